@@ -57,6 +57,8 @@ _FRAMING_BYTES: Final = 64 * 1024
 """Limit of the bytes around a body: the framing of chunks, and trailers."""
 _HEAD_TOO_LARGE: Final = 431
 """RFC 6585 §5."""
+_EXPECTATION_FAILED: Final = 417
+_CANNOT_SERVE: Final = "This request is malformed or cannot be served."
 
 _ACKED: Final = struct.Struct("=120xQ")
 """``tcpi_bytes_acked`` in Linux's ``struct tcp_info``."""
@@ -167,9 +169,20 @@ class _HttpConnection(web.RequestHandler):
         super().connection_lost(exc)
 
     async def start(self) -> None:
-        """Serve requests, unless the connection was closed before its first turn."""
-        if self._manager is not None:
+        """Serve requests, unless the connection was closed before its first turn.
+
+        aiohttp raises for a target whose host is no name, and would leave the connection open for good.
+        """
+        if self._manager is None:
+            return
+        try:
             await super().start()
+        except Exception as fault:  # noqa: BLE001 - whatever it was, the connection has to end
+            if not isinstance(fault, ValueError):
+                log_fault(_LOG, "request_failed", fault)
+            if self.transport is not None:
+                self.transport.write(_MALFORMED)
+                self.transport.close()
 
     def handle_error(
         self,
@@ -183,14 +196,14 @@ class _HttpConnection(web.RequestHandler):
         Raises:
             ConnectionError: A response has begun already.
         """
+        if isinstance(exc, UnicodeEncodeError) and hdrs.EXPECT in request.headers:
+            exc, status = None, _EXPECTATION_FAILED  # aiohttp's own text repeats it, and it is no text
         if status >= 500 and exc is not None and not _has_left(request, exc):
             log_fault(_LOG, "request_failed", exc)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun")
         code = ErrorCode.BAD_REQUEST if status < 500 else ErrorCode.INTERNAL
-        response = problem(
-            GatewayError(code, "This request is malformed or cannot be served."), status=status
-        )
+        response = problem(GatewayError(code, _CANNOT_SERVE), status=status)
         response.headers.update(HEADERS)
         response.headers[hdrs.SERVER] = SERVER_NAME
         response.force_close()
@@ -241,23 +254,23 @@ class _HttpConnection(web.RequestHandler):
             self._start_read_timer(transport, acked_bytes, owed_bytes)
 
 
-def _head_refused() -> bytes:
-    """Return the response to a head that is too large, as bytes."""
-    response = problem(
-        GatewayError(ErrorCode.BAD_REQUEST, "The head of the request is larger than 16 KiB."),
-        status=_HEAD_TOO_LARGE,
-    )
+def _refusal(status: int, reason: str, text: str) -> bytes:
+    """Return the response to a request that reaches no handler, as bytes. The connection ends with it."""
+    response = problem(GatewayError(ErrorCode.BAD_REQUEST, text), status=status)
     response.headers.update(HEADERS)
     response.headers[hdrs.SERVER] = SERVER_NAME
     response.headers[hdrs.CONNECTION] = "close"
     assert isinstance(response.body, bytes)  # noqa: S101 - problem() wrote it
     response.headers[hdrs.CONTENT_LENGTH] = str(len(response.body))
-    lines = [f"HTTP/1.1 {_HEAD_TOO_LARGE} Request Header Fields Too Large"]
+    lines = [f"HTTP/1.1 {status} {reason}"]
     lines += [f"{name}: {value}" for name, value in response.headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + response.body
 
 
-_HEAD_REFUSED: Final = _head_refused()
+_HEAD_REFUSED: Final = _refusal(
+    _HEAD_TOO_LARGE, "Request Header Fields Too Large", "The head of the request is larger than 16 KiB."
+)
+_MALFORMED: Final = _refusal(400, "Bad Request", _CANNOT_SERVE)
 
 
 def _measured(transport: asyncio.Transport) -> tuple[int, int] | None:

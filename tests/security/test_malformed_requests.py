@@ -37,6 +37,7 @@ TWO_WAYS = {
     "a zero byte": GET + b"X: a\x00b\r\n" + LAST,
     "no host": b"GET /v1/about HTTP/1.1\r\n" + LAST,
     "two hosts": GET + b"Host: y\r\n" + LAST,
+    "a host that is no name": b"GET http://xn--/v1/about HTTP/1.1\r\n" + HOST + LAST,
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(40) + b"\r\n\r\n",
 }
@@ -87,8 +88,9 @@ async def test_what_nobody_needs_is_refused() -> None:
 async def test_no_answer_repeats_an_unknown_expectation(door: str) -> None:
     async with node() as ports:
         for path in (b"/", b"/livez", b"/v1/about", b"/nodes"):
-            request = b"GET " + path + b" HTTP/1.1\r\nExpect: canary\r\n" + HOST + LAST
-            assert faults(await say(ports[door], request), [417]) == []
+            for expected in (b"canary", b"canary \xff"):
+                request = b"GET " + path + b" HTTP/1.1\r\nExpect: " + expected + b"\r\n" + HOST + LAST
+                assert faults(await say(ports[door], request), [417]) == []
 
 
 @pytest.mark.parametrize("host", [b"evil.example", b"evil.example:1", b"x@evil.example", b"[::1"])
