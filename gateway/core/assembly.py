@@ -434,6 +434,11 @@ class Assembly:
         """Return the resources with received data."""
         return {(kind, number) for kind, here in self._kinds.items() for number in here.sent}
 
+    @property
+    def size(self) -> int:
+        """Number of resources with received data."""
+        return sum([len(here.sent) for here in self._kinds.values()])
+
     def received(self, address: Address) -> Parts:
         """Return everything that was received of a resource, shown or not."""
         kind, number = address

@@ -291,6 +291,8 @@ def _kick_wait_s(kicks: int) -> float:
 
 MOST: Final = 32
 """Number of readings that are kept, the newest: a link has about eight queries."""
+PARTS_MOST: Final = 65_536
+"""Number of their parts, beside those of the newest reading."""
 
 
 class Early:
@@ -314,6 +316,8 @@ class Early:
     def keep(self, reading: Reading) -> None:
         """Store the reading of an unknown query."""
         self._kept = (*self._kept, reading)[-MOST:]
+        while len(self._kept) > 1 and sum([len(each.parts) for each in self._kept[:-1]]) > PARTS_MOST:
+            self._kept = self._kept[1:]
 
     def take(self, query: int, listen: Listen) -> list[Reading]:
         """Return the readings of *query*, which is now known to cover *listen*."""

@@ -211,6 +211,8 @@ class Feed:
                 connection.wake()
 
 
+OUTSIDE_MOST: Final = 16_384
+"""Resources outside all scopes that are held: those of a session may come before its acceptance."""
 COMPOSED_AT_ONCE: Final = 64
 """Resources that are composed in one turn of the loop before a large set is shown: about 1 ms."""
 
@@ -379,6 +381,9 @@ class Mirror:
         if self.early.is_expecting and not self.assembly.runs(reading.query):
             self.early.keep(reading)
         self.show(self.assembly.read(reading))
+        scope = self._user_sessions.scope
+        if self.assembly.size > scope.size + OUTSIDE_MOST:
+            self.assembly.keep(scope)
 
     def listening(self, query: int, listen: Listen) -> None:
         """Record that *query* runs, and apply its earlier readings."""

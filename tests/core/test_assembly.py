@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.core.assembly import PASTS_MOST, Assembly
 from gateway.core.element import Composer, Element, ReadingStep
-from gateway.core.link import MOST, Early, Query
+from gateway.core.link import MOST, PARTS_MOST, Early, Query
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, Queue, RoutingState
@@ -455,3 +455,12 @@ def test_the_newest_are_kept_and_no_more() -> None:
     for time_ms in range(MOST + 1):
         early.keep(reading(time_ms, available()))
     assert [each.time_ms for each in early.take(1, ALL_AGENTS)] == list(range(1, MOST + 1))
+
+
+def test_readings_that_are_too_large_together_are_not_kept() -> None:
+    early = Early()
+    early.expect(True)
+    part = available()
+    for time_ms in range(3):
+        early.keep(reading(time_ms, *[part] * PARTS_MOST))
+    assert [each.time_ms for each in early.take(1, ALL_AGENTS)] == [1, 2]

@@ -29,7 +29,7 @@ from gateway.domain.upstream import (
     Reading,
     Source,
 )
-from gateway.runtime.mirror import COMPOSED_AT_ONCE, Feed, Mirror
+from gateway.runtime.mirror import COMPOSED_AT_ONCE, OUTSIDE_MOST, Feed, Mirror
 from gateway.upstream.oscce.directory import ROWS_AT_ONCE
 from gateway.upstream.oscce.messages import READ_AT_ONCE
 from gateway.upstream.oscce.readings import Readings
@@ -92,6 +92,17 @@ def test_nothing_outside_the_union_of_scopes_is_shown_or_kept() -> None:
     assert room.resources == {"agent:8"}, "a late reading brings nothing back"
     room.mirror.prune()
     assert room.mirror.assembly.addresses() == {(Kind.AGENT, 8)}
+
+
+def test_what_a_server_sends_of_resources_outside_all_scopes_is_bounded() -> None:
+    room = Room()
+    room.learn()
+    room.mirror.settle()
+    for number in range(10, OUTSIDE_MOST + 20):
+        part = Part(Kind.QUEUE, number, Source.REALTIME, Queue(contacts_waiting=1))
+        room.read(Reading(2, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), complete=False, parts=(part,)))
+    assert room.mirror.assembly.size < 20
+    assert room.resources == {"agent:7", "agent:8", "queue:5"}
 
 
 def test_while_a_session_is_not_accepted_nothing_is_taken_away() -> None:

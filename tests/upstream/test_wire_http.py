@@ -303,14 +303,14 @@ def test_whatever_is_reported_the_wait_is_bounded(received: str) -> None:
     assert wait_s is None or 1 <= wait_s <= 300
 
 
-# ---- a server's clock that is set back ----
+# ---- a server's clock that is set ----
 
 
 START_MS = 1_700_000_000_000
 
 
 def lived(*, step_ms: int, rate: float = 1.0, delays: tuple[float, ...] = (), at: int = 3) -> bool:
-    """Return whether a clock that is set by *step_ms* before answer *at* is seen to be set back.
+    """Return whether a clock that is set by *step_ms* before answer *at* is seen to be set.
 
     Args:
         step_ms: How far it is set forward.
@@ -335,8 +335,14 @@ def test_a_step_back_is_seen(step_ms: int) -> None:
     assert lived(step_ms=step_ms, at=1), "the time of the opening is the first"
 
 
-@pytest.mark.parametrize("step_ms", [-2_000, -500, 0, 500, 300_000])
-def test_jitter_and_steps_forward_are_none(step_ms: int) -> None:
+@pytest.mark.parametrize("step_ms", [2_100, 30_000, 300_000])
+def test_a_step_forward_is_seen_after_the_first_answer(step_ms: int) -> None:
+    assert lived(step_ms=step_ms)
+    assert not lived(step_ms=step_ms, at=1), "the opening may have been under way for as long"
+
+
+@pytest.mark.parametrize("step_ms", [-2_000, -500, 0, 500, 1_900])
+def test_jitter_is_no_step(step_ms: int) -> None:
     assert not lived(step_ms=step_ms)
 
 
@@ -352,9 +358,10 @@ def test_slow_answers_and_slow_clocks_are_none(delays: list[float], rate: float)
     assert not lived(step_ms=0, rate=rate, delays=tuple(delays))
 
 
-def test_a_clock_that_goes_slow_for_days_is_none() -> None:
+@pytest.mark.parametrize("rate", [0.9995, 1.0005])
+def test_a_clock_that_goes_slow_or_fast_for_days_is_none(rate: float) -> None:
     clock = ServerClock()
     clock.update(START_MS, 0.0)
     for number in range(1, 30_000):
         now = 10.0 * number
-        assert clock.answered(START_MS + round(now * 1000 * 0.9995), now, now)
+        assert clock.answered(START_MS + round(now * 1000 * rate), now, now)

@@ -1,7 +1,7 @@
 """Requests to one OSCC-E Server, and one user's link to it.
 
 Requests are HTTPS: about, log-on, log-off, sessions, and opening links. A link carries events, requests and
-responses. It ends when the server's clock is set back.
+responses. It ends when the server's clock is set.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from gateway.runtime.event_loop import Turns
 from gateway.runtime.ports import Answered, Clock, Hear
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.decode import ServerClock
-from gateway.upstream.oscce.errors import SetBackError, WireError
+from gateway.upstream.oscce.errors import ClockSetError, WireError
 from gateway.upstream.oscce.http import Answer, RefusedAnswer, answer_of, unreached, upgrade
 from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
 from gateway.upstream.oscce.readings import Kept, Readings
@@ -248,7 +248,7 @@ class OsccLink:
                     return self._take(await self._read(said))
                 except WireError as fault:
                     self._ready.clear()
-                    code = NORMAL if isinstance(fault, SetBackError) else PROTOCOL_ERROR
+                    code = NORMAL if isinstance(fault, ClockSetError) else PROTOCOL_ERROR
             case WebSocketPing() | PongFrame():
                 return None
             case Violation():
@@ -408,7 +408,7 @@ class OsccLink:
             return error.with_traceback(None)  # it holds this frame, and so the waiting task
         time_ms = response.time_ms if isinstance(pending.request, KeepAlive) else None
         if time_ms is not None and not self._clock.answered(time_ms, pending.asked_at, self._now()):
-            raise SetBackError("the server's clock was set back")
+            raise ClockSetError("the server's clock was set")
         return sent
 
     async def _read(self, text: str) -> Said:

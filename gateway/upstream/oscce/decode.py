@@ -6,6 +6,7 @@ domain has such a value. There are elements of agents, queues, groups and aggreg
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -242,24 +243,29 @@ def in_gateway_time(instant_ms: int, offset_ms: int) -> int:
 
 
 _DRIFT: Final = 1e-3
-"""How much slower than ours a clock may be without being set: more than NTP slews it (RFC 5905: 500 ppm)."""
+"""How much slower or faster than ours a clock may be without being set: more than NTP slews it (RFC 5905: 500
+ppm).
+"""
 
 
 class ServerClock:
     """The server's clock, from the times on one link.
 
-    It is watched for being set back: then later events may look older than earlier ones.
+    It is watched for being set. Set back, later events may look older than earlier ones; set forward, the
+    instants of earlier events look older than they are.
 
-    Invariant: neither slow answers nor slightly slower clocks look like a step back. An answer is given after
-    its request was sent, and no transit time is negative. All instants but the server's are monotonic
+    Invariant: neither slow answers nor slightly slower or faster clocks look like a step. An answer is given
+    after its request was sent, and no transit time is negative. All instants but the server's are monotonic
     seconds.
     """
 
-    __slots__ = ("_at", "_least_ms")
+    __slots__ = ("_at", "_least_ms", "_most_ms")
 
     def __init__(self) -> None:
         self._least_ms: float | None = None
         """The smallest difference (receipt - Time)."""
+        self._most_ms = -math.inf
+        """The greatest difference (request - Time)."""
         self._at = 0.0
         """When the last time was received."""
 
@@ -272,11 +278,15 @@ class ServerClock:
     def answered(self, time_ms: int, asked_at: float, now: float) -> bool:
         """Process the server's time, requested at *asked_at* and received at *now*.
 
-        Returns False, and nothing is processed, if it is earlier than it can be: the clock was set back.
+        Returns False, and nothing is processed, if it is earlier or later than it can be: the clock was set.
         """
+        most_ms = self._most_ms - (now - self._at) * 1000 * _DRIFT
         if self._least_ms is not None and time_ms < asked_at * 1000 - self._least(now) - STEADY_MS:
             return False
+        if time_ms > now * 1000 - most_ms + STEADY_MS:
+            return False
         self.update(time_ms, now)
+        self._most_ms = max(most_ms, asked_at * 1000 - time_ms)
         return True
 
     def _least(self, now: float) -> float:

@@ -132,8 +132,8 @@ class WireError(Exception):
     """A message cannot be read. Its text holds no value of the message."""
 
 
-class SetBackError(WireError):
-    """The server's clock was set back by more than the jitter of instants."""
+class ClockSetError(WireError):
+    """The server's clock was set by more than the jitter of instants."""
 
 
 class WireRefusal(WireElement):
