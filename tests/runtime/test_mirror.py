@@ -98,9 +98,10 @@ def test_what_a_server_sends_of_resources_outside_all_scopes_is_bounded() -> Non
     room = Room()
     room.learn()
     room.mirror.settle()
+    now_ms = room.clock.wall_ms()
     for number in range(10, OUTSIDE_MOST + 20):
         part = Part(Kind.QUEUE, number, Source.REALTIME, Queue(contacts_waiting=1))
-        room.read(Reading(2, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), complete=False, parts=(part,)))
+        room.read(Reading(2, Kind.QUEUE, Source.REALTIME, now_ms, complete=False, parts=(part,)))
     assert room.mirror.assembly.size < 20
     assert room.resources == {"agent:7", "agent:8", "queue:5"}
 
