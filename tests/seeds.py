@@ -249,8 +249,8 @@ STATE: Final = [
 WIRE: Final = [
     Seed(
         "a patch contains no field that is equal",
-        "gateway.protocol.codec:changed_fields",
-        Condition("new old", becomes=True),
+        "gateway.protocol.codec:Codec.patch_fragment",
+        Condition("new olds", becomes=True),
         f"{_P}test_codec_properties.py::test_equal_values_need_no_patch_and_have_one_fragment",
     ),
     Seed(

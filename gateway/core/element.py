@@ -11,6 +11,8 @@ from dataclasses import field
 from itertools import count
 from typing import Final, TypeVar
 
+import msgspec
+
 from gateway.core.link import SharedOffsets
 from gateway.domain.model import Kind, changed, key_of, value
 from gateway.domain.resources import (
@@ -69,26 +71,28 @@ class _Patch:
         self.fragment = fragment
 
 
-class Element:
+class Element(msgspec.Struct, eq=False, gc=False):
     """One immutable value, with each of its encodings made at most twice per codec.
 
     Invariant: the value never changes, so every reader may hold the same element, and identity implies
     equality. The whole value, and the patch from the element that most readers hold, are kept from the second
-    request on, as most are needed once.
+    request on, as most are needed once. A struct is made in C, as each update makes one; it refers to nothing
+    that refers back to it.
     """
 
-    __slots__ = ("_fragments", "_number", "_patches", "offset_ms", "parts", "value")
+    value: Value
+    parts: Parts | None = None
+    """The parts of which it was composed, under :attr:`offset_ms`; None: it was not composed."""
+    offset_ms: int = 0
+    _number: int = 0
+    """A number that no other element of the process has; 0: it has not been needed."""
+    _fragments: dict[str, bytes | None] | str | None = None
+    _patches: _Patch | tuple[_Patch, ...] | int = 0
+    """The patches of the last requests; after one request only the number of its element."""
 
-    def __init__(self, value: Value, parts: Parts | None = None, offset_ms: int = 0) -> None:
-        self.value = value
-        self.parts = parts
-        """The parts of which it was composed, under :attr:`offset_ms`; None: it was not composed."""
-        self.offset_ms = offset_ms
-        self._number = 0
-        """A number that no other element of the process has; 0: it has not been needed."""
-        self._fragments: dict[str, bytes | None] | str | None = None
-        self._patches: _Patch | tuple[_Patch, ...] | int = 0
-        """The patches of the last requests; after one request only the number of its element."""
+    def __repr__(self) -> str:
+        """Show no data of a user."""
+        return object.__repr__(self)
 
     def fragment(self, codec: Codec) -> bytes:
         """Return the whole value in the encoding of *codec*."""
@@ -697,10 +701,10 @@ def _newest(known: Agent, configured: Agent, *, has_configuration: bool) -> Agen
 def _queue(parts: Parts, offset_ms: int) -> Queue:
     directory, realtime, cumulative = parts.directory, parts.realtime, parts.cumulative
     configuration = parts.configuration
-    known: Queue | QueueEntry = directory if isinstance(directory, _ENTRY) else _NO_QUEUE
-    now: Queue | QueueFigures = realtime if isinstance(realtime, _FIGURES) else _NO_QUEUE
-    window: Queue | QueueWindow = cumulative if isinstance(cumulative, _WINDOW) else _NO_QUEUE
-    configured = configuration if isinstance(configuration, Queue) else _NO_QUEUE
+    known = directory if type(directory) is QueueEntry or type(directory) is Queue else _NO_QUEUE
+    now = realtime if type(realtime) is QueueFigures or type(realtime) is Queue else _NO_QUEUE
+    window = cumulative if type(cumulative) is QueueWindow or type(cumulative) is Queue else _NO_QUEUE
+    configured = configuration if type(configuration) is Queue else _NO_QUEUE
     oldest_ms, window_ms = now.oldest_since_ms, window.window_start_ms
     return Queue(  # by place, in the order of its fields: most updates are this
         known.name,
@@ -762,9 +766,6 @@ _COMPOSE: Final[dict[type[PartValue], Callable[[Parts, int], Composed]]] = {
 """By the type of the directory's part."""
 _NO_AGENT: Final = Agent()
 _NO_QUEUE: Final = Queue()
-_ENTRY: Final = (QueueEntry, Queue)
-_FIGURES: Final = (QueueFigures, Queue)
-_WINDOW: Final = (QueueWindow, Queue)
 _NO_GROUP: Final = Group()
 _NO_AGGREGATE: Final = Aggregate()
 

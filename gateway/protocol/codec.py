@@ -265,7 +265,8 @@ class _Shape(NamedTuple):
     """The fields of one dataclass, for encoding."""
 
     names: tuple[str, ...]
-    values: Callable[[object], tuple[object, ...]]
+    places: range
+    values: Callable[[Any], tuple[object, ...]]
     left_out: tuple[object, ...]
     """For each field, the value that is left out."""
 
@@ -276,7 +277,8 @@ class _Shapes(dict[type, _Shape]):
     def __missing__(self, of: type[Any]) -> _Shape:
         listed = sorted(dataclasses.fields(of), key=lambda field: field.name != "kind")
         names = tuple(field.name for field in listed)
-        made = _Shape(names, _getter(names), tuple(_left_out(field) for field in listed))
+        values = msgspec.structs.astuple if names == getattr(of, "__struct_fields__", ()) else _getter(names)
+        made = _Shape(names, range(len(names)), values, tuple(_left_out(field) for field in listed))
         self[of] = made
         return made
 
@@ -299,23 +301,12 @@ def plain(value: object) -> object:
 
 def plain_fields(value: object) -> Plain:
     """Return the plain form of the dataclass *value*; its `kind`, if it has one, comes first."""
-    names, values, left_out = _SHAPES[type(value)]
+    names, _, values, left_out = _SHAPES[type(value)]
     return {
         name: member if type(member) in _SCALARS else plain(member)
         for name, member, default in zip(names, values(value), left_out, strict=True)
         if member is not default
     }
-
-
-def changed_fields(before: object, after: object) -> Plain:
-    """Return the fields of *after* that differ from *before*, of the same type; cleared ones are None."""
-    names, values, _ = _SHAPES[type(after)]
-    changed: Plain = {}
-    olds, news = values(before), values(after)
-    for name, old, new in compress(zip(names, olds, news, strict=True), map(is_not, olds, news)):
-        if new != old:
-            changed[name] = new if type(new) in _SCALARS else plain(new)
-    return changed
 
 
 def _left_out(field: dataclasses.Field[Any]) -> object:
@@ -390,6 +381,8 @@ def _written(members: Fragments | Members) -> bytes:
 
 
 _JSON_CHANGES: Final = b'{"kind":"changes"'
+_JSON_PATCHES: Final = _JSON_CHANGES + b',"after":%d,"upto":%d,"patch":{%b}}'
+_JSON_PATCH: Final = _JSON_CHANGES + b',"after":%d,"upto":%d,"patch":{%b:%b}}'
 
 
 def json_changes(
@@ -423,11 +416,9 @@ def json_changes(
 def json_patches(after: int, upto: int, patch: Fragments | Members) -> bytes:
     """Encode a `changes` frame around one or more patches alone."""
     if type(patch) is list and len(patch) == 1:  # most frames have one
-        ((key, value),) = patch
-        written = b"%b:%b" % (write_json(key), value)
-    else:
-        written = _written(patch)
-    return b'%b,"after":%d,"upto":%d,"patch":{%b}}' % (_JSON_CHANGES, after, upto, written)
+        key, value = patch[0]
+        return _JSON_PATCH % (after, upto, write_json(key), value)
+    return _JSON_PATCHES % (after, upto, _written(patch))
 
 
 # ---- msgpack ----
@@ -637,7 +628,13 @@ class Codec:
 
         Fields are replaced whole, cleared ones are null. Both are values of one key.
         """
-        changed = changed_fields(before, after)
+        names, places, values, _ = _SHAPES[type(after)]
+        changed: Plain = {}
+        olds, news = values(before), values(after)
+        for place in compress(places, map(is_not, olds, news)):
+            new = news[place]
+            if new != olds[place]:
+                changed[names[place]] = new if type(new) in _SCALARS else plain(new)
         return self._write(changed) if changed else None
 
     def fields(self, value: Resource) -> dict[str, object]:

@@ -22,8 +22,8 @@ from gateway.domain.resources import (
 from gateway.protocol import frames
 from gateway.protocol.bodies import AboutBody, LogOffPending, PrivacyView, SiteView
 from gateway.protocol.codec import (
+    JSON,
     BadFrame,
-    changed_fields,
     json_changes,
     plain,
     plain_fields,
@@ -112,11 +112,11 @@ def test_bodies_follow_the_same_rules() -> None:
 def test_changed_fields_clear_with_null_and_replace_parts_whole() -> None:
     before = Agent(reason_id="3", media=Media(voice=Switch.ON, email=Switch.ON), version=1)
     after = Agent(media=Media(voice=Switch.OFF), group_ids=("1",), version=1)
-    assert changed_fields(before, after) == {"reason_id": None, "media": {"voice": "off"}, "group_ids": ["1"]}
-    assert changed_fields(after, after) == {}
-    assert changed_fields(Queue(contacts_waiting=0), Queue(contacts_waiting=None)) == {
-        "contacts_waiting": None
-    }
+    patch = read_json(JSON.patch_fragment(before, after) or b"")
+    assert patch == {"reason_id": None, "media": {"voice": "off"}, "group_ids": ["1"]}
+    assert JSON.patch_fragment(after, after) is None
+    cleared = JSON.patch_fragment(Queue(contacts_waiting=0), Queue(contacts_waiting=None))
+    assert cleared == b'{"contacts_waiting":null}'
 
 
 # ---- JSON ----
