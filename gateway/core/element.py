@@ -11,10 +11,8 @@ from dataclasses import field
 from itertools import count
 from typing import Final, TypeVar
 
-import msgspec
-
 from gateway.core.link import SharedOffsets
-from gateway.domain.model import Kind, changed, key_of, value
+from gateway.domain.model import Kind, Lean, changed, key_of, value
 from gateway.domain.resources import (
     STEADY_MS,
     Agent,
@@ -71,13 +69,12 @@ class _Patch:
         self.fragment = fragment
 
 
-class Element(msgspec.Struct, eq=False, gc=False):
+class Element(Lean):
     """One immutable value, with each of its encodings made at most twice per codec.
 
     Invariant: the value never changes, so every reader may hold the same element, and identity implies
     equality. The whole value, and the patch from the element that most readers hold, are kept from the second
-    request on, as most are needed once. A struct is made in C, as each update makes one; it refers to nothing
-    that refers back to it.
+    request on, as most are needed once.
     """
 
     value: Value
@@ -89,10 +86,6 @@ class Element(msgspec.Struct, eq=False, gc=False):
     _fragments: dict[str, bytes | None] | str | None = None
     _patches: _Patch | tuple[_Patch, ...] | int = 0
     """The patches of the last requests; after one request only the number of its element."""
-
-    def __repr__(self) -> str:
-        """Show no data of a user."""
-        return object.__repr__(self)
 
     def fragment(self, codec: Codec) -> bytes:
         """Return the whole value in the encoding of *codec*."""

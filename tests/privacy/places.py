@@ -54,6 +54,8 @@ def _attribute(node: ast.AnnAssign) -> str | None:
     match node.target:
         case ast.Attribute(value=ast.Name(id="self"), attr=name):
             pass
+        case ast.Name(id=name) if name.startswith("_"):  # of a struct, which has no constructor of its own
+            pass
         case _:
             return None
     names = {each.id for each in ast.walk(node.annotation) if isinstance(each, ast.Name)}
