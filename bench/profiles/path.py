@@ -241,7 +241,6 @@ class House:
         running = [tasks.create_task(self.scheduler.run())]
         for user, server in enumerate(self.servers, 1):
             terms = Terms(
-                UserId("main", user),
                 self._pool,
                 self.clock,
                 keys=False,
@@ -252,7 +251,13 @@ class House:
                 left=lambda: None,
             )
             server.link = LinkSocket(server, _MESSAGE_BYTES, lambda _: None, self.turns)
-            one = Supervisor(user, OsccLink(server.link, terms), self.clock, self._composer, self._tally)
+            one = Supervisor(
+                user,
+                OsccLink(server.link, UserId("main", user), terms),
+                self.clock,
+                self._composer,
+                self._tally,
+            )
             running.append(tasks.create_task(one.linked.run()))
             server.tell(server.opened())
             await one.live.wait()

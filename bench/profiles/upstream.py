@@ -67,6 +67,9 @@ class Socket:
         """Whether a message waits to be received."""
         return bool(self._told)
 
+    def arrival(self, take: Take, on_text: OnText) -> None:
+        """Have :meth:`receive` wait itself."""
+
     async def receive(self, take: Take | None = None, on_text: OnText | None = None) -> Incoming:
         """Return the next message that *take* leaves."""
         del on_text
@@ -142,7 +145,6 @@ class Site:
 
     def _link(self, user: int, socket: Socket) -> OsccLink:
         terms = Terms(
-            UserId("main", user),
             self.pool,
             self._clock,
             keys=False,
@@ -152,7 +154,7 @@ class Site:
             close_s=1.0,
             left=_nothing,
         )
-        return OsccLink(socket, terms)
+        return OsccLink(socket, UserId("main", user), terms)
 
     async def connect(self, tasks: asyncio.TaskGroup) -> list[float]:
         """Open every link; returns how long each took until it was live, in seconds."""

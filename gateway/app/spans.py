@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -195,6 +195,10 @@ class TracedLink:
     def speaks(self) -> bool:
         """Whether an event waits to be received."""
         return self._link.speaks
+
+    def arrival(self, hear: Hear) -> Awaitable[None] | None:
+        """Return what is done when there is something to receive; None: now."""
+        return self._link.arrival(hear)
 
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         """Return the next event."""

@@ -163,6 +163,9 @@ class Linked:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 while self.replaced_by is None:
+                    arrival = None if self._is_answered else self.link.arrival(self._take_in)
+                    if arrival is not None:
+                        await arrival
                     await self._turn(tasks)
                 raise LinkClosed("lost")  # noqa: TRY301 - it ends whatever is asked on the link
         except* LinkClosed as closed:

@@ -6,7 +6,7 @@ Every adapter passes the contract suite of its port in ``tests/contracts``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
@@ -305,6 +305,14 @@ class Link(Protocol):
     @property
     def speaks(self) -> bool:
         """Whether :meth:`receive` would return at once."""
+        ...
+
+    def arrival(self, hear: Hear) -> Awaitable[None] | None:
+        """Return what is done when :meth:`receive` has something to process; None: call it now.
+
+        A link is silent for most of its life, and a future takes less memory than a call of :meth:`receive`
+        that waits. Meanwhile *hear* takes readings, as there.
+        """
         ...
 
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:

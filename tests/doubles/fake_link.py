@@ -95,6 +95,9 @@ class FakeLink:
         """Whether :meth:`receive` would return at once."""
         return bool(self._inbox) and not self._muted
 
+    def arrival(self, hear: Hear) -> None:
+        """See :meth:`gateway.runtime.ports.Link.arrival`: :meth:`receive` waits itself."""
+
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         """Return the next event, or None for an answer; readings during the wait go to *hear*."""
         while True:

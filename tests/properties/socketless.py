@@ -88,6 +88,9 @@ class GatewayEnd:
     def speaks(self) -> bool:
         return not self._server.to_gateway.empty()
 
+    def arrival(self, take: Take, on_text: OnText) -> None:
+        """Have :meth:`receive` wait itself."""
+
     async def receive(self, take: Take | None = None, on_text: OnText | None = None) -> Incoming:
         """Return the next message; texts that come meanwhile are given to *take* and *on_text*."""
         while True:
@@ -176,7 +179,6 @@ class Doors:
         gateway = GatewayEnd(end, self._hear(link, end), lambda: self._server.board.closed(link))
         self._server.board.opened(link, end)
         terms = Terms(
-            user=user,
             pool=self._pool,
             clock=self._clock,
             keys=Feature.REQUEST_KEYS in (await self.about()).features,
@@ -186,7 +188,7 @@ class Doors:
             close_s=1.0,
             left=lambda: None,
         )
-        return OsccLink(gateway, terms)
+        return OsccLink(gateway, user, terms)
 
     # ---- Authority ----
 

@@ -69,6 +69,9 @@ class SlowLink:
     def speaks(self) -> bool:
         return self._link.speaks
 
+    def arrival(self, hear: Hear) -> None:
+        """See :meth:`gateway.runtime.ports.Link.arrival`: :meth:`receive` waits itself."""
+
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         return await self._link.receive(hear)
 

@@ -323,6 +323,9 @@ class SimLink:
         """See :attr:`gateway.runtime.ports.Link.speaks`."""
         return self.inner.speaks
 
+    def arrival(self, hear: Hear) -> None:
+        """See :meth:`gateway.runtime.ports.Link.arrival`: :meth:`receive` waits itself."""
+
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         """See :meth:`gateway.runtime.ports.Link.receive`."""
         event = await self.inner.receive()

@@ -289,6 +289,9 @@ class AsteriskLink:
         """Whether neither side has closed it."""
         return not self._is_closed
 
+    def arrival(self, hear: Hear) -> None:
+        """Have :meth:`receive` wait itself."""
+
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         """Return the next event; None for an answer.
 

@@ -84,6 +84,10 @@ class Socket(Protocol):
         """Whether data waits to be received."""
         ...
 
+    def arrival(self, take: Take, on_text: OnText) -> asyncio.Future[None] | None:
+        """Return what is done when :meth:`receive` has something to return; None: it has."""
+        ...
+
     async def receive(self, take: Take | None = None, on_text: OnText | None = None) -> Incoming:
         """Wait for the next message; readings during the wait go to *take*, which may leave some.
 
@@ -110,10 +114,9 @@ class Socket(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The parameters of a link.
+    """The parameters of all links to one server, with or without one of its features.
 
     Args:
-        user: The user of the link.
         pool: Shared by all links of the node to this server.
         clock: Dates received messages and bounds requests.
         keys: Whether the server supports ``RequestKey``.
@@ -124,7 +127,6 @@ class Terms:
         left: Called once when the link ended otherwise than by :meth:`OsccLink.close`.
     """
 
-    user: UserId
     pool: Readings
     clock: Clock
     keys: bool
@@ -182,16 +184,18 @@ class OsccLink:
         "_socket",
         "_strays",
         "_terms",
+        "_user",
         "last_received_at",
     )
 
-    def __init__(self, socket: Socket, terms: Terms) -> None:
+    def __init__(self, socket: Socket, user: UserId, terms: Terms) -> None:
         self.last_received_at = terms.clock.now()
+        self._user = user
         self._socket = socket
         self._terms = terms
         self._pool = terms.pool
         self._now = terms.clock.now
-        self._reader = LinkReader(terms.user.site, terms.pool)
+        self._reader = LinkReader(user.site, terms.pool)
         self._numbers = count(1)
         self._pending: dict[int, _Pending] = {}
         self._given_up: tuple[int, ...] = ()
@@ -213,6 +217,13 @@ class OsccLink:
     def speaks(self) -> bool:
         """Whether :meth:`receive` would return at once."""
         return bool(self._ready) or self._socket.speaks
+
+    def arrival(self, hear: Hear) -> asyncio.Future[None] | None:
+        """Return what is done when :meth:`receive` has something to process; None: call it now."""
+        if self._ready or self._replaced or self._closed or not self._opened:
+            return None
+        self._hear = hear
+        return self._socket.arrival(self._take_readings, self._take_outcome)
 
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         """Return the next event; None for a message without one.
@@ -355,7 +366,7 @@ class OsccLink:
 
     async def close(self) -> None:
         """Close it. Requests under way end with :class:`LinkClosed`. It may be closed twice."""
-        self._closed = True
+        self._closed, self._hear = True, None
         await self._shut(NORMAL)
 
     def _take_readings(self, unread: list[Kept]) -> None:
@@ -478,7 +489,7 @@ class OsccLink:
             raise WireError("a link opens once, before it says anything else")
         match event:
             case Opened():
-                if event.user.id != self._terms.user:
+                if event.user.id != self._user:
                     raise WireError("the link is another user's")
                 self._opened = True
                 self._clock.update(event.time_ms, self.last_received_at)
@@ -587,6 +598,7 @@ class OsccServer:
         self._links = http.session(most=0, judge=self._judge)
         self._asking = asyncio.Lock()
         self._about: tuple[float, About | GatewayError] | None = None
+        self._terms = {keys: self._terms_of(keys=keys) for keys in (False, True)}
 
     def trust(self, tls: ssl.SSLContext) -> None:
         """Verify the server with *tls* from now on; requests under way and open links continue."""
@@ -640,20 +652,7 @@ class OsccServer:
             raise LinkClosed(reason, retry_after_s=error.retry_after_s) from error
         headers = {"OSCCE-Session": secret, "OSCCE-Link-Token": str(token), "OSCCE-Link-Holder": holder}
         socket = await self._upgrade(headers)
-        return OsccLink(
-            socket,
-            Terms(
-                user=user,
-                pool=self.pool,
-                clock=self._clock,
-                keys=Feature.REQUEST_KEYS in about.features,
-                open_s=self._deadlines.open_s,
-                request_s=self._deadlines.request_s,
-                patience_s=self._deadlines.patience_s,
-                close_s=self._deadlines.close_s,
-                left=self._forget,
-            ),
-        )
+        return OsccLink(socket, user, self._terms[Feature.REQUEST_KEYS in about.features])
 
     # ---- Authority ----
 
@@ -701,6 +700,18 @@ class OsccServer:
         return _readable(lambda: http.kept_alive(*answer))
 
     # ---- inside ----
+
+    def _terms_of(self, *, keys: bool) -> Terms:
+        return Terms(
+            pool=self.pool,
+            clock=self._clock,
+            keys=keys,
+            open_s=self._deadlines.open_s,
+            request_s=self._deadlines.request_s,
+            patience_s=self._deadlines.patience_s,
+            close_s=self._deadlines.close_s,
+            left=self._forget,
+        )
 
     async def _ask_about(self) -> tuple[float, About | GatewayError]:
         try:

@@ -344,6 +344,19 @@ class LinkSocket(asyncio.Protocol):
         """Whether data waits to be received."""
         return bool(self._inbox)
 
+    def arrival(self, take: Take | None, on_text: OnText | None) -> asyncio.Future[None] | None:
+        """Return what is done when :meth:`receive` has something to return; None: it has.
+
+        Readings and texts go to *take* and *on_text* until then, as during :meth:`receive`.
+        """
+        if self._inbox or self._has_closed or self._is_lost:
+            return None
+        if self._unread:
+            self._turns.want(self)
+        self._arrival = arrival = asyncio.get_running_loop().create_future()
+        self._take, self._on_text = take, on_text
+        return arrival
+
     async def receive(self, take: Take | None = None, on_text: OnText | None = None) -> Incoming:
         """Wait for the next message; one caller at a time. At the end it is :class:`Closed`, forever.
 
@@ -352,17 +365,13 @@ class LinkSocket(asyncio.Protocol):
                 returned. An exception of *take* is raised here.
             on_text: Called with any other text during the wait, behind all readings before it; the same.
         """
-        while not self._inbox:
-            if self._has_closed or self._is_lost:
-                return Closed()
-            if self._unread:
-                self._turns.want(self)
-            self._arrival = asyncio.get_running_loop().create_future()
-            self._take, self._on_text = take, on_text
+        while (arrival := self.arrival(take, on_text)) is not None:
             try:
-                await self._arrival
+                await arrival
             finally:
                 self._take = self._on_text = None
+        if not self._inbox:
+            return Closed()
         said = self._inbox.pop(0)
         self._waiting_chars -= _chars(said)
         self._read_on(WAITING_CHARS_MAX // 2)
