@@ -150,7 +150,7 @@ class _HttpConnection(web.RequestHandler):
         if self._close or self._force_close:
             return
         if not data:  # called by aiohttp itself, to continue with waiting data
-            super().data_received(data)
+            self._parse(data)
             self._is_too_large(0)
         data, self._held_bytes = self._held_bytes + data, b""
         for start in range(0, len(data), _PIECE_BYTES):
@@ -158,10 +158,20 @@ class _HttpConnection(web.RequestHandler):
                 self._held_bytes = data[start:]
                 return
             piece = data[start : start + _PIECE_BYTES]
-            super().data_received(piece)
-            if self._is_too_large(len(piece)):
-                self._refuse_head()
+            if not self._parse(piece):
                 return
+            if self._is_too_large(len(piece)):
+                self._refuse(_HEAD_REFUSED)
+                return
+
+    def _parse(self, data: bytes) -> bool:
+        """Pass *data* to aiohttp, which raises for some targets that are no addresses: False then."""
+        try:
+            super().data_received(data)
+        except (LookupError, ValueError):
+            self._refuse(_MALFORMED)
+            return False
+        return True
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop the timer."""
@@ -229,13 +239,13 @@ class _HttpConnection(web.RequestHandler):
         self._body_bytes = body.total_bytes
         return self._head_bytes > _FRAMING_BYTES
 
-    def _refuse_head(self) -> None:
-        """Answer 431 and discard the rest. After other requests, only close the connection."""
+    def _refuse(self, answer: bytes) -> None:
+        """Write *answer* and discard the rest. After other requests, only close the connection."""
         transport, is_idle = self.transport, self._current_request is None and not self._messages
         self._head_bytes = 0
         self.close()
         if transport is not None and is_idle:
-            transport.write(_HEAD_REFUSED)
+            transport.write(answer)
             self._loop.call_later(LINGER_S, transport.close)
 
     def _start_read_timer(self, transport: asyncio.Transport, acked_bytes: int, owed_bytes: int) -> None:

@@ -38,6 +38,7 @@ TWO_WAYS = {
     "no host": b"GET /v1/about HTTP/1.1\r\n" + LAST,
     "two hosts": GET + b"Host: y\r\n" + LAST,
     "a host that is no name": b"GET http://xn--/v1/about HTTP/1.1\r\n" + HOST + LAST,
+    "a target that is no address": b"GET http://[::1]:80@/ HTTP/1.1\r\n" + HOST + LAST,
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(40) + b"\r\n\r\n",
 }
