@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, NamedTuple
@@ -19,9 +19,15 @@ from aiohttp import web
 import gateway
 from gateway.app.config import settings as config_settings
 from gateway.app.config.errors import ConfigError
-from gateway.app.config.settings import BusSection, LimitsSection, SecretsSection, Settings, redis_url
+from gateway.app.config.settings import (
+    BusSection,
+    LimitsSection,
+    SealingKey,
+    SecretsSection,
+    Settings,
+    redis_url,
+)
 from gateway.app.config.settings import TracingSection as TracingSettings
-from gateway.app.keys import Keyring
 from gateway.app.metrics import CountedAuthority, CountedUpstream
 from gateway.app.status import SiteReach
 from gateway.bus.connect import BusKeys
@@ -181,6 +187,53 @@ def numbers(settings: Settings) -> NumberPolicies:
 def linger(limits: LimitsSection) -> Linger:
     """Return how long users are kept whose phones have left."""
     return Linger(limits.linger_s, limits.linger_remote_assistant_s)
+
+
+# ---- keyring ----
+
+
+RawKeys = Sequence[tuple[str, bytes]]
+"""(id, 32 secret bytes). The first seals, all open."""
+KeyUser = Callable[[RawKeys], None]
+
+
+class Keyring:
+    """The sealing keys of one node. Its repr shows none.
+
+    Args:
+        keys: The first keys in force.
+    """
+
+    def __init__(self, keys: Sequence[SealingKey]) -> None:
+        self._keys: tuple[SealingKey, ...] = tuple(keys)
+        self._holders: Final[list[KeyUser]] = []
+
+    @property
+    def raw(self) -> RawKeys:
+        """The keys in the form that their users need."""
+        return [(key.id, key.key.raw) for key in self._keys]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Their ids, which may be shown."""
+        return tuple(key.id for key in self._keys)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their ids with check values, which may be shown as well."""
+        return tuple(key.name for key in self._keys)
+
+    def subscribe(self, holder: KeyUser) -> None:
+        """Call *holder* with changed keys."""
+        self._holders.append(holder)
+
+    def replace(self, keys: Sequence[SealingKey]) -> bool:
+        """Put *keys* in force everywhere; return whether another one seals now."""
+        before, self._keys = self._keys, tuple(keys)
+        if self._keys != before:
+            for holder in self._holders:
+                holder(self.raw)
+        return self._keys[0] != before[0]
 
 
 # ---- bus ----

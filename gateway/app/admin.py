@@ -1,4 +1,4 @@
-"""Admin operations of a node: recent closes, support bundles, drain, log level and reload."""
+"""Admin operations of a node: recent closes, support bundles, drain, log level, reload; their listener."""
 
 from __future__ import annotations
 
@@ -24,20 +24,22 @@ from typing import Any, Final, NamedTuple, get_args
 from urllib.parse import urlsplit
 
 import structlog
+from aiohttp import web
 
 import gateway
 from gateway.app.config.errors import PREFIX
-from gateway.app.config.settings import Settings
+from gateway.app.config.settings import AdminSection, Settings, socket_path
 from gateway.app.config.sources import Configuration, effective_toml
-from gateway.app.listeners import admin_listening
 from gateway.app.logging import AuditTrail, Level, LogLines, Pseudonyms, Shape, field_shapes, set_level
-from gateway.app.process import StopRequest
+from gateway.app.process import DEFAULT_CONNECTIONS, CannotListen, StopRequest, listening, os_error_text
 from gateway.app.reload import ReloadFailed
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.edge.admin import AdminParts, make_admin_app
 from gateway.edge.channel import ConnectionSummary
 from gateway.edge.export import AdminUsers, NodeHoldings
+from gateway.edge.limits import PendingConnections
+from gateway.edge.server import ListenerRunner
 from gateway.protocol.bodies import BundleView
 from gateway.protocol.envelopes import NodeRecord, Order, Record
 from gateway.protocol.schemas import API_VERSION
@@ -455,3 +457,62 @@ def _address_fields(host: str, address: str) -> dict[str, str | int | None]:
     if address.startswith("unix:"):
         return {"socket": address.removeprefix("unix:")}
     return {"host": host, "port": urlsplit(address).port}
+
+
+# ---- admin listener ----
+
+
+_OWNER_ONLY = 0o177
+
+
+@asynccontextmanager
+async def admin_listening(admin: AdminSection, app: web.Application) -> AsyncIterator[str]:
+    """Serve *app* at the address of *admin* while the block lasts; yield the address.
+
+    Raises:
+        CannotListen: The address cannot be used.
+    """
+    path = socket_path(admin.host)
+    if path is None:
+        async with listening("admin", app, admin.host, admin.port) as listener:
+            yield listener.url
+        return
+    runner = ListenerRunner(app, PendingConnections(DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS))
+    await runner.setup()
+    try:
+        own = await _open_socket(runner, path)
+        try:
+            yield f"unix:{path}"
+        finally:
+            _remove_socket(path, own)
+    finally:
+        await runner.cleanup()
+
+
+def _remove_socket(path: Path, inode: int | None = None) -> None:
+    """Remove a socket that an earlier process left, or the one with *inode*; other files stay."""
+    with suppress(FileNotFoundError):
+        there = path.lstat()
+        if stat.S_ISSOCK(there.st_mode) and inode in {None, there.st_ino}:
+            path.unlink()
+
+
+async def _open_socket(runner: web.AppRunner, path: Path) -> int:
+    """Listen at a socket that only the process's user may open, from its first moment; return its inode.
+
+    Raises:
+        CannotListen: It cannot be used.
+    """
+    before = os.umask(_OWNER_ONLY)
+    try:
+        _remove_socket(path)
+        await web.UnixSite(runner, path).start()
+        return _inode(path)
+    except OSError as error:
+        raise CannotListen(f"The admin listener cannot listen at {path}: {os_error_text(error)}.") from None
+    finally:
+        os.umask(before)
+
+
+def _inode(path: Path) -> int:
+    return path.lstat().st_ino

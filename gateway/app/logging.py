@@ -25,7 +25,7 @@ from typing import Any, Final, Literal, NamedTuple, TextIO
 
 import structlog
 
-from gateway.app.keys import SecretKey
+from gateway.app.config.settings import SecretKey
 from gateway.domain.model import Act, NodeId, NumberAct, OperatorAct, OrderAct, UserHash, UserId
 from gateway.edge.channel import PEER_CODES, ConnectionSummary
 from gateway.runtime.event_loop import FRAMES_MAX, SystemClock, first_of, frames

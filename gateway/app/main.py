@@ -21,9 +21,9 @@ from gateway.app.cli import admin, check, doctor, watch
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import SecretsSection, Settings
 from gateway.app.config.sources import generate_secrets, load
-from gateway.app.listeners import CannotListen
 from gateway.app.logging import flush_suppressed
 from gateway.app.process import (
+    CannotListen,
     Command,
     StopRequest,
     SystemdNotifier,

@@ -20,10 +20,10 @@ from typing import Annotated, Final, Literal, Protocol
 import structlog
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
+from gateway.app.adapters import Keyring
 from gateway.app.certificates import read_authorities, trust_context
 from gateway.app.config.errors import ConfigError, fault_ending
 from gateway.app.config.settings import PageUrl, SecretsSection, Section, SiteSection
-from gateway.app.keys import Keyring
 from gateway.app.process import SystemdNotifier
 from gateway.edge.policies import ID_CHARS_MAX, NOTICES_MAX, NoticesInForce, NoticeText, OperatorNotice
 from gateway.runtime.ports import Clock

@@ -27,6 +27,7 @@ from aiohttp import web
 
 import gateway
 from gateway.app.adapters import (
+    Keyring,
     Randomness,
     SiteServer,
     Tracing,
@@ -44,8 +45,6 @@ from gateway.app.adapters import (
 from gateway.app.admin import AdminOperations, CloseHistory
 from gateway.app.certificates import CertificateReloader, site_context
 from gateway.app.config.settings import MEMORY, LimitsSection, SecretsSection, Settings
-from gateway.app.keys import Keyring
-from gateway.app.listeners import BoundListener, listening, listening_in_thread, on_this_loop
 from gateway.app.logging import AuditTrail, LineWriter, Pseudonyms, audit_writer, log_session
 from gateway.app.metrics import (
     ProcessMetrics,
@@ -58,11 +57,15 @@ from gateway.app.metrics import (
     measure_turns,
 )
 from gateway.app.process import (
+    BoundListener,
     StopRequest,
     SystemdNotifier,
     background_tasks,
     collect_when_idle,
     forget_by_time,
+    listening,
+    listening_in_thread,
+    on_this_loop,
     tuned_gc,
 )
 from gateway.app.reload import (

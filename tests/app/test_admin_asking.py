@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
+from gateway.app.admin import admin_listening
 from gateway.app.cli.admin import AdminRefused, ask_admin, path_part
 from gateway.app.config.settings import AdminSection
-from gateway.app.listeners import admin_listening
 from tests.doubles.servers import free_port
 
 TOKEN = SecretStr("canary-token")

@@ -10,8 +10,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from gateway.app.admin import admin_listening
 from gateway.app.config.settings import AdminSection
-from gateway.app.listeners import CannotListen, admin_listening
+from gateway.app.process import CannotListen
 
 
 def _app() -> web.Application:

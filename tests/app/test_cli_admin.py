@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from gateway.app.keys import SealingKey, new_sealing_key, write_lines
+from gateway.app.config.settings import SealingKey
+from gateway.app.config.sources import new_sealing_key, write_lines
 from gateway.app.main import main
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.certificates import Authority

@@ -16,9 +16,8 @@ import gateway
 from gateway.app.config import errors as config_errors
 from gateway.app.config import settings as types
 from gateway.app.config.errors import BY_VARIABLE, SETTINGS, ConfigError
-from gateway.app.config.settings import Settings
+from gateway.app.config.settings import SealingKey, SecretKey, Settings
 from gateway.app.config.sources import effective_toml, json_schema, load, reference_page
-from gateway.app.keys import SealingKey, SecretKey
 from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, loaded, write
 
 

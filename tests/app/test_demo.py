@@ -27,8 +27,8 @@ from gateway.app.cli.demo import (
     introduction,
 )
 from gateway.app.cli.demo_cluster import NoDemoRunning, ask_demo, control_path, control_socket
-from gateway.app.listeners import CannotListen
 from gateway.app.main import main
+from gateway.app.process import CannotListen
 from gateway.app.wiring import Addresses
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import SimulatorSettings

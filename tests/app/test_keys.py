@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from gateway.app import keys
+from gateway.app.adapters import Keyring, RawKeys
+from gateway.app.config import settings, sources
 from gateway.app.config.errors import ConfigError
-from gateway.app.config.settings import SecretsSection
-from gateway.app.config.sources import load
-from gateway.app.keys import Keyring, RawKeys, SealingKey, SecretKey, new_sealing_key, new_secret_key
+from gateway.app.config.settings import SealingKey, SecretKey, SecretsSection
+from gateway.app.config.sources import load, new_sealing_key, new_secret_key
 from gateway.app.main import main
 from gateway.app.reload import KeysReloader
 from gateway.telemetry import Telemetry
@@ -24,9 +24,9 @@ from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, write
 @given(st.binary(min_size=32, max_size=32), st.from_regex(r"[a-z0-9]{1,16}", fullmatch=True))
 def test_what_is_written_is_read(raw: bytes, key_id: str) -> None:
     sealing, pseudonym = SealingKey(key_id, SecretKey(raw)), SecretKey(raw[::-1])
-    block = tomllib.loads(keys.write_block([sealing], pseudonym))["secrets"]
-    assert [keys.parse_sealing_key(text) for text in block["sealing_keys"]] == [sealing]
-    assert keys.parse_secret_key(block["pseudonym_key"]) == pseudonym
+    block = tomllib.loads(sources.write_block([sealing], pseudonym))["secrets"]
+    assert [settings.parse_sealing_key(text) for text in block["sealing_keys"]] == [sealing]
+    assert settings.parse_secret_key(block["pseudonym_key"]) == pseudonym
 
 
 @pytest.mark.parametrize(
@@ -34,14 +34,14 @@ def test_what_is_written_is_read(raw: bytes, key_id: str) -> None:
 )
 def test_what_is_no_key_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(ValueError, match="make one with `oscc-gateway keys`") as caught:
-        keys.parse_secret_key(text)
+        settings.parse_secret_key(text)
     assert len(text) < 2 or text not in str(caught.value)
 
 
 def test_new_keys_are_numbered_on() -> None:
     present = [SealingKey(name, SecretKey(bytes(32))) for name in ("k7", "old", "k2")]
-    assert keys.new_sealing_key().id == "k1"
-    assert keys.new_sealing_key(present).id == "k8"
+    assert sources.new_sealing_key().id == "k1"
+    assert sources.new_sealing_key(present).id == "k8"
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_new_keys_are_numbered_on() -> None:
     ],
 )
 def test_the_newest_key_comes_to_the_head(present: tuple[str, ...], received: list[str]) -> None:
-    made = [SealingKey(name, keys.new_secret_key()) for name in present]
-    led = keys.newest_first(made)
+    made = [SealingKey(name, sources.new_secret_key()) for name in present]
+    led = sources.newest_first(made)
     assert [key.id for key in led] == received
-    assert [keys.parse_sealing_key(line) for line in keys.write_lines(led).splitlines()] == led
+    assert [settings.parse_sealing_key(line) for line in sources.write_lines(led).splitlines()] == led
 
 
 def test_new_keys_are_long_and_differ() -> None:
-    one, other = keys.new_secret_key(), keys.new_secret_key()
+    one, other = sources.new_secret_key(), sources.new_secret_key()
     assert len(one.raw) == len(other.raw) == 32
     assert one != other
 

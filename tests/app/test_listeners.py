@@ -21,14 +21,12 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from gateway.app import listeners, process
-from gateway.app import listeners as listener_module
+from gateway.app import process
 from gateway.app.certificates import client_context
 from gateway.app.config.settings import ClientSection
 from gateway.app.config.sources import generate_secrets
-from gateway.app.listeners import CannotListen, listening, listening_in_thread, on_this_loop
 from gateway.app.metrics import STUCK_S
-from gateway.app.process import StopRequest
+from gateway.app.process import CannotListen, StopRequest, listening, listening_in_thread, on_this_loop
 from gateway.app.wiring import serving
 from gateway.edge.limits import PENDING_CONNECTIONS, AddressGroup, KeyedRates, PendingConnections
 from gateway.runtime.event_loop import SystemClock
@@ -71,7 +69,7 @@ async def test_it_speaks_tls(tmp_path: Path) -> None:
 
 
 async def test_who_does_not_speak_tls_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener_module, "TLS_HANDSHAKE_S", 0.2)
+    monkeypatch.setattr(process, "TLS_HANDSHAKE_S", 0.2)
     certificate, key = make(tmp_path, days=100_000)
     tls = client_context(ClientSection(certificate=certificate, key=key))
     async with listening("client", _app(), "127.0.0.1", 0, tls) as listener, asyncio.timeout(10):
@@ -142,7 +140,7 @@ async def _until(holds: Callable[[], bool]) -> None:
 def test_who_is_silent_before_tls_is_counted_from_the_first_moment(
     tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener_module, "TLS_HANDSHAKE_S", 2.0)
+    monkeypatch.setattr(process, "TLS_HANDSHAKE_S", 2.0)
 
     async def main() -> None:
         app, (tls, trust) = _app(), both_ends(tmp_path)
@@ -374,7 +372,7 @@ async def test_what_needs_the_loop_is_done_by_it(monkeypatch: pytest.MonkeyPatch
     asking.start()
     await done.wait()
     asking.join()
-    monkeypatch.setattr(listeners, "LOOP_ANSWER_S", 0.05)
+    monkeypatch.setattr(process, "LOOP_ANSWER_S", 0.05)
     asking = threading.Thread(target=beside)
     asking.start()
     asking.join()  # this loop is stuck until that one has lost its patience

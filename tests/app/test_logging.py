@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 import gateway
 from gateway.app import wiring
+from gateway.app.config.settings import SecretKey
 from gateway.app.config.sources import generate_secrets
-from gateway.app.keys import SecretKey
 from gateway.app.logging import (
     KINDS_MAX,
     LINES_KEPT,

@@ -17,7 +17,8 @@ import pytest
 from cryptography import x509
 from structlog.testing import capture_logs
 
-from gateway.app.keys import SealingKey, new_sealing_key, new_secret_key, write_block
+from gateway.app.config.settings import SealingKey
+from gateway.app.config.sources import new_sealing_key, new_secret_key, write_block
 from gateway.app.process import SystemdNotifier
 from gateway.app.reload import RELOAD_EVERY_S, NoticesReloader, Reloader, ReloadFailed, reload_on_hangup
 from gateway.simulator import Simulator, SimulatorSettings

@@ -25,8 +25,7 @@ from gateway.app import spans, wiring
 from gateway.app.adapters import Tracing, open_tracing
 from gateway.app.config.settings import TracingSection as TracingSettings
 from gateway.app.config.sources import generate_secrets
-from gateway.app.listeners import listening
-from gateway.app.process import StopRequest
+from gateway.app.process import StopRequest, listening
 from gateway.app.spans import SpanTracing, TracedLink, exporting
 from gateway.domain.commands import Execute, Executed, KeepAlive, LinkRequest, SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError

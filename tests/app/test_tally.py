@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator
 
 import pytest
 
-from gateway.app.keys import SecretKey
+from gateway.app.config.settings import SecretKey
 from gateway.app.logging import configure
 from gateway.app.metrics import ANSWERED, UNAVAILABLE, CountedAuthority
 from gateway.app.status import SiteReach

@@ -16,13 +16,11 @@ import aiohttp
 import pytest
 
 from gateway.app import process, wiring
-from gateway.app.adapters import open_bus
+from gateway.app.adapters import Keyring, open_bus
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import BusSection, SecretsSection
 from gateway.app.config.sources import generate_secrets
-from gateway.app.keys import Keyring
-from gateway.app.listeners import CannotListen
-from gateway.app.process import StopRequest
+from gateway.app.process import CannotListen, StopRequest
 from gateway.app.status import check_bus
 from gateway.bus.stores import BackendOptions
 from gateway.domain.errors import GatewayError

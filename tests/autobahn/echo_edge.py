@@ -16,8 +16,7 @@ from unittest import mock
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.app.listeners import listening
-from gateway.app.process import run_loop
+from gateway.app.process import listening, run_loop
 from gateway.core.ledger import Health
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import Close, Effects, Session

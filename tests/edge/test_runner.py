@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from gateway.app import listeners as listener_module
-from gateway.app.listeners import listening
+from gateway.app import process
+from gateway.app.process import listening
 from gateway.edge import server as edge_server
 from gateway.edge.limits import PENDING_CONNECTIONS, PendingConnections
 from tests.app.certificates import both_ends
@@ -154,7 +154,7 @@ async def test_who_takes_a_long_answer_slowly_gets_all_of_it(
 async def test_no_longer_than_the_end_of_tls_may_take(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(listener_module, "TLS_SHUTDOWN_S", 0.5)
+    monkeypatch.setattr(process, "TLS_SHUTDOWN_S", 0.5)
     monkeypatch.setattr(edge_server, "HEAD_S", 0.2)
     assert await _slowly_taken(tmp_path, is_tls=True) < MUCH
 

@@ -123,7 +123,7 @@ PLACES: Final[dict[str, str]] = {
         "people_file": "upstream/asterisk/people.py PeopleFile.by_interface by_login by_number",
         "connection": """
             core/rate_limits.py Buckets._buckets; core/log_ons.py LogOnQueue._addresses;
-            edge/limits.py PendingConnections._open _of _silent; app/listeners.py _Acceptor._listening _rests;
+            edge/limits.py PendingConnections._open _of _silent; app/process.py _Acceptor._listening _rests;
             edge/limits.py SocketAdmission._silent _rate_of; edge/limits.py KeyedRates._full_at;
             runtime/event_loop.py Wires._wires;
             upstream/oscce/client.py OsccServer._links_open
@@ -169,7 +169,7 @@ PLACES: Final[dict[str, str]] = {
             telemetry.py Tally._unread_rows; telemetry.py Counts.values; telemetry.py Telemetry.labels;
             runtime/event_loop.py LeanEvent._waiters;
             upstream/oscce/directory.py _RowReader._dropped; app/logging.py RepetitionFilter._windows;
-            app/cli/demo_cluster.py LoadBalancer.carried; app/keys.py Keyring._holders;
+            app/cli/demo_cluster.py LoadBalancer.carried; app/adapters.py Keyring._holders;
             bus/stores.py RedisBackend._running; core/due_times.py Balance._sent;
             core/due_times.py Away._due _late; core/link.py SharedOffsets._seen_at;
             core/element.py Composer._offsets;

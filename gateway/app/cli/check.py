@@ -39,8 +39,14 @@ from gateway.app.certificates import (
 from gateway.app.config import sources as config_sources
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import MEMORY, AsteriskSection, Settings, SiteSection
-from gateway.app.config.sources import load
-from gateway.app.keys import new_sealing_key, new_secret_key, newest_first, write_block, write_lines
+from gateway.app.config.sources import (
+    load,
+    new_sealing_key,
+    new_secret_key,
+    newest_first,
+    write_block,
+    write_lines,
+)
 from gateway.app.process import add_config
 from gateway.app.reload import read_notices
 from gateway.app.status import check_bus

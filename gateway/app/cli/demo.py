@@ -37,8 +37,14 @@ from gateway.app.config.settings import (
     SiteSection,
 )
 from gateway.app.config.sources import generate_secrets
-from gateway.app.listeners import CannotListen, os_error_text
-from gateway.app.process import Command, StopRequest, background_tasks, program_name
+from gateway.app.process import (
+    CannotListen,
+    Command,
+    StopRequest,
+    background_tasks,
+    os_error_text,
+    program_name,
+)
 from gateway.app.wiring import LogOffsLost
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock

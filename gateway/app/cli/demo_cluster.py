@@ -36,10 +36,15 @@ from gateway.app.cli.demo import (
 from gateway.app.cli.watch import WatchError, WatchOptions, watch
 from gateway.app.config.errors import PREFIX
 from gateway.app.config.settings import SecretsSection
-from gateway.app.config.sources import generate_secrets
-from gateway.app.keys import write_block
-from gateway.app.listeners import CannotListen, os_error_text
-from gateway.app.process import Command, StopRequest, background_tasks, program_name
+from gateway.app.config.sources import generate_secrets, write_block
+from gateway.app.process import (
+    CannotListen,
+    Command,
+    StopRequest,
+    background_tasks,
+    os_error_text,
+    program_name,
+)
 from gateway.runtime.event_loop import SystemClock, spawn
 from gateway.runtime.ports import Clock
 from gateway.simulator import Simulator, SimulatorSettings

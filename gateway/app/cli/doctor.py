@@ -35,8 +35,7 @@ from gateway.app.cli.check import (
 )
 from gateway.app.config.settings import LimitsSection, Settings
 from gateway.app.config.sources import load
-from gateway.app.listeners import BACKLOG, CannotListen, listening
-from gateway.app.process import PROGRAM, add_config
+from gateway.app.process import BACKLOG, PROGRAM, CannotListen, add_config, listening
 from gateway.app.status import check_bus
 from gateway.app.wiring import drain_limit_s
 from gateway.runtime.event_loop import SystemClock

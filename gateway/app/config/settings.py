@@ -6,8 +6,12 @@ are derived from it. Rules that join several settings are in :mod:`gateway.app.c
 
 from __future__ import annotations
 
+import base64
+import binascii
 import difflib
+import hashlib
 import re
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -27,7 +31,6 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from gateway.app.keys import SealingKey, SecretKey, parse_sealing_key, parse_secret_key
 from gateway.bus.connect import Address, parse_url
 from gateway.core.rate_limits import SessionLimits
 from gateway.domain.model import Application
@@ -97,6 +100,71 @@ def _quoted(text: str) -> str:
 def without_password(url: str) -> str:
     """Return *url* with users and passwords hidden."""
     return _SENTINELS_WHO.sub(rf"\1{HIDDEN}", _WHO.sub(f"{HIDDEN}@", url))
+
+
+# ---- keys ----
+
+
+KEY_BYTES: Final = 32
+_ID: Final = re.compile(r"[a-z0-9]{1,16}")
+_CHECK_LABEL: Final = b"check value of a sealing key"
+_CHECK_CHARACTERS: Final = 8
+"""32 bits: too few to reveal anything about 256 random ones."""
+_MAKE_ONE: Final = "make one with `oscc-gateway keys`"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SecretKey:
+    """32 secret bytes. Its repr and str show nothing."""
+
+    raw: bytes
+
+    def __repr__(self) -> str:
+        return "SecretKey(…)"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SealingKey:
+    """A key that seals and opens tokens. Its repr and str show its id only."""
+
+    id: str
+    key: SecretKey
+
+    @property
+    def name(self) -> str:
+        """Its id and a check value, which distinguishes two keys of one id; may be shown."""
+        check = hashlib.sha256(_CHECK_LABEL + self.key.raw).hexdigest()
+        return f"{self.id}/{check[:_CHECK_CHARACTERS]}"
+
+    def __repr__(self) -> str:
+        return f"SealingKey({self.id}:…)"
+
+
+def parse_secret_key(text: str) -> SecretKey:
+    """Read a key from its base64 form.
+
+    Raises:
+        ValueError: It is none. The message never repeats it.
+    """
+    try:
+        raw = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"is not base64: {_MAKE_ONE}") from None
+    if len(raw) != KEY_BYTES:
+        raise ValueError(f"has {len(raw)} bytes, but must have {KEY_BYTES}: {_MAKE_ONE}")
+    return SecretKey(raw)
+
+
+def parse_sealing_key(text: str) -> SealingKey:
+    """Read a sealing key: an id of lower-case letters and digits, a colon, base64.
+
+    Raises:
+        ValueError: It is none. The message never repeats it.
+    """
+    key_id, colon, key = text.strip().partition(":")
+    if not colon or _ID.fullmatch(key_id) is None:
+        raise ValueError(f"must be an id, a colon and base64, as in `k1:…`: {_MAKE_ONE}")
+    return SealingKey(key_id, parse_secret_key(key))
 
 
 # ---- types of values ----

@@ -5,14 +5,16 @@ The file is read first, environment variables override it, and an empty variable
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
+import secrets
 import stat
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -33,8 +35,7 @@ from gateway.app.config.errors import (
     nearest,
     sections,
 )
-from gateway.app.config.settings import HIDDEN, SecretsSection, Settings
-from gateway.app.keys import new_sealing_key, new_secret_key
+from gateway.app.config.settings import HIDDEN, KEY_BYTES, SealingKey, SecretKey, SecretsSection, Settings
 
 
 def readable_by_others(path: Path) -> bool:
@@ -276,9 +277,54 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Configuration:
     return Configuration(settings, sources.origins)
 
 
+# ---- keys ----
+
+
+_COUNTED: Final = re.compile(r"k(\d{1,6})")
+
+
 def generate_secrets() -> SecretsSection:
     """Make the secrets of a single node without configured ones; they end with the process."""
     return SecretsSection(sealing_keys=(new_sealing_key(),), pseudonym_key=new_secret_key())
+
+
+def new_secret_key() -> SecretKey:
+    """Draw a key."""
+    return SecretKey(secrets.token_bytes(KEY_BYTES))
+
+
+def new_sealing_key(present: Sequence[SealingKey] = ()) -> SealingKey:
+    """Draw a sealing key whose id is the next of k1, k2 and so on after those *present*."""
+    return SealingKey(f"k{max(map(_number, present), default=0) + 1}", new_secret_key())
+
+
+def newest_first(present: Sequence[SealingKey]) -> list[SealingKey]:
+    """Return *present* with the newest one first: of k1, k2 and so on the one with the highest number."""
+    newest = max(reversed(present), key=_number)
+    return [newest, *(key for key in present if key is not newest)]
+
+
+def write_block(sealing_keys: Sequence[SealingKey], pseudonym_key: SecretKey) -> str:
+    """Return the ``[secrets]`` table that holds these keys, ready for a configuration file."""
+    lines = ["[secrets]", "sealing_keys = ["]
+    lines += [f'    "{key.id}:{_base64(key.key)}",' for key in sealing_keys]
+    lines += ["]", f'pseudonym_key = "{_base64(pseudonym_key)}"', ""]
+    return "\n".join(lines)
+
+
+def write_lines(sealing_keys: Sequence[SealingKey]) -> str:
+    """Return the content of a file for ``…SEALING_KEYS_FILE`` with these keys."""
+    return "".join(f"{key.id}:{_base64(key.key)}\n" for key in sealing_keys)
+
+
+def _number(key: SealingKey) -> int:
+    """Return N of kN, 0 for any other id."""
+    match = _COUNTED.fullmatch(key.id)
+    return 0 if match is None else int(match[1])
+
+
+def _base64(key: SecretKey) -> str:
+    return base64.b64encode(key.raw).decode("ascii")
 
 
 # ---- print ----
