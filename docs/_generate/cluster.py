@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from gateway.app import status, wiring
+from gateway.app import admin, wiring
 from gateway.app.config.errors import SETTINGS
 from gateway.app.config.sources import HEADINGS, setting_row
 from gateway.bus import connect, stores
@@ -129,7 +129,7 @@ def times_table() -> Iterable[str]:
             "a user is handed over after their last phone moved, if nobody waits for the budget",
         ),
         (wiring.RESTART_S, "phones of a single node come back within this time"),
-        (status.DUPLICATE_NAME_EVERY_S, "a node looks again for another node of its name"),
+        (admin.DUPLICATE_NAME_EVERY_S, "a node looks again for another node of its name"),
     )
     yield from ("| time | what happens |", "|---|---|")
     for seconds, what in spans:

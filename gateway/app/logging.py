@@ -1,4 +1,4 @@
-"""JSON log lines: deny by default, limited repetition, users as keyed hashes, and the audit trail.
+"""JSON log lines: deny by default, limited repetition, users as keyed hashes; closes, and the audit trail.
 
 The gateway logs by the standard library (``logging.getLogger(__name__)``, fields by ``extra=``) or by
 structlog; both end here. Only the constant template of a library's line is kept, and only type and place of
@@ -16,8 +16,9 @@ import re
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from heapq import nlargest
 from ipaddress import IPv4Address, IPv6Address
 from itertools import count
 from operator import attrgetter
@@ -28,6 +29,8 @@ import structlog
 from gateway.app.config.settings import SecretKey
 from gateway.domain.model import Act, NodeId, NumberAct, OperatorAct, OrderAct, UserHash, UserId
 from gateway.edge.channel import PEER_CODES, ConnectionSummary
+from gateway.protocol.envelopes import Order, Record
+from gateway.runtime.cluster_receiver import Page
 from gateway.runtime.event_loop import FRAMES_MAX, SystemClock, first_of, frames
 from gateway.runtime.ports import Clock
 
@@ -537,6 +540,101 @@ def _summarise_exception(logger: object, method: str, event: Event) -> Event:
         event["error"] = type(error).__name__
         event["place"] = frames(error)
     return event
+
+
+# ---- closes ----
+
+
+CLOSES_MAX: Final = 10_000
+"""Number of stored closes; beyond it the oldest is removed."""
+CLOSES_MS: Final = 86_400_000
+"""Age after which a close is removed, when a connection ends or the list is requested."""
+CLOSE_FIELDS: Final = (
+    "initiator",
+    "close_code",
+    "close_reason",
+    "user",
+    "application",
+    "codec",
+    "address",
+    "lasted_s",
+    "frames_in",
+    "frames_out",
+    "bytes_out",
+    "conflated",
+    "commands",
+)
+"""Fields of the log line of a session, in this order."""
+
+_VALUES: Final = attrgetter(*CLOSE_FIELDS)
+_Close = tuple[int, int, tuple[object, ...]]
+"""Time, number, and the values of :data:`CLOSE_FIELDS`."""
+
+
+class CloseHistory:
+    """The connections of this node that ended last.
+
+    Invariant: a value is stored in the form in which it may be logged, or not at all.
+
+    Args:
+        node: This node.
+        pseudonyms: Returns the hashes of users.
+        wall_ms: Returns the time.
+        kept: How many are stored.
+    """
+
+    def __init__(
+        self, node: NodeId, pseudonyms: Pseudonyms, wall_ms: Callable[[], int], *, kept: int = CLOSES_MAX
+    ) -> None:
+        self._node = node
+        self._wall_ms = wall_ms
+        shapes = field_shapes(pseudonyms)
+        self._shapes: tuple[Shape, ...] = tuple(shapes[name] for name in CLOSE_FIELDS)
+        self._ring: deque[_Close] = deque(maxlen=kept)
+        self._number = 0
+
+    def __len__(self) -> int:
+        return len(self._young())
+
+    def note(self, life: ConnectionSummary) -> None:
+        """Store the summary of a connection."""
+        self._number += 1
+        values = tuple(shape(value) for shape, value in zip(self._shapes, _VALUES(life), strict=True))
+        self._young().append((self._wall_ms(), self._number, values))
+
+    async def closes(self, order: Order) -> Page:
+        """Return a page, the newest first, of the closes before ``order.after``."""
+        chosen = nlargest(order.most + 1, self._before(order.after), key=lambda kept: kept[:2])
+        records = tuple(self._record(kept) for kept in chosen[: order.most])
+        return Page(records, more=len(chosen) > order.most)
+
+    def last(self, most: int) -> list[Record]:
+        """Return the last *most*, the newest first."""
+        return [self._record(kept) for _, kept in zip(range(most), reversed(self._young()), strict=False)]
+
+    def of(self, user: str) -> list[Record]:
+        """Return the closes of a user, by keyed hash."""
+        at = CLOSE_FIELDS.index("user")
+        return [self._record(kept) for kept in self._young() if kept[2][at] == user]
+
+    def _young(self) -> deque[_Close]:
+        """Remove old entries, and return the others."""
+        begins_ms = self._wall_ms() - CLOSES_MS
+        while self._ring and self._ring[0][0] < begins_ms:
+            self._ring.popleft()
+        return self._ring
+
+    def _before(self, last: str) -> Iterator[_Close]:
+        return (kept for kept in self._young() if not last or self._id(kept) < last)
+
+    def _id(self, kept: _Close) -> str:
+        """Return the id of an entry: in the whole gateway a later one has a greater id."""
+        return f"{kept[0]:015d}.{kept[1]:010d}.{self._node}"
+
+    def _record(self, kept: _Close) -> Record:
+        values = dict(zip(CLOSE_FIELDS, kept[2], strict=True))
+        values["close_reason"] = values["close_reason"] or ""
+        return {"id": self._id(kept), "node": self._node, "at_ms": kept[0], **values}
 
 
 # ---- audit trail ----

@@ -16,7 +16,6 @@ from typing import Final, NamedTuple, get_args
 
 import structlog
 
-from gateway.app.status import SiteReach
 from gateway.bus.pubsub import RedisBus
 from gateway.bus.sealing import DropReason
 from gateway.bus.stores import RedisLeases
@@ -373,6 +372,25 @@ _SITE_REFUSALS: Final = frozenset(
 """Refusals of a log-on that concern all users. All others concern one user: the site has answered."""
 _ALL_REFUSALS: Final = frozenset(ErrorCode)
 """A refused log-off is as open as one that was not received, whatever the reason."""
+
+
+_UNREACHED: Final = frozenset({ErrorCode.UPSTREAM_UNAVAILABLE, ErrorCode.UPSTREAM_VERSION_UNSUPPORTED})
+"""All other refusals come from a server that was reached."""
+
+
+class SiteReach:
+    """The result of the latest log-on, log-off or opening of a link at one site."""
+
+    def __init__(self) -> None:
+        self.error: ErrorCode | None = None
+        """Why the site was not reached; None: it was, or it was not tried."""
+        self.cause: Trouble | None = None
+        """The cause, when there was no usable answer."""
+
+    def note(self, refusal: ErrorCode | None = None, cause: Trouble | None = None) -> None:
+        """Record a result; None: success."""
+        self.error = refusal if refusal in _UNREACHED else None
+        self.cause = None if self.error is None else cause
 
 
 class CountedAuthority:

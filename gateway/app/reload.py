@@ -20,10 +20,24 @@ from typing import Annotated, Final, Literal, Protocol
 import structlog
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
-from gateway.app.adapters import Keyring
-from gateway.app.certificates import read_authorities, trust_context
+from gateway.app.adapters import (
+    DAY_S,
+    WARNING_S,
+    CertificatePair,
+    Keyring,
+    certificate_problems,
+    chain_of,
+    covers,
+    expires_at_s,
+    host_names,
+    load_pair,
+    read_authorities,
+    read_pair,
+    server_context,
+    trust_context,
+)
 from gateway.app.config.errors import ConfigError, fault_ending
-from gateway.app.config.settings import PageUrl, SecretsSection, Section, SiteSection
+from gateway.app.config.settings import ClientSection, PageUrl, SecretsSection, Section, SiteSection
 from gateway.app.process import SystemdNotifier
 from gateway.edge.policies import ID_CHARS_MAX, NOTICES_MAX, NoticesInForce, NoticeText, OperatorNotice
 from gateway.runtime.ports import Clock
@@ -196,6 +210,140 @@ class KeysReloader:
 
 def _removed(before: tuple[str, ...], keyring: Keyring) -> str:
     return ", ".join(each for each in before if each not in keyring.ids) or "none"
+
+
+# ---- reload of the certificate ----
+
+
+WARN_EVERY_MS: Final = 86_400_000
+
+
+class CertificateReloader:
+    """The certificate in force, kept equal to its files.
+
+    Invariants: a certificate that phones would refuse changes nothing and is reported once. Open connections
+    are not affected, as only handshakes use the context.
+
+    Args:
+        client: Has the paths of the files; without them the listener uses clear text and nothing is read.
+        clock: Shows how long the certificate is still valid.
+        telemetry: Shows when it ends, and whether the content of the files is in force.
+
+    Raises:
+        ConfigError: The files cannot be used now.
+    """
+
+    def __init__(self, client: ClientSection, clock: Clock, telemetry: Telemetry) -> None:
+        self._client = client
+        self._clock = clock
+        self._telemetry = telemetry
+        self._seen: CertificatePair | ConfigError | None = read_pair(client)
+        self._faults: tuple[str, ...] = ()
+        self._ends_at_s = 0.0
+        self._names: list[str] = []
+        self._sort: type[object] = object
+        self._warned_at_ms: int | None = None
+        self.context: Final = self._start(self._seen)
+        """The TLS context of the listener, for its whole life."""
+
+    async def look(self) -> Literal["certificate"] | None:
+        """Put the content of the files in force, and log a warning before the end of the certificate.
+
+        Returns the name of this part if they cannot be used.
+        """
+        if self.context is None:
+            return None
+        # in a thread: a network volume may block its reader, and must not block the phones
+        found = await asyncio.to_thread(self._read)
+        # try again what failed: the certificate may be valid by now, or the system have descriptors
+        if self._faults or found != self._seen:
+            self._seen = found
+            self._take(found, self.context)
+        self._warn()
+        return "certificate" if self._faults else None
+
+    def _start(self, pair: CertificatePair | None) -> ssl.SSLContext | None:
+        if pair is None:
+            return None
+        context = server_context(self._client, pair)
+        for flaw in certificate_problems(self._client, pair, self._clock.wall_ms()):
+            # phones refuse a faulty certificate; a node that does not start would not help them
+            (_LOG.error if flaw.is_fault else _LOG.warning)("certificate_problem", fault=flaw.text)
+        self._note(pair)
+        return context
+
+    def _read(self) -> CertificatePair | ConfigError:
+        try:
+            pair = read_pair(self._client)
+        except ConfigError as error:
+            return error
+        assert pair is not None  # noqa: S101 - without files there is no context, and no look
+        return pair
+
+    def _take(self, found: CertificatePair | ConfigError, context: ssl.SSLContext) -> None:
+        try:
+            faults = found.faults if isinstance(found, ConfigError) else tuple(self._flaws(found))
+            if isinstance(found, CertificatePair) and not faults:
+                load_pair(context, found)
+        except ConfigError as error:
+            faults = error.faults
+        if not isinstance(found, CertificatePair) or faults:
+            self._stay(faults)
+            return
+        before = self._names
+        self._note(found)
+        new = chain_of(self._client, found)[0]
+        _LOG.info("certificate_reloaded", new=", ".join(self._names), days_left=self._days_left())
+        if gone := [name for name in before if not covers(new, name)]:
+            _LOG.warning("certificate_covers_fewer_names", gone=", ".join(gone))
+
+    def _stay(self, faults: tuple[str, ...]) -> None:
+        if faults != self._faults:
+            self._faults = faults
+            self._telemetry.reload_failed["certificate"].set(1)
+            _LOG.error("certificate_reload_failed", fault=" ".join(faults))
+
+    def _flaws(self, found: CertificatePair) -> list[str]:
+        """Return why *found* must not be used.
+
+        Raises:
+            ConfigError: It cannot be used.
+        """
+        server_context(self._client, found)  # the present pair must not become half of a new one
+        faults = [
+            flaw.text
+            for flaw in certificate_problems(self._client, found, self._clock.wall_ms())
+            if flaw.is_fault
+        ]
+        # a context has one pair for each type of key, and would still use the old one beside the new
+        if self._sort_of(found) is not self._sort:
+            faults.append("The key has another type (RSA, EC) than the one in force: restart the node.")
+        return faults
+
+    def _sort_of(self, pair: CertificatePair) -> type[object]:
+        return type(chain_of(self._client, pair)[0].public_key())
+
+    def _note(self, pair: CertificatePair) -> None:
+        self._sort = self._sort_of(pair)
+        chain = chain_of(self._client, pair)
+        self._ends_at_s, self._names = expires_at_s(chain), host_names(chain[0])
+        self._telemetry.certificate_expiry_timestamp_seconds.set(self._ends_at_s)
+        self._telemetry.reload_failed["certificate"].set(0)
+        self._warned_at_ms = None
+        self._faults = ()
+
+    def _warn(self) -> None:
+        """Log once a day."""
+        now_ms, warned_at_ms = self._clock.wall_ms(), self._warned_at_ms
+        if self._ends_at_s - now_ms / 1000 >= WARNING_S:
+            return
+        if warned_at_ms is None or now_ms - warned_at_ms >= WARN_EVERY_MS:
+            self._warned_at_ms = now_ms
+            _LOG.warning("certificate_expires_soon", days_left=self._days_left())
+
+    def _days_left(self) -> int:
+        """Return whole days until its end, below 0 after it."""
+        return int((self._ends_at_s - self._clock.wall_ms() / 1000) // DAY_S)
 
 
 # ---- authorities of sites ----

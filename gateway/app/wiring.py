@@ -41,11 +41,19 @@ from gateway.app.adapters import (
     open_tracing,
     rates,
     registry_limits,
+    site_context,
 )
-from gateway.app.admin import AdminOperations, CloseHistory
-from gateway.app.certificates import CertificateReloader, site_context
+from gateway.app.admin import (
+    AdminOperations,
+    StatusLog,
+    log_bus_faults,
+    log_clock_offset,
+    log_duplicate_name,
+    log_key_differences,
+    log_status,
+)
 from gateway.app.config.settings import MEMORY, LimitsSection, SecretsSection, Settings
-from gateway.app.logging import AuditTrail, LineWriter, Pseudonyms, audit_writer, log_session
+from gateway.app.logging import AuditTrail, CloseHistory, LineWriter, Pseudonyms, audit_writer, log_session
 from gateway.app.metrics import (
     ProcessMetrics,
     clock_offset_s,
@@ -70,19 +78,12 @@ from gateway.app.process import (
 )
 from gateway.app.reload import (
     AuthoritiesReloader,
+    CertificateReloader,
     KeysReloader,
     NoticesReloader,
     ReadSecrets,
     Reloader,
     reload_on_hangup,
-)
-from gateway.app.status import (
-    StatusLog,
-    log_bus_faults,
-    log_clock_offset,
-    log_duplicate_name,
-    log_key_differences,
-    log_status,
 )
 from gateway.bus.stores import BackendOptions
 from gateway.core.due_times import Away, Balance, DrainSchedule, Moving, drain_schedules, moving_s

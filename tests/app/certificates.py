@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
-from gateway.app.certificates import client_context
+from gateway.app.adapters import client_context
 from gateway.app.config.settings import ClientSection
 from gateway.runtime.event_loop import SystemClock
 

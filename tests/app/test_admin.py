@@ -18,10 +18,10 @@ import aiohttp
 import pytest
 
 from gateway.app import wiring
-from gateway.app.admin import CLOSES_MAX, CLOSES_MS, AdminOperations, CloseHistory
+from gateway.app.admin import AdminOperations
 from gateway.app.config.settings import SecretKey
 from gateway.app.config.sources import generate_secrets
-from gateway.app.logging import Pseudonyms, configure
+from gateway.app.logging import CLOSES_MAX, CLOSES_MS, CloseHistory, Pseudonyms, configure
 from gateway.app.process import StopRequest
 from gateway.domain.model import Application, NodeId, UserId
 from gateway.edge.channel import ConnectionSummary

@@ -20,10 +20,10 @@ from gateway.app.admin import (
     PURPOSE_UNSTATED,
     BundleSources,
     BundleWriter,
-    CloseHistory,
     folder_faults,
     make_bundle,
 )
+from gateway.app.logging import CloseHistory
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import NodeRecord

@@ -15,11 +15,10 @@ import pytest
 from cryptography import x509
 from structlog.testing import capture_logs
 
-from gateway.app import certificates
-from gateway.app.certificates import WARN_EVERY_MS, CertificateReloader
+from gateway.app import reload
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import ClientSection, SiteSection
-from gateway.app.reload import AuthoritiesReloader
+from gateway.app.reload import WARN_EVERY_MS, AuthoritiesReloader, CertificateReloader
 from gateway.telemetry import Telemetry
 from tests.app.certificates import Authority
 from tests.app.test_certificates import no_files
@@ -185,7 +184,7 @@ async def test_one_that_the_system_cannot_show_is_not_said_to_be_in_force(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     door.renew()
-    monkeypatch.setattr(certificates, "load_pair", Mock(side_effect=ConfigError(["No file."])))
+    monkeypatch.setattr(reload, "load_pair", Mock(side_effect=ConfigError(["No file."])))
     assert await door.looked() == [("error", "certificate_reload_failed")]
     assert await door.watch.look() == "certificate"
 

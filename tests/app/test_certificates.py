@@ -14,7 +14,7 @@ from unittest.mock import Mock
 import pytest
 from cryptography import x509
 
-from gateway.app.certificates import (
+from gateway.app.adapters import (
     FILE_BYTES_MAX,
     certificate_problems,
     chain_of,

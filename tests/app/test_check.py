@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.certificates import client_context, site_context
+from gateway.app.adapters import client_context, site_context
 from gateway.app.cli.check import (
     check_reachable,
     check_site,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.app.certificates import read_pair
+from gateway.app.adapters import read_pair
 from gateway.app.cli.watch import PASSWORD_VARIABLE
 from gateway.app.config.errors import ConfigError, fault_sentences
 from gateway.app.config.settings import (

@@ -6,8 +6,7 @@ from typing import get_args
 
 import pytest
 
-from gateway.app.metrics import CountedUpstream
-from gateway.app.status import SiteReach
+from gateway.app.metrics import CountedUpstream, SiteReach
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionSecret, UserId
 from gateway.domain.upstream import (

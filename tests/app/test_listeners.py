@@ -22,7 +22,7 @@ import uvloop
 from aiohttp import web
 
 from gateway.app import process
-from gateway.app.certificates import client_context
+from gateway.app.adapters import client_context
 from gateway.app.config.settings import ClientSection
 from gateway.app.config.sources import generate_secrets
 from gateway.app.metrics import STUCK_S

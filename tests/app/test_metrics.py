@@ -28,6 +28,7 @@ from gateway.app.metrics import (
     STUCK_S,
     CountedAuthority,
     ProcessMetrics,
+    SiteReach,
     create_startup_series,
     measure_clock_offset,
     measure_functions,
@@ -54,7 +55,6 @@ from gateway.app.process import (
     forget_by_time,
     tuned_gc,
 )
-from gateway.app.status import SiteReach
 from gateway.bus.connect import KeyNames
 from gateway.bus.memory import MemoryLeases
 from gateway.bus.redis import RedisClient, RedisLimits

@@ -15,13 +15,9 @@ import structlog
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from gateway.app import status, wiring
+from gateway.app import admin, wiring
 from gateway.app.adapters import SiteServer, Tracing, measured_sites, open_server
-from gateway.app.config.settings import AsteriskSection, BusSection, SiteSection
-from gateway.app.config.sources import generate_secrets
-from gateway.app.logging import configure
-from gateway.app.process import StopRequest
-from gateway.app.status import (
+from gateway.app.admin import (
     BUS_RETRY_S,
     CLOCK_EVERY_S,
     DUPLICATE_NAME_EVERY_S,
@@ -29,7 +25,6 @@ from gateway.app.status import (
     STATUS_EVERY_S,
     BusReport,
     NodeStatus,
-    SiteReach,
     StatusLog,
     check_bus,
     log_bus_faults,
@@ -39,6 +34,11 @@ from gateway.app.status import (
     log_status,
     report_on,
 )
+from gateway.app.config.settings import AsteriskSection, BusSection, SiteSection
+from gateway.app.config.sources import generate_secrets
+from gateway.app.logging import configure
+from gateway.app.metrics import SiteReach
+from gateway.app.process import StopRequest
 from gateway.bus.connect import Endpoint
 from gateway.bus.stores import ServerFacts
 from gateway.core.lease import BusState
@@ -209,7 +209,7 @@ async def test_a_redis_is_looked_at_until_it_was_seen(monkeypatch: pytest.Monkey
     async def found(bus: BusSection, clock: Clock) -> BusReport:
         return seen.pop(0)
 
-    monkeypatch.setattr(status, "check_bus", found)
+    monkeypatch.setattr(admin, "check_bus", found)
     clock = ManualClock()
     with capture_logs() as lines:
         async with asyncio.TaskGroup() as tasks:

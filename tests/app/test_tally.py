@@ -12,8 +12,7 @@ import pytest
 
 from gateway.app.config.settings import SecretKey
 from gateway.app.logging import configure
-from gateway.app.metrics import ANSWERED, UNAVAILABLE, CountedAuthority
-from gateway.app.status import SiteReach
+from gateway.app.metrics import ANSWERED, UNAVAILABLE, CountedAuthority, SiteReach
 from gateway.core.rate_limits import Urgency
 from gateway.domain.commands import Dropped
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError

@@ -17,11 +17,11 @@ import pytest
 
 from gateway.app import process, wiring
 from gateway.app.adapters import Keyring, open_bus
+from gateway.app.admin import check_bus
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import BusSection, SecretsSection
 from gateway.app.config.sources import generate_secrets
 from gateway.app.process import CannotListen, StopRequest
-from gateway.app.status import check_bus
 from gateway.bus.stores import BackendOptions
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, UserId

@@ -10,8 +10,8 @@ from functools import partial
 import pytest
 from redis.crc import key_slot
 
+from gateway.app.admin import check_bus
 from gateway.app.config.settings import BusSection
-from gateway.app.status import check_bus
 from gateway.bus.cluster import PREFIXES, Claim, merged, read_view
 from gateway.bus.connect import Endpoint, Lifetimes, RedisUnreachable, parse_url
 from gateway.bus.pubsub import partition_of

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 
+from gateway.app.admin import check_bus
 from gateway.app.config.settings import BusSection
-from gateway.app.status import check_bus
 from gateway.bus.connect import REFUSAL_S, Lifetimes, Refusals
 from gateway.bus.stores import BackendOptions, RedisBackend
 from gateway.runtime.event_loop import SystemClock

@@ -14,9 +14,9 @@ import pytest
 import redis.asyncio as client
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
+from gateway.app.admin import check_bus
 from gateway.app.cli.demo import ChildProcess, free_port
 from gateway.app.config.settings import BusSection
-from gateway.app.status import check_bus
 from gateway.bus.connect import BusKeys
 from gateway.bus.stores import BackendOptions, RedisBackend
 from gateway.domain.errors import EndReason, GatewayError

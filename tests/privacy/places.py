@@ -153,7 +153,7 @@ PLACES: Final[dict[str, str]] = {
             core/rate_limits.py Quota._taken; runtime/node.py Node.number_changes;
             runtime/accounts.py LogOns._numbers
         """,
-        "session_log": "app/admin.py CloseHistory._ring; app/logging.py LineWriter._lines",
+        "session_log": "app/logging.py CloseHistory._ring; app/logging.py LineWriter._lines",
         "places_in_the_cluster": """
             upstream/asterisk/server.py AsteriskServer._tokens;
             bus/memory.py MemoryLeases._leases _floors; bus/memory.py _Expiring._values _ends;
@@ -165,7 +165,7 @@ PLACES: Final[dict[str, str]] = {
         """,
         NOBODY: """
             app/reload.py AuthoritiesReloader._faults _seen;
-            app/certificates.py CertificateReloader._names; app/status.py StatusLog._away;
+            app/reload.py CertificateReloader._names; app/admin.py StatusLog._away;
             telemetry.py Tally._unread_rows; telemetry.py Counts.values; telemetry.py Telemetry.labels;
             runtime/event_loop.py LeanEvent._waiters;
             upstream/oscce/directory.py _RowReader._dropped; app/logging.py RepetitionFilter._windows;

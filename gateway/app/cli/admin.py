@@ -20,6 +20,7 @@ import aiohttp
 from yarl import URL
 
 from gateway.app.adapters import open_bus
+from gateway.app.admin import check_bus
 from gateway.app.config.settings import (
     MEMORY,
     AdminSection,
@@ -30,7 +31,6 @@ from gateway.app.config.settings import (
 )
 from gateway.app.config.sources import load
 from gateway.app.process import Command, add_config, table
-from gateway.app.status import check_bus
 from gateway.domain.errors import GatewayError
 from gateway.protocol.envelopes import NodeRecord
 from gateway.protocol.openapi import PAGE, PAGE_MAX

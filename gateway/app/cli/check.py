@@ -23,11 +23,11 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from pydantic import ValidationError
 
-from gateway.app.adapters import AMI_TLS_PORT, asterisk_settings
-from gateway.app.admin import folder_faults
-from gateway.app.certificates import (
+from gateway.app.adapters import (
+    AMI_TLS_PORT,
     WARNING_S,
     CertificateProblem,
+    asterisk_settings,
     certificate_problems,
     chain_of,
     client_context,
@@ -36,6 +36,7 @@ from gateway.app.certificates import (
     read_pair,
     site_context,
 )
+from gateway.app.admin import check_bus, folder_faults
 from gateway.app.config import sources as config_sources
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import MEMORY, AsteriskSection, Settings, SiteSection
@@ -49,7 +50,6 @@ from gateway.app.config.sources import (
 )
 from gateway.app.process import add_config
 from gateway.app.reload import read_notices
-from gateway.app.status import check_bus
 from gateway.domain.errors import GatewayError
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock

@@ -26,7 +26,8 @@ from aiohttp import web
 from annotated_types import Le
 from pydantic import ValidationError
 
-from gateway.app.certificates import client_context
+from gateway.app.adapters import client_context
+from gateway.app.admin import check_bus
 from gateway.app.cli.check import (
     asterisk_advices,
     client_file_faults,
@@ -36,7 +37,6 @@ from gateway.app.cli.check import (
 from gateway.app.config.settings import LimitsSection, Settings
 from gateway.app.config.sources import load
 from gateway.app.process import BACKLOG, PROGRAM, CannotListen, add_config, listening
-from gateway.app.status import check_bus
 from gateway.app.wiring import drain_limit_s
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ownership import RENEW_S
