@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.core.link import Linger
-from gateway.domain.errors import CloseCode, EndReason
-from gateway.domain.model import Application, UserId
+from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for, log_on_window_s
+from gateway.domain.model import Application, Ticket, UserId
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 
@@ -354,3 +354,9 @@ class Denylist:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def refusal(ticket: Ticket, reason: EndReason, by: str | None) -> SessionRefused:
+    """Return how to refuse a phone whose session ended for *reason*."""
+    code = close_for(reason, remote_assistant=ticket.application is Application.REMOTE_ASSISTANT)
+    return SessionRefused(code, reason, by=by, window_s=log_on_window_s(code))

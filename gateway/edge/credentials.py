@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from gateway.core.registry import refusal
 from gateway.domain.errors import (
     CloseCode,
     EndReason,
@@ -30,7 +31,6 @@ from gateway.domain.model import Application, Device, SessionId, SessionSecret, 
 from gateway.edge.policies import NoticeSet, NoticesInForce, unread_notices
 from gateway.protocol.frames import NoticeFrame, Renewed, SessionView, UserView
 from gateway.runtime.ports import Clock
-from gateway.runtime.world import refusal
 
 TOKEN_CHARS_MAX: Final = 4096
 _KEY_BYTES: Final = 32

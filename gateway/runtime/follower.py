@@ -54,9 +54,9 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.cluster import Answer, Failure, NotDeliveredError
 from gateway.runtime.event_loop import TaskGroup, log_fault, spawn, weakly
 from gateway.runtime.handover import OwnerDiscovery, Takeover
+from gateway.runtime.link_session import World
 from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import Grant, Local, NotSentError, RoleOverError, Start
-from gateway.runtime.world import World
 
 _UNREACHED: Final = "The node that owns the user is unreachable. Try again."
 ANSWER_S: Final = 2.0

@@ -45,9 +45,9 @@ from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import Exchange, Share
 from gateway.runtime.command_execution import CommandExecution
 from gateway.runtime.event_loop import LeanEvent, spawn
+from gateway.runtime.link_session import World
 from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import RECONNECT_WINDOW_S, Grant, Link, Start
-from gateway.runtime.world import World
 from gateway.telemetry import GiftReason
 
 REQUEST_S: Final = 6.0

@@ -19,7 +19,7 @@ from gateway.core.lease import AssumedTokens, BusState, StoreWrites
 from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
 from gateway.core.link import Linger
 from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget, Openings, Quota
-from gateway.core.registry import NotAdmitted, Registry, RegistryLimits, Seat
+from gateway.core.registry import NotAdmitted, Registry, RegistryLimits, Seat, refusal
 from gateway.core.view import Within
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
@@ -33,7 +33,7 @@ from gateway.runtime.cluster_receiver import AdminRpc, ClusterMembership, Cluste
 from gateway.runtime.command_execution import OnOutcome
 from gateway.runtime.event_loop import BEAT_S, Pauses, log_fault
 from gateway.runtime.follower import CommandForwarding
-from gateway.runtime.link_session import UNREAD_S
+from gateway.runtime.link_session import UNREAD_S, LeaseRenewals, OpenLinks, World
 from gateway.runtime.mirror import Connection
 from gateway.runtime.ports import (
     WRITE_REFUSALS,
@@ -47,7 +47,6 @@ from gateway.runtime.ports import (
 )
 from gateway.runtime.sessions import LogOffs, OtherNodes, SessionRevocations
 from gateway.runtime.user_state import UserState, UserStates
-from gateway.runtime.world import LeaseRenewals, OpenLinks, World, refusal
 from gateway.telemetry import Tally
 
 _LOG: Final = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ from gateway.domain.model import UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Control, Owned, Sought
 from gateway.runtime.event_loop import LeanEvent, spawn
+from gateway.runtime.link_session import Renewal, World
 from gateway.runtime.ports import NO_START, Grant, Link, Start
-from gateway.runtime.world import Renewal, World
 
 Answer = Literal["ours", "refused", "unanswered"]
 
@@ -381,7 +381,7 @@ class LinkDialer:
             self._world.renewals.put(self, due_at)
 
     def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> None:
-        """See :meth:`gateway.runtime.world.Renewer.renewed`."""
+        """See :meth:`gateway.runtime.link_session.Renewer.renewed`."""
         was_ours = self.lease_keeper.lease.is_ours
         answer = self.lease_keeper.renewed(token, is_renewed, tasks)
         self._plan_renewal()

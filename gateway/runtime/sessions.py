@@ -17,15 +17,21 @@ from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from gateway.core.rate_limits import Buckets
-from gateway.core.registry import Denylist, End
+from gateway.core.registry import Denylist, End, refusal
 from gateway.core.view import Member, UserSessions
-from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
+from gateway.domain.errors import (
+    CloseCode,
+    EndReason,
+    ErrorCode,
+    GatewayError,
+    SessionRefused,
+)
 from gateway.domain.model import Device, NodeId, SessionId, Ticket, UserId, handle_of
 from gateway.domain.upstream import LoggedOff
 from gateway.protocol.envelopes import Control, Inbox, Replaced, SessionFacts, SessionOver
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.event_loop import LeanEvent, log_fault, spawn
-from gateway.runtime.link_session import LinkHealth
+from gateway.runtime.link_session import LinkHealth, World
 from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ports import (
     LOG_OFFS_MAX,
@@ -38,7 +44,6 @@ from gateway.runtime.ports import (
     SharedStore,
     not_reached,
 )
-from gateway.runtime.world import World, refusal
 from gateway.telemetry import Tally
 
 ATTACH_S: Final = 10.0

@@ -35,7 +35,7 @@ from gateway.runtime.command_execution import CommandExecution, OnOutcome
 from gateway.runtime.event_loop import LeanEvent, TaskGroup, log_fault, spawn
 from gateway.runtime.follower import Follower
 from gateway.runtime.handover import Handover, Sharing
-from gateway.runtime.link_session import Linked, LinkHealth
+from gateway.runtime.link_session import Linked, LinkHealth, World
 from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ownership import Answer, LinkDialer, OpenedLink
 from gateway.runtime.ports import (
@@ -50,7 +50,6 @@ from gateway.runtime.ports import (
     not_reached,
 )
 from gateway.runtime.sessions import ATTACH_S, WALL_CLOCK_S, SessionAdmission, SessionRenewal
-from gateway.runtime.world import World
 
 STRANGERS_S: Final = 30.0
 """How long a new owner keeps the last owner's sessions that no phone has confirmed."""

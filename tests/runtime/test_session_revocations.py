@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.registry import Denylist
+from gateway.core.registry import Denylist, refusal
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret, Ticket, UserId
 from gateway.protocol.envelopes import SessionOver
@@ -15,7 +15,6 @@ from gateway.runtime.cluster_receiver import SAY_S
 from gateway.runtime.node import NodeSettings, SiteParts
 from gateway.runtime.ports import NODE_TTL_S
 from gateway.runtime.sessions import DENIED_BEYOND_MS, LOOK_S, RETRY_S
-from gateway.runtime.world import refusal
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.runtime.followed import followed
