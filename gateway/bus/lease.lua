@@ -19,13 +19,23 @@ end
 
 local own, tok, present, floor
 
+-- A key of another type is deleted: it would refuse the lease of its user, and the renewals of all users beside.
+local function typed(key, command, ...)
+  local found = redis.pcall(command, key, ...)
+  if type(found) == 'table' and found.err and string.find(found.err, 'WRONGTYPE', 1, true) then
+    redis.call('DEL', key)
+    return redis.call(command, key, ...)
+  end
+  return found
+end
+
 local function read(first)
   own, tok = KEYS[first], KEYS[first + 1]
-  present = redis.call('HMGET', own, 'node', 'holder', 'token')
+  present = typed(own, 'HMGET', 'node', 'holder', 'token')
   if not sane(present[3]) then
     present = {false, false, false}
   end
-  floor = tonumber(sane(redis.call('GET', tok)) or 0)
+  floor = tonumber(sane(typed(tok, 'GET')) or 0)
 end
 
 local function grant(number)

@@ -299,7 +299,7 @@ class CommandSender(ABC):
 
     @abstractmethod
     async def scan(self, pattern: bytes) -> set[bytes]:
-        """Return the keys that match *pattern*.
+        """Return the hashes whose keys match *pattern*; values of other types are left out.
 
         Raises:
             GatewayError: ``bus_down``: no reply came in time, or Redis refused.
@@ -443,7 +443,7 @@ class RedisClient(CommandSender):
         keys: set[bytes] = set()
         cursor = b"0"
         while True:
-            match await self.answer("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED):
+            match await self.answer("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED, "TYPE", "hash"):
                 case [bytes(cursor), list(found)]:
                     keys.update(found)
                 case _:

@@ -27,6 +27,8 @@ async def test_what_is_no_record_is_left_out_and_what_a_later_version_adds_is_ig
         await server.command("HSET", "og:node:h", "later", "yes")
         await server.command("HSET", "og:node:bare", "node", "b")
         await server.command("HSET", "og:node:odd", "node", b"\xff")
+        await server.command("SET", "og:node:word", "x")
+        await server.command("RPUSH", "og:node:list", "x")
         stored = await server.command("HGETALL", "og:node:h")
         assert isinstance(stored, dict)
         await server.command(

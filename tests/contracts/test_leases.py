@@ -159,3 +159,17 @@ async def test_a_token_that_no_node_was_granted_is_ignored(token: str) -> None:
         await server.command("SET", names.tok, token)
         assert await site.leases[0].renew(ANN, N1, "h1", grant.token)
         assert await site.leases[1].read(ANN) == grant
+
+
+@pytest.mark.parametrize("place", ["own", "tok"])
+async def test_a_key_of_another_type_hinders_neither_its_user_nor_others(place: str) -> None:
+    async with SITES["redis"]() as site:
+        assert site.network is not None
+        names = site.network.names.user(ANN)
+        anns, bobs = await granted(site), await granted(site, BOB)
+        key = names.own if place == "own" else names.tok
+        await site.network.server.command("DEL", key)
+        await site.network.server.command("RPUSH", key, "x")
+        held = [(ANN, anns.token), (BOB, bobs.token)]
+        assert await site.leases[0].renew_many(N1, "h1", held) == [True, True]
+        assert [await site.leases[1].read(user) for user in (ANN, BOB)] == [anns, bobs]
