@@ -34,6 +34,7 @@ from gateway.domain.upstream import (
     Source,
     trouble_of,
 )
+from gateway.simulator.ami import _RIGHTS as ACTIONS
 from gateway.upstream.asterisk.people import PeopleFile, Rules, number_of, read_people
 from gateway.upstream.asterisk.server import AsteriskServer
 from tests.asterisk.site import NUMBER, PASSWORD, Ear, Place, place
@@ -312,6 +313,41 @@ async def test_an_asterisk_that_restarts_is_shown_as_away_and_read_again(at: Pla
         dan = number_of("interface", "Local/2006@desk/n")
         await ear.until(lambda: ear.agent(dan))
         assert ear.link.is_open
+
+
+async def test_an_asterisk_that_unloads_its_queues_is_shown_as_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with asyncio.timeout(15), place(figures_s=0.1) as at, at.linked(await at.boss()) as ear:
+        await ear.until(lambda: ear.agent(CEM))
+
+        def states() -> list[FunctionState]:
+            changes = (one for one in ear.received.events if isinstance(one, FunctionChanged))
+            return [one.state for one in changes if one.function == "realtime"]
+
+        with monkeypatch.context() as without:
+            without.delitem(ACTIONS, "QueueStatus")
+            await ear.until(lambda: states()[-1] is FunctionState.DOWN)
+            while at.server.monitor.last_failure != "rights":
+                await at.clock.sleep(0.02)
+        await ear.until(lambda: states()[-1] is FunctionState.UP)
+        assert ear.link.is_open
+
+
+async def test_an_asterisk_that_falls_silent_is_shown_as_away_since_its_last_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.upstream.asterisk.ami.ANSWER_S", 0.3)
+    async with asyncio.timeout(15), place(figures_s=0.1) as at:
+        session = await at.boss()
+        link = await at.server.open(session.user.id, session.secret, token=1, holder="a")
+        at.fake.freeze()
+        event = None
+        while not (isinstance(event, FunctionChanged) and event.state is FunctionState.DOWN):
+            event = await link.receive()
+        assert at.clock.now() - link.last_received_at > 0.1, "the data was last known to be right then"
+        at.fake.thaw()
+        while not (isinstance(event, FunctionChanged) and event.state is FunctionState.UP):
+            event = await link.receive()
+        await link.close()
 
 
 async def test_what_was_sent_and_not_answered_is_unknown(at: Place) -> None:

@@ -217,6 +217,13 @@ class Server(Protocol):
         ...
 
 
+class Dated(NamedTuple):
+    """An event that says nothing of what came after *at*: until then Asterisk was known."""
+
+    event: LinkEvent
+    at: float
+
+
 class LinkedSession:
     """A session on a link."""
 
@@ -262,7 +269,9 @@ class AsteriskLink:
         """Whether a query is for single resources."""
         self._server = server
         self._clock = clock
-        self._inbox: deque[LinkEvent | Callable[[], None]] = deque()
+        self._inbox: deque[LinkEvent | Dated | Callable[[], None]] = deque()
+        self._dated_at: float | None = None
+        """When the last received event is dated, if it is."""
         self._came = asyncio.Event()
         self.hears: Hear | None = None
         """Takes readings at once: only while :meth:`receive` waits, and no event waits for it."""
@@ -271,8 +280,8 @@ class AsteriskLink:
 
     @property
     def last_received_at(self) -> float:
-        """When the last message of Asterisk was received."""
-        return self._server.last_received_at
+        """When the last message of Asterisk was received, as of the last received event."""
+        return self._server.last_received_at if self._dated_at is None else self._dated_at
 
     @property
     def speaks(self) -> bool:
@@ -300,6 +309,7 @@ class AsteriskLink:
         Raises:
             LinkClosed: ``lost``.
         """
+        self._dated_at = None
         while not self._inbox:
             if self._is_closed:
                 raise LinkClosed("lost")
@@ -310,6 +320,9 @@ class AsteriskLink:
             finally:
                 self.hears = None
         first = self._inbox.popleft()
+        if isinstance(first, Dated):
+            self._dated_at = first.at
+            return first.event
         if callable(first):
             first()
             return None
@@ -382,7 +395,7 @@ class AsteriskLink:
         else:
             self.push_all((event,), ())
 
-    def push_all(self, events: Sequence[LinkEvent], readings: Sequence[Reading]) -> None:
+    def push_all(self, events: Sequence[LinkEvent | Dated], readings: Sequence[Reading]) -> None:
         """Give *events* and then *readings* to the receiver; see :meth:`push`."""
         if self.hears is not None and not events:
             if readings:
@@ -432,7 +445,7 @@ class AsteriskLink:
         self.asks_alone = any(listen.numbers is not None for listen in self.queries.values())
         self._server.asks_otherwise()
 
-    def _put(self, one: LinkEvent | Callable[[], None]) -> None:
+    def _put(self, one: LinkEvent | Dated | Callable[[], None]) -> None:
         if not self._is_closed:
             self.hears = None
             self._inbox.append(one)

@@ -50,6 +50,7 @@ from gateway.upstream.asterisk.link import (
     FIXED_QUERIES,
     QUERY_STEP,
     AsteriskLink,
+    Dated,
     LinkedSession,
     Step,
     missed_reasons,
@@ -406,12 +407,11 @@ class Publisher:
         if self._offers_remote:
             yield FunctionChanged("remote_agent", state)
 
-    def set_up(self, *, is_up: bool, offers_remote: bool, now_ms: int) -> None:
-        """Record whether Asterisk is reached; when it is back, links are sent whole sets."""
+    def set_up(self, *, is_up: bool, offers_remote: bool, now_ms: int, known_at: float) -> None:
+        """Record whether Asterisk was reached at *known_at*; when it is back, links are sent whole sets."""
         self._is_up, self._offers_remote = is_up, offers_remote
         for link in list(self.links.values()):
-            for event in self.functions():
-                link.push(event)
+            link.push_all([Dated(event, known_at) for event in self.functions()], ())
             if is_up:
                 for query in list(link.queries):
                     self.whole(link, query, now_ms)
@@ -484,6 +484,7 @@ class Monitor:
         self._timing = timing
         self._jitter = jitter
         self._connection: AmiConnection | None = None
+        self._lost_at = clock.now()  # when the last message of the last connection was received
         self._changed = asyncio.Event()
         self._tells_events = False
         """Whether this connection has received an event of a queue."""
@@ -593,7 +594,7 @@ class Monitor:
 
         Raises:
             GatewayError: ``upstream_unavailable``.
-            LostError: The connection ended.
+            LostError: The connection ended, or Asterisk refuses to be read: app_queue was unloaded.
         """
         fields: dict[str, str] = {} if only is None else {"Queue": only}
         if not with_members:
@@ -602,7 +603,7 @@ class Monitor:
             raise unavailable(self.last_failure)
         reading = self.queues.begin(with_members=with_members)
         try:
-            await self._connection.action(
+            answer = await self._connection.action(
                 "QueueStatus",
                 fields,
                 row=lambda row: reading.row(row, self._clock.wall_ms()),
@@ -610,6 +611,8 @@ class Monitor:
             )
         finally:
             self.queues.abandon(reading)
+        if only is None and answer.get("Response") == "Error":
+            raise LostError("rights")
 
     # ---- life ----
 
@@ -650,7 +653,7 @@ class Monitor:
             raise LostError(error.reason if isinstance(error, LostError) else "protocol") from error
         finally:
             connection.drop()
-            self._connection = None
+            self._connection, self._lost_at = None, connection.last_received_at
 
     async def _begin(self, connection: AmiConnection) -> None:
         await log_in(connection, self._address)
@@ -695,7 +698,8 @@ class Monitor:
 
     def _say_up(self, *, is_up: bool) -> None:
         offers = self.may("DBPut", "QueueAdd")
-        self.publisher.set_up(is_up=is_up, offers_remote=offers, now_ms=self._clock.wall_ms())
+        known_at, now_ms = self._clock.now() if is_up else self._lost_at, self._clock.wall_ms()
+        self.publisher.set_up(is_up=is_up, offers_remote=offers, now_ms=now_ms, known_at=known_at)
         self._changed.set()
 
     async def _see_clock(self, connection: AmiConnection) -> None:
