@@ -339,14 +339,16 @@ async def test_an_asterisk_that_falls_silent_is_shown_as_away_since_its_last_mes
     async with asyncio.timeout(15), place(figures_s=0.1) as at:
         session = await at.boss()
         link = await at.server.open(session.user.id, session.secret, token=1, holder="a")
+
+        async def receive(state: FunctionState) -> None:
+            while not (isinstance(event := await link.receive(), FunctionChanged) and event.state is state):
+                pass
+
         at.fake.freeze()
-        event = None
-        while not (isinstance(event, FunctionChanged) and event.state is FunctionState.DOWN):
-            event = await link.receive()
+        await receive(FunctionState.DOWN)
         assert at.clock.now() - link.last_received_at > 0.1, "the data was last known to be right then"
         at.fake.thaw()
-        while not (isinstance(event, FunctionChanged) and event.state is FunctionState.UP):
-            event = await link.receive()
+        await receive(FunctionState.UP)
         await link.close()
 
 
