@@ -9,10 +9,8 @@ other node has certainly not begun it.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -33,7 +31,7 @@ from gateway.core.follower import (
 )
 from gateway.core.lease import BusState
 from gateway.core.ledger import Health, Receipt
-from gateway.domain.commands import Call, Outcome, Status
+from gateway.domain.commands import Call, History, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, Ticket, UserId
 from gateway.protocol.envelopes import (
@@ -52,7 +50,7 @@ from gateway.protocol.envelopes import (
     Since,
 )
 from gateway.runtime.cluster import Answer, Failure, NotDeliveredError
-from gateway.runtime.event_loop import TaskGroup, log_fault, spawn, weakly
+from gateway.runtime.event_loop import TaskGroup, spawn, weakly
 from gateway.runtime.handover import OwnerDiscovery, Takeover
 from gateway.runtime.link_session import World
 from gateway.runtime.mirror import Feed
@@ -277,6 +275,19 @@ class RemoteCommands:
             self._leave(sent)
             sent.settle(_unknown(ErrorCode.OWNER_LOST))
 
+    def given(self, history: History) -> None:
+        """Record that the owner gave the user away with *history*.
+
+        What it has not answered by then was not begun there, or has its outcome in the history. Of a history
+        that is not complete, the former is known only of commands that the next owner judges anyhow.
+        """
+        outcomes = {one.key: one.outcome for one in history.outcomes}
+        for sent in list(self._under_way):
+            outcome = outcomes.get(sent.call.key)
+            if outcome is not None or sent.call.retry or history.blind_s <= 0:
+                self._leave(sent)
+                sent.settle(outcome)
+
     def _leave(self, sent: _Forwarded) -> None:
         """Wait for no answer to a command from now on."""
         if sent in self._under_way:
@@ -326,92 +337,7 @@ def _unknown(code: ErrorCode) -> Outcome:
     return Outcome(Status.UNKNOWN, GatewayError(code, message))
 
 
-class CommandForwarding:
-    """Commands of phones of one node that the owners of their users on other nodes execute.
-
-    A command has a task only when that node has not begun it, because another one is about to own the user.
-    Later commands of the user follow it.
-    """
-
-    def __init__(self) -> None:
-        self._searching: Counter[UserId] = Counter()
-        """Commands of each user that have such a task."""
-
-    def begin(
-        self,
-        follower: Follower,
-        call: Call,
-        settle: Callable[[Outcome], None],
-        execute: Callable[[Call, Follower], Awaitable[Outcome]],
-        tasks: asyncio.TaskGroup | None,
-    ) -> Callable[[], None] | None:
-        """Have the owner execute a command; None: only *execute* can.
-
-        *settle* is called once, perhaps in this call, unless the returned function is called before.
-
-        Args:
-            follower: The follower of the user.
-            call: The command.
-            settle: Gets the outcome.
-            execute: Executes it at the next owner, when *follower* has not.
-            tasks: Where *execute* runs.
-        """
-        user, waiting = follower.feed.user, [settle]
-        if user in self._searching:
-            return None
-
-        def answered(outcome: Outcome | None) -> None:
-            if outcome is None:
-                self._search(user, partial(execute, call, follower), waiting, tasks)
-            else:
-                settle(outcome)
-
-        leave_owner = follower.begin(call, answered)
-        if leave_owner is None:
-            return None
-
-        def leave() -> None:
-            waiting.clear()
-            leave_owner()
-
-        return leave
-
-    def _search(
-        self,
-        user: UserId,
-        execute: Callable[[], Awaitable[Outcome]],
-        waiting: list[Callable[[Outcome], None]],
-        tasks: asyncio.TaskGroup | None,
-    ) -> None:
-        """Have a command executed in a task; its outcome is for those who wait for it by then."""
-        self._searching[user] += 1
-        if not spawn(tasks, self._execute(user, execute, waiting)):
-            self._found(user, _unknown(ErrorCode.OWNER_LOST), waiting)
-
-    async def _execute(
-        self,
-        user: UserId,
-        execute: Callable[[], Awaitable[Outcome]],
-        waiting: list[Callable[[Outcome], None]],
-    ) -> None:
-        outcome = _unknown(ErrorCode.OWNER_LOST)
-        try:
-            outcome = await execute()
-        except Exception as fault:  # noqa: BLE001 - one command's fault must not end the node
-            log_fault(_LOG, "command_failed", fault)
-        finally:  # also when the node ends
-            self._found(user, outcome, waiting)
-
-    def _found(self, user: UserId, outcome: Outcome, waiting: list[Callable[[Outcome], None]]) -> None:
-        self._searching[user] -= 1
-        if not self._searching[user]:
-            del self._searching[user]
-        for settle in waiting:
-            settle(outcome)
-
-
 _AGAIN_S: Final = 0.5
-_LOG: Final = logging.getLogger(__name__)
 
 
 class Follower:
@@ -479,6 +405,7 @@ class Follower:
         if is_other:
             self._world.tally.resynced("epoch")
             self._remote_attach.turned(self._tasks)
+            self._change()
         if self.machine.read(grant.token, now):
             self.feed.ledger.disown()
 
@@ -511,8 +438,16 @@ class Follower:
             is_read = self.feed.ledger.position.epoch >= self.machine.floor
             if is_read and facts is not None and facts.end is None:
                 return facts
-            changed = self._changed = self._changed or asyncio.Event()
-            await changed.wait()
+            await self._next_change()
+
+    async def until_moved(self, token: int) -> None:
+        """Return when the owner is no longer that of *token*, or the user is no longer followed."""
+        while not self._is_over and self._grant.token == token:
+            await self._next_change()
+
+    async def _next_change(self) -> None:
+        changed = self._changed = self._changed or asyncio.Event()
+        await changed.wait()
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
         """Have the owner subscribe to the topics that the session follows now."""
@@ -636,7 +571,7 @@ class Follower:
             self._news.set()
 
     def _change(self) -> None:
-        """Wake the tasks that wait for changes of sessions."""
+        """Wake the tasks that wait for changes of sessions, or for another owner."""
         if self._changed is not None:
             self._changed.set()
             self._changed = None
@@ -657,6 +592,7 @@ class Follower:
     async def _take(self, offer: Offer) -> None:
         start = await self._takeover.taking(offer)
         if start is not None:
+            self._sending.given(offer.history)
             self.end(start)
 
     # ---- what the exchange reports (Asker) ----

@@ -31,8 +31,8 @@ from gateway.runtime.accounts import Accounts
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.cluster_receiver import AdminRpc, ClusterMembership, ClusterReceiver
 from gateway.runtime.command_execution import OnOutcome
+from gateway.runtime.command_forwarding import CommandForwarding
 from gateway.runtime.event_loop import BEAT_S, Pauses, log_fault
-from gateway.runtime.follower import CommandForwarding
 from gateway.runtime.link_session import UNREAD_S, LeaseRenewals, OpenLinks, World
 from gateway.runtime.mirror import Connection
 from gateway.runtime.ports import (
@@ -196,11 +196,11 @@ class Node:
         self._cluster_receiver = ClusterReceiver(
             settings.node, settings.holder, self, self.exchange, self._tally
         )
-        self._assumed = AssumedTokens(settings.holder)
+        self._user_states, self._assumed = UserStates(self.composer), AssumedTokens(settings.holder)
+        self._forwarding = CommandForwarding(clock, self._refuses_writes)
         self._renewals = LeaseRenewals(cluster.leases, settings.node, settings.holder)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = settings.registry()
-        self._user_states, self._forwarding = UserStates(self.composer), CommandForwarding()
         self._tickets: dict[Connection, Ticket] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -313,13 +313,7 @@ class Node:
         found = self._of(connection)
         if found is None:
             return None
-        user_state, _ = found
-        if (owner := user_state.owner) is not None:
-            return owner.begin(call, settle)
-        follower = user_state.follower
-        if follower is None:
-            return None
-        return self._forwarding.begin(follower, call, settle, user_state.execute, self._tasks)
+        return self._forwarding.begin(found[0], call, settle, self._tasks)
 
     async def invoke(self, connection: Connection, call: Call) -> Outcome:
         """Have the user's owner execute a command. Never raises."""
@@ -327,7 +321,7 @@ class Node:
         if found is None:
             error = GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The session is no longer served.")
             return Outcome(Status.REJECTED, error)
-        return await found[0].execute(call)
+        return await self._forwarding.execute(found[0], call)
 
     def detach(self, connection: Connection) -> None:
         """Record that a connection is gone, attached or not.

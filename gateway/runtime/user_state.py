@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Final
 from weakref import proxy
 
-from gateway.core.commands import Calls, CommandHistory, not_begun, patience_s
+from gateway.core.commands import Calls, CommandHistory
 from gateway.core.due_times import DueTime, DueTimes
 from gateway.core.element import Composer
 from gateway.core.follower import FollowedNodes
@@ -27,7 +27,7 @@ from gateway.core.ledger import UNKNOWN_HEALTH
 from gateway.core.link import LinkMachine
 from gateway.core.view import Member, UserSessions
 from gateway.domain.commands import Call, History, Outcome
-from gateway.domain.errors import CloseCode, EndReason, ErrorCode, SessionRefused
+from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import NodeId, Ticket, UserId
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import SessionFacts, Since
@@ -471,8 +471,6 @@ class Owner:
 UNFOLLOW_S: Final = 30.0
 """How long a user without a phone here is still followed, since phones come back."""
 _SLACK_S: Final = 1.0
-_AGAIN_S: Final = 0.5
-_NOBODY: Final = "No node owns the user at the moment. Try again."
 
 
 @lru_cache(maxsize=256)
@@ -588,31 +586,17 @@ class UserState:
         self.local.pop(handle, None)
         self.role.let_go(handle)
 
-    async def execute(self, call: Call, denied_by: Owner | Follower | None = None) -> Outcome:
-        """Have the owner of the user execute a command at most once; bounded by its deadline.
+    async def until_moved(self, role: Owner | Follower, token: int) -> None:
+        """Return when *role* has ended, or follows another owner than that of *token*.
 
-        For a command that is sent again, the owner is asked for a while after the deadline, too. A command
-        that waited for another owner is marked, since its phone may have sent it again from elsewhere.
-        *denied_by*: the role that was asked before, and has not begun it.
+        Raises:
+            SessionRefused: There will be no other role.
         """
-        until = self._world.clock.now() + patience_s(call, self._world.clock.wall_ms())
-        while True:
-            role = self.role if denied_by is None else denied_by
-            outcome = await role.execute(call) if denied_by is None else None
-            if outcome is not None:
-                return outcome
-            call, denied_by = replace(call, waited=True), None
-            left_s = until - self._world.clock.now()
-            if left_s <= 0 or self.is_over:
-                code = ErrorCode.BUS_DOWN if self._world.refuses_writes() else ErrorCode.UPSTREAM_UNAVAILABLE
-                return not_begun(call, code, _NOBODY)
-            try:
-                async with self._world.clock.timeout(min(_AGAIN_S, left_s)):
-                    await self._turn(role)
-            except TimeoutError:
-                continue
-            except SessionRefused:  # the user was released during the wait
-                return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _NOBODY)
+        if isinstance(role, Follower):
+            await role.until_moved(token)
+            if not role.is_over:
+                return
+        await self._turn(role)
 
     async def _turn(self, role: Owner | Follower) -> None:
         """Return when *role* has ended.

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
-from typing import NoReturn, cast
 
 import pytest
 
-from gateway.domain.commands import AcknowledgeNotice, Call, Execute, Listen, Outcome, Status
-from gateway.domain.errors import CloseCode, EndReason, ErrorCode
+from gateway.domain.commands import Execute, Listen
+from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Kind
 from gateway.domain.upstream import Announced, Part, Source
 from gateway.protocol.envelopes import (
@@ -29,12 +27,8 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.follower import (
     AGAIN_S,
     ANSWER_S,
-    CommandForwarding,
-    Follower,
-    OnForwarded,
     RemoteAttach,
 )
-from gateway.runtime.mirror import Feed
 from tests.runtime.followed import TRUSTED_S, followed, follower, publication, resets, wait_for, waiting
 from tests.runtime.scene import user
 from tests.runtime.street import Street, street
@@ -93,48 +87,6 @@ async def test_what_no_node_has_begun_is_not_sent_to_the_same_one_again_at_once(
         assert len(at.received(CallRequest)) == 1
         await at.pass_time(0.5)
         assert len(at.received(CallRequest)) == 2
-
-
-class Denying:
-    """A follower whose owner has begun no command."""
-
-    feed = Feed(user(1))
-
-    def begin(self, call: Call, settle: OnForwarded) -> Callable[[], None]:
-        """Deny a command."""
-        assert call.key == "key"
-        settle(None)
-        return lambda: None
-
-
-@pytest.mark.parametrize("is_running", [True, False])
-async def test_a_command_that_no_owner_has_begun_when_the_node_ends_has_an_outcome(is_running: bool) -> None:
-    outcomes: list[Outcome] = []
-
-    async def searching(call: Call, role: Follower) -> NoReturn:
-        await asyncio.get_running_loop().create_future()
-        raise AssertionError((call, role))
-
-    async def node(tasks: asyncio.TaskGroup | None) -> None:
-        call = Call("key", "session", AcknowledgeNotice("n", 1), None, False, deadline_ms=10_000)
-        follower = cast("Follower", Denying())
-        CommandForwarding().begin(follower, call, outcomes.append, searching, tasks)
-
-    async def running() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            await node(tasks)
-
-    if is_running:
-        async with asyncio.TaskGroup() as tasks:
-            life = tasks.create_task(running())
-            await asyncio.sleep(0)  # it begins
-            await asyncio.sleep(0)  # and searches for the next owner
-            assert outcomes == []
-            life.cancel()
-    else:
-        await node(None)
-    (outcome,) = outcomes
-    assert (outcome.status, outcome.error and outcome.error.code) == (Status.UNKNOWN, ErrorCode.OWNER_LOST)
 
 
 async def test_what_a_phone_elsewhere_follows_is_listened_to_at_the_owner() -> None:

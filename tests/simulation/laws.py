@@ -108,6 +108,8 @@ def _executed(world: World, phone: Phone, order: Order) -> None:
 
 def in_the_end(world: World) -> None:
     """Check the laws of the end, when there was no fault for a while."""
+    for phone in world.phones:
+        _in_order(world, phone)
     if world.happens <= UNMOVED:
         _unmoved(world)
     alive = {process.holder for process in world.processes if process.is_alive}
@@ -118,6 +120,16 @@ def in_the_end(world: World) -> None:
         _absent(world)
         for process in world.processes:
             _bounded(world, process)
+
+
+def _in_order(world: World, phone: Phone) -> None:
+    """Check that the commands of one connection were executed in the order in which they were sent."""
+    once = {key: order for key, order in phone.orders.items() if len(order.frames) == 1}
+    for connection in {order.connection for order in once.values()}:
+        sent = [key for key, order in once.items() if order.connection == connection]
+        executed = [key for key in world.centre.executed_at if key in sent]
+        if executed != [key for key in sent if key in executed]:
+            world.broken("commands of a phone are not overtaken", f"{phone.name}: {executed}")
 
 
 def _unmoved(world: World) -> None:

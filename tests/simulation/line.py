@@ -189,7 +189,8 @@ class Line:
         self._run(self.session.attached(self.ticket, attachment.facts, attachment.ledger, now, wall_ms))
 
     def _command(self, effect: Invoke) -> None:
-        if self._node.begin(self, effect.call, partial(self._settled, effect.id)) is None:
+        settle = partial(self._settled, effect.id)
+        if self._work or self._node.begin(self, effect.call, settle) is None:
             self._start(self._invoke(effect))
 
     async def _invoke(self, effect: Invoke) -> None:

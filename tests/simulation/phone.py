@@ -40,6 +40,8 @@ class Order:
     deadline_ms: int
     """By the gateway's clock."""
     given_at: float
+    connection: int
+    """The number of the phone's connection on which it was sent first."""
     frames: dict[str, int] = field(default_factory=dict)
     """Number of results of each of its frames."""
     outcomes: list[tuple[str, str]] = field(default_factory=list)
@@ -235,7 +237,7 @@ class Phone:
         self._numbers += 1
         key = f"00000000-0000-4000-8000-{crc32(self.name.encode()) % 10**6:06d}{self._numbers:06d}"
         given_ms = self._place.wall_ms() + self.ahead_ms
-        order = Order(key, state, self.stream, given_ms + DEADLINE_MS, self._place.now())
+        order = Order(key, state, self.stream, given_ms + DEADLINE_MS, self._place.now(), self.connections)
         self.orders[key] = order
         self._send(order, retry=False)
 

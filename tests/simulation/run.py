@@ -21,6 +21,7 @@ from tests.simulation.schedule import (
     apply,
     generate,
     generate_aimed,
+    generate_hurried,
     generate_orphaned,
     generate_refused,
     generate_stalled,
@@ -30,6 +31,7 @@ from tests.simulation.world import TICK_S, Broken, Setup, World
 Generate = Callable[[int], tuple[Setup, tuple[Action, ...]]]
 _SORTS: Final[dict[str, Generate]] = {
     "aimed": generate_aimed,
+    "hurried": generate_hurried,
     "refused": generate_refused,
     "stalled": generate_stalled,
     "orphaned": generate_orphaned,
@@ -197,6 +199,7 @@ def main() -> int:
         "--stop", action="store_true", help="at the first that is found, which is not shortened"
     )
     parser.add_argument("--aimed", action="store_true", help="at commands of phones that are lost")
+    parser.add_argument("--hurried", action="store_true", help="at many commands while users move")
     parser.add_argument("--refused", action="store_true", help="at a Redis that takes no writes")
     parser.add_argument("--stalled", action="store_true", help="at nodes that stop, and at wrong clocks")
     parser.add_argument("--orphaned", action="store_true", help="at sessions of nodes that die")

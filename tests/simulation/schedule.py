@@ -62,6 +62,7 @@ _BESIDE_REFUSALS: Final = (
 )
 _BESIDE_STALLS: Final = ("centre_down", "cut_bus", "drain", "fail_over", "kill", "log_off_for", "site")
 _SOON: Final = (0.003, 0.05, 0.3, 1.0, 1.0, 2.0)
+_HURRIED: Final = (0.0, 0.001, 0.003, 0.01, 0.05, 0.2)
 _AT_ONCE: Final = (0.0, 0.0, 0.003, 0.05, 0.3)
 
 
@@ -133,6 +134,20 @@ def generate_orphaned(seed: int) -> tuple[Setup, tuple[Action, ...]]:
         beside = [Action(dice.choice(_AT_ONCE), what, _args(what, dice)) for what in left]
         at = dice.randrange(len(beside) + 1)
         actions += [*beside[:at], kill, *beside[at:]]
+    return setup, tuple(actions)
+
+
+def generate_hurried(seed: int) -> tuple[Setup, tuple[Action, ...]]:
+    """Return a schedule of many commands of each phone while its user moves."""
+    dice = Random(seed)
+    setup = _setup(seed, dice)
+    faults = ("drain", *dice.sample(_AIMED_AT_COMMANDS, dice.choice((0, 0, 1))))
+    actions = []
+    for _ in range(dice.randrange(2, 6)):
+        what = dice.choice(faults)
+        actions.append(Action(dice.choice(_PAUSES), what, _args(what, dice)))
+        which, pauses = dice.randrange(12), [dice.choice(_HURRIED) for _ in range(dice.randrange(4, 30))]
+        actions += [Action(pause, "command", (which, number)) for number, pause in enumerate(pauses)]
     return setup, tuple(actions)
 
 

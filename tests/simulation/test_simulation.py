@@ -45,8 +45,8 @@ def searching(part: int, many: int, *options: str) -> subprocess.Popen[str]:
 @pytest.mark.timeout(PATIENCE_S + 20)
 @pytest.mark.parametrize(
     "options",
-    [(), ("--aimed",), ("--refused",), ("--stalled",), ("--orphaned",)],
-    ids=["any", "aimed at commands", "refused", "stalled", "orphaned"],
+    [(), ("--aimed",), ("--hurried",), ("--refused",), ("--stalled",), ("--orphaned",)],
+    ids=["any", "aimed at commands", "many commands", "refused", "stalled", "orphaned"],
 )
 @pytest.mark.takes(5)
 def test_no_schedule_breaks_a_law(options: tuple[str, ...]) -> None:

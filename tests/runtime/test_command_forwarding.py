@@ -1,0 +1,151 @@
+"""Commands while their user gets another owner.
+
+They stay in order, and one that surely was not begun is executed by the next owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from gateway.domain.commands import AcknowledgeNotice, Call, Execute, Outcome, Status
+from gateway.domain.errors import ErrorCode
+from gateway.protocol.envelopes import CallAnswer, CallRequest, Channel, Envelope, Offer
+from gateway.runtime.command_forwarding import CommandForwarding
+from gateway.runtime.follower import Follower
+from tests.runtime.followed import followed
+from tests.runtime.scene import PhoneLine
+from tests.runtime.street import Street, street
+
+LONG_MS = 30_000
+
+
+def executed(at: Street) -> list[str]:
+    """Return the keys of the commands that OSCC-E got, without their leading zeros."""
+    return [one.key[24:].lstrip("0") for _, one in at.upstream.requests if isinstance(one, Execute)]
+
+
+async def denied(at: Street, phone: PhoneLine) -> None:
+    """Let the owner deny a phone's command, as it gives the user away when it has the answer to another."""
+    at.link().mute()
+    at.scenes[0].lines[0].command("0", "9")
+    await at.clock.settle()
+    at.scenes[0].node.drain()
+    await at.pass_time(1.57)
+    phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + LONG_MS)
+    await at.clock.settle()
+    assert any(isinstance(one, CallAnswer) and one.outcome is None for one in at.received(CallAnswer))
+
+
+async def until(at: Street, is_so: Callable[[], bool]) -> None:
+    """Let time pass in short steps until something is so."""
+    for _ in range(1_000):
+        if is_so():
+            return
+        await at.clock.advance(0.02)
+    raise AssertionError("it is not so")
+
+
+def owner_of(at: Street, node: int) -> str | None:
+    """Return which node another node takes for the owner."""
+    role = at.home(node).role
+    return role.owner.node if isinstance(role, Follower) else None
+
+
+async def test_a_command_that_the_last_owner_denied_is_sent_to_the_next_before_later_ones() -> None:
+    async with street(3) as at:
+        await followed(at)
+        far = await at.scenes[2].served(device="d3")
+        await at.pass_time(1)
+        await denied(at, far)
+        at.trouble.lose = lambda _, to, __, sent: isinstance(sent, Offer) and to == 2
+        await until(at, lambda: owner_of(at, 2) == "n1")
+        far.command("2", "2")
+        far.command("3", "3")
+        await at.pass_time(2)
+        assert executed(at) == ["9", "1", "2", "3"]
+        assert [far.result(each) for each in "123"] == [{"status": "unchanged"}] * 3
+
+
+async def test_a_command_that_an_owner_denied_is_sent_to_the_same_one_before_later_ones() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        await denied(at, far)
+        await at.pass_time(0.2)
+        near.command("1", "2", expires_at_ms=at.clock.wall_ms() + LONG_MS)
+        at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
+        owner = at.home(0).owner
+        assert owner is not None
+        await until(at, lambda: not owner.execution._is_closed)
+        near.command("2", "3")
+        await at.pass_time(2)
+        assert executed(at) == ["9", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("retry", [False, True])
+async def test_a_command_that_crosses_an_offer_is_executed_by_the_next_owner(retry: bool) -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        noted = at.trouble.said
+        assert noted is not None
+
+        def said(node: int, channel: Channel, envelope: Envelope) -> None:
+            noted(node, channel, envelope)
+            if isinstance(envelope, Offer) and not at.received(CallRequest):
+                far.command("1", "1", **({"retry": True} if retry else {}))
+                far.command("2", "2")
+
+        at.trouble.said = said
+        at.scenes[0].node.drain()
+        await at.pass_time(2)
+        assert at.owners() == [1]
+        assert [far.result(each) for each in "12"] == [{"status": "applied"}, {"status": "unchanged"}]
+        assert executed(at) == ["1", "2"]
+
+
+async def test_a_command_whose_answer_was_lost_before_the_offer_has_its_outcome() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
+        far.command("1", "1")
+        await at.clock.settle()
+        assert executed(at) == ["1"]
+        assert far.result("1") is None
+        at.scenes[0].node.drain()
+        await at.pass_time(2)
+        assert at.owners() == [1]
+        assert far.result("1") == {"status": "applied"}
+        assert executed(at) == ["1"]
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_a_command_that_no_owner_has_begun_when_the_node_ends_has_an_outcome(is_running: bool) -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.trouble.kill(0)
+        outcomes: list[Outcome] = []
+        forwarding = CommandForwarding(at.clock, lambda: False)
+        deadline_ms = at.clock.wall_ms() + LONG_MS
+        call = Call("key", far.ticket.handle, AcknowledgeNotice("n", 1), None, False, deadline_ms)
+
+        async def running() -> None:
+            async with asyncio.TaskGroup() as tasks:
+                forwarding.begin(at.home(1), call, outcomes.append, tasks)
+                await asyncio.get_running_loop().create_future()
+
+        if is_running:
+            async with asyncio.TaskGroup() as tasks:
+                life = tasks.create_task(running())
+                await at.clock.settle()
+                assert outcomes == []
+                life.cancel()
+        else:
+            forwarding.begin(at.home(1), call, outcomes.append, None)
+        await at.clock.settle()
+        (outcome,) = outcomes
+        assert (outcome.status, outcome.error and outcome.error.code) == (
+            Status.UNKNOWN,
+            ErrorCode.OWNER_LOST,
+        )
