@@ -312,15 +312,15 @@ class Outbox(GroupMember):
                 dirty.setdefault(key, Held.NOTHING)
         self.view = view
 
-    def post(self, frame: ControlFrame, *, after_state: bool = False) -> bool:
-        """Queue a frame that must arrive. False: the phone is too slow, :data:`CONTROL_MAX` wait.
+    def post(self, frame: ControlFrame, *, after_state: bool = False, most: int = CONTROL_MAX) -> bool:
+        """Queue a frame that must arrive. False: the phone is too slow, *most* wait.
 
         *after_state*: all waiting state is sent before it, without regard to the pace.
         """
         self.leave_group()
         if self._control is None:
             self._control = deque()
-        if len(self._control) >= CONTROL_MAX:
+        if len(self._control) >= most:
             return False
         self._control.append(_Waiting(self.codec.encode(frame), after_state))
         return True

@@ -22,7 +22,7 @@ from gateway.core.command_checks import (
 )
 from gateway.core.fanout_group import FanoutGroup, News
 from gateway.core.ledger import Health, Ledger
-from gateway.core.outbox import Outbox, PaceLadder, PingMaker
+from gateway.core.outbox import CONTROL_MAX, Outbox, PaceLadder, PingMaker
 from gateway.core.rate_limits import ANY_TIME, Record, Ruling, SessionLimits
 from gateway.core.view import View, facts_key, view_of
 from gateway.domain.commands import Call, Outcome, Status
@@ -339,7 +339,8 @@ class Live:
 
     def post(self, frame: frames.ControlFrame, *, after_state: bool = False) -> Effects:
         """Queue a control frame; a phone with too many waiting ones is closed."""
-        if not self.outbox.post(frame, after_state=after_state):
+        most = max(CONTROL_MAX, CONTROL_MAX // 4 + self._limits.answers_at_once)
+        if not self.outbox.post(frame, after_state=after_state, most=most):
             return (Close(CloseCode.SLOW, "too many frames wait"),)
         return ()
 

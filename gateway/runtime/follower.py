@@ -57,6 +57,7 @@ from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import Grant, Local, NotSentError, RoleOverError, Start
 
 _UNREACHED: Final = "The node that owns the user is unreachable. Try again."
+_LOST: Final = "The command was lost on its way, and was not executed. Try again."
 ANSWER_S: Final = 2.0
 """Time without an answer after which a request to an owner is repeated."""
 AGAIN_S: Final = 1.0
@@ -226,6 +227,10 @@ class RemoteCommands:
         self._world = world
         self._moved = moved
         self._under_way: dict[_Forwarded, None] = {}
+        self._number = 0
+        self._begun_upto = 0
+        """The highest number of a command that an owner has begun: earlier ones arrived before, or were lost.
+        """
 
     def begin(self, node: NodeId, call: Call, settle: OnForwarded) -> Callable[[], None]:
         """Have *node* execute a command.
@@ -237,7 +242,8 @@ class RemoteCommands:
             call: The command.
             settle: Gets the outcome; None when *node* has not begun it.
         """
-        world, sent = self._world, _Forwarded(call, settle)
+        self._number += 1
+        world, sent = self._world, _Forwarded(call, settle, self._number)
         wall_ms = world.clock.wall_ms()
         left_s = patience_s(call, wall_ms)
         if world.exchange.machine.state is BusState.DOWN:
@@ -279,14 +285,18 @@ class RemoteCommands:
         """Record that the owner gave the user away with *history*.
 
         What it has not answered by then was not begun there, or has its outcome in the history. Of a history
-        that is not complete, the former is known only of commands that the next owner judges anyhow.
+        that is not complete, the former is known only of commands that the next owner judges anyhow. A
+        command that was lost before one that the owner has begun is not executed after that.
         """
         outcomes = {one.key: one.outcome for one in history.outcomes}
         for sent in list(self._under_way):
             outcome = outcomes.get(sent.call.key)
-            if outcome is not None or sent.call.retry or history.blind_s <= 0:
-                self._leave(sent)
-                sent.settle(outcome)
+            if outcome is None and not sent.call.retry and history.blind_s > 0:
+                continue
+            self._leave(sent)
+            if outcome is None and sent.number < self._begun_upto:
+                outcome = not_begun(sent.call, ErrorCode.UPSTREAM_UNAVAILABLE, _LOST)
+            sent.settle(outcome)
 
     def _leave(self, sent: _Forwarded) -> None:
         """Wait for no answer to a command from now on."""
@@ -297,18 +307,20 @@ class RemoteCommands:
     def _answered(self, sent: _Forwarded, answer: Answer | Failure) -> None:
         if sent in self._under_way:
             del self._under_way[sent]
-            sent.settle(self._outcome(sent.call, answer))
+            sent.settle(self._outcome(sent, answer))
 
-    def _outcome(self, call: Call, answer: Answer | Failure) -> Outcome | None:
+    def _outcome(self, sent: _Forwarded, answer: Answer | Failure) -> Outcome | None:
         match answer:
+            case CallAnswer(outcome=None):
+                self._moved()
+                return None
             case CallAnswer(outcome=outcome):
-                if outcome is None:
-                    self._moved()
+                self._begun_upto = max(self._begun_upto, sent.number)
                 return outcome
             case NotDeliveredError():
                 return None
             case NotSentError():
-                return not_begun(call, ErrorCode.BUS_DOWN, _UNREACHED)
+                return not_begun(sent.call, ErrorCode.BUS_DOWN, _UNREACHED)
             case _:
                 return _unknown(ErrorCode.UPSTREAM_TIMEOUT)
 
@@ -320,11 +332,12 @@ OnForwarded: TypeAlias = Callable[[Outcome | None], None]
 class _Forwarded:
     """A command that waits for the answer of another node."""
 
-    __slots__ = ("call", "settle", "withdraw")
+    __slots__ = ("call", "number", "settle", "withdraw")
 
-    def __init__(self, call: Call, settle: OnForwarded) -> None:
+    def __init__(self, call: Call, settle: OnForwarded, number: int) -> None:
         self.call = call
         self.settle = settle
+        self.number = number
         self.withdraw: Callable[[], object] = _nothing
 
 

@@ -29,14 +29,19 @@ DOWN = Health("down", "live", NOW)
 class Phone:
     """A served session, and the frames that it was sent."""
 
-    def __init__(self, application: Application = Application.DASHBOARD, **hello: object) -> None:
+    def __init__(
+        self,
+        application: Application = Application.DASHBOARD,
+        limits: SessionLimits = SessionLimits(),  # noqa: B008 - frozen
+        **hello: object,
+    ) -> None:
         self.ledger = Ledger(1)
         self.ledger.record("queue:1", Element(Queue(contacts_waiting=1)))
         self.ticket = ticket_of(application)
         self.facts = facts_of(self.ticket)
         self.now = 100.0
         asked = replace(frames.Hello(CLIENT), **hello)  # type: ignore[arg-type]  # fields of a hello
-        self.live = Live(self.facts, self.ledger, JSON, asked, SessionLimits(), self.now, jitter=0.5)
+        self.live = Live(self.facts, self.ledger, JSON, asked, limits, self.now, jitter=0.5)
         self.noted = self.live.welcome(self.ticket, asked, WALL_MS)
 
     def take(self, health: Health = LIVE) -> list[dict[str, Any]]:
@@ -169,6 +174,14 @@ def test_what_may_not_be_is_rejected_at_once(fields: dict[str, Any], code: str) 
     (result,) = phone.take()
     assert (result["kind"], result["id"], result["outcome"]["status"]) == ("result", "c1", "rejected")
     assert result["outcome"]["error"]["code"] == code
+
+
+def test_a_burst_of_commands_that_is_allowed_makes_no_phone_slow() -> None:
+    phone = Phone(limits=SessionLimits(frames_burst=1_000))
+    phone.take()
+    refused = {f"c{number}": phone.command(f"c{number}", expires_at_ms=WALL_MS) for number in range(1_000)}
+    assert set(refused.values()) == {()}
+    assert [frame["id"] for frame in phone.take() if frame["kind"] == "result"] == list(refused)
 
 
 def test_what_became_of_a_late_command_that_comes_again_only_its_owner_knows() -> None:

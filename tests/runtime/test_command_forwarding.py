@@ -149,3 +149,19 @@ async def test_a_command_that_no_owner_has_begun_when_the_node_ends_has_an_outco
             Status.UNKNOWN,
             ErrorCode.OWNER_LOST,
         )
+
+
+async def test_a_command_that_was_lost_before_a_later_one_is_not_executed_after_it() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.trouble.lose = lambda *received: isinstance(received[-1], CallRequest)
+        far.command("1", "1")
+        await at.clock.settle()
+        at.trouble.lose = None
+        far.command("2", "2")
+        await at.clock.settle()
+        at.scenes[0].node.drain()
+        await at.pass_time(2)
+        assert at.owners() == [1]
+        assert far.outcome("1") == ("rejected", "upstream_unavailable")
+        assert executed(at) == ["2"]
