@@ -33,6 +33,7 @@ class Phone:
         self,
         application: Application = Application.DASHBOARD,
         limits: SessionLimits = SessionLimits(),  # noqa: B008 - frozen
+        /,
         **hello: object,
     ) -> None:
         self.ledger = Ledger(1)
@@ -177,7 +178,7 @@ def test_what_may_not_be_is_rejected_at_once(fields: dict[str, Any], code: str) 
 
 
 def test_a_burst_of_commands_that_is_allowed_makes_no_phone_slow() -> None:
-    phone = Phone(limits=SessionLimits(frames_burst=1_000))
+    phone = Phone(Application.DASHBOARD, SessionLimits(frames_burst=1_000))
     phone.take()
     refused = {f"c{number}": phone.command(f"c{number}", expires_at_ms=WALL_MS) for number in range(1_000)}
     assert set(refused.values()) == {()}
