@@ -27,7 +27,7 @@ from gateway.domain.model import UserId
 from gateway.runtime.event_loop import SystemClock
 from gateway.telemetry import Tally
 from gateway.upstream.oscce.client import OsccLink, Terms
-from gateway.upstream.oscce.readings import Kept, Readings, head_of
+from gateway.upstream.oscce.readings import Kept, Readings
 from gateway.upstream.oscce.socket import Incoming, OnText, Take
 
 SETTLING = 6
@@ -79,7 +79,7 @@ class Socket:
                 self._waiting = asyncio.get_running_loop().create_future()
                 await self._waiting
             text = self._told.popleft()
-            unread: list[Kept] = [head_of(text) or text.encode()]
+            unread: list[Kept] = [text.encode()]
             if take is not None:
                 take(unread)
             if unread:

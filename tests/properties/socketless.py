@@ -23,7 +23,7 @@ from gateway.simulator.sessions import Ended
 from gateway.simulator.sessions import LogOn as Asked
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.client import OsccLink, Terms
-from gateway.upstream.oscce.readings import Kept, Readings, head_of
+from gateway.upstream.oscce.readings import Kept, Readings
 from gateway.upstream.oscce.socket import Closed, Incoming, OnText, Take
 
 CLOSED = Closed()
@@ -120,7 +120,7 @@ class GatewayEnd:
 
 
 def _took(take: Take, said: str) -> bool:
-    unread: list[Kept] = [head_of(said) or said.encode()]
+    unread: list[Kept] = [said.encode()]
     take(unread)
     return not unread
 

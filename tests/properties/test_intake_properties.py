@@ -18,7 +18,7 @@ from gateway.domain.upstream import Part, Reading, Source
 from gateway.protocol import websocket
 from gateway.runtime.event_loop import Turns
 from gateway.upstream.oscce.messages import LinkReader
-from gateway.upstream.oscce.readings import Kept, Readings, text_of
+from gateway.upstream.oscce.readings import Kept, Readings
 from gateway.upstream.oscce.socket import Closed, LinkSocket
 from tests.runtime.mirror_room import Room
 
@@ -90,8 +90,7 @@ class Shown:
         """Read what is unread as a link does, up to what is no reading."""
         while unread:
             kept = unread[0]
-            reading = None if isinstance(kept, bytes) else self._readings.single(kept)
-            reading = reading or self._reader.glance(text_of(kept))
+            reading = self._readings.event(kept) or self._reader.glance(kept)
             if reading is None:
                 return
             del unread[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +20,6 @@ from gateway.upstream.oscce.readings import (
     MISSES_MAX,
     SAMPLED,
     Readings,
-    head_of,
 )
 from tests.upstream.samples import QUEUE_CONFIGURATION, TIME_MS, USER_REALTIME
 
@@ -157,26 +155,24 @@ def test_null_is_no_key(raw: bytes, keys: set[int]) -> None:
     assert Readings().keys(raw) == keys
 
 
-def single(key: int, time_ms: int) -> re.Match[bytes]:
-    """Return the head of a reading of one queue."""
-    head = head_of(
+def single(key: int, time_ms: int) -> bytes:
+    """Return a reading of one queue."""
+    return (
         f'{{"Type":"Event","QueryID":5,"EventType":"QueueRealtime","Time":{time_ms},"Complete":false,'
         f'"Elements":[{{"QueueKey":{key},"Contacts":1}}]}}'
-    )
-    assert head is not None
-    return head
+    ).encode()
 
 
 def test_links_that_share_are_noticed_after_many_readings_that_no_other_link_got() -> None:
     readings = Readings()
     for number in range(2 * MISSES_MAX):
-        readings.single(single(number, 1_000))
+        readings.event(single(number, 1_000))
     assert (readings.parsed, readings.shared) == (2 * MISSES_MAX, 0)
     for number in range(4 * SAMPLED):
         for _ in ("one link", "another"):
-            readings.single(single(number, 2_000))
+            readings.event(single(number, 2_000))
     assert readings.shared > 2 * SAMPLED
-    readings.single(single(1, 3_000))
+    readings.event(single(1, 3_000))
     shared = readings.shared
-    readings.single(single(1, 3_000))
+    readings.event(single(1, 3_000))
     assert readings.shared == shared + 1

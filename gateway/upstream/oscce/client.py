@@ -374,11 +374,11 @@ class OsccLink:
         hear = self._hear
         if hear is None or not self._opened:
             return
-        single, readings = self._pool.single, []
+        event, readings = self._pool.event, []
         for kept in unread:
-            reading, text = (None, kept) if isinstance(kept, bytes) else (single(kept), kept.string)
+            reading = event(kept)
             if reading is None:
-                reading = self._reader.glance(text)
+                reading = self._reader.glance(kept)
             if reading is None:
                 break
             readings.append(reading)

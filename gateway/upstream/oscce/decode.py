@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, Union, cast
 
 import msgspec
 
@@ -379,7 +379,7 @@ class UserRealtime(WireElement):
 _NOT_REMOTE: Final = _Remote()
 
 
-def user_realtime(sent: UserRealtime, time_ms: int) -> Part:
+def user_realtime(sent: UserRealtime, time_ms: int, _: bool = False) -> Part:
     """Map a logged-on user. ``TimeIn…`` become instants in the server's clock."""
     handling = tuple(_handling(contact, time_ms) for contact in sent.handling_states or ())
     remote = sent.remote or _NOT_REMOTE
@@ -465,7 +465,7 @@ class UserCumulative(WireElement):
     total_talk_time: Seconds | None = None
 
 
-def user_cumulative(sent: UserCumulative, time_ms: int) -> Part:
+def user_cumulative(sent: UserCumulative, time_ms: int, _: bool = False) -> Part:
     """Map a user's day."""
     agent = Agent(
         handled_today=count(sent.handled),
@@ -542,20 +542,26 @@ class QueueRealtime(WireElement):
     level: str | None = None
 
 
-def queue_realtime(sent: QueueRealtime, time_ms: int) -> Part:
-    """Map a queue; the oldest contact's waiting time becomes an instant in the server's clock."""
+def queue_realtime(sent: QueueRealtime, time_ms: int, is_plain: bool = False) -> Part:
+    """Map a queue; the oldest contact's waiting time becomes an instant in the server's clock.
+
+    *is_plain*: whether all its texts in ASCII are printable.
+    """
     waiting, logged_on, available = sent.contacts, sent.logged_on_users, sent.available_users
     handling, post_processing = sent.handling_users, sent.post_processing_users
     unavailable, work, oldest_s = sent.unavailable_users, sent.work_users, sent.oldest_contact_wait_time
     level_pct, lost_pct, level = sent.service_level, sent.abandoned_rate, sent.level
     threshold_s, wait_s, usual = sent.service_level_threshold, sent.estimated_wait_time, _USUAL.get
+    formula = sent.service_level_formula
+    if not (is_plain and formula and len(formula) <= VALUE_CHARS and formula.isascii()):
+        formula = readable_or_none(formula, VALUE_CHARS)
     # most updates are this: fields by place, figures checked as by count, percentage and duration
     queue = QueueFigures(
         None if waiting is None or waiting < 0 else waiting,
         None if oldest_s is None else since(time_ms, oldest_s),
         usual(level_pct, level_pct) if level_pct is not None and 0 <= level_pct <= 100 else None,
         None if threshold_s is None or threshold_s < 0 else usual(threshold_s, threshold_s),
-        readable_or_none(sent.service_level_formula, VALUE_CHARS),
+        formula,
         usual(lost_pct, lost_pct) if lost_pct is not None and 0 <= lost_pct <= 100 else None,
         None if wait_s is None or wait_s < 0 else usual(wait_s, wait_s),
         None if logged_on is None or logged_on < 0 else logged_on,
@@ -581,7 +587,7 @@ class QueueCumulative(WireElement):
     maximum_wait_time: Seconds | None = None
 
 
-def queue_cumulative(sent: QueueCumulative, time_ms: int) -> Part:
+def queue_cumulative(sent: QueueCumulative, time_ms: int, _: bool = False) -> Part:
     """Map a queue's figures."""
     queue = QueueWindow(
         window_start_ms=sent.window_start,
@@ -607,7 +613,7 @@ class GroupRealtime(WireElement):
     calls_waiting: Count | None = None
 
 
-def group_realtime(sent: GroupRealtime, time_ms: int) -> Part:
+def group_realtime(sent: GroupRealtime, time_ms: int, _: bool = False) -> Part:
     """Map a group."""
     group = Group(
         users_logged_on=count(sent.logged_on_users),
@@ -630,7 +636,7 @@ class AggregateRealtime(WireElement):
     oldest_contact_wait_time: Seconds | None = None
 
 
-def aggregate_realtime(sent: AggregateRealtime, time_ms: int) -> Part:
+def aggregate_realtime(sent: AggregateRealtime, time_ms: int, _: bool = False) -> Part:
     """Map an aggregate."""
     aggregate = Aggregate(
         contacts_waiting=count(sent.contacts),
@@ -638,9 +644,6 @@ def aggregate_realtime(sent: AggregateRealtime, time_ms: int) -> Part:
         oldest_since_ms=since(time_ms, sent.oldest_contact_wait_time),
     )
     return Part(Kind.AGGREGATE, sent.aggregate_key, Source.REALTIME, aggregate, None, time_ms)
-
-
-ElementT = TypeVar("ElementT", bound=WireElement)
 
 
 class References(NamedTuple):
@@ -705,27 +708,59 @@ def _read_configuration(raw: bytes | str, _: int, references: References) -> Par
 _decode_configuration: Final = msgspec.json.Decoder(_Configuration).decode
 
 
-def _reader(element: type[ElementT], part: Callable[[ElementT, int], Part]) -> Read:
+ReadPart = Callable[[Any, int, bool], Part]
+"""Maps an element, read by the server at an instant; see :func:`queue_realtime`."""
+
+
+def _reader(element: type[WireElement], part: ReadPart) -> Read:
     decode = msgspec.json.Decoder(element).decode
 
     def read(raw: bytes | str, time_ms: int, _: References) -> Part:
-        return part(decode(raw), time_ms)
+        return part(decode(raw), time_ms, False)
 
     return read
 
 
+_MAPPED: Final[tuple[tuple[Kind, Source, type[WireElement], ReadPart], ...]] = (
+    (Kind.AGENT, Source.REALTIME, UserRealtime, user_realtime),
+    (Kind.QUEUE, Source.REALTIME, QueueRealtime, queue_realtime),
+    (Kind.GROUP, Source.REALTIME, GroupRealtime, group_realtime),
+    (Kind.AGGREGATE, Source.REALTIME, AggregateRealtime, aggregate_realtime),
+    (Kind.AGENT, Source.CUMULATIVE, UserCumulative, user_cumulative),
+    (Kind.QUEUE, Source.CUMULATIVE, QueueCumulative, queue_cumulative),
+)
+"""The elements of each event type but one, whose names are theirs."""
 SHAPES: Final[dict[str, Shape]] = {
-    "UserRealtime": Shape(Kind.AGENT, Source.REALTIME, _reader(UserRealtime, user_realtime)),
-    "QueueRealtime": Shape(Kind.QUEUE, Source.REALTIME, _reader(QueueRealtime, queue_realtime)),
-    "GroupRealtime": Shape(Kind.GROUP, Source.REALTIME, _reader(GroupRealtime, group_realtime)),
-    "AggregateRealtime": Shape(
-        Kind.AGGREGATE, Source.REALTIME, _reader(AggregateRealtime, aggregate_realtime)
-    ),
-    "UserCumulative": Shape(Kind.AGENT, Source.CUMULATIVE, _reader(UserCumulative, user_cumulative)),
-    "QueueCumulative": Shape(Kind.QUEUE, Source.CUMULATIVE, _reader(QueueCumulative, queue_cumulative)),
+    **{each.__name__: Shape(kind, source, _reader(each, part)) for kind, source, each, part in _MAPPED},
     "Configuration": Shape(None, Source.CONFIGURATION, _read_configuration),
 }
 """Event type → shape of its elements."""
+
+
+class Event(WireElement, tag_field="EventType"):
+    """An event with all its elements; there is a struct for each event type."""
+
+    type: Literal["Event"]
+    query_id: Count
+    time: Millis
+    elements: tuple[Any, ...]
+    complete: bool = False
+    removed: tuple[Key, ...] | None = None
+
+
+def _event_of(element: type[WireElement]) -> type[Event]:
+    """Return the struct of the event type with these elements."""
+    name, elements = element.__name__, tuple[element, ...]  # type: ignore[valid-type] # known at import
+    made = msgspec.defstruct(name, [("elements", elements)], bases=(Event,), tag=name, kw_only=True, gc=False)
+    return cast("type[Event]", made)
+
+
+EVENTS: Final[dict[type[Event], tuple[Kind, Source, ReadPart]]] = {
+    _event_of(each): (kind, source, part) for kind, source, each, part in _MAPPED
+}
+"""Struct of an event → its elements."""
+read_event: Final[Callable[[bytes], Event]] = msgspec.json.Decoder(Union[tuple(EVENTS)]).decode  # noqa: UP007
+"""Read an event with elements of one kind; raises any error of msgspec for each other message."""
 EVENT_TYPES: Final[dict[tuple[Kind | None, Source], str]] = {
     **{(shape.kind, shape.source): event_type for event_type, shape in SHAPES.items()},
     (None, Source.DIRECTORY): "Administration",

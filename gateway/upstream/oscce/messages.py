@@ -88,7 +88,7 @@ from gateway.upstream.oscce.directory import (
     scope,
 )
 from gateway.upstream.oscce.errors import NAMES, UNREADABLE, WireError, as_meant, refusal
-from gateway.upstream.oscce.readings import Readings, of_query
+from gateway.upstream.oscce.readings import EVENT_HEAD, LARGE_BYTES, Readings, rest_of
 
 _NOTICE: Final = "OSCC-E"
 """Title of a notice without one, or without any other text, and prefix of its id."""
@@ -254,16 +254,9 @@ _decode_type: Final = msgspec.json.Decoder(_Typed).decode
 
 _VALUE: Final = re.compile(r" '.*'(?= - at |$)", re.DOTALL)
 """msgspec's form of a value."""
-_HEAD: Final = re.compile(
-    rb'[ \t\r\n]*\{~"Type"~:~"Event"~,~"QueryID"~:~(0|[1-9][0-9]{0,14})~,'.replace(b"~", rb"[ \t\r\n]*")
-).match
-"""Beginning of an event that many links may receive with the same rest; the query's number differs by
-link.
-"""
 
 
-LARGE_CHARS: Final = 64 * 1024
-"""Longer messages are read in slices: they have a hundred elements and more."""
+LARGE_CHARS: Final = LARGE_BYTES
 READ_AT_ONCE: Final = 64
 """Elements that are read in one turn of the loop: 1 to 3 ms."""
 
@@ -290,7 +283,7 @@ class LinkReader:
         Raises:
             WireError: It cannot be read, or contains an invalid value.
         """
-        head = _HEAD(_written(message))
+        head = EVENT_HEAD(_written(message))
         return self._read(message) if head is None else self._read_once(head)
 
     def slices(self, message: str) -> Iterator[Said | None]:
@@ -299,8 +292,8 @@ class LinkReader:
         Raises:
             WireError: It cannot be read, or contains an invalid value.
         """
-        head = _HEAD(message.encode())
-        known = None if head is None else self._known(head)
+        head = EVENT_HEAD(message.encode())
+        known = None if head is None else self._pool.known(head)
         if known is not None:
             yield (known,)
             return
@@ -322,8 +315,8 @@ class LinkReader:
 
     def _noted(self, message: str | bytes, reading: Reading) -> Said:
         """Return the content of an event, recorded for other links that may receive the same."""
-        head = _HEAD(_written(message))
-        if head is not None and b"QueryID" not in (rest := head.string[head.end() :]) and b"\\" not in rest:
+        head = EVENT_HEAD(_written(message))
+        if head is not None and (rest := rest_of(head)):
             self._pool.note(rest, reading)
         return (reading,)
 
@@ -332,25 +325,20 @@ class LinkReader:
 
         A large one is also left to :meth:`read`, unless another link received the same.
         """
-        head = _HEAD(_written(message))
+        head = EVENT_HEAD(_written(message))
         if head is None:
             return None
         if len(message) > LARGE_CHARS:
-            return self._known(head)
+            return self._pool.known(head)
         try:
             said = self._read_once(head)
         except WireError:
             return None
         return said[0] if said and isinstance(said[0], Reading) else None
 
-    def _known(self, head: re.Match[bytes]) -> Reading | None:
-        """Return the reading of an event, if another link received the same."""
-        known, query = self._pool.reading(head.string[head.end() :]), int(head[1])
-        return known if known is None or known.query == query else of_query(query, known)
-
     def _read_once(self, head: re.Match[bytes]) -> Said:
         """Read an event, with elements that other links may have received."""
-        known = self._known(head)
+        known = self._pool.known(head)
         if known is not None:
             return (known,)
         said = self._read(head.string)

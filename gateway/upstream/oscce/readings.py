@@ -17,7 +17,7 @@ import msgspec
 from gateway.domain.commands import Dropped
 from gateway.domain.resources import Reason, RoutingParameter, Skill
 from gateway.domain.upstream import Part, Reading
-from gateway.upstream.oscce.decode import SHAPES, Key, References, Shape
+from gateway.upstream.oscce.decode import EVENTS, Key, References, Shape, read_event
 from gateway.upstream.oscce.errors import UNREADABLE, read_without_impossible_figures
 
 GENERATION_S: Final = 2.0
@@ -34,6 +34,10 @@ SAMPLED: Final = 8
 """Readings without another receiver after which only a sample is stored and looked up: users may share
 nothing.
 """
+LONG_BYTES: Final = 4096
+"""Length from which an event is always looked up before it is read."""
+LARGE_BYTES: Final = 64 * 1024
+"""Longer messages are read in slices: they have a hundred elements and more."""
 
 _decode_keys: Final = msgspec.json.Decoder(tuple[Key | None, ...] | None).decode
 
@@ -95,6 +99,11 @@ class Readings:
         self.shared += len(found.parts)
         return found
 
+    def known(self, head: re.Match[bytes]) -> Reading | None:
+        """Return the reading of an event that begins with *head*, if another link received the same."""
+        known, query = self.reading(head.string[head.end() :]), int(head[1])
+        return known if known is None or known.query == query else of_query(query, known)
+
     def note(self, text: bytes, reading: Reading) -> None:
         """Store the content of an event whose *text*, from some place on, other links may receive, too.
 
@@ -104,29 +113,39 @@ class Readings:
         if self._misses < MISSES_MAX or not self._misses % SAMPLED:
             self._note(text, len(text), reading)
 
-    def single(self, head: re.Match[bytes]) -> Reading | None:
-        """Read the event of a single element that begins with *head*; None: read it as others are read."""
-        text = head.string
-        query, event_type, kind, time, key = head.groups()
-        time_ms, is_sampled = int(time), self._misses < MISSES_MAX
-        if not is_sampled:
-            is_sampled = not (time_ms + int(key)) % SAMPLED  # equal on all links
-        rest = text[head.end(QUERY) + 1 :] if is_sampled else b""
-        if rest in self._young or rest in self._old:
-            known = self.reading(rest)
-            if known is not None:
-                return known if known.query == int(query) else of_query(int(query), known)
-        shape, begins_at = _SHAPES[event_type], head.start(KEY) - len(kind) - _BEFORE_KEY
+    def event(self, text: bytes) -> Reading | None:
+        """Read an event of elements of one kind, mostly one; None: it is another message, or a large one.
+
+        While links share nothing, only a sample of short events is looked up, by a rule that is equal on all
+        links. Those with one element have steps when another link received the same.
+        """
+        head, is_sampled = None, self._misses < MISSES_MAX
+        if is_sampled or len(text) > LONG_BYTES:
+            head = EVENT_HEAD(text)
+            known = None if head is None else self.known(head)
+            if known is not None or len(text) > LARGE_BYTES:
+                return known
         try:
-            part = shape.read(text[begins_at:-2], time_ms, self.references)
+            sent = read_event(text)
         except UNREADABLE:
             return None
-        if part is None:
-            return None
-        self.parsed += 1
-        made = Reading(int(query), shape.kind, shape.source, time_ms, False, (part,), (), None)
+        kind, source, part = EVENTS[type(sent)]
+        elements, time_ms, is_plain = sent.elements, sent.time, not (_ESCAPE in text or _DELETE in text)
+        if len(elements) == 1 and not (sent.complete or sent.removed):
+            first = part(elements[0], time_ms, is_plain)
+            made = Reading(sent.query_id, kind, source, time_ms, False, (first,), (), None)
+            is_sampled = is_sampled or not (time_ms + first.number) % SAMPLED
+        else:
+            parts = tuple([part(each, time_ms, is_plain) for each in elements])
+            made = Reading(sent.query_id, kind, source, time_ms, sent.complete, parts, sent.removed or ())
+            is_sampled = is_sampled or not self._misses % SAMPLED
+        if is_sampled and head is None and (head := EVENT_HEAD(text)) is not None:
+            known = self.known(head)
+            if known is not None:
+                return known
+        self.parsed += len(elements)
         self._misses += 1
-        if is_sampled:
+        if is_sampled and head is not None and (rest := rest_of(head)):
             self._note(rest, len(rest), made)
         return made
 
@@ -218,6 +237,23 @@ class Readings:
         return part
 
 
+EVENT_HEAD: Final = re.compile(
+    rb'[ \t\r\n]*\{~"Type"~:~"Event"~,~"QueryID"~:~(0|[1-9][0-9]{0,14})~,'.replace(b"~", rb"[ \t\r\n]*")
+).match
+"""Beginning of an event that many links may receive with the same rest; the query's number differs by
+link.
+"""
+
+
+def rest_of(head: re.Match[bytes]) -> bytes:
+    """Return what follows *head* in an event, or nothing if that may name another query."""
+    rest = head.string[head.end() :]
+    return b"" if b"QueryID" in rest or _ESCAPE in rest else rest
+
+
+_ESCAPE: Final = ord("\\")
+_DELETE: Final = 0x7F
+"""JSON has no other control characters outside of escapes (RFC 8259 §7)."""
 _EVENT: Final = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"Type"[ \t\r\n]*:[ \t\r\n]*"Event"').match
 _NUMBER: Final = b"(0|[1-9][0-9]{0,14})"
 _BEGIN: Final = (
@@ -234,15 +270,14 @@ KEY: Final = 5
 """Groups of the head of a reading of a single element."""
 _EVENT_BYTES: Final = b'{"Type":"Event"'
 _END: Final = b"}]}"
-_BEFORE_KEY: Final = len('{"Key":')
-"""Text between the beginning of an element and its number, beside the name of its kind."""
 _MORE: Final = (b'"Removed"', b'"Complete"', b'"Elements"', b'"Time"', b'"QueryID"', b"\\")
 """Text that must not follow it, where elements hold others: then there may be more than one element."""
-_SHAPES: Final = {event_type.encode(): shape for event_type, shape in SHAPES.items()}
 SKIM_FROM: Final = 4096
 """Bytes below which readings are not skimmed: there is little to skip."""
-Kept = re.Match[bytes] | bytes
-"""An unread reading: the head of a single element's, which holds the text, or another text."""
+Kept = bytes
+"""The text of an unread reading."""
+_Placed = re.Match[bytes] | bytes
+"""An unread reading among others: the head of a single element's, which holds the text, or another text."""
 
 
 def of_query(query: int, known: Reading) -> Reading:
@@ -274,9 +309,9 @@ class Unread:
         """Length of all kept texts; 0 when there are none."""
         self.skipped = 0
         """Number of readings that were replaced by newer ones."""
-        self._only: re.Match[bytes] | None = None
-        """The reading of a single element that came first, while it is the only one: mostly it is."""
-        self._kept: dict[int, Kept] = {}
+        self._only: bytes | None = None
+        """The reading that came first, while it is the only one: mostly it is, and has a single element."""
+        self._kept: dict[int, _Placed] = {}
         self._places: dict[tuple[bytes, ...], int] = {}
         """The place of the newest reading of each query and key since the last whole set."""
         self._numbers = count()
@@ -302,25 +337,32 @@ class Unread:
         return len(texts)
 
     def keep(self, text: bytes) -> bool:
-        """Keep *text* if it is an event in the usual form; False: nothing is kept of it."""
-        return self.keep_single(text) or self._keep_event(text)
+        """Keep *text* if it is an event in the usual form; False: nothing is kept of it.
+
+        One of a single element takes the place of an older one of its key.
+        """
+        if not text.startswith(_EVENT_BYTES) or not (text.isascii() or _is_utf8(text)):
+            return False
+        if self.chars:
+            self._keep_behind(text)
+        else:
+            self._only, self.chars = text, len(text)
+        return True
 
     def add(self, text: str) -> bool:
         """Keep *text* if it is a reading; False: it is another message, and nothing is kept of it."""
-        written = text.encode()
-        if self.keep_single(written):
-            return True
         if _EVENT(text) is None:
             return False
-        self._keep_whole(written)
+        self._keep_behind(text.encode())
         return True
 
-    def _keep_event(self, text: bytes) -> bool:
-        """Keep *text* if it is an event in the usual form."""
-        if not text.startswith(_EVENT_BYTES) or not _is_utf8(text):
-            return False
-        self._keep_whole(text)
-        return True
+    def _keep_behind(self, text: bytes) -> None:
+        """Keep *text* behind others."""
+        head = _single_head(text)
+        if head is not None:
+            self._keep_head(head)
+        else:
+            self._keep_whole(text)
 
     def _keep_whole(self, text: bytes) -> None:
         """Keep a reading of several elements; removals of a whole set are not moved behind it."""
@@ -330,23 +372,14 @@ class Unread:
         if self._places and _is_removing(text):
             self._places.clear()
 
-    def keep_single(self, text: bytes) -> bool:
-        """Keep *text* if it is a reading of a single element, in place of an older one of its key."""
-        head = _single_head(text)
-        if head is None:
-            return False
-        if self.chars:
-            self._keep_head(head)
-        else:
-            self._only, self.chars = head, len(text)
-        return True
-
     def _place_only(self) -> None:
         """Keep what follows behind the only reading."""
         only, self._only = self._only, None
         if only is not None:
-            number = next(self._numbers)
-            self._kept[number], self._places[only.group(QUERY, KEY)] = only, number
+            number, head = next(self._numbers), _single_head(only)
+            self._kept[number] = head or only
+            if head is not None:
+                self._places[head.group(QUERY, KEY)] = number
 
     def _keep_head(self, head: re.Match[bytes]) -> None:
         """Keep the reading of a single element that begins with *head*, behind others."""
@@ -377,10 +410,10 @@ class Unread:
             return False
         self.skipped += len(texts) - len(kept)
         for each in kept:
-            if not isinstance(each, bytes):
+            if isinstance(each, bytes):
+                self._keep_behind(each)
+            else:
                 self._keep_head(each)
-            elif not self.keep_single(each):
-                self._keep_whole(each)
         return True
 
     def take(self) -> list[Kept]:
@@ -389,7 +422,7 @@ class Unread:
         if only is not None:
             self._only, self.chars = None, 0
             return [only]
-        kept = list(self._kept.values())
+        kept = [each if isinstance(each, bytes) else each.string for each in self._kept.values()]
         self._kept.clear()
         self._places.clear()
         self.chars = 0
@@ -398,12 +431,7 @@ class Unread:
 
 def text_of(kept: Kept) -> str:
     """Return the text of a reading."""
-    return (kept if isinstance(kept, bytes) else kept.string).decode()
-
-
-def head_of(text: str) -> re.Match[bytes] | None:
-    """Return the head of a reading of a single element; None: it is another, or not in the usual form."""
-    return _single_head(text.encode())
+    return kept.decode()
 
 
 def _single_head(text: bytes) -> re.Match[bytes] | None:
@@ -427,14 +455,14 @@ def _is_single(text: bytes, head: re.Match[bytes]) -> bool:
     return _is_utf8(text)
 
 
-def _skimmed(data: bytes, texts: Sequence[tuple[int, int]]) -> list[Kept] | None:
+def _skimmed(data: bytes, texts: Sequence[tuple[int, int]]) -> list[_Placed] | None:
     """Return those of *texts* that no later one of their query and key replaces.
 
     None: some are no events, or one of these is not in UTF-8.
 
     It scans from the newest back. Removals of a whole set are not replaced by what follows the set.
     """
-    kept: list[Kept] = []
+    kept: list[_Placed] = []
     newest: dict[tuple[bytes, ...], int] = {}
     for start, stop in reversed(texts):
         if not data.startswith(_EVENT_BYTES, start):

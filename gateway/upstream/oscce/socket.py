@@ -460,7 +460,7 @@ class LinkSocket(asyncio.Protocol):
             and data[2] << 8 | data[3] == size_bytes
             and self._frames.is_between
             and not self._has_closed
-            and unread.keep_single(data[4:])
+            and unread.keep(data[4:])
         ):
             self._receive_frames(data)
         if not self.is_due and unread.chars:
