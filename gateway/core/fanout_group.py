@@ -13,12 +13,10 @@ from gateway.core.ledger import (
     Cursor,
     Held,
     Ledger,
-    Waiting,
     changes_of,
     forms_of,
     frames_of,
     patches_of,
-    waiting,
 )
 from gateway.core.view import ME_PREFIX, View
 from gateway.protocol.codec import Codec
@@ -192,16 +190,12 @@ class FanoutGroup:
         self.members[member] = None
         self.sent_at = max(self.sent_at, sent_at)
 
-    def leave(self, member: GroupMember) -> Waiting | None:
-        """Remove a member; return its waiting changes."""
+    def leave(self, member: GroupMember) -> tuple[dict[str, Base] | None, float]:
+        """Remove a member; return its waiting changes, and when the oldest of them came."""
         del self.members[member]
         if not self.members:
             del self.ledger.readers[self]
-        if not self.dirty:
-            return None
-        left = waiting(self.since)
-        left.update(self.dirty)
-        return left
+        return (dict(self.dirty), self.since) if self.dirty else (None, math.inf)
 
     # ---- Reader ----
 

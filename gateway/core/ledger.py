@@ -172,7 +172,7 @@ class Ledger:
     """The mirror of one user's keys.
 
     Invariant: a key's seq is the seq of its last change, within an epoch only keys that changed in one step
-    share it, and ``position.seq`` is at least the largest.
+    share it, and :attr:`seq` is at least the largest.
 
     Keys of single sessions are stored separately, as a user may have thousands: operations on one of them, or
     on shared keys, do not depend on their number.
@@ -190,20 +190,22 @@ class Ledger:
         "ahead_ms",
         "came_at",
         "elements",
+        "epoch",
         "firsts",
         "has_news",
         "health",
         "joinable",
         "on_own_change",
         "own_news",
-        "position",
         "readers",
+        "seq",
         "shared_seq",
         "under_way_s",
     )
 
     def __init__(self, epoch: int = 0, *, tombstones: int = 1024) -> None:
-        self.position = Position(epoch, 0)
+        self.epoch = epoch
+        self.seq = 0
         self.shared_seq = 0
         """The seq of the last change of a shared key. A reader that has all changes up to it, and all keys of
         its own session, is complete; complete readers are at the same position.
@@ -231,6 +233,11 @@ class Ledger:
         """Whether a key has changed for all readers; the task that wakes them resets it."""
         self.own_news: dict[str, None] = {}
         """Keys of single sessions that have changed since :meth:`take_own_news`."""
+
+    @property
+    def position(self) -> Position:
+        """The position of the last change; as two numbers :attr:`epoch` and :attr:`seq`."""
+        return Position(self.epoch, self.seq)
 
     def get(self, key: str) -> Element | None:
         """Return the newest element of *key*."""
@@ -266,8 +273,8 @@ class Ledger:
         held = self.get(key)
         if element is held or (element is not None and held is not None and element.value == held.value):
             return False
-        seq, own = self.position.seq + 1, is_own(key)
-        self._move(Position(self.position.epoch, seq), 0 if own else seq)
+        seq, own = self.seq + 1, is_own(key)
+        self._move(Position(self.epoch, seq), 0 if own else seq)
         self._store(Update(key, seq, element), own=own)
         return True
 
@@ -279,28 +286,24 @@ class Ledger:
         """
         if not changes.elements:
             return
-        epoch, seq = self.position
-        seq += 1
+        seq = self.seq + 1
         self._shared.store_all(changes.elements, seq)
-        self._move(Position(epoch, seq), seq)
+        self._move(Position(self.epoch, seq), seq)
         self.has_news = True
         for reader in tuple(self.readers):  # some leave their group during this
             reader.mark_all(changes)
 
     def record_one(self, key: str, before: Element, element: Element) -> None:
         """Write another value of a shared key that holds *before*, for the owner only."""
-        epoch, seq = self.position
-        seq += 1
-        self.position = tuple.__new__(Position, (epoch, seq))  # each update makes one: a call less
-        self._shared.elements[key] = element
-        self._shared.seqs[key] = seq
-        self.shared_seq = seq
+        shared, seq = self._shared, self.seq + 1
+        self.seq = self.shared_seq = shared.seqs[key] = seq
+        shared.elements[key] = element
         self.has_news = True
         if self.joinable:
             self.joinable.clear()
         if self.firsts:
             self.firsts.clear()
-        for reader in tuple(self.readers):  # some leave their group during this
+        for reader in self.readers:  # none leaves its group because of a shared key
             reader.mark(key, before)
 
     def receive(self, delta: Delta) -> Receipt:
@@ -314,7 +317,7 @@ class Ledger:
             return Receipt.STALE
         if delta.reset:
             self._forget_all_but({update.key for update in delta.updates})
-        elif delta.epoch != self.position.epoch or delta.after > self.position.seq:
+        elif delta.epoch != self.epoch or delta.after > self.seq:
             return Receipt.GAP
         shared_seq = 0
         for update in delta.updates:
@@ -340,7 +343,7 @@ class Ledger:
         if shared.gone:
             shared.gone.pop(key, None)
         shared.elements[key], shared.seqs[key] = element, seq
-        self.position = upto
+        self.epoch, self.seq = upto
         self.shared_seq = max(self.shared_seq, seq)
         self.joinable.clear()
         self.firsts.clear()
@@ -379,7 +382,7 @@ class Ledger:
             seen: The position up to which the reader has everything.
             me: The only key of a single session that the reader sees; None: it sees all of them.
         """
-        epoch, head = self.position
+        epoch, head = self.epoch, self.seq
         if not self._knows_since(seen, me):
             own = self._own.updates() if me is None else [each for each in [self._own.newest(me)] if each]
             everything = [each for each in (*self._shared.updates(), *own) if each.element is not None]
@@ -396,7 +399,7 @@ class Ledger:
         """Return the same as :meth:`since`, for a reader that has the *keys* of all changes."""
         if not self._knows_since(seen, None):
             return self.since(seen)
-        epoch, head = self.position
+        epoch, head = self.epoch, self.seq
         elements, seqs = self._shared.elements, self._shared.seqs
         newest = []
         for key in keys:
@@ -412,7 +415,7 @@ class Ledger:
         floor = self._shared.floor
         if me is None or me not in self._own.elements:
             floor = max(floor, self._own.floor)
-        return seen.epoch == self.position.epoch and floor <= seen.seq <= self.position.seq
+        return seen.epoch == self.epoch and floor <= seen.seq <= self.seq
 
     def _of(self, key: str) -> VersionedMap:
         return self._own if is_own(key) else self._shared
@@ -423,8 +426,8 @@ class Ledger:
 
     def _move(self, position: Position, shared_seq: int = 0) -> None:
         """Move to *position*; 0: no shared key changed."""
-        is_new = position.epoch != self.position.epoch
-        self.position = position
+        is_new = position.epoch != self.epoch
+        self.epoch, self.seq = position
         if shared_seq or is_new:
             self.shared_seq = shared_seq if is_new else max(self.shared_seq, shared_seq)
             self.joinable.clear()
@@ -452,7 +455,7 @@ class Ledger:
 
     def _forget_all_but(self, kept: set[str]) -> None:
         for key in [key for key, _ in self.items() if key not in kept]:
-            self._store(Update(key, self.position.seq, None), own=is_own(key))
+            self._store(Update(key, self.seq, None), own=is_own(key))
 
 
 _SEQ: Final = attrgetter("seq")
@@ -475,23 +478,6 @@ class Held(enum.Enum):
 
 
 Base = Element | Held
-
-
-class Waiting(dict[str, Base]):
-    """Keys that wait to be sent, each with the element that its reader holds.
-
-    *since*: when the oldest of these changes came to this node; monotonic seconds.
-    """
-
-    __slots__ = ("since",)
-    since: float
-
-
-def waiting(since: float) -> Waiting:
-    """Return an empty set of waiting keys, for changes that came at *since*."""
-    made = Waiting()
-    made.since = since
-    return made
 
 
 class Cursor(NamedTuple):

@@ -20,13 +20,11 @@ from gateway.core.ledger import (
     Cursor,
     Held,
     Ledger,
-    Waiting,
     first_of,
     forms_of,
     forms_of_all,
     news_of,
     patches_of,
-    waiting,
 )
 from gateway.core.view import View
 from gateway.domain.model import Position
@@ -105,13 +103,6 @@ BATCH_MAX: Final = 256
 """Most changes that wait as one set. Its patches are encoded in one turn, once for all phones: some 5 ms."""
 
 
-class _Batch(NamedTuple):
-    """The only waiting changes. *since*: when they came to this node; monotonic seconds."""
-
-    changes: ChangeSet
-    since: float
-
-
 class Outbox(GroupMember):
     """All frames that are still to be sent to one phone.
 
@@ -142,6 +133,7 @@ class Outbox(GroupMember):
         "_seq",
         "_shipped_bytes",
         "_shipped_frames",
+        "_since",
         "codec",
         "fanout_group",
         "ledger",
@@ -170,8 +162,10 @@ class Outbox(GroupMember):
         """The fan-out group that sends its state; None while it is alone."""
         self._apart = False
         self._dirty: dict[str, Base] | None = None
-        self._batch: _Batch | None = None
+        self._batch: ChangeSet | None = None
         """The changes that wait instead of single keys; the ledger holds their present elements."""
+        self._since = math.inf
+        """When the oldest waiting change came to this node; infinity: unknown, or none waits."""
         self._seq = self._sent_epoch = 0
         self._sent_view: View | None = None
         """With the epoch: the last stream whose name was sent to the phone."""
@@ -193,7 +187,7 @@ class Outbox(GroupMember):
     @property
     def stream(self) -> str:
         """The name of the present stream: epoch and view."""
-        return f"{self.ledger.position.epoch}.{self.view.mark}"
+        return f"{self.ledger.epoch}.{self.view.mark}"
 
     @property
     def dirty(self) -> int:
@@ -207,9 +201,7 @@ class Outbox(GroupMember):
         """Number of waiting keys without a whole state, and when the oldest change came; infinity: none."""
         if (fanout_group := self.fanout_group) is not None:
             return fanout_group.waits
-        if self._batch is not None:
-            return len(self._batch.changes), self._batch.since
-        return len(self._dirty or ()), self._dirty.since if isinstance(self._dirty, Waiting) else math.inf
+        return len((self._dirty if self._batch is None else self._batch) or ()), self._since
 
     @property
     def conflated(self) -> int:
@@ -238,19 +230,21 @@ class Outbox(GroupMember):
         if position is None or position.stream != self.stream:
             self.reset()
             return False
-        delta = self.ledger.since(Position(self.ledger.position.epoch, position.seq), self.view.me)
+        delta = self.ledger.since(Position(self.ledger.epoch, position.seq), self.view.me)
         if delta.reset:
             self.reset()
             return False
         self._reset, self._seq, self._batch = False, position.seq, None
-        self._sent_epoch, self._sent_view = self.ledger.position.epoch, self.view
+        self._sent_epoch, self._sent_view = self.ledger.epoch, self.view
         self._dirty = {update.key: Held.SOMETHING for update in delta.updates if self.view.sees(update.key)}
+        self._since = math.inf
         return True
 
     def reset(self) -> None:
         """Send everything again, as to a phone without data."""
         self.leave_group()
-        self._reset, self._dirty, self._batch, self._forms = True, None, None, None
+        self._reset, self._since = True, math.inf
+        self._dirty = self._batch = self._forms = None
 
     def mark(self, key: str, before: Element | None) -> None:
         """Record that *key* changed in the ledger, which held *before*."""
@@ -262,14 +256,13 @@ class Outbox(GroupMember):
             return
         if self._batch is not None:
             self._unpack()
-        dirty = self._dirty
+        dirty, base = self._dirty, Held.NOTHING if before is None else before
         if not dirty:
-            dirty = self._dirty = fresh = Waiting()
-            fresh.since = self.ledger.came_at
-        if key in dirty:
+            self._dirty, self._since = {key: base}, self.ledger.came_at
+        elif key in dirty:
             self._conflated += 1
         else:
-            dirty[key] = Held.NOTHING if before is None else before
+            dirty[key] = base
 
     def mark_all(self, changes: ChangeSet) -> None:
         """Record that several shared keys changed in the ledger."""
@@ -281,22 +274,22 @@ class Outbox(GroupMember):
     def _is_batched(self, changes: ChangeSet) -> bool:
         """Let *changes*, which the phone may see, wait in one set with earlier ones, if they are few."""
         batch = self._batch
-        both = changes if batch is None else batch.changes.then(changes)
+        both = changes if batch is None else batch.then(changes)
         if len(both) > BATCH_MAX:
             return False
-        if batch is not None:
-            self._conflated += len(batch.changes) + len(changes) - len(both)
-        self._batch = _Batch(both, self.ledger.came_at if batch is None else batch.since)
+        if batch is None:
+            self._since = self.ledger.came_at
+        else:
+            self._conflated += len(batch) + len(changes) - len(both)
+        self._batch = both
         return True
 
     def _unpack(self) -> None:
         """Split a set of changes into single waiting keys."""
-        if self._batch is not None:
-            changes, since = self._batch
-            dirty = self._dirty = waiting(since)
-            for key, before in changes.befores.items():
-                dirty[key] = Held.NOTHING if before is None else before
-            self._batch = None
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            befores = batch.befores.items()
+            self._dirty = {key: Held.NOTHING if before is None else before for key, before in befores}
 
     def look(self, view: View) -> None:
         """Change the view in place: keys that left are removed, new ones are sent."""
@@ -352,7 +345,7 @@ class Outbox(GroupMember):
         if fanout_group is not None:
             self._shipped_frames, self._shipped_bytes = self.shipped
             self._conflated, self.fanout_group = self.conflated, None
-            self._dirty = fanout_group.leave(self)
+            self._dirty, self._since = fanout_group.leave(self)
             self._seq = fanout_group.seq
             self.pace.sent(fanout_group.sent_at)
             self.ledger.readers[self] = None
@@ -436,11 +429,11 @@ class Outbox(GroupMember):
                 position.
         """
         dirty, batch, ledger = self._dirty, self._batch, self.ledger
-        if not (dirty or batch) or self._control or self._ping or self._reset or self._owed:
+        if not (dirty or batch is not None) or self._control or self._ping or self._reset or self._owed:
             return None
         if self.fanout_group is not None or len(ledger.readers) > 1 or self._sent_view is not self.view:
             return None
-        if self._sent_epoch != ledger.position.epoch:
+        if self._sent_epoch != ledger.epoch:
             return None
         pace = self.pace
         due_at = pace.sent_at + (pace.interval_s if pace.to_go else max(pace.every_s, pace.least_s))
@@ -448,18 +441,17 @@ class Outbox(GroupMember):
             return due_at
         patches: list[tuple[str, bytes]] | Members | None
         if batch is not None:
-            patches, count, since = self._written(batch.changes), len(batch.changes), batch.since
+            patches, count = self._written(batch), len(batch)
         else:
             patches = patches_of(dirty or {}, ledger, self.codec, self._frame_bytes // 2)
             count = len(dirty or ())
-            since = dirty.since if isinstance(dirty, Waiting) else math.inf
         if not patches:
             return None
         upto = ledger.shared_seq
-        if upto != ledger.position.seq:
+        if upto != ledger.seq:
             upto = self._head(is_new=False)
-        frame = self.codec.patches(self._seq, upto, patches)
-        self._seq = upto
+        frame, since = self.codec.patches(self._seq, upto, patches), self._since
+        self._seq, self._since = upto, math.inf
         self._dirty = self._batch = None
         pace.sent_at = now
         return tuple.__new__(News, (frame, count, since, self._conflated))  # a call less for each update
@@ -497,7 +489,7 @@ class Outbox(GroupMember):
         self._unpack()
         frames, state_sent = self._take_control(now)
         ping = self._ping
-        is_undated = not isinstance(self._dirty, Waiting)  # no ping can report the age of the shown data
+        is_undated = self._since == math.inf  # no ping can report the age of the shown data
         is_before_ping = ping is not None and (ping.after_state or is_undated)
         if not state_sent and (self._owed or is_before_ping or self.pace.due_at(now) <= now):
             frames += self._state(now)
@@ -537,7 +529,7 @@ class Outbox(GroupMember):
         sent, view = self._sent_view, self.view
         if sent is not view and (sent is None or sent.mark != view.mark):
             return True
-        return self._sent_epoch != self.ledger.position.epoch
+        return self._sent_epoch != self.ledger.epoch
 
     def _head(self, *, is_new: bool) -> int:
         """Return the seq up to which all is sent, if all waiting changes are: never lower in one stream.
@@ -565,9 +557,9 @@ class Outbox(GroupMember):
         else:
             sent, dirty, is_owed = Cursor("", self._seq), self._dirty or {}, self._owed
             frames = news_of(dirty, ledger, view, codec, sent, head, frame_bytes=size, is_owed=is_owed)
-        self._dirty = None
+        self._dirty, self._since = None, math.inf
         if frames:
             self.pace.sent(now)
             self._seq, self._reset, self._owed = head.seq, False, False
-            self._sent_epoch, self._sent_view = self.ledger.position.epoch, self.view
+            self._sent_epoch, self._sent_view = self.ledger.epoch, self.view
         return frames

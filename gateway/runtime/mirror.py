@@ -361,13 +361,23 @@ class Mirror:
 
     def read_all(self, readings: Sequence[Reading], now: float) -> None:
         """Apply readings that came by *now*, in order."""
-        server, wall_ms, scope = self._server, self._clock.wall_ms(), self._user_sessions.scope
+        server, wall_ms, sessions = self._server, self._clock.wall_ms(), self._user_sessions
+        follow_one, ledger, scope = self.assembly.follow_one, self._feed.ledger, sessions.scope
         self._composer.readings += len(readings)
         for reading in readings:
             if server.see(reading.time_ms, now, wall_ms):
                 self._show_all()
-            if reading.steps is not None or not (self.live and self._follow_one(reading, scope)):
+            change = None
+            if reading.steps is None and self.live:
+                change = follow_one(reading, ledger.elements, server.offset_ms, scope)
+            if change is None:
                 self._read(reading)
+                continue
+            key, before, element = change
+            if element is not before:
+                ledger.record_one(key, before, element)
+            if reading.kind is Kind.AGENT and reading.parts[0].number in sessions.own_agents:
+                self._show_number()  # its own agent's number may have changed alone
 
     def _read(self, reading: Reading) -> None:
         """Apply a reading of several parts, or one that other links may have received."""
@@ -457,19 +467,6 @@ class Mirror:
             owns = owns or (kind is Kind.AGENT and number in own)
         if owns:
             self._show_number()
-
-    def _follow_one(self, reading: Reading, scope: Scope) -> bool:
-        """Apply a reading of a single part; False: nothing was applied, and :meth:`_read` is needed."""
-        ledger = self._feed.ledger
-        change = self.assembly.follow_one(reading, ledger.elements, self._server.offset_ms, scope)
-        if change is None:
-            return False
-        key, before, element = change
-        if element is not before:
-            ledger.record_one(key, before, element)
-        if reading.kind is Kind.AGENT and reading.parts[0].number in self._user_sessions.own_agents:
-            self._show_number()  # its own agent's number may have changed alone
-        return True
 
     def _show_step(self, step: ReadingStep, kind: Kind | None) -> None:
         """Record the new values of resources of one kind, like :meth:`show`."""

@@ -15,7 +15,7 @@ from gateway.core.follower import RECENT_MAX, Shared, arrived, as_of, delta, is_
 from gateway.core.ledger import Delta, Health, Ledger, Receipt
 from gateway.core.ledger import Update as Held
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import NodeId, Position, UserId
+from gateway.domain.model import NodeId, UserId
 from gateway.domain.resources import Queue
 from gateway.protocol.envelopes import (
     Announcement,
@@ -629,7 +629,7 @@ async def test_a_replica_that_is_ahead_of_its_owner_finds_out_who_is_right() -> 
         _, far = await followed(at)
         lost = follower(at)
         ahead = lost.feed.ledger.position.epoch + 10**6
-        lost.feed.ledger.position = Position(ahead, 3)
+        lost.feed.ledger.epoch, lost.feed.ledger.seq = ahead, 3
         lost.end(Start())  # asks for the lease, is refused, and follows under a token that is lower
         await at.pass_time(1)
         assert follower(at) is not lost
