@@ -235,10 +235,10 @@ class Privacy(enum.StrEnum):
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
-def value(*, eq: bool = True) -> Callable[[type[T]], type[T]]:
+def value(*, eq: bool = True, frozen: bool = True) -> Callable[[type[T]], type[T]]:
     """Make a class whose instances never change: a frozen dataclass to its users and the type checker.
 
-    Its instances are structs of msgspec: made and compared in C, as each update makes some, and without the
+    With *frozen* false they may change. Its instances are structs of msgspec: made and compared in C, as each update makes some, and without the
     16 bytes that the garbage collector needs. So no instance may refer back to itself.
 
     Raises:
@@ -250,15 +250,17 @@ def value(*, eq: bool = True) -> Callable[[type[T]], type[T]]:
         more = own - of.__annotations__.keys()
         if more:
             raise TypeError(f"{of.__name__} has more than fields: {', '.join(sorted(more))}")
-        declared = dataclasses.fields(dataclasses.dataclass(eq=False)(of))  # type: ignore[arg-type] # it is made one
-        given = ("__doc__", "__repr__", "__dataclass_fields__")
+        declared = dataclasses.fields(dataclasses.dataclass(eq=eq)(of))  # type: ignore[arg-type] # it is made one
+        given = ["__doc__", "__repr__", "__dataclass_fields__"]
+        if not all(each.compare for each in declared):
+            given.append("__eq__")
         struct = msgspec.defstruct(
             of.__name__,
             [(each.name, each.type, _default(each)) for each in declared],
             module=of.__module__,
             namespace={name: vars(of)[name] for name in given},
             eq=eq,
-            frozen=True,
+            frozen=frozen,
             gc=False,
         )
         return cast("type[T]", struct)
@@ -285,6 +287,8 @@ else:
 
 
 def _default(of: dataclasses.Field[Any]) -> Any:  # noqa: ANN401 - a field of any type
+    if of.default_factory is not dataclasses.MISSING:
+        return msgspec.field(default_factory=of.default_factory)
     return msgspec.NODEFAULT if of.default is dataclasses.MISSING else of.default
 
 

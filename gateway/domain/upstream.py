@@ -173,7 +173,7 @@ class Opened:
     """The server's instance, if it sends one."""
 
 
-@dataclass(slots=True)
+@value(frozen=False)
 class Reading:
     """Parts of one kind and source, read at *time_ms*.
 
