@@ -238,8 +238,8 @@ class Privacy(enum.StrEnum):
 def value(*, eq: bool = True, frozen: bool = True) -> Callable[[type[T]], type[T]]:
     """Make a class whose instances never change: a frozen dataclass to its users and the type checker.
 
-    With *frozen* false they may change. Its instances are structs of msgspec: made and compared in C, as each update makes some, and without the
-    16 bytes that the garbage collector needs. So no instance may refer back to itself.
+    With *frozen* false they may change. They are structs of msgspec: made and compared in C, as each update
+    makes some, and without the 16 bytes that the garbage collector needs. So none may refer back to itself.
 
     Raises:
         TypeError: The class has more than fields, which a struct would not get.

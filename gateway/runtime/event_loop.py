@@ -748,7 +748,10 @@ class Turns:
                 if ready or wanted:
                     phones.release()
         is_behind = not is_all_read or len(self._due) > 0
-        self._note(is_behind=is_behind)
+        if not is_behind:
+            self._behind_since = None
+        elif self._behind_since is None:
+            self._behind_since = self._clock.now()
         if is_behind or self.wires.full_reads != full_reads:
             self._plan(0.0)
         else:
@@ -778,12 +781,6 @@ class Turns:
             if self._clock.now() - began > DIGEST_S:
                 break
         self._digested.served(count, len(self._due), began)
-
-    def _note(self, *, is_behind: bool) -> None:
-        if not is_behind:
-            self._behind_since = None
-        elif self._behind_since is None:
-            self._behind_since = self._clock.now()
 
     def _rest(self, *, is_idle: bool) -> None:
         self._idle = self._idle + 1 if is_idle else 0

@@ -759,7 +759,8 @@ EVENTS: Final[dict[type[Event], tuple[Kind, Source, ReadPart]]] = {
     _event_of(each): (kind, source, part) for kind, source, each, part in _MAPPED
 }
 """Struct of an event → its elements."""
-read_event: Final[Callable[[bytes], Event]] = msgspec.json.Decoder(Union[tuple(EVENTS)]).decode  # noqa: UP007
+_ANY_EVENT: Final = Union[tuple(EVENTS)]  # noqa: UP007 - a bar joins no tuple
+read_event: Final[Callable[[bytes], Event]] = msgspec.json.Decoder(_ANY_EVENT).decode
 """Read an event with elements of one kind; raises any error of msgspec for each other message."""
 EVENT_TYPES: Final[dict[tuple[Kind | None, Source], str]] = {
     **{(shape.kind, shape.source): event_type for event_type, shape in SHAPES.items()},
