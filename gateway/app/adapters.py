@@ -348,7 +348,9 @@ def _validity(of: str, chain: Sequence[x509.Certificate], now_s: float) -> Itera
     begins_at_s = max(each.not_valid_before_utc.timestamp() for each in chain)
     left_s = expires_at_s(chain) - now_s
     if begins_at_s > now_s:
-        yield CertificateProblem(f"{of} is not valid before {_day(begins_at_s)}.", is_fault=True)
+        yield CertificateProblem(
+            f"{of} is not valid before {_day(begins_at_s)}: phones refuse it.", is_fault=True
+        )
     if left_s <= 0:
         yield CertificateProblem(
             f"{of} expired on {_day(expires_at_s(chain))}: phones refuse it.", is_fault=True
@@ -429,7 +431,8 @@ def server_context(client: ClientSection, pair: CertificatePair) -> ssl.SSLConte
     except (ssl.SSLError, ValueError):
         fault = (
             f"client.certificate {client.certificate} and client.key {client.key} do not work together: "
-            "both must be PEM, the key without a password, and the key must be the certificate's."
+            "both must be PEM, the key without a password and long enough (RSA 2048, EC P-256), and the key "
+            "must be the certificate's."
         )
         raise ConfigError([fault]) from None
     chain_of(client, pair)

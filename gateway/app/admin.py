@@ -553,7 +553,27 @@ async def check_bus(bus: BusSection, clock: Clock) -> BusReport:
             return report_on_cluster(await inspect_cluster(address, clock))
         return report_on(await inspect(address, clock))
     except RedisUnreachable as error:
-        return BusReport(faults=(f"The Redis at {without_password(bus.url)} cannot be used: {error}.",))
+        fault = f"The Redis at {without_password(bus.url)} cannot be used: {error}."
+        return BusReport(faults=(f"{fault} {_remedy(error, is_tls=url.startswith(_TLS_SCHEMES))}",))
+
+
+def _remedy(error: RedisUnreachable, *, is_tls: bool) -> str:
+    """Return what to do when Redis cannot be used, as a sentence."""
+    if error.word is not None:
+        return _REMEDIES.get(error.word, "Check bus.url, and look into the log of that server.")
+    named, tls = ("bus.url, bus.ca_file", "on") if is_tls else ("bus.url", "off")
+    return f"Check {named} and firewalls, that the server runs, and that TLS is {tls} at its port."
+
+
+_TLS_SCHEMES: Final = ("rediss://", "rediss+")
+_REMEDIES: Final = {
+    "NOAUTH": "It wants a password: put it into bus.url or bus.password.",
+    "WRONGPASS": "Correct user and password in bus.url (percent-encoded), or in bus.password (as it is).",
+    "NOPERM": "Give the user the rights of the user in deploy/redis.conf.",
+    "READONLY": "Name the primary in bus.url, or the Sentinels.",
+    "TLS": "Check bus.ca_file, the name in the certificate, and that TLS is on at that port.",
+}
+"""First word of a refusal → what to do, as a sentence."""
 
 
 def report_on(seen: ServerFacts) -> BusReport:

@@ -684,12 +684,12 @@ def reason(error: BaseException) -> str:
             return f"TLS failed: {failed.reason}"
         case ConnectionRefusedError():
             return "it refused the connection"
+        case socket.gaierror():
+            return "its host name cannot be resolved"
         case ConnectionError() | RuntimeError():
             return "the connection broke"
-        case InvalidResponse():
-            return "its answer is not RESP"
-        case RedisError():
-            return CLOSED
+        case RedisError() as ended:
+            return "its answer is not RESP" if isinstance(ended, InvalidResponse) else CLOSED
         case _:
             return "it cannot be reached"
 

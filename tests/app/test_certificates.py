@@ -69,7 +69,7 @@ def test_a_whole_chain_has_no_flaw(tmp_path: Path) -> None:
     ("odd", "flaw"),
     [
         ({"ends_d": -0.5}, "expired on 2026-05-31: phones refuse it."),
-        ({"begins_d": 2}, "is not valid before 2026-06-03."),
+        ({"begins_d": 2}, "is not valid before 2026-06-03: phones refuse it."),
         ({"hosts": ()}, "names no host in its subjectAltName: phones refuse it."),
         ({"chain": (ROOT, HOUSE)}, f"certificate 2 of 3 {DISORDER}"),
         ({"chain": (OTHER,)}, f"certificate 2 of 2 {DISORDER}"),

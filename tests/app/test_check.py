@@ -34,9 +34,10 @@ from tests.app.samples import SECRET, SMALLEST, loaded, write
 from tests.doubles.servers import redis_server
 
 CONTACT = '[privacy]\ncontact = "privacy@example"\n'
+TOKEN = "0c662ac1904cb458"
 QUIET = (
     SECRET.replace("insecure = true", 'trusted_proxies = ["127.0.0.1"]').replace(
-        'token = "…"', f'token = "{"x" * 16}"'
+        'token = "…"', f'token = "{TOKEN}"'
     )
     + CONTACT
 )
@@ -83,7 +84,7 @@ def test_files_are_tried(tmp_path: Path) -> None:
     [
         ("[secrets]", "", "[secrets] is not set"),
         ('trusted_proxies = ["127.0.0.1"]', "insecure = true", "client.insecure is true"),
-        (f'token = "{"x" * 16}"', "", "admin.token is not set"),
+        (f'token = "{TOKEN}"', "", "admin.token is not set"),
         (CONTACT, "", "privacy.contact, privacy.statement_url and notices.files are empty"),
     ],
 )
@@ -144,9 +145,8 @@ async def test_redis_is_tried_beside_the_sites(tmp_path: Path, capsys: pytest.Ca
     assert shown.out.startswith(f"# Redis at 127.0.0.1:{server.port} answers: ")
     assert shown.err.startswith(f"advice: The server at 127.0.0.1:{server.port} writes its data to a disk")
     first, second = await check_reachable(loaded(tmp_path, text).settings, SystemClock())
-    assert (
-        first == f"The Redis at redis://127.0.0.1:{server.port}/0 cannot be used: it refused the connection."
-    )
+    where = f"redis://127.0.0.1:{server.port}/0"
+    assert first.startswith(f"The Redis at {where} cannot be used: it refused the connection. Check bus.url")
     assert second == fault
 
 
@@ -194,12 +194,69 @@ def test_a_folder_for_bundles_that_cannot_be_made_is_a_fault_of_the_command(
     )
 
 
+@pytest.mark.parametrize("token", ["aaaaaaaaaaaaaaaaaaaa", "changemechangeme", "My-Password-is-2026"])
+def test_a_token_that_can_be_guessed_is_advised(tmp_path: Path, token: str) -> None:
+    def advices(text: str) -> list[str]:
+        return [one for one in setting_advices(loaded(tmp_path, text).settings, 0) if "admin.token" in one]
+
+    (advice,) = advices(QUIET.replace(TOKEN, token))
+    assert advice == "admin.token can be guessed: make one with `openssl rand -hex 24`."
+    assert advices(QUIET) == []
+
+
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0", "10.0.0.0/8"])
+def test_a_network_that_cannot_be_of_proxies_only_is_advised(tmp_path: Path, network: str) -> None:
+    text = QUIET.replace('127.0.0.1"]', f'{network}", "172.16.0.0/16"]')
+    (advice,) = setting_advices(loaded(tmp_path, text).settings, 0)
+    assert advice.startswith(f"client.trusted_proxies has the network {network}: each machine in it may send")
+
+
+def test_a_socket_that_cannot_be_opened_is_a_fault(tmp_path: Path) -> None:
+    def faults(path: Path) -> list[str]:
+        text = QUIET.replace('"127.0.0.1"\nport = 9091', f'"unix:{path}"')
+        return list(file_faults(loaded(tmp_path, text).settings, 0))
+
+    assert faults(tmp_path / "admin.sock") == []
+    (absent,) = faults(tmp_path / "none" / "admin.sock")
+    assert absent.startswith(f"admin.host: the folder {tmp_path}/none is not there: make it")
+    (other,) = faults(write(tmp_path, QUIET))
+    assert other.endswith("is another file: choose another path.")
+    (long,) = faults(tmp_path / ("x" * 108))
+    assert "is longer than 107 bytes" in long
+
+
 def test_a_silent_site_is_a_fault_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, QUIET.replace("https://oscce.example", "http://127.0.0.1:1"))
     assert main(["check-config", "--config", str(path)]) == 1
     assert capsys.readouterr().err == (
-        "fault: Site main at http://127.0.0.1:1: The contact centre does not answer.\n"
+        "fault: Site main at http://127.0.0.1:1: Nothing listens there: check host and port, or start its "
+        "server.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "Its HTTP status is not that of"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno", "What answers there is not an OSCC-E Server"),
+        (b"-ERR unknown command\r\n", "What answers there is not an OSCC-E Server"),
+        (b"", "The connection breaks, or there is no route"),
+    ],
+)
+async def test_a_site_that_is_not_reached_has_its_cause(tmp_path: Path, answer: bytes, expected: str) -> None:
+    async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(answering, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        text = QUIET.replace("https://oscce.example", f"http://127.0.0.1:{port}")
+        (fault,) = await check_reachable(loaded(tmp_path, text).settings, SystemClock())
+    assert fault.startswith(f"Site main at http://127.0.0.1:{port}: {expected}")
+    text = QUIET.replace("https://oscce.example", "https://oscce.invalid")
+    (fault,) = await check_reachable(loaded(tmp_path, text).settings, SystemClock())
+    assert "Its host name cannot be resolved" in fault
 
 
 def test_a_configuration_that_cannot_be_used_has_another(

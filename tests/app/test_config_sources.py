@@ -204,6 +204,27 @@ def section(name: str, **values: object) -> dict[str, object]:
     return {"sites": [SITE], name: values}
 
 
+def test_a_secret_whose_file_is_a_fault_is_not_called_missing_too(tmp_path: Path) -> None:
+    names = {
+        f"OSCC_GATEWAY__SECRETS__{key}_FILE": str(tmp_path / key) for key in ("SEALING_KEYS", "PSEUDONYM_KEY")
+    }
+    (tmp_path / "PSEUDONYM_KEY").write_text("", "utf-8")
+    with pytest.raises(ConfigError) as refused:
+        load(write(tmp_path, SMALLEST), names)
+    assert [fault.split(": ")[0] for fault in refused.value.faults] == sorted(names)
+
+
+def test_a_file_may_begin_with_the_mark_of_its_encoding(tmp_path: Path) -> None:
+    path = write(tmp_path, "\ufeff" + SMALLEST)
+    assert load(path, {}).settings == load(write(tmp_path, SMALLEST), {}).settings
+
+
+@pytest.mark.parametrize("endpoint", ["otel:4318", "ami://127.0.0.1:5038"])
+def test_a_collector_has_an_address_of_its_own_kind(endpoint: str) -> None:
+    (fault,) = faults_of({"sites": [SITE], "tracing": {"endpoint": endpoint}})
+    assert fault == "tracing.endpoint must be an address such as https://otel.example/v1/traces."
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
@@ -214,10 +235,10 @@ def section(name: str, **values: object) -> dict[str, object]:
         (section("client", port=None), "client.port must be a whole number."),
         (section("client", insecure="perhaps"), "client.insecure must be true or false."),
         (section("client", insecure=[]), "client.insecure must be true or false."),
-        (section("client", host=""), "client.host must have at least 1 characters."),
+        (section("client", host=""), "client.host must not be empty."),
         (section("client", host=5), "client.host must be a text."),
         (section("client", certificate=5), "client.certificate must be a path."),
-        (section("client", origins="x"), "client.origins must be a list."),
+        (section("client", origins="x"), "client.origins must be a list, in square brackets."),
         (section("limits", handshakes_per_s=0), "limits.handshakes_per_s is 0, but must be more than 0."),
         (section("limits", ping_s="x"), "limits.ping_s must be a number."),
         (
@@ -226,8 +247,11 @@ def section(name: str, **values: object) -> dict[str, object]:
         ),
         ({"sites": [SITE], "client": 5}, "client must be a table."),
         ({"sites": [SITE], "secrets": 5}, "secrets must be a table."),
-        ({"sites": []}, "sites must have at least 1."),
-        ({"sites": 5}, "sites must be a list."),
+        ({"sites": []}, "sites must not be empty."),
+        (
+            {"sites": {"id": "main"}},
+            "sites must be a list: write [[sites]], with two brackets on each side.",
+        ),
         ({"sites": [5]}, "sites[0] must be a table."),
         ({}, "No site is configured: add a [[sites]] with id, url, display_name and country."),
         (
@@ -236,7 +260,7 @@ def section(name: str, **values: object) -> dict[str, object]:
         ),
         (
             section("client", trusted_proxies=["10.0.0.1", "x"]),
-            "client.trusted_proxies (value 2) must be an address or a network such as 10.0.0.0/8.",
+            "client.trusted_proxies (value 2) must be an address or a network such as 10.20.30.0/28.",
         ),
         (
             section("client", trusted_proxies=["10.0.0.5/24"]),
@@ -264,7 +288,7 @@ def section(name: str, **values: object) -> dict[str, object]:
         ({"sites": [{**SITE, "remote_numbers": 5}]}, "sites[0].remote_numbers must be a table."),
         (
             {"sites": [{**SITE, "remote_numbers": {"own": "+49"}}]},
-            "sites[0].remote_numbers.own must be a list.",
+            "sites[0].remote_numbers.own must be a list, in square brackets.",
         ),
         (
             {"sites": [{**SITE, "remote_numbers": {"deny": ["+43", "0043"]}}]},

@@ -412,8 +412,37 @@ async def test_no_answer_is_a_fault_without_the_password() -> None:
     url = f"redis://gw:canary@127.0.0.1:{free_port()}"
     (fault,) = (await check_bus(BusSection(url=url), CLOCK)).faults
     assert fault.startswith("The Redis at redis://********@127.0.0.1:")
-    assert fault.endswith(" cannot be used: it refused the connection.")
+    assert fault.endswith(
+        " cannot be used: it refused the connection. Check bus.url and firewalls, that the server runs, and "
+        "that TLS is off at its port."
+    )
     assert "canary" not in fault
+
+
+async def test_a_fault_of_redis_says_what_to_do() -> None:
+    async def fault_of(url: str) -> str:
+        (fault,) = (await check_bus(BusSection(url=url), CLOCK)).faults
+        return fault.partition(" cannot be used: ")[2]
+
+    async with redis_server() as server:
+        at = f"127.0.0.1:{server.port}"
+        assert (await fault_of(f"redis://{at}/99")).endswith(
+            "Check bus.url, and look into the log of that server."
+        )
+        await server.command("ACL", "SETUSER", "poor", "on", ">secret", "-@all")
+        await server.command("ACL", "SETUSER", "default", ">secret", "resetpass", ">other")
+        assert await fault_of(f"redis://{at}") == (
+            "it refused PING: NOAUTH. It wants a password: put it into bus.url or bus.password."
+        )
+        assert await fault_of(f"redis://poor:wrong@{at}") == (
+            "it refused AUTH: WRONGPASS. Correct user and password in bus.url (percent-encoded), or in "
+            "bus.password (as it is)."
+        )
+        assert (await fault_of(f"redis://poor:secret@{at}")).endswith(
+            "NOPERM. Give the user the rights of the user in deploy/redis.conf."
+        )
+    unknown = await fault_of("redis://redis.invalid")
+    assert unknown.startswith("its host name cannot be resolved. Check bus.url")
 
 
 async def test_a_file_of_an_authority_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
@@ -441,4 +470,4 @@ async def test_behind_sentinels_the_primary_is_found() -> None:
         found = await check_bus(BusSection(url=trio.url), CLOCK)
     assert found.notes[0].startswith(f"Redis at 127.0.0.1:{trio.primary.port} answers: ")
     (fault,) = (await check_bus(BusSection(url=trio.url), CLOCK)).faults
-    assert fault.endswith(" cannot be used: no sentinel knows the primary.")
+    assert " cannot be used: no sentinel knows the primary. Check bus.url" in fault

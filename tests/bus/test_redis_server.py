@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,7 @@ async def test_what_only_some_servers_or_users_may_is_not_needed(verb: bytes) ->
         (ConnectionRefusedError("s3cret"), "it refused the connection"),
         (ConnectionResetError("s3cret"), "the connection broke"),
         (TimeoutError("s3cret"), "it did not answer in time"),
+        (socket.gaierror("s3cret"), "its host name cannot be resolved"),
         (OSError("s3cret"), "it cannot be reached"),
         (UnicodeError("s3cret"), "it cannot be reached"),
     ],

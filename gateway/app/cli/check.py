@@ -39,7 +39,7 @@ from gateway.app.adapters import (
 from gateway.app.admin import check_bus, folder_faults
 from gateway.app.config import sources as config_sources
 from gateway.app.config.errors import ConfigError
-from gateway.app.config.settings import MEMORY, AsteriskSection, Settings, SiteSection
+from gateway.app.config.settings import MEMORY, AsteriskSection, Settings, SiteSection, socket_path
 from gateway.app.config.sources import (
     load,
     new_sealing_key,
@@ -51,6 +51,7 @@ from gateway.app.config.sources import (
 from gateway.app.process import add_config
 from gateway.app.reload import read_notices
 from gateway.domain.errors import GatewayError
+from gateway.domain.upstream import Trouble, trouble_of
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk.ami import is_recent
@@ -98,9 +99,21 @@ async def check_site(place: int, site: SiteSection, clock: Clock) -> SiteCheck:
         try:
             about = await server.about()
         except GatewayError as error:
-            return SiteCheck(None, advice, f"Site {site.id} at {site.url}: {error.message}")
+            why = _SITE_FAULTS.get(trouble_of(error), error.message)
+            return SiteCheck(None, advice, f"Site {site.id} at {site.url}: {why}")
     line = f"site {site.id} answers: OSCC-E {about.extensions_version}, contact centre"
     return SiteCheck(f"{line} {about.contact_center_version}", advice)
+
+
+_SITE_FAULTS: Final[dict[Trouble, str]] = {
+    "dns": "Its host name cannot be resolved: check it, and the name servers of this machine.",
+    "refused": "Nothing listens there: check host and port, or start its server.",
+    "timeout": f"It does not answer within {SITE_S:g} s: check host, port and firewalls.",
+    "connection": "The connection breaks, or there is no route: check host, port, proxies and firewalls.",
+    "unreadable": "What answers there is not an OSCC-E Server: check host and port.",
+    "status": "Its HTTP status is not that of an OSCC-E Server: check host, port and path, and proxies.",
+}
+"""Why an OSCC-E Server is not reached, and what to do."""
 
 
 async def _ask_asterisk(
@@ -247,6 +260,7 @@ def file_faults(settings: Settings, wall_ms: int) -> Iterator[str]:
     except ConfigError as error:
         yield from error.faults
     yield from (flaw.text for flaw in listener_certificate_problems(settings, wall_ms) if flaw.is_fault)
+    yield from socket_faults(settings)
     if settings.admin.bundle_folder is not None:
         yield from folder_faults(settings.admin.bundle_folder)
     yield from people_faults(settings)
@@ -353,8 +367,8 @@ def setting_advices(settings: Settings, wall_ms: int) -> Iterator[str]:
         yield "[secrets] is not set: sessions end with the process; make them with `oscc-gateway keys`."
     if settings.client.insecure:
         yield "client.insecure is true: passwords are sent without encryption."
-    if settings.admin.token is None:
-        yield "admin.token is not set: the admin listener stays closed."
+    yield from token_advices(settings)
+    yield from proxy_advices(settings)
     if not (settings.privacy.contact or settings.privacy.statement_url or settings.notices.files):
         yield (
             "privacy.contact, privacy.statement_url and notices.files are empty: users are shown neither "
@@ -362,6 +376,48 @@ def setting_advices(settings: Settings, wall_ms: int) -> Iterator[str]:
         )
     yield from asterisk_advices(settings)
     yield from (flaw.text for flaw in listener_certificate_problems(settings, wall_ms) if not flaw.is_fault)
+
+
+def token_advices(settings: Settings) -> Iterator[str]:
+    """Yield advice about a missing token of operators, or one that can be guessed."""
+    if settings.admin.token is None:
+        yield "admin.token is not set: the admin listener stays closed."
+        return
+    token = settings.admin.token.get_secret_value().lower()
+    if len(set(token)) < TOKEN_VARIETY or any(word in token for word in _GUESSED):
+        yield "admin.token can be guessed: make one with `openssl rand -hex 24`."
+
+
+def proxy_advices(settings: Settings) -> Iterator[str]:
+    """Yield advice about trusted networks that are too large to hold proxies only."""
+    for network in settings.client.trusted_proxies:
+        if network.num_addresses > PROXY_ADDRESSES:
+            yield (
+                f"client.trusted_proxies has the network {network}: each machine in it may send passwords in "
+                "clear text and claim any address. List the addresses of proxies only."
+            )
+
+
+def socket_faults(settings: Settings) -> Iterator[str]:
+    """Yield why the socket of operators cannot be opened."""
+    path = socket_path(settings.admin.host)
+    if path is None:
+        return
+    if len(bytes(path)) > SOCKET_BYTES:
+        yield f"admin.host: the path {path} is longer than {SOCKET_BYTES} bytes: choose a shorter one."
+    elif not path.parent.is_dir():
+        yield f"admin.host: the folder {path.parent} is not there: make it, for the user of the node only."
+    elif path.exists() and not path.is_socket():
+        yield f"admin.host: {path} is another file: choose another path."
+
+
+TOKEN_VARIETY: Final = 6
+"""A token with fewer different characters can be guessed."""
+_GUESSED: Final = ("password", "passwort", "secret", "changeme", "change-me", "example", "qwert", "12345678")
+PROXY_ADDRESSES: Final = 65_536
+"""Larger networks have machines that are no proxies."""
+SOCKET_BYTES: Final = 107
+"""Linux' limit for the path of a socket."""
 
 
 def asterisk_advices(settings: Settings) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import typing
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -161,7 +161,7 @@ _ENDINGS: Final[dict[str, str]] = {
     "bool_type": "must be true or false",
     "string_type": "must be a text",
     "path_type": "must be a path",
-    "tuple_type": "must be a list",
+    "tuple_type": "must be a list, in square brackets",
     "model_type": "must be a table",
     "model_attributes_type": "must be a table",
     "enum": "must be {expected}",
@@ -221,14 +221,17 @@ class SettingLocation(NamedTuple):
         return next((s for s in SETTINGS if (s.section, s.key) == (self.section, self.key)), None)
 
 
-def fault_sentences(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each fault that pydantic found; *origins* as in :class:`Sources`."""
+def fault_sentences(
+    error: ValidationError, origins: Mapping[str, str], unread: Collection[str] = ()
+) -> list[str]:
+    """Return a sentence for each fault that pydantic found; *origins* and *unread* as in :class:`Sources`."""
     found = error.errors(include_url=False)
     inner = {fault["loc"][:depth] for fault in found for depth in range(len(fault["loc"]))}
     return [
         _sentence(fault, origins)
         for fault in found
-        if fault["type"] != "too_short" or fault["loc"] not in inner
+        if (fault["type"] != "too_short" or fault["loc"] not in inner)
+        and (fault["type"] != "missing" or SettingLocation.of(fault["loc"]).path not in unread)
     ]
 
 
@@ -238,6 +241,8 @@ def _sentence(found: ErrorDetails, origins: Mapping[str, str]) -> str:
     match found["type"]:
         case "extra_forbidden":
             return unknown_setting(place)
+        case "tuple_type" if place.path == SITES:
+            return "sites must be a list: write [[sites]], with two brackets on each side."
         case "missing" if setting is not None:
             return f"{place.path} is missing: {lower_first(setting.field.description or '')}"
         case "missing":
@@ -251,7 +256,7 @@ def fault_ending(found: ErrorDetails) -> str:
     """Return the fault of a value, as the end of a sentence that begins with its name."""
     kind = found["type"]
     context = {name: f"{v:g}" if isinstance(v, float) else v for name, v in found.get("ctx", {}).items()}
-    return _shown_value(found) + _ENDINGS.get(kind, kind.replace("_", " ")).format(**context)
+    return _shown_value(found) + _ending(kind, context)
 
 
 def unknown_setting(place: SettingLocation) -> str:
@@ -276,6 +281,12 @@ def lower_first(sentence: str) -> str:
 
 def _with_full_stop(sentence: str) -> str:
     return sentence if sentence.endswith("?") else f"{sentence}."
+
+
+def _ending(kind: str, context: Mapping[str, object]) -> str:
+    if context.get("min_length") == 1:
+        return "must not be empty"
+    return _ENDINGS.get(kind, kind.replace("_", " ")).format(**context)
 
 
 def _shown_value(found: ErrorDetails) -> str:

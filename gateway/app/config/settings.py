@@ -219,7 +219,7 @@ def _network(value: object) -> IPv4Network | IPv6Network:
     try:
         meant = ip_interface(str(value))
     except ValueError:
-        raise ValueError("must be an address or a network such as 10.0.0.0/8") from None
+        raise ValueError("must be an address or a network such as 10.20.30.0/28") from None
     raise ValueError(f"must be the network {meant.network} or the address {meant.ip}, not both in one")
 
 
@@ -244,6 +244,13 @@ def _site_url(text: str) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must have no user, password, query or fragment")
     return text.rstrip("/")
+
+
+def _collector_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an address such as https://otel.example/v1/traces")
+    return _site_url(text)
 
 
 def _page_url(text: str) -> str:
@@ -328,6 +335,7 @@ WrapUpTimes = Annotated[
 Origin = Annotated[str, AfterValidator(_origin)]
 SiteName = Annotated[str, AfterValidator(_site_id)]
 SiteUrl = Annotated[str, AfterValidator(_site_url)]
+CollectorUrl = Annotated[str, AfterValidator(_collector_url)]
 PageUrl = Annotated[str, AfterValidator(_page_url)]
 AppMinimum = Annotated[str, AfterValidator(_app_minimum)]
 NumberPrefix = Annotated[str, AfterValidator(_number_prefix)]
@@ -762,7 +770,7 @@ class LogSection(Section):
 class TracingSection(Section):
     """Traces of log-ons, commands and takeovers, by OpenTelemetry; needs the extra `otel`."""
 
-    endpoint: SiteUrl | None = Field(
+    endpoint: CollectorUrl | None = Field(
         None,
         description="Address of a collector for OTLP over HTTP, such as `https://otel.example/v1/traces`. "
         "Without it nothing is traced. A trace does not identify anybody.",

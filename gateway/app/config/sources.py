@@ -81,13 +81,14 @@ Table = dict[str, object]
 class Sources:
     """Raw values and where each came from.
 
-    *origins*: path of a setting → ``file`` or a variable's name. *is_unread*: the file could not be read, so
-    missing values may be in it.
+    *origins*: path of a setting → ``file`` or a variable's name. *unread*: paths of settings whose own file
+    is a fault. *is_unread*: the file could not be read, so missing values may be in it.
     """
 
     values: Table = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
     is_unread: bool = False
 
 
@@ -111,7 +112,7 @@ def _read_file(path: Path, sources: Sources) -> None:
         if len(raw) > FILE_BYTES:
             sources.faults.append(f"{path} is larger than {FILE_BYTES} bytes.")
             return
-        sources.values = tomllib.loads(raw.decode("utf-8"))
+        sources.values = tomllib.loads(raw.decode("utf-8-sig"))
         _drop_placeholders(sources.values)
     except OSError as error:
         sources.faults.append(f"{path} cannot be read: {error.strerror}.")
@@ -181,6 +182,9 @@ def _take_variable(name: str, environ: Mapping[str, str], sources: Sources) -> N
     setting = BY_VARIABLE.get(general.removesuffix("_FILE"))
     if setting is not None and setting.from_file:
         _take_file(setting, place, name, environ, sources)
+        path = setting.path.replace("<n>", place or "0")
+        if path not in sources.origins:
+            sources.unread.add(path)
         return
     near = nearest(general, (*BY_VARIABLE, *(f"{v}_FILE" for v, s in BY_VARIABLE.items() if s.from_file)))
     meant = f"; did you mean {near.replace('<n>', place or '0')}?" if near is not None else "."
@@ -270,7 +274,9 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Configuration:
             sources.values, context=path.absolute().parent if path is not None else Path.cwd()
         )
     except ValidationError as error:
-        raise ConfigError([*sources.faults, *fault_sentences(error, sources.origins)]) from None
+        raise ConfigError(
+            [*sources.faults, *fault_sentences(error, sources.origins, sources.unread)]
+        ) from None
     faults = [*sources.faults, *config_errors.rule_faults(settings)]
     if faults:
         raise ConfigError(faults)
