@@ -74,12 +74,15 @@ def run_serve(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: The configuration cannot be used.
     """
+    process.keep_standard_descriptors()
     settings = load(args.config, os.environ).settings
     secrets = settings.secrets or generate_secrets()
     log = logging.configure(settings.log.level, secrets.pseudonym_key)
     if settings.secrets is None:
         _LOG.warning("secrets_generated")
-    process.raise_file_limit()
+    files, needed = process.raise_file_limit(), process.files_needed(settings.limits.connections)
+    if files < needed:
+        _LOG.warning("file_limit_low", files=files, needed=needed)
     disable_core_dumps()
     try:
         process.run_loop(

@@ -39,10 +39,33 @@ def run_loop(main: Coroutine[None, None, T]) -> T:
         return runner.run(main)
 
 
-def raise_file_limit() -> None:
-    """Raise the limit of open files to the maximum of this process: each phone and each link is one."""
+SPARE_FILES: Final = 200
+"""Descriptors besides phones and links: listeners, Redis, HTTP to the sites, logs."""
+
+
+def files_needed(connections: int) -> int:
+    """Return how many descriptors a node with that many phones needs: each phone and each link is one."""
+    return connections * 2 + SPARE_FILES
+
+
+def raise_file_limit() -> int:
+    """Raise the limit of open files to the maximum of this process. Returns it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return sys.maxsize if most == resource.RLIM_INFINITY else most
+
+
+def keep_standard_descriptors() -> None:
+    """Open the null device where a standard stream is closed, so that no socket gets its descriptor.
+
+    uvloop ends the process by SIGABRT when it closes such a socket.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        pass
+    os.close(descriptor)
+
+
+_STANDARD_ERROR: Final = 2
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -7,6 +7,8 @@ import asyncio
 import json
 import signal
 import socket
+import subprocess
+import sys
 import urllib.request
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,7 +20,7 @@ from gateway.app import main as command_line
 from gateway.app import wiring
 from gateway.app.main import main
 from gateway.simulator import Simulator, SimulatorSettings
-from tests.app.processes import run, running
+from tests.app.processes import ENDED_WITHIN_S, environ_of, run, running
 from tests.app.samples import ANY_PORT, KEY, LOG_ON, OTHER_KEY, SECRET, SMALLEST, write
 from tests.doubles.servers import free_port, redis_server, until
 
@@ -38,6 +40,33 @@ def test_the_smallest_file_starts_and_a_signal_ends_it_well(tmp_path: Path, numb
     assert (made_own in events) == (number is signal.SIGTERM)
     assert KEY not in ended.out
     assert OTHER_KEY not in ended.out
+
+
+@pytest.mark.parametrize(("connections", "is_low"), [(1_000_000, True), (10, False)])
+def test_too_few_descriptors_for_the_phones_are_a_warning(
+    tmp_path: Path, connections: int, is_low: bool
+) -> None:
+    path = write(tmp_path, f"{SECRET}[limits]\nconnections = {connections}\n")
+    with running("serve", "--config", str(path), environ=ANY_PORT) as process:
+        process.until('"listener": "client"')
+        ended = process.end(signal.SIGTERM)
+    lines = [json.loads(each) for each in ended.out.splitlines()]
+    found = [(line["level"], line["needed"]) for line in lines if line["event"] == "file_limit_low"]
+    assert found == ([("warning", 2_000_200)] if is_low else [])
+
+
+def test_a_node_whose_standard_output_is_closed_ends_well(tmp_path: Path) -> None:
+    serve = (sys.executable, "-m", "gateway", "serve", "--config", str(write(tmp_path, SMALLEST)))
+    closed = ("sh", "-c", 'exec "$@" >&-', "sh", *serve)
+    with subprocess.Popen(closed, stderr=subprocess.PIPE, text=True, env=environ_of(ANY_PORT)) as process:
+        assert process.stderr is not None
+        try:
+            assert any('"listener": "client"' in line for line in process.stderr)
+            process.terminate()
+            process.stderr.read()
+            assert process.wait(ENDED_WITHIN_S) == 0
+        finally:
+            process.kill()
 
 
 def test_a_configuration_that_cannot_be_used_starts_nothing(

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 import gateway
 from docs._generate import sizing
 from gateway.app.cli import doctor
-from gateway.app.cli.doctor import SPARE_FILES, Wanted
+from gateway.app.cli.doctor import Wanted
 from gateway.app.config.settings import LimitsSection
 from gateway.app.main import main
+from gateway.app.process import files_needed
 from gateway.app.wiring import drain_limit_s
 
 MEASURED = (Path(gateway.__file__).parents[1] / "docs" / "benchmarks.md").read_text("utf-8")
@@ -75,7 +76,7 @@ def test_its_limits_fit_each_other(
     assert found.cores <= doctor.CPU_SHARE + 0.01
     assert found.phones <= doctor.PHONES_MAX
     assert found.connections >= found.phones
-    assert found.files >= 2 * found.connections + SPARE_FILES
+    assert found.files >= files_needed(found.connections) > 2 * found.connections
     assert found.memory_limit_mb * doctor.MEMORY_SHARE >= found.memory_mb - 1
     # users per node ≤ log_ons_per_s × drain_s × (nodes − 1) / nodes, also of the last node that is restarted
     assert doctor.DRAIN_SPARE * users / staying <= pace * found.drain_s * staying / found.nodes * 1.001

@@ -36,7 +36,7 @@ from gateway.app.cli.check import (
 )
 from gateway.app.config.settings import LimitsSection, Settings
 from gateway.app.config.sources import load
-from gateway.app.process import BACKLOG, PROGRAM, CannotListen, add_config, listening
+from gateway.app.process import BACKLOG, PROGRAM, CannotListen, add_config, files_needed, listening
 from gateway.app.wiring import drain_limit_s
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ownership import RENEW_S
@@ -54,8 +54,6 @@ _PROXY_ADVICE: Final = (
     f"client.trusted_proxies names proxies: let each wait {HOLD_S:g} s or more for a quiet stream "
     f"({_PROXY_SETTINGS}). `oscc-gateway doctor --through URL` tries it while the node is stopped."
 )
-SPARE_FILES: Final = 200
-"""Descriptors besides phones and links: listeners, Redis, HTTP to the sites, logs."""
 _PROC: Final = Path("/proc/sys")
 _SYNCHRONISED: Final = (
     Path("/run/systemd/timesync/synchronized"),
@@ -140,7 +138,7 @@ def run_doctor(args: argparse.Namespace) -> int:
 
 def machine_faults(machine: MachineLimits, settings: Settings) -> Iterator[str]:
     """Yield the faults of *machine* for a node."""
-    needed = settings.limits.connections * 2 + SPARE_FILES
+    needed = files_needed(settings.limits.connections)
     asks = (
         f"but limits.connections = {settings.limits.connections} needs {needed} (a phone and its user's link "
         "each take one)"
@@ -408,7 +406,7 @@ def size(wanted: Wanted) -> Sizing:
         memory_mb=round(memory),
         memory_limit_mb=math.ceil(memory / MEMORY_SHARE / 128) * 128,
         connections=connections,
-        files=2 * connections + SPARE_FILES,
+        files=files_needed(connections),
         drain_s=max(DRAIN_MIN_S, math.ceil(DRAIN_SPARE * _drain_s(wanted, staying) / 10) * 10),
         all_logged_on_s=math.ceil(2 * wanted.users / wanted.log_ons_per_s),
         redis_per_s=math.ceil(wanted.users / RENEW_S) + (staying + 1) ** 2,
