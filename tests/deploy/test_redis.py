@@ -41,8 +41,6 @@ SENTINEL = DEPLOY / "sentinel.conf"
 CLOCK = SystemClock()
 KEYS = BusKeys([("k1", bytes(32))], bytes(32))
 NODE, ANNA = NodeId("n1"), UserId("main", 1)
-WATCHMEN = "user watchman on >watch ~* &* +@all\n"
-"""Somebody who may look at everything; the configurations that we ship have nobody like that."""
 ENGINES = pytest.mark.parametrize("engine", list(Engine), ids=lambda engine: engine.value)
 
 
@@ -57,8 +55,8 @@ class Started:
         return f"redis://{user}:{password}@127.0.0.1:{self.port}"
 
     @asynccontextmanager
-    async def watchman(self) -> AsyncIterator[client.Redis]:
-        async with client.Redis.from_url(self.url("watchman", "watch"), decode_responses=True) as door:
+    async def administrator(self) -> AsyncIterator[client.Redis]:
+        async with client.Redis.from_url(self.url("oscc-admin"), decode_responses=True) as door:
             yield door
 
 
@@ -88,11 +86,11 @@ async def started(engine: Engine, folder: Path, text: str, *options: str) -> Asy
 
 
 def given(file: Path) -> str:
-    """Return one of our files with passwords given, and with somebody who looks at everything."""
+    """Return one of our files with passwords given."""
     text = re.sub(
         r"^user (oscc-\w+) off ", r"user \1 on >secret ", file.read_text("utf-8"), flags=re.MULTILINE
     )
-    return text + (WATCHMEN if file is ALONE else "masterauth secret\n")
+    return text if file is ALONE else text + "masterauth secret\n"
 
 
 def _rule(user: str, file: Path = ALONE) -> str:
@@ -112,7 +110,7 @@ async def live(site: RedisBackend, server: Started) -> None:
         return site.trouble is None
 
     await until(is_up, "the node did not connect")
-    async with server.watchman() as door:
+    async with server.administrator() as door:
         await door.script_flush()  # scripts are sent again
     for channel in (Inbox(NODE), Control()):
         await site.bus.subscribe(channel, arrived.append)
@@ -170,7 +168,7 @@ async def _has(arrived: list[Envelope], count: int) -> bool:
 
 async def denials(server: Started) -> list[str]:
     """Return what was forbidden to our own users, but CONFIG, which a node tries and may miss."""
-    async with server.watchman() as door:
+    async with server.administrator() as door:
         log = await door.acl_log()
     return [f"{entry['username']}: {entry['object']}" for entry in log if entry["object"] != "config|get"]
 
@@ -181,16 +179,36 @@ async def denials(server: Started) -> list[str]:
 @ENGINES
 async def test_as_shipped_nobody_gets_in(engine: Engine, tmp_path: Path) -> None:
     async with started(engine, tmp_path, ALONE.read_text("utf-8")) as server:
-        for url in (f"redis://127.0.0.1:{server.port}", server.url(password=""), server.url("default", "x")):
+        users = server.url("default", "x"), server.url("oscc-admin"), server.url("oscc-admin", "")
+        for url in (f"redis://127.0.0.1:{server.port}", server.url(password=""), *users):
             async with client.Redis.from_url(url) as door:
                 with pytest.raises((AuthenticationError, ResponseError)):
                     await door.get("og:x")
 
 
 @ENGINES
+async def test_the_administrator_changes_the_password_of_nodes_as_the_pages_say(
+    engine: Engine, tmp_path: Path
+) -> None:
+    async def refused(password: str) -> bool:
+        async with client.Redis.from_url(server.url(password=password)) as door:
+            with suppress(AuthenticationError):
+                return not await door.ping()
+            return True
+
+    async with started(engine, tmp_path, given(ALONE)) as server, server.administrator() as door:
+        await door.execute_command("ACL", "SETUSER", "oscc-gateway", ">second")  # type: ignore[no-untyped-call]  # ships partly typed
+        assert [await refused(each) for each in ("secret", "second")] == [False, False]
+        await door.execute_command("ACL", "SETUSER", "oscc-gateway", "<secret")  # type: ignore[no-untyped-call]  # ships partly typed
+        assert [await refused(each) for each in ("secret", "second")] == [True, False]
+        await door.config_set("maxmemory", "512mb")
+        assert "used_memory" in await door.info("memory")
+
+
+@ENGINES
 async def test_nothing_stays_and_nothing_is_evicted(engine: Engine, tmp_path: Path) -> None:
     async with started(engine, tmp_path, given(ALONE)) as server:
-        async with server.watchman() as door:
+        async with server.administrator() as door:
             received = await door.config_get("save", "appendonly", "maxmemory-policy", "repl-diskless-*")
         assert (received["save"], received["appendonly"], received["maxmemory-policy"]) == (
             "",
@@ -218,7 +236,7 @@ async def test_a_node_may_do_its_work_and_uses_all_that_it_may(engine: Engine, t
         found = await check_bus(BusSection(url=server.url()), CLOCK)
         await live_once(server)
         assert await denials(server) == []
-        async with server.watchman() as door:
+        async with server.administrator() as door:
             used = {str(name).removeprefix("cmdstat_") for name in await door.info("commandstats")}
     allowed = set(re.findall(r"(?<= \+)[\w|]+", _rule("oscc-gateway")))
     assert allowed
@@ -296,7 +314,7 @@ async def test_sentinels_may_do_their_work(engine: Engine, tmp_path: Path) -> No
                 with suppress(RedisError):  # it has not seen the replica yet, or the fail-over is under way
                     await door.execute_command("SENTINEL", "FAILOVER", "oscc-gateway")  # type: ignore[no-untyped-call]  # ships partly typed
             with suppress(RedisError, OSError):  # in the middle of a change it hangs up on all
-                async with replica.watchman() as door:
+                async with replica.administrator() as door:
                     return str((await door.role())[0]) == "master"
             return False
 
@@ -343,17 +361,17 @@ async def test_a_node_may_do_its_work_in_a_cluster_and_uses_all_that_it_may(
         primary, _ = await stack.enter_async_context(shard(engine, tmp_path))
         replica, meeting = await stack.enter_async_context(shard(engine, tmp_path))
         url = f"redis+cluster://oscc-gateway:secret@127.0.0.1:{primary.port}"
-        async with primary.watchman() as door:
+        async with primary.administrator() as door:
             await door.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]  # ships partly typed
             await door.execute_command("CLUSTER", "MEET", "127.0.0.1", replica.port, meeting)  # type: ignore[no-untyped-call]  # ships partly typed
             own = await door.execute_command("CLUSTER", "MYID")  # type: ignore[no-untyped-call]  # ships partly typed
 
         async def is_followed() -> bool:
             with suppress(RedisError):
-                async with replica.watchman() as door:
+                async with replica.administrator() as door:
                     await door.execute_command("CLUSTER", "REPLICATE", own)  # type: ignore[no-untyped-call]  # ships partly typed
                     role = list(await door.role())
-                async with primary.watchman() as door:
+                async with primary.administrator() as door:
                     info = await door.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]  # ships partly typed
                 return role[3] == "connected" and "cluster_state:ok" in info
             return False
@@ -365,7 +383,7 @@ async def test_a_node_may_do_its_work_in_a_cluster_and_uses_all_that_it_may(
             await live(site, primary)
         for server in (primary, replica):
             assert await denials(server) == []
-        async with primary.watchman() as door:
+        async with primary.administrator() as door:
             used = {str(name).removeprefix("cmdstat_") for name in await door.info("commandstats")}
     allowed = set(re.findall(r"(?<= \+)[\w|]+", _rule("oscc-gateway", SHARDED)))
     assert allowed - used == {"asking"}  # for slots that move
@@ -380,6 +398,6 @@ async def shard(engine: Engine, folder: Path) -> AsyncIterator[tuple[Started, in
     meeting = free_port()
     own = folder / str(meeting)
     own.mkdir()
-    async with started(engine, own, given(SHARDED) + WATCHMEN, "--cluster-port", str(meeting)) as server:
+    async with started(engine, own, given(SHARDED), "--cluster-port", str(meeting)) as server:
         yield server, meeting
     assert left(own) == set()  # nodes.conf alone, which says where the others are
