@@ -12,6 +12,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -32,11 +33,16 @@ class Row:
     goal: str
 
 
+@cache
+def _tree(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
 def homonyms(files: Files) -> dict[str, list[str]]:
     """Return each public class name that several modules define, with those modules."""
     places: dict[str, list[str]] = defaultdict(list)
     for path, text in sorted(files.items()):
-        for node in ast.parse(text, path).body:
+        for node in _tree(text).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append(path)
     return {name: where for name, where in sorted(places.items()) if len(where) > 1}
@@ -47,7 +53,7 @@ def protocols(files: Files) -> int:
     return sum(
         any("Protocol" in ast.unparse(base) for base in node.bases)
         for path, text in files.items()
-        for node in ast.walk(ast.parse(text, path))
+        for node in ast.walk(_tree(text))
         if isinstance(node, ast.ClassDef)
     )
 
@@ -57,7 +63,7 @@ def imports(files: Files) -> dict[str, set[str]]:
     modules = {_module(path): path for path in files}
     graph: dict[str, set[str]] = {}
     for module, path in modules.items():
-        found = set(_imported(ast.parse(files[path], path), modules))
+        found = set(_imported(_tree(files[path]), modules))
         graph[module] = found - {module}
     return graph
 

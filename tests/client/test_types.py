@@ -11,9 +11,8 @@ from docs._generate import fields as generated
 from gateway import client
 from gateway.client import mirror
 from gateway.domain.resources import RESOURCES
-from gateway.protocol.schemas import frame_schemas
 
-SCHEMAS: Final = frame_schemas()
+SCHEMAS: Final = generated.SCHEMAS
 RESOURCE_NAMES: Final = [of.__name__ for of in RESOURCES.values()]
 PARTS: Final = [name for name in generated.types() if "properties" in SCHEMAS[name]]
 

@@ -11,16 +11,16 @@ from typing import Any, Final
 import jsonschema
 import pytest
 
+from docs._generate.fields import SCHEMAS
 from gateway.domain.errors import CloseCode
 from gateway.domain.resources import RESOURCES
-from gateway.protocol.schemas import frame_schemas, ref
+from gateway.protocol.schemas import ref
 from tests.conformance import checks as registered
 from tests.conformance.faults import FAULTS
 from tests.conformance.registry import CHECKS, add
 from tests.conformance.stage import Stage
 from tests.conformance.values import VALUES
 
-SCHEMAS: Final = frame_schemas()
 PAGE: Final = Path(__file__).parents[2] / "docs" / "protocol.md"
 
 
