@@ -438,7 +438,10 @@ async def read_body_in_time(request: web.Request, clock: Clock) -> bytes:
 
     Raises:
         GatewayError: ``bad_request``: it did not arrive in time.
+        ConnectionResetError: The client has left already, for which aiohttp would raise a RuntimeError.
     """
+    if request.transport is None:
+        raise ConnectionResetError("the client left before its body was read")
     try:
         async with clock.timeout(BODY_S):
             return await request.read()

@@ -6,6 +6,7 @@ OWASP's lists for APIs and WebSockets, and of those who look for directories.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 
 import pytest
@@ -92,6 +93,20 @@ async def test_no_answer_repeats_an_unknown_expectation(door: str) -> None:
             for expected in (b"canary", b"canary \xff"):
                 request = b"GET " + path + b" HTTP/1.1\r\nExpect: " + expected + b"\r\n" + HOST + LAST
                 assert faults(await say(ports[door], request), [417]) == []
+
+
+async def test_a_client_that_leaves_before_its_body_is_no_fault_of_the_gateway(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with node() as ports:
+        for turns in range(40):
+            _, writer = await asyncio.open_connection("127.0.0.1", ports["client"])
+            writer.write(GET + b"\r\n" + POST + b"Content-Length: 2\r\n\r\n{")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            writer.transport.abort()
+        assert status(await say(ports["client"], GET + LAST)) == [200]
+    assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize("host", [b"evil.example", b"evil.example:1", b"x@evil.example", b"[::1"])
