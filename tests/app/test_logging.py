@@ -322,6 +322,24 @@ def test_every_field_that_a_line_of_the_log_has_is_shown() -> None:
     assert hidden == set()
 
 
+def test_every_line_that_operators_may_see_is_on_a_page() -> None:
+    """Lines of level debug, and those of faults that nobody expects, have no row of their own."""
+    root = Path(gateway.__file__).parent
+    written = {
+        word.value
+        for path in root.rglob("*.py")
+        if path.relative_to(root).parts[0] not in {"simulator", "client"}
+        for line in _lines_of(ast.parse(path.read_text("utf-8")))
+        if isinstance(line.func, ast.Attribute) and line.func.attr not in {"debug", "exception"}
+        for word in ast.walk(line.args[0])
+        if isinstance(word, ast.Constant) and isinstance(word.value, str)
+    }
+    pages = [root.parent / "docs" / f"{name}.md" for name in ("operations", "admin", "asterisk")]
+    shown = set(re.findall(r"`([a-z_]+)`", "".join(page.read_text("utf-8") for page in pages)))
+    assert len(written) > 30
+    assert {event for event in written if re.fullmatch("[a-z]+(_[a-z]+)+", event)} - shown == set()
+
+
 @pytest.mark.parametrize(
     "name", ["password", "token", "remote_number", "user_name", "query", "url", "path", "by"]
 )

@@ -15,6 +15,7 @@ import pytest
 
 from gateway.app.cli import watch
 from gateway.app.cli.watch import PASSWORD_VARIABLE, BoardState, WatchError, WatchOptions, watch_options
+from gateway.app.main import main
 from gateway.client import (
     Connected,
     Ended,
@@ -331,6 +332,20 @@ def test_the_command_line_makes_the_options(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_wrong_command_line_is_refused(wrong: list[str]) -> None:
     with pytest.raises(SystemExit):
         parse("https://gw", "--user", "eve", *wrong)
+
+
+def test_an_address_without_its_scheme_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("gw:8443", "--user", "eve")
+    assert "an address that begins with https:// or http://" in capsys.readouterr().err
+
+
+def test_a_gateway_that_is_not_reached_comes_with_advice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(PASSWORD_VARIABLE, "secret")
+    assert main(["watch", "http://127.0.0.1:1", "--user", "eve", "--once"]) == 1
+    assert capsys.readouterr().err.endswith("Check the address, and for https the certificate (--ca-file).\n")
 
 
 def test_without_a_terminal_the_password_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,7 @@ from gateway.client import (
     Reconnecting,
     Refused,
     Renewed,
+    Unreachable,
     Value,
     Wishes,
 )
@@ -89,7 +90,9 @@ class WatchError(Exception):
 
 def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("address", metavar="URL", help="the gateway, for example https://gateway.example")
+    parser.add_argument(
+        "address", type=_address, metavar="URL", help="the gateway, for example https://gateway.example"
+    )
     parser.add_argument("--user", required=True, metavar="NAME", help="the supervisor's user name")
     parser.add_argument("--site", metavar="ID", help="the site; needed when the gateway has several")
     parser.add_argument("--takeover", action="store_true", help="replace a session that is open elsewhere")
@@ -151,6 +154,12 @@ def _trusted(ca_file: Path | None) -> ssl.SSLContext | None:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError):
         raise WatchError(f"{ca_file} holds no certificate that can be read.") from None
+
+
+def _address(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError("an address that begins with https:// or http://")
+    return text
 
 
 def _seconds(text: str) -> float:
@@ -390,6 +399,8 @@ def _advice(error: GatewayError) -> str:
         case ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED:
             ids = ", ".join(id_ for id_, _ in _notices(error))
             return f"{error.message} ({ids}) --accept-notices accepts them."
+        case _ if isinstance(error, Unreachable):
+            return f"{error.message} Check the address, and for https the certificate (--ca-file)."
         case _:
             return error.message
 
