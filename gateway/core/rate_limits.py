@@ -217,7 +217,7 @@ _KEPT_FREE: Final = {
 }
 """Part of the budget that each class leaves to the more urgent ones."""
 _PLACES_KEPT_FREE: Final = _KEPT_FREE | {Urgency.GIVING: 0.5}
-"""Part of the places that it leaves to them: a hand-over keeps its place while the owner ends commands."""
+"""Part of the places that it leaves to them."""
 SLOWED_PART: Final = 0.1
 """Part of the budget that newcomers may use while the node is overloaded.
 
@@ -237,7 +237,9 @@ class Budget:
     and of the places. The other half is reserved for links. Log-ons that are likely to succeed may use what
     links leave of their rate, beyond half of the burst, up to three quarters of the rate in all.
 
-    A refusal changes nothing. An admission is given back with :meth:`done` or :meth:`log_on_done`.
+    A refusal changes nothing. An admission is given back with :meth:`done` or :meth:`log_on_done`. A link
+    that another node is to hand over takes its place when that node has done so: it may end commands first,
+    and the site has no work with it meanwhile. As many as there are places may be on their way.
 
     Invariant: never more than *in_flight_max* at a time, and never faster than the rate. Log-ons never have
     more than half of either, except for the rate of those that are likely to succeed. A class of links begins
@@ -274,6 +276,8 @@ class Budget:
         self._in_flight_max = in_flight_max
         self._links = 0
         self._log_ons = 0
+        self.hand_overs = 0
+        """Number of links that other nodes are to hand over, without a place."""
 
     @property
     def in_flight(self) -> int:
@@ -331,8 +335,23 @@ class Budget:
             return False
         if slowed is not None:
             slowed.take(now)
+        if urgency is Urgency.GIVING:
+            self.hand_overs += 1
+        else:
+            self._links += 1
+        return True
+
+    def handed_over(self) -> bool:
+        """Record that a link was handed over; take a place for it, or return False."""
+        self.hand_overs -= 1
+        if not self._has_free_place(Urgency.GIVING):
+            return False
         self._links += 1
         return True
+
+    def hand_over_failed(self) -> None:
+        """Record that a link is not handed over."""
+        self.hand_overs -= 1
 
     def admit_log_on(self, now: float, *, is_likely: bool = False) -> bool:
         """Take a place and a share of the rate for a log-on, or neither."""
@@ -370,6 +389,10 @@ class Budget:
 
     def has_place(self, urgency: Urgency) -> bool:
         """Return whether enough places are free. While none is taken every class may begin."""
+        is_full = urgency is Urgency.GIVING and self.hand_overs >= self._in_flight_max
+        return not is_full and self._has_free_place(urgency)
+
+    def _has_free_place(self, urgency: Urgency) -> bool:
         kept = math.floor(self._in_flight_max * _PLACES_KEPT_FREE[urgency])
         return self._links < self._in_flight_max - kept and self.in_flight < self._in_flight_max
 
@@ -571,7 +594,8 @@ class AdmissionQueue:
 
     Invariants: no link overtakes a place that is more urgent or came before, except that slowed newcomers are
     overtaken by all others. The first link has been woken since it became the first. Each that entered gives
-    its place back with :meth:`done`. The queue is as long as there are users without a link.
+    its place back with :meth:`done`, and one that is to be handed over has it from :meth:`handed_over`. The
+    queue is as long as there are users without a link.
 
     Args:
         budget: The site's budget.
@@ -598,7 +622,10 @@ class AdmissionQueue:
         return place
 
     def enter(self, place: Place, now: float) -> bool:
-        """Enter if it is the place's turn, the node has room, and the budget allows it."""
+        """Enter if it is the place's turn, the node has room, and the budget allows it.
+
+        A link that another node hands over then awaits that; see :meth:`handed_over`.
+        """
         if place not in self._firsts() or self.openings.wait_s(now) > 0:
             return False
         if not self._budget.admit(now, place.urgency):
@@ -677,6 +704,20 @@ class AdmissionQueue:
     def done(self) -> None:
         """Give back an entered place: the link is open, or failed."""
         self._budget.done()
+        self._wake_first()
+
+    def handed_over(self) -> bool:
+        """Record that another node has handed over a link that entered; return whether it may open at once.
+
+        If not, it joins again.
+        """
+        has_place = self._budget.handed_over()
+        self._wake_first()
+        return has_place
+
+    def hand_over_failed(self) -> None:
+        """Record that another node does not hand over a link that entered."""
+        self._budget.hand_over_failed()
         self._wake_first()
 
     def log_on_done(self) -> None:

@@ -57,7 +57,7 @@ arrive.
 GRANTED_S: Final = 8.0
 """Time after the request within which the lease must be granted: after 10 s the owner continues."""
 TURN_S: Final = 4.0
-"""How long a place in the admission queue is kept for an offer: an owner waits 3 s for commands under way."""
+"""How long an offer is awaited: an owner waits 3 s for commands under way."""
 AGAIN_S: Final = 6.0
 """Pause after a turn without success, in which other users have their turn."""
 
@@ -240,7 +240,8 @@ class OwnerDiscovery:
 class Takeover:
     """One follower's requests to own its user.
 
-    Invariant: a place in the admission queue is given back, or is passed on in the :class:`Start`.
+    Invariant: a place in the admission queue is given back. One at the site, which is taken when the user is
+    handed over, is passed on in the :class:`Start`.
 
     Args:
         subject: The follower.
@@ -317,7 +318,8 @@ class Takeover:
                 return None
         if self._world.clock.now() - wished_at > REQUEST_S or not self._subject.feed.connections:
             return None
-        is_entered, self._entered_at = self._entered_at is not None, None
+        is_entered = self._entered_at is not None and self._world.admission_queue.handed_over()
+        self._entered_at = None
         return Start(
             expected=offer.token,
             floor=offer.token,
@@ -334,7 +336,7 @@ class Takeover:
             self._world.admission_queue.withdraw(self._place)
             self._place = None
         if self._entered_at is not None:
-            self._world.admission_queue.done()
+            self._world.admission_queue.hand_over_failed()
             self._entered_at = None
 
     def _enter(self, now: float) -> bool:

@@ -71,7 +71,7 @@ def test_when_none_is_full_the_least_recently_used_goes() -> None:
         (Urgency.PERSON, 20, 20),
         (Urgency.ROAMING, 15, 15),
         (Urgency.REOPENING, 10, 10),
-        (Urgency.GIVING, 5, 10),  # a hand-over keeps its place while the owner ends commands
+        (Urgency.GIVING, 5, 20),  # each takes its place when it is handed over
     ],
 )
 def test_the_less_urgent_leaves_something_to_the_more_urgent(
@@ -84,11 +84,25 @@ def test_the_less_urgent_leaves_something_to_the_more_urgent(
     assert by_flights.admit(0.0, Urgency.PERSON) is (urgency is not Urgency.PERSON)
 
 
+def test_a_link_that_is_handed_over_takes_its_place_then() -> None:
+    budget = Budget(rate_per_s=1_000.0, burst=1_000.0, in_flight_max=20)
+    assert sum(budget.admit(0.0, Urgency.GIVING) for _ in range(30)) == 20
+    assert (budget.in_flight, budget.wait_s(0.0, Urgency.GIVING)) == (0, 1.0)
+    budget.hand_over_failed()
+    assert budget.admit(0.0, Urgency.GIVING)
+    assert [budget.handed_over() for _ in range(20)] == [True] * 10 + [False] * 10
+    assert budget.in_flight == 10
+    assert not budget.admit(0.0, Urgency.GIVING), "what was handed over comes first"
+    budget.done()
+    assert budget.admit(0.0, Urgency.GIVING)
+
+
 @pytest.mark.parametrize("urgency", list(Urgency))
 def test_the_smallest_share_still_serves_every_class(urgency: Urgency) -> None:
     budget = Budget(rate_per_s=1.0, burst=1.0, in_flight_max=1)
     budget.share(4, 0.0)
     assert budget.admit(0.0, urgency)
+    assert urgency is not Urgency.GIVING or budget.handed_over()
     budget.done()
     assert not budget.admit(3.0, urgency)
     assert budget.wait_s(3.0, urgency) == 1.0

@@ -24,6 +24,8 @@ class Queueing(RuleBasedStateMachine):
         self.waiting: list[tuple[Urgency, int, Place]] = []
         self.joined = 0
         self.inside = self.log_ons = 0
+        self.on_their_way = 0
+        """Links that other nodes are to hand over."""
         self.entered: list[float] = []
         self.woken: set[int] = set()
         self.is_slowed = False
@@ -44,8 +46,12 @@ class Queueing(RuleBasedStateMachine):
         firsts = self._firsts()
         if self.gate.enter(mine[2], self.now):
             assert mine in firsts, "somebody was overtaken"
-            self._inside()
+            self.entered.append(self.now)
             self.waiting.remove(mine)
+            if mine[0] is Urgency.GIVING:
+                self.on_their_way += 1
+            else:
+                self.inside += 1
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
@@ -60,7 +66,17 @@ class Queueing(RuleBasedStateMachine):
             assert all(urgency is not Urgency.PERSON for urgency, _, _ in self.waiting)
             self.log_ons += 1
             assert self.log_ons <= IN_FLIGHT / 2
-            self._inside()
+            self.inside += 1
+            self.entered.append(self.now)
+
+    @precondition(lambda self: self.on_their_way)
+    @rule(has_failed=st.booleans())
+    def end_hand_over(self, has_failed: bool) -> None:
+        self.on_their_way -= 1
+        if has_failed:
+            self.gate.hand_over_failed()
+        else:
+            self.inside += self.gate.handed_over()
 
     @precondition(lambda self: self.inside)
     @rule()
@@ -85,11 +101,14 @@ class Queueing(RuleBasedStateMachine):
     def everybody_has_his_turn_in_the_end(self) -> None:
         """With time and places enough the queue empties, in order."""
         self.slow(is_slowed=False)
+        while self.on_their_way:
+            self.end_hand_over(has_failed=True)
         while self.inside:
             self.done()
-        for _, _, place in sorted(self.waiting, key=lambda one: one[:2]):
+        for urgency, _, place in sorted(self.waiting, key=lambda one: one[:2]):
             self.now += (BURST + 1) / RATE
             assert self.gate.enter(place, self.now)
+            assert urgency is not Urgency.GIVING or self.gate.handed_over()
             self.gate.done()
             self.entered.append(self.now)
         self.waiting.clear()
@@ -97,6 +116,7 @@ class Queueing(RuleBasedStateMachine):
     @invariant()
     def no_more_than_the_budget(self) -> None:
         assert self.inside <= IN_FLIGHT
+        assert self.on_their_way <= IN_FLIGHT
         assert len(self.gate) == len(self.waiting)
         for _, number, place in self._firsts():
             assert number in self.woken, "the first was never woken"
@@ -111,10 +131,6 @@ class Queueing(RuleBasedStateMachine):
         others = [one for one in self.waiting if one[0] is not Urgency.PERSON]
         firsts = [min(line, key=lambda one: one[:2]) for line in (newcomers, others) if line]
         return firsts if self.is_slowed else firsts[:1]
-
-    def _inside(self) -> None:
-        self.inside += 1
-        self.entered.append(self.now)
 
 
 TestQueueing = Queueing.TestCase

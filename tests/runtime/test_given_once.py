@@ -310,7 +310,8 @@ def slow(at: Street, per_s: float) -> None:
 
 
 def in_flight(at: Street) -> int:
-    return at.scenes[1].node._queues["main"]._budget.in_flight
+    budget = at.scenes[1].node._queues["main"]._budget
+    return budget.in_flight + budget.hand_overs
 
 
 def waiting(at: Street) -> int:
@@ -364,6 +365,22 @@ async def test_users_move_one_after_the_other_and_none_is_without_an_owner_until
         assert in_flight(at) == waiting(at) == 0
         count = at.scenes[1].counted("budget_wait_seconds_count", **{"class": Urgency.GIVING.name.lower()})
         assert count == len(USERS)
+
+
+async def test_users_who_are_not_handed_over_yet_hold_no_place_at_the_site() -> None:
+    async with street() as at:
+        await many(at)
+        budget = at.scenes[1].node._queues["main"]._budget
+        budget._whole = (200.0, 200.0, 8)
+        budget.share(2, at.clock.now())
+        at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
+        at.scenes[0].node.drain()
+        await at.pass_time(1)
+        assert (budget.hand_overs, budget.in_flight) == (4, 0)
+        at.trouble.lose = None
+        await at.pass_time(3)
+        assert moved(at) == list(USERS)
+        assert in_flight(at) == 0
 
 
 async def test_an_overloaded_node_takes_users_at_its_usual_rate_although_newcomers_wait_there() -> None:
