@@ -135,6 +135,8 @@ async def test_what_else_the_server_says_of_the_connection_is_legal(connection: 
         lambda asked: asked.accept(Connection="keep-alive, upgraded"),
         lambda asked: asked.accept(Connection="close"),
         lambda asked: asked.accept(Sec_WebSocket_Accept="AAAA"),
+        lambda asked: asked.accept(Sec_WebSocket_Protocol="other"),
+        lambda asked: asked.accept(Sec_WebSocket_Extensions="permessage-deflate"),
         lambda asked: asked.accept(status="200 OK", Content_Length="0"),
         lambda asked: asked.accept(status="307 Elsewhere", Location="/elsewhere", Content_Length="0"),
         lambda _: b"",

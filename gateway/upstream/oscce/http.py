@@ -107,15 +107,15 @@ async def upgrade(
         ssl=tls,
     )
     try:
-        _check(response, key)
+        _check(response, key, subprotocol)
         return _taken(response, message_bytes, turns)
     except BaseException:
         response.close()
         raise
 
 
-def _check(response: aiohttp.ClientResponse, key: bytes) -> None:
-    """Check that the server answers as a WebSocket server (§4.1)."""
+def _check(response: aiohttp.ClientResponse, key: bytes, subprotocol: str) -> None:
+    """Check that the server answers as a WebSocket server, without what was not offered (§4.1)."""
     # SHA-1 protects nothing here, it only shows that the server has read the key
     proof = base64.b64encode(hashlib.sha1(key + _ACCEPT, usedforsecurity=False).digest()).decode()
     headers = response.headers
@@ -124,6 +124,8 @@ def _check(response: aiohttp.ClientResponse, key: bytes) -> None:
         or headers.get(hdrs.UPGRADE, "").lower() != "websocket"
         or not _has_token(headers.getall(hdrs.CONNECTION, ()), "upgrade")
         or headers.get(hdrs.SEC_WEBSOCKET_ACCEPT) != proof
+        or headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, subprotocol) != subprotocol
+        or hdrs.SEC_WEBSOCKET_EXTENSIONS in headers
     ):
         raise NoUpgradeError("the server does not upgrade to WebSocket")
 
