@@ -421,7 +421,10 @@ class RequestContext:
         except GatewayError:
             return
         if page is not None:
+            vary = response.headers.get(hdrs.VARY)
             response.headers.update(cors_headers(page))
+            if vary is not None:
+                response.headers[hdrs.VARY] = f"{vary}, {hdrs.ORIGIN}"
 
 
 def _is_preflight(request: web.Request) -> bool:

@@ -80,6 +80,14 @@ def test_texts_are_sent_in_less_than_two_fifths_of_their_length() -> None:
     assert sum(len(file.packed or file.body) for file in texts) < 0.4 * sum(len(file.body) for file in texts)
 
 
+async def test_a_cache_keeps_packed_files_apart_also_for_pages_that_name_their_origin(
+    gateway: Gateway,
+) -> None:
+    answer = await gateway.client.get("/app/", headers={"Origin": "http://x", "Host": "x"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "http://x"
+    assert answer.headers["Vary"] == "Accept-Encoding, Origin"
+
+
 async def test_a_copy_that_is_the_newest_is_not_sent_again(gateway: Gateway) -> None:
     tag = (await gateway.client.get("/app/app.css")).headers["ETag"]
     for known in (tag, f'"older", {tag}', "*"):
