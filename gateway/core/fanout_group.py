@@ -17,6 +17,7 @@ from gateway.core.ledger import (
     forms_of,
     frames_of,
     patches_of,
+    place_of,
 )
 from gateway.core.view import ME_PREFIX, View
 from gateway.protocol.codec import Codec
@@ -24,10 +25,6 @@ from gateway.protocol.codec import Codec
 SIZE: Final = 256
 """With more phones there are more fan-out groups: sending to a group holds the loop for about a
 millisecond.
-"""
-TURN_S: Final = 0.005
-"""Phones that were last sent to within this time of each other are sent to together the next time: at the
-latest of their times.
 """
 
 
@@ -106,17 +103,6 @@ class GroupMember(abc.ABC):
     @abc.abstractmethod
     def mark(self, key: str, before: Element | None) -> None:
         """Record that *key* changed."""
-
-
-def place_of(
-    view: View, codec: Codec, *, seq: int, interval_s: float, sent_at: float, frame_bytes: int, now: float
-) -> Hashable:
-    """Return the key of readers that hold everything: those with equal keys may get the same frames.
-
-    For those that may be sent to at once, the time of the last frame does not matter.
-    """
-    turn = None if now - sent_at >= interval_s else int(sent_at / TURN_S)
-    return (view.shared, codec.name, frame_bytes, interval_s, seq, turn)
 
 
 class FanoutGroup:

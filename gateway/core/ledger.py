@@ -168,6 +168,23 @@ def is_own(key: str) -> bool:
     return key.startswith((FACTS_PREFIX, ME_PREFIX))
 
 
+TURN_S: Final = 0.005
+"""Phones that were last sent to within this time of each other are sent to together the next time: at the
+latest of their times.
+"""
+
+
+def place_of(
+    view: View, codec: Codec, *, seq: int, interval_s: float, sent_at: float, frame_bytes: int, now: float
+) -> Hashable:
+    """Return the key of readers that hold everything: those with equal keys may get the same frames.
+
+    For those that may be sent to at once, the time of the last frame does not matter.
+    """
+    turn = None if now - sent_at >= interval_s else int(sent_at / TURN_S)
+    return (view.shared, codec.name, frame_bytes, interval_s, seq, turn)
+
+
 class Ledger:
     """The mirror of one user's keys.
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple
 
 from gateway.core.element import MADE_AT_ONCE, ChangeSet, Element, WireForms
-from gateway.core.fanout_group import FanoutGroup, GroupMember, News, Sink, place_of
+from gateway.core.fanout_group import FanoutGroup, GroupMember, News, Sink
 from gateway.core.ledger import (
     FRAME_BYTES_MAX,
     Base,
@@ -25,6 +25,7 @@ from gateway.core.ledger import (
     forms_of_all,
     news_of,
     patches_of,
+    place_of,
 )
 from gateway.core.view import View
 from gateway.domain.model import Position

@@ -6,6 +6,7 @@ answers of a new link have arrived, the mirror keeps its data. Data outside all 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -14,7 +15,7 @@ from typing import Final, Protocol
 from gateway.core.assembly import Assembly
 from gateway.core.element import Address, Composer, Element, Parts, ReadingStep
 from gateway.core.ledger import Health, Ledger, Reader
-from gateway.core.link import Early, ServerOffset
+from gateway.core.link import WINDOW_S, Early, SharedOffsets
 from gateway.core.session import Session
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, Member, UserSessions, facts_key, me_key, wanted_by
 from gateway.domain.commands import Directory, Listen
@@ -215,6 +216,85 @@ OUTSIDE_MOST: Final = 16_384
 """Resources outside all scopes that are held: those of a session may come before its acceptance."""
 COMPOSED_AT_ONCE: Final = 64
 """Resources that are composed in one turn of the loop before a large set is shown: about 1 ms."""
+
+
+REBASED_MS: Final = 1_000
+"""How far the wall clock may be slewed until it is read again; smaller differences are invisible."""
+OFFSET_STEP_MS: Final = 250
+"""Granularity of the clock offset, so that links of one server share their elements."""
+
+
+class ServerOffset:
+    """How far this node's wall clock is ahead of the server's, by the times on one link.
+
+    It is the smallest (receipt - Time) of the last minutes, by the steady clock, since a transit time is
+    never negative, or a smaller one of other links. It moves in steps. The wall clock counts as unchanged
+    until it has moved by :data:`REBASED_MS` against the steady one, which means that it was set.
+
+    Args:
+        shared: The offsets of all links of the site on this node.
+    """
+
+    __slots__ = (
+        "_before_ms",
+        "_least_ms",
+        "_shared",
+        "_since",
+        "_version",
+        "_wall_ms",
+        "offset_ms",
+        "own_ms",
+    )
+
+    def __init__(self, shared: SharedOffsets) -> None:
+        self.offset_ms = 0
+        self.own_ms = 0
+        """The offset by the times of this link alone: never too small, but for its step."""
+        self._shared = shared
+        self._version = -1
+        self._least_ms = self._before_ms = math.inf
+        """The smallest difference of this window, and of the one before it."""
+        self._since = -math.inf
+        self._wall_ms: float | None = None
+        """The wall clock at the zero of the monotonic clock."""
+
+    def late_s(self, time_ms: int, now: float) -> float:
+        """Return how much longer a message took than the fastest one, s.
+
+        Args:
+            time_ms: When the server sent it, by its clock.
+            now: When it came.
+        """
+        least_ms = min(self._least_ms, self._before_ms)
+        return 0.0 if least_ms == math.inf else max(0.0, now - (time_ms + least_ms) / 1000)
+
+    def see(self, time_ms: int, now: float, wall_ms: int) -> bool:
+        """Process the server's time, received at *now*; return whether the wall clock has jumped."""
+        base_ms, known_ms = wall_ms - now * 1000, self._wall_ms
+        if (
+            known_ms is not None
+            and now * 1000 - time_ms >= self._least_ms
+            and now - self._since < WINDOW_S
+            and -REBASED_MS < base_ms - known_ms < REBASED_MS
+            and self._version == self._shared.version
+        ):
+            return False
+        if now - self._since >= WINDOW_S:
+            self._before_ms, self._least_ms, self._since = self._least_ms, math.inf, now
+        self._least_ms = min(self._least_ms, now * 1000 - time_ms)
+        has_jumped = known_ms is not None and abs(base_ms - known_ms) >= REBASED_MS
+        if known_ms is None or has_jumped:
+            self._wall_ms = known_ms = base_ms
+        seen_ms = min(self._least_ms, self._before_ms) + known_ms
+        step_ms = round(seen_ms / OFFSET_STEP_MS) * OFFSET_STEP_MS
+        is_first = self._since == now and self._before_ms == math.inf
+        if is_first or has_jumped or not 0 <= step_ms - self.own_ms <= OFFSET_STEP_MS:
+            self.own_ms = step_ms
+        if has_jumped:
+            self._shared.forget()
+        self.offset_ms = self._shared.nearest(self.own_ms, now)
+        self._version = self._shared.version
+        return has_jumped
 
 
 class Mirror:

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core import view as views
 from gateway.core.element import Composer, Element, Parts
-from gateway.core.link import OFFSETS_MAX, ServerOffset, SharedOffsets
+from gateway.core.link import OFFSETS_MAX, SharedOffsets
 from gateway.core.view import UserSessions, me_key, wanted_by
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import (
@@ -29,7 +29,7 @@ from gateway.domain.upstream import (
     Reading,
     Source,
 )
-from gateway.runtime.mirror import COMPOSED_AT_ONCE, OUTSIDE_MOST, Feed, Mirror
+from gateway.runtime.mirror import COMPOSED_AT_ONCE, OUTSIDE_MOST, Feed, Mirror, ServerOffset
 from gateway.upstream.oscce.directory import ROWS_AT_ONCE
 from gateway.upstream.oscce.messages import READ_AT_ONCE
 from gateway.upstream.oscce.readings import Readings
