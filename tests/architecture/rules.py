@@ -215,7 +215,7 @@ def dead_links(documents: Files, paths: Iterable[str]) -> Iterator[str]:
 def unplain_words(files: Files) -> Iterator[str]:
     """Report words for machinery that a stranger has to read twice, in docstrings, comments and pages."""
     for path, text in files.items():
-        for number, line in _sentences(path, text):
+        for number, line in _sentences(path, text) if UNPLAIN_WORDS.search(text) else ():
             if found := UNPLAIN_WORDS.search(_NO_PROSE.sub(" ", line)):
                 yield f"{path}:{number}: {found.group()!r}: say what is sent, received, returned or recorded"
 
@@ -223,6 +223,8 @@ def unplain_words(files: Files) -> Iterator[str]:
 def unplain_texts(files: Files) -> Iterator[str]:
     """Report the same words, and some more, in texts that a program shows to people: strings of words."""
     for path, text in files.items():
+        if not UNPLAIN_IN_TEXTS.search(text):
+            continue
         for number, shown in _texts(text) if path.endswith(".py") else _script_texts(text):
             if re.search(r"\w \w", shown) and (found := UNPLAIN_IN_TEXTS.search(_NO_PROSE.sub(" ", shown))):
                 yield f"{path}:{number}: {found.group()!r} in {shown!r}: say what happened and what to do"

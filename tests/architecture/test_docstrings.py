@@ -58,7 +58,8 @@ def strange_arguments(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             continue
-        named = documented(ast.get_docstring(node) or "")
+        if not (named := documented(ast.get_docstring(node) or "")):
+            continue
         known = {one.arg for each in ast.walk(node) if isinstance(each, ast.arguments) for one in _all(each)}
         if isinstance(node, ast.ClassDef):
             known |= {
