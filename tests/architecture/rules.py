@@ -119,8 +119,9 @@ def empty_room_names(files: Files) -> Iterator[str]:
 def machine_traces(files: Files) -> Iterator[str]:
     """Report folders and package registries of the machine that somebody worked on."""
     for path, text in files.items():
-        for number, line in enumerate(text.splitlines(), 1):
-            for pattern in MACHINE_TRACES:
+        patterns = [pattern for pattern in MACHINE_TRACES if pattern.search(text)]
+        for number, line in enumerate(text.splitlines() if patterns else (), 1):
+            for pattern in patterns:
                 if found := pattern.search(line):
                     yield f"{path}:{number}: {found.group()!r} is true on one machine only"
 
