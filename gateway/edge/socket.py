@@ -1,7 +1,7 @@
 """One phone's WebSocket: runs its session, writes its frames, and carries out its effects and commands.
 
 :mod:`gateway.core.session` decides what happens next; :mod:`gateway.edge.scheduler` decides when. Phones at
-the same position share one encoded frame, which :mod:`gateway.edge.fanout` writes to all of them.
+the same position share one encoded frame, which :mod:`gateway.edge.scheduler` writes to all of them.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ from gateway.edge.channel import (
     Initiator,
 )
 from gateway.edge.credentials import SessionCredentials
-from gateway.edge.fanout import FanoutWriter, fanout_writer_of
 from gateway.edge.limits import SocketSlot
 from gateway.edge.policies import NoticesInForce, NumberPolicies
-from gateway.edge.scheduler import NEVER, Scheduler, SocketTasks, guarded
+from gateway.edge.scheduler import NEVER, FanoutWriter, Scheduler, SocketTasks, fanout_writer_of, guarded
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ClientInfo, ControlFrame, Renewed
 from gateway.protocol.websocket import Message, Violation

@@ -17,10 +17,9 @@ from gateway.core.outbox import Outbox, PaceLadder
 from gateway.core.view import view_of
 from gateway.domain.commands import SetAgentRoutingState
 from gateway.domain.errors import CloseCode, EndReason
-from gateway.edge import fanout as edge_fanout
+from gateway.edge import scheduler as edge_scheduler
 from gateway.edge.channel import NO_FD, Disconnect
-from gateway.edge.fanout import FanoutWriter, fanout_writer_of
-from gateway.edge.scheduler import Schedulable
+from gateway.edge.scheduler import FanoutWriter, Schedulable, fanout_writer_of
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
@@ -271,7 +270,7 @@ def test_a_fault_whatever_it_is_in_loses_nothing(place: str, monkeypatch: pytest
     writer = house.writer
     with monkeypatch.context() as patched:
         patched.setattr(fanout_groups, "patches_of", lambda *_: None)
-        patched.setattr(edge_fanout if place == "packed" else fanout_groups, place, broken)
+        patched.setattr(edge_scheduler if place == "packed" else fanout_groups, place, broken)
         with pytest.raises(RuntimeError, match=place) as caught:
             writer.turn(house.now)
         writer.fail(caught.value)
