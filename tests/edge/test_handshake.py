@@ -107,11 +107,11 @@ def objects_of_aiohttp() -> list[object]:
     return [each for each in gc.get_objects() if issubclass(type(each), web.RequestHandler | web.Request)]
 
 
+@pytest.mark.freezes
 async def test_aiohttp_is_let_go(serving: Serving) -> None:
     """Nothing of it is left: neither its protocol, nor the request, nor a task, nor a timer."""
-    of_earlier_tests = (
-        objects_of_aiohttp()
-    )  # kept until the end, so that no later one has the id of one of them
+    gc.collect()
+    gc.freeze()  # what earlier tests have left is not looked at
     seen: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
 
     async def serve(channel: Channel) -> None:
@@ -128,8 +128,7 @@ async def test_aiohttp_is_let_go(serving: Serving) -> None:
         assert await phone.hear() == Received(1, b"still here")
         assert isinstance(transport.get_protocol(), Channel)
         assert server.connections == []
-        earlier = {id(each) for each in of_earlier_tests}
-        assert not [each for each in objects_of_aiohttp() if id(each) not in earlier]
+        assert not objects_of_aiohttp()
         assert not [task for task in asyncio.all_tasks() if "web_protocol" in repr(task)]
 
 
