@@ -242,6 +242,7 @@ def _framed(value: Value) -> Resource:
 
 
 _UNKNOWN: Final = "nothing is a resource before its directory object is known"
+_REALTIME: Final = Source.REALTIME
 R = TypeVar("R", Agent, Queue, Group, Aggregate)
 Address = tuple[Kind, int]
 
@@ -258,18 +259,16 @@ def with_part(parts: Parts, source: Source, part: Part | None, left_at_ms: int |
         left_at_ms: When a realtime part that is no more left.
     """
     value, time_ms = (None, 0) if part is None else (part.value, part.time_ms)
-    match source:
-        case Source.REALTIME:
-            number = None if part is None else part.remote_number
-            return changed(
-                parts, realtime=value, realtime_ms=time_ms, remote_number=number, absent_since_ms=left_at_ms
-            )
-        case Source.CUMULATIVE:
-            return changed(parts, cumulative=value, cumulative_ms=time_ms)
-        case Source.CONFIGURATION:
-            return changed(parts, configuration=value, configuration_ms=time_ms)
-        case Source.DIRECTORY:
-            return changed(parts, directory=value)
+    if source is _REALTIME:
+        number = None if part is None else part.remote_number
+        return changed(
+            parts, realtime=value, realtime_ms=time_ms, remote_number=number, absent_since_ms=left_at_ms
+        )
+    if source is Source.CUMULATIVE:
+        return changed(parts, cumulative=value, cumulative_ms=time_ms)
+    if source is Source.CONFIGURATION:
+        return changed(parts, configuration=value, configuration_ms=time_ms)
+    return changed(parts, directory=value)
 
 
 def part_of(parts: Parts, source: Source) -> PartValue | None:

@@ -72,6 +72,9 @@ class Kind(enum.StrEnum):
     AGGREGATE = "aggregate"
 
 
+AGENT: Final = Kind.AGENT
+QUEUE: Final = Kind.QUEUE
+"""Names of members for what happens with each update: an enumeration's attribute takes a slow search."""
 KINDS: Final = tuple(Kind)
 """All kinds: iterating over the enumeration itself takes several times as long."""
 TOPIC_OF_KIND: Final[dict[Kind, str]] = {
@@ -136,10 +139,10 @@ class Scope:
 
     def of(self, kind: Kind) -> frozenset[int]:
         """Return the numbers of *kind* in this scope."""
-        if kind is Kind.AGENT:
-            return self.agents
-        if kind is Kind.QUEUE:
+        if kind is QUEUE:
             return self.queues
+        if kind is AGENT:
+            return self.agents
         return self.groups if kind is Kind.GROUP else self.aggregates
 
     @property

@@ -246,6 +246,8 @@ class CommandRunner:
 
 
 _GOING_AWAY: Final = 1001
+_LIVE: Final = State.LIVE
+"""A name of its own, as each update asks for it: an enumeration's attribute takes a slow search."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -441,7 +443,7 @@ class PhoneSocket:
         live = session.live
         if (
             live is None
-            or session.state is not State.LIVE
+            or session.state is not _LIVE
             or self.far_tick == NEVER
             or self._stall is not None
             or self._ending is not None

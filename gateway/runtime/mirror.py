@@ -21,6 +21,7 @@ from gateway.core.view import FACTS_PREFIX, ME_PREFIX, Member, UserSessions, fac
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import (
+    AGENT,
     REASONS,
     ROUTING_PARAMETERS,
     SITE,
@@ -456,7 +457,7 @@ class Mirror:
             key, before, element = change
             if element is not before:
                 ledger.record_one(key, before, element)
-            if reading.kind is Kind.AGENT and reading.parts[0].number in sessions.own_agents:
+            if reading.kind is AGENT and reading.parts[0].number in sessions.own_agents:
                 self._show_number()  # its own agent's number may have changed alone
 
     def _read(self, reading: Reading) -> None:

@@ -30,7 +30,7 @@ ENTRY_BYTES: Final = 500
 """Bytes that an entry counts besides its key: the reading, and its result."""
 
 MISSES_MAX: Final = 512
-SAMPLED: Final = 8
+SAMPLED: Final = 32
 """Readings without another receiver after which only a sample is stored and looked up: users may share
 nothing.
 """
