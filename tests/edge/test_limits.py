@@ -295,12 +295,17 @@ def test_who_left_is_counted_no_more_and_only_once() -> None:
 class Endless:
     """A request whose body never ends."""
 
+    transport = object()
+    """The client is there."""
+
     async def read(self) -> bytes:
         await asyncio.Event().wait()
         return b""
 
 
 class Whole:
+    transport = object()
+
     async def read(self) -> bytes:
         return b"{}"
 
