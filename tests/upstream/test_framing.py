@@ -17,7 +17,14 @@ from gateway.protocol.websocket import (
     Violation,
     WebSocketPing,
 )
-from gateway.upstream.oscce.socket import Closed, Frames, Incoming, masked, masked_close
+from gateway.upstream.oscce.socket import (
+    FRAGMENT_BYTES,
+    Closed,
+    Frames,
+    Incoming,
+    masked,
+    masked_close,
+)
 
 LIMIT = 70_000
 MASK = bytes.fromhex("37fa213d")
@@ -97,6 +104,13 @@ def test_a_breach_ends_it(pieces: bytes, code: int) -> None:
 
 def test_as_many_fragments_as_are_allowed_are_a_message() -> None:
     assert read(frame(0x01) + frame(0x00) * (FRAMES_BETWEEN_MAX - 1) + frame(0x80, b"!")) == ["!"]
+
+
+def test_a_large_message_may_come_in_as_many_fragments_as_its_size_allows() -> None:
+    half = b"x" * (FRAGMENT_BYTES // 2)
+    whole = frame(0x01) + frame(0x00, half * 2) * 10_000 + frame(0x80)
+    assert [len(str(said)) for said in read(whole, limit=10**6)] == [10_000 * FRAGMENT_BYTES]
+    assert broken(frame(0x01) + frame(0x00, half) * 10_000, limit=10**6) == 1008
 
 
 def test_the_limit_is_each_messages_own() -> None:

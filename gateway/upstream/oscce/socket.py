@@ -30,6 +30,8 @@ from gateway.runtime.event_loop import READ_BYTES, Turns, Wire
 from gateway.upstream.oscce.readings import Kept, Unread, text_of
 
 MASK_BYTES: Final = 4
+FRAGMENT_BYTES: Final = 64
+"""Mean size that the fragments of a message must have where they are many: each takes memory of its own."""
 
 _FIN: Final = 0x80
 _RESERVED: Final = 0x70
@@ -175,7 +177,7 @@ class Frames:
         if first & _FIN:
             self._parts, self._parts_bytes = None, 0
             incoming.append(_text(b"".join(parts)))
-        elif len(parts) > FRAMES_BETWEEN_MAX:
+        elif len(parts) > FRAMES_BETWEEN_MAX + self._parts_bytes // FRAGMENT_BYTES:
             raise Breach(POLICY, "too many frames without a message")
 
     def _control(self, opcode: int, payload: bytes) -> Incoming:
