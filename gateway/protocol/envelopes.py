@@ -342,19 +342,13 @@ class Probe:
     number: int
 
 
-Envelope = (
-    Publication
-    | Publications
-    | Asks
+PlainEnvelope = (
+    Asks
     | Asked
     | Attach
     | AttachAnswer
     | Detach
     | Replaced
-    | CallRequest
-    | CallAnswer
-    | Offer
-    | Given
     | Announcement
     | SessionOver
     | Order
@@ -365,6 +359,8 @@ Envelope = (
     | Owned
     | Probe
 )
+"""Envelopes without a field that may be of several types."""
+Envelope = PlainEnvelope | Publication | Publications | CallRequest | CallAnswer | Offer | Given
 
 
 def aged(envelope: Envelope, by_ms: int) -> Envelope:
@@ -448,24 +444,9 @@ def encoding(envelope: Envelope) -> Sliced[bytes]:
             is_long = len(values) > VALUES_AT_ONCE
             body = {"values": (yield from _listed(values)) if is_long else values, "told": lines}
         case Publication() if is_large(envelope):
-            body = _large(envelope, (yield from _listed(envelope.updates)))
+            updates = yield from _listed(envelope.updates)
+            body = msgspec.structs.asdict(envelope) | {"updates": updates}
     return _ENCODER.encode((type(envelope).__name__, body))
-
-
-def _large(sent: Publication, updates: msgspec.Raw) -> dict[str, object]:
-    """Return the fields of a publication whose updates are encoded already."""
-    return {
-        "user": sent.user,
-        "epoch": sent.epoch,
-        "after": sent.after,
-        "upto": sent.upto,
-        "reset": sent.reset,
-        "updates": updates,
-        "upstream": sent.upstream,
-        "as_of_ms": sent.as_of_ms,
-        "floor": sent.floor,
-        "age_ms": sent.age_ms,
-    }
 
 
 def _listed(values: Sequence[object]) -> Sliced[msgspec.Raw]:
@@ -664,25 +645,8 @@ _CALL_REQUEST: Final = msgspec.msgpack.Decoder(_CallRequest)
 _CALL_ANSWER: Final = msgspec.msgpack.Decoder(_CallAnswer)
 _OFFER: Final = msgspec.msgpack.Decoder(_Offer)
 _GIVEN: Final = msgspec.msgpack.Decoder(_Given)
-_Plain = (
-    Asks
-    | Asked
-    | Attach
-    | AttachAnswer
-    | Detach
-    | Replaced
-    | Announcement
-    | SessionOver
-    | Order
-    | Report
-    | Here
-    | Leaving
-    | Sought
-    | Owned
-    | Probe
-)
-_AS_THEY_ARE: Final[dict[str, msgspec.msgpack.Decoder[_Plain]]] = {
-    of.__name__: msgspec.msgpack.Decoder(of) for of in get_args(_Plain)
+_AS_THEY_ARE: Final[dict[str, msgspec.msgpack.Decoder[PlainEnvelope]]] = {
+    of.__name__: msgspec.msgpack.Decoder(of) for of in get_args(PlainEnvelope)
 }
 _KIND: Final = msgspec.msgpack.Decoder(_Kind)
 
