@@ -439,11 +439,6 @@ class SessionLimits:
     resync_s: float = 5.0
     pace_min_s: float = 0.05
 
-    @property
-    def answers_at_once(self) -> int:
-        """The most answers to a phone that one turn may make: of a burst of its frames, and its results."""
-        return self.frames_burst + self.commands_in_flight
-
     def frame(self) -> frames.Limits:
         """Return the limits that are sent to phones."""
         return frames.Limits(

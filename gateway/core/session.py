@@ -339,7 +339,9 @@ class Live:
 
     def post(self, frame: frames.ControlFrame, *, after_state: bool = False) -> Effects:
         """Queue a control frame; a phone with too many waiting ones is closed."""
-        most = max(CONTROL_MAX, CONTROL_MAX // 4 + self._limits.answers_at_once)
+        limits = self._limits
+        # one turn may answer a burst of its frames, and make the results of its commands
+        most = max(CONTROL_MAX, CONTROL_MAX // 4 + limits.frames_burst + limits.commands_in_flight)
         if not self.outbox.post(frame, after_state=after_state, most=most):
             return (Close(CloseCode.SLOW, "too many frames wait"),)
         return ()
