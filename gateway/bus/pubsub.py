@@ -337,6 +337,7 @@ class RedisBus:
         self.received = 0
         """Messages that were passed to a receiver."""
         self.partitions: Final = tuple(partitions)
+        self._all_partitions: Final = range(len(self.partitions))
         self.own: Final = self.partitions[partition_of(node, len(partitions))]
         """The partition in which this node receives."""
         self.subscriber: Final = Subscriber(self.own.connector, clock, jitter, verbs=self.own.verbs)
@@ -440,9 +441,9 @@ class RedisBus:
 
     def _reached_by(self, channel: Channel) -> Sequence[int]:
         """Return the indexes of the partitions in which the subscribers of *channel* receive."""
-        if isinstance(channel, Inbox):
+        if isinstance(channel, Inbox) and len(self.partitions) > 1:
             return (partition_of(channel.node, len(self.partitions)),)
-        return range(len(self.partitions))
+        return self._all_partitions
 
     def _ask(self, channel: bytes, body: bytes, reached: Sequence[int]) -> list[_Published]:
         """Publish to all partitions at once.
@@ -454,12 +455,13 @@ class RedisBus:
             partition, publisher = self.partitions[at], self.publishers[at]
             name = partition.name(channel)
             reply = publisher.ask(partition.verbs.publish, name, self.sealed(name, body))
-            reply.add_done_callback(ignore)
             asked.append(_Published(publisher, reply))
         return asked
 
     async def _receivers_in(self, asked: Sequence[_Published]) -> int:
         receivers = 0
+        for _, reply in asked:
+            reply.add_done_callback(ignore)
         for publisher, reply in asked:
             try:
                 answer = publisher.accepted(await reply)

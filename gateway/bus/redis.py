@@ -422,7 +422,8 @@ class RedisClient(CommandSender):
 
     def _flush_planned(self) -> None:
         self._is_planned = False
-        self.flush()
+        if self._queue:  # what is published is mostly written in the call
+            self.flush()
 
     def accepted(self, reply: Reply) -> Reply:
         """See :meth:`CommandSender.accepted`. A server that must be left is left."""

@@ -538,11 +538,19 @@ class Exchange:
             return  # the subscription takes effect when the bus is back
 
     async def unfollow(self, user: UserId) -> None:
-        """End the subscription."""
+        """End the subscription. Nobody waits for Redis: the user may be about to be owned here."""
+        if spawn(self._tasks, self._unsubscribe(user)):
+            await self.clock.sleep(0)  # it begins before a later subscription
+        else:
+            await self._unsubscribe(user)
+
+    async def _unsubscribe(self, user: UserId) -> None:
         try:
             await self._bus.unsubscribe(Events(user))
         except GatewayError:
             return
+        except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
+            log_fault(_LOG, "unsubscribe_failed", fault)
 
     def want(self, node: NodeId, since: Since, asker: Asker) -> None:
         """Request all changes since a position from *node*; all requests of one turn go in one batch."""

@@ -507,6 +507,42 @@ async def test_a_subscription_that_fails_leaves_the_rest_to_the_bus() -> None:
     assert bus.times == 0
 
 
+class Silent(LossyBus):
+    """A bus that confirms no end of a subscription, or fails to end it."""
+
+    fault: Exception | None = None
+
+    async def unsubscribe(self, channel: Channel) -> None:
+        await super().unsubscribe(channel)
+        if self.fault is not None:
+            raise self.fault
+        await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("fault", [None, RuntimeError("a fault of one user")])
+async def test_who_follows_a_user_no_more_does_not_wait_for_the_bus(
+    fault: Exception | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    at = Pair()
+    bus, user = Silent(at.trouble, 0), UserId("main", 1)
+    bus.fault = fault
+    exchange = Exchange(HERE, bus, at.clock, FIRST)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(exchange.run(at.listener))
+        await at.clock.settle()
+        await exchange.follow(user, at.inbox.append)
+        ending = tasks.create_task(exchange.unfollow(user))
+        await at.clock.settle()
+        assert ending.done()
+        assert Events(user) not in bus.receivers
+        await exchange.follow(user, at.inbox.append)
+        await at.clock.settle()
+        assert Events(user) in bus.receivers
+        assert not running.done()
+        running.cancel()
+    assert said(caplog) == ([] if fault is None else ["unsubscribe_failed"])
+
+
 async def test_a_node_that_cannot_listen_tries_again() -> None:
     at = Pair()
     bus = Refusing(at.trouble, 3)
