@@ -167,8 +167,16 @@ async def test_a_proxy_that_leads_elsewhere_or_nowhere_is_a_fault(
     fit: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["doctor", "--config", str(behind_proxy(tmp_path, free_port())), "--hold", "1"]
-    assert await asyncio.to_thread(main, [*words, "--through", f"http://127.0.0.1:{free_port()}"]) == 1
-    assert "opens no WebSocket to this machine" in capsys.readouterr().err
+    for url, why in (
+        (
+            f"http://127.0.0.1:{free_port()}",
+            "refuses the connection: start the proxy,",
+        ),
+        ("127.0.0.1:8443", "is not an address that begins with https:// or http://."),
+        ("https://gateway.invalid", "has a host name that cannot be resolved: check it."),
+    ):
+        assert await asyncio.to_thread(main, [*words, "--through", url]) == 1
+        assert f"fault: {url} {why}" in capsys.readouterr().err
     other = web.Application()
     other.router.add_get(doctor.STREAM_PATH, doctor._quiet_stream("another process"))
     async with listening("other", other, "127.0.0.1", 0) as there:

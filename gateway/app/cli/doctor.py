@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import itertools
 import json
 import math
@@ -260,8 +261,7 @@ async def hold_quiet(
     try:
         stream = await _open_stream(http, url, clock)
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        status = f" ({error.status})" if isinstance(error, aiohttp.WSServerHandshakeError) else ""
-        return ProxyCheck(fault=f"{url} opens no WebSocket to this machine{status}. {_BALANCER_HINT}")
+        return ProxyCheck(fault=_no_stream(url, error))
     async with stream:
         response = stream._response  # noqa: SLF001 - aiohttp shows the headers of an upgrade nowhere else
         if response.headers.get(_MARK) != mark:
@@ -274,6 +274,27 @@ async def hold_quiet(
         fault=f"{url} closed a quiet WebSocket after {lasted_s:.0f} s: let the proxy wait {HOLD_S:g} s "
         f"or more ({_PROXY_SETTINGS})."
     )
+
+
+def _no_stream(url: str, error: Exception) -> str:
+    """Return why no WebSocket was opened, and what to do."""
+    match error:
+        case aiohttp.WSServerHandshakeError():
+            return f"{url} opens no WebSocket to this machine ({error.status}). {_BALANCER_HINT}"
+        case _ if not url.startswith(("http://", "https://")):
+            return f"{url} is not an address that begins with https:// or http://."
+        case aiohttp.ClientConnectorCertificateError():
+            return f"{url} has a certificate that is not trusted here: SSL_CERT_FILE names its authority."
+        case aiohttp.ClientSSLError():
+            return f"{url} does not speak TLS as https:// needs: check port and proxy."
+        case aiohttp.ClientConnectorDNSError():
+            return f"{url} has a host name that cannot be resolved: check it."
+        case TimeoutError():
+            return f"{url} does not answer within {OPEN_S:g} s: check host, port and firewalls."
+        case OSError() if error.errno == errno.ECONNREFUSED:
+            return f"{url} refuses the connection: start the proxy, or check host and port."
+        case _:
+            return f"{url} breaks the connection: read the log of the proxy."
 
 
 async def _open_stream(
