@@ -165,6 +165,16 @@ class ClusterMembership:
         )
         return {each.node: each.sealing_keys for each in (*self._registered, *heard) if each.node != own}
 
+    @property
+    def unopened(self) -> tuple[NodeRecord, ...]:
+        """The registered nodes with other sealing keys whose messages cannot be opened here."""
+        own = self.sealing_keys
+        return tuple(
+            each
+            for each in self._registered
+            if each.holder not in self._known and each.sealing_keys not in {"", own}
+        )
+
     async def run(self) -> None:
         """Announce this node until cancelled; then remove its record."""
         try:
@@ -348,8 +358,9 @@ class AdminRpc:
 
     @property
     def nodes(self) -> tuple[NodeId, ...]:
-        """The live nodes, this one first."""
-        others = dict.fromkeys(each.node for each in self._membership.nodes if each.holder != self._holder)
+        """The live nodes, this one first; also those that cannot answer because their sealing keys differ."""
+        living = (*self._membership.nodes, *self._membership.unopened)
+        others = dict.fromkeys(each.node for each in living if each.holder != self._holder)
         return (self.node, *(node for node in others if node != self.node))
 
     @property

@@ -20,7 +20,7 @@ WORDS: Final = {
     *("upstream_unavailable", "upstream_version_unsupported", "function_unavailable", "busy", "drain"),
     *("early", "expired", "unknown", "network", "in_sync", "since", "reset", "foreign"),
     *("slo", "what", "runbook_url", "maxmemory"),
-    *VALUES["handshakes.result"],
+    *(*VALUES["handshakes.result"], *VALUES["bus_unopened.reason"]),
     *("asterisk_lost", "cause", "name_unknown", "protocol", "rights", "wrong_secret"),
     "bus_refuses",
     *("haproxy_frontend_intercepted_requests_total", "phones", "bind", "info", "notice"),

@@ -10,10 +10,10 @@ import pytest
 
 from gateway.core.rate_limits import AdmissionQueue, Budget, Urgency
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import NodeId
+from gateway.domain.model import NodeId, OrderAct
 from gateway.protocol.envelopes import Envelope, Here, NodeRecord
 from gateway.runtime.cluster import Exchange
-from gateway.runtime.cluster_receiver import READ_S, SAY_S, ClusterMembership
+from gateway.runtime.cluster_receiver import READ_S, SAY_S, AdminRpc, ClusterMembership
 from gateway.runtime.ports import NODE_TTL_S
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import LossyRoll, Trouble
@@ -287,6 +287,22 @@ async def test_the_record_of_a_killed_life_is_no_namesake_though_the_store_goes_
         )
         assert not member.membership.has_namesake
         running.cancel()
+
+
+async def test_a_node_whose_messages_cannot_be_opened_is_not_forgotten() -> None:
+    async with fleets(3) as at:
+        first, second, third = at.members
+        at.trouble.lose = lambda sender, to, *_: 2 in {sender, to}
+        await at.clock.advance(READ_S + NODE_TTL_S + SAY_S)
+        assert [each.node for each in first.membership.unopened] == [], "it is only not heard"
+        third.keys = "k1/00000009"
+        await at.clock.advance(READ_S + NODE_TTL_S + SAY_S)
+        assert at.known(0) == ["n0", "n1"]
+        for member in (first, second):
+            assert [each.node for each in member.membership.unopened] == ["n2"]
+        holder, audit = first.record().holder, list[OrderAct]().append
+        admin = AdminRpc(NodeId("n0"), holder, first.exchange, first.membership, at.clock, audit)
+        assert admin.nodes == ("n0", "n1", "n2"), "it is asked, and named as not reached"
 
 
 async def test_the_keys_of_others_are_known_as_they_are_received_or_else_as_the_roll_has_them() -> None:
