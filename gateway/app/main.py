@@ -38,6 +38,8 @@ from gateway.runtime.event_loop import SystemClock
 UNUSABLE: Final = 2
 INTERRUPTED: Final = 130
 """As in shells: 128 and the number of SIGINT."""
+BROKEN_PIPE: Final = 141
+"""The same with SIGPIPE."""
 
 _ABOUT: Final = "Realtime gateway between a contact centre and thin mobile clients."
 _EXAMPLES: Final = """\
@@ -201,13 +203,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     command: Command = args.command
     try:
-        return command.run(args)
+        code = command.run(args)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader of the output has gone, as `head` does after its lines
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except ConfigError as error:
         for fault in error.faults:
             print(f"oscc-gateway: {fault}", file=sys.stderr)
         return UNUSABLE
     except KeyboardInterrupt:  # commands that run until Ctrl-C handle the signal themselves, and end in order
         return INTERRUPTED
+    return code
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -122,3 +124,12 @@ def test_the_program_is_named_as_it_can_be_typed(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "argv", ["/usr/bin/pytest"])
     monkeypatch.setenv("PATH", "/nowhere")
     assert program_name() == "oscc-gateway"
+
+
+def test_a_reader_that_stops_early_is_no_fault() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-m", "gateway", "size", "--phones", "100"]
+    with os.fdopen(writing, "wb") as closed:
+        ended = subprocess.run(words, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (cli_main.BROKEN_PIPE, "")

@@ -286,7 +286,7 @@ def _no_stream(url: str, error: Exception) -> str:
         case aiohttp.ClientConnectorCertificateError():
             return f"{url} has a certificate that is not trusted here: SSL_CERT_FILE names its authority."
         case aiohttp.ClientSSLError():
-            return f"{url} does not speak TLS as https:// needs: check port and proxy."
+            return f"{url} has no TLS at that port, which https:// needs: check port and proxy."
         case aiohttp.ClientConnectorDNSError():
             return f"{url} has a host name that cannot be resolved: check it."
         case TimeoutError():
