@@ -14,24 +14,23 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Final
 
-from gateway.core.element import (
+from gateway.core.element import Address, Composer, Element, ReadingStep, converged, differ_by_jitter
+from gateway.core.link import Query
+from gateway.domain.commands import Listen
+from gateway.domain.model import EMPTY_SET, Kind, Scope, changed, key_of
+from gateway.domain.upstream import (
     NOTHING,
-    Address,
-    Composer,
-    Element,
+    PLACES,
+    SOURCES,
+    Part,
     Parts,
-    ReadingStep,
-    converged,
-    differ_by_jitter,
+    Reading,
+    Source,
     holds,
     part_of,
     time_of,
     with_part,
 )
-from gateway.core.link import Query
-from gateway.domain.commands import Listen
-from gateway.domain.model import EMPTY_SET, Kind, Scope, changed, key_of
-from gateway.domain.upstream import PLACES, SOURCES, Part, Reading, Source
 
 Change = tuple[str, Element, Element]
 """A key, the element shown before, and the present one."""

@@ -7,12 +7,11 @@ many links deliver it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import field
 from itertools import count
 from typing import Final, TypeVar
 
 from gateway.core.link import SharedOffsets
-from gateway.domain.model import Kind, Lean, changed, key_of, value
+from gateway.domain.model import Kind, Lean, changed, key_of
 from gateway.domain.resources import (
     STEADY_MS,
     Agent,
@@ -28,34 +27,12 @@ from gateway.domain.resources import (
     Resource,
     RoutingState,
 )
-from gateway.domain.upstream import Part, PartValue, Reading, Source
+from gateway.domain.upstream import Parts, PartValue, Reading, Source, with_part
 from gateway.protocol.codec import Codec, Members
 from gateway.protocol.envelopes import SessionFacts, Value
 
 _NUMBERS: Final = count(1)
 _NEVER_FRAMED: Final = "facts of sessions are never framed"
-
-
-@value()
-class Parts:
-    """The newest value of each source of one resource, as one link received them, and when they were read."""
-
-    directory: PartValue | None
-    realtime: PartValue | None
-    cumulative: PartValue | None
-    configuration: PartValue | None
-    readable: bool
-    """Whether realtime data is available at all; only then a user missing in it is logged off."""
-    absent_since_ms: int | None
-    """When the realtime part was last seen to be missing (server clock)."""
-    key: str | None = None
-    """The key of the resource in ledgers; None: no link holds these parts."""
-    remote_number: str | None = field(default=None, repr=False)
-    """Only of the own agent."""
-    realtime_ms: int = 0
-    """When the part was read (server clock), here and below."""
-    cumulative_ms: int = 0
-    configuration_ms: int = 0
 
 
 class _Patch:
@@ -77,7 +54,8 @@ class Element(Lean):
     request on, as most are needed once.
     """
 
-    value: Value
+    lasting: Value | None
+    """None: it is composed when it is needed, as a queue takes more memory than its parts."""
     parts: Parts | None = None
     """The parts of which it was composed, under :attr:`offset_ms`; None: it was not composed."""
     offset_ms: int = 0
@@ -86,6 +64,15 @@ class Element(Lean):
     _fragments: dict[str, bytes | None] | str | None = None
     _patches: _Patch | tuple[_Patch, ...] | int = 0
     """The patches of the last requests; after one request only the number of its element."""
+
+    @property
+    def value(self) -> Value:
+        """The value."""
+        if self.lasting is not None:
+            return self.lasting
+        if self.parts is None:
+            raise ValueError(_UNKNOWN)
+        return compose(self.parts, self.offset_ms)
 
     def fragment(self, codec: Codec) -> bytes:
         """Return the whole value in the encoding of *codec*."""
@@ -126,10 +113,8 @@ class Element(Lean):
         for each in patches:
             if each.number == number and each.codec == codec.name:
                 return each.fragment
-        value, old = self.value, before.value
-        if isinstance(value, SessionFacts) or isinstance(old, SessionFacts):
-            raise TypeError(_NEVER_FRAMED)
-        fragment = codec.patch_fragment(old, value)
+        old, new = _differing(before, self)
+        fragment = codec.patch_fragment(old, new)
         if not (patches or kept == number or keep):
             self._patches = number
             return fragment
@@ -137,6 +122,32 @@ class Element(Lean):
         others = [each for each in patches if each.number == number]
         self._patches = (made, *others) if others else made
         return fragment
+
+
+def _differing(before: Element, after: Element) -> tuple[Resource | QueueFigures, Resource | QueueFigures]:
+    """Return what differs in two values of one key: the figures of a queue, if all else is the same."""
+    mine, theirs = after.parts, before.parts
+    if mine is not None and theirs is not None and after.lasting is None and before.lasting is None:
+        old, new = theirs.realtime, mine.realtime
+        if type(old) is QueueFigures and type(new) is QueueFigures and _is_only_realtime(theirs, mine):
+            return _in_gateway_time(old, before.offset_ms), _in_gateway_time(new, after.offset_ms)
+    return _framed(before.value), _framed(after.value)
+
+
+def _is_only_realtime(before: Parts, after: Parts) -> bool:
+    """Return whether the parts of all sources but realtime are the same objects."""
+    return (
+        before.directory is after.directory
+        and before.cumulative is after.cumulative
+        and before.configuration is after.configuration
+    )
+
+
+def _in_gateway_time(figures: QueueFigures, offset_ms: int) -> QueueFigures:
+    oldest_ms = figures.oldest_since_ms
+    if oldest_ms is None or not offset_ms:
+        return figures
+    return changed(figures, oldest_since_ms=_shift(oldest_ms, offset_ms))
 
 
 class ChangeSet:
@@ -245,66 +256,6 @@ _UNKNOWN: Final = "nothing is a resource before its directory object is known"
 _REALTIME: Final = Source.REALTIME
 R = TypeVar("R", Agent, Queue, Group, Aggregate)
 Address = tuple[Kind, int]
-
-NOTHING: Final = Parts(None, None, None, None, readable=True, absent_since_ms=None)
-
-
-def with_part(parts: Parts, source: Source, part: Part | None, left_at_ms: int | None = None) -> Parts:
-    """Return *parts* with another part of one source, or without.
-
-    Args:
-        parts: What the link received before.
-        source: Whose part it is.
-        part: The part; None for none.
-        left_at_ms: When a realtime part that is no more left.
-    """
-    value, time_ms = (None, 0) if part is None else (part.value, part.time_ms)
-    if source is _REALTIME:
-        number = None if part is None else part.remote_number
-        return changed(
-            parts, realtime=value, realtime_ms=time_ms, remote_number=number, absent_since_ms=left_at_ms
-        )
-    if source is Source.CUMULATIVE:
-        return changed(parts, cumulative=value, cumulative_ms=time_ms)
-    if source is Source.CONFIGURATION:
-        return changed(parts, configuration=value, configuration_ms=time_ms)
-    return changed(parts, directory=value)
-
-
-def part_of(parts: Parts, source: Source) -> PartValue | None:
-    """Return the part of one source."""
-    match source:
-        case Source.DIRECTORY:
-            return parts.directory
-        case Source.REALTIME:
-            return parts.realtime
-        case Source.CUMULATIVE:
-            return parts.cumulative
-        case Source.CONFIGURATION:
-            return parts.configuration
-
-
-def time_of(parts: Parts, source: Source) -> int | None:
-    """Return when the part of one source was read; None: there is none."""
-    if part_of(parts, source) is None:
-        return None
-    match source:
-        case Source.DIRECTORY:
-            return 0
-        case Source.REALTIME:
-            return parts.realtime_ms
-        case Source.CUMULATIVE:
-            return parts.cumulative_ms
-        case Source.CONFIGURATION:
-            return parts.configuration_ms
-
-
-def holds(parts: Parts, source: Source, part: Part) -> bool:
-    """Return whether *parts* have just this *part* of one source already."""
-    if part.value is not part_of(parts, source) or part.time_ms != time_of(parts, source):
-        return False
-    return source is not Source.REALTIME or part.remote_number == parts.remote_number
-
 
 _NO_CHANGES: Final = ChangeSet(())
 
@@ -436,25 +387,16 @@ class Composer:
             before: The element that the link shows.
             offset_ms: Gateway minus server clock.
         """
-        directory, shown = parts.directory, self._shown
-        if directory is None:
-            raise ValueError(_UNKNOWN)
-        key = parts.key
+        key, shown = parts.key, self._shown
         other = None if key is None else shown.get(key)
-        if other is not None and other is not before:
-            if before is None and other.parts == parts and other.offset_ms == offset_ms:
-                return other
-        else:
+        if other is before:
             other = None
-        said = value = _COMPOSE[type(directory)](parts, offset_ms)
-        if before is not None and type(before.value) is type(said):
-            value = steady(before.value, said)
-            if value == before.value:
-                return before
-        if other is not None and _is_jitter(other, said):
+        elif before is None and other is not None and other.parts == parts and other.offset_ms == offset_ms:
             return other
-        made = Element(value, parts, offset_ms)
-        if key is not None and key in shown:
+        made = _queue_element(parts, before, offset_ms) if other is None else None
+        if made is None:
+            made = _composed_element(parts, before, other, offset_ms)
+        if made is not before and key is not None and key in shown:
             shown[key] = made
         return made
 
@@ -487,6 +429,44 @@ class Composer:
         if changes:
             place.changes = ChangeSet(changes)
         return place if len(place.afters) == len(place.numbers) else None
+
+
+def _composed_element(parts: Parts, before: Element | None, other: Element | None, offset_ms: int) -> Element:
+    """Return the element of *parts* after *before*; *other* is the one that another link shows."""
+    said = value = compose(parts, offset_ms)
+    old = None if before is None else before.value
+    if before is not None and isinstance(old, Composed) and type(old) is type(said):
+        value = steady(old, said)
+        if value == old:
+            return before
+    if other is not None and _is_jitter(other, said):
+        return other
+    return Element(None if value is said and type(said) is Queue else value, parts, offset_ms)
+
+
+def _queue_element(parts: Parts, before: Element | None, offset_ms: int) -> Element | None:
+    """Return the element of a queue after *before*, without composing it.
+
+    None: it has to be composed, as more than its realtime figures may differ.
+    """
+    if type(parts.directory) is not QueueEntry:
+        return None
+    if before is None:
+        return Element(None, parts, offset_ms)
+    others = before.parts
+    if others is None or before.offset_ms != offset_ms or before.lasting is not None:
+        return None
+    old, new = others.realtime, parts.realtime
+    if type(old) is not QueueFigures or type(new) is not QueueFigures or not _is_only_realtime(others, parts):
+        return None
+    shown_ms, oldest_ms = old.oldest_since_ms, new.oldest_since_ms
+    if shown_ms is not None and oldest_ms is not None and shown_ms != oldest_ms:
+        if min(shown_ms, oldest_ms) + offset_ms < 0:
+            return None
+        new = changed(new, oldest_since_ms=_kept(shown_ms, oldest_ms))
+    if new == old:
+        return before
+    return Element(None, parts if new is parts.realtime else changed(parts, realtime=new), offset_ms)
 
 
 def converged(parts: Parts, element: Element) -> Parts:

@@ -28,7 +28,7 @@ import msgspec
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.resources import Resource
+from gateway.domain.resources import QueueFigures, Resource
 from gateway.protocol.frames import (
     ALWAYS_WRITTEN,
     CLIENT_FRAME,
@@ -623,7 +623,7 @@ class Codec:
         """Encode the whole *value* of a resource, for a `put`."""
         return self._write(plain_fields(value))
 
-    def patch_fragment(self, before: Resource, after: Resource) -> bytes | None:
+    def patch_fragment(self, before: Resource | QueueFigures, after: Resource | QueueFigures) -> bytes | None:
         """Encode the fields in which *after* differs, for a `patch`; None when none does.
 
         Fields are replaced whole, cleared ones are null. Both are values of one key.

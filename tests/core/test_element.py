@@ -8,19 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.core.element import (
-    CATALOGUES_MAX,
-    MADE_AT_ONCE,
-    NOTHING,
-    Composer,
-    Element,
-    Parts,
-    compose,
-    converged,
-    steady,
-    with_part,
-)
+from gateway.core.element import CATALOGUES_MAX, MADE_AT_ONCE, Composer, Element, compose, converged, steady
 from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox, PaceLadder
@@ -36,6 +27,9 @@ from gateway.domain.resources import (
     Media,
     PostProcessing,
     Queue,
+    QueueEntry,
+    QueueFigures,
+    QueueWindow,
     Reasons,
     Resource,
     RoutingState,
@@ -43,7 +37,7 @@ from gateway.domain.resources import (
     Skills,
     Switch,
 )
-from gateway.domain.upstream import Part, Source
+from gateway.domain.upstream import NOTHING, Part, Parts, Source, with_part
 from gateway.protocol import codec
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.protocol.frames import JSON_PROTOCOL, StreamPosition
@@ -283,6 +277,48 @@ def test_a_queue_is_put_together() -> None:
         routing_parameters={"x": 1},
         version=4,
     )
+
+
+INSTANTS = st.sampled_from([None, 0, 500, 1_500, 2_600, 9_000])
+FIGURES = st.builds(
+    QueueFigures,
+    contacts_waiting=st.integers(0, 2),
+    oldest_since_ms=INSTANTS,
+    level=st.sampled_from(["ok", None]),
+)
+REPORTED = st.builds(
+    Parts,
+    st.sampled_from([QueueEntry("Sales"), QueueEntry("Service")]),
+    st.none() | FIGURES,
+    st.sampled_from([None, QueueWindow(window_start_ms=0), QueueWindow(window_start_ms=1_000)]),
+    st.sampled_from([None, Queue(version=1)]),
+    readable=st.just(True),
+    absent_since_ms=st.none(),
+)
+
+
+@given(st.lists(st.tuples(REPORTED, st.sampled_from([0, 0, 250, -1_000])), min_size=1, max_size=8))
+def test_a_queue_that_is_not_kept_composed_is_shown_and_patched_as_if_it_were(
+    reported: list[tuple[Parts, int]],
+) -> None:
+    composer, element, value = Composer(), None, None
+    for received, offset_ms in reported:
+        said = compose(received, offset_ms)
+        expected = said if value is None else steady(value, said)
+        made = composer.element(received, element, offset_ms)
+        assert made.value == expected
+        if element is not None and isinstance(value, Queue) and isinstance(expected, Queue):
+            assert made.patch(element, JSON) == JSON.patch_fragment(value, expected)
+            assert (made is element) == (value == expected)
+        element, value = made, expected
+
+
+def test_a_queue_is_kept_as_its_parts_only() -> None:
+    composer, directory = Composer(), QueueEntry("Sales")
+    first = composer.element(Parts(directory, QueueFigures(3), None, None, True, None), None, 0)
+    then = composer.element(Parts(directory, QueueFigures(4), None, None, True, None), first, 0)
+    assert (first.lasting, then.lasting) == (None, None)
+    assert then.value == Queue(name="Sales", contacts_waiting=4)
 
 
 def test_groups_and_aggregates_are_put_together() -> None:

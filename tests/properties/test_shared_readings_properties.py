@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.assembly import Assembly
-from gateway.core.element import Address, Composer, Element, Parts, compose, differ_by_jitter, part_of, steady
+from gateway.core.element import Address, Composer, Element, compose, differ_by_jitter, steady
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, RoutingState
-from gateway.domain.upstream import Part, Reading, Source
+from gateway.domain.upstream import Part, Parts, Reading, Source, part_of
 
 NUMBERS = (1, 2)
 ADDRESSES: list[Address] = [(Kind.AGENT, number) for number in NUMBERS]

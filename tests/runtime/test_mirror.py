@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core import view as views
-from gateway.core.element import Composer, Element, Parts
+from gateway.core.element import Composer, Element
 from gateway.core.link import OFFSETS_MAX, SharedOffsets
 from gateway.core.view import UserSessions, me_key, wanted_by
 from gateway.domain.commands import Directory, Listen
@@ -21,14 +21,7 @@ from gateway.domain.model import (
     UserId,
 )
 from gateway.domain.resources import Agent, FunctionState, LastEnd, Queue, Resource, RoutingState
-from gateway.domain.upstream import (
-    Attached,
-    FunctionChanged,
-    ObjectChanged,
-    Part,
-    Reading,
-    Source,
-)
+from gateway.domain.upstream import Attached, FunctionChanged, ObjectChanged, Part, Parts, Reading, Source
 from gateway.runtime.mirror import COMPOSED_AT_ONCE, OUTSIDE_MOST, Feed, Mirror, ServerOffset
 from gateway.upstream.oscce.directory import ROWS_AT_ONCE
 from gateway.upstream.oscce.messages import READ_AT_ONCE
