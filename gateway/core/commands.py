@@ -90,6 +90,9 @@ class CallLimits:
     """Callers that wait for the same command: a phone that lost its connection sends it again."""
 
 
+_LIMITS: Final = CallLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class New:
     """The command is new: execute it, and settle it in any case."""
@@ -154,7 +157,7 @@ class Calls(Generic[WaiterT]):
     """
 
     def __init__(self, limits: CallLimits | None = None) -> None:
-        self._limits = limits or CallLimits()
+        self._limits = limits or _LIMITS
         self._in_flight: dict[str, _InFlight[WaiterT]] = {}
         self._settled: dict[str, _Settled] = {}  # in the order in which they expire
         self._epoch = 0

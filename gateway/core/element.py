@@ -253,7 +253,6 @@ def _framed(value: Value) -> Resource:
 
 
 _UNKNOWN: Final = "nothing is a resource before its directory object is known"
-_REALTIME: Final = Source.REALTIME
 R = TypeVar("R", Agent, Queue, Group, Aggregate)
 Address = tuple[Kind, int]
 
@@ -658,7 +657,7 @@ def _absent_agent(parts: Parts) -> Agent:
         return Agent(routing_state=RoutingState.UNKNOWN)
     return Agent(
         routing_state=RoutingState.LOGGED_OFF,
-        routing_state_since_ms=parts.absent_since_ms,
+        routing_state_since_ms=parts.realtime_ms or None,
         logged_on_remotely=False,
     )
 

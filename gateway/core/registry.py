@@ -14,7 +14,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.core.link import Linger
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for, log_on_window_s
-from gateway.domain.model import Application, Ticket, UserId
+from gateway.domain.model import Application, SmallMap, Ticket, UserId
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 
@@ -77,11 +77,11 @@ class Removed:
 
 @dataclass(slots=True, eq=False)
 class _Person(Generic[ConnectionT]):
-    sessions: dict[str, ConnectionT] = field(default_factory=dict)
+    sessions: SmallMap[str, ConnectionT] = field(default_factory=SmallMap)
     """The connections, the oldest first."""
-    dashboards: dict[str, ConnectionT] = field(default_factory=dict)
+    dashboards: SmallMap[str, ConnectionT] = field(default_factory=SmallMap)
     """Those of the Dashboard, by device."""
-    assistants: dict[str, ConnectionT] = field(default_factory=dict)
+    assistants: SmallMap[str, ConnectionT] = field(default_factory=SmallMap)
     """Those of the Remote Assistant."""
     silent: list[tuple[float, str]] = field(default_factory=list)
     """Sessions that were too silent at the last check, and since when, the most silent last."""
@@ -93,7 +93,7 @@ class _Person(Generic[ConnectionT]):
     until: float = math.inf
     """When the linger ends."""
 
-    def devices(self, application: Application) -> dict[str, ConnectionT]:
+    def devices(self, application: Application) -> SmallMap[str, ConnectionT]:
         """Return the connections of *application*, by device."""
         return self.dashboards if application is Application.DASHBOARD else self.assistants
 

@@ -26,6 +26,7 @@ from gateway.domain.model import (
     NodeId,
     Right,
     Scope,
+    SmallMap,
     Ticket,
     key_of,
     parse_key,
@@ -106,7 +107,7 @@ class RefCounter(Generic[V]):
 
     def __init__(self) -> None:
         self.changes = 0
-        self._held: dict[V, tuple[V, int]] = {}
+        self._held: SmallMap[V, tuple[V, int]] = SmallMap()
 
     def __iter__(self) -> Iterator[V]:
         """Return each value once."""
@@ -403,7 +404,7 @@ class Few(Generic[K, V]):
     __slots__ = ("_held",)
 
     def __init__(self) -> None:
-        self._held: dict[K, V | tuple[V, ...]] = {}
+        self._held: SmallMap[K, V | tuple[V, ...]] = SmallMap()
 
     def of(self, key: K) -> tuple[V, ...]:
         """Return the values under *key*."""
@@ -525,18 +526,18 @@ class UserSessions:
     def __init__(self) -> None:
         self.server: str | None = None
         """The instance of the OSCC-E Server at the other end of the newest link, if the server sends one."""
-        self._members: dict[str, Member] = {}
+        self._members: SmallMap[str, Member] = SmallMap()
         self._devices: Few[str, Member] = Few()
         """By device."""
-        self._elsewhere: dict[NodeId, dict[str, Member]] = {}
+        self._elsewhere: SmallMap[NodeId, dict[str, Member]] = SmallMap()
         """Sessions whose phone is, or was last, on another node."""
-        self._left: dict[str, Member] = {}
+        self._left: SmallMap[str, Member] = SmallMap()
         """Sessions without a phone."""
-        self._aliases: dict[int, Member] = {}
+        self._aliases: SmallMap[int, Member] = SmallMap()
         """Sessions on the link."""
-        self._rescoped: dict[str, Member] = {}
+        self._rescoped: SmallMap[str, Member] = SmallMap()
         """Sessions whose rights or scope changed since :meth:`take_rescoped`."""
-        self._changed: dict[str, Member] = {}
+        self._changed: SmallMap[str, Member] = SmallMap()
         """Sessions for which there may be requests to send since :meth:`take_changed`."""
         self._standing = ScopeUnion()
         self.scope = self._standing.scope
@@ -732,12 +733,12 @@ class UserSessions:
 
     def take_rescoped(self) -> list[Member]:
         """Return the sessions whose rights or scope changed since the last call."""
-        rescoped, self._rescoped = self._rescoped, {}
+        rescoped, self._rescoped = self._rescoped, SmallMap()
         return list(rescoped.values())
 
     def take_changed(self) -> list[Member]:
         """Return the sessions whose phone, or place on the link, changed since the last call."""
-        changed, self._changed = self._changed, {}
+        changed, self._changed = self._changed, SmallMap()
         return list(changed.values())
 
     def following(self, member: Member) -> Following | None:

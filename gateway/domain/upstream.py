@@ -160,22 +160,20 @@ class Parts:
     configuration: PartValue | None
     readable: bool
     """Whether realtime data is available at all; only then a user missing in it is logged off."""
-    absent_since_ms: int | None
-    """When the realtime part was last seen to be missing (server clock)."""
     key: str | None = None
     """The key of the resource in ledgers; None: no link holds these parts."""
     remote_number: str | None = field(default=None, repr=False)
     """Only of the own agent."""
     realtime_ms: int = 0
-    """When the part was read (server clock), here and below."""
+    """When the part was read (server clock), here and below; 0: never. Without a part, when it left."""
     cumulative_ms: int = 0
     configuration_ms: int = 0
 
 
-NOTHING: Final = Parts(None, None, None, None, readable=True, absent_since_ms=None)
+NOTHING: Final = Parts(None, None, None, None, readable=True)
 
 
-def with_part(parts: Parts, source: Source, part: Part | None, left_at_ms: int | None = None) -> Parts:
+def with_part(parts: Parts, source: Source, part: Part | None, left_at_ms: int = 0) -> Parts:
     """Return *parts* with another part of one source, or without.
 
     Args:
@@ -187,9 +185,7 @@ def with_part(parts: Parts, source: Source, part: Part | None, left_at_ms: int |
     value, time_ms = (None, 0) if part is None else (part.value, part.time_ms)
     if source is _REALTIME:
         number = None if part is None else part.remote_number
-        return changed(
-            parts, realtime=value, realtime_ms=time_ms, remote_number=number, absent_since_ms=left_at_ms
-        )
+        return changed(parts, realtime=value, realtime_ms=time_ms or left_at_ms, remote_number=number)
     if source is Source.CUMULATIVE:
         return changed(parts, cumulative=value, cumulative_ms=time_ms)
     if source is Source.CONFIGURATION:

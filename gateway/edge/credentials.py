@@ -223,7 +223,7 @@ def _pack(ticket: Ticket) -> bytes:
     )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _user(site: str, key: int) -> UserId:
     """Return one shared object for phones of the same user that connect about the same time."""
     return UserId(site, key)

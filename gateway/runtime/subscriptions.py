@@ -261,7 +261,7 @@ class Queries:
         if change.state is FunctionState.DOWN:
             self._down |= {change.function}
         else:
-            self._down -= {change.function}
+            self._down = self._down - {change.function} or EMPTY_SET
 
     @property
     def awaits(self) -> bool:

@@ -28,7 +28,7 @@ from gateway.core.link import LinkMachine
 from gateway.core.view import Member, UserSessions
 from gateway.domain.commands import Call, History, Outcome
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
-from gateway.domain.model import NodeId, Ticket, UserId
+from gateway.domain.model import NodeId, SmallMap, Ticket, UserId
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import SessionFacts, Since
 from gateway.runtime.command_execution import CommandExecution, OnOutcome
@@ -502,7 +502,7 @@ class UserState:
     ) -> None:
         self.due = due
         self.feed = Feed(user)
-        self.local: dict[str, Local] = {}
+        self.local: SmallMap[str, Local] = SmallMap()
         """The sessions whose phones this node serves, or is about to serve."""
         self.over = LeanEvent()
         """Set when link and lease are released: only then may the next user state begin."""
@@ -721,7 +721,7 @@ class UserStates:
         calls, due = self.command_history.came(user), self._due_times.add(user)
         user_state = UserState(user, world, self._composer, calls, due)
         self._user_states[user] = user_state
-        tasks.create_task(self._serve(user, user_state, before))
+        tasks.create_task(self._serve(user, user_state, before), name="user")  # one object for all
         return user_state
 
     async def tick(self, clock: Clock) -> None:

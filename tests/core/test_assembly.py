@@ -81,7 +81,7 @@ def test_who_is_reported_gone_twice_left_the_first_time() -> None:
     for time_ms in (10, 20):
         assembly.read(reading(time_ms, removed=(5, 6)))
     left = [assembly.parts((Kind.AGENT, number)) for number in (5, 6)]
-    assert [parts and parts.absent_since_ms for parts in left] == [10, None]
+    assert [parts and parts.realtime_ms for parts in left] == [10, 0]
     assert assembly.read(reading(19, available(5))) == set()
     assert assembly.late == 1
 

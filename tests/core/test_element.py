@@ -205,10 +205,10 @@ def parts(
     configuration: Composed | None = None,
     *,
     readable: bool = True,
-    absent_since_ms: int | None = None,
+    realtime_ms: int = 0,
 ) -> Parts:
     """Return the parts of the resource 5 of one kind."""
-    return Parts(directory, realtime, cumulative, configuration, readable, absent_since_ms)
+    return Parts(directory, realtime, cumulative, configuration, readable, realtime_ms=realtime_ms)
 
 
 # ---- which part says what ----
@@ -293,7 +293,6 @@ REPORTED = st.builds(
     st.sampled_from([None, QueueWindow(window_start_ms=0), QueueWindow(window_start_ms=1_000)]),
     st.sampled_from([None, Queue(version=1)]),
     readable=st.just(True),
-    absent_since_ms=st.none(),
 )
 
 
@@ -315,8 +314,8 @@ def test_a_queue_that_is_not_kept_composed_is_shown_and_patched_as_if_it_were(
 
 def test_a_queue_is_kept_as_its_parts_only() -> None:
     composer, directory = Composer(), QueueEntry("Sales")
-    first = composer.element(Parts(directory, QueueFigures(3), None, None, True, None), None, 0)
-    then = composer.element(Parts(directory, QueueFigures(4), None, None, True, None), first, 0)
+    first = composer.element(Parts(directory, QueueFigures(3), None, None, True), None, 0)
+    then = composer.element(Parts(directory, QueueFigures(4), None, None, True), first, 0)
     assert (first.lasting, then.lasting) == (None, None)
     assert then.value == Queue(name="Sales", contacts_waiting=4)
 
@@ -339,7 +338,7 @@ def test_groups_and_aggregates_are_put_together() -> None:
 
 def test_an_absent_agent_is_logged_off_and_nothing_else() -> None:
     known = Agent(display_name="Ann", extension="11", group_ids=("3",), version=1)
-    found = compose(parts(known, absent_since_ms=1_000), 100)
+    found = compose(parts(known, realtime_ms=1_000), 100)
     assert found == replace(
         known,
         routing_state=RoutingState.LOGGED_OFF,
@@ -454,9 +453,9 @@ def test_when_somebody_left_is_kept_until_they_are_back() -> None:
         with_part(NOTHING, Source.REALTIME, part(Kind.AGENT, 5, Source.REALTIME)), Source.REALTIME, None, 7
     )
     known = with_part(left, Source.DIRECTORY, part(Kind.AGENT, 5, Source.DIRECTORY))
-    assert (left.absent_since_ms, known.absent_since_ms) == (7, 7)
+    assert (left.realtime_ms, known.realtime_ms) == (7, 7)
     back = with_part(known, Source.REALTIME, part(Kind.AGENT, 5, Source.REALTIME))
-    assert back.absent_since_ms is None
+    assert back.realtime_ms == part(Kind.AGENT, 5, Source.REALTIME).time_ms
 
 
 # ---- a state of thousands of values is written a few at a time ----

@@ -20,6 +20,7 @@ from gateway.domain.model import (
     Scope,
     SessionId,
     SessionSecret,
+    SmallMap,
     Ticket,
     UserId,
     key_of,
@@ -119,3 +120,27 @@ def test_a_value_with_a_method_is_refused_since_it_would_lose_it() -> None:
 
             def double(self) -> int:
                 return 2 * self.first
+
+
+@given(st.lists(st.tuples(st.sampled_from(["set", "pop", "get", "clear"]), st.integers(0, 3), st.integers())))
+def test_a_small_map_is_a_dictionary(steps: list[tuple[str, int, int]]) -> None:
+    small: SmallMap[int, int] = SmallMap()
+    plain: dict[int, int] = {}
+    for step, key, item in steps:
+        for each in (small, plain):
+            match step:
+                case "set":
+                    each[key] = item
+                case "pop":
+                    each.pop(key, None)
+                case "clear":
+                    each.clear()
+        assert small.get(key) == plain.get(key)
+        assert (key in small) is (key in plain)
+        assert (len(small), list(small)) == (len(plain), list(plain))
+        assert list(small.items()) == list(plain.items())
+        assert list(small.values()) == list(plain.values())
+    with pytest.raises(KeyError):
+        del small[9]
+    with pytest.raises(KeyError):
+        small[9]

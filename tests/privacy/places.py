@@ -14,7 +14,7 @@ MIRROR, NOBODY = "agent.personal", ""
 """The mirrors, of whatever resource; nothing about a person."""
 CONTAINERS: Final = frozenset(
     {
-        "Buckets", "Counter", "Few", "OrderedDict", "Quota", "WeakKeyDictionary", "WeakSet",
+        "Buckets", "Counter", "Few", "OrderedDict", "Quota", "SmallMap", "WeakKeyDictionary", "WeakSet",
         "WeakValueDictionary", "defaultdict", "deque", "dict", "list", "set",
     }
 )  # fmt: skip
@@ -103,7 +103,8 @@ PLACES: Final[dict[str, str]] = {
         "token": """
             upstream/asterisk/link.py AsteriskLink.attached;
             upstream/asterisk/monitor.py Publisher.links _scopes;
-            core/view.py Few._held; core/registry.py Registry._people _seats _lingering;
+            core/view.py Few._held; domain/model.py SmallMap._more;
+            core/registry.py Registry._people _seats _lingering;
             core/view.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets _ready _wheel _ticks; edge/routes.py SessionRoutes._exporting;
             runtime/sessions.py SessionAdmission._waiting;

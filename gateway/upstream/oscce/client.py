@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from types import TracebackType
 from typing import Final, Literal, Protocol, TypeVar
 from urllib.parse import quote
@@ -172,7 +171,7 @@ class OsccLink:
         "_has_passed_on",
         "_hear",
         "_now",
-        "_numbers",
+        "_number",
         "_opened",
         "_opens_by",
         "_own_agents",
@@ -196,7 +195,8 @@ class OsccLink:
         self._pool = terms.pool
         self._now = terms.clock.now
         self._reader = LinkReader(user.site, terms.pool)
-        self._numbers = count(1)
+        self._number = 0
+        """The number of the last request."""
         self._pending: dict[int, _Pending] = {}
         self._given_up: tuple[int, ...] = ()
         """Abandoned requests for events: if one is answered, its query is stopped."""
@@ -284,7 +284,7 @@ class OsccLink:
             raise LinkClosed("lost")
         if len(self._pending) >= MOST_IN_FLIGHT:
             raise GatewayError(ErrorCode.BUSY, "Too many requests of this user are under way.")
-        number = next(self._numbers)
+        number = self._next_number()
         text = self._render(request, number)
         outcome: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]
         outcome = asyncio.get_running_loop().create_future()
@@ -324,7 +324,7 @@ class OsccLink:
                 del self._pending[late]
         if self._closed or self._replaced or self._strays or len(self._pending) >= MOST_IN_FLIGHT:
             return None
-        number = next(self._numbers)
+        number = self._next_number()
         socket = self._socket
         send = socket.send_now if isinstance(request, Execute) else socket.send_soon
         if not send(self._render(request, number)):
@@ -338,6 +338,10 @@ class OsccLink:
         if pending is not None and isinstance(pending.request, Listen):
             self._given_up = _with(self._given_up, number)
         return pending
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
 
     def _render(self, request: LinkRequest, number: int) -> str:
         terms = self._terms
@@ -362,7 +366,7 @@ class OsccLink:
     async def _stop_strays(self) -> None:
         while self._strays:
             stop, self._strays = StopListening(self._strays[0]), self._strays[1:]
-            await self._socket.send(self._render(stop, next(self._numbers)))
+            await self._socket.send(self._render(stop, self._next_number()))
 
     async def close(self) -> None:
         """Close it. Requests under way end with :class:`LinkClosed`. It may be closed twice."""
@@ -598,7 +602,9 @@ class OsccServer:
         self._links = http.session(most=0, judge=self._judge)
         self._asking = asyncio.Lock()
         self._about: tuple[float, About | GatewayError] | None = None
-        self._terms = {keys: self._terms_of(keys=keys) for keys in (False, True)}
+        of = self._deadlines
+        times_s = of.open_s, of.request_s, of.patience_s, of.close_s
+        self._terms = {keys: Terms(self.pool, clock, keys, *times_s, self._forget) for keys in (False, True)}
 
     def trust(self, tls: ssl.SSLContext) -> None:
         """Verify the server with *tls* from now on; requests under way and open links continue."""
@@ -700,18 +706,6 @@ class OsccServer:
         return _readable(lambda: http.kept_alive(*answer))
 
     # ---- inside ----
-
-    def _terms_of(self, *, keys: bool) -> Terms:
-        return Terms(
-            pool=self.pool,
-            clock=self._clock,
-            keys=keys,
-            open_s=self._deadlines.open_s,
-            request_s=self._deadlines.request_s,
-            patience_s=self._deadlines.patience_s,
-            close_s=self._deadlines.close_s,
-            left=self._forget,
-        )
 
     async def _ask_about(self) -> tuple[float, About | GatewayError]:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, cast
@@ -561,7 +562,7 @@ def queue_realtime(sent: QueueRealtime, time_ms: int, is_plain: bool = False) ->
         None if oldest_s is None else since(time_ms, oldest_s),
         usual(level_pct, level_pct) if level_pct is not None and 0 <= level_pct <= 100 else None,
         None if threshold_s is None or threshold_s < 0 else usual(threshold_s, threshold_s),
-        formula,
+        None if formula is None else sys.intern(formula),  # mostly all queues have the same
         usual(lost_pct, lost_pct) if lost_pct is not None and 0 <= lost_pct <= 100 else None,
         None if wait_s is None or wait_s < 0 else usual(wait_s, wait_s),
         None if logged_on is None or logged_on < 0 else logged_on,
