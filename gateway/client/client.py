@@ -569,8 +569,7 @@ class GatewayClient:
 
     def acknowledge(self, notice_id: str, version: int) -> None:
         """Record that the user has accepted a notice, for all later log-ons."""
-        accepted = bodies.NoticeReference(notice_id, version)
-        self._account.accepted |= {accepted}
+        self._account.accept(bodies.NoticeReference(notice_id, version))
 
     async def log_off(self) -> None:
         """Log off: the mirror is cleared at once; return when the gateway has confirmed.

@@ -27,6 +27,7 @@ from gateway.domain.errors import ERRORS, Detail, ErrorCode, GatewayError, Verdi
 from gateway.domain.model import Application
 from gateway.protocol import frames
 from gateway.protocol.bodies import (
+    NOTICES_MAX,
     AboutBody,
     DeviceBody,
     ExportBody,
@@ -459,7 +460,7 @@ class Account:
         tell: Called when a log-off is pending.
     """
 
-    __slots__ = ("_api", "_clock", "_jitter", "_tell", "accepted", "session")
+    __slots__ = ("_accepted", "_api", "_clock", "_jitter", "_tell", "session")
 
     def __init__(
         self, api: Api, clock: ClientClock, jitter: Callable[[], float], tell: Callable[[Event], None]
@@ -469,8 +470,15 @@ class Account:
         self._jitter = jitter
         self._tell = tell
         self.session: KeptSession | None = None
-        self.accepted: frozenset[NoticeReference] = frozenset()
-        """Notices that the user has accepted; every log-on sends them."""
+        self._accepted: dict[NoticeReference, None] = {}
+        """Notices that the user has accepted, the newest last; every log-on sends them."""
+
+    def accept(self, notice: NoticeReference) -> None:
+        """Record that the user has accepted a notice; the newest :data:`NOTICES_MAX` are kept."""
+        self._accepted.pop(notice, None)
+        self._accepted[notice] = None
+        if len(self._accepted) > NOTICES_MAX:
+            del self._accepted[next(iter(self._accepted))]
 
     @property
     def token(self) -> str:
@@ -507,7 +515,7 @@ class Account:
             device=device,
             remote_number=credentials.remote_number,
             takeover=takeover,
-            accepted_notices=tuple(self.accepted) or None,
+            accepted_notices=tuple(self._accepted) or None,
         )
         answer = await self._api.ask("POST", "/v1/sessions", body=write_body(body))
         created = answer.read(_CREATED)

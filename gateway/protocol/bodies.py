@@ -15,6 +15,8 @@ from pydantic import AfterValidator, ConfigDict, Field, Strict, StringConstraint
 from gateway.domain.model import Application, readable
 from gateway.protocol.frames import COMMANDS, INT_MAX, PROTOCOLS, Flag, SessionView, UserView
 
+NOTICES_MAX: Final = 32
+"""Most notices that one log-on may name as acknowledged."""
 _IGNORE_UNKNOWN: Final = ConfigDict(extra="ignore")
 
 _Name = Annotated[str, Strict(), Field(min_length=1, max_length=256)]
@@ -59,7 +61,7 @@ class LogOnBody:
     device: DeviceBody
     remote_number: Annotated[str, Strict(), Field(max_length=64)] | None = None
     takeover: Flag = False
-    accepted_notices: Annotated[tuple[NoticeReference, ...], Field(max_length=32)] | None = None
+    accepted_notices: Annotated[tuple[NoticeReference, ...], Field(max_length=NOTICES_MAX)] | None = None
 
     def __repr__(self) -> str:
         return f"LogOnBody({self.site}, {self.application})"

@@ -21,6 +21,7 @@ const STABLE_MS = 30_000;
 const ADVISED_MAX_S = 3600;
 const PARTS_MAX = 1024;
 const WAITING_MAX = 64;
+const NOTICES_MAX = 32;
 const FRAME_BYTES_MAX = 16 * 1024;
 const TIME_SAMPLES = 16;
 const VERSION = '1.0.0';
@@ -238,7 +239,12 @@ export class Session extends EventTarget {
   async export() { return (await this.#ask('GET', '/v1/me/export')).body; }
 
   /** @param {NoticeName} notice */
-  accept({id, version}) { this.#accepted.set(`${id} ${version}`, {id, version}); }
+  accept({id, version}) {
+    const name = `${id} ${version}`;
+    this.#accepted.delete(name);
+    this.#accepted.set(name, {id, version});
+    if (this.#accepted.size > NOTICES_MAX) this.#accepted.delete(this.#accepted.keys().next().value);
+  }
 
   /** @param {Credentials & {takeover?: boolean}} credentials */
   async logOnAgain({user, password, remoteNumber, takeover}) {

@@ -44,6 +44,17 @@ async def test_leaving_the_block_says_bye(gateway: ScriptedGateway, clock: Manua
     assert (gateway.asked[0].body or {})["accepted_notices"] == [{"id": "n1", "version": 2}]
 
 
+async def test_a_log_on_names_the_notices_that_were_accepted_last(
+    gateway: ScriptedGateway, clock: ManualClock
+) -> None:
+    gateway.answer("POST", "/v1/sessions", 201, created())
+    shown = [("n0", 1), *((f"n{number}", 1) for number in range(40)), ("n9", 1)]
+    async with GatewayClient(gateway.address, clock=clock) as client:
+        await log_on(client, accepted_notices=shown)
+    named = [notice["id"] for notice in (gateway.asked[0].body or {})["accepted_notices"]]
+    assert named == [*(f"n{number}" for number in range(8, 40) if number != 9), "n9"], "32 at most, each once"
+
+
 async def test_nobody_connects_who_is_not_logged_on(gateway: ScriptedGateway, clock: ManualClock) -> None:
     async with GatewayClient(gateway.address, clock=clock) as client:
         with pytest.raises(GatewayError) as refused:

@@ -45,6 +45,15 @@ test('all changes of a frame are told at once, when they are made', async () => 
   assert.throws(() => { live.mirror.get('queue:1').name = 'x'; }, TypeError);
 });
 
+test('a log-on names the notices that were accepted last', async () => {
+  const {asked, env} = world();
+  const notices = [0, ...Array(40).keys(), 9].map((number) => ({id: `n${number}`, version: 1}));
+  await sdk.logOn({...WHO, base: 'http://x', env, notices});
+  const named = JSON.parse(asked[0].body).accepted_notices.map(({id}) => id);
+  const last = [...Array(40).keys()].slice(8).filter((number) => number !== 9);
+  assert.deepEqual(named, [...last, 9].map((number) => `n${number}`), '32 at most, each once');
+});
+
 test('a command is pending until its outcome is told', async () => {
   const {live, sockets, clock, of} = await connected();
   sockets[0].serve();
