@@ -22,11 +22,13 @@ local own, tok, present, floor
 -- A key of another type is deleted: it would refuse the lease of its user, and the renewals of all users beside.
 local function typed(key, command, ...)
   local found = redis.pcall(command, key, ...)
-  if type(found) == 'table' and found.err and string.find(found.err, 'WRONGTYPE', 1, true) then
-    redis.call('DEL', key)
-    return redis.call(command, key, ...)
+  if type(found) ~= 'table' or not found.err then
+    return found
   end
-  return found
+  if string.find(found.err, 'WRONGTYPE', 1, true) then
+    redis.call('DEL', key)
+  end
+  return redis.call(command, key, ...)
 end
 
 local function read(first)

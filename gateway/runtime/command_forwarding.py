@@ -59,6 +59,12 @@ class _Waiting:
     def __len__(self) -> int:
         return len(self._holds_until)
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether a command holds back those that come now."""
+        now = self._clock.now()
+        return any(until > now for until in self._holds_until.values())
+
     def hold(self, place: int, until: float = math.inf) -> None:
         """Let the command at *place* hold back later ones."""
         self._holds_until[place] = until
@@ -116,7 +122,7 @@ class CommandForwarding:
             tasks: Where it continues when the owner on another node has not begun it.
         """
         role = user_state.role
-        if user_state.feed.user in self._waiting:
+        if self._is_held(user_state):
             return None
         if isinstance(role, Owner):
             return role.begin(call, settle)
@@ -147,7 +153,7 @@ class CommandForwarding:
         For a command that is sent again, the owner is asked for a while after the deadline, too.
         """
         place, asked = next(self._places), None
-        if user_state.feed.user not in self._waiting:
+        if not self._is_held(user_state):
             asked = _asked(user_state)
             outcome = await asked.role.execute(call)
             if outcome is not None:
@@ -203,6 +209,11 @@ class CommandForwarding:
         with suppress(TimeoutError):
             async with self._clock.timeout(AGAIN_S):
                 await user_state.until_moved(*denied_by)
+
+    def _is_held(self, user_state: UserState) -> bool:
+        """Return whether a command that comes now has to wait for its turn."""
+        waiting = self._waiting.get(user_state.feed.user)
+        return waiting is not None and waiting.is_holding
 
     def _wait(self, user: UserId, place: int, until: float = math.inf) -> None:
         waiting = self._waiting.get(user)

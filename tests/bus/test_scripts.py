@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from importlib import resources
+
+import pytest
+import redis.asyncio as client
+from redis.exceptions import RedisError
 
 from gateway.bus.redis import RedisClient, RedisLimits, Script
 from gateway.domain.errors import GatewayError
@@ -59,3 +64,18 @@ async def test_a_real_server_may_forget_at_any_time() -> None:
         assert await site.shared.count("x", 60.0) == 1
         await server.command("SCRIPT", "FLUSH")
         assert await site.shared.count("x", 60.0) == 2
+
+
+async def test_a_lease_that_may_not_be_read_is_granted_to_nobody() -> None:
+    async with redis_server() as server:
+        text = resources.files("gateway.bus").joinpath("lease.lua").read_text("utf-8")
+        rights = "on", ">secret", "~*", "&*", "+@all", "-hmget"
+        await server.command("ACL", "SETUSER", "gw", *rights)
+        await server.command("HSET", "own", "node", "a", "holder", "h1", "token", "5")
+        url = f"redis://gw:secret@127.0.0.1:{server.port}"
+        async with client.Redis.from_url(url) as limited:
+            with pytest.raises(RedisError):
+                await limited.eval(  # type: ignore[no-untyped-call]  # ships partly typed
+                    text, 2, "own", "tok", "acquire", "b", "h2", 0, 10_000, 10_000, 0, ""
+                )
+        assert await server.command("HGET", "own", "holder") == b"h1"

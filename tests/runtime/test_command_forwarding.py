@@ -13,7 +13,7 @@ import pytest
 from gateway.domain.commands import AcknowledgeNotice, Call, Execute, Outcome, Status
 from gateway.domain.errors import ErrorCode
 from gateway.protocol.envelopes import CallAnswer, CallRequest, Channel, Envelope, Offer
-from gateway.runtime.command_forwarding import CommandForwarding
+from gateway.runtime.command_forwarding import AGAIN_S, CommandForwarding
 from gateway.runtime.follower import Follower
 from tests.runtime.followed import followed
 from tests.runtime.scene import PhoneLine
@@ -82,6 +82,21 @@ async def test_a_command_that_an_owner_denied_is_sent_to_the_same_one_before_lat
         near.command("2", "3")
         await at.pass_time(2)
         assert executed(at) == ["9", "1", "2", "3"]
+
+
+async def test_a_slow_command_that_an_owner_denied_before_does_not_slow_down_later_ones() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        await denied(at, far)
+        at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
+        at.link().holds = lambda request: isinstance(request, Execute)
+        await until(at, lambda: len(at.link()._held) == 1)
+        await at.pass_time(AGAIN_S)
+        for each in "234":
+            far.command(each, each)
+        await at.clock.settle()
+        at.link().serve_held()
+        assert executed(at) == ["9", "1", "2", "3", "4"]
 
 
 @pytest.mark.parametrize("retry", [False, True])
