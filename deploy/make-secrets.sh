@@ -40,7 +40,7 @@ keys=$(make_keys)
 umask 077
 mkdir -p "$folder"
 chmod 0700 "$folder"
-for name in sealing_keys pseudonym_key admin_token redis_password bus_url grafana_password; do
+for name in sealing_keys pseudonym_key admin_token redis_password redis_admin_password bus_url grafana_password; do
     if [ -e "$folder/$name" ]; then
         echo "make-secrets.sh: $folder/$name is there already; nothing was changed." >&2
         exit 1
@@ -58,8 +58,9 @@ printf '%s\n' "$keys" | sed -n 's/^pseudonym_key = "\(.*\)"$/\1/p' | put pseudon
 random | put admin_token
 random | put grafana_password
 random | put redis_password
+random | put redis_admin_password
 case $bus in
     memory://*) printf %s "$bus" ;;
     *) printf '%s://oscc-gateway:%s@%s' "${bus%%://*}" "$(cat "$folder/redis_password")" "${bus#*://}" ;;
 esac | put bus_url
-echo "made in $folder: sealing_keys pseudonym_key admin_token redis_password bus_url grafana_password"
+echo "made in $folder: sealing_keys pseudonym_key admin_token redis_password redis_admin_password bus_url grafana_password"

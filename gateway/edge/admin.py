@@ -430,6 +430,7 @@ _HEADERS: Final = {
 _NAME: Final = "oscc-gateway"
 _LIMIT: Final = re.compile(r"[1-9][0-9]{0,3}")
 _USER_ID: Final = re.compile(USER_ID)
+_CLOSE_ID: Final = re.compile(r"\d{15}\.\d{10}\..+")
 
 
 class SupportBundles(Protocol):
@@ -514,6 +515,9 @@ class AdminRoutes:
 
     async def closes(self, request: web.Request) -> web.Response:
         """``GET /closes``."""
+        after = _one(request, "after")
+        if after is not None and _CLOSE_ID.fullmatch(after) is None:
+            raise GatewayError(ErrorCode.BAD_REQUEST, "after must be the `next` of a page.")
         return await _page(request, self._operations(request[ACT_ID]).closes)
 
     async def nodes(self, request: web.Request) -> web.Response:

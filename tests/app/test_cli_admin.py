@@ -249,6 +249,18 @@ def test_who_was_shown_that_there_is_more_goes_on_there(
     assert listener.queries == [{"limit": "1"}, {"limit": "1", "after": "-a b"}]
 
 
+@pytest.mark.parametrize("what", ["sessions", "closes"])
+def test_an_empty_page_after_a_value_says_after_which(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty: dict[str, Any] = {what: [], "unreached": []}
+    monkeypatch.setattr("gateway.app.cli.admin.ask_admin", Listener(empty, empty))
+    assert main([what, "--after", "a b", "--config", config(tmp_path, 1)]) == 0
+    assert capsys.readouterr().err == "oscc-gateway: There are none after 'a b'\n"
+    assert main([what, "--config", config(tmp_path, 1)]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_node_that_one_page_did_not_reach_is_reported_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

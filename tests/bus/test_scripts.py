@@ -75,7 +75,5 @@ async def test_a_lease_that_may_not_be_read_is_granted_to_nobody() -> None:
         url = f"redis://gw:secret@127.0.0.1:{server.port}"
         async with client.Redis.from_url(url) as limited:
             with pytest.raises(RedisError):
-                await limited.eval(  # type: ignore[no-untyped-call]  # ships partly typed
-                    text, 2, "own", "tok", "acquire", "b", "h2", 0, 10_000, 10_000, 0, ""
-                )
+                await limited.eval(text, 2, "own", "tok", "acquire", "b", "h2", 0, 10_000, 10_000, 0, "")
         assert await server.command("HGET", "own", "holder") == b"h1"

@@ -177,6 +177,7 @@ def test_health_is_asked_in_python_that_fails_when_nobody_answers(name: str) -> 
 async def test_valkey_starts_as_configured_and_lets_the_nodes_in(tmp_path: Path) -> None:
     service, port = SERVICES["valkey"], free_port()
     (tmp_path / "redis_password").write_text("secret", "utf-8")
+    (tmp_path / "redis_admin_password").write_text("another secret", "utf-8")
     (tmp_path / "valkey-server").symlink_to(binary(Engine.VALKEY))
     (script,) = service["command"]
     script = placed(script.replace("$$", "$"), tmp_path).replace("/data", str(tmp_path))
@@ -200,6 +201,8 @@ async def test_valkey_starts_as_configured_and_lets_the_nodes_in(tmp_path: Path)
         with pytest.raises(client.AuthenticationError):
             async with client.Redis(port=port, username="oscc-gateway", password="x") as door:
                 await door.ping()
+        async with client.Redis(port=port, username="oscc-admin", password="another secret") as door:
+            assert await door.config_set("maxmemory", "128mb"), "as the runbook says"
     finally:
         await child.kill()
     conf = (tmp_path / "valkey.conf").read_text("utf-8")

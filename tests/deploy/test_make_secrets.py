@@ -14,7 +14,10 @@ from tests.app.samples import SMALLEST, write
 from tests.deploy.programs import DEPLOY, Said, ask, machine
 
 SCRIPT = DEPLOY / "make-secrets.sh"
-NAMES = {"sealing_keys", "pseudonym_key", "admin_token", "redis_password", "bus_url", "grafana_password"}
+NAMES = {
+    *("sealing_keys", "pseudonym_key", "admin_token", "bus_url", "grafana_password"),
+    *("redis_password", "redis_admin_password"),
+}
 
 
 def made(folder: Path, *more: str, gateway: str = f"{sys.executable} -m gateway") -> Said:

@@ -181,7 +181,7 @@ async def test_the_document_is_served_behind_the_same_door() -> None:
 PAGES = (
     "/sessions?limit=0", "/sessions?limit=1001", "/sessions?limit=-1", "/sessions?limit=x",
     "/sessions?limit=1&limit=2", "/sessions?after=", "/closes?after=%00", "/closes?limit=",
-    f"/closes?after={'x' * 257}",
+    f"/closes?after={'x' * 257}", "/closes?after=x", "/closes?after=000000000000001.1.n",
 )  # fmt: skip
 
 

@@ -193,6 +193,8 @@ def run_admin(args: argparse.Namespace, act: AdminCall, show: ShowAnswer) -> int
         sys.stderr.write(f"oscc-gateway: Not reached: {', '.join(missing)}.\n")
     if content.get("next") is not None:
         sys.stderr.write(f"oscc-gateway: There are more: --after={shlex.quote(content['next'])}\n")
+    elif getattr(args, "after", None) is not None and [] in (content.get("sessions"), content.get("closes")):
+        sys.stderr.write(f"oscc-gateway: There are none after {shlex.quote(args.after)}\n")
     kept = [f"{each['node']} ({', '.join(each['what'])})" for each in content.get("kept", [])]
     if kept:
         sys.stderr.write(f"oscc-gateway: Not changed, see the log: {', '.join(kept)}.\n")
