@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import logging
 import math
+import socket
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -27,6 +29,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 AGAIN_S: Final = 5.0
 """Default time after which to retry a request that may succeed later."""
 
+_TCP_ESTABLISHED: Final = 1
+"""First byte of Linux's ``struct tcp_info`` while neither side has closed."""
 _LOG: Final = logging.getLogger(__name__)
 
 _OF_HTTP: Final[dict[int, tuple[ErrorCode, str]]] = {
@@ -63,6 +67,39 @@ def answer(body: object, *, status: int = 200) -> web.Response:
     return web.Response(
         body=codec.write_body(body), status=status, content_type=codec.JSON_TYPE, charset="utf-8"
     )
+
+
+def has_left(request: web.Request) -> bool:
+    """Return whether the client has closed its connection.
+
+    The kernel is asked too: the event loop may not have seen the close yet.
+    """
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        return True
+    raw = transport.get_extra_info("socket")
+    if sys.platform != "linux" or raw is None or raw.family not in {socket.AF_INET, socket.AF_INET6}:
+        return False
+    try:
+        info: bytes = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    except OSError:
+        return False
+    return info[0] != _TCP_ESTABLISHED
+
+
+async def deliver(request: web.Request, response: web.StreamResponse) -> bool:
+    """Send *response*. Return False when the client surely did not get all of it.
+
+    True only means that the kernel has taken it. The handler returns *response* in both cases.
+    """
+    if has_left(request):
+        return False
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+    except ConnectionError:
+        return False
+    return request.transport is not None and not request.transport.is_closing()
 
 
 def later(body: object, wait_s: float) -> web.Response:

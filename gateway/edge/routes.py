@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from gateway.edge.request_context import (
     address_group,
     answer,
     check_json,
+    deliver,
     later,
     read_body_in_time,
 )
@@ -43,6 +45,7 @@ from gateway.protocol.bodies import (
     NoticesBody,
     PrivacyView,
     SessionBody,
+    SessionCreated,
     SessionEntry,
     SessionsBody,
 )
@@ -223,6 +226,9 @@ def _about(settings: EdgeSettings, trusted_transport: bool) -> AboutBody:
     )
 
 
+_LOG: Final = logging.getLogger(__name__)
+
+
 def _json(body: bytes) -> web.Response:
     return web.Response(body=body, content_type=JSON_TYPE, charset="utf-8")
 
@@ -264,10 +270,17 @@ class SessionRoutes:
         check_json(request)
         body = read_body(await read_body_in_time(request, self._parts.clock), LOG_ON)
         created = await self._login.log_on(body, accept_language(request), str(address_group(address)))
-        if request.transport is None or request.transport.is_closing():
-            # no client will receive the token: the remote number must not stay routed
-            await self._parts.accounts.log_off(self._bearer.for_log_off([f"Bearer {created.token}"]).ticket)
-        return answer(created, status=201)
+        response = answer(created, status=201)
+        if not await deliver(request, response):
+            await self._undo(request, created)
+        return response
+
+    async def _undo(self, request: web.Request, created: SessionCreated) -> None:
+        """End a session whose token reaches no client: its remote number must not stay routed."""
+        _LOG.info("log_on_undelivered")
+        if request.transport is not None:
+            request.transport.abort()  # the token is not sent any more
+        await self._parts.accounts.log_off(self._bearer.for_log_off([f"Bearer {created.token}"]).ticket)
 
     async def session(self, request: web.Request) -> web.Response:
         """``GET /v1/session``.

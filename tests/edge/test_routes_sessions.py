@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Ticket
@@ -52,6 +60,67 @@ async def test_a_caller_that_leaves_before_the_answer_is_logged_off(gateway: Gat
     assert gateway.node.logged_off == []
     await gateway.clock.advance(5.0)
     assert [ticket.session for ticket in gateway.node.logged_off] == ["public-1"]
+
+
+@contextmanager
+def sent_log_on(gateway: Gateway) -> Iterator[socket.socket]:
+    """Send a log-on over a socket of no event loop, which closes only in the kernel."""
+    body = json.dumps(LOG_ON)
+    lines = ["POST /v1/sessions HTTP/1.1", "Host: x", "Content-Type: application/json"]
+    lines += [f"Content-Length: {len(body)}", "", body]
+    with socket.create_connection((gateway.client.host, gateway.client.port or 0)) as raw:
+        raw.sendall("\r\n".join(lines).encode())
+        yield raw
+
+
+def wait_for_state(raw: socket.socket, state: int) -> None:
+    """Block, with the event loop, until the connection has the TCP state."""
+    while raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != state:
+        os.sched_yield()
+
+
+FIN_WAIT_2 = 5
+"""The other side's kernel has seen the close."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel")
+async def test_a_caller_that_leaves_in_the_turn_of_the_answer_is_logged_off(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.node.log_on_takes_s = 5.0
+    caplog.set_level("INFO")
+    with sent_log_on(gateway) as raw:
+        while not gateway.node.credentials:
+            await gateway.clock.settle()
+        raw.shutdown(socket.SHUT_WR)
+        wait_for_state(raw, FIN_WAIT_2)
+        await gateway.clock.advance(5.0)
+        await gateway.clock.settle()
+        assert [ticket.session for ticket in gateway.node.logged_off] == ["public-1"]
+        with suppress(ConnectionError):
+            assert raw.recv(1) == b""  # nobody gets the token of an ended session
+    assert [each.getMessage() for each in caplog.records].count("log_on_undelivered") == 1
+
+
+async def test_a_caller_whose_connection_breaks_under_the_answer_is_logged_off(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(web.Response, "write_eof", fails)
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        await gateway.client.post("/v1/sessions", json=LOG_ON)
+    assert [ticket.session for ticket in gateway.node.logged_off] == ["public-1"]
+
+
+async def test_a_caller_that_leaves_with_its_token_keeps_the_session(gateway: Gateway) -> None:
+    with sent_log_on(gateway) as raw:
+        raw.setblocking(False)
+        received = await asyncio.get_running_loop().sock_recv(raw, 65_536)
+    await gateway.clock.settle()
+    assert received.startswith(b"HTTP/1.1 201 ")
+    assert gateway.node.logged_off == []
 
 
 async def test_a_caller_that_waits_for_the_answer_is_not_logged_off(gateway: Gateway) -> None:
