@@ -530,7 +530,9 @@ class Linked:
                     asking.rescoped(before)
             case SessionEnded():
                 member = self._user_sessions.by_alias(event.alias)
-                if member is not None:
+                if member is None:
+                    asking.ended(event)
+                else:
                     self._keeper.ended(member, event.reason, event.by)
             case LinkReplaced():
                 self.replaced_by = event.token

@@ -32,7 +32,7 @@ from gateway.domain.commands import (
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import EMPTY_SET, Kind, Scope
 from gateway.domain.resources import FunctionState
-from gateway.domain.upstream import Attached, FunctionChanged, FunctionName, LinkClosed, Source
+from gateway.domain.upstream import Attached, FunctionChanged, FunctionName, LinkClosed, SessionEnded, Source
 from gateway.runtime.event_loop import LeanEvent, TaskGroup, spawn, weakly
 from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ports import Clock, Link
@@ -491,6 +491,8 @@ class LinkSubscriptions:
         """Resources that came into scope, while their directory objects may be missing."""
         self._gained_at = -math.inf
         self._leaving: tuple[int, ...] = ()
+        self._early_ends: tuple[SessionEnded, ...] = ()
+        """Ends of sessions that came while the answer with their alias may still be under way."""
         self._again_at = math.inf
         self._is_settling = False
         """Whether :meth:`settle` runs in the next turn of the loop."""
@@ -513,6 +515,11 @@ class LinkSubscriptions:
         """Detach a session for which this node no longer acts."""
         self._leaving += (alias,)
         self.need()
+
+    def ended(self, event: SessionEnded) -> None:
+        """Record the end of a session that has no known alias: its attach may not be answered yet."""
+        if self._is_attaching and event.alias not in self._leaving:
+            self._early_ends = (*self._early_ends, event)[-AT_ONCE:]
 
     def directory_changed(self) -> None:
         """Request the directory and the catalogues again."""
@@ -692,6 +699,8 @@ class LinkSubscriptions:
         if len(self._requests) >= AT_ONCE:
             self._ask_later()
             return
+        if self._early_ends and not self._is_attaching:
+            self._early_ends = ()
         request = AttachSession(member.ticket.secret)
         await self._requests.ask(member, request, lambda answer: self._take_attached(member, answer))
 
@@ -701,7 +710,7 @@ class LinkSubscriptions:
                 self._owner.ended(member, member.end_at(self._user_sessions.server), None)
             else:
                 self._ask_later()
-        if not isinstance(answer, Attached):
+        if not isinstance(answer, Attached) or self._has_ended(member, answer.alias):
             return
         if self._user_sessions.get(member.handle) is not member:
             self._leaving += (answer.alias,)
@@ -719,6 +728,17 @@ class LinkSubscriptions:
             self._mirror.show_session(member)
         else:  # the agent has a number, which all sessions are shown
             self._mirror.show_sessions()
+
+    def _has_ended(self, member: Member, alias: int) -> bool:
+        """End the session if its end came before the answer to its attach."""
+        ends = [event for event in self._early_ends if event.alias == alias]
+        for event in ends[:1]:
+            self._owner.ended(member, event.reason, event.by)
+        return bool(ends)
+
+    @property
+    def _is_attaching(self) -> bool:
+        return any(member in self._requests for member in self._attach_due.values())
 
     def _query_directory(self) -> SentRequest | None:
         if QueryDirectory in self._requests:

@@ -166,6 +166,43 @@ async def test_the_reason_of_an_end_closes_its_phone_and_nobody_elses() -> None:
         assert (other.closed, other.health) == (None, "live")
 
 
+async def test_the_reason_of_an_end_that_comes_before_the_answer_to_the_attach_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene() as at:
+        other, serve = await at.served(device="d2"), at.upstream.serve
+
+        def end_at_once(wire: Wire, request: LinkRequest) -> LinkAnswer:
+            answer = serve(wire, request)
+            if isinstance(request, AttachSession):
+                session = at.upstream.session(request.secret)
+                at.upstream.end_session(session, EndReason.TAKEN_OVER, "Cleo")
+            return answer
+
+        monkeypatch.setattr(at.upstream, "serve", end_at_once)
+        phone = await at.phone("anna")
+        phone.hello()
+        await at.pass_time(1)
+        assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "Cleo")
+        assert (other.closed, other.health) == (None, "live")
+
+
+async def test_an_early_end_concerns_no_session_with_another_alias(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scene() as at:
+        await at.served(device="d2")
+        serve = at.upstream.serve
+
+        def end_another(wire: Wire, request: LinkRequest) -> LinkAnswer:
+            if isinstance(request, AttachSession):
+                wire.link.push(SessionEnded(4711, EndReason.TAKEN_OVER, None))
+            return serve(wire, request)
+
+        monkeypatch.setattr(at.upstream, "serve", end_another)
+        phone = await at.served()
+        await at.pass_time(1)
+        assert (phone.closed, phone.health) == (None, "live")
+
+
 async def test_an_end_of_a_session_that_nobody_knows_is_ignored() -> None:
     async with scene() as at:
         phone = await at.served()
