@@ -279,7 +279,7 @@ class SessionRoutes:
         """End a session whose token reaches no client: its remote number must not stay routed."""
         _LOG.info("log_on_undelivered")
         if request.transport is not None:
-            request.transport.abort()  # the token is not sent any more
+            request.transport.abort()  # the token must not be sent now
         await self._parts.accounts.log_off(self._bearer.for_log_off([f"Bearer {created.token}"]).ticket)
 
     async def session(self, request: web.Request) -> web.Response:
