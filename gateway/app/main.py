@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from secrets import token_hex
 from typing import Final
 
 import structlog
 
 import gateway
 from gateway.app import logging, process, wiring
+from gateway.app.adapters import node_id
 from gateway.app.cli import admin, check, doctor, watch
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import SecretsSection, Settings
@@ -79,7 +82,9 @@ def run_serve(args: argparse.Namespace) -> int:
     process.keep_standard_descriptors()
     settings = load(args.config, os.environ).settings
     secrets = settings.secrets or generate_secrets()
-    log = logging.configure(settings.log.level, secrets.pseudonym_key)
+    log, holder = logging.configure(settings.log.level, secrets.pseudonym_key), token_hex(8)
+    named = {"node": node_id(settings, socket.gethostname(), holder)}
+    log.writer.context = lambda: named  # until the node adds its traces
     if settings.secrets is None:
         _LOG.warning("secrets_generated")
     files, needed = process.raise_file_limit(), process.files_needed(settings.limits.connections)
@@ -88,7 +93,7 @@ def run_serve(args: argparse.Namespace) -> int:
     disable_core_dumps()
     try:
         process.run_loop(
-            _serve(settings, secrets, lambda: load(args.config, os.environ).settings.secrets, log)
+            _serve(settings, secrets, lambda: load(args.config, os.environ).settings.secrets, log, holder)
         )
     except CannotListen as taken:
         sys.stderr.write(f"oscc-gateway: {taken}\n")
@@ -105,7 +110,9 @@ def run_serve(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve(settings: Settings, secrets: SecretsSection, reread: ReadSecrets, log: logging.Log) -> None:
+async def _serve(
+    settings: Settings, secrets: SecretsSection, reread: ReadSecrets, log: logging.Log, holder: str
+) -> None:
     stopping, clock = StopRequest(), SystemClock()
     supervisor = SystemdNotifier(os.environ, os.getpid(), clock)
     with stopping.on_signals():
@@ -119,6 +126,7 @@ async def _serve(settings: Settings, secrets: SecretsSection, reread: ReadSecret
                 supervisor,
                 reread=reread if settings.secrets is not None else None,
                 log=log.writer,
+                holder=holder,
             ),
         ):
             supervisor.ready()

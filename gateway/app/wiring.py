@@ -675,11 +675,12 @@ async def serving(
     *,
     reread: ReadSecrets | None = None,
     log: LineWriter | None = None,
+    holder: str = "",
 ) -> AsyncIterator[Addresses]:
     """Run one node while the block lasts; then drain it, at once when *stopping* is hurried.
 
     A *supervisor* is informed of reloads. *reread* reads the secrets again when there is one. *log* gets the
-    node's name and traces; its last lines are part of support bundles.
+    node's name and traces; its last lines are part of support bundles. *holder* is this process's life.
 
     Raises:
         ConfigError: A file that the settings name cannot be used.
@@ -691,7 +692,7 @@ async def serving(
         tracing = await stack.enter_async_context(open_tracing(settings.tracing, clock))
         servers = await _servers(settings, stack, clock, tracing)
         telemetry = Telemetry()
-        options = NodeOptions(keyring, reread, tracing, log, randomness.token_hex(8))
+        options = NodeOptions(keyring, reread, tracing, log, holder or randomness.token_hex(8))
         cluster = await stack.enter_async_context(_bus(settings, secrets, options, clock, telemetry))
         made = Gateway(settings, secrets, servers, cluster, clock, telemetry, options)
         tracing.enter(made.edge)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import gateway
+from gateway.__main__ import main as program
 from gateway.app import main as cli_main
 from gateway.app.config.errors import ConfigError
 from gateway.app.main import COMMANDS, main, parser
@@ -81,6 +83,40 @@ def test_every_fault_of_a_configuration_has_its_line(
 def test_a_command_that_ctrl_c_cut_short_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli_main, "COMMANDS", _command_that(KeyboardInterrupt()))
     assert main(["keys"]) == 130
+
+
+INTERRUPTED_WHILE_LOADING = """
+import runpy, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "structlog":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+runpy.run_module("gateway", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_ctrl_c_while_modules_are_loaded_leaves_no_trace() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE_LOADING], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_commands_handle_ctrl_c_themselves_once_they_are_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["oscc-gateway", "--version"])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit):
+            program()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert gateway.__version__ in capsys.readouterr().out
 
 
 # ---- option of the settings' file ----

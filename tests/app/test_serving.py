@@ -34,7 +34,10 @@ def test_the_smallest_file_starts_and_a_signal_ends_it_well(tmp_path: Path, numb
             assert json.load(answer)["sites"][0]["id"] == "main"
         ended = process.end(number)
     assert (ended.code, ended.err) == (0, "")
-    events = [json.loads(each)["event"] for each in ended.out.splitlines()]
+    lines = [json.loads(each) for each in ended.out.splitlines()]
+    assert len({each.get("node") for each in lines}) == 1, "also those before the node is made"
+    assert lines[0]["node"]
+    events = [each["event"] for each in lines]
     assert events[-2:] == ["drain_started", "stopped"]
     made_own = "secrets_generated"
     assert (made_own in events) == (number is signal.SIGTERM)
