@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +20,7 @@ from gateway.app.cli.check import (
     describe_certificate,
     file_faults,
     setting_advices,
+    socket_faults,
     strange_hosts,
     uncovered_hosts,
 )
@@ -218,11 +221,24 @@ def test_a_socket_that_cannot_be_opened_is_a_fault(tmp_path: Path) -> None:
 
     assert faults(tmp_path / "admin.sock") == []
     (absent,) = faults(tmp_path / "none" / "admin.sock")
-    assert absent.startswith(f"admin.host: the folder {tmp_path}/none is not there: make it")
+    assert absent.startswith(f"admin.host: {tmp_path}/none is no folder: make it")
     (other,) = faults(write(tmp_path, QUIET))
     assert other.endswith("is another file: choose another path.")
     (long,) = faults(tmp_path / ("x" * 108))
     assert "is longer than 107 bytes" in long
+
+
+def test_a_socket_in_a_folder_that_this_user_may_not_see_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    text = QUIET.replace('"127.0.0.1"\nport = 9091', f'"unix:{tmp_path}/sub/admin.sock"')
+    settings = loaded(tmp_path, text).settings
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    (fault,) = socket_faults(settings)
+    assert fault.startswith(f"admin.host: this user may not look into {tmp_path}/sub: run this as")
 
 
 def test_a_silent_site_is_a_fault_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

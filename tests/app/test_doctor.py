@@ -172,7 +172,12 @@ async def test_a_proxy_that_leads_elsewhere_or_nowhere_is_a_fault(
             f"http://127.0.0.1:{free_port()}",
             "refuses the connection: start the proxy,",
         ),
-        ("127.0.0.1:8443", "is not an address that begins with https:// or http://."),
+        ("127.0.0.1:8443", "is not an address such as https://gateway.example or http://127.0.0.1:8080."),
+        (
+            "https://127.0.0.1:99999",
+            "is not an address such as https://gateway.example or http://127.0.0.1:8080.",
+        ),
+        ("http://[::1", "is not an address such as https://gateway.example or http://127.0.0.1:8080."),
         ("https://gateway.invalid", "has a host name that cannot be resolved: check it."),
     ):
         assert await asyncio.to_thread(main, [*words, "--through", url]) == 1

@@ -405,10 +405,14 @@ def socket_faults(settings: Settings) -> Iterator[str]:
         return
     if len(bytes(path)) > SOCKET_BYTES:
         yield f"admin.host: the path {path} is longer than {SOCKET_BYTES} bytes: choose a shorter one."
-    elif not path.parent.is_dir():
-        yield f"admin.host: the folder {path.parent} is not there: make it, for the user of the node only."
-    elif path.exists() and not path.is_socket():
-        yield f"admin.host: {path} is another file: choose another path."
+        return
+    try:
+        if not path.parent.is_dir():
+            yield f"admin.host: {path.parent} is no folder: make it, for the user of the node only."
+        elif path.exists() and not path.is_socket():
+            yield f"admin.host: {path} is another file: choose another path."
+    except PermissionError:
+        yield f"admin.host: this user may not look into {path.parent}: run this as the user of the node."
 
 
 TOKEN_VARIETY: Final = 6

@@ -281,12 +281,13 @@ def _no_stream(url: str, error: Exception) -> str:
     match error:
         case aiohttp.WSServerHandshakeError():
             return f"{url} opens no WebSocket to this machine ({error.status}). {_BALANCER_HINT}"
-        case _ if not url.startswith(("http://", "https://")):
-            return f"{url} is not an address that begins with https:// or http://."
         case aiohttp.ClientConnectorCertificateError():
             return f"{url} has a certificate that is not trusted here: SSL_CERT_FILE names its authority."
         case aiohttp.ClientSSLError():
             return f"{url} has no TLS at that port, which https:// needs: check port and proxy."
+        # after the refused certificates, which are ValueErrors, too
+        case _ if isinstance(error, ValueError) or not url.startswith(("http://", "https://")):
+            return f"{url} is not an address such as https://gateway.example or http://127.0.0.1:8080."
         case aiohttp.ClientConnectorDNSError():
             return f"{url} has a host name that cannot be resolved: check it."
         case TimeoutError():
