@@ -221,7 +221,7 @@ def test_a_socket_that_cannot_be_opened_is_a_fault(tmp_path: Path) -> None:
 
     assert faults(tmp_path / "admin.sock") == []
     (absent,) = faults(tmp_path / "none" / "admin.sock")
-    assert absent.startswith(f"admin.host: {tmp_path}/none is no folder: make it")
+    assert absent.startswith(f"admin.host: the folder {tmp_path}/none is missing: make it")
     (other,) = faults(write(tmp_path, QUIET))
     assert other.endswith("is another file: choose another path.")
     (long,) = faults(tmp_path / ("x" * 108))

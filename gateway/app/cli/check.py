@@ -408,7 +408,7 @@ def socket_faults(settings: Settings) -> Iterator[str]:
         return
     try:
         if not path.parent.is_dir():
-            yield f"admin.host: {path.parent} is no folder: make it, for the user of the node only."
+            yield f"admin.host: the folder {path.parent} is missing: make it, for the user of the node only."
         elif path.exists() and not path.is_socket():
             yield f"admin.host: {path} is another file: choose another path."
     except PermissionError:
