@@ -33,7 +33,7 @@ from gateway.core.lease import BusState
 from gateway.core.ledger import Health, Receipt
 from gateway.domain.commands import Call, History, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
-from gateway.domain.model import NodeId, Ticket, UserId
+from gateway.domain.model import Ticket, UserId
 from gateway.protocol.envelopes import (
     Announcement,
     Attach,
@@ -232,18 +232,18 @@ class RemoteCommands:
         """The highest number of a command that an owner has begun: earlier ones arrived before, or were lost.
         """
 
-    def begin(self, node: NodeId, call: Call, settle: OnForwarded) -> Callable[[], None]:
-        """Have *node* execute a command.
+    def begin(self, owner: Grant, call: Call, settle: OnForwarded) -> Callable[[], None]:
+        """Have *owner* execute a command.
 
         *settle* is called once, perhaps in this call, unless the returned function is called before.
 
         Args:
-            node: The node.
+            owner: The owner of the user.
             call: The command.
-            settle: Gets the outcome; None when *node* has not begun it.
+            settle: Gets the outcome; None when *owner* has not begun it.
         """
         self._number += 1
-        world, sent = self._world, _Forwarded(call, settle, self._number)
+        world, sent = self._world, _Forwarded(call, settle, self._number, owner.token)
         wall_ms = world.clock.wall_ms()
         left_s = patience_s(call, wall_ms)
         if world.exchange.machine.state is BusState.DOWN:
@@ -254,22 +254,22 @@ class RemoteCommands:
             user, here, left_ms = self._user, world.node, call.deadline_ms - wall_ms
             self._under_way[sent] = None
             sent.withdraw = world.exchange.request(
-                node,
+                owner.node,
                 lambda number: CallRequest(user, here, number, call, left_ms),
                 left_s,
                 partial(self._answered, sent),
             )
         return partial(self._leave, sent)
 
-    async def send(self, node: NodeId, call: Call) -> Outcome | None:
-        """Have *node* execute a command; None when that node has not begun it."""
+    async def send(self, owner: Grant, call: Call) -> Outcome | None:
+        """Have *owner* execute a command; None when that node has not begun it."""
         waiting: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
 
         def settle(outcome: Outcome | None) -> None:
             if not waiting.done():
                 waiting.set_result(outcome)
 
-        leave = self.begin(node, call, settle)
+        leave = self.begin(owner, call, settle)
         try:
             return await waiting
         finally:
@@ -285,13 +285,15 @@ class RemoteCommands:
         """Record that the owner gave the user away with *history*.
 
         What it has not answered by then was not begun there, or has its outcome in the history. Of a history
-        that is not complete, the former is known only of commands that the next owner judges anyhow. A
-        command that was lost before one that the owner has begun is not executed after that.
+        that is not complete, or begins after the owner that the command was sent to, the former is known only
+        of commands that the next owner judges anyhow. A command that was lost before one that the owner has
+        begun is not executed after that.
         """
         outcomes = {one.key: one.outcome for one in history.outcomes}
         for sent in list(self._under_way):
             outcome = outcomes.get(sent.call.key)
-            if outcome is None and not sent.call.retry and history.blind_s > 0:
+            is_covered = history.blind_s <= 0 and sent.token >= history.since
+            if outcome is None and not sent.call.retry and not is_covered:
                 continue
             self._leave(sent)
             if outcome is None and sent.number < self._begun_upto:
@@ -332,12 +334,13 @@ OnForwarded: TypeAlias = Callable[[Outcome | None], None]
 class _Forwarded:
     """A command that waits for the answer of another node."""
 
-    __slots__ = ("call", "number", "settle", "withdraw")
+    __slots__ = ("call", "number", "settle", "token", "withdraw")
 
-    def __init__(self, call: Call, settle: OnForwarded, number: int) -> None:
+    def __init__(self, call: Call, settle: OnForwarded, number: int, token: int) -> None:
         self.call = call
         self.settle = settle
         self.number = number
+        self.token = token
         self.withdraw: Callable[[], object] = _nothing
 
 
@@ -492,7 +495,7 @@ class Follower:
                 return None
         if self._is_over or self._tasks is None:
             return None
-        return await self._sending.send(self._grant.node, call)
+        return await self._sending.send(self._grant, call)
 
     def begin(self, call: Call, settle: OnForwarded) -> Callable[[], None] | None:
         """Have the owner execute a command, without a task; None: use :meth:`execute`.
@@ -501,7 +504,7 @@ class Follower:
         """
         if self._is_over or self._tasks is None or self._remote_attach.must_wait(call.session):
             return None
-        return self._sending.begin(self._grant.node, call, settle)
+        return self._sending.begin(self._grant, call, settle)
 
     # ---- what the owner sends ----
 

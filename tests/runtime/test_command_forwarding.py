@@ -180,3 +180,23 @@ async def test_a_command_that_was_lost_before_a_later_one_is_not_executed_after_
         assert at.owners() == [1]
         assert far.outcome("1") == ("rejected", "upstream_unavailable")
         assert executed(at) == ["2"]
+
+
+async def test_a_command_whose_owner_died_is_not_called_unexecuted_by_the_history_of_a_later_one() -> None:
+    async with street(3) as at:
+        await followed(at)
+        far = await at.scenes[2].served(device="d3")
+        await at.pass_time(1)
+        at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
+        far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 2 * LONG_MS)
+        await at.clock.settle()
+        assert executed(at) == ["1"]
+        await at.kill(0)
+        at.trouble.lose = None
+        await until(at, lambda: at.owners() == [1] and owner_of(at, 2) == "n1")
+        await at.pass_time(1)
+        at.scenes[1].node.drain()
+        await until(at, lambda: at.owners() == [2])
+        await at.pass_time(1)
+        assert executed(at) == ["1"]
+        assert far.outcome("1") == ("unknown", "owner_lost")

@@ -15,10 +15,12 @@ from gateway.domain.errors import ErrorCode
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import AttachAnswer, CallAnswer, CallRequest, Envelope, Inbox
 from gateway.runtime.follower import RemoteCommands
+from gateway.runtime.ports import Grant
 from tests.runtime.scene import user
 from tests.runtime.street import Street, street
 
 THERE = NodeId("there")
+OWNER = Grant(THERE, "life", 1)
 APPLIED = Outcome(Status.APPLIED)
 
 
@@ -56,7 +58,7 @@ class Road:
         return Call("key", "session", command, None, False, deadline_ms)
 
     async def begin(self, left_s: float = 5.0) -> asyncio.Task[Outcome | None]:
-        asking = self.tasks.create_task(self.sending.send(THERE, self.call(left_s)))
+        asking = self.tasks.create_task(self.sending.send(OWNER, self.call(left_s)))
         await self.at.clock.settle()
         return asking
 
@@ -177,8 +179,8 @@ async def test_a_command_needs_no_task_and_its_outcome_comes_in_the_call_that_re
     async with road() as at:
         outcomes: list[Outcome | None] = []
         running = asyncio.all_tasks()
-        at.sending.begin(THERE, at.call(), outcomes.append)
-        left = at.sending.begin(THERE, at.call(), outcomes.append)
+        at.sending.begin(OWNER, at.call(), outcomes.append)
+        left = at.sending.begin(OWNER, at.call(), outcomes.append)
         await at.at.clock.settle()
         assert asyncio.all_tasks() == running
         left()
@@ -198,8 +200,8 @@ async def test_a_command_without_connection_is_refused_in_the_call() -> None:
         at.at.trouble.take_away()
         await at.at.clock.advance(8)
         outcomes: list[Outcome | None] = []
-        at.sending.begin(THERE, at.call(), outcomes.append)
-        at.sending.begin(THERE, at.call(0.0), outcomes.append)
+        at.sending.begin(OWNER, at.call(), outcomes.append)
+        at.sending.begin(OWNER, at.call(0.0), outcomes.append)
         assert [fate(each) for each in outcomes] == [(Status.REJECTED, ErrorCode.BUS_DOWN)] * 2
 
 
