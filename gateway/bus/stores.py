@@ -166,7 +166,10 @@ class RedisLeases:
 
     async def read(self, user: UserId) -> Grant | None:
         """See :meth:`gateway.runtime.ports.Leases.read`."""
-        match await self._client.answer("HMGET", self._names.user(user).own, "node", "holder", "token"):
+        reply = await self._client.ask("HMGET", self._names.user(user).own, "node", "holder", "token")
+        if isinstance(reply, RedisError) and code(reply) == "WRONGTYPE":  # the next grant deletes it
+            return None
+        match self._client.accepted(reply):
             case [bytes(node), bytes(holder), bytes(token)] if _is_token(token):
                 return _grant(node, holder, token)
         return None

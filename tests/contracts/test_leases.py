@@ -170,6 +170,7 @@ async def test_a_key_of_another_type_hinders_neither_its_user_nor_others(place: 
         key = names.own if place == "own" else names.tok
         await site.network.server.command("DEL", key)
         await site.network.server.command("RPUSH", key, "x")
+        assert await site.leases[1].read(ANN) == (None if place == "own" else anns)
         held = [(ANN, anns.token), (BOB, bobs.token)]
         assert await site.leases[0].renew_many(N1, "h1", held) == [True, True]
         assert [await site.leases[1].read(user) for user in (ANN, BOB)] == [anns, bobs]
