@@ -17,7 +17,7 @@ from functools import partial
 from typing import Final, TypeAlias
 from weakref import proxy
 
-from gateway.core.commands import not_begun, patience_s
+from gateway.core.commands import fingerprint, not_begun, patience_s
 from gateway.core.follower import (
     Arrival,
     FollowMachine,
@@ -289,9 +289,9 @@ class RemoteCommands:
         of commands that the next owner judges anyhow. A command that was lost before one that the owner has
         begun is not executed after that.
         """
-        outcomes = {one.key: one.outcome for one in history.outcomes}
+        outcomes = {(one.key, one.body_hash): one.outcome for one in history.outcomes}
         for sent in list(self._under_way):
-            outcome = outcomes.get(sent.call.key)
+            outcome = outcomes.get((sent.call.key, fingerprint(sent.call.command)))
             is_covered = history.blind_s <= 0 and sent.token >= history.since
             if outcome is None and not sent.call.retry and not is_covered:
                 continue

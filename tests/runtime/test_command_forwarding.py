@@ -200,3 +200,19 @@ async def test_a_command_whose_owner_died_is_not_called_unexecuted_by_the_histor
         await at.pass_time(1)
         assert executed(at) == ["1"]
         assert far.outcome("1") == ("unknown", "owner_lost")
+
+
+async def test_a_reused_key_gets_no_outcome_of_another_command_from_a_history() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        far.command("1", "1")
+        await at.clock.settle()
+        assert far.result("1") == {"status": "applied"}
+        at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
+        other = {"kind": "agent.routing_state.set", "agent_id": "7", "state": "available", "when": "now"}
+        far.command("2", "1", command=other)
+        await at.clock.settle()
+        at.scenes[0].node.drain()
+        await at.pass_time(2)
+        assert at.owners() == [1]
+        assert far.outcome("2") == ("rejected", "key_reused")
