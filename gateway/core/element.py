@@ -127,7 +127,8 @@ class Element(Lean):
 def _differing(before: Element, after: Element) -> tuple[Resource | QueueFigures, Resource | QueueFigures]:
     """Return what differs in two values of one key: the figures of a queue, if all else is the same."""
     mine, theirs = after.parts, before.parts
-    if mine is not None and theirs is not None and after.lasting is None and before.lasting is None:
+    is_dated_alike = before.offset_ms == after.offset_ms and before.lasting is None is after.lasting
+    if mine is not None and theirs is not None and is_dated_alike:
         old, new = theirs.realtime, mine.realtime
         if type(old) is QueueFigures and type(new) is QueueFigures and _is_only_realtime(theirs, mine):
             return _in_gateway_time(old, before.offset_ms), _in_gateway_time(new, after.offset_ms)
@@ -145,7 +146,7 @@ def _is_only_realtime(before: Parts, after: Parts) -> bool:
 
 def _in_gateway_time(figures: QueueFigures, offset_ms: int) -> QueueFigures:
     oldest_ms = figures.oldest_since_ms
-    if oldest_ms is None or not offset_ms:
+    if oldest_ms is None or not (offset_ms or oldest_ms < 0):
         return figures
     return changed(figures, oldest_since_ms=_shift(oldest_ms, offset_ms))
 
@@ -459,8 +460,8 @@ def _queue_element(parts: Parts, before: Element | None, offset_ms: int) -> Elem
     if type(old) is not QueueFigures or type(new) is not QueueFigures or not _is_only_realtime(others, parts):
         return None
     shown_ms, oldest_ms = old.oldest_since_ms, new.oldest_since_ms
-    if shown_ms is not None and oldest_ms is not None and shown_ms != oldest_ms:
-        if min(shown_ms, oldest_ms) + offset_ms < 0:
+    if shown_ms != oldest_ms:
+        if _is_before_1970(shown_ms, offset_ms) or _is_before_1970(oldest_ms, offset_ms):
             return None
         new = changed(new, oldest_since_ms=_kept(shown_ms, oldest_ms))
     if new == old:
@@ -748,6 +749,10 @@ def _value(part: PartValue | None, nothing: R) -> R:
 
 def _shift(instant_ms: int | None, offset_ms: int) -> int | None:
     """Return an instant in gateway time; frames have none from before 1970."""
-    if instant_ms is None or instant_ms + offset_ms < 0:
+    if instant_ms is None or _is_before_1970(instant_ms, offset_ms):
         return None
     return instant_ms + offset_ms
+
+
+def _is_before_1970(instant_ms: int | None, offset_ms: int) -> bool:
+    return instant_ms is not None and instant_ms + offset_ms < 0

@@ -96,6 +96,33 @@ def test_each_codec_has_its_own_patch() -> None:
     assert after.patch(before, MSGPACK) is after.patch(before, MSGPACK)
 
 
+def queue_at(oldest_ms: int | None, waiting: int = 1, offset_ms: int = 0) -> Element:
+    figures = QueueFigures(contacts_waiting=waiting, oldest_since_ms=oldest_ms)
+    return Element(None, Parts(SALES, figures, WINDOW, None, readable=True), offset_ms)
+
+
+SALES, WINDOW = QueueEntry(name="Sales"), QueueWindow(window_start_ms=9_000)
+
+
+def test_after_a_jump_of_the_clock_a_patch_has_every_instant_of_a_queue() -> None:
+    before, after = queue_at(10_000), queue_at(10_000, 2, 5_000)
+    assert after.patch(before, JSON) == (
+        b'{"contacts_waiting":2,"oldest_since_ms":15000,"window_start_ms":14000}'
+    )
+
+
+def test_a_patch_has_no_instant_from_before_1970() -> None:
+    before, after = queue_at(10_000), queue_at(-5_000, 2)
+    assert after.patch(before, JSON) == b'{"contacts_waiting":2,"oldest_since_ms":null}'
+
+
+@pytest.mark.parametrize(("shown_ms", "oldest_ms"), [(None, -5_000), (-5_000, None), (-5_000, -9_000)])
+def test_an_instant_from_before_1970_is_no_change(shown_ms: int | None, oldest_ms: int | None) -> None:
+    before, after = queue_at(shown_ms, offset_ms=250), queue_at(oldest_ms, offset_ms=250)
+    assert after.parts is not None
+    assert Composer().element(after.parts, before, 250) is before
+
+
 def test_an_element_does_not_keep_its_predecessors() -> None:
     before, after = queue(1), queue(2)
     held = sys.getrefcount(before)
