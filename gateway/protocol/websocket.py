@@ -162,8 +162,12 @@ class Parser:
         return None
 
     def restart_count(self) -> None:
-        """Restart the count of frames without a message, which must not add up over hours."""
-        self._between = 0
+        """Restart the count of frames without a message, which must not add up over hours.
+
+        Not within a message: its fragments are bounded however slowly they come.
+        """
+        if self._fragments is None:
+            self._between = 0
 
     # ---- one frame (§5.2) ----
 

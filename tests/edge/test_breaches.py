@@ -115,6 +115,23 @@ async def test_a_phone_that_only_pings_may_do_so_for_as_long_as_it_likes(
     assert (last.opcode, last.payload[:2]) == (8, b"\x03\xf0"), "a flood is still refused"
 
 
+async def test_pings_between_them_allow_no_more_fragments(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "FRAMES_BETWEEN_MAX", 4)
+    async with await connect(gateway) as phone:
+        await phone.served(gateway.token())
+        phone.send(framed(1, fin=False) + framed(9))
+        assert await phone.hear() == Received(10, b"")
+        await gateway.clock.advance(0.1)
+        phone.send(framed(0, fin=False) + framed(9))
+        assert await phone.hear() == Received(10, b"")
+        await gateway.clock.advance(0.1)
+        phone.send(framed(0, fin=False) + framed(9))
+        *_, last = await phone.end()
+    assert (last.opcode, last.payload[:2]) == (8, b"\x03\xf0")
+
+
 async def test_a_hello_that_came_with_the_handshake_is_served(gateway: Gateway) -> None:
     assert gateway.client.port is not None
     early = text('{"kind":"hello","token":"x","client":{"app":"t","version":"1","platform":"p"}}')
