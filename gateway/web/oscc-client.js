@@ -243,7 +243,10 @@ export class Session extends EventTarget {
     const name = `${id} ${version}`;
     this.#accepted.delete(name);
     this.#accepted.set(name, {id, version});
-    if (this.#accepted.size > NOTICES_MAX) this.#accepted.delete(this.#accepted.keys().next().value);
+    for (const oldest of this.#accepted.keys()) {
+      if (this.#accepted.size <= NOTICES_MAX) break;
+      this.#accepted.delete(oldest);
+    }
   }
 
   /** @param {Credentials & {takeover?: boolean}} credentials */
