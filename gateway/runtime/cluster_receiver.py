@@ -60,8 +60,10 @@ _REMEMBERED_S: Final = 60.0
 """How long the last message of a silent node is remembered: longer than any lease lives."""
 _FIRST_S: Final = 0.5
 """Within this time a budget that begins empty has room for a log-on, unless it is tiny. At this interval a
-node that does not serve yet announces itself: a message may be lost.
+node announces itself at first: a message may be lost, and Redis may not take its record.
 """
+_NOTICES: Final = 3
+"""How often a node that leaves and knows no other tries to read which others live."""
 READ_S: Final = 60.0
 """How often the registry is read, which scans all keys of the store."""
 
@@ -177,12 +179,14 @@ class ClusterMembership:
 
     async def run(self) -> None:
         """Announce this node until cancelled; then remove its record."""
+        often_until = self._clock.now() + SAY_S
         try:
             while True:
                 again_s = SAY_S
                 try:
                     await self.say()
-                    again_s = SAY_S if self.may_serve else _FIRST_S
+                    is_first = self._clock.now() < often_until or not self.may_serve
+                    again_s = _FIRST_S if is_first else SAY_S
                 except Exception as fault:  # noqa: BLE001 - one sign of life less must not end the node
                     log_fault(_LOG, "fleet_failed", fault)
                     self._tally.faulted("fleet")
@@ -207,7 +211,10 @@ class ClusterMembership:
         """Announce at once that this node will leave, and read which others live; it leaves later."""
         self.has_given_notice = True
         self._read_at = -math.inf
-        await self.say()
+        for _ in range(_NOTICES):
+            if await self.say() or self.others:
+                return
+            await self._clock.sleep(_FIRST_S)
 
     def leaving(self, node: NodeId) -> None:
         """Record that a node has begun to leave, before its own announcement says so."""
@@ -231,8 +238,8 @@ class ClusterMembership:
         """Return the holders of nodes that have begun to leave."""
         return frozenset(filter(self.is_leaving, self._known))
 
-    async def say(self) -> None:
-        """Write this node's record, and read which other nodes live."""
+    async def say(self) -> bool:
+        """Write this node's record, and read which other nodes live; return whether that was read."""
         record = self._record()
         self._exchange.send(Control(), Here(record))
         with suppress(GatewayError):  # a store that accepts no writes still shows which nodes live
@@ -240,9 +247,10 @@ class ClusterMembership:
         try:
             await self._read()
         except GatewayError:
-            return
+            return False
         self._forget()
         self._share()
+        return True
 
     async def _read(self) -> None:
         """Read the registry: it also lists nodes that have sent nothing yet."""
@@ -268,7 +276,7 @@ class ClusterMembership:
             }
 
     def _share(self) -> None:
-        now, nodes = self._clock.now(), max(1, len(self._known))
+        now, nodes = self._clock.now(), len({*self._known, self._holder})
         for admission_queue in self._queues:
             if self.has_begun:
                 admission_queue.share(nodes, now)

@@ -193,6 +193,47 @@ async def test_a_new_node_is_known_before_it_serves_though_its_first_messages_ar
             running.cancel()
 
 
+async def test_a_node_whose_record_was_not_taken_at_first_waits_for_its_share_and_is_known_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Redis answers late on a busy machine, while several nodes start."""
+    announce, refused = LossyRoll.announce, [NodeId("n1")]
+
+    async def late(roll: LossyRoll, record: NodeRecord) -> None:
+        if record.node in refused:
+            refused.remove(record.node)
+            raise GatewayError(ErrorCode.BUS_DOWN, "No answer in time.")
+        await announce(roll, record)
+
+    monkeypatch.setattr(LossyRoll, "announce", late)
+    async with fleets(2) as at:
+        assert not at.members[1].membership.may_serve, "it has seen the other node"
+        at.members[0].membership.received(Here(at.members[1].record(), has_left=True))  # as if it were lost
+        await at.clock.advance(1.0)
+        assert at.known(0) == at.known(1) == ["n0", "n1"]
+
+
+async def test_a_node_that_gives_notice_and_knows_no_other_asks_again_which_live(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with fleets(2) as at:
+        await at.clock.advance(3 * SAY_S + 1.0)
+        leaving, nodes, unanswered = at.members[0].membership, LossyRoll.nodes, [True]
+
+        async def late(roll: LossyRoll) -> tuple[NodeRecord, ...]:
+            if unanswered.pop() if unanswered else False:
+                raise GatewayError(ErrorCode.BUS_DOWN, "No answer in time.")
+            return await nodes(roll)
+
+        monkeypatch.setattr(LossyRoll, "nodes", late)
+        leaving.received(Here(at.members[1].record(), has_left=True))  # as if it had never been seen
+        async with asyncio.TaskGroup() as tasks:
+            given = tasks.create_task(leaving.give_notice())
+            await at.clock.advance(1.0)
+            assert given.done()
+        assert [other.node for other in leaving.others] == ["n1"]
+
+
 async def test_a_node_that_gives_notice_knows_a_node_whose_messages_it_missed() -> None:
     async with fleets(2) as at:
         at.trouble.lose = lambda *reported: reported[0] == 1
