@@ -284,12 +284,18 @@ def check_handshake(request: web.Request) -> None:
         and not request.body_exists
         and request.headers.get(hdrs.SEC_WEBSOCKET_VERSION) == VERSION
         and request.headers.get(hdrs.UPGRADE, "").strip().lower() == "websocket"
-        and request._message.upgrade  # noqa: SLF001 - `Connection` names it: aiohttp has no public way
+        and "upgrade" in _connection_options(request)
         and len(keys) == 1
         and _is_key(keys[0])
     )
     if not asks:
         raise GatewayError(ErrorCode.BAD_REQUEST, "A WebSocket handshake is needed here.")
+
+
+def _connection_options(request: web.Request) -> set[str]:
+    """Return the options of `Connection` (RFC 9110 §7.6.1), in lower case."""
+    options = ",".join(request.headers.getall(hdrs.CONNECTION, []))
+    return {option.strip().lower() for option in options.split(",")}
 
 
 def _is_key(text: str) -> bool:
