@@ -170,6 +170,7 @@ PLACES: Final[dict[str, str]] = {
             app/reload.py CertificateReloader._names; app/admin.py StatusLog._away;
             telemetry.py Tally._unread_rows; telemetry.py Counts.values; telemetry.py Telemetry.labels;
             runtime/event_loop.py LeanEvent._waiters;
+            upstream/oscce/decode.py _shared;
             upstream/oscce/directory.py _RowReader._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/adapters.py Keyring._holders;
             bus/stores.py RedisBackend._running; core/due_times.py Balance._sent;

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, cast
 
 import msgspec
@@ -543,6 +543,12 @@ class QueueRealtime(WireElement):
     level: str | None = None
 
 
+@lru_cache(maxsize=64)
+def _shared(formula: str) -> str:
+    """Return one object for equal formulas: mostly all queues have the same. Python 3.12 interns for ever."""
+    return formula
+
+
 def queue_realtime(sent: QueueRealtime, time_ms: int, is_plain: bool = False) -> Part:
     """Map a queue; the oldest contact's waiting time becomes an instant in the server's clock.
 
@@ -562,7 +568,7 @@ def queue_realtime(sent: QueueRealtime, time_ms: int, is_plain: bool = False) ->
         None if oldest_s is None else since(time_ms, oldest_s),
         usual(level_pct, level_pct) if level_pct is not None and 0 <= level_pct <= 100 else None,
         None if threshold_s is None or threshold_s < 0 else usual(threshold_s, threshold_s),
-        None if formula is None else sys.intern(formula),  # mostly all queues have the same
+        None if formula is None else _shared(formula),
         usual(lost_pct, lost_pct) if lost_pct is not None and 0 <= lost_pct <= 100 else None,
         None if wait_s is None or wait_s < 0 else usual(wait_s, wait_s),
         None if logged_on is None or logged_on < 0 else logged_on,
