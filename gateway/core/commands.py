@@ -351,7 +351,7 @@ def answer(began: Answered) -> Outcome:
             error = GatewayError(ErrorCode.KEY_REUSED, "The key was used for another command.")
             return Outcome(Status.REJECTED, error)
         case Foreign():
-            return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OTHER_EPOCH, _UNKNOWN_TEXT))
+            return unknown(ErrorCode.OTHER_EPOCH)
         case Busy():
             error = GatewayError(ErrorCode.OVERLOADED, "Too many commands wait for their result.")
             return Outcome(Status.REJECTED, error)
@@ -377,6 +377,11 @@ def patience_s(call: Call, wall_ms: int) -> float:
     """Return how long to ask the user's owner; at least a minimum for a command sent again."""
     left_s = (call.deadline_ms - wall_ms) / 1000
     return max(left_s, RETRY_S) if call.retry else left_s
+
+
+def unknown(code: ErrorCode) -> Outcome:
+    """Return the outcome of a command that may have been executed."""
+    return Outcome(Status.UNKNOWN, GatewayError(code, _UNKNOWN_TEXT))
 
 
 def not_begun(call: Call, code: ErrorCode, why: str) -> Outcome:

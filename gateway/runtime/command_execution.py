@@ -20,6 +20,7 @@ from gateway.core.commands import (
     fingerprint,
     not_begun,
     patience_s,
+    unknown,
 )
 from gateway.core.rate_limits import Quota
 from gateway.core.view import UserSessions
@@ -48,7 +49,6 @@ from gateway.runtime.sessions import SessionAdmission
 
 TAKEN_OVER_S: Final = 3.0
 """How long a command waits for the link of a user who moved here from another node."""
-_MAY_HAVE_RUN: Final = "It may have been executed. Check the state, then retry with a new key."
 _STATUS: Final[dict[Literal["applied", "pending", "unchanged"], Status]] = {
     "applied": Status.APPLIED,
     "pending": Status.PENDING,
@@ -229,7 +229,7 @@ class CommandExecution:
             self._settle(call.key, _refused(_in_gateway_time(error, offset_ms)))
             return
         except BaseException:
-            self._settle(call.key, _unknown())
+            self._settle(call.key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
             raise
         if withdraw is None:
             self._start(call, link, tasks)
@@ -240,7 +240,7 @@ class CommandExecution:
             self._wakes_at = until
             if not spawn(tasks, self._bound_waits()):
                 self._wakes_at = math.inf
-                self._settle(call.key, _unknown())
+                self._settle(call.key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
         elif until < self._wakes_at:
             self._sooner.set()
 
@@ -278,7 +278,7 @@ class CommandExecution:
             while self._sent and not self._is_resting:
                 now = self._owner.clock.now()
                 for key in [key for key, sent in self._sent.items() if sent.until <= now]:
-                    self._settle(key, _unknown())
+                    self._settle(key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
                 if not self._sent:
                     return
                 self._wakes_at = min(sent.until for sent in self._sent.values())
@@ -289,7 +289,7 @@ class CommandExecution:
         finally:
             self._wakes_at = math.inf
             for key in list(self._sent):
-                self._settle(key, _unknown())
+                self._settle(key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
 
     async def execute(
         self, call: Call, tasks: asyncio.TaskGroup | None, node: NodeId | None = None
@@ -420,7 +420,7 @@ class CommandExecution:
                     self._settled.clear()
                     await self._settled.wait()
         for key in self._calls.in_flight:
-            self._settle(key, _unknown())
+            self._settle(key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
         while self._askers:
             self._settled.clear()
             await self._settled.wait()
@@ -446,7 +446,7 @@ class CommandExecution:
         """End; a command without an outcome by now is unknown."""
         self._close()
         for key in self._calls.in_flight:
-            self._settle(key, _unknown())
+            self._settle(key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
 
     def resume(self) -> None:
         """Begin commands again: the user was not taken by another node."""
@@ -463,7 +463,7 @@ class CommandExecution:
             outcome = await self._decide(call, link)
         finally:
             self._tasks_running -= 1
-            self._settle(call.key, _unknown() if outcome is None else outcome)
+            self._settle(call.key, unknown(ErrorCode.UPSTREAM_TIMEOUT) if outcome is None else outcome)
         if outcome is _SESSION_OVER:
             self._owner.doubted(call.session)
 
@@ -501,7 +501,7 @@ class CommandExecution:
         wait_s = self._number_changes.take(self._user, at)
         if wait_s > 0:
             return _too_often(wait_s)
-        outcome = _unknown()
+        outcome = unknown(ErrorCode.UPSTREAM_TIMEOUT)
         try:
             outcome = await self._ask(call, attached.alias, link)
         finally:
@@ -522,7 +522,7 @@ class CommandExecution:
             async with owner.clock.timeout(left_s):
                 executed = await link.request(request)
         except (TimeoutError, LinkClosed):
-            return _unknown()
+            return unknown(ErrorCode.UPSTREAM_TIMEOUT)
         except GatewayError as error:
             return _outcome(error, offset_ms)
         if isinstance(executed, Executed) and not owner.mirror.live:
@@ -567,7 +567,7 @@ def _outcome(sent: LinkAnswer | GatewayError | LinkClosed, offset_ms: int) -> Ou
     if isinstance(sent, GatewayError):
         return _refused(_in_gateway_time(sent, offset_ms))
     if not isinstance(sent, Executed):
-        return _unknown()
+        return unknown(ErrorCode.UPSTREAM_TIMEOUT)
     return Outcome(_STATUS[sent.state], version=sent.version, trace_id=sent.trace_id)
 
 
@@ -583,10 +583,6 @@ def _refused(error: GatewayError) -> Outcome:
             return _SESSION_OVER
         case _:
             return Outcome(Status.REJECTED, error)
-
-
-def _unknown() -> Outcome:
-    return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.UPSTREAM_TIMEOUT, _MAY_HAVE_RUN))
 
 
 def _rejected(code: ErrorCode, message: str) -> Outcome:

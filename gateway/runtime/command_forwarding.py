@@ -15,9 +15,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from gateway.core.commands import not_begun, patience_s
-from gateway.domain.commands import Call, Outcome, Status
-from gateway.domain.errors import ErrorCode, GatewayError, SessionRefused
+from gateway.core.commands import not_begun, patience_s, unknown
+from gateway.domain.commands import Call, Outcome
+from gateway.domain.errors import ErrorCode, SessionRefused
 from gateway.domain.model import UserId
 from gateway.runtime.command_execution import OnOutcome
 from gateway.runtime.event_loop import LeanEvent, log_fault, spawn
@@ -135,7 +135,7 @@ class CommandForwarding:
             self._wait(user_state.feed.user, place)
             if not spawn(tasks, self._search(user_state, call, place, asked, settles)):
                 self._leave(user_state.feed.user, place)
-                settle(_lost())
+                settle(unknown(ErrorCode.OWNER_LOST))
 
         leave_owner = role.begin(call, answered)
         if leave_owner is None:
@@ -165,7 +165,7 @@ class CommandForwarding:
         self, user_state: UserState, call: Call, place: int, asked: _Asked, settles: list[OnOutcome]
     ) -> None:
         """Have a denied command executed; its outcome is for those who wait for it by then."""
-        outcome = _lost()
+        outcome = unknown(ErrorCode.OWNER_LOST)
         try:
             outcome = await self._in_turn(user_state, call, place, asked)
         except Exception as fault:  # noqa: BLE001 - one command's fault must not end the node
@@ -226,8 +226,3 @@ class CommandForwarding:
         waiting.leave(place)
         if not len(waiting):
             del self._waiting[user]
-
-
-def _lost() -> Outcome:
-    message = "It may have been executed. Check the state, then retry with a new key."
-    return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OWNER_LOST, message))

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Final, TypeAlias
 from weakref import proxy
 
-from gateway.core.commands import fingerprint, not_begun, patience_s
+from gateway.core.commands import fingerprint, not_begun, patience_s, unknown
 from gateway.core.follower import (
     Arrival,
     FollowMachine,
@@ -31,7 +31,7 @@ from gateway.core.follower import (
 )
 from gateway.core.lease import BusState
 from gateway.core.ledger import Health, Receipt
-from gateway.domain.commands import Call, History, Outcome, Status
+from gateway.domain.commands import Call, History, Outcome
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Ticket, UserId
 from gateway.protocol.envelopes import (
@@ -279,7 +279,7 @@ class RemoteCommands:
         """Record that the owner is gone: unanswered commands are unknown."""
         for sent in list(self._under_way):
             self._leave(sent)
-            sent.settle(_unknown(ErrorCode.OWNER_LOST))
+            sent.settle(unknown(ErrorCode.OWNER_LOST))
 
     def given(self, history: History) -> None:
         """Record that the owner gave the user away with *history*.
@@ -324,7 +324,7 @@ class RemoteCommands:
             case NotSentError():
                 return not_begun(sent.call, ErrorCode.BUS_DOWN, _UNREACHED)
             case _:
-                return _unknown(ErrorCode.UPSTREAM_TIMEOUT)
+                return unknown(ErrorCode.UPSTREAM_TIMEOUT)
 
 
 OnForwarded: TypeAlias = Callable[[Outcome | None], None]
@@ -346,11 +346,6 @@ class _Forwarded:
 
 def _nothing() -> None:
     """Do nothing: the command was not sent."""
-
-
-def _unknown(code: ErrorCode) -> Outcome:
-    message = "It may have been executed. Check the state, then retry with a new key."
-    return Outcome(Status.UNKNOWN, GatewayError(code, message))
 
 
 _AGAIN_S: Final = 0.5
