@@ -40,6 +40,7 @@ from gateway.edge.socket import CommandRunner, PhoneSocket, SocketNode, SocketSe
 from gateway.protocol import websocket
 from gateway.protocol.codec import JSON
 from gateway.runtime.event_loop import SystemClock, Turns
+from gateway.runtime.mirror import SharedOffsets
 from gateway.telemetry import Tally, Telemetry
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Readings
@@ -233,6 +234,7 @@ class House:
         ]
         self._node = _Node()
         self._pool, self._composer = Readings(), Composer()
+        self._offsets = SharedOffsets()
         self._null = os.open(os.devnull, os.O_WRONLY)
         self._numbers = count(1)
 
@@ -256,6 +258,7 @@ class House:
                 OsccLink(server.link, UserId("main", user), terms),
                 self.clock,
                 self._composer,
+                self._offsets,
                 self._tally,
             )
             running.append(tasks.create_task(one.linked.run()))

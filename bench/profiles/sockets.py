@@ -25,6 +25,7 @@ from gateway.app.process import run_loop
 from gateway.core.element import Composer
 from gateway.domain.model import SessionSecret, UserId
 from gateway.runtime.event_loop import SystemClock
+from gateway.runtime.mirror import SharedOffsets
 from gateway.telemetry import Tally
 from gateway.upstream.oscce.client import OsccServer
 
@@ -104,7 +105,7 @@ async def _all_heard(supervisors: list[Supervisor], before: int, messages: int) 
 
 async def measure(links: int, readings: int, url: str) -> None:
     """Run the profile and print the figures."""
-    clock, composer, tally = SystemClock(), Composer(), Tally()
+    clock, composer, offsets, tally = SystemClock(), Composer(), SharedOffsets(), Tally()
     supervisors: list[Supervisor] = []
     async with OsccServer("main", url, clock) as server, aiohttp.ClientSession() as http:
         before = _rss()
@@ -114,7 +115,7 @@ async def measure(links: int, readings: int, url: str) -> None:
                 link = await server.open(
                     UserId("main", user), SessionSecret(str(user)), token=1, holder="bench"
                 )
-                supervisors.append(one := Supervisor(user, link, clock, composer, tally))
+                supervisors.append(one := Supervisor(user, link, clock, composer, offsets, tally))
                 tasks.create_task(one.linked.run())
                 await one.live.wait()
             print(f"links        {(time.process_time() - began) / links * 1e3:.1f} ms each until live")

@@ -12,7 +12,7 @@ from gateway.domain.model import Application, Device, SessionId, SessionSecret, 
 from gateway.domain.upstream import About
 from gateway.runtime.event_loop import Pauses
 from gateway.runtime.link_session import Linked, LinkHealth
-from gateway.runtime.mirror import Feed, Mirror
+from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from gateway.runtime.ports import Clock, Link
 from gateway.telemetry import Tally
 
@@ -23,12 +23,14 @@ TOPICS = ("agents", "queues")
 class Supervisor:
     """One user with one session and a link: the part of an owner that profiles need."""
 
-    def __init__(self, user: int, link: Link, clock: Clock, composer: Composer, tally: Tally) -> None:
+    def __init__(
+        self, user: int, link: Link, clock: Clock, composer: Composer, offsets: SharedOffsets, tally: Tally
+    ) -> None:
         self.clock = clock
         self.pauses = Pauses()
         self.feed = Feed(UserId("main", user))
         self.user_sessions = UserSessions()
-        self.mirror = Mirror(self.feed, self.user_sessions, composer, clock)
+        self.mirror = Mirror(self.feed, self.user_sessions, composer, offsets, clock)
         self.live = asyncio.Event()
         self.messages = 0
         ticket = Ticket(

@@ -25,6 +25,7 @@ from gateway.app.process import run_loop
 from gateway.core.element import Composer
 from gateway.domain.model import UserId
 from gateway.runtime.event_loop import SystemClock
+from gateway.runtime.mirror import SharedOffsets
 from gateway.telemetry import Tally
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Kept, Readings
@@ -140,7 +141,7 @@ class Site:
         self.pool = Readings()
         self.supervisors: list[tuple[Supervisor, Socket]] = []
         self.running: list[asyncio.Task[None]] = []
-        self._composer, self._tally = Composer(), Tally()
+        self._composer, self._offsets, self._tally = Composer(), SharedOffsets(), Tally()
         self._clock = CentreClock(centre)
 
     def _link(self, user: int, socket: Socket) -> OsccLink:
@@ -165,7 +166,7 @@ class Site:
             began = time.process_time()
             socket = Socket(self._centre, user)
             link = self._link(user, socket)
-            one = Supervisor(user, link, self._clock, self._composer, self._tally)
+            one = Supervisor(user, link, self._clock, self._composer, self._offsets, self._tally)
             self.running.append(tasks.create_task(one.linked.run()))
             await one.live.wait()
             await socket.received()

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Final, TypeVar
 
-from gateway.core.link import SharedOffsets
 from gateway.domain.model import Kind, Lean, changed, key_of
 from gateway.domain.resources import (
     STEADY_MS,
@@ -332,8 +331,6 @@ class Composer:
         """Number of elements that were older than the known ones, and ignored."""
         self.readings = 0
         """Number of readings of all links."""
-        self._offsets: dict[str, SharedOffsets] = {}
-        """The clock offsets of the links by site: a step is shared only between links with the same one."""
         self._shown: dict[str, Element | None] = {}
         """The element of each resource that some link showed last, while any link holds the resource."""
         self._more_holders: dict[str, int] = {}
@@ -349,10 +346,6 @@ class Composer:
                 self._catalogues.clear()
             found = self._catalogues[key] = rows, Element(make(rows))
         return found[1]
-
-    def offsets(self, site: str) -> SharedOffsets:
-        """Return the clock offsets of the links of a site."""
-        return self._offsets.setdefault(site, SharedOffsets())
 
     def shown(self, key: str) -> Element | None:
         """Return the element of a resource that some link of the node showed last."""

@@ -14,7 +14,6 @@ from typing import Final, Literal
 
 from gateway.domain.commands import Listen
 from gateway.domain.model import Application, Kind
-from gateway.domain.resources import STEADY_MS
 from gateway.domain.upstream import Reading
 
 
@@ -323,47 +322,3 @@ class Early:
         """Return the readings of *query*, which is now known to cover *listen*."""
         about = (query, listen.kind, listen.source)
         return [each for each in self._kept if (each.query, each.kind, each.source) == about]
-
-
-WINDOW_S: Final = 300.0
-"""The smallest offset holds for one to two of these intervals, so that drifting clocks are followed."""
-OFFSETS_MAX: Final = 64
-"""Offsets of one site. Beyond it the one that no link has had for the longest time is dropped."""
-
-
-class SharedOffsets:
-    """The clock offsets that the links of one site use on a node.
-
-    Transit times make a link's own offset too large, never too small. So of the links of one server the
-    smallest offset is right, and the others use it, too: then they share all that is composed. A server whose
-    clock differs by more than :data:`gateway.domain.resources.STEADY_MS` has an offset of its own.
-    """
-
-    __slots__ = ("_seen_at", "version")
-
-    def __init__(self) -> None:
-        self.version = 0
-        """Another number after each change."""
-        self._seen_at: dict[int, float] = {}
-        """When a link last had each of them as its own."""
-
-    def __len__(self) -> int:
-        return len(self._seen_at)
-
-    def nearest(self, own_ms: int, now: float) -> int:
-        """Return the offset for a link whose own one is *own_ms* at *now*."""
-        seen_at = self._seen_at
-        old = [each for each, at in seen_at.items() if now - at > 2 * WINDOW_S and each != own_ms]
-        for each in old:
-            del seen_at[each]
-        if old or own_ms not in seen_at:
-            self.version += 1
-        seen_at[own_ms] = now
-        if len(seen_at) > OFFSETS_MAX:
-            del seen_at[min(seen_at.keys() - {own_ms}, key=lambda each: seen_at[each])]
-        return min(each for each in seen_at if own_ms - STEADY_MS <= each <= own_ms)
-
-    def forget(self) -> None:
-        """Forget all, since this node's clock was set."""
-        self._seen_at.clear()
-        self.version += 1

@@ -41,7 +41,7 @@ from gateway.domain.upstream import (
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.event_loop import Pauses, forget_frames, heed_cancellation, log_fault, spawn
-from gateway.runtime.mirror import Feed, Mirror
+from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from gateway.runtime.ports import Authority, Clock, Leases, Link, Upstream
 from gateway.runtime.subscriptions import LinkSubscriptions
 from gateway.telemetry import Tally
@@ -207,6 +207,8 @@ class World:
     """When this process was stopped."""
     tally: Tally = field(default_factory=Tally)
     """Receives the events that are counted."""
+    offsets: SharedOffsets = field(default_factory=SharedOffsets)
+    """The clock offsets of the site's links."""
 
 
 # ---- the link ----

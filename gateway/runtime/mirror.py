@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from gateway.core.assembly import Assembly
 from gateway.core.element import Address, Composer, Element, ReadingStep
 from gateway.core.ledger import Health, Ledger, Reader
-from gateway.core.link import WINDOW_S, Early, SharedOffsets
+from gateway.core.link import Early
 from gateway.core.session import Session
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, Member, UserSessions, facts_key, me_key, wanted_by
 from gateway.domain.commands import Directory, Listen
@@ -224,6 +224,49 @@ REBASED_MS: Final = 1_000
 OFFSET_STEP_MS: Final = 250
 """Granularity of the clock offset, so that links of one server share their elements."""
 
+WINDOW_S: Final = 300.0
+"""The smallest offset holds for one to two of these intervals, so that drifting clocks are followed."""
+OFFSETS_MAX: Final = 64
+"""Offsets of one site. Beyond it the one that no link has had for the longest time is dropped."""
+
+
+class SharedOffsets:
+    """The clock offsets that the links of one site use on a node.
+
+    Transit times make a link's own offset too large, never too small. So of the links of one server the
+    smallest offset is right, and the others use it, too: then they share all that is composed. A server whose
+    clock differs by more than :data:`gateway.domain.resources.STEADY_MS` has an offset of its own.
+    """
+
+    __slots__ = ("_seen_at", "version")
+
+    def __init__(self) -> None:
+        self.version = 0
+        """Another number after each change."""
+        self._seen_at: dict[int, float] = {}
+        """When a link last had each of them as its own."""
+
+    def __len__(self) -> int:
+        return len(self._seen_at)
+
+    def nearest(self, own_ms: int, now: float) -> int:
+        """Return the offset for a link whose own one is *own_ms* at *now*."""
+        seen_at = self._seen_at
+        old = [each for each, at in seen_at.items() if now - at > 2 * WINDOW_S and each != own_ms]
+        for each in old:
+            del seen_at[each]
+        if old or own_ms not in seen_at:
+            self.version += 1
+        seen_at[own_ms] = now
+        if len(seen_at) > OFFSETS_MAX:
+            del seen_at[min(seen_at.keys() - {own_ms}, key=lambda each: seen_at[each])]
+        return min(each for each in seen_at if own_ms - STEADY_MS <= each <= own_ms)
+
+    def forget(self) -> None:
+        """Forget all, since this node's clock was set."""
+        self._seen_at.clear()
+        self.version += 1
+
 
 class ServerOffset:
     """How far this node's wall clock is ahead of the server's, by the times on one link.
@@ -308,6 +351,7 @@ class Mirror:
         feed: The user's feed.
         user_sessions: The user's sessions.
         composer: Shares elements between the users of the node.
+        offsets: The clock offsets of the links of the user's site.
         clock: Dates readings.
         shown: Called with each session that OSCC-E accepted, once that is recorded.
     """
@@ -317,6 +361,7 @@ class Mirror:
         feed: Feed,
         user_sessions: UserSessions,
         composer: Composer,
+        offsets: SharedOffsets,
         clock: Clock,
         shown: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -328,14 +373,14 @@ class Mirror:
         """Whether any link has answered every first request."""
         self._feed = feed
         self._user_sessions = user_sessions
-        self._composer = composer
+        self._composer, self._offsets = composer, offsets
         self._clock = clock
         self._about: About | None = None
         self._directory: Directory | None = None
         self._functions = _UNKNOWN_FUNCTIONS
         self.is_blind = False
         """Whether the server reports that it has no realtime data: then the shown data grows old."""
-        self._server = ServerOffset(self._composer.offsets(self._feed.user.site))
+        self._server = ServerOffset(self._offsets)
         self._last_end: LastEnd | None = None
         self._narrowed_to: Scope | None = None
         self._synced_to: tuple[Scope, frozenset[int]] | None = None
@@ -380,7 +425,7 @@ class Mirror:
         self._functions, self.is_blind = _UNKNOWN_FUNCTIONS, False
         self._about = about
         self._directory = None
-        self._server = ServerOffset(self._composer.offsets(self._feed.user.site))
+        self._server = ServerOffset(self._offsets)
         self._narrowed_to = self._synced_to = None
         self._uncomposed, self._composed = None, {}
         self._see_clock(time_ms)

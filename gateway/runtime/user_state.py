@@ -92,14 +92,14 @@ class Owner:
         self.feed = feed
         self.user_sessions = UserSessions()
         self.session_admission = SessionAdmission(me, world)
-        self.mirror = Mirror(feed, self.user_sessions, composer, world.clock, self.session_admission.wake)
+        wake = self.session_admission.wake
+        self.mirror = Mirror(feed, self.user_sessions, composer, world.offsets, world.clock, wake)
         self.execution = CommandExecution(feed.user, me, calls, world.number_changes, world.audit)
         self.sharing = Sharing(feed, world.exchange)
         self.epoch = 0
         self.owned_by: Grant | None = None
         """The owner of the user, as soon as it is known to be another node."""
-        self._world, self.touch = world, touch
-        self._start = start
+        self._world, self.touch, self._start = world, touch, start
         self._machine = LinkMachine()
         self._link_dialer = LinkDialer(feed.user, world, self._machine, me, start)
         self.lease = self._link_dialer.lease_keeper.lease

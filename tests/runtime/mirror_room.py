@@ -24,7 +24,7 @@ from gateway.domain.upstream import (
     Source,
 )
 from gateway.protocol.envelopes import SessionFacts
-from gateway.runtime.mirror import Feed, Mirror
+from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from tests.doubles.clock import ManualClock
 
 ABOUT = About("V2R1", "V8R2", frozenset())
@@ -39,8 +39,8 @@ class Room:
         self.clock = ManualClock()
         self.feed = Feed(UserId("main", 1))
         self.user_sessions = UserSessions()
-        self.composer = Composer()
-        self.mirror = Mirror(self.feed, self.user_sessions, self.composer, self.clock)
+        self.composer, self.offsets = Composer(), SharedOffsets()
+        self.mirror = Mirror(self.feed, self.user_sessions, self.composer, self.offsets, self.clock)
         secret, session, device = SessionSecret("x"), SessionId("s"), Device("d", "Phone")
         user = UserId("main", 1)
         self.ticket = Ticket(user, "Anna", application, secret, session, device, (), 0, 9_000, 0)
@@ -48,6 +48,10 @@ class Room:
         self.begin()
         self.own = own
         self.accept(Scope(frozenset({7, 8}), frozenset({5})))
+
+    def stand_beside(self, other: Room) -> None:
+        """Use an empty mirror on the node of another one."""
+        self.mirror = Mirror(self.feed, self.user_sessions, other.composer, other.offsets, self.clock)
 
     def begin(self) -> None:
         self.mirror.begin(ABOUT, self.clock.wall_ms(), LastEnd("expired", None, 5))

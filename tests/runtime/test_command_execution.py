@@ -128,7 +128,7 @@ async def test_the_deadline_goes_with_the_command_in_the_servers_time() -> None:
 
 async def test_no_deadline_is_later_because_another_link_has_another_clock() -> None:
     async with scene() as at:
-        at.node.composer.offsets("main").nearest(-1_500, at.clock.now())
+        at.node._worlds["main"].offsets.nearest(-1_500, at.clock.now())
         phone = await at.served()
         assert at.owner().offset_ms == -1_500
         deadline_ms = at.clock.wall_ms() + 5_000

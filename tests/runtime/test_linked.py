@@ -25,7 +25,7 @@ from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
 from gateway.domain.upstream import Announced, Part, SessionEnded, Source
 from gateway.runtime.event_loop import BEAT_S
 from gateway.runtime.link_session import REPORT_EVERY_S, LinkHealth
-from gateway.runtime.mirror import Feed, Mirror
+from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
 from tests.runtime.scene import PhoneLine, Scene, scene, user
@@ -443,7 +443,7 @@ def pulse(at: Scene, *, is_taking_over: bool = False, known: Health | None = Non
     """Return the pulse of an owner whose link is not opened yet."""
     feed = Feed(user(1))
     feed.ledger.health = known or feed.health
-    mirror = Mirror(feed, UserSessions(), at.node.composer, at.clock)
+    mirror = Mirror(feed, UserSessions(), at.node.composer, SharedOffsets(), at.clock)
     return LinkHealth(feed, mirror, LinkMachine(), at.node._worlds["main"], is_taking_over=is_taking_over)
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from gateway.core import view as views
 from gateway.core.element import Composer, Element
-from gateway.core.link import OFFSETS_MAX, SharedOffsets
 from gateway.core.view import UserSessions, me_key, wanted_by
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import (
@@ -22,7 +21,15 @@ from gateway.domain.model import (
 )
 from gateway.domain.resources import Agent, FunctionState, LastEnd, Queue, Resource, RoutingState
 from gateway.domain.upstream import Attached, FunctionChanged, ObjectChanged, Part, Parts, Reading, Source
-from gateway.runtime.mirror import COMPOSED_AT_ONCE, OUTSIDE_MOST, Feed, Mirror, ServerOffset
+from gateway.runtime.mirror import (
+    COMPOSED_AT_ONCE,
+    OFFSETS_MAX,
+    OUTSIDE_MOST,
+    Feed,
+    Mirror,
+    ServerOffset,
+    SharedOffsets,
+)
 from gateway.upstream.oscce.directory import ROWS_AT_ONCE
 from gateway.upstream.oscce.messages import READ_AT_ONCE
 from gateway.upstream.oscce.readings import Readings
@@ -258,7 +265,7 @@ def test_a_server_with_another_clock_has_an_offset_of_its_own() -> None:
 
 def test_a_site_with_a_clock_that_differs_a_little_does_not_move_the_instants_of_another() -> None:
     room, ahead = Room(), Feed(UserId("other", 1))
-    other = Mirror(ahead, UserSessions(), room.composer, room.clock)
+    other = Mirror(ahead, UserSessions(), room.composer, SharedOffsets(), room.clock)
     other.begin(ABOUT, room.clock.wall_ms() + 1_500, None)
     assert other.offset_ms == -1_500
     room.begin()
@@ -314,7 +321,7 @@ def test_what_the_directory_does_not_know_is_not_shown() -> None:
 
 def test_links_of_one_node_show_the_same_element() -> None:
     rooms = [Room(), Room()]
-    rooms[1].mirror = Mirror(rooms[1].feed, rooms[1].user_sessions, rooms[0].composer, rooms[1].clock)
+    rooms[1].stand_beside(rooms[0])
     rooms[1].begin()
     known = Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Billing"))
     at_ms = rooms[0].clock.wall_ms()
@@ -334,7 +341,7 @@ def test_links_of_one_node_show_the_same_element() -> None:
 
 def test_a_link_holds_the_equal_objects_of_another_link_and_not_its_own() -> None:
     rooms = [Room(), Room()]
-    rooms[1].mirror = Mirror(rooms[1].feed, rooms[1].user_sessions, rooms[0].composer, rooms[1].clock)
+    rooms[1].stand_beside(rooms[0])
     rooms[1].begin()
     for room in rooms:
         known = Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Held once"))
@@ -350,7 +357,7 @@ def test_a_link_holds_the_equal_objects_of_another_link_and_not_its_own() -> Non
 
 def test_a_link_that_opens_holds_no_copies_of_what_another_shows_even_before_it_shows_them() -> None:
     rooms = [Room(), Room()]
-    rooms[1].mirror = Mirror(rooms[1].feed, rooms[1].user_sessions, rooms[0].composer, rooms[1].clock)
+    rooms[1].stand_beside(rooms[0])
     for at, room in enumerate(rooms):
         room.begin()
         known = Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Held once"))
@@ -369,7 +376,7 @@ def test_a_link_that_opens_holds_no_copies_of_what_another_shows_even_before_it_
 
 def test_a_user_who_sees_a_value_keeps_its_instants_whatever_another_link_delivers_next() -> None:
     rooms = [Room(), Room()]
-    rooms[1].mirror = Mirror(rooms[1].feed, rooms[1].user_sessions, rooms[0].composer, rooms[1].clock)
+    rooms[1].stand_beside(rooms[0])
     for room, since_ms in ((rooms[1], 50_000), (rooms[0], 53_500), (rooms[1], 51_900)):
         room.begin()
         known = Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Held once"))
