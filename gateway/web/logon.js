@@ -1,7 +1,7 @@
 /** The log-on page, with encryption, privacy, notices and takeover of another session. */
 import {GatewayError, about, logOn, notices} from './oscc-client.js';
 import {
-  able, byName, check, day, field, h, icon, input, language, refusal, say, settingsButton, shown, t, turnTo,
+  able, attribute, byName, check, day, field, h, icon, input, language, refusal, say, settingsButton, shown, t, turnTo,
 } from './ui.js';
 
 /**
@@ -257,7 +257,7 @@ class LogOnForm {
     this.problem.replaceChildren(icon('attention'), h('span', {}, text));
     shown(this.problem, true);
     for (const input of [this.userName, this.password, this.number])
-      input.toggleAttribute('aria-invalid', input === field);
+      attribute(input, 'aria-invalid', input === field && 'true');
     (field ?? this.problem).focus();
   }
 

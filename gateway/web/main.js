@@ -1,12 +1,13 @@
 /** The start of the page: continue a stored session, or show the log-on page. */
 import {logOnPage} from './logon.js';
-import {about, adopt} from './oscc-client.js';
+import {about, adopt, uuid} from './oscc-client.js';
 import {
   button, change, day, h, icon, language, preferred, say, shown, speak, t, tOr, turnTo,
 } from './ui.js';
 
 const VERSION = '1.0';
 const NUMBERS = 5;
+const RANDOM_UUID = /^[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/i;
 const APPLICATIONS = ['dashboard', 'remote_assistant'];
 const app = document.getElementById('app');
 // a browser without Trusted Types accepts plain text
@@ -135,11 +136,9 @@ const kept = {
     kept.write('numbers', null, localStorage);
   },
   device() {
-    const id =
-      kept.read('device') ??
-      [...crypto.getRandomValues(new Uint8Array(16))]
-        .map((byte) => byte.toString(16).padStart(2, '0'))
-        .join('');
+    const before = kept.read('device');
+    // a random UUID alone identifies a device: wrong passwords of others do not keep its people out
+    const id = RANDOM_UUID.test(before) ? before : uuid();
     kept.write('device', id, localStorage);
     const {userAgentData: data, userAgent} = navigator;
     const platform = data?.platform || /Android|iPhone|iPad|Windows|Mac|Linux/.exec(userAgent)?.[0] || 'web';

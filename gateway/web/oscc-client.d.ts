@@ -512,6 +512,8 @@ export class GatewayError extends Error {
   get retry(): boolean;
 }
 
+/** A random UUID (version 4), as a `device.id` that the gateway recognises. Make it once, and store it. */
+export function uuid(): string;
 /** The verdict of a close code. */
 export function verdictOf(code: number): Verdict;
 /** The gateway's data about itself; needs no log-on. */

@@ -93,7 +93,7 @@ function resolve({base, locale, env} = {}) {
 }
 
 /** crypto.randomUUID is not there on pages without TLS. */
-function uuid() {
+export function uuid() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6] & 0x0f) | 0x40;
   bytes[8] = (bytes[8] & 0x3f) | 0x80;

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.runtime.accounts import RANDOM_ID
 from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PASSWORD, Page, Stage, expect, opened
 
 pytestmark = pytest.mark.scenario
@@ -54,6 +55,7 @@ async def test_what_is_wrong_is_said_and_focused() -> None:
         await page.click("button[type=submit]")
         await expect(page.locator(".problem")).to_contain_text("Remote number")
         await expect(page.locator("#in-number")).to_be_focused()
+        await expect(page.locator("#in-number")).to_have_attribute("aria-invalid", "true")
         await page.fill("#in-number", "110")
         await page.click("button[type=submit]")
         await expect(page.locator(".problem")).to_contain_text("Calls may not be sent to this number")
@@ -61,6 +63,22 @@ async def test_what_is_wrong_is_said_and_focused() -> None:
         await page.click("button[type=submit]")
         await expect(page.locator(".problem")).to_have_text("User name or password is wrong.")
         await expect(page.locator("#in-password")).to_be_focused()
+        await expect(page.locator("#in-password")).to_have_attribute("aria-invalid", "true")
+        assert await page.locator("#in-number").get_attribute("aria-invalid") is None
+
+
+async def test_the_browser_gets_an_id_by_which_the_gateway_recognises_it() -> None:
+    async with opened() as stage, stage.context() as context:
+        page = stage.watched(await context.new_page())
+        await page.goto(f"{stage.base}/app/")
+        await page.evaluate("localStorage.setItem('oscc.device', '\"0123456789abcdef\"')")  # as of before
+        ids = []
+        for user in ("supervisor1", "supervisor2"):
+            page = stage.watched(await context.new_page())
+            await stage.live(page, DASHBOARD, user)
+            ids.append(json.loads(await page.evaluate("localStorage.getItem('oscc.device')")))
+        assert RANDOM_ID.fullmatch(ids[0])
+        assert ids[1] == ids[0]
 
 
 async def test_notices_and_privacy_stand_before_the_log_on(notice: Path) -> None:
