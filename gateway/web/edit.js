@@ -23,7 +23,7 @@ class Editor {
     this.live = live;
     this.spec = spec;
     this.version = live.get(spec.key)?.version;
-    this.items = spec.items();
+    this.items = spec.items().map((item) => ({...item, shown: item.control.read()}));
     this.list = h(
       'div',
       {class: 'fields'},
@@ -79,18 +79,24 @@ class Editor {
   problem = (text) =>
     h('p', {class: 'problem', role: 'alert', tabindex: '-1'}, icon('attention'), h('span', {}, text));
 
+  /**
+   * The items that the person has changed. A value that its control cannot show, or that is beyond the bounds of the
+   * catalogue, is no change of theirs; nor is one that was added and removed again.
+   */
+  changed() {
+    return this.items.filter(({before, shown, control}) => {
+      const value = control.read();
+      return !same(value, before) && !same(value, shown) && !(before === undefined && value === null);
+    });
+  }
+
   /** The changed values, as id → value. */
   changes() {
-    const found = new Map();
-    for (const {id, before, control} of this.items) {
-      const value = control.read();
-      if (!same(value, before)) found.set(id, value);
-    }
-    return found;
+    return new Map(this.changed().map(({id, control}) => [id, control.read()]));
   }
 
   review() {
-    const wrong = this.items.find(({control}) => control.valid && !control.valid());
+    const wrong = this.changed().find(({control}) => control.valid && !control.valid());
     if (wrong) return;
     const changes = this.changes();
     if (!changes.size) {

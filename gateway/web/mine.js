@@ -197,10 +197,11 @@ export class Mine {
   async setAuto() {
     const what = t('auto.title');
     const on = this.auto.checked;
+    const duration = this.duration.value ? {duration_s: Number(this.duration.value)} : {};
     tellOutcome(
       await this.live.ask(
         'post_processing.set_auto',
-        {on, duration_s: Number(this.duration.value)},
+        {on, ...duration},
         {key: this.key, what},
       ),
       what,

@@ -435,13 +435,19 @@ export class Place {
         return choiceControl(
           label,
           value,
-          (parameter.values ?? []).map((each) => [each, parameterName(String(each))]),
+          this.offered(parameter, value).map((each) => [each, this.text(each, parameter.name)]),
         );
       case 'queue_reference':
         return choiceControl(label, value, this.references(value));
       default:
         return textControl(label, value);
     }
+  }
+
+  /** The values to choose from; the present one is among them. */
+  offered({values}, value) {
+    const known = values ?? [];
+    return known.includes(value) ? known : [value, ...known];
   }
 
   references(value) {

@@ -6,7 +6,7 @@ import {connect} from './oscc-client.js';
 import {dialog} from './dialog.js';
 import {walk} from './walk.js';
 import {
-  attribute, button, clock, fill, h, icon, put, refusal, reicon, say, settingsButton, shown, spaced, t, toast,
+  attribute, button, clock, day, fill, h, icon, put, refusal, reicon, say, settingsButton, shown, spaced, t, toast,
   tOr, turnTo,
 } from './ui.js';
 
@@ -53,6 +53,12 @@ function styled() {
     document.head.append(h('link', {rel: 'stylesheet', href: 'work.css', onload: resolve, onerror: resolve})),
   );
 }
+
+/** When the last session ended: the time of today, or else the day, too. */
+const endedAt = (ms) =>
+  new Date(ms).toDateString() === new Date().toDateString()
+    ? t('last.end', clock(ms))
+    : t('last.end.on', day(ms));
 
 /** The beginning of a text, as long as a message may be; the bell opens the whole text. */
 const brief = (text) => (text.length > BRIEF_CHARS ? `${text.slice(0, BRIEF_CHARS - 1)}…` : text);
@@ -246,7 +252,7 @@ export class Shell {
     const {last_end: end} = this.live.me;
     this.session.user ??= this.connection.welcome.user;
     if (end && end.reason !== 'logged_off')
-      toast(`${t('last.end', clock(end.at_ms))} ${whyEnded(end.reason, end.by)}`);
+      toast(`${endedAt(end.at_ms)} ${whyEnded(end.reason, end.by)}`);
   }
 
   /** Show which functions of the contact centre are down or degraded. */

@@ -136,9 +136,14 @@ export class Skills {
       max: high,
       step: 1,
     });
-    const active = h('input', {type: 'checkbox', checked: value.active !== false});
+    const active = h('input', {
+      type: 'checkbox',
+      'aria-label': `${name}: ${t('skill.active')}`,
+      checked: value.active !== false,
+    });
     const removed = h('input', {
       type: 'checkbox',
+      'aria-label': `${name}: ${t('skill.remove')}`,
       onchange: () => {
         for (const input of [level.input, preference.input, active]) input.disabled = removed.checked;
       },

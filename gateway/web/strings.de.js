@@ -19,6 +19,7 @@ export default {
   since: 'seit {0}',
   seconds: '{0} s',
   'again.in': 'Erneut in {0} s.',
+  'again.in.minutes': 'Erneut in {0} min.',
   missing: 'Bitte ausfüllen: {0}.',
   direct: 'direkt',
   connecting: 'Verbindung wird aufgebaut …',
@@ -114,7 +115,7 @@ export default {
   'ended.logged_off_by_supervisor': 'Ein Supervisor hat Sie abgemeldet.',
   'ended.taken_over': 'Die Sitzung wurde auf einem anderen Gerät übernommen.',
   'ended.blocked': 'Das Konto wurde gesperrt.',
-  'ended.expired': 'Die Sitzung ist abgelaufen. Bitte melden Sie sich neu an.',
+  'ended.expired': 'Die Sitzung ist abgelaufen.',
   'ended.maintenance': 'Die Sitzung wurde für eine Wartung beendet.',
   'ended.unknown': 'Der Grund ist nicht bekannt.',
   'ended.token_invalid': 'Der Server wurde neu gestartet. Bitte neu anmelden.',
@@ -126,6 +127,7 @@ export default {
   'ended.replaced.text': 'Ihre Sitzung wird jetzt in einem anderen Fenster gezeigt.',
   'use.here': 'Hier nutzen',
   'last.end': 'Ihre letzte Sitzung endete um {0}.',
+  'last.end.on': 'Ihre letzte Sitzung endete am {0}.',
   'tab.queues': 'Warte\u00ADschlangen',
   'tab.agents': 'Agenten',
   'tab.activity': 'Meine Befehle',
@@ -443,9 +445,11 @@ export default {
   'error.parameter_unknown': 'Diesen Parameter gibt es nicht mehr.',
   'error.parameter_read_only': 'Dieser Parameter kann nicht geändert werden.',
   'error.value_out_of_range': ({min, max, unit}) =>
-    min == null
+    min == null && max == null
       ? 'Der Wert ist nicht erlaubt.'
-      : `Der Wert muss ${min} bis ${max}${unit ? ` ${unit}` : ''} sein.`,
+      : `Der Wert muss ${
+          max == null ? `mindestens ${min}` : min == null ? `höchstens ${max}` : `${min} bis ${max}`
+        }${unit ? ` ${unit}` : ''} sein.`,
   'error.wrong_type': 'Der Wert hat die falsche Form.',
   'error.reference_unknown': 'Der Wert nennt etwas, das es nicht gibt.',
   'error.overflow_cycle': 'Der Überlauf würde zur selben Warteschlange zurückführen.',

@@ -19,6 +19,7 @@ export default {
   since: 'since {0}',
   seconds: '{0} s',
   'again.in': 'Try again in {0} s.',
+  'again.in.minutes': 'Try again in {0} min.',
   missing: 'Please fill in: {0}.',
   direct: 'direct',
   connecting: 'Connecting …',
@@ -114,7 +115,7 @@ export default {
   'ended.logged_off_by_supervisor': 'A supervisor logged you off.',
   'ended.taken_over': 'It was taken over on another device.',
   'ended.blocked': 'The account was blocked.',
-  'ended.expired': 'It expired. Please log on again.',
+  'ended.expired': 'It expired.',
   'ended.maintenance': 'It was ended for maintenance.',
   'ended.unknown': 'The reason is not known.',
   'ended.token_invalid': 'The server was restarted. Please log on again.',
@@ -126,6 +127,7 @@ export default {
   'ended.replaced.text': 'Your session is now shown in another window.',
   'use.here': 'Use it here',
   'last.end': 'Your last session ended at {0}.',
+  'last.end.on': 'Your last session ended on {0}.',
   'tab.queues': 'Queues',
   'tab.agents': 'Agents',
   'tab.activity': 'My commands',
@@ -443,9 +445,11 @@ export default {
   'error.parameter_unknown': 'This parameter no longer exists.',
   'error.parameter_read_only': 'This parameter cannot be changed.',
   'error.value_out_of_range': ({min, max, unit}) =>
-    min == null
+    min == null && max == null
       ? 'The value is not allowed.'
-      : `The value must be ${min} to ${max}${unit ? ` ${unit}` : ''}.`,
+      : `The value must be ${
+          max == null ? `at least ${min}` : min == null ? `at most ${max}` : `${min} to ${max}`
+        }${unit ? ` ${unit}` : ''}.`,
   'error.wrong_type': 'The value has the wrong form.',
   'error.reference_unknown': 'The value names something that does not exist.',
   'error.overflow_cycle': 'Overflow would lead back to the same queue.',

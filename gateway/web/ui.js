@@ -4,6 +4,8 @@ export const LANGUAGES = ['en', 'de'];
 export const NONE = '–';
 
 const SAID_MS = 5000;
+/** A longer wait is said in minutes. */
+const LONG_S = 120;
 
 let texts = {};
 let numbers = new Intl.NumberFormat('en');
@@ -89,8 +91,13 @@ export function refusal(error) {
   if (!error) return t('error.unknown');
   const more = error.details ?? {};
   if (error.unreachable || more.unreachable) return t('error.unreachable');
-  const text = has(`error.${error.code}`) ? t(`error.${error.code}`, more) : error.message || error.code;
-  return error.retryAfterS ? `${text} ${t('again.in', Math.ceil(error.retryAfterS))}` : text;
+  const down = more.function && tOr(`function.${more.function}`, spaced(more.function));
+  const text = has(`error.${error.code}`)
+    ? t(`error.${error.code}`, {...more, function: down})
+    : error.message || error.code;
+  const waitS = Math.ceil(error.retryAfterS ?? 0);
+  if (waitS > LONG_S) return `${text} ${t('again.in.minutes', Math.ceil(waitS / 60))}`;
+  return waitS ? `${text} ${t('again.in', waitS)}` : text;
 }
 
 /** Compare two names as a person of this language would. */

@@ -151,6 +151,41 @@ async def test_what_contradicts_itself_is_refused_in_words() -> None:
         assert await dialog.locator("[aria-invalid]").count() == 1
 
 
+async def test_what_nobody_touched_is_no_change_and_refused_by_nothing() -> None:
+    async with opened() as stage, stage.page(**DESK) as page:
+        for queue in stage.simulator.center.directory.queues.values():
+            # as another program may have set it: between two steps, beyond the choices, and nothing
+            queue.parameters |= {"OverflowAfter": 62, "Distribution": "RoundRobin", "Priority": None}
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.locator(".tile").first.click()
+        await page.locator(".detail summary").click()
+        await page.locator(".detail").get_by_role("button", name="Edit").click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog.get_by_label("Distribution")).to_have_text(re.compile("Round robin"))
+        await dialog.get_by_role("button", name="Review").click()
+        await expect(page.locator(".toast").last).to_have_text("Nothing has been changed.")
+        await dialog.get_by_label("Attention contacts").fill("4")
+        await dialog.get_by_role("button", name="Review").click()
+        await expect(dialog.locator("tbody tr")).to_have_count(1)
+        await dialog.get_by_role("button", name="Apply").click()
+        await expect(dialog).to_be_hidden()
+
+
+async def test_a_skill_that_was_added_and_removed_again_is_no_change() -> None:
+    async with opened() as stage, stage.page(**DESK) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await stage.sheet(page, "agent1")
+        await page.locator(".detail").get_by_role("button", name="Edit").click()
+        dialog = page.get_by_role("dialog")
+        choice = dialog.get_by_label("Add a skill")
+        name = await choice.locator("option").nth(1).inner_text()
+        await choice.select_option(index=1)
+        await expect(dialog.get_by_role("checkbox", name=f"{name}: Active")).to_be_checked()
+        await dialog.get_by_role("checkbox", name=f"{name}: Remove").check()
+        await dialog.get_by_role("button", name="Review").click()
+        await expect(page.locator(".toast").last).to_have_text("Nothing has been changed.")
+
+
 async def test_a_teams_parameters_are_changed_on_its_page() -> None:
     async with opened() as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")

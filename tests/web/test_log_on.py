@@ -67,6 +67,22 @@ async def test_what_is_wrong_is_said_and_focused() -> None:
         assert await page.locator("#in-number").get_attribute("aria-invalid") is None
 
 
+async def test_a_refusal_is_said_in_words() -> None:
+    async with opened() as stage, stage.page() as page:
+        await page.goto(f"{stage.base}/app/")
+        await expect(page.locator("#in-user")).to_be_visible()
+        say = "async (error) => (await import('/app/ui.js')).refusal(error)"
+        for refused, words in (
+            ({"code": "account_locked", "retryAfterS": 899.5}, "locked for a while. Try again in 15 min."),
+            ({"code": "rate_limited", "retryAfterS": 119.2}, "Too many requests. Try again in 120 s."),
+            ({"code": "function_unavailable", "details": {"function": "remote_agent"}}, "Remote agents"),
+            ({"code": "value_out_of_range", "details": {"min": 1}}, "must be at least 1."),
+            ({"code": "value_out_of_range", "details": {"max": 9, "unit": "s"}}, "must be at most 9 s."),
+            ({"code": "value_out_of_range", "details": {}}, "The value is not allowed."),
+        ):
+            assert words in await page.evaluate(say, refused)
+
+
 async def test_the_browser_gets_an_id_by_which_the_gateway_recognises_it() -> None:
     async with opened() as stage, stage.context() as context:
         page = stage.watched(await context.new_page())
