@@ -36,15 +36,14 @@ def _credentials(password: str = "secret", login: str = "anna") -> LogOn:
 
 
 @pytest.mark.parametrize("login", ["anna", "nobody"])
-async def test_wrong_passwords_lock_a_name_whether_or_not_it_exists(login: str) -> None:
-    async with scene() as at:
-        codes = [await _outcome(at, _credentials("wrong", login)) for _ in range(4)]
-        assert _codes(codes) == [ErrorCode.INVALID_CREDENTIALS] * 3 + [ErrorCode.ACCOUNT_LOCKED]
-        locked = await _outcome(at, _credentials(login=login))
-        assert locked is not None
-        assert locked.code is ErrorCode.ACCOUNT_LOCKED
-        assert locked.retry_after_s is not None
-        assert locked.retry_after_s > 0
+async def test_wrong_passwords_lock_a_name_whether_or_not_it_exists(at: Scene, login: str) -> None:
+    codes = [await _outcome(at, _credentials("wrong", login)) for _ in range(4)]
+    assert _codes(codes) == [ErrorCode.INVALID_CREDENTIALS] * 3 + [ErrorCode.ACCOUNT_LOCKED]
+    locked = await _outcome(at, _credentials(login=login))
+    assert locked is not None
+    assert locked.code is ErrorCode.ACCOUNT_LOCKED
+    assert locked.retry_after_s is not None
+    assert locked.retry_after_s > 0
 
 
 async def _outcome(at: Scene, credentials: LogOn, address: str = "") -> GatewayError | None:
@@ -66,54 +65,51 @@ async def _code(at: Scene, password: str) -> ErrorCode | None:
 
 
 async def test_of_wrong_passwords_that_come_at_once_no_more_are_shown_than_one_after_the_other(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        roads, shared, gate = Roads(at, monkeypatch), at.node.account.log_ons._shared, Gate()
-        counted = shared.counted
+    roads, shared, gate = Roads(at, monkeypatch), at.node.account.log_ons._shared, Gate()
+    counted = shared.counted
 
-        async def slowly(name: str) -> int:
-            await gate.passed()
-            return await counted(name)
+    async def slowly(name: str) -> int:
+        await gate.passed()
+        return await counted(name)
 
-        monkeypatch.setattr(shared, "counted", slowly)
-        gate.shut()
-        roads.asks.shut()
-        trying = [begin(at, _code(at, "wrong")) for _ in range(15)]
-        await at.clock.settle()
-        assert (gate.waiting, roads.asks.waiting) == (15 * COUNTERS, 0)
-        gate.open()
-        await at.clock.settle()
-        assert roads.asks.waiting == 3
-        roads.asks.open()
-        codes = Counter([await each for each in trying])
-        assert codes == {ErrorCode.INVALID_CREDENTIALS: 3, ErrorCode.RATE_LIMITED: 12}
-        assert await _code(at, "wrong") is ErrorCode.ACCOUNT_LOCKED
+    monkeypatch.setattr(shared, "counted", slowly)
+    gate.shut()
+    roads.asks.shut()
+    trying = [begin(at, _code(at, "wrong")) for _ in range(15)]
+    await at.clock.settle()
+    assert (gate.waiting, roads.asks.waiting) == (15 * COUNTERS, 0)
+    gate.open()
+    await at.clock.settle()
+    assert roads.asks.waiting == 3
+    roads.asks.open()
+    codes = Counter([await each for each in trying])
+    assert codes == {ErrorCode.INVALID_CREDENTIALS: 3, ErrorCode.RATE_LIMITED: 12}
+    assert await _code(at, "wrong") is ErrorCode.ACCOUNT_LOCKED
 
 
 async def test_a_right_password_beside_a_wrong_one_has_no_node_forget_it(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        roads = Roads(at, monkeypatch)
-        roads.asks.shut()
-        trying = [begin(at, _code(at, password)) for password in ("wrong", "secret")]
-        await at.clock.settle()
-        roads.asks.open()
-        assert [await each for each in trying] == [ErrorCode.INVALID_CREDENTIALS, None]
-        shared, name = at.node.account.log_ons._shared, name_hash("main", "anna").hex()
-        assert await shared.counted(name) == 1
-        assert await _code(at, "secret") is None
-        assert await shared.counted(name) == 0
+    roads = Roads(at, monkeypatch)
+    roads.asks.shut()
+    trying = [begin(at, _code(at, password)) for password in ("wrong", "secret")]
+    await at.clock.settle()
+    roads.asks.open()
+    assert [await each for each in trying] == [ErrorCode.INVALID_CREDENTIALS, None]
+    shared, name = at.node.account.log_ons._shared, name_hash("main", "anna").hex()
+    assert await shared.counted(name) == 1
+    assert await _code(at, "secret") is None
+    assert await shared.counted(name) == 0
 
 
-async def test_a_server_that_does_not_answer_is_no_wrong_password() -> None:
-    async with scene() as at:
-        at.upstream.unreachable = True
-        for _ in range(6):
-            assert await _code(at, "secret") is ErrorCode.UPSTREAM_UNAVAILABLE
-        at.upstream.unreachable = False
-        await at.node.account.log_on("main", _credentials())
+async def test_a_server_that_does_not_answer_is_no_wrong_password(at: Scene) -> None:
+    at.upstream.unreachable = True
+    for _ in range(6):
+        assert await _code(at, "secret") is ErrorCode.UPSTREAM_UNAVAILABLE
+    at.upstream.unreachable = False
+    await at.node.account.log_on("main", _credentials())
 
 
 async def test_log_ons_wait_for_their_turn_and_a_crowd_gets_appointments_one_after_the_other() -> None:
@@ -134,11 +130,10 @@ async def test_log_ons_wait_for_their_turn_and_a_crowd_gets_appointments_one_aft
         assert at.node.sizes["log_ons_waiting"] == 0
 
 
-async def test_four_strangers_lock_nobody_out_who_comes_from_elsewhere() -> None:
-    async with scene() as at:
-        codes = [await _outcome(at, _credentials("wrong"), "192.0.2.1") for _ in range(4)]
-        assert _codes(codes) == [ErrorCode.INVALID_CREDENTIALS] * 3 + [ErrorCode.ACCOUNT_LOCKED]
-        assert await _outcome(at, _credentials(), "192.0.2.2") is None
+async def test_four_strangers_lock_nobody_out_who_comes_from_elsewhere(at: Scene) -> None:
+    codes = [await _outcome(at, _credentials("wrong"), "192.0.2.1") for _ in range(4)]
+    assert _codes(codes) == [ErrorCode.INVALID_CREDENTIALS] * 3 + [ErrorCode.ACCOUNT_LOCKED]
+    assert await _outcome(at, _credentials(), "192.0.2.2") is None
 
 
 async def test_a_device_that_had_a_session_may_try_whatever_others_did() -> None:
@@ -166,49 +161,46 @@ async def test_an_id_of_a_device_that_may_be_guessed_proves_nothing(device: str)
         assert _codes([await _outcome(at, known)]) == [ErrorCode.ACCOUNT_LOCKED]
 
 
-async def test_that_oscc_e_locked_an_account_looks_like_a_wrong_password_and_counts_as_one() -> None:
-    async with scene() as at:
-        locked = GatewayError(ErrorCode.ACCOUNT_LOCKED, "locked", retry_after_s=60)
-        at.upstream.log_on_refusals.extend([locked] * 4)
-        codes = [await _outcome(at, _credentials()) for _ in range(4)]
-        assert _codes(codes) == [ErrorCode.INVALID_CREDENTIALS] * 3 + [ErrorCode.ACCOUNT_LOCKED]
-        assert len(at.upstream.log_on_refusals) == 1
+async def test_that_oscc_e_locked_an_account_looks_like_a_wrong_password_and_counts_as_one(at: Scene) -> None:
+    locked = GatewayError(ErrorCode.ACCOUNT_LOCKED, "locked", retry_after_s=60)
+    at.upstream.log_on_refusals.extend([locked] * 4)
+    codes = [await _outcome(at, _credentials()) for _ in range(4)]
+    assert _codes(codes) == [ErrorCode.INVALID_CREDENTIALS] * 3 + [ErrorCode.ACCOUNT_LOCKED]
+    assert len(at.upstream.log_on_refusals) == 1
 
 
-async def test_ten_numbers_by_ten_log_ons_are_changes_of_the_number() -> None:
-    async with scene() as at:
-        codes = []
-        for last in range(10):
-            number = f"+4930123456{last}"
-            codes.append(
-                await _outcome(
-                    at, replace(_credentials(login="bert"), remote_number=number, application=ASSISTANT)
-                )
+async def test_ten_numbers_by_ten_log_ons_are_changes_of_the_number(at: Scene) -> None:
+    codes = []
+    for last in range(10):
+        number = f"+4930123456{last}"
+        codes.append(
+            await _outcome(
+                at, replace(_credentials(login="bert"), remote_number=number, application=ASSISTANT)
             )
-        assert _codes(codes) == [None] * 4 + [ErrorCode.RATE_LIMITED] * 6
-        same = replace(_credentials(login="bert"), remote_number="+49301234563", application=ASSISTANT)
-        assert [await _outcome(at, same) for _ in range(5)] == [None] * 5
-        at.clock.stand_still(3601)
-        other = replace(same, remote_number="+49301234569")
-        assert await _outcome(at, other) is None
+        )
+    assert _codes(codes) == [None] * 4 + [ErrorCode.RATE_LIMITED] * 6
+    same = replace(_credentials(login="bert"), remote_number="+49301234563", application=ASSISTANT)
+    assert [await _outcome(at, same) for _ in range(5)] == [None] * 5
+    at.clock.stand_still(3601)
+    other = replace(same, remote_number="+49301234569")
+    assert await _outcome(at, other) is None
 
 
 async def test_ten_log_ons_with_ten_numbers_at_once_change_it_no_more_often(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        roads = Roads(at, monkeypatch)
-        roads.asks.shut()
-        bert = replace(_credentials(login="bert"), application=ASSISTANT, takeover=True)
-        trying = [
-            begin(at, _outcome(at, replace(bert, remote_number=f"+4930123456{last}"), f"192.0.2.{last}"))
-            for last in range(10)
-        ]
-        await at.clock.settle()
-        roads.asks.open()
-        await at.clock.advance(2.0)
-        codes = Counter(_codes([await each for each in trying]))
-        assert codes == {None: 4, ErrorCode.RATE_LIMITED: 6}
+    roads = Roads(at, monkeypatch)
+    roads.asks.shut()
+    bert = replace(_credentials(login="bert"), application=ASSISTANT, takeover=True)
+    trying = [
+        begin(at, _outcome(at, replace(bert, remote_number=f"+4930123456{last}"), f"192.0.2.{last}"))
+        for last in range(10)
+    ]
+    await at.clock.settle()
+    roads.asks.open()
+    await at.clock.advance(2.0)
+    codes = Counter(_codes([await each for each in trying]))
+    assert codes == {None: 4, ErrorCode.RATE_LIMITED: 6}
 
 
 async def test_a_log_on_whose_process_ended_holds_up_the_next_one_for_20_s_at_most(
@@ -251,127 +243,119 @@ async def test_the_turn_of_a_process_that_is_no_live_node_any_more_ends_at_once(
         assert waiting.done()
 
 
-async def test_a_log_on_with_another_number_that_failed_changed_nothing() -> None:
-    async with scene() as at:
-        first = replace(_credentials(login="bert"), remote_number="+49301234560", application=ASSISTANT)
-        assert await _outcome(at, first) is None
-        at.upstream.log_on_refusals.extend([GatewayError(ErrorCode.REMOTE_NUMBER_IN_USE, "in use")] * 5)
-        for last in range(1, 6):
-            refused = await _outcome(at, replace(first, remote_number=f"+4930123456{last}"))
-            assert _codes([refused]) == [ErrorCode.REMOTE_NUMBER_IN_USE]
-        for last in range(1, 4):
-            assert await _outcome(at, replace(first, remote_number=f"+4930123456{last}")) is None
+async def test_a_log_on_with_another_number_that_failed_changed_nothing(at: Scene) -> None:
+    first = replace(_credentials(login="bert"), remote_number="+49301234560", application=ASSISTANT)
+    assert await _outcome(at, first) is None
+    at.upstream.log_on_refusals.extend([GatewayError(ErrorCode.REMOTE_NUMBER_IN_USE, "in use")] * 5)
+    for last in range(1, 6):
+        refused = await _outcome(at, replace(first, remote_number=f"+4930123456{last}"))
+        assert _codes([refused]) == [ErrorCode.REMOTE_NUMBER_IN_USE]
+    for last in range(1, 4):
+        assert await _outcome(at, replace(first, remote_number=f"+4930123456{last}")) is None
 
 
-async def test_a_confirmed_log_off_closes_the_phone_and_refuses_its_token() -> None:
-    async with scene() as at:
-        phone = await at.served("bert", ASSISTANT, number="1234")
-        assert await at.node.account.log_off(phone.ticket) == LoggedOff("removed", None)
-        await at.clock.settle()
-        assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "self")
-        assert at.upstream.routing == {}
-        assert at.node.account.log_offs_pending == 0
-        again = await at.again(phone)
-        assert again.code == CloseCode.LOGGED_OFF
-        assert not at.node.user_states
+async def test_a_confirmed_log_off_closes_the_phone_and_refuses_its_token(at: Scene) -> None:
+    phone = await at.served("bert", ASSISTANT, number="1234")
+    assert await at.node.account.log_off(phone.ticket) == LoggedOff("removed", None)
+    await at.clock.settle()
+    assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "self")
+    assert at.upstream.routing == {}
+    assert at.node.account.log_offs_pending == 0
+    again = await at.again(phone)
+    assert again.code == CloseCode.LOGGED_OFF
+    assert not at.node.user_states
 
 
-async def test_an_unconfirmed_log_off_is_pending_and_retried_until_it_is_confirmed() -> None:
-    async with scene() as at:
-        phone = await at.served("bert", ASSISTANT, number="1234")
-        at.upstream.unreachable = True
-        answer = await at.node.account.log_off(phone.ticket)
-        await at.clock.settle()
-        assert answer.routing == "after_contact"
-        assert answer.routed_until_ms == at.clock.wall_ms() + phone.ticket.idle_timeout_s * 1_000
-        assert phone.closed is not None
-        await at.clock.advance(10 * RETRY_S)
-        assert at.node.account.log_offs_pending == 1
-        assert at.upstream.routing != {}
-        at.upstream.unreachable = False
-        await at.clock.advance(2 * RETRY_S)
-        assert at.node.account.log_offs_pending == 0
-        assert at.upstream.routing == {}
+async def test_an_unconfirmed_log_off_is_pending_and_retried_until_it_is_confirmed(at: Scene) -> None:
+    phone = await at.served("bert", ASSISTANT, number="1234")
+    at.upstream.unreachable = True
+    answer = await at.node.account.log_off(phone.ticket)
+    await at.clock.settle()
+    assert answer.routing == "after_contact"
+    assert answer.routed_until_ms == at.clock.wall_ms() + phone.ticket.idle_timeout_s * 1_000
+    assert phone.closed is not None
+    await at.clock.advance(10 * RETRY_S)
+    assert at.node.account.log_offs_pending == 1
+    assert at.upstream.routing != {}
+    at.upstream.unreachable = False
+    await at.clock.advance(2 * RETRY_S)
+    assert at.node.account.log_offs_pending == 0
+    assert at.upstream.routing == {}
 
 
 async def test_a_log_off_during_a_contact_is_retried_until_routing_is_removed(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        phone = await at.served("bert", ASSISTANT, number="1234")
-        answers = [LoggedOff("after_contact", 77), LoggedOff("after_contact", 77), LoggedOff("removed", None)]
+    phone = await at.served("bert", ASSISTANT, number="1234")
+    answers = [LoggedOff("after_contact", 77), LoggedOff("after_contact", 77), LoggedOff("removed", None)]
 
-        async def log_off(_: object) -> LoggedOff:
-            return answers.pop(0)
+    async def log_off(_: object) -> LoggedOff:
+        return answers.pop(0)
 
-        monkeypatch.setattr(at.upstream, "log_off", log_off)
-        assert await at.node.account.log_off(phone.ticket) == LoggedOff("after_contact", 77)
-        await at.clock.advance(RETRY_S)
-        assert at.node.account.log_offs_pending == 1
-        await at.clock.advance(RETRY_S)
-        assert (at.node.account.log_offs_pending, answers) == (0, [])
-
-
-async def test_a_log_off_is_given_up_when_the_session_is_over_anyway() -> None:
-    async with scene() as at:
-        phone = await at.phone("bert", ASSISTANT, number="1234")
-        at.upstream.unreachable = True
-        at.clock.jump_wall(phone.ticket.expires_at_ms - at.clock.wall_ms() - 12_000)
-        answer = await at.node.account.log_off(phone.ticket)
-        assert answer.routed_until_ms == phone.ticket.expires_at_ms
-        await at.clock.advance(10)
-        assert at.node.account.log_offs_pending == 1
-        await at.clock.advance(10)
-        assert at.node.account.log_offs_pending == 0
+    monkeypatch.setattr(at.upstream, "log_off", log_off)
+    assert await at.node.account.log_off(phone.ticket) == LoggedOff("after_contact", 77)
+    await at.clock.advance(RETRY_S)
+    assert at.node.account.log_offs_pending == 1
+    await at.clock.advance(RETRY_S)
+    assert (at.node.account.log_offs_pending, answers) == (0, [])
 
 
-async def test_a_log_off_with_an_expired_token_is_tried_until_an_idle_session_is_over() -> None:
-    async with scene() as at:
-        phone = await at.phone("bert", ASSISTANT, number="1234")
-        at.upstream.unreachable = True
-        at.clock.jump_wall(phone.ticket.expires_at_ms - at.clock.wall_ms() + 1_000)
-        idle_s = phone.ticket.idle_timeout_s
-        answer = await at.node.account.log_off(phone.ticket)
-        assert answer.routed_until_ms == at.clock.wall_ms() + idle_s * 1_000
-        await at.clock.advance(idle_s - RETRY_S)
-        assert at.node.account.log_offs_pending == 1
-        at.upstream.unreachable = False
-        await at.clock.advance(2 * RETRY_S)
-        assert at.upstream.routing == {}
-        assert at.node.account.log_offs_pending == 0
+async def test_a_log_off_is_given_up_when_the_session_is_over_anyway(at: Scene) -> None:
+    phone = await at.phone("bert", ASSISTANT, number="1234")
+    at.upstream.unreachable = True
+    at.clock.jump_wall(phone.ticket.expires_at_ms - at.clock.wall_ms() - 12_000)
+    answer = await at.node.account.log_off(phone.ticket)
+    assert answer.routed_until_ms == phone.ticket.expires_at_ms
+    await at.clock.advance(10)
+    assert at.node.account.log_offs_pending == 1
+    await at.clock.advance(10)
+    assert at.node.account.log_offs_pending == 0
+
+
+async def test_a_log_off_with_an_expired_token_is_tried_until_an_idle_session_is_over(at: Scene) -> None:
+    phone = await at.phone("bert", ASSISTANT, number="1234")
+    at.upstream.unreachable = True
+    at.clock.jump_wall(phone.ticket.expires_at_ms - at.clock.wall_ms() + 1_000)
+    idle_s = phone.ticket.idle_timeout_s
+    answer = await at.node.account.log_off(phone.ticket)
+    assert answer.routed_until_ms == at.clock.wall_ms() + idle_s * 1_000
+    await at.clock.advance(idle_s - RETRY_S)
+    assert at.node.account.log_offs_pending == 1
+    at.upstream.unreachable = False
+    await at.clock.advance(2 * RETRY_S)
+    assert at.upstream.routing == {}
+    assert at.node.account.log_offs_pending == 0
 
 
 @pytest.mark.parametrize("reached", [False, True])
 async def test_a_session_that_was_logged_off_is_never_served_again_though_the_user_logs_on(
-    reached: bool,
+    at: Scene, reached: bool
 ) -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.unreachable = not reached
-        await at.node.account.log_off(phone.ticket)
-        at.upstream.unreachable = False
-        await at.clock.advance(1)
-        await at.served(device="d2")
-        for _ in range(3):
-            line = await at.again(phone)
-            assert line.code is CloseCode.LOGGED_OFF
-            await at.pass_time(65)
+    phone = await at.served()
+    at.upstream.unreachable = not reached
+    await at.node.account.log_off(phone.ticket)
+    at.upstream.unreachable = False
+    await at.clock.advance(1)
+    await at.served(device="d2")
+    for _ in range(3):
+        line = await at.again(phone)
+        assert line.code is CloseCode.LOGGED_OFF
+        await at.pass_time(65)
 
 
-async def test_sessions_are_listed_and_another_one_ended() -> None:
-    async with scene() as at:
-        phone, other = await at.served(), await at.served(device="d2")
-        listed = await at.node.account.sessions(phone.ticket)
-        assert {info.session for info in listed} == {phone.ticket.session, other.ticket.session}
-        answer = await at.node.account.end(phone.ticket, other.ticket.session)
-        await at.clock.settle()
-        assert answer == LoggedOff("none", None)
-        assert (other.ended.code, other.ended.by) == (CloseCode.LOGGED_OFF, phone.ticket.device.name)
-        assert phone.closed is None
-        with pytest.raises(GatewayError) as unknown:
-            await at.node.account.end(phone.ticket, SessionId("none"))
-        assert unknown.value.code is ErrorCode.NOT_FOUND
-        assert user(1) in at.node.user_states
+async def test_sessions_are_listed_and_another_one_ended(at: Scene) -> None:
+    phone, other = await at.served(), await at.served(device="d2")
+    listed = await at.node.account.sessions(phone.ticket)
+    assert {info.session for info in listed} == {phone.ticket.session, other.ticket.session}
+    answer = await at.node.account.end(phone.ticket, other.ticket.session)
+    await at.clock.settle()
+    assert answer == LoggedOff("none", None)
+    assert (other.ended.code, other.ended.by) == (CloseCode.LOGGED_OFF, phone.ticket.device.name)
+    assert phone.closed is None
+    with pytest.raises(GatewayError) as unknown:
+        await at.node.account.end(phone.ticket, SessionId("none"))
+    assert unknown.value.code is ErrorCode.NOT_FOUND
+    assert user(1) in at.node.user_states
 
 
 async def test_a_list_that_is_under_way_serves_all_who_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,92 +381,87 @@ async def test_a_list_that_is_under_way_serves_all_who_ask_for_it(monkeypatch: p
         assert len(asked) == 3
 
 
-async def test_who_joined_a_list_learns_how_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with scene() as at:
-        phone, gate = await at.served(), asyncio.Event()
+async def test_who_joined_a_list_learns_how_it_failed(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    phone, gate = await at.served(), asyncio.Event()
 
-        async def sessions(_: object) -> tuple[SessionInfo, ...]:
-            await gate.wait()
-            raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "not now")
+    async def sessions(_: object) -> tuple[SessionInfo, ...]:
+        await gate.wait()
+        raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "not now")
 
-        monkeypatch.setattr(at.upstream, "sessions", sessions)
+    monkeypatch.setattr(at.upstream, "sessions", sessions)
 
-        async def code() -> ErrorCode:
-            with pytest.raises(GatewayError) as refused:
-                await at.node.account.sessions(phone.ticket)
-            return refused.value.code
+    async def code() -> ErrorCode:
+        with pytest.raises(GatewayError) as refused:
+            await at.node.account.sessions(phone.ticket)
+        return refused.value.code
 
-        async with asyncio.TaskGroup() as tasks:
-            works = [tasks.create_task(code()) for _ in range(3)]
-            first = tasks.create_task(at.node.account.sessions(phone.ticket))
-            await at.clock.settle()
-            first.cancel()
-            gate.set()
-        assert {work.result() for work in works} == {ErrorCode.UPSTREAM_UNAVAILABLE}
+    async with asyncio.TaskGroup() as tasks:
+        works = [tasks.create_task(code()) for _ in range(3)]
+        first = tasks.create_task(at.node.account.sessions(phone.ticket))
+        await at.clock.settle()
+        first.cancel()
+        gate.set()
+    assert {work.result() for work in works} == {ErrorCode.UPSTREAM_UNAVAILABLE}
 
 
-async def test_one_end_of_another_session_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with scene() as at:
-        phone, other = await at.served(), await at.served(device="d2")
-        ending, asked, gate = at.upstream.end, [], asyncio.Event()
+async def test_one_end_of_another_session_at_a_time(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    phone, other = await at.served(), await at.served(device="d2")
+    ending, asked, gate = at.upstream.end, [], asyncio.Event()
 
-        async def end(secret: SessionSecret, session: SessionId) -> LoggedOff:
-            asked.append(session)
-            await gate.wait()
-            return await ending(secret, session)
+    async def end(secret: SessionSecret, session: SessionId) -> LoggedOff:
+        asked.append(session)
+        await gate.wait()
+        return await ending(secret, session)
 
-        monkeypatch.setattr(at.upstream, "end", end)
-        async with asyncio.TaskGroup() as tasks:
-            first = tasks.create_task(at.node.account.end(phone.ticket, other.ticket.session))
-            await at.clock.settle()
-            with pytest.raises(GatewayError) as refused:
-                await at.node.account.end(phone.ticket, other.ticket.session)
-            assert (refused.value.code, refused.value.retry_after_s) == (ErrorCode.RATE_LIMITED, 1.0)
-            gate.set()
-        assert (first.result(), asked) == (LoggedOff("none", None), [other.ticket.session])
-        with pytest.raises(GatewayError) as unknown:
+    monkeypatch.setattr(at.upstream, "end", end)
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(at.node.account.end(phone.ticket, other.ticket.session))
+        await at.clock.settle()
+        with pytest.raises(GatewayError) as refused:
             await at.node.account.end(phone.ticket, other.ticket.session)
-        assert unknown.value.code is ErrorCode.NOT_FOUND
+        assert (refused.value.code, refused.value.retry_after_s) == (ErrorCode.RATE_LIMITED, 1.0)
+        gate.set()
+    assert (first.result(), asked) == (LoggedOff("none", None), [other.ticket.session])
+    with pytest.raises(GatewayError) as unknown:
+        await at.node.account.end(phone.ticket, other.ticket.session)
+    assert unknown.value.code is ErrorCode.NOT_FOUND
 
 
 async def test_of_another_session_that_ended_during_a_contact_it_is_reported_until_when_calls_may_come(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        phone, desk = (
-            await at.served("bert", ASSISTANT, number="1234"),
-            await at.served("bert", device="desk"),
-        )
+    phone, desk = (
+        await at.served("bert", ASSISTANT, number="1234"),
+        await at.served("bert", device="desk"),
+    )
 
-        async def end(*_: object) -> LoggedOff:
-            return LoggedOff("after_contact", 77)
+    async def end(*_: object) -> LoggedOff:
+        return LoggedOff("after_contact", 77)
 
-        monkeypatch.setattr(at.upstream, "end", end)
-        answer = await at.node.account.end(desk.ticket, phone.ticket.session)
-        await at.clock.settle()
-        assert answer == LoggedOff("after_contact", 77)
-        assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, desk.ticket.device.name)
-        assert at.node.account.log_offs_pending == 0
-        assert desk.closed is None
+    monkeypatch.setattr(at.upstream, "end", end)
+    answer = await at.node.account.end(desk.ticket, phone.ticket.session)
+    await at.clock.settle()
+    assert answer == LoggedOff("after_contact", 77)
+    assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, desk.ticket.device.name)
+    assert at.node.account.log_offs_pending == 0
+    assert desk.closed is None
 
 
 @pytest.mark.parametrize("unreachable", [False, True])
-async def test_ending_the_own_session_is_a_log_off(unreachable: bool) -> None:
-    async with scene() as at:
-        phone = await at.served("bert", ASSISTANT, number="1234")
-        at.upstream.unreachable = unreachable
-        answer = await at.node.account.end(phone.ticket, phone.ticket.session)
-        await at.clock.settle()
-        assert answer.routing == ("after_contact" if unreachable else "removed")
-        assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "self")
-        assert at.node.account.log_offs_pending == int(unreachable)
+async def test_ending_the_own_session_is_a_log_off(at: Scene, unreachable: bool) -> None:
+    phone = await at.served("bert", ASSISTANT, number="1234")
+    at.upstream.unreachable = unreachable
+    answer = await at.node.account.end(phone.ticket, phone.ticket.session)
+    await at.clock.settle()
+    assert answer.routing == ("after_contact" if unreachable else "removed")
+    assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "self")
+    assert at.node.account.log_offs_pending == int(unreachable)
 
 
-async def test_a_site_that_does_not_exist_is_refused() -> None:
-    async with scene() as at:
-        with pytest.raises(GatewayError) as refused:
-            await at.node.account.log_on("nowhere", _credentials())
-        assert refused.value.code is ErrorCode.SITE_UNKNOWN
+async def test_a_site_that_does_not_exist_is_refused(at: Scene) -> None:
+    with pytest.raises(GatewayError) as refused:
+        await at.node.account.log_on("nowhere", _credentials())
+    assert refused.value.code is ErrorCode.SITE_UNKNOWN
 
 
 # ---- changes of remote numbers ----
@@ -501,51 +480,47 @@ async def _change(at: Scene, phone: PhoneLine, turn: int) -> tuple[str, str | No
     return phone.outcome(str(turn))
 
 
-async def test_a_remote_number_is_changed_three_times_an_hour_at_most() -> None:
-    async with scene() as at:
-        phone = await _assistant(at)
-        assert [await _change(at, phone, turn) for turn in range(3)] == [("applied", None)] * 3
-        assert await _change(at, phone, 3) == ("rejected", "rate_limited")
-        outcome = phone.result("3")
-        assert outcome is not None
-        assert outcome["error"]["retry_after_s"] == 3600.0
-        assert at.upstream.routing == {7: NUMBERS[2]}
+async def test_a_remote_number_is_changed_three_times_an_hour_at_most(at: Scene) -> None:
+    phone = await _assistant(at)
+    assert [await _change(at, phone, turn) for turn in range(3)] == [("applied", None)] * 3
+    assert await _change(at, phone, 3) == ("rejected", "rate_limited")
+    outcome = phone.result("3")
+    assert outcome is not None
+    assert outcome["error"]["retry_after_s"] == 3600.0
+    assert at.upstream.routing == {7: NUMBERS[2]}
 
 
-async def test_only_changes_that_were_applied_count() -> None:
-    async with scene() as at:
-        phone = await _assistant(at)
-        at.upstream.refusals[Execute] = GatewayError(ErrorCode.NOT_ALLOWED_WHILE_HANDLING, "busy")
-        for turn in range(4):
-            assert await _change(at, phone, turn) == ("rejected", "not_allowed_while_handling")
-        at.upstream.refusals.clear()
-        assert [await _change(at, phone, turn) for turn in range(4, 7)] == [("applied", None)] * 3
+async def test_only_changes_that_were_applied_count(at: Scene) -> None:
+    phone = await _assistant(at)
+    at.upstream.refusals[Execute] = GatewayError(ErrorCode.NOT_ALLOWED_WHILE_HANDLING, "busy")
+    for turn in range(4):
+        assert await _change(at, phone, turn) == ("rejected", "not_allowed_while_handling")
+    at.upstream.refusals.clear()
+    assert [await _change(at, phone, turn) for turn in range(4, 7)] == [("applied", None)] * 3
 
 
-async def test_what_is_under_way_counts_until_it_came_to_nothing() -> None:
-    async with scene() as at:
-        phone = await _assistant(at)
-        at.link(7).mute()
-        for turn in range(4):
-            number = {"kind": "remote_number.change", "number": NUMBERS[turn]}
-            phone.command(str(turn), str(turn), command=number)
-        await at.clock.settle()
-        assert phone.outcome("3") == ("rejected", "rate_limited")
-        assert len(at.asked(Execute)) == 3
+async def test_what_is_under_way_counts_until_it_came_to_nothing(at: Scene) -> None:
+    phone = await _assistant(at)
+    at.link(7).mute()
+    for turn in range(4):
+        number = {"kind": "remote_number.change", "number": NUMBERS[turn]}
+        phone.command(str(turn), str(turn), command=number)
+    await at.clock.settle()
+    assert phone.outcome("3") == ("rejected", "rate_limited")
+    assert len(at.asked(Execute)) == 3
 
 
-async def test_numbers_are_audited_masked_at_log_on_and_at_each_change() -> None:
-    async with scene() as at:
-        phone = await _assistant(at)
-        await _change(at, phone, 1)
-        at.upstream.refusals[Execute] = GatewayError(ErrorCode.REMOTE_NUMBER_IN_USE, "taken")
-        await _change(at, phone, 2)
-        session = phone.ticket.session
-        assert at.audited == [
-            NumberAct(user(7), session, "log_on", "*********567", "applied"),
-            NumberAct(user(7), session, "change", "*********561", "applied"),
-            NumberAct(user(7), session, "change", "*********562", "remote_number_in_use"),
-        ]
+async def test_numbers_are_audited_masked_at_log_on_and_at_each_change(at: Scene) -> None:
+    phone = await _assistant(at)
+    await _change(at, phone, 1)
+    at.upstream.refusals[Execute] = GatewayError(ErrorCode.REMOTE_NUMBER_IN_USE, "taken")
+    await _change(at, phone, 2)
+    session = phone.ticket.session
+    assert at.audited == [
+        NumberAct(user(7), session, "log_on", "*********567", "applied"),
+        NumberAct(user(7), session, "change", "*********561", "applied"),
+        NumberAct(user(7), session, "change", "*********562", "remote_number_in_use"),
+    ]
 
 
 async def test_what_was_changed_counts_also_where_the_user_is_given_to_and_once_when_he_comes_back() -> None:

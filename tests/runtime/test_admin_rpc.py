@@ -65,79 +65,72 @@ async def test_one_may_be_asked_alone_and_only_once() -> None:
         assert len(asked) == 1
 
 
-async def test_a_node_that_is_gone_is_said_to_be_so() -> None:
-    async with street(2) as at:
-        register_orders(at)
-        await at.kill(1)
-        received = await answers(at, asks())
-        assert [(one.node, one.trouble) for one in received] == [(N0, None), (N1, "not_heard")]
+async def test_a_node_that_is_gone_is_said_to_be_so(at: Street) -> None:
+    register_orders(at)
+    await at.kill(1)
+    received = await answers(at, asks())
+    assert [(one.node, one.trouble) for one in received] == [(N0, None), (N1, "not_heard")]
 
 
-async def test_a_node_that_is_silent_is_waited_for_so_long_and_no_longer() -> None:
-    async with street(2) as at:
-        register_orders(at)
+async def test_a_node_that_is_silent_is_waited_for_so_long_and_no_longer(at: Street) -> None:
+    register_orders(at)
 
-        async def dream(order: Order) -> Page:
-            await at.clock.sleep(60)
-            return Page()
+    async def dream(order: Order) -> Page:
+        await at.clock.sleep(60)
+        return Page()
 
-        at.scenes[1].node.orders.learn("name", dream)
-        began = at.clock.now()
-        orders = at.scenes[0].node.orders
-        asking = at.scenes[0].tasks.create_task(orders.ask(asks(), orders.nodes))
-        await at.clock.advance(ANSWER_S - 0.1)
-        assert not asking.done()
-        await at.clock.advance(0.2)
-        assert [one.trouble for one in await asking] == [None, "no_answer"]
-        assert at.clock.now() - began < ANSWER_S + 1
-
-
-async def test_without_the_bus_this_node_still_answers() -> None:
-    async with street(2) as at:
-        register_orders(at)
-        at.trouble.take_away(0)
-        received = await answers(at, asks())
-        assert [(one.page.records, one.trouble) for one in received] == [
-            (({"at": 0},), None),
-            ((), "bus_down"),
-        ]
+    at.scenes[1].node.orders.learn("name", dream)
+    began = at.clock.now()
+    orders = at.scenes[0].node.orders
+    asking = at.scenes[0].tasks.create_task(orders.ask(asks(), orders.nodes))
+    await at.clock.advance(ANSWER_S - 0.1)
+    assert not asking.done()
+    await at.clock.advance(0.2)
+    assert [one.trouble for one in await asking] == [None, "no_answer"]
+    assert at.clock.now() - began < ANSWER_S + 1
 
 
-async def test_a_node_that_refuses_is_distinguished_from_one_that_is_not_reached() -> None:
-    async with street(2) as at:
-        register_orders(at)
-        assert [one.trouble for one in await answers(at, asks("n1"))] == [None, "refused"]
+async def test_without_the_bus_this_node_still_answers(at: Street) -> None:
+    register_orders(at)
+    at.trouble.take_away(0)
+    received = await answers(at, asks())
+    assert [(one.page.records, one.trouble) for one in received] == [
+        (({"at": 0},), None),
+        ((), "bus_down"),
+    ]
 
 
-async def test_what_this_node_refuses_is_raised_when_the_others_were_asked() -> None:
-    async with street(2) as at:
-        asked = register_orders(at)
-        orders = at.scenes[0].node.orders
-        with pytest.raises(GatewayError, match="Not now"):
-            await orders.ask(asks("n0"), orders.nodes)
-        assert [number for number, _ in asked] == [0, 1]
+async def test_a_node_that_refuses_is_distinguished_from_one_that_is_not_reached(at: Street) -> None:
+    register_orders(at)
+    assert [one.trouble for one in await answers(at, asks("n1"))] == [None, "refused"]
 
 
-async def test_an_act_that_a_node_does_not_know_is_refused() -> None:
-    async with street(2) as at:
-        orders = at.scenes[0].node.orders
-        with pytest.raises(GatewayError) as refused:
-            await orders.ask(Order(NodeId(""), 0, "dance"), [N0])
-        assert refused.value.code is ErrorCode.NOT_FOUND
-        assert [one.trouble for one in await orders.ask(Order(NodeId(""), 0, "dance"), [N1])] == ["refused"]
+async def test_what_this_node_refuses_is_raised_when_the_others_were_asked(at: Street) -> None:
+    asked = register_orders(at)
+    orders = at.scenes[0].node.orders
+    with pytest.raises(GatewayError, match="Not now"):
+        await orders.ask(asks("n0"), orders.nodes)
+    assert [number for number, _ in asked] == [0, 1]
 
 
-async def test_a_fault_over_an_order_ends_the_order_and_nothing_else() -> None:
-    async with street(2) as at:
-        register_orders(at)
+async def test_an_act_that_a_node_does_not_know_is_refused(at: Street) -> None:
+    orders = at.scenes[0].node.orders
+    with pytest.raises(GatewayError) as refused:
+        await orders.ask(Order(NodeId(""), 0, "dance"), [N0])
+    assert refused.value.code is ErrorCode.NOT_FOUND
+    assert [one.trouble for one in await orders.ask(Order(NodeId(""), 0, "dance"), [N1])] == ["refused"]
 
-        async def fail(order: Order) -> Page:
-            raise ValueError("seeded")
 
-        at.scenes[1].node.orders.learn("name", fail)
-        assert [one.trouble for one in await answers(at, asks())] == [None, "no_answer"]
-        register_orders(at)
-        assert [one.trouble for one in await answers(at, asks())] == [None, None]
+async def test_a_fault_over_an_order_ends_the_order_and_nothing_else(at: Street) -> None:
+    register_orders(at)
+
+    async def fail(order: Order) -> Page:
+        raise ValueError("seeded")
+
+    at.scenes[1].node.orders.learn("name", fail)
+    assert [one.trouble for one in await answers(at, asks())] == [None, "no_answer"]
+    register_orders(at)
+    assert [one.trouble for one in await answers(at, asks())] == [None, None]
 
 
 # ---- an operator finds every session, and an end reaches the right one ----
@@ -177,39 +170,37 @@ def is_ended(phone: PhoneLine) -> bool:
 # ---- who is there ----
 
 
-async def test_attached_sessions_are_listed_by_id_and_nobody_by_name() -> None:
-    async with scene() as at:
-        anna, bert = await at.served(), await at.served("bert", ASSISTANT, number="1234")
-        await at.pass_time(1)
-        page = await people_of(at).sessions(order("sessions"))
-        assert page == Page(
-            tuple(
-                {
-                    "id": phone.ticket.session,
-                    "user": f"hash of {phone.ticket.user.key}",
-                    "site": "main",
-                    "application": phone.ticket.application.value,
-                    "owner": "n1",
-                    "node": "n1",
-                    "attached": True,
-                    "expires_at_ms": phone.ticket.expires_at_ms,
-                }
-                for phone in sorted((anna, bert), key=lambda each: each.ticket.session)
-            )
+async def test_attached_sessions_are_listed_by_id_and_nobody_by_name(at: Scene) -> None:
+    anna, bert = await at.served(), await at.served("bert", ASSISTANT, number="1234")
+    await at.pass_time(1)
+    page = await people_of(at).sessions(order("sessions"))
+    assert page == Page(
+        tuple(
+            {
+                "id": phone.ticket.session,
+                "user": f"hash of {phone.ticket.user.key}",
+                "site": "main",
+                "application": phone.ticket.application.value,
+                "owner": "n1",
+                "node": "n1",
+                "attached": True,
+                "expires_at_ms": phone.ticket.expires_at_ms,
+            }
+            for phone in sorted((anna, bert), key=lambda each: each.ticket.session)
         )
+    )
 
 
-async def test_pages_follow_each_other_without_a_gap() -> None:
-    async with scene() as at:
-        for device in ("d1", "d2", "d3"):
-            await at.served(device=device)
-        people = people_of(at)
-        first = await people.sessions(order("sessions", most=2))
-        assert (len(first.records), first.more) == (2, True)
-        rest = await people.sessions(order("sessions", after=first.records[-1]["id"], most=2))
-        assert (len(rest.records), rest.more) == (1, False)
-        ids = [record["id"] for record in (*first.records, *rest.records)]
-        assert ids == sorted(set(ids))
+async def test_pages_follow_each_other_without_a_gap(at: Scene) -> None:
+    for device in ("d1", "d2", "d3"):
+        await at.served(device=device)
+    people = people_of(at)
+    first = await people.sessions(order("sessions", most=2))
+    assert (len(first.records), first.more) == (2, True)
+    rest = await people.sessions(order("sessions", after=first.records[-1]["id"], most=2))
+    assert (len(rest.records), rest.more) == (1, False)
+    ids = [record["id"] for record in (*first.records, *rest.records)]
+    assert ids == sorted(set(ids))
 
 
 async def test_a_session_whose_phone_left_is_listed_without_a_node_for_as_long_as_it_lingers() -> None:
@@ -221,127 +212,118 @@ async def test_a_session_whose_phone_left_is_listed_without_a_node_for_as_long_a
         assert (record["node"], record["owner"]) == (None, "n1")
 
 
-async def test_a_session_that_nobody_accepted_is_not_listed() -> None:
-    async with scene() as at:
-        at.upstream.unreachable = False
-        phone = await at.phone("anna")
-        at.upstream.unreachable = True
-        phone.hello()
-        await at.clock.settle()
-        assert (await people_of(at).sessions(order("sessions"))).records == ()
+async def test_a_session_that_nobody_accepted_is_not_listed(at: Scene) -> None:
+    at.upstream.unreachable = False
+    phone = await at.phone("anna")
+    at.upstream.unreachable = True
+    phone.hello()
+    await at.clock.settle()
+    assert (await people_of(at).sessions(order("sessions"))).records == ()
 
 
-async def test_where_the_phone_is_and_who_owns_its_user_are_distinguished() -> None:
-    async with street() as at:
-        await at.scenes[0].served()
-        far = await at.scenes[1].served(device="d2")
-        await at.pass_time(1)
-        near, there = await everywhere(at, order("sessions"), by=1)
-        assert near.page.records == ()
-        (record,) = (each for each in there.page.records if each["id"] == far.ticket.session)
-        assert (record["owner"], record["node"]) == ("n0", "n1")
+async def test_where_the_phone_is_and_who_owns_its_user_are_distinguished(at: Street) -> None:
+    await at.scenes[0].served()
+    far = await at.scenes[1].served(device="d2")
+    await at.pass_time(1)
+    near, there = await everywhere(at, order("sessions"), by=1)
+    assert near.page.records == ()
+    (record,) = (each for each in there.page.records if each["id"] == far.ticket.session)
+    assert (record["owner"], record["node"]) == ("n0", "n1")
 
 
-async def test_a_known_user_is_found_by_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with scene() as at:
-        await at.served()
-        monkeypatch.setattr("gateway.edge.export._SLICE", 1)
-        people = people_of(at)
-        assert (await people.whois(order("whois", "hash of 1"))).records == ({"site": "main", "key": 1},)
-        assert (await people.whois(order("whois", "hash of 2"))).records == ()
+async def test_a_known_user_is_found_by_hash(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    await at.served()
+    monkeypatch.setattr("gateway.edge.export._SLICE", 1)
+    people = people_of(at)
+    assert (await people.whois(order("whois", "hash of 1"))).records == ({"site": "main", "key": 1},)
+    assert (await people.whois(order("whois", "hash of 2"))).records == ()
 
 
-async def test_of_a_session_that_has_ended_nobody_can_read_whose_it_was() -> None:
-    async with scene() as at:
-        phone = await at.phone("bert", ASSISTANT, number="1234")
-        await at.node.account.log_off(phone.ticket)
-        assert at.node.denied(phone.ticket) is not None
-        assert await people_of(at).find("hash of 7") is None
+async def test_of_a_session_that_has_ended_nobody_can_read_whose_it_was(at: Scene) -> None:
+    phone = await at.phone("bert", ASSISTANT, number="1234")
+    await at.node.account.log_off(phone.ticket)
+    assert at.node.denied(phone.ticket) is not None
+    assert await people_of(at).find("hash of 7") is None
 
 
 # ---- ending ----
 
 
-async def test_a_session_is_ended_and_no_other() -> None:
-    async with scene() as at:
-        phone, other = await at.served("bert", ASSISTANT, number="1234"), await at.served()
-        (record,) = (await people_of(at).end_session(order("end_session", phone.ticket.session))).records
-        assert record == {
-            "id": phone.ticket.session,
-            "user": "hash of 7",
-            "application": "remote_assistant",
-            "by_node": "n1",
-            "confirmed": True,
-        }
-        assert is_ended(phone)
-        assert other.closed is None
-        assert at.upstream.routing == {}
-        again = await at.again(phone)
-        assert again.code == CloseCode.LOGGED_OFF
+async def test_a_session_is_ended_and_no_other(at: Scene) -> None:
+    phone, other = await at.served("bert", ASSISTANT, number="1234"), await at.served()
+    (record,) = (await people_of(at).end_session(order("end_session", phone.ticket.session))).records
+    assert record == {
+        "id": phone.ticket.session,
+        "user": "hash of 7",
+        "application": "remote_assistant",
+        "by_node": "n1",
+        "confirmed": True,
+    }
+    assert is_ended(phone)
+    assert other.closed is None
+    assert at.upstream.routing == {}
+    again = await at.again(phone)
+    assert again.code == CloseCode.LOGGED_OFF
 
 
-async def test_a_session_that_is_not_here_is_nothing_to_do() -> None:
-    async with scene() as at:
-        await at.served()
-        assert await people_of(at).end_session(order("end_session", "nobody's")) == Page()
-        assert await people_of(at).end_user(order("end_user", "nobody's")) == Page()
+async def test_a_session_that_is_not_here_is_nothing_to_do(at: Scene) -> None:
+    await at.served()
+    assert await people_of(at).end_session(order("end_session", "nobody's")) == Page()
+    assert await people_of(at).end_user(order("end_user", "nobody's")) == Page()
 
 
 async def test_the_phone_is_notified_at_once_though_oscc_e_says_nothing(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        phone = await at.served("bert", ASSISTANT, number="1234")
+    phone = await at.served("bert", ASSISTANT, number="1234")
 
-        async def never(_: object) -> LoggedOff:
-            await at.clock.sleep(1_000)
-            raise AssertionError
+    async def never(_: object) -> LoggedOff:
+        await at.clock.sleep(1_000)
+        raise AssertionError
 
-        monkeypatch.setattr(at.upstream, "log_off", never)
-        ending = at.tasks.create_task(people_of(at).end_session(order("end_session", phone.ticket.session)))
-        await at.clock.settle()
-        assert is_ended(phone)
-        await at.clock.advance(CONFIRM_S + 0.1)
-        (record,) = (await ending).records
-        assert not record["confirmed"]
-        assert at.node.account.pending == (phone.ticket,)
+    monkeypatch.setattr(at.upstream, "log_off", never)
+    ending = at.tasks.create_task(people_of(at).end_session(order("end_session", phone.ticket.session)))
+    await at.clock.settle()
+    assert is_ended(phone)
+    await at.clock.advance(CONFIRM_S + 0.1)
+    (record,) = (await ending).records
+    assert not record["confirmed"]
+    assert at.node.account.pending == (phone.ticket,)
 
 
-async def test_all_of_a_user_is_ended_also_what_only_oscc_e_knows_of() -> None:
-    async with scene() as at:
-        phone, other = await at.served(), await at.served(device="d2")
-        sleeping, stranger = await at.phone("anna", device="d3"), await at.served("bert")
-        page = await people_of(at).end_user(order("end_user", "hash of 1"))
-        assert {(each["id"], each["confirmed"]) for each in page.records} == {
-            (each.ticket.session, True) for each in (phone, other, sleeping)
-        }
-        assert is_ended(phone)
-        assert is_ended(other)
-        assert stranger.closed is None
-        again = await at.again(sleeping)
-        assert again.code == CloseCode.LOGGED_OFF
+async def test_all_of_a_user_is_ended_also_what_only_oscc_e_knows_of(at: Scene) -> None:
+    phone, other = await at.served(), await at.served(device="d2")
+    sleeping, stranger = await at.phone("anna", device="d3"), await at.served("bert")
+    page = await people_of(at).end_user(order("end_user", "hash of 1"))
+    assert {(each["id"], each["confirmed"]) for each in page.records} == {
+        (each.ticket.session, True) for each in (phone, other, sleeping)
+    }
+    assert is_ended(phone)
+    assert is_ended(other)
+    assert stranger.closed is None
+    again = await at.again(sleeping)
+    assert again.code == CloseCode.LOGGED_OFF
 
 
 async def test_a_sleeping_session_that_oscc_e_does_not_end_is_said_to_be_unconfirmed(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        phone, sleeping = await at.served(), await at.phone("anna", device="d3")
-        end = at.upstream.end
+    phone, sleeping = await at.served(), await at.phone("anna", device="d3")
+    end = at.upstream.end
 
-        async def refuse(secret: object, session: object) -> LoggedOff:
-            at.upstream.unreachable = True
-            try:
-                return await end(phone.ticket.secret, sleeping.ticket.session)
-            finally:
-                at.upstream.unreachable = False
+    async def refuse(secret: object, session: object) -> LoggedOff:
+        at.upstream.unreachable = True
+        try:
+            return await end(phone.ticket.secret, sleeping.ticket.session)
+        finally:
+            at.upstream.unreachable = False
 
-        monkeypatch.setattr(at.upstream, "end", refuse)
-        page = await people_of(at).end_user(order("end_user", "hash of 1"))
-        assert {each["id"]: each["confirmed"] for each in page.records} == {
-            phone.ticket.session: True,
-            sleeping.ticket.session: False,
-        }
+    monkeypatch.setattr(at.upstream, "end", refuse)
+    page = await people_of(at).end_user(order("end_user", "hash of 1"))
+    assert {each["id"]: each["confirmed"] for each in page.records} == {
+        phone.ticket.session: True,
+        sleeping.ticket.session: False,
+    }
 
 
 async def test_an_end_reaches_phones_of_every_node_in_the_same_turn() -> None:
@@ -357,21 +339,19 @@ async def test_an_end_reaches_phones_of_every_node_in_the_same_turn() -> None:
         assert ended == {phone.ticket.session for phone in phones}
 
 
-async def test_a_node_with_the_phone_ends_it_though_the_owner_is_not_reached() -> None:
-    async with street(2) as at:
-        await at.scenes[0].served()
-        far = await at.scenes[1].served(device="d2")
-        await at.pass_time(1)
-        at.trouble.take_away(0)
-        received = await everywhere(at, order("end_session", far.ticket.session), by=1)
-        assert {each.node: each.trouble for each in received} == {"n1": None, "n0": "not_heard"}
-        assert is_ended(far)
+async def test_a_node_with_the_phone_ends_it_though_the_owner_is_not_reached(at: Street) -> None:
+    await at.scenes[0].served()
+    far = await at.scenes[1].served(device="d2")
+    await at.pass_time(1)
+    at.trouble.take_away(0)
+    received = await everywhere(at, order("end_session", far.ticket.session), by=1)
+    assert {each.node: each.trouble for each in received} == {"n1": None, "n0": "not_heard"}
+    assert is_ended(far)
 
 
-async def test_an_oscc_e_that_is_away_keeps_nobody_here() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.unreachable = True
-        (record,) = (await people_of(at).end_user(order("end_user", "hash of 1"))).records
-        assert not record["confirmed"]
-        assert is_ended(phone)
+async def test_an_oscc_e_that_is_away_keeps_nobody_here(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.unreachable = True
+    (record,) = (await people_of(at).end_user(order("end_user", "hash of 1"))).records
+    assert not record["confirmed"]
+    assert is_ended(phone)

@@ -17,7 +17,7 @@ from gateway.runtime.cluster_receiver import READ_S, SAY_S, AdminRpc, ClusterMem
 from gateway.runtime.ports import NODE_TTL_S
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import LossyRoll, Trouble
-from tests.runtime.street import street
+from tests.runtime.street import Street
 
 
 class Member:
@@ -243,27 +243,26 @@ async def test_a_node_that_gives_notice_knows_a_node_whose_messages_it_missed() 
         assert [each.node for each in at.members[0].membership.others] == ["n1"]
 
 
-async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_leave() -> None:
-    async with street() as at:
-        await at.pass_time(SAY_S)
-        near, far = (scene.node for scene in at.scenes)
-        await near.membership.give_notice()
-        await at.clock.settle()
-        assert (near.record().draining, near.is_draining) == (True, False)
-        assert [(each.node, each.draining) for each in await far._cluster.registry.nodes()] == [
-            ("n0", True),
-            ("n1", False),
-        ]
-        assert [(each.node, each.draining) for each in far.membership.nodes] == [("n0", True), ("n1", False)]
-        assert far.membership.others == ()
-        await at.pass_time(2 * SAY_S)
-        assert not far.membership.is_leaving(near.record().holder)
-        near.drain()
-        await at.clock.settle()
-        assert far.membership.is_leaving(near.record().holder)
-        await at.pass_time(2 * SAY_S)
-        assert far.membership.is_leaving(near.record().holder)
-        assert [each.accepts_per_s for each in far.membership.nodes] == [0.0, 100.0]
+async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_leave(at: Street) -> None:
+    await at.pass_time(SAY_S)
+    near, far = (scene.node for scene in at.scenes)
+    await near.membership.give_notice()
+    await at.clock.settle()
+    assert (near.record().draining, near.is_draining) == (True, False)
+    assert [(each.node, each.draining) for each in await far._cluster.registry.nodes()] == [
+        ("n0", True),
+        ("n1", False),
+    ]
+    assert [(each.node, each.draining) for each in far.membership.nodes] == [("n0", True), ("n1", False)]
+    assert far.membership.others == ()
+    await at.pass_time(2 * SAY_S)
+    assert not far.membership.is_leaving(near.record().holder)
+    near.drain()
+    await at.clock.settle()
+    assert far.membership.is_leaving(near.record().holder)
+    await at.pass_time(2 * SAY_S)
+    assert far.membership.is_leaving(near.record().holder)
+    assert [each.accepts_per_s for each in far.membership.nodes] == [0.0, 100.0]
 
 
 async def test_notice_is_given_also_when_the_store_does_not_answer() -> None:
@@ -274,15 +273,14 @@ async def test_notice_is_given_also_when_the_store_does_not_answer() -> None:
         assert at.members[1].membership.has_given_notice
 
 
-async def test_what_a_node_says_of_itself_is_what_it_is_now() -> None:
-    async with street() as at:
-        await at.scenes[0].served()
-        await at.scenes[1].served(device="d2")
-        at.scenes[1].node.drain()
-        await at.pass_time(2 * SAY_S)
-        near, far = at.scenes[0].node.membership.nodes
-        assert (near.node, near.connections, near.links, near.draining) == ("n0", 1, 1, False)
-        assert (far.node, far.connections, far.links, far.draining) == ("n1", 1, 0, True)
+async def test_what_a_node_says_of_itself_is_what_it_is_now(at: Street) -> None:
+    await at.scenes[0].served()
+    await at.scenes[1].served(device="d2")
+    at.scenes[1].node.drain()
+    await at.pass_time(2 * SAY_S)
+    near, far = at.scenes[0].node.membership.nodes
+    assert (near.node, near.connections, near.links, near.draining) == ("n0", 1, 1, False)
+    assert (far.node, far.connections, far.links, far.draining) == ("n1", 1, 0, True)
 
 
 async def test_an_unforeseen_fault_of_one_sign_of_life_does_not_end_the_node(

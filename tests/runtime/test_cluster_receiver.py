@@ -76,68 +76,59 @@ def call(at: Street, phone: PhoneLine) -> Call:
 # ---- to the owner ----
 
 
-async def test_a_follower_gets_what_it_lacks_and_then_the_end_mark() -> None:
-    async with street() as at:
-        await followed(at)
-        asks = Asks(STRANGER, 5, (Since(user(1), 0, 0), Since(user(7), 0, 0)))
-        received = await Stranger(at).say(asks)
-        assert [type(one) for one in received] == [Publication, Asked]
-        publication = only(Publication, received)
-        assert publication.reset
-        assert publication.updates
-        assert only(Asked, received) == Asked(NodeId("n0"), "n0-1", 5, (user(7),))
+async def test_a_follower_gets_what_it_lacks_and_then_the_end_mark(at: Street) -> None:
+    await followed(at)
+    asks = Asks(STRANGER, 5, (Since(user(1), 0, 0), Since(user(7), 0, 0)))
+    received = await Stranger(at).say(asks)
+    assert [type(one) for one in received] == [Publication, Asked]
+    publication = only(Publication, received)
+    assert publication.reset
+    assert publication.updates
+    assert only(Asked, received) == Asked(NodeId("n0"), "n0-1", 5, (user(7),))
 
 
-async def test_a_follower_is_not_the_owner() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        stranger = Stranger(at)
-        assert await stranger.say(Asks(STRANGER, 5, (Since(user(1), 0, 0),)), to=1) == [
-            Asked(NodeId("n1"), "n1-1", 5, (user(1),))
-        ]
-        assert await stranger.say(Attach(STRANGER, 6, far.ticket, ()), to=1) == [AttachAnswer(6, moved=True)]
-        assert await stranger.say(CallRequest(user(1), STRANGER, 7, call(at, far)), to=1) == [
-            CallAnswer(7, None)
-        ]
+async def test_a_follower_is_not_the_owner(at: Street) -> None:
+    _, far = await followed(at)
+    stranger = Stranger(at)
+    assert await stranger.say(Asks(STRANGER, 5, (Since(user(1), 0, 0),)), to=1) == [
+        Asked(NodeId("n1"), "n1-1", 5, (user(1),))
+    ]
+    assert await stranger.say(Attach(STRANGER, 6, far.ticket, ()), to=1) == [AttachAnswer(6, moved=True)]
+    assert await stranger.say(CallRequest(user(1), STRANGER, 7, call(at, far)), to=1) == [CallAnswer(7, None)]
 
 
-async def test_an_owner_who_has_no_epoch_yet_is_none() -> None:
-    async with street() as at:
-        at.trouble.take_away(0)
-        phone = await at.scenes[0].phone("anna")
-        phone.hello()
-        await at.clock.settle()
-        assert at.owners() == [0]
-        at.trouble.give_back(0)
-        received = await Stranger(at).say(Asks(STRANGER, 5, (Since(user(1), 0, 0),)))
-        assert received == [Asked(NodeId("n0"), "n0-1", 5, (user(1),))]
+async def test_an_owner_who_has_no_epoch_yet_is_none(at: Street) -> None:
+    at.trouble.take_away(0)
+    phone = await at.scenes[0].phone("anna")
+    phone.hello()
+    await at.clock.settle()
+    assert at.owners() == [0]
+    at.trouble.give_back(0)
+    received = await Stranger(at).say(Asks(STRANGER, 5, (Since(user(1), 0, 0),)))
+    assert received == [Asked(NodeId("n0"), "n0-1", 5, (user(1),))]
 
 
-async def test_a_node_does_not_follow_itself() -> None:
-    async with street() as at:
-        near, _ = await followed(at)
-        at.said.clear()
-        here = NodeId("n0")
-        stranger = Stranger(at)
-        await stranger.say(Asks(here, 5, (Since(user(1), 0, 0),)))
-        await stranger.say(Attach(here, 6, near.ticket, ()))
-        await stranger.say(CallRequest(user(1), here, 7, call(at, near)))
-        assert Asked(here, "n0-1", 5, (user(1),)) in at.received(Asked)
-        assert at.received(AttachAnswer) == [AttachAnswer(6, moved=True)]
-        assert at.received(CallAnswer) == [CallAnswer(7, None)]
-        assert near.closed is None
+async def test_a_node_does_not_follow_itself(at: Street) -> None:
+    near, _ = await followed(at)
+    at.said.clear()
+    here = NodeId("n0")
+    stranger = Stranger(at)
+    await stranger.say(Asks(here, 5, (Since(user(1), 0, 0),)))
+    await stranger.say(Attach(here, 6, near.ticket, ()))
+    await stranger.say(CallRequest(user(1), here, 7, call(at, near)))
+    assert Asked(here, "n0-1", 5, (user(1),)) in at.received(Asked)
+    assert at.received(AttachAnswer) == [AttachAnswer(6, moved=True)]
+    assert at.received(CallAnswer) == [CallAnswer(7, None)]
+    assert near.closed is None
 
 
-async def test_a_session_that_ended_is_refused_without_asking_anybody() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        at.scenes[0].node.session_revocations.note(far.ticket, EndReason.BLOCKED, "somebody")
-        requests = len(at.upstream.requests)
-        received = await Stranger(at).say(Attach(STRANGER, 6, far.ticket, ()))
-        assert received == [
-            AttachAnswer(6, Refusal(CloseCode.ACCOUNT_BLOCKED, EndReason.BLOCKED, "somebody"))
-        ]
-        assert len(at.upstream.requests) == requests
+async def test_a_session_that_ended_is_refused_without_asking_anybody(at: Street) -> None:
+    _, far = await followed(at)
+    at.scenes[0].node.session_revocations.note(far.ticket, EndReason.BLOCKED, "somebody")
+    requests = len(at.upstream.requests)
+    received = await Stranger(at).say(Attach(STRANGER, 6, far.ticket, ()))
+    assert received == [AttachAnswer(6, Refusal(CloseCode.ACCOUNT_BLOCKED, EndReason.BLOCKED, "somebody"))]
+    assert len(at.upstream.requests) == requests
 
 
 async def test_a_session_of_an_owner_who_ends_while_it_waits_is_to_be_presented_to_the_next() -> None:
@@ -171,17 +162,16 @@ async def test_a_command_of_a_node_whose_clock_is_wrong_has_the_time_that_is_lef
 
 
 async def test_a_command_of_another_node_runs_without_a_task_at_the_owner(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        await at.pass_time(7)
-        monkeypatch.setattr(Owner, "execute", broken)
-        far.command("1", "1")
-        await at.clock.settle()
-        assert len(at.scenes[0].asked(Execute)) == 1
-        answer = only(CallAnswer, at.received(CallAnswer))
-        assert answer.outcome == Outcome(Status.APPLIED)
+    _, far = await followed(at)
+    await at.pass_time(7)
+    monkeypatch.setattr(Owner, "execute", broken)
+    far.command("1", "1")
+    await at.clock.settle()
+    assert len(at.scenes[0].asked(Execute)) == 1
+    answer = only(CallAnswer, at.received(CallAnswer))
+    assert answer.outcome == Outcome(Status.APPLIED)
 
 
 async def test_a_command_does_not_overtake_one_of_its_user_that_is_about_to_run_in_a_task(
@@ -213,25 +203,23 @@ async def test_a_command_does_not_overtake_one_of_its_user_that_is_about_to_run_
         assert at.scenes[0].asked(Execute)[-1].key == "fourth", "it needs no task again"
 
 
-async def test_a_command_over_a_node_that_its_phone_has_left_counts_as_sent_again() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        late = dataclasses.replace(call(at, far), stream_epoch=17)
-        received = only(CallAnswer, await Stranger(at).say(CallRequest(user(1), STRANGER, 7, late)))
-        assert received.outcome is not None
-        assert received.outcome.status is Status.REJECTED
-        assert not at.scenes[0].asked(Execute)
+async def test_a_command_over_a_node_that_its_phone_has_left_counts_as_sent_again(at: Street) -> None:
+    _, far = await followed(at)
+    late = dataclasses.replace(call(at, far), stream_epoch=17)
+    received = only(CallAnswer, await Stranger(at).say(CallRequest(user(1), STRANGER, 7, late)))
+    assert received.outcome is not None
+    assert received.outcome.status is Status.REJECTED
+    assert not at.scenes[0].asked(Execute)
 
 
-async def test_a_phone_that_left_a_node_where_it_is_not_has_not_left() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        member = at.scenes[0].member(far)
-        stranger = Stranger(at)
-        await stranger.say(Detach(user(1), far.ticket.handle, STRANGER))
-        assert member.left_at is None
-        await stranger.say(Detach(user(1), far.ticket.handle, NodeId("n1")))
-        assert [member.left_at] == [at.clock.now()]
+async def test_a_phone_that_left_a_node_where_it_is_not_has_not_left(at: Street) -> None:
+    _, far = await followed(at)
+    member = at.scenes[0].member(far)
+    stranger = Stranger(at)
+    await stranger.say(Detach(user(1), far.ticket.handle, STRANGER))
+    assert member.left_at is None
+    await stranger.say(Detach(user(1), far.ticket.handle, NodeId("n1")))
+    assert [member.left_at] == [at.clock.now()]
 
 
 # ---- to phones here ----
@@ -288,12 +276,11 @@ async def test_when_the_bus_is_back_everything_followed_is_asked_for_within_two_
         assert at.scenes[1].node.exchange.machine.health == "live"
 
 
-async def test_a_bus_without_anybody_who_follows_is_live_at_once() -> None:
-    async with street() as at:
-        await at.scenes[0].served()
-        at.trouble.renew(0)
-        await at.clock.settle()
-        assert at.scenes[0].node.exchange.machine.health == "live"
+async def test_a_bus_without_anybody_who_follows_is_live_at_once(at: Street) -> None:
+    await at.scenes[0].served()
+    at.trouble.renew(0)
+    await at.clock.settle()
+    assert at.scenes[0].node.exchange.machine.health == "live"
 
 
 async def test_others_have_turns_between_large_answers_to_one_question(
@@ -342,169 +329,159 @@ async def test_a_node_that_was_stopped_takes_no_phone_back_that_came_elsewhere_s
         assert phone.code is CloseCode.REPLACED
 
 
-async def test_a_node_that_was_stopped_closes_no_later_session_of_the_same_device() -> None:
-    async with street() as at:
-        near, _ = await followed(at)
-        await at.pass_time(10)
-        earlier = await at.scenes[1].phone("anna", device="other")
-        earlier_ticket = replace(earlier.ticket, device=near.ticket.device)
-        told = await Stranger(at).say(Attach(STRANGER, 6, earlier_ticket, (), age_ms=60_000))
-        assert told == [AttachAnswer(6, Refusal(CloseCode.REPLACED, "replaced"))]
-        assert near.closed is None
+async def test_a_node_that_was_stopped_closes_no_later_session_of_the_same_device(at: Street) -> None:
+    near, _ = await followed(at)
+    await at.pass_time(10)
+    earlier = await at.scenes[1].phone("anna", device="other")
+    earlier_ticket = replace(earlier.ticket, device=near.ticket.device)
+    told = await Stranger(at).say(Attach(STRANGER, 6, earlier_ticket, (), age_ms=60_000))
+    assert told == [AttachAnswer(6, Refusal(CloseCode.REPLACED, "replaced"))]
+    assert near.closed is None
 
 
 @pytest.mark.parametrize("is_near", [True, False])
-async def test_a_phone_that_came_during_a_stop_or_after_it_connects_again(is_near: bool) -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        await at.pass_time(10)
-        phone, scene = (near, at.scenes[0]) if is_near else (far, at.scenes[1])
-        at.clock.stand_still(25.0)
-        owned = at.scenes[0].member(phone)
-        owned.came_at = at.clock.now() - 8.0  # a third node said so during the stop
-        at.scenes[0].owner().user_sessions.join(phone.ticket, (), STRANGER)
-        back = await scene.again(phone)
-        await at.clock.settle()
-        assert back.closed is not None
-        assert (back.closed.code, back.closed.window_s) == (CloseCode.REBALANCE, RECONNECT_WINDOW_S)
-        await at.pass_time(2)
-        again = await scene.again(phone)
-        await at.pass_time(2)
-        assert again.closed is None
+async def test_a_phone_that_came_during_a_stop_or_after_it_connects_again(at: Street, is_near: bool) -> None:
+    near, far = await followed(at)
+    await at.pass_time(10)
+    phone, scene = (near, at.scenes[0]) if is_near else (far, at.scenes[1])
+    at.clock.stand_still(25.0)
+    owned = at.scenes[0].member(phone)
+    owned.came_at = at.clock.now() - 8.0  # a third node said so during the stop
+    at.scenes[0].owner().user_sessions.join(phone.ticket, (), STRANGER)
+    back = await scene.again(phone)
+    await at.clock.settle()
+    assert back.closed is not None
+    assert (back.closed.code, back.closed.window_s) == (CloseCode.REBALANCE, RECONNECT_WINDOW_S)
+    await at.pass_time(2)
+    again = await scene.again(phone)
+    await at.pass_time(2)
+    assert again.closed is None
 
 
-async def test_a_phone_that_may_have_come_before_or_later_connects_again() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        await at.pass_time(10)
-        at.clock.stand_still(25.0)
-        back = await at.scenes[1].again(far)
-        await at.pass_time(2)
-        await Stranger(at).say(Replaced(user(1), far.ticket.handle, age_ms=8_000), to=1)
-        assert back.code is CloseCode.REBALANCE
+async def test_a_phone_that_may_have_come_before_or_later_connects_again(at: Street) -> None:
+    _, far = await followed(at)
+    await at.pass_time(10)
+    at.clock.stand_still(25.0)
+    back = await at.scenes[1].again(far)
+    await at.pass_time(2)
+    await Stranger(at).say(Replaced(user(1), far.ticket.handle, age_ms=8_000), to=1)
+    assert back.code is CloseCode.REBALANCE
 
 
-async def test_a_phone_that_came_back_is_not_replaced_by_what_came_before_it() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        stranger = Stranger(at)
-        at.said.clear()
-        await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=3_000), to=1)
-        (again,) = at.received(Attach)
-        assert isinstance(again, Attach)
-        assert again.ticket == far.ticket
-        await stranger.say(Replaced(user(99), far.ticket.handle, age_ms=100), to=1)
-        was_open = far.closed is None
-        assert was_open
-        await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=100), to=1)
-        assert far.code is CloseCode.REPLACED
+async def test_a_phone_that_came_back_is_not_replaced_by_what_came_before_it(at: Street) -> None:
+    _, far = await followed(at)
+    stranger = Stranger(at)
+    at.said.clear()
+    await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=3_000), to=1)
+    (again,) = at.received(Attach)
+    assert isinstance(again, Attach)
+    assert again.ticket == far.ticket
+    await stranger.say(Replaced(user(99), far.ticket.handle, age_ms=100), to=1)
+    was_open = far.closed is None
+    assert was_open
+    await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=100), to=1)
+    assert far.code is CloseCode.REPLACED
 
 
-async def test_a_follower_says_since_when_a_phone_is_there() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        await at.pass_time(20)
-        at.said.clear()
-        follower(at).follow(far.ticket.handle, ("queues",))
-        await at.clock.settle()
-        (asked,) = at.received(Attach)
-        assert isinstance(asked, Attach)
-        assert asked.age_ms is not None
-        assert 20_000 <= asked.age_ms <= 25_000
+async def test_a_follower_says_since_when_a_phone_is_there(at: Street) -> None:
+    _, far = await followed(at)
+    await at.pass_time(20)
+    at.said.clear()
+    follower(at).follow(far.ticket.handle, ("queues",))
+    await at.clock.settle()
+    (asked,) = at.received(Attach)
+    assert isinstance(asked, Attach)
+    assert asked.age_ms is not None
+    assert 20_000 <= asked.age_ms <= 25_000
 
 
-async def test_a_phone_that_has_left_is_not_presented_as_one_that_has_just_come() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        at.said.clear()
-        follower(at).follow(far.ticket.handle, ("queues",))
-        far.leave()
-        await at.clock.settle()
-        assert at.received(Detach)
-        assert at.received(Attach) == []
-        assert not at.scenes[0].member(far).present
+async def test_a_phone_that_has_left_is_not_presented_as_one_that_has_just_come(at: Street) -> None:
+    _, far = await followed(at)
+    at.said.clear()
+    follower(at).follow(far.ticket.handle, ("queues",))
+    far.leave()
+    await at.clock.settle()
+    assert at.received(Detach)
+    assert at.received(Attach) == []
+    assert not at.scenes[0].member(far).present
 
 
-async def test_what_a_node_reads_after_a_stop_may_be_as_old_as_the_stop() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        await at.pass_time(10)
-        stranger = Stranger(at)
-        at.clock.stand_still(5.0)
-        at.said.clear()
-        back = await at.scenes[1].again(far)
-        (presented,) = at.received(Attach)
-        assert isinstance(presented, Attach)
-        assert presented.age_ms is not None
-        assert presented.age_ms >= 5_000
-        await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=100), to=1)
-        was_open = back.closed is None
-        assert was_open
-        await stranger.say(Attach(STRANGER, 6, far.ticket, (), age_ms=100))
-        replaced = at.received(Replaced)[-1]
-        assert isinstance(replaced, Replaced)
-        assert replaced.age_ms is not None
-        assert replaced.age_ms >= 5_000
+async def test_what_a_node_reads_after_a_stop_may_be_as_old_as_the_stop(at: Street) -> None:
+    _, far = await followed(at)
+    await at.pass_time(10)
+    stranger = Stranger(at)
+    at.clock.stand_still(5.0)
+    at.said.clear()
+    back = await at.scenes[1].again(far)
+    (presented,) = at.received(Attach)
+    assert isinstance(presented, Attach)
+    assert presented.age_ms is not None
+    assert presented.age_ms >= 5_000
+    await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=100), to=1)
+    was_open = back.closed is None
+    assert was_open
+    await stranger.say(Attach(STRANGER, 6, far.ticket, (), age_ms=100))
+    replaced = at.received(Replaced)[-1]
+    assert isinstance(replaced, Replaced)
+    assert replaced.age_ms is not None
+    assert replaced.age_ms >= 5_000
 
 
 # ---- faults ----
 
 
 async def test_a_fault_over_one_message_makes_the_node_deaf_for_no_other(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    at: Street, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with street() as at:
-        await followed(at)
-        owner, stranger = at.home(0).owner, Stranger(at)
-        assert owner is not None
-        asks = Asks(STRANGER, 5, (Since(user(1), 0, 0),))
-        with monkeypatch.context() as patched:
-            patched.setattr(owner, "leave", broken)
-            assert await stranger.say(Detach(user(1), "h", STRANGER)) == []
-            patched.setattr(owner.sharing, "answer", broken)
-            assert await stranger.say(asks) == []
-        messages = [record.getMessage() for record in caplog.records]
-        assert messages == ["message_failed", "node_request_failed"]
-        assert only(Publication, await stranger.say(asks)).user == user(1)
+    await followed(at)
+    owner, stranger = at.home(0).owner, Stranger(at)
+    assert owner is not None
+    asks = Asks(STRANGER, 5, (Since(user(1), 0, 0),))
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, "leave", broken)
+        assert await stranger.say(Detach(user(1), "h", STRANGER)) == []
+        patched.setattr(owner.sharing, "answer", broken)
+        assert await stranger.say(asks) == []
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["message_failed", "node_request_failed"]
+    assert only(Publication, await stranger.say(asks)).user == user(1)
 
 
 async def test_a_fault_over_one_user_keeps_no_other_from_what_is_sent_with_it(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    at: Street, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        at.upstream.add_user(8, "bert")
-        await at.scenes[0].served("bert")
-        await at.scenes[1].served("bert", device="d8")
-        await at.pass_time(1)
-        bert = next(home.follower for who, home in at.scenes[1].node.user_states.items() if who != user(1))
-        assert bert is not None
-        epoch, seq = at.home(1).feed.ledger.position
-        update = PublishedValue("queue:5", seq + 1, Queue(contacts_waiting=77))
-        mine = Publication(user(1), epoch, seq, seq + 1, False, (update,), "live", None)
-        with monkeypatch.context() as patched:
-            patched.setattr(bert, "read", broken)
-            others = [msgspec.structs.replace(mine, user=who) for who in (bert.feed.user, user(99))]
-            assert await Stranger(at).say(Publications((*others, mine)), to=1) == []
-        await at.pass_time(0.5)
-        assert far.shown["queue:5"]["contacts_waiting"] == 77
-        assert [record.getMessage() for record in caplog.records] == ["publication_failed"]
+    _, far = await followed(at)
+    at.upstream.add_user(8, "bert")
+    await at.scenes[0].served("bert")
+    await at.scenes[1].served("bert", device="d8")
+    await at.pass_time(1)
+    bert = next(home.follower for who, home in at.scenes[1].node.user_states.items() if who != user(1))
+    assert bert is not None
+    epoch, seq = at.home(1).feed.ledger.position
+    update = PublishedValue("queue:5", seq + 1, Queue(contacts_waiting=77))
+    mine = Publication(user(1), epoch, seq, seq + 1, False, (update,), "live", None)
+    with monkeypatch.context() as patched:
+        patched.setattr(bert, "read", broken)
+        others = [msgspec.structs.replace(mine, user=who) for who in (bert.feed.user, user(99))]
+        assert await Stranger(at).say(Publications((*others, mine)), to=1) == []
+    await at.pass_time(0.5)
+    assert far.shown["queue:5"]["contacts_waiting"] == 77
+    assert [record.getMessage() for record in caplog.records] == ["publication_failed"]
 
 
 async def test_a_fault_over_one_request_ends_that_request_alone(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    at: Street, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with street() as at:
-        near, _ = await followed(at)
-        owner, stranger = at.home(0).owner, Stranger(at)
-        assert owner is not None
-        request = CallRequest(user(1), STRANGER, 5, call(at, near))
-        await stranger.say(Attach(STRANGER, 6, near.ticket, ()))
-        with monkeypatch.context() as patched:
-            patched.setattr(owner, "execute", broken_later)
-            assert await stranger.say(request) == []
-        assert [record.getMessage() for record in caplog.records] == ["node_request_failed"]
-        assert only(CallAnswer, await stranger.say(request)).outcome == Outcome(Status.APPLIED)
+    near, _ = await followed(at)
+    owner, stranger = at.home(0).owner, Stranger(at)
+    assert owner is not None
+    request = CallRequest(user(1), STRANGER, 5, call(at, near))
+    await stranger.say(Attach(STRANGER, 6, near.ticket, ()))
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, "execute", broken_later)
+        assert await stranger.say(request) == []
+    assert [record.getMessage() for record in caplog.records] == ["node_request_failed"]
+    assert only(CallAnswer, await stranger.say(request)).outcome == Outcome(Status.APPLIED)
 
 
 def broken(*_: object) -> NoReturn:

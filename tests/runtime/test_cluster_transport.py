@@ -45,7 +45,7 @@ from gateway.runtime.ports import NotSentError, OnPosted
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import LossyBus, Trouble
 from tests.runtime.pair import FIRST, HERE, THERE, Asker, Pair, attach, pair, since
-from tests.runtime.street import street
+from tests.runtime.street import Street
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -56,20 +56,19 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 # ---- questions ----
 
 
-async def test_a_question_finds_its_answer_whatever_comes_before() -> None:
-    async with pair() as at:
-        asking = at.begin(at.exchange.ask(THERE, attach, 4.0))
-        other = at.begin(at.exchange.ask(THERE, attach, 4.0))
-        await at.clock.settle()
-        first, second = (one for one in at.inbox if isinstance(one, Attach))
-        assert (first.request, second.request) == (FIRST + 1, FIRST + 2)
-        await at.say(AttachAnswer(second.request))
-        await at.say(AttachAnswer(second.request, moved=True))
-        await at.say(CallAnswer(9_999, None))
-        await at.say(AttachAnswer(first.request, moved=True))
-        assert await asking == AttachAnswer(first.request, moved=True)
-        assert await other == AttachAnswer(second.request), "the first answer counts"
-        assert at.exchange.sizes["questions"] == 0
+async def test_a_question_finds_its_answer_whatever_comes_before(at: Pair) -> None:
+    asking = at.begin(at.exchange.ask(THERE, attach, 4.0))
+    other = at.begin(at.exchange.ask(THERE, attach, 4.0))
+    await at.clock.settle()
+    first, second = (one for one in at.inbox if isinstance(one, Attach))
+    assert (first.request, second.request) == (FIRST + 1, FIRST + 2)
+    await at.say(AttachAnswer(second.request))
+    await at.say(AttachAnswer(second.request, moved=True))
+    await at.say(CallAnswer(9_999, None))
+    await at.say(AttachAnswer(first.request, moved=True))
+    assert await asking == AttachAnswer(first.request, moved=True)
+    assert await other == AttachAnswer(second.request), "the first answer counts"
+    assert at.exchange.sizes["questions"] == 0
 
 
 async def test_a_question_that_nobody_received_ends_at_once() -> None:
@@ -80,76 +79,71 @@ async def test_a_question_that_nobody_received_ends_at_once() -> None:
         assert at.exchange.sizes["questions"] == 0
 
 
-async def test_a_question_without_an_answer_ends_in_time() -> None:
-    async with pair() as at:
-        asking = at.begin(at.exchange.ask(THERE, attach, 4.0))
-        await at.clock.advance(3.9)
-        assert not asking.done()
-        await at.clock.advance(0.1)
-        assert isinstance(await asking, TimeoutError)
-        assert at.exchange.sizes["questions"] == 0
+async def test_a_question_without_an_answer_ends_in_time(at: Pair) -> None:
+    asking = at.begin(at.exchange.ask(THERE, attach, 4.0))
+    await at.clock.advance(3.9)
+    assert not asking.done()
+    await at.clock.advance(0.1)
+    assert isinstance(await asking, TimeoutError)
+    assert at.exchange.sizes["questions"] == 0
 
 
-async def test_without_the_bus_a_question_ends_at_once() -> None:
-    async with pair() as at:
-        at.trouble.take_away()
-        error = await at.begin(at.exchange.ask(THERE, attach, 4.0))
-        assert isinstance(error, GatewayError)
-        assert error.code is ErrorCode.BUS_DOWN
-        assert at.exchange.sizes["questions"] == 0
+async def test_without_the_bus_a_question_ends_at_once(at: Pair) -> None:
+    at.trouble.take_away()
+    error = await at.begin(at.exchange.ask(THERE, attach, 4.0))
+    assert isinstance(error, GatewayError)
+    assert error.code is ErrorCode.BUS_DOWN
+    assert at.exchange.sizes["questions"] == 0
 
 
-async def test_a_request_needs_no_task_and_ends_once() -> None:
-    async with pair() as at:
-        posted: list[OnPosted] = []
+async def test_a_request_needs_no_task_and_ends_once(at: Pair) -> None:
+    posted: list[OnPosted] = []
 
-        def post(channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
-            assert channel == Inbox(THERE)
-            at.inbox.append(envelope)
-            posted.append(answered)
-            return True
+    def post(channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
+        assert channel == Inbox(THERE)
+        at.inbox.append(envelope)
+        posted.append(answered)
+        return True
 
-        at.bus.post = post  # type: ignore[method-assign]  # as a bus with a connection
-        running, answers = asyncio.all_tasks(), [list[object]() for _ in range(6)]
-        for each in answers[:5]:
-            at.exchange.request(THERE, attach, 2.0, each.append)
-        withdraw = at.exchange.request(THERE, attach, 2.0, answers[5].append)
-        assert asyncio.all_tasks() == running
-        down, unsent = GatewayError(ErrorCode.BUS_DOWN, "slow"), NotSentError("away")
-        results: list[int | GatewayError] = [1, 0, down, unsent, 1, 1]
-        for answered, receivers in zip(posted, results, strict=True):
-            answered(receivers)
-        withdraw()
-        await at.say(AttachAnswer(FIRST + 1))
-        assert [len(each) for each in answers] == [1, 1, 0, 1, 0, 0]
-        await at.clock.advance(2.0)
-        await at.say(AttachAnswer(FIRST + 5))
-        assert [len(each) for each in answers] == [1, 1, 1, 1, 1, 0]
-        assert answers[0] == [AttachAnswer(FIRST + 1)]
-        assert isinstance(answers[1][0], NotDeliveredError)
-        assert answers[2:4] == [[down], [unsent]]
-        assert isinstance(answers[4][0], TimeoutError)
-        assert at.exchange.sizes["questions"] == at.exchange.under_way == 0
-
-
-async def test_a_shorter_request_ends_before_a_longer_one_that_was_made_before() -> None:
-    async with pair() as at:
-        ends: list[list[object]] = [[], [], []]
-        for within_s, end in zip((9.0, 1.0, 4.0), ends, strict=True):
-            at.exchange.request(THERE, attach, within_s, end.append)
-        for seconds, ended in ((0.9, [0, 0, 0]), (0.1, [0, 1, 0]), (3.0, [0, 1, 1]), (5.0, [1, 1, 1])):
-            await at.clock.advance(seconds)
-            assert list(map(len, ends)) == ended
+    at.bus.post = post  # type: ignore[method-assign]  # as a bus with a connection
+    running, answers = asyncio.all_tasks(), [list[object]() for _ in range(6)]
+    for each in answers[:5]:
+        at.exchange.request(THERE, attach, 2.0, each.append)
+    withdraw = at.exchange.request(THERE, attach, 2.0, answers[5].append)
+    assert asyncio.all_tasks() == running
+    down, unsent = GatewayError(ErrorCode.BUS_DOWN, "slow"), NotSentError("away")
+    results: list[int | GatewayError] = [1, 0, down, unsent, 1, 1]
+    for answered, receivers in zip(posted, results, strict=True):
+        answered(receivers)
+    withdraw()
+    await at.say(AttachAnswer(FIRST + 1))
+    assert [len(each) for each in answers] == [1, 1, 0, 1, 0, 0]
+    await at.clock.advance(2.0)
+    await at.say(AttachAnswer(FIRST + 5))
+    assert [len(each) for each in answers] == [1, 1, 1, 1, 1, 0]
+    assert answers[0] == [AttachAnswer(FIRST + 1)]
+    assert isinstance(answers[1][0], NotDeliveredError)
+    assert answers[2:4] == [[down], [unsent]]
+    assert isinstance(answers[4][0], TimeoutError)
+    assert at.exchange.sizes["questions"] == at.exchange.under_way == 0
 
 
-async def test_the_end_of_a_node_ends_its_requests() -> None:
-    async with pair() as at:
-        answers: list[object] = []
-        at.exchange.request(THERE, attach, 9.0, answers.append)
-        at.running.cancel()
-        await at.clock.settle()
-        at.exchange.request(THERE, attach, 9.0, answers.append)
-        assert [type(each) for each in answers] == [GatewayError, NotSentError]
+async def test_a_shorter_request_ends_before_a_longer_one_that_was_made_before(at: Pair) -> None:
+    ends: list[list[object]] = [[], [], []]
+    for within_s, end in zip((9.0, 1.0, 4.0), ends, strict=True):
+        at.exchange.request(THERE, attach, within_s, end.append)
+    for seconds, ended in ((0.9, [0, 0, 0]), (0.1, [0, 1, 0]), (3.0, [0, 1, 1]), (5.0, [1, 1, 1])):
+        await at.clock.advance(seconds)
+        assert list(map(len, ends)) == ended
+
+
+async def test_the_end_of_a_node_ends_its_requests(at: Pair) -> None:
+    answers: list[object] = []
+    at.exchange.request(THERE, attach, 9.0, answers.append)
+    at.running.cancel()
+    await at.clock.settle()
+    at.exchange.request(THERE, attach, 9.0, answers.append)
+    assert [type(each) for each in answers] == [GatewayError, NotSentError]
 
 
 async def test_a_fault_of_who_gets_no_answer_ends_nobody_elses_request(
@@ -169,25 +163,23 @@ async def test_a_fault_of_who_gets_no_answer_ends_nobody_elses_request(
         assert said(caplog) == ["answer_failed"]
 
 
-async def test_a_question_does_not_outlive_who_asked() -> None:
-    async with pair() as at:
-        asking = at.begin(at.exchange.ask(THERE, attach, 4.0))
-        await at.clock.settle()
-        asking.cancel()
-        await at.clock.settle()
-        assert at.exchange.sizes["questions"] == 0
-        await at.say(AttachAnswer(FIRST + 1))
+async def test_a_question_does_not_outlive_who_asked(at: Pair) -> None:
+    asking = at.begin(at.exchange.ask(THERE, attach, 4.0))
+    await at.clock.settle()
+    asking.cancel()
+    await at.clock.settle()
+    assert at.exchange.sizes["questions"] == 0
+    await at.say(AttachAnswer(FIRST + 1))
 
 
 # ---- what is sent ----
 
 
-async def test_what_is_sent_leaves_in_the_order_in_which_it_was_given() -> None:
-    async with pair() as at:
-        for number in range(20):
-            at.exchange.send(Inbox(THERE), Detach(UserId("main", number), "s", HERE))
-        await at.clock.settle()
-        assert [one.user.key for one in at.inbox if isinstance(one, Detach)] == list(range(20))
+async def test_what_is_sent_leaves_in_the_order_in_which_it_was_given(at: Pair) -> None:
+    for number in range(20):
+        at.exchange.send(Inbox(THERE), Detach(UserId("main", number), "s", HERE))
+    await at.clock.settle()
+    assert [one.user.key for one in at.inbox if isinstance(one, Detach)] == list(range(20))
 
 
 @pytest.mark.parametrize("posts", [lambda n: n % 2, lambda n: n not in {3, 4}, lambda _: True])
@@ -214,41 +206,39 @@ async def test_what_the_bus_does_not_take_at_once_is_not_overtaken(posts: Callab
         assert answers == 11 * [1]
 
 
-async def test_what_cannot_be_sent_is_lost() -> None:
-    async with pair() as at:
-        at.trouble.take_away()
-        at.exchange.send(Inbox(THERE), Leaving(HERE))
-        await at.clock.settle()
-        at.trouble.give_back()
-        await at.clock.advance(1)
-        assert Leaving(HERE) not in at.inbox
-        assert at.exchange.under_way == 0
+async def test_what_cannot_be_sent_is_lost(at: Pair) -> None:
+    at.trouble.take_away()
+    at.exchange.send(Inbox(THERE), Leaving(HERE))
+    await at.clock.settle()
+    at.trouble.give_back()
+    await at.clock.advance(1)
+    assert Leaving(HERE) not in at.inbox
+    assert at.exchange.under_way == 0
 
 
 async def test_what_cannot_be_written_is_lost_and_keeps_nothing_else_from_leaving(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    at: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with pair() as at:
-        publish = at.bus.publish
+    publish = at.bus.publish
 
-        async def refuse(channel: Channel, envelope: Envelope) -> int:
-            if isinstance(envelope, Leaving | Attach):
-                raise OverflowError("a value that must not be logged")
-            return await publish(channel, envelope)
+    async def refuse(channel: Channel, envelope: Envelope) -> int:
+        if isinstance(envelope, Leaving | Attach):
+            raise OverflowError("a value that must not be logged")
+        return await publish(channel, envelope)
 
-        monkeypatch.setattr(at.bus, "publish", refuse)
-        at.exchange.send(Inbox(THERE), Leaving(HERE))
-        question = at.begin(at.exchange.ask(THERE, attach, 5))
-        at.exchange.send(Inbox(THERE), Detach(UserId("main", 1), "s", HERE))
-        await at.clock.settle()
-        assert [type(one) for one in at.inbox] == [Detach]
-        refused = await question
-        assert isinstance(refused, GatewayError)
-        assert refused.code is ErrorCode.INTERNAL
-        assert at.exchange.under_way == 0
-        received = said(caplog)
-        assert len(received) == 2
-        assert received == ["message_not_sent"] * 2
+    monkeypatch.setattr(at.bus, "publish", refuse)
+    at.exchange.send(Inbox(THERE), Leaving(HERE))
+    question = at.begin(at.exchange.ask(THERE, attach, 5))
+    at.exchange.send(Inbox(THERE), Detach(UserId("main", 1), "s", HERE))
+    await at.clock.settle()
+    assert [type(one) for one in at.inbox] == [Detach]
+    refused = await question
+    assert isinstance(refused, GatewayError)
+    assert refused.code is ErrorCode.INTERNAL
+    assert at.exchange.under_way == 0
+    received = said(caplog)
+    assert len(received) == 2
+    assert received == ["message_not_sent"] * 2
 
 
 async def test_a_fault_over_one_message_keeps_no_other_from_being_received(
@@ -280,21 +270,20 @@ class Phones:
         self.seen.append("written")
 
 
-async def test_phones_are_written_to_after_each_message_in_the_call_that_received_it() -> None:
-    async with pair() as at:
-        phones = at.exchange.phones = Phones()
+async def test_phones_are_written_to_after_each_message_in_the_call_that_received_it(at: Pair) -> None:
+    phones = at.exchange.phones = Phones()
 
-        def receive(envelope: Envelope) -> None:
-            assert phones.is_held
-            phones.seen.append("received")
-            if envelope == Leaving(HERE):
-                raise ZeroDivisionError
+    def receive(envelope: Envelope) -> None:
+        assert phones.is_held
+        phones.seen.append("received")
+        if envelope == Leaving(HERE):
+            raise ZeroDivisionError
 
-        await at.exchange.follow(user := UserId("main", 1), receive)
-        for envelope in (Leaving(THERE), Leaving(HERE)):
-            await at.there.publish(Events(user), envelope)
-            assert not phones.is_held
-        assert phones.seen == ["received", "written"] * 2
+    await at.exchange.follow(user := UserId("main", 1), receive)
+    for envelope in (Leaving(THERE), Leaving(HERE)):
+        await at.there.publish(Events(user), envelope)
+        assert not phones.is_held
+    assert phones.seen == ["received", "written"] * 2
 
 
 async def test_beyond_so_much_under_way_what_is_sent_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,92 +309,84 @@ async def test_beyond_so_much_under_way_what_is_sent_is_lost(monkeypatch: pytest
 # ---- probes ----
 
 
-async def test_a_bus_is_live_once_it_has_carried_a_probe_and_everything_was_asked_for() -> None:
-    async with pair() as at:
-        assert at.state == "recovering"
-        assert at.listener.recoveries == [1]
-        at.exchange.machine.resynced(1)
-        await at.clock.advance(30)
-        assert at.state == "live"
-        assert at.listener.recoveries == [1]
+async def test_a_bus_is_live_once_it_has_carried_a_probe_and_everything_was_asked_for(at: Pair) -> None:
+    assert at.state == "recovering"
+    assert at.listener.recoveries == [1]
+    at.exchange.machine.resynced(1)
+    await at.clock.advance(30)
+    assert at.state == "live"
+    assert at.listener.recoveries == [1]
 
 
-async def test_a_bus_that_is_away_is_noticed_within_two_seconds_and_down_after_seven() -> None:
-    async with pair() as at:
-        at.exchange.machine.resynced(1)
-        at.trouble.take_away()
-        await at.clock.advance(2)
-        assert at.health == "degraded"
-        await at.clock.advance(5)
-        assert at.health == "down"
-        at.trouble.give_back()
-        await at.clock.advance(1)
-        assert at.state == "recovering"
-        assert at.listener.recoveries == [1, 2]
+async def test_a_bus_that_is_away_is_noticed_within_two_seconds_and_down_after_seven(at: Pair) -> None:
+    at.exchange.machine.resynced(1)
+    at.trouble.take_away()
+    await at.clock.advance(2)
+    assert at.health == "degraded"
+    await at.clock.advance(5)
+    assert at.health == "down"
+    at.trouble.give_back()
+    await at.clock.advance(1)
+    assert at.state == "recovering"
+    assert at.listener.recoveries == [1, 2]
 
 
-async def test_a_connection_that_was_renewed_unasked_is_a_recovery() -> None:
-    async with pair() as at:
-        at.exchange.machine.resynced(1)
-        await at.clock.advance(3)
-        at.trouble.renew(0)
-        await at.clock.settle()
-        assert at.listener.recoveries == [1, 2]
-        assert at.state == "recovering"
+async def test_a_connection_that_was_renewed_unasked_is_a_recovery(at: Pair) -> None:
+    at.exchange.machine.resynced(1)
+    await at.clock.advance(3)
+    at.trouble.renew(0)
+    await at.clock.settle()
+    assert at.listener.recoveries == [1, 2]
+    assert at.state == "recovering"
 
 
-async def test_probes_of_an_earlier_life_are_ignored() -> None:
-    async with pair() as at:
-        at.exchange.machine.resynced(1)
-        at.trouble.lose = lambda *received: isinstance(received[-1], Probe) and received[0] == 0
-        await at.say(Probe(FIRST))
-        await at.clock.advance(2)
-        await at.say(Probe(FIRST))
-        assert at.health == "degraded"
+async def test_probes_of_an_earlier_life_are_ignored(at: Pair) -> None:
+    at.exchange.machine.resynced(1)
+    at.trouble.lose = lambda *received: isinstance(received[-1], Probe) and received[0] == 0
+    await at.say(Probe(FIRST))
+    await at.clock.advance(2)
+    await at.say(Probe(FIRST))
+    assert at.health == "degraded"
 
 
 # ---- questions in batches ----
 
 
-async def test_what_is_wanted_in_one_turn_goes_in_one_batch_and_is_answered_so() -> None:
-    async with pair() as at:
-        askers = [Asker() for _ in range(3)]
-        for key, asker in enumerate(askers):
-            at.exchange.want(THERE, since(key), asker)
-        await at.clock.settle()
-        (asks,) = at.asked()
-        assert (asks.node, asks.asks) == (HERE, tuple(since(key) for key in range(3)))
-        await at.say(Asked(THERE, "life", asks.number, (UserId("main", 1),)))
-        assert [asker.received for asker in askers] == [["answered"], ["not mine, says life"], ["answered"]]
-        await at.say(Asked(THERE, "life", asks.number))
-        assert [len(asker.received) for asker in askers] == [1, 1, 1]
-        assert at.exchange.sizes["batches"] == 0
+async def test_what_is_wanted_in_one_turn_goes_in_one_batch_and_is_answered_so(at: Pair) -> None:
+    askers = [Asker() for _ in range(3)]
+    for key, asker in enumerate(askers):
+        at.exchange.want(THERE, since(key), asker)
+    await at.clock.settle()
+    (asks,) = at.asked()
+    assert (asks.node, asks.asks) == (HERE, tuple(since(key) for key in range(3)))
+    await at.say(Asked(THERE, "life", asks.number, (UserId("main", 1),)))
+    assert [asker.received for asker in askers] == [["answered"], ["not mine, says life"], ["answered"]]
+    await at.say(Asked(THERE, "life", asks.number))
+    assert [len(asker.received) for asker in askers] == [1, 1, 1]
+    assert at.exchange.sizes["batches"] == 0
 
 
-async def test_a_batch_is_not_too_long() -> None:
-    async with pair() as at:
-        for key in range(ASKS_MAX + 1):
-            at.exchange.want(THERE, since(key), Asker())
-        await at.clock.settle()
-        assert [len(asks.asks) for asks in at.asked()] == [ASKS_MAX, 1]
+async def test_a_batch_is_not_too_long(at: Pair) -> None:
+    for key in range(ASKS_MAX + 1):
+        at.exchange.want(THERE, since(key), Asker())
+    await at.clock.settle()
+    assert [len(asks.asks) for asks in at.asked()] == [ASKS_MAX, 1]
 
 
-async def test_of_one_user_the_newest_question_is_put() -> None:
-    async with pair() as at:
-        at.exchange.want(THERE, since(1), Asker())
-        at.exchange.want(THERE, Since(UserId("main", 1), 1, 9), Asker())
-        await at.clock.settle()
-        assert [asks.asks for asks in at.asked()] == [(Since(UserId("main", 1), 1, 9),)]
+async def test_of_one_user_the_newest_question_is_put(at: Pair) -> None:
+    at.exchange.want(THERE, since(1), Asker())
+    at.exchange.want(THERE, Since(UserId("main", 1), 1, 9), Asker())
+    await at.clock.settle()
+    assert [asks.asks for asks in at.asked()] == [(Since(UserId("main", 1), 1, 9),)]
 
 
-async def test_an_answer_of_another_node_than_was_asked_answers_nothing() -> None:
-    async with pair() as at:
-        asker = Asker()
-        at.exchange.want(THERE, since(1), asker)
-        await at.clock.settle()
-        (asks,) = at.asked()
-        await at.say(Asked(NodeId("elsewhere"), "life", asks.number))
-        assert asker.received == []
+async def test_an_answer_of_another_node_than_was_asked_answers_nothing(at: Pair) -> None:
+    asker = Asker()
+    at.exchange.want(THERE, since(1), asker)
+    await at.clock.settle()
+    (asks,) = at.asked()
+    await at.say(Asked(NodeId("elsewhere"), "life", asks.number))
+    assert asker.received == []
 
 
 @pytest.mark.parametrize("reached", [False, True])
@@ -429,52 +410,48 @@ async def test_of_batches_without_an_answer_only_so_many_are_remembered(
         assert at.exchange.sizes["batches"] == 2
 
 
-async def test_questions_whose_answers_were_lost_are_forgotten_with_the_next_answer() -> None:
-    async with pair() as at:
-        askers = [Asker() for _ in range(4)]
-        for key, asker in enumerate(askers):
-            at.exchange.want(THERE, since(key), asker)
-            await at.clock.settle()
-        assert at.exchange.sizes["batches"] == 4
-        await at.say(Asked(THERE, "life", at.asked()[2].number))
-        assert at.exchange.sizes["batches"] == 1
-        assert [asker.received for asker in askers] == [[], [], ["answered"], []]
-
-
-async def test_of_a_node_that_nobody_follows_any_more_no_question_is_remembered() -> None:
-    async with pair() as at:
-        at.exchange.want(THERE, since(1), Asker())
+async def test_questions_whose_answers_were_lost_are_forgotten_with_the_next_answer(at: Pair) -> None:
+    askers = [Asker() for _ in range(4)]
+    for key, asker in enumerate(askers):
+        at.exchange.want(THERE, since(key), asker)
         await at.clock.settle()
+    assert at.exchange.sizes["batches"] == 4
+    await at.say(Asked(THERE, "life", at.asked()[2].number))
+    assert at.exchange.sizes["batches"] == 1
+    assert [asker.received for asker in askers] == [[], [], ["answered"], []]
+
+
+async def test_of_a_node_that_nobody_follows_any_more_no_question_is_remembered(at: Pair) -> None:
+    at.exchange.want(THERE, since(1), Asker())
+    await at.clock.settle()
+    at.exchange.tick(at.clock.now(), [THERE])
+    await at.clock.settle()
+    assert at.exchange.sizes["batches"] > 0
+    at.exchange.tick(at.clock.now(), [])
+    assert at.exchange.sizes["batches"] == 0
+
+
+async def test_who_is_followed_is_asked_for_a_sign_of_life_every_second(at: Pair) -> None:
+    for _ in range(3):
         at.exchange.tick(at.clock.now(), [THERE])
-        await at.clock.settle()
-        assert at.exchange.sizes["batches"] > 0
-        at.exchange.tick(at.clock.now(), [])
-        assert at.exchange.sizes["batches"] == 0
+        at.exchange.tick(at.clock.now(), [THERE])
+        await at.clock.advance(1)
+    assert [asks.asks for asks in at.asked()] == [()] * 3
+    at.exchange.tick(at.clock.now(), [])
+    await at.clock.settle()
+    assert len(at.asked()) == 3
+    assert at.exchange.sizes["peers"] == 0
 
 
-async def test_who_is_followed_is_asked_for_a_sign_of_life_every_second() -> None:
-    async with pair() as at:
-        for _ in range(3):
+async def test_who_answers_is_not_deaf_and_who_does_not_is(at: Pair) -> None:
+    for answers in (True, False):
+        for _ in range(5):
             at.exchange.tick(at.clock.now(), [THERE])
-            at.exchange.tick(at.clock.now(), [THERE])
+            await at.clock.settle()
+            if answers:
+                await at.say(Asked(THERE, "life", at.asked()[-1].number))
             await at.clock.advance(1)
-        assert [asks.asks for asks in at.asked()] == [()] * 3
-        at.exchange.tick(at.clock.now(), [])
-        await at.clock.settle()
-        assert len(at.asked()) == 3
-        assert at.exchange.sizes["peers"] == 0
-
-
-async def test_who_answers_is_not_deaf_and_who_does_not_is() -> None:
-    async with pair() as at:
-        for answers in (True, False):
-            for _ in range(5):
-                at.exchange.tick(at.clock.now(), [THERE])
-                await at.clock.settle()
-                if answers:
-                    await at.say(Asked(THERE, "life", at.asked()[-1].number))
-                await at.clock.advance(1)
-            assert (THERE in at.exchange.peers.unreachable(at.clock.now())) is not answers
+        assert (THERE in at.exchange.peers.unreachable(at.clock.now())) is not answers
 
 
 class Refusing(LossyBus):
@@ -737,16 +714,15 @@ async def test_after_the_end_nothing_is_published() -> None:
         assert at.received() == ROUNDS_MAX * [(Inbox(A), [(1, 1)])]
 
 
-async def test_the_state_that_a_command_caused_is_published_before_its_result() -> None:
-    async with street() as at:
-        await at.scenes[0].served()
-        far = await at.scenes[1].served(device="d2")
-        await at.pass_time(2)
-        bundles = at.scenes[0].node.exchange.bundles
-        bundles._rounds += ROUNDS_MAX  # as while messages wait to be taken
-        at.said.clear()
-        far.command("1", "1")
-        await at.clock.settle()
-        received = [type(said) for node, _, said in at.said if node == 0]
-        assert [kind for kind in received if kind in {Publications, CallAnswer}] == [Publications, CallAnswer]
-        bundles._rounds -= ROUNDS_MAX
+async def test_the_state_that_a_command_caused_is_published_before_its_result(at: Street) -> None:
+    await at.scenes[0].served()
+    far = await at.scenes[1].served(device="d2")
+    await at.pass_time(2)
+    bundles = at.scenes[0].node.exchange.bundles
+    bundles._rounds += ROUNDS_MAX  # as while messages wait to be taken
+    at.said.clear()
+    far.command("1", "1")
+    await at.clock.settle()
+    received = [type(said) for node, _, said in at.said if node == 0]
+    assert [kind for kind in received if kind in {Publications, CallAnswer}] == [Publications, CallAnswer]
+    bundles._rounds -= ROUNDS_MAX

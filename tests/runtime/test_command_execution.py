@@ -37,174 +37,161 @@ async def _unmute(at: Scene) -> None:
     await at.clock.settle()
 
 
-async def test_a_command_is_waited_for_until_its_deadline_however_far_that_is() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        await _mute(at)
-        phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 20_000)
-        await at.pass_time(19)
-        assert phone.result("1") is None
-        await _unmute(at)
-        assert phone.result("1") == {"status": "applied"}
+async def test_a_command_is_waited_for_until_its_deadline_however_far_that_is(at: Scene) -> None:
+    phone = await at.served()
+    await _mute(at)
+    phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 20_000)
+    await at.pass_time(19)
+    assert phone.result("1") is None
+    await _unmute(at)
+    assert phone.result("1") == {"status": "applied"}
 
 
-async def test_a_result_on_a_new_link_comes_after_the_state_that_it_caused() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.slow = lambda request: isinstance(request, Listen)
-        at.upstream.drop(user(1))
-        await at.pass_time(2)
-        phone.command("1", "1")
-        await at.clock.settle()
-        assert _runs(at) == 1
-        assert phone.result("1") is None
-        at.link().serve_held()
-        await at.clock.settle()
-        assert phone.result("1") == {"status": "applied"}
-        result = next(place for place, frame in enumerate(phone.frames) if frame["kind"] == "result")
-        assert shown_after(phone.frames[:result])["agent:7"]["routing_state"] == "unavailable"
+async def test_a_result_on_a_new_link_comes_after_the_state_that_it_caused(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.slow = lambda request: isinstance(request, Listen)
+    at.upstream.drop(user(1))
+    await at.pass_time(2)
+    phone.command("1", "1")
+    await at.clock.settle()
+    assert _runs(at) == 1
+    assert phone.result("1") is None
+    at.link().serve_held()
+    await at.clock.settle()
+    assert phone.result("1") == {"status": "applied"}
+    result = next(place for place, frame in enumerate(phone.frames) if frame["kind"] == "result")
+    assert shown_after(phone.frames[:result])["agent:7"]["routing_state"] == "unavailable"
 
 
-async def test_a_result_waits_for_the_first_answers_of_a_link_until_its_deadline() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.slow = lambda request: isinstance(request, Listen)
-        at.upstream.drop(user(1))
-        await at.pass_time(2)
-        phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 5_000)
-        await at.pass_time(4)
-        assert phone.result("1") is None
-        await at.pass_time(2)
-        assert phone.result("1") == {"status": "applied"}
+async def test_a_result_waits_for_the_first_answers_of_a_link_until_its_deadline(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.slow = lambda request: isinstance(request, Listen)
+    at.upstream.drop(user(1))
+    await at.pass_time(2)
+    phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 5_000)
+    await at.pass_time(4)
+    assert phone.result("1") is None
+    await at.pass_time(2)
+    assert phone.result("1") == {"status": "applied"}
 
 
-async def test_a_user_who_is_let_go_waits_for_no_command() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        await _mute(at)
-        phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 60_000)
-        await at.clock.settle()
-        at.owner().stop()
-        link = at.upstream.link(user(1))
-        await at.pass_time(2)
-        assert phone.outcome("1") == ("unknown", "upstream_timeout")
-        assert link is not None
-        assert not link.open
+async def test_a_user_who_is_let_go_waits_for_no_command(at: Scene) -> None:
+    phone = await at.served()
+    await _mute(at)
+    phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 60_000)
+    await at.clock.settle()
+    at.owner().stop()
+    link = at.upstream.link(user(1))
+    await at.pass_time(2)
+    assert phone.outcome("1") == ("unknown", "upstream_timeout")
+    assert link is not None
+    assert not link.open
 
 
-async def test_without_a_link_a_command_is_refused() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.unreachable = True
-        at.upstream.drop(user(1))
-        await at.clock.settle()
-        phone.command("1", "1")
-        await at.clock.settle()
-        assert phone.outcome("1") == ("rejected", "upstream_unavailable")
+async def test_without_a_link_a_command_is_refused(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.unreachable = True
+    at.upstream.drop(user(1))
+    await at.clock.settle()
+    phone.command("1", "1")
+    await at.clock.settle()
+    assert phone.outcome("1") == ("rejected", "upstream_unavailable")
 
 
-async def test_an_answer_of_oscc_e_is_passed_on_as_it_is() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.refusals[Execute] = GatewayError(ErrorCode.REASON_REQUIRED, "say why")
-        phone.command("1", "1")
-        await at.clock.settle()
-        assert phone.result("1") == {
-            "status": "rejected",
-            "error": {"code": "reason_required", "message": "say why"},
-        }
+async def test_an_answer_of_oscc_e_is_passed_on_as_it_is(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.refusals[Execute] = GatewayError(ErrorCode.REASON_REQUIRED, "say why")
+    phone.command("1", "1")
+    await at.clock.settle()
+    assert phone.result("1") == {
+        "status": "rejected",
+        "error": {"code": "reason_required", "message": "say why"},
+    }
 
 
-async def test_the_deadline_goes_with_the_command_in_the_servers_time() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        deadline_ms = at.clock.wall_ms() + 5_000
-        phone.command("1", "1", expires_at_ms=deadline_ms)
-        await at.clock.settle()
-        asked = at.asked(Execute)[0]
-        assert asked.not_after_ms == deadline_ms - at.owner().offset_ms
-        assert asked.key.endswith("1")
+async def test_the_deadline_goes_with_the_command_in_the_servers_time(at: Scene) -> None:
+    phone = await at.served()
+    deadline_ms = at.clock.wall_ms() + 5_000
+    phone.command("1", "1", expires_at_ms=deadline_ms)
+    await at.clock.settle()
+    asked = at.asked(Execute)[0]
+    assert asked.not_after_ms == deadline_ms - at.owner().offset_ms
+    assert asked.key.endswith("1")
 
 
-async def test_no_deadline_is_later_because_another_link_has_another_clock() -> None:
-    async with scene() as at:
-        at.node._worlds["main"].offsets.nearest(-1_500, at.clock.now())
-        phone = await at.served()
-        assert at.owner().offset_ms == -1_500
-        deadline_ms = at.clock.wall_ms() + 5_000
-        phone.command("1", "1", expires_at_ms=deadline_ms)
-        await at.clock.settle()
-        assert at.asked(Execute)[0].not_after_ms == deadline_ms
+async def test_no_deadline_is_later_because_another_link_has_another_clock(at: Scene) -> None:
+    at.node._worlds["main"].offsets.nearest(-1_500, at.clock.now())
+    phone = await at.served()
+    assert at.owner().offset_ms == -1_500
+    deadline_ms = at.clock.wall_ms() + 5_000
+    phone.command("1", "1", expires_at_ms=deadline_ms)
+    await at.clock.settle()
+    assert at.asked(Execute)[0].not_after_ms == deadline_ms
 
 
-async def test_too_many_commands_are_refused_and_the_others_go_on() -> None:
-    async with scene() as at:
-        phone, twin = await at.served(), await at.served(device="d2")
-        await _mute(at)
-        for number in range(9):
-            phone.command(str(number), str(number))
-        twin.command("1", "77")
-        await at.clock.settle()
-        assert (phone.outcome("8") or ("",))[0] == "rejected"
-        assert at.owner().execution.in_flight == 9
-        await _unmute(at)
-        assert all(phone.result(str(number)) is not None for number in range(9))
-        assert twin.result("1") is not None
-        assert at.owner().execution.in_flight == 0
+async def test_too_many_commands_are_refused_and_the_others_go_on(at: Scene) -> None:
+    phone, twin = await at.served(), await at.served(device="d2")
+    await _mute(at)
+    for number in range(9):
+        phone.command(str(number), str(number))
+    twin.command("1", "77")
+    await at.clock.settle()
+    assert (phone.outcome("8") or ("",))[0] == "rejected"
+    assert at.owner().execution.in_flight == 9
+    await _unmute(at)
+    assert all(phone.result(str(number)) is not None for number in range(9))
+    assert twin.result("1") is not None
+    assert at.owner().execution.in_flight == 0
 
 
-async def test_a_server_that_does_not_fence_links_is_commanded_under_the_lease_only() -> None:
-    async with scene() as at:
-        at.upstream.features = frozenset(Feature) - {Feature.LINK_FENCING}
-        phone = await at.served()
-        phone.command("1", "1")
-        await at.clock.settle()
-        assert phone.outcome("1") == ("applied", None)
-        lease = at.owner()._link_dialer.lease_keeper.lease
-        lease.ask(at.clock.now())
-        lease.refused()
-        phone.command("2", "2")
-        await at.clock.settle()
-        assert phone.outcome("2") == ("rejected", "bus_down")
-        assert _runs(at) == 1
+async def test_a_server_that_does_not_fence_links_is_commanded_under_the_lease_only(at: Scene) -> None:
+    at.upstream.features = frozenset(Feature) - {Feature.LINK_FENCING}
+    phone = await at.served()
+    phone.command("1", "1")
+    await at.clock.settle()
+    assert phone.outcome("1") == ("applied", None)
+    lease = at.owner()._link_dialer.lease_keeper.lease
+    lease.ask(at.clock.now())
+    lease.refused()
+    phone.command("2", "2")
+    await at.clock.settle()
+    assert phone.outcome("2") == ("rejected", "bus_down")
+    assert _runs(at) == 1
 
 
-async def test_on_a_fenced_link_the_lease_does_not_matter() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        lease = at.owner()._link_dialer.lease_keeper.lease
-        lease.ask(at.clock.now())
-        lease.refused()
-        phone.command("1", "1")
-        await at.clock.settle()
-        assert phone.outcome("1") == ("applied", None)
+async def test_on_a_fenced_link_the_lease_does_not_matter(at: Scene) -> None:
+    phone = await at.served()
+    lease = at.owner()._link_dialer.lease_keeper.lease
+    lease.ask(at.clock.now())
+    lease.refused()
+    phone.command("1", "1")
+    await at.clock.settle()
+    assert phone.outcome("1") == ("applied", None)
 
 
-async def test_what_comes_too_late_is_not_sent() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        owner = at.owner()
-        command = SetAgentRoutingState("7", "work")
-        late_ms = at.clock.wall_ms()
-        call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=late_ms)
-        outcome = await owner.execute(call)
-        assert outcome is not None
-        assert outcome.error is not None
-        assert outcome.error.code is ErrorCode.EXPIRED
-        assert _runs(at) == 0
+async def test_what_comes_too_late_is_not_sent(at: Scene) -> None:
+    phone = await at.served()
+    owner = at.owner()
+    command = SetAgentRoutingState("7", "work")
+    late_ms = at.clock.wall_ms()
+    call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=late_ms)
+    outcome = await owner.execute(call)
+    assert outcome is not None
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.EXPIRED
+    assert _runs(at) == 0
 
 
-async def test_an_owner_that_has_ended_executes_nothing() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        owner = at.owner()
-        owner.stop()
-        await at.clock.settle()
-        command = SetAgentRoutingState("7", "work")
-        deadline_ms = at.clock.wall_ms() + 5_000
-        call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=deadline_ms)
-        assert await owner.execute(call) is None, "the next owner is to be asked"
-        assert _runs(at) == 0
+async def test_an_owner_that_has_ended_executes_nothing(at: Scene) -> None:
+    phone = await at.served()
+    owner = at.owner()
+    owner.stop()
+    await at.clock.settle()
+    command = SetAgentRoutingState("7", "work")
+    deadline_ms = at.clock.wall_ms() + 5_000
+    call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=deadline_ms)
+    assert await owner.execute(call) is None, "the next owner is to be asked"
+    assert _runs(at) == 0
 
 
 async def test_a_command_that_was_cancelled_before_its_first_step_is_unknown_when_its_owner_ends() -> None:
@@ -226,81 +213,75 @@ async def test_a_command_that_was_cancelled_before_its_first_step_is_unknown_whe
         assert _runs(at) == 0
 
 
-async def test_what_the_server_cannot_do_is_not_asked_of_it() -> None:
-    async with scene() as at:
-        at.upstream.features = frozenset(Feature) - {Feature.POST_PROCESSING_EXTEND}
-        phone = await at.served("bert", Application.REMOTE_ASSISTANT, number="+49301234567")
-        phone.command("1", "1", command={"kind": "post_processing.extend", "until_ms": 5})
-        phone.command("2", "2", command={"kind": "post_processing.start"})
-        await at.clock.settle()
-        assert phone.outcome("1") == ("rejected", "unsupported_by_upstream")
-        assert phone.outcome("2") == ("applied", None)
-        assert _runs(at) == 1
+async def test_what_the_server_cannot_do_is_not_asked_of_it(at: Scene) -> None:
+    at.upstream.features = frozenset(Feature) - {Feature.POST_PROCESSING_EXTEND}
+    phone = await at.served("bert", Application.REMOTE_ASSISTANT, number="+49301234567")
+    phone.command("1", "1", command={"kind": "post_processing.extend", "until_ms": 5})
+    phone.command("2", "2", command={"kind": "post_processing.start"})
+    await at.clock.settle()
+    assert phone.outcome("1") == ("rejected", "unsupported_by_upstream")
+    assert phone.outcome("2") == ("applied", None)
+    assert _runs(at) == 1
 
 
-async def test_commands_leave_in_the_order_in_which_they_came() -> None:
-    async with scene() as at:
-        phone, twin = await at.served(), await at.served(device="d2")
-        for number in range(6):
-            (phone, twin)[number % 2].command(str(number), str(number))
-        await at.clock.settle()
-        assert [asked.key[-1] for asked in at.asked(Execute)] == list("012345")
+async def test_commands_leave_in_the_order_in_which_they_came(at: Scene) -> None:
+    phone, twin = await at.served(), await at.served(device="d2")
+    for number in range(6):
+        (phone, twin)[number % 2].command(str(number), str(number))
+    await at.clock.settle()
+    assert [asked.key[-1] for asked in at.asked(Execute)] == list("012345")
 
 
-async def test_no_command_overtakes_one_whose_sending_takes_time() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.link().is_full = True
+async def test_no_command_overtakes_one_whose_sending_takes_time(at: Scene) -> None:
+    phone = await at.served()
+    at.link().is_full = True
+    phone.command("1", "1")
+    at.link().is_full = False
+    phone.command("2", "2")
+    await at.clock.settle()
+    assert [asked.key[-1] for asked in at.asked(Execute)] == list("12")
+
+
+async def test_a_command_whose_sending_failed_is_under_way_no_longer(at: Scene) -> None:
+    phone = await at.served()
+    at.link().fault = RuntimeError("a bug")
+    with pytest.raises(RuntimeError):
         phone.command("1", "1")
-        at.link().is_full = False
-        phone.command("2", "2")
-        await at.clock.settle()
-        assert [asked.key[-1] for asked in at.asked(Execute)] == list("12")
+    assert phone.outcome("1") == ("unknown", "upstream_timeout")
+    assert at.owner().execution.in_flight == 0
 
 
-async def test_a_command_whose_sending_failed_is_under_way_no_longer() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.link().fault = RuntimeError("a bug")
-        with pytest.raises(RuntimeError):
-            phone.command("1", "1")
-        assert phone.outcome("1") == ("unknown", "upstream_timeout")
-        assert at.owner().execution.in_flight == 0
+async def test_one_key_has_one_outcome_for_all_who_send_it_while_it_is_under_way(at: Scene) -> None:
+    phone, twin = await at.served(), await at.served(device="d2")
+    await _mute(at)
+    phone.command("1", "1")
+    twin.command("2", "1")
+    twin.command("3", "2")
+    twin.command("4", "1", retry=True)
+    twin.command("5", "1", command=_WORK, retry=True)
+    assert at.owner().execution.in_flight == 2
+    assert twin.outcome("5") == ("rejected", "key_reused")
+    await _unmute(at)
+    assert [phone.outcome("1"), twin.outcome("2"), twin.outcome("4")] == [("applied", None)] * 3
+    assert _runs(at) == 2
 
 
-async def test_one_key_has_one_outcome_for_all_who_send_it_while_it_is_under_way() -> None:
-    async with scene() as at:
-        phone, twin = await at.served(), await at.served(device="d2")
-        await _mute(at)
-        phone.command("1", "1")
-        twin.command("2", "1")
-        twin.command("3", "2")
-        twin.command("4", "1", retry=True)
-        twin.command("5", "1", command=_WORK, retry=True)
-        assert at.owner().execution.in_flight == 2
-        assert twin.outcome("5") == ("rejected", "key_reused")
-        await _unmute(at)
-        assert [phone.outcome("1"), twin.outcome("2"), twin.outcome("4")] == [("applied", None)] * 3
-        assert _runs(at) == 2
-
-
-async def test_waits_are_bounded_by_the_earliest_deadline_whenever_it_was_set() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        await _mute(at)
-        for number, left_s in enumerate((9, 3, 6), start=1):
-            phone.command(str(number), str(number), expires_at_ms=at.clock.wall_ms() + left_s * 1000)
-        await at.pass_time(3)
-        phone.command("4", "4", expires_at_ms=at.clock.wall_ms() + 1_000)
-        assert [phone.outcome(str(each)) is None for each in range(1, 5)] == [True, False, True, True]
-        await at.pass_time(2)
-        assert [phone.outcome(str(each)) is None for each in range(1, 5)] == [True, False, True, False]
-        await at.pass_time(5)
-        phone.command("5", "5", expires_at_ms=at.clock.wall_ms() + 2_000)
-        await at.pass_time(3)
-        assert [phone.outcome(str(each)) for each in range(1, 6)] == [("unknown", "upstream_timeout")] * 5
-        await _unmute(at)
-        assert at.owner().execution.in_flight == 0
+async def test_waits_are_bounded_by_the_earliest_deadline_whenever_it_was_set(at: Scene) -> None:
+    phone = await at.served()
+    await _mute(at)
+    for number, left_s in enumerate((9, 3, 6), start=1):
+        phone.command(str(number), str(number), expires_at_ms=at.clock.wall_ms() + left_s * 1000)
+    await at.pass_time(3)
+    phone.command("4", "4", expires_at_ms=at.clock.wall_ms() + 1_000)
+    assert [phone.outcome(str(each)) is None for each in range(1, 5)] == [True, False, True, True]
+    await at.pass_time(2)
+    assert [phone.outcome(str(each)) is None for each in range(1, 5)] == [True, False, True, False]
+    await at.pass_time(5)
+    phone.command("5", "5", expires_at_ms=at.clock.wall_ms() + 2_000)
+    await at.pass_time(3)
+    assert [phone.outcome(str(each)) for each in range(1, 6)] == [("unknown", "upstream_timeout")] * 5
+    await _unmute(at)
+    assert at.owner().execution.in_flight == 0
 
 
 async def test_instants_of_a_command_are_reported_in_the_servers_time_and_its_own_come_back_in_ours() -> None:
@@ -317,16 +298,15 @@ async def test_instants_of_a_command_are_reported_in_the_servers_time_and_its_ow
         assert outcome["error"]["until_ms"] == 9_750
 
 
-async def test_an_acknowledgement_asks_nobody_and_is_remembered_by_its_key() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.unreachable = True
-        at.upstream.drop(user(1))
-        await at.clock.settle()
-        wanted = {"kind": "notices.acknowledge", "notice_id": "terms", "version": 2}
-        phone.command("1", "1", command=wanted)
-        phone.command("2", "1", command=wanted | {"version": 3})
-        await at.clock.settle()
-        assert phone.outcome("1") == ("applied", None)
-        assert phone.outcome("2") == ("rejected", "key_reused")
-        assert _runs(at) == 0
+async def test_an_acknowledgement_asks_nobody_and_is_remembered_by_its_key(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.unreachable = True
+    at.upstream.drop(user(1))
+    await at.clock.settle()
+    wanted = {"kind": "notices.acknowledge", "notice_id": "terms", "version": 2}
+    phone.command("1", "1", command=wanted)
+    phone.command("2", "1", command=wanted | {"version": 3})
+    await at.clock.settle()
+    assert phone.outcome("1") == ("applied", None)
+    assert phone.outcome("2") == ("rejected", "key_reused")
+    assert _runs(at) == 0

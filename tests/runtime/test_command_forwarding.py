@@ -69,70 +69,66 @@ async def test_a_command_that_the_last_owner_denied_is_sent_to_the_next_before_l
         assert [far.result(each) for each in "123"] == [{"status": "unchanged"}] * 3
 
 
-async def test_a_command_that_an_owner_denied_is_sent_to_the_same_one_before_later_ones() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        await denied(at, far)
-        await at.pass_time(0.2)
-        near.command("1", "2", expires_at_ms=at.clock.wall_ms() + LONG_MS)
-        at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
-        owner = at.home(0).owner
-        assert owner is not None
-        await until(at, lambda: not owner.execution._is_closed)
-        near.command("2", "3")
-        await at.pass_time(2)
-        assert executed(at) == ["9", "1", "2", "3"]
+async def test_a_command_that_an_owner_denied_is_sent_to_the_same_one_before_later_ones(at: Street) -> None:
+    near, far = await followed(at)
+    await denied(at, far)
+    await at.pass_time(0.2)
+    near.command("1", "2", expires_at_ms=at.clock.wall_ms() + LONG_MS)
+    at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
+    owner = at.home(0).owner
+    assert owner is not None
+    await until(at, lambda: not owner.execution._is_closed)
+    near.command("2", "3")
+    await at.pass_time(2)
+    assert executed(at) == ["9", "1", "2", "3"]
 
 
-async def test_a_slow_command_that_an_owner_denied_before_does_not_slow_down_later_ones() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        await denied(at, far)
-        at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
-        at.link().holds = lambda request: isinstance(request, Execute)
-        await until(at, lambda: len(at.link()._held) == 1)
-        await at.pass_time(AGAIN_S)
-        for each in "234":
-            far.command(each, each)
-        await at.clock.settle()
-        at.link().serve_held()
-        assert executed(at) == ["9", "1", "2", "3", "4"]
+async def test_a_slow_command_that_an_owner_denied_before_does_not_slow_down_later_ones(at: Street) -> None:
+    _, far = await followed(at)
+    await denied(at, far)
+    at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
+    at.link().holds = lambda request: isinstance(request, Execute)
+    await until(at, lambda: len(at.link()._held) == 1)
+    await at.pass_time(AGAIN_S)
+    for each in "234":
+        far.command(each, each)
+    await at.clock.settle()
+    at.link().serve_held()
+    assert executed(at) == ["9", "1", "2", "3", "4"]
 
 
 @pytest.mark.parametrize("retry", [False, True])
-async def test_a_command_that_crosses_an_offer_is_executed_by_the_next_owner(retry: bool) -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        noted = at.trouble.said
-        assert noted is not None
+async def test_a_command_that_crosses_an_offer_is_executed_by_the_next_owner(at: Street, retry: bool) -> None:
+    _, far = await followed(at)
+    noted = at.trouble.said
+    assert noted is not None
 
-        def said(node: int, channel: Channel, envelope: Envelope) -> None:
-            noted(node, channel, envelope)
-            if isinstance(envelope, Offer) and not at.received(CallRequest):
-                far.command("1", "1", **({"retry": True} if retry else {}))
-                far.command("2", "2")
+    def said(node: int, channel: Channel, envelope: Envelope) -> None:
+        noted(node, channel, envelope)
+        if isinstance(envelope, Offer) and not at.received(CallRequest):
+            far.command("1", "1", **({"retry": True} if retry else {}))
+            far.command("2", "2")
 
-        at.trouble.said = said
-        at.scenes[0].node.drain()
-        await at.pass_time(2)
-        assert at.owners() == [1]
-        assert [far.result(each) for each in "12"] == [{"status": "applied"}, {"status": "unchanged"}]
-        assert executed(at) == ["1", "2"]
+    at.trouble.said = said
+    at.scenes[0].node.drain()
+    await at.pass_time(2)
+    assert at.owners() == [1]
+    assert [far.result(each) for each in "12"] == [{"status": "applied"}, {"status": "unchanged"}]
+    assert executed(at) == ["1", "2"]
 
 
-async def test_a_command_whose_answer_was_lost_before_the_offer_has_its_outcome() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
-        far.command("1", "1")
-        await at.clock.settle()
-        assert executed(at) == ["1"]
-        assert far.result("1") is None
-        at.scenes[0].node.drain()
-        await at.pass_time(2)
-        assert at.owners() == [1]
-        assert far.result("1") == {"status": "applied"}
-        assert executed(at) == ["1"]
+async def test_a_command_whose_answer_was_lost_before_the_offer_has_its_outcome(at: Street) -> None:
+    _, far = await followed(at)
+    at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
+    far.command("1", "1")
+    await at.clock.settle()
+    assert executed(at) == ["1"]
+    assert far.result("1") is None
+    at.scenes[0].node.drain()
+    await at.pass_time(2)
+    assert at.owners() == [1]
+    assert far.result("1") == {"status": "applied"}
+    assert executed(at) == ["1"]
 
 
 @pytest.mark.parametrize("is_running", [True, False])
@@ -166,20 +162,19 @@ async def test_a_command_that_no_owner_has_begun_when_the_node_ends_has_an_outco
         )
 
 
-async def test_a_command_that_was_lost_before_a_later_one_is_not_executed_after_it() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        at.trouble.lose = lambda *received: isinstance(received[-1], CallRequest)
-        far.command("1", "1")
-        await at.clock.settle()
-        at.trouble.lose = None
-        far.command("2", "2")
-        await at.clock.settle()
-        at.scenes[0].node.drain()
-        await at.pass_time(2)
-        assert at.owners() == [1]
-        assert far.outcome("1") == ("rejected", "upstream_unavailable")
-        assert executed(at) == ["2"]
+async def test_a_command_that_was_lost_before_a_later_one_is_not_executed_after_it(at: Street) -> None:
+    _, far = await followed(at)
+    at.trouble.lose = lambda *received: isinstance(received[-1], CallRequest)
+    far.command("1", "1")
+    await at.clock.settle()
+    at.trouble.lose = None
+    far.command("2", "2")
+    await at.clock.settle()
+    at.scenes[0].node.drain()
+    await at.pass_time(2)
+    assert at.owners() == [1]
+    assert far.outcome("1") == ("rejected", "upstream_unavailable")
+    assert executed(at) == ["2"]
 
 
 async def test_a_command_whose_owner_died_is_not_called_unexecuted_by_the_history_of_a_later_one() -> None:
@@ -202,17 +197,16 @@ async def test_a_command_whose_owner_died_is_not_called_unexecuted_by_the_histor
         assert far.outcome("1") == ("unknown", "owner_lost")
 
 
-async def test_a_reused_key_gets_no_outcome_of_another_command_from_a_history() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        far.command("1", "1")
-        await at.clock.settle()
-        assert far.result("1") == {"status": "applied"}
-        at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
-        other = {"kind": "agent.routing_state.set", "agent_id": "7", "state": "available", "when": "now"}
-        far.command("2", "1", command=other)
-        await at.clock.settle()
-        at.scenes[0].node.drain()
-        await at.pass_time(2)
-        assert at.owners() == [1]
-        assert far.outcome("2") == ("rejected", "key_reused")
+async def test_a_reused_key_gets_no_outcome_of_another_command_from_a_history(at: Street) -> None:
+    _, far = await followed(at)
+    far.command("1", "1")
+    await at.clock.settle()
+    assert far.result("1") == {"status": "applied"}
+    at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
+    other = {"kind": "agent.routing_state.set", "agent_id": "7", "state": "available", "when": "now"}
+    far.command("2", "1", command=other)
+    await at.clock.settle()
+    at.scenes[0].node.drain()
+    await at.pass_time(2)
+    assert at.owners() == [1]
+    assert far.outcome("2") == ("rejected", "key_reused")

@@ -18,7 +18,7 @@ from gateway.runtime.link_session import REPORT_EVERY_S
 from gateway.runtime.mirror import Feed
 from tests.runtime.followed import TRUSTED_S, followed, wait_for
 from tests.runtime.scene import PhoneLine, Scene, scene, user
-from tests.runtime.street import street
+from tests.runtime.street import Street, street
 
 
 def hop(at: Scene, name: str) -> tuple[float, float]:
@@ -27,106 +27,98 @@ def hop(at: Scene, name: str) -> tuple[float, float]:
     return at.counted(f"{name}_count", **labels), at.counted(f"{name}_sum", **labels)
 
 
-async def test_what_a_link_brings_takes_its_time_until_the_mirror_shows_it() -> None:
-    async with scene() as at:
-        await at.served()
-        before, _ = hop(at, "upstream")
-        for waiting in (3, 4):  # so soon after each other that one of them is looked at
-            at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=waiting)))
-        await at.clock.settle()
-        await at.clock.advance(REPORT_EVERY_S * 2)
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=5)))
-        await at.clock.settle()
-        after, seconds = hop(at, "upstream")
-        assert 1 <= after - before <= 2
-        assert seconds == 0  # on a clock that stands
+async def test_what_a_link_brings_takes_its_time_until_the_mirror_shows_it(at: Scene) -> None:
+    await at.served()
+    before, _ = hop(at, "upstream")
+    for waiting in (3, 4):  # so soon after each other that one of them is looked at
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=waiting)))
+    await at.clock.settle()
+    await at.clock.advance(REPORT_EVERY_S * 2)
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=5)))
+    await at.clock.settle()
+    after, seconds = hop(at, "upstream")
+    assert 1 <= after - before <= 2
+    assert seconds == 0  # on a clock that stands
 
 
-async def test_what_is_published_takes_its_time_until_who_follows_has_it() -> None:
-    async with street() as at:
-        await followed(at)
-        await at.pass_time(3)
-        scene_ = at.scenes[1]
-        times, seconds = hop(scene_, "bus")
-        at.trouble.chance = lambda: 0.9
-        at.trouble.delays, at.trouble.delay_s = 1.0, 0.5
-        wait_for(at, 8)
-        await at.pass_time(1)
-        times_now, seconds_now = hop(scene_, "bus")
-        assert times_now == times + 1
-        assert seconds_now - seconds == pytest.approx(0.5, abs=0.3)
-        ledger = scene_.node.user_states[user(1)].feed.ledger
-        assert ledger.under_way_s == pytest.approx(seconds_now - seconds)
-        assert hop(at.scenes[0], "bus") == (0, 0)
+async def test_what_is_published_takes_its_time_until_who_follows_has_it(at: Street) -> None:
+    await followed(at)
+    await at.pass_time(3)
+    scene_ = at.scenes[1]
+    times, seconds = hop(scene_, "bus")
+    at.trouble.chance = lambda: 0.9
+    at.trouble.delays, at.trouble.delay_s = 1.0, 0.5
+    wait_for(at, 8)
+    await at.pass_time(1)
+    times_now, seconds_now = hop(scene_, "bus")
+    assert times_now == times + 1
+    assert seconds_now - seconds == pytest.approx(0.5, abs=0.3)
+    ledger = scene_.node.user_states[user(1)].feed.ledger
+    assert ledger.under_way_s == pytest.approx(seconds_now - seconds)
+    assert hop(at.scenes[0], "bus") == (0, 0)
 
 
-async def test_nothing_new_is_no_news() -> None:
-    async with street() as at:
-        await followed(at)
-        await at.pass_time(3)
-        times, _ = hop(at.scenes[1], "bus")
-        await at.pass_time(30)
-        assert hop(at.scenes[1], "bus")[0] == times
+async def test_nothing_new_is_no_news(at: Street) -> None:
+    await followed(at)
+    await at.pass_time(3)
+    times, _ = hop(at.scenes[1], "bus")
+    await at.pass_time(30)
+    assert hop(at.scenes[1], "bus")[0] == times
 
 
-async def test_each_new_phone_reports_the_number_of_its_users_phones() -> None:
-    async with scene() as at:
-        for device in ("d1", "d2", "d3"):
-            await at.served(device=device)
-        assert at.counted("devices_per_user_count") == 3
-        assert at.counted("devices_per_user_sum") == 1 + 2 + 3
-        assert at.counted("devices_per_user_bucket", le="2.0") == 2
+async def test_each_new_phone_reports_the_number_of_its_users_phones(at: Scene) -> None:
+    for device in ("d1", "d2", "d3"):
+        await at.served(device=device)
+    assert at.counted("devices_per_user_count") == 3
+    assert at.counted("devices_per_user_sum") == 1 + 2 + 3
+    assert at.counted("devices_per_user_bucket", le="2.0") == 2
 
 
-async def test_a_session_that_ends_is_counted_once_with_its_reason() -> None:
-    async with scene() as at:
-        phone, other = await at.served(), await at.served(device="d2")
-        at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.MAINTENANCE)
-        await at.clock.settle()
-        await at.node.account.log_off(other.ticket)
-        await at.pass_time(2)
-        assert at.counted("session_ends_total", reason="maintenance") == 1
-        assert at.counted("session_ends_total", reason="logged_off") == 1
+async def test_a_session_that_ends_is_counted_once_with_its_reason(at: Scene) -> None:
+    phone, other = await at.served(), await at.served(device="d2")
+    at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.MAINTENANCE)
+    await at.clock.settle()
+    await at.node.account.log_off(other.ticket)
+    await at.pass_time(2)
+    assert at.counted("session_ends_total", reason="maintenance") == 1
+    assert at.counted("session_ends_total", reason="logged_off") == 1
 
 
-async def test_on_two_nodes_it_is_one_end() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        await at.scenes[1].node.account.log_off(far.ticket)
-        await at.pass_time(2)
-        ends = [one.counted("session_ends_total", reason="logged_off") for one in at.scenes]
-        assert sum(ends) == 1
+async def test_on_two_nodes_it_is_one_end(at: Street) -> None:
+    _, far = await followed(at)
+    await at.scenes[1].node.account.log_off(far.ticket)
+    await at.pass_time(2)
+    ends = [one.counted("session_ends_total", reason="logged_off") for one in at.scenes]
+    assert sum(ends) == 1
 
 
-async def test_an_element_that_comes_late_is_counted() -> None:
-    async with scene() as at:
-        await at.served()
-        link, ((query, _),) = (
-            at.upstream.link(user(1)),
-            [
-                (query, listen)
-                for query, listen in at.upstream.wires[user(1)].queries.items()
-                if (listen.kind, listen.source) == (Kind.QUEUE, Source.REALTIME)
-            ],
-        )
-        assert link is not None
-        old_ms = at.clock.wall_ms() - 60_000
-        part = Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=99))
-        link.push(Reading(query, Kind.QUEUE, Source.REALTIME, old_ms, False, (part,), ()))
-        await at.clock.settle()
-        assert at.node.composer.late == 1
+async def test_an_element_that_comes_late_is_counted(at: Scene) -> None:
+    await at.served()
+    link, ((query, _),) = (
+        at.upstream.link(user(1)),
+        [
+            (query, listen)
+            for query, listen in at.upstream.wires[user(1)].queries.items()
+            if (listen.kind, listen.source) == (Kind.QUEUE, Source.REALTIME)
+        ],
+    )
+    assert link is not None
+    old_ms = at.clock.wall_ms() - 60_000
+    part = Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=99))
+    link.push(Reading(query, Kind.QUEUE, Source.REALTIME, old_ms, False, (part,), ()))
+    await at.clock.settle()
+    assert at.node.composer.late == 1
 
 
-async def test_probes_and_messages_are_counted() -> None:
-    async with street() as at:
-        await at.pass_time(10)
-        assert all(count >= 9 for count in at.counted("bus_probe_seconds_count"))
-        assert at.counted("bus_publish_total") >= at.counted("bus_probe_seconds_count")
-        at.trouble.take_away(1)
-        before = at.counted("bus_publish_total")
-        await at.pass_time(5)
-        after = at.counted("bus_publish_total")
-        assert (after[0] > before[0], after[1]) == (True, before[1])
+async def test_probes_and_messages_are_counted(at: Street) -> None:
+    await at.pass_time(10)
+    assert all(count >= 9 for count in at.counted("bus_probe_seconds_count"))
+    assert at.counted("bus_publish_total") >= at.counted("bus_probe_seconds_count")
+    at.trouble.take_away(1)
+    before = at.counted("bus_publish_total")
+    await at.pass_time(5)
+    after = at.counted("bus_publish_total")
+    assert (after[0] > before[0], after[1]) == (True, before[1])
 
 
 async def test_a_bus_that_was_away_is_a_gap_for_the_probe_and_a_resync_of_all_who_are_followed() -> None:
@@ -147,36 +139,34 @@ async def test_a_bus_that_was_away_is_a_gap_for_the_probe_and_a_resync_of_all_wh
 ME = Me("1", "Anna", None, (), 0, None, None)
 
 
-async def test_only_who_has_news_is_woken() -> None:
-    async with scene() as at:
-        wide = await at.served()
-        narrow = await at.served(device="d2", topics=["agents"])
-        feed = at.owner().feed
-        woken = wide.woken, narrow.woken
-        feed.ledger.record("queue:5", Element(Queue(name="Billing", contacts_waiting=9)))
-        feed.flush()
-        assert (wide.woken, narrow.woken) == (woken[0] + 1, woken[1])
-        await at.clock.advance(1)
-        wide.take()
-        woken = wide.woken, narrow.woken
-        feed.flush()
-        assert (wide.woken, narrow.woken) == woken
-        feed.ledger.record("site", Element(Site("V9R9", None, at.owner().mirror._functions)))
-        feed.flush()
-        assert (wide.woken, narrow.woken) == (woken[0] + 1, woken[1] + 1)
+async def test_only_who_has_news_is_woken(at: Scene) -> None:
+    wide = await at.served()
+    narrow = await at.served(device="d2", topics=["agents"])
+    feed = at.owner().feed
+    woken = wide.woken, narrow.woken
+    feed.ledger.record("queue:5", Element(Queue(name="Billing", contacts_waiting=9)))
+    feed.flush()
+    assert (wide.woken, narrow.woken) == (woken[0] + 1, woken[1])
+    await at.clock.advance(1)
+    wide.take()
+    woken = wide.woken, narrow.woken
+    feed.flush()
+    assert (wide.woken, narrow.woken) == woken
+    feed.ledger.record("site", Element(Site("V9R9", None, at.owner().mirror._functions)))
+    feed.flush()
+    assert (wide.woken, narrow.woken) == (woken[0] + 1, woken[1] + 1)
 
 
-async def test_a_change_of_health_wakes_everybody_and_the_same_health_nobody() -> None:
-    async with scene() as at:
-        phones = [await at.served(device=device) for device in ("d1", "d2")]
-        feed = at.owner().feed
-        woken = [phone.woken for phone in phones]
-        feed.say(dataclasses.replace(feed.health, as_of=1))
-        assert [phone.woken for phone in phones] == woken
-        assert feed.health.as_of == 1
-        feed.say(Health("stale", "live", 2.0))
-        assert [phone.woken for phone in phones] == [count + 1 for count in woken]
-        assert [phone.health for phone in phones] == ["stale", "stale"]
+async def test_a_change_of_health_wakes_everybody_and_the_same_health_nobody(at: Scene) -> None:
+    phones = [await at.served(device=device) for device in ("d1", "d2")]
+    feed = at.owner().feed
+    woken = [phone.woken for phone in phones]
+    feed.say(dataclasses.replace(feed.health, as_of=1))
+    assert [phone.woken for phone in phones] == woken
+    assert feed.health.as_of == 1
+    feed.say(Health("stale", "live", 2.0))
+    assert [phone.woken for phone in phones] == [count + 1 for count in woken]
+    assert [phone.health for phone in phones] == ["stale", "stale"]
 
 
 def _facts(phone: PhoneLine, *, expires_at_ms: int | None = None) -> SessionFacts:

@@ -36,135 +36,121 @@ from tests.runtime.street import Street, street
 # ---- served through the owner ----
 
 
-async def test_a_second_device_on_another_node_is_served_through_the_one_link() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        assert len(at.openings) == 1
-        assert far.shown.keys() == near.shown.keys()
-        assert far.health == "live"
-        wait_for(at, 9)
-        await at.pass_time(1)
-        assert (waiting(near), waiting(far)) == (9, 9)
+async def test_a_second_device_on_another_node_is_served_through_the_one_link(at: Street) -> None:
+    near, far = await followed(at)
+    assert len(at.openings) == 1
+    assert far.shown.keys() == near.shown.keys()
+    assert far.health == "live"
+    wait_for(at, 9)
+    await at.pass_time(1)
+    assert (waiting(near), waiting(far)) == (9, 9)
 
 
-async def test_a_command_is_routed_to_the_owner_and_executed_once() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        far.command("1", "1")
-        await at.pass_time(0.5)
-        assert far.result("1") == {"status": "applied"}
-        assert (
-            near.shown["agent:7"]["routing_state"] == far.shown["agent:7"]["routing_state"] == "unavailable"
-        )
-        near.command("2", "1", retry=True)
-        await at.pass_time(0.5)
-        assert near.result("2") == {"status": "applied"}
-        assert len(at.scenes[0].asked(Execute)) == 1
+async def test_a_command_is_routed_to_the_owner_and_executed_once(at: Street) -> None:
+    near, far = await followed(at)
+    far.command("1", "1")
+    await at.pass_time(0.5)
+    assert far.result("1") == {"status": "applied"}
+    assert near.shown["agent:7"]["routing_state"] == far.shown["agent:7"]["routing_state"] == "unavailable"
+    near.command("2", "1", retry=True)
+    await at.pass_time(0.5)
+    assert near.result("2") == {"status": "applied"}
+    assert len(at.scenes[0].asked(Execute)) == 1
 
 
 @pytest.mark.parametrize("turns", [0, 3, 6])
-async def test_commands_that_wait_for_their_session_are_not_overtaken(turns: int) -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        far.send(kind="follow", id="9", topics=["queue:5"])  # the owner is to accept it again
-        for _ in range(2):
-            await asyncio.sleep(0)
-        far.command("1", "1")
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        far.command("2", "2")
-        await at.pass_time(1)
-        assert [far.result("1"), far.result("2")] == [{"status": "applied"}, {"status": "unchanged"}]
+async def test_commands_that_wait_for_their_session_are_not_overtaken(at: Street, turns: int) -> None:
+    _, far = await followed(at)
+    far.send(kind="follow", id="9", topics=["queue:5"])  # the owner is to accept it again
+    for _ in range(2):
+        await asyncio.sleep(0)
+    far.command("1", "1")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    far.command("2", "2")
+    await at.pass_time(1)
+    assert [far.result("1"), far.result("2")] == [{"status": "applied"}, {"status": "unchanged"}]
 
 
-async def test_what_no_node_has_begun_is_not_sent_to_the_same_one_again_at_once() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        at.trouble.kill(0)
-        at.said.clear()
-        far.command("1", "1")
-        await at.clock.settle()
-        assert len(at.received(CallRequest)) == 1
-        await at.pass_time(0.5)
-        assert len(at.received(CallRequest)) == 2
+async def test_what_no_node_has_begun_is_not_sent_to_the_same_one_again_at_once(at: Street) -> None:
+    _, far = await followed(at)
+    at.trouble.kill(0)
+    at.said.clear()
+    far.command("1", "1")
+    await at.clock.settle()
+    assert len(at.received(CallRequest)) == 1
+    await at.pass_time(0.5)
+    assert len(at.received(CallRequest)) == 2
 
 
-async def test_what_a_phone_elsewhere_follows_is_listened_to_at_the_owner() -> None:
-    async with street() as at:
-        far = await at.scenes[1].phone("anna", device="d2")
-        near = await at.scenes[0].served(topics=["agents"])
-        far.hello(topics=["agents"])
-        await at.pass_time(1)
-        assert "queue:5" not in far.shown
-        far.send(kind="follow", id="1", topics=["queue:5"])
-        await at.pass_time(1)
-        assert waiting(far) == 3
-        assert "queue:5" not in near.shown
-        listened = {(one.kind, one.numbers) for one in at.scenes[0].asked(Listen)}
-        assert (Kind.QUEUE, frozenset({5})) in listened
+async def test_what_a_phone_elsewhere_follows_is_listened_to_at_the_owner(at: Street) -> None:
+    far = await at.scenes[1].phone("anna", device="d2")
+    near = await at.scenes[0].served(topics=["agents"])
+    far.hello(topics=["agents"])
+    await at.pass_time(1)
+    assert "queue:5" not in far.shown
+    far.send(kind="follow", id="1", topics=["queue:5"])
+    await at.pass_time(1)
+    assert waiting(far) == 3
+    assert "queue:5" not in near.shown
+    listened = {(one.kind, one.numbers) for one in at.scenes[0].asked(Listen)}
+    assert (Kind.QUEUE, frozenset({5})) in listened
 
 
-async def test_a_phone_that_leaves_is_missed_at_the_owner() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        owner = at.scenes[0].owner()
-        assert [member.handle for member in owner.user_sessions.at(at.scenes[1].node.exchange.node)] == [
-            far.ticket.handle
-        ]
-        far.bye()
-        await at.clock.settle()
-        member = owner.user_sessions.get(far.ticket.handle)
-        assert member is not None
-        assert not member.present
+async def test_a_phone_that_leaves_is_missed_at_the_owner(at: Street) -> None:
+    _, far = await followed(at)
+    owner = at.scenes[0].owner()
+    assert [member.handle for member in owner.user_sessions.at(at.scenes[1].node.exchange.node)] == [
+        far.ticket.handle
+    ]
+    far.bye()
+    await at.clock.settle()
+    member = owner.user_sessions.get(far.ticket.handle)
+    assert member is not None
+    assert not member.present
 
 
-async def test_a_notice_reaches_phones_on_all_nodes() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        at.link().push(Announced("n", 1, "maintenance", "Tonight", "An update", None, None))
-        await at.clock.settle()
-        assert [len(phone.of_kind("notice")) for phone in (near, far)] == [1, 1]
+async def test_a_notice_reaches_phones_on_all_nodes(at: Street) -> None:
+    near, far = await followed(at)
+    at.link().push(Announced("n", 1, "maintenance", "Tonight", "An update", None, None))
+    await at.clock.settle()
+    assert [len(phone.of_kind("notice")) for phone in (near, far)] == [1, 1]
 
 
-async def test_a_phone_in_sync_resumes_at_a_node_that_begins_to_follow() -> None:
-    async with street() as at:
-        near = await at.scenes[0].served()
-        await at.scenes[0].served(device="d2")  # what is another session's own has a later number
-        await at.pass_time(1)
-        near.bye()
-        far = await at.scenes[1].again(near, position=near.position)
-        await at.pass_time(1)
-        assert at.owners() == [0]
-        assert far.of_kind("welcome")[0]["resumed"]
-        seq = near.position["seq"]
-        assert far.of_kind("changes") == [{"kind": "changes", "after": seq, "upto": seq}]
+async def test_a_phone_in_sync_resumes_at_a_node_that_begins_to_follow(at: Street) -> None:
+    near = await at.scenes[0].served()
+    await at.scenes[0].served(device="d2")  # what is another session's own has a later number
+    await at.pass_time(1)
+    near.bye()
+    far = await at.scenes[1].again(near, position=near.position)
+    await at.pass_time(1)
+    assert at.owners() == [0]
+    assert far.of_kind("welcome")[0]["resumed"]
+    seq = near.position["seq"]
+    assert far.of_kind("changes") == [{"kind": "changes", "after": seq, "upto": seq}]
 
 
-async def test_rights_and_scope_that_change_are_sent_elsewhere_too() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        received = len(far.facts)
-        person = at.upstream.people[user(1)]
-        application = far.ticket.application
-        at.upstream.set_scope(
-            user(1), application, replace(person.scopes[application], agents=frozenset({7}))
-        )
-        await at.pass_time(1)
-        assert far.facts[-1].scope.agents == {7}
-        assert len(far.facts) > received
-        assert "agent:8" not in far.shown
+async def test_rights_and_scope_that_change_are_sent_elsewhere_too(at: Street) -> None:
+    _, far = await followed(at)
+    received = len(far.facts)
+    person = at.upstream.people[user(1)]
+    application = far.ticket.application
+    at.upstream.set_scope(user(1), application, replace(person.scopes[application], agents=frozenset({7})))
+    await at.pass_time(1)
+    assert far.facts[-1].scope.agents == {7}
+    assert len(far.facts) > received
+    assert "agent:8" not in far.shown
 
 
-async def test_a_session_that_oscc_e_does_not_know_is_refused_elsewhere_as_here() -> None:
-    async with street() as at:
-        await at.scenes[0].served()
-        far = await at.scenes[1].phone("anna", device="d2")
-        session = at.upstream.session(far.ticket.secret)
-        at.upstream.live.pop(session.secret)
-        far.hello()
-        await at.pass_time(1)
-        assert (far.ended.code, far.ended.reason) == (CloseCode.SESSION_ENDED, EndReason.UNKNOWN)
-        assert far.ended.window_s is not None
+async def test_a_session_that_oscc_e_does_not_know_is_refused_elsewhere_as_here(at: Street) -> None:
+    await at.scenes[0].served()
+    far = await at.scenes[1].phone("anna", device="d2")
+    session = at.upstream.session(far.ticket.secret)
+    at.upstream.live.pop(session.secret)
+    far.hello()
+    await at.pass_time(1)
+    assert (far.ended.code, far.ended.reason) == (CloseCode.SESSION_ENDED, EndReason.UNKNOWN)
+    assert far.ended.window_s is not None
 
 
 # ---- the end of a session ----
@@ -188,116 +174,110 @@ async def test_a_phone_elsewhere_whose_session_ends_keeps_its_data_and_gets_the_
 # ---- repair ----
 
 
-async def test_what_was_lost_is_asked_for_and_comes() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        at.trouble.lose = lambda *received: (
-            received[1] == 1 and isinstance(received[-1], Publication | Publications)
-        )
-        wait_for(at, 8)
-        await at.pass_time(0.5)
-        assert (waiting(near), waiting(far)) == (8, 3)
-        at.trouble.lose = None
-        at.upstream.put(
-            Part(Kind.AGENT, 7, Source.REALTIME, at.upstream.parts[Source.REALTIME, Kind.AGENT, 7].value)
-        )
-        wait_for(at, 9)
-        await at.pass_time(0.5)
-        assert waiting(far) == 9
-        assert far.shown == near.shown | {"me": far.shown["me"]}
-        assert at.counted("bus_gaps_total", detector="sequence") == [0, 1]
-        assert at.counted("resyncs_total", reason="gap") == [0, 1]
+async def test_what_was_lost_is_asked_for_and_comes(at: Street) -> None:
+    near, far = await followed(at)
+    at.trouble.lose = lambda *received: (
+        received[1] == 1 and isinstance(received[-1], Publication | Publications)
+    )
+    wait_for(at, 8)
+    await at.pass_time(0.5)
+    assert (waiting(near), waiting(far)) == (8, 3)
+    at.trouble.lose = None
+    at.upstream.put(
+        Part(Kind.AGENT, 7, Source.REALTIME, at.upstream.parts[Source.REALTIME, Kind.AGENT, 7].value)
+    )
+    wait_for(at, 9)
+    await at.pass_time(0.5)
+    assert waiting(far) == 9
+    assert far.shown == near.shown | {"me": far.shown["me"]}
+    assert at.counted("bus_gaps_total", detector="sequence") == [0, 1]
+    assert at.counted("resyncs_total", reason="gap") == [0, 1]
 
 
-async def test_a_gap_makes_nothing_look_newer_and_what_answers_it_may_be_lost_too() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        await at.pass_time(TRUSTED_S)
-        at.trouble.lose = lambda *received: (
-            received[1] == 1 and isinstance(received[-1], Publication | Publications)
-        )
-        wait_for(at, 8)
-        await at.clock.settle()
-        held_at = follower(at).feed.health.as_of
-        await at.pass_time(1)
-        # what is published comes again and shows the gap, the answers to questions about it do not come
-        at.trouble.lose = lambda *received: received[1] == 1 and isinstance(received[-1], Publication)
-        wait_for(at, 9)
-        await at.clock.settle()
-        assert (waiting(near), waiting(far)) == (9, 3)
-        assert (far.health, follower(at).feed.health.as_of) == ("live", held_at)
-        await at.pass_time(4.5)
-        assert far.health == "stale"
-        at.trouble.lose = None
-        await at.pass_time(2)
-        assert (waiting(far), far.health) == (9, "live")
+async def test_a_gap_makes_nothing_look_newer_and_what_answers_it_may_be_lost_too(at: Street) -> None:
+    near, far = await followed(at)
+    await at.pass_time(TRUSTED_S)
+    at.trouble.lose = lambda *received: (
+        received[1] == 1 and isinstance(received[-1], Publication | Publications)
+    )
+    wait_for(at, 8)
+    await at.clock.settle()
+    held_at = follower(at).feed.health.as_of
+    await at.pass_time(1)
+    # what is published comes again and shows the gap, the answers to questions about it do not come
+    at.trouble.lose = lambda *received: received[1] == 1 and isinstance(received[-1], Publication)
+    wait_for(at, 9)
+    await at.clock.settle()
+    assert (waiting(near), waiting(far)) == (9, 3)
+    assert (far.health, follower(at).feed.health.as_of) == ("live", held_at)
+    await at.pass_time(4.5)
+    assert far.health == "stale"
+    at.trouble.lose = None
+    await at.pass_time(2)
+    assert (waiting(far), far.health) == (9, "live")
 
 
-async def test_what_was_lost_last_comes_within_ten_seconds() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        at.trouble.lose = lambda *received: (
-            received[1] == 1 and isinstance(received[-1], Publication | Publications)
-        )
-        wait_for(at, 8)
-        await at.pass_time(0.5)
-        at.trouble.lose = None
-        await at.pass_time(10)
-        assert waiting(far) == 8
-        assert resets(far) == 1
+async def test_what_was_lost_last_comes_within_ten_seconds(at: Street) -> None:
+    _, far = await followed(at)
+    at.trouble.lose = lambda *received: (
+        received[1] == 1 and isinstance(received[-1], Publication | Publications)
+    )
+    wait_for(at, 8)
+    await at.pass_time(0.5)
+    at.trouble.lose = None
+    await at.pass_time(10)
+    assert waiting(far) == 8
+    assert resets(far) == 1
 
 
-async def test_what_comes_twice_or_late_does_no_harm() -> None:
-    async with street() as at:
-        at.trouble.chance = iter(lambda: 0.4, None).__next__
-        near, far = await followed(at)
-        at.trouble.doubles = at.trouble.delays = 0.5
-        at.trouble.delay_s = 0.5
-        for contacts in range(10, 20):
-            wait_for(at, contacts)
-            await at.pass_time(0.25)
-        at.trouble.doubles = at.trouble.delays = 0.0
-        await at.pass_time(2)
-        assert (waiting(near), waiting(far)) == (19, 19)
-        assert resets(far) == 1
+async def test_what_comes_twice_or_late_does_no_harm(at: Street) -> None:
+    at.trouble.chance = iter(lambda: 0.4, None).__next__
+    near, far = await followed(at)
+    at.trouble.doubles = at.trouble.delays = 0.5
+    at.trouble.delay_s = 0.5
+    for contacts in range(10, 20):
+        wait_for(at, contacts)
+        await at.pass_time(0.25)
+    at.trouble.doubles = at.trouble.delays = 0.0
+    await at.pass_time(2)
+    assert (waiting(near), waiting(far)) == (19, 19)
+    assert resets(far) == 1
 
 
-async def test_a_session_is_presented_until_somebody_answers() -> None:
-    async with street() as at:
-        await at.scenes[0].served()
-        at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
-        far = await at.scenes[1].phone("anna", device="d2")
-        far.hello()
-        await at.pass_time(5)
-        assert not far.of_kind("welcome")
-        at.trouble.lose = None
-        await at.pass_time(5)
-        assert far.of_kind("welcome")
-        assert far.closed is None
+async def test_a_session_is_presented_until_somebody_answers(at: Street) -> None:
+    await at.scenes[0].served()
+    at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
+    far = await at.scenes[1].phone("anna", device="d2")
+    far.hello()
+    await at.pass_time(5)
+    assert not far.of_kind("welcome")
+    at.trouble.lose = None
+    await at.pass_time(5)
+    assert far.of_kind("welcome")
+    assert far.closed is None
 
 
 # ---- small things ----
 
 
-async def test_a_follower_asks_to_speak_for_the_user_only_while_a_phone_is_here() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        at.said.clear()
-        await at.pass_time(12)
-        adopts = [
-            since.adopt
-            for _, _, received in at.said
-            for since in getattr(received, "asks", ())
-            if isinstance(since, Since)
-        ]
-        assert adopts
-        assert all(adopts)
-        far.bye()
-        at.said.clear()
-        await at.pass_time(12)
-        adopts = [since.adopt for _, _, received in at.said for since in getattr(received, "asks", ())]
-        assert adopts
-        assert not any(adopts)
+async def test_a_follower_asks_to_speak_for_the_user_only_while_a_phone_is_here(at: Street) -> None:
+    _, far = await followed(at)
+    at.said.clear()
+    await at.pass_time(12)
+    adopts = [
+        since.adopt
+        for _, _, received in at.said
+        for since in getattr(received, "asks", ())
+        if isinstance(since, Since)
+    ]
+    assert adopts
+    assert all(adopts)
+    far.bye()
+    at.said.clear()
+    await at.pass_time(12)
+    adopts = [since.adopt for _, _, received in at.said for since in getattr(received, "asks", ())]
+    assert adopts
+    assert not any(adopts)
 
 
 # ---- sessions that a follower presents to the owner ----
@@ -311,93 +291,86 @@ def presented(at: Street) -> int:
     return len(at.received(Attach))
 
 
-async def test_a_session_is_presented_once_while_its_owner_knows_it() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=2)
-        assert remote_attach(at).is_accepted(far.ticket.handle)
-        at.said.clear()
-        await at.pass_time(60)
-        assert presented(at) == 0
+async def test_a_session_is_presented_once_while_its_owner_knows_it(at: Street) -> None:
+    _, far = await followed(at, settled_s=2)
+    assert remote_attach(at).is_accepted(far.ticket.handle)
+    at.said.clear()
+    await at.pass_time(60)
+    assert presented(at) == 0
 
 
-async def test_a_session_that_the_replica_has_lost_sight_of_is_presented_again() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=2)
-        at.said.clear()
-        at.scenes[0].owner().let_go(far.ticket.handle)
-        await at.pass_time(3)
-        assert presented(at) >= 1
-        assert far.closed is None
-        assert at.scenes[0].owner().user_sessions.get(far.ticket.handle) is not None
+async def test_a_session_that_the_replica_has_lost_sight_of_is_presented_again(at: Street) -> None:
+    _, far = await followed(at, settled_s=2)
+    at.said.clear()
+    at.scenes[0].owner().let_go(far.ticket.handle)
+    await at.pass_time(3)
+    assert presented(at) >= 1
+    assert far.closed is None
+    assert at.scenes[0].owner().user_sessions.get(far.ticket.handle) is not None
 
 
-async def test_without_an_answer_a_session_is_presented_again_after_a_while() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=2)
-        at.said.clear()
-        at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
-        at.scenes[0].owner().let_go(far.ticket.handle)
-        await at.pass_time(ANSWER_S + AGAIN_S)
-        assert presented(at) == 1
-        at.trouble.lose = None
-        await at.pass_time(3)
-        assert presented(at) >= 2
-        assert remote_attach(at).is_accepted(far.ticket.handle)
+async def test_without_an_answer_a_session_is_presented_again_after_a_while(at: Street) -> None:
+    _, far = await followed(at, settled_s=2)
+    at.said.clear()
+    at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
+    at.scenes[0].owner().let_go(far.ticket.handle)
+    await at.pass_time(ANSWER_S + AGAIN_S)
+    assert presented(at) == 1
+    at.trouble.lose = None
+    await at.pass_time(3)
+    assert presented(at) >= 2
+    assert remote_attach(at).is_accepted(far.ticket.handle)
 
 
-async def test_a_session_that_is_refused_in_passing_closes_its_phone() -> None:
-    async with street() as at:
-        near, far = await followed(at, settled_s=2)
-        at.upstream.live.pop(far.ticket.secret)
-        at.scenes[0].owner().let_go(far.ticket.handle)
-        await at.pass_time(3)
-        assert far.code is CloseCode.SESSION_ENDED
-        assert near.closed is None
+async def test_a_session_that_is_refused_in_passing_closes_its_phone(at: Street) -> None:
+    near, far = await followed(at, settled_s=2)
+    at.upstream.live.pop(far.ticket.secret)
+    at.scenes[0].owner().let_go(far.ticket.handle)
+    await at.pass_time(3)
+    assert far.code is CloseCode.SESSION_ENDED
+    assert near.closed is None
 
 
 @pytest.mark.parametrize("makes_sense", [True, False])
-async def test_an_owner_who_cannot_tell_closes_nobody(*, makes_sense: bool) -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=2)
-        at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
-        remote_attach(at).follow(at.home(1).local[far.ticket.handle], follower(at)._tasks)
-        await at.clock.settle()
-        number = at.received(Attach)[-1].request  # type: ignore[union-attr]  # an Attach has one
-        refused = AttachAnswer(number, Refusal(CloseCode.INTERNAL, "upstream_unavailable", None, (1.0, 10.0)))
-        answer = refused if makes_sense else CallAnswer(number, None)
-        await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), answer)
-        await at.clock.settle()
-        assert far.closed is None
-        assert not remote_attach(at).is_accepted(far.ticket.handle)
+async def test_an_owner_who_cannot_tell_closes_nobody(at: Street, *, makes_sense: bool) -> None:
+    _, far = await followed(at, settled_s=2)
+    at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
+    remote_attach(at).follow(at.home(1).local[far.ticket.handle], follower(at)._tasks)
+    await at.clock.settle()
+    number = at.received(Attach)[-1].request  # type: ignore[union-attr]  # an Attach has one
+    refused = AttachAnswer(number, Refusal(CloseCode.INTERNAL, "upstream_unavailable", None, (1.0, 10.0)))
+    answer = refused if makes_sense else CallAnswer(number, None)
+    await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), answer)
+    await at.clock.settle()
+    assert far.closed is None
+    assert not remote_attach(at).is_accepted(far.ticket.handle)
 
 
-async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms_nobody() -> None:
-    async with street() as at:
-        near, far = await followed(at, settled_s=2)
-        at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
-        fresh = await at.scenes[1].phone("anna", device="d3")
-        fresh.hello()
-        remote_attach(at).follow(at.home(1).local[far.ticket.handle], follower(at)._tasks)
-        await at.clock.settle()
-        at.trouble.lose = None
-        for asked in at.received(Attach)[-2:]:
-            newer = AttachAnswer(asked.request, Refusal(4299, "of_tomorrow", None, None))  # type: ignore[union-attr]  # an Attach has one
-            await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), newer)
-        await at.pass_time(1)
-        assert (fresh.ended.code, fresh.ended.reason) == (CloseCode.INTERNAL, "of_tomorrow")
-        assert (near.closed, far.closed) == (None, None)
+async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms_nobody(at: Street) -> None:
+    near, far = await followed(at, settled_s=2)
+    at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
+    fresh = await at.scenes[1].phone("anna", device="d3")
+    fresh.hello()
+    remote_attach(at).follow(at.home(1).local[far.ticket.handle], follower(at)._tasks)
+    await at.clock.settle()
+    at.trouble.lose = None
+    for asked in at.received(Attach)[-2:]:
+        newer = AttachAnswer(asked.request, Refusal(4299, "of_tomorrow", None, None))  # type: ignore[union-attr]  # an Attach has one
+        await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), newer)
+    await at.pass_time(1)
+    assert (fresh.ended.code, fresh.ended.reason) == (CloseCode.INTERNAL, "of_tomorrow")
+    assert (near.closed, far.closed) == (None, None)
 
 
-async def test_nor_of_one_that_left_while_its_owner_was_asked() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=2)
-        at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
-        at.scenes[0].owner().let_go(far.ticket.handle)
-        await at.pass_time(2)
-        assert far.ticket.handle in remote_attach(at)._again_at
-        far.leave()
-        await at.pass_time(ANSWER_S + 1)
-        assert remote_attach(at)._accepted == remote_attach(at)._again_at == {}
+async def test_nor_of_one_that_left_while_its_owner_was_asked(at: Street) -> None:
+    _, far = await followed(at, settled_s=2)
+    at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
+    at.scenes[0].owner().let_go(far.ticket.handle)
+    await at.pass_time(2)
+    assert far.ticket.handle in remote_attach(at)._again_at
+    far.leave()
+    await at.pass_time(ANSWER_S + 1)
+    assert remote_attach(at)._accepted == remote_attach(at)._again_at == {}
 
 
 async def test_who_is_accepted_in_a_later_epoch_is_not_served_from_a_replica_of_an_earlier_one() -> None:
@@ -417,12 +390,11 @@ async def test_who_is_accepted_in_a_later_epoch_is_not_served_from_a_replica_of_
         assert int(again.stream.partition(".")[0]) > before
 
 
-async def test_what_concerns_nobody_who_follows_and_what_comes_after_its_end_is_ignored() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        gone, frames = follower(at), len(far.frames)
-        gone.receive(Detach(user(1), far.ticket.handle, at.scenes[0].node.exchange.node))
-        position = gone.feed.ledger.position
-        gone.stop()
-        gone.receive(publication(at, gone.machine.floor + 1, 99))
-        assert (gone.feed.ledger.position, len(far.frames), gone.is_over) == (position, frames, True)
+async def test_what_concerns_nobody_who_follows_and_what_comes_after_its_end_is_ignored(at: Street) -> None:
+    _, far = await followed(at)
+    gone, frames = follower(at), len(far.frames)
+    gone.receive(Detach(user(1), far.ticket.handle, at.scenes[0].node.exchange.node))
+    position = gone.feed.ledger.position
+    gone.stop()
+    gone.receive(publication(at, gone.machine.floor + 1, 99))
+    assert (gone.feed.ledger.position, len(far.frames), gone.is_over) == (position, frames, True)

@@ -48,25 +48,24 @@ async def sent_again(at: Street, phone: PhoneLine, stream: str) -> PhoneLine:
     return again
 
 
-async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken() -> None:
-    async with street() as at:
-        near, _ = await followed(at)
-        stream = near.stream
-        lose_offers(at)
-        at.scenes[0].node.drain()
-        for number in range(60):
-            if not executed(at):
-                await at.pass_time(1)
-                near.command(f"before {number}", "1", stream=stream)
-                await at.clock.settle()
-        at.trouble.lose = None
-        for late in [one for one in at.received(Offer) if isinstance(one, Offer)]:
-            at.scenes[1].node._cluster_receiver.received(late)
-        await at.pass_time(1)
-        assert at.owners() == [0]
-        again = await sent_again(at, near, stream)
-        assert executed(at) == 1
-        assert again.result("1") == APPLIED
+async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken(at: Street) -> None:
+    near, _ = await followed(at)
+    stream = near.stream
+    lose_offers(at)
+    at.scenes[0].node.drain()
+    for number in range(60):
+        if not executed(at):
+            await at.pass_time(1)
+            near.command(f"before {number}", "1", stream=stream)
+            await at.clock.settle()
+    at.trouble.lose = None
+    for late in [one for one in at.received(Offer) if isinstance(one, Offer)]:
+        at.scenes[1].node._cluster_receiver.received(late)
+    await at.pass_time(1)
+    assert at.owners() == [0]
+    again = await sent_again(at, near, stream)
+    assert executed(at) == 1
+    assert again.result("1") == APPLIED
 
 
 @pytest.mark.parametrize("queued_s", [12.6, 16.0])
@@ -88,198 +87,188 @@ async def test_a_node_that_waits_for_admission_takes_no_user_whose_commands_went
         assert again.result("1") == APPLIED
 
 
-async def test_a_giver_goes_on_only_when_a_renewal_is_granted() -> None:
-    async with street() as at:
-        near, _ = await followed(at)
-        at.ways[1].shut()
-        at.scenes[0].node.drain()
-        await at.pass_time(TAKEN_S + 2)
-        assert at.holder() == 0, "the taker has the lease, and no link yet"
-        near.command("1", "1", expires_at_ms=at.clock.wall_ms() + 60_000)
-        await at.pass_time(5)
-        assert executed(at) == 0
-        at.ways[1].reopen()
-        await at.pass_time(40)
-        assert (at.owners(), at.holder()) == ([1], 1)
-        assert at.openings[-1].instead_of is None, "the giver has closed its link, and proves nothing"
-        assert near.outcome() == ("rejected", "upstream_unavailable")
-        assert executed(at) == 0
+async def test_a_giver_goes_on_only_when_a_renewal_is_granted(at: Street) -> None:
+    near, _ = await followed(at)
+    at.ways[1].shut()
+    at.scenes[0].node.drain()
+    await at.pass_time(TAKEN_S + 2)
+    assert at.holder() == 0, "the taker has the lease, and no link yet"
+    near.command("1", "1", expires_at_ms=at.clock.wall_ms() + 60_000)
+    await at.pass_time(5)
+    assert executed(at) == 0
+    at.ways[1].reopen()
+    await at.pass_time(40)
+    assert (at.owners(), at.holder()) == ([1], 1)
+    assert at.openings[-1].instead_of is None, "the giver has closed its link, and proves nothing"
+    assert near.outcome() == ("rejected", "upstream_unavailable")
+    assert executed(at) == 0
 
 
 async def test_a_taker_with_a_late_answer_of_the_store_gets_nothing_of_the_giver(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with street() as at:
-        near, _ = await followed(at)
-        leases = at.scenes[1].node._cluster.leases
+    near, _ = await followed(at)
+    leases = at.scenes[1].node._cluster.leases
 
-        with monkeypatch.context() as patch:
-            patch.setattr(leases, "acquire", unanswered)
-            at.scenes[0].node.drain()
-            await at.pass_time(TAKEN_S + 1)
-            near.command("1", "1")
-            await at.pass_time(0.5)
-            assert near.result("1") == APPLIED
-        at.scenes[0].node.is_draining = False
-        await at.pass_time(5)
-        assert at.owners() == [0]
-        assert len(at.openings) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "acquire", unanswered)
+        at.scenes[0].node.drain()
+        await at.pass_time(TAKEN_S + 1)
+        near.command("1", "1")
+        await at.pass_time(0.5)
+        assert near.result("1") == APPLIED
+    at.scenes[0].node.is_draining = False
+    await at.pass_time(5)
+    assert at.owners() == [0]
+    assert len(at.openings) == 1
 
 
 async def test_a_taker_without_the_store_gets_nothing_of_the_giver(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with street() as at:
-        near, _ = await followed(at)
-        stream = near.stream
-        await at.pass_time(TRUSTED_S)
-        monkeypatch.setattr(at.scenes[1].node._cluster.leases, "acquire", unanswered)
-        at.scenes[0].node.drain()
-        await at.pass_time(0.5)
-        assert at.received(Offer)
-        at.ways[1].shut()
-        at.trouble.take_away(1)
-        await at.pass_time(TAKEN_S)
-        assert at.scenes[1].owner().epoch > at.scenes[0].owner().epoch, "the store is away for this one alone"
-        near.command("1", "1")
-        await at.pass_time(1)
-        assert near.result("1") == APPLIED
-        at.ways[1].reopen()
-        for _ in range(30):
-            if at.holder() == 0:
-                await at.pass_time(1)
-        assert at.openings[-1].token == at.scenes[1].owner().epoch
-        again = await sent_again(at, near, stream)
-        assert again.outcome() == ("unknown", "other_epoch")
-        assert executed(at) == 1
+    near, _ = await followed(at)
+    stream = near.stream
+    await at.pass_time(TRUSTED_S)
+    monkeypatch.setattr(at.scenes[1].node._cluster.leases, "acquire", unanswered)
+    at.scenes[0].node.drain()
+    await at.pass_time(0.5)
+    assert at.received(Offer)
+    at.ways[1].shut()
+    at.trouble.take_away(1)
+    await at.pass_time(TAKEN_S)
+    assert at.scenes[1].owner().epoch > at.scenes[0].owner().epoch, "the store is away for this one alone"
+    near.command("1", "1")
+    await at.pass_time(1)
+    assert near.result("1") == APPLIED
+    at.ways[1].reopen()
+    for _ in range(30):
+        if at.holder() == 0:
+            await at.pass_time(1)
+    assert at.openings[-1].token == at.scenes[1].owner().epoch
+    again = await sent_again(at, near, stream)
+    assert again.outcome() == ("unknown", "other_epoch")
+    assert executed(at) == 1
 
 
 async def test_a_store_that_forgets_while_a_user_is_given_lets_no_command_run_twice(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with street() as at:
-        near, _ = await followed(at)
-        stream = near.stream
-        at.ways[1].shut()
-        at.scenes[0].node.drain()
-        await at.pass_time(0.5)
-        assert at.owners() == [0, 1], "the taker has the lease, and no link yet"
-        for way in ("renew", "renew_many"):
-            monkeypatch.setattr(at.scenes[1].node._cluster.leases, way, unanswered)
-        at.trouble.flush()
-        at.scenes[0].node.is_draining = False
-        for number in range(40):
-            if not executed(at):
-                await at.pass_time(0.5)
-                near.command(f"before {number}", "1", stream=stream)
-                await at.clock.settle()
-        assert executed(at) == 1, "the giver made its lease again, and went on"
-        at.ways[1].reopen()
-        for _ in range(30):
-            if at.holder() == 0:
-                await at.pass_time(1)
-        assert at.openings[-1].instead_of == "n0-1"
-        await sent_again(at, near, stream)
-        await at.pass_time(3)
-        assert executed(at) == 1
-
-
-async def test_the_history_of_who_gave_comes_with_the_word_whose_link_took_its_place() -> None:
-    async with street() as at:
-        near, _ = await followed(at)
-        stream = near.stream
-        near.command("1", "1")
-        await at.pass_time(0.5)
-        at.scenes[0].node.drain()
-        await at.pass_time(5)
-        assert at.holder() == 1
-        word, *more = [one for one in at.received(Given) if isinstance(one, Given)]
-        assert not more
-        assert word.token == at.openings[-1].token
-        again = await sent_again(at, near, stream)
-        assert again.result("1") == APPLIED
-        assert executed(at) == 1
-
-
-async def test_without_that_word_what_was_sent_before_is_not_executed_again() -> None:
-    async with street() as at:
-        near, _ = await followed(at)
-        stream = near.stream
-        near.command("1", "1")
-        await at.pass_time(0.5)
-        at.trouble.lose = lambda _from, _to, _channel, said: isinstance(said, Given)
-        at.scenes[0].node.drain()
-        await at.pass_time(5)
-        again = await sent_again(at, near, stream)
-        await at.pass_time(2)
-        assert again.outcome() == ("unknown", "other_epoch")
-        assert executed(at) == 1
-
-
-async def test_an_offer_that_was_lost_is_sent_again_at_once() -> None:
-    async with street() as at:
-        near, _ = await followed(at)
-        lose_offers(at, 1)
-        at.scenes[0].node.drain()
-        await at.pass_time(0.5)
-        near.command("1", "1", expires_at_ms=at.clock.wall_ms() + 3_000)
-        await at.pass_time(3)
-        assert at.owners() == [1]
-        assert near.result("1") == APPLIED
-        assert executed(at) == 1
-
-
-async def test_the_offer_of_an_island_is_sent_once_for_a_wish() -> None:
-    async with street() as at:
-        await followed(at)
-        for way in at.ways:
-            way.shut()
-        await at.pass_time(UNLINKED_S + 40)
-        received = [one.adopt for one in at.received(Offer) if isinstance(one, Offer)]
-        assert received
-        assert len(received) == len(set(received)), "each of them is tried at the site"
-        assert at.owners() == [0]
-
-
-async def test_a_user_whom_no_offer_leaves_is_served_on_while_others_ask_for_him() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        lose_offers(at)
-        at.scenes[0].node.drain()
-        await at.pass_time((1 + REQUESTS_MAX) * TAKEN_S)
-        wishes = {one.adopt for one in at.received(Offer) if isinstance(one, Offer)}
-        assert 1 < len(wishes) <= 1 + REQUESTS_MAX
-        for second in range(30):
-            if not executed(at):
-                near.command(f"near {second}", "9", expires_at_ms=at.clock.wall_ms() + 900)
-                await at.pass_time(1)
-        at.said.clear()
-        await at.pass_time(REST_S - 4)
-        for number, phone in enumerate((near, far)):
-            phone.command("1", str(number))
+    near, _ = await followed(at)
+    stream = near.stream
+    at.ways[1].shut()
+    at.scenes[0].node.drain()
+    await at.pass_time(0.5)
+    assert at.owners() == [0, 1], "the taker has the lease, and no link yet"
+    for way in ("renew", "renew_many"):
+        monkeypatch.setattr(at.scenes[1].node._cluster.leases, way, unanswered)
+    at.trouble.flush()
+    at.scenes[0].node.is_draining = False
+    for number in range(40):
+        if not executed(at):
+            await at.pass_time(0.5)
+            near.command(f"before {number}", "1", stream=stream)
+            await at.clock.settle()
+    assert executed(at) == 1, "the giver made its lease again, and went on"
+    at.ways[1].reopen()
+    for _ in range(30):
+        if at.holder() == 0:
             await at.pass_time(1)
-            assert phone.result("1") == {"status": "unchanged"}, "the first one had come through"
-        assert not at.received(Offer), "nobody is offered the user for a while"
-        at.trouble.lose = None
-        await at.pass_time(REST_S + TAKEN_S)
-        assert at.owners() == [1]
-        assert at.received(Offer)
+    assert at.openings[-1].instead_of == "n0-1"
+    await sent_again(at, near, stream)
+    await at.pass_time(3)
+    assert executed(at) == 1
 
 
-async def test_endless_requests_do_not_delay_the_givers_return() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        lose_offers(at)
-        at.scenes[0].node.drain()
-        closed_s = 0
-        for second in range(60):
-            # a follower's commands are refused, so that it searches for the owner and asks again
-            far.command(f"far {second}", f"{2 * second}", expires_at_ms=at.clock.wall_ms() + 900)
-            near.command(f"near {second}", f"{2 * second + 1}", expires_at_ms=at.clock.wall_ms() + 900)
+async def test_the_history_of_who_gave_comes_with_the_word_whose_link_took_its_place(at: Street) -> None:
+    near, _ = await followed(at)
+    stream = near.stream
+    near.command("1", "1")
+    await at.pass_time(0.5)
+    at.scenes[0].node.drain()
+    await at.pass_time(5)
+    assert at.holder() == 1
+    word, *more = [one for one in at.received(Given) if isinstance(one, Given)]
+    assert not more
+    assert word.token == at.openings[-1].token
+    again = await sent_again(at, near, stream)
+    assert again.result("1") == APPLIED
+    assert executed(at) == 1
+
+
+async def test_without_that_word_what_was_sent_before_is_not_executed_again(at: Street) -> None:
+    near, _ = await followed(at)
+    stream = near.stream
+    near.command("1", "1")
+    await at.pass_time(0.5)
+    at.trouble.lose = lambda _from, _to, _channel, said: isinstance(said, Given)
+    at.scenes[0].node.drain()
+    await at.pass_time(5)
+    again = await sent_again(at, near, stream)
+    await at.pass_time(2)
+    assert again.outcome() == ("unknown", "other_epoch")
+    assert executed(at) == 1
+
+
+async def test_an_offer_that_was_lost_is_sent_again_at_once(at: Street) -> None:
+    near, _ = await followed(at)
+    lose_offers(at, 1)
+    at.scenes[0].node.drain()
+    await at.pass_time(0.5)
+    near.command("1", "1", expires_at_ms=at.clock.wall_ms() + 3_000)
+    await at.pass_time(3)
+    assert at.owners() == [1]
+    assert near.result("1") == APPLIED
+    assert executed(at) == 1
+
+
+async def test_the_offer_of_an_island_is_sent_once_for_a_wish(at: Street) -> None:
+    await followed(at)
+    for way in at.ways:
+        way.shut()
+    await at.pass_time(UNLINKED_S + 40)
+    received = [one.adopt for one in at.received(Offer) if isinstance(one, Offer)]
+    assert received
+    assert len(received) == len(set(received)), "each of them is tried at the site"
+    assert at.owners() == [0]
+
+
+async def test_a_user_whom_no_offer_leaves_is_served_on_while_others_ask_for_him(at: Street) -> None:
+    near, far = await followed(at)
+    lose_offers(at)
+    at.scenes[0].node.drain()
+    await at.pass_time((1 + REQUESTS_MAX) * TAKEN_S)
+    wishes = {one.adopt for one in at.received(Offer) if isinstance(one, Offer)}
+    assert 1 < len(wishes) <= 1 + REQUESTS_MAX
+    for second in range(30):
+        if not executed(at):
+            near.command(f"near {second}", "9", expires_at_ms=at.clock.wall_ms() + 900)
             await at.pass_time(1)
-            received = near.result(f"near {second}")
-            closed_s += received is None or received["status"] == "rejected"
-        assert closed_s < 2 * ((1 + REQUESTS_MAX) * REQUEST_S + TAKEN_S)
+    at.said.clear()
+    await at.pass_time(REST_S - 4)
+    for number, phone in enumerate((near, far)):
+        phone.command("1", str(number))
+        await at.pass_time(1)
+        assert phone.result("1") == {"status": "unchanged"}, "the first one had come through"
+    assert not at.received(Offer), "nobody is offered the user for a while"
+    at.trouble.lose = None
+    await at.pass_time(REST_S + TAKEN_S)
+    assert at.owners() == [1]
+    assert at.received(Offer)
+
+
+async def test_endless_requests_do_not_delay_the_givers_return(at: Street) -> None:
+    near, far = await followed(at)
+    lose_offers(at)
+    at.scenes[0].node.drain()
+    closed_s = 0
+    for second in range(60):
+        # a follower's commands are refused, so that it searches for the owner and asks again
+        far.command(f"far {second}", f"{2 * second}", expires_at_ms=at.clock.wall_ms() + 900)
+        near.command(f"near {second}", f"{2 * second + 1}", expires_at_ms=at.clock.wall_ms() + 900)
+        await at.pass_time(1)
+        received = near.result(f"near {second}")
+        closed_s += received is None or received["status"] == "rejected"
+    assert closed_s < 2 * ((1 + REQUESTS_MAX) * REQUEST_S + TAKEN_S)
 
 
 async def test_a_command_gets_its_outcome_by_its_deadline_though_nobody_answers_for_its_session() -> None:
@@ -345,42 +334,40 @@ def moved(at: Street) -> list[int]:
     return [key for key in USERS if at.owners(key) == [1]]
 
 
-async def test_users_move_one_after_the_other_and_none_is_without_an_owner_until_then() -> None:
-    async with street() as at:
-        far = await many(at)
-        slow(at, 0.5)
-        at.scenes[0].node.drain()
-        counts = []
-        for _ in range(8):
-            counts.append(len(moved(at)))
-            for key, phone in zip(USERS, far, strict=True):
-                assert at.holder(key) == (1 if key in moved(at) else 0)
-                assert phone.health == "live"
-            await at.pass_time(2)
-        assert counts == sorted(counts)
-        assert 0 < counts[2] <= 3, "not all at once"
-        await at.pass_time(4)
-        assert moved(at) == list(USERS)
-        assert all(phone.closed is None and phone.health == "live" for phone in far)
-        assert in_flight(at) == waiting(at) == 0
-        count = at.scenes[1].counted("budget_wait_seconds_count", **{"class": Urgency.GIVING.name.lower()})
-        assert count == len(USERS)
+async def test_users_move_one_after_the_other_and_none_is_without_an_owner_until_then(at: Street) -> None:
+    far = await many(at)
+    slow(at, 0.5)
+    at.scenes[0].node.drain()
+    counts = []
+    for _ in range(8):
+        counts.append(len(moved(at)))
+        for key, phone in zip(USERS, far, strict=True):
+            assert at.holder(key) == (1 if key in moved(at) else 0)
+            assert phone.health == "live"
+        await at.pass_time(2)
+    assert counts == sorted(counts)
+    assert 0 < counts[2] <= 3, "not all at once"
+    await at.pass_time(4)
+    assert moved(at) == list(USERS)
+    assert all(phone.closed is None and phone.health == "live" for phone in far)
+    assert in_flight(at) == waiting(at) == 0
+    count = at.scenes[1].counted("budget_wait_seconds_count", **{"class": Urgency.GIVING.name.lower()})
+    assert count == len(USERS)
 
 
-async def test_users_who_are_not_handed_over_yet_hold_no_place_at_the_site() -> None:
-    async with street() as at:
-        await many(at)
-        budget = at.scenes[1].node._queues["main"]._budget
-        budget._whole = (200.0, 200.0, 8)
-        budget.share(2, at.clock.now())
-        at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
-        at.scenes[0].node.drain()
-        await at.pass_time(1)
-        assert (budget.hand_overs, budget.in_flight) == (4, 0)
-        at.trouble.lose = None
-        await at.pass_time(3)
-        assert moved(at) == list(USERS)
-        assert in_flight(at) == 0
+async def test_users_who_are_not_handed_over_yet_hold_no_place_at_the_site(at: Street) -> None:
+    await many(at)
+    budget = at.scenes[1].node._queues["main"]._budget
+    budget._whole = (200.0, 200.0, 8)
+    budget.share(2, at.clock.now())
+    at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
+    at.scenes[0].node.drain()
+    await at.pass_time(1)
+    assert (budget.hand_overs, budget.in_flight) == (4, 0)
+    at.trouble.lose = None
+    await at.pass_time(3)
+    assert moved(at) == list(USERS)
+    assert in_flight(at) == 0
 
 
 async def test_an_overloaded_node_takes_users_at_its_usual_rate_although_newcomers_wait_there() -> None:
@@ -398,79 +385,74 @@ async def test_an_overloaded_node_takes_users_at_its_usual_rate_although_newcome
         assert len(budget) == len(newcomers)
 
 
-async def test_a_user_that_waits_for_its_turn_is_requested_by_no_node() -> None:
-    async with street() as at:
-        await many(at)
-        slow(at, 0.01)
-        at.scenes[0].node.drain()
-        await at.pass_time(1)
-        at.said.clear()
-        await at.pass_time(20)
-        wishes = [since.adopt for asks in at.received(Asks) if isinstance(asks, Asks) for since in asks.asks]
-        assert wishes
-        assert not any(wishes)
-        assert not at.received(Offer)
-        assert waiting(at) == len(USERS) - len(moved(at))
+async def test_a_user_that_waits_for_its_turn_is_requested_by_no_node(at: Street) -> None:
+    await many(at)
+    slow(at, 0.01)
+    at.scenes[0].node.drain()
+    await at.pass_time(1)
+    at.said.clear()
+    await at.pass_time(20)
+    wishes = [since.adopt for asks in at.received(Asks) if isinstance(asks, Asks) for since in asks.asks]
+    assert wishes
+    assert not any(wishes)
+    assert not at.received(Offer)
+    assert waiting(at) == len(USERS) - len(moved(at))
 
 
-async def test_a_turn_that_came_to_nothing_is_given_back_for_others() -> None:
-    async with street() as at:
-        await followed(at)
-        at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
-        at.scenes[0].node.drain()
-        await at.pass_time(1)
-        assert in_flight(at) == 1
-        await at.pass_time(TURN_S)
-        assert in_flight(at) == 0
-        assert at.owners() == [0]
-        await at.pass_time(AGAIN_S)
-        assert in_flight(at) == 1
-        at.trouble.lose = None
-        await at.pass_time(2)
-        assert at.owners() == [1]
-        assert in_flight(at) == 0
+async def test_a_turn_that_came_to_nothing_is_given_back_for_others(at: Street) -> None:
+    await followed(at)
+    at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
+    at.scenes[0].node.drain()
+    await at.pass_time(1)
+    assert in_flight(at) == 1
+    await at.pass_time(TURN_S)
+    assert in_flight(at) == 0
+    assert at.owners() == [0]
+    await at.pass_time(AGAIN_S)
+    assert in_flight(at) == 1
+    at.trouble.lose = None
+    await at.pass_time(2)
+    assert at.owners() == [1]
+    assert in_flight(at) == 0
 
 
 @pytest.mark.parametrize("is_queued", [True, False])
-async def test_a_user_without_phones_holds_no_turn(*, is_queued: bool) -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        await leave_unmet(at, is_queued=is_queued)
-        far.bye()
-        await at.pass_time(TURN_S)
-        assert (waiting(at), in_flight(at)) == (0, 0)
+async def test_a_user_without_phones_holds_no_turn(at: Street, *, is_queued: bool) -> None:
+    _, far = await followed(at)
+    await leave_unmet(at, is_queued=is_queued)
+    far.bye()
+    await at.pass_time(TURN_S)
+    assert (waiting(at), in_flight(at)) == (0, 0)
 
 
 async def test_a_turn_of_an_owner_who_is_not_granted_the_lease_is_given_back(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with street() as at:
-        await followed(at)
+    await followed(at)
 
-        async def unanswered(*_: object, **__: object) -> Grant:
-            raise GatewayError(ErrorCode.BUS_DOWN, "The bus does not answer.")
+    async def unanswered(*_: object, **__: object) -> Grant:
+        raise GatewayError(ErrorCode.BUS_DOWN, "The bus does not answer.")
 
-        monkeypatch.setattr(at.scenes[1].node._cluster.leases, "acquire", unanswered)
-        at.scenes[0].node.drain()
-        await at.pass_time(1)
-        assert at.owners() == [0, 1]
-        assert in_flight(at) == 1
-        at.home(1).stop()
-        await at.pass_time(2)
-        assert in_flight(at) == 0
+    monkeypatch.setattr(at.scenes[1].node._cluster.leases, "acquire", unanswered)
+    at.scenes[0].node.drain()
+    await at.pass_time(1)
+    assert at.owners() == [0, 1]
+    assert in_flight(at) == 1
+    at.home(1).stop()
+    await at.pass_time(2)
+    assert in_flight(at) == 0
 
 
-async def test_that_a_node_leaves_is_known_also_when_its_word_was_lost() -> None:
-    async with street() as at:
-        await followed(at)
-        at.trouble.lose = lambda *received: isinstance(received[-1], Leaving)
-        at.scenes[0].node.drain()
-        await at.pass_time(0.5)
-        at.said.clear()
-        while not any(isinstance(said, Here) and said.node.draining for _, _, said in at.said):
-            await at.pass_time(0.25)
-        await at.pass_time(2)
-        assert at.owners() == [1]
+async def test_that_a_node_leaves_is_known_also_when_its_word_was_lost(at: Street) -> None:
+    await followed(at)
+    at.trouble.lose = lambda *received: isinstance(received[-1], Leaving)
+    at.scenes[0].node.drain()
+    await at.pass_time(0.5)
+    at.said.clear()
+    while not any(isinstance(said, Here) and said.node.draining for _, _, said in at.said):
+        await at.pass_time(0.25)
+    await at.pass_time(2)
+    assert at.owners() == [1]
 
 
 async def test_a_phone_that_comes_while_its_owner_leaves_is_served_by_him_and_then_takes_its_user() -> None:
@@ -496,51 +478,48 @@ async def test_a_phone_that_comes_while_its_owner_leaves_is_served_by_him_and_th
 
 @pytest.mark.parametrize("is_queued", [True, False])
 async def test_a_follower_that_fails_holds_no_turn(
-    monkeypatch: pytest.MonkeyPatch, *, is_queued: bool
+    at: Street, monkeypatch: pytest.MonkeyPatch, *, is_queued: bool
 ) -> None:
-    async with street() as at:
-        await followed(at)
-        follows = follower(at)
-        await leave_unmet(at, is_queued=is_queued)
+    await followed(at)
+    follows = follower(at)
+    await leave_unmet(at, is_queued=is_queued)
 
-        def fail(_now: float) -> bool:
-            raise RuntimeError("a fault of one user")
+    def fail(_now: float) -> bool:
+        raise RuntimeError("a fault of one user")
 
-        monkeypatch.setattr(follows.machine, "need", fail)
-        follows.look()
-        await at.pass_time(1)
-        assert user(1) not in at.scenes[1].node.user_states
-        assert (waiting(at), in_flight(at)) == (0, 0)
+    monkeypatch.setattr(follows.machine, "need", fail)
+    follows.look()
+    await at.pass_time(1)
+    assert user(1) not in at.scenes[1].node.user_states
+    assert (waiting(at), in_flight(at)) == (0, 0)
 
 
-async def test_nobody_has_a_turn_for_a_user_whose_owner_has_only_given_notice() -> None:
-    async with street() as at:
-        await followed(at)
-        await at.scenes[0].node.membership.give_notice()
-        for _ in range(40):
-            await at.pass_time(0.25)
-            assert (waiting(at), in_flight(at), at.owners()) == (0, 0, [0])
-        at.scenes[0].node.drain()
-        await at.pass_time(1)
-        assert at.owners() == [1]
+async def test_nobody_has_a_turn_for_a_user_whose_owner_has_only_given_notice(at: Street) -> None:
+    await followed(at)
+    await at.scenes[0].node.membership.give_notice()
+    for _ in range(40):
+        await at.pass_time(0.25)
+        assert (waiting(at), in_flight(at), at.owners()) == (0, 0, [0])
+    at.scenes[0].node.drain()
+    await at.pass_time(1)
+    assert at.owners() == [1]
 
 
 async def test_a_turn_that_goes_on_to_an_owner_who_does_not_begin_is_given_back(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with street() as at:
-        await followed(at)
-        home, follows = at.home(1), follower(at)
-        end = follows.end
+    await followed(at)
+    home, follows = at.home(1), follower(at)
+    end = follows.end
 
-        def end_all(start: Start | None) -> None:
-            end(start)
-            if start is not None:
-                assert (start.entered, in_flight(at)) == (True, 1)
-                home.stop()
+    def end_all(start: Start | None) -> None:
+        end(start)
+        if start is not None:
+            assert (start.entered, in_flight(at)) == (True, 1)
+            home.stop()
 
-        monkeypatch.setattr(follows, "end", end_all)
-        at.scenes[0].node.drain()
-        await at.pass_time(2)
-        assert home.over.is_set()
-        assert in_flight(at) == 0
+    monkeypatch.setattr(follows, "end", end_all)
+    at.scenes[0].node.drain()
+    await at.pass_time(2)
+    assert home.over.is_set()
+    assert in_flight(at) == 0

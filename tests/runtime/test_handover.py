@@ -28,70 +28,66 @@ def executions(at: Street) -> int:
     return len([request for _, request in at.upstream.requests if isinstance(request, Execute)])
 
 
-async def test_a_user_follows_his_phones_to_the_node_where_they_are() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        near.bye()
-        shown = far.shown
-        await at.pass_time(ALONE_S - 1)
-        assert at.owners() == [0]
-        assert len(at.openings) == 1
-        await at.pass_time(1 + ASKED_S + 1)
-        assert at.owners() == [1]
-        assert at.holder() == 1
-        assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
-        assert at.openings[1].token > at.openings[0].token
-        assert at.counted("ownership_moves_total", reason="roam") == [1, 0]
-        assert at.counted("takeovers_total", kind="planned") == [0, 1]
-        assert at.counted("takeover_blind_seconds_count") == [0, 1]
-        assert at.counted("takeover_blind_seconds_sum")[1] < 1.0
-        assert at.counted("dual_owner_observed_total") == [0, 0]
-        assert (far.closed, far.shown) == (None, shown), "a phone that stays connected is not disturbed"
-        assert resets(far) == 1
-        received = [ping["upstream"] for ping in far.of_kind("ping")]
-        assert set(received) <= {"live", "stale"}
-        assert received[-1] == "live"
+async def test_a_user_follows_his_phones_to_the_node_where_they_are(at: Street) -> None:
+    near, far = await followed(at)
+    near.bye()
+    shown = far.shown
+    await at.pass_time(ALONE_S - 1)
+    assert at.owners() == [0]
+    assert len(at.openings) == 1
+    await at.pass_time(1 + ASKED_S + 1)
+    assert at.owners() == [1]
+    assert at.holder() == 1
+    assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
+    assert at.openings[1].token > at.openings[0].token
+    assert at.counted("ownership_moves_total", reason="roam") == [1, 0]
+    assert at.counted("takeovers_total", kind="planned") == [0, 1]
+    assert at.counted("takeover_blind_seconds_count") == [0, 1]
+    assert at.counted("takeover_blind_seconds_sum")[1] < 1.0
+    assert at.counted("dual_owner_observed_total") == [0, 0]
+    assert (far.closed, far.shown) == (None, shown), "a phone that stays connected is not disturbed"
+    assert resets(far) == 1
+    received = [ping["upstream"] for ping in far.of_kind("ping")]
+    assert set(received) <= {"live", "stale"}
+    assert received[-1] == "live"
 
 
-async def test_a_user_with_a_phone_here_stays() -> None:
-    async with street() as at:
-        await followed(at)
-        await at.pass_time(3 * ALONE_S)
-        assert at.owners() == [0]
-        assert len(at.openings) == 1
-        quiet = ("self_fences_total", "dual_owner_observed_total", "stale_epoch_dropped_total")
-        assert [at.counted(name) for name in quiet] == [[0, 0]] * 3
-        detectors = ("sequence", "probe", "subscription")
-        assert [at.counted("bus_gaps_total", detector=each) for each in detectors] == [[0, 0]] * 3
-        assert at.counted("takeover_blind_seconds_count") == [0, 0]
+async def test_a_user_with_a_phone_here_stays(at: Street) -> None:
+    await followed(at)
+    await at.pass_time(3 * ALONE_S)
+    assert at.owners() == [0]
+    assert len(at.openings) == 1
+    quiet = ("self_fences_total", "dual_owner_observed_total", "stale_epoch_dropped_total")
+    assert [at.counted(name) for name in quiet] == [[0, 0]] * 3
+    detectors = ("sequence", "probe", "subscription")
+    assert [at.counted("bus_gaps_total", detector=each) for each in detectors] == [[0, 0]] * 3
+    assert at.counted("takeover_blind_seconds_count") == [0, 0]
 
 
-async def test_a_user_whose_other_node_has_no_phone_any_more_stays() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        near.bye()
-        far.bye()
-        await at.pass_time(ALONE_S + ASKED_S + 1)
-        assert at.owners() == [0]
-        assert not at.received(Offer)
+async def test_a_user_whose_other_node_has_no_phone_any_more_stays(at: Street) -> None:
+    near, far = await followed(at)
+    near.bye()
+    far.bye()
+    await at.pass_time(ALONE_S + ASKED_S + 1)
+    assert at.owners() == [0]
+    assert not at.received(Offer)
 
 
-async def test_sessions_that_linger_move_with_their_user() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        near.bye()
-        await at.pass_time(ALONE_S + ASKED_S + 1)
-        assert at.owners() == [1]
-        owner = at.home(1).owner
-        assert owner is not None
-        assert {(member.handle, member.present) for member in owner.user_sessions} == {
-            (near.ticket.handle, False),
-            (far.ticket.handle, True),
-        }
-        back = await at.scenes[0].again(near)
-        await at.pass_time(1)
-        assert back.shown.keys() == far.shown.keys()
-        assert at.owners() == [1]
+async def test_sessions_that_linger_move_with_their_user(at: Street) -> None:
+    near, far = await followed(at)
+    near.bye()
+    await at.pass_time(ALONE_S + ASKED_S + 1)
+    assert at.owners() == [1]
+    owner = at.home(1).owner
+    assert owner is not None
+    assert {(member.handle, member.present) for member in owner.user_sessions} == {
+        (near.ticket.handle, False),
+        (far.ticket.handle, True),
+    }
+    back = await at.scenes[0].again(near)
+    await at.pass_time(1)
+    assert back.shown.keys() == far.shown.keys()
+    assert at.owners() == [1]
 
 
 async def test_a_node_that_drains_gives_at_once_and_its_phones_stay_until_they_are_notified() -> None:
@@ -119,31 +115,29 @@ async def test_where_links_are_not_fenced_the_node_that_lost_the_lease_ends_its_
         assert at.counted("dual_owner_observed_total") == [0, 0]
 
 
-async def test_a_node_that_does_not_reach_the_site_gives_after_a_while_to_one_that_may() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        at.ways[0].shut()
-        await at.pass_time(UNLINKED_S - 1)
-        assert at.owners() == [0]
-        assert far.health == "down"
-        await at.pass_time(1 + ASKED_S + 1)
-        assert at.owners() == [1]
-        assert (near.closed, far.closed) == (None, None)
-        await at.pass_time(1)
-        near.tick()
-        assert (near.health, far.health) == ("live", "live")
-        assert at.counted("ownership_moves_total", reason="island") == [1, 0]
+async def test_a_node_that_does_not_reach_the_site_gives_after_a_while_to_one_that_may(at: Street) -> None:
+    near, far = await followed(at)
+    at.ways[0].shut()
+    await at.pass_time(UNLINKED_S - 1)
+    assert at.owners() == [0]
+    assert far.health == "down"
+    await at.pass_time(1 + ASKED_S + 1)
+    assert at.owners() == [1]
+    assert (near.closed, far.closed) == (None, None)
+    await at.pass_time(1)
+    near.tick()
+    assert (near.health, far.health) == ("live", "live")
+    assert at.counted("ownership_moves_total", reason="island") == [1, 0]
 
 
-async def test_a_link_that_comes_back_in_time_keeps_the_user() -> None:
-    async with street() as at:
-        await followed(at)
-        at.ways[0].shut()
-        await at.pass_time(UNLINKED_S / 2)
-        at.ways[0].reopen()
-        await at.pass_time(2 * UNLINKED_S)
-        assert at.owners() == [0]
-        assert not at.received(Offer)
+async def test_a_link_that_comes_back_in_time_keeps_the_user(at: Street) -> None:
+    await followed(at)
+    at.ways[0].shut()
+    await at.pass_time(UNLINKED_S / 2)
+    at.ways[0].reopen()
+    await at.pass_time(2 * UNLINKED_S)
+    assert at.owners() == [0]
+    assert not at.received(Offer)
 
 
 async def drained_amid_a_command(at: Street, phone: PhoneLine) -> FakeLink:
@@ -173,49 +167,46 @@ async def test_what_is_under_way_when_a_user_is_given_is_unknown_after_a_while_a
         assert executions(at) == 1
 
 
-async def test_what_is_answered_in_time_is_reported_and_known_to_the_next_owner() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        link = await drained_amid_a_command(at, far)
-        await at.pass_time(1)
-        link.unmute()
-        await at.pass_time(1)
-        assert far.result("1") == {"status": "applied"}
-        assert at.owners() == [1]
-        near.command("2", "1", retry=True)
-        await at.pass_time(1)
-        assert near.result("2") == {"status": "applied"}, "not unchanged: it was not executed again"
-        assert executions(at) == 1
+async def test_what_is_answered_in_time_is_reported_and_known_to_the_next_owner(at: Street) -> None:
+    near, far = await followed(at)
+    link = await drained_amid_a_command(at, far)
+    await at.pass_time(1)
+    link.unmute()
+    await at.pass_time(1)
+    assert far.result("1") == {"status": "applied"}
+    assert at.owners() == [1]
+    near.command("2", "1", retry=True)
+    await at.pass_time(1)
+    assert near.result("2") == {"status": "applied"}, "not unchanged: it was not executed again"
+    assert executions(at) == 1
 
 
-async def test_what_comes_while_a_user_is_given_is_executed_by_the_next_owner() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        await drained_amid_a_command(at, near)
-        await at.pass_time(1)
-        near.command("2", "2")
-        far.command("3", "3")
-        await at.pass_time(IN_FLIGHT_S + 1)
-        assert at.owners() == [1]
-        assert near.result("2") == {"status": "unchanged"}, "the first one had come through"
-        assert far.result("3") == {"status": "unchanged"}
+async def test_what_comes_while_a_user_is_given_is_executed_by_the_next_owner(at: Street) -> None:
+    near, far = await followed(at)
+    await drained_amid_a_command(at, near)
+    await at.pass_time(1)
+    near.command("2", "2")
+    far.command("3", "3")
+    await at.pass_time(IN_FLIGHT_S + 1)
+    assert at.owners() == [1]
+    assert near.result("2") == {"status": "unchanged"}, "the first one had come through"
+    assert far.result("3") == {"status": "unchanged"}
 
 
-async def test_who_is_not_taken_is_served_on_when_nobody_can_take_him_any_more() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
-        at.scenes[0].node.drain()
-        await at.pass_time(1)
-        assert at.received(Offer)
-        far.bye()
-        near.command("1", "1", expires_at_ms=at.clock.wall_ms() + 15_000)
-        await at.pass_time(8)
-        assert near.result("1") is None
-        await at.pass_time(3)
-        assert near.result("1") == {"status": "applied"}
-        assert at.owners() == [0]
-        assert near.closed is None
+async def test_who_is_not_taken_is_served_on_when_nobody_can_take_him_any_more(at: Street) -> None:
+    near, far = await followed(at)
+    at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
+    at.scenes[0].node.drain()
+    await at.pass_time(1)
+    assert at.received(Offer)
+    far.bye()
+    near.command("1", "1", expires_at_ms=at.clock.wall_ms() + 15_000)
+    await at.pass_time(8)
+    assert near.result("1") is None
+    await at.pass_time(3)
+    assert near.result("1") == {"status": "applied"}
+    assert at.owners() == [0]
+    assert near.closed is None
 
 
 async def test_a_taker_who_gives_the_lease_back_before_he_has_a_link_leaves_a_giver_who_serves() -> None:
@@ -236,21 +227,20 @@ async def test_a_taker_who_gives_the_lease_back_before_he_has_a_link_leaves_a_gi
         assert (link.holder, link.token) == (grant.holder, grant.token)
 
 
-async def test_a_link_that_comes_back_keeps_the_user_from_who_reaches_nothing() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        for way in at.ways:
-            way.shut()
-        await at.pass_time(UNLINKED_S + 2 * ASKED_S)
-        assert at.owners() == [0]
-        assert at.received(Offer)
-        at.ways[0].reopen()
-        await at.pass_time(60)
-        assert at.owners() == [0]
-        for phone in (near, far):
-            phone.command("1", "1")
-        await at.pass_time(2)
-        assert near.result("1") == far.result("1") == {"status": "applied"}
+async def test_a_link_that_comes_back_keeps_the_user_from_who_reaches_nothing(at: Street) -> None:
+    near, far = await followed(at)
+    for way in at.ways:
+        way.shut()
+    await at.pass_time(UNLINKED_S + 2 * ASKED_S)
+    assert at.owners() == [0]
+    assert at.received(Offer)
+    at.ways[0].reopen()
+    await at.pass_time(60)
+    assert at.owners() == [0]
+    for phone in (near, far):
+        phone.command("1", "1")
+    await at.pass_time(2)
+    assert near.result("1") == far.result("1") == {"status": "applied"}
 
 
 async def test_a_user_is_offered_to_one_node_at_a_time() -> None:
@@ -268,20 +258,19 @@ async def test_a_user_is_offered_to_one_node_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["reached", "not reached"])
-async def test_who_has_no_epoch_yet_has_nothing_to_give(lost: bool) -> None:
-    async with street() as at:
-        if lost:
-            at.trouble.take_away(0)
-        near = await at.scenes[0].phone("anna")
-        near.hello()
-        await at.clock.settle()
-        owner = at.home(0).owner
-        assert owner is not None
-        owner._handover.asked(at.scenes[1].node.exchange.node, 1, owner._tasks)
-        at.scenes[0].node.is_draining = True
-        owner._handover.asked(at.scenes[1].node.exchange.node, 2, owner._tasks)
-        await at.clock.settle()
-        assert bool(at.received(Offer)) is not lost
+async def test_who_has_no_epoch_yet_has_nothing_to_give(at: Street, lost: bool) -> None:
+    if lost:
+        at.trouble.take_away(0)
+    near = await at.scenes[0].phone("anna")
+    near.hello()
+    await at.clock.settle()
+    owner = at.home(0).owner
+    assert owner is not None
+    owner._handover.asked(at.scenes[1].node.exchange.node, 1, owner._tasks)
+    at.scenes[0].node.is_draining = True
+    owner._handover.asked(at.scenes[1].node.exchange.node, 2, owner._tasks)
+    await at.clock.settle()
+    assert bool(at.received(Offer)) is not lost
 
 
 # ---- changes of the owner while something slow is under way ----
@@ -295,51 +284,49 @@ TAKEN_S = 5.0
 
 
 async def test_a_phone_that_comes_while_an_unneeded_link_closes_is_served_by_the_next_owner(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with street() as at:
-        near, far = await at.scenes[0].phone("anna"), await at.scenes[1].phone("anna", device="d2")
-        opening, closing, opens, closes = at.upstream.open, FakeLink.close, Gate(), Gate()
+    near, far = await at.scenes[0].phone("anna"), await at.scenes[1].phone("anna", device="d2")
+    opening, closing, opens, closes = at.upstream.open, FakeLink.close, Gate(), Gate()
 
-        async def open_(user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
-            await opens.passed()
-            return await opening(user, secret, token=token, holder=holder)
+    async def open_(user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
+        await opens.passed()
+        return await opening(user, secret, token=token, holder=holder)
 
-        async def close(link: FakeLink) -> None:
-            await closes.passed()
-            await closing(link)
+    async def close(link: FakeLink) -> None:
+        await closes.passed()
+        await closing(link)
 
-        monkeypatch.setattr(at.upstream, "open", open_)
-        monkeypatch.setattr(FakeLink, "close", close)
-        opens.shut()
-        closes.shut()
-        near.hello()
-        await at.clock.settle()
-        at.scenes[0].node.logged_off(near.ticket)
-        opens.open()
-        await at.clock.settle()
-        assert closes.waiting == 1
-        far.hello()
-        await at.clock.settle()
-        closes.open()
-        await at.pass_time(5)
-        assert far.of_kind("welcome")
-        assert at.holder() == 1
+    monkeypatch.setattr(at.upstream, "open", open_)
+    monkeypatch.setattr(FakeLink, "close", close)
+    opens.shut()
+    closes.shut()
+    near.hello()
+    await at.clock.settle()
+    at.scenes[0].node.logged_off(near.ticket)
+    opens.open()
+    await at.clock.settle()
+    assert closes.waiting == 1
+    far.hello()
+    await at.clock.settle()
+    closes.open()
+    await at.pass_time(5)
+    assert far.of_kind("welcome")
+    assert at.holder() == 1
 
 
-async def test_a_phone_that_comes_while_an_ended_owner_finishes_is_served_by_the_next() -> None:
-    async with street() as at:
-        near, far = await at.scenes[0].served(), await at.scenes[1].phone("anna", device="d2")
-        await at.pass_time(1)
-        owner = at.scenes[0].owner()
-        owner.doubted(near.ticket.handle)
-        await at.clock.settle()
-        at.scenes[0].node.logged_off(near.ticket)
-        await at.clock.settle()
-        assert (at.owners(), owner.is_over) == ([0], True)
-        far.hello()
-        await at.pass_time(3)
-        assert (far.closed, at.holder()) == (None, 1)
+async def test_a_phone_that_comes_while_an_ended_owner_finishes_is_served_by_the_next(at: Street) -> None:
+    near, far = await at.scenes[0].served(), await at.scenes[1].phone("anna", device="d2")
+    await at.pass_time(1)
+    owner = at.scenes[0].owner()
+    owner.doubted(near.ticket.handle)
+    await at.clock.settle()
+    at.scenes[0].node.logged_off(near.ticket)
+    await at.clock.settle()
+    assert (at.owners(), owner.is_over) == ([0], True)
+    far.hello()
+    await at.pass_time(3)
+    assert (far.closed, at.holder()) == (None, 1)
 
 
 # ---- an owner who is missed by several ----
@@ -378,21 +365,20 @@ async def test_the_first_taker_of_a_user_keeps_it_though_a_slow_site_answers_ano
 
 
 async def test_an_owner_who_answers_again_while_a_slow_site_does_not_keeps_his_user(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with street() as at:
-        await followed(at)
-        await at.pass_time(TRUSTED_S)
-        gate = shut_about(at, 1, monkeypatch)
-        at.trouble.lose = lambda *received: received[:2] == (0, 1)
-        await at.pass_time(TAKEN_S)
-        assert gate.waiting
-        at.trouble.lose = None
-        await at.pass_time(TAKEN_S)
-        gate.open()
-        await at.pass_time(TAKEN_S)
-        assert at.owners() == [0]
-        assert len(at.openings) == 1
+    await followed(at)
+    await at.pass_time(TRUSTED_S)
+    gate = shut_about(at, 1, monkeypatch)
+    at.trouble.lose = lambda *received: received[:2] == (0, 1)
+    await at.pass_time(TAKEN_S)
+    assert gate.waiting
+    at.trouble.lose = None
+    await at.pass_time(TAKEN_S)
+    gate.open()
+    await at.pass_time(TAKEN_S)
+    assert at.owners() == [0]
+    assert len(at.openings) == 1
 
 
 # ---- presence ----
@@ -422,21 +408,20 @@ def is_present(at: Street, phone: PhoneLine) -> bool | None:
 
 
 @pytest.mark.parametrize("away_s", [26.0, 120.0])
-async def test_after_an_outage_of_the_bus_nobody_was_gone(away_s: float) -> None:
-    async with street() as at:
-        phone = await remote_assistant(at)
-        phone.hello()
-        await at.pass_time(2)
-        begun = len(at.upstream.requests)
-        at.trouble.take_away()
-        await at.pass_time(away_s)
-        at.trouble.give_back()
-        for _ in range(60):
-            await at.pass_time(1)
-            assert is_present(at, phone)
-        said = [request for _, request in at.upstream.requests[begun:] if isinstance(request, Presence)]
-        assert not said
-        assert phone.closed is None
+async def test_after_an_outage_of_the_bus_nobody_was_gone(at: Street, away_s: float) -> None:
+    phone = await remote_assistant(at)
+    phone.hello()
+    await at.pass_time(2)
+    begun = len(at.upstream.requests)
+    at.trouble.take_away()
+    await at.pass_time(away_s)
+    at.trouble.give_back()
+    for _ in range(60):
+        await at.pass_time(1)
+        assert is_present(at, phone)
+    said = [request for _, request in at.upstream.requests[begun:] if isinstance(request, Presence)]
+    assert not said
+    assert phone.closed is None
 
 
 async def test_a_session_that_nobody_could_accept_leaves_with_its_phone() -> None:
@@ -511,15 +496,14 @@ async def test_a_remote_assistant_lingers_at_the_owner_though_its_own_node_has_f
         assert at.owners(AGENT) == []
 
 
-async def test_two_nodes_that_drain_do_not_throw_a_user_to_and_fro() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        for scene in at.scenes:
-            scene.node.drain()
-        await at.pass_time(30)
-        assert at.owners() == [0]
-        assert len(at.openings) == 1
-        assert (near.health, far.health) == ("live", "live")
+async def test_two_nodes_that_drain_do_not_throw_a_user_to_and_fro(at: Street) -> None:
+    near, far = await followed(at)
+    for scene in at.scenes:
+        scene.node.drain()
+    await at.pass_time(30)
+    assert at.owners() == [0]
+    assert len(at.openings) == 1
+    assert (near.health, far.health) == ("live", "live")
 
 
 async def test_how_long_ago_a_phone_left_goes_with_its_user_from_owner_to_owner() -> None:
@@ -542,21 +526,20 @@ async def test_how_long_ago_a_phone_left_goes_with_its_user_from_owner_to_owner(
         assert abs(member.left_at - left_at) < 1.0
 
 
-async def test_a_user_let_go_while_the_store_is_away_comes_back_under_a_token_of_his_own() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        user_state = at.home(0)
-        at.trouble.take_away(0)
-        near.leave()
-        user_state.stop()
-        await at.clock.settle()
-        at.trouble.give_back(0)
-        again = await at.scenes[0].again(near)
-        await at.pass_time(2)
-        assert at.home(0) is not user_state
-        tokens = [one.token for one in at.openings]
-        assert len(tokens) == len(set(tokens)) == 2
-        assert again.stream != near.stream
-        grant = await at.grant()
-        assert grant.token == max(tokens)
-        assert far.shown.keys() == again.shown.keys()
+async def test_a_user_let_go_while_the_store_is_away_comes_back_under_a_token_of_his_own(at: Street) -> None:
+    near, far = await followed(at)
+    user_state = at.home(0)
+    at.trouble.take_away(0)
+    near.leave()
+    user_state.stop()
+    await at.clock.settle()
+    at.trouble.give_back(0)
+    again = await at.scenes[0].again(near)
+    await at.pass_time(2)
+    assert at.home(0) is not user_state
+    tokens = [one.token for one in at.openings]
+    assert len(tokens) == len(set(tokens)) == 2
+    assert again.stream != near.stream
+    grant = await at.grant()
+    assert grant.token == max(tokens)
+    assert far.shown.keys() == again.shown.keys()

@@ -21,7 +21,7 @@ from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.runtime.scene import PhoneLine, Scene, scene, user
-from tests.runtime.street import Street, street
+from tests.runtime.street import Street
 
 QUICK = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(dashboard_s=3, remote_assistant_s=6))
 
@@ -37,29 +37,27 @@ def _holder(at: Scene) -> str | None:
     return None if link is None else link.holder
 
 
-async def test_the_token_of_the_lease_is_shown_to_oscc_e_and_is_the_epoch() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        link, lease = at.upstream.link(user(1)), await at.leases.read(user(1))
-        assert link is not None
-        assert lease is not None
-        assert (link.token, link.holder) == (lease.token, "n1-1")
-        assert phone.stream.partition(".")[0] == str(lease.token)
+async def test_the_token_of_the_lease_is_shown_to_oscc_e_and_is_the_epoch(at: Scene) -> None:
+    phone = await at.served()
+    link, lease = at.upstream.link(user(1)), await at.leases.read(user(1))
+    assert link is not None
+    assert lease is not None
+    assert (link.token, link.holder) == (lease.token, "n1-1")
+    assert phone.stream.partition(".")[0] == str(lease.token)
 
 
-async def test_a_lost_link_is_dialled_again_under_the_same_epoch() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        stream, token = phone.stream, at.owner().epoch
-        at.upstream.drop(user(1))
-        await at.clock.settle()
-        assert phone.health == "down"
-        await at.pass_time(1)
-        assert at.link().token == token
-        assert phone.health == "live"
-        assert (phone.stream, phone.closed) == (stream, None)
-        waits = [at.counted("budget_wait_seconds_count", **{"class": why}) for why in ("person", "reopening")]
-        assert waits == [1, 1]
+async def test_a_lost_link_is_dialled_again_under_the_same_epoch(at: Scene) -> None:
+    phone = await at.served()
+    stream, token = phone.stream, at.owner().epoch
+    at.upstream.drop(user(1))
+    await at.clock.settle()
+    assert phone.health == "down"
+    await at.pass_time(1)
+    assert at.link().token == token
+    assert phone.health == "live"
+    assert (phone.stream, phone.closed) == (stream, None)
+    waits = [at.counted("budget_wait_seconds_count", **{"class": why}) for why in ("person", "reopening")]
+    assert waits == [1, 1]
 
 
 @pytest.mark.parametrize("door", ["about", "open"])
@@ -83,116 +81,105 @@ async def test_a_dial_that_was_asked_to_wait_waits(monkeypatch: pytest.MonkeyPat
         assert all(later - earlier >= 9 for earlier, later in pairwise(dials))
 
 
-async def test_a_stale_token_raises_the_floor_and_phones_get_a_new_stream_in_place() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        before, shown = phone.stream, phone.shown
-        highest = at.owner().epoch + 10**9
-        at.upstream.drop(user(1))
-        at.upstream.fences[user(1)] = (highest, "rival")
-        await at.pass_time(2)
-        assert at.owner().epoch > highest
-        assert phone.stream.partition(".")[2] == before.partition(".")[2]
-        assert phone.stream.partition(".")[0] == str(at.owner().epoch)
-        assert phone.shown == shown
-        assert phone.closed is None
-        assert not any(frame.get("reset") for frame in phone.of_kind("changes")[1:])
+async def test_a_stale_token_raises_the_floor_and_phones_get_a_new_stream_in_place(at: Scene) -> None:
+    phone = await at.served()
+    before, shown = phone.stream, phone.shown
+    highest = at.owner().epoch + 10**9
+    at.upstream.drop(user(1))
+    at.upstream.fences[user(1)] = (highest, "rival")
+    await at.pass_time(2)
+    assert at.owner().epoch > highest
+    assert phone.stream.partition(".")[2] == before.partition(".")[2]
+    assert phone.stream.partition(".")[0] == str(at.owner().epoch)
+    assert phone.shown == shown
+    assert phone.closed is None
+    assert not any(frame.get("reset") for frame in phone.of_kind("changes")[1:])
 
 
-async def test_after_a_kick_the_lease_is_renewed_and_then_it_waits() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        await _rival(at, phone, at.owner().epoch + 10**9)
-        assert phone.health == "down"
-        assert at.owner()._link_dialer.lease_keeper.lease.may_dial, (
-            "the renewal was sent at once, and granted"
-        )
-        await at.pass_time(4)
-        assert _holder(at) == "rival"
-        await at.pass_time(4)
-        assert _holder(at) == "n1-1"
-        assert phone.closed is None
-        assert at.counted("dual_owner_observed_total") == 1
+async def test_after_a_kick_the_lease_is_renewed_and_then_it_waits(at: Scene) -> None:
+    phone = await at.served()
+    await _rival(at, phone, at.owner().epoch + 10**9)
+    assert phone.health == "down"
+    assert at.owner()._link_dialer.lease_keeper.lease.may_dial, "the renewal was sent at once, and granted"
+    await at.pass_time(4)
+    assert _holder(at) == "rival"
+    await at.pass_time(4)
+    assert _holder(at) == "n1-1"
+    assert phone.closed is None
+    assert at.counted("dual_owner_observed_total") == 1
 
 
-async def test_an_owner_that_was_kicked_follows_the_winner() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        lease = await at.grant()
-        await at.leases.release(user(1), lease.holder, lease.token)
-        theirs = await at.leases.acquire(user(1), NodeId("n2"), "n2-1", floor=0)
-        await _rival(at, phone, theirs.token)
-        assert phone.closed is None
-        follower = at.node.user_states[user(1)].follower
-        assert follower is not None
-        assert follower.owner == theirs
-        assert await at.leases.read(user(1)) == theirs
+async def test_an_owner_that_was_kicked_follows_the_winner(at: Scene) -> None:
+    phone = await at.served()
+    lease = await at.grant()
+    await at.leases.release(user(1), lease.holder, lease.token)
+    theirs = await at.leases.acquire(user(1), NodeId("n2"), "n2-1", floor=0)
+    await _rival(at, phone, theirs.token)
+    assert phone.closed is None
+    follower = at.node.user_states[user(1)].follower
+    assert follower is not None
+    assert follower.owner == theirs
+    assert await at.leases.read(user(1)) == theirs
 
 
-async def test_a_link_that_says_it_is_replaced_is_left_though_the_server_keeps_it_open() -> None:
-    async with scene() as at:
-        await at.served()
-        link = at.link()
-        link.push(LinkReplaced(at.owner().epoch + 1))
-        await at.clock.settle()
-        assert not link.open
+async def test_a_link_that_says_it_is_replaced_is_left_though_the_server_keeps_it_open(at: Scene) -> None:
+    await at.served()
+    link = at.link()
+    link.push(LinkReplaced(at.owner().epoch + 1))
+    await at.clock.settle()
+    assert not link.open
 
 
-async def test_each_session_is_tried_and_the_lease_released_when_all_are_refused() -> None:
-    async with scene() as at:
-        phones = [await at.served(device=device) for device in ("d1", "d2")]
-        agent = await at.served("bert", Application.REMOTE_ASSISTANT, number="1234")
-        at.upstream.restart()
-        await at.pass_time(2)
-        codes = [None if phone.closed is None else phone.closed.code for phone in (*phones, agent)]
-        assert codes == [CloseCode.SESSION_ENDED] * 3
-        assert phones[0].ended.window_s is not None
-        assert await at.leases.read(user(1)) is None
-        assert await at.leases.read(user(7)) is None
-        assert not at.node.user_states
+async def test_each_session_is_tried_and_the_lease_released_when_all_are_refused(at: Scene) -> None:
+    phones = [await at.served(device=device) for device in ("d1", "d2")]
+    agent = await at.served("bert", Application.REMOTE_ASSISTANT, number="1234")
+    at.upstream.restart()
+    await at.pass_time(2)
+    codes = [None if phone.closed is None else phone.closed.code for phone in (*phones, agent)]
+    assert codes == [CloseCode.SESSION_ENDED] * 3
+    assert phones[0].ended.window_s is not None
+    assert await at.leases.read(user(1)) is None
+    assert await at.leases.read(user(7)) is None
+    assert not at.node.user_states
 
 
 @pytest.mark.parametrize("is_reported", [True, False])
 async def test_an_assistant_logs_on_again_after_a_restart_but_only_when_it_is_one(
-    *, is_reported: bool
+    at: Scene, *, is_reported: bool
 ) -> None:
-    async with scene() as at:
-        at.upstream.instance = "first" if is_reported else None
-        agent = await at.served("bert", Application.REMOTE_ASSISTANT, number="1234")
-        at.upstream.restart()
-        at.upstream.instance = "second" if is_reported else None
-        await at.pass_time(2)
-        received = (agent.ended.code, agent.ended.reason)
-        assert received == ((4300, "maintenance") if is_reported else (4005, "unknown"))
-        assert (agent.ended.window_s is not None) is is_reported
+    at.upstream.instance = "first" if is_reported else None
+    agent = await at.served("bert", Application.REMOTE_ASSISTANT, number="1234")
+    at.upstream.restart()
+    at.upstream.instance = "second" if is_reported else None
+    await at.pass_time(2)
+    received = (agent.ended.code, agent.ended.reason)
+    assert received == ((4300, "maintenance") if is_reported else (4005, "unknown"))
+    assert (agent.ended.window_s is not None) is is_reported
 
 
-async def test_an_assistant_that_slept_through_a_restart_logs_on_again() -> None:
-    async with scene() as at:
-        agent = await at.phone("bert", Application.REMOTE_ASSISTANT, number="1234")
-        at.upstream.restart()
-        agent.hello()
-        await at.pass_time(2)
-        assert agent.code is CloseCode.SESSION_ENDED
+async def test_an_assistant_that_slept_through_a_restart_logs_on_again(at: Scene) -> None:
+    agent = await at.phone("bert", Application.REMOTE_ASSISTANT, number="1234")
+    at.upstream.restart()
+    agent.hello()
+    await at.pass_time(2)
+    assert agent.code is CloseCode.SESSION_ENDED
 
 
-async def test_a_session_that_is_unknown_at_the_same_server_ends_for_good() -> None:
-    async with scene() as at:
-        agent = await at.served("bert", Application.REMOTE_ASSISTANT, number="1234")
-        del at.upstream.live[agent.ticket.secret]
-        at.upstream.drop(user(7))
-        await at.pass_time(2)
-        assert agent.code is CloseCode.LOGGED_OFF
+async def test_a_session_that_is_unknown_at_the_same_server_ends_for_good(at: Scene) -> None:
+    agent = await at.served("bert", Application.REMOTE_ASSISTANT, number="1234")
+    del at.upstream.live[agent.ticket.secret]
+    at.upstream.drop(user(7))
+    await at.pass_time(2)
+    assert agent.code is CloseCode.LOGGED_OFF
 
 
-async def test_one_refused_session_does_not_keep_the_others_from_their_link() -> None:
-    async with scene() as at:
-        first, second = await at.served(), await at.served(device="d2")
-        del at.upstream.live[first.ticket.secret]
-        at.upstream.drop(user(1))
-        await at.pass_time(2)
-        assert first.code == CloseCode.SESSION_ENDED
-        assert (second.closed, second.health) == (None, "live")
+async def test_one_refused_session_does_not_keep_the_others_from_their_link(at: Scene) -> None:
+    first, second = await at.served(), await at.served(device="d2")
+    del at.upstream.live[first.ticket.secret]
+    at.upstream.drop(user(1))
+    await at.pass_time(2)
+    assert first.code == CloseCode.SESSION_ENDED
+    assert (second.closed, second.health) == (None, "live")
 
 
 async def test_a_link_that_opens_for_nobody_is_closed() -> None:
@@ -257,72 +244,68 @@ async def granted_elsewhere(at: Street, node: str = "n1") -> int:
     return grant.token
 
 
-async def test_a_link_whose_lease_is_lost_is_reopened_under_another() -> None:
-    async with street() as at:
-        near = await at.scenes[0].served()
+async def test_a_link_whose_lease_is_lost_is_reopened_under_another(at: Street) -> None:
+    near = await at.scenes[0].served()
+    await at.pass_time(2)
+    taken = await granted_elsewhere(at)
+    await at.pass_time(6)
+    assert len(at.openings) == 1, "it is another's, who may come"
+    await at.trouble.store(0).leases.release(user(1), "n1-0", taken)
+    await at.pass_time(7)
+    assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (0, None)]
+    assert at.openings[1].token > taken
+    assert (near.closed, near.health) == (None, "live")
+
+
+async def test_a_link_whose_lease_another_keeps_is_given_up_after_a_while(at: Street) -> None:
+    near = await at.scenes[0].served()
+    await at.pass_time(2)
+    taken = await granted_elsewhere(at)
+    leases = at.trouble.store(0).leases
+    for _ in range(9):
         await at.pass_time(2)
-        taken = await granted_elsewhere(at)
-        await at.pass_time(6)
-        assert len(at.openings) == 1, "it is another's, who may come"
-        await at.trouble.store(0).leases.release(user(1), "n1-0", taken)
-        await at.pass_time(7)
-        assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (0, None)]
-        assert at.openings[1].token > taken
-        assert (near.closed, near.health) == (None, "live")
-
-
-async def test_a_link_whose_lease_another_keeps_is_given_up_after_a_while() -> None:
-    async with street() as at:
-        near = await at.scenes[0].served()
+        await leases.renew(user(1), NodeId("n1"), "n1-0", taken)
+    assert at.owners() == [0]
+    near.command("1", "1")
+    await at.pass_time(2)
+    assert near.result("1") == {"status": "applied"}, "OSCC-E has it so"
+    for _ in range(8):
         await at.pass_time(2)
-        taken = await granted_elsewhere(at)
-        leases = at.trouble.store(0).leases
-        for _ in range(9):
-            await at.pass_time(2)
-            await leases.renew(user(1), NodeId("n1"), "n1-0", taken)
-        assert at.owners() == [0]
-        near.command("1", "1")
-        await at.pass_time(2)
-        assert near.result("1") == {"status": "applied"}, "OSCC-E has it so"
-        for _ in range(8):
-            await at.pass_time(2)
-            await leases.renew(user(1), NodeId("n1"), "n1-0", taken)
-        assert len(at.openings) == 2, "given up, and taken again from a node that denies to have it"
-        assert at.openings[1].token > taken
-        assert (near.closed, near.health) == (None, "live")
-        assert at.counted("dual_owner_observed_total")[0] == 1
+        await leases.renew(user(1), NodeId("n1"), "n1-0", taken)
+    assert len(at.openings) == 2, "given up, and taken again from a node that denies to have it"
+    assert at.openings[1].token > taken
+    assert (near.closed, near.health) == (None, "live")
+    assert at.counted("dual_owner_observed_total")[0] == 1
 
 
-async def test_a_link_stays_while_the_store_does_not_tell_whose_lease_it_is() -> None:
-    async with street() as at:
-        near = await at.scenes[0].served()
-        await at.pass_time(2)
-        await granted_elsewhere(at)
-        await at.pass_time(6)
-        at.trouble.take_away()
-        await at.pass_time(60)
-        assert at.owners() == [0]
-        assert len(at.openings) == 1
-        assert (near.closed, near.health) == (None, "live")
+async def test_a_link_stays_while_the_store_does_not_tell_whose_lease_it_is(at: Street) -> None:
+    near = await at.scenes[0].served()
+    await at.pass_time(2)
+    await granted_elsewhere(at)
+    await at.pass_time(6)
+    at.trouble.take_away()
+    await at.pass_time(60)
+    assert at.owners() == [0]
+    assert len(at.openings) == 1
+    assert (near.closed, near.health) == (None, "live")
 
 
-async def test_without_the_bus_and_beside_nobody_a_first_phone_is_served_when_it_is_down() -> None:
-    async with street() as at:
-        at.trouble.take_away()
-        phone = await at.scenes[0].phone("anna")
-        phone.hello()
-        await at.pass_time(3)
-        assert not at.openings
-        await at.pass_time(5)
-        assert phone.of_kind("welcome")
-        assert phone.health == "live"
-        assert at.openings[0].token >= at.clock.wall_ms() * 1000 - 60_000_000
-        at.trouble.give_back()
-        await at.pass_time(10)
-        grant = await at.grant()
-        assert (grant.node, grant.token) == ("n0", at.openings[0].token), "it is registered as it is"
-        assert len(at.openings) == 1
-        assert phone.closed is None
+async def test_without_the_bus_and_beside_nobody_a_first_phone_is_served_when_it_is_down(at: Street) -> None:
+    at.trouble.take_away()
+    phone = await at.scenes[0].phone("anna")
+    phone.hello()
+    await at.pass_time(3)
+    assert not at.openings
+    await at.pass_time(5)
+    assert phone.of_kind("welcome")
+    assert phone.health == "live"
+    assert at.openings[0].token >= at.clock.wall_ms() * 1000 - 60_000_000
+    at.trouble.give_back()
+    await at.pass_time(10)
+    grant = await at.grant()
+    assert (grant.node, grant.token) == ("n0", at.openings[0].token), "it is registered as it is"
+    assert len(at.openings) == 1
+    assert phone.closed is None
 
 
 # ---- requests to the lease store ----

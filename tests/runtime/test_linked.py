@@ -29,162 +29,152 @@ from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
 from tests.runtime.scene import PhoneLine, Scene, scene, user
-from tests.runtime.street import street
+from tests.runtime.street import Street
 
 
 def _waiting(at: Scene, contacts: int) -> None:
     at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=contacts)))
 
 
-async def test_the_effect_of_a_command_is_shown_before_its_result() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        phone.command("1", "1")
-        await at.clock.settle()
-        kinds = [frame["kind"] for frame in phone.frames]
-        assert phone.result("1") == {"status": "applied"}
-        assert phone.shown["agent:7"]["routing_state"] == "unavailable"
-        assert kinds.index("result") == len(kinds) - 1
-        assert kinds[-2] == "changes"
+async def test_the_effect_of_a_command_is_shown_before_its_result(at: Scene) -> None:
+    phone = await at.served()
+    phone.command("1", "1")
+    await at.clock.settle()
+    kinds = [frame["kind"] for frame in phone.frames]
+    assert phone.result("1") == {"status": "applied"}
+    assert phone.shown["agent:7"]["routing_state"] == "unavailable"
+    assert kinds.index("result") == len(kinds) - 1
+    assert kinds[-2] == "changes"
 
 
-async def test_the_requester_runs_before_the_next_event_is_processed() -> None:
+async def test_the_requester_runs_before_the_next_event_is_processed(at: Scene) -> None:
     """A first reading follows its answer at once: it must find its query known."""
-    async with scene() as at:
-        phone = await at.phone("anna")
-        at.upstream.put(*(Part(Kind.AGENT, n, Source.REALTIME, _AVAILABLE) for n in (7, 8)))
-        phone.hello()
-        await at.clock.settle()
-        assert {phone.shown[f"agent:{n}"]["routing_state"] for n in (7, 8)} == {"available"}
+    phone = await at.phone("anna")
+    at.upstream.put(*(Part(Kind.AGENT, n, Source.REALTIME, _AVAILABLE) for n in (7, 8)))
+    phone.hello()
+    await at.clock.settle()
+    assert {phone.shown[f"agent:{n}"]["routing_state"] for n in (7, 8)} == {"available"}
 
 
-async def test_silence_is_broken_after_half_a_keep_alive() -> None:
-    async with scene() as at:
-        await at.served()
-        await at.pass_time(KEEP_ALIVE_S / 2 - 1)
-        assert at.asked(KeepAlive) == []
-        await at.pass_time(2)
-        assert len(at.asked(KeepAlive)) == 1
-        await at.pass_time(KEEP_ALIVE_S / 2 + 1)
-        assert len(at.asked(KeepAlive)) == 2
+async def test_silence_is_broken_after_half_a_keep_alive(at: Scene) -> None:
+    await at.served()
+    await at.pass_time(KEEP_ALIVE_S / 2 - 1)
+    assert at.asked(KeepAlive) == []
+    await at.pass_time(2)
+    assert len(at.asked(KeepAlive)) == 1
+    await at.pass_time(KEEP_ALIVE_S / 2 + 1)
+    assert len(at.asked(KeepAlive)) == 2
 
 
-async def test_nothing_is_said_before_the_server_has_spoken() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.mute_links = True
-        at.upstream.drop(user(1))
-        await at.pass_time(2 * KEEP_ALIVE_S)
-        link = at.link()
-        asked = len(at.upstream.requests)
-        assert at.asked(KeepAlive) == []
-        link.unmute()
-        await at.pass_time(1)
-        assert len(at.upstream.requests) > asked
-        assert phone.health == "live"
+async def test_nothing_is_said_before_the_server_has_spoken(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.mute_links = True
+    at.upstream.drop(user(1))
+    await at.pass_time(2 * KEEP_ALIVE_S)
+    link = at.link()
+    asked = len(at.upstream.requests)
+    assert at.asked(KeepAlive) == []
+    link.unmute()
+    await at.pass_time(1)
+    assert len(at.upstream.requests) > asked
+    assert phone.health == "live"
 
 
-async def test_a_silent_link_is_stale_then_dropped_then_dialled() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        old = at.upstream.link(user(1))
-        assert old is not None
-        old.mute()
-        await at.pass_time(1.5 * KEEP_ALIVE_S - 2)
-        assert phone.health == "live"
-        await at.pass_time(3)
-        assert phone.health == "stale"
-        assert phone.of_kind("ping")[-1]["as_of_ms"] <= at.clock.wall_ms() - 1_500 * KEEP_ALIVE_S
-        await at.pass_time(1.5 * KEEP_ALIVE_S + 2)
-        assert not old.open
-        assert phone.health == "live"
-        assert at.upstream.link(user(1)) is not old
+async def test_a_silent_link_is_stale_then_dropped_then_dialled(at: Scene) -> None:
+    phone = await at.served()
+    old = at.upstream.link(user(1))
+    assert old is not None
+    old.mute()
+    await at.pass_time(1.5 * KEEP_ALIVE_S - 2)
+    assert phone.health == "live"
+    await at.pass_time(3)
+    assert phone.health == "stale"
+    assert phone.of_kind("ping")[-1]["as_of_ms"] <= at.clock.wall_ms() - 1_500 * KEEP_ALIVE_S
+    await at.pass_time(1.5 * KEEP_ALIVE_S + 2)
+    assert not old.open
+    assert phone.health == "live"
+    assert at.upstream.link(user(1)) is not old
 
 
-async def test_after_a_long_silence_everything_is_requested_again_before_it_is_live() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        link = at.link()
-        link.mute()
-        await at.pass_time(1.6 * KEEP_ALIVE_S)
-        queries = set(at.upstream.wires[user(1)].queries)
-        _waiting(at, 8)
-        link.unmute()
-        await at.clock.settle()
-        assert phone.health == "stale", "what came after the silence may not be all"
-        await at.pass_time(2)
-        assert phone.health == "live"
-        assert phone.shown["queue:5"]["contacts_waiting"] == 8
-        assert not queries & set(at.upstream.wires[user(1)].queries)
+async def test_after_a_long_silence_everything_is_requested_again_before_it_is_live(at: Scene) -> None:
+    phone = await at.served()
+    link = at.link()
+    link.mute()
+    await at.pass_time(1.6 * KEEP_ALIVE_S)
+    queries = set(at.upstream.wires[user(1)].queries)
+    _waiting(at, 8)
+    link.unmute()
+    await at.clock.settle()
+    assert phone.health == "stale", "what came after the silence may not be all"
+    await at.pass_time(2)
+    assert phone.health == "live"
+    assert phone.shown["queue:5"]["contacts_waiting"] == 8
+    assert not queries & set(at.upstream.wires[user(1)].queries)
 
 
-async def test_a_link_lost_while_it_is_set_up_changes_nothing_that_is_shown() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        shown = phone.shown
-        at.upstream.drop(user(1))
-        _waiting(at, 8)
-        while at.upstream.link(user(1)) is None:
-            await at.clock.advance(0.01)
-        at.upstream.drop(user(1))
-        at.upstream.unreachable = True
-        await at.pass_time(3)
-        assert phone.health == "down"
-        at.upstream.unreachable = False
-        await at.pass_time(30)
-        assert phone.shown == shown | {"queue:5": {**shown["queue:5"], "contacts_waiting": 8}}
+async def test_a_link_lost_while_it_is_set_up_changes_nothing_that_is_shown(at: Scene) -> None:
+    phone = await at.served()
+    shown = phone.shown
+    at.upstream.drop(user(1))
+    _waiting(at, 8)
+    while at.upstream.link(user(1)) is None:
+        await at.clock.advance(0.01)
+    at.upstream.drop(user(1))
+    at.upstream.unreachable = True
+    await at.pass_time(3)
+    assert phone.health == "down"
+    at.upstream.unreachable = False
+    await at.pass_time(30)
+    assert phone.shown == shown | {"queue:5": {**shown["queue:5"], "contacts_waiting": 8}}
 
 
 @pytest.mark.parametrize("asked", [Listen, AttachSession, QueryDirectory, Presence])
 async def test_a_link_lost_in_the_middle_of_its_first_questions_is_dialled_again(
-    asked: type[LinkRequest], monkeypatch: pytest.MonkeyPatch
+    at: Scene, asked: type[LinkRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        lost: list[LinkRequest] = []
-        serve = at.upstream.serve
+    lost: list[LinkRequest] = []
+    serve = at.upstream.serve
 
-        def lose(wire: Wire, request: LinkRequest) -> LinkAnswer:
-            if isinstance(request, asked) and len(lost) < 2:
-                lost.append(request)
-                wire.link.finish("lost", discard=True)
-            return serve(wire, request)
+    def lose(wire: Wire, request: LinkRequest) -> LinkAnswer:
+        if isinstance(request, asked) and len(lost) < 2:
+            lost.append(request)
+            wire.link.finish("lost", discard=True)
+        return serve(wire, request)
 
-        monkeypatch.setattr(at.upstream, "serve", lose)
-        phone = await at.served()
-        await at.pass_time(3)
-        assert len(lost) == 2
-        assert (phone.health, phone.closed) == ("live", None)
-        assert _resources(phone) == {"agent:7", "agent:8", "queue:5"}
+    monkeypatch.setattr(at.upstream, "serve", lose)
+    phone = await at.served()
+    await at.pass_time(3)
+    assert len(lost) == 2
+    assert (phone.health, phone.closed) == ("live", None)
+    assert _resources(phone) == {"agent:7", "agent:8", "queue:5"}
 
 
-async def test_the_reason_of_an_end_closes_its_phone_and_nobody_elses() -> None:
-    async with scene() as at:
-        phone, other = await at.served(), await at.served(device="d2")
-        at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.BLOCKED, "Cleo")
-        await at.pass_time(1)
-        assert (phone.ended.code, phone.ended.by) == (CloseCode.ACCOUNT_BLOCKED, "Cleo")
-        assert (other.closed, other.health) == (None, "live")
+async def test_the_reason_of_an_end_closes_its_phone_and_nobody_elses(at: Scene) -> None:
+    phone, other = await at.served(), await at.served(device="d2")
+    at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.BLOCKED, "Cleo")
+    await at.pass_time(1)
+    assert (phone.ended.code, phone.ended.by) == (CloseCode.ACCOUNT_BLOCKED, "Cleo")
+    assert (other.closed, other.health) == (None, "live")
 
 
 async def test_the_reason_of_an_end_that_comes_before_the_answer_to_the_attach_counts(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        other, serve = await at.served(device="d2"), at.upstream.serve
+    other, serve = await at.served(device="d2"), at.upstream.serve
 
-        def end_at_once(wire: Wire, request: LinkRequest) -> LinkAnswer:
-            answer = serve(wire, request)
-            if isinstance(request, AttachSession):
-                session = at.upstream.session(request.secret)
-                at.upstream.end_session(session, EndReason.TAKEN_OVER, "Cleo")
-            return answer
+    def end_at_once(wire: Wire, request: LinkRequest) -> LinkAnswer:
+        answer = serve(wire, request)
+        if isinstance(request, AttachSession):
+            session = at.upstream.session(request.secret)
+            at.upstream.end_session(session, EndReason.TAKEN_OVER, "Cleo")
+        return answer
 
-        monkeypatch.setattr(at.upstream, "serve", end_at_once)
-        phone = await at.phone("anna")
-        phone.hello()
-        await at.pass_time(1)
-        assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "Cleo")
-        assert (other.closed, other.health) == (None, "live")
+    monkeypatch.setattr(at.upstream, "serve", end_at_once)
+    phone = await at.phone("anna")
+    phone.hello()
+    await at.pass_time(1)
+    assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "Cleo")
+    assert (other.closed, other.health) == (None, "live")
 
 
 async def test_an_early_end_concerns_no_session_with_another_alias(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,12 +193,11 @@ async def test_an_early_end_concerns_no_session_with_another_alias(monkeypatch: 
         assert (phone.closed, phone.health) == (None, "live")
 
 
-async def test_an_end_of_a_session_that_nobody_knows_is_ignored() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.link().push(SessionEnded(4711, EndReason.EXPIRED, None))
-        await at.pass_time(1)
-        assert (phone.closed, phone.health) == (None, "live")
+async def test_an_end_of_a_session_that_nobody_knows_is_ignored(at: Scene) -> None:
+    phone = await at.served()
+    at.link().push(SessionEnded(4711, EndReason.EXPIRED, None))
+    await at.pass_time(1)
+    assert (phone.closed, phone.health) == (None, "live")
 
 
 class _Reader:
@@ -238,45 +227,42 @@ class _Reader:
 
 
 @pytest.mark.parametrize("present", [True, False])
-async def test_a_gained_agent_is_not_called_logged_off_before_the_whole_set(present: bool) -> None:
-    async with scene() as at:
-        at.upstream.put(Part(Kind.AGENT, 9, Source.DIRECTORY, Agent(display_name="Dora")))
-        if present:
-            at.upstream.put(Part(Kind.AGENT, 9, Source.REALTIME, _AVAILABLE))
-        phone = await at.served()
-        reader = _Reader(at, "agent:9")
-        at.upstream.set_scope(user(1), Application.DASHBOARD, Scope(agents=frozenset({7, 8, 9})))
-        await at.pass_time(1)
-        assert reader.states == [RoutingState.AVAILABLE if present else RoutingState.LOGGED_OFF]
-        assert _resources(phone) == {"agent:7", "agent:8", "agent:9"}
+async def test_a_gained_agent_is_not_called_logged_off_before_the_whole_set(at: Scene, present: bool) -> None:
+    at.upstream.put(Part(Kind.AGENT, 9, Source.DIRECTORY, Agent(display_name="Dora")))
+    if present:
+        at.upstream.put(Part(Kind.AGENT, 9, Source.REALTIME, _AVAILABLE))
+    phone = await at.served()
+    reader = _Reader(at, "agent:9")
+    at.upstream.set_scope(user(1), Application.DASHBOARD, Scope(agents=frozenset({7, 8, 9})))
+    await at.pass_time(1)
+    assert reader.states == [RoutingState.AVAILABLE if present else RoutingState.LOGGED_OFF]
+    assert _resources(phone) == {"agent:7", "agent:8", "agent:9"}
 
 
-async def test_an_agent_who_is_in_no_whole_set_any_more_is_logged_off() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.drop(user(1))
-        del at.upstream.parts[Source.REALTIME, Kind.AGENT, 7]
-        await at.pass_time(2)
-        assert phone.shown["agent:7"]["routing_state"] == "logged_off"
-        parts = at.upstream.parts
-        parts[Source.REALTIME, Kind.AGENT, 8] = Part(Kind.AGENT, 8, Source.REALTIME, _AVAILABLE)
-        at.upstream._tell_whole_sets(at.upstream.wires[user(1)])
-        await at.pass_time(1)
-        del parts[Source.REALTIME, Kind.AGENT, 8]
-        at.upstream._tell_whole_sets(at.upstream.wires[user(1)])
-        await at.pass_time(1)
-        assert phone.shown["agent:8"]["routing_state"] == "logged_off"
+async def test_an_agent_who_is_in_no_whole_set_any_more_is_logged_off(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.drop(user(1))
+    del at.upstream.parts[Source.REALTIME, Kind.AGENT, 7]
+    await at.pass_time(2)
+    assert phone.shown["agent:7"]["routing_state"] == "logged_off"
+    parts = at.upstream.parts
+    parts[Source.REALTIME, Kind.AGENT, 8] = Part(Kind.AGENT, 8, Source.REALTIME, _AVAILABLE)
+    at.upstream._tell_whole_sets(at.upstream.wires[user(1)])
+    await at.pass_time(1)
+    del parts[Source.REALTIME, Kind.AGENT, 8]
+    at.upstream._tell_whole_sets(at.upstream.wires[user(1)])
+    await at.pass_time(1)
+    assert phone.shown["agent:8"]["routing_state"] == "logged_off"
 
 
-async def test_what_left_the_scope_leaves_the_mirror() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.set_scope(user(1), Application.DASHBOARD, Scope(agents=frozenset({8})))
-        await at.pass_time(1)
-        assert _resources(phone) == {"agent:8"}
-        kept = {key for key, _ in at.owner().feed.ledger.items() if key.split(":")[0] in set(Kind)}
-        assert kept == {"agent:8"}
-        assert at.owner().mirror.assembly.addresses() == {(Kind.AGENT, 8)}
+async def test_what_left_the_scope_leaves_the_mirror(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.set_scope(user(1), Application.DASHBOARD, Scope(agents=frozenset({8})))
+    await at.pass_time(1)
+    assert _resources(phone) == {"agent:8"}
+    kept = {key for key, _ in at.owner().feed.ledger.items() if key.split(":")[0] in set(Kind)}
+    assert kept == {"agent:8"}
+    assert at.owner().mirror.assembly.addresses() == {(Kind.AGENT, 8)}
 
 
 def _resources(phone: PhoneLine) -> set[str]:
@@ -309,29 +295,26 @@ async def test_announcements_of_the_server_are_shown_to_connected_phones_and_sto
         assert (await at.again(phone)).of_kind("notice") == []
 
 
-async def test_a_stream_of_readings_is_noted_as_received_now_and_then_and_all_shown() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Support")))
-        owner = next(iter(at.node.user_states.values())).owner
-        assert owner is not None
-        received: list[float] = []
-        was_received = owner.pulse.received_live
+async def test_a_stream_of_readings_is_noted_as_received_now_and_then_and_all_shown(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Support")))
+    owner = next(iter(at.node.user_states.values())).owner
+    assert owner is not None
+    received: list[float] = []
+    was_received = owner.pulse.received_live
 
-        def spy() -> bool:
-            received.append(at.clock.now())
-            return was_received()
+    def spy() -> bool:
+        received.append(at.clock.now())
+        return was_received()
 
-        owner.pulse.received_live = spy  # type: ignore[method-assign] # the spy takes its place
-        for contacts in range(40):
-            _waiting(at, contacts)
-            await at.clock.advance(REPORT_EVERY_S / 5)
-        await at.pass_time(1)
-        assert phone.shown["queue:5"]["contacts_waiting"] == 39
-        assert 6 <= len(received) <= 9
-        assert all(
-            later - earlier >= REPORT_EVERY_S - 1e-9 for earlier, later in itertools.pairwise(received)
-        )
+    owner.pulse.received_live = spy  # type: ignore[method-assign] # the spy takes its place
+    for contacts in range(40):
+        _waiting(at, contacts)
+        await at.clock.advance(REPORT_EVERY_S / 5)
+    await at.pass_time(1)
+    assert phone.shown["queue:5"]["contacts_waiting"] == 39
+    assert 6 <= len(received) <= 9
+    assert all(later - earlier >= REPORT_EVERY_S - 1e-9 for earlier, later in itertools.pairwise(received))
 
 
 async def test_the_age_of_the_data_is_that_of_the_last_message_also_in_a_stream_of_readings() -> None:
@@ -353,46 +336,43 @@ async def test_the_age_of_the_data_is_that_of_the_last_message_also_in_a_stream_
     [(0.0, 3_000, 0.0), (5.0, 3_000, 3.0), (2.0, 3_000, 2.0), (5.0, 0, 0.0)],
 )
 async def test_data_that_waited_unread_in_a_busy_node_is_as_old_as_the_server_says(
-    unread_s: float, transit_ms: int, age_s: float
+    at: Scene, unread_s: float, transit_ms: int, age_s: float
 ) -> None:
     """Its age is never more than how long the node may not have read."""
-    async with scene() as at:
-        await at.served()
-        await at.pass_time(4)
-        at.node.unread_s = lambda: unread_s
-        await at.pass_time(BEAT_S)
-        at.upstream.transit_ms = transit_ms
-        _waiting(at, 1)
-        await at.clock.settle()
+    await at.served()
+    await at.pass_time(4)
+    at.node.unread_s = lambda: unread_s
+    await at.pass_time(BEAT_S)
+    at.upstream.transit_ms = transit_ms
+    _waiting(at, 1)
+    await at.clock.settle()
+    as_of = at.owner().feed.health.as_of
+    assert as_of is not None
+    assert at.clock.now() - as_of == pytest.approx(age_s, abs=0.01)
+
+
+async def test_the_age_of_data_follows_the_server_also_while_all_of_it_waits_for_long(at: Scene) -> None:
+    phone = await at.served()
+    await at.pass_time(4)
+    at.node.unread_s = lambda: 5.0
+    await at.pass_time(BEAT_S)
+    at.upstream.transit_ms = 3_000
+    for contacts in range(20):
+        _waiting(at, contacts)
+        await at.pass_time(1)
         as_of = at.owner().feed.health.as_of
         assert as_of is not None
-        assert at.clock.now() - as_of == pytest.approx(age_s, abs=0.01)
+        assert 3.0 <= at.clock.now() - as_of <= 5.0
+    assert phone.health == "stale", "it is older than 2 s"
 
 
-async def test_the_age_of_data_follows_the_server_also_while_all_of_it_waits_for_long() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        await at.pass_time(4)
-        at.node.unread_s = lambda: 5.0
-        await at.pass_time(BEAT_S)
-        at.upstream.transit_ms = 3_000
-        for contacts in range(20):
-            _waiting(at, contacts)
-            await at.pass_time(1)
-            as_of = at.owner().feed.health.as_of
-            assert as_of is not None
-            assert 3.0 <= at.clock.now() - as_of <= 5.0
-        assert phone.health == "stale", "it is older than 2 s"
-
-
-async def test_an_answer_that_may_have_waited_unread_makes_data_only_as_new_as_that() -> None:
-    async with scene() as at:
-        await at.served()
-        at.node.unread_s = lambda: 1.5
-        await at.pass_time(KEEP_ALIVE_S / 2 + 1)
-        as_of = at.owner().feed.health.as_of
-        assert as_of is not None
-        assert 1.5 <= at.clock.now() - as_of <= 3.0
+async def test_an_answer_that_may_have_waited_unread_makes_data_only_as_new_as_that(at: Scene) -> None:
+    await at.served()
+    at.node.unread_s = lambda: 1.5
+    await at.pass_time(KEEP_ALIVE_S / 2 + 1)
+    as_of = at.owner().feed.health.as_of
+    assert as_of is not None
+    assert 1.5 <= at.clock.now() - as_of <= 3.0
 
 
 @pytest.mark.parametrize("stood_s", [1.5, 5.0, 3 * KEEP_ALIVE_S])
@@ -419,21 +399,20 @@ async def test_what_a_stopped_process_finds_in_its_sockets_may_be_as_old_as_the_
         assert at.clock.now() - health.health.as_of <= REPORT_EVERY_S
 
 
-async def test_a_link_that_was_opened_after_a_stop_has_nothing_from_before() -> None:
-    async with scene() as at:
-        await at.served()
-        await at.pass_time(1.25)
-        at.clock.stand_still(30.0)
-        went_on_at = at.clock.now()
-        at.upstream.drop(user(1))
-        await at.clock.settle()
-        await at.pass_time(0.25)
-        await at.pass_time(5.0)
-        _waiting(at, 2)
-        await at.clock.settle()
-        as_of = at.node.user_states[user(1)].feed.health.as_of
-        assert as_of is not None
-        assert as_of >= went_on_at
+async def test_a_link_that_was_opened_after_a_stop_has_nothing_from_before(at: Scene) -> None:
+    await at.served()
+    await at.pass_time(1.25)
+    at.clock.stand_still(30.0)
+    went_on_at = at.clock.now()
+    at.upstream.drop(user(1))
+    await at.clock.settle()
+    await at.pass_time(0.25)
+    await at.pass_time(5.0)
+    _waiting(at, 2)
+    await at.clock.settle()
+    as_of = at.node.user_states[user(1)].feed.health.as_of
+    assert as_of is not None
+    assert as_of >= went_on_at
 
 
 # ---- freshness of the owner's data ----
@@ -447,96 +426,90 @@ def pulse(at: Scene, *, is_taking_over: bool = False, known: Health | None = Non
     return LinkHealth(feed, mirror, LinkMachine(), at.node._worlds["main"], is_taking_over=is_taking_over)
 
 
-async def test_what_another_owner_showed_is_stale_until_a_link_was_tried() -> None:
-    async with scene() as at:
-        known = Health("live", "live", 77.0)
-        taking = pulse(at, is_taking_over=True, known=known)
-        taking.say()
-        assert (taking._feed.health.upstream, taking._feed.health.as_of) == ("stale", 77)
-        taking.unreached()
-        assert (taking._feed.health.upstream, taking._feed.health.as_of) == ("down", 77)
+async def test_what_another_owner_showed_is_stale_until_a_link_was_tried(at: Scene) -> None:
+    known = Health("live", "live", 77.0)
+    taking = pulse(at, is_taking_over=True, known=known)
+    taking.say()
+    assert (taking._feed.health.upstream, taking._feed.health.as_of) == ("stale", 77)
+    taking.unreached()
+    assert (taking._feed.health.upstream, taking._feed.health.as_of) == ("down", 77)
 
 
-async def test_the_owners_phones_are_shown_how_the_bus_stands() -> None:
-    async with street() as at:
-        near = await at.scenes[0].served()
-        await at.pass_time(1)
-        assert near.of_kind("ping")[-1]["bus"] == "live"
-        at.trouble.take_away()
-        await at.pass_time(3)
-        assert near.of_kind("ping")[-1]["bus"] == "degraded"
-        await at.pass_time(6)
-        ping = near.of_kind("ping")[-1]
-        assert (ping["bus"], ping["upstream"]) == ("down", "live")
+async def test_the_owners_phones_are_shown_how_the_bus_stands(at: Street) -> None:
+    near = await at.scenes[0].served()
+    await at.pass_time(1)
+    assert near.of_kind("ping")[-1]["bus"] == "live"
+    at.trouble.take_away()
+    await at.pass_time(3)
+    assert near.of_kind("ping")[-1]["bus"] == "degraded"
+    await at.pass_time(6)
+    ping = near.of_kind("ping")[-1]
+    assert (ping["bus"], ping["upstream"]) == ("down", "live")
 
 
-async def test_data_is_as_old_as_it_is_until_a_new_link_has_sent_it_again() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        await at.pass_time(2)
-        at.upstream.unreachable = True
-        at.upstream.drop(user(1))
-        dropped_at = at.clock.now()
-        await at.pass_time(25)
-        at.upstream.unreachable, at.upstream.slow = False, lambda asked: isinstance(asked, Listen)
-        await at.pass_time(31)
-        link = at.link()
-        at.upstream.set_function("routing", FunctionState.DEGRADED)
-        await at.pass_time(1)
-        sent_at = at.owner().feed.health.as_of
-        assert sent_at is not None
-        assert sent_at <= dropped_at
-        link.serve_held()
-        await at.pass_time(1)
-        assert phone.health == "live"
-        assert at.owner().feed.health.as_of == at.clock.now() - 1
+async def test_data_is_as_old_as_it_is_until_a_new_link_has_sent_it_again(at: Scene) -> None:
+    phone = await at.served()
+    await at.pass_time(2)
+    at.upstream.unreachable = True
+    at.upstream.drop(user(1))
+    dropped_at = at.clock.now()
+    await at.pass_time(25)
+    at.upstream.unreachable, at.upstream.slow = False, lambda asked: isinstance(asked, Listen)
+    await at.pass_time(31)
+    link = at.link()
+    at.upstream.set_function("routing", FunctionState.DEGRADED)
+    await at.pass_time(1)
+    sent_at = at.owner().feed.health.as_of
+    assert sent_at is not None
+    assert sent_at <= dropped_at
+    link.serve_held()
+    await at.pass_time(1)
+    assert phone.health == "live"
+    assert at.owner().feed.health.as_of == at.clock.now() - 1
 
 
-async def test_the_first_byte_after_a_long_silence_makes_nothing_fresh() -> None:
-    async with scene() as at:
-        await at.served()
-        link = at.link()
-        link.mute()
-        silent_since = at.clock.now()
-        await at.pass_time(KEEP_ALIVE_S + 5)
-        link.holds = lambda asked: isinstance(asked, Listen)
-        link.unmute()
-        await at.pass_time(3)
-        as_of = at.owner().feed.health.as_of
-        assert as_of is not None
-        assert as_of <= silent_since
-        link.serve_held()
-        await at.pass_time(1)
-        as_of = at.owner().feed.health.as_of
-        assert as_of is not None
-        assert as_of > silent_since + 20
+async def test_the_first_byte_after_a_long_silence_makes_nothing_fresh(at: Scene) -> None:
+    await at.served()
+    link = at.link()
+    link.mute()
+    silent_since = at.clock.now()
+    await at.pass_time(KEEP_ALIVE_S + 5)
+    link.holds = lambda asked: isinstance(asked, Listen)
+    link.unmute()
+    await at.pass_time(3)
+    as_of = at.owner().feed.health.as_of
+    assert as_of is not None
+    assert as_of <= silent_since
+    link.serve_held()
+    await at.pass_time(1)
+    as_of = at.owner().feed.health.as_of
+    assert as_of is not None
+    assert as_of > silent_since + 20
 
 
-async def test_an_owner_whose_renewal_is_refused_is_stale_until_its_link_brings_something() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        await at.pass_time(2)
-        link = at.link()
-        link.mute()
-        token = at.owner().epoch
-        await at.leases.acquire(user(1), NodeId("n2"), "n2-1", floor=0, expected=token)
-        await at.pass_time(7)
-        assert at.owner().lease.lost
-        assert phone.health == "stale", "the link may have been replaced"
-        link.unmute()
-        await at.pass_time(2)
-        assert phone.health == "live", "the link is still this node's"
+async def test_an_owner_whose_renewal_is_refused_is_stale_until_its_link_brings_something(at: Scene) -> None:
+    phone = await at.served()
+    await at.pass_time(2)
+    link = at.link()
+    link.mute()
+    token = at.owner().epoch
+    await at.leases.acquire(user(1), NodeId("n2"), "n2-1", floor=0, expected=token)
+    await at.pass_time(7)
+    assert at.owner().lease.lost
+    assert phone.health == "stale", "the link may have been replaced"
+    link.unmute()
+    await at.pass_time(2)
+    assert phone.health == "live", "the link is still this node's"
 
 
 @pytest.mark.parametrize("by_ms", [-3_600_000, -30_000, 3_600_000])
-async def test_a_wall_clock_that_is_set_makes_no_data_older_or_newer(by_ms: int) -> None:
-    async with scene() as at:
-        phone = await at.served()
-        await at.pass_time(2)
-        at.upstream.unreachable = True
-        at.upstream.drop(user(1))
-        at.clock.jump_wall(by_ms)
-        await at.pass_time(30)
-        ping = phone.of_kind("ping")[-1]
-        assert ping["upstream"] == "down"
-        assert 0 <= ping["server_time_ms"] - ping["as_of_ms"] <= 33_000
+async def test_a_wall_clock_that_is_set_makes_no_data_older_or_newer(at: Scene, by_ms: int) -> None:
+    phone = await at.served()
+    await at.pass_time(2)
+    at.upstream.unreachable = True
+    at.upstream.drop(user(1))
+    at.clock.jump_wall(by_ms)
+    await at.pass_time(30)
+    ping = phone.of_kind("ping")[-1]
+    assert ping["upstream"] == "down"
+    assert 0 <= ping["server_time_ms"] - ping["as_of_ms"] <= 33_000

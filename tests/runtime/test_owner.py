@@ -35,31 +35,29 @@ def _down(at: Scene) -> None:
 # ---- attach ----
 
 
-async def test_a_hello_while_oscc_e_is_down_waits_so_long_and_learns_when_to_come_back() -> None:
-    async with scene() as at:
-        phone = await at.phone("anna")
-        at.upstream.unreachable = True
-        phone.hello()
-        closes = []
-        for seconds in (ATTACH_S - 0.1, 0.2):
-            await at.clock.advance(seconds)
-            closes.append(phone.closed)
-        assert closes[0] is None
-        assert closes[1] is not None
-        assert (closes[1].code, closes[1].window_s) == (CloseCode.INTERNAL, RECONNECT_WINDOW_S)
-        assert phone.of_kind("welcome") == []
+async def test_a_hello_while_oscc_e_is_down_waits_so_long_and_learns_when_to_come_back(at: Scene) -> None:
+    phone = await at.phone("anna")
+    at.upstream.unreachable = True
+    phone.hello()
+    closes = []
+    for seconds in (ATTACH_S - 0.1, 0.2):
+        await at.clock.advance(seconds)
+        closes.append(phone.closed)
+    assert closes[0] is None
+    assert closes[1] is not None
+    assert (closes[1].code, closes[1].window_s) == (CloseCode.INTERNAL, RECONNECT_WINDOW_S)
+    assert phone.of_kind("welcome") == []
 
 
-async def test_a_hello_that_waits_is_served_as_soon_as_oscc_e_is_back() -> None:
-    async with scene() as at:
-        phone = await at.phone("anna")
-        at.upstream.unreachable = True
-        phone.hello()
-        await at.clock.advance(2)
-        at.upstream.unreachable = False
-        await at.pass_time(5)
-        assert phone.of_kind("welcome")
-        assert (phone.health, phone.closed) == ("live", None)
+async def test_a_hello_that_waits_is_served_as_soon_as_oscc_e_is_back(at: Scene) -> None:
+    phone = await at.phone("anna")
+    at.upstream.unreachable = True
+    phone.hello()
+    await at.clock.advance(2)
+    at.upstream.unreachable = False
+    await at.pass_time(5)
+    assert phone.of_kind("welcome")
+    assert (phone.health, phone.closed) == ("live", None)
 
 
 async def test_a_session_accepted_in_this_epoch_is_served_from_the_mirror_while_the_link_is_down() -> None:
@@ -74,73 +72,68 @@ async def test_a_session_accepted_in_this_epoch_is_served_from_the_mirror_while_
         assert again.shown["queue:5"] == phone.shown["queue:5"]
 
 
-async def test_a_session_not_accepted_in_this_epoch_is_not_served_from_the_mirror() -> None:
-    async with scene() as at:
-        phone, stranger = await at.served(), await at.phone("anna", device="d2")
-        _down(at)
-        stranger.hello()
-        await at.clock.advance(1)
-        assert stranger.of_kind("welcome") == []
-        at.owner().epoch_began(at.owner().epoch + 1)
-        phone.leave()
-        again = await at.again(phone)
-        assert again.of_kind("welcome") == []
+async def test_a_session_not_accepted_in_this_epoch_is_not_served_from_the_mirror(at: Scene) -> None:
+    phone, stranger = await at.served(), await at.phone("anna", device="d2")
+    _down(at)
+    stranger.hello()
+    await at.clock.advance(1)
+    assert stranger.of_kind("welcome") == []
+    at.owner().epoch_began(at.owner().epoch + 1)
+    phone.leave()
+    again = await at.again(phone)
+    assert again.of_kind("welcome") == []
 
 
-async def test_readings_that_take_too_long_do_not_keep_an_accepted_session_out() -> None:
-    async with scene() as at:
-        phone = await at.phone("anna")
-        at.upstream.refusals[QueryDirectory] = GatewayError(ErrorCode.BUSY, "busy")
-        phone.hello()
-        await at.clock.advance(ATTACH_S + 0.1)
-        assert phone.of_kind("welcome")
-        assert phone.health == "stale"
-        assert phone.of_kind("ping")[-1]["as_of_ms"] is None, "there is no snapshot yet"
+async def test_readings_that_take_too_long_do_not_keep_an_accepted_session_out(at: Scene) -> None:
+    phone = await at.phone("anna")
+    at.upstream.refusals[QueryDirectory] = GatewayError(ErrorCode.BUSY, "busy")
+    phone.hello()
+    await at.clock.advance(ATTACH_S + 0.1)
+    assert phone.of_kind("welcome")
+    assert phone.health == "stale"
+    assert phone.of_kind("ping")[-1]["as_of_ms"] is None, "there is no snapshot yet"
 
 
-async def test_as_of_is_the_receipt_of_the_last_message() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        await at.clock.advance(3)
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
-        await at.clock.settle()
-        received_ms, last_received_at = at.clock.wall_ms(), at.clock.now()
-        await at.clock.advance(2)
-        assert at.node.health(user(1)).as_of == last_received_at
-        _down(at)
-        await at.clock.settle()
-        assert phone.of_kind("ping")[-1]["as_of_ms"] == received_ms
+async def test_as_of_is_the_receipt_of_the_last_message(at: Scene) -> None:
+    phone = await at.served()
+    await at.clock.advance(3)
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+    await at.clock.settle()
+    received_ms, last_received_at = at.clock.wall_ms(), at.clock.now()
+    await at.clock.advance(2)
+    assert at.node.health(user(1)).as_of == last_received_at
+    _down(at)
+    await at.clock.settle()
+    assert phone.of_kind("ping")[-1]["as_of_ms"] == received_ms
 
 
-async def test_a_phone_that_leaves_while_it_waits_leaves_nothing_behind() -> None:
-    async with scene() as at:
-        phone = await at.phone("anna")
-        at.upstream.unreachable = True
-        phone.hello()
-        await at.clock.settle()
-        phone.leave()
-        at.upstream.unreachable = False
-        await at.pass_time(100)
-        assert not at.node.user_states
-        assert at.upstream.link(user(1)) is None
+async def test_a_phone_that_leaves_while_it_waits_leaves_nothing_behind(at: Scene) -> None:
+    phone = await at.phone("anna")
+    at.upstream.unreachable = True
+    phone.hello()
+    await at.clock.settle()
+    phone.leave()
+    at.upstream.unreachable = False
+    await at.pass_time(100)
+    assert not at.node.user_states
+    assert at.upstream.link(user(1)) is None
 
 
 # ---- life ----
 
 
-async def test_the_link_lingers_and_then_everything_is_given_up() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        link = at.link()
-        phone.leave()
-        states = []
-        for seconds in (88, 4):
-            await at.pass_time(seconds)
-            states.append(link.open)
-        assert states == [True, False]
-        assert not at.node.user_states
-        assert await at.leases.read(user(1)) is None
-        assert phone.ticket.secret in at.upstream.live, "the session itself lives on"
+async def test_the_link_lingers_and_then_everything_is_given_up(at: Scene) -> None:
+    phone = await at.served()
+    link = at.link()
+    phone.leave()
+    states = []
+    for seconds in (88, 4):
+        await at.pass_time(seconds)
+        states.append(link.open)
+    assert states == [True, False]
+    assert not at.node.user_states
+    assert await at.leases.read(user(1)) is None
+    assert phone.ticket.secret in at.upstream.live, "the session itself lives on"
 
 
 async def test_one_session_that_lingered_is_detached_while_others_live() -> None:
@@ -192,86 +185,82 @@ async def test_a_link_that_opens_after_everybody_left_is_closed(monkeypatch: pyt
 
 
 async def test_a_link_that_was_opened_by_a_session_that_left_meanwhile_serves_the_others(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        opener, other = await at.phone("anna"), await at.phone("anna", device="d2")
-        opening = at.upstream.open
+    opener, other = await at.phone("anna"), await at.phone("anna", device="d2")
+    opening = at.upstream.open
 
-        async def slowly(user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
-            await at.clock.sleep(2)
-            return await opening(user, secret, token=token, holder=holder)
+    async def slowly(user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
+        await at.clock.sleep(2)
+        return await opening(user, secret, token=token, holder=holder)
 
-        monkeypatch.setattr(at.upstream, "open", slowly)
-        opener.hello()
-        await at.clock.settle()
-        other.hello()
-        await at.clock.advance(1)
-        at.owner().let_go(opener.ticket.handle)
-        await at.clock.advance(2)
-        assert other.of_kind("welcome")
-        sessions = at.upstream.wires[user(1)].sessions.values()
-        assert [session.secret for session in sessions] == [other.ticket.secret]
-
-
-async def test_who_waits_is_answered_at_once_when_the_user_is_let_go() -> None:
-    async with scene() as at:
-        phone = await at.phone("anna")
-        at.upstream.unreachable = True
-        phone.hello()
-        await at.clock.settle()
-        at.owner().stop()
-        await at.clock.settle()
-        assert phone.code == CloseCode.INTERNAL
+    monkeypatch.setattr(at.upstream, "open", slowly)
+    opener.hello()
+    await at.clock.settle()
+    other.hello()
+    await at.clock.advance(1)
+    at.owner().let_go(opener.ticket.handle)
+    await at.clock.advance(2)
+    assert other.of_kind("welcome")
+    sessions = at.upstream.wires[user(1)].sessions.values()
+    assert [session.secret for session in sessions] == [other.ticket.secret]
 
 
-async def test_a_new_epoch_has_every_session_accepted_again() -> None:
-    async with scene() as at:
-        await at.served()
-        await at.served(device="d2")
-        at.upstream.fences[user(1)] = (at.owner().epoch + 10**9, "rival")
-        at.upstream.requests.clear()
-        at.upstream.drop(user(1))
-        await at.pass_time(2)
-        assert len({request.secret for request in at.asked(AttachSession)}) == 2
-        assert all(member.on_link for member in at.owner().user_sessions)
+async def test_who_waits_is_answered_at_once_when_the_user_is_let_go(at: Scene) -> None:
+    phone = await at.phone("anna")
+    at.upstream.unreachable = True
+    phone.hello()
+    await at.clock.settle()
+    at.owner().stop()
+    await at.clock.settle()
+    assert phone.code == CloseCode.INTERNAL
+
+
+async def test_a_new_epoch_has_every_session_accepted_again(at: Scene) -> None:
+    await at.served()
+    await at.served(device="d2")
+    at.upstream.fences[user(1)] = (at.owner().epoch + 10**9, "rival")
+    at.upstream.requests.clear()
+    at.upstream.drop(user(1))
+    await at.pass_time(2)
+    assert len({request.secret for request in at.asked(AttachSession)}) == 2
+    assert all(member.on_link for member in at.owner().user_sessions)
 
 
 # ---- faults ----
 
 
 async def test_a_fault_of_one_owner_is_his_alone_and_says_nothing_secret(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    at: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with scene() as at:
-        phone, other = await at.served(), await at.served("bert", ASSISTANT, number="1234")
-        waiting = await at.phone("anna", device="d2")
-        link = at.link()
-        link.mute()
-        waiting.hello()
+    phone, other = await at.served(), await at.served("bert", ASSISTANT, number="1234")
+    waiting = await at.phone("anna", device="d2")
+    link = at.link()
+    link.mute()
+    waiting.hello()
+    await at.clock.settle()
+
+    def fail(*_: object) -> None:
+        raise ValueError("secret-0815")
+
+    monkeypatch.setattr(at.owner().mirror, "read_all", fail)
+    with caplog.at_level(logging.DEBUG):
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+        link.unmute()
         await at.clock.settle()
-
-        def fail(*_: object) -> None:
-            raise ValueError("secret-0815")
-
-        monkeypatch.setattr(at.owner().mirror, "read_all", fail)
-        with caplog.at_level(logging.DEBUG):
-            at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
-            link.unmute()
-            await at.clock.settle()
-        assert phone.code == CloseCode.INTERNAL
-        assert waiting.code == CloseCode.INTERNAL
-        assert other.closed is None
-        assert user(1) not in at.node.user_states
-        assert "secret" not in caplog.text
-        assert "Traceback" not in caplog.text
-        (record,) = [one for one in caplog.records if one.getMessage() == "user_failed"]
-        assert vars(record)["error"] == "ValueError"
-        assert vars(record)["place"].startswith("tests/runtime/test_owner.py:")
-        assert re.search(r" < gateway/runtime/link_session\.py:\d+:\w+", vars(record)["place"])
-        assert await at.leases.read(user(1)) is None
-        again = await at.again(phone)
-        assert again.of_kind("welcome")
+    assert phone.code == CloseCode.INTERNAL
+    assert waiting.code == CloseCode.INTERNAL
+    assert other.closed is None
+    assert user(1) not in at.node.user_states
+    assert "secret" not in caplog.text
+    assert "Traceback" not in caplog.text
+    (record,) = [one for one in caplog.records if one.getMessage() == "user_failed"]
+    assert vars(record)["error"] == "ValueError"
+    assert vars(record)["place"].startswith("tests/runtime/test_owner.py:")
+    assert re.search(r" < gateway/runtime/link_session\.py:\d+:\w+", vars(record)["place"])
+    assert await at.leases.read(user(1)) is None
+    again = await at.again(phone)
+    assert again.of_kind("welcome")
 
 
 async def test_a_life_that_is_cancelled_gives_link_and_lease_up() -> None:
@@ -304,12 +293,11 @@ async def test_while_the_server_has_no_realtime_data_what_is_shown_is_stale_and_
         assert phone.closed is None
 
 
-async def test_another_function_that_is_down_leaves_the_data_live() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.set_function("administration", FunctionState.DOWN)
-        await at.pass_time(1)
-        assert phone.health == "live"
+async def test_another_function_that_is_down_leaves_the_data_live(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.set_function("administration", FunctionState.DOWN)
+    await at.pass_time(1)
+    assert phone.health == "live"
 
 
 # ---- admission of sessions ----
@@ -332,29 +320,27 @@ async def devices(at: Street, *nodes: int) -> list[PhoneLine]:
 # ---- who makes way ----
 
 
-async def test_a_session_that_comes_to_another_node_closes_its_connection_at_the_owner() -> None:
-    async with street() as at:
-        near, _ = await devices(at, 0, 1)
-        moved = await at.scenes[1].again(near)
-        assert code(near) == CloseCode.REPLACED
-        await at.pass_time(1)
-        assert code(moved) is None
-        assert moved.of_kind("welcome")
-        member = at.scenes[0].member(near)
-        assert (member.node, member.present) == ("n1", True), "the one that makes way is not missed"
+async def test_a_session_that_comes_to_another_node_closes_its_connection_at_the_owner(at: Street) -> None:
+    near, _ = await devices(at, 0, 1)
+    moved = await at.scenes[1].again(near)
+    assert code(near) == CloseCode.REPLACED
+    await at.pass_time(1)
+    assert code(moved) is None
+    assert moved.of_kind("welcome")
+    member = at.scenes[0].member(near)
+    assert (member.node, member.present) == ("n1", True), "the one that makes way is not missed"
 
 
-async def test_a_session_that_comes_to_the_owner_closes_its_connection_at_another_node() -> None:
-    async with street() as at:
-        _, far = await devices(at, 0, 1)
-        moved = await at.scenes[0].again(far)
-        await at.clock.settle()
-        assert code(far) == CloseCode.REPLACED
-        await at.pass_time(1)
-        assert code(moved) is None
-        assert moved.of_kind("welcome")
-        member = at.scenes[0].member(far)
-        assert (member.node, member.present) == (None, True)
+async def test_a_session_that_comes_to_the_owner_closes_its_connection_at_another_node(at: Street) -> None:
+    _, far = await devices(at, 0, 1)
+    moved = await at.scenes[0].again(far)
+    await at.clock.settle()
+    assert code(far) == CloseCode.REPLACED
+    await at.pass_time(1)
+    assert code(moved) is None
+    assert moved.of_kind("welcome")
+    member = at.scenes[0].member(far)
+    assert (member.node, member.present) == (None, True)
 
 
 async def test_a_session_that_goes_from_one_to_another_of_the_other_nodes_has_one_connection() -> None:
@@ -365,39 +351,36 @@ async def test_a_session_that_goes_from_one_to_another_of_the_other_nodes_has_on
         assert (code(far), code(moved)) == (CloseCode.REPLACED, None)
 
 
-async def test_a_device_that_logs_on_at_another_node_closes_its_open_connections() -> None:
-    async with street() as at:
-        near, far = await devices(at, 0, 1)
-        fresh = await at.scenes[1].phone("anna", device="other")
-        fresh.ticket = replace(fresh.ticket, device=Device("device 0", "Phone"))
-        fresh.hello()
-        await at.pass_time(1)
-        assert (code(near), code(far), code(fresh)) == (CloseCode.REPLACED, None, None)
-        again = await at.scenes[0].phone("anna", device="another")
-        again.ticket = replace(again.ticket, device=Device("device 0", "Phone"))
-        again.hello()
-        await at.pass_time(1)
-        assert (code(fresh), code(far), code(again)) == (CloseCode.REPLACED, None, None)
+async def test_a_device_that_logs_on_at_another_node_closes_its_open_connections(at: Street) -> None:
+    near, far = await devices(at, 0, 1)
+    fresh = await at.scenes[1].phone("anna", device="other")
+    fresh.ticket = replace(fresh.ticket, device=Device("device 0", "Phone"))
+    fresh.hello()
+    await at.pass_time(1)
+    assert (code(near), code(far), code(fresh)) == (CloseCode.REPLACED, None, None)
+    again = await at.scenes[0].phone("anna", device="another")
+    again.ticket = replace(again.ticket, device=Device("device 0", "Phone"))
+    again.hello()
+    await at.pass_time(1)
+    assert (code(fresh), code(far), code(again)) == (CloseCode.REPLACED, None, None)
 
 
-async def test_nobody_makes_way_for_a_session_that_is_refused() -> None:
-    async with street() as at:
-        near, _ = await devices(at, 0, 1)
-        fresh = await at.scenes[1].phone("anna", device="other")
-        at.upstream.live.pop(fresh.ticket.secret)
-        fresh.ticket = replace(fresh.ticket, device=Device("device 0", "Phone"))
-        fresh.hello()
-        await at.pass_time(1)
-        assert (code(near), code(fresh)) == (None, CloseCode.SESSION_ENDED)
+async def test_nobody_makes_way_for_a_session_that_is_refused(at: Street) -> None:
+    near, _ = await devices(at, 0, 1)
+    fresh = await at.scenes[1].phone("anna", device="other")
+    at.upstream.live.pop(fresh.ticket.secret)
+    fresh.ticket = replace(fresh.ticket, device=Device("device 0", "Phone"))
+    fresh.hello()
+    await at.pass_time(1)
+    assert (code(near), code(fresh)) == (None, CloseCode.SESSION_ENDED)
 
 
-async def test_the_same_connection_that_is_presented_again_stays() -> None:
-    async with street() as at:
-        _, far = await devices(at, 0, 1)
-        far.send(kind="follow", id="1", topics=["agents"])
-        await at.pass_time(1)
-        assert code(far) is None
-        assert not at.received(Replaced)
+async def test_the_same_connection_that_is_presented_again_stays(at: Street) -> None:
+    _, far = await devices(at, 0, 1)
+    far.send(kind="follow", id="1", topics=["agents"])
+    await at.pass_time(1)
+    assert code(far) is None
+    assert not at.received(Replaced)
 
 
 # ---- how many ----
@@ -413,72 +396,67 @@ async def test_five_devices_on_any_nodes_and_no_more() -> None:
         assert [code(phone) for phone in phones] == [None] * 5
 
 
-async def test_a_caller_that_left_makes_room() -> None:
-    async with street() as at:
-        phones = await devices(at, 0, 1, 1, 1, 1)
-        phones[3].bye()
-        await at.clock.settle()
-        sixth = await at.scenes[0].served(device="sixth")
-        await at.pass_time(0.5)
-        assert code(sixth) is None
+async def test_a_caller_that_left_makes_room(at: Street) -> None:
+    phones = await devices(at, 0, 1, 1, 1, 1)
+    phones[3].bye()
+    await at.clock.settle()
+    sixth = await at.scenes[0].served(device="sixth")
+    await at.pass_time(0.5)
+    assert code(sixth) is None
 
 
-async def test_who_moves_needs_no_room() -> None:
-    async with street() as at:
-        phones = await devices(at, 0, 1, 1, 1, 1)
-        moved = await at.scenes[0].again(phones[4])
-        await at.pass_time(0.5)
-        assert code(moved) is None
-        assert moved.of_kind("welcome")
+async def test_who_moves_needs_no_room(at: Street) -> None:
+    phones = await devices(at, 0, 1, 1, 1, 1)
+    moved = await at.scenes[0].again(phones[4])
+    await at.pass_time(0.5)
+    assert code(moved) is None
+    assert moved.of_kind("welcome")
 
 
 # ---- when ----
 
 
-async def test_a_session_that_nobody_accepts_in_time_is_not_served() -> None:
-    async with street() as at:
-        await devices(at, 0, 1)
-        link = at.link()
-        fresh = await at.scenes[1].phone("anna", device="d3")
-        link.mute()
-        fresh.hello()
-        await at.pass_time(ATTACH_S - 1)
-        assert code(fresh) is None
-        await at.pass_time(3)
-        assert code(fresh) == CloseCode.INTERNAL
-        assert fresh.ended.window_s is not None
+async def test_a_session_that_nobody_accepts_in_time_is_not_served(at: Street) -> None:
+    await devices(at, 0, 1)
+    link = at.link()
+    fresh = await at.scenes[1].phone("anna", device="d3")
+    link.mute()
+    fresh.hello()
+    await at.pass_time(ATTACH_S - 1)
+    assert code(fresh) is None
+    await at.pass_time(3)
+    assert code(fresh) == CloseCode.INTERNAL
+    assert fresh.ended.window_s is not None
 
 
-async def test_a_session_that_ends_while_it_waits_is_refused_as_it_ended() -> None:
-    async with street() as at:
-        await devices(at, 0, 1)
-        link = at.link()
-        fresh = await at.scenes[1].phone("anna", device="d3")
-        link.mute()
-        fresh.hello()
-        await at.pass_time(1)
-        owner = at.scenes[0].owner()
-        member = owner.user_sessions.get(fresh.ticket.handle)
-        assert member is not None
-        owner.ended(member, EndReason.BLOCKED, "somebody")
-        await at.clock.settle()
-        assert (fresh.ended.code, fresh.ended.reason) == (CloseCode.ACCOUNT_BLOCKED, EndReason.BLOCKED)
+async def test_a_session_that_ends_while_it_waits_is_refused_as_it_ended(at: Street) -> None:
+    await devices(at, 0, 1)
+    link = at.link()
+    fresh = await at.scenes[1].phone("anna", device="d3")
+    link.mute()
+    fresh.hello()
+    await at.pass_time(1)
+    owner = at.scenes[0].owner()
+    member = owner.user_sessions.get(fresh.ticket.handle)
+    assert member is not None
+    owner.ended(member, EndReason.BLOCKED, "somebody")
+    await at.clock.settle()
+    assert (fresh.ended.code, fresh.ended.reason) == (CloseCode.ACCOUNT_BLOCKED, EndReason.BLOCKED)
 
 
-async def test_a_session_that_waits_when_its_user_moves_waits_for_the_next_owner() -> None:
-    async with street() as at:
-        near, _ = await devices(at, 0, 1)
-        link = at.link()
-        fresh = await at.scenes[0].phone("anna", device="d3")
-        link.mute()
-        fresh.hello()
-        await at.clock.settle()
-        at.scenes[0].node.drain()
-        await at.pass_time(3)
-        assert at.owners() == [1]
-        assert (code(near), code(fresh)) == (None, None)
-        assert fresh.of_kind("welcome")
-        assert at.scenes[1].asked(AttachSession)
+async def test_a_session_that_waits_when_its_user_moves_waits_for_the_next_owner(at: Street) -> None:
+    near, _ = await devices(at, 0, 1)
+    link = at.link()
+    fresh = await at.scenes[0].phone("anna", device="d3")
+    link.mute()
+    fresh.hello()
+    await at.clock.settle()
+    at.scenes[0].node.drain()
+    await at.pass_time(3)
+    assert at.owners() == [1]
+    assert (code(near), code(fresh)) == (None, None)
+    assert fresh.of_kind("welcome")
+    assert at.scenes[1].asked(AttachSession)
 
 
 # ---- sessions with a phone ----
@@ -488,34 +466,32 @@ def _code(phone: PhoneLine) -> int | None:
     return None if phone.closed is None else phone.closed.code
 
 
-async def test_sessions_with_a_phone_are_renewed_when_a_third_of_their_life_is_left() -> None:
-    async with scene() as at:
-        phone, gone = await at.served(), await at.served(device="d2")
-        gone.leave()
-        phone.facts.clear()
-        first_ms = phone.ticket.expires_at_ms
-        at.clock.jump_wall(LIFE_MS * 2 // 3 - 60_000)
-        await at.pass_time(30)
-        assert phone.facts == []
-        await at.pass_time(45)
-        assert phone.facts[-1].expires_at_ms > first_ms
-        assert at.upstream.session(gone.ticket.secret).expires_at_ms == first_ms
-        assert len(phone.facts) == 1
+async def test_sessions_with_a_phone_are_renewed_when_a_third_of_their_life_is_left(at: Scene) -> None:
+    phone, gone = await at.served(), await at.served(device="d2")
+    gone.leave()
+    phone.facts.clear()
+    first_ms = phone.ticket.expires_at_ms
+    at.clock.jump_wall(LIFE_MS * 2 // 3 - 60_000)
+    await at.pass_time(30)
+    assert phone.facts == []
+    await at.pass_time(45)
+    assert phone.facts[-1].expires_at_ms > first_ms
+    assert at.upstream.session(gone.ticket.secret).expires_at_ms == first_ms
+    assert len(phone.facts) == 1
 
 
-async def test_a_short_life_is_renewed_in_time_though_the_first_try_fails() -> None:
-    async with scene() as at:
-        phone = await at.phone("anna")
-        now_ms = at.clock.wall_ms()
-        phone.ticket = replace(phone.ticket, issued_at_ms=now_ms, expires_at_ms=now_ms + 15_000)
-        phone.hello()
-        await at.clock.settle()
-        at.upstream.unreachable = True
-        await at.pass_time(11)
-        at.upstream.unreachable = False
-        phone.facts.clear()
-        await at.pass_time(3)
-        assert phone.facts[-1].expires_at_ms > now_ms + 15_000
+async def test_a_short_life_is_renewed_in_time_though_the_first_try_fails(at: Scene) -> None:
+    phone = await at.phone("anna")
+    now_ms = at.clock.wall_ms()
+    phone.ticket = replace(phone.ticket, issued_at_ms=now_ms, expires_at_ms=now_ms + 15_000)
+    phone.hello()
+    await at.clock.settle()
+    at.upstream.unreachable = True
+    await at.pass_time(11)
+    at.upstream.unreachable = False
+    phone.facts.clear()
+    await at.pass_time(3)
+    assert phone.facts[-1].expires_at_ms > now_ms + 15_000
 
 
 class Hanging:
@@ -558,22 +534,21 @@ async def _short_lived(at: Scene, life_s: int) -> PhoneLine:
 
 @pytest.mark.parametrize("life_s", [15, 600])
 async def test_renewals_that_hang_are_tried_one_after_the_other(
-    monkeypatch: pytest.MonkeyPatch, life_s: int
+    at: Scene, monkeypatch: pytest.MonkeyPatch, life_s: int
 ) -> None:
-    async with scene() as at:
-        began_at = at.clock.now()
-        phone = await _short_lived(at, life_s)
-        hanging = Hanging(at, monkeypatch)
-        await at.pass_time(life_s)
-        before = len(hanging.began)
-        assert before >= 2, "the first one that hangs leaves time for another"
-        assert hanging.began[-1] >= began_at + life_s * 0.9, "and so does the last but one"
-        await at.pass_time(120)
-        assert len(hanging.began) - before <= 4, "there is no haste any more"
-        assert hanging.most == 1
-        hanging.answer()
-        await at.pass_time(SESSION_RENEW_AGAIN_S + 1)
-        assert phone.facts[-1].expires_at_ms > at.clock.wall_ms()
+    began_at = at.clock.now()
+    phone = await _short_lived(at, life_s)
+    hanging = Hanging(at, monkeypatch)
+    await at.pass_time(life_s)
+    before = len(hanging.began)
+    assert before >= 2, "the first one that hangs leaves time for another"
+    assert hanging.began[-1] >= began_at + life_s * 0.9, "and so does the last but one"
+    await at.pass_time(120)
+    assert len(hanging.began) - before <= 4, "there is no haste any more"
+    assert hanging.most == 1
+    hanging.answer()
+    await at.pass_time(SESSION_RENEW_AGAIN_S + 1)
+    assert phone.facts[-1].expires_at_ms > at.clock.wall_ms()
 
 
 async def test_a_session_that_lives_again_after_its_end_is_renewed_in_time(
@@ -622,27 +597,25 @@ async def test_a_server_that_asks_to_wait_is_asked_less_often_while_there_is_tim
         assert len(asked) == tries
 
 
-async def test_a_session_that_is_gone_when_it_is_renewed_twice_has_ended() -> None:
-    async with scene() as at:
-        phone, other = await at.served(), await at.served(device="d2")
-        del at.upstream.live[phone.ticket.secret]
-        at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
-        await at.pass_time(2)
-        assert _code(phone) is None, "the link should tell why"
-        await at.pass_time(SESSION_RENEW_AGAIN_S)
-        assert _code(phone) == CloseCode.SESSION_ENDED
-        assert _code(other) is None
+async def test_a_session_that_is_gone_when_it_is_renewed_twice_has_ended(at: Scene) -> None:
+    phone, other = await at.served(), await at.served(device="d2")
+    del at.upstream.live[phone.ticket.secret]
+    at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
+    await at.pass_time(2)
+    assert _code(phone) is None, "the link should tell why"
+    await at.pass_time(SESSION_RENEW_AGAIN_S)
+    assert _code(phone) == CloseCode.SESSION_ENDED
+    assert _code(other) is None
 
 
-async def test_a_session_that_is_on_no_link_has_ended_when_its_renewal_is_refused() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.refusals[AttachSession] = GatewayError(ErrorCode.BUSY, "busy")
-        del at.upstream.live[phone.ticket.secret]
-        at.owner().user_sessions.unlinked()
-        at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
-        await at.pass_time(2)
-        assert _code(phone) == CloseCode.SESSION_ENDED
+async def test_a_session_that_is_on_no_link_has_ended_when_its_renewal_is_refused(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.refusals[AttachSession] = GatewayError(ErrorCode.BUSY, "busy")
+    del at.upstream.live[phone.ticket.secret]
+    at.owner().user_sessions.unlinked()
+    at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
+    await at.pass_time(2)
+    assert _code(phone) == CloseCode.SESSION_ENDED
 
 
 @pytest.mark.parametrize("first", ["link", "renewal"])
@@ -673,23 +646,22 @@ async def test_a_renewal_that_hangs_delays_no_change_of_role(monkeypatch: pytest
         assert await at.leases.read(user(1)) is None
 
 
-async def test_data_of_a_silent_link_is_old_while_messages_may_wait_unread_in_this_process() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        await at.pass_time(4)
-        assert phone.health == "live", "a link that is silent for 4 s has nothing new"
-        at.node.unread_s = lambda: 1.5
-        await at.pass_time(2)
-        assert phone.health == "live"
-        at.node.unread_s = lambda: 5.0
-        await at.pass_time(1)
-        assert phone.health == "stale"
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
-        await at.pass_time(1)
-        assert phone.health == "live"
-        assert phone.shown["queue:5"]["contacts_waiting"] == 9
-        await at.pass_time(5)  # it brings a sign of life in between
-        assert phone.health == "stale"
-        at.node.unread_s = lambda: 0.0
-        await at.pass_time(3)
-        assert phone.health == "live"
+async def test_data_of_a_silent_link_is_old_while_messages_may_wait_unread_in_this_process(at: Scene) -> None:
+    phone = await at.served()
+    await at.pass_time(4)
+    assert phone.health == "live", "a link that is silent for 4 s has nothing new"
+    at.node.unread_s = lambda: 1.5
+    await at.pass_time(2)
+    assert phone.health == "live"
+    at.node.unread_s = lambda: 5.0
+    await at.pass_time(1)
+    assert phone.health == "stale"
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+    await at.pass_time(1)
+    assert phone.health == "live"
+    assert phone.shown["queue:5"]["contacts_waiting"] == 9
+    await at.pass_time(5)  # it brings a sign of life in between
+    assert phone.health == "stale"
+    at.node.unread_s = lambda: 0.0
+    await at.pass_time(3)
+    assert phone.health == "live"

@@ -38,70 +38,66 @@ async def owned_by_1_after(at: Street, most_s: float) -> float:
 # ---- an owner who is gone ----
 
 
-async def test_a_user_whose_owner_was_killed_is_taken_over_within_seconds() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=TRUSTED_S)
-        await at.kill(0)
-        after_s = await owned_by_1_after(at, 5.0)
-        assert 1.0 <= after_s <= 4.0, "only a node that was silent twice, a second apart, is gone"
-        await at.pass_time(0.5)
-        assert (far.closed, far.health) == (None, "live")
-        assert at.holder() == 1
-        far.command("1", "1")
-        await at.pass_time(0.5)
-        assert far.result("1") == {"status": "applied"}
-        assert len(at.openings) == 2
-        assert at.counted("takeovers_total", kind="early") == [0, 1]
-        assert at.counted("ownership_moves_total", reason="deaf") == [0, 1]
-        assert at.counted("takeover_blind_seconds_count") == [0, 1]
+async def test_a_user_whose_owner_was_killed_is_taken_over_within_seconds(at: Street) -> None:
+    _, far = await followed(at, settled_s=TRUSTED_S)
+    await at.kill(0)
+    after_s = await owned_by_1_after(at, 5.0)
+    assert 1.0 <= after_s <= 4.0, "only a node that was silent twice, a second apart, is gone"
+    await at.pass_time(0.5)
+    assert (far.closed, far.health) == (None, "live")
+    assert at.holder() == 1
+    far.command("1", "1")
+    await at.pass_time(0.5)
+    assert far.result("1") == {"status": "applied"}
+    assert len(at.openings) == 2
+    assert at.counted("takeovers_total", kind="early") == [0, 1]
+    assert at.counted("ownership_moves_total", reason="deaf") == [0, 1]
+    assert at.counted("takeover_blind_seconds_count") == [0, 1]
 
 
-async def test_a_phone_of_a_killed_node_comes_back_to_another() -> None:
-    async with street() as at:
-        near, far = await followed(at, settled_s=TRUSTED_S)
-        await at.kill(0)
-        back = await at.scenes[1].again(near, position=near.position)
-        await at.pass_time(5)
-        assert back.of_kind("welcome")
-        assert (back.closed, back.health) == (None, "live")
-        assert back.shown.keys() == far.shown.keys()
+async def test_a_phone_of_a_killed_node_comes_back_to_another(at: Street) -> None:
+    near, far = await followed(at, settled_s=TRUSTED_S)
+    await at.kill(0)
+    back = await at.scenes[1].again(near, position=near.position)
+    await at.pass_time(5)
+    assert back.of_kind("welcome")
+    assert (back.closed, back.health) == (None, "live")
+    assert back.shown.keys() == far.shown.keys()
 
 
-async def test_what_was_under_way_at_a_killed_owner_is_unknown_and_is_not_executed_again() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=TRUSTED_S)
-        at.link().mute()
-        far.command("1", "1")
-        await at.clock.settle()
-        assert at.received(CallRequest)
-        await at.kill(0)
-        await at.pass_time(5)
-        assert far.outcome() == ("unknown", "owner_lost")
-        far.command("2", "1", retry=True, stream=f"{at.openings[0].token}.x")
-        await at.pass_time(1)
-        received = far.result("2")
-        assert received is not None
-        assert received["status"] == "unknown"
-        assert len(at.received(CallRequest)) == 1
+async def test_what_was_under_way_at_a_killed_owner_is_unknown_and_is_not_executed_again(at: Street) -> None:
+    _, far = await followed(at, settled_s=TRUSTED_S)
+    at.link().mute()
+    far.command("1", "1")
+    await at.clock.settle()
+    assert at.received(CallRequest)
+    await at.kill(0)
+    await at.pass_time(5)
+    assert far.outcome() == ("unknown", "owner_lost")
+    far.command("2", "1", retry=True, stream=f"{at.openings[0].token}.x")
+    await at.pass_time(1)
+    received = far.result("2")
+    assert received is not None
+    assert received["status"] == "unknown"
+    assert len(at.received(CallRequest)) == 1
 
 
 # ---- an owner who is deaf ----
 
 
-async def test_an_owner_that_receives_and_does_not_answer_is_deaf_after_three_seconds() -> None:
-    async with street() as at:
-        near, far = await followed(at, settled_s=TRUSTED_S)
-        loses(at, 0, 1)
-        after_s = await owned_by_1_after(at, 6.0)
-        assert 3.0 <= after_s <= 5.0
-        at.trouble.lose = None
-        await at.pass_time(WORKS_S)
-        assert at.owners() == [1], "OSCC-E named the present owner to the deaf one"
-        assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
-        assert (near.closed, far.closed) == (None, None)
-        near.command("1", "1")
-        await at.pass_time(LOST_S)
-        assert near.result("1") == {"status": "applied"}, "once the answer that was lost is asked for again"
+async def test_an_owner_that_receives_and_does_not_answer_is_deaf_after_three_seconds(at: Street) -> None:
+    near, far = await followed(at, settled_s=TRUSTED_S)
+    loses(at, 0, 1)
+    after_s = await owned_by_1_after(at, 6.0)
+    assert 3.0 <= after_s <= 5.0
+    at.trouble.lose = None
+    await at.pass_time(WORKS_S)
+    assert at.owners() == [1], "OSCC-E named the present owner to the deaf one"
+    assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
+    assert (near.closed, far.closed) == (None, None)
+    near.command("1", "1")
+    await at.pass_time(LOST_S)
+    assert near.result("1") == {"status": "applied"}, "once the answer that was lost is asked for again"
 
 
 async def test_nothing_of_a_deaf_owner_is_shown_as_fresh() -> None:
@@ -115,35 +111,32 @@ async def test_nothing_of_a_deaf_owner_is_shown_as_fresh() -> None:
         assert far.health == "live"
 
 
-async def test_an_owner_who_answers_in_time_is_left_alone() -> None:
-    async with street() as at:
-        await followed(at, settled_s=TRUSTED_S)
-        loses(at, 0, 1)
-        await at.pass_time(2)
-        at.trouble.lose = None
-        await at.pass_time(30)
-        assert at.owners() == [0]
-        assert len(at.openings) == 1
+async def test_an_owner_who_answers_in_time_is_left_alone(at: Street) -> None:
+    await followed(at, settled_s=TRUSTED_S)
+    loses(at, 0, 1)
+    await at.pass_time(2)
+    at.trouble.lose = None
+    await at.pass_time(30)
+    assert at.owners() == [0]
+    assert len(at.openings) == 1
 
 
-async def test_silence_is_not_taken_for_his_while_ones_own_bus_is_ill() -> None:
-    async with street() as at:
-        await followed(at, settled_s=TRUSTED_S)
-        at.trouble.take_away(1)
-        await at.pass_time(60)
-        assert at.owners() == [0]
-        assert len(at.openings) == 1
+async def test_silence_is_not_taken_for_his_while_ones_own_bus_is_ill(at: Street) -> None:
+    await followed(at, settled_s=TRUSTED_S)
+    at.trouble.take_away(1)
+    await at.pass_time(60)
+    assert at.owners() == [0]
+    assert len(at.openings) == 1
 
 
-async def test_the_bus_must_have_worked_for_a_while_before_silence_is_taken_for_his() -> None:
-    async with street() as at:
-        await followed(at, settled_s=TRUSTED_S)
-        at.trouble.take_away(1)
-        await at.pass_time(4)
-        loses(at, 0, 1)
-        at.trouble.give_back(1)
-        after_s = await owned_by_1_after(at, 10.0)
-        assert after_s >= HEALTHY_S
+async def test_the_bus_must_have_worked_for_a_while_before_silence_is_taken_for_his(at: Street) -> None:
+    await followed(at, settled_s=TRUSTED_S)
+    at.trouble.take_away(1)
+    await at.pass_time(4)
+    loses(at, 0, 1)
+    at.trouble.give_back(1)
+    after_s = await owned_by_1_after(at, 10.0)
+    assert after_s >= HEALTHY_S
 
 
 async def test_without_fencing_a_deaf_owner_keeps_his_user_until_his_lease_would_have_run_out() -> None:
@@ -192,15 +185,14 @@ async def test_without_fencing_a_deaf_owner_who_renews_keeps_his_user() -> None:
         assert len(at.openings) == 1
 
 
-async def test_nobody_is_taken_while_the_site_is_not_reached() -> None:
-    async with street() as at:
-        await followed(at, settled_s=TRUSTED_S)
-        await at.kill(0)
-        at.ways[1].shut()
-        await at.pass_time(10)
-        assert at.owners() == []
-        at.ways[1].reopen()
-        await owned_by_1_after(at, 3.0)
+async def test_nobody_is_taken_while_the_site_is_not_reached(at: Street) -> None:
+    await followed(at, settled_s=TRUSTED_S)
+    await at.kill(0)
+    at.ways[1].shut()
+    await at.pass_time(10)
+    assert at.owners() == []
+    at.ways[1].reopen()
+    await owned_by_1_after(at, 3.0)
 
 
 # ---- whom the lease names ----
@@ -223,115 +215,106 @@ async def test_the_lease_of_a_node_that_denies_to_be_the_owner_is_taken_from_it_
         assert phone.of_kind("welcome")
 
 
-async def test_the_lease_of_an_earlier_life_of_a_node_is_taken_at_once() -> None:
-    async with street() as at:
-        await at.pass_time(HEALTHY_S)
-        leases = at.trouble.store(0).leases
-        held = await leases.acquire(user(1), NodeId("n0"), "an earlier life", floor=0)
-        phone = await at.scenes[1].phone("anna")
-        phone.hello()
-        await owned_by_1_after(at, 2.0)
-        assert at.openings[0].token > held.token
-        await at.pass_time(1)
-        assert phone.of_kind("welcome")
+async def test_the_lease_of_an_earlier_life_of_a_node_is_taken_at_once(at: Street) -> None:
+    await at.pass_time(HEALTHY_S)
+    leases = at.trouble.store(0).leases
+    held = await leases.acquire(user(1), NodeId("n0"), "an earlier life", floor=0)
+    phone = await at.scenes[1].phone("anna")
+    phone.hello()
+    await owned_by_1_after(at, 2.0)
+    assert at.openings[0].token > held.token
+    await at.pass_time(1)
+    assert phone.of_kind("welcome")
 
 
-async def test_a_node_that_drains_takes_nobody() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=TRUSTED_S)
-        at.scenes[1].node.is_draining = True
-        await at.kill(0)
-        await at.pass_time(30)
-        assert at.owners() == []
-        assert far.closed is None
+async def test_a_node_that_drains_takes_nobody(at: Street) -> None:
+    _, far = await followed(at, settled_s=TRUSTED_S)
+    at.scenes[1].node.is_draining = True
+    await at.kill(0)
+    await at.pass_time(30)
+    assert at.owners() == []
+    assert far.closed is None
 
 
-async def test_a_lease_that_names_this_node_is_taken_up() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=TRUSTED_S)
-        leases, owner = at.trouble.store(0).leases, at.home(0).owner
-        assert owner is not None
-        mine = await leases.acquire(user(1), NodeId("n1"), "n1-1", floor=0, expected=owner.epoch)
-        at.home(0).stop()
-        await owned_by_1_after(at, 3.0)
-        await at.pass_time(1)
-        assert at.openings[-1].token > mine.token
-        assert far.health == "live"
+async def test_a_lease_that_names_this_node_is_taken_up(at: Street) -> None:
+    _, far = await followed(at, settled_s=TRUSTED_S)
+    leases, owner = at.trouble.store(0).leases, at.home(0).owner
+    assert owner is not None
+    mine = await leases.acquire(user(1), NodeId("n1"), "n1-1", floor=0, expected=owner.epoch)
+    at.home(0).stop()
+    await owned_by_1_after(at, 3.0)
+    await at.pass_time(1)
+    assert at.openings[-1].token > mine.token
+    assert far.health == "live"
 
 
 # ---- a store that forgets ----
 
 
-async def test_a_store_that_forgot_everything_costs_nothing() -> None:
-    async with street() as at:
-        near, far = await followed(at, settled_s=TRUSTED_S)
-        at.trouble.flush()
-        await at.pass_time(60)
-        assert at.owners() == [0]
-        assert len(at.openings) == 1
-        assert (near.closed, far.closed) == (None, None)
-        assert {received["upstream"] for received in far.of_kind("ping")} == {"live"}
-        grant = await at.grant()
-        assert (grant.holder, grant.token) == ("n0-1", at.openings[0].token)
+async def test_a_store_that_forgot_everything_costs_nothing(at: Street) -> None:
+    near, far = await followed(at, settled_s=TRUSTED_S)
+    at.trouble.flush()
+    await at.pass_time(60)
+    assert at.owners() == [0]
+    assert len(at.openings) == 1
+    assert (near.closed, far.closed) == (None, None)
+    assert {received["upstream"] for received in far.of_kind("ping")} == {"live"}
+    grant = await at.grant()
+    assert (grant.holder, grant.token) == ("n0-1", at.openings[0].token)
 
 
-async def test_a_fail_over_to_a_replica_that_knew_less_costs_nothing() -> None:
-    async with street() as at:
-        before = at.trouble.copied()
-        await followed(at, settled_s=TRUSTED_S)
-        at.trouble.stores[0] = before
-        at.trouble.renew(0, 1)
-        await at.pass_time(60)
-        assert at.owners() == [0]
-        assert len(at.openings) == 1
+async def test_a_fail_over_to_a_replica_that_knew_less_costs_nothing(at: Street) -> None:
+    before = at.trouble.copied()
+    await followed(at, settled_s=TRUSTED_S)
+    at.trouble.stores[0] = before
+    at.trouble.renew(0, 1)
+    await at.pass_time(60)
+    assert at.owners() == [0]
+    assert len(at.openings) == 1
 
 
-async def test_an_owner_who_answers_is_followed_also_when_no_lease_names_him() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=TRUSTED_S)
-        at.trouble.flush()
-        follower = at.home(1).follower
-        assert follower is not None
-        follower.not_mine()
-        follower._owner_discovery.denied_since = None
-        await follower._owner_discovery.find()
-        await at.pass_time(1)
-        assert at.owners() == [0]
-        assert far.health == "live"
+async def test_an_owner_who_answers_is_followed_also_when_no_lease_names_him(at: Street) -> None:
+    _, far = await followed(at, settled_s=TRUSTED_S)
+    at.trouble.flush()
+    follower = at.home(1).follower
+    assert follower is not None
+    follower.not_mine()
+    follower._owner_discovery.denied_since = None
+    await follower._owner_discovery.find()
+    await at.pass_time(1)
+    assert at.owners() == [0]
+    assert far.health == "live"
 
 
-async def test_a_user_whom_nobody_owns_is_taken_at_once_from_who_denies_to() -> None:
-    async with street() as at:
-        near, far = await followed(at, settled_s=TRUSTED_S)
-        near.bye()
-        at.home(0).stop()
-        after_s = await owned_by_1_after(at, 3.0)
-        assert after_s <= 2.0
-        await at.pass_time(1)
-        assert (far.closed, far.health) == (None, "live")
+async def test_a_user_whom_nobody_owns_is_taken_at_once_from_who_denies_to(at: Street) -> None:
+    near, far = await followed(at, settled_s=TRUSTED_S)
+    near.bye()
+    at.home(0).stop()
+    after_s = await owned_by_1_after(at, 3.0)
+    assert after_s <= 2.0
+    await at.pass_time(1)
+    assert (far.closed, far.health) == (None, "live")
 
 
-async def test_a_store_that_does_not_answer_is_asked_again() -> None:
-    async with street() as at:
-        near, far = await followed(at, settled_s=TRUSTED_S)
-        near.bye()
-        at.trouble.unanswered = lambda node: node == 1
-        at.home(0).stop()
-        await at.pass_time(2)
-        assert at.owners() == []
-        at.trouble.unanswered = None
-        await owned_by_1_after(at, 5.0)
-        await at.pass_time(1)
-        assert far.closed is None
+async def test_a_store_that_does_not_answer_is_asked_again(at: Street) -> None:
+    near, far = await followed(at, settled_s=TRUSTED_S)
+    near.bye()
+    at.trouble.unanswered = lambda node: node == 1
+    at.home(0).stop()
+    await at.pass_time(2)
+    assert at.owners() == []
+    at.trouble.unanswered = None
+    await owned_by_1_after(at, 5.0)
+    await at.pass_time(1)
+    assert far.closed is None
 
 
-async def test_owners_are_asked_for_a_sign_of_life_every_second() -> None:
-    async with street() as at:
-        await followed(at, settled_s=TRUSTED_S)
-        at.said.clear()
-        await at.pass_time(10)
-        assert all(10 <= len(at.received(kind)) <= 12 for kind in (Asks, Asked))
-        assert len(at.received(Probe)) >= 2 * 10
+async def test_owners_are_asked_for_a_sign_of_life_every_second(at: Street) -> None:
+    await followed(at, settled_s=TRUSTED_S)
+    at.said.clear()
+    await at.pass_time(10)
+    assert all(10 <= len(at.received(kind)) <= 12 for kind in (Asks, Asked))
+    assert len(at.received(Probe)) >= 2 * 10
 
 
 # ---- two Redis primaries that both grant the lease of one user ----
@@ -341,41 +324,36 @@ CONTESTED_S = 25.0
 """Within this time the same node was replaced twice."""
 
 
-async def test_the_node_that_loses_sends_its_phones_on_and_the_other_is_left_in_peace() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        at.trouble.split(1)
-        await at.pass_time(CONTESTED_S)
-        assert (near.closed and near.closed.code) == CloseCode.REBALANCE
-        assert (near.closed and near.closed.window_s) is not None, "not all phones at once"
-        assert (far.closed, far.health, at.holder()) == (None, "live", 1)
-        openings = len(at.openings)
-        await at.pass_time(2 * GIVES_WAY_S)
-        assert (at.owners(), at.holder(), len(at.openings)) == ([1], 1, openings), (
-            "nobody is left to dial for"
-        )
-        assert (far.closed, far.health) == (None, "live")
+async def test_the_node_that_loses_sends_its_phones_on_and_the_other_is_left_in_peace(at: Street) -> None:
+    near, far = await followed(at)
+    at.trouble.split(1)
+    await at.pass_time(CONTESTED_S)
+    assert (near.closed and near.closed.code) == CloseCode.REBALANCE
+    assert (near.closed and near.closed.window_s) is not None, "not all phones at once"
+    assert (far.closed, far.health, at.holder()) == (None, "live", 1)
+    openings = len(at.openings)
+    await at.pass_time(2 * GIVES_WAY_S)
+    assert (at.owners(), at.holder(), len(at.openings)) == ([1], 1, openings), "nobody is left to dial for"
+    assert (far.closed, far.health) == (None, "live")
 
 
-async def test_a_phone_that_comes_back_to_the_loser_is_sent_on_and_served_by_the_other() -> None:
-    async with street() as at:
-        await followed(at)
-        at.trouble.split(1)
-        await at.pass_time(CONTESTED_S)
-        openings = len(at.openings)
-        back = await at.scenes[0].served(device="other")
-        assert (back.closed and back.closed.code) == CloseCode.REBALANCE
-        there = await at.scenes[1].served(device="other")
-        assert (there.closed, there.health, len(at.openings)) == (None, "live", openings)
+async def test_a_phone_that_comes_back_to_the_loser_is_sent_on_and_served_by_the_other(at: Street) -> None:
+    await followed(at)
+    at.trouble.split(1)
+    await at.pass_time(CONTESTED_S)
+    openings = len(at.openings)
+    back = await at.scenes[0].served(device="other")
+    assert (back.closed and back.closed.code) == CloseCode.REBALANCE
+    there = await at.scenes[1].served(device="other")
+    assert (there.closed, there.health, len(at.openings)) == (None, "live", openings)
 
 
-async def test_one_replacement_alone_sends_nobody_away() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        at.trouble.split(1)
-        while at.holder() == 0:
-            await at.pass_time(0.5)
-        at.trouble.sides.clear()
-        await at.pass_time(60)
-        assert (near.closed, far.closed) == (None, None)
-        assert (near.health, far.health) == ("live", "live")
+async def test_one_replacement_alone_sends_nobody_away(at: Street) -> None:
+    near, far = await followed(at)
+    at.trouble.split(1)
+    while at.holder() == 0:
+        await at.pass_time(0.5)
+    at.trouble.sides.clear()
+    await at.pass_time(60)
+    assert (near.closed, far.closed) == (None, None)
+    assert (near.health, far.health) == ("live", "live")

@@ -82,118 +82,111 @@ async def _come(at: Scene) -> PhoneLine:
 # ---- answers that come late ----
 
 
-async def test_a_late_answer_counts_and_nothing_is_asked_twice() -> None:
-    async with scene() as at:
-        at.upstream.slow = _is_listen
-        phone = await _come(at)
-        await at.pass_time(2 * ROUND_S + 1)
-        _link(at).serve_held()
-        await at.pass_time(1)
-        assert phone.health == "live"
-        assert phone.shown["queue:5"]["contacts_waiting"] == 3
-        assert phone.shown["agent:7"]["routing_state"] == "available"
-        await at.pass_time(3 * AGAIN_S)
-        assert _queries(at) == LINE
-        assert at.asked(StopListening) == []
+async def test_a_late_answer_counts_and_nothing_is_asked_twice(at: Scene) -> None:
+    at.upstream.slow = _is_listen
+    phone = await _come(at)
+    await at.pass_time(2 * ROUND_S + 1)
+    _link(at).serve_held()
+    await at.pass_time(1)
+    assert phone.health == "live"
+    assert phone.shown["queue:5"]["contacts_waiting"] == 3
+    assert phone.shown["agent:7"]["routing_state"] == "available"
+    await at.pass_time(3 * AGAIN_S)
+    assert _queries(at) == LINE
+    assert at.asked(StopListening) == []
 
 
-async def test_a_server_that_is_always_slow_is_asked_for_each_set_once_at_a_time() -> None:
-    async with scene() as at:
-        at.upstream.slow = _is_listen
-        await _come(at)
-        link = _link(at)
-        asked: list[LinkRequest] = []
+async def test_a_server_that_is_always_slow_is_asked_for_each_set_once_at_a_time(at: Scene) -> None:
+    at.upstream.slow = _is_listen
+    await _come(at)
+    link = _link(at)
+    asked: list[LinkRequest] = []
 
-        def hold(request: LinkRequest) -> bool:
-            asked.append(request)
-            return _is_listen(request)
+    def hold(request: LinkRequest) -> bool:
+        asked.append(request)
+        return _is_listen(request)
 
-        link.holds = hold
-        await at.pass_time(PATIENCE_S - 1)
-        listens = [each for each in asked if _is_listen(each)]
-        assert (len(listens), len(set(listens))) == (LINE - 1, LINE - 1)
-        await at.pass_time(PATIENCE_S)
-        assert max(asked.count(each) for each in listens) <= 2
+    link.holds = hold
+    await at.pass_time(PATIENCE_S - 1)
+    listens = [each for each in asked if _is_listen(each)]
+    assert (len(listens), len(set(listens))) == (LINE - 1, LINE - 1)
+    await at.pass_time(PATIENCE_S)
+    assert max(asked.count(each) for each in listens) <= 2
 
 
-async def test_a_presence_without_an_answer_is_sent_again_after_a_pause() -> None:
-    async with scene() as at:
-        await at.served()
-        sent: list[LinkRequest] = []
+async def test_a_presence_without_an_answer_is_sent_again_after_a_pause(at: Scene) -> None:
+    await at.served()
+    sent: list[LinkRequest] = []
 
-        def hold(request: LinkRequest) -> bool:
-            sent.extend([request] if isinstance(request, Presence) else [])
-            return isinstance(request, Presence)
+    def hold(request: LinkRequest) -> bool:
+        sent.extend([request] if isinstance(request, Presence) else [])
+        return isinstance(request, Presence)
 
-        _link(at).holds = hold
-        second = await at.served(device="d2")
-        await at.pass_time(3 * (PRESENCE_S + AGAIN_S) - 1)
-        assert 2 <= len(sent) <= 3
-        _link(at).serve_held()
-        await at.pass_time(PRESENCE_S + AGAIN_S + 1)
-        assert all(session.present for session in at.upstream.live.values())
-        assert second.closed is None
+    _link(at).holds = hold
+    second = await at.served(device="d2")
+    await at.pass_time(3 * (PRESENCE_S + AGAIN_S) - 1)
+    assert 2 <= len(sent) <= 3
+    _link(at).serve_held()
+    await at.pass_time(PRESENCE_S + AGAIN_S + 1)
+    assert all(session.present for session in at.upstream.live.values())
+    assert second.closed is None
 
 
 async def test_a_phone_that_left_before_a_late_answer_about_its_presence_is_reported_as_gone(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        await at.served()
-        _link(at).holds = lambda request: isinstance(request, Presence)
-        monkeypatch.setattr(RequestsUnderWay, "tick", lambda *_: None)  # a busy process does so late
-        second = await at.served(device="d2")
-        second.leave()
-        await at.pass_time(ROUND_S + 0.5)
-        _link(at).serve_held()
-        await at.pass_time(1)
-        assert not at.upstream.session(second.ticket.secret).present
+    await at.served()
+    _link(at).holds = lambda request: isinstance(request, Presence)
+    monkeypatch.setattr(RequestsUnderWay, "tick", lambda *_: None)  # a busy process does so late
+    second = await at.served(device="d2")
+    second.leave()
+    await at.pass_time(ROUND_S + 0.5)
+    _link(at).serve_held()
+    await at.pass_time(1)
+    assert not at.upstream.session(second.ticket.secret).present
 
 
-async def test_a_phone_that_came_on_a_link_that_was_lost_is_reported_on_the_next_one() -> None:
-    async with scene() as at:
-        await at.served()
-        at.link().mute()
-        second = await at.phone("anna", device="d2")
-        second.hello()
-        await at.clock.settle()
-        at.upstream.drop(user(1))
-        await at.pass_time(5)
-        assert second.health == "live"
-        assert at.upstream.session(second.ticket.secret).present
+async def test_a_phone_that_came_on_a_link_that_was_lost_is_reported_on_the_next_one(at: Scene) -> None:
+    await at.served()
+    at.link().mute()
+    second = await at.phone("anna", device="d2")
+    second.hello()
+    await at.clock.settle()
+    at.upstream.drop(user(1))
+    await at.pass_time(5)
+    assert second.health == "live"
+    assert at.upstream.session(second.ticket.secret).present
 
 
-async def test_what_is_not_wanted_any_more_when_it_is_answered_is_stopped() -> None:
-    async with scene() as at:
-        phone = await at.served(topics=["agents"])
-        queues = _of(Source.REALTIME, Kind.QUEUE)
-        _link(at).holds = queues
-        phone.send(kind="follow", id="1", topics=["agents", "queues"])
-        await at.pass_time(ROUND_S + 1)
-        phone.send(kind="follow", id="2", topics=["agents"])
-        await at.pass_time(1)
-        _link(at).serve_held()
-        await at.pass_time(1)
-        listens = at.upstream.wires[user(1)].queries.values()
-        assert not any(queues(listen) for listen in listens)
-        assert "queue:5" not in phone.shown
+async def test_what_is_not_wanted_any_more_when_it_is_answered_is_stopped(at: Scene) -> None:
+    phone = await at.served(topics=["agents"])
+    queues = _of(Source.REALTIME, Kind.QUEUE)
+    _link(at).holds = queues
+    phone.send(kind="follow", id="1", topics=["agents", "queues"])
+    await at.pass_time(ROUND_S + 1)
+    phone.send(kind="follow", id="2", topics=["agents"])
+    await at.pass_time(1)
+    _link(at).serve_held()
+    await at.pass_time(1)
+    listens = at.upstream.wires[user(1)].queries.values()
+    assert not any(queues(listen) for listen in listens)
+    assert "queue:5" not in phone.shown
 
 
-async def test_while_a_query_is_replaced_no_change_is_missed() -> None:
-    async with scene() as at:
-        phone = await at.served(topics=["queues"])
-        _link(at).holds = _is_listen
-        phone.send(kind="follow", id="1", topics=["queue:5"])
-        await at.pass_time(1)
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
-        await at.pass_time(1)
-        assert phone.shown["queue:5"]["contacts_waiting"] == 9
-        _link(at).serve_held()
-        await at.pass_time(1)
-        assert len(at.asked(StopListening)) == 2
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=8)))
-        await at.pass_time(1)
-        assert phone.shown["queue:5"]["contacts_waiting"] == 8
+async def test_while_a_query_is_replaced_no_change_is_missed(at: Scene) -> None:
+    phone = await at.served(topics=["queues"])
+    _link(at).holds = _is_listen
+    phone.send(kind="follow", id="1", topics=["queue:5"])
+    await at.pass_time(1)
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+    await at.pass_time(1)
+    assert phone.shown["queue:5"]["contacts_waiting"] == 9
+    _link(at).serve_held()
+    await at.pass_time(1)
+    assert len(at.asked(StopListening)) == 2
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=8)))
+    await at.pass_time(1)
+    assert phone.shown["queue:5"]["contacts_waiting"] == 8
 
 
 async def test_data_of_a_query_that_is_being_stopped_is_not_shown_to_a_phone_that_follows_it_again() -> None:
@@ -210,91 +203,85 @@ async def test_data_of_a_query_that_is_being_stopped_is_not_shown_to_a_phone_tha
         assert phone.shown["agent:7"]["routing_state"] == "available"
 
 
-async def test_a_late_directory_is_shown_and_asked_for_once() -> None:
-    async with scene() as at:
-        at.upstream.slow = lambda request: isinstance(request, QueryDirectory)
-        phone = await _come(at)
-        await at.pass_time(ROUND_S + 3)
-        assert not phone.shown
-        _link(at).serve_held()
-        await at.pass_time(1)
-        assert (phone.health, phone.shown["agent:7"]["display_name"]) == ("live", "Bert")
-        await at.pass_time(3 * AGAIN_S)
-        assert len(at.asked(QueryDirectory)) == 1
+async def test_a_late_directory_is_shown_and_asked_for_once(at: Scene) -> None:
+    at.upstream.slow = lambda request: isinstance(request, QueryDirectory)
+    phone = await _come(at)
+    await at.pass_time(ROUND_S + 3)
+    assert not phone.shown
+    _link(at).serve_held()
+    await at.pass_time(1)
+    assert (phone.health, phone.shown["agent:7"]["display_name"]) == ("live", "Bert")
+    await at.pass_time(3 * AGAIN_S)
+    assert len(at.asked(QueryDirectory)) == 1
 
 
-async def test_a_directory_that_changed_while_it_was_asked_for_is_asked_for_again() -> None:
-    async with scene() as at:
-        at.upstream.slow = lambda request: isinstance(request, QueryDirectory)
-        phone = await _come(at)
-        await at.pass_time(ROUND_S + 1)
-        at.upstream.set_catalogue()
-        await at.pass_time(1)
-        _link(at).serve_held()
-        await at.pass_time(1)
-        assert (len(at.asked(QueryDirectory)), phone.health) == (2, "live")
+async def test_a_directory_that_changed_while_it_was_asked_for_is_asked_for_again(at: Scene) -> None:
+    at.upstream.slow = lambda request: isinstance(request, QueryDirectory)
+    phone = await _come(at)
+    await at.pass_time(ROUND_S + 1)
+    at.upstream.set_catalogue()
+    await at.pass_time(1)
+    _link(at).serve_held()
+    await at.pass_time(1)
+    assert (len(at.asked(QueryDirectory)), phone.health) == (2, "live")
 
 
-async def test_a_session_that_is_accepted_late_is_served_and_reported_as_present() -> None:
-    async with scene() as at:
-        await at.served()
-        _link(at).holds = lambda request: isinstance(request, AttachSession)
-        second = await at.phone("anna", device="d2")
-        second.hello()
-        await at.pass_time(ROUND_S + 1)
-        assert not second.of_kind("welcome")
-        _link(at).serve_held()
-        await at.pass_time(1)
-        assert second.of_kind("welcome")
-        assert at.upstream.session(second.ticket.secret).present
+async def test_a_session_that_is_accepted_late_is_served_and_reported_as_present(at: Scene) -> None:
+    await at.served()
+    _link(at).holds = lambda request: isinstance(request, AttachSession)
+    second = await at.phone("anna", device="d2")
+    second.hello()
+    await at.pass_time(ROUND_S + 1)
+    assert not second.of_kind("welcome")
+    _link(at).serve_held()
+    await at.pass_time(1)
+    assert second.of_kind("welcome")
+    assert at.upstream.session(second.ticket.secret).present
 
 
 # ---- what is never sent ----
 
 
-async def test_realtime_data_that_is_not_reported_is_unknown_and_nothing_is_called_live() -> None:
-    async with scene() as at:
-        at.upstream.slow = _of(Source.REALTIME)
-        phone = await _come(at)
-        await at.pass_time(SERVED_S - 1)
-        assert not phone.shown
-        await at.pass_time(3)
-        assert phone.of_kind("welcome")
-        assert phone.shown["agent:7"]["routing_state"] == "unknown"
-        assert phone.shown["queue:5"] == {"name": "Billing"}
-        assert phone.health == "stale"
-        _link(at).serve_held()
-        await at.pass_time(1)
-        assert phone.shown["agent:7"]["routing_state"] == "available"
-        assert phone.shown["queue:5"]["contacts_waiting"] == 3
-        assert phone.health == "live"
-        _link(at).holds = lambda _: False
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
-        await at.pass_time(1)
-        assert phone.shown["queue:5"]["contacts_waiting"] == 9
+async def test_realtime_data_that_is_not_reported_is_unknown_and_nothing_is_called_live(at: Scene) -> None:
+    at.upstream.slow = _of(Source.REALTIME)
+    phone = await _come(at)
+    await at.pass_time(SERVED_S - 1)
+    assert not phone.shown
+    await at.pass_time(3)
+    assert phone.of_kind("welcome")
+    assert phone.shown["agent:7"]["routing_state"] == "unknown"
+    assert phone.shown["queue:5"] == {"name": "Billing"}
+    assert phone.health == "stale"
+    _link(at).serve_held()
+    await at.pass_time(1)
+    assert phone.shown["agent:7"]["routing_state"] == "available"
+    assert phone.shown["queue:5"]["contacts_waiting"] == 3
+    assert phone.health == "live"
+    _link(at).holds = lambda _: False
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+    await at.pass_time(1)
+    assert phone.shown["queue:5"]["contacts_waiting"] == 9
 
 
 @pytest.mark.parametrize("source", [Source.CUMULATIVE, Source.CONFIGURATION])
-async def test_a_first_reading_that_never_comes_is_done_without(source: Source) -> None:
-    async with scene() as at:
-        at.upstream.unsent = _of(source)
-        phone = await _come(at)
-        await at.pass_time(SERVED_S + 2)
-        assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 3)
-        again = await at.again(phone)
-        assert again.of_kind("welcome"), "the next phone does not wait"
-        assert _queries(at) == LINE
+async def test_a_first_reading_that_never_comes_is_done_without(at: Scene, source: Source) -> None:
+    at.upstream.unsent = _of(source)
+    phone = await _come(at)
+    await at.pass_time(SERVED_S + 2)
+    assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 3)
+    again = await at.again(phone)
+    assert again.of_kind("welcome"), "the next phone does not wait"
+    assert _queries(at) == LINE
 
 
-async def test_what_phones_show_is_kept_longer_when_a_new_link_is_slow() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.unsent = _of(Source.REALTIME)
-        at.upstream.drop(user(1))
-        await at.pass_time(KEPT_S - 5)
-        assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("stale", 3)
-        await at.pass_time(10)
-        assert (phone.health, phone.shown["queue:5"]) == ("stale", {"name": "Billing"})
+async def test_what_phones_show_is_kept_longer_when_a_new_link_is_slow(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.unsent = _of(Source.REALTIME)
+    at.upstream.drop(user(1))
+    await at.pass_time(KEPT_S - 5)
+    assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("stale", 3)
+    await at.pass_time(10)
+    assert (phone.health, phone.shown["queue:5"]) == ("stale", {"name": "Billing"})
 
 
 async def _fall_silent(at: Scene) -> None:
@@ -305,92 +292,85 @@ async def _fall_silent(at: Scene) -> None:
     await at.pass_time(SERVED_S + 3)
 
 
-async def test_old_data_is_kept_and_shown_as_old_until_the_new_request_is_answered() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.unsent = _of(Source.REALTIME)
-        await _fall_silent(at)
-        assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("stale", 3)
-        assert phone.shown["agent:8"]["routing_state"] == "logged_off"
-        at.upstream.unsent = lambda _: False
-        _asking(at).listen_again()
-        await at.pass_time(1)
-        assert (phone.health, _queries(at)) == ("live", LINE)
+async def test_old_data_is_kept_and_shown_as_old_until_the_new_request_is_answered(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.unsent = _of(Source.REALTIME)
+    await _fall_silent(at)
+    assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("stale", 3)
+    assert phone.shown["agent:8"]["routing_state"] == "logged_off"
+    at.upstream.unsent = lambda _: False
+    _asking(at).listen_again()
+    await at.pass_time(1)
+    assert (phone.health, _queries(at)) == ("live", LINE)
 
 
 @pytest.mark.parametrize("source", [Source.REALTIME, Source.CUMULATIVE])
-async def test_what_is_not_followed_any_more_is_not_waited_for(source: Source) -> None:
-    async with scene() as at:
-        at.upstream.unsent = _of(source, Kind.QUEUE)
-        phone = await _come(at)
-        await at.pass_time(2)
-        at.owner().follow(phone.ticket.handle, ("agents",))
-        await at.pass_time(1)
-        at.upstream.unsent = lambda _: False
-        await at.pass_time(SERVED_S)
-        assert phone.shown
-        assert at.owner().mirror.live
-        assert _asking(at).settled
+async def test_what_is_not_followed_any_more_is_not_waited_for(at: Scene, source: Source) -> None:
+    at.upstream.unsent = _of(source, Kind.QUEUE)
+    phone = await _come(at)
+    await at.pass_time(2)
+    at.owner().follow(phone.ticket.handle, ("agents",))
+    await at.pass_time(1)
+    at.upstream.unsent = lambda _: False
+    await at.pass_time(SERVED_S)
+    assert phone.shown
+    assert at.owner().mirror.live
+    assert _asking(at).settled
 
 
-async def test_what_is_late_is_done_without_also_after_a_doubt() -> None:
-    async with scene() as at:
-        at.upstream.slow = _of(Source.CUMULATIVE, Kind.QUEUE)
-        phone = await _come(at)
-        await at.pass_time(SERVED_S + 3)
-        at.owner()._machine.doubt()
-        at.owner().look()
-        await at.pass_time(1)
-        await at.pass_time(SERVED_S + 2)
-        assert phone.health == "live"
+async def test_what_is_late_is_done_without_also_after_a_doubt(at: Scene) -> None:
+    at.upstream.slow = _of(Source.CUMULATIVE, Kind.QUEUE)
+    phone = await _come(at)
+    await at.pass_time(SERVED_S + 3)
+    at.owner()._machine.doubt()
+    at.owner().look()
+    await at.pass_time(1)
+    await at.pass_time(SERVED_S + 2)
+    assert phone.health == "live"
 
 
-async def test_what_is_remembered_of_queries_that_were_stopped_is_bounded() -> None:
-    async with scene() as at:
-        await at.served()
-        at.upstream.unsent = _of(Source.REALTIME)
-        for _ in range(STOPPED_MOST // 4):
-            await _fall_silent(at)
-        assert _queries(at) == LINE
-        assert len(_asking(at)._queries._stopped) <= STOPPED_MOST
+async def test_what_is_remembered_of_queries_that_were_stopped_is_bounded(at: Scene) -> None:
+    await at.served()
+    at.upstream.unsent = _of(Source.REALTIME)
+    for _ in range(STOPPED_MOST // 4):
+        await _fall_silent(at)
+    assert _queries(at) == LINE
+    assert len(_asking(at)._queries._stopped) <= STOPPED_MOST
 
 
-async def test_a_first_reading_may_come_before_it_is_said_which_query_it_is() -> None:
-    async with scene() as at:
-        at.upstream.sends_first = True
-        phone = await at.served()
-        assert phone.of_kind("welcome")
-        await at.pass_time(1)
-        assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 3)
+async def test_a_first_reading_may_come_before_it_is_said_which_query_it_is(at: Scene) -> None:
+    at.upstream.sends_first = True
+    phone = await at.served()
+    assert phone.of_kind("welcome")
+    await at.pass_time(1)
+    assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 3)
 
 
 # ---- functions ----
 
 
-async def test_what_is_refused_though_no_function_is_reported_down_is_asked_for_again() -> None:
-    async with scene() as at:
-        at.upstream.refusals[Listen] = DOWN
-        phone = await _come(at)
-        assert phone.shown["agent:7"]["routing_state"] == "unknown"
-        at.upstream.refusals.clear()
-        await at.pass_time(AGAIN_S + 1)
-        assert phone.shown["agent:7"]["routing_state"] == "available"
+async def test_what_is_refused_though_no_function_is_reported_down_is_asked_for_again(at: Scene) -> None:
+    at.upstream.refusals[Listen] = DOWN
+    phone = await _come(at)
+    assert phone.shown["agent:7"]["routing_state"] == "unknown"
+    at.upstream.refusals.clear()
+    await at.pass_time(AGAIN_S + 1)
+    assert phone.shown["agent:7"]["routing_state"] == "available"
 
 
-async def test_what_a_function_refuses_that_is_down_is_asked_for_when_it_is_up_again() -> None:
-    async with scene() as at:
-        at.upstream.functions["historical"] = FunctionState.DOWN
-        refused = _of(Source.CUMULATIVE)
-        at.upstream.refused = lambda request: DOWN if refused(request) else None
-        phone = await _come(at)
-        asked = len(at.asked(Listen))
-        await at.pass_time(3 * AGAIN_S)
-        assert (len(at.asked(Listen)), phone.health) == (asked, "live")
-        at.upstream.refused = lambda _: None
-        at.upstream.set_function("historical", FunctionState.UP)
-        await at.pass_time(1)
-        assert len(at.asked(Listen)) == asked + 2
-        assert _queries(at) == LINE
+async def test_what_a_function_refuses_that_is_down_is_asked_for_when_it_is_up_again(at: Scene) -> None:
+    at.upstream.functions["historical"] = FunctionState.DOWN
+    refused = _of(Source.CUMULATIVE)
+    at.upstream.refused = lambda request: DOWN if refused(request) else None
+    phone = await _come(at)
+    asked = len(at.asked(Listen))
+    await at.pass_time(3 * AGAIN_S)
+    assert (len(at.asked(Listen)), phone.health) == (asked, "live")
+    at.upstream.refused = lambda _: None
+    at.upstream.set_function("historical", FunctionState.UP)
+    await at.pass_time(1)
+    assert len(at.asked(Listen)) == asked + 2
+    assert _queries(at) == LINE
 
 
 # ---- requests on a link ----
@@ -410,239 +390,221 @@ def _resources(phone: PhoneLine) -> set[str]:
     return {key for key in phone.shown if key.split(":")[0] in set(Kind)}
 
 
-async def test_what_is_followed_is_listened_to_and_nothing_else() -> None:
-    async with scene() as at:
-        phone = await at.served(topics=["queues"])
-        assert {listen.kind for listen in _listens(at)} == {None, Kind.QUEUE}
-        phone.send(kind="follow", id="1", topics=["agent:7"])
-        await at.pass_time(1)
-        assert {(listen.kind, listen.numbers) for listen in _listens(at)} == {
-            (None, None),
-            (Kind.AGENT, frozenset({7})),
-        }
-        assert _resources(phone) == {"agent:7"}
+async def test_what_is_followed_is_listened_to_and_nothing_else(at: Scene) -> None:
+    phone = await at.served(topics=["queues"])
+    assert {listen.kind for listen in _listens(at)} == {None, Kind.QUEUE}
+    phone.send(kind="follow", id="1", topics=["agent:7"])
+    await at.pass_time(1)
+    assert {(listen.kind, listen.numbers) for listen in _listens(at)} == {
+        (None, None),
+        (Kind.AGENT, frozenset({7})),
+    }
+    assert _resources(phone) == {"agent:7"}
 
 
-async def test_the_directory_is_listened_to_before_anything_is_asked() -> None:
-    async with scene() as at:
-        await at.served()
-        asked = [request for _, request in at.upstream.requests]
-        assert asked[0] == DIRECTORY
-        assert isinstance(asked[1], AttachSession)
-        assert isinstance(asked[2], QueryDirectory)
+async def test_the_directory_is_listened_to_before_anything_is_asked(at: Scene) -> None:
+    await at.served()
+    asked = [request for _, request in at.upstream.requests]
+    assert asked[0] == DIRECTORY
+    assert isinstance(asked[1], AttachSession)
+    assert isinstance(asked[2], QueryDirectory)
 
 
-async def test_a_scope_that_moved_before_the_directory_was_listened_to_is_noticed() -> None:
-    async with scene() as at:
-        phone = await at.phone("anna")
-        at.upstream.refusals[Listen] = BUSY
-        phone.hello()
-        await at.clock.settle()
-        at.upstream.set_scope(user(1), Application.DASHBOARD, Scope(queues=frozenset({5})), frozenset())
-        assert phone.of_kind("welcome")[0]["rights"] != []
-        del at.upstream.refusals[Listen]
-        await at.pass_time(AGAIN_S + 2)
-        assert _resources(phone) == {"queue:5"}
-        assert phone.shown["me"]["rights"] == []
+async def test_a_scope_that_moved_before_the_directory_was_listened_to_is_noticed(at: Scene) -> None:
+    phone = await at.phone("anna")
+    at.upstream.refusals[Listen] = BUSY
+    phone.hello()
+    await at.clock.settle()
+    at.upstream.set_scope(user(1), Application.DASHBOARD, Scope(queues=frozenset({5})), frozenset())
+    assert phone.of_kind("welcome")[0]["rights"] != []
+    del at.upstream.refusals[Listen]
+    await at.pass_time(AGAIN_S + 2)
+    assert _resources(phone) == {"queue:5"}
+    assert phone.shown["me"]["rights"] == []
 
 
 @pytest.mark.parametrize("code", [ErrorCode.SESSION_ENDED, ErrorCode.FORBIDDEN])
-async def test_a_session_that_is_refused_is_reported_while_others_live(code: ErrorCode) -> None:
-    async with scene() as at:
-        first, second = await at.served(), await at.phone("anna", device="d2")
-        at.upstream.refusals[AttachSession] = GatewayError(code, "no")
-        second.hello()
-        await at.clock.settle()
-        assert second.code == CloseCode.SESSION_ENDED
-        assert (first.closed, first.health) == (None, "live")
+async def test_a_session_that_is_refused_is_reported_while_others_live(at: Scene, code: ErrorCode) -> None:
+    first, second = await at.served(), await at.phone("anna", device="d2")
+    at.upstream.refusals[AttachSession] = GatewayError(code, "no")
+    second.hello()
+    await at.clock.settle()
+    assert second.code == CloseCode.SESSION_ENDED
+    assert (first.closed, first.health) == (None, "live")
 
 
-async def test_what_was_refused_for_no_lasting_reason_is_asked_again() -> None:
-    async with scene() as at:
-        first, second = await at.served(), await at.phone("anna", device="d2")
-        for kind in (AttachSession, Presence):
-            at.upstream.refusals[kind] = BUSY
-        second.hello()
-        await at.clock.settle()
-        assert not second.of_kind("welcome")
-        at.upstream.refusals.clear()
-        await at.pass_time(AGAIN_S + 1)
-        assert second.of_kind("welcome")
-        assert all(session.present for session in at.upstream.live.values())
-        assert first.closed is None
+async def test_what_was_refused_for_no_lasting_reason_is_asked_again(at: Scene) -> None:
+    first, second = await at.served(), await at.phone("anna", device="d2")
+    for kind in (AttachSession, Presence):
+        at.upstream.refusals[kind] = BUSY
+    second.hello()
+    await at.clock.settle()
+    assert not second.of_kind("welcome")
+    at.upstream.refusals.clear()
+    await at.pass_time(AGAIN_S + 1)
+    assert second.of_kind("welcome")
+    assert all(session.present for session in at.upstream.live.values())
+    assert first.closed is None
 
 
-async def test_nothing_is_shown_before_the_directory_is_known() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.refusals[QueryDirectory] = BUSY
-        at.upstream.drop(user(1))
-        await at.pass_time(2)
-        assert phone.health == "stale"
-        assert _resources(phone) == {"agent:7", "agent:8", "queue:5"}, "what is there is kept"
-        at.upstream.refusals.clear()
-        await at.pass_time(AGAIN_S + 1)
-        assert phone.health == "live"
+async def test_nothing_is_shown_before_the_directory_is_known(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.refusals[QueryDirectory] = BUSY
+    at.upstream.drop(user(1))
+    await at.pass_time(2)
+    assert phone.health == "stale"
+    assert _resources(phone) == {"agent:7", "agent:8", "queue:5"}, "what is there is kept"
+    at.upstream.refusals.clear()
+    await at.pass_time(AGAIN_S + 1)
+    assert phone.health == "live"
 
 
-async def test_without_a_function_resources_are_shown_without_its_data_until_it_is_up() -> None:
-    async with scene() as at:
-        phone = await at.phone("anna")
-        at.upstream.functions["realtime"] = FunctionState.DOWN
-        at.upstream.refusals[Listen] = REALTIME_DOWN
+async def test_without_a_function_resources_are_shown_without_its_data_until_it_is_up(at: Scene) -> None:
+    phone = await at.phone("anna")
+    at.upstream.functions["realtime"] = FunctionState.DOWN
+    at.upstream.refusals[Listen] = REALTIME_DOWN
+    phone.hello()
+    await at.clock.settle()
+    assert phone.of_kind("welcome")
+    assert phone.shown["agent:7"]["routing_state"] == "unknown"
+    assert phone.shown["agent:7"]["display_name"] == "Bert"
+    assert phone.shown["queue:5"] == {"name": "Billing"}
+    asked = len(at.asked(Listen))
+    await at.pass_time(30)
+    assert len(at.asked(Listen)) == asked, "it says when it is up again"
+    at.upstream.refusals.clear()
+    at.upstream.set_function("realtime", FunctionState.UP)
+    await at.pass_time(2)
+    assert phone.shown["agent:7"]["routing_state"] == "available"
+    assert phone.shown["queue:5"]["contacts_waiting"] == 3
+
+
+async def test_nothing_flickers_when_a_wider_query_takes_the_place_of_a_narrow_one(at: Scene) -> None:
+    phone = await at.served(topics=["queue:5"])
+    received = len(phone.of_kind("changes"))
+    phone.send(kind="follow", id="1", topics=["queues"])
+    await at.pass_time(1)
+    assert not any("queue:5" in frame.get("gone", []) for frame in phone.of_kind("changes")[received:])
+    assert len(at.asked(StopListening)) == 2
+
+
+async def test_presence_is_who_is_there(at: Scene) -> None:
+    first = await at.served()
+    second = await at.served(device="d2")
+    sessions = [at.upstream.session(phone.ticket.secret) for phone in (first, second)]
+    assert [session.present for session in sessions] == [True, True]
+    second.leave()
+    await at.clock.settle()
+    assert [session.present for session in sessions] == [True, False]
+    at.upstream.drop(user(1))
+    await at.pass_time(1)
+    assert [session.present for session in sessions] == [True, False]
+    await at.again(second)
+    assert [session.present for session in sessions] == [True, True]
+
+
+async def test_a_session_let_go_is_detached_and_what_only_it_saw_is_forgotten(at: Scene) -> None:
+    own = await at.served("bert", ASSISTANT, number="1234")
+    at.upstream.people[user(7)].scopes[Application.DASHBOARD] = WIDE
+    wide = await at.served("bert", device="d2")
+    ledger = at.owner(7).feed.ledger
+    assert ledger.get("agent:8") is not None
+    at.owner(7).let_go(wide.ticket.handle)
+    await at.clock.settle()
+    assert len(at.asked(DetachSession)) == 1
+    assert {key for key, _ in ledger.items() if key.startswith(("agent", "queue"))} == {"agent:7"}
+    assert at.owner(7).mirror.assembly.addresses() == {(Kind.AGENT, 7)}
+    assert own.closed is None
+
+
+async def test_a_session_that_left_while_it_was_attached_is_taken_off_again(at: Scene) -> None:
+    await at.served()
+    second = await at.phone("anna", device="d2")
+    link = at.link()
+    link.mute()
+    second.hello()
+    await at.clock.settle()
+    at.owner().let_go(second.ticket.handle)
+    link.unmute()
+    await at.clock.settle()
+    assert len(at.upstream.wires[user(1)].sessions) == 1
+
+
+async def test_catalogues_are_asked_for_again_when_they_change(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.set_catalogue(skills=(Skill("3", "French", 1, 100, None, None),))
+    await at.pass_time(1)
+    assert [skill["name"] for skill in phone.shown["catalogue:skills"]["skills"]] == ["French"]
+
+
+async def test_a_hello_for_more_topics_waits_until_they_were_read(at: Scene) -> None:
+    phone = await at.served(topics=["agents"])
+    phone.leave()
+    await at.clock.settle()
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=8)))
+    again = await at.again(phone, topics=["queues"])
+    assert [frame["kind"] for frame in again.frames][:2] == ["welcome", "changes"]
+    assert again.of_kind("changes")[0]["put"]["queue:5"]["contacts_waiting"] == 8
+
+
+async def test_rights_that_change_are_reported_at_once(at: Scene) -> None:
+    phone = await at.served()
+    rights = frozenset({Right.SKILLS_WRITE})
+    at.upstream.set_scope(user(1), Application.DASHBOARD, WIDE, rights)
+    await at.pass_time(1)
+    assert phone.shown["me"]["rights"] == ["skills_write"]
+    assert phone.facts[-1].rights == (Right.SKILLS_WRITE,)
+
+
+async def test_a_phone_that_comes_back_is_present_also_when_its_leaving_may_have_been_lost(at: Scene) -> None:
+    phone = await at.served()
+    link = at.link()
+    link.mute()
+    phone.leave()
+    await at.pass_time(AGAIN_S + 0.5)
+    assert [session.present for session in at.upstream.live.values()] == [False]
+    again = await at.again(phone)
+    link.unmute()
+    await at.pass_time(AGAIN_S + 1)
+    assert again.closed is None
+    assert [session.present for session in at.upstream.live.values()] == [True]
+
+
+async def test_many_that_come_at_once_are_all_attached_and_reported_once(at: Scene) -> None:
+    await at.served()
+    phones = [await at.phone("anna", device=f"d{number}") for number in range(2, 5)]
+    for phone in phones:
         phone.hello()
-        await at.clock.settle()
-        assert phone.of_kind("welcome")
-        assert phone.shown["agent:7"]["routing_state"] == "unknown"
-        assert phone.shown["agent:7"]["display_name"] == "Bert"
-        assert phone.shown["queue:5"] == {"name": "Billing"}
-        asked = len(at.asked(Listen))
-        await at.pass_time(30)
-        assert len(at.asked(Listen)) == asked, "it says when it is up again"
-        at.upstream.refusals.clear()
-        at.upstream.set_function("realtime", FunctionState.UP)
-        await at.pass_time(2)
-        assert phone.shown["agent:7"]["routing_state"] == "available"
-        assert phone.shown["queue:5"]["contacts_waiting"] == 3
+    await at.pass_time(1)
+    assert all(phone.of_kind("welcome") for phone in phones)
+    received = [request for request in at.asked(Presence) if request.present]
+    assert len({request.alias for request in received}) == len(received) == 4
 
 
-async def test_nothing_flickers_when_a_wider_query_takes_the_place_of_a_narrow_one() -> None:
-    async with scene() as at:
-        phone = await at.served(topics=["queue:5"])
-        received = len(phone.of_kind("changes"))
-        phone.send(kind="follow", id="1", topics=["queues"])
-        await at.pass_time(1)
-        assert not any("queue:5" in frame.get("gone", []) for frame in phone.of_kind("changes")[received:])
-        assert len(at.asked(StopListening)) == 2
+async def test_the_directory_is_asked_once_for_what_came_into_scope_unreported(at: Scene) -> None:
+    phone = await at.served()
+    wider = Scope(agents=frozenset({7, 8}), queues=frozenset({5, 6, 66}))
+    at.upstream.parts[Source.REALTIME, Kind.QUEUE, 6] = Part(
+        Kind.QUEUE, 6, Source.REALTIME, Queue(contacts_waiting=1)
+    )
+    asked = len(at.asked(QueryDirectory))
+    at.upstream.set_scope(user(1), Application.DASHBOARD, wider)
+    at.upstream.parts[Source.DIRECTORY, Kind.QUEUE, 6] = Part(
+        Kind.QUEUE, 6, Source.DIRECTORY, Queue(name="Late")
+    )
+    await at.pass_time(10)
+    assert phone.shown["queue:6"]["name"] == "Late"
+    assert len(at.asked(QueryDirectory)) == asked + 1, "once, though nobody knows queue 66"
 
 
-async def test_presence_is_who_is_there() -> None:
-    async with scene() as at:
-        first = await at.served()
-        second = await at.served(device="d2")
-        sessions = [at.upstream.session(phone.ticket.secret) for phone in (first, second)]
-        assert [session.present for session in sessions] == [True, True]
-        second.leave()
-        await at.clock.settle()
-        assert [session.present for session in sessions] == [True, False]
-        at.upstream.drop(user(1))
-        await at.pass_time(1)
-        assert [session.present for session in sessions] == [True, False]
-        await at.again(second)
-        assert [session.present for session in sessions] == [True, True]
-
-
-async def test_a_session_let_go_is_detached_and_what_only_it_saw_is_forgotten() -> None:
-    async with scene() as at:
-        own = await at.served("bert", ASSISTANT, number="1234")
-        at.upstream.people[user(7)].scopes[Application.DASHBOARD] = WIDE
-        wide = await at.served("bert", device="d2")
-        ledger = at.owner(7).feed.ledger
-        assert ledger.get("agent:8") is not None
-        at.owner(7).let_go(wide.ticket.handle)
-        await at.clock.settle()
-        assert len(at.asked(DetachSession)) == 1
-        assert {key for key, _ in ledger.items() if key.startswith(("agent", "queue"))} == {"agent:7"}
-        assert at.owner(7).mirror.assembly.addresses() == {(Kind.AGENT, 7)}
-        assert own.closed is None
-
-
-async def test_a_session_that_left_while_it_was_attached_is_taken_off_again() -> None:
-    async with scene() as at:
-        await at.served()
-        second = await at.phone("anna", device="d2")
-        link = at.link()
-        link.mute()
-        second.hello()
-        await at.clock.settle()
-        at.owner().let_go(second.ticket.handle)
-        link.unmute()
-        await at.clock.settle()
-        assert len(at.upstream.wires[user(1)].sessions) == 1
-
-
-async def test_catalogues_are_asked_for_again_when_they_change() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.upstream.set_catalogue(skills=(Skill("3", "French", 1, 100, None, None),))
-        await at.pass_time(1)
-        assert [skill["name"] for skill in phone.shown["catalogue:skills"]["skills"]] == ["French"]
-
-
-async def test_a_hello_for_more_topics_waits_until_they_were_read() -> None:
-    async with scene() as at:
-        phone = await at.served(topics=["agents"])
-        phone.leave()
-        await at.clock.settle()
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=8)))
-        again = await at.again(phone, topics=["queues"])
-        assert [frame["kind"] for frame in again.frames][:2] == ["welcome", "changes"]
-        assert again.of_kind("changes")[0]["put"]["queue:5"]["contacts_waiting"] == 8
-
-
-async def test_rights_that_change_are_reported_at_once() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        rights = frozenset({Right.SKILLS_WRITE})
-        at.upstream.set_scope(user(1), Application.DASHBOARD, WIDE, rights)
-        await at.pass_time(1)
-        assert phone.shown["me"]["rights"] == ["skills_write"]
-        assert phone.facts[-1].rights == (Right.SKILLS_WRITE,)
-
-
-async def test_a_phone_that_comes_back_is_present_also_when_its_leaving_may_have_been_lost() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        link = at.link()
-        link.mute()
-        phone.leave()
-        await at.pass_time(AGAIN_S + 0.5)
-        assert [session.present for session in at.upstream.live.values()] == [False]
-        again = await at.again(phone)
-        link.unmute()
-        await at.pass_time(AGAIN_S + 1)
-        assert again.closed is None
-        assert [session.present for session in at.upstream.live.values()] == [True]
-
-
-async def test_many_that_come_at_once_are_all_attached_and_reported_once() -> None:
-    async with scene() as at:
-        await at.served()
-        phones = [await at.phone("anna", device=f"d{number}") for number in range(2, 5)]
-        for phone in phones:
-            phone.hello()
-        await at.pass_time(1)
-        assert all(phone.of_kind("welcome") for phone in phones)
-        received = [request for request in at.asked(Presence) if request.present]
-        assert len({request.alias for request in received}) == len(received) == 4
-
-
-async def test_the_directory_is_asked_once_for_what_came_into_scope_unreported() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        wider = Scope(agents=frozenset({7, 8}), queues=frozenset({5, 6, 66}))
-        at.upstream.parts[Source.REALTIME, Kind.QUEUE, 6] = Part(
-            Kind.QUEUE, 6, Source.REALTIME, Queue(contacts_waiting=1)
-        )
-        asked = len(at.asked(QueryDirectory))
-        at.upstream.set_scope(user(1), Application.DASHBOARD, wider)
-        at.upstream.parts[Source.DIRECTORY, Kind.QUEUE, 6] = Part(
-            Kind.QUEUE, 6, Source.DIRECTORY, Queue(name="Late")
-        )
-        await at.pass_time(10)
-        assert phone.shown["queue:6"]["name"] == "Late"
-        assert len(at.asked(QueryDirectory)) == asked + 1, "once, though nobody knows queue 66"
-
-
-async def test_the_directory_is_not_asked_for_what_was_reported() -> None:
-    async with scene() as at:
-        await at.served()
-        at.upstream.put(Part(Kind.QUEUE, 6, Source.DIRECTORY, Queue(name="Told")))
-        asked = len(at.asked(QueryDirectory))
-        wider = Scope(agents=frozenset({7, 8}), queues=frozenset({5, 6}))
-        at.upstream.set_scope(user(1), Application.DASHBOARD, wider)
-        await at.pass_time(10)
-        assert len(at.asked(QueryDirectory)) == asked
+async def test_the_directory_is_not_asked_for_what_was_reported(at: Scene) -> None:
+    await at.served()
+    at.upstream.put(Part(Kind.QUEUE, 6, Source.DIRECTORY, Queue(name="Told")))
+    asked = len(at.asked(QueryDirectory))
+    wider = Scope(agents=frozenset({7, 8}), queues=frozenset({5, 6}))
+    at.upstream.set_scope(user(1), Application.DASHBOARD, wider)
+    await at.pass_time(10)
+    assert len(at.asked(QueryDirectory)) == asked
 
 
 # ---- requests without an answer yet ----

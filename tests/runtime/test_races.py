@@ -26,7 +26,7 @@ from tests.runtime.rivals import (
     set_state,
     true_state,
 )
-from tests.runtime.scene import Scene, scene, user
+from tests.runtime.scene import Scene, user
 
 HELD = pytest.mark.parametrize("held", ["nothing", "request", "answer"])
 APPLIED = ("applied", None)
@@ -35,23 +35,22 @@ APPLIED = ("applied", None)
 # ---- the same key again ----
 
 
-async def test_a_command_that_is_sent_again_after_its_user_was_let_go_keeps_its_outcome() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        phone.command("1", "1")
-        await at.clock.settle()
-        stream = phone.stream
-        phone.bye()
-        await at.pass_time(100)
-        assert user(1) not in at.node.user_states
-        phone = await at.again(phone)
-        phone.command("1", "1", retry=True, stream=stream)
-        await at.clock.settle()
-        assert phone.outcome() == APPLIED
-        phone.command("2", "2", retry=True, stream=stream)
-        await at.clock.settle()
-        assert phone.outcome("2") == ("unknown", "other_epoch")
-        assert executed(at) == ["1"]
+async def test_a_command_that_is_sent_again_after_its_user_was_let_go_keeps_its_outcome(at: Scene) -> None:
+    phone = await at.served()
+    phone.command("1", "1")
+    await at.clock.settle()
+    stream = phone.stream
+    phone.bye()
+    await at.pass_time(100)
+    assert user(1) not in at.node.user_states
+    phone = await at.again(phone)
+    phone.command("1", "1", retry=True, stream=stream)
+    await at.clock.settle()
+    assert phone.outcome() == APPLIED
+    phone.command("2", "2", retry=True, stream=stream)
+    await at.clock.settle()
+    assert phone.outcome("2") == ("unknown", "other_epoch")
+    assert executed(at) == ["1"]
 
 
 LOST = ("unknown", "owner_lost")
@@ -86,94 +85,90 @@ async def _gone(at: Scene) -> None:
 @HELD
 @pytest.mark.parametrize("settles", [True, False])
 async def test_a_log_off_while_a_command_is_under_way(
-    monkeypatch: pytest.MonkeyPatch, held: str, settles: bool
+    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str, settles: bool
 ) -> None:
-    async with scene() as at:
-        roads = Roads(at, monkeypatch)
-        phone = await agent_phone(at)
-        roads.hold(held, 7)
-        phone.command("1", "1", command=set_state("work"))
-        if settles:
-            await at.clock.settle()
-        leaving = begin(at, at.node.account.log_off(phone.ticket))
+    roads = Roads(at, monkeypatch)
+    phone = await agent_phone(at)
+    roads.hold(held, 7)
+    phone.command("1", "1", command=set_state("work"))
+    if settles:
         await at.clock.settle()
-        await roads.release(7)
-        assert (await leaving).routing == "removed"
-        assert phone.ending == LOGGED_OFF
-        assert phone.outcome() == (APPLIED if held == "nothing" and settles else LOST)
-        assert true_state(at) == "logged_off"
-        assert executed(at) in ([], ["1"])
-        await _gone(at)
-        phone = await at.again(phone)
-        assert phone.ending == LOGGED_OFF
-        assert true_state(at) == "logged_off"
+    leaving = begin(at, at.node.account.log_off(phone.ticket))
+    await at.clock.settle()
+    await roads.release(7)
+    assert (await leaving).routing == "removed"
+    assert phone.ending == LOGGED_OFF
+    assert phone.outcome() == (APPLIED if held == "nothing" and settles else LOST)
+    assert true_state(at) == "logged_off"
+    assert executed(at) in ([], ["1"])
+    await _gone(at)
+    phone = await at.again(phone)
+    assert phone.ending == LOGGED_OFF
+    assert true_state(at) == "logged_off"
 
 
 @HELD
 async def test_another_device_learns_what_became_of_a_command_whose_session_was_logged_off(
-    monkeypatch: pytest.MonkeyPatch, held: str
+    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str
 ) -> None:
-    async with scene() as at:
-        roads = Roads(at, monkeypatch)
-        phone, other = await at.served(), await at.served(device="d2")
-        roads.hold(held, 1)
-        phone.command("1", "1")
-        await at.clock.settle()
-        other.command("1", "1", retry=True)
-        await at.node.account.log_off(phone.ticket)
-        await roads.release(1)
-        assert other.outcome() == (("rejected", "upstream_unavailable") if held == "request" else APPLIED)
-        assert true_state(at) == ("available" if held == "request" else "unavailable")
-        other.command("2", "1", retry=True)
-        await at.clock.settle()
-        assert other.outcome("2") == other.outcome()
-        assert executed(at) == ["1"]
+    roads = Roads(at, monkeypatch)
+    phone, other = await at.served(), await at.served(device="d2")
+    roads.hold(held, 1)
+    phone.command("1", "1")
+    await at.clock.settle()
+    other.command("1", "1", retry=True)
+    await at.node.account.log_off(phone.ticket)
+    await roads.release(1)
+    assert other.outcome() == (("rejected", "upstream_unavailable") if held == "request" else APPLIED)
+    assert true_state(at) == ("available" if held == "request" else "unavailable")
+    other.command("2", "1", retry=True)
+    await at.clock.settle()
+    assert other.outcome("2") == other.outcome()
+    assert executed(at) == ["1"]
 
 
 @HELD
 @pytest.mark.parametrize("fails", [True, False])
 async def test_two_log_offs_at_once_end_in_one(
-    monkeypatch: pytest.MonkeyPatch, held: str, fails: bool
+    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str, fails: bool
 ) -> None:
-    async with scene() as at:
-        roads = Roads(at, monkeypatch)
-        phone = await agent_phone(at)
-        _hold_door(roads, held)
-        first = begin(at, at.node.account.log_off(phone.ticket))
-        await at.clock.settle()
-        at.upstream.unreachable = fails
-        second = begin(at, at.node.account.log_off(phone.ticket))
-        await at.clock.settle()
-        await _open_door(at, roads)
-        at.upstream.unreachable = False
-        answers = {(await first).routing, (await second).routing}
-        assert answers <= ({"removed", "after_contact"} if fails else {"removed"})
-        assert phone.ending == LOGGED_OFF
-        await _gone(at)
+    roads = Roads(at, monkeypatch)
+    phone = await agent_phone(at)
+    _hold_door(roads, held)
+    first = begin(at, at.node.account.log_off(phone.ticket))
+    await at.clock.settle()
+    at.upstream.unreachable = fails
+    second = begin(at, at.node.account.log_off(phone.ticket))
+    await at.clock.settle()
+    await _open_door(at, roads)
+    at.upstream.unreachable = False
+    answers = {(await first).routing, (await second).routing}
+    assert answers <= ({"removed", "after_contact"} if fails else {"removed"})
+    assert phone.ending == LOGGED_OFF
+    await _gone(at)
 
 
 @pytest.mark.parametrize("other_first", [True, False])
 @HELD
 async def test_a_session_is_ended_by_itself_and_from_another_device_at_once(
-    monkeypatch: pytest.MonkeyPatch, held: str, other_first: bool
+    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str, other_first: bool
 ) -> None:
-    async with scene() as at:
-        roads = Roads(at, monkeypatch)
-        phone, tablet = await agent_phone(at), await at.served("bert", device="tablet")
-        _hold_door(roads, held)
-        account = at.node.account
-        works = [account.log_off(phone.ticket), account.end(tablet.ticket, phone.ticket.session)]
-        under_way = []
-        for work in reversed(works) if other_first else works:
-            under_way.append(begin(at, _code_of(work)))
-            await at.clock.settle()
-        await _open_door(at, roads)
-        assert phone.ending == LOGGED_OFF
-        assert tablet.ending is None
-        assert {await each for each in under_way} <= {None, ErrorCode.NOT_FOUND}
-        assert at.upstream.routing == {}
-        await account.log_off(tablet.ticket)
-        await _gone(at)
+    roads = Roads(at, monkeypatch)
+    phone, tablet = await agent_phone(at), await at.served("bert", device="tablet")
+    _hold_door(roads, held)
+    account = at.node.account
+    works = [account.log_off(phone.ticket), account.end(tablet.ticket, phone.ticket.session)]
+    under_way = []
+    for work in reversed(works) if other_first else works:
+        under_way.append(begin(at, _code_of(work)))
+        await at.clock.settle()
+    await _open_door(at, roads)
+    assert phone.ending == LOGGED_OFF
+    assert tablet.ending is None
+    assert {await each for each in under_way} <= {None, ErrorCode.NOT_FOUND}
+    assert at.upstream.routing == {}
+    await account.log_off(tablet.ticket)
+    await _gone(at)
 
 
 async def _code_of(work: Awaitable[object]) -> ErrorCode | None:
@@ -191,159 +186,152 @@ async def _code_of(work: Awaitable[object]) -> ErrorCode | None:
 @HELD
 @pytest.mark.parametrize("hello_first", [True, False])
 async def test_a_hello_beside_a_log_off_is_never_served_after_it(
-    monkeypatch: pytest.MonkeyPatch, held: str, hello_first: bool
+    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str, hello_first: bool
 ) -> None:
-    async with scene() as at:
-        roads = Roads(at, monkeypatch)
-        phone = await at.phone("bert", ASSISTANT, number=NUMBER)
-        _hold_door(roads, held)
-        roads.requests(7).shut()
-        if hello_first:
-            phone.hello()
-            await at.clock.settle()
-        leaving = begin(at, at.node.account.log_off(phone.ticket))
-        if not hello_first:
-            phone.hello()
+    roads = Roads(at, monkeypatch)
+    phone = await at.phone("bert", ASSISTANT, number=NUMBER)
+    _hold_door(roads, held)
+    roads.requests(7).shut()
+    if hello_first:
+        phone.hello()
         await at.clock.settle()
-        assert phone.ending == LOGGED_OFF
-        await _open_door(at, roads)
-        await roads.release(7)
-        assert (await leaving).routing == "removed"
-        assert phone.of_kind("welcome") == []
-        await _gone(at)
+    leaving = begin(at, at.node.account.log_off(phone.ticket))
+    if not hello_first:
+        phone.hello()
+    await at.clock.settle()
+    assert phone.ending == LOGGED_OFF
+    await _open_door(at, roads)
+    await roads.release(7)
+    assert (await leaving).routing == "removed"
+    assert phone.of_kind("welcome") == []
+    await _gone(at)
 
 
 @HELD
 @pytest.mark.parametrize("application", list(Application))
 async def test_a_hello_of_the_old_session_beside_a_log_on_of_the_same_device(
-    monkeypatch: pytest.MonkeyPatch, held: str, application: Application
+    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str, application: Application
 ) -> None:
-    async with scene() as at:
-        roads = Roads(at, monkeypatch)
-        old = await at.phone("bert", application, number=NUMBER)
-        _hold_door(roads, held)
-        logging_on = begin(at, at.phone("bert", application, number=OTHER_NUMBER))
+    roads = Roads(at, monkeypatch)
+    old = await at.phone("bert", application, number=NUMBER)
+    _hold_door(roads, held)
+    logging_on = begin(at, at.phone("bert", application, number=OTHER_NUMBER))
+    await at.clock.settle()
+    if held == "request":
+        old.hello()
         await at.clock.settle()
-        if held == "request":
-            old.hello()
-            await at.clock.settle()
-            assert old.ending is None
-        await _open_door(at, roads)
-        new = await logging_on
-        new.hello()
+        assert old.ending is None
+    await _open_door(at, roads)
+    new = await logging_on
+    new.hello()
+    await at.clock.settle()
+    if held != "request":
+        old.hello()
         await at.clock.settle()
-        if held != "request":
-            old.hello()
-            await at.clock.settle()
-        # a node that has no reason of the end makes a Dashboard log on again
-        assert (
-            old.ending
-            == {
-                ("request", ASSISTANT): (4005, "taken_over"),
-                ("request", Application.DASHBOARD): (4005, "taken_over"),
-                ("other", ASSISTANT): (4005, "unknown"),
-                ("other", Application.DASHBOARD): (4300, "unknown"),
-            }[("request" if held == "request" else "other", application)]
-        )
-        assert new.ending is None
-        assert len(new.of_kind("welcome")) == 1
-        assert at.upstream.routing == ({7: OTHER_NUMBER} if application is ASSISTANT else {})
+    # a node that has no reason of the end makes a Dashboard log on again
+    assert (
+        old.ending
+        == {
+            ("request", ASSISTANT): (4005, "taken_over"),
+            ("request", Application.DASHBOARD): (4005, "taken_over"),
+            ("other", ASSISTANT): (4005, "unknown"),
+            ("other", Application.DASHBOARD): (4300, "unknown"),
+        }[("request" if held == "request" else "other", application)]
+    )
+    assert new.ending is None
+    assert len(new.of_kind("welcome")) == 1
+    assert at.upstream.routing == ({7: OTHER_NUMBER} if application is ASSISTANT else {})
 
 
 @HELD
 @pytest.mark.parametrize("door", ["nothing", "request", "answer"])
 async def test_a_take_over_while_the_old_phone_gives_a_command(
-    monkeypatch: pytest.MonkeyPatch, held: str, door: str
+    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str, door: str
 ) -> None:
-    async with scene() as at:
-        roads = Roads(at, monkeypatch)
-        old = await agent_phone(at)
-        roads.hold(held, 7)
-        _hold_door(roads, door)
-        taking = begin(at, at.phone("bert", ASSISTANT, device="d2", number=OTHER_NUMBER, takeover=True))
-        old.command("1", "1", command=change_number("+49303333333"))
-        await at.clock.settle()
-        await _open_door(at, roads)
-        new = await taking
-        await roads.release(7)
-        new.hello()
-        await at.clock.settle()
-        assert old.ending == (4005, "taken_over")
-        # a log-on waits for its turn, so a command of the same moment is read before it
-        in_time = held != "request"
-        assert old.outcome() == (APPLIED if in_time else LOST)
-        assert executed(at) == (["1"] if in_time or held == "answer" else [])
-        assert new.ending is None
-        assert new.shown["me"]["remote_number"] == OTHER_NUMBER
-        assert at.upstream.routing == {7: OTHER_NUMBER}
+    roads = Roads(at, monkeypatch)
+    old = await agent_phone(at)
+    roads.hold(held, 7)
+    _hold_door(roads, door)
+    taking = begin(at, at.phone("bert", ASSISTANT, device="d2", number=OTHER_NUMBER, takeover=True))
+    old.command("1", "1", command=change_number("+49303333333"))
+    await at.clock.settle()
+    await _open_door(at, roads)
+    new = await taking
+    await roads.release(7)
+    new.hello()
+    await at.clock.settle()
+    assert old.ending == (4005, "taken_over")
+    # a log-on waits for its turn, so a command of the same moment is read before it
+    in_time = held != "request"
+    assert old.outcome() == (APPLIED if in_time else LOST)
+    assert executed(at) == (["1"] if in_time or held == "answer" else [])
+    assert new.ending is None
+    assert new.shown["me"]["remote_number"] == OTHER_NUMBER
+    assert at.upstream.routing == {7: OTHER_NUMBER}
 
 
 # ---- life ----
 
 
 @HELD
-async def test_a_renewal_beside_a_command(monkeypatch: pytest.MonkeyPatch, held: str) -> None:
-    async with scene() as at:
-        roads = Roads(at, monkeypatch)
-        phone = await at.served()
-        phone.facts.clear()
-        _hold_door(roads, held)
-        at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
-        await at.pass_time(2)
-        phone.command("1", "1")
-        await at.clock.settle()
-        assert phone.outcome() == APPLIED
-        await _open_door(at, roads)
-        assert [facts.expires_at_ms > phone.ticket.expires_at_ms for facts in phone.facts] == [True]
+async def test_a_renewal_beside_a_command(at: Scene, monkeypatch: pytest.MonkeyPatch, held: str) -> None:
+    roads = Roads(at, monkeypatch)
+    phone = await at.served()
+    phone.facts.clear()
+    _hold_door(roads, held)
+    at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
+    await at.pass_time(2)
+    phone.command("1", "1")
+    await at.clock.settle()
+    assert phone.outcome() == APPLIED
+    await _open_door(at, roads)
+    assert [facts.expires_at_ms > phone.ticket.expires_at_ms for facts in phone.facts] == [True]
 
 
 @pytest.mark.parametrize("held", ["request", "answer"])
 async def test_a_renewal_beside_a_log_off_keeps_nothing_alive(
-    monkeypatch: pytest.MonkeyPatch, held: str
+    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str
 ) -> None:
-    async with scene() as at:
-        roads = Roads(at, monkeypatch)
-        phone = await agent_phone(at)
-        phone.facts.clear()
-        _hold_door(roads, held)
-        at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
-        await at.pass_time(2)
-        leaving = begin(at, at.node.account.log_off(phone.ticket))
-        await at.clock.settle()
-        await _open_door(at, roads)
-        assert (await leaving).routing == "removed"
-        assert phone.ending == LOGGED_OFF
-        assert phone.facts == []
-        await _gone(at)
+    roads = Roads(at, monkeypatch)
+    phone = await agent_phone(at)
+    phone.facts.clear()
+    _hold_door(roads, held)
+    at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
+    await at.pass_time(2)
+    leaving = begin(at, at.node.account.log_off(phone.ticket))
+    await at.clock.settle()
+    await _open_door(at, roads)
+    assert (await leaving).routing == "removed"
+    assert phone.ending == LOGGED_OFF
+    assert phone.facts == []
+    await _gone(at)
 
 
 @pytest.mark.parametrize("held", ["nothing", "answer"])
 async def test_a_session_that_takes_the_place_of_the_only_one_shows_what_may_be_seen(
-    monkeypatch: pytest.MonkeyPatch, held: str
+    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str
 ) -> None:
     """The end of the old session comes when the new one is being attached, and leaves nothing in sight."""
-    async with scene() as at:
-        roads = Roads(at, monkeypatch)
-        await at.served()
-        roads.hold(held, 1)
-        new = await at.served()
-        await roads.release(1)
-        await at.pass_time(2)
-        assert new.shown.keys() >= {"agent:7", "agent:8", "queue:5"}
+    roads = Roads(at, monkeypatch)
+    await at.served()
+    roads.hold(held, 1)
+    new = await at.served()
+    await roads.release(1)
+    await at.pass_time(2)
+    assert new.shown.keys() >= {"agent:7", "agent:8", "queue:5"}
 
 
 async def test_of_two_hellos_of_a_session_that_takes_a_devices_place_the_later_is_served(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old session is still there at the first hello, and has gone at the second."""
-    async with scene() as at:
-        roads = Roads(at, monkeypatch)
-        await at.served()
-        roads.hold("request", 1)
-        roads.hold("answer", 1)
-        first = await at.served()
-        await roads.hear(1)
-        second = await at.again(first)
-        await roads.release(1)
-        assert (first.ending, second.ending) == ((4004, "replaced"), None)
-        assert second.shown.keys() >= {"agent:7", "agent:8", "queue:5"}
+    roads = Roads(at, monkeypatch)
+    await at.served()
+    roads.hold("request", 1)
+    roads.hold("answer", 1)
+    first = await at.served()
+    await roads.hear(1)
+    second = await at.again(first)
+    await roads.release(1)
+    assert (first.ending, second.ending) == ((4004, "replaced"), None)
+    assert second.shown.keys() >= {"agent:7", "agent:8", "queue:5"}

@@ -236,24 +236,23 @@ def test_a_command_that_nobody_was_asked_for_is_refused_unless_it_may_have_been_
 
 
 @pytest.mark.parametrize("is_away", [False, True], ids=["after its deadline", "without the bus"])
-async def test_what_was_done_is_not_called_refused_when_it_is_sent_again(is_away: bool) -> None:
-    async with street() as at:
-        near = await at.scenes[0].served()
-        far = await at.scenes[1].served(device="d2")
-        await at.pass_time(1)
-        assert at.owners() == [0]
-        far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 2_000)
-        await at.clock.settle()
-        assert far.result("1") == {"status": "applied"}
-        if is_away:
-            at.trouble.take_away()
-        await at.pass_time(9)
-        far.command("2", "1", expires_at_ms=at.clock.wall_ms() - 7_000, retry=True)
-        await at.pass_time(5)
-        received = far.result("2")
-        assert received is not None
-        assert received["status"] == ("unknown" if is_away else "applied")
-        assert near.closed is None
+async def test_what_was_done_is_not_called_refused_when_it_is_sent_again(at: Street, is_away: bool) -> None:
+    near = await at.scenes[0].served()
+    far = await at.scenes[1].served(device="d2")
+    await at.pass_time(1)
+    assert at.owners() == [0]
+    far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 2_000)
+    await at.clock.settle()
+    assert far.result("1") == {"status": "applied"}
+    if is_away:
+        at.trouble.take_away()
+    await at.pass_time(9)
+    far.command("2", "1", expires_at_ms=at.clock.wall_ms() - 7_000, retry=True)
+    await at.pass_time(5)
+    received = far.result("2")
+    assert received is not None
+    assert received["status"] == ("unknown" if is_away else "applied")
+    assert near.closed is None
 
 
 async def test_of_all_nodes_one_owns_a_user_and_the_others_follow_him() -> None:

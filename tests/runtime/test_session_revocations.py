@@ -45,32 +45,30 @@ async def test_a_session_that_is_logged_off_anywhere_is_over_everywhere_at_once(
 
 
 @pytest.mark.parametrize("other", [UserId("main", 2), UserId("other", 1)])
-async def test_a_log_off_denies_nobody_elses_session_of_the_same_public_id(other: UserId) -> None:
-    async with street() as at:
-        near, _ = await followed(at)
-        await at.scenes[0].node.account.log_off(near.ticket)
-        await at.clock.settle()
-        elses = replace(near.ticket, user=other)
-        for scene in at.scenes:
-            assert scene.node.denied(near.ticket) is not None
-            assert scene.node.denied(elses) is None
-            assert await scene.node.session_revocations.known_elsewhere(near.ticket) is not None
-            assert await scene.node.session_revocations.known_elsewhere(elses) is None
+async def test_a_log_off_denies_nobody_elses_session_of_the_same_public_id(at: Street, other: UserId) -> None:
+    near, _ = await followed(at)
+    await at.scenes[0].node.account.log_off(near.ticket)
+    await at.clock.settle()
+    elses = replace(near.ticket, user=other)
+    for scene in at.scenes:
+        assert scene.node.denied(near.ticket) is not None
+        assert scene.node.denied(elses) is None
+        assert await scene.node.session_revocations.known_elsewhere(near.ticket) is not None
+        assert await scene.node.session_revocations.known_elsewhere(elses) is None
 
 
-async def test_a_session_that_oscc_e_ended_is_over_everywhere_at_once() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        at.upstream.end_session(at.upstream.session(far.ticket.secret), EndReason.TAKEN_OVER)
-        await at.clock.settle()
-        assert (far.ended.code, far.ended.reason) == (CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER)
-        received = [one for one in at.received(SessionOver) if isinstance(one, SessionOver)]
-        assert [(one.ticket.handle, one.reason) for one in received] == [
-            (far.ticket.handle, EndReason.TAKEN_OVER)
-        ], "only who knew it first says it"
-        for scene in at.scenes:
-            assert await refused(at, far, scene) == (CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER)
-        assert near.closed is None
+async def test_a_session_that_oscc_e_ended_is_over_everywhere_at_once(at: Street) -> None:
+    near, far = await followed(at)
+    at.upstream.end_session(at.upstream.session(far.ticket.secret), EndReason.TAKEN_OVER)
+    await at.clock.settle()
+    assert (far.ended.code, far.ended.reason) == (CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER)
+    received = [one for one in at.received(SessionOver) if isinstance(one, SessionOver)]
+    assert [(one.ticket.handle, one.reason) for one in received] == [
+        (far.ticket.handle, EndReason.TAKEN_OVER)
+    ], "only who knew it first says it"
+    for scene in at.scenes:
+        assert await refused(at, far, scene) == (CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER)
+    assert near.closed is None
 
 
 async def test_a_node_that_missed_it_looks_at_the_shelf() -> None:
@@ -86,30 +84,29 @@ async def test_a_node_that_missed_it_looks_at_the_shelf() -> None:
 
 @pytest.mark.parametrize("of", [0, 1])
 async def test_a_session_that_logs_off_during_the_look_up_is_not_served(
-    monkeypatch: pytest.MonkeyPatch, of: int
+    at: Street, monkeypatch: pytest.MonkeyPatch, of: int
 ) -> None:
-    async with street() as at:
-        phone, shared, gate = await at.scenes[0].phone("anna"), at.trouble.store(0).shared, Gate()
-        denied = shared.denied
+    phone, shared, gate = await at.scenes[0].phone("anna"), at.trouble.store(0).shared, Gate()
+    denied = shared.denied
 
-        async def slowly(handle: str) -> EndReason | None:
-            answer = await denied(handle)
-            await gate.passed()  # the answer is on its way
-            return answer
+    async def slowly(handle: str) -> EndReason | None:
+        answer = await denied(handle)
+        await gate.passed()  # the answer is on its way
+        return answer
 
-        monkeypatch.setattr(shared, "denied", slowly)
-        gate.shut()
-        phone.hello()
-        await at.clock.settle()
-        assert gate.waiting == 1
-        at.upstream.unreachable = True  # OSCC-E does not know yet that the session is over
-        await at.scenes[of].node.account.log_off(phone.ticket)
-        await at.clock.settle()
-        at.upstream.unreachable = False
-        gate.open()
-        await at.clock.settle()
-        assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "self")
-        assert not at.scenes[0].node.user_states
+    monkeypatch.setattr(shared, "denied", slowly)
+    gate.shut()
+    phone.hello()
+    await at.clock.settle()
+    assert gate.waiting == 1
+    at.upstream.unreachable = True  # OSCC-E does not know yet that the session is over
+    await at.scenes[of].node.account.log_off(phone.ticket)
+    await at.clock.settle()
+    at.upstream.unreachable = False
+    gate.open()
+    await at.clock.settle()
+    assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "self")
+    assert not at.scenes[0].node.user_states
 
 
 async def test_a_shelf_that_does_not_answer_denies_nobody() -> None:
@@ -123,63 +120,59 @@ async def test_a_shelf_that_does_not_answer_denies_nobody() -> None:
         assert line.closed is None
 
 
-async def test_the_shelf_keeps_an_end_as_long_as_its_token_may_be_shown() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        await at.scenes[0].node.account.log_off(far.ticket)
-        await at.clock.settle()
-        shared = at.trouble.store(0).shared
-        life_s = (far.ticket.expires_at_ms + DENIED_BEYOND_MS - at.clock.wall_ms()) / 1000
-        for running in at.running:
-            running.cancel()
-        await at.clock.advance(life_s - 1)
-        assert await shared.denied(far.ticket.handle) is EndReason.LOGGED_OFF
-        await at.clock.advance(1)
-        assert await shared.denied(far.ticket.handle) is None
+async def test_the_shelf_keeps_an_end_as_long_as_its_token_may_be_shown(at: Street) -> None:
+    _, far = await followed(at)
+    await at.scenes[0].node.account.log_off(far.ticket)
+    await at.clock.settle()
+    shared = at.trouble.store(0).shared
+    life_s = (far.ticket.expires_at_ms + DENIED_BEYOND_MS - at.clock.wall_ms()) / 1000
+    for running in at.running:
+        running.cancel()
+    await at.clock.advance(life_s - 1)
+    assert await shared.denied(far.ticket.handle) is EndReason.LOGGED_OFF
+    await at.clock.advance(1)
+    assert await shared.denied(far.ticket.handle) is None
 
 
-async def test_of_a_token_that_nobody_can_show_any_more_nothing_is_kept() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        shared, kept = at.trouble.store(0).shared, list[float]()
+async def test_of_a_token_that_nobody_can_show_any_more_nothing_is_kept(at: Street) -> None:
+    _, far = await followed(at)
+    shared, kept = at.trouble.store(0).shared, list[float]()
 
-        async def keep(handle: str, reason: EndReason, ttl_s: float) -> None:
-            kept.append(ttl_s)
+    async def keep(handle: str, reason: EndReason, ttl_s: float) -> None:
+        kept.append(ttl_s)
 
-        shared.deny = keep  # type: ignore[method-assign]  # only to be called
-        at.clock.jump_wall(far.ticket.expires_at_ms + DENIED_BEYOND_MS - at.clock.wall_ms() - 1_000)
-        at.scenes[0].node.session_ended(far.ticket, EndReason.EXPIRED, None)
-        await at.clock.settle()
-        assert kept == [1.0]
-        at.clock.jump_wall(1_000)
-        at.scenes[0].node.session_ended(far.ticket, EndReason.EXPIRED, None)
-        await at.clock.settle()
-        assert kept == [1.0]
-
-
-async def test_a_log_on_clears_what_was_said_of_the_user_before() -> None:
-    async with street() as at:
-        near, _ = await followed(at)
-        at.scenes[0].node.session_ended(near.ticket, EndReason.EXPIRED, None)
-        assert at.scenes[0].node.denied(near.ticket) is not None
-        await at.pass_time(1)
-        await at.scenes[0].phone("anna", device="d3")
-        assert at.scenes[0].node.denied(near.ticket) is None
-        assert at.scenes[1].node.denied(near.ticket) is not None, "the other one keeps it: it may be true"
+    shared.deny = keep  # type: ignore[method-assign]  # only to be called
+    at.clock.jump_wall(far.ticket.expires_at_ms + DENIED_BEYOND_MS - at.clock.wall_ms() - 1_000)
+    at.scenes[0].node.session_ended(far.ticket, EndReason.EXPIRED, None)
+    await at.clock.settle()
+    assert kept == [1.0]
+    at.clock.jump_wall(1_000)
+    at.scenes[0].node.session_ended(far.ticket, EndReason.EXPIRED, None)
+    await at.clock.settle()
+    assert kept == [1.0]
 
 
-async def test_what_is_remembered_of_an_end_names_neither_user_nor_session() -> None:
-    async with street() as at:
-        phone = await at.scenes[0].phone("anna")
-        await at.scenes[0].node.account.log_off(phone.ticket)
-        await at.clock.settle()
-        ticket = phone.ticket
-        for scene in at.scenes:
-            assert scene.node.denied(ticket) is not None
-            ((session, end),) = scene.node.session_revocations.of(ticket.user)
-            kept = held_in(scene.node.session_revocations._denied)
-            assert {session, end.by} <= kept
-            assert kept.isdisjoint({ticket.user, ticket.user.key, ticket.session, ticket.handle})
+async def test_a_log_on_clears_what_was_said_of_the_user_before(at: Street) -> None:
+    near, _ = await followed(at)
+    at.scenes[0].node.session_ended(near.ticket, EndReason.EXPIRED, None)
+    assert at.scenes[0].node.denied(near.ticket) is not None
+    await at.pass_time(1)
+    await at.scenes[0].phone("anna", device="d3")
+    assert at.scenes[0].node.denied(near.ticket) is None
+    assert at.scenes[1].node.denied(near.ticket) is not None, "the other one keeps it: it may be true"
+
+
+async def test_what_is_remembered_of_an_end_names_neither_user_nor_session(at: Street) -> None:
+    phone = await at.scenes[0].phone("anna")
+    await at.scenes[0].node.account.log_off(phone.ticket)
+    await at.clock.settle()
+    ticket = phone.ticket
+    for scene in at.scenes:
+        assert scene.node.denied(ticket) is not None
+        ((session, end),) = scene.node.session_revocations.of(ticket.user)
+        kept = held_in(scene.node.session_revocations._denied)
+        assert {session, end.by} <= kept
+        assert kept.isdisjoint({ticket.user, ticket.user.key, ticket.session, ticket.handle})
 
 
 def held_in(thing: object) -> set[object]:
@@ -231,17 +224,16 @@ async def test_a_log_off_that_another_node_retries_is_never_served_again_where_t
         assert far.closed is None
 
 
-async def test_what_a_killed_node_had_not_confirmed_the_other_has_confirmed() -> None:
-    async with street() as at:
-        agent = await at.scenes[0].served("bert", Application.REMOTE_ASSISTANT, number="+49301111111")
-        at.upstream.unreachable = True
-        assert (await at.scenes[0].node.account.log_off(agent.ticket)).routing == "after_contact"
-        await at.kill(0)
-        at.upstream.unreachable = False
-        assert at.upstream.routing != {}
-        await at.pass_time(NODE_TTL_S + SAY_S + LOOK_S + RETRY_S)
-        assert at.upstream.routing == {}
-        assert await at.trouble.store(1).shared.log_offs() == ()
+async def test_what_a_killed_node_had_not_confirmed_the_other_has_confirmed(at: Street) -> None:
+    agent = await at.scenes[0].served("bert", Application.REMOTE_ASSISTANT, number="+49301111111")
+    at.upstream.unreachable = True
+    assert (await at.scenes[0].node.account.log_off(agent.ticket)).routing == "after_contact"
+    await at.kill(0)
+    at.upstream.unreachable = False
+    assert at.upstream.routing != {}
+    await at.pass_time(NODE_TTL_S + SAY_S + LOOK_S + RETRY_S)
+    assert at.upstream.routing == {}
+    assert await at.trouble.store(1).shared.log_offs() == ()
 
 
 # ---- dependencies of an owner, and the notice of a session's end ----

@@ -40,7 +40,7 @@ from tests.doubles.clock import ManualClock
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.followed import followed, follower, publication, wait_for, waiting
 from tests.runtime.scene import user
-from tests.runtime.street import street
+from tests.runtime.street import Street, street
 
 USER, FAR, OLD = UserId("main", 1), NodeId("far"), NodeId("old")
 EPOCH = 7
@@ -550,29 +550,27 @@ async def test_every_session_is_attached_again_when_another_owner_begins() -> No
         }
 
 
-async def test_what_an_earlier_owner_says_is_dropped() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        before = far.shown
-        follower(at).receive(publication(at, follower(at).machine.floor - 1, 99))
-        await at.pass_time(1)
-        assert far.shown == before
-        assert at.counted("stale_epoch_dropped_total") == [0, 1]
+async def test_what_an_earlier_owner_says_is_dropped(at: Street) -> None:
+    _, far = await followed(at)
+    before = far.shown
+    follower(at).receive(publication(at, follower(at).machine.floor - 1, 99))
+    await at.pass_time(1)
+    assert far.shown == before
+    assert at.counted("stale_epoch_dropped_total") == [0, 1]
 
 
-async def test_when_only_an_earlier_owner_speaks_the_lease_is_read_and_is_right() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        follower(at).receive(publication(at, 2**62, 50))
-        await at.pass_time(4)
-        assert follower(at).machine.floor == 2**62
-        wait_for(at, 6)
-        await at.pass_time(0.5)
-        assert waiting(far) == 50
-        await at.pass_time(1)
-        assert follower(at).machine.floor == at.openings[0].token
-        assert waiting(far) == 6
-        assert far.health == "live"
+async def test_when_only_an_earlier_owner_speaks_the_lease_is_read_and_is_right(at: Street) -> None:
+    _, far = await followed(at)
+    follower(at).receive(publication(at, 2**62, 50))
+    await at.pass_time(4)
+    assert follower(at).machine.floor == 2**62
+    wait_for(at, 6)
+    await at.pass_time(0.5)
+    assert waiting(far) == 50
+    await at.pass_time(1)
+    assert follower(at).machine.floor == at.openings[0].token
+    assert waiting(far) == 6
+    assert far.health == "live"
 
 
 async def test_before_a_new_owner_knows_everything_readers_keep_what_they_have_marked_stale() -> None:
@@ -613,53 +611,50 @@ async def test_before_a_new_owner_knows_everything_readers_keep_what_they_have_m
             assert phone.closed is None
 
 
-async def test_nothing_of_the_epoch_before_is_called_live_because_the_new_owner_is() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        incoming = follower(at)
-        incoming.receive(
-            replace(publication(at, incoming.machine.floor + 5, 3), after=9, upto=9, reset=False, updates=())
-        )
-        assert incoming.feed.health.upstream == "stale"
-        assert waiting(far) == 3
+async def test_nothing_of_the_epoch_before_is_called_live_because_the_new_owner_is(at: Street) -> None:
+    _, far = await followed(at)
+    incoming = follower(at)
+    incoming.receive(
+        replace(publication(at, incoming.machine.floor + 5, 3), after=9, upto=9, reset=False, updates=())
+    )
+    assert incoming.feed.health.upstream == "stale"
+    assert waiting(far) == 3
 
 
-async def test_a_replica_that_is_ahead_of_its_owner_finds_out_who_is_right() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        lost = follower(at)
-        ahead = lost.feed.ledger.position.epoch + 10**6
-        lost.feed.ledger.epoch, lost.feed.ledger.seq = ahead, 3
-        lost.end(Start())  # asks for the lease, is refused, and follows under a token that is lower
-        await at.pass_time(1)
-        assert follower(at) is not lost
-        wait_for(at, 9)
-        for _ in range(80):
-            await at.pass_time(0.25)
-            assert waiting(far) == 9 or far.health != "live", "old data is shown as live"
-        assert (waiting(far), far.health) == (9, "live")
-        assert far.closed is None
+async def test_a_replica_that_is_ahead_of_its_owner_finds_out_who_is_right(at: Street) -> None:
+    _, far = await followed(at)
+    lost = follower(at)
+    ahead = lost.feed.ledger.position.epoch + 10**6
+    lost.feed.ledger.epoch, lost.feed.ledger.seq = ahead, 3
+    lost.end(Start())  # asks for the lease, is refused, and follows under a token that is lower
+    await at.pass_time(1)
+    assert follower(at) is not lost
+    wait_for(at, 9)
+    for _ in range(80):
+        await at.pass_time(0.25)
+        assert waiting(far) == 9 or far.health != "live", "old data is shown as live"
+    assert (waiting(far), far.health) == (9, "live")
+    assert far.closed is None
 
 
-async def test_offers_that_nobody_wished_for_are_not_taken() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        owner = at.scenes[0].owner()
-        history = await owner.execution.give(0.0)
-        owner.execution.resume()
-        follows = follower(at)
-        await at.pass_time(12)
-        wish, node = follows._takeover._number, at.scenes[0].node.exchange.node
-        assert wish > 0
-        for adopt, token in ((wish, owner.epoch - 1), (wish - 1, owner.epoch), (0, owner.epoch)):
-            follows.receive(Offer(user(1), node, adopt, token, history))
-            await at.clock.settle()
-            assert at.home(1).role is follows
-        far.bye()
-        follows.receive(Offer(user(1), node, wish, owner.epoch, history))
+async def test_offers_that_nobody_wished_for_are_not_taken(at: Street) -> None:
+    _, far = await followed(at)
+    owner = at.scenes[0].owner()
+    history = await owner.execution.give(0.0)
+    owner.execution.resume()
+    follows = follower(at)
+    await at.pass_time(12)
+    wish, node = follows._takeover._number, at.scenes[0].node.exchange.node
+    assert wish > 0
+    for adopt, token in ((wish, owner.epoch - 1), (wish - 1, owner.epoch), (0, owner.epoch)):
+        follows.receive(Offer(user(1), node, adopt, token, history))
         await at.clock.settle()
-        assert at.home(1).role is follows, "nobody is there for whom to take him"
-        assert len(at.openings) == 1
+        assert at.home(1).role is follows
+    far.bye()
+    follows.receive(Offer(user(1), node, wish, owner.epoch, history))
+    await at.clock.settle()
+    assert at.home(1).role is follows, "nobody is there for whom to take him"
+    assert len(at.openings) == 1
 
 
 async def test_after_its_end_nothing_is_published() -> None:

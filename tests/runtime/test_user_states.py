@@ -57,77 +57,73 @@ async def test_an_ended_user_state_takes_no_phones_and_the_next_begins_after_it(
         assert at.openings[1].token > at.openings[0].token
 
 
-async def test_what_is_known_of_commands_is_forgotten_in_time() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        phone.command("1", "1")
-        await at.clock.settle()
-        phone.bye()
-        await at.pass_time(95)
-        assert len(at.node._user_states.command_history) == 1
-        await at.pass_time(600)
-        assert len(at.node._user_states.command_history) == 0
+async def test_what_is_known_of_commands_is_forgotten_in_time(at: Scene) -> None:
+    phone = await at.served()
+    phone.command("1", "1")
+    await at.clock.settle()
+    phone.bye()
+    await at.pass_time(95)
+    assert len(at.node._user_states.command_history) == 1
+    await at.pass_time(600)
+    assert len(at.node._user_states.command_history) == 0
 
 
 async def test_a_fault_over_what_is_due_for_one_user_keeps_no_other_from_what_is_due_for_him(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    at: Scene, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        await at.served("anna")
-        await at.served("bert")
+    await at.served("anna")
+    await at.served("bert")
 
-        def fail(now: float) -> object:
-            raise ZeroDivisionError
+    def fail(now: float) -> object:
+        raise ZeroDivisionError
 
-        ticked: list[float] = []
-        anna, bert = at.node._user_states
-        monkeypatch.setattr(anna, "tick", fail)
-        monkeypatch.setattr(bert, "tick", ticked.append)
-        for _ in range(2):
-            bert.due.touch()
-            await at.pass_time(1)
-        assert len(ticked) == 2
-        here = [record for record in caplog.records if record.name == "gateway.runtime.user_state"]
-        assert {record.getMessage() for record in here} == {"user_tick_failed"}
+    ticked: list[float] = []
+    anna, bert = at.node._user_states
+    monkeypatch.setattr(anna, "tick", fail)
+    monkeypatch.setattr(bert, "tick", ticked.append)
+    for _ in range(2):
+        bert.due.touch()
+        await at.pass_time(1)
+    assert len(ticked) == 2
+    here = [record for record in caplog.records if record.name == "gateway.runtime.user_state"]
+    assert {record.getMessage() for record in here} == {"user_tick_failed"}
 
 
 async def test_a_fault_over_a_renewal_delays_it_and_does_not_end_the_renewals_of_the_lease(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        await at.served()
-        dialer = at.owner()._link_dialer
-        may_ask, faults = dialer.may_ask, list[float]()
+    await at.served()
+    dialer = at.owner()._link_dialer
+    may_ask, faults = dialer.may_ask, list[float]()
 
-        def fail_once() -> bool:
-            if not faults:
-                faults.append(at.clock.now())
-                raise ZeroDivisionError
-            return may_ask()
+    def fail_once() -> bool:
+        if not faults:
+            faults.append(at.clock.now())
+            raise ZeroDivisionError
+        return may_ask()
 
-        monkeypatch.setattr(dialer, "may_ask", fail_once)
-        await at.pass_time(60)
-        assert faults
-        assert at.owner().lease.left_s(at.clock.now()) > 4.0
+    monkeypatch.setattr(dialer, "may_ask", fail_once)
+    await at.pass_time(60)
+    assert faults
+    assert at.owner().lease.left_s(at.clock.now()) > 4.0
 
 
 async def test_after_a_fault_the_work_that_was_not_reached_is_done_in_the_next_tick(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        await at.served()
-        await at.pass_time(40)
-        owner, whole = at.owner(), list[bool]()
+    await at.served()
+    await at.pass_time(40)
+    owner, whole = at.owner(), list[bool]()
 
-        def tick(now: float, *, is_touched: bool = True) -> None:
-            whole.append(is_touched)
-            if len(whole) == 1:
-                raise ZeroDivisionError
+    def tick(now: float, *, is_touched: bool = True) -> None:
+        whole.append(is_touched)
+        if len(whole) == 1:
+            raise ZeroDivisionError
 
-        monkeypatch.setattr(owner, "tick", tick)
-        owner.touch()
-        await at.pass_time(2)
-        assert whole[:2] == [True, True]
+    monkeypatch.setattr(owner, "tick", tick)
+    owner.touch()
+    await at.pass_time(2)
+    assert whole[:2] == [True, True]
 
 
 class Worked(ManualClock):
@@ -182,20 +178,19 @@ def _ticks_of(user_state: UserState, monkeypatch: pytest.MonkeyPatch) -> list[fl
 
 
 async def test_nothing_is_done_for_an_idle_user_until_something_is_due(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        await at.served("anna")
-        await at.served("bert")
-        await at.pass_time(10)
-        (anna, _) = at.node._user_states
-        ticked = _ticks_of(anna, monkeypatch)
-        await at.pass_time(60)
-        # the link shows a sign of life every 10 s
-        assert 5 <= len(ticked) <= 8
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
-        await at.pass_time(1)
-        assert ticked[-1] > at.clock.now() - 2, "after news the user is looked at in the next tick"
+    await at.served("anna")
+    await at.served("bert")
+    await at.pass_time(10)
+    (anna, _) = at.node._user_states
+    ticked = _ticks_of(anna, monkeypatch)
+    await at.pass_time(60)
+    # the link shows a sign of life every 10 s
+    assert 5 <= len(ticked) <= 8
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+    await at.pass_time(1)
+    assert ticked[-1] > at.clock.now() - 2, "after news the user is looked at in the next tick"
 
 
 async def test_little_is_done_for_a_user_who_waits_for_a_link(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,17 +210,16 @@ async def test_little_is_done_for_a_user_who_waits_for_a_link(monkeypatch: pytes
 
 @pytest.mark.parametrize("seconds", [0.0, 40.0])
 async def test_a_followed_user_costs_nothing_until_something_is_due(
-    seconds: float, monkeypatch: pytest.MonkeyPatch
+    at: Street, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with street() as at:
-        await at.scenes[0].served()
-        await at.scenes[1].served(device="d2")
-        await at.pass_time(10 + seconds)
-        ticked: list[float] = []
-        home = next(at.home(n) for n in (0, 1) if at.home(n).follower is not None)
-        monkeypatch.setattr(home, "tick", ticked.append)
-        await at.pass_time(30)
-        assert len(ticked) <= 10
+    await at.scenes[0].served()
+    await at.scenes[1].served(device="d2")
+    await at.pass_time(10 + seconds)
+    ticked: list[float] = []
+    home = next(at.home(n) for n in (0, 1) if at.home(n).follower is not None)
+    monkeypatch.setattr(home, "tick", ticked.append)
+    await at.pass_time(30)
+    assert len(ticked) <= 10
 
 
 # ---- One user on one node: who are his phones, and what is the node to him ----
@@ -240,115 +234,107 @@ def is_there(at: Street, phone: PhoneLine) -> bool:
     return member is not None and member.present
 
 
-async def test_a_role_follows_the_other_and_phones_keep_what_they_show() -> None:
-    async with street() as at:
-        near, far = await followed(at, settled_s=7)
-        shown = near.shown, far.shown
-        roles = [(at.home(0).owner, at.home(1).follower)]
-        for drained in (0, 1):
-            at.scenes[drained].node.drain()
-            at.scenes[1 - drained].node.is_draining = False
-            await at.pass_time(15)
-            roles.append((at.home(drained).owner, at.home(drained).follower))
-        assert [owner is None for owner, _ in roles] == [False, True, True]
-        assert at.owners() == [0]
-        assert [one.node for one in at.openings] == [0, 1, 0]
-        assert (near.closed, far.closed) == (None, None)
-        assert (near.shown, far.shown) == shown
-        assert (near.health, far.health) == ("live", "live")
+async def test_a_role_follows_the_other_and_phones_keep_what_they_show(at: Street) -> None:
+    near, far = await followed(at, settled_s=7)
+    shown = near.shown, far.shown
+    roles = [(at.home(0).owner, at.home(1).follower)]
+    for drained in (0, 1):
+        at.scenes[drained].node.drain()
+        at.scenes[1 - drained].node.is_draining = False
+        await at.pass_time(15)
+        roles.append((at.home(drained).owner, at.home(drained).follower))
+    assert [owner is None for owner, _ in roles] == [False, True, True]
+    assert at.owners() == [0]
+    assert [one.node for one in at.openings] == [0, 1, 0]
+    assert (near.closed, far.closed) == (None, None)
+    assert (near.shown, far.shown) == shown
+    assert (near.health, far.health) == ("live", "live")
 
 
-async def test_a_user_without_a_phone_here_is_unfollowed_after_a_while_and_can_return() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=7)
-        user_state = at.home(1)
-        far.bye()
-        await at.pass_time(UNFOLLOW_S - 2)
-        assert not user_state.over.is_set()
-        await at.pass_time(4)
-        assert user_state.over.is_set()
-        assert user_state.is_over
-        back = await at.scenes[1].again(far)
-        await at.pass_time(1)
-        assert at.home(1) is not user_state
-        assert back.of_kind("welcome")
+async def test_a_user_without_a_phone_here_is_unfollowed_after_a_while_and_can_return(at: Street) -> None:
+    _, far = await followed(at, settled_s=7)
+    user_state = at.home(1)
+    far.bye()
+    await at.pass_time(UNFOLLOW_S - 2)
+    assert not user_state.over.is_set()
+    await at.pass_time(4)
+    assert user_state.over.is_set()
+    assert user_state.is_over
+    back = await at.scenes[1].again(far)
+    await at.pass_time(1)
+    assert at.home(1) is not user_state
+    assert back.of_kind("welcome")
 
 
-async def test_an_owner_whose_phones_are_all_elsewhere_stays_beyond_the_linger() -> None:
-    async with street() as at:
-        near, far = await followed(at, settled_s=7)
-        assert at.home(0).is_kept
-        assert not at.home(1).is_kept
-        at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
-        near.bye()
-        await at.pass_time(180)
-        assert at.owners() == [0]
-        assert (far.closed, far.health) == (None, "live")
+async def test_an_owner_whose_phones_are_all_elsewhere_stays_beyond_the_linger(at: Street) -> None:
+    near, far = await followed(at, settled_s=7)
+    assert at.home(0).is_kept
+    assert not at.home(1).is_kept
+    at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
+    near.bye()
+    await at.pass_time(180)
+    assert at.owners() == [0]
+    assert (far.closed, far.health) == (None, "live")
 
 
-async def test_phones_of_nodes_that_are_silent_count_as_gone() -> None:
-    async with street() as at:
-        near, far = await followed(at, settled_s=7)
-        near.bye()
-        await at.kill(1)
-        await at.pass_time(14)
-        assert is_there(at, far)
-        await at.pass_time(12)
-        assert not is_there(at, far)
-        await at.pass_time(75)
-        assert at.owners() == [0], "its linger begins when it is known to be silent"
-        await at.pass_time(20)
-        assert at.owners() == []
+async def test_phones_of_nodes_that_are_silent_count_as_gone(at: Street) -> None:
+    near, far = await followed(at, settled_s=7)
+    near.bye()
+    await at.kill(1)
+    await at.pass_time(14)
+    assert is_there(at, far)
+    await at.pass_time(12)
+    assert not is_there(at, far)
+    await at.pass_time(75)
+    assert at.owners() == [0], "its linger begins when it is known to be silent"
+    await at.pass_time(20)
+    assert at.owners() == []
 
 
-async def test_a_command_that_waited_for_another_owner_is_not_executed_and_that_is_said() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=7)
-        at.scenes[0].lines.clear()
-        await at.kill(0)
-        far.command("1", "1")
-        await at.pass_time(5)
-        assert at.owners() == [1]
-        assert far.outcome() == ("rejected", "upstream_unavailable")
-        assert not at.scenes[1].asked(Execute), "its phone may have sent it again over another node"
+async def test_a_command_that_waited_for_another_owner_is_not_executed_and_that_is_said(at: Street) -> None:
+    _, far = await followed(at, settled_s=7)
+    at.scenes[0].lines.clear()
+    await at.kill(0)
+    far.command("1", "1")
+    await at.pass_time(5)
+    assert at.owners() == [1]
+    assert far.outcome() == ("rejected", "upstream_unavailable")
+    assert not at.scenes[1].asked(Execute), "its phone may have sent it again over another node"
 
 
-async def test_a_command_for_which_nobody_speaks_in_time_was_not_begun() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=7)
-        await at.kill(0)
-        at.ways[1].shut()
-        far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 3_000)
-        await at.pass_time(2)
-        assert far.result("1") is None
-        await at.pass_time(2)
-        assert far.outcome() == ("rejected", "upstream_unavailable")
+async def test_a_command_for_which_nobody_speaks_in_time_was_not_begun(at: Street) -> None:
+    _, far = await followed(at, settled_s=7)
+    await at.kill(0)
+    at.ways[1].shut()
+    far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 3_000)
+    await at.pass_time(2)
+    assert far.result("1") is None
+    await at.pass_time(2)
+    assert far.outcome() == ("rejected", "upstream_unavailable")
 
 
-async def test_a_command_whose_user_is_let_go_while_it_waits_was_not_begun() -> None:
-    async with street() as at:
-        _, far = await followed(at, settled_s=7)
-        await at.kill(0)
-        at.ways[1].shut()
-        far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 8_000)
-        await at.pass_time(2)
-        at.home(1).stop()
-        await at.clock.settle()
-        assert far.outcome() == ("rejected", "upstream_unavailable")
+async def test_a_command_whose_user_is_let_go_while_it_waits_was_not_begun(at: Street) -> None:
+    _, far = await followed(at, settled_s=7)
+    await at.kill(0)
+    at.ways[1].shut()
+    far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 8_000)
+    await at.pass_time(2)
+    at.home(1).stop()
+    await at.clock.settle()
+    assert far.outcome() == ("rejected", "upstream_unavailable")
 
 
-async def test_what_a_phone_follows_goes_with_it_to_the_next_owner() -> None:
-    async with street() as at:
-        near, far = await followed(at, settled_s=7)
-        far.send(kind="follow", id="1", topics=["agents"])
-        await at.pass_time(1)
-        assert "queue:5" not in far.shown
-        near.bye()
-        await at.pass_time(ALONE_S + 11)
-        assert at.owners() == [1]
-        member = at.scenes[1].member(far)
-        assert member.topics == ("agents",)
-        at.home(1).follow("unknown", ("queues",))
+async def test_what_a_phone_follows_goes_with_it_to_the_next_owner(at: Street) -> None:
+    near, far = await followed(at, settled_s=7)
+    far.send(kind="follow", id="1", topics=["agents"])
+    await at.pass_time(1)
+    assert "queue:5" not in far.shown
+    near.bye()
+    await at.pass_time(ALONE_S + 11)
+    assert at.owners() == [1]
+    member = at.scenes[1].member(far)
+    assert member.topics == ("agents",)
+    at.home(1).follow("unknown", ("queues",))
 
 
 # ---- users of a node ----
@@ -370,75 +356,70 @@ def _stranger(
     return PhoneLine(at, changed)
 
 
-async def test_a_phone_sees_its_contact_centre_and_each_change() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        kinds = [frame["kind"] for frame in phone.frames]
-        assert kinds[:3] == ["welcome", "changes", "ping"]
-        assert phone.shown["queue:5"]["contacts_waiting"] == 3
-        assert phone.shown["agent:7"]["routing_state"] == "available"
-        assert phone.shown["agent:8"]["routing_state"] == "logged_off"
-        assert phone.shown["me"]["display_name"] == "Anna"
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=4)))
-        await at.clock.advance(1)
-        phone.take()
-        assert phone.shown["queue:5"]["contacts_waiting"] == 4
-        assert phone.frames[-1]["patch"] == {"queue:5": {"contacts_waiting": 4}}
+async def test_a_phone_sees_its_contact_centre_and_each_change(at: Scene) -> None:
+    phone = await at.served()
+    kinds = [frame["kind"] for frame in phone.frames]
+    assert kinds[:3] == ["welcome", "changes", "ping"]
+    assert phone.shown["queue:5"]["contacts_waiting"] == 3
+    assert phone.shown["agent:7"]["routing_state"] == "available"
+    assert phone.shown["agent:8"]["routing_state"] == "logged_off"
+    assert phone.shown["me"]["display_name"] == "Anna"
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=4)))
+    await at.clock.advance(1)
+    phone.take()
+    assert phone.shown["queue:5"]["contacts_waiting"] == 4
+    assert phone.frames[-1]["patch"] == {"queue:5": {"contacts_waiting": 4}}
 
 
-async def test_a_phone_resumes_where_it_was() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        phone.bye()
-        await at.clock.settle()
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=4)))
-        await at.clock.settle()
-        again = await at.again(phone, position=phone.position)
-        assert again.of_kind("welcome")[0]["resumed"]
-        assert set(again.of_kind("changes")[0]["put"]) == {"queue:5"}
+async def test_a_phone_resumes_where_it_was(at: Scene) -> None:
+    phone = await at.served()
+    phone.bye()
+    await at.clock.settle()
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=4)))
+    await at.clock.settle()
+    again = await at.again(phone, position=phone.position)
+    assert again.of_kind("welcome")[0]["resumed"]
+    assert set(again.of_kind("changes")[0]["put"]) == {"queue:5"}
 
 
 # ---- who makes way ----
 
 
-async def test_the_next_connection_of_a_session_replaces_the_last_which_leaves_it_alone() -> None:
-    async with scene() as at:
-        old = await at.served()
-        new = await at.again(old)
-        assert _code(old) == CloseCode.REPLACED
-        old.leave()
-        at.node.detach(old)
-        await at.clock.settle()
-        assert at.owner().feed.connections == {new.ticket.handle: new}
-        assert at.upstream.session(new.ticket.secret).present
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=4)))
-        await at.pass_time(1)
-        assert new.shown["queue:5"]["contacts_waiting"] == 4
+async def test_the_next_connection_of_a_session_replaces_the_last_which_leaves_it_alone(at: Scene) -> None:
+    old = await at.served()
+    new = await at.again(old)
+    assert _code(old) == CloseCode.REPLACED
+    old.leave()
+    at.node.detach(old)
+    await at.clock.settle()
+    assert at.owner().feed.connections == {new.ticket.handle: new}
+    assert at.upstream.session(new.ticket.secret).present
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=4)))
+    await at.pass_time(1)
+    assert new.shown["queue:5"]["contacts_waiting"] == 4
 
 
-async def test_a_replaced_connection_that_goes_late_does_not_detach_its_successor() -> None:
-    async with scene() as at:
-        old = await at.served()
-        old.leave, leave = lambda: None, old.leave  # type: ignore[method-assign]  # slow to go
-        new = await at.again(old)
-        leave()
-        await at.clock.settle()
-        assert at.upstream.session(new.ticket.secret).present
-        assert at.owner().feed.connections == {new.ticket.handle: new}
+async def test_a_replaced_connection_that_goes_late_does_not_detach_its_successor(at: Scene) -> None:
+    old = await at.served()
+    old.leave, leave = lambda: None, old.leave  # type: ignore[method-assign]  # slow to go
+    new = await at.again(old)
+    leave()
+    await at.clock.settle()
+    assert at.upstream.session(new.ticket.secret).present
+    assert at.owner().feed.connections == {new.ticket.handle: new}
 
 
-async def test_a_sixth_device_is_refused_and_a_silent_one_makes_way() -> None:
-    async with scene() as at:
-        phones = [await at.served(device=f"d{number}") for number in range(5)]
-        sixth = await at.served(device="d5")
-        assert _code(sixth) == CloseCode.TOO_MANY_DEVICES
-        assert [_code(phone) for phone in phones] == [None] * 5
-        await at.clock.advance(601)
-        for phone in phones[1:]:
-            phone.last_received_at = at.clock.now()
-        late = await at.served(device="d6")
-        assert [_code(phone) for phone in phones] == [CloseCode.REPLACED, None, None, None, None]
-        assert _code(late) is None
+async def test_a_sixth_device_is_refused_and_a_silent_one_makes_way(at: Scene) -> None:
+    phones = [await at.served(device=f"d{number}") for number in range(5)]
+    sixth = await at.served(device="d5")
+    assert _code(sixth) == CloseCode.TOO_MANY_DEVICES
+    assert [_code(phone) for phone in phones] == [None] * 5
+    await at.clock.advance(601)
+    for phone in phones[1:]:
+        phone.last_received_at = at.clock.now()
+    late = await at.served(device="d6")
+    assert [_code(phone) for phone in phones] == [CloseCode.REPLACED, None, None, None, None]
+    assert _code(late) is None
 
 
 async def test_a_full_node_refuses() -> None:
@@ -449,53 +430,49 @@ async def test_a_full_node_refuses() -> None:
         assert set(at.node.user_states) == {user(1)}
 
 
-async def test_a_site_that_is_gone_is_refused() -> None:
-    async with scene() as at:
-        phone = await at.phone("anna")
-        foreign = _stranger(at, phone, user=UserId("gone", 1))
-        at.upstream.people[UserId("gone", 1)] = at.upstream.people[user(1)]
-        foreign.hello()
-        await at.clock.settle()
-        assert _code(foreign) == CloseCode.TOKEN_INVALID
-        assert not at.node.user_states
+async def test_a_site_that_is_gone_is_refused(at: Scene) -> None:
+    phone = await at.phone("anna")
+    foreign = _stranger(at, phone, user=UserId("gone", 1))
+    at.upstream.people[UserId("gone", 1)] = at.upstream.people[user(1)]
+    foreign.hello()
+    await at.clock.settle()
+    assert _code(foreign) == CloseCode.TOKEN_INVALID
+    assert not at.node.user_states
 
 
 # ---- ends ----
 
 
-async def test_what_a_session_sees_is_reported_for_the_export() -> None:
-    async with scene() as at:
-        wide = await at.served()
-        assert {"queue:5", "agent:7", "agent:8", "me", "site"} <= at.node.seen_by(wide.ticket).keys()
-        at.upstream.people[user(7)].scopes[Application.DASHBOARD] = Scope(agents=frozenset({7, 8}))
-        wide, narrow = await at.served("bert", device="d2"), await at.served("bert", ASSISTANT, number="1234")
-        assert {"agent:7", "agent:8"} <= at.node.seen_by(wide.ticket).keys()
-        assert "agent:8" not in at.node.seen_by(narrow.ticket)
-        narrow.leave()
-        assert at.node.seen_by(narrow.ticket) == {}
-        assert at.node.seen_by(_stranger(at, wide, user=user(2)).ticket) == {}
+async def test_what_a_session_sees_is_reported_for_the_export(at: Scene) -> None:
+    wide = await at.served()
+    assert {"queue:5", "agent:7", "agent:8", "me", "site"} <= at.node.seen_by(wide.ticket).keys()
+    at.upstream.people[user(7)].scopes[Application.DASHBOARD] = Scope(agents=frozenset({7, 8}))
+    wide, narrow = await at.served("bert", device="d2"), await at.served("bert", ASSISTANT, number="1234")
+    assert {"agent:7", "agent:8"} <= at.node.seen_by(wide.ticket).keys()
+    assert "agent:8" not in at.node.seen_by(narrow.ticket)
+    narrow.leave()
+    assert at.node.seen_by(narrow.ticket) == {}
+    assert at.node.seen_by(_stranger(at, wide, user=user(2)).ticket) == {}
 
 
-async def test_what_is_exported_names_no_group_or_queue_outside_the_scope() -> None:
-    async with scene() as at:
-        at.upstream.put(
-            Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(group_ids=("4", "9"), queue_ids=("5", "6"))),
-            Part(Kind.AGENT, 8, Source.DIRECTORY, Agent(queue_ids=("6",))),
-        )
-        phone = await at.served()
-        agents = [at.node.seen_by(phone.ticket)[key] for key in ("agent:7", "agent:8")]
-        assert [(each.group_ids, each.queue_ids) for each in agents if isinstance(each, Agent)] == [
-            ((), ("5",)),
-            ((), ()),
-        ]
+async def test_what_is_exported_names_no_group_or_queue_outside_the_scope(at: Scene) -> None:
+    at.upstream.put(
+        Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(group_ids=("4", "9"), queue_ids=("5", "6"))),
+        Part(Kind.AGENT, 8, Source.DIRECTORY, Agent(queue_ids=("6",))),
+    )
+    phone = await at.served()
+    agents = [at.node.seen_by(phone.ticket)[key] for key in ("agent:7", "agent:8")]
+    assert [(each.group_ids, each.queue_ids) for each in agents if isinstance(each, Agent)] == [
+        ((), ("5",)),
+        ((), ()),
+    ]
 
 
-async def test_a_connection_that_is_not_here_changes_nothing() -> None:
-    async with scene() as at:
-        phone = await at.phone("anna")
-        at.node.follow(phone, ("agents",))
-        at.node.detach(phone)
-        assert not at.node.user_states
+async def test_a_connection_that_is_not_here_changes_nothing(at: Scene) -> None:
+    phone = await at.phone("anna")
+    at.node.follow(phone, ("agents",))
+    at.node.detach(phone)
+    assert not at.node.user_states
 
 
 async def test_after_its_life_a_node_takes_nobody() -> None:
@@ -506,57 +483,53 @@ async def test_after_its_life_a_node_takes_nobody() -> None:
     assert refused.value.code is CloseCode.DRAINING
 
 
-async def test_a_command_of_a_connection_that_is_gone_is_refused() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        phone.leave()
-        command = SetAgentRoutingState("7", "work")
-        call = Call("k", phone.ticket.handle, command, None, retry=False, deadline_ms=at.clock.wall_ms() + 9)
-        outcome = await at.node.invoke(phone, call)
-        assert outcome.error is not None
-        assert outcome.error.code is ErrorCode.UPSTREAM_UNAVAILABLE
+async def test_a_command_of_a_connection_that_is_gone_is_refused(at: Scene) -> None:
+    phone = await at.served()
+    phone.leave()
+    command = SetAgentRoutingState("7", "work")
+    call = Call("k", phone.ticket.handle, command, None, retry=False, deadline_ms=at.clock.wall_ms() + 9)
+    outcome = await at.node.invoke(phone, call)
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.UPSTREAM_UNAVAILABLE
 
 
-async def test_a_phone_that_left_while_it_was_judged_takes_no_seat() -> None:
-    async with scene() as at:
-        old = await at.served()
-        at.upstream.end_session(at.upstream.session(old.ticket.secret), EndReason.EXPIRED)
-        await at.pass_time(1)
-        served = await at.served()
-        link = at.link()
-        link.mute()
-        again = await at.again(old)
-        again.leave()
-        link.unmute()
-        await at.clock.settle()
-        assert (served.closed, at.node.connections) == (None, 1)
+async def test_a_phone_that_left_while_it_was_judged_takes_no_seat(at: Scene) -> None:
+    old = await at.served()
+    at.upstream.end_session(at.upstream.session(old.ticket.secret), EndReason.EXPIRED)
+    await at.pass_time(1)
+    served = await at.served()
+    link = at.link()
+    link.mute()
+    again = await at.again(old)
+    again.leave()
+    link.unmute()
+    await at.clock.settle()
+    assert (served.closed, at.node.connections) == (None, 1)
 
 
-async def test_while_it_is_overloaded_a_node_lets_newcomers_in_slowly() -> None:
-    async with scene() as at:
-        gate, is_overloaded = at.node._queues["main"], True
-        usual = gate.log_ons_per_s
-        at.node.is_overloaded = lambda: is_overloaded
-        await at.clock.advance(1.0)
-        assert gate.log_ons_per_s == pytest.approx(usual / 10)
-        is_overloaded = False
-        await at.clock.advance(1.0)
-        assert gate.log_ons_per_s == usual
+async def test_while_it_is_overloaded_a_node_lets_newcomers_in_slowly(at: Scene) -> None:
+    gate, is_overloaded = at.node._queues["main"], True
+    usual = gate.log_ons_per_s
+    at.node.is_overloaded = lambda: is_overloaded
+    await at.clock.advance(1.0)
+    assert gate.log_ons_per_s == pytest.approx(usual / 10)
+    is_overloaded = False
+    await at.clock.advance(1.0)
+    assert gate.log_ons_per_s == usual
 
 
 async def test_a_lease_is_renewed_in_time_however_long_the_other_work_for_users_takes(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with scene() as at:
-        await at.served()
+    await at.served()
 
-        async def busy(_: object, clock: ManualClock) -> None:
-            await clock.sleep(60.0)
+    async def busy(_: object, clock: ManualClock) -> None:
+        await clock.sleep(60.0)
 
-        monkeypatch.setattr(UserStates, "tick", busy)
-        for _ in range(20):
-            await at.clock.advance(1.0)
-            assert at.owner().lease.left_s(at.clock.now()) >= 3.0
+    monkeypatch.setattr(UserStates, "tick", busy)
+    for _ in range(20):
+        await at.clock.advance(1.0)
+        assert at.owner().lease.left_s(at.clock.now()) >= 3.0
 
 
 # ---- idle users ----

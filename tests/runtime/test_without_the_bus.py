@@ -28,25 +28,24 @@ async def test_without_the_bus_the_owners_phones_stay_live_and_command_as_long_a
         assert at.counted("self_fences_total") == [1, 0]
 
 
-async def test_without_the_bus_other_phones_are_stale_and_cannot_command() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        at.trouble.take_away()
-        await at.pass_time(8)
-        ping = far.of_kind("ping")[-1]
-        assert (far.closed, ping["upstream"], ping["bus"]) == (None, "stale", "down")
-        far.command("1", "1")
-        await at.clock.settle()
-        assert far.outcome() == ("rejected", "bus_down")
-        wait_for(at, 9)
-        await at.pass_time(60)
-        assert (far.closed, waiting(far)) == (None, 3)
-        at.trouble.give_back()
-        await at.pass_time(8)
-        ping = far.of_kind("ping")[-1]
-        assert (waiting(far), ping["upstream"], ping["bus"]) == (9, "live", "live")
-        assert len(at.openings) == 1
-        assert resets(far) == 1, "it only received what it missed"
+async def test_without_the_bus_other_phones_are_stale_and_cannot_command(at: Street) -> None:
+    _, far = await followed(at)
+    at.trouble.take_away()
+    await at.pass_time(8)
+    ping = far.of_kind("ping")[-1]
+    assert (far.closed, ping["upstream"], ping["bus"]) == (None, "stale", "down")
+    far.command("1", "1")
+    await at.clock.settle()
+    assert far.outcome() == ("rejected", "bus_down")
+    wait_for(at, 9)
+    await at.pass_time(60)
+    assert (far.closed, waiting(far)) == (None, 3)
+    at.trouble.give_back()
+    await at.pass_time(8)
+    ping = far.of_kind("ping")[-1]
+    assert (waiting(far), ping["upstream"], ping["bus"]) == (9, "live", "live")
+    assert len(at.openings) == 1
+    assert resets(far) == 1, "it only received what it missed"
 
 
 @pytest.mark.parametrize("away_s", [3, 8], ids=["degraded", "down"])
@@ -66,61 +65,58 @@ async def test_when_the_bus_is_back_old_data_is_stale_until_the_owner_has_answer
         assert (waiting(far), far.health) == (9, "live")
 
 
-async def test_without_the_bus_a_new_phone_has_the_node_in_hand_open_the_link() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        at.trouble.take_away()
-        await at.pass_time(8)
-        fresh = await at.scenes[1].served(device="d3")
-        await at.pass_time(1)
-        assert fresh.of_kind("welcome")
-        assert (fresh.health, far.health) == ("live", "live")
-        assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
-        assert at.openings[1].token > at.openings[0].token
-        assert (far.closed, fresh.closed) == (None, None)
-        assert near.code is CloseCode.REBALANCE
-        fresh.command("1", "1")
-        await at.pass_time(1)
-        assert fresh.result("1") == {"status": "applied"}
-        assert at.counted("takeovers_total", kind="assumed") == [0, 1]
-        assert at.counted("ownership_moves_total", reason="island") == [0, 1]
+async def test_without_the_bus_a_new_phone_has_the_node_in_hand_open_the_link(at: Street) -> None:
+    near, far = await followed(at)
+    at.trouble.take_away()
+    await at.pass_time(8)
+    fresh = await at.scenes[1].served(device="d3")
+    await at.pass_time(1)
+    assert fresh.of_kind("welcome")
+    assert (fresh.health, far.health) == ("live", "live")
+    assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
+    assert at.openings[1].token > at.openings[0].token
+    assert (far.closed, fresh.closed) == (None, None)
+    assert near.code is CloseCode.REBALANCE
+    fresh.command("1", "1")
+    await at.pass_time(1)
+    assert fresh.result("1") == {"status": "applied"}
+    assert at.counted("takeovers_total", kind="assumed") == [0, 1]
+    assert at.counted("ownership_moves_total", reason="island") == [0, 1]
 
 
-async def test_who_was_replaced_without_the_bus_is_cut_off_until_it_is_back() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        at.trouble.take_away(0)
-        await at.pass_time(TRUSTED_S)
-        await at.pass_time(3)
-        assert at.holder() == 1, "node 1 reaches the bus, and received nothing from node 0"
-        assert [is_cut_off(at, node) for node in range(2)] == [True, False]
-        assert near.code is CloseCode.REBALANCE
-        assert near.ended.window_s is not None
-        assert (far.closed, far.health) == (None, "live")
-        at.trouble.give_back(0)
-        await at.pass_time(TRUSTED_S + 1)
-        assert at.owners() == [1]
-        assert not is_cut_off(at, 0)
-        assert len(at.openings) == 2
+async def test_who_was_replaced_without_the_bus_is_cut_off_until_it_is_back(at: Street) -> None:
+    near, far = await followed(at)
+    at.trouble.take_away(0)
+    await at.pass_time(TRUSTED_S)
+    await at.pass_time(3)
+    assert at.holder() == 1, "node 1 reaches the bus, and received nothing from node 0"
+    assert [is_cut_off(at, node) for node in range(2)] == [True, False]
+    assert near.code is CloseCode.REBALANCE
+    assert near.ended.window_s is not None
+    assert (far.closed, far.health) == (None, "live")
+    at.trouble.give_back(0)
+    await at.pass_time(TRUSTED_S + 1)
+    assert at.owners() == [1]
+    assert not is_cut_off(at, 0)
+    assert len(at.openings) == 2
 
 
 @pytest.mark.parametrize("first", [0, 1])
-async def test_when_the_bus_is_back_the_outbid_owner_yields(first: int) -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        at.trouble.take_away()
-        await at.pass_time(8)
-        fresh = await at.scenes[1].served(device="d3")
-        await at.pass_time(20)
-        at.trouble.give_back(first)
-        at.trouble.give_back(1 - first)
-        await at.pass_time(10)
-        assert at.owners() == [1]
-        assert len(at.openings) == 2
-        assert (far.closed, fresh.closed) == (None, None)
-        grant = await at.grant()
-        assert grant.holder == "n1-1"
-        assert grant.token >= at.openings[1].token
+async def test_when_the_bus_is_back_the_outbid_owner_yields(at: Street, first: int) -> None:
+    _, far = await followed(at)
+    at.trouble.take_away()
+    await at.pass_time(8)
+    fresh = await at.scenes[1].served(device="d3")
+    await at.pass_time(20)
+    at.trouble.give_back(first)
+    at.trouble.give_back(1 - first)
+    await at.pass_time(10)
+    assert at.owners() == [1]
+    assert len(at.openings) == 2
+    assert (far.closed, fresh.closed) == (None, None)
+    grant = await at.grant()
+    assert grant.holder == "n1-1"
+    assert grant.token >= at.openings[1].token
 
 
 # ---- a Redis that takes no writes ----
@@ -145,19 +141,18 @@ def is_live(phone: PhoneLine) -> bool:
     return phone.closed is None and phone.health == "live"
 
 
-async def test_newcomers_are_served_after_five_seconds() -> None:
-    async with street() as at:
-        refuse(at)
-        phone = await at.scenes[0].served()
-        await at.pass_time(REFUSED_S - 1)
-        assert not at.openings, "a fail-over may refuse for a moment"
-        await at.pass_time(SOUGHT_S + 1)
-        assert phone.of_kind("welcome")
-        assert is_live(phone)
-        phone.command("1", "1")
-        await at.pass_time(1)
-        assert phone.result("1") == {"status": "applied"}
-        assert at.scenes[0].counted("takeovers_total", kind="assumed") == 1
+async def test_newcomers_are_served_after_five_seconds(at: Street) -> None:
+    refuse(at)
+    phone = await at.scenes[0].served()
+    await at.pass_time(REFUSED_S - 1)
+    assert not at.openings, "a fail-over may refuse for a moment"
+    await at.pass_time(SOUGHT_S + 1)
+    assert phone.of_kind("welcome")
+    assert is_live(phone)
+    phone.command("1", "1")
+    await at.pass_time(1)
+    assert phone.result("1") == {"status": "applied"}
+    assert at.scenes[0].counted("takeovers_total", kind="assumed") == 1
 
 
 async def test_an_owner_who_lives_keeps_his_user_though_no_lease_is_left() -> None:
@@ -207,50 +202,47 @@ async def test_newcomers_on_many_nodes_have_one_owner() -> None:
         assert at.holder() == at.owners()[0]
 
 
-async def test_when_the_store_takes_writes_again_it_learns_who_owns_the_user() -> None:
-    async with street() as at:
-        refuse(at)
-        phone = await at.scenes[1].served()
-        await at.pass_time(REFUSED_S + SOUGHT_S)
-        token = at.scenes[1].owner().epoch
-        take(at)
-        await at.pass_time(7)
-        other = await at.scenes[0].served(device="d2")
-        await at.pass_time(1)
-        assert [is_live(each) for each in (phone, other)] == [True] * 2
-        grant = await at.trouble.store(0).leases.read(user(1))
-        assert (grant, at.owners(), len(at.openings)) == (("n1", "n1-1", token), [1], 1)
+async def test_when_the_store_takes_writes_again_it_learns_who_owns_the_user(at: Street) -> None:
+    refuse(at)
+    phone = await at.scenes[1].served()
+    await at.pass_time(REFUSED_S + SOUGHT_S)
+    token = at.scenes[1].owner().epoch
+    take(at)
+    await at.pass_time(7)
+    other = await at.scenes[0].served(device="d2")
+    await at.pass_time(1)
+    assert [is_live(each) for each in (phone, other)] == [True] * 2
+    grant = await at.trouble.store(0).leases.read(user(1))
+    assert (grant, at.owners(), len(at.openings)) == (("n1", "n1-1", token), [1], 1)
 
 
-async def test_a_user_is_given_while_the_store_takes_no_writes() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        await at.pass_time(TRUSTED_S)
-        refuse(at)
-        await at.pass_time(10)
-        at.scenes[0].node.drain()
-        near.leave()
-        await at.pass_time(15)
-        assert (at.holder(), is_live(far)) == (1, True)
-        far.command("1", "1")
-        await at.pass_time(1)
-        assert far.result("1") == {"status": "applied"}
+async def test_a_user_is_given_while_the_store_takes_no_writes(at: Street) -> None:
+    near, far = await followed(at)
+    await at.pass_time(TRUSTED_S)
+    refuse(at)
+    await at.pass_time(10)
+    at.scenes[0].node.drain()
+    near.leave()
+    await at.pass_time(15)
+    assert (at.holder(), is_live(far)) == (1, True)
+    far.command("1", "1")
+    await at.pass_time(1)
+    assert far.result("1") == {"status": "applied"}
 
 
-async def test_who_was_replaced_by_somebody_out_of_hearing_sends_its_phones_away() -> None:
-    async with street() as at:
-        near = await at.scenes[0].served()
-        await at.pass_time(1)
-        refuse(at)
-        await at.pass_time(6)
-        token = at.scenes[0].owner().epoch + 10**9
-        await at.upstream.open(near.ticket.user, near.ticket.secret, token=token, holder="elsewhere")
-        await at.pass_time(4)
-        assert near.code is CloseCode.REBALANCE
-        assert is_cut_off(at, 0)
-        await at.pass_time(60)
-        assert at.upstream.link(user(1)) is not None
-        assert len(at.openings) == 1, "a replaced owner does not return before the store is well"
+async def test_who_was_replaced_by_somebody_out_of_hearing_sends_its_phones_away(at: Street) -> None:
+    near = await at.scenes[0].served()
+    await at.pass_time(1)
+    refuse(at)
+    await at.pass_time(6)
+    token = at.scenes[0].owner().epoch + 10**9
+    await at.upstream.open(near.ticket.user, near.ticket.secret, token=token, holder="elsewhere")
+    await at.pass_time(4)
+    assert near.code is CloseCode.REBALANCE
+    assert is_cut_off(at, 0)
+    await at.pass_time(60)
+    assert at.upstream.link(user(1)) is not None
+    assert len(at.openings) == 1, "a replaced owner does not return before the store is well"
 
 
 async def test_without_fencing_nobody_is_taken_and_the_phone_learns_that_it_is_the_bus() -> None:
