@@ -493,6 +493,8 @@ class LinkSubscriptions:
         self._leaving: tuple[int, ...] = ()
         self._early_ends: tuple[SessionEnded, ...] = ()
         """Ends of sessions that came while the answer with their alias may still be under way."""
+        self._doubts: dict[Member, SessionEnded] = {}
+        """Sessions that are attached again, since the end of one with their alias came before the answer."""
         self._again_at = math.inf
         self._is_settling = False
         """Whether :meth:`settle` runs in the next turn of the loop."""
@@ -671,13 +673,10 @@ class LinkSubscriptions:
             self._presence_due[member.handle] = member
             if not member.on_link:
                 self._attach_due[member.handle] = member
-        gone = [
-            each.handle
-            for each in self._attach_due.values()
-            if self._user_sessions.get(each.handle) is not each
-        ]
-        for handle in gone:
-            del self._attach_due[handle]
+        for member in list(self._attach_due.values()):
+            if self._user_sessions.get(member.handle) is not member:
+                del self._attach_due[member.handle]
+                self._doubts.pop(member, None)
         return list(self._attach_due.values())
 
     async def _of_each(self, sessions: Sequence[T], ask: Callable[[T], Awaitable[None]]) -> None:
@@ -701,17 +700,20 @@ class LinkSubscriptions:
             return
         if self._early_ends and not self._is_attaching:
             self._early_ends = ()
-        request = AttachSession(member.ticket.secret)
-        await self._requests.ask(member, request, lambda answer: self._take_attached(member, answer))
+        secret = member.ticket.secret
+        await self._requests.ask(member, AttachSession(secret), partial(self._take_attached, member))
 
     def _take_attached(self, member: Member, answer: LinkAnswer | GatewayError) -> None:
         if isinstance(answer, GatewayError):
             if answer.code in _ENDED:
-                self._owner.ended(member, member.end_at(self._user_sessions.server), None)
+                unknown = SessionEnded(0, member.end_at(self._user_sessions.server), None)
+                end = self._doubts.pop(member, unknown)
+                self._owner.ended(member, end.reason, end.by)
             else:
                 self._ask_later()
-        if not isinstance(answer, Attached) or self._has_ended(member, answer.alias):
+        if not isinstance(answer, Attached) or self._may_have_ended(member, answer.alias):
             return
+        self._doubts.pop(member, None)
         if self._user_sessions.get(member.handle) is not member:
             self._leaving += (answer.alias,)
             self._needed = True
@@ -719,8 +721,7 @@ class LinkSubscriptions:
         before, own_agents = self._user_sessions.scope, self._user_sessions.own_agents
         self._user_sessions.accepted(member.handle, answer)
         self._attach_due.pop(member.handle, None)
-        if not self._attach_due:
-            self._attach_due.clear()  # release the memory of its items
+        self._attach_due = self._attach_due or {}  # release the memory of its items
         self._presence_due[member.handle] = member
         self._directory_known = self._directory_known and self._user_sessions.scope == before
         self._mirror.narrowed()
@@ -729,11 +730,12 @@ class LinkSubscriptions:
         else:  # the agent has a number, which all sessions are shown
             self._mirror.show_sessions()
 
-    def _has_ended(self, member: Member, alias: int) -> bool:
-        """End the session if its end came before the answer to its attach."""
+    def _may_have_ended(self, member: Member, alias: int) -> bool:
+        """Return whether an end with this alias came before, maybe of another session; then attach again."""
         ends = [event for event in self._early_ends if event.alias == alias]
-        for event in ends[:1]:
-            self._owner.ended(member, event.reason, event.by)
+        if ends:
+            self._early_ends = tuple([event for event in self._early_ends if event not in ends])
+            self._doubts[member], self._tried, self._needed = ends[0], self._tried - {member}, True
         return bool(ends)
 
     @property

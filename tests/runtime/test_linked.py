@@ -22,7 +22,7 @@ from gateway.domain.commands import (
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, Kind, NodeId, Scope
 from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
-from gateway.domain.upstream import Announced, Part, SessionEnded, Source
+from gateway.domain.upstream import Announced, Attached, Part, SessionEnded, Source
 from gateway.runtime.event_loop import BEAT_S
 from gateway.runtime.link_session import REPORT_EVERY_S, LinkHealth
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
@@ -191,6 +191,27 @@ async def test_an_early_end_concerns_no_session_with_another_alias(monkeypatch: 
         phone = await at.served()
         await at.pass_time(1)
         assert (phone.closed, phone.health) == (None, "live")
+
+
+async def test_an_early_end_of_an_alias_that_is_used_again_ends_no_other_session(
+    monkeypatch: pytest.MonkeyPatch, at: Scene
+) -> None:
+    await at.served(device="d2")
+    serve, attached = at.upstream.serve, list[LinkRequest]()
+
+    def end_the_one_before(wire: Wire, request: LinkRequest) -> LinkAnswer:
+        answer = serve(wire, request)
+        if isinstance(answer, Attached):
+            attached.append(request)
+            if len(attached) == 1:
+                wire.link.push(SessionEnded(answer.alias, EndReason.TAKEN_OVER, None))
+        return answer
+
+    monkeypatch.setattr(at.upstream, "serve", end_the_one_before)
+    phone = await at.served()
+    await at.pass_time(1)
+    assert (phone.closed, phone.health) == (None, "live")
+    assert len(attached) == 2, "the server is asked whether the session lives"
 
 
 async def test_an_end_of_a_session_that_nobody_knows_is_ignored(at: Scene) -> None:

@@ -265,6 +265,83 @@ async def test_a_keep_alive_shows_that_the_clock_of_the_server_was_set_back(at: 
     assert seen == ([LinkClosed, "over"] if late_ms > 2_000 else [type(None)])
 
 
+async def _answer_keep_alive(at: Scene, link: OsccLink) -> None:
+    await at.clock.advance(10)
+    link.send(KeepAlive(), lambda _: None)
+    await at.server.respond(Time=TIME_MS + 10_000)
+    await at.clock.settle()
+
+
+@pytest.mark.parametrize("ahead_ms", [3_600_000, 2_500, 1_500])
+async def test_an_event_from_the_future_shows_that_the_clock_of_the_server_was_set(
+    at: Scene, ahead_ms: int
+) -> None:
+    """Its values would hide all later ones for as long as it is ahead."""
+    link = await at.open()
+    arrived: list[object] = []
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_end(link, arrived))
+        await at.clock.settle()
+        await _answer_keep_alive(at, link)
+        await at.server.say(event("UserRealtime", USER_REALTIME, Time=TIME_MS + 10_000))
+        await at.server.say(event("UserRealtime", USER_REALTIME, Time=TIME_MS + 10_000 + ahead_ms))
+        await at.clock.settle()
+        if ahead_ms < 2_000:
+            await link.close()
+    assert len(arrived) == (2 if ahead_ms < 2_000 else 1)
+    assert await code_seen(at) == 1000
+
+
+async def test_a_server_may_date_events_by_a_clock_that_is_always_ahead(at: Scene) -> None:
+    link = await at.open()
+    arrived: list[object] = []
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(_end(link, arrived))
+        await at.clock.settle()
+        for number in range(3):
+            time_ms = TIME_MS + 60_000 + 10_000 * number
+            await at.server.say(event("UserRealtime", USER_REALTIME, Time=time_ms))
+            await at.clock.settle()
+            if number == 0:
+                await _answer_keep_alive(at, link)
+            else:
+                await at.clock.advance(10)
+        await link.close()
+    assert receiving.result() == "lost"
+    assert len(arrived) == 3
+
+
+async def test_a_clock_that_was_set_forward_before_the_first_keep_alive_is_seen(at: Scene) -> None:
+    link = await at.open()
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(ended(link))
+        await at.clock.advance(10)
+        link.send(KeepAlive(), lambda _: None)
+        await at.server.respond(Time=TIME_MS + 13_000)
+    assert receiving.result() == "lost"
+    assert await code_seen(at) == 1000
+
+
+async def test_an_answer_to_an_attach_that_cannot_be_read_concerns_only_its_session(
+    at: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = await at.open()
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(ended(link))
+        for number in range(3):
+            asked = tasks.create_task(outcome(link, AttachSession(SessionSecret("canary"))))
+            await at.server.respond(Session="canary", ID=number)
+            assert await asked is ErrorCode.UPSTREAM_UNAVAILABLE
+        asked = tasks.create_task(outcome(link, AttachSession(SessionSecret("good"))))
+        await at.server.respond(**SESSION)
+        assert isinstance(await asked, Attached)
+        assert not receiving.done()
+        await link.close()
+    printed = capsys.readouterr().out
+    assert printed.count("link_message_unreadable") == 1
+    assert "canary" not in printed
+
+
 async def test_readings_are_received_without_waking_anybody_and_in_their_order_among_all_that_comes(
     at: Scene,
 ) -> None:

@@ -58,7 +58,8 @@ from gateway.upstream.asterisk.ami import is_recent
 from gateway.upstream.asterisk.monitor import EVERYTHING
 from gateway.upstream.asterisk.people import PeopleError, PeopleFile, Person, hash_password, read_people
 from gateway.upstream.asterisk.server import AsteriskServer
-from gateway.upstream.oscce.client import Deadlines, OsccServer
+from gateway.upstream.oscce.client import OsccServer
+from gateway.upstream.oscce.http import Deadlines
 
 SITE_S: Final = 5.0
 _HTTPS_PORT: Final = 443

@@ -45,6 +45,7 @@ from gateway.domain.upstream import (
     LoggedOn,
     LogOn,
     Opened,
+    Reading,
     SessionEnded,
     SessionInfo,
     Source,
@@ -56,8 +57,8 @@ from gateway.runtime.event_loop import Turns
 from gateway.runtime.ports import Answered, Clock, Hear
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.decode import ServerClock
-from gateway.upstream.oscce.errors import ClockSetError, WireError
-from gateway.upstream.oscce.http import Answer, RefusedAnswer, answer_of, unreached, upgrade
+from gateway.upstream.oscce.errors import ClockSetError, UnreadableMessages, WireError
+from gateway.upstream.oscce.http import Answer, Deadlines, RefusedAnswer, answer_of, unreached, upgrade
 from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
 from gateway.upstream.oscce.readings import Kept, Readings
 from gateway.upstream.oscce.socket import Incoming, LinkSocket, OnText, Take
@@ -124,6 +125,7 @@ class Terms:
         patience_s: How long an answer with data may take.
         close_s: How long the closing handshake may take.
         left: Called once when the link ended otherwise than by :meth:`OsccLink.close`.
+        unreadable: Called with each message that was not accepted.
     """
 
     pool: Readings
@@ -134,6 +136,7 @@ class Terms:
     patience_s: float
     close_s: float
     left: Callable[[], None]
+    unreadable: Callable[[WireError], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,6 +168,7 @@ class OsccLink:
 
     __slots__ = (
         "__weakref__",
+        "_asked_at",
         "_clock",
         "_closed",
         "_given_up",
@@ -187,8 +191,9 @@ class OsccLink:
         "last_received_at",
     )
 
-    def __init__(self, socket: Socket, user: UserId, terms: Terms) -> None:
+    def __init__(self, socket: Socket, user: UserId, terms: Terms, asked_at: float | None = None) -> None:
         self.last_received_at = terms.clock.now()
+        self._asked_at = self.last_received_at if asked_at is None else asked_at
         self._user = user
         self._socket = socket
         self._terms = terms
@@ -260,10 +265,12 @@ class OsccLink:
                 except WireError as fault:
                     self._ready.clear()
                     code = NORMAL if isinstance(fault, ClockSetError) else PROTOCOL_ERROR
+                    self._terms.unreadable(fault)
             case WebSocketPing() | PongFrame():
                 return None
             case Violation():
                 code = said.code
+                self._terms.unreadable(WireError(said.reason))
         raise await self._lost(code)
 
     async def _said_first(self, take: Take | None) -> Incoming:
@@ -378,17 +385,20 @@ class OsccLink:
         hear = self._hear
         if hear is None or not self._opened:
             return
-        event, readings = self._pool.event, []
+        event, readings, now = self._pool.event, [], self._now()
+        latest_ms = now * 1000 + self._clock.ahead_ms
         for kept in unread:
             reading = event(kept)
             if reading is None:
                 reading = self._reader.glance(kept)
             if reading is None:
                 break
+            if reading.time_ms > latest_ms and self._clock.is_ahead(reading.time_ms, now):
+                break  # it is read again, and ends the link
             readings.append(reading)
         if readings:
             del unread[: len(readings)]
-            self.last_received_at = self._now()
+            self.last_received_at = now
             hear(readings)
 
     def _take_outcome(self, text: str) -> bool:
@@ -421,6 +431,11 @@ class OsccLink:
             sent = answer(pending.request, response.body, self._terms.pool, response.directory)
         except GatewayError as error:
             return error.with_traceback(None)  # it holds this frame, and so the waiting task
+        except WireError as fault:
+            if not isinstance(pending.request, AttachSession):
+                raise
+            self._terms.unreadable(fault)  # the user's other sessions need the link
+            return http.unavailable()
         time_ms = response.time_ms if isinstance(pending.request, KeepAlive) else None
         if time_ms is not None and not self._clock.answered(time_ms, pending.asked_at, self._now()):
             raise ClockSetError("the server's clock was set")
@@ -496,12 +511,14 @@ class OsccLink:
                 if event.user.id != self._user:
                     raise WireError("the link is another user's")
                 self._opened = True
-                self._clock.update(event.time_ms, self.last_received_at)
+                self._clock.opened(event.time_ms, self._asked_at, self.last_received_at)
                 self._remember(event.attached)
             case SessionEnded():
                 self._own_agents.pop(event.alias, None)
             case LinkReplaced():
                 self._replaced = True
+            case Reading() if self._clock.is_ahead(event.time_ms, self.last_received_at):
+                raise ClockSetError("the server's clock was set")
 
     def _remember(self, attached: Attached) -> None:
         if attached.own_agent is not None:
@@ -542,22 +559,6 @@ ABOUT_S: Final = 60.0
 """How long the server's answer about its version is valid."""
 ABOUT_FAILED_S: Final = 1.0
 """How long its failure is valid: all callers of the same request share it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """Time limits, in seconds."""
-
-    answer_s: float = 10.0
-    """One HTTP request."""
-    open_s: float = 10.0
-    """The upgrade to a link, and then the wait for the server's first message."""
-    request_s: float = 5.0
-    """One request on a link; a command has its own deadline."""
-    patience_s: float = 60.0
-    """A request on a link whose answer has data: late is better than repeated."""
-    close_s: float = 1.0
-    """The closing handshake of a link."""
 
 
 class OsccServer:
@@ -604,7 +605,8 @@ class OsccServer:
         self._about: tuple[float, About | GatewayError] | None = None
         of = self._deadlines
         times_s = of.open_s, of.request_s, of.patience_s, of.close_s
-        self._terms = {keys: Terms(self.pool, clock, keys, *times_s, self._forget) for keys in (False, True)}
+        calls = self._forget, UnreadableMessages(site, clock).note
+        self._terms = {keys: Terms(self.pool, clock, keys, *times_s, *calls) for keys in (False, True)}
 
     def trust(self, tls: ssl.SSLContext) -> None:
         """Verify the server with *tls* from now on; requests under way and open links continue."""
@@ -657,8 +659,9 @@ class OsccServer:
             reason = "version_unsupported" if unsupported else "unavailable"
             raise LinkClosed(reason, retry_after_s=error.retry_after_s) from error
         headers = {"OSCCE-Session": secret, "OSCCE-Link-Token": str(token), "OSCCE-Link-Holder": holder}
+        asked_at = self._clock.now()
         socket = await self._upgrade(headers)
-        return OsccLink(socket, user, self._terms[Feature.REQUEST_KEYS in about.features])
+        return OsccLink(socket, user, self._terms[Feature.REQUEST_KEYS in about.features], asked_at)
 
     # ---- Authority ----
 

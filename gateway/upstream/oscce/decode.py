@@ -260,15 +260,36 @@ class ServerClock:
     seconds.
     """
 
-    __slots__ = ("_at", "_least_ms", "_most_ms")
+    __slots__ = ("_at", "_first_ms", "_is_learning", "_least_ms", "_most_ms", "ahead_ms")
 
     def __init__(self) -> None:
+        self.ahead_ms = -math.inf
+        """The difference (Time - receipt) of events beyond which :meth:`is_ahead` is to be called."""
+        self._is_learning = True
+        """Whether no answer has come yet: until then events show by how much their clock is ahead."""
+        self._first_ms = -math.inf
+        """The greatest such difference until then."""
         self._least_ms: float | None = None
         """The smallest difference (receipt - Time)."""
         self._most_ms = -math.inf
         """The greatest difference (request - Time)."""
         self._at = 0.0
         """When the last time was received."""
+
+    def opened(self, time_ms: int, asked_at: float, now: float) -> None:
+        """Process the time in the first message, received at *now*; the link was requested at *asked_at*."""
+        self.update(time_ms, now)
+        self._most_ms = asked_at * 1000 - time_ms
+
+    def is_ahead(self, time_ms: int, now: float) -> bool:
+        """Return whether the time of an event, received at *now*, is later than it can be.
+
+        A clock for events that is always ahead of the other one is not wrong.
+        """
+        ahead_ms = time_ms - now * 1000
+        if self._is_learning:
+            self.ahead_ms = self._first_ms = max(self._first_ms, ahead_ms)
+        return ahead_ms > self.ahead_ms
 
     def update(self, time_ms: int, now: float) -> None:
         """Process the server's time, received at *now*."""
@@ -288,6 +309,8 @@ class ServerClock:
             return False
         self.update(time_ms, now)
         self._most_ms = max(most_ms, asked_at * 1000 - time_ms)
+        self.ahead_ms = max(self._first_ms, -self._most_ms) + STEADY_MS
+        self._is_learning = False
         return True
 
     def _least(self, now: float) -> float:

@@ -7,16 +7,22 @@ Each error name of the page has the code and sentence that clients get. Any othe
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 import msgspec
+import structlog
 
 from gateway.domain.errors import Detail, ErrorCode, GatewayError
 from gateway.domain.model import WORD_CHARS, readable, readable_or_none
+from gateway.runtime.ports import Clock
 from gateway.upstream.oscce.decode import FUNCTIONS, MOST, WireElement, identity, in_gateway_time
+
+_LOG: Final = structlog.get_logger("gateway.link")
+_LOGS_EVERY_S: Final = 60.0
 
 NAMES: Final[dict[int, str]] = {
     1: "BadRequest",
@@ -134,6 +140,30 @@ class WireError(Exception):
 
 class ClockSetError(WireError):
     """The server's clock was set by more than the jitter of instants."""
+
+
+class UnreadableMessages:
+    """Log of messages that a site's links did not accept: one line a minute, with the place of the fault.
+
+    Args:
+        site: The id of the site.
+        clock: Dates the lines.
+    """
+
+    def __init__(self, site: str, clock: Clock) -> None:
+        self._site = site
+        self._now = clock.now
+        self._number = 0
+        self._logs_at = -math.inf
+
+    def note(self, fault: WireError) -> None:
+        """Record a message, and log it if a minute has passed since the last line."""
+        self._number += 1
+        if self._now() < self._logs_at:
+            return
+        event = "server_clock_set" if isinstance(fault, ClockSetError) else "link_message_unreadable"
+        _LOG.warning(event, site=self._site, where=str(fault), messages=self._number)
+        self._number, self._logs_at = 0, self._now() + _LOGS_EVERY_S
 
 
 class WireRefusal(WireElement):

@@ -17,6 +17,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -476,6 +477,22 @@ class RefusedAnswer(UnreachedError):  # noqa: N818 - names what happened
                 return LinkClosed("stale", token=stale_token(self.answer.body))
             case _:
                 return LinkClosed("unavailable", retry_after_s=self.retry_after_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Time limits, in seconds."""
+
+    answer_s: float = 10.0
+    """One HTTP request."""
+    open_s: float = 10.0
+    """The upgrade to a link, and then the wait for the server's first message."""
+    request_s: float = 5.0
+    """One request on a link; a command has its own deadline."""
+    patience_s: float = 60.0
+    """A request on a link whose answer has data: late is better than repeated."""
+    close_s: float = 1.0
+    """The closing handshake of a link."""
 
 
 def unreached(error: Exception) -> UnreachedError:
