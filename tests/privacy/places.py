@@ -108,7 +108,7 @@ PLACES: Final[dict[str, str]] = {
             core/view.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets _ready _wheel _ticks; edge/routes.py SessionRoutes._exporting;
             runtime/sessions.py SessionAdmission._waiting;
-            runtime/subscriptions.py LinkSubscriptions._attach_due _presence_due;
+            runtime/subscriptions.py LinkSubscriptions._attach_due _presence_due _doubts;
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
             core/rate_limits.py AdmissionQueue._newcomers _others; core/rate_limits.py Openings._began freed;
             runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;
