@@ -521,6 +521,10 @@ FAULTS: Final[dict[str, Fault]] = {
     # ---- sessions on links ----
     "lets anybody's session be attached": Fault("attach.foreign", OthersAttach),
     "has one alias for all sessions": Fault("attach.second", responds("AttachSession", sets(Session=1))),
+    "gives an alias at each attach": Fault(
+        "attach.again", responds("AttachSession", lambda each: each.update(Session=each["RequestID"] + 100))
+    ),
+    "gives an alias again": Fault("attach.new_alias", responds("AttachSession", sets(Session=77))),
     "answers an unknown session with NotFound": Fault(
         "attach.unknown",
         responds(

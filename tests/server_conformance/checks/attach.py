@@ -9,6 +9,8 @@ from tests.server_conformance.stage import Stage, own_agent
 from tests.server_conformance.verdicts import expect
 
 _ANSWER: Final = '`{"Session":int alias,"ID","Application","Rights":['
+_AGAIN: Final = "a repeated `AttachSession` of an attached session is answered with its alias"
+_ONE_SESSION: Final = "for as long as the link lives: no other session gets it later"
 _FORBIDDEN: Final = "sessions of another user are refused `Forbidden`"
 _UNKNOWN: Final = "one that the server does not know, `SessionUnknown`"
 
@@ -21,6 +23,28 @@ async def second(stage: Stage) -> None:
     received = (await link.done("AttachSession", SessionID=session.secret)).body
     expect(received["Session"] != link.alias, "two sessions have the same alias")
     expect(received["ID"] == session.public, f"ID is {received['ID']!r}, not that of the log-on")
+
+
+@check("attach.again", "Messages", _AGAIN, dashboards=1)
+async def again(stage: Stage) -> None:
+    """Otherwise the end of a session is reported with an alias that is no longer in use."""
+    session = await stage.dashboard()
+    link = await stage.open(session)
+    received = (await link.done("AttachSession", SessionID=session.secret)).body
+    expect(received["Session"] == link.alias, "an attached session gets another alias")
+
+
+@check("attach.new_alias", "Messages", _ONE_SESSION, dashboards=1)
+async def new_alias(stage: Stage) -> None:
+    """A late message about the one session would be taken for one about the other."""
+    link = await stage.open(await stage.dashboard())
+    gone = await stage.dashboard()
+    alias = (await link.done("AttachSession", SessionID=gone.secret)).body["Session"]
+    await stage.success("DELETE", "/sessions/current", gone.secret)
+    for _ in range(2):
+        session = await stage.dashboard()
+        received = (await link.done("AttachSession", SessionID=session.secret)).body
+        expect(received["Session"] != alias, "the alias of an ended session is given to another one")
 
 
 @check("attach.foreign", "Messages", _FORBIDDEN, dashboards=2)
