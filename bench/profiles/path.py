@@ -28,7 +28,7 @@ from typing import Any, Final, cast
 
 from bench.profiles.supervisor import Supervisor
 from gateway.app.process import run_loop
-from gateway.core.element import Composer
+from gateway.core.assembly import Composer
 from gateway.core.ledger import Health
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import Session

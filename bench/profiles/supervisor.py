@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from gateway.core.element import Composer
+from gateway.core.assembly import Composer
 from gateway.core.view import Member, UserSessions
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId

@@ -22,7 +22,7 @@ from pathlib import Path
 from bench.profiles.centre import Centre
 from bench.profiles.supervisor import Supervisor
 from gateway.app.process import run_loop
-from gateway.core.element import Composer
+from gateway.core.assembly import Composer
 from gateway.domain.model import UserId
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.mirror import SharedOffsets

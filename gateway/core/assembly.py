@@ -1,39 +1,212 @@
-"""Assembly: the present parts of a user's resources, from one link.
+"""Assembly: the present parts of a user's resources, from one link, and the composer that links share.
 
-Applies the readings of one link, in any order, to the newest parts of each resource, and returns which
-resources may have changed. Rules: a complete reading is the whole set of its query. A user missing in it is
-logged off; other kinds missing in it are gone. An element older than the held one of the same source, or than
-the whole set that lacked it, is ignored and counted. A resource needs a directory object. Data that no query
-covers is removed.
+The composer makes each distinct element once per node, however many links deliver it.
+
+An assembly applies the readings of one link, in any order, to the newest parts of each resource, and returns
+which resources may have changed. Rules: a complete reading is the whole set of its query. A user missing in
+it is logged off; other kinds missing in it are gone. An element older than the held one of the same source,
+or than the whole set that lacked it, is ignored and counted. A resource needs a directory object. Data that
+no query covers is removed.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import product
-from typing import Final
+from typing import Final, TypeVar
 
-from gateway.core.element import Address, Composer, Element, ReadingStep, converged, differ_by_jitter
-from gateway.core.link import Query
-from gateway.domain.commands import Listen
-from gateway.domain.model import EMPTY_SET, Kind, Scope, changed, key_of
-from gateway.domain.upstream import (
+from gateway.core.element import (
     NOTHING,
-    PLACES,
-    SOURCES,
-    Part,
+    Address,
+    ChangeSet,
+    Element,
     Parts,
-    Reading,
-    Source,
+    composed_element,
+    converged,
+    differ_by_jitter,
     holds,
     part_of,
+    queue_element,
     time_of,
     with_part,
 )
+from gateway.core.link import Query
+from gateway.domain.commands import Listen
+from gateway.domain.model import EMPTY_SET, Kind, Scope, changed, key_of
+from gateway.domain.upstream import PLACES, SOURCES, Part, Reading, Source
+from gateway.protocol.envelopes import Value
 
 Change = tuple[str, Element, Element]
 """A key, the element shown before, and the present one."""
+_NO_CHANGES: Final = ChangeSet(())
+
+
+class ReadingStep:
+    """The result of one reading.
+
+    A step applies only to a link that received the reading's bytes, received *befores* and shows *held*, with
+    a clock *offset_ms* ahead of the server's.
+
+    Args:
+        numbers: The numbers of the reading's parts, in order.
+        keys: Their keys in a ledger.
+        befores: The parts received before.
+        held: The elements shown before.
+    """
+
+    __slots__ = (
+        "afters",
+        "befores",
+        "changed",
+        "changes",
+        "converged",
+        "held",
+        "keys",
+        "numbers",
+        "offset_ms",
+        "other_times_ms",
+    )
+
+    def __init__(
+        self,
+        numbers: list[int],
+        keys: list[str],
+        befores: list[Parts | None],
+        held: list[Element | None],
+        offset_ms: int,
+    ) -> None:
+        self.numbers = numbers
+        self.keys = keys
+        self.befores = befores
+        self.held = held
+        self.offset_ms = offset_ms
+        self.afters: dict[int, Parts] = {}
+        """The parts received now, by number."""
+        self.other_times_ms: dict[int, int] = {}
+        """The reading's time for each number whose part has another time."""
+        self.converged: dict[int, Parts] = {}
+        """The parts that the link received, where :attr:`afters` has those of another link instead."""
+        self.changed: frozenset[int] = frozenset()
+        """The numbers whose shown element differs now."""
+        self.changes = _NO_CHANGES
+        """The shown elements of each."""
+
+    def applies(self, befores: list[Parts | None], held: list[Element | None], offset_ms: int) -> bool:
+        """Return whether this step applies to a link."""
+        return self.held == held and self.befores == befores and self.offset_ms == offset_ms
+
+
+RowT = TypeVar("RowT")
+CATALOGUES_MAX: Final = 64
+"""Number of catalogues that are stored: each site has three, and others after a change."""
+
+
+class Composer:
+    """Composes elements from parts and shares them between all users of a node.
+
+    Sharing is by value with the last element of a resource from any link. So no user is shown data that their
+    own link did not deliver, except for instants within :data:`gateway.domain.resources.STEADY_MS`.
+    """
+
+    def __init__(self) -> None:
+        self.late = 0
+        """Number of elements that were older than the known ones, and ignored."""
+        self.readings = 0
+        """Number of readings of all links."""
+        self._shown: dict[str, Element | None] = {}
+        """The element of each resource that some link showed last, while any link holds the resource."""
+        self._more_holders: dict[str, int] = {}
+        """Number of links that hold a resource, beside the first; mostly there are none."""
+        self._catalogues: dict[tuple[int, object], tuple[object, Element]] = {}
+
+    def catalogue(self, rows: tuple[RowT, ...], make: Callable[[tuple[RowT, ...]], Value]) -> Element:
+        """Return the element of a catalogue: one for all users who have received the same object."""
+        key = id(rows), make
+        found = self._catalogues.get(key)
+        if found is None or found[0] is not rows:
+            if len(self._catalogues) >= CATALOGUES_MAX:
+                self._catalogues.clear()
+            found = self._catalogues[key] = rows, Element(make(rows))
+        return found[1]
+
+    def shown(self, key: str) -> Element | None:
+        """Return the element of a resource that some link of the node showed last."""
+        return self._shown.get(key)
+
+    def hold(self, address: Address) -> str:
+        """Return the key of a resource, for a link that holds it until :meth:`release`."""
+        key = key_of(*address)
+        if key in self._shown:
+            self._more_holders[key] = self._more_holders.get(key, 0) + 1
+        else:
+            self._shown[key] = None
+        return key
+
+    def release(self, key: str) -> None:
+        """Release a resource that a link held."""
+        more = self._more_holders.pop(key, 0)
+        if more > 1:
+            self._more_holders[key] = more - 1
+        elif not more:
+            del self._shown[key]
+
+    def element(self, parts: Parts, before: Element | None, offset_ms: int) -> Element:
+        """Return the element of *parts*, following *before*; *offset_ms* is gateway minus server clock.
+
+        A link keeps its own instants while nothing changes. A changed or first element becomes that of other
+        links, if both are equal but for jitter: a thousand links that deliver it one after the other hold one
+        element.
+
+        Args:
+            parts: The parts that the link received.
+            before: The element that the link shows.
+            offset_ms: Gateway minus server clock.
+        """
+        key, shown = parts.key, self._shown
+        other = None if key is None else shown.get(key)
+        if other is before:
+            other = None
+        elif before is None and other is not None and other.parts == parts and other.offset_ms == offset_ms:
+            return other
+        made = queue_element(parts, before, offset_ms) if other is None else None
+        if made is None:
+            made = composed_element(parts, before, other, offset_ms)
+        if made is not before and key is not None and key in shown:
+            shown[key] = made
+        return made
+
+    def step(self, reading: Reading, place: ReadingStep) -> ReadingStep | None:
+        """Return the step of *reading* from *place*; None: it is no plain change of shown elements.
+
+        Args:
+            reading: Some parts of one kind and source.
+            place: The state of a link.
+        """
+        changed: list[int] = []
+        changes: list[tuple[str, Element, Element]] = []
+        is_realtime = reading.source is Source.REALTIME
+        for part, key, before, held in zip(reading.parts, place.keys, place.befores, place.held, strict=True):
+            if before is None or held is None or before.directory is None:
+                return None
+            if not is_realtime and before.realtime is None:
+                return None
+            after = with_part(before, reading.source, part)
+            element = self.element(after, held, place.offset_ms)
+            kept = place.afters[part.number] = converged(after, element)
+            if kept is not after:
+                place.converged[part.number] = after
+            if part.time_ms != reading.time_ms:
+                place.other_times_ms[part.number] = reading.time_ms
+            if element is not held:
+                changes.append((key, held, element))
+                changed.append(part.number)
+        place.changed = frozenset(changed)
+        if changes:
+            place.changes = ChangeSet(changes)
+        return place if len(place.afters) == len(place.numbers) else None
+
+
 PASTS_MOST: Final = 4
 """Places of one reading whose steps are kept: links that have just opened differ from the others for a
 while.

@@ -1,16 +1,16 @@
 """Elements: values of resources, composed from parts that OSCC-E sent, and encoded once for all readers.
 
-Pure functions from parts to values, and the composer that makes each distinct value once per node, however
-many links deliver it.
+Pure functions from the parts of a resource to its value, and the encodings of that value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import field
 from itertools import count
 from typing import Final, TypeVar
 
-from gateway.domain.model import Kind, Lean, changed, key_of
+from gateway.domain.model import Kind, Lean, changed, value
 from gateway.domain.resources import (
     STEADY_MS,
     Agent,
@@ -26,9 +26,91 @@ from gateway.domain.resources import (
     Resource,
     RoutingState,
 )
-from gateway.domain.upstream import Parts, PartValue, Reading, Source, with_part
+from gateway.domain.upstream import Part, PartValue, Source
 from gateway.protocol.codec import Codec, Members
 from gateway.protocol.envelopes import SessionFacts, Value
+
+_REALTIME: Final = Source.REALTIME
+"""A name of its own, as each update asks for it."""
+
+
+@value()
+class Parts:
+    """The newest value of each source of one resource, as one link received them, and when they were read."""
+
+    directory: PartValue | None
+    realtime: PartValue | None
+    cumulative: PartValue | None
+    configuration: PartValue | None
+    readable: bool
+    """Whether realtime data is available at all; only then a user missing in it is logged off."""
+    key: str | None = None
+    """The key of the resource in ledgers; None: no link holds these parts."""
+    remote_number: str | None = field(default=None, repr=False)
+    """Only of the own agent."""
+    realtime_ms: int = 0
+    """When the part was read (server clock), here and below; 0: never. Without a part, when it left."""
+    cumulative_ms: int = 0
+    configuration_ms: int = 0
+
+
+NOTHING: Final = Parts(None, None, None, None, readable=True)
+
+
+def with_part(parts: Parts, source: Source, part: Part | None, left_at_ms: int = 0) -> Parts:
+    """Return *parts* with another part of one source, or without.
+
+    Args:
+        parts: What the link received before.
+        source: Whose part it is.
+        part: The part; None for none.
+        left_at_ms: When a realtime part that is no more left.
+    """
+    value, time_ms = (None, 0) if part is None else (part.value, part.time_ms)
+    if source is _REALTIME:
+        number = None if part is None else part.remote_number
+        return changed(parts, realtime=value, realtime_ms=time_ms or left_at_ms, remote_number=number)
+    if source is Source.CUMULATIVE:
+        return changed(parts, cumulative=value, cumulative_ms=time_ms)
+    if source is Source.CONFIGURATION:
+        return changed(parts, configuration=value, configuration_ms=time_ms)
+    return changed(parts, directory=value)
+
+
+def part_of(parts: Parts, source: Source) -> PartValue | None:
+    """Return the part of one source."""
+    match source:
+        case Source.DIRECTORY:
+            return parts.directory
+        case Source.REALTIME:
+            return parts.realtime
+        case Source.CUMULATIVE:
+            return parts.cumulative
+        case Source.CONFIGURATION:
+            return parts.configuration
+
+
+def time_of(parts: Parts, source: Source) -> int | None:
+    """Return when the part of one source was read; None: there is none."""
+    if part_of(parts, source) is None:
+        return None
+    match source:
+        case Source.DIRECTORY:
+            return 0
+        case Source.REALTIME:
+            return parts.realtime_ms
+        case Source.CUMULATIVE:
+            return parts.cumulative_ms
+        case Source.CONFIGURATION:
+            return parts.configuration_ms
+
+
+def holds(parts: Parts, source: Source, part: Part) -> bool:
+    """Return whether *parts* have just this *part* of one source already."""
+    if part.value is not part_of(parts, source) or part.time_ms != time_of(parts, source):
+        return False
+    return source is not Source.REALTIME or part.remote_number == parts.remote_number
+
 
 _NUMBERS: Final = count(1)
 _NEVER_FRAMED: Final = "facts of sessions are never framed"
@@ -256,175 +338,8 @@ _UNKNOWN: Final = "nothing is a resource before its directory object is known"
 R = TypeVar("R", Agent, Queue, Group, Aggregate)
 Address = tuple[Kind, int]
 
-_NO_CHANGES: Final = ChangeSet(())
 
-
-class ReadingStep:
-    """The result of one reading.
-
-    A step applies only to a link that received the reading's bytes, received *befores* and shows *held*, with
-    a clock *offset_ms* ahead of the server's.
-
-    Args:
-        numbers: The numbers of the reading's parts, in order.
-        keys: Their keys in a ledger.
-        befores: The parts received before.
-        held: The elements shown before.
-    """
-
-    __slots__ = (
-        "afters",
-        "befores",
-        "changed",
-        "changes",
-        "converged",
-        "held",
-        "keys",
-        "numbers",
-        "offset_ms",
-        "other_times_ms",
-    )
-
-    def __init__(
-        self,
-        numbers: list[int],
-        keys: list[str],
-        befores: list[Parts | None],
-        held: list[Element | None],
-        offset_ms: int,
-    ) -> None:
-        self.numbers = numbers
-        self.keys = keys
-        self.befores = befores
-        self.held = held
-        self.offset_ms = offset_ms
-        self.afters: dict[int, Parts] = {}
-        """The parts received now, by number."""
-        self.other_times_ms: dict[int, int] = {}
-        """The reading's time for each number whose part has another time."""
-        self.converged: dict[int, Parts] = {}
-        """The parts that the link received, where :attr:`afters` has those of another link instead."""
-        self.changed: frozenset[int] = frozenset()
-        """The numbers whose shown element differs now."""
-        self.changes = _NO_CHANGES
-        """The shown elements of each."""
-
-    def applies(self, befores: list[Parts | None], held: list[Element | None], offset_ms: int) -> bool:
-        """Return whether this step applies to a link."""
-        return self.held == held and self.befores == befores and self.offset_ms == offset_ms
-
-
-RowT = TypeVar("RowT")
-CATALOGUES_MAX: Final = 64
-"""Number of catalogues that are stored: each site has three, and others after a change."""
-
-
-class Composer:
-    """Composes elements from parts and shares them between all users of a node.
-
-    Sharing is by value with the last element of a resource from any link. So no user is shown data that their
-    own link did not deliver, except for instants within :data:`gateway.domain.resources.STEADY_MS`.
-    """
-
-    def __init__(self) -> None:
-        self.late = 0
-        """Number of elements that were older than the known ones, and ignored."""
-        self.readings = 0
-        """Number of readings of all links."""
-        self._shown: dict[str, Element | None] = {}
-        """The element of each resource that some link showed last, while any link holds the resource."""
-        self._more_holders: dict[str, int] = {}
-        """Number of links that hold a resource, beside the first; mostly there are none."""
-        self._catalogues: dict[tuple[int, object], tuple[object, Element]] = {}
-
-    def catalogue(self, rows: tuple[RowT, ...], make: Callable[[tuple[RowT, ...]], Value]) -> Element:
-        """Return the element of a catalogue: one for all users who have received the same object."""
-        key = id(rows), make
-        found = self._catalogues.get(key)
-        if found is None or found[0] is not rows:
-            if len(self._catalogues) >= CATALOGUES_MAX:
-                self._catalogues.clear()
-            found = self._catalogues[key] = rows, Element(make(rows))
-        return found[1]
-
-    def shown(self, key: str) -> Element | None:
-        """Return the element of a resource that some link of the node showed last."""
-        return self._shown.get(key)
-
-    def hold(self, address: Address) -> str:
-        """Return the key of a resource, for a link that holds it until :meth:`release`."""
-        key = key_of(*address)
-        if key in self._shown:
-            self._more_holders[key] = self._more_holders.get(key, 0) + 1
-        else:
-            self._shown[key] = None
-        return key
-
-    def release(self, key: str) -> None:
-        """Release a resource that a link held."""
-        more = self._more_holders.pop(key, 0)
-        if more > 1:
-            self._more_holders[key] = more - 1
-        elif not more:
-            del self._shown[key]
-
-    def element(self, parts: Parts, before: Element | None, offset_ms: int) -> Element:
-        """Return the element of *parts*, following *before*; *offset_ms* is gateway minus server clock.
-
-        A link keeps its own instants while nothing changes. A changed or first element becomes that of other
-        links, if both are equal but for jitter: a thousand links that deliver it one after the other hold one
-        element.
-
-        Args:
-            parts: The parts that the link received.
-            before: The element that the link shows.
-            offset_ms: Gateway minus server clock.
-        """
-        key, shown = parts.key, self._shown
-        other = None if key is None else shown.get(key)
-        if other is before:
-            other = None
-        elif before is None and other is not None and other.parts == parts and other.offset_ms == offset_ms:
-            return other
-        made = _queue_element(parts, before, offset_ms) if other is None else None
-        if made is None:
-            made = _composed_element(parts, before, other, offset_ms)
-        if made is not before and key is not None and key in shown:
-            shown[key] = made
-        return made
-
-    def step(self, reading: Reading, place: ReadingStep) -> ReadingStep | None:
-        """Return the step of *reading* from *place*; None: it is no plain change of shown elements.
-
-        Args:
-            reading: Some parts of one kind and source.
-            place: The state of a link.
-        """
-        changed: list[int] = []
-        changes: list[tuple[str, Element, Element]] = []
-        is_realtime = reading.source is Source.REALTIME
-        for part, key, before, held in zip(reading.parts, place.keys, place.befores, place.held, strict=True):
-            if before is None or held is None or before.directory is None:
-                return None
-            if not is_realtime and before.realtime is None:
-                return None
-            after = with_part(before, reading.source, part)
-            element = self.element(after, held, place.offset_ms)
-            kept = place.afters[part.number] = converged(after, element)
-            if kept is not after:
-                place.converged[part.number] = after
-            if part.time_ms != reading.time_ms:
-                place.other_times_ms[part.number] = reading.time_ms
-            if element is not held:
-                changes.append((key, held, element))
-                changed.append(part.number)
-        place.changed = frozenset(changed)
-        if changes:
-            place.changes = ChangeSet(changes)
-        return place if len(place.afters) == len(place.numbers) else None
-
-
-def _composed_element(parts: Parts, before: Element | None, other: Element | None, offset_ms: int) -> Element:
+def composed_element(parts: Parts, before: Element | None, other: Element | None, offset_ms: int) -> Element:
     """Return the element of *parts* after *before*; *other* is the one that another link shows."""
     said = value = compose(parts, offset_ms)
     old = None if before is None else before.value
@@ -437,7 +352,7 @@ def _composed_element(parts: Parts, before: Element | None, other: Element | Non
     return Element(None if value is said and type(said) is Queue else value, parts, offset_ms)
 
 
-def _queue_element(parts: Parts, before: Element | None, offset_ms: int) -> Element | None:
+def queue_element(parts: Parts, before: Element | None, offset_ms: int) -> Element | None:
     """Return the element of a queue after *before*, without composing it.
 
     None: it has to be composed, as more than its realtime figures may differ.

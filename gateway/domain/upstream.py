@@ -21,7 +21,6 @@ from gateway.domain.model import (
     SessionId,
     SessionSecret,
     User,
-    changed,
     value,
 )
 from gateway.domain.resources import (
@@ -126,8 +125,6 @@ class Source(enum.StrEnum):
 
 
 SOURCES: Final = tuple(Source)
-_REALTIME: Final = Source.REALTIME
-"""A name of its own, as each update asks for it."""
 PLACES: Final = {source: place for place, source in enumerate(SOURCES)}
 """The place of each source among all."""
 
@@ -148,84 +145,6 @@ class Part:
     """Only in the own agent's realtime part."""
     time_ms: int = 0
     """The server's time of the message."""
-
-
-@value()
-class Parts:
-    """The newest value of each source of one resource, as one link received them, and when they were read."""
-
-    directory: PartValue | None
-    realtime: PartValue | None
-    cumulative: PartValue | None
-    configuration: PartValue | None
-    readable: bool
-    """Whether realtime data is available at all; only then a user missing in it is logged off."""
-    key: str | None = None
-    """The key of the resource in ledgers; None: no link holds these parts."""
-    remote_number: str | None = field(default=None, repr=False)
-    """Only of the own agent."""
-    realtime_ms: int = 0
-    """When the part was read (server clock), here and below; 0: never. Without a part, when it left."""
-    cumulative_ms: int = 0
-    configuration_ms: int = 0
-
-
-NOTHING: Final = Parts(None, None, None, None, readable=True)
-
-
-def with_part(parts: Parts, source: Source, part: Part | None, left_at_ms: int = 0) -> Parts:
-    """Return *parts* with another part of one source, or without.
-
-    Args:
-        parts: What the link received before.
-        source: Whose part it is.
-        part: The part; None for none.
-        left_at_ms: When a realtime part that is no more left.
-    """
-    value, time_ms = (None, 0) if part is None else (part.value, part.time_ms)
-    if source is _REALTIME:
-        number = None if part is None else part.remote_number
-        return changed(parts, realtime=value, realtime_ms=time_ms or left_at_ms, remote_number=number)
-    if source is Source.CUMULATIVE:
-        return changed(parts, cumulative=value, cumulative_ms=time_ms)
-    if source is Source.CONFIGURATION:
-        return changed(parts, configuration=value, configuration_ms=time_ms)
-    return changed(parts, directory=value)
-
-
-def part_of(parts: Parts, source: Source) -> PartValue | None:
-    """Return the part of one source."""
-    match source:
-        case Source.DIRECTORY:
-            return parts.directory
-        case Source.REALTIME:
-            return parts.realtime
-        case Source.CUMULATIVE:
-            return parts.cumulative
-        case Source.CONFIGURATION:
-            return parts.configuration
-
-
-def time_of(parts: Parts, source: Source) -> int | None:
-    """Return when the part of one source was read; None: there is none."""
-    if part_of(parts, source) is None:
-        return None
-    match source:
-        case Source.DIRECTORY:
-            return 0
-        case Source.REALTIME:
-            return parts.realtime_ms
-        case Source.CUMULATIVE:
-            return parts.cumulative_ms
-        case Source.CONFIGURATION:
-            return parts.configuration_ms
-
-
-def holds(parts: Parts, source: Source, part: Part) -> bool:
-    """Return whether *parts* have just this *part* of one source already."""
-    if part.value is not part_of(parts, source) or part.time_ms != time_of(parts, source):
-        return False
-    return source is not Source.REALTIME or part.remote_number == parts.remote_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +190,7 @@ class Reading:
     parts: tuple[Part, ...]
     removed: tuple[int, ...] = ()
     steps: list[object] | None = field(default_factory=list, compare=False, repr=False)
-    """The step that it caused for links that received its bytes: :class:`gateway.core.element.ReadingStep`.
+    """The step that it caused for links that received its bytes: :class:`gateway.core.assembly.ReadingStep`.
     None for a single part that only one link is known to have received.
     """
 

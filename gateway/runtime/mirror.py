@@ -12,8 +12,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final, Protocol
 
-from gateway.core.assembly import Assembly
-from gateway.core.element import Address, Composer, Element, ReadingStep
+from gateway.core.assembly import Assembly, Composer, ReadingStep
+from gateway.core.element import Address, Element, Parts
 from gateway.core.ledger import Health, Ledger, Reader
 from gateway.core.link import Early
 from gateway.core.session import Session
@@ -46,7 +46,7 @@ from gateway.domain.resources import (
     Site,
     Skills,
 )
-from gateway.domain.upstream import About, FunctionChanged, ObjectChanged, Parts, Reading
+from gateway.domain.upstream import About, FunctionChanged, ObjectChanged, Reading
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.event_loop import weakly

@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from gateway.core.assembly import Composer
 from gateway.core.commands import CommandHistory
-from gateway.core.element import Composer
 from gateway.core.lease import AssumedTokens, BusState, StoreWrites
 from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
 from gateway.core.link import Linger

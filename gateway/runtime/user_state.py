@@ -19,9 +19,9 @@ from functools import lru_cache
 from typing import Final
 from weakref import proxy
 
+from gateway.core.assembly import Composer
 from gateway.core.commands import Calls, CommandHistory
 from gateway.core.due_times import DueTime, DueTimes
-from gateway.core.element import Composer
 from gateway.core.follower import FollowedNodes
 from gateway.core.ledger import UNKNOWN_HEALTH
 from gateway.core.link import LinkMachine

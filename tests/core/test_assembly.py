@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.assembly import PASTS_MOST, Assembly
-from gateway.core.element import Composer, Element, ReadingStep
+from gateway.core.assembly import PASTS_MOST, Assembly, Composer, ReadingStep
+from gateway.core.element import Element
 from gateway.core.link import MOST, PARTS_MOST, Early, Query
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of

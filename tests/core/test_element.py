@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.element import CATALOGUES_MAX, MADE_AT_ONCE, Composer, Element, compose, converged, steady
+from gateway.core.assembly import CATALOGUES_MAX, Composer
+from gateway.core.element import MADE_AT_ONCE, NOTHING, Element, Parts, compose, converged, steady, with_part
 from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox, PaceLadder
@@ -37,7 +38,7 @@ from gateway.domain.resources import (
     Skills,
     Switch,
 )
-from gateway.domain.upstream import NOTHING, Part, Parts, Source, with_part
+from gateway.domain.upstream import Part, Source
 from gateway.protocol import codec
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.protocol.frames import JSON_PROTOCOL, StreamPosition

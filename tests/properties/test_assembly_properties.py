@@ -14,8 +14,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gateway.core.assembly import Assembly
-from gateway.core.element import Composer, Element, compose
+from gateway.core.assembly import Assembly, Composer
+from gateway.core.element import Element, compose
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope
 from gateway.domain.resources import Agent, Handling, Media, Queue, RoutingState, Switch

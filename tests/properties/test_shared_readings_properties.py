@@ -9,12 +9,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.assembly import Assembly
-from gateway.core.element import Address, Composer, Element, compose, differ_by_jitter, steady
+from gateway.core.assembly import Assembly, Composer
+from gateway.core.element import Address, Element, Parts, compose, differ_by_jitter, part_of, steady
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, RoutingState
-from gateway.domain.upstream import Part, Parts, Reading, Source, part_of
+from gateway.domain.upstream import Part, Reading, Source
 
 NUMBERS = (1, 2)
 ADDRESSES: list[Address] = [(Kind.AGENT, number) for number in NUMBERS]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.element import Composer
+from gateway.core.assembly import Composer
 from gateway.core.view import UserSessions, me_key
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import (

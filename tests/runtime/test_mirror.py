@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.core import view as views
-from gateway.core.element import Composer, Element
+from gateway.core.assembly import Composer
+from gateway.core.element import Element, Parts
 from gateway.core.view import UserSessions, me_key, wanted_by
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import (
@@ -20,7 +21,7 @@ from gateway.domain.model import (
     UserId,
 )
 from gateway.domain.resources import Agent, FunctionState, LastEnd, Queue, Resource, RoutingState
-from gateway.domain.upstream import Attached, FunctionChanged, ObjectChanged, Part, Parts, Reading, Source
+from gateway.domain.upstream import Attached, FunctionChanged, ObjectChanged, Part, Reading, Source
 from gateway.runtime.mirror import (
     COMPOSED_AT_ONCE,
     OFFSETS_MAX,

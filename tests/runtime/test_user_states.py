@@ -15,7 +15,7 @@ from typing import cast
 import pytest
 
 import gateway
-from gateway.core.element import Composer
+from gateway.core.assembly import Composer
 from gateway.core.registry import RegistryLimits
 from gateway.domain.commands import Call, Execute, KeepAlive, SetAgentRoutingState
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, SessionRefused

@@ -10,10 +10,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pytest
 
-from gateway.core.element import compose
+from gateway.core.element import Parts, compose, with_part
 from gateway.domain.model import Kind, Privacy
 from gateway.domain.resources import Agent, Aggregate, Group, Queue
-from gateway.domain.upstream import Part, Parts, with_part
+from gateway.domain.upstream import Part
 from gateway.protocol.schemas import classified
 from gateway.simulator import model, post_processing
 from gateway.simulator.elements import render
