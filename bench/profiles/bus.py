@@ -28,7 +28,7 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Channel, Envelope, Inbox, Probe
 from gateway.runtime.event_loop import SystemClock
-from gateway.runtime.node import Cluster
+from gateway.runtime.ports import Cluster
 
 HERE: Final = Inbox(NodeId("here"))
 THERE: Final = Inbox(NodeId("there"))

@@ -52,8 +52,7 @@ from gateway.edge.policies import NumberPolicies, NumberPolicy
 from gateway.edge.request_context import AdmissionLimits, EdgeSettings
 from gateway.protocol.bodies import SiteView
 from gateway.runtime.event_loop import Turns
-from gateway.runtime.node import Cluster, SiteParts
-from gateway.runtime.ports import Clock, Upstream
+from gateway.runtime.ports import Clock, Cluster, SiteParts, Upstream
 from gateway.telemetry import Tally, Telemetry
 from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.monitor import Timing

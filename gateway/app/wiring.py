@@ -102,8 +102,8 @@ from gateway.edge.server import EdgeParts, OpsParts, make_app, make_ops_app
 from gateway.edge.socket import PhoneSocket
 from gateway.runtime.cluster_receiver import ClusterMembership
 from gateway.runtime.event_loop import REST_S, Turns
-from gateway.runtime.node import Cluster, Node, NodeSettings, SiteParts
-from gateway.runtime.ports import ENTRY_REFUSALS, Clock
+from gateway.runtime.node import Node, NodeSettings
+from gateway.runtime.ports import ENTRY_REFUSALS, Clock, Cluster, SiteParts
 from gateway.runtime.sessions import LogOffs
 from gateway.runtime.user_state import Owner
 from gateway.telemetry import Families, Tally, Telemetry, written

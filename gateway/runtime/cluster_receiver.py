@@ -701,7 +701,7 @@ class ClusterReceiver:
             self._answer_call(owner, asked, None)
             return
         settle = partial(self._answer_call, owner, asked)
-        if asked.user in self._executing or owner.begin(asked.call, settle, asked.node) is None:
+        if asked.user in self._executing or owner.execution.begin(asked.call, settle, asked.node) is None:
             self._executing[asked.user] += 1
             if not spawn(self._tasks, self._carry_out(self._execute, asked)):
                 self._executed(asked.user)
@@ -709,7 +709,7 @@ class ClusterReceiver:
     async def _execute(self, asked: CallRequest) -> None:
         try:
             owner = self._owner(asked.user)
-            outcome = None if owner is None else await owner.execute(asked.call, asked.node)
+            outcome = None if owner is None else await owner.execution.execute(asked.call, asked.node)
         finally:
             self._executed(asked.user)
         self._answer_call(owner, asked, outcome)

@@ -22,6 +22,7 @@ from gateway.core.commands import (
     patience_s,
     unknown,
 )
+from gateway.core.lease import Lease
 from gateway.core.rate_limits import Quota
 from gateway.core.view import UserSessions
 from gateway.domain.commands import (
@@ -40,9 +41,9 @@ from gateway.domain.commands import (
 )
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, NumberAct, UserId, masked
-from gateway.domain.upstream import Attached, Feature, LinkClosed
+from gateway.domain.upstream import Attached, LinkClosed
 from gateway.runtime.event_loop import LeanEvent, spawn
-from gateway.runtime.link_session import LinkHealth
+from gateway.runtime.link_session import Linked, LinkHealth
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link
 from gateway.runtime.sessions import SessionAdmission
@@ -84,28 +85,8 @@ class ExecutingOwner(Protocol):
         """Whether the owner that gave the user away may still send its command history."""
         ...
 
-    @property
-    def link(self) -> Link | None:
-        """The open link."""
-        ...
-
-    @property
-    def features(self) -> frozenset[Feature]:
-        """Commands that the server at the end of the open link supports."""
-        ...
-
-    @property
-    def offset_ms(self) -> int:
-        """Gateway clock minus server clock."""
-        ...
-
     def doubted(self, handle: str) -> None:
         """Record that the server reported a session as unknown."""
-        ...
-
-    @property
-    def may_act(self) -> bool:
-        """Whether a command sent now takes effect only if this node still acts for the user."""
         ...
 
 
@@ -123,6 +104,7 @@ class CommandExecution:
     Args:
         user: The user.
         owner: The owner.
+        lease: The owner's lease.
         calls: The records of the user's commands.
         number_changes: How often the remote number may be changed.
         audit: Called with each change of the remote number that was sent to OSCC-E.
@@ -132,12 +114,16 @@ class CommandExecution:
         self,
         user: UserId,
         owner: ExecutingOwner,
+        lease: Lease,
         calls: Calls[OnOutcome],
         number_changes: Quota[UserId],
         audit: Callable[[NumberAct], None],
     ) -> None:
+        self.linked: Linked | None = None
+        """The open link."""
         self._user = user
-        self._owner = owner
+        self._owner, self._lease = owner, lease
+        self._tasks: asyncio.TaskGroup | None = None
         self._number_changes = number_changes
         self._audit = audit
         self._calls = calls
@@ -149,8 +135,6 @@ class CommandExecution:
         """Commands that were sent without a task, by key."""
         self._wakes_at = math.inf
         """When the task wakes that bounds their waits; infinity without one."""
-        self._is_resting = False
-        """Whether that task is to end, with the link."""
         self._sooner = LeanEvent()
         self._settled = LeanEvent()
         self._order = asyncio.Lock()
@@ -166,13 +150,12 @@ class CommandExecution:
         """Number of commands without an outcome."""
         return len(self._calls.in_flight)
 
-    def begin(
-        self,
-        call: Call,
-        settle: OnOutcome,
-        tasks: asyncio.TaskGroup | None,
-        node: NodeId | None = None,
-    ) -> Callable[[], None] | None:
+    def run_in(self, tasks: asyncio.TaskGroup | None) -> None:
+        """Run commands in *tasks*; None: the owner ends, and with it all waits for answers."""
+        self._tasks = tasks
+        self._sooner.set()
+
+    def begin(self, call: Call, settle: OnOutcome, node: NodeId | None = None) -> Callable[[], None] | None:
         """Send *call* at once if nothing is in its way, as most of the time; None: use :meth:`execute`.
 
         *settle* is called once with the outcome, perhaps in this call, unless the returned function is called
@@ -181,22 +164,21 @@ class CommandExecution:
         Args:
             call: The command.
             settle: Gets the outcome.
-            tasks: As for :meth:`execute`.
-            node: Likewise.
+            node: The node over which it came; None is this one.
         """
-        owner, link = self._owner, self._owner.link
+        owner, linked, tasks = self._owner, self.linked, self._tasks
         alias = self._alias(call, node)
-        if link is None or alias is None or tasks is None or not self._is_plain(call.command):
+        if linked is None or alias is None or tasks is None or not self._is_plain(call.command, linked):
             return None
         if self._tasks_running or self._order.locked() or self._must_wait(call) or not owner.mirror.live:
             return None
         left_s = (call.deadline_ms - owner.clock.wall_ms()) / 1000
-        if left_s <= 0 or not owner.may_act:
+        if left_s <= 0 or not self._may_act(linked):
             return None
         began = self._record(call, fingerprint(call.command), settle)
         match began:
             case New():
-                self._send(call, alias, link, left_s, tasks)
+                self._send(call, alias, linked, left_s, tasks)
             case Pending():
                 pass
             case Foreign() if not call.retry:
@@ -205,12 +187,16 @@ class CommandExecution:
                 settle(answer(began))
         return partial(self._calls.leave, settle)
 
-    def _is_plain(self, command: Command) -> bool:
+    def _may_act(self, linked: Linked) -> bool:
+        """Return whether a command sent now takes effect only if this node still acts for the user."""
+        return linked.fenced or self._lease.holds(self._owner.clock.now())
+
+    def _is_plain(self, command: Command, linked: Linked) -> bool:
         """Return whether *command* needs no more than an answer of the server that is there."""
         if self._is_closed or isinstance(command, ChangeRemoteNumber | AcknowledgeNotice):
             return False
         feature = RULES[type(command)].feature
-        return feature is None or feature in self._owner.features
+        return feature is None or feature in linked.features
 
     def _alias(self, call: Call, node: NodeId | None) -> int | None:
         """Return the alias of the command's session, if it is on the link and its phone at *node*."""
@@ -219,12 +205,12 @@ class CommandExecution:
             return None
         return member.attached.alias
 
-    def _send(self, call: Call, alias: int, link: Link, left_s: float, tasks: asyncio.TaskGroup) -> None:
+    def _send(self, call: Call, alias: int, linked: Linked, left_s: float, tasks: asyncio.TaskGroup) -> None:
         """Send a command that was recorded. Its outcome is settled in any case."""
-        offset_ms = self._owner.offset_ms
+        offset_ms = self._owner.mirror.offset_ms
         try:
             answered = partial(self._answered, call, offset_ms, tasks)
-            withdraw = link.send(self._request(call, alias, offset_ms), answered)
+            withdraw = linked.link.send(self._request(call, alias, offset_ms), answered)
         except GatewayError as error:
             self._settle(call.key, _refused(_in_gateway_time(error, offset_ms)))
             return
@@ -232,7 +218,7 @@ class CommandExecution:
             self._settle(call.key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
             raise
         if withdraw is None:
-            self._start(call, link, tasks)
+            self._start(call, linked, tasks)
             return
         until = self._owner.clock.now() + left_s
         self._sent[call.key] = _Sent(until, withdraw)
@@ -267,15 +253,10 @@ class CommandExecution:
         finally:
             self._settle(call.key, outcome)
 
-    def rest(self) -> None:
-        """End the task that bounds waits: the link is gone, and with it all waits."""
-        self._is_resting = True
-        self._sooner.set()
-
     async def _bound_waits(self) -> None:
         """Settle commands without an answer until their deadline. End when no command is under way."""
         try:
-            while self._sent and not self._is_resting:
+            while self._sent and self._tasks is not None:
                 now = self._owner.clock.now()
                 for key in [key for key, sent in self._sent.items() if sent.until <= now]:
                     self._settle(key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
@@ -291,20 +272,18 @@ class CommandExecution:
             for key in list(self._sent):
                 self._settle(key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
 
-    async def execute(
-        self, call: Call, tasks: asyncio.TaskGroup | None, node: NodeId | None = None
-    ) -> Outcome | None:
-        """Execute *call*, or join its execution; in *tasks* it may outlive its caller.
+    async def execute(self, call: Call, node: NodeId | None = None) -> Outcome | None:
+        """Execute *call*, or join its execution; it may outlive its caller.
 
         Returns None when it was not begun, since the user is being given to another node.
 
         Args:
             call: The command.
-            tasks: Where it runs.
             node: The node over which it came; None is this one.
         """
         if self._is_closed:
             return None
+        tasks = self._tasks
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         now, body_hash = self._owner.clock.now(), fingerprint(call.command)
         settle = _waker(future)
@@ -367,12 +346,11 @@ class CommandExecution:
 
         Else None.
         """
-        owner = self._owner
         is_first = not call.retry and not call.waited
         if (
             is_first
             or isinstance(call.command, AcknowledgeNotice)
-            or (owner.link is not None and owner.may_act)
+            or (self.linked is not None and self._may_act(self.linked))
         ):
             return None
         return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
@@ -383,13 +361,13 @@ class CommandExecution:
         """Decide whether *call* is sent, and send it on the link that is open now."""
         began = self._record(call, body_hash, settle)
         if isinstance(began, New):
-            self._start(call, self._owner.link, tasks)
+            self._start(call, self.linked, tasks)
         return began
 
-    def _start(self, call: Call, link: Link | None, tasks: asyncio.TaskGroup | None) -> None:
+    def _start(self, call: Call, linked: Linked | None, tasks: asyncio.TaskGroup | None) -> None:
         """Run a command that was recorded in a task. Commands that come before its first step follow it."""
         self._tasks_running += 1
-        if not spawn(tasks, self._run(call, link)):
+        if not spawn(tasks, self._run(call, linked)):
             self._tasks_running -= 1
             self._settle(call.key, _NOT_REACHED)
 
@@ -457,10 +435,10 @@ class CommandExecution:
         self._is_closed = True
         self._owner.session_admission.wake()
 
-    async def _run(self, call: Call, link: Link | None) -> None:
+    async def _run(self, call: Call, linked: Linked | None) -> None:
         outcome: Outcome | None = None
         try:
-            outcome = await self._decide(call, link)
+            outcome = await self._decide(call, linked)
         finally:
             self._tasks_running -= 1
             self._settle(call.key, unknown(ErrorCode.UPSTREAM_TIMEOUT) if outcome is None else outcome)
@@ -475,23 +453,23 @@ class CommandExecution:
         for settle in self._calls.settle(key, outcome, self._owner.clock.now()):
             settle(outcome)
 
-    async def _decide(self, call: Call, link: Link | None) -> Outcome:
-        """Refuse the command, or have OSCC-E execute it on *link*, for which it was decided."""
+    async def _decide(self, call: Call, linked: Linked | None) -> Outcome:
+        """Refuse the command, or have OSCC-E execute it on the link for which it was decided."""
         if isinstance(call.command, AcknowledgeNotice):
             return Outcome(Status.APPLIED)
-        owner, member = self._owner, self._owner.user_sessions.get(call.session)
-        if link is None or owner.link is not link:
+        member = self._owner.user_sessions.get(call.session)
+        if linked is None or self.linked is not linked:
             return _NOT_REACHED
         if member is None or member.attached is None or not member.on_link:
             return _NOT_REACHED
-        if not owner.may_act:
+        if not self._may_act(linked):
             return _IN_DOUBT
         feature = RULES[type(call.command)].feature
-        if feature is not None and feature not in owner.features:
+        if feature is not None and feature not in linked.features:
             return _UNSUPPORTED
         if isinstance(call.command, ChangeRemoteNumber):
-            return await self._change_number(call, call.command, member.attached, link)
-        return await self._ask(call, member.attached.alias, link)
+            return await self._change_number(call, call.command, member.attached, linked.link)
+        return await self._ask(call, member.attached.alias, linked.link)
 
     async def _change_number(
         self, call: Call, command: ChangeRemoteNumber, attached: Attached, link: Link
@@ -516,7 +494,7 @@ class CommandExecution:
         left_s = (call.deadline_ms - owner.clock.wall_ms()) / 1000
         if left_s <= 0:
             return _TOO_LATE
-        offset_ms = owner.offset_ms
+        offset_ms = owner.mirror.offset_ms
         request = self._request(call, alias, offset_ms)
         try:
             async with owner.clock.timeout(left_s):

@@ -533,3 +533,27 @@ def not_reached(
     """
     why = ErrorCode.BUS_DOWN if for_bus else ErrorCode.UPSTREAM_UNAVAILABLE
     return SessionRefused(CloseCode.INTERNAL, why, window_s=window_s)
+
+
+class Cluster(NamedTuple):
+    """What the nodes of a gateway share."""
+
+    bus: Bus
+    leases: Leases
+    registry: NodeRegistry
+    shared: SharedStore
+    refusals: Callable[[], frozenset[str]] = frozenset
+    """Returns what the bus server refuses now: words of ``ENTRY_REFUSALS`` and ``WRITE_REFUSALS``."""
+
+
+class SiteParts(NamedTuple):
+    """One organisation's contact centre."""
+
+    upstream: Upstream
+    authority: Authority
+    links_per_s: float | None = None
+    """Log-ons and links per second at this site; None: as many as log-ons."""
+    log_ons_per_s: float | None = None
+    """Value of *links_per_s* if the site has no number of its own and twice the log-ons; None: as for any
+    site.
+    """

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -26,10 +26,9 @@ from gateway.core.follower import FollowedNodes
 from gateway.core.ledger import UNKNOWN_HEALTH
 from gateway.core.link import LinkMachine
 from gateway.core.view import Member, UserSessions
-from gateway.domain.commands import Call, History, Outcome
+from gateway.domain.commands import History
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import NodeId, SmallMap, Ticket, UserId
-from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import SessionFacts, Since
 from gateway.runtime.command_execution import CommandExecution, OnOutcome
 from gateway.runtime.event_loop import LeanEvent, TaskGroup, log_fault, spawn
@@ -94,7 +93,6 @@ class Owner:
         self.session_admission = SessionAdmission(me, world)
         wake = self.session_admission.wake
         self.mirror = Mirror(feed, self.user_sessions, composer, world.offsets, world.clock, wake)
-        self.execution = CommandExecution(feed.user, me, calls, world.number_changes, world.audit)
         self.sharing = Sharing(feed, world.exchange)
         self.epoch = 0
         self.owned_by: Grant | None = None
@@ -103,6 +101,7 @@ class Owner:
         self._machine = LinkMachine()
         self._link_dialer = LinkDialer(feed.user, world, self._machine, me, start)
         self.lease = self._link_dialer.lease_keeper.lease
+        self.execution = CommandExecution(feed.user, me, self.lease, calls, world.number_changes, world.audit)
         self.pulse = LinkHealth(feed, self.mirror, self._machine, world, is_taking_over=start != NO_START)
         self._handover = Handover(me, world)
         self._renewing = SessionRenewal(me, world)
@@ -165,14 +164,6 @@ class Owner:
         if self._linked is not None:
             self._linked.leave(member)
         self._gone(member)
-
-    def execute(self, call: Call, node: NodeId | None = None) -> Coroutine[None, None, Outcome | None]:
-        """See :meth:`CommandExecution.execute`."""
-        return self.execution.execute(call, self._tasks, node)
-
-    def begin(self, call: Call, settle: OnOutcome, node: NodeId | None = None) -> Callable[[], None] | None:
-        """See :meth:`CommandExecution.begin`."""
-        return self.execution.begin(call, settle, self._tasks, node)
 
     def given(self, token: int, history: History) -> None:
         """Import the command history of an owner whose link the link with *token* replaced.
@@ -268,7 +259,7 @@ class Owner:
 
     def _begin_link(self, opened: OpenedLink) -> Linked:
         """Use an open link, until :meth:`_end_link`."""
-        linked = self._linked = Linked(*opened, self)
+        linked = self._linked = self.execution.linked = Linked(*opened, self)
         self._world.open_links.number += 1
         self._history_by = min(self._history_by, self.clock.now() + HISTORY_S)
         return linked
@@ -276,7 +267,7 @@ class Owner:
     def _end_link(self, linked: Linked) -> None:
         self.touch()
         self._world.open_links.number -= 1
-        self._linked = None
+        self._linked = self.execution.linked = None
         self.user_sessions.unlinked(replaced=linked.replaced_by is not None)
         self.mirror.live = False
 
@@ -325,24 +316,9 @@ class Owner:
         return None if self._linked is None else self._linked.link
 
     @property
-    def features(self) -> frozenset[Feature]:
-        """Commands that the server at the end of the open link supports."""
-        return frozenset() if self._linked is None else self._linked.features
-
-    @property
-    def offset_ms(self) -> int:
-        """Gateway clock minus server clock."""
-        return self.mirror.offset_ms
-
-    @property
     def is_fenced(self) -> bool:
         """See :attr:`gateway.runtime.ownership.Served.is_fenced`."""
         return self._linked is not None and self._linked.fenced
-
-    @property
-    def may_act(self) -> bool:
-        """Whether a command sent now takes effect only if this node still acts for the user."""
-        return self.is_fenced or self.lease.holds(self.clock.now())
 
     def doubted(self, handle: str) -> None:
         """Record that the server reported a session as unknown."""
@@ -367,6 +343,7 @@ class Owner:
         try:
             async with TaskGroup() as tasks:
                 self._tasks = tasks
+                self.execution.run_in(tasks)
                 self.sharing.run_in(tasks)
                 try:
                     while (opened := await self._link_dialer.next_link()) is not None:
@@ -380,7 +357,7 @@ class Owner:
                 finally:
                     self._link_dialer.leave()
                     self._tasks = None
-                    self.execution.rest()
+                    self.execution.run_in(None)
                     self.sharing.run_in(None)
                     self._handover.over()
                     self._renewing.stop()
@@ -691,6 +668,8 @@ class UserStates:
     def __init__(self, composer: Composer) -> None:
         self._composer = composer
         self._user_states: dict[UserId, UserState] = {}
+        self.present: Final[Mapping[UserId, UserState]] = self._user_states
+        """All user states, by user."""
         self._due_times: DueTimes[UserId] = DueTimes()
         self._followed = FollowedNodes()
         self.command_history: CommandHistory[UserId, OnOutcome] = CommandHistory()
@@ -700,15 +679,6 @@ class UserStates:
 
     def __len__(self) -> int:
         return len(self._user_states)
-
-    @property
-    def present(self) -> Mapping[UserId, UserState]:
-        """All user states, by user."""
-        return self._user_states
-
-    def get(self, user: UserId) -> UserState | None:
-        """Return the state of *user*."""
-        return self._user_states.get(user)
 
     def served(self, user: UserId) -> UserState | None:
         """Return the state of *user*, if it accepts phones."""

@@ -27,8 +27,8 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.event_loop import SystemClock
-from gateway.runtime.node import Cluster, Node
-from gateway.runtime.ports import Clock
+from gateway.runtime.node import Node
+from gateway.runtime.ports import Clock, Cluster
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry
 from gateway.upstream.oscce.client import OsccServer

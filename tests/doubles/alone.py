@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
-from gateway.runtime.node import Cluster
-from gateway.runtime.ports import Clock, Leases
+from gateway.runtime.ports import Clock, Cluster, Leases
 
 
 def alone(clock: Clock, leases: Leases | None = None) -> Cluster:

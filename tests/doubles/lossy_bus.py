@@ -18,8 +18,7 @@ from gateway.bus.memory import MemoryLeases, MemoryNodeRegistry, MemoryStore
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
-from gateway.runtime.node import Cluster
-from gateway.runtime.ports import WRITE_REFUSALS, Clock, Grant, KeptLogOff, NotSentError, OnPosted
+from gateway.runtime.ports import WRITE_REFUSALS, Clock, Cluster, Grant, KeptLogOff, NotSentError, OnPosted
 
 T = TypeVar("T")
 Receive = Callable[[Envelope], None]

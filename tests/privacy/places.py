@@ -114,7 +114,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;
             core/due_times.py DueTimes._heap _touched; runtime/link_session.py LeaseRenewals._waiting;
             core/due_times.py DueSlots._slots _order; core/follower.py FollowedNodes._owner_of;
-            runtime/command_forwarding.py _Waiting._holds_until;
+            runtime/node.py _Waiting._holds_until;
             runtime/follower.py RemoteAttach._accepted _again_at _turns;
             runtime/sessions.py SessionRenewal._under_way
         """,
@@ -163,7 +163,7 @@ PLACES: Final[dict[str, str]] = {
             bus/connect.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;
             core/follower.py Peers._peers; runtime/cluster.py Exchange._requests _batches _put;
             runtime/cluster_receiver.py ClusterReceiver._executing; runtime/ownership.py LinkDialer._others;
-            runtime/command_forwarding.py CommandForwarding._waiting
+            runtime/node.py CommandForwarding._waiting
         """,
         NOBODY: """
             app/reload.py AuthoritiesReloader._faults _seen;

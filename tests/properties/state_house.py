@@ -17,8 +17,8 @@ from gateway.bus.memory import MemoryLeases
 from gateway.domain.model import Application, NodeId, NumberAct, OrderAct, Ticket
 from gateway.protocol.codec import JSON
 from gateway.protocol.frames import Changes, Ping
-from gateway.runtime.node import Node, NodeSettings, SiteParts
-from gateway.runtime.ports import Authority, Upstream
+from gateway.runtime.node import Node, NodeSettings
+from gateway.runtime.ports import Authority, SiteParts, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock

@@ -22,8 +22,8 @@ from gateway.domain.upstream import LogOn, Part, Source
 from gateway.protocol.codec import JSON
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
-from gateway.runtime.node import Cluster, Node, NodeSettings, SiteParts
-from gateway.runtime.ports import Grant
+from gateway.runtime.node import Node, NodeSettings
+from gateway.runtime.ports import Cluster, Grant, SiteParts
 from gateway.runtime.user_state import Owner
 from gateway.telemetry import Tally, Telemetry
 from tests.doubles.alone import alone

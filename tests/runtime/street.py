@@ -12,8 +12,8 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, SessionSecret, UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Channel, Envelope
-from gateway.runtime.node import NodeSettings, SiteParts
-from gateway.runtime.ports import Grant
+from gateway.runtime.node import NodeSettings
+from gateway.runtime.ports import Grant, SiteParts
 from gateway.runtime.user_state import UserState
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_link import FakeLink

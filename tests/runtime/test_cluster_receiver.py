@@ -35,9 +35,8 @@ from gateway.protocol.envelopes import (
     Replaced,
     Since,
 )
-from gateway.runtime.command_execution import OnOutcome
+from gateway.runtime.command_execution import CommandExecution, OnOutcome
 from gateway.runtime.ports import RECONNECT_WINDOW_S
-from gateway.runtime.user_state import Owner
 from tests.runtime.followed import followed, follower
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
@@ -149,11 +148,11 @@ async def test_a_command_of_a_node_whose_clock_is_wrong_has_the_time_that_is_lef
 ) -> None:
     begun: list[Call] = []
 
-    async def execute(_: Owner, asked: Call, node: NodeId) -> Outcome:
+    async def execute(_: object, asked: Call, node: NodeId) -> Outcome:
         begun.append(asked)
         return Outcome(Status.APPLIED)
 
-    monkeypatch.setattr(Owner, "execute", execute)
+    monkeypatch.setattr(CommandExecution, "execute", execute)
     async with street() as at:
         _, far = await followed(at)
         late = dataclasses.replace(call(at, far), deadline_ms=at.clock.wall_ms() - 3_600_000)
@@ -166,7 +165,7 @@ async def test_a_command_of_another_node_runs_without_a_task_at_the_owner(
 ) -> None:
     _, far = await followed(at)
     await at.pass_time(7)
-    monkeypatch.setattr(Owner, "execute", broken)
+    monkeypatch.setattr(CommandExecution, "execute", broken)
     far.command("1", "1")
     await at.clock.settle()
     assert len(at.scenes[0].asked(Execute)) == 1
@@ -177,10 +176,12 @@ async def test_a_command_of_another_node_runs_without_a_task_at_the_owner(
 async def test_a_command_does_not_overtake_one_of_its_user_that_is_about_to_run_in_a_task(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begin = Owner.begin
+    begin = CommandExecution.begin
 
-    def begun(owner: Owner, asked: Call, settle: OnOutcome, node: NodeId) -> Callable[[], None] | None:
-        return None if asked.key == "first" else begin(owner, asked, settle, node)
+    def begun(
+        execution: CommandExecution, asked: Call, settle: OnOutcome, node: NodeId
+    ) -> Callable[[], None] | None:
+        return None if asked.key == "first" else begin(execution, asked, settle, node)
 
     async with street() as at:
         _, far = await followed(at)
@@ -193,7 +194,7 @@ async def test_a_command_does_not_overtake_one_of_its_user_that_is_about_to_run_
         def request(key: str) -> None:
             receiver.received(replace(seen, call=replace(seen.call, key=key)))
 
-        monkeypatch.setattr(Owner, "begin", begun)
+        monkeypatch.setattr(CommandExecution, "begin", begun)
         for key in ("first", "second", "third"):
             request(key)
         await at.clock.settle()
@@ -478,7 +479,7 @@ async def test_a_fault_over_one_request_ends_that_request_alone(
     request = CallRequest(user(1), STRANGER, 5, call(at, near))
     await stranger.say(Attach(STRANGER, 6, near.ticket, ()))
     with monkeypatch.context() as patched:
-        patched.setattr(owner, "execute", broken_later)
+        patched.setattr(owner.execution, "execute", broken_later)
         assert await stranger.say(request) == []
     assert [record.getMessage() for record in caplog.records] == ["node_request_failed"]
     assert only(CallAnswer, await stranger.say(request)).outcome == Outcome(Status.APPLIED)

@@ -115,14 +115,14 @@ async def test_the_deadline_goes_with_the_command_in_the_servers_time(at: Scene)
     phone.command("1", "1", expires_at_ms=deadline_ms)
     await at.clock.settle()
     asked = at.asked(Execute)[0]
-    assert asked.not_after_ms == deadline_ms - at.owner().offset_ms
+    assert asked.not_after_ms == deadline_ms - at.owner().mirror.offset_ms
     assert asked.key.endswith("1")
 
 
 async def test_no_deadline_is_later_because_another_link_has_another_clock(at: Scene) -> None:
     at.node._worlds["main"].offsets.nearest(-1_500, at.clock.now())
     phone = await at.served()
-    assert at.owner().offset_ms == -1_500
+    assert at.owner().mirror.offset_ms == -1_500
     deadline_ms = at.clock.wall_ms() + 5_000
     phone.command("1", "1", expires_at_ms=deadline_ms)
     await at.clock.settle()
@@ -175,7 +175,7 @@ async def test_what_comes_too_late_is_not_sent(at: Scene) -> None:
     command = SetAgentRoutingState("7", "work")
     late_ms = at.clock.wall_ms()
     call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=late_ms)
-    outcome = await owner.execute(call)
+    outcome = await owner.execution.execute(call)
     assert outcome is not None
     assert outcome.error is not None
     assert outcome.error.code is ErrorCode.EXPIRED
@@ -190,7 +190,7 @@ async def test_an_owner_that_has_ended_executes_nothing(at: Scene) -> None:
     command = SetAgentRoutingState("7", "work")
     deadline_ms = at.clock.wall_ms() + 5_000
     call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=deadline_ms)
-    assert await owner.execute(call) is None, "the next owner is to be asked"
+    assert await owner.execution.execute(call) is None, "the next owner is to be asked"
     assert _runs(at) == 0
 
 
@@ -201,7 +201,7 @@ async def test_a_command_that_was_cancelled_before_its_first_step_is_unknown_whe
         command = SetAgentRoutingState("7", "work")
         call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=deadline_ms)
         before = asyncio.all_tasks()
-        asking = at.tasks.create_task(owner.execute(call))
+        asking = at.tasks.create_task(owner.execution.execute(call))
         await asyncio.sleep(0)
         (begun,) = asyncio.all_tasks() - before - {asking}
         begun.cancel()

@@ -13,8 +13,8 @@ import pytest
 from gateway.domain.commands import AcknowledgeNotice, Call, Execute, Outcome, Status
 from gateway.domain.errors import ErrorCode
 from gateway.protocol.envelopes import CallAnswer, CallRequest, Channel, Envelope, Offer
-from gateway.runtime.command_forwarding import AGAIN_S, CommandForwarding
 from gateway.runtime.follower import Follower
+from gateway.runtime.node import AGAIN_S, CommandForwarding
 from tests.runtime.followed import followed
 from tests.runtime.scene import PhoneLine
 from tests.runtime.street import Street, street

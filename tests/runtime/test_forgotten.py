@@ -15,7 +15,8 @@ import pytest
 from gateway.core.link import Linger
 from gateway.domain.model import NodeId, Ticket, UserId
 from gateway.runtime.event_loop import SystemClock, Turns
-from gateway.runtime.node import NodeSettings, SiteParts
+from gateway.runtime.node import NodeSettings
+from gateway.runtime.ports import SiteParts
 from gateway.runtime.user_state import UNFOLLOW_S
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.upstream.oscce.client import OsccLink, OsccServer

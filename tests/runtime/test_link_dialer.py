@@ -14,9 +14,9 @@ from gateway.core.rate_limits import Urgency
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, NodeId, Scope, UserId
 from gateway.domain.upstream import LinkClosed, LinkReplaced
-from gateway.runtime.node import NodeSettings, SiteParts
+from gateway.runtime.node import NodeSettings
 from gateway.runtime.ownership import LeaseKeeper
-from gateway.runtime.ports import Grant
+from gateway.runtime.ports import Grant, SiteParts
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream

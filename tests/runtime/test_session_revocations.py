@@ -12,8 +12,8 @@ from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret, Ticket, UserId
 from gateway.protocol.envelopes import SessionOver
 from gateway.runtime.cluster_receiver import SAY_S
-from gateway.runtime.node import NodeSettings, SiteParts
-from gateway.runtime.ports import NODE_TTL_S
+from gateway.runtime.node import NodeSettings
+from gateway.runtime.ports import NODE_TTL_S, SiteParts
 from gateway.runtime.sessions import DENIED_BEYOND_MS, LOOK_S, RETRY_S
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream

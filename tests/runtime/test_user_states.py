@@ -45,7 +45,7 @@ async def test_an_ended_user_state_takes_no_phones_and_the_next_begins_after_it(
         link.close = close_slowly  # type: ignore[method-assign]  # a server that takes its time
         before.stop()
         assert homes.served(user(1)) is None
-        assert homes.get(user(1)) is before
+        assert homes.present[user(1)] is before
         back = await at.scenes[0].again(phone)
         await at.pass_time(0.5)
         assert len(at.openings) == 1

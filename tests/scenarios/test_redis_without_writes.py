@@ -12,7 +12,8 @@ import pytest
 from gateway.core.lease import TTL_S
 from gateway.domain.model import NodeId
 from gateway.runtime.event_loop import SystemClock
-from gateway.runtime.node import Cluster, NodeSettings, SiteParts
+from gateway.runtime.node import NodeSettings
+from gateway.runtime.ports import Cluster, SiteParts
 from tests.bus.test_refusals import Trouble, full, node, without_replicas
 from tests.contracts.buses import connected
 from tests.doubles.clock import ManualClock

@@ -13,7 +13,8 @@ from random import Random
 
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId, NumberAct, OrderAct
-from gateway.runtime.node import Cluster, Node, NodeSettings, SiteParts
+from gateway.runtime.node import Node, NodeSettings
+from gateway.runtime.ports import Cluster, SiteParts
 from tests.simulation.centre import SimCentre, SiteDoor
 from tests.simulation.door import Door
 from tests.simulation.line import Line

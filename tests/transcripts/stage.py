@@ -25,8 +25,8 @@ from gateway.edge.request_context import NO_ADDRESS, AdmissionLimits
 from gateway.edge.scheduler import Scheduler
 from gateway.edge.socket import CommandPrechecks, CommandRunner, PhoneSocket, SocketServices
 from gateway.protocol.codec import JSON
-from gateway.runtime.node import Node, NodeSettings, SiteParts
-from gateway.runtime.ports import Authority, Upstream
+from gateway.runtime.node import Node, NodeSettings
+from gateway.runtime.ports import Authority, SiteParts, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.model import Agent
 from gateway.simulator.requests import Requests
