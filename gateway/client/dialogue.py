@@ -287,7 +287,7 @@ class Memory:
     requests: Requests = dataclasses.field(default_factory=Requests)
     server_time: ServerTime = dataclasses.field(default_factory=ServerTime)
     health: HealthChanged | None = None
-    """The newest received token."""
+    """The freshness of the data, from the last ping; None before the first."""
 
 
 class Hooks(NamedTuple):

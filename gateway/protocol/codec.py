@@ -21,13 +21,14 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, compress
 from operator import attrgetter, is_not
-from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, cast
+from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, cast, get_args
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Right
 from gateway.domain.resources import QueueFigures, Resource
 from gateway.protocol.frames import (
     ALWAYS_WRITTEN,
@@ -36,10 +37,15 @@ from gateway.protocol.frames import (
     INT_MAX,
     JSON_PROTOCOL,
     MSGPACK_PROTOCOL,
+    BusHealth,
+    Category,
     ClientFrame,
     ControlFrame,
     GatewayFrame,
+    Health,
+    OutcomeStatus,
     Ping,
+    Reconnect,
 )
 
 BYTES_IN_MAX: Final = 16 * 1024
@@ -74,6 +80,32 @@ class BadFrame(Exception):  # noqa: N818 - names what came, as the protocol's pa
 
 class UnknownKind(BadFrame):
     """A well-formed object of an unknown kind; clients ignore it."""
+
+
+_LATER: Final[dict[str, dict[str, tuple[frozenset[str], str | None]]]] = {
+    "welcome": {"rights": (frozenset(Right), None)},
+    "ping": {
+        "upstream": (frozenset(get_args(Health)), "stale"),
+        "bus": (frozenset(get_args(BusHealth)), "degraded"),
+    },
+    "result": {"status": (frozenset(get_args(OutcomeStatus)), "unknown")},
+    "notice": {"category": (frozenset(get_args(Category)), "maintenance")},
+    "bye": {"reconnect": (frozenset(get_args(Reconnect)), "after")},
+}
+"""Kind of frame → field → its known values, and the one that stands for others; None: others are left out."""
+
+
+def _replace_later_values(frame: dict[str, Any]) -> None:
+    kind = frame.get("kind")
+    outcome = frame.get("outcome") if kind == "result" else frame
+    if not isinstance(kind, str) or not isinstance(outcome, dict):
+        return
+    for field, (known, other) in _LATER.get(kind, {}).items():
+        value = outcome.get(field)
+        if isinstance(value, str) and value not in known:
+            outcome[field] = other
+        elif isinstance(value, list) and other is None:
+            outcome[field] = [each for each in value if not isinstance(each, str) or each in known]
 
 
 def check_size(data: bytes, size_bytes: int) -> None:
@@ -598,19 +630,30 @@ class Codec:
     def decode_gateway(self, data: bytes, *, size_bytes: int = BYTES_OUT_MAX) -> GatewayFrame:
         """Decode a frame of a gateway.
 
+        Values of enumerations that a later gateway added are replaced by known ones.
+
         Raises:
             UnknownKind: A kind of frame of a later gateway; to be ignored.
             BadFrame: It is no gateway frame.
         """
-        return self._decode(data, size_bytes, GATEWAY_FRAME, path_shown=2)
+        return self._decode(data, size_bytes, GATEWAY_FRAME, path_shown=2, adapt=_replace_later_values)
 
-    def _decode(self, data: bytes, size_bytes: int, frames: TypeAdapter[F], path_shown: int | None) -> F:
+    def _decode(
+        self,
+        data: bytes,
+        size_bytes: int,
+        frames: TypeAdapter[F],
+        path_shown: int | None,
+        adapt: Callable[[dict[str, Any]], None] | None = None,
+    ) -> F:
         check_size(data, size_bytes)
         value = self._read(data)
         if type(value) is not dict:
             raise BadFrame("a frame is one object")
         try:
             check_value(value)
+            if adapt is not None:
+                adapt(value)
             return frames.validate_python(value)
         except BadFrame as bad:
             raise BadFrame(bad.reason, frame_id=frame_id(value)) from None

@@ -306,6 +306,9 @@ class Changes:
 
 Health = Literal["live", "stale", "down"]
 BusHealth = Literal["live", "degraded", "down"]
+OutcomeStatus = Literal["applied", "pending", "unchanged", "rejected", "unknown"]
+Category = Literal["privacy", "security", "maintenance"]
+Reconnect = Literal["never", "after", "log_on"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +341,7 @@ class OutcomeView:
     """The outcome of a command. *error* is ``{code, message, …details}``."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
-    status: Literal["applied", "pending", "unchanged", "rejected", "unknown"]
+    status: OutcomeStatus
     error: dict[str, Any] | None = None
     version: int | None = None
 
@@ -360,7 +363,7 @@ class NoticeFrame:
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     id: str
     version: int
-    category: Literal["privacy", "security", "maintenance"]
+    category: Category
     title: str
     summary: str
     link: str | None
@@ -398,7 +401,7 @@ class Bye:
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     code: int
     reason: str
-    reconnect: Literal["never", "after", "log_on"]
+    reconnect: Reconnect
     by: str | None = None
     min_s: float | None = field(default=None, metadata={ALWAYS_WRITTEN: True})
     max_s: float | None = field(default=None, metadata={ALWAYS_WRITTEN: True})

@@ -886,7 +886,7 @@ export class Connection extends EventTarget {
     this.#time.heard(ping.server_time_ms, this.#env.now());
     this.#send({kind: 'pong', nonce: ping.nonce});
     this.#changed(live, ping);
-    const {upstream, bus, as_of_ms: asOfMs} = ping;
+    const {bus, as_of_ms: asOfMs} = ping, upstream = UPSTREAMS.has(ping.upstream) ? ping.upstream : 'stale';
     if (this.#live === live) this.#show(this.#link.state, {upstream, bus, asOfMs: asOfMs ?? null});
   }
 
@@ -1067,9 +1067,13 @@ const overloaded = () => new GatewayError('overloaded', 'Too many requests wait 
 /** @param {GatewayError} error @returns {Promise<Outcome>} */
 const refusedOutcome = async (error) => ({status: 'rejected', error, version: null});
 
+// values that a later gateway has added
+const STATUSES = new Set(['applied', 'pending', 'unchanged', 'rejected', 'unknown']);
+const UPSTREAMS = new Set(['live', 'stale', 'down']);
+
 /** @param {any} view @returns {Outcome} */
 const outcomeOf = ({status, error, version}) =>
-  ({status, error: error ? errorOf(error) : null, version: version ?? null});
+  ({status: STATUSES.has(status) ? status : 'unknown', error: error ? errorOf(error) : null, version: version ?? null});
 
 /** The numbers and names that everything hangs on. @param {any} frame */
 function checked(frame) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
 import pytest
@@ -127,6 +128,57 @@ def test_what_the_gateway_sends_may_be_larger(codec: Codec) -> None:
     assert codec.decode_gateway(codec.encode(large)) == large
     with pytest.raises(BadFrame, match="too big"):
         codec.decode_gateway(codec.encode(frames.ErrorFrame("internal", "x" * 262_144)))
+
+
+WELCOME = {
+    "kind": "welcome",
+    "session": {"id": "s1", "application": "dashboard", "expires_at_ms": 1},
+    "user": {"user_id": "1", "display_name": "Nora"},
+    "rights": ["skills_write", "queues_merge"],
+    "application": "dashboard",
+    "topics": {"granted": [], "refused": [{"topic": "x", "reason": "later"}]},
+    "resumed": False,
+    "server_time_ms": 1,
+    "ping_s": 25.0,
+    "pace_s": 0.0,
+    "limits": {
+        "frame_bytes_in": 1,
+        "frame_bytes_out": 1,
+        "frames_per_s": 1.0,
+        "frames_burst": 1,
+        "topics": 1,
+        "commands_in_flight": 1,
+        "devices": 1,
+    },
+}
+PING = {"kind": "ping", "after": 1, "upto": 1, "nonce": "1", "as_of_ms": 1, "server_time_ms": 1}
+NOTICE = {"id": "1", "version": 1, "title": "", "summary": "", "link": None, "effective_at_ms": 1}
+
+
+@CODECS
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (WELCOME, lambda frame: frame.rights == ("skills_write",)),
+        (
+            {**PING, "upstream": "paused", "bus": "moving"},
+            lambda frame: (frame.upstream, frame.bus) == ("stale", "degraded"),
+        ),
+        (
+            {"kind": "result", "id": "1", "outcome": {"status": "queued"}},
+            lambda frame: frame.outcome.status == "unknown",
+        ),
+        (
+            {**NOTICE, "kind": "notice", "category": "outage", "must_acknowledge": False},
+            lambda frame: frame.category == "maintenance",
+        ),
+        ({"kind": "bye", "code": 4207, "reason": "", "reconnect": "soon"}, lambda frame: frame.code == 4207),
+    ],
+)
+def test_a_value_that_a_later_gateway_added_is_no_fault(
+    codec: Codec, sent: dict[str, Any], read: Callable[[Any], bool]
+) -> None:
+    assert read(codec.decode_gateway(PACK[codec.name](sent)))
 
 
 @CODECS

@@ -78,6 +78,16 @@ test('a command is pending until its outcome is told', async () => {
   assert.deepEqual(live.pending, []);
 });
 
+test('a value that a later gateway added is taken for the safe one', async () => {
+  const {live, sockets: [socket]} = await connected();
+  socket.serve();
+  socket.say(ping({upstream: 'paused'}));
+  assert.equal(live.link.state, 'stale');
+  const asked = live.command('routing_state.set', {state: 'work'});
+  socket.say({kind: 'result', id: socket.last('command').id, outcome: {status: 'queued'}});
+  assert.equal((await asked).status, 'unknown');
+});
+
 test('a result that is late has the gateway asked whether it is there', async () => {
   const {live, sockets, clock} = await connected();
   const [socket] = sockets;
