@@ -30,6 +30,7 @@ from gateway.domain.commands import (
     SetRoutingState,
     SetSkills,
     StartPostProcessing,
+    Status,
 )
 from gateway.domain.errors import ErrorCode, GatewayError, tenths
 from gateway.domain.model import (
@@ -64,6 +65,7 @@ from gateway.domain.resources import (
 from gateway.domain.upstream import FunctionName
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import (
+    CommandFrame,
     GrantedTopics,
     Limits,
     OutcomeView,
@@ -74,6 +76,8 @@ from gateway.protocol.frames import (
 )
 
 _COUNTED_BYTES: Final = 1024
+_LONG_PAST_MS: Final = 60_000
+"""Longer than the clock of a node is wrong."""
 _ROUNDING_S: Final = 1e-6
 
 
@@ -120,6 +124,28 @@ def check_command(command: Command, facts: SessionFacts, declared: Declared) -> 
             function=down,
         )
     _check_values(command, resource, facts.scope, declared)
+
+
+def judge(
+    frame: CommandFrame, facts: SessionFacts, declared: Declared, wall_ms: int, *, ahead_s: float
+) -> tuple[int, GatewayError | None]:
+    """Return the deadline of a command, and why it is refused, if it is.
+
+    A refused command that is sent again may have been executed before it became impossible. Its deadline is
+    then past: its owner looks its outcome up, and does not execute it.
+    """
+    try:
+        until_ms = deadline_ms(frame.expires_at_ms, wall_ms, ahead_s=ahead_s, retry=frame.retry)
+        check_command(frame.command, facts, declared)
+    except GatewayError as refusal:
+        return wall_ms - _LONG_PAST_MS, refusal
+    return until_ms, None
+
+
+def unless_refused(outcome: Outcome, refusal: GatewayError | None) -> Outcome:
+    """Return the outcome of a command; *refusal* if that is its outcome because it was not executed."""
+    is_executed = outcome.error is None or outcome.error.code is not ErrorCode.EXPIRED
+    return outcome if refusal is None or is_executed else Outcome(Status.REJECTED, refusal)
 
 
 def deadline_ms(expires_at_ms: int, wall_ms: int, *, ahead_s: float, retry: bool) -> int:

@@ -13,11 +13,11 @@ from typing import Final, Literal, NamedTuple, TypeGuard, assert_never
 
 from gateway.core.command_checks import (
     Declared,
-    check_command,
-    deadline_ms,
     full_after,
+    judge,
     outcome_view,
     topics_of,
+    unless_refused,
     welcome_frame,
 )
 from gateway.core.fanout_group import FanoutGroup, News
@@ -259,8 +259,10 @@ class Live:
         self.heartbeat = Heartbeat(now, every_s=ping_s, pong_s=limits.pong_s, jitter=jitter)
         self._sent_upstream: frames.Health | None = None
         self._sent_bus: frames.BusHealth | None = None
-        self._in_flight: tuple[str, ...] = ()
-        """The frames of commands whose results are due; a phone may give two of them the same id."""
+        self._in_flight: tuple[tuple[str, GatewayError | None], ...] = ()
+        """The frames of commands whose results are due, with the refusals of those that are only looked up; a
+        phone may give two of them the same id.
+        """
         self._resync_at = self._followed_until = -math.inf
 
     def welcome(self, ticket: Ticket, hello: frames.Hello, wall_ms: int) -> Effects:
@@ -323,9 +325,10 @@ class Live:
     def settled(self, frame_id: str, outcome: Outcome) -> Effects:
         """Process the outcome of a command."""
         in_flight = list(self._in_flight)
-        in_flight.remove(frame_id)
+        place = [id_ for id_, _ in in_flight].index(frame_id)
+        _, refusal = in_flight.pop(place)
         self._in_flight = tuple(in_flight)
-        return self._result(frame_id, outcome)
+        return self._result(frame_id, unless_refused(outcome, refusal))
 
     def over(self) -> None:
         """Answer the commands in flight, since this phone will not come back for their results.
@@ -333,7 +336,7 @@ class Live:
         Their effect is unknown, so no state is sent before: a phone that is closed keeps its data.
         """
         lost = GatewayError(ErrorCode.OWNER_LOST, "The connection ended for good before the result came.")
-        for frame_id in self._in_flight:
+        for frame_id, _ in self._in_flight:
             self.post(frames.Result(frame_id, outcome_view(Outcome(Status.UNKNOWN, lost))))
         self._in_flight = ()
 
@@ -422,16 +425,14 @@ class Live:
         return ()
 
     def _command(self, frame: frames.CommandFrame, wall_ms: int) -> Effects:
-        now_ms, ahead_s = self._server_ms(wall_ms), self._limits.command_ahead_s
-        try:
-            until_ms = deadline_ms(frame.expires_at_ms, now_ms, ahead_s=ahead_s, retry=frame.retry)
-            check_command(frame.command, self.facts, Declared(self.outbox.ledger, self.facts.handle))
-        except GatewayError as error:
-            return self._result(frame.id, Outcome(Status.REJECTED, error))
+        declared, ahead_s = Declared(self.outbox.ledger, self.facts.handle), self._limits.command_ahead_s
+        until_ms, refusal = judge(frame, self.facts, declared, self._server_ms(wall_ms), ahead_s=ahead_s)
+        if refusal is not None and not frame.retry:
+            return self._result(frame.id, Outcome(Status.REJECTED, refusal))
         if len(self._in_flight) >= self._limits.commands_in_flight:
             busy = GatewayError(ErrorCode.OVERLOADED, "Too many commands wait for their result.")
             return self._result(frame.id, Outcome(Status.REJECTED, busy))
-        self._in_flight = (*self._in_flight, frame.id)
+        self._in_flight = (*self._in_flight, (frame.id, refusal))
         return (Invoke(frame.id, self._call(frame, until_ms)),)
 
     def _call(self, frame: frames.CommandFrame, until_ms: int) -> Call:

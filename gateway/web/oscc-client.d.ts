@@ -484,7 +484,7 @@ export type ConnectOptions = {
   paceS?: number;
   /** How often the gateway pings, 10..55. */
   pingS?: number;
-  /** The name of the client program. */
+  /** The name of the client program: at most 64, 32 and 32 characters. */
   client?: {app: string; version: string; platform: string};
   /** Called when the session ended and the protocol demands a new log-on. Without it, or when it returns
    * null, the connection is then `gone` with code 4300. */

@@ -11,6 +11,8 @@ import {
 } from './ui.js';
 
 const PING_S = 15;
+/** The longest version of a client that a gateway accepts. */
+const VERSION_CHARS = 32;
 /** The first topics of a phone, without agents, which are most of the data. */
 export const FIRST = ['queues', 'groups', 'aggregates'];
 export const TOPICS = [...FIRST, 'agents'];
@@ -37,7 +39,7 @@ export async function open(session, gateway, doors) {
   const connection = connect(session, {
     pingS: PING_S,
     topics,
-    client: {app: 'oscc-web', version: gateway.version ?? '1', platform: 'web'},
+    client: {app: 'oscc-web', version: (gateway.version ?? '1').slice(0, VERSION_CHARS), platform: 'web'},
   });
   const live = new Live(connection, gateway.capabilities, topics);
   const shell = new Shell(session, gateway, doors, live);

@@ -191,6 +191,38 @@ def test_what_became_of_a_late_command_that_comes_again_only_its_owner_knows() -
     assert (effect.call.deadline_ms, effect.call.retry) == (WALL_MS - 5_000, True)
 
 
+_EXPIRED = Outcome(Status.REJECTED, GatewayError(ErrorCode.EXPIRED, "Too late."))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "code"),
+    [
+        (Outcome(Status.APPLIED), "applied", None),
+        (_EXPIRED, "rejected", "forbidden"),
+        (Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OTHER_EPOCH, "")), "unknown", "other_epoch"),
+    ],
+)
+def test_a_command_that_became_impossible_is_only_looked_up_when_it_comes_again(
+    outcome: Outcome, status: str, code: str | None
+) -> None:
+    phone = served()
+    phone.live.learned(facts_of(phone.ticket, rights=()))
+    (effect,) = phone.command(retry=True)
+    assert isinstance(effect, Invoke)
+    assert effect.call.deadline_ms < WALL_MS - 30_000, "nobody executes it any more"
+    phone.live.settled("c1", outcome)
+    (result,) = [each for each in phone.take() if each["kind"] == "result"]
+    assert (result["outcome"]["status"], result["outcome"].get("error", {}).get("code")) == (status, code)
+
+
+def test_a_command_that_expired_by_itself_is_called_expired() -> None:
+    phone = served()
+    phone.command(retry=True)
+    phone.live.settled("c1", _EXPIRED)
+    (result,) = [each for each in phone.take() if each["kind"] == "result"]
+    assert result["outcome"]["error"]["code"] == "expired"
+
+
 @pytest.mark.parametrize("topics", [("queues",), ("agents",)])
 def test_another_right_begins_a_stream_whatever_is_followed(topics: tuple[str, ...]) -> None:
     phone, bare = served(), served()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.runtime.accounts import RANDOM_ID
-from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PASSWORD, Page, Stage, expect, opened
+from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PASSWORD, Page, Route, Stage, expect, opened
 
 pytestmark = pytest.mark.scenario
 
@@ -81,6 +81,17 @@ async def test_a_refusal_is_said_in_words() -> None:
             ({"code": "value_out_of_range", "details": {}}, "The value is not allowed."),
         ):
             assert words in await page.evaluate(say, refused)
+
+
+async def test_a_gateway_with_a_long_version_serves_its_own_page() -> None:
+    async with opened() as stage, stage.page() as page:
+
+        async def longer(route: Route) -> None:
+            about = await (await route.fetch()).json()
+            await route.fulfill(json={**about, "version": "1.2.3.dev1234+gabcdef012.d20261130"})
+
+        await page.route("**/v1/about", longer)
+        await stage.live(page, DASHBOARD, "supervisor1")
 
 
 async def test_the_browser_gets_an_id_by_which_the_gateway_recognises_it() -> None:
