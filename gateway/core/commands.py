@@ -156,6 +156,8 @@ class Calls(Generic[WaiterT]):
     earlier command.
     """
 
+    __slots__ = ("_blind_until", "_epoch", "_in_flight", "_limits", "_settled", "_since")
+
     def __init__(self, limits: CallLimits | None = None) -> None:
         self._limits = limits or _LIMITS
         self._in_flight: dict[str, _InFlight[WaiterT]] = {}

@@ -106,6 +106,11 @@ class Lease:
         renew_s: Time between renewals.
     """
 
+    __slots__ = (
+        "_asked_at", "_asked_in_doubt", "_doubted", "_due_at", "_good_for_s", "_unanswered_at", "_until",
+        "epoch", "floor", "lost", "renew_s", "state",
+    )  # fmt: skip
+
     def __init__(self, *, ttl_s: float = TTL_S, margin_s: float = 5.0, renew_s: float = 5.0) -> None:
         self.state = LeaseState.FREE
         self.epoch = 0

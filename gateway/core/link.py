@@ -122,6 +122,11 @@ class LinkMachine:
     only while every request since the last long silence was answered. An illegal transition changes nothing.
     """
 
+    __slots__ = (
+        "_asked_at", "_due_at", "_failures", "_keep_alive_s", "_kicked_at", "_kicks", "_last_received_at",
+        "_listens_again", "_live_since", "_pause_s", "_refusals", "state",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         self.state = LinkState.IDLE
         self._failures = 0
@@ -296,6 +301,8 @@ PARTS_MOST: Final = 65_536
 
 class Early:
     """The newest readings of unknown queries, kept until an answer names their query."""
+
+    __slots__ = ("_is_expecting", "_kept")
 
     def __init__(self) -> None:
         self._is_expecting = False

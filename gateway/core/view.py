@@ -139,6 +139,10 @@ class ScopeUnion:
     Invariant: it contains the values that were added and not dropped; equal scopes are one object.
     """
 
+    __slots__ = (
+        "_followings", "_own_agents", "_owns", "_owns_at", "_scope", "_scope_at", "_scopes", "accepted",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         self.accepted = 0
         """Number of accepted sessions."""
@@ -508,20 +512,9 @@ class UserSessions:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_aliases",
-        "_changed",
-        "_devices",
-        "_elsewhere",
-        "_left",
-        "_members",
-        "_renewal_ms",
-        "_rescoped",
-        "_standing",
-        "own_agents",
-        "scope",
-        "server",
-    )
+        "__weakref__", "_aliases", "_changed", "_devices", "_elsewhere", "_left", "_members", "_renewal_ms",
+        "_rescoped", "_standing", "own_agents", "scope", "server",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.server: str | None = None

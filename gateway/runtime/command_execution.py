@@ -110,6 +110,11 @@ class CommandExecution:
         audit: Called with each change of the remote number that was sent to OSCC-E.
     """
 
+    __slots__ = (
+        "__weakref__", "_askers", "_audit", "_calls", "_is_closed", "_is_resting", "_number_changes",
+        "_order", "_owner", "_sent", "_settled", "_sooner", "_tasks_running", "_user", "_wakes_at",
+    )  # fmt: skip
+
     def __init__(
         self,
         user: UserId,

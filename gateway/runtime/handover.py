@@ -407,6 +407,11 @@ class Handover:
         world: The ports and limits of the node.
     """
 
+    __slots__ = (
+        "_adopt", "_alone_since", "_giver", "_island_since", "_offer", "_over", "_requests", "_rests_until",
+        "_to", "_until", "_world",
+    )  # fmt: skip
+
     def __init__(self, giver: HandingOwner, world: World) -> None:
         self._giver = giver
         self._world = world

@@ -41,6 +41,8 @@ class LeaseKeeper:
         world: The ports and limits of the node.
     """
 
+    __slots__ = ("_answered", "_good_epoch", "_is_together", "_user", "_world", "lease", "other")
+
     def __init__(self, user: UserId, world: World) -> None:
         # after an outage all renew at once: the jitter spreads them again
         self.lease = Lease(renew_s=RENEW_S * (1.0 - _SPREAD * world.jitter()))

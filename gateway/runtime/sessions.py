@@ -103,6 +103,8 @@ class SessionAdmission:
         world: The ports and limits of the node.
     """
 
+    __slots__ = ("_owner", "_shown", "_waiting", "_world")
+
     def __init__(self, owner: AdmittingOwner, world: World) -> None:
         self._owner = owner
         self._world = world
@@ -245,6 +247,8 @@ class SessionRenewal:
         owner: The owner that acts for them.
         world: The ports and limits of the node.
     """
+
+    __slots__ = ("_owner", "_under_way", "_world")
 
     def __init__(self, owner: RenewingOwner, world: World) -> None:
         self._owner = owner

@@ -83,13 +83,9 @@ class RequestsUnderWay:
         late: Called after an answer was processed for which its caller no longer waited.
     """
 
-    def __init__(
-        self,
-        link: Link,
-        clock: Clock,
-        tasks: asyncio.TaskGroup,
-        late: Callable[[], None],
-    ) -> None:
+    __slots__ = ("_clock", "_late", "_link", "_tasks", "_under_way")
+
+    def __init__(self, link: Link, clock: Clock, tasks: asyncio.TaskGroup, late: Callable[[], None]) -> None:
         self._link = link
         self._clock = clock
         self._tasks = tasks
@@ -210,6 +206,11 @@ class Queries:
         directory_subscribed: Called when it is known whether the server sends changes of the directory.
     """
 
+    __slots__ = (
+        "_again", "_ask_later", "_asked_at", "_clock", "_directory_subscribed", "_down", "_link", "_mirror",
+        "_none", "_queries", "_requests", "_stopped", "_stopping", "_unanswered", "_wanted",
+    )  # fmt: skip
+
     def __init__(
         self,
         link: Link,
@@ -219,13 +220,9 @@ class Queries:
         ask_later: Callable[[], None],
         directory_subscribed: Callable[[], None],
     ) -> None:
-        self._link = link
-        self._requests = requests
-        self._mirror = mirror
-        self._clock = clock
-        self._ask_later = ask_later
-        self._directory_subscribed = directory_subscribed
-        self._wanted = ALWAYS_LISTENED
+        self._link, self._requests, self._mirror, self._clock = link, requests, mirror, clock
+        self._ask_later, self._directory_subscribed = ask_later, directory_subscribed
+        self._wanted, self._none = ALWAYS_LISTENED, count(-1, -1)
         self._queries: dict[Listen, int] = {}
         """Subscription → its query. A query below 0 was refused, or is not waited for."""
         self._again: frozenset[Listen] = EMPTY_SET
@@ -234,7 +231,6 @@ class Queries:
         """Since when the first reading of each is waited for."""
         self._unanswered: frozenset[Listen] = EMPTY_SET
         self._down: frozenset[FunctionName] = EMPTY_SET
-        self._none = count(-1, -1)
         self._stopping: tuple[int, ...] = ()
         self._stopped: tuple[int, ...] = ()
 
@@ -461,6 +457,12 @@ class LinkSubscriptions:
         owner: The owner of the link.
         tasks: Where rounds run: the lifetime of the link.
     """
+
+    __slots__ = (
+        "__weakref__", "_again_at", "_asking", "_attach_due", "_directory_known", "_early_ends", "_gained",
+        "_gained_at", "_is_served", "_is_settling", "_leaving", "_link", "_mirror", "_needed", "_owner",
+        "_pause", "_presence_due", "_queries", "_requests", "_tasks", "_tried", "_user_sessions", "settled",
+    )  # fmt: skip
 
     def __init__(self, link: Link, owner: SubscribingOwner, tasks: asyncio.TaskGroup) -> None:
         self.settled = False

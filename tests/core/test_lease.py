@@ -57,7 +57,7 @@ def test_it_is_ours_from_its_grant_to_its_end_and_time_is_left_until_it_holds_no
 
 
 def everything(lease: Lease) -> dict[str, object]:
-    return dict(vars(lease))
+    return {name: getattr(lease, name) for name in lease.__slots__}
 
 
 @pytest.mark.parametrize("event", EVENTS)

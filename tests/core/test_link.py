@@ -46,12 +46,12 @@ def live(now: float = 0.0, link: LinkMachine | None = None) -> LinkMachine:
 @pytest.mark.parametrize("state", LinkState)
 def test_the_table_is_what_happens_and_the_illegal_changes_nothing(state: LinkState, event: str) -> None:
     link = led(state)
-    before = dict(vars(link))
+    before = {name: getattr(link, name) for name in link.__slots__}
     EVENTS[event](link)
     if (state, event) in TRANSITIONS:
         assert link.state is TRANSITIONS[state, event]
     else:
-        assert vars(link) == before
+        assert {name: getattr(link, name) for name in link.__slots__} == before
 
 
 def test_after_failures_it_waits_longer_each_time_within_a_bound() -> None:
