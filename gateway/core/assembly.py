@@ -12,8 +12,7 @@ no query covers is removed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from itertools import product
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
 from gateway.core.element import (
@@ -33,7 +32,7 @@ from gateway.core.element import (
 )
 from gateway.core.link import Query
 from gateway.domain.commands import Listen
-from gateway.domain.model import EMPTY_SET, Kind, Scope, changed, key_of
+from gateway.domain.model import EMPTY_SET, KEY_PREFIXES, Kind, Scope, changed, key_of
 from gateway.domain.upstream import PLACES, SOURCES, Part, Reading, Source
 from gateway.protocol.envelopes import Value
 
@@ -81,11 +80,11 @@ class ReadingStep:
         self.befores = befores
         self.held = held
         self.offset_ms = offset_ms
-        self.afters: dict[int, Parts] = {}
-        """The parts received now, by number."""
-        self.other_times_ms: dict[int, int] = {}
-        """The reading's time for each number whose part has another time."""
-        self.converged: dict[int, Parts] = {}
+        self.afters: dict[str, Parts] = {}
+        """The parts received now, by key."""
+        self.other_times_ms: dict[str, int] = {}
+        """The reading's time for each key whose part has another time."""
+        self.converged: dict[str, Parts] = {}
         """The parts that the link received, where :attr:`afters` has those of another link instead."""
         self.changed: frozenset[int] = frozenset()
         """The numbers whose shown element differs now."""
@@ -193,11 +192,11 @@ class Composer:
                 return None
             after = with_part(before, reading.source, part)
             element = self.element(after, held, place.offset_ms)
-            kept = place.afters[part.number] = converged(after, element)
+            kept = place.afters[key] = converged(after, element)
             if kept is not after:
-                place.converged[part.number] = after
+                place.converged[key] = after
             if part.time_ms != reading.time_ms:
-                place.other_times_ms[part.number] = reading.time_ms
+                place.other_times_ms[key] = reading.time_ms
             if element is not held:
                 changes.append((key, held, element))
                 changed.append(part.number)
@@ -223,25 +222,25 @@ class _ReadTimes:
     __slots__ = ("_others_ms", "_whole_ms", "newest_ms")
 
     def __init__(self) -> None:
-        self._others_ms: dict[int, int] | None = None
+        self._others_ms: dict[str, int] | None = None
         self._whole_ms = 0
         self.newest_ms = 0
 
-    def last_ms(self, number: int, held_ms: int | None) -> int:
+    def last_ms(self, key: str, held_ms: int | None) -> int:
         """Return when a resource was last read whose held part is of *held_ms* (None: no part); 0: never."""
-        if self._others_ms is not None and number in self._others_ms:
-            return self._others_ms[number]
+        if self._others_ms is not None and key in self._others_ms:
+            return self._others_ms[key]
         return 0 if held_ms is None else max(held_ms, self._whole_ms)
 
-    def read(self, number: int, held_ms: int | None, time_ms: int) -> None:
+    def read(self, key: str, held_ms: int | None, time_ms: int) -> None:
         """Record that a resource, whose held part is of *held_ms* from now on, was read at *time_ms*."""
         newer_ms = self._whole_ms
         if held_ms is not None and held_ms > newer_ms:
             newer_ms = held_ms
         if held_ms is None or newer_ms != time_ms:
-            self._others()[number] = time_ms
+            self._others()[key] = time_ms
         elif self._others_ms:
-            self._others_ms.pop(number, None)
+            self._others_ms.pop(key, None)
 
     def read_whole(self, time_ms: int) -> None:
         """Record that a whole set was read at *time_ms*; :meth:`read` follows for every resource."""
@@ -250,17 +249,17 @@ class _ReadTimes:
     def read_all(self, step: ReadingStep) -> None:
         """Record that all resources of *step* were read, and their parts are held."""
         if self._others_ms:
-            for number in step.numbers:
-                self._others_ms.pop(number, None)
+            for key in step.keys:
+                self._others_ms.pop(key, None)
         if step.other_times_ms:
             self._others().update(step.other_times_ms)
 
-    def forget(self, number: int) -> None:
+    def forget(self, key: str) -> None:
         """Forget a resource without a part."""
         if self._others_ms is not None:
-            self._others_ms.pop(number, None)
+            self._others_ms.pop(key, None)
 
-    def _others(self) -> dict[int, int]:
+    def _others(self) -> dict[str, int]:
         if self._others_ms is None:
             self._others_ms = {}
         return self._others_ms
@@ -269,10 +268,13 @@ class _ReadTimes:
 class _OfKind:
     """What one link received of the resources of one kind."""
 
-    __slots__ = ("is_covered", "queries", "sent", "times")
+    __slots__ = ("is_covered", "prefix", "queries", "sent", "times")
 
-    def __init__(self) -> None:
-        self.sent: dict[int, Parts] = {}
+    def __init__(self, kind: Kind) -> None:
+        self.prefix = KEY_PREFIXES[kind]
+        """The beginning of their keys."""
+        self.sent: dict[str, Parts] = {}
+        """By the key of the resource in ledgers, which takes a third less than by its number."""
         self.times: list[_ReadTimes | None] = [None] * len(SOURCES)
         """By the place of a source in :data:`gateway.domain.upstream.SOURCES`."""
         self.queries: tuple[Query, ...] = ()
@@ -288,13 +290,18 @@ class _OfKind:
             found = self.times[place] = _ReadTimes()
         return found
 
-    def converge(self, number: int, mine: Parts, others: Parts) -> None:
+    def converge(self, key: str, mine: Parts, others: Parts) -> None:
         """Hold the parts *others* in place of *mine*; their times of reading stay."""
         for source, times in zip(SOURCES, self.times, strict=True):
             before_ms, after_ms = time_of(mine, source), time_of(others, source)
             if times is not None and before_ms != after_ms:
-                times.read(number, after_ms, times.last_ms(number, before_ms))
-        self.sent[number] = others
+                times.read(key, after_ms, times.last_ms(key, before_ms))
+        self.sent[key] = others
+
+    def numbered(self) -> Iterator[tuple[int, Parts]]:
+        """Return what was received of each resource, with its number."""
+        start = len(self.prefix)
+        return ((int(key[start:]), sent) for key, sent in self.sent.items())
 
     @property
     def covers_all(self) -> bool:
@@ -386,9 +393,9 @@ class Assembly:
         others = [q for q in self._queries.values() if q.listen.source is source and not q.refused]
         for kind, number in covered:
             if source is not Source.DIRECTORY and not any(other.covers(kind, number) for other in others):
-                here = self._of(kind)
-                here.sent[number] = with_part(here.sent[number], source, None)
-                here.times_of(source).forget(number)
+                here, key = self._of(kind), key_of(kind, number)
+                here.sent[key] = with_part(here.sent[key], source, None)
+                here.times_of(source).forget(key)
         return covered
 
     def runs(self, query: int) -> bool:
@@ -474,8 +481,8 @@ class Assembly:
         here.sent.update(step.afters)
         times.read_all(step)
         times.newest_ms = time_ms
-        for number, mine in step.converged.items():
-            here.converge(number, mine, step.afters[number])
+        for key, mine in step.converged.items():
+            here.converge(key, mine, step.afters[key])
         return step
 
     def follow_one(
@@ -492,7 +499,7 @@ class Assembly:
             return None
         here = self._kinds.get(kind) or self._of(kind)
         number, times, sent = part.number, here.times[PLACES[source]] or here.times_of(source), here.sent
-        before = sent.get(number)
+        before = sent.get(here.prefix + str(number))
         if before is None or before.directory is None or time_ms < times.newest_ms:
             return None
         key = before.key
@@ -505,10 +512,10 @@ class Assembly:
             return None
         after = with_part(before, source, part)
         element = self._composer.element(after, held, offset_ms)
-        sent[number], times.newest_ms = after, time_ms
-        times.read(number, part.time_ms, time_ms)
+        sent[key], times.newest_ms = after, time_ms
+        times.read(key, part.time_ms, time_ms)
         if element.parts is not after:
-            here.converge(number, after, converged(after, element))
+            here.converge(key, after, converged(after, element))
         return key, held, element
 
     def _step(
@@ -527,7 +534,7 @@ class Assembly:
         else:
             numbers = [part.number for part in reading.parts]
             keys = [key_of(kind, number) for number in numbers]
-        befores, held = list(map(self._of(kind).sent.get, numbers)), list(map(shown.get, keys))
+        befores, held = list(map(self._of(kind).sent.get, keys)), list(map(shown.get, keys))
         for step in steps:
             if isinstance(step, ReadingStep) and step.applies(befores, held, offset_ms):
                 return step
@@ -544,7 +551,7 @@ class Assembly:
         lost = {
             (kind, number)
             for kind, here in self._kinds.items()
-            for number, each in here.sent.items()
+            for number, each in here.numbered()
             if each.directory is not None
         } - known.keys()
         for address, part in known.items():
@@ -556,7 +563,7 @@ class Assembly:
     def object(self, address: Address, part: Part | None) -> set[Address]:
         """Apply an added, changed, or removed (None) directory object."""
         kind, number = address
-        if part is not None or number in self._of(kind).sent:
+        if part is not None or key_of(kind, number) in self._of(kind).sent:
             self._know(address, part)
         return {address}
 
@@ -569,12 +576,13 @@ class Assembly:
         self._unread = self._unread & scope.agents or EMPTY_SET
         outside: set[Address] = set()
         for kind, here in self._kinds.items():
-            gone = here.sent.keys() - scope.of(kind)
+            inside = scope.of(kind)
+            gone = [number for number, _ in here.numbered() if number not in inside]
             outside.update((kind, number) for number in gone)
-            for number in gone:
-                self._release(here.sent.pop(number))
-            for number, times in product(gone, filter(None, here.times)):
-                times.forget(number)
+            for key in [key_of(kind, number) for number in gone]:
+                self._release(here.sent.pop(key))
+                for times in filter(None, here.times):
+                    times.forget(key)
         return outside
 
     # ---- resources ----
@@ -583,7 +591,7 @@ class Assembly:
         """Return the present parts of a resource, or None when there is no such resource."""
         kind, number = address
         here = self._of(kind)
-        sent = here.sent.get(number)
+        sent = here.sent.get(key_of(kind, number))
         if sent is None or sent.directory is None:
             return None
         if sent.realtime is not None and here.covers_all:
@@ -600,11 +608,11 @@ class Assembly:
         """Record that a resource of *parts*, which :meth:`parts` returned, is shown as *element*."""
         kind, number = address
         if parts.readable:
-            self._of(kind).converge(number, parts, converged(parts, element))
+            self._of(kind).converge(key_of(kind, number), parts, converged(parts, element))
 
     def addresses(self) -> set[Address]:
         """Return the resources with received data."""
-        return {(kind, number) for kind, here in self._kinds.items() for number in here.sent}
+        return {(kind, number) for kind, here in self._kinds.items() for number, _ in here.numbered()}
 
     @property
     def size(self) -> int:
@@ -615,14 +623,14 @@ class Assembly:
         """Return everything that was received of a resource, shown or not."""
         kind, number = address
         here = self._kinds.get(kind)
-        return NOTHING if here is None else here.sent.get(number, NOTHING)
+        return NOTHING if here is None else here.sent.get(key_of(kind, number), NOTHING)
 
     # ---- inner ----
 
     def _of(self, kind: Kind) -> _OfKind:
         found = self._kinds.get(kind)
         if found is None:
-            found = self._kinds[kind] = _OfKind()
+            found = self._kinds[kind] = _OfKind(kind)
         return found
 
     def _requery(self) -> None:
@@ -667,10 +675,11 @@ class Assembly:
         return {(Kind.AGENT, number) for number in sent}
 
     def _keep(self, address: Address, sent: Parts) -> None:
-        kind, number = address
-        if sent.key is None:
-            sent = changed(sent, key=self._composer.hold(address))
-        self._of(kind).sent[number] = sent
+        key = sent.key
+        if key is None:
+            key = self._composer.hold(address)
+            sent = changed(sent, key=key)
+        self._of(address[0]).sent[key] = sent
 
     def _release(self, sent: Parts) -> None:
         if sent.key is not None:
@@ -693,7 +702,7 @@ class Assembly:
 
     def _know(self, address: Address, part: Part | None) -> None:
         kind, number = address
-        before = self._of(kind).sent.get(number, NOTHING)
+        before = self._of(kind).sent.get(key_of(kind, number), NOTHING)
         if before is NOTHING or (None if part is None else part.value) is not before.directory:
             if part is not None and self.is_unshown:
                 part = self._of_another_link(before, part, Source.DIRECTORY)
@@ -701,10 +710,10 @@ class Assembly:
 
     def _take(self, address: Address, source: Source, part: Part | None, time_ms: int) -> bool:
         kind, number = address
-        here = self._of(kind)
-        before = after = here.sent.get(number, NOTHING)
+        here, key = self._of(kind), key_of(kind, number)
+        before = after = here.sent.get(key, NOTHING)
         times, held_ms = here.times_of(source), time_of(before, source)
-        if time_ms < times.last_ms(number, held_ms):
+        if time_ms < times.last_ms(key, held_ms):
             self._note_late(1)
             return False
         if part is not None and not holds(before, source, part):
@@ -714,7 +723,7 @@ class Assembly:
         elif part is None and held_ms is not None:
             after = with_part(before, source, None, time_ms)
         self._keep(address, after)
-        times.read(number, time_of(after, source), time_ms)
+        times.read(key, time_of(after, source), time_ms)
         return after is not before
 
     def _absent(self, query: Query, reading: Reading) -> list[Address]:
@@ -730,8 +739,10 @@ class Assembly:
                 (kind, number)
                 for kind, here in self._kinds.items()
                 if here.sent and query.listen.kind in (None, kind)
-                for number in here.sent.keys() - present[kind]
-                if part_of(here.sent[number], reading.source) is not None and query.covers(kind, number)
+                for number, sent in here.numbered()
+                if number not in present[kind]
+                and part_of(sent, reading.source) is not None
+                and query.covers(kind, number)
             ]
         return absent
 
@@ -741,5 +752,6 @@ class Assembly:
             (kind, number)
             for kind, here in self._kinds.items()
             if query.listen.kind in (None, kind)
-            for number in (here.sent if numbers is None else here.sent.keys() & numbers)
+            for number, _ in here.numbered()
+            if numbers is None or number in numbers
         }

@@ -5,7 +5,7 @@ Pure functions from the parts of a resource to its value, and the encodings of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import field
 from itertools import count
 from typing import Final, TypeVar
@@ -246,7 +246,7 @@ class ChangeSet:
         self.elements: Final[dict[str, Element]] = {}
         for key, before, element in changes:
             self.befores[key], self.elements[key] = before, element
-        self._seen_by: frozenset[str] | None = None
+        self._seen_by: Set[str] | None = None
         """The keys of the view of the last request, if it sees all of these."""
         self._written: dict[str, Members] = {}
         """All patches, by codec."""
@@ -256,7 +256,7 @@ class ChangeSet:
     def __len__(self) -> int:
         return len(self.elements)
 
-    def is_within(self, keys: frozenset[str]) -> bool:
+    def is_within(self, keys: Set[str]) -> bool:
         """Return whether all keys are among *keys*; asked about the same set again it costs nothing."""
         if keys is not self._seen_by:
             if not self.elements.keys() <= keys:

@@ -20,6 +20,7 @@ from gateway.core.ledger import (
     place_of,
 )
 from gateway.core.view import ME_PREFIX, View
+from gateway.domain.model import ALWAYS
 from gateway.protocol.codec import Codec
 
 SIZE: Final = 256
@@ -193,7 +194,7 @@ class FanoutGroup:
         """Record that *key* changed in the ledger, which held *before*."""
         if key in self.dirty:
             self.conflated += 1
-        elif key in self._view.shared:
+        elif key in self._view.shared or key in ALWAYS:
             if not self.dirty:
                 self.since = self.ledger.came_at
             self.dirty[key] = Held.NOTHING if before is None else before

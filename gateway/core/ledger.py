@@ -19,7 +19,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.element import ChangeSet, Element, WireForms
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, View
-from gateway.domain.model import Position, value
+from gateway.domain.model import ALWAYS, Position, value
 from gateway.protocol import frames
 from gateway.protocol.codec import Codec
 
@@ -182,7 +182,7 @@ def place_of(
     For those that may be sent to at once, the time of the last frame does not matter.
     """
     turn = None if now - sent_at >= interval_s else int(sent_at / TURN_S)
-    return (view.shared, codec.name, frame_bytes, interval_s, seq, turn)
+    return (view.sight.digest, codec.name, frame_bytes, interval_s, seq, turn)
 
 
 class Ledger:
@@ -524,11 +524,12 @@ def _everything(ledger: Ledger, view: View, codec: Codec) -> _Puts:
 
     The common part of views with equal shared keys is kept when a second reader needs it.
     """
-    place = view.shared, codec.name
+    place = view.sight.digest, codec.name
     found = ledger.firsts.get(place)
     if not isinstance(found, _Puts):
         shared = view.shared
-        puts = [(key, element.fragment(codec)) for key, element in ledger.shared() if key in shared]
+        seen = [(key, element) for key, element in ledger.shared() if key in shared or key in ALWAYS]
+        puts = [(key, element.fragment(codec)) for key, element in seen]
         made = _Puts(puts, sum(_size_of(key, fragment) for key, fragment in puts))
         ledger.firsts[place] = made if place in ledger.firsts else None
         found = made
@@ -639,7 +640,8 @@ def forms_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Codec
 def forms_of_all(ledger: Ledger, view: View, codec: Codec) -> WireForms:
     """Return the encodings that :func:`first_of` needs, if they are kept."""
     shared = view.shared
-    return WireForms([(element, None) for key, element in ledger.shared() if key in shared], codec)
+    seen = [element for key, element in ledger.shared() if key in shared or key in ALWAYS]
+    return WireForms([(element, None) for element in seen], codec)
 
 
 def _change(key: str, base: Base, element: Element | None, codec: Codec) -> Change | None:

@@ -36,7 +36,7 @@ from gateway.domain.errors import (
     log_on_window_s,
     tenths,
 )
-from gateway.domain.model import DEFAULT_TOPICS, Application, Ticket
+from gateway.domain.model import ALWAYS, DEFAULT_TOPICS, Application, Ticket
 from gateway.protocol import frames
 from gateway.protocol.codec import BadFrame, Codec
 from gateway.protocol.envelopes import SessionFacts
@@ -406,7 +406,7 @@ class Live:
         :data:`FOLLOWS_BURST` resets at once, then one per ``resync_s``; less than :data:`FOLLOW_KEYS` keys
         are only a part of one.
         """
-        gained, all_keys = len(view.shared - self.outbox.view.shared), len(view.shared)
+        gained, all_keys = len(view.shared - self.outbox.view.shared), len(view.shared) + len(ALWAYS)
         cost_s = self._limits.resync_s * gained / max(all_keys, FOLLOW_KEYS)
         until = max(self._followed_until, now) + cost_s
         wait_s = until - now - FOLLOWS_BURST * self._limits.resync_s
