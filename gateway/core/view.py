@@ -374,7 +374,7 @@ def _sight(scope: Scope, topics: tuple[str, ...]) -> Sight:
         else:
             granted.append(topic)
             keys |= found
-    table = {key: None for key in keys}  # made from a set by `fromkeys`, it would be larger
+    table = dict.fromkeys(list(keys))  # made from a set it would be larger
     return Sight(topics, table.keys(), tuple(granted), tuple(refused), _digest(scope, granted))
 
 

@@ -111,9 +111,9 @@ class CommandExecution:
     """
 
     __slots__ = (
-        "__weakref__", "_askers", "_audit", "_calls", "_is_closed", "_is_resting", "_lease", "_number_changes",
-        "_order", "_owner", "_sent", "_settled", "_sooner", "_tasks", "_tasks_running", "_user", "_wakes_at",
-        "linked",
+        "__weakref__", "_askers", "_audit", "_calls", "_is_closed", "_is_resting", "_lease",
+        "_number_changes", "_order", "_owner", "_sent", "_settled", "_sooner", "_tasks", "_tasks_running",
+        "_user", "_wakes_at", "linked",
     )  # fmt: skip
 
     def __init__(

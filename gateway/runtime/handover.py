@@ -564,6 +564,11 @@ class Sharing:
         exchange: Sends to the other nodes.
     """
 
+    __slots__ = (
+        "__weakref__", "_asked_at", "_changed", "_exchange", "_feed", "_is_disclosed", "_is_reading",
+        "_is_running", "_sent", "_sent_upstream", "_together",
+    )  # fmt: skip
+
     def __init__(self, feed: Feed, exchange: Exchange) -> None:
         self._feed = feed
         self._exchange = exchange

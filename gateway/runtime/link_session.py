@@ -556,6 +556,10 @@ class LinkHealth:
         is_taking_over: Whether another owner's data is shown: it is stale until a link was tried.
     """
 
+    __slots__ = (
+        "_as_of", "_blind_since", "_feed", "_is_doubted", "_machine", "_mirror", "_world", "is_taking_over",
+    )  # fmt: skip
+
     def __init__(
         self, feed: Feed, mirror: Mirror, machine: LinkMachine, world: World, *, is_taking_over: bool
     ) -> None:

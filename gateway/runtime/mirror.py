@@ -356,6 +356,13 @@ class Mirror:
         shown: Called with each session that OSCC-E accepted, once that is recorded.
     """
 
+    __slots__ = (
+        "__weakref__", "_about", "_clock", "_composed", "_composer", "_directory", "_feed", "_functions",
+        "_last_end", "_me_shown", "_narrowed_to", "_number", "_offsets", "_on_shown", "_server",
+        "_synced_to", "_uncomposed", "_user_sessions", "assembly", "early", "has_snapshot", "is_blind",
+        "live",
+    )  # fmt: skip
+
     def __init__(
         self,
         feed: Feed,

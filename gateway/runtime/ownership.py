@@ -313,6 +313,12 @@ class LinkDialer:
         start: How the ownership begins.
     """
 
+    __slots__ = (
+        "_contested_at", "_entered_at", "_epoch", "_is_cut_off", "_is_entered", "_looked_at", "_machine",
+        "_news", "_opening", "_others", "_outbid_since", "_place", "_queued_at", "_served", "_server",
+        "_start", "_user", "_was_open", "_was_replaced", "_world", "_yields_until", "lease_keeper", "slot",
+    )  # fmt: skip
+
     def __init__(
         self, user: UserId, world: World, machine: LinkMachine, served: Served, start: Start
     ) -> None:

@@ -459,18 +459,16 @@ class LinkSubscriptions:
     """
 
     __slots__ = (
-        "__weakref__", "_again_at", "_asking", "_attach_due", "_directory_known", "_early_ends", "_gained",
-        "_gained_at", "_is_served", "_is_settling", "_leaving", "_link", "_mirror", "_needed", "_owner",
-        "_pause", "_presence_due", "_queries", "_requests", "_tasks", "_tried", "_user_sessions", "settled",
+        "__weakref__", "_again_at", "_asking", "_attach_due", "_directory_known", "_doubts", "_early_ends",
+        "_gained", "_gained_at", "_is_served", "_is_settling", "_leaving", "_link", "_mirror", "_needed",
+        "_owner", "_pause", "_presence_due", "_queries", "_requests", "_tasks", "_tried", "_user_sessions",
+        "settled",
     )  # fmt: skip
 
     def __init__(self, link: Link, owner: SubscribingOwner, tasks: asyncio.TaskGroup) -> None:
         self.settled = False
-        self._link = link
-        self._owner = owner
-        self._user_sessions = owner.user_sessions
-        self._mirror = owner.mirror
-        self._tasks = tasks
+        self._link, self._owner, self._tasks = link, owner, tasks
+        self._user_sessions, self._mirror = owner.user_sessions, owner.mirror
         self._needed = False
         self._asking = False
         self._directory_known = False

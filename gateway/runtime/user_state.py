@@ -72,9 +72,12 @@ class Owner:
         touch: Called when :meth:`due_at` may return another time.
     """
 
-    _stopped = False
-    _sessions_at = -math.inf
-    """When :meth:`tick` has work for lease and sessions, unless it is touched before."""
+    __slots__ = (
+        "__weakref__", "_began_at", "_handover", "_history_by", "_link_dialer", "_linked", "_machine",
+        "_renewing", "_sessions_at", "_start", "_stopped", "_tasks", "_world", "clock", "epoch", "execution",
+        "feed", "lease", "mirror", "owned_by", "pauses", "pulse", "session_admission", "sharing", "tally",
+        "touch", "user_sessions",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -110,6 +113,9 @@ class Owner:
         self._began_at = math.inf
         self._history_by = -math.inf
         """Until when the history of the former owner may arrive."""
+        self._sessions_at = -math.inf
+        """When :meth:`tick` has work for lease and sessions, unless it is touched before."""
+        self._stopped = False
         feed.outlet = self.sharing
         feed.ledger.ahead_ms = 0
         for ticket, since_s in start.lingering:
@@ -468,6 +474,11 @@ class UserState:
         calls: The records of the user's commands.
         due: The times of the next :meth:`tick` of all users.
     """
+
+    __slots__ = (
+        "__weakref__", "_calls", "_composer", "_empty_since", "_is_stopped", "_turned", "_world", "due",
+        "feed", "local", "over", "role",
+    )  # fmt: skip
 
     def __init__(
         self,

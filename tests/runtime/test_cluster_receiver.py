@@ -38,7 +38,7 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.command_execution import CommandExecution, OnOutcome
 from gateway.runtime.ports import RECONNECT_WINDOW_S
 from tests.runtime.followed import followed, follower
-from tests.runtime.scene import PhoneLine, user
+from tests.runtime.scene import PhoneLine, replace_method, user
 from tests.runtime.street import Street, street
 
 T = TypeVar("T", bound=Envelope)
@@ -305,7 +305,7 @@ async def test_others_have_turns_between_large_answers_to_one_question(
         for each in users:
             owner = at.scenes[0].node.user_states[each].owner
             assert owner is not None
-            monkeypatch.setattr(owner.sharing, "answer", partial(counted, owner.sharing.answer))
+            replace_method(monkeypatch, owner.sharing, "answer", partial(counted, owner.sharing.answer))
         received = await Stranger(at).say(Asks(STRANGER, 5, tuple(Since(each, 0, 0) for each in users)))
         assert [type(each) for each in received] == [Publication, Publication, Asked]
         assert answered_after == [0, 1]
@@ -439,9 +439,9 @@ async def test_a_fault_over_one_message_makes_the_node_deaf_for_no_other(
     assert owner is not None
     asks = Asks(STRANGER, 5, (Since(user(1), 0, 0),))
     with monkeypatch.context() as patched:
-        patched.setattr(owner, "leave", broken)
+        replace_method(patched, owner, "leave", broken)
         assert await stranger.say(Detach(user(1), "h", STRANGER)) == []
-        patched.setattr(owner.sharing, "answer", broken)
+        replace_method(patched, owner.sharing, "answer", broken)
         assert await stranger.say(asks) == []
     messages = [record.getMessage() for record in caplog.records]
     assert messages == ["message_failed", "node_request_failed"]

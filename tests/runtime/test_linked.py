@@ -28,7 +28,7 @@ from gateway.runtime.link_session import REPORT_EVERY_S, LinkHealth
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
-from tests.runtime.scene import PhoneLine, Scene, scene, user
+from tests.runtime.scene import PhoneLine, Scene, replace_method, scene, user
 from tests.runtime.street import Street
 
 
@@ -316,7 +316,9 @@ async def test_announcements_of_the_server_are_shown_to_connected_phones_and_sto
         assert (await at.again(phone)).of_kind("notice") == []
 
 
-async def test_a_stream_of_readings_is_noted_as_received_now_and_then_and_all_shown(at: Scene) -> None:
+async def test_a_stream_of_readings_is_noted_as_received_now_and_then_and_all_shown(
+    at: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     phone = await at.served()
     at.upstream.put(Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Support")))
     owner = next(iter(at.node.user_states.values())).owner
@@ -328,7 +330,7 @@ async def test_a_stream_of_readings_is_noted_as_received_now_and_then_and_all_sh
         received.append(at.clock.now())
         return was_received()
 
-    owner.pulse.received_live = spy  # type: ignore[method-assign] # the spy takes its place
+    replace_method(monkeypatch, owner.pulse, "received_live", spy)
     for contacts in range(40):
         _waiting(at, contacts)
         await at.clock.advance(REPORT_EVERY_S / 5)

@@ -21,7 +21,7 @@ from gateway.runtime.ports import RECONNECT_WINDOW_S
 from gateway.runtime.sessions import ATTACH_S, SESSION_RENEW_AGAIN_S
 from tests.doubles.fake_link import FakeLink
 from tests.doubles.fake_upstream import LIFE_MS
-from tests.runtime.scene import PhoneLine, Scene, scene, user
+from tests.runtime.scene import PhoneLine, Scene, replace_method, scene, user
 from tests.runtime.street import Street, street
 
 ASSISTANT = Application.REMOTE_ASSISTANT
@@ -243,7 +243,7 @@ async def test_a_fault_of_one_owner_is_his_alone_and_says_nothing_secret(
     def fail(*_: object) -> None:
         raise ValueError("secret-0815")
 
-    monkeypatch.setattr(at.owner().mirror, "read_all", fail)
+    replace_method(monkeypatch, at.owner().mirror, "read_all", fail)
     with caplog.at_level(logging.DEBUG):
         at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
         link.unmute()

@@ -27,7 +27,7 @@ from gateway.runtime.node import NodeSettings
 from gateway.runtime.user_state import SLICE_S, UserState, UserStates
 from tests.doubles.clock import ManualClock
 from tests.runtime.followed import followed
-from tests.runtime.scene import PhoneLine, Scene, scene, user
+from tests.runtime.scene import PhoneLine, Scene, replace_method, scene, user
 from tests.runtime.street import Street, street
 
 
@@ -79,8 +79,8 @@ async def test_a_fault_over_what_is_due_for_one_user_keeps_no_other_from_what_is
 
     ticked: list[float] = []
     anna, bert = at.node._user_states
-    monkeypatch.setattr(anna, "tick", fail)
-    monkeypatch.setattr(bert, "tick", ticked.append)
+    replace_method(monkeypatch, anna, "tick", fail)
+    replace_method(monkeypatch, bert, "tick", ticked.append)
     for _ in range(2):
         bert.due.touch()
         await at.pass_time(1)
@@ -102,7 +102,7 @@ async def test_a_fault_over_a_renewal_delays_it_and_does_not_end_the_renewals_of
             raise ZeroDivisionError
         return may_ask()
 
-    monkeypatch.setattr(dialer, "may_ask", fail_once)
+    replace_method(monkeypatch, dialer, "may_ask", fail_once)
     await at.pass_time(60)
     assert faults
     assert at.owner().lease.left_s(at.clock.now()) > 4.0
@@ -120,7 +120,7 @@ async def test_after_a_fault_the_work_that_was_not_reached_is_done_in_the_next_t
         if len(whole) == 1:
             raise ZeroDivisionError
 
-    monkeypatch.setattr(owner, "tick", tick)
+    replace_method(monkeypatch, owner, "tick", tick)
     owner.touch()
     await at.pass_time(2)
     assert whole[:2] == [True, True]
@@ -173,7 +173,7 @@ def _ticks_of(user_state: UserState, monkeypatch: pytest.MonkeyPatch) -> list[fl
         ticked.append(now)
         tick(now)
 
-    monkeypatch.setattr(user_state, "tick", count)
+    replace_method(monkeypatch, user_state, "tick", count)
     return ticked
 
 
@@ -217,7 +217,7 @@ async def test_a_followed_user_costs_nothing_until_something_is_due(
     await at.pass_time(10 + seconds)
     ticked: list[float] = []
     home = next(at.home(n) for n in (0, 1) if at.home(n).follower is not None)
-    monkeypatch.setattr(home, "tick", ticked.append)
+    replace_method(monkeypatch, home, "tick", ticked.append)
     await at.pass_time(30)
     assert len(ticked) <= 10
 
