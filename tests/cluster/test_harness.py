@@ -55,6 +55,9 @@ async def test_a_crowd_without_a_fault_sees_the_truth_and_a_wrong_mirror_is_noti
         assert figures.executed > 0
         assert figures.log_ons_over <= 0
         assert sum(phone.seen.roamed for phone in crowd.phones) > 0
+        assert {phone.seen.reset for phone in crowd.phones} == {1}, "a cut phone resumes: its stream stayed"
+        log = crowd.cluster.nodes[0].written().splitlines()
+        assert not [line for line in log if "Traceback" in line or '"error"' in line]
 
         values = crowd.phones[0].client.mirror._values
         key = next(key for key in values if key.startswith("agent:"))

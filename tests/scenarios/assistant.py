@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.client import Application, Credentials, DeviceBody, GatewayClient
 from tests.scenarios.house import NUMBER, PASSWORD, House
-from tests.scenarios.phones import Counts, Phone
+from tests.scenarios.phones import Phone
 
 
 class Assistant(Phone):
@@ -18,7 +18,7 @@ class Assistant(Phone):
     def __init__(
         self, house: House, device: str = "d1", *, user: str = "agent1", deaf_to: str = "", base: str = ""
     ) -> None:
-        super().__init__(house.http, base or house.base, Counts(), user, device)
+        super().__init__(house.http, base or house.base, user, device)
         self.bye: dict[str, Any] = {}
         self._deaf_to = deaf_to
         """Frames of this kind are lost on it."""

@@ -24,7 +24,7 @@ from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.sessions import Session
 from gateway.simulator.settings import RealClock
-from tests.scenarios.phones import Counts, Phone
+from tests.scenarios.phones import Phone
 
 AT_ONCE_S = 1.0
 """Within which a live session feels what was done to it."""
@@ -79,7 +79,7 @@ class Handset(Phone):
     """A phone that keeps all frames, and that can be deaf to pings."""
 
     def __init__(self, office: Office, name: str, device: str) -> None:
-        super().__init__(office.http, office.base, Counts(), name, device)
+        super().__init__(office.http, office.base, name, device)
         self.office = office
         self.frames: list[dict[str, Any]] = []
         """Since the last hello."""

@@ -24,23 +24,17 @@ class ProtocolError(AssertionError):
 
 @dataclass
 class Counts:
-    """What all phones together saw."""
+    """What a phone saw."""
 
-    frames: int = 0
-    bytes: int = 0
     resets: int = 0
-    resumed: int = 0
-    not_resumed: int = 0
     closes: dict[int, int] = field(default_factory=dict)
 
 
 class Phone:
     """One device of one user: logs on once, connects as often as the script wants."""
 
-    def __init__(
-        self, http: aiohttp.ClientSession, base: str, counts: Counts, name: str, device: str
-    ) -> None:
-        self.http, self.base, self.counts = http, base, counts
+    def __init__(self, http: aiohttp.ClientSession, base: str, name: str, device: str) -> None:
+        self.http, self.base, self.counts = http, base, Counts()
         self.name, self.device = name, device
         self.token = ""
         self.shown: dict[str, dict[str, Any]] = {}
@@ -109,19 +103,12 @@ class Phone:
 
     async def _take(self, ws: aiohttp.ClientWebSocketResponse, text: str) -> None:
         frame = msgspec.json.decode(text)
-        self.counts.frames += 1
-        self.counts.bytes += len(text)
         match frame["kind"]:
             case "changes":
                 self._changes(frame)
             case "ping":
                 self._ping(frame)
                 await ws.send_str(f'{{"kind":"pong","nonce":"{frame["nonce"]}"}}')
-            case "welcome":
-                if frame["resumed"]:
-                    self.counts.resumed += 1
-                else:
-                    self.counts.not_resumed += 1
             case "renewed":
                 self.token = frame["token"]
             case "result":

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from tests.doubles.machine import waited_s
-from tests.scenarios.phones import Counts, Phone
+from tests.scenarios.phones import Phone
 from tests.scenarios.site import Installation, installation
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(120)]
@@ -82,7 +82,7 @@ async def test_an_innocent_request_is_answered_soon_beside(tmp_path: Path, kind:
 @asynccontextmanager
 async def connected(site: Installation, http: aiohttp.ClientSession) -> AsyncIterator[Phone]:
     """Yield a supervisor's phone that is shown all agents."""
-    phone = Phone(http, site.gateway.base, Counts(), "supervisor1", "d")
+    phone = Phone(http, site.gateway.base, "supervisor1", "d")
     await phone.log_on()
     async with asyncio.TaskGroup() as tasks:
         life = tasks.create_task(phone.live())

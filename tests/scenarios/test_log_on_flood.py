@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from tests.doubles.machine import Watch
-from tests.scenarios.phones import Counts, Phone
+from tests.scenarios.phones import Phone
 from tests.scenarios.site import Installation, installation
 
 pytestmark = pytest.mark.scenario
@@ -76,15 +76,12 @@ async def test_wrong_log_ons_hold_up_neither_links_nor_people(tmp_path: Path, he
             return await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
 
         here = await source("127.0.0.1")
-        phones = [
-            Phone(here, site.gateway.base, Counts(), f"supervisor{number + 1}", "d")
-            for number in range(LINKS)
-        ]
+        phones = [Phone(here, site.gateway.base, f"supervisor{number + 1}", "d") for number in range(LINKS)]
         for phone in phones:
             await phone.log_on()
         office = await source(OFFICE)
         people = [
-            Phone(office, site.gateway.base, Counts(), f"supervisor{LINKS + number + 1}", "d")
+            Phone(office, site.gateway.base, f"supervisor{LINKS + number + 1}", "d")
             for number in range(PEOPLE)
         ]
         flood = Flood([await source(address) for address in GUESSERS], site.gateway.base)
