@@ -21,6 +21,11 @@ from tests.core.samples import decoded
 # ---- the beginning ----
 
 
+@pytest.fixture
+def line() -> Line:
+    return synced()
+
+
 def test_a_phone_that_knows_nothing_gets_a_reset() -> None:
     line = Line()
     assert line.outbox.begin(None) is False
@@ -47,15 +52,13 @@ def test_the_state_that_is_owed_follows_the_first_frame_at_once() -> None:
 # ---- conflation ----
 
 
-def test_a_change_is_reported_as_the_difference() -> None:
-    line = synced()
+def test_a_change_is_reported_as_the_difference(line: Line) -> None:
     line.change("queue:1", queue(5))
     patch = {"queue:1": {"contacts_waiting": 5}}
     assert line.take() == [{"kind": "changes", "after": 2, "upto": 3, "patch": patch}]
 
 
-def test_it_has_the_arrival_time_of_the_oldest_waiting_news() -> None:
-    line = synced()
+def test_it_has_the_arrival_time_of_the_oldest_waiting_news(line: Line) -> None:
     assert line.outbox.waits[1] == math.inf
     for came_at in (110.0, 120.0):
         line.ledger.came_at = came_at
@@ -68,8 +71,7 @@ def test_it_has_the_arrival_time_of_the_oldest_waiting_news() -> None:
     assert line.outbox.waits[1] == math.inf
 
 
-def test_of_many_changes_the_newest_is_reported() -> None:
-    line = synced()
+def test_of_many_changes_the_newest_is_reported(line: Line) -> None:
     for waiting in (5, 6, 7):
         line.change("queue:1", queue(waiting, "x"))
     assert line.outbox.dirty == 1
@@ -77,8 +79,7 @@ def test_of_many_changes_the_newest_is_reported() -> None:
     assert line.take()[0]["patch"] == {"queue:1": {"contacts_waiting": 7, "name": "x"}}
 
 
-def test_a_change_that_was_taken_back_is_none() -> None:
-    line = synced()
+def test_a_change_that_was_taken_back_is_none(line: Line) -> None:
     line.change("queue:1", queue(5))
     line.change("queue:1", queue(1))
     assert line.take() == []
@@ -89,15 +90,13 @@ def test_a_change_that_was_taken_back_is_none() -> None:
 # ---- positions ----
 
 
-def test_a_new_epoch_names_its_stream_without_a_reset() -> None:
-    line = synced()
+def test_a_new_epoch_names_its_stream_without_a_reset(line: Line) -> None:
     line.ledger.rebase(9)
     assert line.outbox.due_at(line.now) == line.now
     assert line.take() == [{"kind": "changes", "after": 2, "upto": 2, "stream": f"9.{VIEW.mark}"}]
 
 
-def test_a_newer_ping_replaces_one_that_waits() -> None:
-    line = synced()
+def test_a_newer_ping_replaces_one_that_waits(line: Line) -> None:
     line.outbox.ping(ping)
     line.outbox.ping(lambda *_: b'{"kind":"ping","nonce":"2"}')
     assert line.take() == [{"kind": "ping", "nonce": "2"}]
@@ -117,8 +116,7 @@ def test_one_value_that_fits_nowhere_is_sent_alone() -> None:
 # ---- control frames ----
 
 
-def test_control_frames_leave_in_order_and_do_not_wait_for_the_pace() -> None:
-    line = synced()
+def test_control_frames_leave_in_order_and_do_not_wait_for_the_pace(line: Line) -> None:
     line.change("queue:1", queue(5))
     line.take()
     line.change("queue:1", queue(6))
@@ -132,8 +130,7 @@ def test_control_frames_leave_in_order_and_do_not_wait_for_the_pace() -> None:
 # ---- time ----
 
 
-def test_state_leaves_at_the_pace() -> None:
-    line = synced()
+def test_state_leaves_at_the_pace(line: Line) -> None:
     line.change("queue:1", queue(5))
     assert line.outbox.due_at(line.now) == line.now
     line.take()
@@ -144,8 +141,7 @@ def test_state_leaves_at_the_pace() -> None:
     assert line.take()[0]["patch"] == {"queue:1": {"contacts_waiting": 6}}
 
 
-def test_who_stopped_reading_is_sent_no_more() -> None:
-    line = synced()
+def test_who_stopped_reading_is_sent_no_more(line: Line) -> None:
     line.outbox.close()
     line.change("queue:1", queue(5))
     assert line.outbox.dirty == 0
@@ -155,8 +151,7 @@ def test_who_stopped_reading_is_sent_no_more() -> None:
 # ---- a new view arrives in place; nothing outside it is sent ----
 
 
-def test_another_view_arrives_in_place() -> None:
-    line = synced()
+def test_another_view_arrives_in_place(line: Line) -> None:
     other = view_of("h", Scope(queues=frozenset({2, 3})), ("queues",))
     line.change("queue:3", queue(3))
     line.outbox.look(other)
@@ -172,8 +167,7 @@ def test_another_view_arrives_in_place() -> None:
     ]
 
 
-def test_a_view_of_the_same_keys_still_names_its_stream() -> None:
-    line = synced()
+def test_a_view_of_the_same_keys_still_names_its_stream(line: Line) -> None:
     other = view_of("h", SCOPE, ("queue:1", "queue:2"))
     line.outbox.look(other)
     assert line.take() == [{"kind": "changes", "after": 2, "upto": 2, "stream": f"1.{other.mark}"}]
@@ -241,8 +235,7 @@ def test_news_are_what_would_be_taken_otherwise(seed: int) -> None:
         assert quick.outbox.due_at(quick.now) == plain.outbox.due_at(plain.now)
 
 
-def test_news_wait_for_the_pace() -> None:
-    line = synced()
+def test_news_wait_for_the_pace(line: Line) -> None:
     line.change("queue:1", queue(7))
     assert isinstance(line.outbox.take_news(line.now), News)
     line.change("queue:1", queue(8))

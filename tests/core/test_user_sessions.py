@@ -31,6 +31,11 @@ def attached(ticket: Ticket, alias: int, scope: Scope = SCOPE, own_agent: int | 
     return Attached(alias, SessionId(ticket.session), ticket.application, rights, scope, own_agent)
 
 
+@pytest.fixture
+def user_sessions() -> UserSessions:
+    return UserSessions()
+
+
 def full() -> UserSessions:
     """Return the sessions of a user with both sessions accepted on the link, as 1 and 2."""
     user_sessions = UserSessions()
@@ -40,8 +45,7 @@ def full() -> UserSessions:
     return user_sessions
 
 
-def test_a_session_joins_once_and_comes_back() -> None:
-    user_sessions = UserSessions()
+def test_a_session_joins_once_and_comes_back(user_sessions: UserSessions) -> None:
     member = user_sessions.join(ONE, ("agents",))
     assert (member.handle, member.present, member.on_link, member.attached) == (ONE.handle, True, False, None)
     user_sessions.leave(ONE.handle, 50.0)
@@ -108,8 +112,7 @@ def test_the_scope_is_the_union_of_those_accepted() -> None:
 # ---- who is let go, who is renewed ----
 
 
-def test_beyond_the_most_the_one_that_left_first_is_surplus() -> None:
-    user_sessions = UserSessions()
+def test_beyond_the_most_the_one_that_left_first_is_surplus(user_sessions: UserSessions) -> None:
     tickets = [ticket_of(session=f"s{number}") for number in range(SESSIONS_MAX + 1)]
     for ticket in tickets:
         user_sessions.join(ticket, ())
@@ -133,8 +136,7 @@ def test_a_session_with_a_third_of_its_life_left_is_renewed(left_ms: int, soon: 
     assert user_sessions.expiring(0.0, wall_ms) == ([member] if soon else [])
 
 
-def test_a_renewal_that_failed_waits() -> None:
-    user_sessions = UserSessions()
+def test_a_renewal_that_failed_waits(user_sessions: UserSessions) -> None:
     member = user_sessions.join(ONE, ())
     member.renew_after = 100.0
     assert user_sessions.expiring(99.0, WALL_MS + LIFE_MS) == []
@@ -151,8 +153,7 @@ def on_device(number: int, session: str | None = None) -> Ticket:
     return replace(ticket, device=Device(f"device {number}", "Phone"))
 
 
-def test_a_phone_that_moved_is_not_missed_where_it_was() -> None:
-    user_sessions = UserSessions()
+def test_a_phone_that_moved_is_not_missed_where_it_was(user_sessions: UserSessions) -> None:
     member = user_sessions.join(ONE, (), NEAR)
     user_sessions.join(ONE, (), FAR)
     user_sessions.leave(ONE.handle, 50.0, NEAR)
@@ -162,8 +163,7 @@ def test_a_phone_that_moved_is_not_missed_where_it_was() -> None:
     assert (member.present, member.left_at) == (False, 52.0)
 
 
-def test_rivals_are_the_other_sessions_of_one_application_on_one_device() -> None:
-    user_sessions = UserSessions()
+def test_rivals_are_the_other_sessions_of_one_application_on_one_device(user_sessions: UserSessions) -> None:
     first = user_sessions.join(on_device(1, "first"), (), NEAR)
     user_sessions.join(on_device(2, "elsewhere"), ())
     assistant = replace(ticket_of(Application.REMOTE_ASSISTANT, "other"), device=Device("device 1", "Phone"))
@@ -185,16 +185,14 @@ def test_rivals_are_the_other_sessions_of_one_application_on_one_device() -> Non
     ids=["this node's own seats decide", "a sixth elsewhere", "a sixth here", "a fifth"],
 )
 def test_the_most_devices_count_on_all_nodes(
-    nodes: list[NodeId | None], node: NodeId | None, crowded: bool
+    nodes: list[NodeId | None], node: NodeId | None, crowded: bool, user_sessions: UserSessions
 ) -> None:
-    user_sessions = UserSessions()
     for number, place in enumerate(nodes):
         user_sessions.join(on_device(number), (), place)
     assert user_sessions.is_crowded(on_device(9), node, 5) is crowded
 
 
-def test_present_and_replaced_phones_do_not_count() -> None:
-    user_sessions = UserSessions()
+def test_present_and_replaced_phones_do_not_count(user_sessions: UserSessions) -> None:
     for number in range(5):
         user_sessions.join(on_device(number), (), NEAR)
     assert not user_sessions.is_crowded(on_device(3), FAR, 5), "it moves"
@@ -203,8 +201,7 @@ def test_present_and_replaced_phones_do_not_count() -> None:
     assert not user_sessions.is_crowded(on_device(9), FAR, 5), "one of them has left"
 
 
-def test_what_another_node_says_of_its_phones_is_so_and_is_reported_once() -> None:
-    user_sessions = UserSessions()
+def test_what_another_node_says_of_its_phones_is_so_and_is_reported_once(user_sessions: UserSessions) -> None:
     here, near = user_sessions.join(ONE, ()), user_sessions.join(TWO, (), NEAR)
     assert not user_sessions.seen(NEAR, (TWO.handle,), 50.0)
     assert user_sessions.seen(NEAR, (), 51.0)
@@ -216,8 +213,7 @@ def test_what_another_node_says_of_its_phones_is_so_and_is_reported_once() -> No
     assert here.present, "of others it says nothing"
 
 
-def test_a_session_whose_phone_left_elsewhere_lingers_from_then() -> None:
-    user_sessions = UserSessions()
+def test_a_session_whose_phone_left_elsewhere_lingers_from_then(user_sessions: UserSessions) -> None:
     user_sessions.linger(ONE, 40.0)
     member = user_sessions.get(ONE.handle)
     assert member is not None
@@ -228,8 +224,7 @@ def test_a_session_whose_phone_left_elsewhere_lingers_from_then() -> None:
     assert (member.present, member.left_at) == (True, None)
 
 
-def test_unknown_sessions_are_accepted_by_nobody() -> None:
-    user_sessions = UserSessions()
+def test_unknown_sessions_are_accepted_by_nobody(user_sessions: UserSessions) -> None:
     user_sessions.accepted(ONE.handle, attached(ONE, 1))
     assert len(user_sessions) == 0
 
@@ -237,8 +232,7 @@ def test_unknown_sessions_are_accepted_by_nobody() -> None:
 # ---- indices of an owner's sessions agree with a full search ----
 
 
-def test_the_union_is_a_sessions_own_set_when_that_holds_all() -> None:
-    user_sessions = UserSessions()
+def test_the_union_is_a_sessions_own_set_when_that_holds_all(user_sessions: UserSessions) -> None:
     for alias, (ticket, agents) in enumerate(((ONE, frozenset({5})), (TWO, frozenset({5, 6}))), start=1):
         user_sessions.join(ticket, ())
         user_sessions.accepted(ticket.handle, attached(ticket, alias, Scope(agents=agents)))
@@ -279,8 +273,7 @@ def test_all_are_accepted_when_each_is() -> None:
     assert seen == [True, False, True, False]
 
 
-def test_a_phone_that_moved_is_seen_where_it_is() -> None:
-    user_sessions = UserSessions()
+def test_a_phone_that_moved_is_seen_where_it_is(user_sessions: UserSessions) -> None:
     far, farther = NodeId("n1"), NodeId("n2")
     member = user_sessions.join(ONE, (), far)
     assert user_sessions.at(far) == [member]
@@ -295,8 +288,7 @@ def test_a_phone_that_moved_is_seen_where_it_is() -> None:
     )
 
 
-def test_nobody_is_looked_through_for_renewal_before_somebody_is_due() -> None:
-    user_sessions = UserSessions()
+def test_nobody_is_looked_through_for_renewal_before_somebody_is_due(user_sessions: UserSessions) -> None:
     user_sessions.join(ONE, ())
     assert user_sessions.expiring(0.0, ONE.issued_at_ms) == []
     due_ms = ONE.expires_at_ms - (ONE.expires_at_ms - ONE.issued_at_ms) // 3

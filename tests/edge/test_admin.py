@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,11 +20,18 @@ from gateway.protocol.bodies import DoneBody, KeptOld, Unreached
 from gateway.protocol.envelopes import Order, Report
 from gateway.protocol.openapi import admin_openapi
 from gateway.runtime.cluster_receiver import ANSWER_S, Page
+from tests.doubles.kept import kept
 from tests.edge.operated import ACT_ID, BEARER, DIGEST, LINE, TOKEN, Operated, named, operated
 from tests.runtime.scene import user
 from tests.runtime.street import Street
 
 ANNA = named(user(1))
+
+
+@pytest.fixture
+async def at() -> AsyncIterator[Operated]:
+    async with kept(operated(2)) as made:
+        yield made
 
 
 def refused(received: tuple[int, dict[str, object]]) -> tuple[int, object]:
@@ -41,103 +49,96 @@ async def test_every_route_of_the_document_is_there_and_no_other() -> None:
     assert {(route.method, route.path) for route in routes} == documented
 
 
-async def test_sessions_are_listed_page_by_page_over_all_nodes() -> None:
-    async with operated(2) as at:
-        phones = [await at.street.scenes[n].served(device=f"d{n}") for n in (0, 1)]
-        await at.street.pass_time(1)
-        status, first = await at.ask("GET", "/sessions?limit=1")
-        assert (status, len(first["sessions"]), first["unreached"]) == (200, 1, [])
-        _, second = await at.ask("GET", f"/sessions?limit=1&after={first['next']}")
-        assert "next" not in second
-        listed = [*first["sessions"], *second["sessions"]]
-        assert [each["id"] for each in listed] == sorted(phone.ticket.session for phone in phones)
-        assert {each["user"] for each in listed} == {ANNA}
-        assert "anna" not in json.dumps(listed).lower()
+async def test_sessions_are_listed_page_by_page_over_all_nodes(at: Operated) -> None:
+    phones = [await at.street.scenes[n].served(device=f"d{n}") for n in (0, 1)]
+    await at.street.pass_time(1)
+    status, first = await at.ask("GET", "/sessions?limit=1")
+    assert (status, len(first["sessions"]), first["unreached"]) == (200, 1, [])
+    _, second = await at.ask("GET", f"/sessions?limit=1&after={first['next']}")
+    assert "next" not in second
+    listed = [*first["sessions"], *second["sessions"]]
+    assert [each["id"] for each in listed] == sorted(phone.ticket.session for phone in phones)
+    assert {each["user"] for each in listed} == {ANNA}
+    assert "anna" not in json.dumps(listed).lower()
 
 
-async def test_a_session_and_a_user_are_ended() -> None:
-    async with operated(2) as at:
-        phones = [await at.street.scenes[n].served(device=f"d{n}") for n in (0, 1)]
-        await at.street.pass_time(1)
-        session = phones[1].ticket.session
-        status, received = await at.ask("DELETE", f"/sessions/{session}")
-        assert (status, [each["id"] for each in received["ended"]]) == (200, [session])
-        assert phones[1].closed is not None
-        assert phones[0].closed is None
-        status, received = await at.ask("POST", "/users/main:1/end")
-        assert (status, [each["id"] for each in received["ended"]]) == (200, [phones[0].ticket.session])
-        assert refused(await at.ask("POST", f"/users/{ANNA}/end")) == (404, "not_found")
-        assert refused(await at.ask("DELETE", f"/sessions/{session}")) == (404, "not_found")
+async def test_a_session_and_a_user_are_ended(at: Operated) -> None:
+    phones = [await at.street.scenes[n].served(device=f"d{n}") for n in (0, 1)]
+    await at.street.pass_time(1)
+    session = phones[1].ticket.session
+    status, received = await at.ask("DELETE", f"/sessions/{session}")
+    assert (status, [each["id"] for each in received["ended"]]) == (200, [session])
+    assert phones[1].closed is not None
+    assert phones[0].closed is None
+    status, received = await at.ask("POST", "/users/main:1/end")
+    assert (status, [each["id"] for each in received["ended"]]) == (200, [phones[0].ticket.session])
+    assert refused(await at.ask("POST", f"/users/{ANNA}/end")) == (404, "not_found")
+    assert refused(await at.ask("DELETE", f"/sessions/{session}")) == (404, "not_found")
 
 
-async def test_a_session_that_may_be_where_nobody_is_reached_is_not_said_to_be_unknown() -> None:
-    async with operated(2) as at:
-        at.street.trouble.take_away(0)
-        status, received = await at.ask("DELETE", "/sessions/somewhere")
-        assert (status, received["code"]) == (503, "bus_down")
-        assert received["unreached"] == [{"node": "n1", "reason": "bus_down"}]
-        status, received = await at.ask("GET", f"/users/{ANNA}/export")
-        assert (status, received["code"]) == (503, "bus_down")
+async def test_a_session_that_may_be_where_nobody_is_reached_is_not_said_to_be_unknown(at: Operated) -> None:
+    at.street.trouble.take_away(0)
+    status, received = await at.ask("DELETE", "/sessions/somewhere")
+    assert (status, received["code"]) == (503, "bus_down")
+    assert received["unreached"] == [{"node": "n1", "reason": "bus_down"}]
+    status, received = await at.ask("GET", f"/users/{ANNA}/export")
+    assert (status, received["code"]) == (503, "bus_down")
 
 
-async def test_nodes_are_listed() -> None:
-    async with operated(2) as at:
-        _, received = await at.ask("GET", "/nodes")
-        assert [(each["node"], each["here"]) for each in received["nodes"]] == [("n0", True), ("n1", False)]
+async def test_nodes_are_listed(at: Operated) -> None:
+    _, received = await at.ask("GET", "/nodes")
+    assert [(each["node"], each["here"]) for each in received["nodes"]] == [("n0", True), ("n1", False)]
 
 
-async def test_closes_are_listed_the_newest_first() -> None:
-    async with operated(2) as at:
-        for number, at_ms in ((0, 5), (1, 6), (0, 7)):
-            line = {**LINE, "at_ms": at_ms, "id": f"{at_ms:015d}.0000000001.n{number}", "node": f"n{number}"}
-            at.lines.setdefault(number, []).append(line)
-        _, first = await at.ask("GET", "/closes?limit=2")
-        assert [each["at_ms"] for each in first["closes"]] == [7, 6]
-        _, rest = await at.ask("GET", f"/closes?limit=2&after={first['next']}")
-        assert [each["at_ms"] for each in rest["closes"]] == [5]
-        assert "next" not in rest
+async def test_closes_are_listed_the_newest_first(at: Operated) -> None:
+    for number, at_ms in ((0, 5), (1, 6), (0, 7)):
+        line = {**LINE, "at_ms": at_ms, "id": f"{at_ms:015d}.0000000001.n{number}", "node": f"n{number}"}
+        at.lines.setdefault(number, []).append(line)
+    _, first = await at.ask("GET", "/closes?limit=2")
+    assert [each["at_ms"] for each in first["closes"]] == [7, 6]
+    _, rest = await at.ask("GET", f"/closes?limit=2&after={first['next']}")
+    assert [each["at_ms"] for each in rest["closes"]] == [5]
+    assert "next" not in rest
 
 
-async def test_an_export_has_an_entry_for_each_category() -> None:
-    async with operated(2) as at:
-        await at.street.scenes[1].served()
-        status, received = await at.ask("GET", f"/users/{ANNA}/export")
-        assert (status, received["user"], received["complete"], received["nodes"]) == (
-            200,
-            ANNA,
-            True,
-            ["n0", "n1"],
-        )
-        held = {entry["category"]: entry["held"] for entry in received["entries"]}
-        assert held["token"][0]["node"] == "n1"
-        assert held["log_on"] == []
-        assert refused(await at.ask("GET", "/users/00000000000000ff/export")) == (404, "not_found")
-        status, received = await at.ask("GET", "/users/main:255/export")
-        assert (status, [entry for entry in received["entries"] if entry["held"]]) == (200, [])
+async def test_an_export_has_an_entry_for_each_category(at: Operated) -> None:
+    await at.street.scenes[1].served()
+    status, received = await at.ask("GET", f"/users/{ANNA}/export")
+    assert (status, received["user"], received["complete"], received["nodes"]) == (
+        200,
+        ANNA,
+        True,
+        ["n0", "n1"],
+    )
+    held = {entry["category"]: entry["held"] for entry in received["entries"]}
+    assert held["token"][0]["node"] == "n1"
+    assert held["log_on"] == []
+    assert refused(await at.ask("GET", "/users/00000000000000ff/export")) == (404, "not_found")
+    status, received = await at.ask("GET", "/users/main:255/export")
+    assert (status, [entry for entry in received["entries"] if entry["held"]]) == (200, [])
 
 
-async def test_one_node_or_all_are_asked_what_to_do() -> None:
-    async with operated(2) as at:
-        status, received = await at.ask("POST", "/log-level", {"level": "debug"})
-        assert (status, received) == (200, {"nodes": ["n0", "n1"], "unreached": []})
-        await at.ask("POST", "/log-level", {"level": "error", "node": "n1"})
-        assert (await at.ask("POST", "/reload"))[1]["nodes"] == ["n0", "n1"]
-        assert (await at.ask("POST", "/drain"))[1] == {"node": "n0", "state": "draining"}
-        assert (await at.ask("POST", "/drain", {"node": "n1"}))[0] == 202
-        assert at.done == [
-            (0, "log_level", "debug"),
-            (1, "log_level", "debug"),
-            (1, "log_level", "error"),
-            (0, "reload", ""),
-            (1, "reload", ""),
-            (0, "drain", ""),
-            (1, "drain", ""),
-        ]
-        assert refused(await at.ask("POST", "/drain", {"node": "n7"})) == (404, "not_found")
-        at.street.trouble.take_away(0)
-        assert refused(await at.ask("POST", "/drain", {"node": "n1"})) == (503, "bus_down")
-        _, received = await at.ask("POST", "/reload")
-        assert received == {"nodes": ["n0"], "unreached": [{"node": "n1", "reason": "bus_down"}]}
+async def test_one_node_or_all_are_asked_what_to_do(at: Operated) -> None:
+    status, received = await at.ask("POST", "/log-level", {"level": "debug"})
+    assert (status, received) == (200, {"nodes": ["n0", "n1"], "unreached": []})
+    await at.ask("POST", "/log-level", {"level": "error", "node": "n1"})
+    assert (await at.ask("POST", "/reload"))[1]["nodes"] == ["n0", "n1"]
+    assert (await at.ask("POST", "/drain"))[1] == {"node": "n0", "state": "draining"}
+    assert (await at.ask("POST", "/drain", {"node": "n1"}))[0] == 202
+    assert at.done == [
+        (0, "log_level", "debug"),
+        (1, "log_level", "debug"),
+        (1, "log_level", "error"),
+        (0, "reload", ""),
+        (1, "reload", ""),
+        (0, "drain", ""),
+        (1, "drain", ""),
+    ]
+    assert refused(await at.ask("POST", "/drain", {"node": "n7"})) == (404, "not_found")
+    at.street.trouble.take_away(0)
+    assert refused(await at.ask("POST", "/drain", {"node": "n1"})) == (503, "bus_down")
+    _, received = await at.ask("POST", "/reload")
+    assert received == {"nodes": ["n0"], "unreached": [{"node": "n1", "reason": "bus_down"}]}
 
 
 async def test_a_reload_that_leaves_something_old_is_written_down_as_such() -> None:
@@ -153,29 +154,27 @@ async def test_a_reload_that_leaves_something_old_is_written_down_as_such() -> N
         assert [(act.result, act.status) for act in at.audited] == [("not_in_force", 200), ("ok", 200)]
 
 
-async def test_a_bundle_is_shown_first_and_written_by_its_digest() -> None:
-    async with operated() as at:
-        _, shown = await at.ask("POST", "/support-bundle", {"preview": True, "purpose": "case 7"})
-        assert (shown["bundle"], at.bundles.purposes, at.bundles.written) == (
-            {"bundle": {"format": 1}},
-            ["case 7"],
-            [],
-        )
-        _, written = await at.ask("POST", "/support-bundle", {"digest": shown["digest"]})
-        assert (written["path"], at.bundles.written) == ("bundle.json", [DIGEST])
-        for wrong in (
-            {},
-            {"purpose": "x"},
-            {"preview": True, "digest": DIGEST},
-            {"digest": DIGEST, "purpose": "x"},
-        ):
-            assert refused(await at.ask("POST", "/support-bundle", wrong)) == (400, "bad_request")
+async def test_a_bundle_is_shown_first_and_written_by_its_digest(at: Operated) -> None:
+    _, shown = await at.ask("POST", "/support-bundle", {"preview": True, "purpose": "case 7"})
+    assert (shown["bundle"], at.bundles.purposes, at.bundles.written) == (
+        {"bundle": {"format": 1}},
+        ["case 7"],
+        [],
+    )
+    _, written = await at.ask("POST", "/support-bundle", {"digest": shown["digest"]})
+    assert (written["path"], at.bundles.written) == ("bundle.json", [DIGEST])
+    for wrong in (
+        {},
+        {"purpose": "x"},
+        {"preview": True, "digest": DIGEST},
+        {"digest": DIGEST, "purpose": "x"},
+    ):
+        assert refused(await at.ask("POST", "/support-bundle", wrong)) == (400, "bad_request")
 
 
-async def test_the_document_is_served_behind_the_same_door() -> None:
-    async with operated() as at:
-        assert (await at.ask("GET", "/openapi.json"))[1] == json.loads(json.dumps(admin_openapi()))
-        assert refused(await at.ask("GET", "/openapi.json", headers={})) == (401, "unauthenticated")
+async def test_the_document_is_served_behind_the_same_door(at: Operated) -> None:
+    assert (await at.ask("GET", "/openapi.json"))[1] == json.loads(json.dumps(admin_openapi()))
+    assert refused(await at.ask("GET", "/openapi.json", headers={})) == (401, "unauthenticated")
 
 
 PAGES = (
@@ -185,15 +184,14 @@ PAGES = (
 )  # fmt: skip
 
 
-async def test_a_page_a_name_and_a_session_that_cannot_be_are_refused() -> None:
-    async with operated() as at:
-        for path in PAGES:
-            assert refused(await at.ask("GET", path)) == (400, "bad_request"), path
-        for name in ("anna", "main:x", "%00", "x" * 300, "main:1%0a"):
-            assert refused(await at.ask("POST", f"/users/{name}/end")) == (400, "bad_request"), name
-            assert refused(await at.ask("GET", f"/users/{name}/export")) == (400, "bad_request"), name
-        for name in ("%00", "x" * 257, "%ed%a0%80"):
-            assert (await at.ask("DELETE", f"/sessions/{name}"))[0] in {400, 404}, name
+async def test_a_page_a_name_and_a_session_that_cannot_be_are_refused(at: Operated) -> None:
+    for path in PAGES:
+        assert refused(await at.ask("GET", path)) == (400, "bad_request"), path
+    for name in ("anna", "main:x", "%00", "x" * 300, "main:1%0a"):
+        assert refused(await at.ask("POST", f"/users/{name}/end")) == (400, "bad_request"), name
+        assert refused(await at.ask("GET", f"/users/{name}/export")) == (400, "bad_request"), name
+    for name in ("%00", "x" * 257, "%ed%a0%80"):
+        assert (await at.ask("DELETE", f"/sessions/{name}"))[0] in {400, 404}, name
 
 
 async def _send(at: Operated, body: bytes, content_type: str) -> int:
@@ -202,30 +200,27 @@ async def _send(at: Operated, body: bytes, content_type: str) -> int:
         return answer.status
 
 
-async def test_bodies_are_bounded_and_json() -> None:
-    async with operated() as at:
-        assert await _send(at, b'{"level": "debug"}', "application/json") == 200
-        assert await _send(at, b'{"level": "debug"}', "text/plain") == 415
-        assert await _send(at, b"{", "application/json") == 400
-        assert await _send(at, b" " * 20_000, "application/json") == 413
-        assert [node for node, act, _ in at.done] == [0]
+async def test_bodies_are_bounded_and_json(at: Operated) -> None:
+    assert await _send(at, b'{"level": "debug"}', "application/json") == 200
+    assert await _send(at, b'{"level": "debug"}', "text/plain") == 415
+    assert await _send(at, b"{", "application/json") == 400
+    assert await _send(at, b" " * 20_000, "application/json") == 413
+    assert [node for node, act, _ in at.done] == [0, 1]
 
 
-async def test_answers_are_kept_by_nobody_and_read_by_no_page() -> None:
-    async with operated() as at:
-        async with at.client.get("/nodes", headers=BEARER) as answer:
-            assert answer.headers["Cache-Control"] == "no-store"
-            assert answer.headers["X-Content-Type-Options"] == "nosniff"
-            assert "Set-Cookie" not in answer.headers
-            assert not [name for name in answer.headers if name.lower().startswith("access-control")]
-        async with at.client.options("/nodes", headers={**BEARER, "Origin": "https://a.example"}) as answer:
-            assert answer.status == 403
+async def test_answers_are_kept_by_nobody_and_read_by_no_page(at: Operated) -> None:
+    async with at.client.get("/nodes", headers=BEARER) as answer:
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Set-Cookie" not in answer.headers
+        assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+    async with at.client.options("/nodes", headers={**BEARER, "Origin": "https://a.example"}) as answer:
+        assert answer.status == 403
 
 
-async def test_methods_and_paths_that_are_not_there_are_refused_in_words_of_ours() -> None:
-    async with operated() as at:
-        assert refused(await at.ask("GET", "/nowhere")) == (404, "not_found")
-        assert refused(await at.ask("PUT", "/nodes")) == (405, "bad_request")
+async def test_methods_and_paths_that_are_not_there_are_refused_in_words_of_ours(at: Operated) -> None:
+    assert refused(await at.ask("GET", "/nowhere")) == (404, "not_found")
+    assert refused(await at.ask("PUT", "/nodes")) == (405, "bad_request")
 
 
 # ---- answers of all nodes are merged, also incomplete ones ----
@@ -250,40 +245,36 @@ def desk_of(at: Street) -> ClusterOperations:
     return ClusterOperations(at.scenes[0].node, named, ACT_ID)
 
 
-async def test_of_two_who_list_the_same_session_the_one_with_its_link_is_right() -> None:
-    async with operated(2) as at:
-        for attached in (0, 1):
-            for node in (0, 1):
-                record = {**SESSION, "id": "s", "owner": f"n{node}", "attached": node == attached}
-                says(at.street, node, "sessions", record)
-            body = await desk_of(at.street).sessions(10, "")
-            assert [one.owner for one in body.sessions] == [f"n{attached}"]
-            assert body.next is None
-
-
-async def test_a_page_ends_where_no_node_knows_of_something_between() -> None:
-    async with operated(2) as at:
-        says(at.street, 0, "sessions", {**SESSION, "id": "a"}, {**SESSION, "id": "c"}, more=True)
-        says(at.street, 1, "sessions", {**SESSION, "id": "b"}, {**SESSION, "id": "d"})
-        body = await desk_of(at.street).sessions(2, "")
-        assert ([one.id for one in body.sessions], body.next) == (["a", "b"], "b")
-
-
-async def test_a_node_of_a_later_version_may_say_more_and_one_that_says_less_is_named() -> None:
-    async with operated(2) as at:
-        says(at.street, 0, "sessions", {**SESSION, "id": "a", "colour": "red"})
-        says(at.street, 1, "sessions", {"id": "b"})
+async def test_of_two_who_list_the_same_session_the_one_with_its_link_is_right(at: Operated) -> None:
+    for attached in (0, 1):
+        for node in (0, 1):
+            record = {**SESSION, "id": "s", "owner": f"n{node}", "attached": node == attached}
+            says(at.street, node, "sessions", record)
         body = await desk_of(at.street).sessions(10, "")
-        assert [one.id for one in body.sessions] == ["a"]
-        assert body.unreached == (Unreached("n1", "refused"),)
+        assert [one.owner for one in body.sessions] == [f"n{attached}"]
+        assert body.next is None
 
 
-async def test_one_confirmation_is_enough() -> None:
-    async with operated(2) as at:
-        says(at.street, 0, "end_session", {**ENDED, "id": "s", "confirmed": True})
-        says(at.street, 1, "end_session", {**ENDED, "id": "s", "confirmed": False})
-        body = await desk_of(at.street).end_session("s")
-        assert [(one.id, one.confirmed) for one in body.ended] == [("s", True)]
+async def test_a_page_ends_where_no_node_knows_of_something_between(at: Operated) -> None:
+    says(at.street, 0, "sessions", {**SESSION, "id": "a"}, {**SESSION, "id": "c"}, more=True)
+    says(at.street, 1, "sessions", {**SESSION, "id": "b"}, {**SESSION, "id": "d"})
+    body = await desk_of(at.street).sessions(2, "")
+    assert ([one.id for one in body.sessions], body.next) == (["a", "b"], "b")
+
+
+async def test_a_node_of_a_later_version_may_say_more_and_one_that_says_less_is_named(at: Operated) -> None:
+    says(at.street, 0, "sessions", {**SESSION, "id": "a", "colour": "red"})
+    says(at.street, 1, "sessions", {"id": "b"})
+    body = await desk_of(at.street).sessions(10, "")
+    assert [one.id for one in body.sessions] == ["a"]
+    assert body.unreached == (Unreached("n1", "refused"),)
+
+
+async def test_one_confirmation_is_enough(at: Operated) -> None:
+    says(at.street, 0, "end_session", {**ENDED, "id": "s", "confirmed": True})
+    says(at.street, 1, "end_session", {**ENDED, "id": "s", "confirmed": False})
+    body = await desk_of(at.street).end_session("s")
+    assert [(one.id, one.confirmed) for one in body.ended] == [("s", True)]
 
 
 async def test_an_export_goes_on_until_a_node_has_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,48 +313,45 @@ async def test_a_node_that_keeps_something_old_has_not_done_it() -> None:
         assert (alone.nodes, alone.unreached) == ((), ())
 
 
-async def test_what_no_node_does_is_an_error() -> None:
-    async with operated(2) as at:
-        await at.street.kill(1)
-        with pytest.raises(GatewayError) as refused:
-            await desk_of(at.street).everywhere("reload", "", "n1")
-        assert refused.value.code is ErrorCode.BUS_DOWN
-        assert refused.value.message == "n1 does not answer: it has ended, or does not reach Redis."
-        assert refused.value.details == {"unreached": [{"node": "n1", "reason": "not_heard"}]}
+async def test_what_no_node_does_is_an_error(at: Operated) -> None:
+    await at.street.kill(1)
+    with pytest.raises(GatewayError) as refused:
+        await desk_of(at.street).everywhere("reload", "", "n1")
+    assert refused.value.code is ErrorCode.BUS_DOWN
+    assert refused.value.message == "n1 does not answer: it has ended, or does not reach Redis."
+    assert refused.value.details == {"unreached": [{"node": "n1", "reason": "not_heard"}]}
 
 
-async def test_a_node_that_cannot_be_asked_is_reported_out_of_reach() -> None:
-    async with operated(2) as at:
-        at.street.trouble.take_away(0)
-        await at.street.pass_time(5)
-        with pytest.raises(
-            GatewayError, match=r"This node does not reach Redis, and so does not reach n1\."
-        ) as refused:
-            await desk_of(at.street).drain("n1")
-        assert refused.value.code is ErrorCode.BUS_DOWN
+async def test_a_node_that_cannot_be_asked_is_reported_out_of_reach(at: Operated) -> None:
+    at.street.trouble.take_away(0)
+    await at.street.pass_time(5)
+    with pytest.raises(
+        GatewayError, match=r"This node does not reach Redis, and so does not reach n1\."
+    ) as refused:
+        await desk_of(at.street).drain("n1")
+    assert refused.value.code is ErrorCode.BUS_DOWN
 
 
 async def test_a_node_that_refuses_or_says_nothing_is_reported_as_that(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Operated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with operated(2) as at:
-        orders = at.street.scenes[1].node.orders
-        monkeypatch.delitem(orders._known, "drain")
-        with pytest.raises(GatewayError, match=r"n1 does not support this request\."):
+    orders = at.street.scenes[1].node.orders
+    monkeypatch.delitem(orders._known, "drain")
+    with pytest.raises(GatewayError, match=r"n1 does not support this request\."):
+        await desk_of(at.street).drain("n1")
+    at.street.trouble.lose = lambda *received: isinstance(received[-1], Report)
+    received: list[str] = []
+
+    async def ask() -> None:
+        try:
             await desk_of(at.street).drain("n1")
-        at.street.trouble.lose = lambda *received: isinstance(received[-1], Report)
-        received: list[str] = []
+        except GatewayError as refused:
+            received.append(refused.message)
 
-        async def ask() -> None:
-            try:
-                await desk_of(at.street).drain("n1")
-            except GatewayError as refused:
-                received.append(refused.message)
-
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(ask())
-            await at.street.pass_time(ANSWER_S + 1)
-        assert received == ["n1 did not confirm in time. Check its state before you repeat the request."]
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask())
+        await at.street.pass_time(ANSWER_S + 1)
+    assert received == ["n1 did not confirm in time. Check its state before you repeat the request."]
 
 
 # ---- no access without the token, and every act is recorded ----
@@ -387,10 +375,9 @@ async def status_of(at: Operated, **headers: str) -> int:
     "header",
     ["", "Bearer", "Bearer ", "Basic x", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", TOKEN, "Bearer é"],
 )
-async def test_a_caller_without_the_token_is_refused(header: str) -> None:
-    async with operated() as at:
-        assert await status_of(at, Authorization=header) == 401
-        assert at.audited == [acted("list_nodes", None, None, "unauthenticated", 401)]
+async def test_a_caller_without_the_token_is_refused(at: Operated, header: str) -> None:
+    assert await status_of(at, Authorization=header) == 401
+    assert at.audited == [acted("list_nodes", None, None, "unauthenticated", 401)]
 
 
 async def test_two_headers_are_none() -> None:
@@ -417,97 +404,90 @@ async def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPa
     assert lengths == [(32, 32)] * 3
 
 
-async def test_after_too_many_wrong_tokens_none_is_looked_at_for_a_while() -> None:
-    async with operated() as at:
-        for _ in range(TRIES_BURST):
-            assert await status_of(at, Authorization="Bearer wrong") == 401
-        async with at.client.get("/nodes", headers=BEARER) as answer:
-            assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
-        await at.street.clock.advance(1 / TRIES_PER_S)
-        assert await status_of(at, **BEARER) == 200
-        await at.street.clock.advance(3 / TRIES_PER_S)
-        for _ in range(20):
-            assert await status_of(at, **BEARER) == 200, "the right one costs nothing"
+async def test_after_too_many_wrong_tokens_none_is_looked_at_for_a_while(at: Operated) -> None:
+    for _ in range(TRIES_BURST):
+        assert await status_of(at, Authorization="Bearer wrong") == 401
+    async with at.client.get("/nodes", headers=BEARER) as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+    await at.street.clock.advance(1 / TRIES_PER_S)
+    assert await status_of(at, **BEARER) == 200
+    await at.street.clock.advance(3 / TRIES_PER_S)
+    for _ in range(20):
+        assert await status_of(at, **BEARER) == 200, "the right one costs nothing"
 
 
-async def test_who_shows_no_token_keeps_nobody_out() -> None:
-    async with operated() as at:
-        for _ in range(TRIES_BURST + 5):
-            assert await status_of(at) == 401
-        assert await status_of(at, **BEARER) == 200
+async def test_who_shows_no_token_keeps_nobody_out(at: Operated) -> None:
+    for _ in range(TRIES_BURST + 5):
+        assert await status_of(at) == 401
+    assert await status_of(at, **BEARER) == 200
 
 
-async def test_refusals_of_a_flood_are_counted_and_reported_with_the_next_line() -> None:
-    async with operated() as at:
-        for _ in range(TRIES_BURST + 5):
-            await status_of(at, Authorization="Bearer wrong")
-        for _ in range(5):
-            await status_of(at)
-            await status_of(at, **BEARER, Origin="http://127.0.0.1")
-        assert [act.result for act in at.audited] == ["unauthenticated"], "one line a second of all refusals"
-        await at.street.clock.advance(2)
-        await status_of(at, **BEARER)
-        refused = TRIES_BURST + 5 + 10
-        assert (at.audited[-1].result, at.audited[-1].suppressed) == ("ok", refused - 1)
-        await status_of(at, **BEARER)
-        assert at.audited[-1].suppressed == 0
+async def test_refusals_of_a_flood_are_counted_and_reported_with_the_next_line(at: Operated) -> None:
+    for _ in range(TRIES_BURST + 5):
+        await status_of(at, Authorization="Bearer wrong")
+    for _ in range(5):
+        await status_of(at)
+        await status_of(at, **BEARER, Origin="http://127.0.0.1")
+    assert [act.result for act in at.audited] == ["unauthenticated"], "one line a second of all refusals"
+    await at.street.clock.advance(2)
+    await status_of(at, **BEARER)
+    refused = TRIES_BURST + 5 + 10
+    assert (at.audited[-1].result, at.audited[-1].suppressed) == ("ok", refused - 1)
+    await status_of(at, **BEARER)
+    assert at.audited[-1].suppressed == 0
 
 
-async def test_web_pages_are_refused_even_with_the_token() -> None:
-    async with operated() as at:
-        assert await status_of(at, **BEARER, Origin="http://127.0.0.1") == 403
-        assert at.audited[-1].result == "forbidden"
+async def test_web_pages_are_refused_even_with_the_token(at: Operated) -> None:
+    assert await status_of(at, **BEARER, Origin="http://127.0.0.1") == 403
+    assert at.audited[-1].result == "forbidden"
 
 
-async def test_every_call_is_written_down_with_whom_it_concerned() -> None:
-    async with operated() as at:
-        anna = named(user(1))
-        await at.ask("DELETE", "/sessions/nobody")
-        await at.ask("POST", "/users/main:1/end")
-        await at.ask("GET", f"/users/{anna}/export")
-        await at.ask("GET", "/users/canary%20name/export")
-        await at.ask("POST", "/drain", {"node": "n0"})
-        await at.ask("POST", "/log-level", {"level": "debug"})
-        await at.ask("POST", "/log-level", {"level": "canary"})
-        await at.ask("POST", "/support-bundle", {"preview": True})
-        await at.ask("GET", "/canary")
-        await at.ask("PUT", "/nodes")
-        assert at.audited == [
-            acted("end_session", hashed("nobody"), None, "not_found", 404),
-            acted("end_user", anna, None, "not_found", 404),
-            acted("export_user", anna, None, "not_found", 404),
-            acted("export_user", "canary name", None, "bad_request", 400),
-            acted("drain", None, "n0", "ok", 202),
-            acted("set_log_level debug", None, None, "ok", 200),
-            acted("set_log_level", None, None, "bad_request", 400),
-            acted("support_bundle preview", None, None, "ok", 200),
-            acted("unknown", None, None, "not_found", 404),
-            acted("unknown", None, None, "bad_request", 405),
-        ]
+async def test_every_call_is_written_down_with_whom_it_concerned(at: Operated) -> None:
+    anna = named(user(1))
+    await at.ask("DELETE", "/sessions/nobody")
+    await at.ask("POST", "/users/main:1/end")
+    await at.ask("GET", f"/users/{anna}/export")
+    await at.ask("GET", "/users/canary%20name/export")
+    await at.ask("POST", "/drain", {"node": "n0"})
+    await at.ask("POST", "/log-level", {"level": "debug"})
+    await at.ask("POST", "/log-level", {"level": "canary"})
+    await at.ask("POST", "/support-bundle", {"preview": True})
+    await at.ask("GET", "/canary")
+    await at.ask("PUT", "/nodes")
+    assert at.audited == [
+        acted("end_session", hashed("nobody"), None, "not_found", 404),
+        acted("end_user", anna, None, "not_found", 404),
+        acted("export_user", anna, None, "not_found", 404),
+        acted("export_user", "canary name", None, "bad_request", 400),
+        acted("drain", None, "n0", "ok", 202),
+        acted("set_log_level debug", None, None, "ok", 200),
+        acted("set_log_level", None, None, "bad_request", 400),
+        acted("support_bundle preview", None, None, "ok", 200),
+        acted("unknown", None, None, "not_found", 404),
+        acted("unknown", None, None, "bad_request", 405),
+    ]
 
 
-async def test_whose_session_it_was_is_written_down_too() -> None:
-    async with operated(2) as at:
-        first, second = [await at.street.scenes[n].served(device=f"d{n}") for n in (0, 1)]
-        await at.street.pass_time(1)
-        anna = named(user(1))
-        await at.ask("GET", f"/users/{anna}/export")
-        await at.ask("DELETE", f"/sessions/{second.ticket.session}")
-        await at.ask("POST", f"/users/{anna}/end")
-        assert at.audited == [
-            acted("export_user", anna, None, "ok", 200, user=UserHash(anna)),
-            acted("end_session", hashed(second.ticket.session), None, "ok", 200, user=UserHash(anna)),
-            acted("end_user", anna, None, "ok", 200, user=UserHash(anna)),
-        ]
-        assert first.closed is not None
+async def test_whose_session_it_was_is_written_down_too(at: Operated) -> None:
+    first, second = [await at.street.scenes[n].served(device=f"d{n}") for n in (0, 1)]
+    await at.street.pass_time(1)
+    anna = named(user(1))
+    await at.ask("GET", f"/users/{anna}/export")
+    await at.ask("DELETE", f"/sessions/{second.ticket.session}")
+    await at.ask("POST", f"/users/{anna}/end")
+    assert at.audited == [
+        acted("export_user", anna, None, "ok", 200, user=UserHash(anna)),
+        acted("end_session", hashed(second.ticket.session), None, "ok", 200, user=UserHash(anna)),
+        acted("end_user", anna, None, "ok", 200, user=UserHash(anna)),
+    ]
+    assert first.closed is not None
 
 
-async def test_a_fault_of_ours_is_written_down_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with operated() as at:
-        monkeypatch.setattr(at.street.scenes[0].node, "record", None)
-        assert (await at.ask("GET", "/nodes"))[0] == 500
-        assert at.audited == [acted("list_nodes", None, None, "internal", 500)]
-        monkeypatch.undo()
+async def test_a_fault_of_ours_is_written_down_too(at: Operated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at.street.scenes[0].node, "record", None)
+    assert (await at.ask("GET", "/nodes"))[0] == 500
+    assert at.audited == [acted("list_nodes", None, None, "internal", 500)]
+    monkeypatch.undo()
 
 
 async def test_each_node_writes_down_what_it_carried_out_for_an_operator_of_another() -> None:
@@ -530,43 +510,40 @@ async def test_each_node_writes_down_what_it_carried_out_for_an_operator_of_anot
         assert [each.act_id for each in at.audited] == [ACT_ID] * 3
 
 
-async def test_a_users_own_export_is_no_act_of_an_operator() -> None:
-    async with operated(2) as at:
-        phone = await at.street.scenes[0].served()
-        await OwnDataExport(at.street.scenes[0].node.orders, at.street.clock).of(phone.ticket)
-        assert not [each for each in at.street.scenes[1].audited if isinstance(each, OrderAct)]
-        assert (await at.ask("GET", "/users/main:1/export"))[0] == 200
-        assert [each.act for each in at.street.scenes[1].audited if isinstance(each, OrderAct)] == ["export"]
+async def test_a_users_own_export_is_no_act_of_an_operator(at: Operated) -> None:
+    phone = await at.street.scenes[0].served()
+    await OwnDataExport(at.street.scenes[0].node.orders, at.street.clock).of(phone.ticket)
+    assert not [each for each in at.street.scenes[1].audited if isinstance(each, OrderAct)]
+    assert (await at.ask("GET", "/users/main:1/export"))[0] == 200
+    assert [each.act for each in at.street.scenes[1].audited if isinstance(each, OrderAct)] == ["export"]
 
 
-async def test_the_result_of_a_refused_a_failed_and_a_half_done_order_is_written_down() -> None:
-    async with operated(2) as at:
-        other = at.street.scenes[1]
+async def test_the_result_of_a_refused_a_failed_and_a_half_done_order_is_written_down(at: Operated) -> None:
+    other = at.street.scenes[1]
 
-        async def refuse(order: Order) -> Page:
-            raise GatewayError(ErrorCode.BAD_REQUEST, "canary")
+    async def refuse(order: Order) -> Page:
+        raise GatewayError(ErrorCode.BAD_REQUEST, "canary")
 
-        async def keep(order: Order) -> Page:
-            return Page(({"kept": "certificate"},))
+    async def keep(order: Order) -> Page:
+        return Page(({"kept": "certificate"},))
 
-        other.node.orders.learn("log_level", refuse)
-        other.node.orders.learn("reload", keep)
-        await at.ask("POST", "/log-level", {"level": "debug"})
-        await at.ask("POST", "/reload")
-        assert other.audited == [
-            OrderAct("log_level", ACT_ID, "n0", "bad_request"),
-            OrderAct("reload", ACT_ID, "n0", "not_in_force"),
-        ]
+    other.node.orders.learn("log_level", refuse)
+    other.node.orders.learn("reload", keep)
+    await at.ask("POST", "/log-level", {"level": "debug"})
+    await at.ask("POST", "/reload")
+    assert other.audited == [
+        OrderAct("log_level", ACT_ID, "n0", "bad_request"),
+        OrderAct("reload", ACT_ID, "n0", "not_in_force"),
+    ]
 
 
-async def test_an_order_that_fails_unforeseen_is_written_down_as_well() -> None:
-    async with operated(2) as at:
-        other = at.street.scenes[1]
+async def test_an_order_that_fails_unforeseen_is_written_down_as_well(at: Operated) -> None:
+    other = at.street.scenes[1]
 
-        async def fail(order: Order) -> Page:
-            raise RuntimeError("canary")
+    async def fail(order: Order) -> Page:
+        raise RuntimeError("canary")
 
-        other.node.orders.learn("drain", fail)
-        with pytest.raises(RuntimeError):
-            await other.node.orders.carry_out(Order(NodeId("n0"), 1, "drain", act_id=ACT_ID))
-        assert other.audited == [OrderAct("drain", ACT_ID, "n0", "internal")]
+    other.node.orders.learn("drain", fail)
+    with pytest.raises(RuntimeError):
+        await other.node.orders.carry_out(Order(NodeId("n0"), 1, "drain", act_id=ACT_ID))
+    assert other.audited == [OrderAct("drain", ACT_ID, "n0", "internal")]

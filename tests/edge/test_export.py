@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from gateway.protocol.envelopes import Order
 from gateway.protocol.schemas import inventory
 from gateway.runtime.cluster_receiver import Page
 from tests.doubles.clock import ManualClock
+from tests.doubles.kept import kept
 from tests.edge.operated import LINE, named, operated
 from tests.edge.visits import ticket_of
 from tests.runtime.scene import Scene, scene, user
@@ -44,6 +46,12 @@ MIRROR: dict[str, Resource] = {
     "queue:1": Queue(name="Sales", contacts_waiting=3),
     "site": Site(extensions_version="V2R1"),
 }
+
+
+@pytest.fixture
+async def at() -> AsyncIterator[Scene]:
+    async with kept(scene()) as made:
+        yield made
 
 
 def exported(mirror: dict[str, Resource]) -> bytes:
@@ -244,105 +252,98 @@ def test_a_user_is_named_by_site_and_key() -> None:
     assert [user_of(text) for text in ("main", "main:", "main:x", "main:²", f"main:{'1' * 17}")] == [None] * 5
 
 
-async def test_every_category_that_can_be_held_is_held_and_named_in_the_inventory() -> None:
-    async with scene() as at:
-        phone = await at.served("bert", ASSISTANT, number="+4930123456")
-        over = await at.served("bert", device="d2")
-        await at.node.account.log_off(over.ticket)
-        calls = at.node.command_history.of(user(7))
-        assert calls is not None
-        command = fingerprint(AcknowledgeNotice("n", 1))
-        for key in ("k1", "k2"):
-            calls.begin(
-                key,
-                command,
-                lambda _: None,
-                at.clock.now(),
-                session="s",
-                retry=False,
-                stream_epoch=None,
-                epoch=1,
-            )
-        calls.settle("k1", Outcome(Status.APPLIED), at.clock.now())
-        at.node.number_changes.take(user(7), at.clock.now())
-        found = await all_pages(at, "main:7")
-        known = {entry.category for entry in inventory().entries}
-        assert found.keys() <= known
-        beside = {category for category in known if "." not in category}
-        assert beside - found.keys() == NEVER_HELD | {"session_log", "pending_log_offs"}
-        assert found["number_changes"] == [{"user_id": "7", "changed_at": at.clock.wall_ms()}]
-        place = {"user_hash": named(user(7)), "node": "n1", "epoch": at.owner(7).epoch}
-        assert found["places_in_the_cluster"] == [place]
-        (token,) = (each for each in found["token"] if each["session_id"] == phone.ticket.session)
-        assert token["session_secret"] == "held, never shown"
-        assert found["remote_number"] == [{"remote_number": "+4930123456"}]
-        assert found["device"] == [{"device.id": "d1", "device.name": "Phone"}]
-        (ended,) = found["ended_sessions"]
-        assert (ended["reason"], ended["by"]) == ("logged_off", "self")
-        assert ended["session_hash"] not in {over.ticket.handle, over.ticket.session}
-        outcomes = {each["key"]: each["outcome"] for each in found["command_outcomes"]}
-        assert outcomes == {"k1": "applied", "k2": "in_flight"}
-        assert phone.ticket.secret not in json.dumps(found)
+async def test_every_category_that_can_be_held_is_held_and_named_in_the_inventory(at: Scene) -> None:
+    phone = await at.served("bert", ASSISTANT, number="+4930123456")
+    over = await at.served("bert", device="d2")
+    await at.node.account.log_off(over.ticket)
+    calls = at.node.command_history.of(user(7))
+    assert calls is not None
+    command = fingerprint(AcknowledgeNotice("n", 1))
+    for key in ("k1", "k2"):
+        calls.begin(
+            key,
+            command,
+            lambda _: None,
+            at.clock.now(),
+            session="s",
+            retry=False,
+            stream_epoch=None,
+            epoch=1,
+        )
+    calls.settle("k1", Outcome(Status.APPLIED), at.clock.now())
+    at.node.number_changes.take(user(7), at.clock.now())
+    found = await all_pages(at, "main:7")
+    known = {entry.category for entry in inventory().entries}
+    assert found.keys() <= known
+    beside = {category for category in known if "." not in category}
+    assert beside - found.keys() == NEVER_HELD | {"session_log", "pending_log_offs"}
+    assert found["number_changes"] == [{"user_id": "7", "changed_at": at.clock.wall_ms()}]
+    place = {"user_hash": named(user(7)), "node": "n1", "epoch": at.owner(7).epoch}
+    assert found["places_in_the_cluster"] == [place]
+    (token,) = (each for each in found["token"] if each["session_id"] == phone.ticket.session)
+    assert token["session_secret"] == "held, never shown"
+    assert found["remote_number"] == [{"remote_number": "+4930123456"}]
+    assert found["device"] == [{"device.id": "d1", "device.name": "Phone"}]
+    (ended,) = found["ended_sessions"]
+    assert (ended["reason"], ended["by"]) == ("logged_off", "self")
+    assert ended["session_hash"] not in {over.ticket.handle, over.ticket.session}
+    outcomes = {each["key"]: each["outcome"] for each in found["command_outcomes"]}
+    assert outcomes == {"k1": "applied", "k2": "in_flight"}
+    assert phone.ticket.secret not in json.dumps(found)
 
 
-async def test_lines_of_the_users_connections_are_part_of_it() -> None:
-    async with scene() as at:
-        assert await all_pages(at, "main:1") == {"session_log": [LINE]}
-        assert await all_pages(at, "main:2") == {}
+async def test_lines_of_the_users_connections_are_part_of_it(at: Scene) -> None:
+    assert await all_pages(at, "main:1") == {"session_log": [LINE]}
+    assert await all_pages(at, "main:2") == {}
 
 
-async def test_of_other_agents_it_is_only_said_how_many_there_are() -> None:
-    async with scene() as at:
-        await at.served()
-        found = await all_pages(at, "main:1")
-        assert found["agent.personal"] == [{"key": "agent:*", "others": 2}]
-        assert not {"Bert", "Cora"} & set(json.dumps(found).split('"'))
-        assert [each["key"] for each in found["queue.realtime"]] == ["queue:5"]
+async def test_of_other_agents_it_is_only_said_how_many_there_are(at: Scene) -> None:
+    await at.served()
+    found = await all_pages(at, "main:1")
+    assert found["agent.personal"] == [{"key": "agent:*", "others": 2}]
+    assert not {"Bert", "Cora"} & set(json.dumps(found).split('"'))
+    assert [each["key"] for each in found["queue.realtime"]] == ["queue:5"]
 
 
-async def test_what_others_see_of_him_is_his_though_he_is_not_here() -> None:
-    async with scene() as at:
-        await at.served()
-        found = await all_pages(at, "main:7")
-        (bert,) = found["agent.personal"]
-        assert (bert["key"], bert["held_in"], bert["display_name"]) == ("agent:7", OF_OTHERS, "Bert")
-        assert found["agent.realtime"][0]["routing_state"] == "available"
-        assert await all_pages(at, "elsewhere:7") == {}
+async def test_what_others_see_of_him_is_his_though_he_is_not_here(at: Scene) -> None:
+    await at.served()
+    found = await all_pages(at, "main:7")
+    (bert,) = found["agent.personal"]
+    assert (bert["key"], bert["held_in"], bert["display_name"]) == ("agent:7", OF_OTHERS, "Bert")
+    assert found["agent.realtime"][0]["routing_state"] == "available"
+    assert await all_pages(at, "elsewhere:7") == {}
 
 
-async def test_his_own_sight_of_himself_is_his() -> None:
-    async with scene() as at:
-        await at.served("bert", ASSISTANT, number="1234")
-        found = await all_pages(at, "main:7")
-        assert [each["user_id"] for each in found["me.personal"]] == ["7"]
+async def test_his_own_sight_of_himself_is_his(at: Scene) -> None:
+    await at.served("bert", ASSISTANT, number="1234")
+    found = await all_pages(at, "main:7")
+    assert [each["user_id"] for each in found["me.personal"]] == ["7"]
 
 
-async def test_a_log_off_that_nobody_confirmed_is_still_held() -> None:
-    async with scene() as at:
-        phone = await at.served("bert", ASSISTANT, number="1234")
-        at.upstream.unreachable = True
-        await at.node.account.log_off(phone.ticket)
-        await at.clock.settle()
-        assert user(7) not in at.node.user_states
-        found = await all_pages(at, "main:7")
-        assert found["pending_log_offs"] == [
-            {
-                "site": "main",
-                "user_id": "7",
-                "session_secret": "held, never shown",
-                "session_id": phone.ticket.session,
-            }
-        ]
-        assert "token" not in found
+async def test_a_log_off_that_nobody_confirmed_is_still_held(at: Scene) -> None:
+    phone = await at.served("bert", ASSISTANT, number="1234")
+    at.upstream.unreachable = True
+    await at.node.account.log_off(phone.ticket)
+    await at.clock.settle()
+    assert user(7) not in at.node.user_states
+    found = await all_pages(at, "main:7")
+    assert found["pending_log_offs"] == [
+        {
+            "site": "main",
+            "user_id": "7",
+            "session_secret": "held, never shown",
+            "session_id": phone.ticket.session,
+        }
+    ]
+    assert "token" not in found
 
 
 @pytest.mark.parametrize("most", [1, 3])
-async def test_pages_leave_nothing_out(most: int) -> None:
-    async with scene() as at:
-        await at.served()
-        await at.served("bert", ASSISTANT, number="1234")
-        for subject in ("main:1", "main:7"):
-            assert await all_pages(at, subject, most) == await all_pages(at, subject)
+async def test_pages_leave_nothing_out(at: Scene, most: int) -> None:
+    await at.served()
+    await at.served("bert", ASSISTANT, number="1234")
+    for subject in ("main:1", "main:7"):
+        assert await all_pages(at, subject, most) == await all_pages(at, subject)
 
 
 # ---- while pages are asked for, others come and go ----
@@ -358,43 +359,39 @@ async def seen_by_three(at: Scene) -> NodeHoldings:
     return NodeHoldings(at.node, named, lambda _: [])
 
 
-async def test_what_others_hold_alike_is_reported_once() -> None:
-    async with scene() as at:
-        await seen_by_three(at)
-        found = await all_pages(at, "main:7")
-        assert sorted(each["display_name"] for each in found["agent.personal"]) == ["Bert", "Bertold"]
+async def test_what_others_hold_alike_is_reported_once(at: Scene) -> None:
+    await seen_by_three(at)
+    found = await all_pages(at, "main:7")
+    assert sorted(each["display_name"] for each in found["agent.personal"]) == ["Bert", "Bertold"]
 
 
 @pytest.mark.parametrize(("most", "gone"), [(1, (1,)), (2, (1, 2)), (3, (1, 2)), (4, (1,)), (7, (1, 2))])
 async def test_who_leaves_between_two_pages_takes_nobodys_record_along(
-    most: int, gone: tuple[int, ...]
+    at: Scene, most: int, gone: tuple[int, ...]
 ) -> None:
-    async with scene() as at:
-        holdings = await seen_by_three(at)
-        first = await holdings.export(order("", most))
-        for key in gone:
-            ledger(at, key).record("agent:7", None)
-        rest = await holdings.export(order(first.records[-1]["name"], 1000))
-        received = [*first.records, *rest.records]
-        assert "Bertold" in {each["held"].get("display_name") for each in received}
-        assert len({each["name"] for each in received}) == len(received)
+    holdings = await seen_by_three(at)
+    first = await holdings.export(order("", most))
+    for key in gone:
+        ledger(at, key).record("agent:7", None)
+    rest = await holdings.export(order(first.records[-1]["name"], 1000))
+    received = [*first.records, *rest.records]
+    assert "Bertold" in {each["held"].get("display_name") for each in received}
+    assert len({each["name"] for each in received}) == len(received)
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4, 7])
-async def test_who_comes_between_two_pages_hides_nobodys_record(most: int) -> None:
-    async with scene() as at:
-        holdings = await seen_by_three(at)
-        bertold = ledger(at, 3).get("agent:7")
-        assert bertold is not None
-        first = await holdings.export(order("", most))
-        ledger(at, 1).record("agent:7", bertold)
-        rest = await holdings.export(order(first.records[-1]["name"], 1000))
-        received = [each["held"].get("display_name") for each in (*first.records, *rest.records)]
-        assert "Bertold" in received
+async def test_who_comes_between_two_pages_hides_nobodys_record(at: Scene, most: int) -> None:
+    holdings = await seen_by_three(at)
+    bertold = ledger(at, 3).get("agent:7")
+    assert bertold is not None
+    first = await holdings.export(order("", most))
+    ledger(at, 1).record("agent:7", bertold)
+    rest = await holdings.export(order(first.records[-1]["name"], 1000))
+    received = [each["held"].get("display_name") for each in (*first.records, *rest.records)]
+    assert "Bertold" in received
 
 
-async def test_changes_of_a_number_at_the_same_instant_are_both_reported() -> None:
-    async with scene() as at:
-        for _ in range(2):
-            at.node.number_changes.take(user(7), at.clock.now())
-        assert len((await all_pages(at, "main:7", 1))["number_changes"]) == 2
+async def test_changes_of_a_number_at_the_same_instant_are_both_reported(at: Scene) -> None:
+    for _ in range(2):
+        at.node.number_changes.take(user(7), at.clock.now())
+    assert len((await all_pages(at, "main:7", 1))["number_changes"]) == 2

@@ -48,8 +48,12 @@ class Desk:
         return self.house.sample("log_ons_total", application="dashboard", result=result)
 
 
-async def test_credentials_become_a_token_that_says_who() -> None:
-    desk = Desk()
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+async def test_credentials_become_a_token_that_says_who(desk: Desk) -> None:
     created = await desk.login.log_on(BODY, "")
     assert isinstance(created, SessionCreated)
     opened = desk.tokens.open(created.token, desk.clock.wall_ms())
@@ -64,8 +68,7 @@ async def test_credentials_become_a_token_that_says_who() -> None:
 
 
 @pytest.mark.parametrize("ignored", [None, "", "110", "no number at all"])
-async def test_a_dashboard_has_no_number(ignored: str | None) -> None:
-    desk = Desk()
+async def test_a_dashboard_has_no_number(ignored: str | None, desk: Desk) -> None:
     assert (await desk.login.log_on(replace(BODY, remote_number=ignored), "")).remote_number is None
     assert desk.node.credentials[-1].remote_number is None
 
@@ -79,8 +82,7 @@ async def test_a_number_is_shown_to_the_server_in_one_form_however_it_was_writte
     assert created.remote_number == "+49301234567"
 
 
-async def test_the_number_in_effect_is_what_the_server_confirmed() -> None:
-    desk = Desk()
+async def test_the_number_in_effect_is_what_the_server_confirmed(desk: Desk) -> None:
     desk.node.number_in_effect = "+493076543210"
     created = await desk.login.log_on(replace(REMOTE, remote_number="030 1234567"), "")
     assert created.remote_number == "+493076543210"
@@ -97,9 +99,8 @@ async def test_the_number_in_effect_is_what_the_server_confirmed() -> None:
     ],
 )
 async def test_a_number_that_is_refused_never_shows_a_password_to_the_server(
-    number: str | None, code: ErrorCode
+    number: str | None, code: ErrorCode, desk: Desk
 ) -> None:
-    desk = Desk()
     assert (await desk.refused(replace(REMOTE, remote_number=number))).code is code
     assert desk.node.credentials == []
     assert desk.house.sample("log_ons_total", application="remote_assistant", result=code.value) == 1
@@ -138,8 +139,7 @@ async def test_wrong_credentials_have_one_text_and_one_time(takes_s: float) -> N
     assert answers == {("invalid_credentials", "User name or password is wrong.", 0.3)}
 
 
-async def test_a_slow_server_is_levelled_too() -> None:
-    desk = Desk()
+async def test_a_slow_server_is_levelled_too(desk: Desk) -> None:
     desk.node.log_on_takes_s = 0.4
     _, seconds = await desk.timed(replace(BODY, password="wrong"))
     assert round(seconds, 3) == 0.6
@@ -147,23 +147,20 @@ async def test_a_slow_server_is_levelled_too() -> None:
 
 
 @pytest.mark.parametrize("code", [ErrorCode.ACCOUNT_LOCKED, ErrorCode.ACCOUNT_BLOCKED])
-async def test_whether_an_account_is_locked_takes_as_long(code: ErrorCode) -> None:
-    desk = Desk()
+async def test_whether_an_account_is_locked_takes_as_long(code: ErrorCode, desk: Desk) -> None:
     desk.node.error = GatewayError(code, "Wait.", retry_after_s=30)
     error, seconds = await desk.timed(BODY)
     assert (error.code, error.retry_after_s, round(seconds, 3)) == (code, 30, 0.3)
 
 
-async def test_other_refusals_come_at_once_and_whole() -> None:
-    desk = Desk()
+async def test_other_refusals_come_at_once_and_whole(desk: Desk) -> None:
     desk.node.error = GatewayError(ErrorCode.ALREADY_LOGGED_ON, "Elsewhere.", where="two", since_ms=5)
     error = await desk.refused(BODY)
     assert (error.code, error.details) == (ErrorCode.ALREADY_LOGGED_ON, {"where": "two", "since_ms": 5})
     assert desk.clock.waiting == 0
 
 
-async def test_a_fault_of_ours_is_counted_as_one() -> None:
-    desk = Desk()
+async def test_a_fault_of_ours_is_counted_as_one(desk: Desk) -> None:
     desk.node.fault = RuntimeError("boom")
     with pytest.raises(RuntimeError):
         await desk.login.log_on(BODY, "")
@@ -171,15 +168,13 @@ async def test_a_fault_of_ours_is_counted_as_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["ann\n", "a\x00nn", "ann\x7f", "a\x85nn", "a\u2028nn"])
-async def test_a_name_with_a_control_character_never_reaches_the_server(name: str) -> None:
-    desk = Desk()
+async def test_a_name_with_a_control_character_never_reaches_the_server(name: str, desk: Desk) -> None:
     error = await desk.refused(replace(BODY, user_name=name))
     assert error.code is ErrorCode.BAD_REQUEST
     assert desk.node.credentials == []
     assert name not in error.message
 
 
-async def test_the_log_on_door_learns_from_where_somebody_comes() -> None:
-    desk = Desk()
+async def test_the_log_on_door_learns_from_where_somebody_comes(desk: Desk) -> None:
     await desk.login.log_on(BODY, "", "192.0.2.7")
     assert desk.node.addresses == ["192.0.2.7"]

@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Final
+from collections.abc import AsyncIterator
+from typing import Any, Final
 
 import pytest
 
-from tests.runtime.pair import Pair, pair
-from tests.runtime.scene import Scene, scene
-from tests.runtime.street import Street, street
+from tests.doubles.kept import kept
+from tests.runtime.pair import pair
+from tests.runtime.scene import scene
+from tests.runtime.street import street
 
-Place = Pair | Scene | Street
-PLACES: Final[Mapping[str, Callable[[], AbstractAsyncContextManager[Place]]]] = {
-    "Pair": pair,
-    "Scene": scene,
-    "Street": street,
-}
+PLACES: Final = {"Pair": pair, "Scene": scene, "Street": street}
+"""What all modules know; a module may have ``PLACES`` of its own."""
 
 
 @pytest.fixture
-async def at(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    """Run a place with its defaults, in a task of its own that a failed test cannot hold up."""
-    ready, over = asyncio.get_running_loop().create_future(), asyncio.Event()
-
-    async def live() -> None:
-        async with PLACES[request.function.__annotations__["at"]]() as place:
-            ready.set_result(place)
-            await over.wait()
-
-    async with asyncio.TaskGroup() as tasks:
-        life = tasks.create_task(live())
-        yield await ready
-        over.set()
-        await asyncio.wait({life}, timeout=5)
-        life.cancel()
+async def at(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """Run a place with its defaults."""
+    places = PLACES | getattr(request.module, "PLACES", {})
+    async with kept(places[request.function.__annotations__["at"]]()) as place:
+        yield place

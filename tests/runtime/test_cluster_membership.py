@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -86,6 +87,9 @@ async def fleets(nodes: int) -> AsyncIterator[Fleets]:
             each.cancel()
 
 
+PLACES = {"Fleets": partial(fleets, 2)}
+
+
 async def test_every_node_knows_who_lives_within_three_seconds() -> None:
     async with fleets(3) as at:
         await at.clock.advance(SAY_S)
@@ -127,56 +131,51 @@ async def test_a_node_that_ends_in_order_takes_no_share_of_a_budget_any_more() -
         assert [at.members[number].log_ons(at.clock.now()) for number in range(2)] == [6, 6]
 
 
-async def test_a_node_that_begins_beside_others_may_serve_once_it_lets_log_ons_through() -> None:
-    async with fleets(2) as at:
-        assert [member.membership.may_serve for member in at.members] == [True, False]
-        began = at.clock.now()
-        while not at.members[1].membership.may_serve:
-            await at.clock.advance(0.25)
-        assert at.clock.now() - began <= 2 * SAY_S
-        assert at.members[1].log_ons(at.clock.now()) > 0
+async def test_a_node_that_begins_beside_others_may_serve_once_it_lets_log_ons_through(at: Fleets) -> None:
+    assert [member.membership.may_serve for member in at.members] == [True, False]
+    began = at.clock.now()
+    while not at.members[1].membership.may_serve:
+        await at.clock.advance(0.25)
+    assert at.clock.now() - began <= 2 * SAY_S
+    assert at.members[1].log_ons(at.clock.now()) > 0
 
 
-async def test_a_node_that_leaves_says_so_and_its_part_goes_to_the_others() -> None:
-    async with fleets(2) as at:
-        await at.clock.advance(SAY_S)
-        at.running[1].cancel()
-        await at.clock.settle()
-        assert [record.node for record in await at.trouble.store(0).registry.nodes()] == ["n0"]
-        await at.clock.advance(NODE_TTL_S + SAY_S)
-        assert at.known(0) == ["n0"]
-        await at.clock.advance(2)
-        assert at.members[0].log_ons(at.clock.now()) == 12
+async def test_a_node_that_leaves_says_so_and_its_part_goes_to_the_others(at: Fleets) -> None:
+    await at.clock.advance(SAY_S)
+    at.running[1].cancel()
+    await at.clock.settle()
+    assert [record.node for record in await at.trouble.store(0).registry.nodes()] == ["n0"]
+    await at.clock.advance(NODE_TTL_S + SAY_S)
+    assert at.known(0) == ["n0"]
+    await at.clock.advance(2)
+    assert at.members[0].log_ons(at.clock.now()) == 12
 
 
-async def test_a_node_that_says_nothing_is_gone_after_a_while() -> None:
-    async with fleets(2) as at:
-        await at.clock.advance(SAY_S)
-        at.trouble.kill(1)
-        await at.clock.advance(SAY_S)
-        assert at.known(0) == ["n0", "n1"]
-        await at.clock.advance(NODE_TTL_S)
-        assert at.known(0) == ["n0"]
+async def test_a_node_that_says_nothing_is_gone_after_a_while(at: Fleets) -> None:
+    await at.clock.advance(SAY_S)
+    at.trouble.kill(1)
+    await at.clock.advance(SAY_S)
+    assert at.known(0) == ["n0", "n1"]
+    await at.clock.advance(NODE_TTL_S)
+    assert at.known(0) == ["n0"]
 
 
-async def test_while_the_store_does_not_answer_what_was_known_last_counts() -> None:
-    async with fleets(2) as at:
-        await at.clock.advance(SAY_S)
-        at.trouble.take_away()
-        await at.clock.advance(10 * NODE_TTL_S)
-        assert at.known(0) == ["n0", "n1"]
-        assert at.members[0].log_ons(at.clock.now()) == 6
+async def test_while_the_store_does_not_answer_what_was_known_last_counts(at: Fleets) -> None:
+    await at.clock.advance(SAY_S)
+    at.trouble.take_away()
+    await at.clock.advance(10 * NODE_TTL_S)
+    assert at.known(0) == ["n0", "n1"]
+    assert at.members[0].log_ons(at.clock.now()) == 6
 
 
-async def test_while_nobody_can_be_received_nobody_is_gone() -> None:
-    async with fleets(2) as at:
-        await at.clock.advance(SAY_S)
-        at.trouble.lose = lambda *reported: reported[0] >= 0
-        await at.clock.advance(4 * NODE_TTL_S)
-        assert at.known(0) == ["n0", "n1"]
-        at.trouble.lose = lambda *reported: reported[0] == 1
-        await at.clock.advance(NODE_TTL_S + 2 * SAY_S)
-        assert at.known(0) == ["n0"]
+async def test_while_nobody_can_be_received_nobody_is_gone(at: Fleets) -> None:
+    await at.clock.advance(SAY_S)
+    at.trouble.lose = lambda *reported: reported[0] >= 0
+    await at.clock.advance(4 * NODE_TTL_S)
+    assert at.known(0) == ["n0", "n1"]
+    at.trouble.lose = lambda *reported: reported[0] == 1
+    await at.clock.advance(NODE_TTL_S + 2 * SAY_S)
+    assert at.known(0) == ["n0"]
 
 
 async def test_a_new_node_is_known_before_it_serves_though_its_first_messages_are_lost() -> None:
@@ -214,33 +213,31 @@ async def test_a_node_whose_record_was_not_taken_at_first_waits_for_its_share_an
 
 
 async def test_a_node_that_gives_notice_and_knows_no_other_asks_again_which_live(
-    monkeypatch: pytest.MonkeyPatch,
+    at: Fleets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with fleets(2) as at:
-        await at.clock.advance(3 * SAY_S + 1.0)
-        leaving, nodes, unanswered = at.members[0].membership, LossyRoll.nodes, [True]
+    await at.clock.advance(3 * SAY_S + 1.0)
+    leaving, nodes, unanswered = at.members[0].membership, LossyRoll.nodes, [True]
 
-        async def late(roll: LossyRoll) -> tuple[NodeRecord, ...]:
-            if unanswered.pop() if unanswered else False:
-                raise GatewayError(ErrorCode.BUS_DOWN, "No answer in time.")
-            return await nodes(roll)
+    async def late(roll: LossyRoll) -> tuple[NodeRecord, ...]:
+        if unanswered.pop() if unanswered else False:
+            raise GatewayError(ErrorCode.BUS_DOWN, "No answer in time.")
+        return await nodes(roll)
 
-        monkeypatch.setattr(LossyRoll, "nodes", late)
-        leaving.received(Here(at.members[1].record(), has_left=True))  # as if it had never been seen
-        async with asyncio.TaskGroup() as tasks:
-            given = tasks.create_task(leaving.give_notice())
-            await at.clock.advance(1.0)
-            assert given.done()
-        assert [other.node for other in leaving.others] == ["n1"]
+    monkeypatch.setattr(LossyRoll, "nodes", late)
+    leaving.received(Here(at.members[1].record(), has_left=True))  # as if it had never been seen
+    async with asyncio.TaskGroup() as tasks:
+        given = tasks.create_task(leaving.give_notice())
+        await at.clock.advance(1.0)
+        assert given.done()
+    assert [other.node for other in leaving.others] == ["n1"]
 
 
-async def test_a_node_that_gives_notice_knows_a_node_whose_messages_it_missed() -> None:
-    async with fleets(2) as at:
-        at.trouble.lose = lambda *reported: reported[0] == 1
-        await at.clock.advance(NODE_TTL_S + 2 * SAY_S)
-        assert at.known(0) == ["n0"]
-        await at.members[0].membership.give_notice()
-        assert [each.node for each in at.members[0].membership.others] == ["n1"]
+async def test_a_node_that_gives_notice_knows_a_node_whose_messages_it_missed(at: Fleets) -> None:
+    at.trouble.lose = lambda *reported: reported[0] == 1
+    await at.clock.advance(NODE_TTL_S + 2 * SAY_S)
+    assert at.known(0) == ["n0"]
+    await at.members[0].membership.give_notice()
+    assert [each.node for each in at.members[0].membership.others] == ["n1"]
 
 
 async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_leave(at: Street) -> None:
@@ -265,12 +262,11 @@ async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_lea
     assert [each.accepts_per_s for each in far.membership.nodes] == [0.0, 100.0]
 
 
-async def test_notice_is_given_also_when_the_store_does_not_answer() -> None:
-    async with fleets(2) as at:
-        await at.clock.advance(SAY_S)
-        at.trouble.take_away(1)
-        await at.members[1].membership.give_notice()
-        assert at.members[1].membership.has_given_notice
+async def test_notice_is_given_also_when_the_store_does_not_answer(at: Fleets) -> None:
+    await at.clock.advance(SAY_S)
+    at.trouble.take_away(1)
+    await at.members[1].membership.give_notice()
+    assert at.members[1].membership.has_given_notice
 
 
 async def test_what_a_node_says_of_itself_is_what_it_is_now(at: Street) -> None:

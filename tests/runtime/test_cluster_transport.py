@@ -601,10 +601,12 @@ async def place() -> AsyncIterator[Place]:
     yield made
 
 
-async def test_what_changes_in_one_turn_reaches_each_node_in_one_message() -> None:
-    async with place() as at:
-        await at.change(Owner(1, A), Owner(2, A, B), Owner(3, B), Owner(4))
-        assert at.received() == [(Inbox(A), [(1, 1), (2, 1)]), (Inbox(B), [(2, 1), (3, 1)])]
+PLACES = {"Place": place}
+
+
+async def test_what_changes_in_one_turn_reaches_each_node_in_one_message(at: Place) -> None:
+    await at.change(Owner(1, A), Owner(2, A, B), Owner(3, B), Owner(4))
+    assert at.received() == [(Inbox(A), [(1, 1), (2, 1)]), (Inbox(B), [(2, 1), (3, 1)])]
 
 
 async def test_what_changes_while_rounds_are_under_way_goes_with_the_next_when_one_is_answered() -> None:
@@ -624,45 +626,41 @@ async def test_what_changes_while_rounds_are_under_way_goes_with_the_next_when_o
         assert len(at.bundles) == 0
 
 
-async def test_what_must_not_be_overtaken_does_not_wait_for_a_round() -> None:
-    async with place() as at:
-        one, other = Owner(1, A), Owner(2, A)
-        for _ in range(ROUNDS_MAX):
-            await at.change(one)
-        at.received()
-        await at.change(other)
-        assert at.received() == []
-        at.bundles.hurry(other)
-        assert at.received() == [(Inbox(A), [(2, 1)])]
-        for _ in range(ROUNDS_MAX + 1):
-            await at.answer()
-        assert at.received() == [], "nothing is sent twice"
+async def test_what_must_not_be_overtaken_does_not_wait_for_a_round(at: Place) -> None:
+    one, other = Owner(1, A), Owner(2, A)
+    for _ in range(ROUNDS_MAX):
+        await at.change(one)
+    at.received()
+    await at.change(other)
+    assert at.received() == []
+    at.bundles.hurry(other)
+    assert at.received() == [(Inbox(A), [(2, 1)])]
+    for _ in range(ROUNDS_MAX + 1):
+        await at.answer()
+    assert at.received() == [], "nothing is sent twice"
 
 
-async def test_what_must_not_be_overtaken_keeps_nothing_else_from_being_sent() -> None:
-    async with place() as at:
-        one, other = Owner(1, A), Owner(2, A)
-        for _ in range(ROUNDS_MAX):
-            one.news += 1
-            at.bundles.hurry(one)
-        at.received()
-        await at.change(other)
-        assert at.received() == [(Inbox(A), [(2, 1)])]
+async def test_what_must_not_be_overtaken_keeps_nothing_else_from_being_sent(at: Place) -> None:
+    one, other = Owner(1, A), Owner(2, A)
+    for _ in range(ROUNDS_MAX):
+        one.news += 1
+        at.bundles.hurry(one)
+    at.received()
+    await at.change(other)
+    assert at.received() == [(Inbox(A), [(2, 1)])]
 
 
-async def test_what_is_lost_keeps_nothing_else_from_being_sent() -> None:
-    async with place() as at:
-        owner = Owner(1, A)
-        for _ in range(ROUNDS_MAX + 1):
-            await at.change(owner)
-        await at.answer(receivers=GatewayError(ErrorCode.BUS_DOWN, "away"))
-        assert at.received() == (ROUNDS_MAX + 1) * [(Inbox(A), [(1, 1)])]
+async def test_what_is_lost_keeps_nothing_else_from_being_sent(at: Place) -> None:
+    owner = Owner(1, A)
+    for _ in range(ROUNDS_MAX + 1):
+        await at.change(owner)
+    await at.answer(receivers=GatewayError(ErrorCode.BUS_DOWN, "away"))
+    assert at.received() == (ROUNDS_MAX + 1) * [(Inbox(A), [(1, 1)])]
 
 
-async def test_changes_of_one_turn_are_written_when_all_messages_are_given() -> None:
-    async with place() as at:
-        await at.change(Owner(1, A), Owner(2, B))
-        assert at.flushed == len(at.taken) == 2
+async def test_changes_of_one_turn_are_written_when_all_messages_are_given(at: Place) -> None:
+    await at.change(Owner(1, A), Owner(2, B))
+    assert at.flushed == len(at.taken) == 2
 
 
 async def test_a_fault_of_one_owner_costs_nobody_else_their_changes() -> None:
@@ -677,41 +675,37 @@ async def test_a_fault_of_one_owner_costs_nobody_else_their_changes() -> None:
         at.bundles.hurry(Faulty(1, A))  # the result of a command follows
 
 
-async def test_whose_news_were_taken_back_is_not_sent_and_holds_nobody_up() -> None:
-    async with place() as at:
-        nobody, somebody = Owner(1, A), Owner(2, A)
-        at.bundles.add(nobody)
-        await at.clock.settle()
-        await at.change(somebody)
-        assert at.received() == [(Inbox(A), [(2, 1)])]
+async def test_whose_news_were_taken_back_is_not_sent_and_holds_nobody_up(at: Place) -> None:
+    nobody, somebody = Owner(1, A), Owner(2, A)
+    at.bundles.add(nobody)
+    await at.clock.settle()
+    await at.change(somebody)
+    assert at.received() == [(Inbox(A), [(2, 1)])]
 
 
-async def test_who_reads_his_own_channel_alone_is_served_there() -> None:
-    async with place() as at:
-        await at.change(Owner(1, A), Owner(2, apart=True))
-        assert [channel for channel, _ in at.taken] == [Events(UserId("main", 2)), Inbox(A)]
-        assert isinstance(at.taken[0][1], Publication)
+async def test_who_reads_his_own_channel_alone_is_served_there(at: Place) -> None:
+    await at.change(Owner(1, A), Owner(2, apart=True))
+    assert [channel for channel, _ in at.taken] == [Events(UserId("main", 2)), Inbox(A)]
+    assert isinstance(at.taken[0][1], Publication)
 
 
-async def test_messages_are_bounded_and_a_larger_change_travels_alone() -> None:
-    async with place() as at:
-        half, whole = UPDATES_MAX // 2 - 1, UPDATES_MAX + 1
-        sizes = [half, half, 0, whole, 0]
-        await at.change(*(Owner(key, A, updates=size) for key, size in enumerate(sizes)))
-        users = [[key for key, _ in received] for _, received in at.received()]
-        assert users == [[0, 1], [2], [3], [4]]
+async def test_messages_are_bounded_and_a_larger_change_travels_alone(at: Place) -> None:
+    half, whole = UPDATES_MAX // 2 - 1, UPDATES_MAX + 1
+    sizes = [half, half, 0, whole, 0]
+    await at.change(*(Owner(key, A, updates=size) for key, size in enumerate(sizes)))
+    users = [[key for key, _ in received] for _, received in at.received()]
+    assert users == [[0, 1], [2], [3], [4]]
 
 
-async def test_after_the_end_nothing_is_published() -> None:
-    async with place() as at:
-        owner = Owner(1, A)
-        for _ in range(ROUNDS_MAX + 1):
-            await at.change(owner)
-        at.bundles.run(is_running=False)
-        assert len(at.bundles) == 0
-        await at.answer()
+async def test_after_the_end_nothing_is_published(at: Place) -> None:
+    owner = Owner(1, A)
+    for _ in range(ROUNDS_MAX + 1):
         await at.change(owner)
-        assert at.received() == ROUNDS_MAX * [(Inbox(A), [(1, 1)])]
+    at.bundles.run(is_running=False)
+    assert len(at.bundles) == 0
+    await at.answer()
+    await at.change(owner)
+    assert at.received() == ROUNDS_MAX * [(Inbox(A), [(1, 1)])]
 
 
 async def test_the_state_that_a_command_caused_is_published_before_its_result(at: Street) -> None:

@@ -39,8 +39,12 @@ from tests.runtime.scene import scene
 from tests.runtime.test_forgotten import GIVE_UP_S, simulated, until
 
 
-def test_nothing_is_shown_before_everything_was_sent() -> None:
-    room = Room()
+@pytest.fixture
+def room() -> Room:
+    return Room()
+
+
+def test_nothing_is_shown_before_everything_was_sent(room: Room) -> None:
     room.learn()
     assert [key for key, _ in room.feed.ledger.items()] == []
     room.mirror.settle()
@@ -51,8 +55,7 @@ def test_nothing_is_shown_before_everything_was_sent() -> None:
     assert me_key(room.ticket.handle) in {key for key, _ in room.feed.ledger.items()}
 
 
-def test_there_is_a_snapshot_once_some_link_has_sent_all() -> None:
-    room = Room()
+def test_there_is_a_snapshot_once_some_link_has_sent_all(room: Room) -> None:
     room.learn()
     known = [room.mirror.has_snapshot]
     room.mirror.settle()
@@ -62,8 +65,7 @@ def test_there_is_a_snapshot_once_some_link_has_sent_all() -> None:
     assert known == [False, True, True]
 
 
-def test_a_new_link_replaces_what_it_does_not_name_and_only_when_it_has_sent_all() -> None:
-    room = Room()
+def test_a_new_link_replaces_what_it_does_not_name_and_only_when_it_has_sent_all(room: Room) -> None:
     room.learn()
     room.mirror.settle()
     room.begin()
@@ -81,8 +83,7 @@ def test_a_new_link_replaces_what_it_does_not_name_and_only_when_it_has_sent_all
     assert (shown.display_name, shown.routing_state) == ("B.", RoutingState.WORK)
 
 
-def test_nothing_outside_the_union_of_scopes_is_shown_or_kept() -> None:
-    room = Room()
+def test_nothing_outside_the_union_of_scopes_is_shown_or_kept(room: Room) -> None:
     room.learn()
     room.mirror.settle()
     before = room.user_sessions.scope
@@ -95,8 +96,7 @@ def test_nothing_outside_the_union_of_scopes_is_shown_or_kept() -> None:
     assert room.mirror.assembly.addresses() == {(Kind.AGENT, 8)}
 
 
-def test_what_a_server_sends_of_resources_outside_all_scopes_is_bounded() -> None:
-    room = Room()
+def test_what_a_server_sends_of_resources_outside_all_scopes_is_bounded(room: Room) -> None:
     room.learn()
     room.mirror.settle()
     now_ms = room.clock.wall_ms()
@@ -107,8 +107,7 @@ def test_what_a_server_sends_of_resources_outside_all_scopes_is_bounded() -> Non
     assert room.resources == {"agent:7", "agent:8", "queue:5"}
 
 
-def test_while_a_session_is_not_accepted_nothing_is_taken_away() -> None:
-    room = Room()
+def test_while_a_session_is_not_accepted_nothing_is_taken_away(room: Room) -> None:
     room.learn()
     room.mirror.settle()
     room.user_sessions.forget_acceptances()
@@ -116,8 +115,7 @@ def test_while_a_session_is_not_accepted_nothing_is_taken_away() -> None:
     assert room.resources == {"agent:7", "agent:8", "queue:5"}
 
 
-def test_when_the_last_session_is_over_nothing_is_taken_away() -> None:
-    room = Room()
+def test_when_the_last_session_is_over_nothing_is_taken_away(room: Room) -> None:
     room.learn()
     room.mirror.settle()
     room.user_sessions.remove(room.ticket.handle)
@@ -127,8 +125,7 @@ def test_when_the_last_session_is_over_nothing_is_taken_away() -> None:
     assert room.resources == {"agent:7", "agent:8", "queue:5"}
 
 
-def test_a_changed_directory_object_is_shown_and_a_removed_one_is_gone() -> None:
-    room = Room()
+def test_a_changed_directory_object_is_shown_and_a_removed_one_is_gone(room: Room) -> None:
     room.learn()
     room.mirror.settle()
     named = Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(display_name="Bertha"))
@@ -169,15 +166,13 @@ def test_me_follows_the_own_agent() -> None:
 
 
 @pytest.mark.parametrize("skew_ms", [0, 90_000, -3_600_000])
-def test_the_last_end_is_reported_in_the_gateways_time(skew_ms: int) -> None:
-    room = Room()
+def test_the_last_end_is_reported_in_the_gateways_time(skew_ms: int, room: Room) -> None:
     ended_ms = room.clock.wall_ms() - 30_000
     room.mirror.begin(ABOUT, room.clock.wall_ms() + skew_ms, LastEnd("expired", "Eva", ended_ms + skew_ms))
     assert room.last_end == LastEnd("expired", "Eva", ended_ms)
 
 
-def test_an_end_without_an_instant_stays_without() -> None:
-    room = Room()
+def test_an_end_without_an_instant_stays_without(room: Room) -> None:
     room.mirror.begin(ABOUT, room.clock.wall_ms() + 90_000, LastEnd("unknown"))
     assert room.last_end == LastEnd("unknown")
     room.mirror.begin(ABOUT, room.clock.wall_ms() + 90_000, None)
@@ -185,16 +180,14 @@ def test_an_end_without_an_instant_stays_without() -> None:
 
 
 @pytest.mark.parametrize(("late_ms", "moved_ms"), [(250, 0), (2_000, 0), (-2_000, 0), (2_250, 2_250)])
-def test_the_last_end_does_not_jitter_from_link_to_link(late_ms: int, moved_ms: int) -> None:
-    room = Room()
+def test_the_last_end_does_not_jitter_from_link_to_link(late_ms: int, moved_ms: int, room: Room) -> None:
     now_ms = room.clock.wall_ms()
     room.mirror.begin(ABOUT, now_ms, LastEnd("expired", None, now_ms))
     room.mirror.begin(ABOUT, now_ms - late_ms, LastEnd("logged_off", "Eva", now_ms))
     assert room.last_end == LastEnd("logged_off", "Eva", now_ms + moved_ms)
 
 
-def test_functions_are_the_present_links() -> None:
-    room = Room()
+def test_functions_are_the_present_links(room: Room) -> None:
     room.learn()
     room.mirror.settle()
     room.mirror.function(FunctionChanged("voice", FunctionState.UP))
@@ -205,8 +198,7 @@ def test_functions_are_the_present_links() -> None:
     assert room.voice == FunctionState.UNKNOWN.value
 
 
-def test_the_offset_is_the_smallest_seen_on_the_link_in_steps() -> None:
-    room = Room()
+def test_the_offset_is_the_smallest_seen_on_the_link_in_steps(room: Room) -> None:
     room.learn()
     for late_ms, offset_ms in ((900, 0), (-600, -500), (-100, -500), (-1_300, -1_250)):
         time_ms = room.clock.wall_ms() - late_ms
@@ -299,8 +291,7 @@ def test_a_slow_message_moves_no_clock() -> None:
         assert offset.offset_ms == 0
 
 
-def test_the_day_of_somebody_who_is_not_there_is_shown() -> None:
-    room = Room()
+def test_the_day_of_somebody_who_is_not_there_is_shown(room: Room) -> None:
     room.mirror.assembly.listening(3, Listen(Kind.AGENT, Source.CUMULATIVE, None))
     room.learn()
     room.mirror.settle()
@@ -311,8 +302,7 @@ def test_the_day_of_somebody_who_is_not_there_is_shown() -> None:
     assert (shown.routing_state, shown.handled_today) == (RoutingState.LOGGED_OFF, 4)
 
 
-def test_what_the_directory_does_not_know_is_not_shown() -> None:
-    room = Room()
+def test_what_the_directory_does_not_know_is_not_shown(room: Room) -> None:
     room.learn()
     room.mirror.settle()
     room.mirror.object(ObjectChanged(Kind.AGENT, 7, None))
@@ -391,8 +381,7 @@ def test_a_user_who_sees_a_value_keeps_its_instants_whatever_another_link_delive
     assert shown.oldest_since_ms == 50_000
 
 
-def test_a_session_is_read_when_what_it_follows_was_whatever_others_ask_now() -> None:
-    room = Room()
+def test_a_session_is_read_when_what_it_follows_was_whatever_others_ask_now(room: Room) -> None:
     member = room.user_sessions.get(room.ticket.handle)
     assert member is not None
     following = room.user_sessions.following(member)
@@ -432,8 +421,7 @@ def test_what_an_assistant_follows_is_not_known_to_be_read_before_all_is() -> No
     assert not room.mirror.has_read(member)
 
 
-def test_sessions_that_see_the_same_of_their_user_share_it() -> None:
-    room = Room()
+def test_sessions_that_see_the_same_of_their_user_share_it(room: Room) -> None:
     other = replace(room.ticket, session=SessionId("t"), device=Device("e", "Phone"))
     room.user_sessions.join(other, ("agents",))
     scope = Scope(frozenset({7, 8}), frozenset({5}))
@@ -480,8 +468,7 @@ def test_a_number_that_changes_alone_is_shown_also_when_a_whole_set_has_it_besid
     assert room.me.remote_number == "+49897654322"
 
 
-def test_a_reading_that_came_before_the_answer_to_its_question_is_taken_and_counted_once() -> None:
-    room = Room()
+def test_a_reading_that_came_before_the_answer_to_its_question_is_taken_and_counted_once(room: Room) -> None:
     room.mirror.early.expect(True)
     whole = Reading(9, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), True, (), (), None)
     room.mirror.read_all((whole,), room.clock.now())

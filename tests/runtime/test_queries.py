@@ -657,59 +657,57 @@ async def desk() -> AsyncIterator[Desk]:
                 each.set_result(None)
 
 
-async def test_the_same_is_not_asked_twice_at_a_time() -> None:
-    async with desk() as at:
-        at.ask("a")
-        await at.clock.settle()
-        again = at.ask("a")
-        await at.clock.settle()
-        assert (again.done(), len(at.asked)) == (True, 1)
+PLACES = {"Desk": desk}
 
 
-async def test_questions_under_way_are_bounded() -> None:
-    async with desk() as at:
-        for number in range(MOST + 1):
-            at.ask(number)
-        await at.clock.settle()
-        assert len(at.asked) == len(at.questions) == MOST
-        codes: list[Any] = [each.code for each in at.taken if isinstance(each, GatewayError)]
-        assert codes == [ErrorCode.UPSTREAM_UNAVAILABLE]
+async def test_the_same_is_not_asked_twice_at_a_time(at: Desk) -> None:
+    at.ask("a")
+    await at.clock.settle()
+    again = at.ask("a")
+    await at.clock.settle()
+    assert (again.done(), len(at.asked)) == (True, 1)
 
 
-async def test_an_answer_is_taken_in_the_call_that_reads_it() -> None:
-    async with desk() as at:
-        at.has_room = True
-        asking = at.ask("a")
-        await at.clock.settle()
-        at.answers[0](None)
-        assert (at.taken, len(at.questions), at.asked) == ([None], 0, [])
-        await asking
-        assert at.late == 0
+async def test_questions_under_way_are_bounded(at: Desk) -> None:
+    for number in range(MOST + 1):
+        at.ask(number)
+    await at.clock.settle()
+    assert len(at.asked) == len(at.questions) == MOST
+    codes: list[Any] = [each.code for each in at.taken if isinstance(each, GatewayError)]
+    assert codes == [ErrorCode.UPSTREAM_UNAVAILABLE]
 
 
-async def test_an_answer_that_takes_a_minute_is_no_longer_waited_for() -> None:
-    async with desk() as at:
-        at.has_room = True
-        at.ask("a")
-        await at.clock.settle()
-        for seconds, taken in ((ANSWER_S - 1, 0), (2, 1)):
-            await at.clock.advance(seconds)
-            at.questions.tick(at.clock.now())
-            assert (len(at.taken), at.withdrawn, at.late) == (taken, taken, taken)
-        at.ask("a")
-        await at.clock.settle()
-        at.answers[1](None)
-        assert len(at.taken) == 2
+async def test_an_answer_is_taken_in_the_call_that_reads_it(at: Desk) -> None:
+    at.has_room = True
+    asking = at.ask("a")
+    await at.clock.settle()
+    at.answers[0](None)
+    assert (at.taken, len(at.questions), at.asked) == ([None], 0, [])
+    await asking
+    assert at.late == 0
 
 
-async def test_the_end_of_the_link_is_no_answer() -> None:
-    async with desk() as at:
-        at.has_room = True
-        at.ask("a")
-        await at.clock.settle()
-        at.answers[0](LinkClosed("lost"))
-        assert (at.taken, len(at.questions)) == ([], 0)
-        await at.clock.advance(ROUND_S)
+async def test_an_answer_that_takes_a_minute_is_no_longer_waited_for(at: Desk) -> None:
+    at.has_room = True
+    at.ask("a")
+    await at.clock.settle()
+    for seconds, taken in ((ANSWER_S - 1, 0), (2, 1)):
+        await at.clock.advance(seconds)
+        at.questions.tick(at.clock.now())
+        assert (len(at.taken), at.withdrawn, at.late) == (taken, taken, taken)
+    at.ask("a")
+    await at.clock.settle()
+    at.answers[1](None)
+    assert len(at.taken) == 2
+
+
+async def test_the_end_of_the_link_is_no_answer(at: Desk) -> None:
+    at.has_room = True
+    at.ask("a")
+    await at.clock.settle()
+    at.answers[0](LinkClosed("lost"))
+    assert (at.taken, len(at.questions)) == ([], 0)
+    await at.clock.advance(ROUND_S)
 
 
 async def test_when_the_link_is_gone_nothing_is_asked() -> None:

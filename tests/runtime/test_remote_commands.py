@@ -72,21 +72,23 @@ async def road(*, listens: bool = True) -> AsyncIterator[Road]:
         yield made
 
 
+PLACES = {"Road": road}
+
+
 def fate(outcome: Outcome | None) -> tuple[Status, ErrorCode | None] | None:
     if outcome is None:
         return None
     return outcome.status, None if outcome.error is None else outcome.error.code
 
 
-async def test_a_command_is_sent_once_and_its_outcome_reported() -> None:
-    async with road() as at:
-        asking = await at.begin()
-        assert not asking.done()
-        assert at.received[-1].left_ms == 5_000
-        await at.answer(APPLIED)
-        assert await asking == APPLIED
-        assert [(one.user, one.node, one.call.key) for one in at.received] == [(user(1), "n0", "key")]
-        assert at.moved == 0
+async def test_a_command_is_sent_once_and_its_outcome_reported(at: Road) -> None:
+    asking = await at.begin()
+    assert not asking.done()
+    assert at.received[-1].left_ms == 5_000
+    await at.answer(APPLIED)
+    assert await asking == APPLIED
+    assert [(one.user, one.node, one.call.key) for one in at.received] == [(user(1), "n0", "key")]
+    assert at.moved == 0
 
 
 async def test_a_command_that_nobody_received_was_not_begun() -> None:
@@ -95,84 +97,75 @@ async def test_a_command_that_nobody_received_was_not_begun() -> None:
         assert at.moved == 0
 
 
-async def test_a_command_that_went_to_another_than_the_owner_was_not_begun() -> None:
-    async with road() as at:
-        asking = await at.begin()
-        await at.answer(None)
-        assert await asking is None
-        assert at.moved == 1
+async def test_a_command_that_went_to_another_than_the_owner_was_not_begun(at: Road) -> None:
+    asking = await at.begin()
+    await at.answer(None)
+    assert await asking is None
+    assert at.moved == 1
 
 
-async def test_a_command_without_an_answer_is_unknown_by_its_deadline() -> None:
-    async with road() as at:
-        asking = await at.begin(2.0)
-        await at.at.clock.advance(1.9)
-        assert not asking.done()
-        await at.at.clock.advance(0.2)
-        assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
-        assert len(at.received) == 1
+async def test_a_command_without_an_answer_is_unknown_by_its_deadline(at: Road) -> None:
+    asking = await at.begin(2.0)
+    await at.at.clock.advance(1.9)
+    assert not asking.done()
+    await at.at.clock.advance(0.2)
+    assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
+    assert len(at.received) == 1
 
 
-async def test_a_command_whose_deadline_is_over_is_not_sent() -> None:
-    async with road() as at:
-        assert await (await at.begin(0.0)) is None
-        assert at.received == []
+async def test_a_command_whose_deadline_is_over_is_not_sent(at: Road) -> None:
+    assert await (await at.begin(0.0)) is None
+    assert at.received == []
 
 
-async def test_the_answer_to_a_command_that_a_slow_bus_may_have_taken_is_waited_for() -> None:
-    async with road() as at:
-        at.at.trouble.unanswered = lambda node: node == 0
-        asking = await at.begin(2.0)
-        await at.at.clock.advance(1.0)
-        assert len(at.received) == 1
-        await at.answer(APPLIED)
-        assert await asking == APPLIED
+async def test_the_answer_to_a_command_that_a_slow_bus_may_have_taken_is_waited_for(at: Road) -> None:
+    at.at.trouble.unanswered = lambda node: node == 0
+    asking = await at.begin(2.0)
+    await at.at.clock.advance(1.0)
+    assert len(at.received) == 1
+    await at.answer(APPLIED)
+    assert await asking == APPLIED
 
 
-async def test_a_command_that_the_bus_may_have_taken_is_unknown_by_its_deadline() -> None:
-    async with road() as at:
-        at.at.trouble.unanswered = lambda node: node == 0
-        asking = await at.begin(2.0)
-        await at.at.clock.advance(1.9)
-        assert not asking.done()
-        await at.at.clock.advance(0.2)
-        assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
-        assert len(at.received) == 1
+async def test_a_command_that_the_bus_may_have_taken_is_unknown_by_its_deadline(at: Road) -> None:
+    at.at.trouble.unanswered = lambda node: node == 0
+    asking = await at.begin(2.0)
+    await at.at.clock.advance(1.9)
+    assert not asking.done()
+    await at.at.clock.advance(0.2)
+    assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
+    assert len(at.received) == 1
 
 
-async def test_without_the_bus_a_command_is_refused() -> None:
-    async with road() as at:
-        at.at.trouble.take_away()
-        await at.at.clock.advance(8)
-        assert fate(await (await at.begin())) == (Status.REJECTED, ErrorCode.BUS_DOWN)
-        assert at.received == []
+async def test_without_the_bus_a_command_is_refused(at: Road) -> None:
+    at.at.trouble.take_away()
+    await at.at.clock.advance(8)
+    assert fate(await (await at.begin())) == (Status.REJECTED, ErrorCode.BUS_DOWN)
+    assert at.received == []
 
 
-async def test_a_command_that_has_not_left_this_node_is_refused() -> None:
-    async with road() as at:
-        at.at.trouble.take_away()
-        assert at.at.scenes[0].node.exchange.machine.state is not BusState.DOWN, "nothing is known yet"
-        assert fate(await (await at.begin())) == (Status.REJECTED, ErrorCode.BUS_DOWN)
-        assert at.received == []
+async def test_a_command_that_has_not_left_this_node_is_refused(at: Road) -> None:
+    at.at.trouble.take_away()
+    assert at.at.scenes[0].node.exchange.machine.state is not BusState.DOWN, "nothing is known yet"
+    assert fate(await (await at.begin())) == (Status.REJECTED, ErrorCode.BUS_DOWN)
+    assert at.received == []
 
 
-async def test_what_the_owner_did_not_answer_before_he_was_gone_nobody_knows() -> None:
-    async with road() as at:
-        first, second = await at.begin(), await at.begin()
-        at.sending.give_up()
-        await at.at.clock.settle()
-        for asking in (first, second):
-            assert fate(await asking) == (Status.UNKNOWN, ErrorCode.OWNER_LOST)
-        third = await at.begin()
-        await at.answer(APPLIED)
-        assert await third == APPLIED
+async def test_what_the_owner_did_not_answer_before_he_was_gone_nobody_knows(at: Road) -> None:
+    first, second = await at.begin(), await at.begin()
+    at.sending.give_up()
+    await at.at.clock.settle()
+    for asking in (first, second):
+        assert fate(await asking) == (Status.UNKNOWN, ErrorCode.OWNER_LOST)
+    third = await at.begin()
+    await at.answer(APPLIED)
+    assert await third == APPLIED
 
 
-async def test_a_senseless_answer_is_ignored() -> None:
-    async with road() as at:
-        asking = await at.begin()
-        await at.say(AttachAnswer(at.received[-1].request))
-        assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
+async def test_a_senseless_answer_is_ignored(at: Road) -> None:
+    asking = await at.begin()
+    await at.say(AttachAnswer(at.received[-1].request))
+    assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
 
 
 async def test_a_command_needs_no_task_and_its_outcome_comes_in_the_call_that_read_the_answer() -> None:
@@ -195,24 +188,22 @@ async def test_a_command_needs_no_task_and_its_outcome_comes_in_the_call_that_re
         assert at.at.scenes[0].node.exchange.sizes["questions"] == 0
 
 
-async def test_a_command_without_connection_is_refused_in_the_call() -> None:
-    async with road() as at:
-        at.at.trouble.take_away()
-        await at.at.clock.advance(8)
-        outcomes: list[Outcome | None] = []
-        at.sending.begin(OWNER, at.call(), outcomes.append)
-        at.sending.begin(OWNER, at.call(0.0), outcomes.append)
-        assert [fate(each) for each in outcomes] == [(Status.REJECTED, ErrorCode.BUS_DOWN)] * 2
+async def test_a_command_without_connection_is_refused_in_the_call(at: Road) -> None:
+    at.at.trouble.take_away()
+    await at.at.clock.advance(8)
+    outcomes: list[Outcome | None] = []
+    at.sending.begin(OWNER, at.call(), outcomes.append)
+    at.sending.begin(OWNER, at.call(0.0), outcomes.append)
+    assert [fate(each) for each in outcomes] == [(Status.REJECTED, ErrorCode.BUS_DOWN)] * 2
 
 
-async def test_who_asked_and_is_cancelled_waits_no_more() -> None:
-    async with road() as at:
-        asking = await at.begin()
-        asking.cancel()
-        await at.at.clock.settle()
-        assert asking.cancelled()
-        assert not at.sending._under_way
-        assert at.at.scenes[0].node.exchange.sizes["questions"] == 0
+async def test_who_asked_and_is_cancelled_waits_no_more(at: Road) -> None:
+    asking = await at.begin()
+    asking.cancel()
+    await at.at.clock.settle()
+    assert asking.cancelled()
+    assert not at.sending._under_way
+    assert at.at.scenes[0].node.exchange.sizes["questions"] == 0
 
 
 # ---- roles of a node for a user ----

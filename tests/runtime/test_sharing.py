@@ -153,178 +153,171 @@ async def owned() -> AsyncIterator[Owned]:
             waiting.cancel()
 
 
-async def test_the_next_publication_has_the_changes_that_came_while_others_were_under_way() -> None:
-    async with owned() as at:
-        at.follow(FAR, 0.0, together=True)
-        for number in range(1, ROUNDS_MAX + 1):
-            await at.wait_for(number)
-        assert [(one.after, one.upto) for one in at.published] == [(0, 1), (1, 2), (2, 3)]
-        await at.wait_for(4, 5, 6, 7)
-        assert len(at.published) == ROUNDS_MAX
+PLACES = {"Owned": owned}
+
+
+async def test_the_next_publication_has_the_changes_that_came_while_others_were_under_way(at: Owned) -> None:
+    at.follow(FAR, 0.0, together=True)
+    for number in range(1, ROUNDS_MAX + 1):
+        await at.wait_for(number)
+    assert [(one.after, one.upto) for one in at.published] == [(0, 1), (1, 2), (2, 3)]
+    await at.wait_for(4, 5, 6, 7)
+    assert len(at.published) == ROUNDS_MAX
+    at.bus.go_on()
+    await at.clock.settle()
+    last = at.published[-1]
+    assert (last.after, last.upto) == (ROUNDS_MAX, 7)
+    assert [(one.key, one.seq, one.value) for one in last.updates] == [
+        ("queue:5", 7, Queue(contacts_waiting=7))
+    ]
+    for _ in range(ROUNDS_MAX):
         at.bus.go_on()
-        await at.clock.settle()
-        last = at.published[-1]
-        assert (last.after, last.upto) == (ROUNDS_MAX, 7)
-        assert [(one.key, one.seq, one.value) for one in last.updates] == [
-            ("queue:5", 7, Queue(contacts_waiting=7))
-        ]
-        for _ in range(ROUNDS_MAX):
-            at.bus.go_on()
-        await at.clock.settle()
-        assert len(at.published) == ROUNDS_MAX + 1, "all is sent"
+    await at.clock.settle()
+    assert len(at.published) == ROUNDS_MAX + 1, "all is sent"
 
 
-async def test_what_could_not_be_published_is_a_gap_and_the_next_goes_on() -> None:
-    async with owned() as at:
-        at.follow(FAR, 0.0, together=True)
-        await at.wait_for(1)
-        await at.wait_for(2)
-        at.bus.go_on(GatewayError(ErrorCode.BUS_DOWN, "away"))
-        await at.clock.settle()
-        assert [(received.after, received.upto) for received in at.published] == [(0, 1), (1, 2)]
-        at.bus.go_on()
+async def test_what_could_not_be_published_is_a_gap_and_the_next_goes_on(at: Owned) -> None:
+    at.follow(FAR, 0.0, together=True)
+    await at.wait_for(1)
+    await at.wait_for(2)
+    at.bus.go_on(GatewayError(ErrorCode.BUS_DOWN, "away"))
+    await at.clock.settle()
+    assert [(received.after, received.upto) for received in at.published] == [(0, 1), (1, 2)]
+    at.bus.go_on()
 
 
-async def test_who_has_not_asked_for_long_is_silent_and_is_reported_once() -> None:
-    async with owned() as at:
-        at.follow(FAR, 0.0, together=True)
-        at.sharing.interested(NodeId("near"), 10.0)
-        at.trust_the_bus(40.0)
-        assert at.sharing.silent(INTEREST_S) == []
-        assert at.sharing.silent(INTEREST_S + 0.1) == [FAR]
-        assert at.sharing.silent(INTEREST_S + 0.1) == []
-        await at.wait_for(1)
-        assert len(at.published) == 1, "the other still reads"
-        at.bus.go_on()
-        await at.clock.settle()
-        at.sharing.silent(10.0 + INTEREST_S + 0.1)
-        await at.wait_for(2)
-        assert len(at.published) == 1
+async def test_who_has_not_asked_for_long_is_silent_and_is_reported_once(at: Owned) -> None:
+    at.follow(FAR, 0.0, together=True)
+    at.sharing.interested(NodeId("near"), 10.0)
+    at.trust_the_bus(40.0)
+    assert at.sharing.silent(INTEREST_S) == []
+    assert at.sharing.silent(INTEREST_S + 0.1) == [FAR]
+    assert at.sharing.silent(INTEREST_S + 0.1) == []
+    await at.wait_for(1)
+    assert len(at.published) == 1, "the other still reads"
+    at.bus.go_on()
+    await at.clock.settle()
+    at.sharing.silent(10.0 + INTEREST_S + 0.1)
+    await at.wait_for(2)
+    assert len(at.published) == 1
 
 
-async def test_nobody_is_silent_for_want_of_a_bus() -> None:
-    async with owned() as at:
-        at.follow(FAR, 0.0, together=True)
-        at.trust_the_bus(20.0)
-        assert at.sharing.silent(INTEREST_S + 10.0) == []
-        assert at.sharing.silent(10_000.0) == []
+async def test_nobody_is_silent_for_want_of_a_bus(at: Owned) -> None:
+    at.follow(FAR, 0.0, together=True)
+    at.trust_the_bus(20.0)
+    assert at.sharing.silent(INTEREST_S + 10.0) == []
+    assert at.sharing.silent(10_000.0) == []
 
 
-async def test_data_that_grows_old_is_reported_though_nothing_changed() -> None:
-    async with owned() as at:
-        at.follow(FAR, 0.0, together=True)
-        await at.wait_for(1)
-        at.bus.go_on()
-        await at.clock.settle()
-        received_ms = at.clock.wall_ms()
-        at.feed.say(Health("stale", "live", at.clock.now()))
-        await at.clock.settle()
-        assert [(received.upto, received.upstream, received.as_of_ms) for received in at.published] == [
-            (1, "down", None),
-            (1, "stale", received_ms),
-        ]
-        at.bus.go_on()
-        await at.clock.settle()
-        at.feed.say(Health("stale", "live", at.clock.now()))
-        await at.clock.settle()
-        assert len(at.published) == 2
+async def test_data_that_grows_old_is_reported_though_nothing_changed(at: Owned) -> None:
+    at.follow(FAR, 0.0, together=True)
+    await at.wait_for(1)
+    at.bus.go_on()
+    await at.clock.settle()
+    received_ms = at.clock.wall_ms()
+    at.feed.say(Health("stale", "live", at.clock.now()))
+    await at.clock.settle()
+    assert [(received.upto, received.upstream, received.as_of_ms) for received in at.published] == [
+        (1, "down", None),
+        (1, "stale", received_ms),
+    ]
+    at.bus.go_on()
+    await at.clock.settle()
+    at.feed.say(Health("stale", "live", at.clock.now()))
+    await at.clock.settle()
+    assert len(at.published) == 2
 
 
-async def test_nothing_of_a_new_epoch_is_read_before_everything_is_there() -> None:
-    async with owned() as at:
-        at.follow(FAR, 0.0, together=True)
-        await at.wait_for(1)
-        at.bus.go_on()
-        await at.clock.settle()
-        at.feed.ledger.health = Health("live", "live", 9.0)
-        at.feed.ledger.rebase(EPOCH + 1)
-        at.sharing.withhold()
-        await at.clock.settle()
-        at.bus.go_on()
-        await at.wait_for(2, 3)
-        begun = at.published[-1]
-        assert (begun.epoch, begun.after, begun.upto, begun.updates) == (EPOCH + 1, 0, 0, ())
-        assert begun.upstream == "stale"
-        received = at.sharing.answer(Since(USER, EPOCH, 1))
-        assert (received.epoch, received.upto, received.updates, received.upstream) == (
-            EPOCH + 1,
-            0,
-            (),
-            "stale",
-        )
-        at.sharing.disclose()
-        await at.clock.settle()
-        lit = at.published[-1]
-        assert len(at.published) == 3
-        assert (lit.epoch, lit.after, lit.upto, lit.upstream) == (EPOCH + 1, 3, 3, "live")
-        at.bus.go_on()
-        received = at.sharing.answer(Since(USER, EPOCH, 1))
-        assert (received.reset, received.upto, len(received.updates)) == (True, 3, 1)
+async def test_nothing_of_a_new_epoch_is_read_before_everything_is_there(at: Owned) -> None:
+    at.follow(FAR, 0.0, together=True)
+    await at.wait_for(1)
+    at.bus.go_on()
+    await at.clock.settle()
+    at.feed.ledger.health = Health("live", "live", 9.0)
+    at.feed.ledger.rebase(EPOCH + 1)
+    at.sharing.withhold()
+    await at.clock.settle()
+    at.bus.go_on()
+    await at.wait_for(2, 3)
+    begun = at.published[-1]
+    assert (begun.epoch, begun.after, begun.upto, begun.updates) == (EPOCH + 1, 0, 0, ())
+    assert begun.upstream == "stale"
+    received = at.sharing.answer(Since(USER, EPOCH, 1))
+    assert (received.epoch, received.upto, received.updates, received.upstream) == (
+        EPOCH + 1,
+        0,
+        (),
+        "stale",
+    )
+    at.sharing.disclose()
+    await at.clock.settle()
+    lit = at.published[-1]
+    assert len(at.published) == 3
+    assert (lit.epoch, lit.after, lit.upto, lit.upstream) == (EPOCH + 1, 3, 3, "live")
+    at.bus.go_on()
+    received = at.sharing.answer(Since(USER, EPOCH, 1))
+    assert (received.reset, received.upto, len(received.updates)) == (True, 3, 1)
 
 
-async def test_a_notice_is_sent_to_who_follows_and_to_nobody_else() -> None:
-    async with owned() as at:
-        at.sharing.announce(NOTICE)
-        await at.clock.settle()
-        assert not at.bus.taken
-        at.follow(FAR, 0.0, together=True)
-        at.sharing.announce(NOTICE)
-        await at.clock.settle()
-        assert at.bus.taken == [(Events(USER), Announcement(USER, NOTICE))]
-        assert Control() not in [channel for channel, _ in at.bus.taken]
+async def test_a_notice_is_sent_to_who_follows_and_to_nobody_else(at: Owned) -> None:
+    at.sharing.announce(NOTICE)
+    await at.clock.settle()
+    assert not at.bus.taken
+    at.follow(FAR, 0.0, together=True)
+    at.sharing.announce(NOTICE)
+    await at.clock.settle()
+    assert at.bus.taken == [(Events(USER), Announcement(USER, NOTICE))]
+    assert Control() not in [channel for channel, _ in at.bus.taken]
 
 
-async def test_who_reads_nothing_but_the_users_channel_is_served_there_as_are_all_others() -> None:
-    async with owned() as at:
-        at.bus.is_slow = False
-        at.follow(FAR, 0.0, together=True)
-        await at.wait_for(1)
-        at.sharing.interested(OLD, 1.0)
-        await at.wait_for(2)
-        at.follow(OLD, 2.0, together=False)
-        await at.wait_for(3)
-        at.follow(OLD, 3.0, together=True)
-        at.sharing.interested(OLD, 4.0)
-        await at.wait_for(4)
-        at.follow(OLD, 5.0, together=False)
-        at.trust_the_bus(40.0)
-        at.sharing.interested(FAR, 30.0)
-        assert at.sharing.silent(5.0 + INTEREST_S + 0.1) == [OLD]
-        await at.wait_for(5)
-        own, far, old = Events(USER), Inbox(FAR), Inbox(OLD)
-        assert [channel for channel, _ in at.bus.taken] == [far, own, own, far, old, far]
-        assert [received.upto for received in at.published] == [1, 2, 3, 4, 4, 5]
+async def test_who_reads_nothing_but_the_users_channel_is_served_there_as_are_all_others(at: Owned) -> None:
+    at.bus.is_slow = False
+    at.follow(FAR, 0.0, together=True)
+    await at.wait_for(1)
+    at.sharing.interested(OLD, 1.0)
+    await at.wait_for(2)
+    at.follow(OLD, 2.0, together=False)
+    await at.wait_for(3)
+    at.follow(OLD, 3.0, together=True)
+    at.sharing.interested(OLD, 4.0)
+    await at.wait_for(4)
+    at.follow(OLD, 5.0, together=False)
+    at.trust_the_bus(40.0)
+    at.sharing.interested(FAR, 30.0)
+    assert at.sharing.silent(5.0 + INTEREST_S + 0.1) == [OLD]
+    await at.wait_for(5)
+    own, far, old = Events(USER), Inbox(FAR), Inbox(OLD)
+    assert [channel for channel, _ in at.bus.taken] == [far, own, own, far, old, far]
+    assert [received.upto for received in at.published] == [1, 2, 3, 4, 4, 5]
 
 
-async def test_while_nobody_follows_changes_cost_nothing() -> None:
-    async with owned() as at:
-        assert not at.feed.ledger.readers
-        at.sharing.interested(FAR, 0.0)
-        assert list(at.feed.ledger.readers) == [at.sharing]
-        at.trust_the_bus(40.0)
-        at.sharing.silent(INTEREST_S + 0.1)
-        assert not at.feed.ledger.readers
-        at.sharing.interested(FAR, 40.0)
-        at.sharing.run_in(None)
-        assert not at.feed.ledger.readers
+async def test_while_nobody_follows_changes_cost_nothing(at: Owned) -> None:
+    assert not at.feed.ledger.readers
+    at.sharing.interested(FAR, 0.0)
+    assert list(at.feed.ledger.readers) == [at.sharing]
+    at.trust_the_bus(40.0)
+    at.sharing.silent(INTEREST_S + 0.1)
+    assert not at.feed.ledger.readers
+    at.sharing.interested(FAR, 40.0)
+    at.sharing.run_in(None)
+    assert not at.feed.ledger.readers
 
 
-async def test_a_follower_equals_the_owner_whatever_changes_in_whichever_turns() -> None:
-    async with owned() as at:
-        at.bus.is_slow = False
-        replica = Ledger()
-        taken = [at.sharing.answer(Since(USER, 0, 0))]
-        at.follow(FAR, 0.0, together=True)
-        for number in range(30):
-            at.feed.ledger.record(f"queue:{number % 4}", None if number % 7 == 3 else element(number))
-            at.feed.flush()
-            if number % 3 == 0:
-                await at.clock.settle()
-        await at.clock.settle()
-        for one in [*taken, *at.published]:
-            assert replica.receive(delta(one, replica, Shared())) is Receipt.APPLIED
-        assert replica.position == at.feed.ledger.position
-        assert values(replica) == values(at.feed.ledger)
+async def test_a_follower_equals_the_owner_whatever_changes_in_whichever_turns(at: Owned) -> None:
+    at.bus.is_slow = False
+    replica = Ledger()
+    taken = [at.sharing.answer(Since(USER, 0, 0))]
+    at.follow(FAR, 0.0, together=True)
+    for number in range(30):
+        at.feed.ledger.record(f"queue:{number % 4}", None if number % 7 == 3 else element(number))
+        at.feed.flush()
+        if number % 3 == 0:
+            await at.clock.settle()
+    await at.clock.settle()
+    for one in [*taken, *at.published]:
+        assert replica.receive(delta(one, replica, Shared())) is Receipt.APPLIED
+    assert replica.position == at.feed.ledger.position
+    assert values(replica) == values(at.feed.ledger)
 
 
 def element(number: int) -> Element:
@@ -657,11 +650,10 @@ async def test_offers_that_nobody_wished_for_are_not_taken(at: Street) -> None:
     assert len(at.openings) == 1
 
 
-async def test_after_its_end_nothing_is_published() -> None:
-    async with owned() as at:
-        at.follow(FAR, 0.0, together=True)
-        at.sharing.run_in(None)
-        await at.wait_for(1)
-        at.sharing.withhold()
-        await at.clock.settle()
-        assert not at.published
+async def test_after_its_end_nothing_is_published(at: Owned) -> None:
+    at.follow(FAR, 0.0, together=True)
+    at.sharing.run_in(None)
+    await at.wait_for(1)
+    at.sharing.withhold()
+    await at.clock.settle()
+    assert not at.published

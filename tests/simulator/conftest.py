@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.simulator import ManualClock, Simulator
-from tests.simulator.peer import QUIET
+from tests.simulator.peer import QUIET, World
 from tests.simulator.wire import Wire
 
 
@@ -18,3 +18,8 @@ async def wire() -> AsyncIterator[Wire]:
     simulator = Simulator(replace(QUIET, seed=3), ManualClock())
     async with simulator, Wire(simulator) as client:
         yield client
+
+
+@pytest.fixture
+def world() -> World:
+    return World()

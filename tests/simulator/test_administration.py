@@ -16,8 +16,7 @@ def administration(peer: Peer) -> list[Message]:
     return [element for event in events for element in event["Elements"]]
 
 
-def test_a_new_queue_grows_the_scopes_it_belongs_to() -> None:
-    world = World()
+def test_a_new_queue_grows_the_scopes_it_belongs_to(world: World) -> None:
     link, peer = world.open()
     world.listen(link, "QueueRealtime", "Administration", "Configuration")
     peer.take()
@@ -28,8 +27,7 @@ def test_a_new_queue_grows_the_scopes_it_belongs_to() -> None:
     assert key in peer.state["Configuration"]
 
 
-def test_a_removed_object_is_reported_and_leaves_every_set() -> None:
-    world = World()
+def test_a_removed_object_is_reported_and_leaves_every_set(world: World) -> None:
     link, peer = world.open()
     world.listen(link, "QueueRealtime", "Administration")
     queues = world.sim.center.directory.queues
@@ -42,8 +40,7 @@ def test_a_removed_object_is_reported_and_leaves_every_set() -> None:
     assert queues[60_002].parameters["OverflowQueue"] is None
 
 
-def test_a_dismissed_agent_is_logged_off_and_blocked() -> None:
-    world = World()
+def test_a_dismissed_agent_is_logged_off_and_blocked(world: World) -> None:
     _, peer = world.open("agent1")
     world.sim.administration.remove(AGENT)
     assert peer.take()[0]["Reason"] == "Blocked"
@@ -52,15 +49,13 @@ def test_a_dismissed_agent_is_logged_off_and_blocked() -> None:
         world.log_on("agent1")
 
 
-def test_a_removed_group_leaves_its_members() -> None:
-    world = World()
+def test_a_removed_group_leaves_its_members(world: World) -> None:
     members = world.sim.center.directory.members_of[70_001]
     world.sim.administration.remove(70_001)
     assert all(agent.group_keys == () for agent in members)
 
 
-def test_a_scope_set_by_hand_does_not_follow_the_directory() -> None:
-    world = World()
+def test_a_scope_set_by_hand_does_not_follow_the_directory(world: World) -> None:
     account = world.sim.accounts.by_name["supervisor1"]
     scope = account.scope
     world.sim.administration.set_scope(account, scope)
@@ -68,8 +63,7 @@ def test_a_scope_set_by_hand_does_not_follow_the_directory() -> None:
     assert account.scope == scope
 
 
-def test_new_skills_and_reasons_are_reported_to_all() -> None:
-    world = World()
+def test_new_skills_and_reasons_are_reported_to_all(world: World) -> None:
     link, peer = world.open("supervisor2")
     world.listen(link, "Administration")
     peer.take()
@@ -104,8 +98,7 @@ def test_a_success_forgives_failures() -> None:
         world.log_on()
 
 
-def test_whether_an_account_is_blocked_is_reported_only_to_who_knows_the_password() -> None:
-    world = World()
+def test_whether_an_account_is_blocked_is_reported_only_to_who_knows_the_password(world: World) -> None:
     world.sim.accounts.by_name["supervisor1"].blocked = True
     assert refused(world, "x").name == "InvalidCredentials"
     assert refused(world, "demo").name == "AccountBlocked"

@@ -9,8 +9,7 @@ import pytest
 from tests.simulator.peer import AGENT, Message, World
 
 
-def test_groups_have_parameters_of_their_own() -> None:
-    world = World()
+def test_groups_have_parameters_of_their_own(world: World) -> None:
     link, _ = world.open()
     request: Message = {"Session": 1, "ObjectType": "Group", "Key": 70_001, "Version": 1}
     assert (
@@ -26,8 +25,7 @@ def test_groups_have_parameters_of_their_own() -> None:
     assert wrong["ErrorName"] == "WrongObjectType"
 
 
-def test_a_session_that_logs_off_cannot_be_held_back() -> None:
-    world = World()
+def test_a_session_that_logs_off_cannot_be_held_back(world: World) -> None:
     session = world.log_on("agent1")
     world.sim.center.give(world.agent(), None, "Voice", "Talking")
     world.sim.sessions.end(session, "LoggedOff")
@@ -37,8 +35,7 @@ def test_a_session_that_logs_off_cannot_be_held_back() -> None:
     assert world.agent().pending.state == "LoggedOff"
 
 
-def test_the_same_number_is_unchanged_and_none_is_invalid() -> None:
-    world = World()
+def test_the_same_number_is_unchanged_and_none_is_invalid(world: World) -> None:
     link, _ = world.open("agent1")
     answer = world.ask(link, "ChangeRemoteNumber", Session=1, RemoteNumber="030 0000001")
     assert answer["State"] == "Unchanged"
@@ -51,24 +48,21 @@ def test_the_same_number_is_unchanged_and_none_is_invalid() -> None:
     assert answer["ErrorName"] == "NotAllowedWhileHandling"
 
 
-def test_a_dashboard_has_no_number() -> None:
-    world = World()
+def test_a_dashboard_has_no_number(world: World) -> None:
     link, _ = world.open()
     answer = world.ask(link, "ChangeRemoteNumber", Session=1, RemoteNumber="030 7654321")
     assert answer["ErrorName"] == "Forbidden"
 
 
 @pytest.mark.parametrize("action", ["Start", "Extend", "Finish", "SetAuto"])
-def test_each_action_is_a_feature(action: str) -> None:
-    world = World()
+def test_each_action_is_a_feature(action: str, world: World) -> None:
     link, _ = world.open("agent1")
     world.sim.about.features.discard(f"PostProcessing.{action}")
     answer = world.ask(link, "PostProcessing", Session=1, Action=action, On=True)
     assert answer["ErrorName"] == "Unsupported"
 
 
-def test_what_follows_post_processing_can_be_said_when_it_starts() -> None:
-    world = World()
+def test_what_follows_post_processing_can_be_said_when_it_starts(world: World) -> None:
     link, _ = world.open("agent1")
     world.sim.center.give(world.agent(), None, "Voice", "Talking")
     answer = world.ask(link, "PostProcessing", Session=1, Action="Start", NextState="Available", Duration=9)
@@ -80,8 +74,7 @@ def test_what_follows_post_processing_can_be_said_when_it_starts() -> None:
 
 
 @pytest.mark.parametrize("action", ["Start", "Finish"])
-def test_what_follows_post_processing_may_need_a_reason(action: str) -> None:
-    world = World()
+def test_what_follows_post_processing_may_need_a_reason(action: str, world: World) -> None:
     link, _ = world.open("agent1")
     world.sim.center.end(world.sim.center.give(world.agent(), None, "Voice", "Talking"))
     if action == "Finish":
@@ -92,8 +85,7 @@ def test_what_follows_post_processing_may_need_a_reason(action: str) -> None:
     assert (world.agent().post, world.agent().pending) == (before, None)
 
 
-def test_automatic_needs_on_or_off() -> None:
-    world = World()
+def test_automatic_needs_on_or_off(world: World) -> None:
     link, _ = world.open("agent1")
     assert world.ask(link, "PostProcessing", Session=1, Action="SetAuto")["ErrorName"] == "BadRequest"
 

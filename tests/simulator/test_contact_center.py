@@ -36,8 +36,7 @@ def available(world: World, key: int = AGENT) -> Agent:
     return agent
 
 
-def test_the_longest_idle_is_preferred_or_the_best_skilled() -> None:
-    world = World()
+def test_the_longest_idle_is_preferred_or_the_best_skilled(world: World) -> None:
     center = world.sim.center
     first = available(world)
     queue = queue_of(world, first)
@@ -54,8 +53,7 @@ def test_the_longest_idle_is_preferred_or_the_best_skilled() -> None:
     assert best.contacts or first.skills[queue.skill_key] == second.skills[queue.skill_key]
 
 
-def test_a_waiting_contact_rings_when_somebody_becomes_available() -> None:
-    world = World()
+def test_a_waiting_contact_rings_when_somebody_becomes_available(world: World) -> None:
     agent = world.agent()
     queue = queue_of(world, agent)
     contact = world.sim.center.arrive(queue)
@@ -64,8 +62,7 @@ def test_a_waiting_contact_rings_when_somebody_becomes_available() -> None:
     assert (list(queue.waiting), agent.contacts) == ([], [contact])
 
 
-def test_urgent_queues_are_served_first() -> None:
-    world = World()
+def test_urgent_queues_are_served_first(world: World) -> None:
     agent = world.agent()
     keys = world.sim.center.directory.queues_of[agent.key]
     low, high = (world.sim.center.directory.queues[key] for key in keys[:2])
@@ -76,8 +73,7 @@ def test_urgent_queues_are_served_first() -> None:
     assert agent.contacts == [urgent]
 
 
-def test_counters_count() -> None:
-    world = World()
+def test_counters_count(world: World) -> None:
     agent = available(world)
     queue = queue_of(world, agent)
     contact = world.sim.center.arrive(queue)
@@ -93,16 +89,14 @@ def test_counters_count() -> None:
     assert (agent.counters.handled, agent.counters.talk_ms) == (1, 5000)
 
 
-def test_a_contact_flows_over() -> None:
-    world = World()
+def test_a_contact_flows_over(world: World) -> None:
     source, target = list(world.sim.center.directory.queues.values())[:2]
     contact = world.sim.center.arrive(source)
     world.sim.center.overflow(contact, target)
     assert (list(source.waiting), list(target.waiting), contact.queue_key) == ([], [contact], target.key)
 
 
-def test_post_processing_ends_by_itself_and_the_next_contact_comes() -> None:
-    world = World()
+def test_post_processing_ends_by_itself_and_the_next_contact_comes(world: World) -> None:
     agent = available(world)
     agent.auto = AutoPostProcessing(on=True, duration_s=20)
     queue = queue_of(world, agent)
@@ -116,8 +110,7 @@ def test_post_processing_ends_by_itself_and_the_next_contact_comes() -> None:
     assert (agent.contacts, agent.post) == ([second], None)
 
 
-def test_a_moved_end_makes_the_old_one_void() -> None:
-    world = World()
+def test_a_moved_end_makes_the_old_one_void(world: World) -> None:
     agent = available(world)
     agent.auto = AutoPostProcessing(on=True, duration_s=5)
     contact = world.sim.center.give(agent, None, "Voice", "Talking")
@@ -133,8 +126,7 @@ def test_a_moved_end_makes_the_old_one_void() -> None:
     assert seen == [True, False]
 
 
-def test_what_is_pending_applies_after_the_contact_and_a_log_off_is_reported() -> None:
-    world = World()
+def test_what_is_pending_applies_after_the_contact_and_a_log_off_is_reported(world: World) -> None:
     received: list[tuple[int, str, str | None]] = []
     world.sim.center.on_logged_off = lambda agent, by, name: received.append((agent.key, by, name))
     agent = available(world)
@@ -145,8 +137,7 @@ def test_what_is_pending_applies_after_the_contact_and_a_log_off_is_reported() -
     assert received == [(AGENT, "Supervisor", "Eva")]
 
 
-def test_an_equal_pending_state_changes_nothing() -> None:
-    world = World()
+def test_an_equal_pending_state_changes_nothing(world: World) -> None:
     agent = available(world)
     world.sim.center.give(agent, None, "Voice", "Talking")
     world.sim.center.ask(agent, "Unavailable", None, "Now", "Self")
@@ -155,8 +146,7 @@ def test_an_equal_pending_state_changes_nothing() -> None:
     assert not world.sim.center.changes
 
 
-def test_a_ringing_contact_that_is_dropped_counts_for_nobody() -> None:
-    world = World()
+def test_a_ringing_contact_that_is_dropped_counts_for_nobody(world: World) -> None:
     agent = available(world)
     queue = queue_of(world, agent)
     contact = world.sim.center.arrive(queue)
@@ -168,8 +158,7 @@ def test_a_ringing_contact_that_is_dropped_counts_for_nobody() -> None:
     assert not queue.waiting
 
 
-def test_the_chance_to_post_process_passes_after_a_minute() -> None:
-    world = World()
+def test_the_chance_to_post_process_passes_after_a_minute(world: World) -> None:
     agent = available(world)
     world.sim.center.end(world.sim.center.give(agent, None, "Voice", "Talking"))
     world.pass_time(59.75)
@@ -179,8 +168,7 @@ def test_the_chance_to_post_process_passes_after_a_minute() -> None:
     assert agent.last_contact is None
 
 
-def test_every_agent_change_marks_him_his_queues_and_groups() -> None:
-    world = World()
+def test_every_agent_change_marks_him_his_queues_and_groups(world: World) -> None:
     agent = world.agent()
     world.sim.center.changes = Changes()
     world.sim.center.log_on(agent)

@@ -110,8 +110,7 @@ def act(world: World, name: str, **fields: Free) -> Free:
     return Acts(sim.center, sim.accounts, sim.administration).act({"Act": name, **fields})
 
 
-def test_a_contact_is_given_turned_and_ended() -> None:
-    world = World()
+def test_a_contact_is_given_turned_and_ended(world: World) -> None:
     world.sim.center.log_on(world.agent())
     call = act(world, "GiveContact", UserKey=AGENT, QueueKey=60_001, State="Ringing")["CallID"]
     (contact,) = world.agent().contacts
@@ -125,8 +124,7 @@ def test_a_contact_is_given_turned_and_ended() -> None:
     assert world.agent().counters.handled == 1
 
 
-def test_contacts_arrive_and_agents_are_set() -> None:
-    world = World()
+def test_contacts_arrive_and_agents_are_set(world: World) -> None:
     world.sim.center.log_on(world.agent())
     assert act(world, "Arrive", QueueKey=60_001)["CallID"]
     assert len(world.sim.center.directory.queues[60_001].waiting) == 1
@@ -150,8 +148,7 @@ def test_contacts_arrive_and_agents_are_set() -> None:
         ("WorkReason", {"RequiredFor": ["Work"]}),
     ],
 )
-def test_objects_are_added_renamed_and_removed(kind: str, more: dict[str, Any]) -> None:
-    world = World()
+def test_objects_are_added_renamed_and_removed(kind: str, more: dict[str, Any], world: World) -> None:
     directory = world.sim.center.directory
     key = act(world, "Add", Kind=kind, Name="New", **more)["Key"]
     if kind == "WorkReason":

@@ -13,8 +13,7 @@ def seen(world: World, kind: Kind, key: int, *, own: bool = False) -> Json:
     return found
 
 
-def test_a_user_in_post_processing_with_something_pending() -> None:
-    world = World()
+def test_a_user_in_post_processing_with_something_pending(world: World) -> None:
     world.log_on("agent1")
     agent, center = world.agent(), world.sim.center
     agent.auto = AutoPostProcessing(on=True, duration_s=30)
@@ -52,8 +51,7 @@ def test_a_user_in_post_processing_with_something_pending() -> None:
     assert own["Remote"] == {**found["Remote"], "RemoteNumber": "+49300000001"}
 
 
-def test_queues_groups_and_aggregates_count_together() -> None:
-    world = World()
+def test_queues_groups_and_aggregates_count_together(world: World) -> None:
     center = world.sim.center
     queue = center.directory.queues[60_001]
     first, second = center.directory.agents_of[60_001][:2]
@@ -84,8 +82,7 @@ def test_queues_groups_and_aggregates_count_together() -> None:
     )
 
 
-def test_a_medium_that_is_down_has_failed() -> None:
-    world = World()
+def test_a_medium_that_is_down_has_failed(world: World) -> None:
     world.sim.center.log_on(world.agent())
     world.sim.center.functions.states["Voice"] = "Down"
     assert seen(world, Kind.USER, AGENT)["Media"] == {

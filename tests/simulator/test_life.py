@@ -136,8 +136,7 @@ def test_a_pause_holds_life_but_not_rules() -> None:
     assert seen[1:] == [began_ms + 110]
 
 
-def test_counters_restart_at_midnight() -> None:
-    world = World()
+def test_counters_restart_at_midnight(world: World) -> None:
     center = world.sim.center
     center.log_on(world.agent())
     queue = center.directory.queues[60_001]

@@ -150,8 +150,7 @@ def test_every_error_has_its_name_and_code(name: str) -> None:
     assert (answer["ErrorName"], answer["Error"]) == (name, CODES[name])
 
 
-def test_without_the_feature_a_repeated_key_is_executed() -> None:
-    world = World()
+def test_without_the_feature_a_repeated_key_is_executed(world: World) -> None:
     on(world)
     world.sim.faults.set_features(set(QUIET.features) - {"RequestKeys"})
     link, _ = world.open()
@@ -162,8 +161,7 @@ def test_without_the_feature_a_repeated_key_is_executed() -> None:
 @pytest.mark.parametrize(
     "body", [{}, {"Type": "Request", "RequestID": 0}, {"Type": "Event", "RequestID": 1}, {"RequestID": "1"}]
 )
-def test_what_is_no_request_is_refused(body: Message) -> None:
-    world = World()
+def test_what_is_no_request_is_refused(body: Message, world: World) -> None:
     link, _ = world.open()
     with pytest.raises(Refused, match="BadRequest"):
         world.sim.requests.received(link, body)
@@ -184,8 +182,7 @@ def test_what_is_no_request_is_refused(body: Message) -> None:
         (None, {}),
     ],
 )
-def test_bad_fields_are_bad_requests(method: Free, fields: Message) -> None:
-    world = World()
+def test_bad_fields_are_bad_requests(method: Free, fields: Message, world: World) -> None:
     link, _ = world.open()
     assert world.ask(link, method, **fields)["ErrorName"] == "BadRequest"
 

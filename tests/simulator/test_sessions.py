@@ -14,16 +14,14 @@ from tests.simulator.peer import QUIET, World
 NUMBER = "+49300000001"
 
 
-def test_a_log_on_takes_the_agent_from_his_desk() -> None:
-    world = World()
+def test_a_log_on_takes_the_agent_from_his_desk(world: World) -> None:
     world.sim.center.log_on(world.agent())
     contact = world.sim.center.give(world.agent(), None, "Voice", "Talking")
     world.log_on("agent1")
     assert (world.agent().contacts, contact.agent_key, world.agent().state) == ([], None, "Unavailable")
 
 
-def test_log_off_removes_the_routing_and_can_be_repeated_for_a_day() -> None:
-    world = World()
+def test_log_off_removes_the_routing_and_can_be_repeated_for_a_day(world: World) -> None:
     session = world.log_on("agent1")
     ended = world.sim.sessions.end(session, "LoggedOff")
     assert world.sim.sessions.routing_of(ended) == {"Routing": "Removed"}
@@ -36,8 +34,7 @@ def test_log_off_removes_the_routing_and_can_be_repeated_for_a_day() -> None:
         world.sim.sessions.find(session.secret)
 
 
-def test_routed_until_is_the_latest_whatever_the_contact_does() -> None:
-    world = World()
+def test_routed_until_is_the_latest_whatever_the_contact_does(world: World) -> None:
     session = world.log_on("agent1")
     world.sim.center.give(world.agent(), None, "Voice", "Talking")
     world.sim.sessions.end(session, "Expired")
@@ -48,8 +45,7 @@ def test_routed_until_is_the_latest_whatever_the_contact_does() -> None:
     assert not world.agent().logged_on
 
 
-def test_an_agent_who_logs_on_again_during_the_last_contact_stays() -> None:
-    world = World()
+def test_an_agent_who_logs_on_again_during_the_last_contact_stays(world: World) -> None:
     session = world.log_on("agent1")
     contact = world.sim.center.give(world.agent(), None, "Voice", "Talking")
     world.sim.sessions.end(session, "LoggedOff")
@@ -74,8 +70,7 @@ def test_expiry_moves_with_keep_alive() -> None:
     assert ended.reason == "Expired"
 
 
-def test_dashboards_never_idle_out() -> None:
-    world = World()
+def test_dashboards_never_idle_out(world: World) -> None:
     session = world.log_on()
     world.link(session)
     world.pass_time(2000)
@@ -156,8 +151,7 @@ TestIdleRules = IdleRules.TestCase
 # ---- sessions ----
 
 
-def test_it_is_watched_while_attached_with_a_device_present() -> None:
-    world = World()
+def test_it_is_watched_while_attached_with_a_device_present(world: World) -> None:
     session = world.log_on("agent1")
     watched = [session.watched]
     link, _ = world.link(session)

@@ -34,8 +34,7 @@ def expect_truth(world: World, peer: Peer, scope: Scope, own: int | None = None)
         assert {key: timeless(value) for key, value in peer.state[kind.value].items()} == truth, kind
 
 
-def test_a_link_replaced_before_it_was_open_receives_that_first() -> None:
-    world = World()
+def test_a_link_replaced_before_it_was_open_receives_that_first(world: World) -> None:
     session = world.log_on()
     link = world.sim.board.admit(session, 1, "one")
     world.link(session, token=2)
@@ -44,8 +43,7 @@ def test_a_link_replaced_before_it_was_open_receives_that_first() -> None:
     assert ([each["Type"] for each in peer.received], peer.closed) == (["LinkReplaced"], 4409)
 
 
-def test_one_reading_is_the_same_bytes_for_all() -> None:
-    world = World()
+def test_one_reading_is_the_same_bytes_for_all(world: World) -> None:
     world.sim.center.log_on(world.agent())
     peers = []
     for user in ("supervisor1", "supervisor2"):
@@ -79,8 +77,7 @@ def test_folding_events_always_leads_to_the_truth(user: str) -> None:
     assert len(peer.received) > 100
 
 
-def test_a_function_that_is_down_holds_its_events_back_until_it_is_up() -> None:
-    world = World()
+def test_a_function_that_is_down_holds_its_events_back_until_it_is_up(world: World) -> None:
     world.sim.center.log_on(world.agent())
     link, peer = world.open()
     world.listen(link, "UserRealtime")
@@ -97,8 +94,7 @@ def test_a_function_that_is_down_holds_its_events_back_until_it_is_up() -> None:
 # ---- The truth is what links would receive ----
 
 
-def test_it_is_what_a_link_of_the_first_supervisor_receives() -> None:
-    world = World()
+def test_it_is_what_a_link_of_the_first_supervisor_receives(world: World) -> None:
     world.log_on("agent1")
     link, peer = world.open()
     world.listen(link, *Kind)
@@ -111,8 +107,7 @@ def test_it_is_what_a_link_of_the_first_supervisor_receives() -> None:
     assert received["Own"][str(AGENT)]["Remote"]["RemoteNumber"] == "+49300000001"
 
 
-def test_log_ons_to_try_work() -> None:
-    world = World()
+def test_log_ons_to_try_work(world: World) -> None:
     found = users(world.sim)["Users"]
     assert isinstance(found, list)
     for each in found[:6]:

@@ -46,6 +46,11 @@ async def at() -> AsyncIterator[Scene]:
         yield made
 
 
+@pytest.fixture
+async def link(at: Scene) -> OsccLink:
+    return await at.open()
+
+
 # ---- opening ----
 
 
@@ -79,8 +84,7 @@ async def test_a_server_that_does_not_open_the_link_is_not_waited_for(at: Scene)
 # ---- order ----
 
 
-async def test_an_effect_is_received_before_its_answer_is_settled(at: Scene) -> None:
-    link = await at.open()
+async def test_an_effect_is_received_before_its_answer_is_settled(at: Scene, link: OsccLink) -> None:
     seen: list[str] = []
 
     async def ask() -> None:
@@ -156,9 +160,8 @@ async def test_an_answer_to_a_command_comes_behind_any_kind_of_effect(at: Scene,
     [({"Error": 5, "ErrorName": "NotFound"}, False), ({"Error": "x"}, True), (None, True)],
 )
 async def test_a_command_is_answered_once_also_with_a_refusal_or_the_end_of_the_link(
-    at: Scene, said: dict[str, object] | None, *, is_over: bool
+    at: Scene, said: dict[str, object] | None, link: OsccLink, *, is_over: bool
 ) -> None:
-    link = await at.open()
     seen: list[object] = []
     async with asyncio.TaskGroup() as tasks:
         receiving = tasks.create_task(ended(link) if is_over else link.receive(seen.extend))
@@ -177,9 +180,8 @@ async def test_a_command_is_answered_once_also_with_a_refusal_or_the_end_of_the_
 
 
 async def test_an_answer_is_passed_on_also_if_its_command_is_withdrawn_before_by_what_it_caused(
-    at: Scene,
+    at: Scene, link: OsccLink
 ) -> None:
-    link = await at.open()
     withdraws: list[Callable[[], object]] = []
     seen: list[object] = []
 
@@ -201,8 +203,7 @@ async def test_an_answer_is_passed_on_also_if_its_command_is_withdrawn_before_by
     assert [type(each) for each in seen[:2]] == [type(None), Executed], "there was an answer by then"
 
 
-async def test_a_command_that_is_not_waited_for_any_more_is_not_answered(at: Scene) -> None:
-    link = await at.open()
+async def test_a_command_that_is_not_waited_for_any_more_is_not_answered(at: Scene, link: OsccLink) -> None:
     seen: list[object] = []
     waits = [link.send(execute(), seen.append) for _ in range(MOST_IN_FLIGHT + 1)]
     assert waits.pop() is None
@@ -343,9 +344,8 @@ async def test_an_answer_to_an_attach_that_cannot_be_read_concerns_only_its_sess
 
 
 async def test_readings_are_received_without_waking_anybody_and_in_their_order_among_all_that_comes(
-    at: Scene,
+    at: Scene, link: OsccLink
 ) -> None:
-    link = await at.open()
     arrived: list[object] = []
     async with asyncio.TaskGroup() as tasks:
         receiving = tasks.create_task(link.receive(arrived.extend))
@@ -379,8 +379,7 @@ async def test_a_reading_before_the_opening_is_received_by_nobody(at: Scene) -> 
     assert arrived == []
 
 
-async def test_an_unreadable_reading_closes_the_link_also_with_a_callback(at: Scene) -> None:
-    link = await at.open()
+async def test_an_unreadable_reading_closes_the_link_also_with_a_callback(at: Scene, link: OsccLink) -> None:
     arrived: list[object] = []
     async with asyncio.TaskGroup() as tasks:
         receiving = tasks.create_task(_end(link, arrived))
@@ -398,8 +397,7 @@ async def _end(link: OsccLink, arrived: list[object]) -> str:
     return closed.value.reason
 
 
-async def test_events_of_one_message_come_one_by_one(at: Scene) -> None:
-    link = await at.open()
+async def test_events_of_one_message_come_one_by_one(at: Scene, link: OsccLink) -> None:
     removed = {"ObjectType": "User", "Key": 7, "Change": "Removed"}
     await at.server.say(event("Administration", removed, {"ObjectType": "Skill"}, removed | {"Key": 8}))
     assert await link.receive() == ObjectChanged(Kind.AGENT, 7, None)
@@ -407,16 +405,14 @@ async def test_events_of_one_message_come_one_by_one(at: Scene) -> None:
     assert await link.receive() == ObjectChanged(Kind.AGENT, 8, None)
 
 
-async def test_a_message_that_is_unreadable_at_its_end_says_nothing_at_all(at: Scene) -> None:
-    link = await at.open()
+async def test_a_message_that_is_unreadable_at_its_end_says_nothing_at_all(at: Scene, link: OsccLink) -> None:
     removed = {"ObjectType": "User", "Key": 7, "Change": "Removed"}
     await at.server.say(event("Administration", removed, {"ObjectType": 5}))
     with pytest.raises(LinkClosed):
         await link.receive()
 
 
-async def test_foreign_messages_and_answers_to_nobody_are_no_events(at: Scene) -> None:
-    link = await at.open()
+async def test_foreign_messages_and_answers_to_nobody_are_no_events(at: Scene, link: OsccLink) -> None:
     await at.server.say({"Type": "Greeting", "Text": "hello"})
     await at.server.say({"Type": "Response", "RequestID": 99, "Error": 0})
     assert await link.receive() is None
@@ -437,8 +433,7 @@ async def ask(at: Scene, link: OsccLink, request: LinkRequest, **answer: Any) ->
     return written, asking.result()
 
 
-async def test_a_refusal_has_the_code_of_clients(at: Scene) -> None:
-    link = await at.open()
+async def test_a_refusal_has_the_code_of_clients(at: Scene, link: OsccLink) -> None:
     _, code = await ask(at, link, execute(), Error=21, ErrorName="ReasonRequired")
     assert code is ErrorCode.REASON_REQUIRED
 
@@ -452,8 +447,7 @@ async def test_a_request_key_goes_only_to_servers_that_know_it(at: Scene) -> Non
     assert "RequestKey" not in written
 
 
-async def test_the_own_agent_of_a_session_is_known_while_it_is_attached(at: Scene) -> None:
-    link = await at.open()
+async def test_the_own_agent_of_a_session_is_known_while_it_is_attached(at: Scene, link: OsccLink) -> None:
     session = SESSION | {"Session": 3, "OwnUserKey": 9}
     _, attached = await ask(at, link, AttachSession(SessionSecret("s")), **session)
     assert isinstance(attached, Attached)
@@ -466,8 +460,7 @@ async def test_the_own_agent_of_a_session_is_known_while_it_is_attached(at: Scen
     assert await outcome(link, execute(alias=2)) is ErrorCode.NOT_LOGGED_ON
 
 
-async def test_an_answer_may_take_five_seconds(at: Scene) -> None:
-    link = await at.open()
+async def test_an_answer_may_take_five_seconds(at: Scene, link: OsccLink) -> None:
     async with asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(outcome(link, KeepAlive()))
         await at.clock.advance(4.9)
@@ -478,8 +471,7 @@ async def test_an_answer_may_take_five_seconds(at: Scene) -> None:
     assert await link.receive() is None
 
 
-async def test_a_commands_answer_may_take_as_long_as_its_deadline(at: Scene) -> None:
-    link = await at.open()
+async def test_a_commands_answer_may_take_as_long_as_its_deadline(at: Scene, link: OsccLink) -> None:
     async with asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(outcome(link, execute()))
         await at.clock.advance(59)
@@ -489,8 +481,7 @@ async def test_a_commands_answer_may_take_as_long_as_its_deadline(at: Scene) -> 
     assert asking.result() == Executed("applied")
 
 
-async def test_a_command_nobody_waits_for_any_more_takes_no_place(at: Scene) -> None:
-    link = await at.open()
+async def test_a_command_nobody_waits_for_any_more_takes_no_place(at: Scene, link: OsccLink) -> None:
     async with asyncio.TaskGroup() as tasks:
         asking = [tasks.create_task(link.request(execute())) for _ in range(MOST_IN_FLIGHT)]
         await at.clock.settle()
@@ -535,8 +526,7 @@ async def test_a_query_that_is_reported_when_nobody_waits_for_it_any_more_is_sto
     assert alive.result() == "lost"
 
 
-async def test_a_query_that_was_withdrawn_is_stopped_when_it_is_reported(at: Scene) -> None:
-    link = await at.open()
+async def test_a_query_that_was_withdrawn_is_stopped_when_it_is_reported(at: Scene, link: OsccLink) -> None:
     seen: list[object] = []
     withdraw = link.send(AGENTS, seen.append)
     assert withdraw is not None
@@ -552,9 +542,8 @@ async def test_a_query_that_was_withdrawn_is_stopped_when_it_is_reported(at: Sce
 
 
 async def test_requests_without_a_task_are_settled_in_the_call_that_reads_and_return_no_message(
-    at: Scene,
+    at: Scene, link: OsccLink
 ) -> None:
-    link = await at.open()
     seen: list[object] = []
     async with asyncio.TaskGroup() as tasks:
         receiving = tasks.create_task(link.receive(seen.extend))
@@ -572,8 +561,7 @@ async def test_requests_without_a_task_are_settled_in_the_call_that_reads_and_re
     assert [type(each) for each in seen] == [Listening, Reading, GatewayError]
 
 
-async def test_a_refusal_that_nobody_waits_for_any_more_stops_nothing(at: Scene) -> None:
-    link = await at.open()
+async def test_a_refusal_that_nobody_waits_for_any_more_stops_nothing(at: Scene, link: OsccLink) -> None:
     async with asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(outcome(link, AGENTS))
         await at.clock.advance(61)
@@ -586,8 +574,7 @@ async def test_a_refusal_that_nobody_waits_for_any_more_stops_nothing(at: Scene)
         await link.close()
 
 
-async def test_an_answer_nobody_waits_for_any_more_is_let_be(at: Scene) -> None:
-    link = await at.open()
+async def test_an_answer_nobody_waits_for_any_more_is_let_be(at: Scene, link: OsccLink) -> None:
     async with asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(link.request(KeepAlive()))
         await at.server.respond()
@@ -616,9 +603,8 @@ MESSAGE_BYTES = 8 * 2**20
     ],
 )
 async def test_what_cannot_be_read_closes_the_link(
-    at: Scene, message: bytes, kind: WSMsgType, code: int
+    at: Scene, message: bytes, kind: WSMsgType, code: int, link: OsccLink
 ) -> None:
-    link = await at.open()
     async with asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(outcome(link, KeepAlive()))
         await at.server.hear()
@@ -628,8 +614,7 @@ async def test_what_cannot_be_read_closes_the_link(
     assert await code_seen(at) == code
 
 
-async def test_a_message_may_have_eight_mebibytes(at: Scene) -> None:
-    link = await at.open()
+async def test_a_message_may_have_eight_mebibytes(at: Scene, link: OsccLink) -> None:
     head = b'{"Type":"Greeting","Text":"'
     await at.server.say(head + b"x" * (MESSAGE_BYTES - len(head) - 2) + b'"}')
     assert await link.receive() is None
@@ -637,7 +622,7 @@ async def test_a_message_may_have_eight_mebibytes(at: Scene) -> None:
 
 @pytest.mark.parametrize("ends_ms", [25_000, 3_600_000])
 async def test_a_server_clock_that_was_set_ends_the_link_for_what_is_shown_after_it_would_be_wrong(
-    at: Scene, ends_ms: int
+    at: Scene, link: OsccLink, ends_ms: int
 ) -> None:
     async def ask(*, later_ms: int) -> tuple[object, object]:
         await at.clock.advance(10)
@@ -647,7 +632,6 @@ async def test_a_server_clock_that_was_set_ends_the_link_for_what_is_shown_after
             received = tasks.create_task(_received(link))
         return asking.result(), received.result()
 
-    link = await at.open()
     assert await ask(later_ms=10_000) == (None, None)
     assert await ask(later_ms=18_500) == (None, None), "jitter"
     assert await ask(later_ms=ends_ms) == ("lost", "lost")
@@ -664,8 +648,7 @@ async def _received(link: OsccLink) -> object:
 # ---- hearing ----
 
 
-async def test_every_message_and_ping_is_received_and_silence_is_not(at: Scene) -> None:
-    link = await at.open()
+async def test_every_message_and_ping_is_received_and_silence_is_not(at: Scene, link: OsccLink) -> None:
     opened_at = link.last_received_at
     await at.clock.advance(7)
     await link_of(at).ping(b"are you there")
@@ -684,15 +667,13 @@ async def test_every_message_and_ping_is_received_and_silence_is_not(at: Scene) 
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 4409])
-async def test_the_server_closes(at: Scene, code: int) -> None:
-    link = await at.open()
+async def test_the_server_closes(at: Scene, code: int, link: OsccLink) -> None:
     await link_of(at).close(code=code)
     assert await ended(link) == "lost"
     assert await outcome(link, KeepAlive()) == "lost"
 
 
-async def test_the_connection_breaks(at: Scene) -> None:
-    link = await at.open()
+async def test_the_connection_breaks(at: Scene, link: OsccLink) -> None:
     transport = link_of(at)._req.transport  # type: ignore[union-attr] # a plug is pulled
     assert transport is not None
     async with asyncio.TaskGroup() as tasks:
@@ -703,8 +684,7 @@ async def test_the_connection_breaks(at: Scene) -> None:
     assert asking.result() == "lost"
 
 
-async def test_a_replaced_link_says_so_and_nothing_more(at: Scene) -> None:
-    link = await at.open()
+async def test_a_replaced_link_says_so_and_nothing_more(at: Scene, link: OsccLink) -> None:
     await at.server.say({"Type": "LinkReplaced", "Token": 77})
     await at.server.say(event("UserRealtime", USER_REALTIME))
     assert await link.receive() == LinkReplaced(77)
@@ -714,8 +694,7 @@ async def test_a_replaced_link_says_so_and_nothing_more(at: Scene) -> None:
     assert at.server.received == type(at.server.received)()
 
 
-async def test_a_server_that_does_not_answer_the_closing_holds_nobody_up(at: Scene) -> None:
-    link = await at.open()
+async def test_a_server_that_does_not_answer_the_closing_holds_nobody_up(at: Scene, link: OsccLink) -> None:
     link_of(at)._req.transport.pause_reading()  # type: ignore[union-attr] # deaf from now on
     async with asyncio.TaskGroup() as tasks:
         closing = tasks.create_task(link.close())
