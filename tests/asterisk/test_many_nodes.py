@@ -1,4 +1,4 @@
-"""Nodes of one gateway before an Asterisk, with a real Redis: moves, ends of nodes, a Redis that is away."""
+"""Nodes of one gateway before an Asterisk, with a real Redis: moves, ends of nodes, log-ons at two."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.cluster.cluster import config, make_secrets
 from tests.cluster.phones import RoamingClient
 from tests.cluster.programs import Node
 from tests.doubles.fake_ami import FakeAsterisk
-from tests.doubles.servers import Server, free_port, redis_server
+from tests.doubles.servers import free_port, redis_server
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
 
@@ -36,10 +36,9 @@ SETTLED = {Status.APPLIED, Status.UNCHANGED}
 
 @dataclass
 class Nodes:
-    """The nodes, their Redis, and the Asterisk behind them."""
+    """The nodes, and the Asterisk behind them."""
 
     fake: FakeAsterisk
-    redis: Server
     nodes: list[Node]
     stack: AsyncExitStack
 
@@ -77,7 +76,7 @@ async def nodes(folder: Path, count: int = 2) -> AsyncIterator[Nodes]:
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(redis_server())
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        made = Nodes(fake, redis, [], stack)
+        made = Nodes(fake, [], stack)
         for number in range(1, count + 1):
             ports = {name: free_port() for name in ("client", "ops", "admin")}
             text = config(ports, redis.url, 1, {"drain_notice_s": 1, "drain_s": 3})
@@ -141,20 +140,6 @@ async def test_a_user_moves_when_its_node_drains_and_when_it_is_killed(tmp_path:
         assert at.fake.rings_at("ana") == OTHER
         ended = [one for one in at.fake.received if one.get("Action") == "QueueRemove"]
         assert ended == [], "nobody was logged off"
-
-
-async def test_redis_is_away_and_comes_back(tmp_path: Path) -> None:
-    async with nodes(tmp_path) as at:
-        ana, bea = await at.phone(0), await at.phone(1, login="bea")
-        await together(ana.connect(), bea.connect())
-        await applied(ana, SetRoutingState("available"))
-        await at.redis.kill()
-        at.fake.set_paused(REMOTE, "Lunch")
-        await holds(lambda: dict(ana.mirror.get(ANA, {})).get("routing_state") == "unavailable")
-        await holds(lambda: dict(bea.mirror.get(ANA, {})).get("routing_state") == "unavailable")
-        await at.redis.start()
-        await applied(ana, SetRoutingState("available"))
-        assert not at.is_paused
 
 
 async def test_two_log_ons_at_two_nodes_end_with_one(tmp_path: Path) -> None:

@@ -75,73 +75,55 @@ def test_silent_devices_make_way_in_the_order_of_their_silence_unless_they_spoke
 HASH_OF_ANN, HASH_OF_BOB = "hash of Ann", "hash of Bob"
 BLOCKED = End(EndReason.BLOCKED, None)
 OUSTED = End(EndReason.TAKEN_OVER, "Ann's other phone")
+OFF = End(EndReason.LOGGED_OFF, "self")
 
 
-def test_nothing_is_known_of_a_session_that_nobody_ended() -> None:
-    denied = Denylist()
-    denied.add(HASH_OF_ANN, "a", BLOCKED, since_ms=10, until_ms=100)
-    assert denied.get("b", 0) is None
+def denying(*ended: tuple[str, End], most: int = 100) -> Denylist:
+    """Return what is known of sessions that ended at 10 or, of those that a log-on ended, at 20."""
+    denied = Denylist(entries_max=most)
+    for handle, end in ended:
+        user_hash = HASH_OF_BOB if handle == "b" else HASH_OF_ANN
+        denied.add(user_hash, handle, end, since_ms=20 if end is OUSTED else 10, until_ms=100)
+    return denied
 
 
 def test_an_end_is_known_until_the_token_expires_and_no_longer() -> None:
-    denied = Denylist()
-    denied.add(HASH_OF_ANN, "a", OUSTED, since_ms=10, until_ms=100)
+    denied = denying(("a", OUSTED))
+    assert denied.get("other", 0) is None
     assert denied.get("a", 99) == OUSTED
     assert denied.get("a", 100) is None
     assert len(denied) == 0
 
 
 def test_what_was_said_first_stands() -> None:
-    denied = Denylist()
-    denied.add(HASH_OF_ANN, "a", OUSTED, since_ms=10, until_ms=100)
+    denied = denying(("a", OUSTED))
     denied.add(HASH_OF_ANN, "a", BLOCKED, since_ms=10, until_ms=200)
     assert denied.get("a", 0) == OUSTED
     assert denied.get("a", 150) is None
 
 
-def test_a_log_on_clears_the_users_sessions_and_nobody_elses() -> None:
-    denied = Denylist()
-    denied.add(HASH_OF_ANN, "a1", BLOCKED, since_ms=10, until_ms=100)
-    denied.add(HASH_OF_ANN, "a2", BLOCKED, since_ms=10, until_ms=100)
-    denied.add(HASH_OF_BOB, "b", OUSTED, since_ms=10, until_ms=100)
+def test_a_log_on_clears_the_users_sessions_but_what_it_ended_itself_and_nobody_elses() -> None:
+    denied = denying(("a1", BLOCKED), ("a2", BLOCKED), ("taken over", OUSTED), ("b", BLOCKED))
     denied.clear(HASH_OF_ANN, 20, new="new")
-    assert [denied.get(handle, 0) for handle in ("a1", "a2", "b")] == [None, None, OUSTED]
+    known = [denied.get(handle, 50) for handle in ("a1", "a2", "taken over", "b")]
+    assert known == [None, None, OUSTED, BLOCKED]
 
 
 def test_when_full_the_first_is_forgotten() -> None:
-    denied = Denylist(entries_max=2)
-    for handle in ("a", "b", "c"):
-        denied.add(HASH_OF_ANN, handle, BLOCKED, since_ms=10, until_ms=100)
+    denied = denying(("a", BLOCKED), ("b", BLOCKED), ("c", BLOCKED), most=2)
     assert [denied.get(handle, 0) for handle in ("a", "b", "c")] == [None, BLOCKED, BLOCKED]
     assert len(denied) == 2
 
 
-def test_what_the_log_on_itself_ended_stays_said() -> None:
-    denied = Denylist()
-    denied.add(HASH_OF_ANN, "old", BLOCKED, since_ms=10, until_ms=100)
-    denied.add(HASH_OF_ANN, "taken over", OUSTED, since_ms=20, until_ms=100)
-    denied.clear(HASH_OF_ANN, 20, new="new")
-    assert denied.get("old", 50) is None
-    assert denied.get("taken over", 50) == OUSTED
-
-
 def test_the_ended_sessions_of_a_user_are_found() -> None:
-    denied = Denylist()
-    denied.add(HASH_OF_ANN, "a1", BLOCKED, since_ms=10, until_ms=100)
-    denied.add(HASH_OF_BOB, "b", OUSTED, since_ms=10, until_ms=100)
-    denied.add(HASH_OF_ANN, "a2", OUSTED, since_ms=20, until_ms=100)
+    denied = denying(("a1", BLOCKED), ("b", OUSTED), ("a2", OUSTED))
     assert denied.of(HASH_OF_ANN) == (("a1", BLOCKED), ("a2", OUSTED))
 
 
-def test_a_logged_off_session_stays_refused_after_any_log_on() -> None:
-    denied, off = Denylist(), End(EndReason.LOGGED_OFF, "self")
-    denied.add(HASH_OF_ANN, "off", off, since_ms=10, until_ms=100)
-    assert denied.clear(HASH_OF_ANN, 20, new="new") == ()
-    assert denied.get("off", 50) == off
-
-
-def test_of_a_new_session_under_an_old_id_nothing_is_known() -> None:
-    denied = Denylist()
-    denied.add(HASH_OF_ANN, "again", End(EndReason.LOGGED_OFF, "self"), since_ms=10, until_ms=100)
-    assert denied.clear(HASH_OF_ANN, 20, new="again") == ("again",)
-    assert denied.get("again", 50) is None
+@pytest.mark.parametrize(("new", "cleared", "known"), [("new", (), OFF), ("off", ("off",), None)])
+def test_a_logged_off_session_stays_refused_after_any_log_on(
+    new: str, cleared: tuple[str, ...], known: End | None
+) -> None:
+    denied = denying(("off", OFF))
+    assert denied.clear(HASH_OF_ANN, 20, new=new) == cleared
+    assert denied.get("off", 50) == known
