@@ -157,7 +157,7 @@ async def test_an_answer_to_a_command_comes_behind_any_kind_of_effect(at: Scene,
 
 @pytest.mark.parametrize(
     ("said", "is_over"),
-    [({"Error": 5, "ErrorName": "NotFound"}, False), ({"Error": "x"}, True), (None, True)],
+    [({"Error": 5, "ErrorName": "NotFound"}, False), ({"Error": "x"}, False), (None, True)],
 )
 async def test_a_command_is_answered_once_also_with_a_refusal_or_the_end_of_the_link(
     at: Scene, said: dict[str, object] | None, link: OsccLink, *, is_over: bool
@@ -341,6 +341,26 @@ async def test_an_answer_to_an_attach_that_cannot_be_read_concerns_only_its_sess
     printed = capsys.readouterr().out
     assert printed.count("link_message_unreadable") == 1
     assert "canary" not in printed
+
+
+@pytest.mark.parametrize("answer", [{}, {"State": 5}, {"Error": "x"}, {"State": "Odd"}])
+async def test_an_answer_to_a_command_that_cannot_be_read_leaves_the_link_open(
+    at: Scene, answer: dict[str, object]
+) -> None:
+    link = await at.open()
+    seen: list[object] = []
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(ended(link))
+        await at.clock.settle()
+        link.send(execute(), seen.append)
+        await at.server.respond(**answer)
+        await at.clock.settle()
+        waited_for = tasks.create_task(outcome(link, execute()))
+        await at.server.respond(**answer)
+        assert await waited_for is ErrorCode.UPSTREAM_TIMEOUT
+        assert not receiving.done()
+        await link.close()
+    assert [each.code for each in seen if isinstance(each, GatewayError)] == [ErrorCode.UPSTREAM_TIMEOUT]
 
 
 async def test_readings_are_received_without_waking_anybody_and_in_their_order_among_all_that_comes(

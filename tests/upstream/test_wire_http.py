@@ -119,6 +119,7 @@ def test_a_session_is_read() -> None:
         {"SessionID": ""},
         {"SessionID": "x" * 1025},
         {"SessionID": 5},
+        {"ID": "x" * 129},
         {"ExpiresAt": "soon"},
         {"User": {"ID": "ana"}},
     ],

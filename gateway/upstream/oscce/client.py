@@ -432,10 +432,10 @@ class OsccLink:
         except GatewayError as error:
             return error.with_traceback(None)  # it holds this frame, and so the waiting task
         except WireError as fault:
-            if not isinstance(pending.request, AttachSession):
+            if not isinstance(pending.request, AttachSession | Execute):
                 raise
             self._terms.unreadable(fault)  # the user's other sessions need the link
-            return http.unavailable()
+            return http.unread_answer(pending.request)
         time_ms = response.time_ms if isinstance(pending.request, KeepAlive) else None
         if time_ms is not None and not self._clock.answered(time_ms, pending.asked_at, self._now()):
             raise ClockSetError("the server's clock was set")

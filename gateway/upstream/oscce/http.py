@@ -29,6 +29,7 @@ from aiohttp import EMPTY_PAYLOAD, hdrs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from yarl import URL
 
+from gateway.domain.commands import AttachSession, Execute
 from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
 from gateway.domain.model import WORD_CHARS, Device, SessionId, SessionSecret, readable, readable_or_none
 from gateway.domain.upstream import (
@@ -195,12 +196,15 @@ def _bound_kernel(transport: asyncio.Transport) -> None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
 
 
+ID_CHARS: Final = 128
+"""The longest public id of a session: it is a part of the token that phones send."""
 PROTOCOL: Final = 1
 TOO_MANY: Final = 429
 OLDEST_EXTENSIONS: Final = (2, 1)
 OLDEST_CONTACT_CENTER: Final = (8, 2)
 
 _Key = Annotated[int, Field(ge=0, le=MOST)]
+_PublicId = Annotated[str, Field(max_length=ID_CHARS)]
 _Secret = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,1024}$")]
 """Sent in a header."""
 
@@ -239,7 +243,7 @@ class _User(_Body):
 
 class _LoggedOn(_Body):
     session_id: _Secret
-    id: str
+    id: _PublicId
     expires_at: _Key
     idle_timeout: float | None = None
     user: _User
@@ -262,7 +266,7 @@ class _Device(_Body):
 
 
 class _Session(_Body):
-    id: str
+    id: _PublicId
     application: str
     device: _Device = _Device()
     since: _Key
@@ -433,6 +437,16 @@ def stale_token(body: bytes) -> int | None:
 
 class _Stale(msgspec.Struct, rename="pascal"):
     token: Annotated[int, msgspec.Meta(ge=0, le=MOST)] | None = None
+
+
+def unread_answer(request: AttachSession | Execute) -> GatewayError:
+    """Return the error for a request on a link whose answer cannot be read."""
+    if isinstance(request, AttachSession):
+        return unavailable()
+    return GatewayError(
+        ErrorCode.UPSTREAM_TIMEOUT,
+        "The answer of the contact centre cannot be read. Check the state before you try again.",
+    )
 
 
 def unavailable(retry_after_s: float | None = None) -> GatewayError:
