@@ -239,6 +239,30 @@ async def test_an_account_that_is_sent_no_events_is_said_and_its_commands_take_e
         assert [one["event"] for one in logs].count("asterisk_sends_no_events") == 1
 
 
+async def test_an_account_that_is_sent_no_events_is_said_without_a_command() -> None:
+    async with asyncio.timeout(30), place(figures_s=60.0) as at:
+        at.fake.accounts["oscc"].read = frozenset()
+        await again(at)
+        with capture_logs() as logs:
+            for number in range(4):
+                at.fake.queues["sales"].completed += 1
+                await at.server.monitor.read_queues(with_members=False)
+                said = [one["event"] for one in logs].count("asterisk_sends_no_events")
+                assert said == (number > 0), "one call may have begun before the connection"
+
+
+async def test_calls_that_end_with_events_say_nothing() -> None:
+    async with asyncio.timeout(30), place(figures_s=60.0) as at:
+        with capture_logs() as logs:
+            at.fake.add_static("sales", "Local/2009@desk/n", "Late")
+            at.fake.join("sales", "c-1")
+            await at.server.monitor.read_queues()
+            for _ in range(3):
+                at.fake.queues["sales"].completed += 1
+                await at.server.monitor.read_queues(with_members=False)
+        assert logs == []
+
+
 async def test_an_account_that_may_log_in_once_is_distinguished_from_a_wrong_secret() -> None:
     async with asyncio.timeout(30), place() as at:
         at.fake.allows_many = False

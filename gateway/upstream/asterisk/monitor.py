@@ -66,7 +66,7 @@ from gateway.upstream.asterisk.people import (
     agent_number,
     read_people,
 )
-from gateway.upstream.asterisk.state import Queues, take
+from gateway.upstream.asterisk.state import EventsCheck, Queues, take
 
 AT_ONCE: Final = 32
 QUEUES_AT_ONCE: Final = 4
@@ -486,7 +486,7 @@ class Monitor:
         self._connection: AmiConnection | None = None
         self._lost_at = clock.now()  # when the last message of the last connection was received
         self._changed = asyncio.Event()
-        self._tells_events = False
+        self._events = EventsCheck()
         """Whether this connection has received an event of a queue."""
         self._left_out, self._left_out_until = 0, clock.now()
         """Over-long messages of this connection, and after when the next one causes a whole reading."""
@@ -584,10 +584,9 @@ class Monitor:
                     await self._changed.wait()
         except TimeoutError:
             await self.read_queues()
-            if not self._tells_events and all(step.is_seen(self.queues) for step in steps):
-                # it was done, but no event came: the account has no read=agent
+            if not self._events.come and all(step.is_seen(self.queues) for step in steps):
                 _LOG.warning("asterisk_sends_no_events", site=self._site)
-                self._tells_events = True
+                self._events.come = True
 
     async def read_queues(self, *, with_members: bool = True, only: str | None = None) -> None:
         """Read the state: all of it, without members, or of one queue.
@@ -613,6 +612,8 @@ class Monitor:
             self.queues.abandon(reading)
         if only is None and answer.get("Response") == "Error":
             raise LostError("rights")
+        if only is None and self._events.read(self.queues):
+            _LOG.warning("asterisk_sends_no_events", site=self._site)
 
     # ---- life ----
 
@@ -669,7 +670,7 @@ class Monitor:
         await self._see_clock(connection)
         await self.look_at_people()
         self._connection = connection
-        self._tells_events, self.wants_reading, self._left_out = False, False, 0
+        self._events, self.wants_reading, self._left_out = EventsCheck(), False, 0
         self.queues.forget_contacts()
         await self.read_queues()
         now_ms = self._clock.wall_ms()
@@ -773,7 +774,7 @@ class Monitor:
 
     def _event(self, event: Message) -> None:
         self.queues.event(event, self._clock.wall_ms())
-        self._tells_events = self._tells_events or "Queue" in event
+        self._events.come = self._events.come or "Queue" in event
         # at the end of its start Asterisk has more queues than when it accepted the connection
         if event.get("Event") in {"Reload", "FullyBooted"}:
             self.wants_reading = True

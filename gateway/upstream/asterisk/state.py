@@ -334,6 +334,29 @@ class Queues:
             self.queues[name].recount.add(interface)
 
 
+class EventsCheck:
+    """Whether events of queues come on a connection; an account without ``read=agent`` is sent none."""
+
+    def __init__(self) -> None:
+        self.come = False
+        """Whether one has come, or it was reported that none comes."""
+        self._ended: int | None = None
+        self._grown = 0
+
+    def read(self, queues: Queues) -> bool:
+        """Process a reading of all queues; return whether it shows, for the first time, that no events come.
+
+        Calls have ended in two readings, and none of their events has come.
+        """
+        before = self._ended
+        self._ended = sum(each.completed + each.abandoned for each in queues.queues.values())
+        if not self.come and before is not None and self._ended > before:
+            self._grown += 1
+            self.come = self._grown > 1
+            return self.come
+        return False
+
+
 class Pass:
     """One reading of the queues, row by row.
 
