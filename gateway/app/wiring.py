@@ -86,7 +86,7 @@ from gateway.app.reload import (
     reload_on_hangup,
 )
 from gateway.bus.stores import BackendOptions
-from gateway.core.due_times import Away, Balance, DrainSchedule, Moving, drain_schedules, moving_s
+from gateway.core.due_times import Balance, DrainPace, DrainSchedule, Move, Moving, drain_schedules, moving_s
 from gateway.core.lease import BusState
 from gateway.core.session import State
 from gateway.domain.errors import CloseCode
@@ -229,8 +229,8 @@ class Departure(NamedTuple, Generic[PhoneT]):
     """Refuses new connections from now on."""
     shuffle: Callable[[list[PhoneT]], None]
     """Shuffles the phones of all users."""
-    watch_move: Callable[[PhoneT], Callable[[], bool] | None]
-    """Returns a function that returns whether a phone's user is given away; None when that is unknown."""
+    watch_move: Callable[[PhoneT], Callable[[], Move] | None]
+    """Returns a function that returns how far a phone has moved; None when that is unknown."""
 
 
 def drain_limit_s(limits: LimitsSection) -> float:
@@ -286,10 +286,6 @@ async def drain_node(
         await clock.sleep(_CHECK_S)
 
 
-_HURRY: Final = 0.9
-"""Part of the grace in which all phones are sent away in any case: the last users need time to move, too."""
-
-
 async def _send_away(
     departure: Departure[PhoneT],
     phones: Sequence[PhoneT],
@@ -298,20 +294,21 @@ async def _send_away(
     stopping: StopRequest,
     clock: Clock,
 ) -> None:
-    """Send *phones* away by *plan*, and later while the users of those before them are long in moving.
-
-    All are sent within *grace_s*.
-    """
-    began, away = clock.now(), Away()
+    """Send *phones* away by *plan*, and later while those before them, or their users, are long in moving."""
+    began = clock.now()
+    pace = DrainPace(began, len(phones), grace_s)
     for place, (phone, planned) in enumerate(zip(phones, plan, strict=True)):
         await _pause(began + planned.at_s - clock.now(), stopping, clock)
-        at_last = began + max(planned.at_s, _HURRY * grace_s * place / len(phones))
-        while not away.may_send(clock.now()) and clock.now() < at_last and not stopping.hurried.is_set():
-            await clock.sleep(min(_CHECK_S, max(0.001, at_last - clock.now())))
-        is_moved = departure.watch_move(phone) if departure.node.membership.others else None
+        while not pace.may_send(place, planned, clock.now()) and not stopping.hurried.is_set():
+            if pace.is_over(now := clock.now()):
+                for last, window_s in zip(phones[place:], pace.last_windows(place, now), strict=True):
+                    last.close(CloseCode.DRAINING, "draining", window_s=window_s)
+                return
+            await clock.sleep(_CHECK_S)
+        moved = departure.watch_move(phone) if departure.node.membership.others else None
         phone.close(CloseCode.DRAINING, "draining", window_s=planned.window_s)
-        if is_moved is not None:
-            away.sent(is_moved, clock.now() + planned.window_s[1])
+        if moved is not None:
+            pace.sent(moved, clock.now() + planned.window_s[1])
 
 
 class LogOffsLost(Exception):  # noqa: N818 - names what happened

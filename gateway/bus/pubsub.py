@@ -31,6 +31,7 @@ from gateway.bus.sealing import (
     read,
     written,
 )
+from gateway.core.due_times import TurnShare
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import (
@@ -61,6 +62,8 @@ GREET_AGAIN_S: Final = 0.25
 """Pause after a greeting that could not be published."""
 SLICED_BYTES: Final = 64 * 1024
 """Messages above this size are decoded in slices; others have a turn of the loop between two slices."""
+SLICE_S: Final = 0.0
+"""Time for slices of a message in one turn of the loop, plus one slice; more in long turns."""
 SLOW_S: Final = 0.02
 """Transit time below which the age in a message is not changed."""
 NOBODY: Final = NodeId("")
@@ -352,6 +355,7 @@ class RedisBus:
         self._heard_life = asyncio.Event()
         self._unsent = 0
         """Messages that are being encoded, or wait behind one that is."""
+        self._share = TurnShare(SLICE_S)
         self._encoding = asyncio.Lock()
         """Held while a message is encoded; waiting tasks get it in the order of their arrival."""
 
@@ -473,14 +477,22 @@ class RedisBus:
         return receivers
 
     async def _whole(self, work: Sliced[T]) -> T:
-        """Do *work*; others have a turn of the loop after each slice."""
+        """Do *work*; others have turns of the loop between its slices.
+
+        All later messages wait for it, so a turn that the work of others makes long has several slices.
+        """
+        began = self._clock.now()
         while True:
             try:
                 next(work)
             except StopIteration as done:
                 result: T = done.value
                 return result
-            await self._clock.sleep(0)
+            now = self._clock.now()
+            if now - began >= self._share.time_s:
+                await self._clock.sleep(0)
+                began = self._clock.now()
+                self._share.others_took(began - now)
 
     def _opened(self, name: bytes, sealed: bytes) -> tuple[Head, bytes] | None:
         plain = self.seals.open(name, sealed)

@@ -1,11 +1,12 @@
 """Due times: users and leases that need work now, the schedule of a drain, and the balance of nodes.
 
-A node that has far more phones than other nodes sends some of them to others. Pure. *now* is monotonic
-seconds.
+It also computes the part of the event loop's time that one kind of work gets. A node that has far more phones
+than other nodes sends some of them to others. Pure. *now* is monotonic seconds.
 """
 
 from __future__ import annotations
 
+import enum
 import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -186,6 +187,34 @@ class DueSlots(Generic[SlottedT]):
         return taken
 
 
+OWN_PART: Final = 0.5
+"""How long a kind of work may take in a turn of the event loop, as a part of what all others took."""
+TURN_MAX_S: Final = 0.1
+"""The longest time that it may take."""
+
+
+class TurnShare:
+    """How long one kind of work may take in one turn of the event loop, before it lets others have theirs.
+
+    That is short, so that nothing else is delayed. But where the work of others makes the turns long, as on a
+    node that does not get its core, the time grows with them. A fixed time would become so small a part of
+    all time that the work would never be done.
+
+    Args:
+        least_s: The time while the turns are short.
+    """
+
+    __slots__ = ("_least_s", "time_s")
+
+    def __init__(self, least_s: float) -> None:
+        self._least_s = least_s
+        self.time_s = least_s
+
+    def others_took(self, seconds: float) -> None:
+        """Record how long all others took in a turn."""
+        self.time_s = min(max(self._least_s, OWN_PART * seconds), max(self._least_s, TURN_MAX_S))
+
+
 _WINDOW_S: Final = 1.0
 """Longest part of its slot that a phone uses, so that it is away only as long as necessary."""
 
@@ -251,68 +280,157 @@ def _drain_schedule(place: int, phones: int, spread_s: float, whole_s: float) ->
 
 
 IN_TIME_S: Final = 2.0
-"""A phone whose user has moved this long after its window has moved in time."""
-GONE_S: Final = 4.0
-"""After this time a phone is no longer counted as away: it may be switched off."""
+"""A phone, or its user, that has moved this long after the phone's window has moved in time in any case."""
+GONE_S: Final = 2.0
+"""After this further time a phone is no longer counted as away: it may be switched off."""
 ROOM_MIN: Final = 4.0
 """Phones that may be away in any case."""
+_FIRST: Final = 8
+"""Phones, sent while few were away, that show how long a move takes on these nodes."""
 _LATE_PART: Final = 0.2
 """Part of the phones that may be late without fewer being sent away."""
 _WEIGHT: Final = 0.1
 """Weight of one phone in the mean of late phones."""
+_WATCHED_MAX: Final = 200
+"""Phones no longer counted that are still watched: those that move after all were late."""
+
+
+class Move(enum.IntEnum):
+    """How far a phone that was sent away has moved."""
+
+    AWAY = 0
+    """No node serves it."""
+    BACK = 1
+    """Another node serves it, with data from this node."""
+    DONE = 2
+    """Another node owns its user, or the phone has left for good."""
 
 
 class Away:
-    """How many phones may be away at once while a node drains, by the time that others need for their users.
+    """How many phones may be away at once while a node drains, by the time that others need for them.
 
-    A phone is away until another node owns its user. The number begins small. Each phone that has moved in
-    time raises it by one, until phones are late. From then on it is halved at most every two seconds while
-    many are late, and rises slowly. So phones and their users do not wait in a queue before nodes that need
-    longer for each than planned.
+    A phone is away until it has reached *until*. The number begins small. Each phone in time raises it by
+    one, until phones are late. From then on it is halved at intervals while many are late, and rises slowly.
+    So phones and their users do not wait in a queue before nodes that need longer for each than planned.
+
+    In time is what takes at most twice as long as the first moves, which show how slow these nodes are. A
+    phone that never comes says nothing about other nodes, unless no other phone comes either.
+
+    Args:
+        until: How far a phone must have moved.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, until: Move = Move.DONE) -> None:
         self.room = ROOM_MIN
-        self._due: dict[Callable[[], bool], float] = {}
-        """The phones that are away, and by when each is in time."""
-        self._late: set[Callable[[], bool]] = set()
+        self.moved = 0
+        """How many have moved as far as necessary."""
+        self._until = until
+        self._counted: dict[Callable[[], Move], float] = {}
+        """The phones that are away, and when the window of each ends."""
+        self._watched: dict[Callable[[], Move], None] = {}
+        self._took_s: list[float] = []
+        """How long the first moves took."""
+        self._moved_at = -math.inf
         self._late_part = 0.0
         self._halved_at = -math.inf
 
+    @property
+    def in_time_s(self) -> float:
+        """How long after its window a phone may take."""
+        usual_s = sorted(self._took_s)[len(self._took_s) // 2] if self._took_s else 0.0
+        return max(IN_TIME_S, 2 * usual_s)
+
     def may_send(self, now: float) -> bool:
         """Return whether one more phone may be sent away."""
-        for is_moved, due_at in list(self._due.items()):
-            if is_moved():
-                self._moved(is_moved)
-            elif now > due_at:
-                self._missed(is_moved, now)
-                if now > due_at - IN_TIME_S + GONE_S:
-                    self._forget(is_moved)
-        return len(self._due) < self.room
+        was_full = len(self._counted) >= self.room
+        for phone in [phone for phone in self._watched if phone() >= self._until]:
+            del self._watched[phone]
+            self._note(now, is_late=True)
+        for phone, back_by in list(self._counted.items()):
+            if phone() >= self._until:
+                del self._counted[phone]
+                if len(self._took_s) < _FIRST:
+                    self._took_s.append(max(0.0, now - back_by))
+                is_late = now - back_by > self.in_time_s
+                self._note(now, is_late=is_late, is_limiting=was_full)
+            elif now - back_by > self.in_time_s + GONE_S:
+                del self._counted[phone]
+                self._watch(phone)
+                if self._moved_at < back_by:
+                    self._lose(now)
+        return len(self._counted) < self.room
 
-    def sent(self, is_moved: Callable[[], bool], back_by: float) -> None:
-        """Record a phone that is away. *is_moved*: whether it has moved; its window ends at *back_by*."""
-        self._due[is_moved] = back_by + IN_TIME_S
+    def sent(self, phone: Callable[[], Move], back_by: float) -> None:
+        """Record a phone that is away: how far it has moved, and when its window ends."""
+        self._counted[phone] = back_by
 
-    def _moved(self, is_moved: Callable[[], bool]) -> None:
-        was_full = len(self._due) + 1 > self.room
-        if is_moved not in self._late:
-            self._late_part *= 1 - _WEIGHT
-            if was_full:
-                self.room += 1.0 if self._halved_at == -math.inf else 1.0 / self.room
-        self._forget(is_moved)
+    def _watch(self, phone: Callable[[], Move]) -> None:
+        self._watched[phone] = None
+        if len(self._watched) > _WATCHED_MAX:
+            del self._watched[next(iter(self._watched))]
 
-    def _missed(self, is_moved: Callable[[], bool], now: float) -> None:
-        if is_moved in self._late:
+    def _note(self, now: float, *, is_late: bool, is_limiting: bool = False) -> None:
+        self.moved += 1
+        self._moved_at = now
+        if is_late:
+            self._lose(now)
             return
-        self._late.add(is_moved)
+        self._late_part *= 1 - _WEIGHT
+        if is_limiting:
+            self.room += 1.0 if self._halved_at == -math.inf else 1.0 / self.room
+
+    def _lose(self, now: float) -> None:
         self._late_part += _WEIGHT * (1 - self._late_part)
-        if self._late_part > _LATE_PART and now - self._halved_at >= IN_TIME_S:
+        if self._late_part > _LATE_PART and now - self._halved_at >= self.in_time_s:
             self.room, self._halved_at = max(ROOM_MIN, self.room / 2), now
 
-    def _forget(self, is_moved: Callable[[], bool]) -> None:
-        del self._due[is_moved]
-        self._late.discard(is_moved)
+
+_HURRY: Final = 0.9
+"""Part of the grace in which all phones are sent away in any case: the last users need time to move, too."""
+
+
+class DrainPace:
+    """When a node that drains sends each of its phones away.
+
+    Users may move later than the grace allows, since their phones are served with data from this node
+    meanwhile. But no phone is sent while those before it are not served. At the end of the grace the phones
+    that are left are all sent away, each with the time at which it will be served.
+
+    Args:
+        began: When the drain began.
+        phones: How many phones there are.
+        grace_s: Seconds within which all are sent away.
+    """
+
+    def __init__(self, began: float, phones: int, grace_s: float) -> None:
+        self._began = began
+        self._phones = phones
+        self._grace_s = grace_s
+        self._moving, self._returning = Away(), Away(Move.BACK)
+
+    def may_send(self, place: int, planned: DrainSchedule, now: float) -> bool:
+        """Return whether the phone in *place* may be sent away, which is due by its plan."""
+        at_last = self._began + max(planned.at_s, _HURRY * self._grace_s * place / self._phones)
+        is_room, are_back = self._moving.may_send(now), self._returning.may_send(now)
+        return are_back and (is_room or now >= at_last)
+
+    def sent(self, moved: Callable[[], Move], back_by: float) -> None:
+        """Record a phone that is away: how far it has moved, and when its window ends."""
+        self._moving.sent(moved, back_by)
+        self._returning.sent(moved, back_by)
+
+    def is_over(self, now: float) -> bool:
+        """Return whether all phones that are left are to be sent away now."""
+        return now >= self._began + _HURRY * self._grace_s
+
+    def last_windows(self, place: int, now: float) -> list[tuple[float, float]]:
+        """Return the windows of the phones from *place* on, which are all sent away now.
+
+        They come back as fast as the phones before them did, and at most as late as the grace is long.
+        """
+        left, moved = self._phones - place, self._returning.moved
+        whole_s = min(left * (now - self._began) / moved, self._grace_s) if moved else self._grace_s
+        return [_drain_schedule(number, left, 0.0, whole_s).window_s for number in range(left)]
 
 
 BEGIN: Final = 1.3

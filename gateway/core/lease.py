@@ -372,7 +372,7 @@ class BusMachine:
         Returns:
             Whether to send a probe now, see :meth:`probing`.
         """
-        if self._is_overdue(now):
+        if self.is_overdue(now):
             self.failed(self._number, now)
         if self.state is BusState.DEGRADED and now - self._silent_since >= DOWN_S:
             self._move("silent")
@@ -387,12 +387,15 @@ class BusMachine:
         return self._number
 
     def returned(self, number: int, now: float) -> None:
-        """Record that a probe returned; one that returned before, or was never sent, is ignored."""
+        """Record that a probe returned; one that returned before, or was never sent, is ignored.
+
+        It was in time unless :meth:`tick` has found it overdue before.
+        """
         if not self._returned < number <= self._number:
             return
         self._returned = number
         self._silent_since = now
-        if number != self._number or self._sent_at is None or self._is_overdue(now):
+        if number != self._number or self._sent_at is None:
             return
         self._sent_at = None
         if now - self._good_at >= _UNBROKEN_S:
@@ -433,7 +436,7 @@ class BusMachine:
 
     def is_healthy_for(self, now: float) -> float:
         """Return how long probes have returned in time without interruption, s; 0 when they do not."""
-        if self._is_overdue(now) or now - self._good_at >= _UNBROKEN_S:
+        if self.is_overdue(now) or now - self._good_at >= _UNBROKEN_S:
             return 0.0
         return now - self._healthy_since
 
@@ -444,10 +447,11 @@ class BusMachine:
         down_at = self._silent_since + DOWN_S if self.state is BusState.DEGRADED else math.inf
         return min(probe_at, down_at)
 
-    # ---- inner ----
-
-    def _is_overdue(self, now: float) -> bool:
+    def is_overdue(self, now: float) -> bool:
+        """Return whether a probe has failed, unless it has returned and was not read yet."""
         return self._sent_at is not None and now - self._sent_at >= ROUND_TRIP_S
+
+    # ---- inner ----
 
     def _move(self, event: str) -> bool:
         target = BUS_TRANSITIONS.get((self.state, event))

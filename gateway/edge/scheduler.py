@@ -15,6 +15,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Final, Generic, Protocol, TypeVar
 
+from gateway.core.due_times import TurnShare
 from gateway.core.fanout_group import FanoutGroup, Sink
 from gateway.edge.channel import packed
 from gateway.protocol import websocket
@@ -93,6 +94,7 @@ class Scheduler(Generic[S]):
         """Whether nothing is woken, as :meth:`release` follows in this turn of the event loop."""
         self._is_serving = False
         """Whether the task is giving turns to some that were ready."""
+        self._share = TurnShare(SLICE_S)
         self._is_behind = False
         """Whether some wait that :meth:`release` had no time for: the task serves them before others."""
 
@@ -235,9 +237,11 @@ class Scheduler(Generic[S]):
             for served in batch:
                 self._give_turn(served, now)
                 now = self.clock.now()
-                if now - began > SLICE_S:
+                if now - began > self._share.time_s:
                     await self.clock.sleep(0)
-                    now = began = self.clock.now()
+                    began = self.clock.now()
+                    self._share.others_took(began - now)
+                    now = began
         finally:
             self._is_serving = False
 

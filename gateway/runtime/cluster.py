@@ -197,6 +197,10 @@ UNDER_WAY_BYTES_MAX: Final = 32 * 1024 * 1024
 itself refuses requests and answers only beyond twice as many bytes."""
 _SUBSCRIBE_AGAIN_S: Final = 1.0
 _TURN_S: Final = 0.001
+_READ_TURNS: Final = 5
+"""Turns of the loop in which a probe is read that has returned: a node that does not get its core is late
+itself, and must not count its bus as lost.
+"""
 _ROUNDING_S: Final = 1e-6
 
 
@@ -338,6 +342,9 @@ class Exchange:
     async def _probe(self) -> None:
         recovery = self.machine.recovery
         while True:
+            if self.machine.is_overdue(self.clock.now()):
+                for _ in range(_READ_TURNS):
+                    await self.clock.sleep(0)
             now = self.clock.now()
             if self.machine.tick(now):
                 self._probe_sent = (self.machine.probing(now), now)

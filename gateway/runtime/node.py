@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from gateway.core.assembly import Composer
 from gateway.core.commands import CommandHistory, not_begun, patience_s, unknown
+from gateway.core.due_times import Move
 from gateway.core.lease import AssumedTokens, BusState, StoreWrites
 from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
 from gateway.core.link import Linger
@@ -646,8 +647,8 @@ class Node:
                 await self.clock.sleep(TICK_S)
                 await self._tick()
 
-    def watch_move(self, connection: Connection) -> Callable[[], bool] | None:
-        """Return a function that returns whether the phone has left for good, or its user is given away.
+    def watch_move(self, connection: Connection) -> Callable[[], Move] | None:
+        """Return a function that returns how far the phone has moved to another node.
 
         The user moves only to a node with a phone. None for a phone whose user another node owns: that is not
         known here.
@@ -657,11 +658,15 @@ class Node:
             return None
         user, handle = found[1].user, found[1].handle
 
-        def is_moved() -> bool:
+        def stage() -> Move:
             state = self.user_states.get(user)
-            return state is None or state.owner is None or state.owner.user_sessions.get(handle) is None
+            owner = None if state is None else state.owner
+            member = None if owner is None else owner.user_sessions.get(handle)
+            if member is None:
+                return Move.DONE
+            return Move.BACK if member.present and member.node is not None else Move.AWAY
 
-        return is_moved
+        return stage
 
     def drain(self) -> None:
         """Accept no more users, and give each to a node that requests the user."""

@@ -21,7 +21,7 @@ from weakref import proxy
 
 from gateway.core.assembly import Composer
 from gateway.core.commands import Calls, CommandHistory
-from gateway.core.due_times import DueTime, DueTimes
+from gateway.core.due_times import DueTime, DueTimes, TurnShare
 from gateway.core.follower import FollowedNodes
 from gateway.core.ledger import UNKNOWN_HEALTH
 from gateway.core.link import LinkMachine
@@ -663,7 +663,7 @@ class UserState:
 
 _LOG: Final = logging.getLogger(__name__)
 SLICE_S: Final = 0.002
-"""Time for which due users are processed in one turn of the loop, plus one user."""
+"""Time for which due users are processed in one turn of the loop, plus one user; more in long turns."""
 
 
 class UserStates:
@@ -683,6 +683,7 @@ class UserStates:
         """All user states, by user."""
         self._due_times: DueTimes[UserId] = DueTimes()
         self._followed = FollowedNodes()
+        self._share = TurnShare(SLICE_S)
         self.command_history: CommandHistory[UserId, OnOutcome] = CommandHistory()
 
     def __iter__(self) -> Iterator[UserState]:
@@ -710,12 +711,15 @@ class UserStates:
 
         Users for whom nothing is due, and nothing happened since the last tick, are skipped.
         """
-        began = clock.now()
+        began = now = clock.now()
         for due in self._due_times.take(began):
-            self._tick(due, clock.now())
-            if clock.now() - began >= SLICE_S:
+            self._tick(due, now)
+            now = clock.now()
+            if now - began >= self._share.time_s:
                 await clock.sleep(0)
                 began = clock.now()
+                self._share.others_took(began - now)
+                now = began
         self.command_history.expire(clock.now())
 
     def _tick(self, due: DueTime[UserId], now: float) -> None:

@@ -26,7 +26,7 @@ from gateway.app.wiring import (
     drain_limit_s,
     drain_node,
 )
-from gateway.core.due_times import SETTLED_S
+from gateway.core.due_times import SETTLED_S, Move
 from gateway.core.session import State
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId, UserId
@@ -87,7 +87,7 @@ class Leaver:
     def drain(self) -> None:
         self.happened.append(("drains", self.clock.now() - self.began))
 
-    def watch_move(self, phone: DrainablePhone) -> Callable[[], bool] | None:
+    def watch_move(self, phone: DrainablePhone) -> Callable[[], Move] | None:
         if self.back_after_s is None:
             return None
         now = self.clock.now()
@@ -95,7 +95,7 @@ class Leaver:
         back_at = now + self.back_after_s(len(self.away))
         self.away.append(back_at)
         self.away_max = max(self.away_max, len(self.away))
-        return lambda: self.clock.now() >= back_at
+        return lambda: Move.DONE if self.clock.now() >= back_at else Move.AWAY
 
     async def refuse(self) -> None:
         self.happened.append(("refuses", self.clock.now() - self.began))

@@ -22,13 +22,17 @@ from gateway.core.due_times import (
     SETTLED_S,
     SHARE,
     SLOT_S,
+    TURN_MAX_S,
     Away,
     Balance,
+    DrainPace,
     DrainSchedule,
     DueSlots,
     DueTime,
     DueTimes,
+    Move,
     Moving,
+    TurnShare,
     drain_schedules,
     moving_s,
 )
@@ -190,25 +194,47 @@ def test_when_nobody_takes_them_all_are_sent_away_at_once_and_come_back_over_the
     ]
 
 
-def never() -> Callable[[], bool]:
-    return lambda: False
+class Phone:
+    """A phone that was sent away."""
+
+    def __init__(self) -> None:
+        self.moved = Move.AWAY
+
+    def __call__(self) -> Move:
+        return self.moved
+
+
+def send(away: Away, now: float) -> list[Phone]:
+    """Send as many phones away as may be."""
+    sent: list[Phone] = []
+    while away.may_send(now):
+        sent.append(Phone())
+        away.sent(sent[-1], now)
+    return sent
 
 
 def test_one_phone_more_may_be_away_for_each_that_is_back_in_time() -> None:
-    away, back = Away(), set[int]()
-    for phone in range(4):
-        assert away.may_send(0.0)
-        away.sent(lambda phone=phone: phone in back, 0.0)  # type: ignore[misc]  # bound to this phone
+    away = Away()
+    phones = send(away, 0.0)
+    assert len(phones) == ROOM_MIN
     assert not away.may_send(0.5)
-    back.add(0)
+    phones[0].moved = Move.DONE
     assert away.may_send(0.6)
     assert away.room == ROOM_MIN + 1
 
 
+def test_a_phone_that_is_back_has_not_moved_for_those_who_wait_for_its_user() -> None:
+    moving, returning = Away(), Away(Move.BACK)
+    for away in (moving, returning):
+        for phone in send(away, 0.0):
+            phone.moved = Move.BACK
+    assert not moving.may_send(0.5)
+    assert returning.may_send(0.5)
+
+
 def test_phones_that_have_not_moved_are_counted_for_four_seconds() -> None:
     away = Away()
-    while away.may_send(0.0):
-        away.sent(never(), 0.5)
+    send(away, 0.5)
     assert not away.may_send(4.4)
     assert away.may_send(4.6)
 
@@ -216,18 +242,96 @@ def test_phones_that_have_not_moved_are_counted_for_four_seconds() -> None:
 def test_when_many_are_late_half_as_many_may_be_away() -> None:
     away = Away()
     away.room = 16.0
-    while away.may_send(0.0):
-        away.sent(never(), 0.0)
+    phones = send(away, 0.0)
+    for phone in phones[:8]:
+        phone.moved = Move.DONE
+    away.may_send(0.1)
+    for phone in phones[8:]:
+        phone.moved = Move.DONE
     away.may_send(2.1)
-    assert away.room == 8.0
+    assert away.room == (16 + 8) / 2
 
 
 def test_a_single_late_phone_slows_nobody_down() -> None:
     away = Away()
     away.room = 16.0
-    away.sent(never(), 0.0)
-    assert away.may_send(2.1)
+    away.sent(Phone(), 0.0)
+    assert away.may_send(4.1)
     assert away.room == 16.0
+
+
+def test_on_nodes_that_need_longer_for_each_phone_it_is_late_after_twice_that_time() -> None:
+    away, now = Away(), 0.0
+    for _ in range(6):  # each needs 3 s, however many are away
+        phones = send(away, now)
+        now += 3.0
+        for phone in phones:
+            phone.moved = Move.DONE
+    assert away.in_time_s == 6.0
+    assert away.room >= 64
+
+
+def test_phones_that_never_come_say_nothing_about_the_other_nodes_while_others_come() -> None:
+    away, now, sent = Away(), 0.0, 0
+    while sent < 1000 and now < 100.0:
+        phones = send(away, now)
+        sent += len(phones)
+        now += 0.1
+        for phone in phones[::2]:  # half of them are in the background
+            phone.moved = Move.DONE
+    assert now < 20.0
+
+
+def test_when_no_phone_comes_back_few_are_away() -> None:
+    away = Away()
+    away.room, now = 64.0, 0.0
+    while now < 60.0:
+        send(away, now)
+        now += 0.1
+    assert away.room == ROOM_MIN
+
+
+def test_phones_that_are_left_at_the_end_come_back_as_fast_as_those_before_them() -> None:
+    pace, plan = DrainPace(0.0, 100, 60.0), drain_schedules(100, accepts_per_s=[1e3], moving=[], grace_s=60.0)
+    now = 0.0
+    for planned in enumerate(plan[:50]):  # one a second
+        while not pace.may_send(*planned, now):
+            now += 0.1
+        phone = Phone()
+        pace.sent(phone, now)
+        phone.moved, now = Move.BACK, now + 1.0
+    assert not pace.is_over(53.9)
+    assert pace.is_over(54.0)
+    pace.may_send(50, plan[50], 50.0)
+    windows = pace.last_windows(50, 50.0)
+    assert [windows[0], windows[-1]] == [(0.0, 1.0), (49.0, 50.0)]
+    assert pace.last_windows(50, 100.0)[-1][1] <= 60.0
+
+
+def test_phones_wait_for_those_before_them_though_their_users_may_move_later() -> None:
+    plan = drain_schedules(100, accepts_per_s=[1e3], moving=[], grace_s=60.0)
+    for reached, may in ((Move.BACK, True), (Move.AWAY, False)):
+        pace = DrainPace(0.0, 100, 60.0)
+        for _ in range(4):
+            phone = Phone()
+            phone.moved = reached
+            pace.sent(phone, 0.0)
+        assert not pace.may_send(4, plan[4], 1.0)  # their users have not moved
+        assert pace.may_send(4, plan[4], 3.0) is may  # the time of this phone has come
+
+
+# ---- the part of the loop's time ----
+
+
+def test_work_takes_more_of_a_turn_that_the_work_of_others_makes_long() -> None:
+    share = TurnShare(0.005)
+    assert share.time_s == 0.005
+    share.others_took(0.1)
+    assert share.time_s == 0.05
+    share.others_took(10.0)
+    assert share.time_s == TURN_MAX_S
+    share.others_took(0.001)
+    assert share.time_s == 0.005
 
 
 # ---- balance ----
