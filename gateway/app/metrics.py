@@ -313,9 +313,12 @@ class ProcessMetrics:
     be called from any thread.
     """
 
-    def __init__(self, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self, clock: Clock, telemetry: Telemetry, lagged: Callable[[float, float], None] | None = None
+    ) -> None:
         self._clock = clock
         self._telemetry = telemetry
+        self._lagged = lagged
         self._turned_at = clock.now()
         telemetry.memory_limit_bytes.set(memory_limit_bytes(_CGROUP, _CGROUPS))
 
@@ -324,7 +327,10 @@ class ProcessMetrics:
         while True:
             await self._clock.sleep(LOOP_CHECK_S)
             now = self._clock.now()
-            self._telemetry.loop_lag_seconds.observe(max(0.0, now - self._turned_at - LOOP_CHECK_S))
+            lag_s = max(0.0, now - self._turned_at - LOOP_CHECK_S)
+            self._telemetry.loop_lag_seconds.observe(lag_s)
+            if self._lagged is not None:
+                self._lagged(lag_s, now)
             self._turned_at = now
 
     def live(self) -> str | None:

@@ -448,8 +448,8 @@ class Gateway:
         options = options or NodeOptions()
         edge = edge_settings(settings)
         self.telemetry: Final = telemetry
-        self.process_metrics: Final = ProcessMetrics(clock, self.telemetry)
         self.admission: Final = SocketAdmission(edge.admission)
+        self.process_metrics: Final = ProcessMetrics(clock, self.telemetry, self.admission.lagged)
         self.notices_reloader: Final = NoticesReloader(settings.notices.files, clock)
         self.certificate_reloader: Final = CertificateReloader(settings.client, clock, telemetry)
         self.status_log: Final = StatusLog(servers)

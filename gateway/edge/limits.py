@@ -48,11 +48,12 @@ def caller_of(address: Address, user: UserId | None) -> Caller:
 class SocketSlot:
     """Slot of one counted socket. It is released once.
 
-    Each socket without a `hello` has a slot of its own; all others share one.
+    Each socket without a `hello` has a slot of its own; all that wait for their session share one, and so do
+    all that are served.
 
     Args:
         admission: Counts it.
-        caller: The caller of a socket without a `hello`; None: the slot of all others.
+        caller: The caller of a socket without a `hello`; None: a shared slot.
     """
 
     __slots__ = ("_admission", "_caller", "_drop", "_is_evicted")
@@ -73,35 +74,64 @@ class SocketSlot:
     def take(self) -> None:
         """Close its socket for a newer one of the same caller. It still releases the slot."""
         drop, self._is_evicted = self._drop, True
-        self.hello_accepted()
+        self._forget()
         if drop is not None:
             drop()
 
     def hello_accepted(self) -> SocketSlot:
-        """Count a `hello` whose token opens. Return the slot of the socket from now on."""
-        caller, self._caller, self._drop = self._caller, None, None
-        if caller is not None:
-            self._admission.forget(caller, self)
-        return self._admission.hello_slot
+        """Count a `hello` whose token opens. Return the slot of the socket until :meth:`served`."""
+        if self._caller is None:
+            return self
+        self._forget()
+        self._admission.opening += 1
+        return self._admission.opening_slot
+
+    def served(self) -> SocketSlot:
+        """Count a socket that has its session. Return its slot from now on."""
+        if self is not self._admission.opening_slot:
+            return self
+        self._admission.served()
+        return self._admission.served_slot
 
     def release(self) -> None:
         """Release the slot."""
-        self.hello_accepted()
+        self._forget()
         self._admission.sockets -= 1
+        if self is self._admission.opening_slot:
+            self._admission.opening -= 1
+
+    def _forget(self) -> None:
+        caller, self._caller, self._drop = self._caller, None, None
+        if caller is not None:
+            self._admission.forget(caller, self)
+
+
+LAGGING_S: Final = 0.25
+"""Mean delay of the event loop from which phones are admitted as fast as those before them are served."""
+OPENING_MIN: Final = 8
+"""Phones that may wait for their session at a time in any case."""
+_LAG_WEIGHT: Final = 0.3
+"""Weight of the last interval in the means of delay and of served phones."""
 
 
 class SocketAdmission:
     """Admission of sockets, handshakes and log-ons.
 
     Invariant: *sockets* counts the slots in use, *unhelloed* those of them whose socket has not sent a
-    `hello` with a valid token.
+    `hello` with a valid token, and *opening* those with a `hello` that wait for their session.
+
+    A node that does not get its core refuses phones beyond the few that it is serving, each with the time at
+    which it will have served those before. Otherwise all would wait in it, give up, and come again.
     """
 
     def __init__(self, limits: AdmissionLimits) -> None:
         self.sockets = 0
         self.unhelloed = 0
-        self.hello_slot: Final = SocketSlot(self, None)
-        """The slot of all sockets that have sent a `hello`."""
+        self.opening = 0
+        self.opening_slot: Final = SocketSlot(self, None)
+        """The slot of all sockets that have sent a `hello` and wait for their session."""
+        self.served_slot: Final = SocketSlot(self, None)
+        """The slot of all sockets with a session."""
         self._silent: dict[Caller, dict[SocketSlot, None]] = {}
         """Slots of sockets without a `hello`, by caller, the oldest first."""
         self._limits = limits
@@ -112,6 +142,35 @@ class SocketAdmission:
             keys_max=limits.addresses,
         )
         self._next_retry_at = 0.0
+        self._lag_s = 0.0
+        self._lagged_at = 0.0
+        self._served = 0
+        self._served_per_s = 0.0
+
+    def served(self) -> None:
+        """Record that a phone that waited has its session."""
+        self.opening -= 1
+        self._served += 1
+
+    def lagged(self, lag_s: float, now: float) -> None:
+        """Record by how much the event loop was late at *now*; called twice a second."""
+        served_per_s = self._served / max(now - self._lagged_at, 0.001)
+        self._lagged_at, self._served = now, 0
+        self._lag_s += _LAG_WEIGHT * (lag_s - self._lag_s)
+        self._served_per_s += _LAG_WEIGHT * (served_per_s - self._served_per_s)
+
+    def check_pace(self, now: float) -> None:
+        """Refuse a handshake while this node is late and enough phones wait for their session.
+
+        Raises:
+            GatewayError: ``over_capacity``.
+        """
+        if self._lag_s >= LAGGING_S and self.unhelloed + self.opening >= OPENING_MIN:
+            raise GatewayError(
+                ErrorCode.OVER_CAPACITY,
+                "This node is busy. Try again after the given time.",
+                retry_after_s=self._next_retry_s(now, max(1.0, self._served_per_s)),
+            )
 
     @property
     def remembered(self) -> int:
@@ -135,7 +194,7 @@ class SocketAdmission:
             raise GatewayError(
                 ErrorCode.OVER_CAPACITY,
                 "Too many connections at once. Try again after the given time.",
-                retry_after_s=self._next_retry_s(now),
+                retry_after_s=self._next_retry_s(now, self._limits.handshakes_per_s),
             )
 
     def open_slot(self, address: Address, user: UserId | None = None) -> SocketSlot:
@@ -169,9 +228,9 @@ class SocketAdmission:
         if not silent:
             del self._silent[caller]
 
-    def _next_retry_s(self, now: float) -> float:
-        """Return the seconds until the next try, spread by the rate."""
-        self._next_retry_at = max(self._next_retry_at, now) + 1 / self._limits.handshakes_per_s
+    def _next_retry_s(self, now: float, per_s: float) -> float:
+        """Return the seconds until the next try, of which *per_s* are to come per second."""
+        self._next_retry_at = max(self._next_retry_at, now) + 1 / per_s
         self._next_retry_at = min(self._next_retry_at, now + _RETRY_MAX_S)
         return self._next_retry_at - now
 

@@ -640,6 +640,7 @@ class PhoneSocket:
         self._run(self.session.attached(ticket, attached.facts, attached.ledger, now, wall_ms))
         if self.session.live is not None:  # None: the session ended during the attach
             self.session.live.outbox.sink = self
+            self._slot = self._slot.served()
             self.stats.welcomed(ticket, platform, now)
         self.notify()
         self._refresh(attached.facts)

@@ -390,7 +390,8 @@ def test_names_and_numbers_of_people_are_not_there(scraped: str) -> None:
 
 async def test_a_loop_that_turns_is_alive_and_its_lag_is_measured() -> None:
     clock, telemetry = ManualClock(), Telemetry()
-    vitals = ProcessMetrics(clock, telemetry)
+    lagged: list[float] = []
+    vitals = ProcessMetrics(clock, telemetry, lambda lag_s, _: lagged.append(lag_s))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(vitals.run())
         await clock.advance(LOOP_CHECK_S * 4)
@@ -399,6 +400,7 @@ async def test_a_loop_that_turns_is_alive_and_its_lag_is_measured() -> None:
     values = values_of(telemetry)
     assert values["loop_lag_seconds_count"] == 4
     assert values["loop_lag_seconds_sum"] < 0.001
+    assert lagged == pytest.approx([0.0] * 4, abs=0.001)
 
 
 async def test_a_loop_that_does_not_turn_is_not() -> None:

@@ -18,8 +18,10 @@ from gateway.protocol.envelopes import (
     Publication,
     Publications,
     PublishedValue,
+    Sliced,
 )
 from tests.contracts.buses import fake
+from tests.doubles.clock import ManualClock
 
 B = Inbox(NodeId("b"))
 MANY = 2_000
@@ -103,6 +105,7 @@ def values_in(reported: object) -> int:
 async def test_a_large_message_leaves_and_arrives_in_slices_before_what_was_published_later(
     monkeypatch: pytest.MonkeyPatch, large: Envelope
 ) -> None:
+    monkeypatch.setattr("gateway.core.due_times.TURN_MAX_S", 0.0)  # a busy machine makes turns long
     received: list[Envelope] = []
     async with fake() as site:
         here, there = site.buses
@@ -126,6 +129,33 @@ async def test_a_large_message_leaves_and_arrives_in_slices_before_what_was_publ
     assert min(work.encoded, work.decoded) >= MANY
     assert max(work.most_encoded, work.most_decoded) <= VALUES_AT_ONCE
     assert work.shared_turns == 0, "what leads up to the values, or what follows, has no turn of its own"
+
+
+class LateClock(ManualClock):
+    """A clock by which the work of others takes 0.1 s in each turn of the loop."""
+
+    turns = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self.turns += 1
+        self.stand_still(0.1)
+        await super().sleep(seconds)
+
+
+async def test_in_turns_that_the_work_of_others_makes_long_a_message_takes_few() -> None:
+    clock = LateClock()
+
+    def slices() -> Sliced[int]:
+        for _ in range(40):
+            clock.stand_still(0.001)
+            yield
+        return 40
+
+    async with fake() as site:
+        bus = site.buses[0]
+        bus._clock = clock
+        assert await bus._whole(slices()) == 40
+    assert clock.turns <= 3
 
 
 async def test_nothing_is_posted_while_a_large_message_is_encoded_or_waits_for_that() -> None:

@@ -40,6 +40,8 @@ class Gap:
     reason: str
     waits_s: float
     """How long the phone waits before its first try."""
+    told_s: float = 0.0
+    """How long it shows that it waits before a try, in all."""
     tries: list[tuple[float, float]] = field(default_factory=list)
     """Begin and end of each try."""
     again: list[str] = field(default_factory=list)
@@ -50,6 +52,11 @@ class Gap:
     def whole_s(self) -> float:
         """From the end of the connection to the first data; infinite while the phone is not back."""
         return float("inf") if self.back_at is None else self.back_at - self.lost_at
+
+    @property
+    def untold_s(self) -> float:
+        """How much longer it lasts than the phone shows."""
+        return self.whole_s - self.told_s
 
     def parts(self) -> dict[str, float]:
         """Return how long each part of it took; empty while the phone is not back."""
@@ -104,10 +111,11 @@ class Gaps:
         gap = self._open.get(phone)
         match event:
             case Reconnecting(in_s, reason) if gap is None:
-                self._open[phone] = gap = Gap(phone, now, reason, in_s)
+                self._open[phone] = gap = Gap(phone, now, reason, in_s, in_s)
                 self.all.append(gap)
-            case Reconnecting(_, reason) if gap is not None:
+            case Reconnecting(in_s, reason) if gap is not None:
                 gap.again.append(reason)
+                gap.told_s += in_s
             case Connected() if gap is not None:
                 self._open.pop(phone).back_at = now
             case _:
@@ -122,6 +130,7 @@ class Gaps:
         """Return the percentiles of the whole and of each part."""
         parts = [gap.parts() for gap in self.all]
         lines = [_line("whole", [gap.whole_s for gap in self.all])]
+        lines.append(_line("not told", [gap.untold_s for gap in self.all]))
         lines += [_line(name, [part[name] for part in parts if part]) for name in PARTS]
         oldest = sorted((phone.seen.lie_s, phone.seen.lie) for phone in self._phones.values())[-3:]
         return "\n".join([*lines, f"ended by {dict(self.reasons)}", *(lie for _, lie in reversed(oldest))])

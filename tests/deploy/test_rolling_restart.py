@@ -29,7 +29,8 @@ SIZE = size(
 )
 BUDGET_PER_S = 40.0
 FITTING = doctor.size(doctor.Wanted(SIZE.users, SIZE.users, SIZE.users // 10, log_ons_per_s=BUDGET_PER_S))
-LIMITS = LimitsSection(log_ons_per_s=BUDGET_PER_S, drain_notice_s=5.0, drain_s=FITTING.drain_s)
+DRAIN_S = float(os.environ.get("ROLLING_DRAIN_S", FITTING.drain_s))
+LIMITS = LimitsSection(log_ons_per_s=BUDGET_PER_S, drain_notice_s=5.0, drain_s=DRAIN_S)
 """As ``oscc-gateway size`` says for so many users, but with a short notice: the proxies look each second."""
 BACK_WITHIN_S = 60.0
 LIE_MAX_S = 2.0

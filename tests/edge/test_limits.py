@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
-from gateway.edge.limits import WAIT_MAX_S, KeyedRates, PendingConnections, SocketAdmission, SocketSlot
+from gateway.edge.limits import (
+    OPENING_MIN,
+    WAIT_MAX_S,
+    KeyedRates,
+    PendingConnections,
+    SocketAdmission,
+    SocketSlot,
+)
 from gateway.edge.request_context import BODY_S, AdmissionLimits, read_body_in_time
 from tests.doubles.clock import ManualClock
 from tests.edge.conftest import Open
@@ -186,7 +193,7 @@ def test_a_full_node_says_so() -> None:
     assert refusal(refused) == (ErrorCode.OVER_CAPACITY, None)
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 9)), max_size=40))
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), st.integers(0, 9)), max_size=40))
 def test_whatever_places_do_the_counts_are_theirs(acts: list[tuple[int, int, int]]) -> None:
     doors = SocketAdmission(LIMITS)
     places: list[SocketSlot] = []
@@ -197,6 +204,7 @@ def test_whatever_places_do_the_counts_are_theirs(acts: list[tuple[int, int, int
         place.on_evicted(lambda: taken.append(place))
         return place
 
+    changes = {1: SocketSlot.hello_accepted, 2: SocketSlot.served}
     for act, address, chosen in acts:
         which = chosen % max(1, len(places))
         if act == 0:
@@ -204,17 +212,51 @@ def test_whatever_places_do_the_counts_are_theirs(acts: list[tuple[int, int, int
                 places.append(enter(address))
             except GatewayError:
                 continue
+        elif places and act in changes:
+            places[which] = changes[act](places[which])
         elif places:
-            if act == 1:
-                places[which] = places[which].hello_accepted()
-            else:
-                places.pop(which).release()
+            places.pop(which).release()
         assert doors.sockets == len(places)
-        silent = [place for place in places if place is not doors.hello_slot and place not in taken]
+        shared = (doors.opening_slot, doors.served_slot)
+        silent = [place for place in places if place not in shared and place not in taken]
         assert doors.unhelloed == len(silent)
+        assert doors.opening == places.count(doors.opening_slot)
     for place in places:
         place.release()
-    assert (doors.sockets, doors.unhelloed) == (0, 0)
+    assert (doors.sockets, doors.unhelloed, doors.opening) == (0, 0, 0)
+
+
+def come_to(doors: SocketAdmission, phones: int, now: float) -> list[float | None]:
+    """Let phones come; return when each that is refused is to come again."""
+    waits: list[float | None] = []
+    for number in range(phones):
+        try:
+            doors.check_pace(now)
+        except GatewayError as busy:
+            waits.append(busy.retry_after_s)
+        else:
+            doors.open_slot(IPv4Address(number + 1)).hello_accepted()
+    return waits
+
+
+def test_a_late_node_serves_a_few_phones_and_gives_the_others_a_time() -> None:
+    doors = SocketAdmission(replace(LIMITS, connections=1000))
+    assert come_to(doors, 50, 0.0) == []
+    for _ in range(50):
+        doors.opening_slot.served()
+    for second in range(20):  # two phones a second
+        for half in (0.5, 1.0):
+            doors.open_slot(HERE).hello_accepted().served()
+            doors.lagged(0.6, second + half)
+    waits = come_to(doors, OPENING_MIN + 5, 20.0)
+    assert waits == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.5], rel=0.05)
+
+
+def test_a_node_that_was_late_once_refuses_nobody() -> None:
+    doors = SocketAdmission(replace(LIMITS, connections=1000))
+    for half in range(10):
+        doors.lagged(0.7 if half == 8 else 0.0, half / 2)
+    assert come_to(doors, 50, 5.0) == []
 
 
 # ---- unfinished connections never keep others out ----

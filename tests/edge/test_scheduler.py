@@ -208,6 +208,24 @@ async def test_a_long_batch_is_sliced(house: House) -> None:
     assert house.order == [turner.name for turner in turners], "nobody is left out, nobody overtakes"
 
 
+async def test_sockets_get_their_part_of_turns_that_the_work_of_others_makes_long(house: House) -> None:
+    turners = [house.add(str(number), lambda: house.clock.spend(0.001)) for number in range(200)]
+    turns_of_others = 0
+
+    async def others() -> None:
+        nonlocal turns_of_others
+        while len(house.order) < len(turners):
+            turns_of_others += 1
+            house.clock.spend(0.1)
+            await asyncio.sleep(0)
+
+    async with house.running(), asyncio.TaskGroup() as tasks:
+        house.ready(*turners)
+        tasks.create_task(others())
+    # 200 ms of work: in slices of 5 ms it would have taken 4 s
+    assert turns_of_others * 0.1 < 1.0
+
+
 async def test_messages_that_come_together_hold_the_loop_no_longer_than_one(house: House) -> None:
     work_s = RELEASE_S / 2 + 0.001
     turners = [house.add(str(number), lambda: house.clock.spend(work_s)) for number in range(10)]

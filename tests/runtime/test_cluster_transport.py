@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import NoReturn
@@ -329,6 +330,19 @@ async def test_a_bus_that_is_away_is_noticed_within_two_seconds_and_down_after_s
     await at.clock.advance(1)
     assert at.state == "recovering"
     assert at.listener.recoveries == [1, 2]
+
+
+async def test_a_process_that_is_late_itself_does_not_count_a_probe_as_lost(at: Pair) -> None:
+    at.exchange.machine.resynced(1)
+    at.trouble.lose = lambda sender, *_: sender == 0  # the test delivers the probes
+    for number in range(FIRST + 2, FIRST + 12):
+        while not at.exchange.machine.is_overdue(math.inf):  # none is under way
+            await at.clock.advance(0.1)
+        at.clock.stand_still(1.5)  # the process does not get its core
+        await at.say(Probe(number))
+        await at.clock.advance(0.0)
+    assert at.state == "live"
+    assert at.listener.recoveries == [1]
 
 
 async def test_a_connection_that_was_renewed_unasked_is_a_recovery(at: Pair) -> None:
