@@ -106,10 +106,12 @@ class SocketSlot:
             self._admission.forget(caller, self)
 
 
-LAGGING_S: Final = 0.25
+LAGGING_S: Final = 0.5
 """Mean delay of the event loop from which phones are admitted as fast as those before them are served."""
+OPENING_S: Final = 3.0
+"""Then so many phones may wait for their session at a time as were served in this time lately."""
 OPENING_MIN: Final = 8
-"""Phones that may wait for their session at a time in any case."""
+"""So many may wait in any case."""
 _LAG_WEIGHT: Final = 0.3
 """Weight of the last interval in the means of delay and of served phones."""
 
@@ -165,7 +167,8 @@ class SocketAdmission:
         Raises:
             GatewayError: ``over_capacity``.
         """
-        if self._lag_s >= LAGGING_S and self.unhelloed + self.opening >= OPENING_MIN:
+        most = max(OPENING_MIN, OPENING_S * self._served_per_s)
+        if self._lag_s >= LAGGING_S and self.unhelloed + self.opening >= most:
             raise GatewayError(
                 ErrorCode.OVER_CAPACITY,
                 "This node is busy. Try again after the given time.",
