@@ -280,7 +280,11 @@ def _drain_schedule(place: int, phones: int, spread_s: float, whole_s: float) ->
 
 
 IN_TIME_S: Final = 2.0
-"""A phone, or its user, that has moved this long after the phone's window has moved in time in any case."""
+"""A user that has moved this long after the phone's window has moved in time in any case."""
+BACK_S: Final = 4.0
+"""A phone that is served this long after its window is back in time: those that are left at the end are away
+for longer.
+"""
 GONE_S: Final = 2.0
 """After this further time a phone is no longer counted as away: it may be switched off."""
 ROOM_MIN: Final = 4.0
@@ -318,13 +322,15 @@ class Away:
 
     Args:
         until: How far a phone must have moved.
+        in_time_s: How long that may take in any case.
     """
 
-    def __init__(self, until: Move = Move.DONE) -> None:
+    def __init__(self, until: Move = Move.DONE, in_time_s: float = IN_TIME_S) -> None:
         self.room = ROOM_MIN
         self.moved = 0
         """How many have moved as far as necessary."""
         self._until = until
+        self._in_time_s = in_time_s
         self._counted: dict[Callable[[], Move], float] = {}
         """The phones that are away, and when the window of each ends."""
         self._watched: dict[Callable[[], Move], None] = {}
@@ -338,7 +344,7 @@ class Away:
     def in_time_s(self) -> float:
         """How long after its window a phone may take."""
         usual_s = sorted(self._took_s)[len(self._took_s) // 2] if self._took_s else 0.0
-        return max(IN_TIME_S, 2 * usual_s)
+        return max(self._in_time_s, 2 * usual_s)
 
     def may_send(self, now: float) -> bool:
         """Return whether one more phone may be sent away."""
@@ -406,7 +412,7 @@ class DrainPace:
         self._began = began
         self._phones = phones
         self._grace_s = grace_s
-        self._moving, self._returning = Away(), Away(Move.BACK)
+        self._moving, self._returning = Away(), Away(Move.BACK, BACK_S)
 
     def may_send(self, place: int, planned: DrainSchedule, now: float) -> bool:
         """Return whether the phone in *place* may be sent away, which is due by its plan."""
