@@ -281,10 +281,12 @@ def _drain_schedule(place: int, phones: int, spread_s: float, whole_s: float) ->
 
 IN_TIME_S: Final = 2.0
 """A user that has moved this long after the phone's window has moved in time in any case."""
-BACK_S: Final = 4.0
-"""A phone that is served this long after its window is back in time: those that are left at the end are away
-for longer.
+BACK_S: Final = 8.0
+"""A phone that is served this long after its window is back in time. It is long, since those that are left at
+the end are away for longer still.
 """
+LAST_S: Final = 60.0
+"""Within this time the phones that are left at the end come back in any case."""
 GONE_S: Final = 2.0
 """After this further time a phone is no longer counted as away: it may be switched off."""
 ROOM_MIN: Final = 4.0
@@ -432,10 +434,11 @@ class DrainPace:
     def last_windows(self, place: int, now: float) -> list[tuple[float, float]]:
         """Return the windows of the phones from *place* on, which are all sent away now.
 
-        They come back as fast as the phones before them did, and at most as late as the grace is long.
+        They come back as fast as the phones before them did, or faster, so that none is away for too long.
         """
         left, moved = self._phones - place, self._returning.moved
-        whole_s = min(left * (now - self._began) / moved, self._grace_s) if moved else self._grace_s
+        most_s = min(LAST_S, self._grace_s)
+        whole_s = min(left * (now - self._began) / moved, most_s) if moved else most_s
         return [_drain_schedule(number, left, 0.0, whole_s).window_s for number in range(left)]
 
 
