@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from gateway.bus.pubsub import RedisBus
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.domain.resources import Agent
@@ -153,6 +154,7 @@ async def test_in_turns_that_the_work_of_others_makes_long_a_message_takes_few()
 
     async with fake() as site:
         bus = site.buses[0]
+        assert isinstance(bus, RedisBus)
         bus._clock = clock
         assert await bus._whole(slices()) == 40
     assert clock.turns <= 3
