@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import hashlib
-import sys
 import unicodedata
 from collections.abc import Callable, Iterator, MutableMapping, ValuesView
 from dataclasses import dataclass
@@ -102,9 +101,14 @@ ALWAYS: Final = frozenset({SITE, SKILLS, REASONS, ROUTING_PARAMETERS})
 KEY_PREFIXES: Final = {kind: f"{kind}:" for kind in Kind}
 
 
+KEYS_SHARED_MAX: Final = 16_384
+"""Keys that stand once in memory for all users who refer to them. Python 3.12 would keep interned ones for ever."""
+
+
+@lru_cache(KEYS_SHARED_MAX)
 def key_of(kind: Kind, number: int) -> str:
     """Return the key of a resource, for example ``agent:5``."""
-    return sys.intern(KEY_PREFIXES[kind] + str(number))
+    return KEY_PREFIXES[kind] + str(number)
 
 
 _KINDS: Final = {kind.value: kind for kind in Kind}
