@@ -508,6 +508,9 @@ class Telemetry:
             "(repeated, late, unproven).",
             "reason",
         )
+        self.duplicate_node_name = self._gauge(
+            "duplicate_node_name", "1 while another live node has the name of this one."
+        )
         self.clock_offset_seconds = self._gauge(
             "clock_offset_seconds",
             "Time by which Redis' clock is ahead of this node's. NaN before the first answer.",

@@ -250,6 +250,7 @@ def measure_owned(node: Node, telemetry: Telemetry) -> None:
     telemetry.owners_without_local_device.set(alone)
     telemetry.lease_margin_seconds.set(margin_s if held else math.nan)
     telemetry.bus_state.set(BUS_STATES[node.exchange.machine.state])
+    telemetry.duplicate_node_name.set(int(node.membership.has_namesake))
     refused = node.bus_refusals
     for word in sorted(ENTRY_REFUSALS | WRITE_REFUSALS):
         telemetry.bus_refused[word].set(int(word in refused))

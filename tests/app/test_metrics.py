@@ -63,7 +63,9 @@ from gateway.core.lease import BusState
 from gateway.domain.model import Kind
 from gateway.domain.resources import FunctionState, Queue
 from gateway.domain.upstream import Part, Source
+from gateway.protocol.envelopes import Here
 from gateway.runtime.event_loop import SystemClock
+from gateway.runtime.ports import NODE_TTL_S
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import CHILDREN_MAX, PREFIX, Telemetry
 from gateway.upstream.oscce.readings import Readings
@@ -249,6 +251,18 @@ async def test_leases_are_counted_on_the_node_that_holds_them_with_the_time_that
         cut_off = values_of(one)
         assert (cut_off["owners_without_local_device"], cut_off["bus_state"]) == (1, 3)
         assert cut_off["lease_margin_seconds"] == 0
+
+
+async def test_a_live_node_of_the_same_name_is_shown_while_it_is_there() -> None:
+    async with street() as at:
+        node, telemetry, shown = at.scenes[0].node, Telemetry(), []
+        for has_another in (False, True, False):
+            await at.pass_time(NODE_TTL_S)
+            if has_another:
+                node.membership.received(Here(node.record()._replace(holder="n0-2")))
+            measure_owned(node, telemetry)
+            shown.append(values_of(telemetry)["duplicate_node_name"])
+        assert shown == [0, 1, 0]
 
 
 def test_every_state_of_the_bus_has_a_number() -> None:
