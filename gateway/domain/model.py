@@ -102,7 +102,7 @@ KEY_PREFIXES: Final = {kind: f"{kind}:" for kind in Kind}
 
 
 KEYS_SHARED_MAX: Final = 16_384
-"""Keys that stand once in memory for all users who refer to them. Python 3.12 would keep interned ones for ever."""
+"""Keys that stand once in memory for all who refer to them. Python 3.12 keeps interned ones for ever."""
 
 
 @lru_cache(KEYS_SHARED_MAX)

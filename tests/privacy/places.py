@@ -149,7 +149,8 @@ PLACES: Final[dict[str, str]] = {
             core/view.py wanted_by; core/view.py _listens_to; core/view.py _in_order;
             core/view.py _same; core/view.py _sight;
             upstream/asterisk/people.py number_of; upstream/asterisk/people.py _skill;
-            domain/model.py handle_of; domain/model.py key_of; edge/credentials.py _user; runtime/user_state.py _same
+            domain/model.py handle_of; domain/model.py key_of;
+            edge/credentials.py _user; runtime/user_state.py _same
         """,
         "number_changes": """
             core/rate_limits.py Quota._taken; runtime/node.py Node.number_changes;
