@@ -43,6 +43,26 @@ class Trio:
         await until(self._moved, "no fail-over")
         self.primary, self.replica = self.replica, self.primary
 
+    async def rejoined(self) -> None:
+        """Return when the server that is not primary follows the primary.
+
+        The sentinels take 8 s in which nobody was away for it, and 30 s more after a stall of their own: on a
+        busy machine that is never. Or they have exchanged the roles once more. So this follows their choice,
+        and gives their command.
+        """
+        await until(self._follows, "no server follows the primary")
+
+    async def _follows(self) -> bool:
+        try:
+            chosen = [await self._chosen_by(sentinel) for sentinel in self.sentinels]
+            if chosen == [self.replica.port] * len(chosen):
+                self.primary, self.replica = self.replica, self.primary
+            if (await self.primary.role())[:1] == (await self.replica.role())[:1] == [b"master"]:
+                await self.replica.command("REPLICAOF", "127.0.0.1", self.primary.port)
+        except (RedisError, OSError):
+            return False
+        return await self.replica.follows()
+
     async def _begun(self) -> bool:
         try:
             await self.sentinels[0].command("SENTINEL", "FAILOVER", MASTER)
@@ -53,12 +73,18 @@ class Trio:
     async def _moved(self) -> bool:
         for sentinel in self.sentinels:
             try:
-                address = await sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
+                chosen = await self._chosen_by(sentinel)
             except (RedisError, OSError):
                 continue
-            if address != [b"127.0.0.1", str(self.replica.port).encode()]:
+            if chosen != self.replica.port:
                 return False
         return (await self.replica.role())[:1] == [b"master"]
+
+    async def _chosen_by(self, sentinel: Server) -> int:
+        """Return the port of the server that is primary for *sentinel*."""
+        address = await sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
+        assert isinstance(address, list)
+        return int(address[1])
 
 
 @asynccontextmanager
