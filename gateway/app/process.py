@@ -294,7 +294,7 @@ _C_LIBRARY: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Pool(Protocol):
-    """A cache of recently read data."""
+    """A cache of recently read data, or the entries of a limit."""
 
     def turn(self, now: float) -> None:
         """Remove old entries."""

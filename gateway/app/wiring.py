@@ -94,7 +94,7 @@ from gateway.domain.model import NodeId
 from gateway.edge.channel import ConnectionSummary
 from gateway.edge.credentials import Tokens, renew_tokens
 from gateway.edge.export import OwnDataExport
-from gateway.edge.limits import SocketAdmission
+from gateway.edge.limits import PENDING_CONNECTIONS, REQUEST_RATES, SocketAdmission
 from gateway.edge.policies import NoticeBroadcast
 from gateway.edge.request_context import EdgeSettings
 from gateway.edge.scheduler import Scheduler
@@ -548,7 +548,8 @@ class Gateway:
         clock = self.node.clock
         watching = log_status(self.status_log, self.node, self.telemetry, clock)
         pools = [server.pool for server in self._servers.values() if isinstance(server, OsccServer)]
-        forgetting = forget_by_time(pools, clock), collect_when_idle(clock)
+        limits = self.admission, self.edge[REQUEST_RATES], self.edge[PENDING_CONNECTIONS], self.node.account
+        forgetting = forget_by_time((*pools, *limits), clock), collect_when_idle(clock)
         balancing = () if self._balancing is None else (self._balancing.run(),)
         return (
             self.node.run(),

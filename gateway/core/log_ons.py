@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from gateway.core.rate_limits import BEYOND_PART, AdmissionQueue
+from gateway.core.rate_limits import BEYOND_PART, TURN_MAX, AdmissionQueue
 from gateway.domain.model import normalised
 
 WAIT_S: Final = 2.0
@@ -113,6 +113,11 @@ class AddressRecord:
     def is_idle(self, now: float) -> bool:
         """Return whether the record has the same effect as a new one."""
         return not self.open and not (self.share.count(now) or self.failed.count(now))
+
+    def is_over(self, now: float) -> bool:
+        """Return whether nothing that happened at the address has an effect any more."""
+        is_past = max(self.booked_until, self.next_at) <= now
+        return is_past and self.is_idle(now) and not self.succeeded.count(now)
 
     def may_book(self, now: float, *, is_due: bool) -> bool:
         """Return whether one more appointment of the address may hold a place ahead of others.
@@ -367,6 +372,12 @@ class LogOnQueue:
         if len(self._appointments) > self._appointments_max:
             self._appointments.popitem(last=False)
 
+    def turn(self, now: float) -> None:
+        """Remove addresses of which nothing counts any more, also without new ones."""
+        oldest = list(itertools.islice(self._addresses.items(), TURN_MAX))
+        for address in [address for address, record in oldest if record.is_over(now)]:
+            del self._addresses[address]
+
     def _record(self, address: str, now: float) -> AddressRecord:
         record = self._addresses.get(address)
         if record is None:
@@ -511,6 +522,12 @@ class LogOnGuard:
             return
         lasting = sum(now < failure.at + self.slow_s for failure in known.wrong)
         yield recent, len(known.open), 1 if lasting >= self.tries else self.tries
+
+    def turn(self, now: float) -> None:
+        """Remove names whose failures no longer count, also without new ones."""
+        for key, known in list(itertools.islice(self._names.items(), TURN_MAX)):
+            if not known.open and all(now >= failure.at + self.slow_s for failure in known.wrong):
+                del self._names[key]
 
     def _known(self, key: bytes) -> _Tries:
         known = self._names.setdefault(key, _Tries([]))

@@ -20,6 +20,8 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 
 _LOOKED_AT: Final = 16
 """Least recently used buckets to examine for a full one: bounds the work under a flood."""
+TURN_MAX: Final = 256
+"""Entries that one turn of a pool looks at: bounds its time."""
 _SOON_S: Final = 1.0
 _ROUNDING: Final = 1e-6
 """Makes a wait of :meth:`TokenBucket.wait_s` long enough despite rounding."""
@@ -119,6 +121,12 @@ class Buckets(Generic[KeyT]):
         bucket = self._buckets.get(key)
         return 0.0 if bucket is None else bucket.appointment_s(now, most_s)
 
+    def turn(self, now: float) -> None:
+        """Remove full buckets, also without new keys: a key may be an address or a name."""
+        oldest = list(islice(self._buckets.items(), TURN_MAX))
+        for key in [key for key, bucket in oldest if bucket.is_full(now)]:
+            del self._buckets[key]
+
     def _bucket(self, key: KeyT, now: float) -> TokenBucket:
         bucket = self._buckets.get(key)
         if bucket is None:
@@ -185,6 +193,12 @@ class Quota(Generic[KeyT]):
             taken.remove(at)
             if not taken:
                 del self._taken[key]
+
+    def turn(self, now: float) -> None:
+        """Remove keys whose uses no longer count, also without new ones."""
+        oldest = list(islice(self._taken.items(), TURN_MAX))
+        for key in [key for key, taken in oldest if taken[-1] <= now - self._window_s]:
+            del self._taken[key]
 
     def _keep(self, key: KeyT, taken: list[float]) -> None:
         self._taken[key] = taken

@@ -10,9 +10,11 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.core.link import Linger
+from gateway.core.rate_limits import TURN_MAX
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for, log_on_window_s
 from gateway.domain.model import Application, SmallMap, Ticket, UserId
 
@@ -327,6 +329,12 @@ class Denylist:
             del self._entries[session]
             return None
         return entry.end
+
+    def turn(self, wall_ms: int) -> None:
+        """Remove entries whose time is over, also when nobody asks for them."""
+        oldest = list(islice(self._entries.items(), TURN_MAX))
+        for session in [session for session, entry in oldest if wall_ms >= entry.until_ms]:
+            del self._entries[session]
 
     def clear(self, user: str, before_ms: int, *, new: str) -> tuple[str, ...]:
         """Remove the records of the user's sessions from before *before_ms*, when a new log-on began.

@@ -15,7 +15,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from aiohttp import hdrs, web
 
-from gateway.core.rate_limits import Buckets, TokenBucket
+from gateway.core.rate_limits import TURN_MAX, Buckets, TokenBucket
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
 from gateway.edge.credentials import BearerAuth
@@ -223,6 +223,10 @@ class SocketAdmission:
         self._silent.setdefault(caller, {})[slot] = None
         return slot
 
+    def turn(self, now: float) -> None:
+        """Remove callers whose handshakes and log-ons no longer count."""
+        self._rate_of.turn(now)
+
     def forget(self, caller: Caller, slot: SocketSlot) -> None:
         """Remove a slot of *caller* from those without a `hello`."""
         self.unhelloed -= 1
@@ -343,6 +347,11 @@ class PendingConnections:
             if not self._of[where]:
                 del self._of[where]
 
+    def turn(self, now: float) -> None:
+        """Remove addresses whose TLS handshakes no longer count."""
+        if self._handshakes is not None:
+            self._handshakes.turn(now)
+
     def close_oldest(self) -> None:
         """Close the oldest connection: a new one could not be accepted."""
         self.dropped += 1
@@ -382,7 +391,7 @@ _LOOKED_AT: Final = 16
 
 
 class KeyedRates(Generic[K]):
-    """Rate limit with a burst for each of many keys (GCRA). An unused key needs no memory.
+    """Rate limit with a burst for each of many keys (GCRA). :meth:`turn` removes unused keys.
 
     Invariant: in any t seconds one key is admitted at most ``burst + rate * (t + WAIT_MAX_S)``.
     Bounded: beyond *keys_max* a key with its whole burst is removed, or else the one used longest ago.
@@ -413,6 +422,12 @@ class KeyedRates(Generic[K]):
             self._full_at[key] = after
             self._full_at.move_to_end(key)
         return wait_s
+
+    def turn(self, now: float) -> None:
+        """Remove keys that have their whole burst again: a key may be an address or a session."""
+        oldest = list(islice(self._full_at.items(), TURN_MAX))
+        for key in [key for key, full_at in oldest if full_at <= now]:
+            del self._full_at[key]
 
     def _make_room(self, now: float) -> None:
         if len(self._full_at) >= self._keys_max:
@@ -451,6 +466,11 @@ class RequestRates:
     def __len__(self) -> int:
         return len(self._of_session) + len(self._of_address)
 
+    def turn(self, now: float) -> None:
+        """Remove what no longer limits anybody."""
+        self._of_session.turn(now)
+        self._of_address.turn(now)
+
     @web.middleware
     async def limit_rate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Serve *request* when its rate allows, at most one of a connection per turn of the event loop.
@@ -475,6 +495,10 @@ class RequestRates:
             raise GatewayError(
                 ErrorCode.RATE_LIMITED, f"Too many requests come {whose}.", retry_after_s=wait_s - WAIT_MAX_S
             )
+
+
+REQUEST_RATES: Final = web.AppKey("request_rates", RequestRates)
+"""Key of an application's rate limits of requests."""
 
 
 def _price(request: web.Request) -> int:

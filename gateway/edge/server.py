@@ -28,6 +28,7 @@ from gateway.edge.limits import (
     BURSTS,
     HEAD_S,
     PENDING_CONNECTIONS,
+    REQUEST_RATES,
     KeyedRates,
     PendingConnections,
     RequestRates,
@@ -431,6 +432,7 @@ def make_app(parts: EdgeParts) -> web.Application:
     app = web.Application(
         middlewares=[problems, rates.limit_rate, context.check_origin], client_max_size=BODY_BYTES_MAX
     )
+    app[REQUEST_RATES] = rates
     app[WIRES] = Wires(now=parts.clock.now)
     admission = parts.settings.admission
     app[PENDING_CONNECTIONS] = callers = PendingConnections(

@@ -523,7 +523,7 @@ _BESIDE_THE_MIRROR: Final = (
         purpose="limit connections and log-ons for each address",
         source="the network",
         held_in="memory of the node; keyed hashes in Redis; truncated in logs",
-        held_for="minutes; in logs as long as the operator keeps them",
+        held_for="minutes; the count of its log-ons up to 10 h; in logs as long as the operator keeps them",
         seen_by="operators, truncated; whole in an export of the user's data",
     ),
     InventoryEntry(
@@ -533,7 +533,7 @@ _BESIDE_THE_MIRROR: Final = (
         purpose="stop the guessing of passwords before the account is locked",
         source="failed log-ons",
         held_in="keyed hashes in memory and Redis, with a count",
-        held_for="minutes; one day for a name that failed several times within minutes",
+        held_for="at most one day after the last failure",
         seen_by="nobody: hashes only",
     ),
     InventoryEntry(

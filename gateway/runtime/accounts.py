@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
 from gateway.core.log_ons import PATIENCE_S, Judged, LogOnGuard, LogOnPlace, LogOnQueue, name_hash
-from gateway.core.rate_limits import AdmissionQueue, Buckets, Quota
+from gateway.core.rate_limits import TURN_MAX, AdmissionQueue, Buckets, Quota
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
@@ -124,8 +124,8 @@ class LogOns:
         if number_changes is None:
             number_changes = Quota(most=NUMBERS - 1, window_s=NUMBERS_S)
         self._number_changes: Final = number_changes
-        self._numbers: OrderedDict[bytes, tuple[UserId, bytes]] = OrderedDict()
-        """The number, as a hash, of the last log-on of each name, and its user."""
+        self._numbers: OrderedDict[bytes, tuple[UserId, bytes, float]] = OrderedDict()
+        """The number, as a hash, of the last log-on of each name, its user, and when that was."""
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -138,6 +138,17 @@ class LogOns:
             "log_on_reservations": self._reserved,
             "log_on_names": len(self._guard) + len(self._names) + len(self._numbers),
         }
+
+    def turn(self, now: float) -> None:
+        """Remove addresses, names and users that no limit concerns any more."""
+        self._guard.turn(now)
+        self._names.turn(now)
+        self._number_changes.turn(now)
+        for queue in self._queues.values():
+            queue.turn(now)
+        for name, (_, _, at) in list(itertools.islice(self._numbers.items(), TURN_MAX)):
+            if now >= at + NUMBERS_S:
+                del self._numbers[name]
 
     async def log_on(
         self, authority: Authority, site: str, credentials: LogOn, address: str
@@ -429,7 +440,7 @@ class LogOns:
         seen, others = await self._counted(asked.key("number", number), asked.key("numbers"))
         if not seen and others >= NUMBERS:
             raise _too_many_numbers(NUMBERS_S)
-        user, last = self._numbers.get(name_hash(asked.site, asked.name), (None, b""))
+        user, last, _ = self._numbers.get(name_hash(asked.site, asked.name), (None, b"", 0.0))
         if user is None or last == _digest(asked, number):
             yield
             return
@@ -448,7 +459,7 @@ class LogOns:
         if number is None:
             return
         name = name_hash(asked.site, asked.name)
-        self._numbers[name] = user, _digest(asked, number)
+        self._numbers[name] = user, _digest(asked, number), self._clock.now()
         self._numbers.move_to_end(name)
         if len(self._numbers) > _NAMES_MAX:
             self._numbers.popitem(last=False)
@@ -530,6 +541,11 @@ class Accounts:
         self.log_offs: Final = log_offs
         self._listing: dict[str, asyncio.Future[tuple[SessionInfo, ...]]] = {}
         self._ending: set[str] = set()
+
+    def turn(self, now: float) -> None:
+        """Remove what no longer limits anybody."""
+        self.log_ons.turn(now)
+        self.log_offs.rates.turn(now)
 
     @property
     def log_offs_pending(self) -> int:

@@ -423,7 +423,7 @@ class LogOffs:
         self._under_way: dict[bytes, asyncio.Future[LoggedOff]] = {}
         self._answered: OrderedDict[bytes, _Answered] = OrderedDict()
         self._repeats: Counter[str] = Counter()
-        self._rates: Buckets[bytes] = Buckets(REPEATS_PER_S, REPEATS_BURST)
+        self.rates: Buckets[bytes] = Buckets(REPEATS_PER_S, REPEATS_BURST)
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -466,7 +466,7 @@ class LogOffs:
         if before is not None and now < before.until:
             return before.answer
         is_first = before is None and not self.is_pending(ticket)
-        is_soon = not self._rates.take(key, now)
+        is_soon = not self.rates.take(key, now)
         if is_first:
             self._users.logged_off(ticket, by)
         elif is_soon or self._repeats[ticket.user.site] >= REPEATS_AT_ONCE:
@@ -700,6 +700,7 @@ DENIED_BEYOND_MS: Final = 24 * 3_600_000
 then.
 """
 
+_FORGET_EVERY_S: Final = 60.0
 _FORGOTTEN_S: Final = 60.0
 """How long other nodes can read the end of a session after it no longer matters: later OSCC-E itself reports
 it.
@@ -734,11 +735,13 @@ class SessionRevocations:
         return len(self._denied)
 
     async def run(self) -> None:
-        """Store each end for nodes that missed it, until cancelled."""
+        """Store each end for nodes that missed it, and remove those that are over, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             try:
-                await asyncio.Event().wait()
+                while True:
+                    await self._clock.sleep(_FORGET_EVERY_S)
+                    self._denied.turn(self._clock.wall_ms())
             finally:
                 self._tasks = None
 

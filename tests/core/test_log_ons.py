@@ -49,6 +49,40 @@ def come_to(line: LogOnQueue, result: Judged, address: str, now: float, times: i
     return admitted
 
 
+# ---- what no longer counts ----
+
+
+@pytest.mark.parametrize(("result", "after_s"), [("right", 600.0), ("wrong", 60.0)])
+def test_an_address_is_removed_once_its_log_ons_no_longer_count(result: Judged, after_s: float) -> None:
+    line = queue()
+    come_to(line, result, "a", 0.0)
+    line.turn(after_s - 1.0)
+    assert line.addresses == 1
+    line.turn(after_s)
+    assert line.addresses == 0
+
+
+def test_an_address_with_a_log_on_under_way_stays() -> None:
+    line = queue()
+    place = join(line, "ann")
+    line.turn(1e6)
+    assert line.addresses == 1
+    line.withdraw(place, 1e6)
+    line.turn(1e6)
+    assert line.addresses == 0
+
+
+def test_a_name_is_removed_once_its_failures_no_longer_count() -> None:
+    guard = LogOnGuard()
+    guard.trying("main", "ann")
+    guard.failed("main", "ann", 10.0)
+    guard.trying("main", "bob")
+    guard.turn(10.0 + guard.slow_s - 1.0)
+    assert len(guard) == 2
+    guard.turn(10.0 + guard.slow_s)
+    assert len(guard) == 1, "a try that is under way stays"
+
+
 # ---- order ----
 
 

@@ -65,6 +65,28 @@ def test_when_none_is_full_the_least_recently_used_goes() -> None:
     assert len(buckets) == 2
 
 
+def test_a_turn_removes_the_keys_that_are_full_again_and_no_other() -> None:
+    buckets = Buckets[str](1.0, 2)
+    for key, now in (("a", 0.0), ("b", 0.0), ("b", 0.5)):
+        buckets.take(key, now)
+    buckets.turn(0.9)
+    assert len(buckets) == 2
+    buckets.turn(1.0)
+    assert (len(buckets), buckets.wait_s("b", 1.0)) == (1, 0.0)
+    buckets.turn(2.0)
+    assert len(buckets) == 0
+
+
+def test_a_turn_removes_the_users_whose_changes_no_longer_count() -> None:
+    quota = Quota[str](most=2, window_s=60.0)
+    quota.take("a", 0.0)
+    quota.take("b", 10.0)
+    quota.turn(59.0)
+    assert len(quota) == 2
+    quota.turn(60.0)
+    assert (len(quota), quota.taken("b", 60.0)) == (1, (10.0,))
+
+
 @pytest.mark.parametrize(
     ("urgency", "begun", "places"),
     [

@@ -87,6 +87,14 @@ def denying(*ended: tuple[str, End], most: int = 100) -> Denylist:
     return denied
 
 
+def test_a_turn_removes_the_ends_whose_time_is_over_though_nobody_asks() -> None:
+    denied = denying(("a", BLOCKED), ("b", OFF))
+    denied.turn(99)
+    assert len(denied) == 2
+    denied.turn(100)
+    assert len(denied) == 0
+
+
 def test_an_end_is_known_until_the_token_expires_and_no_longer() -> None:
     denied = denying(("a", OUSTED))
     assert denied.get("other", 0) is None

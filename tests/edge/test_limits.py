@@ -125,6 +125,16 @@ def test_remembered_addresses_are_bounded() -> None:
     assert doors.remembered == 7
 
 
+def test_a_turn_removes_the_addresses_that_are_limited_no_more() -> None:
+    rates = KeyedRates[str](1.0, 2, keys_max=10)
+    for key in ("a", "b", "b"):
+        rates.wait_s(key, 0.0, 1.0)
+    rates.turn(0.9)
+    assert len(rates) == 2
+    rates.turn(1.0)
+    assert (len(rates), rates.wait_s("b", 1.0, 2.0)) == (1, 1.0)
+
+
 def test_of_too_many_silent_sockets_of_an_address_the_oldest_goes() -> None:
     doors = SocketAdmission(replace(LIMITS, connections=50))
     closed: list[str] = []

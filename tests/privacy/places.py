@@ -142,7 +142,7 @@ PLACES: Final[dict[str, str]] = {
             core/commands.py CommandHistory._present _absent
         """,
         "pending_log_offs": """
-            runtime/sessions.py LogOffs._pending _under_way _answered _rates;
+            runtime/sessions.py LogOffs._pending _under_way _answered rates;
             runtime/accounts.py Accounts._listing _ending
         """,
         "remembered_ids": """

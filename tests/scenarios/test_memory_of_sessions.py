@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from gateway.runtime.user_state import Owner
 from gateway.upstream.oscce.client import OsccLink
 from tests.runtime.scene import PhoneLine, Scene
 from tests.runtime.test_forgotten import GIVE_UP_S, LINGER_REAL_S, leave, simulated, until
+from tests.scenarios.house import PASSWORD, opened
 
 FULL = os.environ.get("SCENARIO_SIZE") == "full"
 pytestmark = pytest.mark.scenario
@@ -84,3 +86,20 @@ async def test_memory_is_as_it_was_after_thousands_of_sessions() -> None:
             grown.append(resident_mb())
         print(f"resident: {grown[0]:.1f} MB after {WARM}, {grown[1]:.1f} MB after {SESSIONS} sessions")
         assert grown[1] - grown[0] < GROWS_MB
+
+
+async def test_minutes_after_everybody_left_no_address_session_or_name_is_held() -> None:
+    async with opened() as house:
+        device = {"id": "d", "name": "canary", "platform": "test", "app_version": "1"}
+        body = {"site": "main", "application": "dashboard", "user_name": "supervisor1", "password": PASSWORD}
+        async with house.http.post(f"{house.base}/v1/sessions", json={**body, "device": device}) as answer:
+            assert answer.status == 201
+            bearer = {"Authorization": f"Bearer {(await answer.json())['token']}"}
+        async with house.http.delete(f"{house.base}/v1/session", headers=bearer) as answer:
+            assert answer.status == 204
+        held = {
+            f'registry_size{{name="{name}"}}' for name in ("requesters", "log_on_addresses", "log_on_names")
+        }
+        assert [await house.metric(re.escape(name)) > 0 for name in held] == [True] * len(held)
+        await house.clock.advance(660.0)
+        assert [await house.metric(re.escape(name)) for name in held] == [0.0] * len(held)
