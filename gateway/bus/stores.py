@@ -58,6 +58,8 @@ TRIES: Final = 5
 """Tries to change a counter that other nodes change at the same time; after them this one is not counted."""
 SKEW_MS: Final = 60_000
 """Highest difference between the clocks of nodes; beyond it a counter counts as outdated."""
+OFFSET_WITHIN_MS: Final = 500
+"""Slower answers are not compared with this node's clock: Redis read its own at any moment of that time."""
 COUNT_MAX: Final = 2**53
 RECORD_CHARS_MAX: Final = 4_096
 """Longest text in the record of a node."""
@@ -88,7 +90,7 @@ class RedisLeases:
         renewed: Callable[[float], None] | None = None,
     ) -> None:
         self.clock_offset_s: float | None = None
-        """How far the wall clock of Redis is ahead of this node's, at the last reply; None before the
+        """How far the wall clock of Redis is ahead of this node's, at the last quick reply; None before the
         first.
         """
         self._client = client
@@ -185,9 +187,11 @@ class RedisLeases:
         answer = await LEASE.run(self._client, keys, *arguments)
         match answer:
             case [bytes(seconds), bytes(micros), *_]:
-                # read at some moment between these two: the middle is the best estimate
-                here_ms = (asked_ms + self._clock.wall_ms()) / 2
-                self.clock_offset_s = int(seconds) + int(micros) / 1e6 - here_ms / 1e3
+                answered_ms = self._clock.wall_ms()
+                if 0 <= answered_ms - asked_ms <= OFFSET_WITHIN_MS:
+                    # read at some moment between these two: the middle is the best estimate
+                    here_ms = (asked_ms + answered_ms) / 2
+                    self.clock_offset_s = int(seconds) + int(micros) / 1e6 - here_ms / 1e3
                 return answer
         raise bus_down(UNEXPECTED)
 

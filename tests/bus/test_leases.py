@@ -75,6 +75,17 @@ async def test_the_offset_is_that_of_the_middle_and_a_renewal_takes_its_time() -
         assert took == [pytest.approx(0.2, abs=1e-3)]
 
 
+async def test_an_answer_that_a_busy_node_reads_late_says_nothing_of_the_clock() -> None:
+    peer = Peer()
+    async with running(peer) as (leases, clock), asyncio.TaskGroup() as tasks:
+        tasks.create_task(leases.renew(ANN, N1, "h", 5))
+        await clock.settle()
+        peer.say(renewing((b"EVALSHA",)) or b"")
+        clock.stand_still(6.0)
+        await clock.settle()
+        assert leases.clock_offset_s is None
+
+
 async def test_the_design_s_lives_are_asked_for() -> None:
     peer = Peer(renewing)
     async with running(peer) as (leases, _):
