@@ -115,7 +115,7 @@ class AddressRecord:
         return not self.open and not (self.share.count(now) or self.failed.count(now))
 
     def is_over(self, now: float) -> bool:
-        """Return whether nothing that happened at the address has an effect any more."""
+        """Return whether nothing that happened at the address still has an effect."""
         is_past = max(self.booked_until, self.next_at) <= now
         return is_past and self.is_idle(now) and not self.succeeded.count(now)
 
@@ -373,7 +373,7 @@ class LogOnQueue:
             self._appointments.popitem(last=False)
 
     def turn(self, now: float) -> None:
-        """Remove addresses of which nothing counts any more, also without new ones."""
+        """Remove addresses of which nothing still counts, also without new ones."""
         oldest = list(itertools.islice(self._addresses.items(), TURN_MAX))
         for address in [address for address, record in oldest if record.is_over(now)]:
             del self._addresses[address]

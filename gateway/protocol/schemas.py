@@ -630,7 +630,8 @@ _BESIDE_THE_MIRROR: Final = (
         purpose="keep exactly one link per user, and find the node that has it",
         source="the gateway",
         held_in="keyed hashes as names in Redis; memory of the nodes",
-        held_for="seconds to minutes: each expires in Redis by itself; in memory while it is used",
+        held_for="seconds to minutes, the last epoch 30 days: each expires in Redis by itself; "
+        "in memory while it is used",
         seen_by="nobody: hashes only",
     ),
     InventoryEntry(

@@ -140,7 +140,7 @@ class LogOns:
         }
 
     def turn(self, now: float) -> None:
-        """Remove addresses, names and users that no limit concerns any more."""
+        """Remove addresses, names and users that no limit concerns now."""
         self._guard.turn(now)
         self._names.turn(now)
         self._number_changes.turn(now)
