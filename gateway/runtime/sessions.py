@@ -19,13 +19,7 @@ from typing import Final, NamedTuple, Protocol
 from gateway.core.rate_limits import Buckets
 from gateway.core.registry import Denylist, End, refusal
 from gateway.core.view import Member, UserSessions
-from gateway.domain.errors import (
-    CloseCode,
-    EndReason,
-    ErrorCode,
-    GatewayError,
-    SessionRefused,
-)
+from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Device, NodeId, SessionId, Ticket, UserId, handle_of
 from gateway.domain.upstream import LoggedOff
 from gateway.protocol.envelopes import Control, Inbox, Replaced, SessionFacts, SessionOver

@@ -118,12 +118,16 @@ class Owner:
         self._stopped = False
         feed.outlet = self.sharing
         feed.ledger.ahead_ms = 0
-        for ticket, since_s in start.lingering:
-            self.user_sessions.linger(ticket, world.clock.now() - since_s)
-        for one in local:
-            self.user_sessions.join(one.ticket, one.topics).came_at = one.since
+        self._join_at_start(start, local)
 
     # ---- sessions ----
+
+    def _join_at_start(self, start: Start, local: tuple[Local, ...]) -> None:
+        """Add the sessions that are there when this node begins to own the user."""
+        for ticket, since_s in start.lingering:
+            self.user_sessions.linger(ticket, self.clock.now() - since_s)
+        for one in local:
+            self.user_sessions.join(one.ticket, one.topics).came_at = one.since
 
     async def attach(
         self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None = None, since: float | None = None
