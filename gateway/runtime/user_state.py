@@ -91,13 +91,11 @@ class Owner:
     ) -> None:
         me: Owner = proxy(self)  # an ended owner leaves memory at once: no collaborator holds its owner
         self.clock, self.pauses, self.tally = world.clock, world.pauses, world.tally
-        self.feed = feed
-        self.user_sessions = UserSessions()
+        self.feed, self.user_sessions, self.epoch, self._stopped = feed, UserSessions(), 0, False
         self.session_admission = SessionAdmission(me, world)
         wake = self.session_admission.wake
         self.mirror = Mirror(feed, self.user_sessions, composer, world.offsets, world.clock, wake)
         self.sharing = Sharing(feed, world.exchange)
-        self.epoch = 0
         self.owned_by: Grant | None = None
         """The owner of the user, as soon as it is known to be another node."""
         self._world, self.touch, self._start = world, touch, start
@@ -106,8 +104,7 @@ class Owner:
         self.lease = self._link_dialer.lease_keeper.lease
         self.execution = CommandExecution(feed.user, me, self.lease, calls, world.number_changes, world.audit)
         self.pulse = LinkHealth(feed, self.mirror, self._machine, world, is_taking_over=start != NO_START)
-        self._handover = Handover(me, world)
-        self._renewing = SessionRenewal(me, world)
+        self._handover, self._renewing = Handover(me, world), SessionRenewal(me, world)
         self._linked: Linked | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._began_at = math.inf
@@ -115,7 +112,6 @@ class Owner:
         """Until when the history of the former owner may arrive."""
         self._sessions_at = -math.inf
         """When :meth:`tick` has work for lease and sessions, unless it is touched before."""
-        self._stopped = False
         feed.outlet = self.sharing
         feed.ledger.ahead_ms = 0
         self._join_at_start(start, local)

@@ -479,7 +479,7 @@ async def test_a_fault_over_one_request_ends_that_request_alone(
     request = CallRequest(user(1), STRANGER, 5, call(at, near))
     await stranger.say(Attach(STRANGER, 6, near.ticket, ()))
     with monkeypatch.context() as patched:
-        patched.setattr(owner.execution, "execute", broken_later)
+        replace_method(patched, owner.execution, "execute", broken_later)
         assert await stranger.say(request) == []
     assert [record.getMessage() for record in caplog.records] == ["node_request_failed"]
     assert only(CallAnswer, await stranger.say(request)).outcome == Outcome(Status.APPLIED)
