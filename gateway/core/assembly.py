@@ -32,7 +32,7 @@ from gateway.core.element import (
 )
 from gateway.core.link import Query
 from gateway.domain.commands import Listen
-from gateway.domain.model import EMPTY_SET, KEY_PREFIXES, Kind, Scope, changed, key_of
+from gateway.domain.model import EMPTY_SET, QUEUE, KEY_PREFIXES, Kind, Scope, changed, key_of
 from gateway.domain.upstream import PLACES, SOURCES, Part, Reading, Source
 from gateway.protocol.envelopes import Value
 
@@ -216,20 +216,21 @@ class _ReadTimes:
     """When the resources of one kind were last read from one source (server clock).
 
     For most that is the time of the held part or of the last whole set. Only other times are stored: those of
-    absent parts, and of parts that stand in for newer ones. *newest_ms*: the latest time of all.
+    absent parts, and of parts that stand in for newer ones. *newest_ms*: the latest time of all, which is not
+    before the last whole set. Without *others_ms* a part of that time needs no :meth:`read`.
     """
 
-    __slots__ = ("_others_ms", "_whole_ms", "newest_ms")
+    __slots__ = ("_whole_ms", "newest_ms", "others_ms")
 
     def __init__(self) -> None:
-        self._others_ms: dict[str, int] | None = None
+        self.others_ms: dict[str, int] | None = None
         self._whole_ms = 0
         self.newest_ms = 0
 
     def last_ms(self, key: str, held_ms: int | None) -> int:
         """Return when a resource was last read whose held part is of *held_ms* (None: no part); 0: never."""
-        if self._others_ms is not None and key in self._others_ms:
-            return self._others_ms[key]
+        if self.others_ms is not None and key in self.others_ms:
+            return self.others_ms[key]
         return 0 if held_ms is None else max(held_ms, self._whole_ms)
 
     def read(self, key: str, held_ms: int | None, time_ms: int) -> None:
@@ -239,30 +240,31 @@ class _ReadTimes:
             newer_ms = held_ms
         if held_ms is None or newer_ms != time_ms:
             self._others()[key] = time_ms
-        elif self._others_ms:
-            self._others_ms.pop(key, None)
+        elif self.others_ms:
+            self.others_ms.pop(key, None)
 
     def read_whole(self, time_ms: int) -> None:
         """Record that a whole set was read at *time_ms*; :meth:`read` follows for every resource."""
         self._whole_ms = max(self._whole_ms, time_ms)
+        self.newest_ms = max(self.newest_ms, time_ms)
 
     def read_all(self, step: ReadingStep) -> None:
         """Record that all resources of *step* were read, and their parts are held."""
-        if self._others_ms:
+        if self.others_ms:
             for key in step.keys:
-                self._others_ms.pop(key, None)
+                self.others_ms.pop(key, None)
         if step.other_times_ms:
             self._others().update(step.other_times_ms)
 
     def forget(self, key: str) -> None:
         """Forget a resource without a part."""
-        if self._others_ms is not None:
-            self._others_ms.pop(key, None)
+        if self.others_ms is not None:
+            self.others_ms.pop(key, None)
 
     def _others(self) -> dict[str, int]:
-        if self._others_ms is None:
-            self._others_ms = {}
-        return self._others_ms
+        if self.others_ms is None:
+            self.others_ms = {}
+        return self.others_ms
 
 
 class _OfKind:
@@ -504,7 +506,7 @@ class Assembly:
             return None
         key = before.key
         held = None if key is None else shown.get(key)
-        if key is None or held is None or number not in scope.of(kind):
+        if key is None or held is None or number not in (scope.queues if kind is QUEUE else scope.of(kind)):
             return None
         if before.realtime is None and source is not Source.REALTIME:
             return None
@@ -513,7 +515,8 @@ class Assembly:
         after = with_part(before, source, part)
         element = self._composer.element(after, held, offset_ms)
         sent[key], times.newest_ms = after, time_ms
-        times.read(key, part.time_ms, time_ms)
+        if times.others_ms or part.time_ms != time_ms:
+            times.read(key, part.time_ms, time_ms)
         if element.parts is not after:
             here.converge(key, after, converged(after, element))
         return key, held, element

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Set
 from dataclasses import field
 from itertools import count
+from operator import attrgetter
 from typing import Final, TypeVar
 
 from gateway.domain.model import Kind, Lean, changed, value
@@ -211,18 +212,15 @@ def _differing(before: Element, after: Element) -> tuple[Resource | QueueFigures
     is_dated_alike = before.offset_ms == after.offset_ms and before.lasting is None is after.lasting
     if mine is not None and theirs is not None and is_dated_alike:
         old, new = theirs.realtime, mine.realtime
-        if type(old) is QueueFigures and type(new) is QueueFigures and _is_only_realtime(theirs, mine):
+        if type(old) is QueueFigures and type(new) is QueueFigures and _OTHERS(theirs) == _OTHERS(mine):
+            if old.oldest_since_ms == new.oldest_since_ms:  # then no patch has it
+                return old, new
             return _in_gateway_time(old, before.offset_ms), _in_gateway_time(new, after.offset_ms)
     return _framed(before.value), _framed(after.value)
 
 
-def _is_only_realtime(before: Parts, after: Parts) -> bool:
-    """Return whether the parts of all sources but realtime are the same objects."""
-    return (
-        before.directory is after.directory
-        and before.cumulative is after.cumulative
-        and before.configuration is after.configuration
-    )
+_OTHERS: Final = attrgetter("directory", "cumulative", "configuration")
+"""The parts of all sources but realtime; mostly they are the same objects."""
 
 
 def _in_gateway_time(figures: QueueFigures, offset_ms: int) -> QueueFigures:
@@ -365,7 +363,7 @@ def queue_element(parts: Parts, before: Element | None, offset_ms: int) -> Eleme
     if others is None or before.offset_ms != offset_ms or before.lasting is not None:
         return None
     old, new = others.realtime, parts.realtime
-    if type(old) is not QueueFigures or type(new) is not QueueFigures or not _is_only_realtime(others, parts):
+    if type(old) is not QueueFigures or type(new) is not QueueFigures or _OTHERS(others) != _OTHERS(parts):
         return None
     shown_ms, oldest_ms = old.oldest_since_ms, new.oldest_since_ms
     if shown_ms != oldest_ms:

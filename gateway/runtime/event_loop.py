@@ -259,7 +259,7 @@ class Pauses:
     stop. After a long stop links bring for some time what had to wait, also at the server.
     """
 
-    __slots__ = ("_beat_at", "_doubt_from", "_waited_from", "_waited_until", "unread_s")
+    __slots__ = ("_beat_at", "_doubt_from", "_waited_from", "_waited_until", "prompt_until", "unread_s")
 
     def __init__(self) -> None:
         self._beat_at = math.inf
@@ -269,16 +269,20 @@ class Pauses:
         """The last beat before the last pause, and until when links bring data that had to wait."""
         self.unread_s = 0.0
         """How long messages of links may have waited here unread at the last beat, at most."""
+        self.prompt_until = math.inf
+        """Data of links that is read by then has not waited, neither here nor at the server."""
 
-    def beat(self, now: float) -> None:
-        """Record that the process runs."""
+    def beat(self, now: float, unread_s: float = 0.0) -> None:
+        """Record that the process runs, and how long messages of links may have waited unread by now."""
         pause_s = now - self._beat_at
         self._doubt_from = self._beat_at if pause_s > BEAT_S + LATE_S else None
         if self._doubt_from is not None:
             if now > self._waited_until:
                 self._waited_from = self._doubt_from
             self._waited_until = max(self._waited_until, now + min(pause_s / 4, BACKLOG_MOST_S))
-        self._beat_at = now
+        self._beat_at, self.unread_s = now, unread_s
+        is_prompt = self._doubt_from is None and now >= self._waited_until and not unread_s
+        self.prompt_until = now + BEAT_S + LATE_S if is_prompt else -math.inf
 
     def came_at(self, now: float) -> float:
         """Return since when data may have waited that is read *now*."""
@@ -288,11 +292,8 @@ class Pauses:
 
     def sent_at(self, now: float) -> float:
         """Return since when data of a link may have waited that is read *now*, here or at the server."""
-        is_waited = now < self._waited_until
-        if not is_waited and self._doubt_from is None and now - self._beat_at <= BEAT_S + LATE_S:
-            return now  # as nearly always: a call less for each update
         came_at = self.came_at(now)
-        return min(came_at, self._waited_from) if is_waited else came_at
+        return min(came_at, self._waited_from) if now < self._waited_until else came_at
 
 
 def is_reserved(fd: int) -> bool:

@@ -442,10 +442,8 @@ class Linked:
         Ages are shown in seconds, so a slightly longer silence does no harm.
         """
         if not self._mirror.is_blind:
-            came_at, ledger = self._pauses.sent_at(at), self._feed.ledger
-            if self._pauses.unread_s:
-                came_at = min(came_at, at - self._waited_s(at, readings))
-            ledger.came_at = at if came_at == at else max(came_at, self._opened_at, ledger.came_at)
+            ledger = self._feed.ledger
+            ledger.came_at = at if at <= self._pauses.prompt_until else self._sent_at(at, readings)
         if at - self._reported_at < REPORT_EVERY_S:
             return False
         self._reported_at = at
@@ -453,10 +451,16 @@ class Linked:
             self._keeper.received()
         return True
 
-    def _waited_s(self, at: float, readings: Sequence[Reading]) -> float:
-        """Return how long a message waited unread in a node that is behind, s: by the time in it."""
-        most_s = self._pauses.unread_s
-        return min(most_s, self._mirror.late_s(readings[-1].time_ms, at)) if readings else most_s
+    def _sent_at(self, at: float, readings: Sequence[Reading]) -> float:
+        """Return when a message that is read at *at* may have been sent.
+
+        A node that is behind knows by the time in it how long it waited unread.
+        """
+        sent_at, waited_s = self._pauses.sent_at(at), self._pauses.unread_s
+        if waited_s and readings:
+            waited_s = min(waited_s, self._mirror.late_s(readings[-1].time_ms, at))
+        sent_at = min(sent_at, at - waited_s)
+        return at if sent_at == at else max(sent_at, self._opened_at, self._feed.ledger.came_at)
 
     async def _let_askers_run(self) -> None:
         """Let waiting tasks take their answers before the next event is processed.

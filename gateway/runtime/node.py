@@ -616,8 +616,7 @@ class Node:
         due_at = self.clock.now() + TICK_S
         while True:
             now = self.clock.now()
-            self.pauses.beat(now)
-            self.pauses.unread_s = self.unread_s()
+            self.pauses.beat(now, self.unread_s())
             if now >= due_at:
                 due_at = now + TICK_S
                 self._renewals.renew_due(now)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.core.link import TRANSITIONS, LinkMachine, LinkState
 from gateway.runtime.event_loop import BEAT_S, LATE_S, Pauses
@@ -202,6 +204,24 @@ def test_after_a_long_stop_data_of_links_may_have_waited_for_some_seconds_more()
         elif beat == 9:
             assert pauses.sent_at(124.9) == 100.0
     assert pauses.sent_at(125.6) == 125.6
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.1, 30.0), st.sampled_from((0.0, 0.0, 1.5)), st.floats(0.0, 3.0)), max_size=9
+    )
+)
+def test_prompt_data_has_waited_nowhere(beats: list[tuple[float, float, float]]) -> None:
+    pauses, now = Pauses(), 100.0
+    for pause_s, unread_s, later_s in beats:
+        now += pause_s
+        pauses.beat(now, unread_s)
+        if now + later_s <= pauses.prompt_until:
+            assert (pauses.sent_at(now + later_s), pauses.unread_s) == (now + later_s, 0.0)
+    for _ in range(12):
+        now += BEAT_S
+        pauses.beat(now)
+    assert pauses.prompt_until > now + BEAT_S, "a process that runs again finds nothing that waited"
 
 
 def test_nothing_is_taken_for_more_than_a_second_younger_than_it_may_be() -> None:

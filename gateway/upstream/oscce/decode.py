@@ -566,10 +566,8 @@ class QueueRealtime(WireElement):
     level: str | None = None
 
 
-@lru_cache(maxsize=64)
-def _shared(formula: str) -> str:
-    """Return one object for equal formulas: mostly all queues have the same. Python 3.12 interns for ever."""
-    return formula
+_shared: Final = lru_cache(maxsize=64)(str)
+"""Returns one object for equal formulas: mostly all queues have the same. Python 3.12 interns for ever."""
 
 
 def queue_realtime(sent: QueueRealtime, time_ms: int, is_plain: bool = False) -> Part:

@@ -316,7 +316,7 @@ class LinkSocket(asyncio.Protocol):
         self._turns = turns
         self._unread = Unread()
         self._read_bytes = 0
-        """Bytes received since its last turn, where the transport has no budget of its own."""
+        """Bytes received since its last turn."""
         self._transport = transport
         self._frames = Frames(message_bytes)
         self._text_bytes = message_bytes
@@ -467,8 +467,9 @@ class LinkSocket(asyncio.Protocol):
             self._receive_frames(data)
         if not self.is_due and unread.chars:
             self._turns.want(self)
-        if self._waiting_chars + unread.chars > WAITING_CHARS_MAX or type(self._transport) is not Wire:
-            self._bound(len(data))
+        read_bytes = self._read_bytes = self._read_bytes + len(data)
+        if read_bytes > READ_BYTES or self._waiting_chars + unread.chars > WAITING_CHARS_MAX:
+            self._bound()
 
     def _receive_frames(self, data: bytes) -> None:
         """Process any frames, and parts of them."""
@@ -526,14 +527,12 @@ class LinkSocket(asyncio.Protocol):
 
     # ---- inner ----
 
-    def _bound(self, size_bytes: int) -> None:
+    def _bound(self) -> None:
         """Pause the server when enough data waits here, or when the link's share of a turn was read."""
-        if type(self._transport) is not Wire:  # which reads that much at once by itself
-            self._read_bytes += size_bytes
-            if self._read_bytes > READ_BYTES:
-                self._turns.want(self)
-        elif self._waiting_chars + self._unread.chars <= WAITING_CHARS_MAX:
-            return
+        if type(self._transport) is Wire:
+            self._read_bytes = 0  # it reads no more than that in a turn by itself
+        elif self._read_bytes > READ_BYTES:
+            self._turns.want(self)
         if not (self._is_resting or self._frames.is_over or self._has_room(WAITING_CHARS_MAX)):
             self._is_resting = True
             self._transport.pause_reading()
