@@ -650,6 +650,10 @@ URGENCY_NAMES: Final[Mapping[Urgency, str]] = {urgency: urgency.name.lower() for
 _LINK_LOG: Final = logging.getLogger("gateway.link")
 
 
+SAMPLE_S: Final = 0.01
+"""Interval between two messages of links whose processing is timed."""
+
+
 class Tally:
     """Counts the events of one node's runtime.
 
@@ -662,6 +666,8 @@ class Tally:
     def __init__(self, telemetry: Telemetry | None = None) -> None:
         self._telemetry = Telemetry() if telemetry is None else telemetry
         self._unread_rows: dict[tuple[str, str], int] = {}
+        self.samples_from = -math.inf
+        """Monotonic seconds from which on the next message of a link is to be timed by :meth:`read`."""
         for name in EVENTS.values():
             self._telemetry.upstream_events.values.setdefault(name, 0)
 
@@ -727,9 +733,10 @@ class Tally:
                 extra = {"site": site, "kind": kind, "dropped": rows, "why": why}
                 _LINK_LOG.warning("directory_rows_unreadable", extra=extra)
 
-    def read(self, seconds: float) -> None:
-        """Record the time from receipt until the mirror had a message of a link, for a sample."""
-        self._telemetry.event_latency_seconds.series["upstream"].observe(seconds)
+    def read(self, came_at: float, now: float) -> None:
+        """Record that the mirror has had a message of a link since *now*, and its readers are awake."""
+        self.samples_from = now + SAMPLE_S
+        self._telemetry.event_latency_seconds.series["upstream"].observe(now - came_at)
 
     def arrived(self, seconds: float) -> None:
         """Record the time from a change's receipt at the owner to its receipt here, by wall clocks."""

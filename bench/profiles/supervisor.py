@@ -52,13 +52,10 @@ class Supervisor:
 
     # ---- Keeper and LinkHealth ----
 
-    def received_live(self) -> bool:
+    def received_live(self, _: float) -> bool:
         """Count a message."""
         self.messages += 1
         return True
-
-    def read(self) -> None:
-        """Do nothing: the mirror holds the elements."""
 
     def received(self) -> None:
         """Do nothing: the message is counted elsewhere."""

@@ -332,6 +332,7 @@ class Assembly:
         "_queries",
         "_unread",
         "is_unshown",
+        "lacks_realtime",
         "late",
     )
 
@@ -341,6 +342,8 @@ class Assembly:
         """Whether its user has been shown nothing yet. Until then, where a part differs only by jitter from
         the one that other links show, theirs is held.
         """
+        self.lacks_realtime = False
+        """Whether resources are shown without realtime data that may still come."""
         self._composer = Composer() if composer is None else composer
         self._kinds: dict[Kind, _OfKind] = {}
         """Only kinds of which something was received, or is subscribed to."""
@@ -378,14 +381,14 @@ class Assembly:
             return set()
         self._requery()
         late.complete = late.refused = True
-        self._missing |= {query}
+        self._miss(self._missing | {query})
         return self._covered(late)
 
     def stopped(self, query: int) -> set[Address]:
         """Record that *query* ended: data that only it covered is removed. Directory objects stay."""
         gone = self._queries.pop(query, None)
         self._requery()
-        self._missing = self._missing - {query} or EMPTY_SET
+        self._miss(self._missing - {query})
         if gone is None:
             return set()
         source, covered = gone.listen.source, self._covered(gone)
@@ -413,14 +416,6 @@ class Assembly:
         return query in self._missing
 
     @property
-    def lacks_realtime(self) -> bool:
-        """Whether resources are shown without realtime data that may still come."""
-        missing = self._missing
-        return bool(missing) and any(
-            self._queries[query].listen.source is Source.REALTIME for query in missing
-        )
-
-    @property
     def settled(self) -> bool:
         """Whether every query has delivered once."""
         return all(query.complete for query in self._queries.values())
@@ -446,7 +441,7 @@ class Assembly:
             changed = self._gained(query) if query.has_arrived else self._covered(query) | self._gained(query)
             query.complete, query.refused = True, False
             self._requery()
-            self._missing = self._missing - {reading.query} or EMPTY_SET
+            self._miss(self._missing - {reading.query})
             self._read_whole(query, reading)
         for part in reading.parts:
             if self._take((part.kind, part.number), reading.source, part, reading.time_ms):
@@ -650,6 +645,12 @@ class Assembly:
     def _note_late(self, elements: int) -> None:
         self.late += elements
         self._composer.late += elements
+
+    def _miss(self, queries: frozenset[int]) -> None:
+        """Record the queries without which resources are shown."""
+        self._missing = queries or EMPTY_SET
+        sources = [self._queries[query].listen.source for query in queries]
+        self.lacks_realtime = Source.REALTIME in sources
 
     def _is_plain(self, reading: Reading, here: _OfKind) -> bool:
         """Return whether a reading contains only present values of resources that some query covers."""

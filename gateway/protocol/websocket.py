@@ -6,6 +6,7 @@ import codecs
 import struct
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 CONTINUATION: Final = 0x0
@@ -414,8 +415,9 @@ def _may_travel(code: int) -> bool:
 _medium_head: Final = struct.Struct("!BBH").pack
 
 
+@lru_cache(maxsize=1024)
 def head(opcode: int, size_bytes: int) -> bytes:
-    """Return the head of a payload: a final frame, not masked (§5.1, §5.2)."""
+    """Return the head of a payload: a final frame, not masked (§5.1, §5.2). Most frames have usual sizes."""
     if size_bytes < _LONG:
         return bytes((_FIN | opcode, size_bytes))
     if size_bytes < 1 << 16:

@@ -324,7 +324,8 @@ class Wires:
         self.served = 0
         """Number of times that a connection was served."""
         self._ready = ready
-        self._is_watched = False
+        self.is_watched = False
+        """Whether the loop calls when some connections are ready."""
         self._wires: list[Wire | None] = []
         """By descriptor: the kernel returns the lowest free one."""
         self._open = 0
@@ -368,7 +369,6 @@ class Wires:
         if is_first:
             self._loop = asyncio.get_running_loop()
             self._epoll = select.epoll()
-            self._is_watched = False
         self._open += 1
         if is_first:
             self.watch_all()
@@ -378,14 +378,14 @@ class Wires:
 
     def watch_all(self) -> None:
         """Let the loop call when some connections are ready."""
-        if self._open and not self._is_watched:
-            self._is_watched = True
+        if self._open and not self.is_watched:
+            self.is_watched = True
             self._loop.add_reader(self._epoll.fileno(), self._ready or self.serve)
 
     def rest(self) -> None:
         """Stop the calls of the loop until :meth:`watch_all`."""
-        if self._open and self._is_watched:
-            self._is_watched = False
+        if self.is_watched:
+            self.is_watched = False
             self._loop.remove_reader(self._epoll.fileno())
 
     def serve(self) -> int:
@@ -430,8 +430,7 @@ class Wires:
         self._wires[fd] = None
         self._open -= 1
         if not self._open:
-            if self._is_watched:
-                self._loop.remove_reader(self._epoll.fileno())
+            self.rest()
             self._epoll.close()
 
 
@@ -662,11 +661,9 @@ class Rounds:
     def served(self, count: int, waiting: int, now: float) -> None:
         """Record that *count* were served, and *waiting* still wait at most; 0: certainly none."""
         self._left -= count
-        if not waiting:
-            self.served_by = self._began_at = now
-            self._left = 0
-        elif self._left <= 0:
-            self.served_by, self._began_at, self._left = self._began_at, now, waiting
+        if not waiting or self._left <= 0:
+            self.served_by = self._began_at if waiting else now
+            self._began_at, self._left = now, waiting
 
 
 class Turns:
@@ -695,7 +692,9 @@ class Turns:
         """Whether a turn is under way or planned."""
         self._idle = 0
         self._behind_since: float | None = None
-        self._read, self._digested = Rounds(clock.now()), Rounds(clock.now())
+        self._kept_up_at = clock.now()
+        """When the last turn began that left no work. Only since then, while some is left, rounds count."""
+        self._read = self._digested = Rounds(self._kept_up_at)
 
     def want(self, link: Digester) -> None:
         """Let *link* process its data soon. Many calls before it count as one."""
@@ -704,7 +703,7 @@ class Turns:
         link.is_due = True
         self._due.append(link)
         if not self._is_planned:
-            self._plan(0.0)
+            self._plan()
 
     @property
     def behind_s(self) -> float:
@@ -731,47 +730,44 @@ class Turns:
             self._turn()
 
     def _turn(self) -> None:
-        began, full_reads, phones = self._clock.now(), self.wires.full_reads, self.phones
-        served = self.wires.served
+        wires, phones, began = self.wires, self.phones, self._clock.now()
+        full_reads, served = wires.full_reads, wires.served
         self._is_planned = True
-        self.wires.rest()
+        if wires.is_watched:
+            wires.rest()
         ready = wanted = 1
         if phones is not None:
             phones.is_held = True
         try:
-            ready, is_all_read = self._receive(began)
-            self._read.served(self.wires.served - served, 0 if is_all_read else len(self.wires), began)
+            ready = wires.serve()
+            is_all_read = ready < EVENTS_AT_ONCE or self._read_more(began)
             wanted = len(self._due)
-            self._digest(wanted)
+            digested = self._digest(wanted)
         finally:
             if phones is not None:
                 phones.is_held = False
                 if ready or wanted:
                     phones.release()
-        is_behind = not is_all_read or len(self._due) > 0
-        if not is_behind:
-            self._behind_since = None
-        elif self._behind_since is None:
-            self._behind_since = self._clock.now()
-        if is_behind or self.wires.full_reads != full_reads:
-            self._plan(0.0)
+        if is_all_read and not self._due:
+            self._behind_since, self._kept_up_at = None, began
+        else:
+            self._stay_behind(began, wires.served - served, 0 if is_all_read else len(wires), digested)
+        if self._behind_since is not None or wires.full_reads != full_reads:
+            self._plan()
         else:
             self._rest(is_idle=not (ready or wanted))
 
-    def _receive(self, began: float) -> tuple[int, bool]:
-        """Read ready links; return their number, and whether there are no more."""
-        total = 0
-        while (ready := self.wires.serve()) == EVENTS_AT_ONCE:
-            total += ready
-            if self._clock.now() - began > INTAKE_S:
-                return total, False
-        return total + ready, True
+    def _read_more(self, began: float) -> bool:
+        """Read further links that are ready; return whether there are no more."""
+        while self._clock.now() - began <= INTAKE_S:
+            if self.wires.serve() < EVENTS_AT_ONCE:
+                return True
+        return False
 
-    def _digest(self, most: int) -> None:
-        """Let links process in turn: at most *most*, as a link that requests it again has the next turn."""
-        began, count = self._clock.now(), 0
-        while count < most:
-            count += 1
+    def _digest(self, most: int) -> int:
+        """Let *most* links process, if time allows; return how many. One that asks again has a later turn."""
+        began = self._clock.now()
+        for count in range(1, most + 1):
             link = self._due.popleft()
             link.is_due = False
             try:
@@ -780,22 +776,25 @@ class Turns:
                 log_fault(_LOG, "digest_failed", fault)
                 link.abort()
             if self._clock.now() - began > DIGEST_S:
-                break
-        self._digested.served(count, len(self._due), began)
+                return count
+        return most
+
+    def _stay_behind(self, began: float, read: int, unread: int, digested: int) -> None:
+        """Record how many links a turn that left work has read, may have left unread, and let process."""
+        if self._behind_since is None:
+            self._behind_since = self._clock.now()
+            self._read, self._digested = Rounds(self._kept_up_at), Rounds(self._kept_up_at)
+        self._read.served(read, unread, began)
+        self._digested.served(digested, len(self._due), began)
 
     def _rest(self, *, is_idle: bool) -> None:
         self._idle = self._idle + 1 if is_idle else 0
-        if self._rest_s == 0.0 or self._idle > IDLE_TURNS:
-            self._idle = 0
-            self._is_planned = False
+        if self._rest_s and self._idle <= IDLE_TURNS:
+            asyncio.get_running_loop().call_later(self._rest_s, self._turn)
+        else:
+            self._idle, self._is_planned = 0, False
             self.wires.watch_all()
-        else:
-            self._plan(self._rest_s)
 
-    def _plan(self, after_s: float) -> None:
+    def _plan(self) -> None:
         self._is_planned = True
-        loop = asyncio.get_running_loop()
-        if after_s:
-            loop.call_later(after_s, self._turn)
-        else:
-            loop.call_soon(self._turn)
+        asyncio.get_running_loop().call_soon(self._turn)

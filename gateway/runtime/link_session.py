@@ -424,8 +424,8 @@ class Linked:
 
     def _take_in(self, readings: Sequence[Reading]) -> None:
         """Apply readings, which bring nearly all data of a link. None came if only an answer did."""
-        now, asking = self.link.last_received_at, self._asking
-        is_due = self._hear(now, readings)
+        now, asking, tally = self.link.last_received_at, self._asking, self._keeper.tally
+        self._hear(now, readings)
         if not readings and not self.settled:
             return  # on a new link answers come in groups: what one removes, another may add
         if asking is not None:
@@ -433,23 +433,21 @@ class Linked:
             if not asking.settled:
                 asking.settle()
         self._feed.flush()
-        if is_due:
-            self._pulse.read()
+        if now >= tally.samples_from:
+            tally.read(self._feed.ledger.came_at, self._keeper.clock.now())
 
-    def _hear(self, at: float, readings: Sequence[Reading] = ()) -> bool:
-        """Record that a message arrived, and inform the keeper, if that is due; return whether it was.
+    def _hear(self, at: float, readings: Sequence[Reading] = ()) -> None:
+        """Record that a message arrived, and inform the keeper, if that is due.
 
         Ages are shown in seconds, so a slightly longer silence does no harm.
         """
         if not self._mirror.is_blind:
             ledger = self._feed.ledger
             ledger.came_at = at if at <= self._pauses.prompt_until else self._sent_at(at, readings)
-        if at - self._reported_at < REPORT_EVERY_S:
-            return False
-        self._reported_at = at
-        if not self._pulse.received_live():
-            self._keeper.received()
-        return True
+        if at - self._reported_at >= REPORT_EVERY_S:
+            self._reported_at = at
+            if not self._pulse.received_live(at):
+                self._keeper.received()
 
     def _sent_at(self, at: float, readings: Sequence[Reading]) -> float:
         """Return when a message that is read at *at* may have been sent.
@@ -594,8 +592,8 @@ class LinkHealth:
         self.say()
         return machine.state is not before
 
-    def received_live(self) -> bool:
-        """Record that a message arrived.
+    def received_live(self, now: float) -> bool:
+        """Record that a message arrived at *now*.
 
         False, and nothing is recorded, unless the link is live and stays so.
         """
@@ -603,15 +601,11 @@ class LinkHealth:
         health, bus = feed.ledger.health, world.exchange.machine.health
         if health.upstream != "live" or health.bus != bus or self._is_doubted or mirror.is_blind:
             return False
-        if mirror.assembly.lacks_realtime or not self._machine.received_live(world.clock.now()):
+        if mirror.assembly.lacks_realtime or not self._machine.received_live(now):
             return False
         as_of = self._as_of = feed.ledger.came_at
         feed.ledger.health = Health("live", bus, as_of)
         return True
-
-    def read(self) -> None:
-        """Record that a message is in the mirror, and its readers are awake."""
-        self._world.tally.read(self._world.clock.now() - self._feed.ledger.came_at)
 
     def sees(self, *, regained: bool) -> None:
         """Record that the server may have begun or ceased to send realtime data."""

@@ -55,7 +55,7 @@ HAPPENED: dict[str, tuple[Callable[[Tally], None], dict[str, float]]] = {
     ),
     "left out": (lambda t: t.left_out("main", (Dropped("Queue", "Key missing", 2),)), {}),
     "read": (
-        lambda t: t.read(0.5),
+        lambda t: t.read(100.0, 100.5),
         {"event_latency_seconds_count upstream": 1, "event_latency_seconds_sum upstream": 0.5},
     ),
     "arrived": (

@@ -326,9 +326,9 @@ async def test_a_stream_of_readings_is_noted_as_received_now_and_then_and_all_sh
     received: list[float] = []
     was_received = owner.pulse.received_live
 
-    def spy() -> bool:
+    def spy(now: float) -> bool:
         received.append(at.clock.now())
-        return was_received()
+        return was_received(now)
 
     replace_method(monkeypatch, owner.pulse, "received_live", spy)
     for contacts in range(40):
