@@ -740,7 +740,7 @@ class Tally:
 
     def arrived(self, seconds: float) -> None:
         """Record the time from a change's receipt at the owner to its receipt here, by wall clocks."""
-        self._telemetry.event_latency_seconds["bus"].observe(seconds)
+        self._telemetry.event_latency_seconds.series["bus"].observe(seconds)
 
     def attached(self, phones: int) -> None:
         """Record that a phone is served, and the number of its user's phones on this node."""

@@ -103,10 +103,17 @@ class Seals:
 
     def open(self, channel: bytes, sealed: bytes) -> bytes | None:
         """Return the content sealed for *channel*; None, counted, when it does not open."""
-        opened = self._open(channel, sealed)
-        if isinstance(opened, bytes):
-            return opened
-        self.drop(opened)
+        at = 1 + sealed[0] if sealed else 0
+        cipher = self._ciphers.get(sealed[:at])
+        if not at or len(sealed) < at + _NONCE_BYTES + _TAG_BYTES:
+            self.drop(DropReason.GARBAGE)
+        elif cipher is None:
+            self.drop(DropReason.UNKNOWN_KEY)
+        else:
+            try:
+                return cipher.decrypt(sealed[at : at + _NONCE_BYTES], sealed[at + _NONCE_BYTES :], channel)
+            except InvalidTag:
+                self.drop(DropReason.FORGED)
         return None
 
     def seal_value(self, key: bytes, plain: bytes) -> bytes:
@@ -124,18 +131,6 @@ class Seals:
         """Count dropped messages."""
         if times:
             self.dropped[why] += times
-
-    def _open(self, channel: bytes, sealed: bytes) -> bytes | DropReason:
-        at = 1 + sealed[0] if sealed else 0
-        if not at or len(sealed) < at + _NONCE_BYTES + _TAG_BYTES:
-            return DropReason.GARBAGE
-        cipher = self._ciphers.get(sealed[:at])
-        if cipher is None:
-            return DropReason.UNKNOWN_KEY
-        try:
-            return cipher.decrypt(sealed[at : at + _NONCE_BYTES], sealed[at + _NONCE_BYTES :], channel)
-        except InvalidTag:
-            return DropReason.FORGED
 
     def __repr__(self) -> str:
         return f"Seals({len(self._ciphers)} keys)"
@@ -217,22 +212,15 @@ class WaitingMessage(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """A life that answered a challenge, asked at *asked_at* and answered at *answered_at* by this clock.
+    """A life that answered a challenge at *answered_at* by this clock.
 
-    Its answer was sent at *sent_s* by its own clock, and so between these two.
+    This clock is ahead of its clock by *least_s* to *most_s*: its answer was sent after the challenge, and
+    before it came.
     """
 
-    asked_at: float
     answered_at: float
-    sent_s: float
-
-    def earliest(self, sent_s: float) -> float:
-        """Return when a message was sent, by this clock, at the earliest."""
-        return self.asked_at + (sent_s - self.sent_s)
-
-    def latest(self, sent_s: float) -> float:
-        """Return when a message was sent, by this clock, at the latest."""
-        return self.answered_at + (sent_s - self.sent_s)
+    least_s: float
+    most_s: float
 
 
 class Lives:
@@ -289,7 +277,7 @@ class Lives:
         if head.number <= passed:
             return Freshness.REPEATED
         known = self._known.get(head.life)
-        sent_at = head.sent_s if known is None else known.latest(head.sent_s)
+        sent_at = head.sent_s if known is None else head.sent_s + known.most_s
         if now - sent_at > AGE_S:
             self._is_wanted = True  # unless its clock stood still, which its next answer shows
             return Freshness.LATE
@@ -299,7 +287,7 @@ class Lives:
     def age_s(self, head: Head, now: float) -> float:
         """Return how long a message was under way at least, independent of wall clocks."""
         known = self._known.get(head.life)
-        return max(0.0, now - (head.sent_s if known is None else known.latest(head.sent_s)))
+        return max(0.0, now - (head.sent_s if known is None else head.sent_s + known.most_s))
 
     def hold(self, held: WaitingMessage) -> int:
         """Let a message wait. Returns how many others were dropped for it."""
@@ -365,7 +353,7 @@ class Lives:
             if is_known:
                 self._passed[head.life] = head.number
             return (Freshness.NEW if is_known else Freshness.UNPROVEN), []
-        return Freshness.NEW, self._prove(head, _Known(asked_at, now, head.sent_s))
+        return Freshness.NEW, self._prove(head, _Known(now, asked_at - head.sent_s, now - head.sent_s))
 
     def _prove(self, head: Head, known: _Known) -> list[WaitingMessage]:
         """Accept a life from now on, and return its waiting messages sent since this process started."""
@@ -387,7 +375,8 @@ class Lives:
 
     def _is_of_now(self, known: _Known, held: WaitingMessage) -> bool:
         sent_s = held.head.sent_s
-        return known.earliest(sent_s) >= self._born_at and held.came_at - known.latest(sent_s) <= AGE_S
+        is_since_start = sent_s + known.least_s >= self._born_at
+        return is_since_start and held.came_at - (sent_s + known.most_s) <= AGE_S
 
     def _forget(self, life: bytes) -> None:
         del self._known[life], self._passed[life]
@@ -403,7 +392,8 @@ def opened(plain: bytes) -> tuple[Head, bytes] | None:
     if len(plain) < HEAD_BYTES:
         return None
     life, number, micros = _HEAD.unpack_from(plain)
-    return Head(life, number, micros / 1e6), plain[HEAD_BYTES:]
+    head: Head = tuple.__new__(Head, (life, number, micros / 1e6))  # a call less for each message
+    return head, plain[HEAD_BYTES:]
 
 
 def written(greeting: Greeting) -> bytes:

@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 from gateway.core.element import Element
 from gateway.core.ledger import Delta, Ledger, Receipt, Update, is_own
 from gateway.core.view import FACTS_PREFIX
-from gateway.domain.model import NodeId, Position, UserId
+from gateway.domain.model import NodeId, UserId
 from gateway.protocol import frames
 from gateway.protocol.envelopes import Publication, Value
 
@@ -329,7 +329,7 @@ class Shared:
         if known is not None:
             return known[0]
         element = self._made.get(id(value))
-        if held is not None and held is not element and held.value == value:
+        if held is not None and held is not element and (held.lasting or held.value) == value:
             element = self._made[id(value)] = held
         elif element is None:
             element = self._made[id(value)] = self._new(key, value)
@@ -341,7 +341,7 @@ class Shared:
             return Element(value)
         recent = self._recent
         element = recent.get(key)
-        if element is None or element.value != value:
+        if element is None or element.lasting != value:
             element = recent[key] = Element(value)
             if len(recent) > RECENT_MAX:
                 del recent[next(iter(recent))]
@@ -456,7 +456,7 @@ def receive_next(
     Returns:
         The transit time, see :func:`arrived`; None, and nothing was done, for any other publication.
     """
-    updates, as_of_ms, (epoch, seq) = publication.updates, publication.as_of_ms, ledger.position
+    updates, as_of_ms, epoch, seq = publication.updates, publication.as_of_ms, ledger.epoch, ledger.seq
     upto, age_ms, elements = publication.upto, publication.age_ms, ledger.elements
     is_next = publication.epoch == epoch and publication.after <= seq < upto
     if not (is_next and updates) or publication.reset or as_of_ms is None:
@@ -468,13 +468,12 @@ def receive_next(
         _compare_clocks(publication, ledger, wall_ms)
     age_s = _age_s(publication, as_of_ms, wall_ms, 0.0)
     ledger.came_at, ledger.under_way_s = now, age_s
-    after: Position = tuple.__new__(Position, (epoch, upto))
-    last, before = updates[-1], ledger.position
+    last = updates[-1]
     for update in updates:
-        key, value, seq = update.key, update.value, update.seq
+        key, value = update.key, update.value
         if value is not None:
-            position = after if update is last else before  # a fault before the last one leaves a gap
-            ledger.receive_next(position, key, seq, made.element(key, value, elements.get(key)))
+            received = upto if update is last else seq  # a fault before the last one leaves a gap
+            ledger.receive_next(received, key, update.seq, made.element(key, value, elements.get(key)))
     return age_s
 
 
@@ -588,6 +587,13 @@ class Peers:
         if peer is None or peer.silent_since is peer.waits_since is None:
             return False
         return peer.is_unreachable(now)
+
+    def are_reachable(self, now: float) -> bool:
+        """Return whether all followed nodes receive, as far as is known."""
+        for peer in self._peers.values():  # no call for those without an open request
+            if not (peer.silent_since is peer.waits_since is None) and peer.is_unreachable(now):
+                return False
+        return True
 
     def unreachable(self, now: float) -> frozenset[NodeId]:
         """Return the followed nodes that do not receive."""

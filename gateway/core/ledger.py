@@ -350,8 +350,8 @@ class Ledger:
         self._move(upto, shared_seq)
         return Receipt.APPLIED
 
-    def receive_next(self, upto: Position, key: str, seq: int, element: Element) -> None:
-        """Apply one change of a shared key; no change is missing before it.
+    def receive_next(self, upto: int, key: str, seq: int, element: Element) -> None:
+        """Apply one change of a shared key in the same epoch; no change is missing before it.
 
         The same as :meth:`receive` with this change alone, for a replica.
         """
@@ -360,13 +360,12 @@ class Ledger:
         if shared.gone:
             shared.gone.pop(key, None)
         shared.elements[key], shared.seqs[key] = element, seq
-        self.epoch, self.seq = upto
-        self.shared_seq = max(self.shared_seq, seq)
+        self.seq, self.shared_seq = upto, max(self.shared_seq, seq)
         self.joinable.clear()
         self.firsts.clear()
         if element is not before:
             self.has_news = True
-            for reader in tuple(self.readers):  # some leave their group during this
+            for reader in self.readers:  # none leaves its group because of a shared key
                 reader.mark(key, before)
 
     def join_changes(self, since: int) -> None:

@@ -308,7 +308,7 @@ class Exchange:
     def health(self, now: float) -> BusHealth | None:
         """Return the health of the bus; None when it is down, or any followed node does not receive."""
         bus = self.machine.health
-        return None if bus == "down" or self.peers.unreachable(now) else bus
+        return bus if bus != "down" and self.peers.are_reachable(now) else None
 
     # ---- life ----
 

@@ -112,6 +112,7 @@ class Listening(RuleBasedStateMachine):
             if history.is_silent() or (since is not None and self.now - since >= 3.0):
                 deaf.add(node)
         assert self.peers.unreachable(self.now) == deaf
+        assert self.peers.are_reachable(self.now) is not bool(deaf)
 
     @invariant()
     def nothing_is_remembered_of_others(self) -> None:
