@@ -32,7 +32,7 @@ from gateway.core.element import (
 )
 from gateway.core.link import Query
 from gateway.domain.commands import Listen
-from gateway.domain.model import EMPTY_SET, QUEUE, KEY_PREFIXES, Kind, Scope, changed, key_of
+from gateway.domain.model import EMPTY_SET, KEY_PREFIXES, QUEUE, Kind, Scope, changed, key_of
 from gateway.domain.upstream import PLACES, SOURCES, Part, Reading, Source
 from gateway.protocol.envelopes import Value
 

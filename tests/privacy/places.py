@@ -27,6 +27,8 @@ def places(texts: Mapping[str, str]) -> Iterator[str]:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef) and any(map(_remembers, node.decorator_list)):
                 yield f"{path} {node.name}"
+            if isinstance(node, ast.AnnAssign) and node.value is not None and _remembers(node.value):
+                yield f"{path} {ast.unparse(node.target)}"
             if isinstance(node, ast.ClassDef):
                 for each in ast.walk(node):
                     name = _attribute(each) if isinstance(each, ast.AnnAssign) else None
@@ -71,7 +73,7 @@ PLACES: Final[dict[str, str]] = {
             bus/memory.py MemoryChannels.receivers;
             bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
             core/assembly.py Assembly._kinds _queries; core/assembly.py _OfKind.times sent;
-            core/assembly.py _ReadTimes._others_ms; core/view.py RefCounter._held;
+            core/assembly.py _ReadTimes.others_ms; core/view.py RefCounter._held;
             core/assembly.py Composer._shown _more_holders _catalogues;
             core/assembly.py ReadingStep.afters other_times_ms converged;
             core/fanout_group.py FanoutGroup.dirty members;
