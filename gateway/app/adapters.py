@@ -16,7 +16,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import structlog
@@ -29,6 +29,7 @@ from gateway.app.config import settings as config_settings
 from gateway.app.config import sources as config_sources
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import (
+    MEMORY,
     BusSection,
     ClientSection,
     LimitsSection,
@@ -36,7 +37,6 @@ from gateway.app.config.settings import (
     SecretsSection,
     Settings,
     SiteSection,
-    redis_url,
 )
 from gateway.app.config.settings import TracingSection as TracingSettings
 from gateway.app.config.sources import readable_by_others
@@ -563,6 +563,25 @@ class Keyring:
 
 
 # ---- bus ----
+
+
+def redis_url(bus: BusSection) -> str | None:
+    """Return the address of Redis with the log-ins and the authority of *bus*; None for ``memory://``."""
+    if bus.url == MEMORY:
+        return None
+    url = bus.url
+    if bus.password is not None:
+        scheme, _, rest = url.partition("://")
+        url = f"{scheme}://{_quoted(bus.user or '')}:{_quoted(bus.password.get_secret_value())}@{rest}"
+    options = {"sentinel_user": bus.sentinel_user, "ca_file": bus.ca_file and str(bus.ca_file)}
+    if bus.sentinel_password is not None:
+        options["sentinel_password"] = bus.sentinel_password.get_secret_value()
+    added = "&".join(f"{name}={_quoted(value)}" for name, value in options.items() if value)
+    return f"{url}{'&' if '?' in url else '?'}{added}" if added else url
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
 
 
 @asynccontextmanager

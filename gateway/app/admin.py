@@ -24,12 +24,12 @@ import structlog
 from aiohttp import web
 
 import gateway
+from gateway.app.adapters import redis_url
 from gateway.app.config.errors import PREFIX
 from gateway.app.config.settings import (
     AdminSection,
     BusSection,
     Settings,
-    redis_url,
     socket_path,
     without_password,
 )

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.app.adapters import read_pair
+from gateway.app.adapters import read_pair, redis_url
 from gateway.app.cli.watch import PASSWORD_VARIABLE
 from gateway.app.config.errors import ConfigError, fault_sentences
 from gateway.app.config.settings import (
@@ -20,12 +20,11 @@ from gateway.app.config.settings import (
     BusSection,
     ClientSection,
     Settings,
-    bus_address,
     bus_url,
-    redis_url,
     without_password,
 )
 from gateway.app.config.sources import FILE_BYTES, SECRET_BYTES, load, read_sources, readable_by_others
+from gateway.bus.connect import parse_url
 from tests.app.samples import SMALLEST, write
 
 
@@ -411,7 +410,6 @@ BAD = (
 @pytest.mark.parametrize("url", GOOD)
 def test_addresses_are_taken_as_they_are(url: str) -> None:
     assert bus_url(url) == url
-    assert (bus_address(url) is None) == (url == MEMORY)
 
 
 @pytest.mark.parametrize(("url", "start"), BAD)
@@ -443,8 +441,7 @@ def url_of(**given: object) -> str | None:
 def test_a_file_of_the_authority_is_added() -> None:
     url = url_of(url="rediss://h?db=1", ca_file="/etc/a b&c.pem")
     assert url is not None
-    found = bus_address(url)
-    assert found is not None
+    found = parse_url(url)
     assert (found.ca_file, found.db, found.tls) == ("/etc/a b&c.pem", 1, True)
     assert url_of(url="rediss://h") == "rediss://h"
     assert url_of(url=MEMORY) is None
@@ -463,8 +460,7 @@ def test_users_and_passwords_beside_the_address_need_no_encoding() -> None:
         ca_file="/ca.pem",
     )
     assert url is not None
-    found = bus_address(url)
-    assert found is not None
+    found = parse_url(url)
     assert (found.credentials.user, found.credentials.password) == ("gate way", AWKWARD)
     received = found.sentinel_credentials
     assert (received.user, received.password) == ("s&x", AWKWARD[::-1])
@@ -473,8 +469,7 @@ def test_users_and_passwords_beside_the_address_need_no_encoding() -> None:
 
 
 def test_a_password_alone_is_that_of_the_default_user() -> None:
-    found = bus_address(url_of(url="redis://h", password="x") or MEMORY)
-    assert found is not None
+    found = parse_url(url_of(url="redis://h", password="x") or MEMORY)
     assert (found.credentials.user, found.credentials.password) == (None, "x")
 
 

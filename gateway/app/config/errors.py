@@ -26,10 +26,9 @@ from gateway.app.config.settings import (
     OpsSection,
     Settings,
     SiteSection,
-    bus_address,
     socket_path,
 )
-from gateway.bus.connect import Address, RedisCredentials
+from gateway.bus.connect import Address, RedisCredentials, parse_url
 from gateway.domain.model import Application
 
 PREFIX: Final = "OSCC_GATEWAY"
@@ -339,7 +338,7 @@ def _transport_faults(settings: Settings) -> Iterator[str]:
 
 def _bus_faults(settings: Settings) -> Iterator[str]:
     bus = settings.bus
-    where = bus_address(bus.url)
+    where = None if bus.url == MEMORY else parse_url(bus.url)
     if bus.ca_file is not None and (where is None or not where.tls):
         yield "bus.ca_file is set, but bus.url is not rediss://, rediss+sentinel:// or rediss+cluster://."
     elif bus.ca_file is not None and where is not None and where.ca_file is not None:

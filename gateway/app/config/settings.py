@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import phonenumbers
 from pydantic import (
@@ -31,7 +31,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from gateway.bus.connect import Address, parse_url
+from gateway.bus.connect import parse_url
 from gateway.core.rate_limits import SessionLimits
 from gateway.domain.model import Application
 from gateway.edge.request_context import AdmissionLimits
@@ -43,6 +43,7 @@ SCHEMES: Final = (
     *("redis+cluster", "rediss+cluster"),
 )
 HIDDEN: Final = "********"
+
 
 _WHO: Final = re.compile(r"(?<=://).*@", re.DOTALL)
 _SENTINELS_WHO: Final = re.compile(r"(?<=[?&])(sentinel_(?:user|password)=)[^&]*")
@@ -71,30 +72,6 @@ def bus_url(text: str) -> str:
     except ValueError as fault:
         raise ValueError(f"cannot be used: {fault}") from None
     return text
-
-
-def bus_address(url: str) -> Address | None:
-    """Return the parsed *url*; None for ``memory://``."""
-    return None if url == MEMORY else parse_url(url)
-
-
-def redis_url(bus: BusSection) -> str | None:
-    """Return the address of Redis with the log-ins and the authority of *bus*; None for ``memory://``."""
-    if bus.url == MEMORY:
-        return None
-    url = bus.url
-    if bus.password is not None:
-        scheme, _, rest = url.partition("://")
-        url = f"{scheme}://{_quoted(bus.user or '')}:{_quoted(bus.password.get_secret_value())}@{rest}"
-    options = {"sentinel_user": bus.sentinel_user, "ca_file": bus.ca_file and str(bus.ca_file)}
-    if bus.sentinel_password is not None:
-        options["sentinel_password"] = bus.sentinel_password.get_secret_value()
-    added = "&".join(f"{name}={_quoted(value)}" for name, value in options.items() if value)
-    return f"{url}{'&' if '?' in url else '?'}{added}" if added else url
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="")
 
 
 def without_password(url: str) -> str:
