@@ -13,14 +13,13 @@ import pytest
 from gateway.core.command_checks import full_after
 from gateway.core.element import Element
 from gateway.core.ledger import Health, Ledger
-from gateway.core.outbox import PaceLadder
+from gateway.core.outbox import Heartbeat, PaceLadder
 from gateway.core.rate_limits import ANY_TIME, Record, Ruling, SessionLimits
 from gateway.core.session import (
     TRANSITIONS,
     AcceptSession,
     Close,
     Effects,
-    Heartbeat,
     Session,
     State,
 )
