@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Hashable, Iterable, Iterator, KeysView, Mapping
+from collections.abc import Hashable, Iterator, KeysView, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from gateway.core.link import Linger
-from gateway.domain.commands import Listen
+from gateway.core.link import Following, Linger
 from gateway.domain.errors import EndReason
 from gateway.domain.model import (
     ALWAYS,
@@ -21,8 +20,6 @@ from gateway.domain.model import (
     KIND_OF_TOPIC,
     KINDS,
     ME,
-    Application,
-    Kind,
     NodeId,
     Right,
     Scope,
@@ -32,66 +29,8 @@ from gateway.domain.model import (
     parse_key,
 )
 from gateway.domain.resources import Agent, Aggregate, Resource
-from gateway.domain.upstream import Attached, Source
+from gateway.domain.upstream import Attached
 from gateway.protocol.envelopes import SessionFacts
-
-ALWAYS_LISTENED: Final = frozenset(
-    {Listen(None, Source.DIRECTORY, None), Listen(None, Source.CONFIGURATION, None)}
-)
-_SOURCES: Final = {
-    Kind.AGENT: (Source.REALTIME, Source.CUMULATIVE),
-    Kind.QUEUE: (Source.REALTIME, Source.CUMULATIVE),
-    Kind.GROUP: (Source.REALTIME,),
-    Kind.AGGREGATE: (Source.REALTIME,),
-}
-
-
-class Following(NamedTuple):
-    """Scope, rights and topics of one session on the link."""
-
-    application: Application
-    scope: Scope
-    own_agent: int | None
-    topics: tuple[str, ...]
-
-
-@lru_cache(maxsize=256)
-def wanted_by(following: Following) -> frozenset[Listen]:
-    """Return the queries for one session, made once for those that follow the same."""
-    return wanted([following])
-
-
-def wanted(followings: Iterable[Following]) -> frozenset[Listen]:
-    """Return the queries for all of *followings* together.
-
-    A Remote Assistant's own agent is always included, since its remote number is shown in `me`.
-    """
-    whole: set[Kind] = set()
-    single: dict[Kind, set[int]] = {kind: set() for kind in KINDS}
-    for following in followings:
-        for topic in following.topics:
-            kind = KIND_OF_TOPIC.get(topic)
-            if kind is not None:
-                whole.add(kind)
-            elif (parsed := parse_key(topic)) is not None and parsed[1] in following.scope.of(parsed[0]):
-                single[parsed[0]].add(parsed[1])
-        if following.application is Application.REMOTE_ASSISTANT and following.own_agent is not None:
-            single[Kind.AGENT].add(following.own_agent)
-    listens = _listens_to(frozenset(whole))
-    more = [
-        Listen(kind, source, frozenset(numbers))
-        for kind, numbers in single.items()
-        if numbers and kind not in whole
-        for source in _SOURCES[kind]
-    ]
-    return listens.union(more) if more else listens
-
-
-@lru_cache(maxsize=16)
-def _listens_to(whole: frozenset[Kind]) -> frozenset[Listen]:
-    """Return the queries for all resources of some kinds: one object for all users."""
-    return ALWAYS_LISTENED | {Listen(kind, source, None) for kind in whole for source in _SOURCES[kind]}
-
 
 V = TypeVar("V", bound=Hashable)
 

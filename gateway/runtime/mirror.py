@@ -15,9 +15,9 @@ from typing import Final, Protocol
 from gateway.core.assembly import Assembly, Composer, ReadingStep
 from gateway.core.element import Address, Element, Parts
 from gateway.core.ledger import Health, Ledger, Reader
-from gateway.core.link import Early
+from gateway.core.link import Early, wanted_by
 from gateway.core.session import Session
-from gateway.core.view import FACTS_PREFIX, ME_PREFIX, Member, UserSessions, facts_key, me_key, wanted_by
+from gateway.core.view import FACTS_PREFIX, ME_PREFIX, Member, UserSessions, facts_key, me_key
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import (

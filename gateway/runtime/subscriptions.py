@@ -16,7 +16,8 @@ from itertools import count
 from typing import Final, Protocol, TypeVar
 
 from gateway.core.element import Address
-from gateway.core.view import ALWAYS_LISTENED, Member, UserSessions, wanted
+from gateway.core.link import ALWAYS_LISTENED, wanted
+from gateway.core.view import Member, UserSessions
 from gateway.domain.commands import (
     AttachSession,
     DetachSession,
@@ -86,10 +87,8 @@ class RequestsUnderWay:
     __slots__ = ("_clock", "_late", "_link", "_tasks", "_under_way")
 
     def __init__(self, link: Link, clock: Clock, tasks: asyncio.TaskGroup, late: Callable[[], None]) -> None:
-        self._link = link
-        self._clock = clock
-        self._tasks = tasks
-        self._late = late
+        self._link, self._clock = link, clock
+        self._tasks, self._late = tasks, late
         self._under_way: dict[Hashable, SentRequest] = {}
 
     def __contains__(self, key: Hashable) -> bool:

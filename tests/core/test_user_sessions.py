@@ -6,16 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.link import Linger
-from gateway.core.view import (
-    ALWAYS_LISTENED,
-    SESSIONS_MAX,
-    Following,
-    UserSessions,
-    view_of,
-    wanted,
-    wanted_by,
-)
+from gateway.core.link import ALWAYS_LISTENED, Following, Linger, wanted, wanted_by
+from gateway.core.view import SESSIONS_MAX, UserSessions, view_of
 from gateway.domain.commands import Listen
 from gateway.domain.errors import EndReason
 from gateway.domain.model import ALWAYS, Application, Device, Kind, NodeId, Right, Scope, SessionId, Ticket

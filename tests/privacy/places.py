@@ -148,7 +148,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/accounts.py Accounts._listing _ending
         """,
         "remembered_ids": """
-            core/view.py wanted_by; core/view.py _listens_to; core/view.py _in_order;
+            core/link.py wanted_by; core/link.py _listens_to; core/view.py _in_order;
             core/view.py _same; core/view.py _sight;
             upstream/asterisk/people.py number_of; upstream/asterisk/people.py _skill;
             domain/model.py handle_of; domain/model.py key_of;

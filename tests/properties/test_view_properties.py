@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from gateway.core.command_checks import Declared, check_command
 from gateway.core.ledger import Ledger
-from gateway.core.view import ALWAYS_LISTENED as LISTENED_ALWAYS
-from gateway.core.view import FACTS_PREFIX, Following, View, me_key, view_of, wanted
+from gateway.core.link import ALWAYS_LISTENED as LISTENED_ALWAYS
+from gateway.core.link import Following, wanted
+from gateway.core.view import FACTS_PREFIX, View, me_key, view_of
 from gateway.domain.commands import SetAgentRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import ALWAYS, TOPIC_OF_KIND, Application, Kind, Right, Scope, key_of

@@ -10,7 +10,8 @@ import pytest
 from gateway.core import view as views
 from gateway.core.assembly import Composer
 from gateway.core.element import Element, Parts
-from gateway.core.view import UserSessions, me_key, wanted_by
+from gateway.core.link import wanted_by
+from gateway.core.view import UserSessions, me_key
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import (
     Application,

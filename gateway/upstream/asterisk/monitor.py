@@ -19,7 +19,7 @@ from typing import Any, Final
 import structlog
 
 from gateway.domain.commands import Directory, Listen
-from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.errors import GatewayError
 from gateway.domain.model import Application, Kind, Scope
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import (
@@ -42,7 +42,6 @@ from gateway.upstream.asterisk.ami import (
     connect,
     decimal,
     is_recent,
-    is_success,
     log_in,
     unavailable,
 )
@@ -54,7 +53,6 @@ from gateway.upstream.asterisk.link import (
     LinkedSession,
     Step,
     missed_reasons,
-    refusal,
 )
 from gateway.upstream.asterisk.people import (
     PARAMETERS,
@@ -541,24 +539,6 @@ class Monitor:
         if self._connection is None:
             raise unavailable(self.last_failure)
         return await self._connection.action(name, fields, row=row)
-
-    async def carry_out(self, steps: Sequence[Step], agents: Sequence[int]) -> None:
-        """Execute *steps*, and return when the links have their effects.
-
-        Raises:
-            GatewayError: Asterisk refused a step, or is away; ``upstream_timeout``: the outcome is unknown.
-        """
-        try:
-            for step in steps:
-                answer = await self.action(step.action, step.fields)
-                if not is_success(answer):
-                    raise refusal(answer)
-            await self.see(steps, agents)
-        except LostError as error:
-            raise GatewayError(
-                ErrorCode.UPSTREAM_TIMEOUT,
-                "The contact centre did not answer. Check the state before you try again.",
-            ) from error
 
     async def see(self, steps: Sequence[Step], agents: Sequence[int]) -> None:
         """Return when the links have the effects of *steps*, which Asterisk has accepted.

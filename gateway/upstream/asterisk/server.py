@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +47,7 @@ from gateway.domain.upstream import (
 )
 from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk.accounts import INSTANCE, AsteriskAccounts, rights_of
-from gateway.upstream.asterisk.ami import AmiAddress, LostError, unavailable
+from gateway.upstream.asterisk.ami import AmiAddress, LostError, is_success, unavailable
 from gateway.upstream.asterisk.link import (
     AsteriskLink,
     AsteriskSession,
@@ -55,6 +55,7 @@ from gateway.upstream.asterisk.link import (
     Step,
     leave_all,
     pause,
+    refusal,
     rejoin,
     skills,
 )
@@ -351,6 +352,24 @@ class AsteriskServer:
         answer.set_result(executed)
         return executed
 
+    async def _take_steps(self, steps: Sequence[Step], agent: int) -> None:
+        """Execute *steps* for an agent, and return when the links have their effects.
+
+        Raises:
+            GatewayError: Asterisk refused a step, or is away; ``upstream_timeout``: the outcome is unknown.
+        """
+        try:
+            for step in steps:
+                answer = await self.monitor.action(step.action, step.fields)
+                if not is_success(answer):
+                    raise refusal(answer)
+            await self.monitor.see(steps, (agent,))
+        except LostError as error:
+            raise GatewayError(
+                ErrorCode.UPSTREAM_TIMEOUT,
+                "The contact centre did not answer. Check the state before you try again.",
+            ) from error
+
     async def _carry_out(self, link: AsteriskLink, request: Execute) -> Executed:
         attachment = self._admitted(link, request)
         match request.command:
@@ -386,7 +405,7 @@ class AsteriskServer:
     async def _steps(self, agent: int, steps: list[Step]) -> Executed:
         if not steps:
             return Executed("unchanged")
-        await self.monitor.carry_out(steps, (agent,))
+        await self._take_steps(steps, agent)
         return Executed("applied")
 
     async def _set_agent(self, attachment: LinkedSession, command: SetAgentRoutingState) -> Executed:
@@ -404,7 +423,7 @@ class AsteriskServer:
         if not members and assistant is None:
             return Executed("unchanged")
         if members:
-            await self.monitor.carry_out(leave_all(members), (agent,))
+            await self._take_steps(leave_all(members), agent)
         if assistant is not None:
             by = self._person(attachment.session).name
             await self.accounts.end(assistant, EndReason.LOGGED_OFF_BY_SUPERVISOR, by)
@@ -416,7 +435,7 @@ class AsteriskServer:
         steps = skills(view, agent, command, self.monitor.rules, self.monitor.queues)
         if not steps:
             return Executed("unchanged", command.if_version)
-        await self.monitor.carry_out(steps, (agent,))
+        await self._take_steps(steps, agent)
         return Executed("applied", skills_version(view.memberships(agent)))
 
     async def _set_auto(
