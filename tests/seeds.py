@@ -115,7 +115,10 @@ COMMANDS: Final = [
     Seed(
         "a command is sent upstream once",
         "gateway.runtime.command_execution:CommandExecution._send",
-        Value("withdraw", "[link.send(self._request(call, alias, offset_ms), answered) for _ in (1, 2)][1]"),
+        Value(
+            "withdraw",
+            "[linked.link.send(self._request(call, alias, offset_ms), answered) for _ in (1, 2)][1]",
+        ),
         f"{_P}test_node_properties.py::TestLife",
     ),
     Seed(
