@@ -137,8 +137,8 @@ def judge(
     try:
         until_ms = deadline_ms(frame.expires_at_ms, wall_ms, ahead_s=ahead_s, retry=frame.retry)
         check_command(frame.command, facts, declared)
-    except GatewayError as refusal:
-        return wall_ms - _LONG_PAST_MS, refusal
+    except GatewayError as refusal:  # without its frames, which hold the refusal and the user's data
+        return wall_ms - _LONG_PAST_MS, refusal.with_traceback(None)
     return until_ms, None
 
 
