@@ -62,6 +62,7 @@ from gateway.domain.model import (
 from gateway.edge.channel import ConnectionSummary
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
+from gateway.upstream.oscce.errors import ClockSetError, UnreadableMessages, WireError
 from tests.app.samples import LOG_ON, settings_for
 from tests.doubles.clock import ManualClock
 
@@ -118,6 +119,20 @@ def test_unlisted_fields_are_left_out_and_counted(stream: io.StringIO, field: st
     (line,) = lines(stream)
     assert line["dropped"] == 2
     assert CANARY not in stream.getvalue()
+
+
+def test_what_cannot_be_read_on_links_is_shown_once_a_minute_with_its_place(stream: io.StringIO) -> None:
+    clock = ManualClock()
+    unreadable = UnreadableMessages("main", clock)
+    fault = WireError("Expected `int`, got `float` - at `$.Elements[0].Contacts`")
+    for _ in range(3):
+        unreadable.note(fault)
+    clock.stand_still(60)
+    unreadable.note(ClockSetError("the server's clock was set"))
+    first, second = lines(stream)
+    assert (first["event"], first["fault"], first["count"]) == ("link_message_unreadable", str(fault), 1)
+    assert (second["event"], second["count"], second["site"]) == ("server_clock_set", 3, "main")
+    assert "dropped" not in first.keys() | second.keys()
 
 
 def test_of_other_libraries_only_the_template_is_kept(stream: io.StringIO) -> None:

@@ -340,6 +340,7 @@ async def test_an_answer_to_an_attach_that_cannot_be_read_concerns_only_its_sess
         await link.close()
     printed = capsys.readouterr().out
     assert printed.count("link_message_unreadable") == 1
+    assert "fault='an answer cannot be read'" in printed, "a field that the log of a node shows"
     assert "canary" not in printed
 
 

@@ -162,7 +162,7 @@ class UnreadableMessages:
         if self._now() < self._logs_at:
             return
         event = "server_clock_set" if isinstance(fault, ClockSetError) else "link_message_unreadable"
-        _LOG.warning(event, site=self._site, where=str(fault), messages=self._number)
+        _LOG.warning(event, site=self._site, fault=str(fault), count=self._number)
         self._number, self._logs_at = 0, self._now() + _LOGS_EVERY_S
 
 
