@@ -301,7 +301,7 @@ async def _send_away(
         await _pause(began + planned.at_s - clock.now(), stopping, clock)
         while not pace.may_send(place, planned, clock.now()) and not stopping.hurried.is_set():
             if pace.is_over(now := clock.now()):
-                for last, window_s in zip(phones[place:], pace.last_windows(place, now), strict=True):
+                for last, window_s in zip(phones[place:], pace.last_windows(plan[place:], now), strict=True):
                     last.close(CloseCode.DRAINING, "draining", window_s=window_s)
                 return
             await clock.sleep(_CHECK_S)

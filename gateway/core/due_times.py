@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -349,8 +349,11 @@ class Away:
         return max(self._in_time_s, 2 * usual_s)
 
     def may_send(self, now: float) -> bool:
-        """Return whether one more phone may be sent away."""
-        was_full = len(self._counted) >= self.room
+        """Return whether one more phone may be sent away.
+
+        Phones whose windows begin later are not away yet for the other nodes: those wait for none of them.
+        """
+        was_full = self._away(now) >= self.room
         for phone in [phone for phone in self._watched if phone() >= self._until]:
             del self._watched[phone]
             self._note(now, is_late=True)
@@ -366,11 +369,14 @@ class Away:
                 self._watch(phone)
                 if self._moved_at < back_by:
                     self._lose(now)
-        return len(self._counted) < self.room
+        return self._away(now) < self.room
 
     def sent(self, phone: Callable[[], Move], back_by: float) -> None:
         """Record a phone that is away: how far it has moved, and when its window ends."""
         self._counted[phone] = back_by
+
+    def _away(self, now: float) -> int:
+        return sum(back_by <= now + _WINDOW_S for back_by in self._counted.values())
 
     def _watch(self, phone: Callable[[], Move]) -> None:
         self._watched[phone] = None
@@ -431,15 +437,25 @@ class DrainPace:
         """Return whether all phones that are left are to be sent away now."""
         return now >= self._began + _HURRY * self._grace_s
 
-    def last_windows(self, place: int, now: float) -> list[tuple[float, float]]:
-        """Return the windows of the phones from *place* on, which are all sent away now.
+    def last_windows(self, planned: Sequence[DrainSchedule], now: float) -> list[tuple[float, float]]:
+        """Return the windows of the phones that are left, which are all sent away now.
 
         They come back as fast as the phones before them did, or faster, so that none is away for too long.
+        But none comes back before its planned slot: the other nodes would refuse it.
+
+        Args:
+            planned: What was planned for each of them.
+            now: The time.
         """
-        left, moved = self._phones - place, self._returning.moved
+        left, moved, past_s = len(planned), self._returning.moved, now - self._began
         most_s = min(LAST_S, self._grace_s)
-        whole_s = min(left * (now - self._began) / moved, most_s) if moved else most_s
-        return [_drain_schedule(number, left, 0.0, whole_s).window_s for number in range(left)]
+        whole_s = min(left * past_s / moved, most_s) if moved else most_s
+        windows = []
+        for number, plan in enumerate(planned):
+            low_s, high_s = _drain_schedule(number, left, 0.0, whole_s).window_s
+            later_s = max(0.0, plan.at_s + plan.window_s[0] - past_s - low_s)
+            windows.append((low_s + later_s, max(high_s + later_s, plan.at_s + plan.window_s[1] - past_s)))
+        return windows
 
 
 BEGIN: Final = 1.3

@@ -304,9 +304,38 @@ def test_phones_that_are_left_at_the_end_come_back_as_fast_as_those_before_them(
     assert not pace.is_over(53.9)
     assert pace.is_over(54.0)
     pace.may_send(50, plan[50], 50.0)
-    windows = pace.last_windows(50, 50.0)
+    windows = pace.last_windows(plan[50:], 50.0)
     assert [windows[0], windows[-1]] == [(0.0, 1.0), (49.0, 50.0)]
-    assert pace.last_windows(50, 100.0)[-1][1] <= LAST_S
+    assert pace.last_windows(plan[50:], 100.0)[-1][1] <= LAST_S
+
+
+@pytest.mark.parametrize("grace_s", [0.0, 5.0, 30.0])
+def test_a_short_grace_lets_no_more_phones_return_than_the_other_nodes_accept(grace_s: float) -> None:
+    plan = drain_schedules(500, accepts_per_s=[10.0], moving=[], grace_s=grace_s)
+    pace, now, returns = DrainPace(0.0, 500, grace_s), 0.0, list[float]()
+    for planned in enumerate(plan):
+        now = max(now, planned[1].at_s)
+        while not (may := pace.may_send(*planned, now)) and not pace.is_over(now):
+            now += 0.05
+        if not may:
+            returns += [now + low_s for low_s, _ in pace.last_windows(plan[planned[0] :], now)]
+            break
+        phone, low_s = Phone(), planned[1].window_s[0]
+        phone.moved = Move.DONE
+        returns.append(now + low_s)
+        pace.sent(phone, now + planned[1].window_s[1])
+    assert len(returns) == 500
+    for second in range(60):
+        assert sum(second <= at < second + 5 for at in returns) <= 5 * 10 + 10
+    assert max(returns) == pytest.approx(49.9, abs=1.0)
+
+
+def test_phones_that_are_told_to_come_later_do_not_hold_back_others() -> None:
+    away = Away()
+    for _ in range(20):
+        away.sent(Phone(), 30.0)
+    assert away.may_send(28.0)
+    assert not away.may_send(29.5)
 
 
 def test_phones_wait_for_those_before_them_though_their_users_may_move_later() -> None:
