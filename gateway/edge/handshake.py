@@ -423,9 +423,7 @@ class RealtimeRoute:
         """Check everything that a handshake can be refused for."""
         self._context.check_transport(request)  # the token may still come, in `hello`
         user = self._bearer.user_of(request.headers.getall(hdrs.AUTHORIZATION, []))
-        now = self._parts.clock.now()
-        self._parts.admission.check_pace(now)
-        self._parts.admission.check_rate(address, now, user)
+        self._parts.admission.check_handshake(address, self._parts.clock.now(), user)
         codec = _codec(request)
         shown = self._shown(request)
         check_handshake(request)

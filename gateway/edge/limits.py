@@ -116,6 +116,19 @@ _LAG_WEIGHT: Final = 0.3
 """Weight of the last interval in the means of delay and of served phones."""
 
 
+class _Retries:
+    """The times at which those who were refused for one reason are to come again, one after the other."""
+
+    def __init__(self) -> None:
+        self._at = 0.0
+        """The last of them."""
+
+    def next_s(self, now: float, per_s: float) -> float:
+        """Return the seconds until the next try, of which *per_s* are to come per second."""
+        self._at = min(max(self._at, now) + 1 / per_s, now + _RETRY_MAX_S)
+        return self._at - now
+
+
 class SocketAdmission:
     """Admission of sockets, handshakes and log-ons.
 
@@ -143,7 +156,7 @@ class SocketAdmission:
             limits.handshakes_burst_of_address,
             keys_max=limits.addresses,
         )
-        self._next_retry_at = 0.0
+        self._retries, self._retries_when_late = _Retries(), _Retries()
         self._lag_s = 0.0
         self._lagged_at = 0.0
         self._served = 0
@@ -172,7 +185,7 @@ class SocketAdmission:
             raise GatewayError(
                 ErrorCode.OVER_CAPACITY,
                 "This node is busy. Try again after the given time.",
-                retry_after_s=self._next_retry_s(now, max(1.0, self._served_per_s)),
+                retry_after_s=self._retries_when_late.next_s(now, max(1.0, self._served_per_s)),
             )
 
     @property
@@ -180,12 +193,28 @@ class SocketAdmission:
         """Number of addresses with a stored rate."""
         return len(self._rate_of)
 
+    def check_handshake(self, address: Address, now: float, user: UserId | None = None) -> None:
+        """Count a handshake, see :meth:`check_rate`; the node also refuses it by :meth:`check_pace`.
+
+        The caller's own limit is the first, so that one that floods does not change the times of others.
+
+        Raises:
+            GatewayError: ``rate_limited`` for the caller, ``over_capacity`` for the node.
+        """
+        self._check_caller(address, now, user)
+        self.check_pace(now)
+        self._check_node(now)
+
     def check_rate(self, address: Address, now: float, user: UserId | None = None) -> None:
         """Count a handshake or log-on of the *user* whose token opens, or else of the *address*.
 
         Raises:
             GatewayError: ``rate_limited`` for the caller, ``over_capacity`` for the node.
         """
+        self._check_caller(address, now, user)
+        self._check_node(now)
+
+    def _check_caller(self, address: Address, now: float, user: UserId | None) -> None:
         caller = caller_of(address, user)
         if not self._rate_of.take(caller, now):
             wait_s = self._rate_of.appointment_s(caller, now, _RETRY_MAX_S)
@@ -193,11 +222,13 @@ class SocketAdmission:
             raise GatewayError(
                 ErrorCode.RATE_LIMITED, f"Too many requests come {what}.", retry_after_s=wait_s
             )
+
+    def _check_node(self, now: float) -> None:
         if not self._rate.take(now):
             raise GatewayError(
                 ErrorCode.OVER_CAPACITY,
                 "Too many connections at once. Try again after the given time.",
-                retry_after_s=self._next_retry_s(now, self._limits.handshakes_per_s),
+                retry_after_s=self._retries.next_s(now, self._limits.handshakes_per_s),
             )
 
     def open_slot(self, address: Address, user: UserId | None = None) -> SocketSlot:
@@ -234,12 +265,6 @@ class SocketAdmission:
         del silent[slot]
         if not silent:
             del self._silent[caller]
-
-    def _next_retry_s(self, now: float, per_s: float) -> float:
-        """Return the seconds until the next try, of which *per_s* are to come per second."""
-        self._next_retry_at = max(self._next_retry_at, now) + 1 / per_s
-        self._next_retry_at = min(self._next_retry_at, now + _RETRY_MAX_S)
-        return self._next_retry_at - now
 
 
 HEAD_S: Final = 20.0

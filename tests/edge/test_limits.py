@@ -278,6 +278,36 @@ def test_a_node_that_was_late_once_refuses_nobody() -> None:
     assert come_to(doors, 50, 5.0) == []
 
 
+def test_one_address_that_floods_a_late_node_does_not_change_the_times_of_others() -> None:
+    doors = SocketAdmission(replace(LIMITS, connections=1000, unhelloed=1000))
+    for half in range(10):
+        doors.lagged(0.8, half / 2)
+    for number in range(OPENING_MIN):
+        doors.open_slot(IPv4Address(number + 1)).hello_accepted()
+    for _ in range(500):
+        with pytest.raises(GatewayError):
+            doors.check_handshake(HERE, 5.0)
+    with pytest.raises(GatewayError) as refused:
+        doors.check_handshake(THERE, 5.0)
+    assert refusal(refused) == (ErrorCode.OVER_CAPACITY, LIMITS.handshakes_burst_of_address + 1.0)
+
+
+def test_a_node_that_is_late_no_more_gives_times_by_its_rate() -> None:
+    doors = SocketAdmission(replace(LIMITS, connections=1000, unhelloed=1000))
+    for half in range(10):
+        doors.lagged(0.8, half / 2)
+    assert max(wait or 0.0 for wait in come_to(doors, 100, 5.0)) == 60.0
+    for half in range(10, 20):
+        doors.lagged(0.0, half / 2)
+    waits: list[float | None] = []
+    for number in range(25):
+        try:
+            doors.check_handshake(IPv4Address(number + 1), 10.0)
+        except GatewayError as busy:
+            waits.append(busy.retry_after_s)
+    assert waits == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+
+
 # ---- unfinished connections never keep others out ----
 
 
