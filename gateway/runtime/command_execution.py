@@ -463,6 +463,8 @@ class CommandExecution:
         """Refuse the command, or have OSCC-E execute it on the link for which it was decided."""
         if isinstance(call.command, AcknowledgeNotice):
             return Outcome(Status.APPLIED)
+        if call.deadline_ms <= self._owner.clock.wall_ms():
+            return _TOO_LATE
         member = self._owner.user_sessions.get(call.session)
         if linked is None or self.linked is not linked:
             return _NOT_REACHED
@@ -498,8 +500,6 @@ class CommandExecution:
     async def _ask(self, call: Call, alias: int, link: Link) -> Outcome:
         owner = self._owner
         left_s = (call.deadline_ms - owner.clock.wall_ms()) / 1000
-        if left_s <= 0:
-            return _TOO_LATE
         offset_ms = owner.mirror.offset_ms
         request = self._request(call, alias, offset_ms)
         try:

@@ -499,6 +499,19 @@ async def test_only_changes_that_were_applied_count(at: Scene) -> None:
     assert [await _change(at, phone, turn) for turn in range(4, 7)] == [("applied", None)] * 3
 
 
+async def test_a_change_that_is_only_looked_up_is_called_expired_and_is_not_audited(at: Scene) -> None:
+    phone = await _assistant(at)
+    for turn in range(3):
+        await _change(at, phone, turn)
+    audited = list(at.audited)
+    number = {"kind": "remote_number.change", "number": NUMBERS[5]}
+    late_ms = at.clock.wall_ms() - 1_000
+    phone.command("5", "5", command=number, retry=True, expires_at_ms=late_ms)
+    await at.clock.settle()
+    assert phone.outcome("5") == ("rejected", "expired")
+    assert at.audited == audited
+
+
 async def test_what_is_under_way_counts_until_it_came_to_nothing(at: Scene) -> None:
     phone = await _assistant(at)
     at.link(7).mute()
