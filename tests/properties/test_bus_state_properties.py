@@ -97,7 +97,7 @@ class Probing(RuleBasedStateMachine):
             del self.flying[number]
             self.last_back = number
             self.back_at = self.now
-            if number == len(self.sent) and number not in self.failed and not self.is_late(number):
+            if number == len(self.sent) and number not in self.failed:  # late, but nobody has seen that
                 self.good.add(number)
                 self.trouble_at, self.was_down = None, False
                 if self.good_since is None or self.now - self.good_at >= 2.0:
