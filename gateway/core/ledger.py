@@ -630,7 +630,9 @@ def forms_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Codec
         [
             (element, base if isinstance(base, Element) else None)
             for key, base in dirty.items()
-            if key in shared and (element := elements.get(key)) is not None and element is not base
+            if (key in shared or key in ALWAYS)
+            and (element := elements.get(key)) is not None
+            and element is not base
         ],
         codec,
     )

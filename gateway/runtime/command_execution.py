@@ -111,7 +111,7 @@ class CommandExecution:
     """
 
     __slots__ = (
-        "__weakref__", "_askers", "_audit", "_calls", "_is_closed", "_is_resting", "_lease",
+        "__weakref__", "_askers", "_audit", "_calls", "_is_closed", "_lease",
         "_number_changes", "_order", "_owner", "_sent", "_settled", "_sooner", "_tasks", "_tasks_running",
         "_user", "_wakes_at", "linked",
     )  # fmt: skip

@@ -17,7 +17,7 @@ from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox, PaceLadder
 from gateway.core.view import view_of
-from gateway.domain.model import Kind, Scope
+from gateway.domain.model import SKILLS, Kind, Scope
 from gateway.domain.resources import (
     Agent,
     AgentSkill,
@@ -549,7 +549,8 @@ def shown(frames: list[bytes]) -> dict[str, str]:
     names: dict[str, str] = {}
     for frame in decoded(frames):
         for piece in ("put", "patch"):
-            names |= {key: fields["display_name"] for key, fields in frame.get(piece, {}).items()}
+            agents = {key: fields for key, fields in frame.get(piece, {}).items() if key != SKILLS}
+            names |= {key: fields["display_name"] for key, fields in agents.items()}
     return names
 
 
@@ -586,6 +587,7 @@ def test_what_a_phone_missed_while_it_was_away_is_made_in_slices() -> None:
     bench = Bench()
     position = StreamPosition(f"1.{VIEW.mark}", bench.ledger.position.seq)
     bench.name_all("second")
+    bench.ledger.record(SKILLS, Element(Skills((Skill("61", "French", 1, 10),))))
     phone = bench.phone()
     assert phone.begin(position)
     assert max(bench.prepare(phone)) <= MADE_AT_ONCE
