@@ -10,11 +10,9 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.core.link import Linger
-from gateway.core.rate_limits import TURN_MAX
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for, log_on_window_s
 from gateway.domain.model import Application, SmallMap, Ticket, UserId
 
@@ -331,9 +329,11 @@ class Denylist:
         return entry.end
 
     def turn(self, wall_ms: int) -> None:
-        """Remove entries whose time is over, also when nobody asks for them."""
-        oldest = list(islice(self._entries.items(), TURN_MAX))
-        for session in [session for session, entry in oldest if wall_ms >= entry.until_ms]:
+        """Remove all entries whose time is over, also when nobody asks for them.
+
+        It looks at all, as one that was added later may be over before.
+        """
+        for session in [session for session, entry in self._entries.items() if wall_ms >= entry.until_ms]:
             del self._entries[session]
 
     def clear(self, user: str, before_ms: int, *, new: str) -> tuple[str, ...]:

@@ -95,6 +95,16 @@ def test_a_turn_removes_the_ends_whose_time_is_over_though_nobody_asks() -> None
     assert len(denied) == 0
 
 
+def test_a_turn_removes_an_end_also_behind_many_that_last_longer() -> None:
+    denied = Denylist()
+    for number in range(1_000):
+        denied.add(HASH_OF_ANN, f"long {number}", OFF, since_ms=10, until_ms=1_000)
+    denied.add(HASH_OF_BOB, "short", OFF, since_ms=10, until_ms=100)
+    denied.turn(100)
+    assert [session for session, _ in denied.of(HASH_OF_BOB)] == []
+    assert len(denied) == 1_000
+
+
 def test_an_end_is_known_until_the_token_expires_and_no_longer() -> None:
     denied = denying(("a", OUSTED))
     assert denied.get("other", 0) is None
