@@ -187,8 +187,10 @@ class DueSlots(Generic[SlottedT]):
         return taken
 
 
-OWN_PART: Final = 0.5
-"""How long a kind of work may take in a turn of the event loop, as a part of what all others took."""
+OWN_PART: Final = 0.25
+"""How long a kind of work may take in a turn of the event loop, as a part of what all others took. Up to four
+kinds that have more to do than they can do not make each other's times grow without end.
+"""
 TURN_MAX_S: Final = 0.1
 """The longest time that it may take."""
 

@@ -357,11 +357,20 @@ def test_work_takes_more_of_a_turn_that_the_work_of_others_makes_long() -> None:
     share = TurnShare(0.005)
     assert share.time_s == 0.005
     share.others_took(0.1)
-    assert share.time_s == 0.05
+    assert share.time_s == 0.025
     share.others_took(10.0)
     assert share.time_s == TURN_MAX_S
     share.others_took(0.001)
     assert share.time_s == 0.005
+
+
+def test_kinds_of_work_that_all_have_much_to_do_do_not_make_the_turns_longer_and_longer() -> None:
+    shares = [TurnShare(least_s) for least_s in (0.0, 0.002, 0.002, 0.005)]
+    for _ in range(500):
+        turn_s = 0.01 + sum(share.time_s for share in shares)  # 10 ms of anything else
+        for share in shares:
+            share.others_took(turn_s - share.time_s)
+    assert turn_s < 0.06
 
 
 # ---- balance ----
