@@ -322,10 +322,12 @@ async def test_a_close_while_it_is_attached_ends_the_attach(gateway: Gateway) ->
     gateway.node.gate.clear()
     phone = await gateway.hello(gateway.token())
     await gateway.clock.settle()
+    assert gateway.admission.opening == 1
     await phone.say(HELLO)
     assert (await phone.end())[1] == 4000
     gateway.node.gate.set()
     await gateway.clock.settle()
+    assert gateway.admission.opening == 0
     assert gateway.node.connections == []
     assert len(gateway.node.detached) == 1
 
