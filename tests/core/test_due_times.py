@@ -366,6 +366,7 @@ def test_work_takes_more_of_a_turn_that_the_work_of_others_makes_long() -> None:
 
 def test_kinds_of_work_that_all_have_much_to_do_do_not_make_the_turns_longer_and_longer() -> None:
     shares = [TurnShare(least_s) for least_s in (0.0, 0.002, 0.002, 0.005)]
+    turn_s = 0.0
     for _ in range(500):
         turn_s = 0.01 + sum(share.time_s for share in shares)  # 10 ms of anything else
         for share in shares:
