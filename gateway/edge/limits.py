@@ -177,11 +177,16 @@ class SocketAdmission:
     def check_pace(self, now: float) -> None:
         """Refuse a handshake while this node is late and enough phones wait for their session.
 
+        Sockets without a `hello` of one caller count as half of these at most: alone they keep nobody out.
+
         Raises:
             GatewayError: ``over_capacity``.
         """
+        if self._lag_s < LAGGING_S:
+            return
         most = max(OPENING_MIN, OPENING_S * self._served_per_s)
-        if self._lag_s >= LAGGING_S and self.unhelloed + self.opening >= most:
+        silent = sum(min(len(slots), most / 2) for slots in self._silent.values())
+        if silent + self.opening >= most:
             raise GatewayError(
                 ErrorCode.OVER_CAPACITY,
                 "This node is busy. Try again after the given time.",

@@ -292,6 +292,19 @@ def test_one_address_that_floods_a_late_node_does_not_change_the_times_of_others
     assert refusal(refused) == (ErrorCode.OVER_CAPACITY, LIMITS.handshakes_burst_of_address + 1.0)
 
 
+def test_silent_sockets_of_one_address_keep_nobody_out_of_a_late_node() -> None:
+    doors = SocketAdmission(replace(LIMITS, connections=1000, unhelloed=1000, unhelloed_per_address=200))
+    for half in range(10):
+        doors.lagged(0.8, half / 2)
+    for _ in range(200):
+        doors.open_slot(HERE)
+    assert len(come_to(doors, 10, 5.0)) == 10 - OPENING_MIN / 2
+    for address in (1, 2):
+        with pytest.raises(GatewayError):
+            doors.check_pace(5.0)
+        doors.open_slot(IPv4Address(address))
+
+
 def test_a_node_that_is_late_no_more_gives_times_by_its_rate() -> None:
     doors = SocketAdmission(replace(LIMITS, connections=1000, unhelloed=1000))
     for half in range(10):
