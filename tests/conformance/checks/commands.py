@@ -18,7 +18,10 @@ _UNKNOWN: Final = "Show the mirror and let the person decide. A client never rep
 _ARGS: Final = {"agent_id": "7", "state": "available", "when": "now"}
 
 
-@check("commands.form", "`key` is a UUID, one per action that a person intends.")
+@check(
+    "commands.form",
+    "`key` is a UUID, written with its hyphens in either case, one per action that a person intends.",
+)
 async def form(stage: Stage) -> None:
     """A command has an id and a key of its own, the stream in force, and its fields."""
     phone = await stage.live()
