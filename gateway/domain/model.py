@@ -105,10 +105,15 @@ KEYS_SHARED_MAX: Final = 16_384
 """Keys that stand once in memory for all who refer to them. Python 3.12 keeps interned ones for ever."""
 
 
-@lru_cache(KEYS_SHARED_MAX)
+_shared_keys: Final[dict[str, str]] = {}
+
+
 def key_of(kind: Kind, number: int) -> str:
-    """Return the key of a resource, for example ``agent:5``."""
-    return KEY_PREFIXES[kind] + str(number)
+    """Return the key of a resource, for example ``agent:5``; equal ones are one object within a bound."""
+    key = KEY_PREFIXES[kind] + str(number)
+    if len(_shared_keys) >= KEYS_SHARED_MAX:
+        _shared_keys.clear()
+    return _shared_keys.setdefault(key, key)
 
 
 _KINDS: Final = {kind.value: kind for kind in Kind}

@@ -151,7 +151,7 @@ PLACES: Final[dict[str, str]] = {
             core/link.py wanted_by; core/link.py _listens_to; core/view.py _in_order;
             core/view.py _same; core/view.py _sight;
             upstream/asterisk/people.py number_of; upstream/asterisk/people.py _skill;
-            domain/model.py handle_of; domain/model.py key_of;
+            domain/model.py handle_of;
             edge/credentials.py _user; runtime/user_state.py _same
         """,
         "number_changes": """
