@@ -1,7 +1,8 @@
 """Every attribute that keeps data, with its category of the inventory.
 
-Each attribute of a class that holds many of something, and each function that remembers. A place that is not
-listed fails the build: each new one is listed here with its contents.
+Each attribute of a class that holds many of something, each container of a module that begins empty, and each
+function that remembers. A place that is not listed fails the build: each new one is listed here with its
+contents.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ ROOMS: Final = ("app/", "bus/", "core/", "domain/", "edge/", "runtime/", "teleme
 def places(texts: Mapping[str, str]) -> Iterator[str]:
     """Yield ``file Class.attribute`` of what holds many; ``file function`` of what remembers."""
     for path, text in texts.items():
-        for node in ast.walk(ast.parse(text)):
+        module = ast.parse(text)
+        yield from (f"{path} {name}" for name in _containers(module))
+        for node in ast.walk(module):
             if isinstance(node, ast.FunctionDef) and any(map(_remembers, node.decorator_list)):
                 yield f"{path} {node.name}"
             if isinstance(node, ast.AnnAssign) and node.value is not None and _remembers(node.value):
@@ -40,6 +43,23 @@ def _remembers(decorator: ast.expr) -> bool:
     return any(
         isinstance(each, ast.Name) and each.id in {"cache", "lru_cache"} for each in ast.walk(decorator)
     )
+
+
+def _containers(module: ast.Module) -> Iterator[str]:
+    for node in module.body:
+        if isinstance(node, ast.AnnAssign) and _begins_empty(node.value):
+            yield ast.unparse(node.target)
+
+
+def _begins_empty(value: ast.expr | None) -> bool:
+    """Return whether a module keeps something in *value* later: a container without contents."""
+    match value:
+        case ast.Dict(keys=[]) | ast.List(elts=[]):
+            return True
+        case ast.Call(func=ast.Name(id=name), args=[]):
+            return name in CONTAINERS
+        case _:
+            return False
 
 
 def _names(words: list[str]) -> Iterator[str]:
@@ -151,7 +171,7 @@ PLACES: Final[dict[str, str]] = {
             core/link.py wanted_by; core/link.py _listens_to; core/view.py _in_order;
             core/view.py _same; core/view.py _sight;
             upstream/asterisk/people.py number_of; upstream/asterisk/people.py _skill;
-            domain/model.py handle_of;
+            domain/model.py handle_of; domain/model.py _shared_keys;
             edge/credentials.py _user; runtime/user_state.py _same
         """,
         "number_changes": """
@@ -173,7 +193,7 @@ PLACES: Final[dict[str, str]] = {
             app/reload.py CertificateReloader._names; app/admin.py StatusLog._away;
             telemetry.py Tally._unread_rows; telemetry.py Counts.values; telemetry.py Telemetry.labels;
             runtime/event_loop.py LeanEvent._waiters;
-            upstream/oscce/decode.py _shared;
+            upstream/oscce/decode.py _shared; edge/channel.py _INTERNED; edge/credentials.py _NOTHING;
             upstream/oscce/directory.py _RowReader._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/adapters.py Keyring._holders;
             bus/stores.py RedisBackend._running; core/due_times.py Balance._sent;
