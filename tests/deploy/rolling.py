@@ -93,10 +93,12 @@ class Gaps:
         async def opened(
             session: aiohttp.ClientSession, address: str, codec: Codec, clock: SystemClock
         ) -> object:
-            began, gap = now(), self._open.get(self._phones[session].name)
+            began, phone = now(), self._phones[session].name
+            gap = self._open.get(phone)
             try:
                 return await really(session, address, codec, clock)  # type: ignore[misc]  # a coroutine
             finally:
+                gap = gap or self._open.get(phone)  # on a busy machine the reader is later than the phone
                 if gap is not None:
                     gap.tries.append((began, now()))
 
