@@ -73,6 +73,8 @@ class Gaps:
     def __init__(self, phones: Sequence[Phone]) -> None:
         self.all: list[Gap] = []
         self._open: dict[str, Gap] = {}
+        self._early: dict[str, list[tuple[float, float]]] = {}
+        """Tries that began before the loss was read: on a busy machine a reader is later than its phone."""
         self._phones = {phone.client._http: phone for phone in phones}
 
     @asynccontextmanager
@@ -98,9 +100,9 @@ class Gaps:
             try:
                 return await really(session, address, codec, clock)  # type: ignore[misc]  # a coroutine
             finally:
-                gap = gap or self._open.get(phone)  # on a busy machine the reader is later than the phone
-                if gap is not None:
-                    gap.tries.append((began, now()))
+                gap = gap or self._open.get(phone)
+                tries = self._early.setdefault(phone, []) if gap is None else gap.tries
+                tries.append((began, now()))
 
         return opened
 
@@ -113,13 +115,16 @@ class Gaps:
         gap = self._open.get(phone)
         match event:
             case Reconnecting(in_s, reason) if gap is None:
-                self._open[phone] = gap = Gap(phone, now, reason, in_s, in_s)
+                tries = self._early.pop(phone, [])
+                self._open[phone] = gap = Gap(phone, now, reason, in_s, in_s, tries)
                 self.all.append(gap)
             case Reconnecting(in_s, reason) if gap is not None:
                 gap.again.append(reason)
                 gap.told_s += in_s
             case Connected() if gap is not None:
                 self._open.pop(phone).back_at = now
+            case Connected():
+                self._early.pop(phone, None)
             case _:
                 pass
 

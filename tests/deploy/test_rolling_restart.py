@@ -77,8 +77,7 @@ async def test_each_phone_is_notified_and_comes_back_at_once(
     # no phone waits before its first try, or tries twice; without a core a proxy does not see nodes in time
     if watch.run_s() > took_s / 2:
         assert play.gaps.reasons.keys() == {"draining"}
-        parts = [parts for gap in play.gaps.all if (parts := gap.parts())]
-        assert len(parts) >= 0.99 * len(play.gaps.all)  # a reader may be later than a whole try
+        parts = [gap.parts() for gap in play.gaps.all]
         assert max(part["window"] for part in parts) <= 1.0
         assert max(part["tries"] for part in parts) == 0.0
     assert (figures.links_max, figures.twice, figures.without_link) == (1, 0, 0), figures
