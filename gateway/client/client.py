@@ -176,6 +176,8 @@ def _ending_of(refused: aiohttp.WSServerHandshakeError) -> Ending:
 
 _NORMAL: Final = 1000
 """RFC 6455 §7.4.1: its purpose is fulfilled."""
+_CLOSED: Final = Ended(_NORMAL, "closed", "self")
+"""The application itself has left."""
 
 
 class _Mode(enum.Enum):
@@ -233,23 +235,25 @@ class Realtime:
         self._nudged = asyncio.Event()
         self._hurried = False
         self._probing = False
+        self._is_closed = False
 
     # ---- life ----
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to connect, in a task of *tasks*; a second start does nothing."""
-        if self._task is None:
+        if self._task is None and not self._is(_Mode.LEAVING):
             self._task = tasks.create_task(self._run())
 
     async def arrived(self) -> None:
         """Return when the mirror has been in sync once.
 
         Raises:
-            GatewayError: ``session_ended``, with the data of :attr:`ended`: it will not be in sync.
+            GatewayError: ``session_ended``: it will not be in sync, since the session ended or is left.
         """
-        await self._arrived.wait()
-        if self.ended is not None:
-            raise session_ended(self.ended)
+        arrived = self._arrived
+        await arrived.wait()
+        if self.ended is not None or self._is(_Mode.LEAVING) or arrived is not self._arrived:
+            raise session_ended(self.ended or _CLOSED)
 
     async def finished(self) -> None:
         """Return when no further connection will be tried."""
@@ -260,9 +264,15 @@ class Realtime:
         """Send `bye` and stop. There is no connection when it returns."""
         self._mode = _Mode.LEAVING
         self._nudged.set()
+        self._arrived.set()
         if self._task is not None and self._live is None:
             self._task.cancel()
         await self.finished()
+
+    def stay(self) -> None:
+        """Record that the session goes on after :meth:`leave`: it can be started again."""
+        if not self._is_closed and self._is(_Mode.LEAVING):
+            self._mode, self._task, self._arrived = _Mode.ON, None, asyncio.Event()
 
     def end(self, ending: Ending) -> None:
         """End for good: clear the mirror, answer all waiting calls, report the end."""
@@ -274,8 +284,8 @@ class Realtime:
 
     def close(self) -> None:
         """Answer all waiting calls; report nothing."""
-        over = self.ended or Ended(_NORMAL, "closed", "self")
-        self.memory.requests.ended(session_ended(over))
+        self._is_closed = True
+        self.memory.requests.ended(session_ended(self.ended or _CLOSED))
         self.events.close()
         self._arrived.set()
 
@@ -578,11 +588,16 @@ class GatewayClient:
         the time until which calls may still come.
 
         Raises:
-            GatewayError: The gateway refuses for a reason that is not temporary.
+            GatewayError: The gateway refuses for a reason that is not temporary. The session may still be
+                there: :meth:`connect` connects again, as it does when this call was cancelled.
         """
         await self._realtime.leave()
         self.mirror.clear()
-        await self._account.log_off()
+        try:
+            await self._account.log_off()
+        except BaseException:
+            self._realtime.stay()
+            raise
         self._realtime.end(Ending(CloseCode.LOGGED_OFF, "logged_off", by="self"))
 
     # ---- realtime ----
@@ -593,8 +608,8 @@ class GatewayClient:
         A gateway that cannot be reached is tried without end: bound the call if necessary.
 
         Raises:
-            GatewayError: ``session_ended`` with `close_code`, `reason` and `by`; ``unauthenticated`` without
-                a log-on.
+            GatewayError: ``session_ended`` with `close_code`, `reason` and `by`, also while :meth:`log_off`
+                is under way; ``unauthenticated`` without a log-on.
         """
         self._start()
         await self._realtime.arrived()

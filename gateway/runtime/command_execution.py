@@ -482,16 +482,19 @@ class CommandExecution:
     async def _change_number(
         self, call: Call, command: ChangeRemoteNumber, attached: Attached, link: Link
     ) -> Outcome:
-        """Change the number; only a change that was applied, or may have been, is counted."""
+        """Change the number; only a change that was applied, or may have been, is counted.
+
+        The number that is in effect may be set at any time: the server will hardly change anything.
+        """
         at = self._owner.clock.now()
         wait_s = self._number_changes.take(self._user, at)
-        if wait_s > 0:
+        if wait_s > 0 and not self._owner.mirror.shows_number(command.number):
             return _too_often(wait_s)
         outcome = unknown(ErrorCode.UPSTREAM_TIMEOUT)
         try:
             outcome = await self._ask(call, attached.alias, link)
         finally:
-            if outcome.status not in {Status.APPLIED, Status.UNKNOWN}:
+            if wait_s <= 0 and outcome.status not in {Status.APPLIED, Status.UNKNOWN}:
                 self._number_changes.give_back(self._user, at)
             result = outcome.status.value if outcome.error is None else outcome.error.code.value
             self._audit(NumberAct(self._user, attached.session, "change", masked(command.number), result))

@@ -686,6 +686,10 @@ class Mirror:
                 return number
         return None
 
+    def shows_number(self, number: str) -> bool:
+        """Return whether *number* is in effect now, by the newest values."""
+        return self.live and self._remote_number() == number
+
     def _dated(self, end: LastEnd) -> LastEnd:
         """Return it in gateway time. Each link sends it again, with a slightly different clock."""
         if end.at_ms is None:

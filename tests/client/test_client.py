@@ -222,6 +222,57 @@ async def test_log_off_needs_no_connection(client: GatewayClient, gateway: Scrip
     assert (client.session, client.ended) == (None, Ended(4005, "logged_off", "self"))
 
 
+@pytest.mark.parametrize("was_connected", [True, False])
+async def test_after_a_log_off_refused_for_good_the_client_connects_again(
+    client: GatewayClient, gateway: ScriptedGateway, *, was_connected: bool
+) -> None:
+    if was_connected:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(client.connect())
+            phone = await gateway.phone()
+            await phone.serve()
+    body = problem_members(GatewayError(ErrorCode.UNAUTHENTICATED, "…"))
+    gateway.answer("DELETE", "/v1/session", 401, body)
+    with pytest.raises(GatewayError):
+        await client.log_off()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        connecting = tasks.create_task(client.connect())
+        again = await gateway.phone()
+        assert not connecting.done(), "there is no connection yet"
+        await again.serve()
+
+
+async def test_connecting_during_a_log_off_is_refused(
+    client: GatewayClient, gateway: ScriptedGateway, clock: ManualClock
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(client.connect())
+        phone = await gateway.phone()
+        await phone.serve()
+    pending = {"state": "pending", "routed_until_ms": 77, "retry_after_s": 5.0}
+    gateway.answer("DELETE", "/v1/session", 202, pending)
+    async with asyncio.TaskGroup() as tasks:
+        leaving = tasks.create_task(client.log_off())
+        await clock.settle()
+        error = await _refused(client)
+        leaving.cancel()
+    assert (error.code, error.details["by"]) == (ErrorCode.SESSION_ENDED, "self")
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(client.connect())
+        await (await gateway.phone()).serve()
+
+
+async def test_a_client_that_was_left_does_not_connect(gateway: ScriptedGateway, clock: ManualClock) -> None:
+    gateway.answer("POST", "/v1/sessions", 201, created())
+    async with GatewayClient(gateway.address, clock=clock) as client:
+        await log_on(client)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(client.connect())
+            await (await gateway.phone()).serve()
+    error = await _refused(client)
+    assert (error.code, error.details["reason"]) == (ErrorCode.SESSION_ENDED, "closed")
+
+
 async def test_ending_the_own_session_is_a_log_off(client: GatewayClient, gateway: ScriptedGateway) -> None:
     gateway.answer("DELETE", "/v1/session", 204)
     assert await client.end_session("s1") is None

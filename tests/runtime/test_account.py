@@ -490,6 +490,17 @@ async def test_a_remote_number_is_changed_three_times_an_hour_at_most(at: Scene)
     assert at.upstream.routing == {7: NUMBERS[2]}
 
 
+async def test_the_number_in_effect_is_unchanged_also_when_no_change_is_left(at: Scene) -> None:
+    phone = await _assistant(at)
+    for turn in range(3):
+        await _change(at, phone, turn)
+    for key in ("20", "21"):
+        phone.command(key, key, command={"kind": "remote_number.change", "number": NUMBERS[2]})
+        await at.clock.settle()
+        assert phone.outcome(key) == ("unchanged", None)
+    assert await _change(at, phone, 3) == ("rejected", "rate_limited"), "another number is still one too many"
+
+
 async def test_only_changes_that_were_applied_count(at: Scene) -> None:
     phone = await _assistant(at)
     at.upstream.refusals[Execute] = GatewayError(ErrorCode.NOT_ALLOWED_WHILE_HANDLING, "busy")
