@@ -11,6 +11,7 @@ import platform
 import resource
 import secrets
 import stat
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -448,6 +449,8 @@ def _inode(path: Path) -> int:
 
 STATUS_EVERY_S: Final = 1.0
 """Interval of the checks; a change that is over before the next check leaves no line."""
+BUS_LINES: Final = 4
+BUS_WINDOW: Final = 60
 
 
 class NodeStatus(NamedTuple):
@@ -464,6 +467,37 @@ class NodeStatus(NamedTuple):
     """What the bus server refuses now, in its own words."""
 
 
+class _BusLines:
+    """Lines about the state of the bus: at most :data:`BUS_LINES` of a level in :data:`BUS_WINDOW` looks.
+
+    A Redis that is slow for hours changes the state each second or two. The newest state that has no line
+    gets it as soon as there is room.
+    """
+
+    def __init__(self, first: BusState) -> None:
+        self._was = first
+        self._changes = 0
+        """Changes since the last line."""
+        self._looks = 0
+        self._written: Final[dict[bool, deque[int]]] = {
+            is_warning: deque(maxlen=BUS_LINES) for is_warning in (False, True)
+        }
+        """The looks with the last lines, by whether they are warnings."""
+
+    def look(self, bus: BusState) -> None:
+        """Log a change, now or later."""
+        self._looks += 1
+        self._changes += bus is not self._was
+        self._was = bus
+        written = self._written[bus is BusState.DOWN]
+        is_full = len(written) == BUS_LINES and self._looks - written[0] < BUS_WINDOW
+        if self._changes and not is_full:
+            fields = {"suppressed": self._changes - 1} if self._changes > 1 else {}
+            (_LOG.warning if bus is BusState.DOWN else _LOG.info)("bus_state_changed", bus=bus, **fields)
+            written.append(self._looks)
+            self._changes = 0
+
+
 class StatusLog:
     """Compares each status with the one before, and logs the changes.
 
@@ -478,12 +512,12 @@ class StatusLog:
         self._away: Final[dict[str, set[Trouble | None]]] = {}
         """Sites that are not reached, and the cause of each."""
         self._was = NodeStatus(BusState.DEGRADED, 0, 0, 0)  # the first state of a bus: nothing to log yet
+        self._bus: Final = _BusLines(self._was.bus)
 
     def look(self, now: NodeStatus) -> None:
         """Log the differences from the last look."""
         was, self._was = self._was, now
-        if now.bus is not was.bus:
-            (_LOG.warning if now.bus is BusState.DOWN else _LOG.info)("bus_state_changed", bus=now.bus)
+        self._bus.look(now.bus)
         for word in sorted(now.refused - was.refused):
             _LOG.error("bus_refuses", cause=word)
         for word in sorted(was.refused - now.refused):

@@ -112,6 +112,29 @@ def test_each_state_of_the_bus_is_reported_once_and_only_down_is_a_warning(surro
     assert {line["event"] for line in lines} == {"bus_state_changed"}
 
 
+def test_a_bus_that_changes_each_second_writes_few_lines_and_the_last_state_is_one(
+    surroundings: StatusLog,
+) -> None:
+    with capture_logs() as lines:
+        for second in range(600):
+            surroundings.look(QUIET._replace(bus=BusState.LIVE if second % 2 else BusState.DEGRADED))
+        assert len(lines) <= 4 * 10
+        assert sum(1 + line.get("suppressed", 0) for line in lines) > 500, "each change counts once"
+        for _ in range(60):
+            surroundings.look(QUIET)
+        assert (lines[-1]["bus"], lines[-1]["suppressed"] > 0) == ("live", True)
+        surroundings.look(QUIET._replace(bus=BusState.DOWN))
+        assert lines[-1] == {"event": "bus_state_changed", "log_level": "warning", "bus": "down"}
+
+
+def test_a_bus_that_is_down_after_many_changes_is_a_warning_at_once(surroundings: StatusLog) -> None:
+    with capture_logs() as lines:
+        for second in range(20):
+            surroundings.look(QUIET._replace(bus=BusState.LIVE if second % 2 else BusState.DEGRADED))
+        surroundings.look(QUIET._replace(bus=BusState.DOWN))
+    assert (lines[-1]["log_level"], lines[-1]["bus"], lines[-1]["suppressed"]) == ("warning", "down", 17)
+
+
 def test_leases_and_other_owners_are_reported_by_how_many_more_there_are(surroundings: StatusLog) -> None:
     lines = look(surroundings, QUIET._replace(fences=3), NodeStatus(BusState.LIVE, 0, 5, 1))
     assert [(line["log_level"], line["event"], line["users"]) for line in lines] == [
