@@ -191,6 +191,7 @@ PLACES: Final[dict[str, str]] = {
         NOBODY: """
             app/reload.py AuthoritiesReloader._faults _seen;
             app/reload.py CertificateReloader._names; app/admin.py StatusLog._away;
+            app/admin.py _BusLines._written;
             telemetry.py Tally._unread_rows; telemetry.py Counts.values; telemetry.py Telemetry.labels;
             runtime/event_loop.py LeanEvent._waiters;
             upstream/oscce/decode.py _shared; edge/channel.py _INTERNED; edge/credentials.py _NOTHING;
