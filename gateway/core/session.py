@@ -19,7 +19,7 @@ from gateway.core.command_checks import (
     unless_refused,
     welcome_frame,
 )
-from gateway.core.fanout_group import FanoutGroup, News
+from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Health, Ledger
 from gateway.core.outbox import CONTROL_MAX, UNREAD_S, Heartbeat, Outbox, PaceLadder, PingMaker
 from gateway.core.rate_limits import ANY_TIME, Record, Ruling, SessionLimits
@@ -121,11 +121,11 @@ class Live:
         "_in_flight",
         "_limits",
         "_resync_at",
-        "_sent_bus",
-        "_sent_upstream",
         "facts",
         "heartbeat",
         "outbox",
+        "sent_bus",
+        "sent_upstream",
     )
 
     def __init__(
@@ -146,8 +146,9 @@ class Live:
         self.outbox = Outbox(ledger, view, codec, pace, frame_bytes=limits.frame_bytes_out)
         ping_s = hello.ping_s or limits.ping_s
         self.heartbeat = Heartbeat(now, every_s=ping_s, pong_s=limits.pong_s, jitter=jitter)
-        self._sent_upstream: frames.Health | None = None
-        self._sent_bus: frames.BusHealth | None = None
+        self.sent_upstream: frames.Health | None = None
+        """The health in the last ping, here and below; another one is due at once."""
+        self.sent_bus: frames.BusHealth | None = None
         self._in_flight: tuple[tuple[str, GatewayError | None], ...] = ()
         """The frames of commands whose results are due, with the refusals of those that are only looked up; a
         phone may give two of them the same id.
@@ -253,18 +254,11 @@ class Live:
         waiting = self.outbox.due_at(now)
         return self.heartbeat.next_at if waiting is None else min(waiting, self.heartbeat.next_at)
 
-    def take_news(self, now: float) -> News | float | None:
-        """See :meth:`Outbox.take_news`; None also when a ping is due."""
-        health = self.outbox.ledger.health
-        if self._sent_upstream != health.upstream or self._sent_bus != health.bus:
-            return None
-        return None if now >= self.heartbeat.next_at else self.outbox.take_news(now)
-
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
         """Remove and return the frames that are sent now, in order."""
         if self.heartbeat.due(now) or self._is_news(health):
-            is_live_again = health.upstream == "live" and self._sent_upstream != "live"
-            self._sent_upstream, self._sent_bus = health.upstream, health.bus
+            is_live_again = health.upstream == "live" and self.sent_upstream != "live"
+            self.sent_upstream, self.sent_bus = health.upstream, health.bus
             ping = self._ping(self.heartbeat.ping(now), now, wall_ms, health)
             if (frame := self.outbox.ping_in_step(ping)) is not None:
                 return [frame]
@@ -339,7 +333,7 @@ class Live:
         return self.post(frames.Result(frame_id, outcome_view(outcome)), after_state=True)
 
     def _is_news(self, health: Health) -> bool:
-        return self._sent_upstream != health.upstream or self._sent_bus != health.bus
+        return self.sent_upstream != health.upstream or self.sent_bus != health.bus
 
     def _server_ms(self, wall_ms: int) -> int:
         """Return an instant of this node's clock as one of the clock of the values, which the phone uses."""

@@ -18,6 +18,7 @@ from ipaddress import ip_address
 from typing import Final, Literal, NamedTuple, Protocol, assert_never
 
 from gateway.core.fanout_group import News
+from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
 from gateway.core.session import Answered, Live, Resumed
 from gateway.domain.commands import Call, Outcome, Status
@@ -217,18 +218,6 @@ class Channel(asyncio.Protocol):
             return
         if self._listener is not None and not self.is_full:
             self._listener.write_unblocked()
-
-    def put_frame(self, frame: bytes) -> None:
-        """Send one frame as :meth:`write` does."""
-        data = websocket.head(websocket.TEXT if self.codec.text else websocket.BINARY, len(frame)) + frame
-        sent_bytes = 0
-        if self.open_fd >= 0:  # as in :meth:`put`: a call less for each update
-            try:
-                sent_bytes = os.write(self.open_fd, data)
-            except OSError:
-                sent_bytes = 0
-        if sent_bytes != len(data):
-            self._send(data[sent_bytes:])
 
     def put(self, data: bytes) -> None:
         """Send *data*, which is whole WebSocket frames, after waiting data."""
@@ -572,19 +561,20 @@ class ConnectionStats:
         if outbox is not None:
             self._count_conflated(outbox.conflated)
 
-    def news_written(self, news: News, now: float, outbox: Outbox) -> None:
-        """Count one frame of *outbox* that was written, as :meth:`frames_written` does."""
-        size_bytes = len(news.frame)
+    def news_written(self, news: News, now: float, ledger: Ledger) -> None:
+        """Count one frame of changes of *ledger* that was written, as :meth:`frames_written` does."""
+        frame, elements, since, conflated = news
+        size_bytes = len(frame)
         self._frames_out += 1
         self._bytes_out += size_bytes
         telemetry = self._output.telemetry
         telemetry.frames.value += 1
         telemetry.frame_bytes.value += size_bytes
-        telemetry.updates.value += news.elements
-        ledger = outbox.ledger
-        telemetry.update_times.observe(news.since, ledger.came_at, ledger.under_way_s, now)
-        if news.conflated != self._conflated:
-            self._count_conflated(news.conflated)
+        telemetry.updates.value += elements
+        came_at, under_way_s = ledger.came_at, ledger.under_way_s
+        telemetry.update_times.observe(since, came_at, under_way_s, now)
+        if conflated != self._conflated:
+            self._count_conflated(conflated)
 
     def shared_frames_written(self, live: Live | None) -> None:
         """Count the frames of a session that ends which were written by its fan-out group."""

@@ -84,10 +84,13 @@ class Scheduler(Generic[S]):
         self.sockets: Final[dict[S, None]] = {}
         """The open sockets, with and without a `hello`."""
         self.clock: Final = clock
-        self._ready: list[Schedulable] = []
+        self.waiting: list[Schedulable] = []
+        """What is ready, in order."""
         self._wheel: dict[int, dict[Schedulable, None]] = {}
         self._ticks: list[int] = []
         self._wake = asyncio.Event()
+        self.ring: Final = self._wake.set
+        """Wake the task."""
         self._planned = NEVER
         self._tasks: asyncio.TaskGroup | None = None
         self.is_held = False
@@ -102,12 +105,12 @@ class Scheduler(Generic[S]):
 
     def release(self) -> None:
         """Give a turn to all ready sockets, as far as the time allows and none waits from before."""
-        if not self._ready:
+        if not self.waiting:
             return
         if self._is_serving or self._is_behind or self._tasks is None:
             self._wake.set()
             return
-        batch, self._ready = self._ready, []
+        batch, self.waiting = self.waiting, []
         clock_now = self.clock.now
         now = began = clock_now()
         for at, served in enumerate(batch):
@@ -118,10 +121,10 @@ class Scheduler(Generic[S]):
                 served.fail(fault)
             now = clock_now()
             if now - began > RELEASE_S:
-                self._ready = [*batch[at + 1 :], *self._ready]
-                self._is_behind = bool(self._ready)
+                self.waiting = [*batch[at + 1 :], *self.waiting]
+                self._is_behind = bool(self.waiting)
                 break
-        if self._ready:
+        if self.waiting:
             self._wake.set()
 
     # ---- for sockets ----
@@ -130,7 +133,7 @@ class Scheduler(Generic[S]):
         """Give *served* a turn soon. Several calls before the turn count as one."""
         if not served.is_ready:
             served.is_ready = True
-            self._ready.append(served)
+            self.waiting.append(served)
             if not self.is_held:
                 self._wake.set()
 
@@ -198,7 +201,7 @@ class Scheduler(Generic[S]):
         """Let other tasks run, then wait until something is ready or due."""
         await self.clock.sleep(0)
         self._wake.clear()
-        if self._ready:
+        if self.waiting:
             return
         self._planned = self._ticks[0] if self._ticks else NEVER
         if self._planned == NEVER:
@@ -230,7 +233,7 @@ class Scheduler(Generic[S]):
 
     async def _serve(self) -> None:
         """Give a turn to all sockets that are ready now, in slices."""
-        batch, self._ready = self._ready, []
+        batch, self.waiting = self.waiting, []
         self._is_serving, self._is_behind = True, False
         try:
             now = began = self.clock.now()

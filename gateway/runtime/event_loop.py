@@ -685,11 +685,11 @@ class Turns:
         """The phones, which are written to at the end of each turn instead of in a turn of their own."""
         self.skipped = 0
         """Number of readings that were replaced by newer ones before they were processed."""
-        self._clock = clock
         self._rest_s = rest_s
-        self._due: deque[Digester] = deque()
-        self._is_planned = False
+        self.due: Final[deque[Digester]] = deque()
+        self.is_planned = False
         """Whether a turn is under way or planned."""
+        self._now: Final = clock.now
         self._idle = 0
         self._behind_since: float | None = None
         self._kept_up_at = clock.now()
@@ -701,14 +701,14 @@ class Turns:
         if link.is_due:
             return
         link.is_due = True
-        self._due.append(link)
-        if not self._is_planned:
-            self._plan()
+        self.due.append(link)
+        if not self.is_planned:
+            self.plan()
 
     @property
     def behind_s(self) -> float:
         """How long no turn has left no work; 0 when the last one did."""
-        return 0.0 if self._behind_since is None else self._clock.now() - self._behind_since
+        return 0.0 if self._behind_since is None else self._now() - self._behind_since
 
     @property
     def is_overloaded(self) -> bool:
@@ -720,19 +720,17 @@ class Turns:
         """How long messages may have waited here, at most; 0 when the last turn left no work."""
         if self._behind_since is None:
             return 0.0
-        return self._clock.now() - min(self._read.served_by, self._digested.served_by)
-
-    # ---- a turn ----
+        return self._now() - min(self._read.served_by, self._digested.served_by)
 
     def _wake(self) -> None:
         """Take a turn now: some link is ready, and no turn is planned."""
-        if not self._is_planned:
+        if not self.is_planned:
             self._turn()
 
     def _turn(self) -> None:
-        wires, phones, began = self.wires, self.phones, self._clock.now()
+        wires, phones, began = self.wires, self.phones, self._now()
         full_reads, served = wires.full_reads, wires.served
-        self._is_planned = True
+        self.is_planned = True
         if wires.is_watched:
             wires.rest()
         ready = wanted = 1
@@ -741,60 +739,61 @@ class Turns:
         try:
             ready = wires.serve()
             is_all_read = ready < EVENTS_AT_ONCE or self._read_more(began)
-            wanted = len(self._due)
+            wanted = len(self.due)
             digested = self._digest(wanted)
         finally:
             if phones is not None:
                 phones.is_held = False
                 if ready or wanted:
                     phones.release()
-        if is_all_read and not self._due:
+        if is_all_read and not self.due:
             self._behind_since, self._kept_up_at = None, began
         else:
             self._stay_behind(began, wires.served - served, 0 if is_all_read else len(wires), digested)
         if self._behind_since is not None or wires.full_reads != full_reads:
-            self._plan()
+            self.plan()
         else:
             self._rest(is_idle=not (ready or wanted))
 
     def _read_more(self, began: float) -> bool:
         """Read further links that are ready; return whether there are no more."""
-        while self._clock.now() - began <= INTAKE_S:
+        while self._now() - began <= INTAKE_S:
             if self.wires.serve() < EVENTS_AT_ONCE:
                 return True
         return False
 
     def _digest(self, most: int) -> int:
         """Let *most* links process, if time allows; return how many. One that asks again has a later turn."""
-        began = self._clock.now()
+        began = self._now()
         for count in range(1, most + 1):
-            link = self._due.popleft()
+            link = self.due.popleft()
             link.is_due = False
             try:
                 link.digest()
             except Exception as fault:  # noqa: BLE001 - one link's fault ends one link
                 log_fault(_LOG, "digest_failed", fault)
                 link.abort()
-            if self._clock.now() - began > DIGEST_S:
+            if self._now() - began > DIGEST_S:
                 return count
         return most
 
     def _stay_behind(self, began: float, read: int, unread: int, digested: int) -> None:
         """Record how many links a turn that left work has read, may have left unread, and let process."""
         if self._behind_since is None:
-            self._behind_since = self._clock.now()
+            self._behind_since = self._now()
             self._read, self._digested = Rounds(self._kept_up_at), Rounds(self._kept_up_at)
         self._read.served(read, unread, began)
-        self._digested.served(digested, len(self._due), began)
+        self._digested.served(digested, len(self.due), began)
 
     def _rest(self, *, is_idle: bool) -> None:
         self._idle = self._idle + 1 if is_idle else 0
         if self._rest_s and self._idle <= IDLE_TURNS:
             asyncio.get_running_loop().call_later(self._rest_s, self._turn)
         else:
-            self._idle, self._is_planned = 0, False
+            self._idle, self.is_planned = 0, False
             self.wires.watch_all()
 
-    def _plan(self) -> None:
-        self._is_planned = True
+    def plan(self) -> None:
+        """Take a turn soon."""
+        self.is_planned = True
         asyncio.get_running_loop().call_soon(self._turn)

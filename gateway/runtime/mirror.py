@@ -219,6 +219,8 @@ COMPOSED_AT_ONCE: Final = 64
 """Resources that are composed in one turn of the loop before a large set is shown: about 1 ms."""
 
 
+LOOK_S: Final = 0.002
+"""Time in which the wall clock is read once for all links: about a turn of the loop."""
 REBASED_MS: Final = 1_000
 """How far the wall clock may be slewed until it is read again; smaller differences are invisible."""
 OFFSET_STEP_MS: Final = 250
@@ -238,13 +240,17 @@ class SharedOffsets:
     clock differs by more than :data:`gateway.domain.resources.STEADY_MS` has an offset of its own.
     """
 
-    __slots__ = ("_seen_at", "version")
+    __slots__ = ("_seen_at", "looked_at", "version", "wall_zero_ms")
 
     def __init__(self) -> None:
         self.version = 0
         """Another number after each change."""
         self._seen_at: dict[int, float] = {}
         """When a link last had each of them as its own."""
+        self.looked_at = -math.inf
+        """When the wall clock was last read for all links, in monotonic seconds."""
+        self.wall_zero_ms = 0.0
+        """What it showed then, minus that."""
 
     def __len__(self) -> int:
         return len(self._seen_at)
@@ -261,6 +267,10 @@ class SharedOffsets:
         if len(seen_at) > OFFSETS_MAX:
             del seen_at[min(seen_at.keys() - {own_ms}, key=lambda each: seen_at[each])]
         return min(each for each in seen_at if own_ms - STEADY_MS <= each <= own_ms)
+
+    def look(self, now: float, wall_ms: int) -> None:
+        """Record what the wall clock shows *now*."""
+        self.looked_at, self.wall_zero_ms = now, wall_ms - now * 1000
 
     def forget(self) -> None:
         """Forget all, since this node's clock was set."""
@@ -281,13 +291,13 @@ class ServerOffset:
 
     __slots__ = (
         "_before_ms",
-        "_least_ms",
         "_shared",
-        "_since",
-        "_version",
-        "_wall_ms",
+        "least_ms",
         "offset_ms",
         "own_ms",
+        "until",
+        "version",
+        "wall_zero_ms",
     )
 
     def __init__(self, shared: SharedOffsets) -> None:
@@ -295,12 +305,14 @@ class ServerOffset:
         self.own_ms = 0
         """The offset by the times of this link alone: never too small, but for its step."""
         self._shared = shared
-        self._version = -1
-        self._least_ms = self._before_ms = math.inf
+        self.version = -1
+        """The version of the shared offsets that this one follows."""
+        self.least_ms = self._before_ms = math.inf
         """The smallest difference of this window, and of the one before it."""
-        self._since = -math.inf
-        self._wall_ms: float | None = None
-        """The wall clock at the zero of the monotonic clock."""
+        self.until = -math.inf
+        """When this window ends."""
+        self.wall_zero_ms = -math.inf
+        """The wall clock at the zero of the monotonic clock; -infinity before the first time."""
 
     def late_s(self, time_ms: int, now: float) -> float:
         """Return how much longer a message took than the fastest one, s.
@@ -309,35 +321,30 @@ class ServerOffset:
             time_ms: When the server sent it, by its clock.
             now: When it came.
         """
-        least_ms = min(self._least_ms, self._before_ms)
+        least_ms = min(self.least_ms, self._before_ms)
         return 0.0 if least_ms == math.inf else max(0.0, now - (time_ms + least_ms) / 1000)
 
-    def see(self, time_ms: int, now: float, wall_ms: int) -> bool:
-        """Process the server's time, received at *now*; return whether the wall clock has jumped."""
-        base_ms, known_ms = wall_ms - now * 1000, self._wall_ms
-        if (
-            known_ms is not None
-            and now * 1000 - time_ms >= self._least_ms
-            and now - self._since < WINDOW_S
-            and -REBASED_MS < base_ms - known_ms < REBASED_MS
-            and self._version == self._shared.version
-        ):
-            return False
-        if now - self._since >= WINDOW_S:
-            self._before_ms, self._least_ms, self._since = self._least_ms, math.inf, now
-        self._least_ms = min(self._least_ms, now * 1000 - time_ms)
-        has_jumped = known_ms is not None and abs(base_ms - known_ms) >= REBASED_MS
-        if known_ms is None or has_jumped:
-            self._wall_ms = known_ms = base_ms
-        seen_ms = min(self._least_ms, self._before_ms) + known_ms
+    def see(self, time_ms: int, now: float, wall_ms: float) -> bool:
+        """Process the server's time, received at *now*; return whether the wall clock has jumped.
+
+        While the time is not the earliest of this window, and no clock has changed, it does nothing.
+        """
+        zero_ms, is_new = wall_ms - now * 1000, self.wall_zero_ms == -math.inf
+        if now >= self.until:
+            self._before_ms, self.least_ms, self.until = self.least_ms, math.inf, now + WINDOW_S
+        self.least_ms = min(self.least_ms, now * 1000 - time_ms)
+        has_jumped = not is_new and abs(zero_ms - self.wall_zero_ms) >= REBASED_MS
+        if is_new or has_jumped:
+            self.wall_zero_ms = zero_ms
+        seen_ms = min(self.least_ms, self._before_ms) + self.wall_zero_ms
         step_ms = round(seen_ms / OFFSET_STEP_MS) * OFFSET_STEP_MS
-        is_first = self._since == now and self._before_ms == math.inf
+        is_first = self.until == now + WINDOW_S and self._before_ms == math.inf
         if is_first or has_jumped or not 0 <= step_ms - self.own_ms <= OFFSET_STEP_MS:
             self.own_ms = step_ms
         if has_jumped:
             self._shared.forget()
         self.offset_ms = self._shared.nearest(self.own_ms, now)
-        self._version = self._shared.version
+        self.version = self._shared.version
         return has_jumped
 
 
@@ -494,11 +501,20 @@ class Mirror:
 
     def read_all(self, readings: Sequence[Reading], now: float) -> None:
         """Apply readings that came by *now*, in order."""
-        server, wall_ms, sessions = self._server, self._clock.wall_ms(), self._user_sessions
+        server, offsets, sessions = self._server, self._offsets, self._user_sessions
         follow_one, ledger, scope = self.assembly.follow_one, self._feed.ledger, sessions.scope
         self._composer.readings += len(readings)
+        if not 0 <= now - offsets.looked_at < LOOK_S:
+            offsets.look(now, self._clock.wall_ms())
+        now_ms, zero_ms = now * 1000, offsets.wall_zero_ms
         for reading in readings:
-            if server.see(reading.time_ms, now, wall_ms):
+            is_usual = (
+                now_ms - reading.time_ms >= server.least_ms
+                and now < server.until
+                and server.version == offsets.version
+                and -REBASED_MS < zero_ms - server.wall_zero_ms < REBASED_MS
+            )
+            if not is_usual and server.see(reading.time_ms, now, zero_ms + now_ms):
                 self._show_all()
             change = None
             if reading.steps is None and self.live:

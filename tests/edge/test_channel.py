@@ -15,7 +15,7 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from gateway.edge.channel import PONGS_MAX, Channel, Disconnect
+from gateway.edge.channel import PONGS_MAX, Channel, Disconnect, packed
 from gateway.edge.handshake import NOTSENT_BYTES, UNACKNOWLEDGED_MS, WIRES, accept
 from gateway.edge.socket import STALL_S, WriteStall
 from gateway.protocol import frames
@@ -232,7 +232,7 @@ async def test_large_state_is_compressed_and_nothing_else(serving: Serving, code
 
     async def serve(channel: Channel) -> None:
         channel.write([token, large, state(2, 100, codec)])
-        channel.put_frame(large)
+        channel.put(packed([large], codec))
         await channel.close(1000, "")
 
     for deflate, asks in (True, OFFER), (True, "Upgrade"), (False, OFFER):
@@ -256,7 +256,7 @@ async def test_of_several_large_frames_one_is_compressed_in_a_turn_of_the_loop(s
     async def serve(channel: Channel) -> None:
         ear = Ear(channel)
         channel.write([b"welcome", *large])
-        channel.put_frame(b"after")
+        channel.put(packed([b"after"], channel.codec))
         for _ in range(3):
             seen.append((channel.is_full, channel.unsent_bytes // 5000))
             await asyncio.sleep(0)

@@ -128,7 +128,8 @@ PLACES: Final[dict[str, str]] = {
             core/view.py Few._held; domain/model.py SmallMap._more;
             core/registry.py Registry._people _seats _lingering;
             core/view.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
-            edge/scheduler.py Scheduler.sockets _ready _wheel _ticks; edge/routes.py SessionRoutes._exporting;
+            edge/scheduler.py Scheduler.sockets waiting _wheel _ticks;
+            edge/routes.py SessionRoutes._exporting;
             runtime/sessions.py SessionAdmission._waiting;
             runtime/subscriptions.py LinkSubscriptions._attach_due _presence_due _doubts;
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
@@ -203,7 +204,7 @@ PLACES: Final[dict[str, str]] = {
             bus/cluster.py ClusterClient._clients _runs;
             bus/pubsub.py Subscriber.doubts; bus/redis.py RedisClient.losses;
             bus/connect.py Refusals._said_at;
-            bus/sealing.py Seals._ciphers dropped; runtime/event_loop.py Turns._due;
+            bus/sealing.py Seals._ciphers dropped; runtime/event_loop.py Turns.due;
             core/rate_limits.py Record._errors; core/outbox.py _rhythm;
             edge/credentials.py Tokens._keys;
             runtime/cluster_receiver.py ClusterMembership._known _last_received_at;

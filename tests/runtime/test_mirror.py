@@ -25,6 +25,7 @@ from gateway.domain.resources import Agent, FunctionState, LastEnd, Queue, Resou
 from gateway.domain.upstream import Attached, FunctionChanged, ObjectChanged, Part, Reading, Source
 from gateway.runtime.mirror import (
     COMPOSED_AT_ONCE,
+    LOOK_S,
     OFFSETS_MAX,
     OUTSIDE_MOST,
     Feed,
@@ -217,6 +218,7 @@ def test_after_a_jump_of_this_nodes_clock_every_instant_is_shown_by_the_new_one(
     room.agents(Agent(routing_state=RoutingState.AVAILABLE, routing_state_since_ms=began_ms - 5_000))
     room.mirror.settle()
     room.clock.jump_wall(by_ms)
+    room.clock.stand_still(LOOK_S)
     reading = Reading(2, Kind.QUEUE, Source.REALTIME, began_ms, complete=False, parts=())
     room.read(reading)
     assert room.mirror.offset_ms == by_ms

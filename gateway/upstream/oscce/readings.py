@@ -268,7 +268,8 @@ KIND: Final = 3
 TIME: Final = 4
 KEY: Final = 5
 """Groups of the head of a reading of a single element."""
-_EVENT_BYTES: Final = b'{"Type":"Event"'
+EVENT_BYTES: Final = b'{"Type":"Event"'
+"""Usual beginning of a reading."""
 _END: Final = b"}]}"
 _MORE: Final = (b'"Removed"', b'"Complete"', b'"Elements"', b'"Time"', b'"QueryID"', b"\\")
 """Text that must not follow it, where elements hold others: then there may be more than one element."""
@@ -302,14 +303,14 @@ class Unread:
     was read earlier.
     """
 
-    __slots__ = ("_kept", "_numbers", "_only", "_places", "chars", "skipped")
+    __slots__ = ("_kept", "_numbers", "_places", "chars", "only", "skipped")
 
     def __init__(self) -> None:
         self.chars = 0
         """Length of all kept texts; 0 when there are none."""
         self.skipped = 0
         """Number of readings that were replaced by newer ones."""
-        self._only: bytes | None = None
+        self.only: bytes | None = None
         """The reading that came first, while it is the only one: mostly it is, and has a single element."""
         self._kept: dict[int, _Placed] = {}
         self._places: dict[tuple[bytes, ...], int] = {}
@@ -317,7 +318,7 @@ class Unread:
         self._numbers = count()
 
     def __len__(self) -> int:
-        return len(self._kept) + (self._only is not None)
+        return len(self._kept) + (self.only is not None)
 
     def take_in(self, data: bytes, texts: Sequence[tuple[int, int]]) -> int:
         """Keep the readings at the beginning of *texts*; return the number of kept texts.
@@ -341,12 +342,12 @@ class Unread:
 
         One of a single element takes the place of an older one of its key.
         """
-        if not text.startswith(_EVENT_BYTES) or not (text.isascii() or _is_utf8(text)):
+        if not text.startswith(EVENT_BYTES) or not (text.isascii() or _is_utf8(text)):
             return False
         if self.chars:
             self._keep_behind(text)
         else:
-            self._only, self.chars = text, len(text)
+            self.only, self.chars = text, len(text)
         return True
 
     def add(self, text: str) -> bool:
@@ -374,7 +375,7 @@ class Unread:
 
     def _place_only(self) -> None:
         """Keep what follows behind the only reading."""
-        only, self._only = self._only, None
+        only, self.only = self.only, None
         if only is not None:
             number, head = next(self._numbers), _single_head(only)
             self._kept[number] = head or only
@@ -418,9 +419,9 @@ class Unread:
 
     def take(self) -> list[Kept]:
         """Return and remove all kept readings, in order."""
-        only = self._only
+        only = self.only
         if only is not None:
-            self._only, self.chars = None, 0
+            self.only, self.chars = None, 0
             return [only]
         kept = [each if isinstance(each, bytes) else each.string for each in self._kept.values()]
         self._kept.clear()
@@ -465,7 +466,7 @@ def _skimmed(data: bytes, texts: Sequence[tuple[int, int]]) -> list[_Placed] | N
     kept: list[_Placed] = []
     newest: dict[tuple[bytes, ...], int] = {}
     for start, stop in reversed(texts):
-        if not data.startswith(_EVENT_BYTES, start):
+        if not data.startswith(EVENT_BYTES, start):
             return None
         head = _flat_head(data, start, stop)
         if head is not None:
