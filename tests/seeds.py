@@ -135,13 +135,13 @@ COMMANDS: Final = [
     ),
     Seed(
         "values up to the declared limits are accepted",
-        "gateway.core.command_checks:_is_outside",
+        "gateway.core.commands:_is_outside",
         Compare("high value", ">="),
         f"{_P}test_choices_properties.py::test_skills_pass_exactly_when_they_are_as_declared",
     ),
     Seed(
         "each reason is checked",
-        "gateway.core.command_checks:check_wrap_up",
+        "gateway.core.commands:check_wrap_up",
         Condition("kind", becomes=False),
         f"{_P}test_choices_properties.py::test_wrap_up_reasons_pass_exactly_when_they_are_declared_as_such",
     ),
@@ -377,7 +377,7 @@ CLUSTER: Final = [
     ),
     Seed(
         "a retry is not refused for the clock of another node",
-        "gateway.core.command_checks:deadline_ms",
+        "gateway.core.commands:deadline_ms",
         Condition("retry", becomes=False),
         "tests/core/test_admission.py::test_a_deadline_is_ahead_but_not_far_and_only_the_owner_knows_of_what_comes_again",
     ),

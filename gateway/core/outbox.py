@@ -649,7 +649,8 @@ class Outbox(GroupMember):
         Args:
             is_new: Whether a stream begins.
         """
-        head = self.ledger.seen_upto(self.view.me)
+        ledger = self.ledger
+        head = ledger.seq if ledger.seq == ledger.shared_seq else ledger.seen_upto(self.view.me)
         return head if is_new else max(head, self._seq)
 
     def _take_ping(self, make: PingMaker) -> bytes:
@@ -664,10 +665,14 @@ class Outbox(GroupMember):
             return []
         head = Cursor(self.stream if is_new else "", self._head(is_new=is_new))
         ledger, view, codec, size = self.ledger, self.view, self.codec, self._frame_bytes
-        if self._reset:
+        dirty, is_owed = self._dirty or {}, self._owed
+        patches = None if is_new or is_owed else patches_of(dirty, ledger, codec, size // 2)
+        if patches:
+            frames = [codec.patches(self._seq, head.seq, patches)]
+        elif self._reset:
             frames = first_of(ledger, view, codec, head=head, frame_bytes=size)
         else:
-            sent, dirty, is_owed = Cursor("", self._seq), self._dirty or {}, self._owed
+            sent = Cursor("", self._seq)
             frames = news_of(dirty, ledger, view, codec, sent, head, frame_bytes=size, is_owed=is_owed)
         self._dirty, self._since = None, math.inf
         if frames:

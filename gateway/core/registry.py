@@ -12,11 +12,14 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from gateway.core.commands import Calls
 from gateway.core.link import Linger
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for, log_on_window_s
 from gateway.domain.model import Application, SmallMap, Ticket, UserId
 
 KeyT = TypeVar("KeyT", bound=Hashable)
+WaiterT = TypeVar("WaiterT")
+_ABSENT_MAX: Final = 10_000
 
 
 ConnectionT = TypeVar("ConnectionT", bound=Hashable)
@@ -368,3 +371,50 @@ def refusal(ticket: Ticket, reason: EndReason, by: str | None) -> SessionRefused
     """Return how to refuse a phone whose session ended for *reason*."""
     code = close_for(reason, remote_assistant=ticket.application is Application.REMOTE_ASSISTANT)
     return SessionRefused(code, reason, by=by, window_s=log_on_window_s(code))
+
+
+class CommandHistory(Generic[KeyT, WaiterT]):
+    """The commands of the users of one node, by user.
+
+    Invariant: a user has one :class:`Calls` while present, and until their outcomes are removed. Bounded: of
+    the absent users, the one who left first is removed; then a retry is ``unknown``.
+    """
+
+    def __init__(self, *, absent_max: int = _ABSENT_MAX) -> None:
+        self._absent_max = absent_max
+        self._present: dict[KeyT, Calls[WaiterT]] = {}
+        self._absent: OrderedDict[KeyT, Calls[WaiterT]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._present) + len(self._absent)
+
+    @property
+    def users(self) -> tuple[KeyT, ...]:
+        """The users with stored commands, or who may have some."""
+        return (*self._present, *self._absent)
+
+    def of(self, user: KeyT) -> Calls[WaiterT] | None:
+        """Return the user's commands, if there are any."""
+        return self._present[user] if user in self._present else self._absent.get(user)
+
+    def came(self, user: KeyT) -> Calls[WaiterT]:
+        """Return the user's commands, and record that the user is present."""
+        if user not in self._present:
+            self._present[user] = self._absent.pop(user) if user in self._absent else Calls()
+        return self._present[user]
+
+    def left(self, user: KeyT) -> None:
+        """Record that this node no longer acts for the user."""
+        calls = self._present.pop(user, None)
+        if calls is None or not len(calls):
+            return
+        self._absent[user] = calls
+        if len(self._absent) > self._absent_max:
+            self._absent.popitem(last=False)
+
+    def expire(self, now: float) -> None:
+        """Remove the users whose outcomes were all kept long enough."""
+        for user, calls in list(self._absent.items()):
+            calls.expire(now)
+            if not len(calls):
+                del self._absent[user]

@@ -10,15 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal, TypeGuard, assert_never
 
-from gateway.core.command_checks import (
-    Declared,
-    full_after,
-    judge,
-    outcome_view,
-    topics_of,
-    unless_refused,
-    welcome_frame,
-)
+from gateway.core.commands import Declared, judge, unless_refused
 from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Health, Ledger
 from gateway.core.outbox import CONTROL_MAX, UNREAD_S, Heartbeat, Outbox, PaceLadder, PingMaker
@@ -227,7 +219,7 @@ class Live:
         """
         lost = GatewayError(ErrorCode.OWNER_LOST, "The connection ended for good before the result came.")
         for frame_id, _ in self._in_flight:
-            self.post(frames.Result(frame_id, outcome_view(Outcome(Status.UNKNOWN, lost))))
+            self.post(frames.Result(frame_id, frames.outcome_view(Outcome(Status.UNKNOWN, lost))))
         self._in_flight = ()
 
     def post(self, frame: frames.ControlFrame, *, after_state: bool = False) -> Effects:
@@ -330,7 +322,7 @@ class Live:
         )
 
     def _result(self, frame_id: str, outcome: Outcome) -> Effects:
-        return self.post(frames.Result(frame_id, outcome_view(outcome)), after_state=True)
+        return self.post(frames.Result(frame_id, frames.outcome_view(outcome)), after_state=True)
 
     def _is_news(self, health: Health) -> bool:
         return self.sent_upstream != health.upstream or self.sent_bus != health.bus
@@ -358,6 +350,43 @@ class Live:
             )
 
         return make
+
+
+_REFUSED: Final = "not_found"
+"""Why a topic is refused; the same for unknown topics and topics out of scope."""
+
+
+def topics_of(view: View) -> frames.GrantedTopics:
+    """Return the granted and the refused topics."""
+    return frames.GrantedTopics(
+        view.granted, tuple(frames.RefusedTopic(topic, _REFUSED) for topic in view.refused)
+    )
+
+
+def welcome_frame(
+    ticket: Ticket,
+    facts: SessionFacts,
+    view: View,
+    limits: frames.Limits,
+    *,
+    resumed: bool,
+    server_time_ms: int,
+    ping_s: float,
+    pace_s: float,
+) -> frames.Welcome:
+    """Return the frame that opens a served session."""
+    return frames.Welcome(
+        session=frames.SessionView(ticket.session, ticket.application, facts.expires_at_ms),
+        user=frames.UserView(str(ticket.user.key), ticket.display_name),
+        rights=facts.rights,
+        application=facts.application,
+        topics=topics_of(view),
+        resumed=resumed,
+        server_time_ms=server_time_ms,
+        ping_s=ping_s,
+        pace_s=pace_s,
+        limits=limits,
+    )
 
 
 class State(enum.StrEnum):
@@ -403,6 +432,28 @@ class _Greeting:
         self.ends_at = now + max(hello_s, UNREAD_MAX_S)
         self.jitter = jitter
         self.hello: frames.Hello | None = None
+
+
+_COUNTED_BYTES: Final = 1024
+_ROUNDING_S: Final = 1e-6
+
+
+def full_after(full_at: float, now: float, limits: SessionLimits, size_bytes: int = 0) -> float | None:
+    """Return when a whole burst may come again after one more frame; None: that frame is one too many.
+
+    This number is the whole state of the rate: a bucket's level and its time. A frame counts once, and once
+    more for each whole KiB, so never more than ``frames_burst + frames_per_s * t`` frames are served in any t
+    seconds, and about as many KiB.
+
+    Args:
+        full_at: The result of the frame before; :data:`ANY_TIME` without one.
+        now: When it came.
+        limits: The limits of a connection; the rate is above 0.
+        size_bytes: The size of the frame. It never counts as more than a whole burst.
+    """
+    frames = min(1 + size_bytes // _COUNTED_BYTES, limits.frames_burst)
+    after = max(full_at, now) + frames / limits.frames_per_s
+    return after if after - now <= limits.frames_burst / limits.frames_per_s + _ROUNDING_S else None
 
 
 class Session:

@@ -24,7 +24,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from gateway.domain.commands import RULES, Command
+from gateway.domain.commands import RULES, Command, Outcome
+from gateway.domain.errors import GatewayError, tenths
 from gateway.domain.model import Application, Right
 
 
@@ -344,6 +345,20 @@ class OutcomeView:
     status: OutcomeStatus
     error: dict[str, Any] | None = None
     version: int | None = None
+
+
+def outcome_view(outcome: Outcome) -> OutcomeView:
+    """Return an outcome in the form that is sent to phones."""
+    error = None if outcome.error is None else error_members(outcome.error)
+    return OutcomeView(outcome.status._value_, error, outcome.version)  # `value` is two calls
+
+
+def error_members(error: GatewayError) -> dict[str, object]:
+    """Return an error's members: code, message, retry_after_s and its details."""
+    members: dict[str, object] = {"code": error.code.value, "message": error.message, **error.details}
+    if error.retry_after_s is not None:
+        members["retry_after_s"] = tenths(error.retry_after_s)
+    return members
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from gateway.core.assembly import Composer
-from gateway.core.commands import CommandHistory, not_begun, patience_s, unknown
+from gateway.core.commands import not_begun, patience_s, unknown
 from gateway.core.due_times import Move
 from gateway.core.lease import AssumedTokens, BusState, StoreWrites
 from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
 from gateway.core.link import Linger
 from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget, Openings, Quota
-from gateway.core.registry import NotAdmitted, Registry, RegistryLimits, Seat, refusal
+from gateway.core.registry import CommandHistory, NotAdmitted, Registry, RegistryLimits, Seat, refusal
 from gateway.core.view import Within
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused

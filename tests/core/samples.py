@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.core.command_checks import Declared
+from gateway.core.commands import Declared
 from gateway.core.element import Element
 from gateway.core.ledger import Health, Ledger
 from gateway.domain.errors import EndReason

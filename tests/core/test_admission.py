@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.core.command_checks import (
+from gateway.core.commands import (
     check_command,
     check_parameters,
     check_skills,
     deadline_ms,
-    error_members,
 )
 from gateway.domain.commands import (
     AcknowledgeNotice,
@@ -59,7 +58,7 @@ from gateway.domain.resources import (
     Skills,
 )
 from gateway.protocol.codec import JSON
-from gateway.protocol.frames import COMMANDS, CommandFrame
+from gateway.protocol.frames import COMMANDS, CommandFrame, error_members
 from tests.core.samples import KEY, WALL_MS, declared, facts_of, frame, ticket_of
 
 DASHBOARD, ASSISTANT = Application.DASHBOARD, Application.REMOTE_ASSISTANT
@@ -148,7 +147,7 @@ def test_the_state_of_a_function_reveals_nothing_out_of_scope() -> None:
     assert code_of(error) is ErrorCode.NOT_FOUND
 
 
-# ---- values: what core/command_checks.py refuses is asked of the right resource ----
+# ---- values: what core/commands.py refuses is asked of the right resource ----
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from gateway.core.commands import (
     Busy,
     CallLimits,
     Calls,
-    CommandHistory,
     Done,
     Foreign,
     New,
@@ -20,6 +19,7 @@ from gateway.core.commands import (
     answer,
     fingerprint,
 )
+from gateway.core.registry import CommandHistory
 from gateway.domain.commands import (
     AcknowledgeNotice,
     ChangeRemoteNumber,

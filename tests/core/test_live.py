@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.core.command_checks import error_members, outcome_view, welcome_frame
 from gateway.core.element import Element
 from gateway.core.ledger import Health, Ledger
 from gateway.core.rate_limits import SessionLimits
-from gateway.core.session import AcceptSession, Answered, Close, Effects, Invoke, Live, Resumed
+from gateway.core.session import AcceptSession, Answered, Close, Effects, Invoke, Live, Resumed, welcome_frame
 from gateway.core.view import view_of
 from gateway.domain.commands import Call, Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
@@ -19,7 +18,7 @@ from gateway.domain.model import Application, Right, Scope
 from gateway.domain.resources import Queue
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON
-from gateway.protocol.frames import OutcomeView, SessionView, UserView
+from gateway.protocol.frames import OutcomeView, SessionView, UserView, error_members, outcome_view
 from tests.core.samples import KEY, LIVE, NOW, SCOPE, WALL_MS, decoded, facts_of, ticket_of
 
 CLIENT = frames.ClientInfo("test", "1", "none")

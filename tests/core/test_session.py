@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from gateway.core.command_checks import full_after
 from gateway.core.element import Element
 from gateway.core.ledger import Health, Ledger
 from gateway.core.outbox import Heartbeat, PaceLadder
@@ -22,6 +21,7 @@ from gateway.core.session import (
     Effects,
     Session,
     State,
+    full_after,
 )
 from gateway.core.view import facts_key
 from gateway.domain.commands import Outcome, Status

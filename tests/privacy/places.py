@@ -162,7 +162,7 @@ PLACES: Final[dict[str, str]] = {
             upstream/asterisk/server.py AsteriskServer._answers;
             core/commands.py Calls._in_flight _settled;
             runtime/command_execution.py CommandExecution._sent; edge/socket.py PhoneSocket._leaves;
-            core/commands.py CommandHistory._present _absent
+            core/registry.py CommandHistory._present _absent
         """,
         "pending_log_offs": """
             runtime/sessions.py LogOffs._pending _under_way _answered rates;

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.command_checks import check_parameters, check_reason, check_skills, check_wrap_up
+from gateway.core.commands import check_parameters, check_reason, check_skills, check_wrap_up
 from gateway.domain.commands import SetAgentRoutingState, SetSkills, SkillChange
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import REASONS, ROUTING_PARAMETERS, SKILLS, Kind, Scope

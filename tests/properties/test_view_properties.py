@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.command_checks import Declared, check_command
+from gateway.core.commands import Declared, check_command
 from gateway.core.ledger import Ledger
 from gateway.core.link import ALWAYS_LISTENED as LISTENED_ALWAYS
 from gateway.core.link import Following, wanted
