@@ -214,28 +214,48 @@ class Spreads(Collector):
 
 
 class UpdateTimes:
-    """Latency and age of the values that are sent to phones.
+    """Number, latency and age of the values that are sent to phones.
 
     Args:
+        frames: Counts frames.
+        frame_bytes: Counts their bytes.
+        updates: Counts values.
         latency: The latency of changes, by part of the way.
         age: The time since the last message of the user's link.
     """
 
-    __slots__ = ("_age", "_edge", "_total")
+    __slots__ = ("_age", "_edge", "_frame_bytes", "_frames", "_total", "_updates")
 
-    def __init__(self, latency: Spreads, age: Spreads) -> None:
+    def __init__(self, frames: Sum, frame_bytes: Sum, updates: Sum, latency: Spreads, age: Spreads) -> None:
+        self._frames, self._frame_bytes, self._updates = frames, frame_bytes, updates
         self._edge, self._total, self._age = latency["edge"], latency["total"], age[""]
 
-    def observe(self, since: float, came_at: float, under_way_s: float, now: float, phones: int = 1) -> None:
-        """Observe a frame that is sent to some phones *now*, in monotonic seconds like all of these.
+    def sent(
+        self,
+        frames: int,
+        size_bytes: int,
+        updates: int,
+        since: float,
+        came_at: float,
+        under_way_s: float,
+        now: float,
+        phones: int = 1,
+    ) -> None:
+        """Observe frames that are sent to some phones *now*, in monotonic seconds like all of these.
 
         Args:
+            frames: Their number.
+            size_bytes: Their size.
+            updates: The number of values in them.
             since: When the oldest change in it came to this node; infinity: it has none.
             came_at: When the last message of the user's link came to this node; -infinity: never.
             under_way_s: How long the user's owner had had it by then; 0 at the owner.
             now: The time.
             phones: The number of phones.
         """
+        self._frames.value += frames * phones
+        self._frame_bytes.value += size_bytes * phones
+        self._updates.value += updates * phones
         spread = self._edge
         if since < math.inf:  # in one function, as it happens for each update
             seconds = now - since
@@ -369,7 +389,9 @@ class Telemetry:
             "Time since the last message of the user's link, at each write.",
             WAIT_BUCKETS_S,
         )
-        self.update_times = UpdateTimes(self.event_latency_seconds, self.state_age_seconds)
+        self.update_times = UpdateTimes(
+            self.frames, self.frame_bytes, self.updates, self.event_latency_seconds, self.state_age_seconds
+        )
         self.dirty_keys = self._gauge("dirty_keys", "Keys that wait to be sent, all phones together.")
         self.pace_level = self._gauge(
             "pace_level", "Steps of the pace ladder above the lowest, all phones together."

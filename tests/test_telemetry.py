@@ -86,7 +86,7 @@ ASKED = [
 NAME = re.compile(r"`([a-z_]+)(?:\{([a-z_,]+)\})?`")
 
 
-FED_THROUGH = {"state_age_seconds": "update_times"}
+FED_THROUGH = dict.fromkeys(("state_age_seconds", "updates"), "update_times")
 """Metrics that are fed together with others, and the attribute that feeds them."""
 
 

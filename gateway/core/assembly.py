@@ -113,7 +113,7 @@ class Composer:
         """Number of elements that were older than the known ones, and ignored."""
         self.readings = 0
         """Number of readings of all links."""
-        self._shown: dict[str, Element | None] = {}
+        self.newest: Final[dict[str, Element | None]] = {}
         """The element of each resource that some link showed last, while any link holds the resource."""
         self._more_holders: dict[str, int] = {}
         """Number of links that hold a resource, beside the first; mostly there are none."""
@@ -131,15 +131,15 @@ class Composer:
 
     def shown(self, key: str) -> Element | None:
         """Return the element of a resource that some link of the node showed last."""
-        return self._shown.get(key)
+        return self.newest.get(key)
 
     def hold(self, address: Address) -> str:
         """Return the key of a resource, for a link that holds it until :meth:`release`."""
         key = key_of(*address)
-        if key in self._shown:
+        if key in self.newest:
             self._more_holders[key] = self._more_holders.get(key, 0) + 1
         else:
-            self._shown[key] = None
+            self.newest[key] = None
         return key
 
     def release(self, key: str) -> None:
@@ -148,7 +148,7 @@ class Composer:
         if more > 1:
             self._more_holders[key] = more - 1
         elif not more:
-            del self._shown[key]
+            del self.newest[key]
 
     def element(self, parts: Parts, before: Element | None, offset_ms: int) -> Element:
         """Return the element of *parts*, following *before*; *offset_ms* is gateway minus server clock.
@@ -162,7 +162,7 @@ class Composer:
             before: The element that the link shows.
             offset_ms: Gateway minus server clock.
         """
-        key, shown = parts.key, self._shown
+        key, shown = parts.key, self.newest
         other = None if key is None else shown.get(key)
         if other is before:
             other = None
@@ -501,14 +501,26 @@ class Assembly:
             return None
         key = before.key
         held = None if key is None else shown.get(key)
-        if key is None or held is None or number not in (scope.queues if kind is QUEUE else scope.of(kind)):
+        if (
+            key is None
+            or held is None
+            or number not in (scope.queues if kind is QUEUE else scope.of(kind))
+            or (before.realtime is None and source is not Source.REALTIME)
+            or not (here.is_covered or here.covers_all)
+        ):
             return None
-        if before.realtime is None and source is not Source.REALTIME:
-            return None
-        if not (here.is_covered or here.covers_all):
-            return None
-        after = with_part(before, source, part)
-        element = self._composer.element(after, held, offset_ms)
+        if source is Source.REALTIME:  # as with_part, a call less for each update
+            value, read_ms, number_shown = part.value, part.time_ms, part.remote_number
+            after = changed(before, realtime=value, realtime_ms=read_ms, remote_number=number_shown)
+        else:
+            after = with_part(before, source, part)
+        newest = self._composer.newest
+        is_own = kind is QUEUE and newest.get(key) is held  # no other link has shown another one since
+        element = queue_element(after, held, offset_ms) if is_own else None
+        if element is None:
+            element = self._composer.element(after, held, offset_ms)
+        else:  # as Composer.element, a call less for each update
+            newest[key] = element
         sent[key], times.newest_ms = after, time_ms
         if times.others_ms or part.time_ms != time_ms:
             times.read(key, part.time_ms, time_ms)

@@ -195,8 +195,19 @@ class Element(Lean):
         for each in patches:
             if each.number == number and each.codec == codec.name:
                 return each.fragment
-        old, new = _differing(before, self)
-        fragment = codec.patch_fragment(old, new)
+        mine, theirs = self.parts, before.parts
+        if (
+            mine is not None
+            and theirs is not None
+            and before.offset_ms == self.offset_ms
+            and before.lasting is None is self.lasting
+            and type(old := theirs.realtime) is type(new := mine.realtime) is QueueFigures
+            and old.oldest_since_ms == new.oldest_since_ms  # then no patch has it
+            and _OTHERS(theirs) == _OTHERS(mine)
+        ):  # mostly only the figures of a queue differ
+            fragment = codec.patch_fragment(old, new)
+        else:
+            fragment = codec.patch_fragment(*_differing(before, self))
         if not (patches or kept == number or keep):
             self._patches = number
             return fragment
@@ -213,8 +224,6 @@ def _differing(before: Element, after: Element) -> tuple[Resource | QueueFigures
     if mine is not None and theirs is not None and is_dated_alike:
         old, new = theirs.realtime, mine.realtime
         if type(old) is QueueFigures and type(new) is QueueFigures and _OTHERS(theirs) == _OTHERS(mine):
-            if old.oldest_since_ms == new.oldest_since_ms:  # then no patch has it
-                return old, new
             return _in_gateway_time(old, before.offset_ms), _in_gateway_time(new, after.offset_ms)
     return _framed(before.value), _framed(after.value)
 

@@ -535,28 +535,38 @@ class Outbox(GroupMember):
     def take_news(self, now: float) -> News | float | None:
         """Remove and return the waiting changes, if few, of elements that the phone holds in older states.
 
-        Returns:
-            The frame; or when it may be sent, if that is later than *now*; or None: then :meth:`take` is to
-                be called, because other frames wait, nothing waits, or other readers may be at the same
-                position.
+        Or return when they may be sent, if that is later than *now*. None: :meth:`take` is to be called, as
+        other frames wait, nothing waits, or other readers may be at the same position.
         """
-        dirty, batch, ledger = self._dirty, self._batch, self.ledger
-        if not (dirty or batch is not None) or self._control or self._ping or self._reset or self._owed:
+        dirty, batch, ledger, pace = self._dirty, self._batch, self.ledger, self.pace
+        if (
+            not (dirty or batch is not None)
+            or self._control
+            or self._ping
+            or self._reset
+            or self._owed
+            or self.fanout_group is not None
+            or len(ledger.readers) > 1
+            or self._sent_view is not self.view
+            or self._sent_epoch != ledger.epoch
+        ):
             return None
-        if self.fanout_group is not None or len(ledger.readers) > 1 or self._sent_view is not self.view:
-            return None
-        if self._sent_epoch != ledger.epoch:
-            return None
-        pace = self.pace
         due_at = pace.sent_at + (pace.interval_s if pace.to_go else max(pace.every_s, pace.least_s))
         if due_at > now:
             return due_at
         patches: list[tuple[str, bytes]] | Members | None
-        if batch is not None:
-            patches, count = self._written(batch), len(batch)
+        if dirty and len(dirty) == 1:  # mostly: as patches_of, a call less for each update; there is no batch
+            ((key, base),) = dirty.items()
+            element = ledger.elements.get(key)
+            fragment = (
+                element.patch(base, self.codec)
+                if element is not None and element is not base and isinstance(base, Element)
+                else None
+            )
+            is_small = len(fragment or b"") + len(key) < self._frame_bytes // 2
+            patches, count = [(key, fragment)] if fragment is not None and is_small else None, 1
         else:
-            patches = patches_of(dirty or {}, ledger, self.codec, self._frame_bytes // 2)
-            count = len(dirty or ())
+            patches, count = self._patches(dirty, batch)
         if not patches:
             return None
         upto = ledger.shared_seq
@@ -567,6 +577,16 @@ class Outbox(GroupMember):
         self._dirty = self._batch = None
         pace.sent_at = now
         return tuple.__new__(News, (frame, count, since, self._conflated))  # a call less for each update
+
+    def _patches(
+        self, dirty: dict[str, Base] | None, batch: ChangeSet | None
+    ) -> tuple[list[tuple[str, bytes]] | Members | None, int]:
+        """Return the patches of all waiting changes, and their number; None as :meth:`take_news`."""
+        if batch is not None:
+            return self._written(batch), len(batch)
+        if not dirty:
+            return None, 0
+        return patches_of(dirty, self.ledger, self.codec, self._frame_bytes // 2), len(dirty)
 
     def _written(self, changes: ChangeSet) -> Members | None:
         """Return the patches of all *changes*; None when there are none, or too many for a frame."""

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, Literal, NamedTuple, Protocol, assert_never
 
-from gateway.core.fanout_group import News
-from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
 from gateway.core.session import Answered, Live, Resumed
 from gateway.domain.commands import Call, Outcome, Status
@@ -494,28 +492,32 @@ class ConnectionStats:
     __slots__ = (
         "_address",
         "_began",
-        "_bytes_out",
         "_commands",
-        "_conflated",
         "_connected",
         "_frames_in",
-        "_frames_out",
-        "_output",
         "_user",
+        "bytes_out",
+        "conflated",
+        "frames_out",
+        "output",
     )
 
     def __init__(self, output: StatsOutput, codec: Codec, address: Address, now: float) -> None:
-        self._output = output
+        self.output = output
         self._connected = _interned(("", OTHER, codec.name))
         self._address = address.packed
         self._began = now
         self._user: UserId | None = None
-        self._frames_in = self._frames_out = self._bytes_out = self._conflated = self._commands = 0
+        self._frames_in = self._commands = 0
+        self.frames_out = self.bytes_out = 0
+        """Frames written to this phone, and their bytes."""
+        self.conflated = 0
+        """Values that newer ones have replaced, as far as they are counted."""
 
     @property
     def telemetry(self) -> Telemetry:
         """The metrics."""
-        return self._output.telemetry
+        return self.output.telemetry
 
     @property
     def address(self) -> Address:
@@ -548,47 +550,32 @@ class ConnectionStats:
         """Count *frames* of *outbox* that were written. *waited*: what waited before."""
         if frames:
             size_bytes = sum(map(len, frames))
-            self._frames_out += len(frames)
-            self._bytes_out += size_bytes
-            telemetry = self._output.telemetry
-            telemetry.frames.value += len(frames)
-            telemetry.frame_bytes.value += size_bytes
-            if waited is not None and outbox is not None:
+            self.frames_out += len(frames)
+            self.bytes_out += size_bytes
+            telemetry = self.output.telemetry
+            if waited is None or outbox is None:
+                telemetry.frames.value += len(frames)
+                telemetry.frame_bytes.value += size_bytes
+            else:
                 names = waited[0] and waited[0] - outbox.dirty
-                telemetry.updates.value += names
                 since, ledger = waited[1] if names else math.inf, outbox.ledger
-                telemetry.update_times.observe(since, ledger.came_at, ledger.under_way_s, now)
-        if outbox is not None:
-            self._count_conflated(outbox.conflated)
-
-    def news_written(self, news: News, now: float, ledger: Ledger) -> None:
-        """Count one frame of changes of *ledger* that was written, as :meth:`frames_written` does."""
-        frame, elements, since, conflated = news
-        size_bytes = len(frame)
-        self._frames_out += 1
-        self._bytes_out += size_bytes
-        telemetry = self._output.telemetry
-        telemetry.frames.value += 1
-        telemetry.frame_bytes.value += size_bytes
-        telemetry.updates.value += elements
-        came_at, under_way_s = ledger.came_at, ledger.under_way_s
-        telemetry.update_times.observe(since, came_at, under_way_s, now)
-        if conflated != self._conflated:
-            self._count_conflated(conflated)
+                came_at, under_way_s = ledger.came_at, ledger.under_way_s
+                telemetry.update_times.sent(len(frames), size_bytes, names, since, came_at, under_way_s, now)
+        if outbox is not None and outbox.conflated != self.conflated:
+            self.count_conflated(outbox.conflated)
 
     def shared_frames_written(self, live: Live | None) -> None:
         """Count the frames of a session that ends which were written by its fan-out group."""
         if live is not None:
             frames, size_bytes = live.outbox.shipped
-            self._frames_out += frames
-            self._bytes_out += size_bytes
-            self._count_conflated(live.outbox.conflated)
+            self.frames_out += frames
+            self.bytes_out += size_bytes
+            self.count_conflated(live.outbox.conflated)
 
-    def _count_conflated(self, conflated: int) -> None:
+    def count_conflated(self, conflated: int) -> None:
         """Count values that were replaced by newer ones. *conflated* is the total so far."""
-        if conflated != self._conflated:
-            self.telemetry.conflated.inc(conflated - self._conflated)
-            self._conflated = conflated
+        self.telemetry.conflated.inc(conflated - self.conflated)
+        self.conflated = conflated
 
     def command_started(self) -> None:
         """Count a command in flight. :meth:`command_finished` or :meth:`command_abandoned` follows."""
@@ -619,7 +606,7 @@ class ConnectionStats:
         else:
             application = Application(self._connected[0])
             self.telemetry.connections[self._connected].dec()
-        self._output.on_close(
+        self.output.on_close(
             ConnectionSummary(
                 user=self._user,
                 application=application,
@@ -630,9 +617,9 @@ class ConnectionStats:
                 close_code=code,
                 close_reason=reason,
                 frames_in=self._frames_in,
-                frames_out=self._frames_out,
-                bytes_out=self._bytes_out,
-                conflated=self._conflated,
+                frames_out=self.frames_out,
+                bytes_out=self.bytes_out,
+                conflated=self.conflated,
                 commands=self._commands,
             )
         )

@@ -389,14 +389,12 @@ class FanoutWriter:
 
         For most phones that is one system call and nothing else.
         """
-        fanout_group, telemetry = self._fanout_group, self._telemetry
+        fanout_group = self._fanout_group
         members = tuple(fanout_group.members)  # they may leave while they are written to
         phones, size_bytes, write = len(members), len(data), os.write
         # counted before it is written: a member that leaves in between gets it, too
         fanout_group.frames += frames
         fanout_group.frame_bytes += frame_bytes
-        telemetry.frames.value += frames * phones
-        telemetry.frame_bytes.value += frame_bytes * phones
         for member in members:
             if (sink := member.sink) is None:
                 continue
@@ -409,9 +407,10 @@ class FanoutWriter:
             if sent_bytes != size_bytes:
                 self._write_rest(sink, data[sent_bytes:])
         fanout_group.unite(now)
-        telemetry.updates.value += elements * phones
-        ledger = fanout_group.ledger
-        telemetry.update_times.observe(since, ledger.came_at, ledger.under_way_s, now, phones)
+        came_at, under_way_s = fanout_group.ledger.came_at, fanout_group.ledger.under_way_s
+        self._telemetry.update_times.sent(
+            frames, frame_bytes, elements, since, came_at, under_way_s, now, phones
+        )
 
     def _write_rest(self, sink: Sink, data: bytes) -> None:
         """Write what the kernel has not accepted at once."""

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
+from gateway.core.outbox import PaceLadder
 from gateway.core.session import AcceptSession, Answered, Close, Effects, Invoke, Session, State
 from gateway.domain.commands import AcknowledgeNotice, Call, ChangeRemoteNumber, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
@@ -467,18 +468,29 @@ class PhoneSocket:
         elif isinstance(news, float):
             self._services.scheduler.at(self, news)
         else:  # its deadline is in the scheduler already: nothing written here moves it
-            channel, frame = self.channel, news.frame
+            channel, stats, (frame, elements, since, conflated) = self.channel, self.stats, news
+            size_bytes = len(frame)
             opcode = websocket.TEXT if channel.codec.text else websocket.BINARY
-            data = websocket.head(opcode, len(frame)) + frame
+            data = websocket.head(opcode, size_bytes) + frame
             try:  # as in Channel.put: a call less for each update
                 sent_bytes = os.write(channel.open_fd, data) if channel.open_fd >= 0 else 0
             except OSError:  # full or lost: the transport detects which
                 sent_bytes = 0
             if sent_bytes != len(data):
                 channel.put(data[sent_bytes:])
-            self.stats.news_written(news, now, ledger)
-            if outbox.pace.to_go and not channel.is_full:
-                outbox.pace.flushed(drained=True)
+            stats.frames_out += 1
+            stats.bytes_out += size_bytes
+            stats.output.telemetry.update_times.sent(
+                1, size_bytes, elements, since, ledger.came_at, ledger.under_way_s, now
+            )
+            if conflated != stats.conflated or outbox.pace.to_go:
+                self._keeps_up(outbox.pace, conflated)
+
+    def _keeps_up(self, pace: PaceLadder, conflated: int) -> None:
+        """Record a frame that was written while the phone is slow, or after values were replaced."""
+        self.stats.count_conflated(conflated)
+        if pace.to_go and not self.channel.is_full:
+            pace.flushed(drained=True)
 
     def _do_all(self, now: float) -> None:
         """Do what is due, unless the send buffer is full."""

@@ -94,7 +94,7 @@ PLACES: Final[dict[str, str]] = {
             bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
             core/assembly.py Assembly._kinds _queries; core/assembly.py _OfKind.times sent;
             core/assembly.py _ReadTimes.others_ms; core/view.py RefCounter._held;
-            core/assembly.py Composer._shown _more_holders _catalogues;
+            core/assembly.py Composer.newest _more_holders _catalogues;
             core/assembly.py ReadingStep.afters other_times_ms converged;
             core/fanout_group.py FanoutGroup.dirty members;
             core/element.py Element._fragments; core/element.py ChangeSet.befores elements _written;
