@@ -119,8 +119,7 @@ def heed_cancellation() -> None:
     """Continue a cancellation that a task group has swallowed; call it after ``except*``.
 
     Before Python 3.13 an :class:`asyncio.TaskGroup` whose body failed raises only that failure, also when the
-    task was cancelled while it waited for its children. Then the handler of the failure would continue to
-    run.
+    task was cancelled while it waited for its children.
 
     Raises:
         asyncio.CancelledError: The task is to end.
@@ -215,9 +214,7 @@ _OUT: Final = 0x04
 """EPOLLIN and EPOLLOUT, which not every system has as names."""
 _NOBODY: Final = asyncio.Protocol()
 """Called when a released transport has ended."""
-
 _LOG: Final = logging.getLogger(__name__)
-
 
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Continues while the machine is suspended, where the system has such a clock: then leases have expired."""
@@ -365,12 +362,11 @@ class Wires:
         return wire
 
     def _wire(self, fd: int) -> Wire:
-        is_first = not self._open
-        if is_first:
+        if not self._open:
             self._loop = asyncio.get_running_loop()
             self._epoll = select.epoll()
         self._open += 1
-        if is_first:
+        if self._open == 1:
             self.watch_all()
         self._wires += [None] * (fd + 1 - len(self._wires))
         wire = self._wires[fd] = Wire(self, fd)
@@ -613,6 +609,10 @@ DIGEST_S: Final = 0.006
 """Time for processing their data in one turn."""
 REST_S: Final = 0.002
 """Pause after a turn that left no work: waking up for each message costs more than reading it."""
+BUSY_RESTS: Final = 2
+"""Pauses after a turn of :data:`BUSY_LINKS` links that left no work: more updates share the next one."""
+BUSY_LINKS: Final = range(4, EVENTS_AT_ONCE)
+"""With fewer a longer pause saves little; with more each turn is shared anyhow."""
 IDLE_TURNS: Final = 5
 """Turns without work after which the loop waits until some link is ready."""
 BEHIND_S: Final = 1.0
@@ -753,7 +753,7 @@ class Turns:
         if self._behind_since is not None or wires.full_reads != full_reads:
             self.plan()
         else:
-            self._rest(is_idle=not (ready or wanted))
+            self._rest(wanted, is_idle=not (ready or wanted))
 
     def _read_more(self, began: float) -> bool:
         """Read further links that are ready; return whether there are no more."""
@@ -785,10 +785,11 @@ class Turns:
         self._read.served(read, unread, began)
         self._digested.served(digested, len(self.due), began)
 
-    def _rest(self, *, is_idle: bool) -> None:
+    def _rest(self, links: int, *, is_idle: bool) -> None:
         self._idle = self._idle + 1 if is_idle else 0
         if self._rest_s and self._idle <= IDLE_TURNS:
-            asyncio.get_running_loop().call_later(self._rest_s, self._turn)
+            rest_s = self._rest_s * (BUSY_RESTS if links in BUSY_LINKS else 1)
+            asyncio.get_running_loop().call_later(rest_s, self._turn)
         else:
             self._idle, self.is_planned = 0, False
             self.wires.watch_all()

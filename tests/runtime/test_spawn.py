@@ -351,6 +351,20 @@ async def test_how_long_messages_wait_is_known_by_the_round_of_all_links(
     assert max(settled) <= most_s + 2 * links * DIGEST_S
 
 
+@pytest.mark.parametrize(("links", "pauses"), [(1, 1), (3, 1), (4, 2), (31, 2), (32, 1), (100, 1)])
+async def test_after_a_turn_of_several_links_it_rests_longer(
+    links: int, pauses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, rests = Ticking(), list[float]()
+    turns = Turns(clock, rest_s=0.05)
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "call_later", lambda delay_s, *_: rests.append(delay_s))
+    for name in range(links):
+        turns.want(Link(name, clock, []))
+    await asyncio.sleep(0)
+    assert rests == [pauses * 0.05]
+
+
 async def test_after_a_turn_that_did_all_it_rests() -> None:
     clock, log = Ticking(), list[int]()
     turns, link = Turns(clock, rest_s=0.05), Link(1, clock, log)
