@@ -337,33 +337,34 @@ class Away:
         self._in_time_s = in_time_s
         self._counted: dict[Callable[[], Move], float] = {}
         """The phones that are away, and when the window of each ends."""
+        self._later: list[tuple[float, int, Callable[[], Move]]] = []
+        """Those whose windows begin later, as a heap by the end of the window."""
+        self._serial = 0
         self._watched: dict[Callable[[], Move], None] = {}
         self._took_s: list[float] = []
         """How long the first moves took."""
+        self.in_time_s = in_time_s
+        """How long after its window a phone may take."""
         self._moved_at = -math.inf
         self._late_part = 0.0
         self._halved_at = -math.inf
-
-    @property
-    def in_time_s(self) -> float:
-        """How long after its window a phone may take."""
-        usual_s = sorted(self._took_s)[len(self._took_s) // 2] if self._took_s else 0.0
-        return max(self._in_time_s, 2 * usual_s)
 
     def may_send(self, now: float) -> bool:
         """Return whether one more phone may be sent away.
 
         Phones whose windows begin later are not away yet for the other nodes: those wait for none of them.
         """
-        was_full = self._away(now) >= self.room
+        while self._later and self._later[0][0] <= now + _WINDOW_S:
+            back_by, _, phone = heapq.heappop(self._later)
+            self._counted[phone] = back_by
+        was_full = len(self._counted) >= self.room
         for phone in [phone for phone in self._watched if phone() >= self._until]:
             del self._watched[phone]
             self._note(now, is_late=True)
         for phone, back_by in list(self._counted.items()):
             if phone() >= self._until:
                 del self._counted[phone]
-                if len(self._took_s) < _FIRST:
-                    self._took_s.append(max(0.0, now - back_by))
+                self._learn(max(0.0, now - back_by))
                 is_late = now - back_by > self.in_time_s
                 self._note(now, is_late=is_late, is_limiting=was_full)
             elif now - back_by > self.in_time_s + GONE_S:
@@ -371,14 +372,19 @@ class Away:
                 self._watch(phone)
                 if self._moved_at < back_by:
                     self._lose(now)
-        return self._away(now) < self.room
+        return len(self._counted) < self.room
 
     def sent(self, phone: Callable[[], Move], back_by: float) -> None:
         """Record a phone that is away: how far it has moved, and when its window ends."""
-        self._counted[phone] = back_by
+        self._serial += 1
+        heapq.heappush(self._later, (back_by, self._serial, phone))
 
-    def _away(self, now: float) -> int:
-        return sum(back_by <= now + _WINDOW_S for back_by in self._counted.values())
+    def _learn(self, took_s: float) -> None:
+        """Derive from the first moves how long a phone may take."""
+        if len(self._took_s) < _FIRST:
+            self._took_s.append(took_s)
+            usual_s = sorted(self._took_s)[len(self._took_s) // 2]
+            self.in_time_s = max(self._in_time_s, 2 * usual_s)
 
     def _watch(self, phone: Callable[[], Move]) -> None:
         self._watched[phone] = None

@@ -51,6 +51,10 @@ class TokenBucket:
         self._level -= amount
         return True
 
+    def give_back(self, amount: float = 1.0) -> None:
+        """Put back what was taken and not used."""
+        self._level = min(self.burst, self._level + amount)
+
     def wait_s(self, now: float, amount: float = 1.0, *, reserve: float = 0.0) -> float:
         """Return the seconds until :meth:`take` succeeds, if nothing else is taken; inf for never."""
         self._fill(now)
@@ -356,16 +360,21 @@ class Budget:
         return True
 
     def handed_over(self) -> bool:
-        """Record that a link was handed over; take a place for it, or return False."""
+        """Record that a link was handed over; take a place for it, or return False.
+
+        Without a place its share of the rate is given back: it is admitted again.
+        """
         self.hand_overs -= 1
         if not self._has_free_place(Urgency.GIVING):
+            self._bucket.give_back()
             return False
         self._links += 1
         return True
 
     def hand_over_failed(self) -> None:
-        """Record that a link is not handed over."""
+        """Record that a link is not handed over: nothing was asked of the site."""
         self.hand_overs -= 1
+        self._bucket.give_back()
 
     def admit_log_on(self, now: float, *, is_likely: bool = False) -> bool:
         """Take a place and a share of the rate for a log-on, or neither."""

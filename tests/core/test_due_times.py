@@ -200,8 +200,10 @@ class Phone:
 
     def __init__(self) -> None:
         self.moved = Move.AWAY
+        self.looks = 0
 
     def __call__(self) -> Move:
+        self.looks += 1
         return self.moved
 
 
@@ -331,10 +333,11 @@ def test_a_short_grace_lets_no_more_phones_return_than_the_other_nodes_accept(gr
 
 
 def test_phones_that_are_told_to_come_later_do_not_hold_back_others() -> None:
-    away = Away()
-    for _ in range(20):
-        away.sent(Phone(), 30.0)
+    away, phones = Away(), [Phone() for _ in range(20)]
+    for phone in phones:
+        away.sent(phone, 30.0)
     assert away.may_send(28.0)
+    assert not any(phone.looks for phone in phones), "they are not looked at before their windows"
     assert not away.may_send(29.5)
 
 

@@ -119,6 +119,20 @@ def test_a_link_that_is_handed_over_takes_its_place_then() -> None:
     assert budget.admit(0.0, Urgency.GIVING)
 
 
+@pytest.mark.parametrize("has_failed", [True, False])
+def test_a_link_that_is_not_opened_when_it_is_handed_over_uses_the_rate_once(has_failed: bool) -> None:
+    budget = Budget(rate_per_s=1.0, burst=8.0, in_flight_max=4)
+    assert [budget.admit(0.0, Urgency.GIVING) for _ in range(3)] == [True, True, False]
+    if has_failed:
+        budget.hand_over_failed()
+    else:
+        assert [budget.admit(0.0, Urgency.ROAMING) for _ in range(3)] == [True, True, True]
+        assert not budget.handed_over()
+        for _ in range(3):
+            budget.done()
+    assert budget.wait_s(0.0, Urgency.GIVING) == (0.0 if has_failed else 3.0)  # 4.0 without its share
+
+
 @pytest.mark.parametrize("urgency", list(Urgency))
 def test_the_smallest_share_still_serves_every_class(urgency: Urgency) -> None:
     budget = Budget(rate_per_s=1.0, burst=1.0, in_flight_max=1)
