@@ -723,6 +723,8 @@ def measured_sites(
         if isinstance(server, AsteriskServer):
             telemetry.asterisk_waiting[site, "actions"].set_function(partial(_actions, server))
             telemetry.asterisk_waiting[site, "events"].set_function(partial(_events, server))
+        else:
+            server.unreadable.count = telemetry.upstream_failures["unreadable"].inc
     return {
         site: SiteParts(
             tracing.upstream(CountedUpstream(server, telemetry, reaches[site])),

@@ -99,8 +99,10 @@ def test_a_node_works_without_what_the_image_leaves_out(tmp_path: Path) -> None:
     refused = run("simulate")  # whose message lists the commands, each with its options made
     assert refused.returncode == 2
     simulated = {"demo", "demo-cluster", "simulate"}
+    # Python 3.12 and newer write them without quotes
+    named = set(re.findall(r"[a-z-]+", refused.stderr.partition("choose from")[2]))
     for command in COMMANDS:
-        assert (f"'{command}'" in refused.stderr.partition("choose from")[2]) == (command not in simulated)
+        assert (command in named) == (command not in simulated)
     refused = run("serve", "--config", "missing.toml")
     assert refused.returncode == 2
     assert "missing.toml" in refused.stderr

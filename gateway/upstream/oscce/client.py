@@ -57,7 +57,17 @@ from gateway.runtime.event_loop import Turns
 from gateway.runtime.ports import Answered, Clock, Hear
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.decode import ServerClock
-from gateway.upstream.oscce.errors import ClockSetError, UnreadableMessages, WireError
+from gateway.upstream.oscce.errors import (
+    NOTHING_UNREAD,
+    AnswerError,
+    ClockSetError,
+    Unread,
+    UnreadableMessages,
+    WireError,
+    check_unread,
+    with_unread,
+    without_read,
+)
 from gateway.upstream.oscce.http import Answer, Deadlines, RefusedAnswer, answer_of, unreached, upgrade
 from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
 from gateway.upstream.oscce.readings import Kept, Readings
@@ -163,33 +173,15 @@ class OsccLink:
     """One open link; the port's contract is :class:`gateway.runtime.ports.Link`.
 
     Invariant: ``Opened`` comes first. Events and answers come in the order of the wire. Nothing comes after
-    the link was replaced or sent an unreadable message. It has no task of its own.
+    the link was replaced or sent an unreadable message. It has no task of its own. An answer that cannot be
+    read fails its request only.
     """
 
     __slots__ = (
-        "__weakref__",
-        "_asked_at",
-        "_clock",
-        "_closed",
-        "_given_up",
-        "_has_passed_on",
-        "_hear",
-        "_now",
-        "_number",
-        "_opened",
-        "_opens_by",
-        "_own_agents",
-        "_pending",
-        "_pool",
-        "_reader",
-        "_ready",
-        "_replaced",
-        "_socket",
-        "_strays",
-        "_terms",
-        "_user",
-        "last_received_at",
-    )
+        "__weakref__", "_asked_at", "_clock", "_closed", "_given_up", "_has_passed_on", "_hear", "_now",
+        "_number", "_opened", "_opens_by", "_own_agents", "_pending", "_pool", "_reader", "_ready",
+        "_replaced", "_socket", "_strays", "_terms", "_unread", "_user", "last_received_at",
+    )  # fmt: skip
 
     def __init__(self, socket: Socket, user: UserId, terms: Terms, asked_at: float | None = None) -> None:
         self.last_received_at = terms.clock.now()
@@ -207,6 +199,7 @@ class OsccLink:
         """Abandoned requests for events: if one is answered, its query is stopped."""
         self._strays: tuple[int, ...] = ()
         """Queries to stop that belong to no reader."""
+        self._unread: Unread = NOTHING_UNREAD
         self._ready: list[LinkEvent] = []
         self._own_agents: dict[int, int] = {}
         self._clock = ServerClock()
@@ -291,6 +284,7 @@ class OsccLink:
             raise LinkClosed("lost")
         if len(self._pending) >= MOST_IN_FLIGHT:
             raise GatewayError(ErrorCode.BUSY, "Too many requests of this user are under way.")
+        check_unread(self._unread, request, self._now())
         number = self._next_number()
         text = self._render(request, number)
         outcome: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]
@@ -331,6 +325,7 @@ class OsccLink:
                 del self._pending[late]
         if self._closed or self._replaced or self._strays or len(self._pending) >= MOST_IN_FLIGHT:
             return None
+        check_unread(self._unread, request, self._now())
         number = self._next_number()
         socket = self._socket
         send = socket.send_now if isinstance(request, Execute) else socket.send_soon
@@ -431,11 +426,12 @@ class OsccLink:
             sent = answer(pending.request, response.body, self._terms.pool, response.directory)
         except GatewayError as error:
             return error.with_traceback(None)  # it holds this frame, and so the waiting task
-        except WireError as fault:
-            if not isinstance(pending.request, AttachSession | Execute):
-                raise
-            self._terms.unreadable(fault)  # the user's other sessions need the link
+        except AnswerError as fault:
+            self._terms.unreadable(fault)  # all sessions of the user need the link
+            self._unread = with_unread(self._unread, pending.request, self._now())
             return http.unread_answer(pending.request)
+        if self._unread:
+            self._unread = without_read(self._unread, pending.request)
         time_ms = response.time_ms if isinstance(pending.request, KeepAlive) else None
         if time_ms is not None and not self._clock.answered(time_ms, pending.asked_at, self._now()):
             raise ClockSetError("the server's clock was set")
@@ -498,7 +494,7 @@ class OsccLink:
         if response.request_id not in self._given_up:
             return
         self._given_up = tuple([each for each in self._given_up if each != response.request_id])
-        with suppress(GatewayError):
+        with suppress(GatewayError, WireError):
             sent = answer(_ANY_LISTEN, response.body, self._terms.pool)
             if isinstance(sent, Listening):
                 self._strays = _with(self._strays, sent.query)
@@ -605,7 +601,8 @@ class OsccServer:
         self._about: tuple[float, About | GatewayError] | None = None
         of = self._deadlines
         times_s = of.open_s, of.request_s, of.patience_s, of.close_s
-        calls = self._forget, UnreadableMessages(site, clock).note
+        self.unreadable: Final = UnreadableMessages(site, clock)
+        calls = self._forget, self.unreadable.note
         self._terms = {keys: Terms(self.pool, clock, keys, *times_s, *calls) for keys in (False, True)}
 
     def trust(self, tls: ssl.SSLContext) -> None:

@@ -10,19 +10,25 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 import msgspec
 import structlog
 
+from gateway.domain.commands import LinkRequest, Listen, QueryDirectory
 from gateway.domain.errors import Detail, ErrorCode, GatewayError
-from gateway.domain.model import WORD_CHARS, readable, readable_or_none
+from gateway.domain.model import WORD_CHARS, Kind, readable, readable_or_none
+from gateway.domain.upstream import Source
 from gateway.runtime.ports import Clock
 from gateway.upstream.oscce.decode import FUNCTIONS, MOST, WireElement, identity, in_gateway_time
 
 _LOG: Final = structlog.get_logger("gateway.link")
 _LOGS_EVERY_S: Final = 60.0
+UNREAD_S: Final = (10.0, 300.0)
+"""How long data is not requested whose answer cannot be read: first and most, doubling."""
+DIRECTORY_MOST_S: Final = 30.0
+"""The most for the directory, without which a link shows nothing new."""
 
 NAMES: Final[dict[int, str]] = {
     1: "BadRequest",
@@ -138,6 +144,10 @@ class WireError(Exception):
     """A message cannot be read. Its text holds no value of the message."""
 
 
+class AnswerError(WireError):
+    """The answer to a request cannot be read."""
+
+
 class ClockSetError(WireError):
     """The server's clock was set by more than the jitter of instants."""
 
@@ -153,17 +163,74 @@ class UnreadableMessages:
     def __init__(self, site: str, clock: Clock) -> None:
         self._site = site
         self._now = clock.now
+        self.count: Callable[[], None] = lambda: None
+        """Called for each answer that cannot be read."""
         self._number = 0
         self._logs_at = -math.inf
 
     def note(self, fault: WireError) -> None:
         """Record a message, and log it if a minute has passed since the last line."""
         self._number += 1
+        if isinstance(fault, AnswerError):
+            self.count()
         if self._now() < self._logs_at:
             return
         event = "server_clock_set" if isinstance(fault, ClockSetError) else "link_message_unreadable"
         _LOG.warning(event, site=self._site, fault=str(fault), count=self._number)
         self._number, self._logs_at = 0, self._now() + _LOGS_EVERY_S
+
+
+Topic = tuple[Kind | None, Source | None]
+"""Kind and source of a query; no source: the directory as a whole."""
+Unread = Mapping[Topic, tuple[float, float]]
+"""Data whose last answer could not be read → until when it is not requested, and how long that is."""
+NOTHING_UNREAD: Final[Unread] = {}
+
+
+def check_unread(unread: Unread, request: LinkRequest, now: float) -> None:
+    """Refuse a request whose answer could not be read a short time ago.
+
+    The server may begin a query with each of them, of which the gateway has no number to stop it.
+
+    Raises:
+        GatewayError: ``upstream_unavailable``.
+    """
+    topic = _topic(request) if unread else None
+    if topic is not None and now < unread.get(topic, (now, 0.0))[0]:
+        raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The contact centre's answer was unreadable.")
+
+
+def with_unread(unread: Unread, request: LinkRequest, now: float) -> Unread:
+    """Return *unread* after an answer that cannot be read: the request is repeated later and later."""
+    topic = _topic(request)
+    if topic is None:
+        return unread
+    before_s, most_s = (
+        unread.get(topic, (now, 0.0))[1],
+        DIRECTORY_MOST_S if topic == _DIRECTORY else UNREAD_S[1],
+    )
+    pause_s = min(most_s, 2 * before_s or UNREAD_S[0])
+    return {**unread, topic: (now + pause_s, pause_s)}
+
+
+def without_read(unread: Unread, request: LinkRequest) -> Unread:
+    """Return *unread* after an answer that was read."""
+    topic = _topic(request)
+    return {each: paused for each, paused in unread.items() if each != topic} or NOTHING_UNREAD
+
+
+_DIRECTORY: Final[Topic] = None, None
+
+
+def _topic(request: LinkRequest) -> Topic | None:
+    """Return what a request for data is about, whatever keys it names; None for other requests."""
+    match request:
+        case Listen(kind, source):
+            return kind, source
+        case QueryDirectory():
+            return _DIRECTORY
+        case _:
+            return None
 
 
 class WireRefusal(WireElement):

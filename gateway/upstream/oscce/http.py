@@ -29,7 +29,7 @@ from aiohttp import EMPTY_PAYLOAD, hdrs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from yarl import URL
 
-from gateway.domain.commands import AttachSession, Execute
+from gateway.domain.commands import Execute, LinkRequest
 from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
 from gateway.domain.model import WORD_CHARS, Device, SessionId, SessionSecret, readable, readable_or_none
 from gateway.domain.upstream import (
@@ -439,9 +439,9 @@ class _Stale(msgspec.Struct, rename="pascal"):
     token: Annotated[int, msgspec.Meta(ge=0, le=MOST)] | None = None
 
 
-def unread_answer(request: AttachSession | Execute) -> GatewayError:
+def unread_answer(request: LinkRequest) -> GatewayError:
     """Return the error for a request on a link whose answer cannot be read."""
-    if isinstance(request, AttachSession):
+    if not isinstance(request, Execute):
         return unavailable()
     return GatewayError(
         ErrorCode.UPSTREAM_TIMEOUT,

@@ -87,7 +87,7 @@ from gateway.upstream.oscce.directory import (
     rights,
     scope,
 )
-from gateway.upstream.oscce.errors import NAMES, UNREADABLE, WireError, as_meant, refusal
+from gateway.upstream.oscce.errors import NAMES, UNREADABLE, AnswerError, WireError, as_meant, refusal
 from gateway.upstream.oscce.readings import EVENT_HEAD, LARGE_BYTES, Readings, rest_of
 
 _NOTICE: Final = "OSCC-E"
@@ -722,7 +722,7 @@ def answer(
 
     Raises:
         GatewayError: The server refused it.
-        WireError: The answer cannot be read.
+        AnswerError: The answer cannot be read.
     """
     try:
         return _answer(request, body, pool, read)
@@ -731,7 +731,7 @@ def answer(
     try:
         return _answer(request, body if meant is None else meant, pool, read)
     except UNREADABLE:
-        raise WireError("an answer cannot be read") from None
+        raise AnswerError("an answer cannot be read") from None
 
 
 def _answer(request: LinkRequest, body: str | bytes, pool: Readings, read: Directory | None) -> LinkAnswer:
