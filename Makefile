@@ -56,7 +56,7 @@ properties: $(DEV) ## search the state machines and simulated clusters deeply (m
 		-n auto --dist=worksteal --timeout=3600 $(PYTEST_ARGS)
 
 .PHONY: model
-model: ## check with Spin that a command runs at most once, in every order of hand-overs and faults of two nodes: more than 17 million states; many minutes, some GB
+model: ## check with Spin that a command runs at most once, in every order of hand-overs and faults of two nodes: 21 million states; minutes, 4 GB
 	@mkdir -p build/model && cd build/model && spin -a $(CURDIR)/tests/model/ownership.pml && \
 		gcc -w -O2 -DSAFETY -DCOLLAPSE -o pan pan.c && ./pan -m400000 -w27
 
