@@ -8,16 +8,7 @@ import random
 import secrets as randomness
 import socket
 from collections import Counter
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Collection,
-    Coroutine,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
@@ -177,11 +168,8 @@ class PhoneBalancer:
 
     def _chosen(self, staying: Iterable[PhoneSocket], wanted: int) -> list[PhoneSocket]:
         """Return *wanted* phones that may be sent away, of any user."""
-        able = [
-            phone
-            for phone in staying
-            if (live := phone.session.live) is not None and not live.commands_in_flight
-        ]
+        sessions = ((phone, phone.session.live) for phone in staying)
+        able = [phone for phone, live in sessions if live is not None and not live.commands_in_flight]
         self._shuffle(able)
         return able[:wanted]
 
@@ -273,9 +261,8 @@ async def drain_node(
     telemetry.drain_planned_seconds.set(max(handed_over_by, began + BYE_S) - asked_at)
     await _send_away(departure, phones, plan, limits.drain_s, stopping, clock)
     received_by = clock.now() + BYE_S
-    handed_over_by = (
-        max(handed_over_by, clock.now() + HAND_OVER_S) if node.membership.others else handed_over_by
-    )
+    if node.membership.others:
+        handed_over_by = max(handed_over_by, clock.now() + HAND_OVER_S)
     while not stopping.hurried.is_set():
         now = clock.now()
         is_received = now >= received_by or not departure.sockets()
@@ -525,9 +512,8 @@ class Gateway:
         measure_node(self.node, self._servers, self.telemetry)
         measure_clock_offset(self._cluster.leases, self.telemetry)
         measure_dropped(self._cluster.bus, self.telemetry)
-        behind = [server for server in self._servers.values() if isinstance(server, OsccServer)]
-        measure_turns({server.turns for server in behind}, self.telemetry)
-        measure_shared((server.pool for server in behind), self.telemetry)
+        measure_turns({server.turns for server in self._oscc}, self.telemetry)
+        measure_shared((server.pool for server in self._oscc), self.telemetry)
         self.telemetry.drain_state.set(int(self.node.membership.has_given_notice))
         self.telemetry.reload_failed["notices"].set(int(self.notices_reloader.is_stale))
         return self.telemetry.collect()
@@ -547,18 +533,12 @@ class Gateway:
         """Return the background tasks of the node."""
         clock = self.node.clock
         watching = log_status(self.status_log, self.node, self.telemetry, clock)
-        pools = [server.pool for server in self._servers.values() if isinstance(server, OsccServer)]
+        pools = [server.pool for server in self._oscc]
         limits = self.admission, self.edge[REQUEST_RATES], self.edge[PENDING_CONNECTIONS], self.node.account
         forgetting = forget_by_time((*pools, *limits), clock), collect_when_idle(clock)
         balancing = () if self._balancing is None else (self._balancing.run(),)
-        return (
-            self.node.run(),
-            self.scheduler.run(),
-            self.process_metrics.run(),
-            watching,
-            *forgetting,
-            *balancing,
-        )
+        running = self.node.run(), self.scheduler.run(), self.process_metrics.run()
+        return *running, watching, *forgetting, *balancing
 
     def administration(self, settings: Settings, stopping: StopRequest) -> AdminOperations:
         """Return the operations for operators, and register them with the node."""
@@ -594,23 +574,20 @@ class Gateway:
         )
 
     def _is_overloaded(self) -> bool:
-        return any(turns.is_overloaded for turns in self._turns())
+        return any(server.turns.is_overloaded for server in self._oscc)
 
     def _unread_s(self) -> float:
         most_s = 0.0  # a plain loop, as it is called for each user who has work
-        for each in self._servers.values():
-            if isinstance(each, OsccServer):
-                most_s = max(most_s, each.turns.unread_s)
+        for server in self._oscc:
+            most_s = max(most_s, server.turns.unread_s)
         return most_s
-
-    def _turns(self) -> Iterator[Turns]:
-        return (each.turns for each in self._servers.values() if isinstance(each, OsccServer))
 
     def _log_end(self, life: ConnectionSummary) -> None:
         log_session(life)
         self.closes.note(life)
 
     def _begin(self, settings: Settings, options: NodeOptions) -> None:
+        self._oscc = [server for server in self._servers.values() if isinstance(server, OsccServer)]
         self._balancing = self._balancer(settings.limits) if settings.limits.balance else None
         self._log = _named(options, self.node.orders.node)
         self.telemetry.trace_id = options.tracing.trace_id

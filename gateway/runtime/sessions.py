@@ -50,8 +50,8 @@ them may have been under way for as long. Then the last message counts.
 """
 
 
-class AdmittingOwner(Protocol):
-    """The part of the owner that the admission of sessions needs."""
+class SessionsOwner(Protocol):
+    """The part of the owner that its sessions need."""
 
     clock: Clock
     feed: Feed
@@ -88,6 +88,10 @@ class AdmittingOwner(Protocol):
         """Return whether the user waited for their turn after *since* while the queue moved on."""
         ...
 
+    def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
+        """Remove a session that OSCC-E ended or refused."""
+        ...
+
 
 class SessionAdmission:
     """One user's sessions until they are served.
@@ -99,7 +103,7 @@ class SessionAdmission:
 
     __slots__ = ("_owner", "_shown", "_waiting", "_world")
 
-    def __init__(self, owner: AdmittingOwner, world: World) -> None:
+    def __init__(self, owner: SessionsOwner, world: World) -> None:
         self._owner = owner
         self._world = world
         self._waiting: dict[str, LeanEvent] = {}
@@ -161,13 +165,11 @@ class SessionAdmission:
         return self._world.pauses.came_at(self._owner.clock.now()) if since is None else since
 
     async def _ready_in_time(self, member: Member) -> None:
-        if not self._is_ready(member):
-            async with self._owner.clock.timeout(ATTACH_S):
-                await self._until_ready(member)
-
-    async def _until_ready(self, member: Member) -> None:
-        while not self._is_ready(member):
-            await self.until_changed(member.handle)
+        if self._is_ready(member):
+            return
+        async with self._owner.clock.timeout(ATTACH_S):
+            while not self._is_ready(member):
+                await self.until_changed(member.handle)
 
     @staticmethod
     def _has_moved_on(member: Member | None, node: NodeId | None, came_at: float) -> bool:
@@ -194,12 +196,10 @@ class SessionAdmission:
         owner = self._owner
         if owner.user_sessions.get(member.handle) is not member:
             raise refusal(member.ticket, *member.end)
+        if owner.is_over and owner.owned_by is not None:
+            raise RoleOverError
         if owner.is_over:
-            raise (
-                RoleOverError
-                if owner.owned_by is not None
-                else not_reached(for_bus=self._world.refuses_writes())
-            )
+            raise not_reached(for_bus=self._world.refuses_writes())
         if member.attached is None:
             return False
         if owner.link is None:
@@ -217,19 +217,6 @@ _END_REPORTED_S: Final = 0.5
 """Time within which the link reports how a session ended that the server does not know."""
 
 
-class RenewingOwner(Protocol):
-    """The part of the owner that renews sessions."""
-
-    clock: Clock
-    feed: Feed
-    user_sessions: UserSessions
-    mirror: Mirror
-
-    def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
-        """Remove a session that OSCC-E ended or refused."""
-        ...
-
-
 class SessionRenewal:
     """Renewals of one user's sessions.
 
@@ -244,7 +231,7 @@ class SessionRenewal:
 
     __slots__ = ("_owner", "_under_way", "_world")
 
-    def __init__(self, owner: RenewingOwner, world: World) -> None:
+    def __init__(self, owner: SessionsOwner, world: World) -> None:
         self._owner = owner
         self._world = world
         self._under_way: dict[str, asyncio.Task[None] | None] = {}
@@ -654,19 +641,15 @@ class LogOffs:
     # ---- inner ----
 
     def _unconfirmed(self, ticket: Ticket) -> LoggedOff:
-        return LoggedOff("after_contact", self._routed_until_ms(ticket))
-
-    def _routed_until_ms(self, ticket: Ticket) -> int:
-        """Return until when calls may arrive while OSCC-E is not reached.
+        """Return an answer with the time until which calls may arrive while OSCC-E is not reached.
 
         An expired token does not show when its session ends: the session may have been renewed since.
         """
-        now_ms, idle_ms = self._clock.wall_ms(), ticket.idle_timeout_s * 1000
-        if idle_ms == 0:
-            return ticket.expires_at_ms
-        if ticket.expires_at_ms <= now_ms:
-            return now_ms + idle_ms
-        return min(ticket.expires_at_ms, now_ms + idle_ms)
+        now_ms, until_ms = self._clock.wall_ms(), ticket.expires_at_ms
+        if ticket.idle_timeout_s:
+            idle_ms = now_ms + ticket.idle_timeout_s * 1000
+            until_ms = idle_ms if until_ms <= now_ms else min(until_ms, idle_ms)
+        return LoggedOff("after_contact", until_ms)
 
     def _authority(self, site: str) -> Authority:
         return authority_of(self._sites, site)
