@@ -687,6 +687,7 @@ class Tally:
 
     def __init__(self, telemetry: Telemetry | None = None) -> None:
         self._telemetry = Telemetry() if telemetry is None else telemetry
+        self._bus = self._telemetry.event_latency_seconds.series["bus"]
         self._unread_rows: dict[tuple[str, str], int] = {}
         self.samples_from = -math.inf
         """Monotonic seconds from which on the next message of a link is to be timed by :meth:`read`."""
@@ -762,7 +763,9 @@ class Tally:
 
     def arrived(self, seconds: float) -> None:
         """Record the time from a change's receipt at the owner to its receipt here, by wall clocks."""
-        self._telemetry.event_latency_seconds.series["bus"].observe(seconds)
+        spread = self._bus  # as Spread.observe, a call less for each change
+        spread.counts[bisect_left(spread.bounds, seconds)] += 1
+        spread.total += seconds
 
     def attached(self, phones: int) -> None:
         """Record that a phone is served, and the number of its user's phones on this node."""

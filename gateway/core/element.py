@@ -196,7 +196,9 @@ class Element(Lean):
             if each.number == number and each.codec == codec.name:
                 return each.fragment
         mine, theirs = self.parts, before.parts
-        if (
+        if type(self.lasting) is Queue and type(before.lasting) is Queue:  # from another node
+            fragment = codec.patch_fragment(before.lasting, self.lasting)
+        elif (
             mine is not None
             and theirs is not None
             and before.offset_ms == self.offset_ms

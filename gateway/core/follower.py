@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from gateway.core.element import Element
-from gateway.core.ledger import Delta, Ledger, Receipt, Update, is_own
+from gateway.core.ledger import OWN_PREFIXES, Delta, Ledger, Receipt, Update, is_own
 from gateway.core.view import FACTS_PREFIX
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol import frames
@@ -328,23 +328,21 @@ class Shared:
         known = self._compared.get(pair)  # users with a value in common mostly hold the same element, too
         if known is not None:
             return known[0]
-        element = self._made.get(id(value))
+        element, recent = self._made.get(id(value)), self._recent
         if held is not None and held is not element and (held.lasting or held.value) == value:
             element = self._made[id(value)] = held
         elif element is None:
-            element = self._made[id(value)] = self._new(key, value)
+            element = recent.get(key)
+            if element is None or element.lasting != value:
+                element = Element(value)
+                if not key.startswith(
+                    OWN_PREFIXES
+                ):  # nobody else has an equal one, and it leaves with its user
+                    recent[key] = element
+                    if len(recent) > RECENT_MAX:
+                        del recent[next(iter(recent))]
+            self._made[id(value)] = element
         self._compared[pair] = element, held
-        return element
-
-    def _new(self, key: str, value: Value) -> Element:
-        if is_own(key):  # nobody else has an equal one, and it leaves memory with its user
-            return Element(value)
-        recent = self._recent
-        element = recent.get(key)
-        if element is None or element.lasting != value:
-            element = recent[key] = Element(value)
-            if len(recent) > RECENT_MAX:
-                del recent[next(iter(recent))]
         return element
 
 
@@ -466,7 +464,9 @@ def receive_next(
             return None
     if age_ms is not None and abs(as_of_ms + age_ms - wall_ms - ledger.ahead_ms) >= AHEAD_MS:
         _compare_clocks(publication, ledger, wall_ms)
-    age_s = _age_s(publication, as_of_ms, wall_ms, 0.0)
+    seen_s = (wall_ms - as_of_ms) / 1000
+    is_plausible = age_ms is not None and 0 <= age_ms / 1000 <= seen_s <= age_ms / 1000 + PLAUSIBLE_S
+    age_s = seen_s if is_plausible else _age_s(publication, as_of_ms, wall_ms, 0.0)
     ledger.came_at, ledger.under_way_s = now, age_s
     last = updates[-1]
     for update in updates:

@@ -163,9 +163,12 @@ class Reader(Protocol):
         ...
 
 
+OWN_PREFIXES: Final = (FACTS_PREFIX, ME_PREFIX)
+
+
 def is_own(key: str) -> bool:
     """Return whether *key* belongs to one session only."""
-    return key.startswith((FACTS_PREFIX, ME_PREFIX))
+    return key.startswith(OWN_PREFIXES)
 
 
 TURN_S: Final = 0.005

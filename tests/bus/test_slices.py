@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from gateway.bus.pubsub import RedisBus
@@ -48,7 +49,7 @@ class Work:
         self.encoded = self.decoded = self.most_encoded = self.most_decoded = 0
         self.taken_apart = self.shared_turns = self.decoded_before = 0
         """How often the head of a message was read; how often that, or delivering it, shared a turn."""
-        encoder, decoder = envelopes._ENCODER, envelopes._VALUES[Agent]
+        encoder, decode_agent = envelopes._ENCODER, envelopes._VALUES["agent"]
         work = self
 
         class Encoder:
@@ -57,10 +58,10 @@ class Work:
                 return encoder.encode(reported)
 
         class Decoder:
-            def decode(self, raw: bytes) -> object:
+            def decode(self, raw: msgspec.Raw) -> object:
                 work.decoded += 1
                 work.shared_turns += work.taken_apart
-                return decoder.decode(raw)
+                return decode_agent(raw)
 
         class Head:
             def __init__(self, name: str) -> None:
@@ -73,7 +74,7 @@ class Work:
         for name in ("_PUBLICATION", "_PUBLICATIONS"):
             monkeypatch.setattr(envelopes, name, Head(name))
         monkeypatch.setattr(envelopes, "_ENCODER", Encoder())
-        monkeypatch.setitem(envelopes._VALUES, Agent, Decoder())
+        monkeypatch.setitem(envelopes._VALUES, "agent", Decoder().decode)
 
     async def watch(self) -> None:
         """Have turns with everybody else, for ever."""
