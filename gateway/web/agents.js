@@ -9,7 +9,8 @@ export function agentRow(live, go, isSelected = () => false) {
   let key = '';
   let state = {name: 'unknown', since: null};
   const mark = icon('unknown', 'state');
-  const [name, what, time] = ['name', 'what', 'time'].map((part) => h('span', {class: `a-${part}`}));
+  const name = h('span', {class: 'a-name', dir: 'auto'});
+  const [what, time] = ['what', 'time'].map((part) => h('span', {class: `a-${part}`}));
   const next = h('span', {class: 'chip-text'});
   const then = h('span', {class: 'sr'}, `${t('then')} `);
   const chip = h('span', {class: 'chip next', hidden: true}, icon('next'), then, next);
@@ -70,6 +71,7 @@ export class Agents {
     this.counts = null;
     this.search = h('input', {
       type: 'search',
+      dir: 'auto',
       placeholder: t('agents.search'),
       'aria-label': t('agents.search'),
       oninput: () => {

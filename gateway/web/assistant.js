@@ -14,7 +14,7 @@ import {
   unsureNote,
   withReason,
 } from './states.js';
-import {able, attribute, button, fill, h, icon, NONE, put, say, shown, t, tOr} from './ui.js';
+import {able, attribute, button, dotted, fill, h, icon, NONE, put, say, shown, t, tOr} from './ui.js';
 
 const STATES = ['available', 'unavailable', 'work'];
 const COMMAND = 'routing_state.set';
@@ -142,7 +142,7 @@ class Assistant {
     put(this.name, live.whole ? state.text : NONE);
     const others = OTHERS.includes(agent.routing_state_by) ? t(`my.by.${agent.routing_state_by}`) : null;
     const detail = contact ? this.contactText(contact, agent, own) : (own ?? '');
-    put(this.reason, [detail, !contact && others].filter(Boolean).join(' · '));
+    put(this.reason, dotted(detail, !contact && others));
     fill(this.time, [state.since, until], () =>
       until
         ? [
@@ -203,7 +203,7 @@ class Assistant {
     if (OTHERS.includes(by))
       return before.state !== state || before.reason !== reason ? t(`alert.state.${by}`, told()) : null;
     const mine = by === 'self' || live.acts.some((act) => act.key === this.key && act.wants === state &&
-      Date.now() - act.at < OWN_MS);
+      live.wall - act.at < OWN_MS);
     const other = before.state !== state && before.pending !== state && !mine;
     return other ? t('alert.state', told()) : null;
   }
@@ -232,7 +232,7 @@ class Assistant {
       pendingText(this.live, this.key, agent, 'self') ??
       (agent.routing_state && withReason(t(`state.${agent.routing_state}`), reason));
     const routing = after && t('agent.routing', after);
-    return [queue, tOr(`media.${contact.media}`, contact.media), routing].filter(Boolean).join(' · ');
+    return dotted(queue, tOr(`media.${contact.media}`, contact.media), routing);
   }
 
   drawNext(agent, key) {

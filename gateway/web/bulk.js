@@ -1,7 +1,7 @@
 /** Set the state of several agents at once: choose, review, and show the refused ones. */
 import {dialog, settle} from './dialog.js';
 import {allowed, pickReason, stateOf, withReason} from './states.js';
-import {able, button, byName, h, icon, NONE, put, refusal, t, toast} from './ui.js';
+import {able, button, byName, h, icon, isolated, NONE, put, refusal, t, toast} from './ui.js';
 
 const COMMAND = 'agent.routing_state.set';
 const STATES = ['available', 'unavailable', 'work'];
@@ -162,7 +162,7 @@ class Bulk {
     return this.live.ask(
       COMMAND,
       {agent_id: key.slice(6), state, when: 'now', ...(reason ? {reason_id: reason} : {})},
-      {key, what: `${this.name(key)} → ${wish}`, wants: state},
+      {key, what: `${isolated(this.name(key))} → ${wish}`, wants: state},
     );
   }
 

@@ -209,6 +209,10 @@ export class Live {
     if (this.frozen) return this.asOf;
     return (this.shownMs = this.connection.serverTimeMs());
   }
+  /** The time of day: the gateway's, which others see too, or else this device's. */
+  get wall() {
+    return this.connection.serverTimeMs() ?? Date.now();
+  }
   /** How old the data is, ms. */
   age() {
     const at = this.connection.serverTimeMs();
@@ -248,7 +252,7 @@ export class Live {
    *   what to what, and how that is taken back
    */
   async ask(kind, args, {key, what, wants = null, changes = null, back = null}) {
-    const act = {kind, args, key, what, wants, changes, back, at: Date.now(), outcome: null, after: null};
+    const act = {kind, args, key, what, wants, changes, back, at: this.wall, outcome: null, after: null};
     this.acts.unshift(act);
     this.acts.length = Math.min(this.acts.length, KEEP_ACTS);
     this.touch(key);

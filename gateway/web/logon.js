@@ -43,6 +43,7 @@ class LogOnForm {
     const {site, known} = this;
     this.applications = h('fieldset', {class: 'segments'});
     this.userName = input('user', {
+      dir: 'auto',
       autocomplete: 'username',
       autocapitalize: 'none',
       spellcheck: 'false',

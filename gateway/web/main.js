@@ -2,7 +2,7 @@
 import {logOnPage} from './logon.js';
 import {about, adopt, uuid} from './oscc-client.js';
 import {
-  button, change, day, h, icon, language, preferred, say, shown, speak, t, tOr, turnTo,
+  button, change, day, dotted, h, icon, language, preferred, say, shown, speak, t, tOr, turnTo,
 } from './ui.js';
 
 const VERSION = '1.0';
@@ -270,12 +270,10 @@ function noticeCard(notice, ...acts) {
       h(
         'p',
         {class: 'muted'},
-        [
+        dotted(
           tOr(`notice.${notice.category}`, notice.category),
           due && t(due > Date.now() ? 'notice.from' : 'notice.since', day(due)),
-        ]
-          .filter(Boolean)
-          .join(' · '),
+        ),
       ),
       safeLink(notice.link, t('notice.read')),
       acts,
@@ -344,7 +342,7 @@ async function resume(known) {
   if (known.leaving) return (await import('./leave.js')).leave(session, doors);
   // the page is there before the gateway has answered
   const gateway = {sites: [], capabilities: null, privacy: {}};
-  gateway.whole = about({locale: language}).then((found) => Object.assign(gateway, found), () => {});
+  gateway.whole = () => about({locale: language}).then((found) => Object.assign(gateway, found), () => {});
   return work(session, gateway);
 }
 

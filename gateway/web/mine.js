@@ -9,6 +9,7 @@ import {
   button,
   byName,
   clock,
+  dotted,
   fill,
   h,
   icon,
@@ -118,7 +119,7 @@ export class Mine {
                 'li',
                 {},
                 h('time', {class: 'muted'}, clock(act.at)),
-                h('span', {}, `${act.what} · ${outcomeText(act)}`),
+                h('span', {}, dotted(act.what, outcomeText(act))),
               ),
             )
           : h('li', {class: 'muted'}, t('acts.empty')),
@@ -136,7 +137,7 @@ export class Mine {
       );
     fill(
       this.queues,
-      mine.map((queue) => [queue.name, queue.contacts_waiting, queue.oldest_since_ms, queue.level]),
+      [this.live.whole, mine.map((queue) => [queue.name, queue.contacts_waiting, queue.oldest_since_ms, queue.level])],
       () =>
         mine.length
           ? mine.map((queue) => {
@@ -165,7 +166,7 @@ export class Mine {
                 ),
               );
             })
-          : h('li', {class: 'muted'}, t('queues.none')),
+          : h('li', {class: 'muted'}, this.live.whole ? t('queues.none') : NONE),
     );
   }
 

@@ -7,6 +7,7 @@ import {isNarrow} from './shell.js';
 import {
   button,
   day,
+  dotted,
   fill,
   h,
   language,
@@ -186,9 +187,7 @@ async function sessions(session) {
             h(
               'small',
               {class: 'muted'},
-              [each.device?.name, t('since', day(each.since_ms)), each.attached ? t('attached') : null]
-                .filter(Boolean)
-                .join(' · '),
+              dotted(each.device?.name, t('since', day(each.since_ms)), each.attached && t('attached')),
             ),
           ),
           each.current

@@ -61,6 +61,7 @@ export class Queues {
     this.aggregate = shell.choices.aggregate ?? '';
     this.search = h('input', {
       type: 'search',
+      dir: 'auto',
       placeholder: t('queues.search'),
       'aria-label': t('queues.search'),
       oninput: () => {
@@ -260,7 +261,7 @@ export class Queues {
     const parts = Object.fromEntries(
       ['name', 'media', 'waiting', 'longest', 'share', 'target'].map((name) => [
         name,
-        h('span', {class: `q-${name}`}),
+        h('span', {class: `q-${name}`, dir: name === 'name' && 'auto'}),
       ]),
     );
     const reason = h('span', {class: 'q-why'}, h('span'), h('span'));

@@ -17,7 +17,7 @@ import {
   unsureNote,
   withReason,
 } from './states.js';
-import {button, byName, clock, fill, h, icon, NONE, num, put, shown, span, t, tOr} from './ui.js';
+import {button, byName, clock, dotted, fill, h, icon, isolated, NONE, num, put, shown, span, t, tOr} from './ui.js';
 
 const STATES = ['available', 'unavailable', 'work'];
 const COMMAND = 'agent.routing_state.set';
@@ -77,10 +77,7 @@ export class Sheet {
     for (const part of [...this.element.children].slice(1)) shown(part, Boolean(agent));
     if (!agent) return put(this.under, '');
     const teams = (agent.group_ids ?? []).map((id) => live.get(`group:${id}`)?.name).filter(Boolean);
-    put(
-      this.under,
-      [agent.extension, ...teams, agent.logged_on_remotely && t('agent.remote')].filter(Boolean).join(' · '),
-    );
+    put(this.under, dotted(agent.extension, ...teams, agent.logged_on_remotely && t('agent.remote')));
     this.drawState(agent, key);
     const several = (agent.handling ?? []).length > 1 ? agent.handling : [];
     fill(this.contacts, [several, several.map((contact) => this.about(contact))], () =>
@@ -95,7 +92,7 @@ export class Sheet {
                 ? 'ringing'
                 : 'contact',
           ),
-          h('span', {}, [t(`handling.${contact.state}`), this.about(contact)].join(' · ')),
+          h('span', {}, dotted(t(`handling.${contact.state}`), this.about(contact))),
           timer(contact.since_ms),
         ),
       ),
@@ -106,6 +103,7 @@ export class Sheet {
       .map((id) => live.get(`queue:${id}`)?.name)
       .filter(Boolean)
       .sort(byName)
+      .map(isolated)
       .join(', ');
     fill(
       this.facts,
@@ -122,7 +120,7 @@ export class Sheet {
   /** The queue and the medium of a contact. */
   about(contact) {
     const queue = contact.direct ? t('direct') : this.live.get(`queue:${contact.queue_id}`)?.name;
-    return [queue, tOr(`media.${contact.media}`, contact.media)].filter(Boolean).join(' · ');
+    return dotted(queue, tOr(`media.${contact.media}`, contact.media));
   }
 
   drawState(agent, key) {
@@ -137,12 +135,10 @@ export class Sheet {
         ? (pending ?? withReason(t(`state.${agent.routing_state}`), reason))
         : null;
     const by = setBy(agent);
-    const under = (
-      // what is pending stands in the chip below
-      routing ? [contact && this.about(contact), !pending && t('agent.routing', routing)] : [reason, by && t('agent.by', by)]
-    )
-      .filter(Boolean)
-      .join(' · ');
+    // what is pending stands in the chip below
+    const under = routing
+      ? dotted(contact && this.about(contact), !pending && t('agent.routing', routing))
+      : dotted(reason, by && t('agent.by', by));
     fill(
       this.state,
       [
@@ -178,9 +174,7 @@ export class Sheet {
           icon(asked ? 'wait' : 'next'),
           asked
             ? t('asked', asked.what)
-            : [pending, t('after.contact'), agent.pending_by && tOr(`by.${agent.pending_by}`, agent.pending_by)]
-                .filter(Boolean)
-                .join(' · '),
+            : dotted(pending, t('after.contact'), agent.pending_by && tOr(`by.${agent.pending_by}`, agent.pending_by)),
         ),
         agent.app_absent_since_ms &&
           h('p', {class: 'chip warn'}, icon('down'), t('absent.long'), ' ', timer(agent.app_absent_since_ms)),

@@ -6,8 +6,8 @@ import {connect} from './oscc-client.js';
 import {dialog} from './dialog.js';
 import {walk} from './walk.js';
 import {
-  attribute, button, clock, day, fill, h, icon, put, refusal, reicon, say, settingsButton, shown, spaced, t, toast,
-  tOr, turnTo,
+  attribute, button, clock, day, dotted, fill, h, icon, isolated, put, refusal, reicon, say, settingsButton,
+  shown, spaced, t, toast, tOr, turnTo,
 } from './ui.js';
 
 const PING_S = 15;
@@ -16,7 +16,7 @@ const VERSION_CHARS = 32;
 /** The first topics of a phone, without agents, which are most of the data. */
 export const FIRST = ['queues', 'groups', 'aggregates'];
 export const TOPICS = [...FIRST, 'agents'];
-export const isNarrow = () => matchMedia('(max-width: 759px)').matches;
+export const isNarrow = () => matchMedia('(max-width: 47.49em)').matches;
 const PARTS = {dashboard: () => import('./dashboard.js'), remote_assistant: () => import('./assistant.js')};
 const MODES = {
   live: ['live', 'ok'],
@@ -169,18 +169,26 @@ export class Shell {
     this.app.replaceChildren(this.frame);
     scrollTo(0, 0);
     this.named();
-    gateway.whole?.then(() => {
-      this.live.capable(gateway.capabilities);
-      this.named();
-    });
+    this.learn();
+  }
+
+  /** Ask what the gateway is, on a page that was shown before it has answered. */
+  async learn() {
+    const {gateway} = this;
+    if (gateway.name || !gateway.whole || this.learning) return;
+    this.learning = true;
+    await gateway.whole();
+    this.learning = false;
+    this.live.capable(gateway.capabilities);
+    this.named();
   }
 
   /** Show the site; on a slow network the page is shown before it is known. */
   named() {
     const {session, gateway} = this;
     const site = gateway.sites.find(({id}) => id === session.site)?.display_name ?? session.site;
-    put(this.site, ` · ${site}`);
-    this.titled = `${t(`app.${session.application}`)} · ${site}`;
+    put(this.site, ` · ${isolated(site)}`);
+    this.titled = dotted(t(`app.${session.application}`), site);
     this.alerts.title();
   }
 
@@ -210,6 +218,7 @@ export class Shell {
       {signal},
     );
     connection.addEventListener('sync', () => this.doors.seekNewer(), {signal});
+    connection.addEventListener('sync', () => this.learn(), {signal});
     connection.addEventListener('renewed', ({detail}) => this.keep(detail), {signal});
     connection.addEventListener('notice', ({detail}) => this.notice(detail), {signal});
     connection.addEventListener('refused', ({detail}) => toast(refusal(detail), 'bad'), {signal});
@@ -426,7 +435,7 @@ export class Shell {
       return this.endPage(t('ended.stopped'), text, again(t('try.again')), off);
     }
     kept.keep(null);
-    return logOnPage({kind: 'bad', title: t('ended.title', clock(Date.now())), text});
+    return logOnPage({kind: 'bad', title: t('ended.title', clock(this.live.wall)), text});
   }
 
   endPage(title, text, ...acts) {

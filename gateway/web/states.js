@@ -1,6 +1,6 @@
 /** States of agents: icons, texts, times, and commands that set them. */
 import {pick} from './dialog.js';
-import {button, h, icon, minute, NONE, put, refusal, say, since, span, t, toast, tOr} from './ui.js';
+import {button, h, icon, isolated, minute, NONE, put, refusal, say, since, span, t, toast, tOr} from './ui.js';
 
 /** States in the order of importance. */
 const HANDLING = ['talking', 'consulting', 'holding', 'ringing', 'pending', 'post_processing', 'unknown'];
@@ -53,7 +53,7 @@ export function stateOf(agent) {
 }
 
 /** A state with its reason in words. */
-export const withReason = (text, reason) => (reason ? `${text} – ${reason}` : text);
+export const withReason = (text, reason) => (reason ? `${text} – ${isolated(reason)}` : text);
 
 /** The pending state, as received: null when nothing is pending. `by` as for `pendingReason`. */
 export function pendingText(live, key, agent, by = null) {
@@ -86,7 +86,7 @@ export async function askState(live, {command, args = {}, key, state, reason, wh
   }
   const when = agent.handling?.length ? 'after_contact' : 'now';
   const wish = withReason(t(`state.${state}`), chosen ? live.reason(chosen) : null);
-  const what = who ? `${who} → ${wish}` : wish;
+  const what = who ? `${isolated(who)} → ${wish}` : wish;
   const outcome = await live.ask(
     command,
     {...args, state, when, ...(chosen ? {reason_id: chosen} : {})},

@@ -38,11 +38,17 @@ export async function speak(wished) {
   document.documentElement.lang = wished;
 }
 
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+/** A text with letters that are read from right to left, isolated so that it moves nothing beside it; others as they are. */
+export const isolated = (text) => (RIGHT_TO_LEFT.test(text) ? `\u2068${text}\u2069` : text);
+/** The known ones of some texts, each isolated, in one line. */
+export const dotted = (...parts) => parts.filter(Boolean).map(isolated).join(' · ');
+
 /** The text named so, with its places filled. Names are checked by a test. @param {string} name */
 export function t(name, ...values) {
   const text = texts[name];
   if (typeof text === 'function') return text(...values);
-  return text === undefined ? name : text.replace(/\{(\d)\}/g, (_, place) => values[place] ?? NONE);
+  return text === undefined ? name : text.replace(/\{(\d)\}/g, (_, place) => isolated(values[place] ?? NONE));
 }
 
 /** Whether there is such a text. */
@@ -117,7 +123,8 @@ export function h(tag, properties = {}, ...children) {
     else made.setAttribute(name, value === true ? '' : value);
   }
   for (const child of children.flat(3))
-    if (child !== null && child !== undefined && child !== false) made.append(child);
+    if (child !== null && child !== undefined && child !== false)
+      made.append(typeof child === 'string' ? isolated(child) : child);
   return made;
 }
 
@@ -159,9 +166,10 @@ export const check = (name, on) =>
     h('span', {}, t(`field.${name}`), h('small', {}, t(`field.${name}.hint`))),
   );
 
-/** Set the differing attributes, and no other. */
+/** Set the differing text or attribute, and no other. */
 export function put(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const shown = isolated(text);
+  if (node.textContent !== shown) node.textContent = shown;
 }
 export function attribute(node, name, value) {
   if (value === null || value === false) {

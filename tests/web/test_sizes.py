@@ -165,7 +165,9 @@ CROWDED: Final = """(() => {
   for (const {node} of texts) lines.set(node, (lines.get(node) ?? 0) + 1);
   for (const figure of document.querySelectorAll('.kpi dd span'))
     if (lines.get(figure) > 1) faults.push(`"${figure.textContent}" takes more than one line`);
-  if (document.documentElement.scrollWidth > innerWidth + 1) faults.push('the page scrolls sideways');
+  for (const pane of document.querySelectorAll(':root, .place, .scroll, .detail, dialog > .body'))
+    if (pane.scrollWidth > pane.clientWidth + 1 && pane.clientWidth)
+      faults.push(`${pane.className || 'the page'} scrolls sideways`);
   return [...new Set(faults)];
 })()"""
 HEIGHT: Final = 844
