@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
@@ -54,6 +55,35 @@ async def test_a_gateway_that_was_away_is_found_again() -> None:
         await now.evaluate("(button) => button.click()")  # the page may have come back by itself just now
         await expect(page.locator(".health-text")).to_have_text("Live")
         await expect(banner).to_be_hidden()
+
+
+async def test_a_page_that_starts_without_a_gateway_claims_nothing_and_learns_it_later() -> None:
+    async with opened() as stage, stage.page(service_workers="allow") as page:
+        await stage.live(page, ASSISTANT, "agent1")
+        await page.evaluate("navigator.serviceWorker.ready.then(() => null)")
+        await page.reload()  # from now on the worker has the page
+        await expect(page.locator(".health-text")).to_have_text("Live")
+        await stage.stop()
+        await page.reload()
+        await expect(page.locator(".health-text")).to_have_text("Not connected")
+        await expect(page.locator(".my-queues")).to_have_text("–")
+        await stage.start()
+        await expect(page.locator(".where")).to_contain_text("Berlin")
+        await expect(page.locator(".health-text")).to_have_text("Live")
+
+
+async def test_on_a_device_whose_clock_is_wrong_ones_commands_have_the_centres_time() -> None:
+    ahead = "(() => { const {now} = Date; Date.now = () => now() + 3_600_000; })()"
+    async with opened(warm_up_s=0) as stage, stage.page(timezone_id="UTC") as page:
+        await page.add_init_script(ahead)
+        await stage.live(page, ASSISTANT, "agent1")
+        earliest = datetime.now(UTC)
+        await page.locator(".set[data-state=available]").click()
+        at = page.locator(".act-list time").first
+        await expect(at).to_have_text(re.compile(r"\d\d:\d\d:\d\d"))
+        hour, minute, second = (int(part) for part in (await at.inner_text()).split(":"))
+        late_s = (hour - earliest.hour) * 3600 + (minute - earliest.minute) * 60 + second - earliest.second
+        assert -5 < late_s % 86_400 < 600 or late_s % 86_400 > 86_390
 
 
 async def test_in_the_background_it_says_bye_and_resumes_at_once() -> None:

@@ -165,9 +165,10 @@ CROWDED: Final = """(() => {
   for (const {node} of texts) lines.set(node, (lines.get(node) ?? 0) + 1);
   for (const figure of document.querySelectorAll('.kpi dd span'))
     if (lines.get(figure) > 1) faults.push(`"${figure.textContent}" takes more than one line`);
-  for (const pane of document.querySelectorAll(':root, .place, .scroll, .detail, dialog > .body'))
-    if (pane.scrollWidth > pane.clientWidth + 1 && pane.clientWidth)
-      faults.push(`${pane.className || 'the page'} scrolls sideways`);
+  if (document.documentElement.scrollWidth > innerWidth + 1) faults.push('the page scrolls sideways');
+  for (const pane of document.querySelectorAll('.place, .scroll, .detail, dialog > .body'))
+    if (getComputedStyle(pane).overflowX === 'auto' && pane.scrollWidth > pane.clientWidth + 1)
+      faults.push(`.${pane.className} scrolls sideways`);
   return [...new Set(faults)];
 })()"""
 HEIGHT: Final = 844
