@@ -1,7 +1,7 @@
 """Due times: users and leases that need work now, the schedule of a drain, and the balance of nodes.
 
-It also computes the part of the event loop's time that one kind of work gets. A node that has far more phones
-than other nodes sends some of them to others. Pure. *now* is monotonic seconds.
+Balance: a node that has far more phones than the other nodes sends some of them away. The module also
+computes the part of the event loop's time that one kind of work gets. Pure. *now* is monotonic seconds.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ TURN_MAX_S: Final = 0.1
 
 
 class TurnShare:
-    """How long one kind of work may take in one turn of the event loop, before it lets others have theirs.
+    """How long one kind of work may take in one turn of the event loop, before other work has its turn.
 
     That is short, so that nothing else is delayed. But where the work of others makes the turns long, as on a
     node that does not get its core, the time grows with them. A fixed time would become so small a part of

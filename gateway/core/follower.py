@@ -1,4 +1,4 @@
-"""Follower of a user: its requests to the owner, how it applies changes, and which owner nodes receive.
+"""Follower of a user: its requests to the owner, how it applies changes, and which owner nodes it reaches.
 
 Pure. *now* is monotonic seconds.
 """

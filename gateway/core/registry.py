@@ -1,4 +1,4 @@
-"""Registry: the users, devices and ended sessions of this node, with their limits.
+"""Registry: the users, devices, ended sessions and recorded commands of this node, with their limits.
 
 The rules are those of docs/protocol.md: one connection per session, one per user, application and device
 (close code 4004), a maximum of devices per user (4006), and the linger after the last connection ended.

@@ -1,6 +1,6 @@
-"""Views: the resources that a session may see and follows, and the union over a user's sessions.
+"""Views: the resources that a session may see and has asked for; and the sessions of a user at its owner.
 
-The sessions of a user are those at the owner; some of them have a phone.
+The link of a user brings the union of what its sessions see. Some sessions have no phone at the moment.
 """
 
 from __future__ import annotations

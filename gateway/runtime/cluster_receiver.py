@@ -1,4 +1,4 @@
-"""Messages of other nodes: the list of live nodes, orders of operators, and whatever concerns users."""
+"""Messages of other nodes: the list of live nodes, orders of operators, and messages about users."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _FIRST_S: Final = 0.5
 node announces itself at first: a message may be lost, and Redis may not take its record.
 """
 _NOTICES: Final = 3
-"""How often a node that leaves and knows no other tries to read which others live."""
+"""How often a leaving node without a list of live nodes tries to read one."""
 READ_S: Final = 60.0
 """How often the registry is read, which scans all keys of the store."""
 

@@ -1,4 +1,4 @@
-"""Link session: from an open link to its end, the health that is shown, and what owners depend on.
+"""Link session: one open link until its end, the health that it shows, and the dependencies of owners.
 
 One :class:`Linked` lives as long as one link. It reads the link, applies its data to the mirror and the
 sessions of the user, and reports when requests are to be sent.
