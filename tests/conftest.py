@@ -141,3 +141,15 @@ def _frozen_heap(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         yield
         gc.collect()
         gc.freeze()
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """Leave memory to reference counting; what is there before is not looked at."""
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.enable()

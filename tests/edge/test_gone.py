@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -33,19 +33,7 @@ GIVE_UP_S = 60.0
 KEY = "00000000-0000-4000-8000-000000000001"
 
 
-pytestmark = pytest.mark.freezes
-
-
-@pytest.fixture(autouse=True)
-def without_collector() -> Iterator[None]:
-    """Leave memory to reference counting; what is there before is not looked at."""
-    gc.collect()
-    gc.disable()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.enable()
+pytestmark = [pytest.mark.freezes, pytest.mark.usefixtures("without_collector")]
 
 
 def there() -> list[str]:

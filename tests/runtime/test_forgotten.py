@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 from weakref import ref
@@ -28,24 +28,12 @@ from tests.runtime.street import street
 LINGER_S = 2.0
 SETTINGS = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(LINGER_S, LINGER_S))
 GONE_S = LINGER_S + 5
-pytestmark = pytest.mark.freezes
+pytestmark = [pytest.mark.freezes, pytest.mark.usefixtures("without_collector")]
 
 LINGER_REAL_S = 0.2
 GIVE_UP_S = 60.0
 """Real time until a test gives up: it passes as soon as what it waits for is so, also on a busy machine."""
 SETTINGS_REAL = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(LINGER_REAL_S, LINGER_REAL_S))
-
-
-@pytest.fixture(autouse=True)
-def without_collector() -> Iterator[None]:
-    """Leave memory to reference counting; what is there before is not looked at."""
-    gc.collect()
-    gc.disable()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 class Traces:

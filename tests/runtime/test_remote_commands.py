@@ -104,7 +104,12 @@ async def test_a_command_that_went_to_another_than_the_owner_was_not_begun(at: R
     assert at.moved == 1
 
 
-async def test_a_command_without_an_answer_is_unknown_by_its_deadline(at: Road) -> None:
+@pytest.mark.parametrize("may_be_taken", [False, True], ids=["sent", "perhaps taken by the bus"])
+async def test_a_command_without_an_answer_is_unknown_by_its_deadline(
+    at: Road, *, may_be_taken: bool
+) -> None:
+    if may_be_taken:
+        at.at.trouble.unanswered = lambda node: node == 0
     asking = await at.begin(2.0)
     await at.at.clock.advance(1.9)
     assert not asking.done()
@@ -125,16 +130,6 @@ async def test_the_answer_to_a_command_that_a_slow_bus_may_have_taken_is_waited_
     assert len(at.received) == 1
     await at.answer(APPLIED)
     assert await asking == APPLIED
-
-
-async def test_a_command_that_the_bus_may_have_taken_is_unknown_by_its_deadline(at: Road) -> None:
-    at.at.trouble.unanswered = lambda node: node == 0
-    asking = await at.begin(2.0)
-    await at.at.clock.advance(1.9)
-    assert not asking.done()
-    await at.at.clock.advance(0.2)
-    assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
-    assert len(at.received) == 1
 
 
 async def test_without_the_bus_a_command_is_refused(at: Road) -> None:
