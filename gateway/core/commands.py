@@ -70,7 +70,7 @@ WaiterT = TypeVar("WaiterT")
 # ---- checks ----
 
 _LONG_PAST_MS: Final = 60_000
-"""Longer than the clock of a node is wrong."""
+"""More than the clock of any node is wrong."""
 
 
 def check_command(command: Command, facts: SessionFacts, declared: Declared) -> None:

@@ -300,7 +300,7 @@ _LATE_PART: Final = 0.2
 _WEIGHT: Final = 0.1
 """Weight of one phone in the mean of late phones."""
 _WATCHED_MAX: Final = 200
-"""Phones no longer counted that are still watched: those that move after all were late."""
+"""Limit of the phones that are no longer counted but still watched: one that moves after all was late."""
 
 
 class Move(enum.IntEnum):

@@ -301,7 +301,7 @@ PLAUSIBLE_S: Final = 1.0
 
 
 RECENT_MAX: Final = 4_096
-"""Elements of earlier publications that are kept; beyond it the one that was added first is removed."""
+"""Limit of the stored elements of earlier publications; beyond it the oldest entry is removed."""
 
 
 class Shared:

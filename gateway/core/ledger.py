@@ -444,7 +444,7 @@ class Ledger:
         self._own.forget_gone(floor)
 
     def _move(self, position: Position, shared_seq: int = 0) -> None:
-        """Move to *position*; 0: no shared key changed."""
+        """Move to *position*. *shared_seq*: the seq of a change of shared keys; 0: none changed."""
         is_new = position.epoch != self.epoch
         self.epoch, self.seq = position
         if shared_seq or is_new:
@@ -490,7 +490,7 @@ _PER_KEY_BYTES: Final = 8
 
 
 class Held(enum.Enum):
-    """A key that a reader holds in an unknown version."""
+    """What a reader holds of a key without a known element: nothing, or an unknown version."""
 
     NOTHING = enum.auto()
     SOMETHING = enum.auto()

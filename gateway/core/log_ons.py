@@ -22,7 +22,7 @@ from gateway.domain.model import normalised
 WAIT_S: Final = 2.0
 """Seconds of the rate that bound the waiting log-ons; further ones get appointments."""
 PATIENCE_S: Final = 3.0
-"""How long one waits, however slow OSCC-E is."""
+"""The longest wait of a log-on for its turn, however slow OSCC-E is."""
 APPOINTMENT_MAX_S: Final = 300.0
 """The longest ``Retry-After`` of the protocol."""
 SHARE_PER_S: Final = 1.0
@@ -51,7 +51,7 @@ _LATE_S: Final = 60.0
 _LOOKED_AT: Final = 16
 """Least recently used addresses to examine: bounds the work under a flood."""
 _SPREAD: Final = 64
-"""Instants over which appointments are spread that would be too late."""
+"""Number of instants over which the appointments are spread that would otherwise be too late."""
 
 Judged = Literal["right", "wrong", "refused", "unjudged"]
 """Result of a log-on: a session; a wrong password; another refusal of OSCC-E; no answer."""

@@ -112,7 +112,7 @@ class Buckets(Generic[KeyT]):
         return len(self._buckets)
 
     def take(self, key: KeyT, now: float) -> bool:
-        """Take one of *key*'s."""
+        """Take one token of *key*; return whether there was one."""
         return self._bucket(key, now).take(now)
 
     def wait_s(self, key: KeyT, now: float) -> float:
@@ -215,7 +215,7 @@ class Quota(Generic[KeyT]):
 
 
 class Urgency(enum.IntEnum):
-    """Why a link is opened at OSCC-E; the more urgent class may use more of the budget."""
+    """Why a link is opened at OSCC-E. A more urgent class may use more of the budget."""
 
     PERSON = 0
     """A user has logged on and waits."""
@@ -235,7 +235,7 @@ _KEPT_FREE: Final = {
 }
 """Part of the budget that each class leaves to the more urgent ones."""
 _PLACES_KEPT_FREE: Final = _KEPT_FREE | {Urgency.GIVING: 0.5}
-"""Part of the places that it leaves to them."""
+"""Part of the places that each class leaves to the more urgent ones."""
 SLOWED_PART: Final = 0.1
 """Part of the budget that newcomers may use while the node is overloaded.
 
