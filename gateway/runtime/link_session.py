@@ -430,7 +430,9 @@ class Linked:
         else:  # mostly: as _hear, a call less for each update
             self._feed.ledger.came_at = now
             if now - self._reported_at >= REPORT_EVERY_S:
-                self._report(now)
+                self._reported_at = now
+                if not self._pulse.received_live(now):
+                    self._keeper.received()
         if not readings and not self.settled:
             return  # on a new link answers come in groups: what one removes, another may add
         if asking is not None:
@@ -450,13 +452,9 @@ class Linked:
             ledger = self._feed.ledger
             ledger.came_at = at if at <= self._pauses.prompt_until else self._sent_at(at, readings)
         if at - self._reported_at >= REPORT_EVERY_S:
-            self._report(at)
-
-    def _report(self, at: float) -> None:
-        """Inform the keeper that a message arrived."""
-        self._reported_at = at
-        if not self._pulse.received_live(at):
-            self._keeper.received()
+            self._reported_at = at
+            if not self._pulse.received_live(at):
+                self._keeper.received()
 
     def _sent_at(self, at: float, readings: Sequence[Reading]) -> float:
         """Return when a message that is read at *at* may have been sent.

@@ -145,8 +145,12 @@ class Feed:
             outlet.flush()
         if ledger.has_news:
             ledger.has_news = False
-            for reader in tuple(ledger.readers):
-                handle = reader.waiting()
+            is_one = (
+                len(ledger.readers) == 1 == len(connections)
+            )  # mostly: a turn costs less than asking first
+            woken: list[str | None]
+            woken = list(connections) if is_one else [reader.waiting() for reader in ledger.readers]
+            for handle in woken:
                 if handle is not None and (connection := connections.get(handle)) is not None:
                     connection.updated()
         for key in ledger.take_own_news() if ledger.own_news else ():
