@@ -32,7 +32,17 @@ from gateway.core.element import (
 )
 from gateway.core.link import Query
 from gateway.domain.commands import Listen
-from gateway.domain.model import EMPTY_SET, KEY_PREFIXES, QUEUE, Kind, Scope, changed, key_of
+from gateway.domain.model import (
+    EMPTY_SET,
+    KEY_PREFIXES,
+    NO_ITEMS,
+    QUEUE,
+    Kind,
+    Scope,
+    changed,
+    key_of,
+    with_item,
+)
 from gateway.domain.upstream import PLACES, SOURCES, Part, Reading, Source
 from gateway.protocol.envelopes import Value
 
@@ -275,7 +285,7 @@ class _OfKind:
     def __init__(self, kind: Kind) -> None:
         self.prefix = KEY_PREFIXES[kind]
         """The beginning of their keys."""
-        self.sent: dict[str, Parts] = {}
+        self.sent: dict[str, Parts] = NO_ITEMS
         """By the key of the resource in ledgers, which takes a third less than by its number."""
         self.times: list[_ReadTimes | None] = [None] * len(SOURCES)
         """By the place of a source in :data:`gateway.domain.upstream.SOURCES`."""
@@ -475,7 +485,8 @@ class Assembly:
         step = self._step(reading, kind, shown, offset_ms)
         if step is None or not step.changed <= scope.of(kind):
             return None
-        here.sent.update(step.afters)
+        if step.afters:
+            here.sent.update(step.afters)
         times.read_all(step)
         times.newest_ms = time_ms
         for key, mine in step.converged.items():
@@ -695,7 +706,8 @@ class Assembly:
         if key is None:
             key = self._composer.hold(address)
             sent = changed(sent, key=key)
-        self._of(address[0]).sent[key] = sent
+        here = self._of(address[0])
+        here.sent = with_item(here.sent, key, sent)
 
     def _release(self, sent: Parts) -> None:
         if sent.key is not None:

@@ -13,13 +13,12 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from itertools import count
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.element import ChangeSet, Element, WireForms
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, View
-from gateway.domain.model import ALWAYS, Position, value
+from gateway.domain.model import ALWAYS, NO_ITEMS, Position, value, with_item
 from gateway.protocol import frames
 from gateway.protocol.codec import Codec
 
@@ -52,45 +51,56 @@ class VersionedMap:
     *tombstones* allows; all other removals happened at :attr:`floor` or before.
     """
 
-    __slots__ = ("_tombstones", "elements", "floor", "gone", "seqs")
+    __slots__ = ("_rest", "_tombstones", "elements", "floor", "gone", "seqs")
 
     def __init__(self, tombstones: int) -> None:
         self.elements: dict[str, Element] = {}
-        self.gone: dict[str, int] = {}
+        self.gone: dict[str, int] = NO_ITEMS
         """The seq of each removal, the last one last."""
         self.floor = 0
-        self.seqs: dict[str, int] = {}
+        self.seqs: dict[str, int] = NO_ITEMS
+        """The seq of each key that has an element, but for those that have had none since :meth:`join`."""
+        self._rest = 0
+        """The seq of all others."""
         self._tombstones = tombstones
+
+    def seq_of(self, key: str) -> int:
+        """Return the seq of a key that has an element."""
+        return self.seqs.get(key, self._rest)
 
     def store(self, update: Update) -> None:
         """Store the newest value of a key."""
         key, seq, element = update
         self.gone.pop(key, None)
         if element is not None:
-            self.elements[key], self.seqs[key] = element, seq
+            self.elements[key] = element
+            self.seqs = with_item(self.seqs, key, seq)
             return
         self.elements.pop(key, None)
         self.seqs.pop(key, None)
-        self.gone[key] = seq
+        self.gone = with_item(self.gone, key, seq)
         if len(self.gone) > self._tombstones:
             self.floor = max(self.floor, self.gone.pop(next(iter(self.gone))))
 
     def store_all(self, elements: Mapping[str, Element], seq: int) -> None:
         """Store the elements of several keys that changed in one step."""
         self.elements.update(elements)
-        self.seqs.update(dict.fromkeys(elements, seq))
+        if self.seqs is NO_ITEMS:
+            self.seqs = dict.fromkeys(elements, seq)
+        else:
+            self.seqs.update(dict.fromkeys(elements, seq))
         if self.gone:
             for key in elements:
                 self.gone.pop(key, None)
 
-    def renumber(self, after: int) -> int:
-        """Give each key that has an element a new seq, the first one after *after*; return the last."""
-        self.seqs.update(zip(self.elements, count(after + 1), strict=False))
-        return after + len(self.elements)
+    def join(self, since: int, seq: int) -> None:
+        """Give all keys that have an element and changed after *since* one *seq*, which needs no memory."""
+        self.seqs = {key: at for key in self.elements if (at := self.seq_of(key)) <= since} or NO_ITEMS
+        self._rest = seq
 
     def forget_gone(self, floor: int) -> None:
         """Delete the removed keys, which were all removed at *floor* or before."""
-        self.gone.clear()
+        self.gone = NO_ITEMS
         self.floor = floor
 
     def removed_upto(self) -> int:
@@ -99,19 +109,22 @@ class VersionedMap:
 
     def updates(self) -> list[Update]:
         """Return the newest of each key that has an element."""
-        return [Update(key, self.seqs[key], element) for key, element in self.elements.items()]
+        return [Update(key, self.seq_of(key), element) for key, element in self.elements.items()]
 
     def after(self, seen: int) -> list[Update]:
         """Return the newest value of each key, removed ones included, if it is newer than *seen*."""
         elements = self.elements
-        missing = [Update(key, seq, elements[key]) for key, seq in self.seqs.items() if seq > seen]
+        if self._rest > seen:
+            missing = [each for each in self.updates() if each.seq > seen]
+        else:
+            missing = [Update(key, seq, elements[key]) for key, seq in self.seqs.items() if seq > seen]
         return missing + [Update(key, seq, None) for key, seq in self.gone.items() if seq > seen]
 
     def newest(self, key: str) -> Update | None:
         """Return the newest value of *key*; None: the key is unknown."""
         element = self.elements.get(key)
         if element is not None:
-            return Update(key, self.seqs[key], element)
+            return Update(key, self.seq_of(key), element)
         seq = self.gone.get(key)
         return None if seq is None else Update(key, seq, None)
 
@@ -251,7 +264,7 @@ class Ledger:
         self._own = VersionedMap(tombstones)
         self.has_news = False
         """Whether a key has changed for all readers; the task that wakes them resets it."""
-        self.own_news: dict[str, None] = {}
+        self.own_news: dict[str, None] = NO_ITEMS
         """Keys of single sessions that have changed since :meth:`take_own_news`."""
 
     @property
@@ -284,8 +297,7 @@ class Ledger:
 
     def take_own_news(self) -> list[str]:
         """Return the keys for which *on_own_change* was called since the last call."""
-        alone = list(self.own_news)
-        self.own_news.clear()
+        alone, self.own_news = list(self.own_news), NO_ITEMS
         return alone
 
     def record(self, key: str, element: Element | None) -> bool:
@@ -316,6 +328,8 @@ class Ledger:
     def record_one(self, key: str, before: Element, element: Element) -> None:
         """Write another value of a shared key that holds *before*, for the owner only."""
         shared, seq = self._shared, self.seq + 1
+        if shared.seqs is NO_ITEMS:
+            shared.seqs = {}
         self.seq = self.shared_seq = shared.seqs[key] = seq
         shared.elements[key] = element
         self.has_news = True
@@ -362,7 +376,8 @@ class Ledger:
         before = shared.elements.get(key)
         if shared.gone:
             shared.gone.pop(key, None)
-        shared.elements[key], shared.seqs[key] = element, seq
+        shared.elements[key] = element
+        shared.seqs = with_item(shared.seqs, key, seq)
         self.seq, self.shared_seq = upto, max(self.shared_seq, seq)
         self.joinable.clear()
         self.firsts.clear()
@@ -374,10 +389,9 @@ class Ledger:
     def join_changes(self, since: int) -> None:
         """Record that all changes of shared keys after *since*, which no reader has seen, were one step.
 
-        So a large first state has one seq, of 32 bytes, instead of one for each key.
+        So a first state has one seq instead of one for each key.
         """
-        seqs, last = self._shared.seqs, self.shared_seq
-        seqs.update({key: last for key, seq in seqs.items() if seq > since})
+        self._shared.join(since, self.shared_seq)
 
     def disown(self) -> None:
         """Record that a replica belongs to no owner: the next received state replaces it."""
@@ -389,8 +403,10 @@ class Ledger:
 
         Values stay; every key counts as changed in the new epoch. Readers see no change.
         """
-        shared_seq = self._shared.renumber(0)
-        seq = self._own.renumber(shared_seq)
+        shared_seq = len(self._shared.elements)
+        seq = shared_seq + len(self._own.elements)
+        self._shared.join(-1, shared_seq)
+        self._own.join(-1, seq)
         self._forget_gone(0)
         self._move(Position(epoch, seq), shared_seq)
 
@@ -419,12 +435,12 @@ class Ledger:
         if not self._knows_since(seen, None):
             return self.since(seen)
         epoch, head = self.epoch, self.seq
-        elements, seqs = self._shared.elements, self._shared.seqs
+        elements, seq_of = self._shared.elements, self._shared.seq_of
         newest = []
         for key in keys:
             element = elements.get(key)
             if element is not None:
-                newest.append(Update(key, seqs[key], element))
+                newest.append(Update(key, seq_of(key), element))
             elif (update := self._of(key).newest(key)) is not None:
                 newest.append(update)
         return Delta(epoch, seen.seq, head, reset=False, updates=_in_order(newest))
@@ -465,7 +481,7 @@ class Ledger:
 
     def _tell(self, key: str, before: Element | None, *, own: bool) -> None:
         if own and self.on_own_change is not None:
-            self.own_news[key] = None
+            self.own_news = with_item(self.own_news, key, None)
             self.on_own_change(key, before)
             return
         self.has_news = True
@@ -533,7 +549,8 @@ def _everything(ledger: Ledger, view: View, codec: Codec) -> _Puts:
         seen = [(key, element) for key, element in ledger.shared() if key in shared or key in ALWAYS]
         puts = [(key, element.fragment(codec)) for key, element in seen]
         made = _Puts(puts, sum(_size_of(key, fragment) for key, fragment in puts))
-        ledger.firsts[place] = made if place in ledger.firsts else None
+        if len(ledger.readers) != 1:  # one alone needs it once
+            ledger.firsts[place] = made if place in ledger.firsts else None
         found = made
     me = ledger.get(view.me)
     if me is None:

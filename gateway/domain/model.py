@@ -101,7 +101,7 @@ ALWAYS: Final = frozenset({SITE, SKILLS, REASONS, ROUTING_PARAMETERS})
 KEY_PREFIXES: Final = {kind: f"{kind}:" for kind in Kind}
 
 
-KEYS_SHARED_MAX: Final = 16_384
+KEYS_SHARED_MAX: Final = 4_096
 """Keys that stand once in memory for all who refer to them. Python 3.12 keeps interned ones for ever."""
 
 
@@ -143,6 +143,31 @@ ItemT = TypeVar("ItemT")
 
 EMPTY_SET: Final[frozenset[Never]] = frozenset()
 """The one empty set that objects of all users refer to: each other one takes 216 bytes."""
+
+
+class _NoItems(dict[object, object]):
+    """An empty dictionary that stays empty."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_: object) -> Never:
+        raise TypeError("it is shared by all users")
+
+    __setitem__ = setdefault = update = __ior__ = _refuse  # type: ignore[assignment] # they never return
+
+
+NO_ITEMS: Final[Any] = _NoItems()
+"""The one empty dictionary to which objects of all users refer until :func:`with_item`: each other one takes
+64 bytes.
+"""
+
+
+def with_item(items: dict[KeyT, ItemT], key: KeyT, item: ItemT) -> dict[KeyT, ItemT]:
+    """Store *item* in *items*, or in a new dictionary if there is none; return the dictionary."""
+    if items is NO_ITEMS:
+        return {key: item}
+    items[key] = item
+    return items
 
 
 class SmallMap(MutableMapping[KeyT, ItemT]):

@@ -15,7 +15,7 @@ from gateway.core.link import LinkMachine
 from gateway.core.rate_limits import Place, Urgency
 from gateway.core.view import Member, UserSessions
 from gateway.domain.errors import EndReason, GatewayError
-from gateway.domain.model import UserId
+from gateway.domain.model import NO_ITEMS, UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Control, Owned, Sought
 from gateway.runtime.event_loop import LeanEvent, spawn
@@ -335,7 +335,7 @@ class LinkDialer:
         self._was_replaced = False
         """Whether the link was replaced, and the store has not reported the holder of the lease since."""
         self._contested_at = self._yields_until = -math.inf
-        self._others: dict[int, Grant] = {}
+        self._others: dict[int, Grant] = NO_ITEMS
         """The claim of another node with the highest token since the last `Sought`; one at most."""
         self._looked_at = 0.0
         self._news = LeanEvent()
@@ -580,7 +580,7 @@ class LinkDialer:
         A node that answers is alive, and keeps the user.
         """
         clock, lease = self._world.clock, self.lease_keeper.lease
-        self._others.clear()
+        self._others = NO_ITEMS
         self._world.exchange.send(Control(), Sought(self._user, self._world.node))
         until = clock.now() + _ANSWER_S
         while not self._others and not self._served.is_over and clock.now() < until:

@@ -20,7 +20,7 @@ from gateway.core.rate_limits import Buckets
 from gateway.core.registry import Denylist, End, refusal
 from gateway.core.view import Member, UserSessions
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
-from gateway.domain.model import Device, NodeId, SessionId, Ticket, UserId, handle_of
+from gateway.domain.model import NO_ITEMS, Device, NodeId, SessionId, Ticket, UserId, handle_of, with_item
 from gateway.domain.upstream import LoggedOff
 from gateway.protocol.envelopes import Control, Inbox, Replaced, SessionFacts, SessionOver
 from gateway.runtime.cluster import Exchange
@@ -106,7 +106,7 @@ class SessionAdmission:
     def __init__(self, owner: SessionsOwner, world: World) -> None:
         self._owner = owner
         self._world = world
-        self._waiting: dict[str, LeanEvent] = {}
+        self._waiting: dict[str, LeanEvent] = NO_ITEMS
         """Sessions for which a task waits, by handle."""
         self._shown = 0
         """Number of changes of one session alone; most are its acceptance."""
@@ -119,7 +119,7 @@ class SessionAdmission:
             if changed is not None:
                 changed.set()
             return
-        waiting, self._waiting = self._waiting, {}
+        waiting, self._waiting = self._waiting, NO_ITEMS
         for changed in waiting.values():
             changed.set()
 
@@ -127,7 +127,8 @@ class SessionAdmission:
         """Return when a session may have changed."""
         changed = self._waiting.get(handle)
         if changed is None:
-            changed = self._waiting[handle] = LeanEvent()
+            changed = LeanEvent()
+            self._waiting = with_item(self._waiting, handle, changed)
         await changed.wait()
 
     async def attach(
@@ -234,7 +235,7 @@ class SessionRenewal:
     def __init__(self, owner: SessionsOwner, world: World) -> None:
         self._owner = owner
         self._world = world
-        self._under_way: dict[str, asyncio.Task[None] | None] = {}
+        self._under_way: dict[str, asyncio.Task[None] | None] = NO_ITEMS
 
     def tick(self, now: float, tasks: asyncio.TaskGroup) -> None:
         """Renew the sessions that have little life left."""
@@ -254,7 +255,7 @@ class SessionRenewal:
     async def _renew(self, member: Member) -> None:
         left_s = self._left_s(member)
         patience_s = max(_SHORTEST_TRY_S, left_s / 2) if left_s > 0 else SESSION_RENEW_AGAIN_S
-        self._under_way[member.handle] = asyncio.current_task()
+        self._under_way = with_item(self._under_way, member.handle, asyncio.current_task())
         try:
             async with self._owner.clock.timeout(patience_s):
                 expires_at_ms = await self._world.authority.keep_alive(member.ticket.secret)

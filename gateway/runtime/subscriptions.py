@@ -31,7 +31,7 @@ from gateway.domain.commands import (
     StopListening,
 )
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.model import EMPTY_SET, Kind, Scope
+from gateway.domain.model import EMPTY_SET, NO_ITEMS, Kind, Scope, with_item
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import Attached, FunctionChanged, FunctionName, LinkClosed, SessionEnded, Source
 from gateway.runtime.event_loop import LeanEvent, TaskGroup, spawn, weakly
@@ -89,7 +89,7 @@ class RequestsUnderWay:
     def __init__(self, link: Link, clock: Clock, tasks: asyncio.TaskGroup, late: Callable[[], None]) -> None:
         self._link, self._clock = link, clock
         self._tasks, self._late = tasks, late
-        self._under_way: dict[Hashable, SentRequest] = {}
+        self._under_way: dict[Hashable, SentRequest] = NO_ITEMS
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._under_way
@@ -117,7 +117,8 @@ class RequestsUnderWay:
         if len(self._under_way) >= MOST:
             take(GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "Too many requests are under way."))
             return None
-        sent_request = self._under_way[key] = SentRequest(self._clock.now() + within_s, take)
+        sent_request = SentRequest(self._clock.now() + within_s, take)
+        self._under_way = with_item(self._under_way, key, sent_request)
         try:
             sent_request.withdraw = self._link.send(request, partial(self._answered, key))
         except GatewayError as error:
@@ -159,8 +160,7 @@ class RequestsUnderWay:
 
     def _answered(self, key: Hashable, answer: LinkAnswer | GatewayError | LinkClosed) -> None:
         sent_request = self._under_way.pop(key)
-        if not self._under_way:
-            self._under_way.clear()  # release the memory of its items
+        self._under_way = self._under_way or NO_ITEMS
         if isinstance(answer, LinkClosed):
             return  # the reader of the link sees it, too, and ends all that waits
         sent_request.take(answer)
@@ -226,7 +226,7 @@ class Queries:
         """Subscription → its query. A query below 0 was refused, or is not waited for."""
         self._again: frozenset[Listen] = EMPTY_SET
         """Subscriptions to be requested again."""
-        self._asked_at: dict[Listen, float] = {}
+        self._asked_at: dict[Listen, float] = NO_ITEMS
         """Since when the first reading of each is waited for."""
         self._unanswered: frozenset[Listen] = EMPTY_SET
         self._down: frozenset[FunctionName] = EMPTY_SET
@@ -272,8 +272,7 @@ class Queries:
                 del self._asked_at[listen]
             elif now - since >= self._patience_s(listen):
                 self._do_without(listen)
-        if not self._asked_at:
-            self._asked_at.clear()  # release the memory of its items
+        self._asked_at = self._asked_at or NO_ITEMS
 
     def _patience_s(self, listen: Listen) -> float:
         is_missed = listen.source is Source.REALTIME and not (self._mirror.live or self._mirror.is_empty)
@@ -329,12 +328,13 @@ class Queries:
 
     def _listen_to(self, listen: Listen) -> SentRequest | None:
         if listen in self._unanswered:
-            self._asked_at.setdefault(listen, self._clock.now())
+            since = self._asked_at.get(listen, self._clock.now())
+            self._asked_at = with_item(self._asked_at, listen, since)
             return None
         self._again = self._again - {listen} or EMPTY_SET
         self._unanswered |= {listen}
         self._mirror.early.expect(True)
-        self._asked_at[listen] = self._clock.now()
+        self._asked_at = with_item(self._asked_at, listen, self._clock.now())
         return self._requests.begin(listen, listen, lambda answer: self._take(listen, answer))
 
     # ---- answers ----
@@ -345,7 +345,7 @@ class Queries:
             if listen in self._queries:
                 self._drop(listen)
             self._run(listen, answer.query)
-            self._asked_at[listen] = self._clock.now()
+            self._asked_at = with_item(self._asked_at, listen, self._clock.now())
         elif isinstance(answer, GatewayError) and answer.code is ErrorCode.UPSTREAM_UNAVAILABLE:
             self._ask_later()
             self._do_without(listen)
@@ -471,11 +471,11 @@ class LinkSubscriptions:
         self._needed = False
         self._asking = False
         self._directory_known = False
-        self._attach_due: dict[str, Member] = {}
+        self._attach_due: dict[str, Member] = NO_ITEMS
         """Sessions that are not on the link, or whose scope may have changed without a message."""
         self._tried: frozenset[Member] = EMPTY_SET
         """Sessions that the link was asked to attach in this round."""
-        self._presence_due: dict[str, Member] = {}
+        self._presence_due: dict[str, Member] = NO_ITEMS
         """Sessions whose presence at OSCC-E may be wrong."""
         self._requests = RequestsUnderWay(link, owner.clock, tasks, weakly(self.need))
         self._queries = Queries(
@@ -492,7 +492,7 @@ class LinkSubscriptions:
         self._leaving: tuple[int, ...] = ()
         self._early_ends: tuple[SessionEnded, ...] = ()
         """Ends of sessions that came while the answer with their alias may still be under way."""
-        self._doubts: dict[Member, SessionEnded] = {}
+        self._doubts: dict[Member, SessionEnded] = NO_ITEMS
         """Sessions that are attached again, since the end of one with their alias came before the answer."""
         self._again_at = math.inf
         self._is_settling = False
@@ -669,9 +669,9 @@ class LinkSubscriptions:
 
     def _to_attach(self) -> list[Member]:
         for member in self._user_sessions.take_changed():
-            self._presence_due[member.handle] = member
+            self._presence_due = with_item(self._presence_due, member.handle, member)
             if not member.on_link:
-                self._attach_due[member.handle] = member
+                self._attach_due = with_item(self._attach_due, member.handle, member)
         for member in list(self._attach_due.values()):
             if self._user_sessions.get(member.handle) is not member:
                 del self._attach_due[member.handle]
@@ -720,8 +720,8 @@ class LinkSubscriptions:
         before, own_agents = self._user_sessions.scope, self._user_sessions.own_agents
         self._user_sessions.accepted(member.handle, answer)
         self._attach_due.pop(member.handle, None)
-        self._attach_due = self._attach_due or {}  # release the memory of its items
-        self._presence_due[member.handle] = member
+        self._attach_due = self._attach_due or NO_ITEMS
+        self._presence_due = with_item(self._presence_due, member.handle, member)
         self._directory_known = self._directory_known and self._user_sessions.scope == before
         self._mirror.narrowed()
         if self._user_sessions.own_agents == own_agents:
@@ -734,7 +734,8 @@ class LinkSubscriptions:
         ends = [event for event in self._early_ends if event.alias == alias]
         if ends:
             self._early_ends = tuple([event for event in self._early_ends if event not in ends])
-            self._doubts[member], self._tried, self._needed = ends[0], self._tried - {member}, True
+            self._doubts = with_item(self._doubts, member, ends[0])
+            self._tried, self._needed = self._tried - {member}, True
         return bool(ends)
 
     @property
@@ -760,7 +761,7 @@ class LinkSubscriptions:
 
         Returns the requests whose answers are to be waited for.
         """
-        unheard, self._presence_due = self._presence_due, {}
+        unheard, self._presence_due = self._presence_due, NO_ITEMS
         news = [each for each in unheard.values() if each.on_link and each.sent_presence is not each.present]
         if len(news) == 1 and not self._mirror.live:
             return _sent(self._begin_presence(news[0]))
@@ -778,7 +779,7 @@ class LinkSubscriptions:
         if attached is None or not member.on_link or self._user_sessions.get(member.handle) is not member:
             return None
         if key in self._requests:
-            self._presence_due[member.handle] = member
+            self._presence_due = with_item(self._presence_due, member.handle, member)
             return None
         take = partial(self._take_presence, member, present)
         return self._requests.begin(key, Presence(attached.alias, present), take, PRESENCE_S)
@@ -792,7 +793,7 @@ class LinkSubscriptions:
         else:
             member.sent_presence = present
         if member.sent_presence is not member.present:  # a round that has ended may have passed it over
-            self._presence_due[member.handle] = member
+            self._presence_due = with_item(self._presence_due, member.handle, member)
 
     def _ask_later(self) -> None:
         self._again_at = min(self._again_at, self._owner.clock.now() + AGAIN_S)

@@ -132,7 +132,7 @@ def test_a_new_epoch_begins_with_the_keys_at_hand() -> None:
     reader = Reader(ledger)
     ledger.rebase(9)
     assert ledger.position == Position(9, 2)
-    assert ledger.since(Position(9, 0)) == delta(0, 2, Update("a", 1, ONE), Update("c", 2, ONE), epoch=9)
+    assert ledger.since(Position(9, 0)) == delta(0, 2, Update("a", 2, ONE), Update("c", 2, ONE), epoch=9)
     assert ledger.since(Position(1, 4)).reset
     assert reader.marks == []
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
 from typing import Final, NamedTuple
 
 import msgspec
 
 from gateway.domain.commands import Dropped
+from gateway.domain.model import NO_ITEMS
 from gateway.domain.resources import Reason, RoutingParameter, Skill
 from gateway.domain.upstream import Part, Reading
 from gateway.upstream.oscce.decode import EVENTS, Key, References, Shape, read_event
@@ -303,7 +303,7 @@ class Unread:
     was read earlier.
     """
 
-    __slots__ = ("_kept", "_numbers", "_places", "chars", "only", "skipped")
+    __slots__ = ("_kept", "_next", "_places", "chars", "only", "skipped")
 
     def __init__(self) -> None:
         self.chars = 0
@@ -312,10 +312,12 @@ class Unread:
         """Number of readings that were replaced by newer ones."""
         self.only: bytes | None = None
         """The reading that came first, while it is the only one: mostly it is, and has a single element."""
-        self._kept: dict[int, _Placed] = {}
-        self._places: dict[tuple[bytes, ...], int] = {}
+        self._kept: dict[int, _Placed] = NO_ITEMS
+        """All, while there are several, by place."""
+        self._places: dict[tuple[bytes, ...], int] = NO_ITEMS
         """The place of the newest reading of each query and key since the last whole set."""
-        self._numbers = count()
+        self._next = 0
+        """The next place."""
 
     def __len__(self) -> int:
         return len(self._kept) + (self.only is not None)
@@ -368,7 +370,7 @@ class Unread:
     def _keep_whole(self, text: bytes) -> None:
         """Keep a reading of several elements; removals of a whole set are not moved behind it."""
         self._place_only()
-        self._kept[next(self._numbers)] = text
+        self._put(text)
         self.chars += len(text)
         if self._places and _is_removing(text):
             self._places.clear()
@@ -377,18 +379,26 @@ class Unread:
         """Keep what follows behind the only reading."""
         only, self.only = self.only, None
         if only is not None:
-            number, head = next(self._numbers), _single_head(only)
-            self._kept[number] = head or only
+            head = _single_head(only)
+            place = self._put(head or only)
             if head is not None:
-                self._places[head.group(QUERY, KEY)] = number
+                self._places[head.group(QUERY, KEY)] = place
+
+    def _put(self, placed: _Placed) -> int:
+        """Put a reading behind all others; return its place."""
+        if self._kept is NO_ITEMS:
+            self._kept, self._places, self._next = {}, {}, 0
+        place = self._next
+        self._next = place + 1
+        self._kept[place] = placed
+        return place
 
     def _keep_head(self, head: re.Match[bytes]) -> None:
         """Keep the reading of a single element that begins with *head*, behind others."""
         self._place_only()
         place: tuple[bytes, ...] = head.group(QUERY, KEY)
-        kept, number = self._kept, next(self._numbers)
+        number, kept = self._put(head), self._kept
         self.chars += len(head.string)
-        kept[number] = head
         known = self._places.get(place)
         if known is None:
             self._places[place] = number
@@ -424,8 +434,7 @@ class Unread:
             self.only, self.chars = None, 0
             return [only]
         kept = [each if isinstance(each, bytes) else each.string for each in self._kept.values()]
-        self._kept.clear()
-        self._places.clear()
+        self._kept = self._places = NO_ITEMS
         self.chars = 0
         return kept
 
