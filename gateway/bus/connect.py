@@ -222,6 +222,9 @@ def bus_down(why: str) -> GatewayError:
 
 OPEN_S: Final = 2.0
 """The time to connect, log in and answer the first commands."""
+_OPEN_TURNS: Final = 10
+"""It may last so many turns of the event loop in any case: each answer waits for its turn."""
+_OPEN_MAX_S: Final = 10.0
 CLOSED: Final = "it closed the connection"
 Word = bytes | str | int
 Reply = object
@@ -504,13 +507,21 @@ class Connector:
 
     async def _open(self, first: Sequence[Sequence[Word]]) -> OpenConnection:
         with MappedErrors(Exception, _explained):
-            async with self._clock.timeout(OPEN_S):
-                return await self._opened(first)
+            limit_s = await self._limit_s()
+            async with self._clock.timeout(limit_s):
+                return await self._opened(first, limit_s)
 
-    async def _opened(self, first: Sequence[Sequence[Word]]) -> OpenConnection:
+    async def _limit_s(self) -> float:
+        """Return how long opening may take: longer on a node whose turns of the event loop are long."""
+        began = self._clock.now()
+        await self._clock.sleep(0)
+        return max(OPEN_S, min(_OPEN_TURNS * (self._clock.now() - began), _OPEN_MAX_S))
+
+    async def _opened(self, first: Sequence[Sequence[Word]], limit_s: float) -> OpenConnection:
         endpoint = await self.primary()
         commands = (("PING",), ("ROLE",), ("CLIENT", "SETNAME", self._name), *first)
-        async with self._connected(endpoint, self._address.credentials, self._address.db) as found:
+        credentials, db = self._address.credentials, self._address.db
+        async with self._connected(endpoint, credentials, db, limit_s) as found:
             # SETNAME is not left to redis-py, which gives up where a server does not allow it
             pong, role, _, *replies = await _replies(found, commands)
             _check(pong, role)
@@ -569,7 +580,7 @@ class Connector:
 
     @asynccontextmanager
     async def _connected(
-        self, endpoint: Endpoint, credentials: RedisCredentials, db: int, timeout_s: float = OPEN_S
+        self, endpoint: Endpoint, credentials: RedisCredentials, db: int, timeout_s: float
     ) -> AsyncIterator[Connection]:
         """Connect and log in; the connection ends with the block only if the block fails."""
         connection = self._connection(

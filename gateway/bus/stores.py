@@ -38,7 +38,7 @@ from gateway.bus.connect import (
     parse_url,
 )
 from gateway.bus.pubsub import NOBODY, Partition, RedisBus
-from gateway.bus.redis import CommandSender, RedisClient, RedisLimits, Script
+from gateway.bus.redis import CommandSender, RedisClient, RedisLimits, Script, ignore
 from gateway.bus.sealing import DropReason, Seals
 from gateway.core.lease import TTL_S
 from gateway.domain.errors import EndReason, GatewayError, MappedErrors
@@ -166,9 +166,14 @@ class RedisLeases:
         """See :meth:`gateway.runtime.ports.Leases.release`."""
         await self._ask("release", user, "", holder, token)
 
-    async def read(self, user: UserId) -> Grant | None:
-        """See :meth:`gateway.runtime.ports.Leases.read`."""
-        reply = await self._client.ask("HMGET", self._names.user(user).own, "node", "holder", "token")
+    def read(self, user: UserId) -> Coroutine[object, None, Grant | None]:
+        """See :meth:`gateway.runtime.ports.Leases.read`. The store is asked in this call."""
+        asked = self._client.ask("HMGET", self._names.user(user).own, "node", "holder", "token")
+        asked.add_done_callback(ignore)
+        return self._read(asked)
+
+    async def _read(self, asked: asyncio.Future[Reply]) -> Grant | None:
+        reply = await asked
         if isinstance(reply, RedisError) and code(reply) == "WRONGTYPE":  # the next grant deletes it
             return None
         match self._client.accepted(reply):

@@ -675,7 +675,9 @@ class Follower:
         try:
             async with TaskGroup() as tasks:
                 self._tasks = tasks
+                self._ask(self._world.clock.now())  # its answer comes to this node, not on the user's channel
                 await exchange.follow(user, self.receive)
+                self.machine.doubt(self._world.clock.now())  # what came on that channel meanwhile is missing
                 self._remote_attach.turned(tasks)
                 while not self._is_over:
                     await self._turn()
@@ -694,16 +696,19 @@ class Follower:
             self.machine.doubt(now)  # a request to take over is sent with a request for changes
         match self.machine.need(now):
             case "ask":
-                self.machine.asked(now)
-                epoch, seq = self.feed.ledger.position
-                phones = tuple(self._local)
-                since = Since(self.feed.user, epoch, seq, self._takeover.number(now), phones, together=True)
-                self._world.exchange.want(self._grant.node, since, self)
+                self._ask(now)
             case "read_lease":
                 self.machine.reading(now)
                 await self._owner_discovery.find()
             case "nothing":
                 await self._pause(now, min(self.machine.due_at, self._takeover.due_at(now)))
+
+    def _ask(self, now: float) -> None:
+        self.machine.asked(now)
+        epoch, seq = self.feed.ledger.position
+        phones = tuple(self._local)
+        since = Since(self.feed.user, epoch, seq, self._takeover.number(now), phones, together=True)
+        self._world.exchange.want(self._grant.node, since, self)
 
     async def _pause(self, now: float, until: float) -> None:
         self._news.clear()

@@ -474,6 +474,7 @@ class UserState:
         composer: Shares elements between the users of the node.
         calls: The records of the user's commands.
         due: The times of the next :meth:`tick` of all users.
+        grant: The other node that owns the user, if that is known.
     """
 
     __slots__ = (
@@ -488,6 +489,7 @@ class UserState:
         composer: Composer,
         calls: Calls[OnOutcome],
         due: DueTime[UserId],
+        grant: Grant | None = None,
     ) -> None:
         self.due = due
         self.feed = Feed(user)
@@ -501,7 +503,7 @@ class UserState:
         self._is_stopped = False
         self._turned = LeanEvent()
         self._empty_since: float | None = None
-        self.role: Owner | Follower = self._own(NO_START)
+        self.role: Owner | Follower = self._own(NO_START) if grant is None else self._follow(grant)
 
     @property
     def owner(self) -> Owner | None:
@@ -611,7 +613,7 @@ class UserState:
                     case Start() as start:
                         self.role = self._own(start)
                     case Grant() as grant:
-                        self.role = Follower(self.feed, self._world, grant, self.local, self.due.touch)
+                        self.role = self._follow(grant)
                 self._wake()
         finally:
             self._is_stopped = True
@@ -637,6 +639,9 @@ class UserState:
     def _own(self, start: Start) -> Owner:
         local = tuple(self.local.values())
         return Owner(self.feed, self._world, self._composer, self._calls, start, local, self.due.touch)
+
+    def _follow(self, grant: Grant) -> Follower:
+        return Follower(self.feed, self._world, grant, self.local, self.due.touch)
 
     def stop(self) -> None:
         """Release the user."""
@@ -698,11 +703,13 @@ class UserStates:
         user_state = self._user_states.get(user)
         return None if user_state is None or user_state.is_over else user_state
 
-    def begin(self, user: UserId, world: World, tasks: asyncio.TaskGroup) -> UserState:
-        """Begin to serve a user who is not served."""
+    def begin(
+        self, user: UserId, world: World, tasks: asyncio.TaskGroup, grant: Grant | None = None
+    ) -> UserState:
+        """Begin to serve a user who is not served; *grant*: the other node that owns them, if known."""
         before = self._user_states.get(user)
         calls, due = self.command_history.came(user), self._due_times.add(user)
-        user_state = UserState(user, world, self._composer, calls, due)
+        user_state = UserState(user, world, self._composer, calls, due, None if before else grant)
         self._user_states[user] = user_state
         tasks.create_task(self._serve(user, user_state, before), name="user")  # one object for all
         return user_state

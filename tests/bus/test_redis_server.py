@@ -63,6 +63,18 @@ async def test_a_phone_shows_its_token_and_sends_hello() -> None:
     assert (greeted.connection.socket_connect_timeout, greeted.connection.socket_timeout) == (OPEN_S, None)
 
 
+@pytest.mark.parametrize(("turn_s", "limit_s"), [(0.1, OPEN_S), (0.5, 5.0), (30.0, 10.0)])
+async def test_opening_may_take_ten_turns_of_a_late_node(turn_s: float, limit_s: float) -> None:
+    class Late(ManualClock):
+        async def sleep(self, seconds: float) -> None:
+            self.stand_still(turn_s)
+            await super().sleep(seconds)
+
+    opened = await door(Peer(), Late()).open()
+    assert opened.connection.socket_connect_timeout == limit_s
+    await opened.connection.disconnect(nowait=True)
+
+
 async def test_without_credentials_and_database_none_are_shown() -> None:
     peer = Peer()
     await opened(peer)

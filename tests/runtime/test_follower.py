@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -12,11 +13,14 @@ from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Kind
 from gateway.domain.upstream import Announced, Part, Source
 from gateway.protocol.envelopes import (
+    Asks,
     Attach,
     AttachAnswer,
     CallAnswer,
     CallRequest,
+    Channel,
     Detach,
+    Envelope,
     Inbox,
     Publication,
     Publications,
@@ -29,8 +33,9 @@ from gateway.runtime.follower import (
     ANSWER_S,
     RemoteAttach,
 )
+from gateway.runtime.ports import Grant
 from tests.runtime.followed import TRUSTED_S, followed, follower, publication, resets, wait_for, waiting
-from tests.runtime.scene import user
+from tests.runtime.scene import replace_method, user
 from tests.runtime.street import Street, street
 
 # ---- served through the owner ----
@@ -44,6 +49,42 @@ async def test_a_second_device_on_another_node_is_served_through_the_one_link(at
     wait_for(at, 9)
     await at.pass_time(1)
     assert (waiting(near), waiting(far)) == (9, 9)
+
+
+async def test_a_phone_of_an_owned_user_is_served_without_a_request_for_the_lease(
+    at: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    async def refuse(*args: object, **_: object) -> Grant:
+        asked.append(args)
+        return await at.grant()
+
+    replace_method(monkeypatch, at.scenes[1].node._cluster.leases, "acquire", refuse)
+    _, far = await followed(at)
+    assert far.health == "live"
+    assert asked == []
+
+
+async def test_a_phone_is_served_before_the_subscription_of_its_user_is_confirmed(
+    at: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirmed, bus = asyncio.Event(), at.scenes[1].node._cluster.bus
+    usual = bus.subscribe
+
+    async def subscribe(channel: Channel, receive: Callable[[Envelope], None]) -> None:
+        await confirmed.wait()
+        await usual(channel, receive)
+
+    near = await at.scenes[0].served()
+    replace_method(monkeypatch, bus, "subscribe", subscribe)
+    far = await at.scenes[1].served(device="d2")
+    await at.pass_time(1)
+    assert far.shown.keys() == near.shown.keys()
+    confirmed.set()
+    await at.pass_time(1)
+    asks = [one for asks in at.received(Asks) if isinstance(asks, Asks) for one in asks.asks]
+    assert [one.seq for one in asks] == [0, far.position["seq"]], "what came on the channel is asked for"
 
 
 async def test_a_command_is_routed_to_the_owner_and_executed_once(at: Street) -> None:
