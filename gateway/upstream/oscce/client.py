@@ -325,7 +325,8 @@ class OsccLink:
                 del self._pending[late]
         if self._closed or self._replaced or self._strays or len(self._pending) >= MOST_IN_FLIGHT:
             return None
-        check_unread(self._unread, request, self._now())
+        if self._unread:
+            check_unread(self._unread, request, self._now())
         number = self._next_number()
         socket = self._socket
         send = socket.send_now if isinstance(request, Execute) else socket.send_soon
