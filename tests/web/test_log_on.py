@@ -149,7 +149,7 @@ async def test_a_session_elsewhere_is_named_and_taken_over() -> None:
         await expect(dialog).to_contain_text("Chrome")
         await second.get_by_role("button", name="Take over here").click()
         await expect(second.locator(".number")).to_have_text("+49 897 654 321")
-        await expect(first.locator(".told")).to_contain_text("taken over on another device")
+        await expect(first.locator(".told")).to_contain_text("taken over elsewhere")
 
 
 async def remembered(stage: Stage, page: Page, user: str, number: str) -> None:
