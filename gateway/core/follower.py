@@ -375,7 +375,7 @@ def arrived(
         The transit time by the wall clocks of both nodes; None when it has no data of the link.
     """
     if not waited_s:
-        _compare_clocks(publication, ledger, wall_ms)
+        _compare_clocks(publication, ledger, now, wall_ms)
     if publication.as_of_ms is None or publication.reset:
         ledger.came_at, ledger.under_way_s = now, 0.0
         return None
@@ -388,16 +388,16 @@ def arrived(
     return None
 
 
-def _compare_clocks(publication: Publication, ledger: Ledger, wall_ms: int) -> None:
-    """Record in *ledger* how far the owner's wall clock, which dates the values, is ahead.
+def _compare_clocks(publication: Publication, ledger: Ledger, now: float, wall_ms: int) -> None:
+    """Record in *ledger* the owner's clock, which dates the values; this node's, if both agree.
 
     The owner's clock at the time of sending is the sum of instant and age.
     """
     if publication.as_of_ms is None or publication.age_ms is None:
         return
-    ahead_ms = publication.as_of_ms + publication.age_ms - wall_ms
-    if abs(ahead_ms - ledger.ahead_ms) >= AHEAD_MS:
-        ledger.ahead_ms = ahead_ms if abs(ahead_ms) >= AHEAD_MS else 0
+    sent_ms = publication.as_of_ms + publication.age_ms
+    if abs(sent_ms - now * 1000 - ledger.clock_ms) >= AHEAD_MS:
+        ledger.clock_ms = (wall_ms if abs(sent_ms - wall_ms) < AHEAD_MS else sent_ms) - now * 1000
 
 
 def as_of(publication: Publication, now: float, wall_ms: int, waited_s: float = 0.0) -> float | None:
@@ -462,8 +462,8 @@ def receive_next(
     for update in updates:
         if update.value is None or (update.key not in elements and is_own(update.key)):
             return None
-    if age_ms is not None and abs(as_of_ms + age_ms - wall_ms - ledger.ahead_ms) >= AHEAD_MS:
-        _compare_clocks(publication, ledger, wall_ms)
+    if age_ms is not None and abs(as_of_ms + age_ms - now * 1000 - ledger.clock_ms) >= AHEAD_MS:
+        _compare_clocks(publication, ledger, now, wall_ms)
     seen_s = (wall_ms - as_of_ms) / 1000
     is_plausible = age_ms is not None and 0 <= age_ms / 1000 <= seen_s <= age_ms / 1000 + PLAUSIBLE_S
     age_s = seen_s if is_plausible else _age_s(publication, as_of_ms, wall_ms, 0.0)

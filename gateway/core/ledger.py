@@ -220,8 +220,8 @@ class Ledger:
         "__weakref__",
         "_own",
         "_shared",
-        "ahead_ms",
         "came_at",
+        "clock_ms",
         "elements",
         "epoch",
         "firsts",
@@ -250,8 +250,12 @@ class Ledger:
         """When the writer last received data of the user; monotonic seconds, set by the writer."""
         self.under_way_s = 0.0
         """How long the user's owner had had this data by then; 0 at the owner."""
-        self.ahead_ms = 0
-        """How far the clock of the instants in values, the owner's wall clock, is ahead of this node's."""
+        self.clock_ms = -math.inf
+        """The clock of the instants in values at the zero of this node's steady clock; -inf: its wall clock.
+
+        It is the wall clock of the owner as it was when the values were dated. So neither a node's wall clock
+        that is set, nor values that are dated by another node, make a duration wrong.
+        """
         self.joinable: dict[Hashable, object] = {}
         """Where complete readers find each other; empty as soon as a change is recorded."""
         self.firsts: dict[Hashable, object] = {}
@@ -266,6 +270,10 @@ class Ledger:
         """Whether a key has changed for all readers; the task that wakes them resets it."""
         self.own_news: dict[str, None] = NO_ITEMS
         """Keys of single sessions that have changed since :meth:`take_own_news`."""
+
+    def dated_ms(self, now: float, wall_ms: int) -> int:
+        """Return the time by the clock of the instants in values."""
+        return wall_ms if self.clock_ms == -math.inf else round(self.clock_ms + now * 1000)
 
     @property
     def position(self) -> Position:

@@ -117,6 +117,7 @@ class Live:
         "heartbeat",
         "outbox",
         "sent_bus",
+        "sent_clock_ms",
         "sent_upstream",
     )
 
@@ -141,13 +142,15 @@ class Live:
         self.sent_upstream: frames.Health | None = None
         """The health in the last ping, here and below; another one is due at once."""
         self.sent_bus: frames.BusHealth | None = None
+        self.sent_clock_ms = ledger.clock_ms
+        """The clock of the values in the last `welcome` or `ping`."""
         self._in_flight: tuple[tuple[str, GatewayError | None], ...] = ()
         """The frames of commands whose results are due, with the refusals of those that are only looked up; a
         phone may give two of them the same id.
         """
         self._resync_at = self._followed_until = -math.inf
 
-    def welcome(self, ticket: Ticket, hello: frames.Hello, wall_ms: int) -> Effects:
+    def welcome(self, ticket: Ticket, hello: frames.Hello, now: float, wall_ms: int) -> Effects:
         """Queue the `welcome` of *ticket*; the `changes` for *hello* follow."""
         resumed = self.outbox.begin(hello.position)
         welcome = welcome_frame(
@@ -156,7 +159,7 @@ class Live:
             self.outbox.view,
             self._limits.frame(),
             resumed=resumed,
-            server_time_ms=self._server_ms(wall_ms),
+            server_time_ms=self.outbox.ledger.dated_ms(now, wall_ms),
             ping_s=hello.ping_s or self._limits.ping_s,
             pace_s=self.outbox.pace.every_s,
         )
@@ -185,7 +188,7 @@ class Live:
             case frames.Resync():
                 return self._resync(now)
             case frames.CommandFrame():
-                return self._command(frame, wall_ms)
+                return self._command(frame, now, wall_ms)
 
     def learned(self, facts: SessionFacts) -> Effects:
         """Process new facts of the session: rights, scope, life and end."""
@@ -249,12 +252,14 @@ class Live:
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
         """Remove and return the frames that are sent now, in order."""
         if self.heartbeat.due(now) or self._is_news(health):
+            clock_ms = self.outbox.ledger.clock_ms
             is_live_again = health.upstream == "live" and self.sent_upstream != "live"
-            self.sent_upstream, self.sent_bus = health.upstream, health.bus
+            is_after_state = is_live_again or self.sent_clock_ms != clock_ms
+            self.sent_upstream, self.sent_bus, self.sent_clock_ms = health.upstream, health.bus, clock_ms
             ping = self._ping(self.heartbeat.ping(now), now, wall_ms, health)
             if (frame := self.outbox.ping_in_step(ping)) is not None:
                 return [frame]
-            self.outbox.ping(ping, after_state=is_live_again)
+            self.outbox.ping(ping, after_state=is_after_state)
         return self.outbox.take(now)
 
     # ---- inner ----
@@ -299,18 +304,19 @@ class Live:
         self.outbox.reset()
         return ()
 
-    def _command(self, frame: frames.CommandFrame, wall_ms: int) -> Effects:
+    def _command(self, frame: frames.CommandFrame, now: float, wall_ms: int) -> Effects:
         declared, ahead_s = Declared(self.outbox.ledger, self.facts.handle), self._limits.command_ahead_s
-        until_ms, refusal = judge(frame, self.facts, declared, self._server_ms(wall_ms), ahead_s=ahead_s)
+        server_ms = self.outbox.ledger.dated_ms(now, wall_ms)
+        until_ms, refusal = judge(frame, self.facts, declared, server_ms, ahead_s=ahead_s)
         if refusal is not None and not frame.retry:
             return self._result(frame.id, Outcome(Status.REJECTED, refusal))
         if len(self._in_flight) >= self._limits.commands_in_flight:
             busy = GatewayError(ErrorCode.OVERLOADED, "Too many commands wait for their result.")
             return self._result(frame.id, Outcome(Status.REJECTED, busy))
         self._in_flight = (*self._in_flight, (frame.id, refusal))
-        return (Invoke(frame.id, self._call(frame, until_ms)),)
+        return (Invoke(frame.id, self._call(frame, until_ms - server_ms + wall_ms)),)
 
-    def _call(self, frame: frames.CommandFrame, until_ms: int) -> Call:
+    def _call(self, frame: frames.CommandFrame, deadline_ms: int) -> Call:
         epoch = frame.stream.partition(".")[0]
         return Call(
             key=frame.key.lower(),
@@ -318,22 +324,19 @@ class Live:
             command=frame.command,
             stream_epoch=int(epoch) if epoch.isascii() and epoch.isdecimal() else None,
             retry=frame.retry,
-            deadline_ms=until_ms - self.outbox.ledger.ahead_ms,
+            deadline_ms=deadline_ms,
         )
 
     def _result(self, frame_id: str, outcome: Outcome) -> Effects:
         return self.post(frames.Result(frame_id, frames.outcome_view(outcome)), after_state=True)
 
     def _is_news(self, health: Health) -> bool:
-        return self.sent_upstream != health.upstream or self.sent_bus != health.bus
-
-    def _server_ms(self, wall_ms: int) -> int:
-        """Return an instant of this node's clock as one of the clock of the values, which the phone uses."""
-        return wall_ms + self.outbox.ledger.ahead_ms
+        is_clock_set = self.sent_clock_ms != self.outbox.ledger.clock_ms
+        return is_clock_set or self.sent_upstream != health.upstream or self.sent_bus != health.bus
 
     def _ping(self, nonce: str, now: float, wall_ms: int, health: Health) -> PingMaker:
         def make(after: int, upto: int) -> bytes:
-            server_ms, (_, since) = self._server_ms(wall_ms), self.outbox.waits
+            server_ms, (_, since) = self.outbox.ledger.dated_ms(now, wall_ms), self.outbox.waits
             as_of = health.as_of
             if as_of is not None and math.isfinite(since):  # the phone's data is older than that
                 as_of = min(as_of, since - self.outbox.ledger.under_way_s)
@@ -536,7 +539,7 @@ class Session:
         self._greeting = None
         hello, jitter = greeting.hello, greeting.jitter
         self.live = Live(_as_held(facts, ledger), ledger, self._codec, hello, self._limits, now, jitter)
-        return self._run(self.live.welcome(ticket, hello, wall_ms))
+        return self._run(self.live.welcome(ticket, hello, now, wall_ms))
 
     def learned(self, facts: SessionFacts) -> Effects:
         """Process new facts of the session; frames at a close stay within that scope."""

@@ -460,7 +460,7 @@ class PhoneSocket:
         outbox = live.outbox
         ledger = outbox.ledger
         health, news = ledger.health, None
-        is_ping_due = now >= live.heartbeat.next_at
+        is_ping_due = now >= live.heartbeat.next_at or live.sent_clock_ms != ledger.clock_ms
         if not is_ping_due and live.sent_upstream == health.upstream and live.sent_bus == health.bus:
             news = outbox.take_news(now)
         if news is None:

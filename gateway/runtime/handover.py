@@ -680,7 +680,7 @@ class Sharing:
         if element is None or ledger.shared_seq != seq:
             return None
         age_ms = self._age_ms()
-        as_of_ms = None if age_ms is None else self._exchange.clock.wall_ms() - age_ms
+        as_of_ms = None if age_ms is None else self._dated_ms() - age_ms
         updates = (PublishedValue(key, seq, element.value),)
         upstream = ledger.health.upstream
         return Publication(
@@ -746,7 +746,7 @@ class Sharing:
             ]
         )
         age_ms = self._age_ms()
-        as_of_ms = None if age_ms is None else self._exchange.clock.wall_ms() - age_ms
+        as_of_ms = None if age_ms is None else self._dated_ms() - age_ms
         return Publication(
             self._feed.user,
             delta.epoch,
@@ -759,6 +759,10 @@ class Sharing:
             delta.floor,
             age_ms,
         )
+
+    def _dated_ms(self) -> int:
+        clock = self._exchange.clock
+        return self._feed.ledger.dated_ms(clock.now(), clock.wall_ms())
 
     def _age_ms(self) -> int | None:
         """Return the silence of the link in ms; phones get it less precisely."""

@@ -476,7 +476,7 @@ class Mirror:
         self.assembly.is_unshown = False
         ledger = self._feed.ledger
         since = ledger.position.seq
-        self.show(self._shown() | self.assembly.addresses())
+        self._show_all()
         ledger.join_changes(since)
         self._uncomposed, self._composed = None, {}
         self._show_site()
@@ -730,6 +730,13 @@ class Mirror:
 
     def _show_all(self) -> None:
         self.show(self._shown() | self.assembly.addresses())
+        self._set_clock()
+
+    def _set_clock(self) -> None:
+        """Record by which wall clock the shown instants are, if another one than before."""
+        ledger, clock_ms = self._feed.ledger, self._server.wall_zero_ms
+        if self.live and clock_ms != -math.inf and abs(clock_ms - ledger.clock_ms) >= REBASED_MS:
+            ledger.clock_ms = clock_ms
 
 
 @lru_cache(maxsize=64)

@@ -114,7 +114,8 @@ class Owner:
         self._sessions_at = -math.inf
         """When :meth:`tick` has work for lease and sessions, unless it is touched before."""
         feed.outlet = self.sharing
-        feed.ledger.ahead_ms = 0
+        if feed.ledger.clock_ms == -math.inf:
+            feed.ledger.clock_ms = self.clock.wall_ms() - self.clock.now() * 1000
         self._join_at_start(start, local)
 
     # ---- sessions ----

@@ -42,7 +42,7 @@ class Phone:
         self.now = 100.0
         asked = replace(frames.Hello(CLIENT), **hello)  # type: ignore[arg-type]  # fields of a hello
         self.live = Live(self.facts, self.ledger, JSON, asked, limits, self.now, jitter=0.5)
-        self.noted = self.live.welcome(self.ticket, asked, WALL_MS)
+        self.noted = self.live.welcome(self.ticket, asked, self.now, WALL_MS)
 
     def take(self, health: Health = LIVE) -> list[dict[str, Any]]:
         return decoded(self.live.take(self.now, WALL_MS, health))
@@ -303,28 +303,47 @@ def test_the_time_to_answer_begins_when_the_ping_has_left() -> None:
 @pytest.mark.parametrize("ahead_ms", [30_000, -30_000])
 def test_a_phone_goes_by_the_clock_of_the_values_it_is_shown(ahead_ms: int) -> None:
     phone = Phone()
-    phone.ledger.ahead_ms = ahead_ms
-    phone.live.welcome(phone.ticket, frames.Hello(CLIENT), WALL_MS)
+    phone.ledger.clock_ms = WALL_MS + ahead_ms - 1000 * phone.now
+    phone.live.welcome(phone.ticket, frames.Hello(CLIENT), phone.now, WALL_MS)
     received = phone.take(Health("live", "live", NOW - 2))
     (welcome,) = [each for each in received if each["kind"] == "welcome"][1:]
     assert welcome["server_time_ms"] == WALL_MS + ahead_ms
     phone.live.received()
     phone.now += 60
     (ping,) = [each for each in phone.take(Health("down", "live", phone.now - 2)) if each["kind"] == "ping"]
-    assert ping["server_time_ms"] == WALL_MS + ahead_ms
+    assert ping["server_time_ms"] == WALL_MS + ahead_ms + 60_000
     assert ping["server_time_ms"] - ping["as_of_ms"] == 2_000, "an age is an age"
 
 
 @pytest.mark.parametrize("ahead_ms", [30_000, -30_000])
 def test_a_deadline_of_such_a_phone_is_one_of_this_nodes_clock_inside(ahead_ms: int) -> None:
     phone = served()
-    phone.ledger.ahead_ms = ahead_ms
+    phone.ledger.clock_ms = WALL_MS + ahead_ms - 1000 * phone.now
     (effect,) = phone.command(expires_at_ms=WALL_MS + ahead_ms + 5_000)
     assert isinstance(effect, Invoke)
     assert effect.call.deadline_ms == WALL_MS + 5_000
     phone.command("c2", expires_at_ms=WALL_MS + ahead_ms - 1)
     (result,) = [each for each in phone.take() if each["kind"] == "result"]
     assert result["outcome"]["error"]["code"] == "expired"
+
+
+@pytest.mark.parametrize("by_ms", [3_600_000, -3_600_000])
+def test_a_wall_clock_that_is_set_changes_no_time_before_the_values_are_dated_by_it(by_ms: int) -> None:
+    phone = Phone()
+    phone.ledger.clock_ms = WALL_MS - 1000 * phone.now
+    phone.live.welcome(phone.ticket, frames.Hello(CLIENT), phone.now, WALL_MS + by_ms)
+    phone.take(Health("live", "live", NOW - 2))
+    phone.live.received()
+    phone.now += 60
+    (ping,) = [each for each in phone.take(Health("live", "live", phone.now)) if each["kind"] == "ping"]
+    assert ping["server_time_ms"] == WALL_MS + 60_000
+    phone.live.received()
+    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=2, oldest_since_ms=WALL_MS + by_ms)))
+    phone.ledger.clock_ms += by_ms
+    changes, ping = phone.take(Health("live", "live", phone.now))
+    assert changes["kind"] == "changes", "the values come first"
+    assert (ping["kind"], ping["server_time_ms"]) == ("ping", WALL_MS + 60_000 + by_ms)
+    assert phone.take(Health("live", "live", phone.now)) == []
 
 
 def test_follow_is_answered_before_what_it_changes() -> None:

@@ -98,11 +98,17 @@ class PhoneLine:
         wanted = {"kind": "agent.routing_state.set", "agent_id": "7", "state": "unavailable", "when": "now"}
         frame = {
             "stream": fields.pop("stream", self.stream),
-            "expires_at_ms": fields.pop("expires_at_ms", self.scene.clock.wall_ms() + 10_000),
+            "expires_at_ms": fields.pop("expires_at_ms", self.server_ms() + 10_000),
             "command": fields.pop("command", wanted),
             **fields,
         }
         self.send(kind="command", id=identity, key=f"00000000-0000-4000-8000-{key:0>12}", **frame)
+
+    def server_ms(self) -> int:
+        """Return the time by the clock that the newest `welcome` or `ping` has shown."""
+        clock, live = self.scene.clock, self.session.live
+        wall_ms = clock.wall_ms()
+        return wall_ms if live is None else live.outbox.ledger.dated_ms(clock.now(), wall_ms)
 
     def leave(self) -> None:
         """End the connection, for either side."""

@@ -227,6 +227,28 @@ def test_after_a_jump_of_this_nodes_clock_every_instant_is_shown_by_the_new_one(
     assert agent.routing_state_since_ms == began_ms - 5_000 + by_ms
 
 
+@pytest.mark.parametrize("by_ms", [3_600_000, -3_600_000])
+def test_durations_are_right_all_the_time_while_this_nodes_clock_is_set(by_ms: int) -> None:
+    room = Room()
+    room.learn()
+    began_ms = room.clock.wall_ms()
+    room.agents(Agent(routing_state=RoutingState.AVAILABLE, routing_state_since_ms=began_ms - 5_000))
+    room.mirror.settle()
+
+    def lasted_ms() -> int:
+        agent = room.shown("agent:7")
+        assert isinstance(agent, Agent)
+        now_ms = room.feed.ledger.dated_ms(room.clock.now(), room.clock.wall_ms())
+        return now_ms - (agent.routing_state_since_ms or 0)
+
+    assert lasted_ms() == 5_000
+    room.clock.jump_wall(by_ms)
+    assert lasted_ms() == 5_000, "also before the next message of the link"
+    room.read(Reading(2, Kind.QUEUE, Source.REALTIME, began_ms, complete=False, parts=()))
+    assert lasted_ms() == 5_000
+    assert room.feed.ledger.dated_ms(room.clock.now(), 0) == room.clock.wall_ms()
+
+
 def test_a_clock_that_drifts_is_followed_in_both_directions() -> None:
     offset = ServerOffset(SharedOffsets())
     for second in range(0, 3 * 3_600, 10):  # 100 ppm fast for three hours: a second

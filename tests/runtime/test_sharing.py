@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import NoReturn
@@ -422,7 +423,7 @@ def test_the_next_change_of_a_value_is_applied_as_any_publication_is(
         arrived(publication, plain, 50.0, 1_500)
         assert plain.receive(delta(publication, plain, Shared())) is Receipt.APPLIED
     found = [
-        (one.position, one.shared_seq, values(one), one.came_at, one.under_way_s, one.ahead_ms, one.has_news)
+        (one.position, one.shared_seq, values(one), one.came_at, one.under_way_s, one.clock_ms, one.has_news)
         for one in (quick, plain)
     ]
     assert found[0] == found[1]
@@ -488,7 +489,7 @@ def test_what_waited_while_this_process_stood_still_is_dated_by_what_is_known(
     assert as_of(publication, 50.0, here_ms, 30.0) == pytest.approx(50.0 - is_given_in_s)
     ledger = Ledger()
     arrived(publication, ledger, 50.0, here_ms, 30.0)
-    assert ledger.ahead_ms == 0, "nothing is known of its clock"
+    assert ledger.clock_ms == -math.inf, "nothing is known of its clock"
 
 
 @pytest.mark.parametrize(
@@ -499,12 +500,24 @@ def test_an_owners_clock_that_is_a_second_off_is_noted(ahead_ms: int, noted_ms: 
     ledger, sent_ms = Ledger(), 1_700_000_000_000
     publication = replace(received(reset=reset), as_of_ms=sent_ms + ahead_ms - 4_000, age_ms=4_000)
     arrived(publication, ledger, 1.0, sent_ms)
-    assert ledger.ahead_ms == noted_ms
+    assert ledger.dated_ms(1.0, 0) == sent_ms + noted_ms
     late = replace(publication, age_ms=4_700)
     arrived(late, ledger, 2.0, sent_ms + 1_400)
-    assert ledger.ahead_ms == noted_ms, "what phones take for the time does not jump with each message"
-    arrived(replace(publication, as_of_ms=sent_ms - 4_000), ledger, 3.0, sent_ms)
-    assert ledger.ahead_ms == 0, "the clock was set"
+    assert ledger.dated_ms(1.0, 0) == sent_ms + noted_ms, (
+        "what phones take for the time does not jump with each message"
+    )
+    arrived(replace(publication, as_of_ms=sent_ms - 2_000), ledger, 3.0, sent_ms + 2_000)
+    assert ledger.dated_ms(3.0, 0) == sent_ms + 2_000, "the clock was set"
+
+
+@pytest.mark.parametrize("by_ms", [3_600_000, -3_600_000])
+def test_this_nodes_clock_that_is_set_does_not_change_the_clock_of_anothers_values(by_ms: int) -> None:
+    ledger, sent_ms = Ledger(), 1_700_000_000_000
+    publication = replace(received(), as_of_ms=sent_ms - 4_000, age_ms=4_000)
+    arrived(publication, ledger, 1.0, sent_ms)
+    assert ledger.dated_ms(1.5, sent_ms + by_ms) == sent_ms + 500, "before the next one"
+    arrived(replace(publication, as_of_ms=sent_ms - 3_000), ledger, 2.0, sent_ms + 1_000 + by_ms)
+    assert ledger.dated_ms(2.0, sent_ms + 1_000 + by_ms) == sent_ms + 1_000
 
 
 # ---- another owner begins ----
