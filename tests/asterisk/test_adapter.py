@@ -30,6 +30,7 @@ from gateway.domain.upstream import (
     Attached,
     FunctionChanged,
     ObjectChanged,
+    Reading,
     SessionEnded,
     Source,
     trouble_of,
@@ -128,6 +129,33 @@ async def test_wrap_up_ends_by_time_alone() -> None:
         await clock.advance(0.3)
         assert shown() == (None, 0, 1)
         assert len(at.fake.received) == asked, "nothing was asked meanwhile"
+
+
+@pytest.mark.parametrize("by_ms", [3_600_000, -3_600_000])
+async def test_a_machine_whose_clock_is_set_dates_nothing_otherwise(by_ms: int) -> None:
+    clock, never = ManualClock(), 1e6
+    async with (
+        asyncio.timeout(30),
+        place(clock=clock, look_s=never, figures_s=never) as at,
+        at.linked(await at.boss()) as ear,
+    ):
+        began_ms = clock.wall_ms()
+        clock.jump_wall(by_ms)
+        caller = at.fake.join("sales")
+        at.fake.ring("sales", caller, DESK)
+        await clock.advance(2)
+        at.fake.answer("sales", caller, DESK)
+        await clock.advance(1)
+        cem = ear.agent(CEM)
+        assert cem is not None
+        (contact,) = cem.handling
+        assert contact.state == "talking"
+        assert began_ms <= (contact.since_ms or 0) <= clock.wall_ms() - by_ms
+        times_ms = [event.time_ms for event in ear.received.events if isinstance(event, Reading)]
+        assert times_ms == sorted(times_ms), "an earlier one would be ignored"
+        assert times_ms[-1] <= clock.wall_ms() - by_ms
+        refused = await ear.command(SetAgentRoutingState(str(CEM), "available"), expires_in_ms=10_000 - by_ms)
+        assert refused == Executed("unchanged"), "a deadline is one of that clock, too"
 
 
 async def test_nothing_of_a_caller_but_the_wait_is_kept(at: Place) -> None:

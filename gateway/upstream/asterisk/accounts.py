@@ -224,7 +224,7 @@ class AsteriskAccounts:
 
         Set number and ``oscc-until``, then join the queues, paused.
         """
-        until_s = self._clock.wall_ms() // 1000 + AHEAD_S
+        until_s = self._monitor.time_ms() // 1000 + AHEAD_S
         await self._put(NUMBERS, person.login, number)
         await self._put(UNTIL, person.login, str(self._asterisk_s(until_s)))
         self._numbers[person.login] = number
@@ -274,7 +274,7 @@ class AsteriskAccounts:
             presence = self._present.get(assistant.key)
             absent_ms: int | None = None
             if presence is not None and not presence.is_there:
-                absent_ms = self._clock.wall_ms() - round(1000 * (self._clock.now() - presence.since))
+                absent_ms = self._monitor.time_ms() - round(1000 * (self._clock.now() - presence.since))
             view.facts[agent] = AgentFacts(
                 remote_number=self._numbers.get(person.login),
                 logged_on_remotely=True,
@@ -369,7 +369,7 @@ class AsteriskAccounts:
         self._present.pop(session.key, None)
         if person is not None and session.is_assistant:
             self._show(person)
-            self._monitor.publisher.publish_agents((agent_number(person),), self._clock.wall_ms())
+            self._monitor.publisher.publish_agents((agent_number(person),), self._monitor.time_ms())
         self._ended(session, reason, by)
 
     async def _forget_telephone(self, login: str) -> None:
@@ -425,7 +425,7 @@ class AsteriskAccounts:
             await self._put(NUMBERS, person.login, number)
             self._numbers[person.login] = number
         self._show(person)
-        self._monitor.publisher.publish_agents((agent_number(person),), self._clock.wall_ms())
+        self._monitor.publisher.publish_agents((agent_number(person),), self._monitor.time_ms())
         return True
 
     async def tend(self) -> None:
@@ -452,7 +452,7 @@ class AsteriskAccounts:
             await self._over(session, EndReason.EXPIRED)
         elif now - presence.moved_at >= MOVED_ON_S:
             presence.moved_at = now
-            until_s = self._clock.wall_ms() // 1000 + AHEAD_S
+            until_s = self._monitor.time_ms() // 1000 + AHEAD_S
             await self._put(UNTIL, session.login, str(self._asterisk_s(until_s)))
             self._until_s[session.login] = until_s
 
@@ -466,7 +466,7 @@ class AsteriskAccounts:
                 await self._over(session, EndReason.BLOCKED)
             elif session.is_assistant and session.key not in self._present:
                 until_s = self._until_s.get(session.login, 0)
-                if now_ms / 1000 > until_s + self._idle_s:
+                if self._monitor.time_ms() / 1000 > until_s + self._idle_s:
                     await self._over(session, EndReason.EXPIRED)
         await self._sweep_left_over()
 
@@ -589,7 +589,7 @@ class AsteriskAccounts:
         if self._numbers.get(login) != number or agent_number(person) not in self._monitor.view.facts:
             self._numbers[login] = number
             self._show(person)
-            self._monitor.publisher.publish_agents((agent_number(person),), self._clock.wall_ms())
+            self._monitor.publisher.publish_agents((agent_number(person),), self._monitor.time_ms())
 
     async def _get(self, family: str, key: str) -> str | None:
         """Return one value of AstDB; None where there is none."""

@@ -443,7 +443,7 @@ class Monitor:
         site: Its id, for logs.
         address: Its address and account.
         people_file: The file of the people who may log on.
-        clock: The only time.
+        clock: The only time; its time of day never jumps.
         rules: The settings of the site.
         timing: Intervals of readings.
         jitter: Returns numbers in [0, 1).
@@ -505,6 +505,10 @@ class Monitor:
     def under_way(self) -> int:
         """Number of actions without an answer."""
         return 0 if self._connection is None else self._connection.under_way
+
+    def time_ms(self) -> int:
+        """Return the time by which all instants of this Asterisk are dated, ms since 1970 UTC."""
+        return self._clock.wall_ms()
 
     def trust(self, tls: ssl.SSLContext) -> None:
         """Verify Asterisk with *tls* from the next connection on."""

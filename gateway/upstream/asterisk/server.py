@@ -47,7 +47,7 @@ from gateway.domain.upstream import (
 )
 from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk.accounts import INSTANCE, AsteriskAccounts, rights_of
-from gateway.upstream.asterisk.ami import AmiAddress, LostError, is_success, unavailable
+from gateway.upstream.asterisk.ami import AmiAddress, LostError, SteadyClock, is_success, unavailable
 from gateway.upstream.asterisk.link import (
     AsteriskLink,
     AsteriskSession,
@@ -107,11 +107,12 @@ class AsteriskServer:
         jitter: Callable[[], float],
         draw: Callable[[int], bytes],
     ) -> None:
+        steady = SteadyClock(clock)
         self.monitor: Final = Monitor(
             site,
             settings.address,
             settings.people_file,
-            clock,
+            steady,
             rules=settings.rules,
             timing=settings.timing,
             jitter=jitter,
@@ -127,7 +128,7 @@ class AsteriskServer:
         )
         self.settings: Final = settings
         self._site = site
-        self._clock = clock
+        self._clock = steady
         self._is_alone = settings.is_alone
         self._aliases = 0
         self._tokens: dict[int, tuple[int, str]] = {}
