@@ -208,6 +208,10 @@ SAMPLES: Final = 16
 """Number of compared readings: about seven minutes of pings, so that drift and jumps are followed."""
 
 
+SET_BACK_MS: Final = 60_000
+"""A reading that is this much earlier than it should be is not late: the clock was set back."""
+
+
 class ServerTime:
     """Estimates the gateway's wall clock from the times in its frames.
 
@@ -226,7 +230,10 @@ class ServerTime:
 
     def received(self, server_time_ms: int, now: float) -> None:
         """Record a reading that arrived at *now*, in monotonic seconds."""
-        self._offsets_ms.append(server_time_ms - now * 1000)
+        offset_ms = server_time_ms - now * 1000
+        if self._offsets_ms and offset_ms < max(self._offsets_ms) - SET_BACK_MS:
+            self._offsets_ms.clear()
+        self._offsets_ms.append(offset_ms)
 
     def at(self, now: float) -> int | None:
         """Return ms since 1970 UTC at the gateway; None before the first reading."""

@@ -24,6 +24,7 @@ const WAITING_MAX = 64;
 const NOTICES_MAX = 32;
 const FRAME_BYTES_MAX = 16 * 1024;
 const TIME_SAMPLES = 16;
+const SET_BACK_MS = 60_000;
 const VERSION = '1.0.0';
 const RETRY = new Set(['rate_limited', 'busy', 'bus_down', 'upstream_unavailable', 'function_unavailable',
   'overloaded', 'over_capacity', 'account_locked']);
@@ -322,7 +323,12 @@ class ServerTime {
   reset() { this.#offsets = []; }
 
   /** @param {number} serverMs @param {number} now */
-  heard(serverMs, now) { this.#offsets = [...this.#offsets.slice(1 - TIME_SAMPLES), serverMs - now]; }
+  heard(serverMs, now) {
+    const offset = serverMs - now;
+    // so late is no frame: the clock was set back
+    if (offset < Math.max(...this.#offsets) - SET_BACK_MS) this.reset();
+    this.#offsets = [...this.#offsets.slice(1 - TIME_SAMPLES), offset];
+  }
 
   /** @param {number} now @returns {number|null} */
   at(now) { return this.#offsets.length ? Math.floor(Math.max(...this.#offsets) + now) : null; }

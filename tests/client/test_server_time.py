@@ -27,10 +27,17 @@ def test_it_is_late_by_the_shortest_way_at_most_and_never_ahead(
 
 def test_a_clock_that_was_set_back_is_believed_in_the_end() -> None:
     time = ServerTime()
-    time.received(9_000_000, now=0.0)
+    time.received(1_030_000, now=0.0)
     for second in range(1, SAMPLES + 1):
         time.received(1_000_000 + second * 1000, now=float(second))
     assert time.at(100.0) == 1_100_000
+
+
+def test_a_clock_that_was_set_back_by_more_than_any_frame_is_late_is_believed_at_once() -> None:
+    time = ServerTime()
+    time.received(9_000_000, now=0.0)
+    time.received(9_000_000 - 3_600_000 + 25_000, now=25.0)
+    assert time.at(100.0) == 9_000_000 - 3_600_000 + 100_000
 
 
 def test_another_node_has_another_clock() -> None:

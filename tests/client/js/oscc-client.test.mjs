@@ -155,6 +155,8 @@ test('the difference of the clocks is known from the least late reading', async 
   await clock.advance(1000);
   sockets[0].say(ping({server_time_ms: SERVER_MS + 400}));
   assert.equal(live.serverTimeMs(), SERVER_MS + 1000, 'a late frame does not turn the clock back');
+  sockets[0].say(ping({server_time_ms: SERVER_MS + 1000 - 3_600_000}));
+  assert.equal(live.serverTimeMs(), SERVER_MS + 1000 - 3_600_000, 'no frame is that late: the clock was set');
 });
 
 test('a follow that was replaced does not overtake the newer one after a reconnect', async () => {
