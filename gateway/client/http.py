@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import math
 import random  # noqa: TID251 - the SDK is used without the gateway's wiring; its jitter starts here
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -194,11 +195,10 @@ def error_of(
         except ValueError:
             details["unknown_code"] = said
     wait = members.get("retry_after_s")
+    if isinstance(wait, int | float) and 0 <= wait < math.inf:
+        retry_after_s = float(wait)
     return GatewayError(
-        code,
-        text if isinstance(text, str) else code.value,
-        retry_after_s=float(wait) if isinstance(wait, int | float) else retry_after_s,
-        **details,
+        code, text if isinstance(text, str) else code.value, retry_after_s=retry_after_s, **details
     )
 
 
@@ -566,7 +566,7 @@ class Account:
                     raise
                 wait_s = error.retry_after_s
             backed_off_s = backoff.failed(self._jitter())
-            wait_s = backed_off_s if wait_s is None else wait_s
+            wait_s = backed_off_s if wait_s is None else min(wait_s, ADVISED_MAX_S)
             self._tell(LogOffDelayed(until_ms, wait_s))
             await self._clock.sleep(wait_s)
         self.session = None

@@ -287,7 +287,7 @@ export class Session extends EventTarget {
         retryInS = retryAfterS;
       }
       const backedOffS = backoff.failed();
-      const waitS = retryInS ?? backedOffS;
+      const waitS = Math.min(retryInS ?? backedOffS, ADVISED_MAX_S);
       tell(this, 'logoff', {routedUntilMs, retryInS: waitS});
       await new Promise((done) => { env.setTimeout(() => done(null), waitS * 1000); });
     }

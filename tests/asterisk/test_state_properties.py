@@ -256,3 +256,42 @@ class Answers:
 
 
 TestStateOfAsterisk = States.TestCase
+
+
+# ---- ends that were missed ----
+
+
+def _read(queues: Queues, now_ms: int, **member: str) -> None:
+    reading = queues.begin(with_members=True)
+    reading.row({"Event": "QueueParams", "Queue": "sales"}, now_ms)
+    reading.row({"Event": "QueueMember", "Queue": "sales", "Location": "PJSIP/1", **member}, now_ms)
+    reading.end()
+
+
+def _talking(queues: Queues, now_ms: int) -> bool:
+    event = {"Queue": "sales", "Interface": "PJSIP/1", "Uniqueid": "1.1"}
+    queues.event({"Event": "AgentCalled", **event}, now_ms)
+    queues.event({"Event": "AgentConnect", **event}, now_ms)
+    return bool(queues.contacts)
+
+
+def test_a_conversation_whose_end_was_missed_ends_by_whole_readings() -> None:
+    queues = Queues()
+    _read(queues, 0, InCall="0")
+    assert _talking(queues, 1_000)
+    _read(queues, 1_001, InCall="0")  # Asterisk marks the call a little later
+    _read(queues, 5_000, InCall="1")
+    _read(queues, 60_000, InCall="0")
+    _read(queues, 60_100, InCall="0")
+    assert queues.contacts, "two readings within a moment show one state"
+    _read(queues, 90_000, InCall="0")
+    assert not queues.contacts
+
+
+def test_a_version_that_does_not_say_whether_a_telephone_is_in_a_call_ends_no_conversation() -> None:
+    queues = Queues()
+    _read(queues, 0)
+    assert _talking(queues, 1_000)
+    for second in range(2, 200, 10):
+        _read(queues, 1_000 * second)
+    assert queues.contacts

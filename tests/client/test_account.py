@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
-from gateway.client.http import Account, Api, Credentials
+from gateway.client.http import Account, Api, Credentials, error_of
 from gateway.client.mirror import Event, LogOffDelayed
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
@@ -118,6 +119,22 @@ async def test_log_off_is_repeated_with_back_off_until_it_is_confirmed(
     assert logged_on.session is None
     until_ms = (77, 77, None, None, None, None)
     assert received == [LogOffDelayed(*each) for each in zip(until_ms, waits_s, strict=True)]
+
+
+async def test_a_log_off_is_repeated_after_an_hour_at_the_latest_whatever_a_proxy_advises(
+    logged_on: Account, gateway: ScriptedGateway, clock: ManualClock
+) -> None:
+    gateway.answer("DELETE", SESSION, 503, b"", {"Retry-After": "9" * 400})
+    gateway.answer("DELETE", SESSION, 204)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(logged_on.log_off())
+        await clock.advance(3600)
+    assert logged_on.session is None
+
+
+@pytest.mark.parametrize("wait_s", [math.nan, math.inf, -1.0])
+def test_a_wait_that_is_none_is_ignored(wait_s: float) -> None:
+    assert error_of({"code": "busy", "retry_after_s": wait_s}).retry_after_s is None
 
 
 async def test_a_session_that_has_ended_counts_as_logged_off(

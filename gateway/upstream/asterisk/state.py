@@ -21,6 +21,8 @@ LEFT_UNANSWERED_MS: Final = 500
 """How long after a caller left the queue unanswered telephones may still be shown as ringing."""
 SETTLES_MS: Final = 500
 """How long after the end of a contact its telephone may still be busy: device states come separately."""
+DOUBTED_MS: Final = 10_000
+"""How long whole readings must show a telephone without a call until its contact counts as over."""
 STEADY_MS: Final = 2_000
 """``Wait`` has whole seconds: a caller's instant moves only by more than this."""
 
@@ -134,6 +136,8 @@ class Queues:
         """Queues whose figures are to be read, as no event has them."""
         self.settling: dict[str, int] = {}
         """Interface → until when its telephone may be busy with a contact that has ended, ms."""
+        self._doubted: dict[tuple[str, tuple[str, str]], int] = {}
+        """Interface and key of a contact that a whole reading does not show → since when, ms."""
         self._passes: list[Pass] = []
 
     # ---- readings ----
@@ -154,6 +158,16 @@ class Queues:
         for interface, contacts in list(self.contacts.items()):
             for key in list(contacts):
                 self._remove_contact(interface, key)
+
+    def doubt(self, member: Membership, now_ms: int) -> None:
+        """End conversations that whole readings do not show: the event of their end was missed."""
+        for key, contact in list(self.contacts.get(member.interface, {}).items()):
+            if contact.queue != member.queue or contact.phase != "talking":
+                continue
+            if member.in_call:
+                self._doubted.pop((member.interface, key), None)
+            elif now_ms - self._doubted.setdefault((member.interface, key), now_ms) >= DOUBTED_MS:
+                self._remove_contact(member.interface, key)
 
     def drop_queue(self, name: str) -> None:
         """Remove a queue, its members and its contacts."""
@@ -315,6 +329,7 @@ class Queues:
     def _remove_contact(self, interface: str, key: tuple[str, str]) -> None:
         contacts = self.contacts[interface]
         del contacts[key]
+        self._doubted.pop((interface, key), None)
         if not contacts:
             del self.contacts[interface]
         self._touch(key[0], interface)
@@ -382,6 +397,8 @@ class Pass:
                 member = self._queues.member(row, interface_of(row), now_ms)
                 if member is not None:
                     self._members.add(member.interface)
+                    if self._with_members and "InCall" in row:
+                        self._queues.doubt(member, now_ms)
             case "QueueEntry" if self._listed is not None:
                 caller = row.get("Uniqueid", "")
                 self._callers.add(caller)
