@@ -520,7 +520,7 @@ class CommandExecution:
         command = call.command
         if isinstance(command, ExtendPostProcessing):  # the only one with an instant
             command = replace(command, until_ms=command.until_ms - offset_ms)
-        return Execute(alias, command, call.key, call.deadline_ms - self._owner.mirror.own_offset_ms)
+        return Execute(alias, command, call.key, self._owner.mirror.deadline_ms(call.deadline_ms))
 
     async def _show(self, call: Call) -> None:
         """Return when the effect of an executed command is shown, or nobody waits for its result."""

@@ -418,10 +418,13 @@ class Mirror:
         """Gateway clock minus server clock."""
         return self._server.offset_ms
 
-    @property
-    def own_offset_ms(self) -> int:
-        """The same by the times of the link alone: with it no deadline is too late in the server's time."""
-        return self._server.own_ms
+    def deadline_ms(self, wall_ms: int) -> int:
+        """Return a deadline of this node's wall clock by the server's, which makes no deadline too late.
+
+        It goes by the times of the link alone, and by the wall clock as it was at the last of them.
+        """
+        set_ms = self._clock.wall_ms() - self._clock.now() * 1000 - self._server.wall_zero_ms
+        return wall_ms - self._server.own_ms - (round(set_ms) if REBASED_MS <= abs(set_ms) < math.inf else 0)
 
     @property
     def is_partial(self) -> bool:

@@ -119,6 +119,16 @@ async def test_the_deadline_goes_with_the_command_in_the_servers_time(at: Scene)
     assert asked.key.endswith("1")
 
 
+@pytest.mark.parametrize("by_ms", [3_600_000, -3_600_000])
+async def test_no_deadline_is_later_because_this_nodes_clock_was_set(at: Scene, by_ms: int) -> None:
+    phone = await at.served()
+    server_ms = phone.server_ms()
+    at.clock.jump_wall(by_ms)
+    phone.command("1", "1")
+    await at.clock.settle()
+    assert [asked.not_after_ms - server_ms for asked in at.asked(Execute)] == [10_000]
+
+
 async def test_no_deadline_is_later_because_another_link_has_another_clock(at: Scene) -> None:
     at.node._worlds["main"].offsets.nearest(-1_500, at.clock.now())
     phone = await at.served()
