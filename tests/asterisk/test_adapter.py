@@ -412,6 +412,31 @@ async def test_a_silent_reload_is_seen_at_the_next_whole_reading(at: Place) -> N
         assert gil in gained
 
 
+async def test_readings_that_find_too_many_actions_under_way_wait_and_the_connection_stays() -> None:
+    async with asyncio.timeout(15), place(figures_s=0.1, look_s=0.3) as at:
+        monitor = at.server.monitor
+        refused: list[ErrorCode] = []
+
+        async def ask() -> None:
+            try:
+                await monitor.action("Ping")
+            except GatewayError as error:
+                refused.append(error.code)
+
+        at.fake.freeze()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(300):
+                tasks.create_task(ask())
+            await at.clock.sleep(1)
+            at.fake.thaw()
+        assert set(refused) == {ErrorCode.BUSY}
+        assert 44 <= len(refused) < 50
+        at.fake.add_queue("vip")
+        while "vip" not in monitor.queues.queues:
+            await at.clock.sleep(0.02)
+        assert (monitor.connections, monitor.is_up) == (1, True)
+
+
 async def test_a_queue_that_figures_show_first_has_its_members_at_once() -> None:
     async with asyncio.timeout(15), place(figures_s=0.2) as at, at.linked(await at.boss()) as ear:
         at.fake.add_queue("vip")

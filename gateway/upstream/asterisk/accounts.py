@@ -21,7 +21,7 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError, MappedErro
 from gateway.domain.model import Application, Right, SessionId, SessionSecret, User, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.ports import Clock
-from gateway.upstream.asterisk.ami import LostError, Message, is_success, unavailable
+from gateway.upstream.asterisk.ami import LostError, Message, is_served, is_success, unavailable
 from gateway.upstream.asterisk.link import (
     NUMBERS,
     OF_PERSON,
@@ -108,6 +108,7 @@ class AsteriskAccounts:
         self._changing = asyncio.Lock()
         self._numbers: dict[str, str] = {}
         self._until_s: dict[str, int] = {}
+        self._read_at = clock.now()
         self._look_at = math.inf
         """When the sessions are read after a log-on: another node may have let in the same person."""
         self._left_over: frozenset[str] = frozenset()
@@ -430,19 +431,22 @@ class AsteriskAccounts:
 
     async def tend(self) -> None:
         """Move ``oscc-until`` ahead and end sessions whose time is over, while Asterisk is connected."""
-        read_at = self._clock.now()
+        self._read_at = self._clock.now()
         while True:
-            now = self._clock.now()
-            if now >= read_at:
-                await self.read()
-                read_at = now + MOVED_ON_S
-                await self._sweep()
-            elif now >= self._look_at:
-                self._look_at = math.inf
-                await self.read()
-            for key, presence in list(self._present.items()):
-                await self._tend_one(key, presence, now)
+            await is_served(self._tend_all(self._clock.now()))
             await self._clock.sleep(TEND_S)
+
+    async def _tend_all(self, now: float) -> None:
+        if now >= self._read_at:
+            await self.read()
+            self._read_at = now + MOVED_ON_S
+            await self._sweep()
+        elif now >= self._look_at:
+            look_at, self._look_at = self._look_at, math.inf
+            if not await is_served(self.read()):
+                self._look_at = look_at
+        for key, presence in list(self._present.items()):
+            await self._tend_one(key, presence, now)
 
     async def _tend_one(self, key: str, presence: DevicePresence, now: float) -> None:
         session = self.sessions.get(key, 0)
@@ -451,10 +455,9 @@ class AsteriskAccounts:
         elif not presence.is_there and now - presence.since >= self._idle_s:
             await self._over(session, EndReason.EXPIRED)
         elif now - presence.moved_at >= MOVED_ON_S:
-            presence.moved_at = now
             until_s = self._monitor.time_ms() // 1000 + AHEAD_S
             await self._put(UNTIL, session.login, str(self._asterisk_s(until_s)))
-            self._until_s[session.login] = until_s
+            presence.moved_at, self._until_s[session.login] = now, until_s
 
     async def _sweep(self) -> None:
         """End expired sessions, and Remote Assistants of nodes that are gone."""

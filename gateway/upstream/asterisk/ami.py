@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.upstream import Trouble, UnreachedError
@@ -416,6 +416,17 @@ def _settle(pending: _Pending, message: Message) -> None:
 def is_success(answer: Message) -> bool:
     """Return whether Asterisk has done the action, or will send the list."""
     return answer.get("Response") == "Success"
+
+
+async def is_served(asked: Coroutine[Any, Any, None]) -> bool:
+    """Await what sends actions; return False when too many are under way: it is tried again soon."""
+    try:
+        await asked
+    except GatewayError as error:
+        if error.code is not ErrorCode.BUSY:
+            raise
+        return False
+    return True
 
 
 async def connect(

@@ -42,6 +42,7 @@ from gateway.upstream.asterisk.ami import (
     connect,
     decimal,
     is_recent,
+    is_served,
     log_in,
     unavailable,
 )
@@ -733,17 +734,24 @@ class Monitor:
             await self._clock.sleep(TICK_S)
             now = self._clock.now()
             if self.wants_reading or self.queues.unknown or now >= whole_at:
-                self.wants_reading = False
-                self.queues.unknown.clear()
-                await self.look_at_people()
-                await self._see_clock(connection)
-                await self.read_queues()
-                whole_at, figures_at = now + self._timing.look_s, now + self._timing.figures_s
+                whole_at = now
+                if await is_served(self._look(connection)):
+                    whole_at, figures_at = now + self._timing.look_s, now + self._timing.figures_s
             elif now >= figures_at:
-                await self.read_queues(with_members=False)
-                figures_at = now + self._timing.figures_s
+                if await is_served(self.read_queues(with_members=False)):
+                    figures_at = now + self._timing.figures_s
             elif self.queues.refresh:
-                await self.read_queues(with_members=False, only=self.queues.refresh.pop())
+                name = self.queues.refresh.pop()
+                if not await is_served(self.read_queues(with_members=False, only=name)):
+                    self.queues.refresh.add(name)
+
+    async def _look(self, connection: AmiConnection) -> None:
+        """Read everything."""
+        self.wants_reading = False
+        self.queues.unknown.clear()
+        await self.look_at_people()
+        await self._see_clock(connection)
+        await self.read_queues()
 
     async def _publish(self) -> None:
         """Publish remaining changes, and changes by time alone."""
