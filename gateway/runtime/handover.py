@@ -673,10 +673,10 @@ class Sharing:
     def _next(self) -> Publication | None:
         """Return the publication of one shared value that changed, as nearly all are; None: it is another."""
         ledger, sent, changed = self._feed.ledger, self._sent, self._changed
-        if len(changed) != 1 or sent.epoch != ledger.position.epoch:
+        if len(changed) != 1 or sent.epoch != ledger.epoch:
             return None
         (key,) = changed
-        element, seq = ledger.elements.get(key), ledger.position.seq
+        element, seq = ledger.elements.get(key), ledger.seq
         if element is None or ledger.shared_seq != seq:
             return None
         age_ms = self._age_ms()
@@ -690,8 +690,9 @@ class Sharing:
     def _has_news(self) -> bool:
         if not (self._is_reading and self._is_disclosed):
             return False
-        ledger = self._feed.ledger
-        return ledger.position != self._sent or ledger.health.upstream != self._sent_upstream
+        ledger, sent = self._feed.ledger, self._sent
+        is_moved = ledger.seq != sent.seq or ledger.epoch != sent.epoch
+        return is_moved or ledger.health.upstream != self._sent_upstream
 
     def _read(self, is_wanted: bool) -> None:
         """Receive all changes from now on, or none."""
