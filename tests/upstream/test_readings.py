@@ -73,19 +73,37 @@ def test_order_is_kept_and_repetitions_too() -> None:
     assert [part.number for part in parts] == [8, 7, 8]
 
 
-def test_an_object_is_read_once_for_links_that_come_soon() -> None:
+def test_an_object_is_stored_when_it_comes_again() -> None:
     readings = Readings()
-    first = configured(readings)
-    assert configured(readings) is first
-    assert (readings.parsed, readings.shared) == (1, 1)
+    assert configured(readings) is not (second := configured(readings))
+    assert (readings.parsed, readings.shared) == (2, 0)
+    assert configured(readings) is second
+    assert (readings.parsed, readings.shared) == (2, 1)
     readings.turn(0.0)
     readings.turn(GENERATION_S)
-    assert configured(readings) is first
+    assert configured(readings) is second
     readings.turn(2 * GENERATION_S)
-    assert configured(readings) is first
+    assert configured(readings) is second
     for periods in (3, 4):
         readings.turn(periods * GENERATION_S)
-    assert configured(readings) is not first
+    assert configured(readings) is not second
+
+
+def test_objects_of_single_links_are_not_stored() -> None:
+    readings = Readings()
+    for number in range(100):
+        readings.part("Queue", SHAPES["QueueCumulative"], b'{"QueueKey":%d}' % number)
+    assert len(readings._young) < 10
+
+
+def test_an_object_that_came_long_ago_came_never() -> None:
+    readings = Readings()
+    readings.turn(0.0)
+    configured(readings)
+    for periods in (1, 2):
+        readings.turn(periods * GENERATION_S)
+    second = configured(readings)
+    assert configured(readings) is not second
 
 
 def test_equal_bytes_of_two_labels_are_two_parts() -> None:

@@ -172,9 +172,9 @@ def test_the_largest_bounds_are_reported() -> None:
 
 def test_the_pool_learns_the_references_and_shares_objects() -> None:
     pool = Readings()
-    first, second = directory(body(OBJECTS), pool), directory(body(OBJECTS), pool)
+    _, second, third = (directory(body(OBJECTS), pool) for _ in range(3))
     assert pool.references == References(queue=frozenset({"OverflowQueue"}))
-    assert all(one is other for one, other in zip(first.parts, second.parts, strict=True))
+    assert all(one is other for one, other in zip(second.parts, third.parts, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ keep all readings of two periods. A whole set of 1,500 agents has 600,000.
 ENTRY_BYTES: Final = 500
 """Bytes that an entry counts besides its key: the reading, and its result."""
 
+_PLACES: Final = 2**18
+"""Bits for keys that came once; a directory of a large site has 2,000 objects."""
 MISSES_MAX: Final = 512
 SAMPLED: Final = 32
 """Readings without another receiver after which only a sample is stored and looked up: users may share
@@ -80,6 +82,8 @@ class Readings:
         self._turned_at: float | None = None
         self._misses = 0
         """Number of readings noted since the last one that was found."""
+        self._came, self._came_earlier = bytearray(_PLACES // 8), bytearray(_PLACES // 8)
+        """A bit for each key that came once in this period, and in the one before it."""
         self._sets: weakref.WeakValueDictionary[bytes, frozenset[int]] = weakref.WeakValueDictionary()
         self._catalogues: dict[Rows, Catalogues] = {}
 
@@ -164,17 +168,29 @@ class Readings:
         return tuple(parts)
 
     def part(self, label: str, shape: Shape, raw: bytes) -> Part | None:
-        """Return the part that *raw* means at any time; *label* identifies the kind of *raw*."""
+        """Return the part that *raw* means at any time; *label* identifies the kind of *raw*.
+
+        It is stored when it comes for the second time: mostly each user has objects of their own.
+        """
         key = (label, raw)
         found = self._young.get(key) or self._old.get(key)
         if isinstance(found, Part):
             self.shared += 1
+            is_to_note = key not in self._young
         else:
             self.parsed += 1
             found = self._read(shape, raw, 0)
-        if found is not None and key not in self._young:
+            is_to_note = found is not None and self._came_before(key)
+        if found is not None and is_to_note:
             self._note(key, len(raw), found)
         return found
+
+    def _came_before(self, key: tuple[str, bytes]) -> bool:
+        """Record that *key* came; return whether it, or another one at its place, came before."""
+        place, bit = divmod(hash(key) % _PLACES, 8)
+        is_known = (self._came[place] | self._came_earlier[place]) >> bit & 1
+        self._came[place] |= 1 << bit
+        return bool(is_known)
 
     def keys(self, raw: bytes) -> frozenset[int]:
         """Return a list of Keys as a set; equal bytes give the same set, while it is in use.
@@ -222,6 +238,7 @@ class Readings:
 
     def _turn(self) -> None:
         self._old, self._young, self._young_bytes = self._young, {}, 0
+        self._came_earlier, self._came = self._came, bytearray(_PLACES // 8)
 
     def _read(self, shape: Shape, raw: bytes, time_ms: int) -> Part | None:
         try:
