@@ -20,6 +20,7 @@ from gateway.domain.model import (
     KIND_OF_TOPIC,
     KINDS,
     ME,
+    NO_ITEMS,
     NodeId,
     Right,
     Scope,
@@ -27,6 +28,7 @@ from gateway.domain.model import (
     Ticket,
     key_of,
     parse_key,
+    with_item,
 )
 from gateway.domain.resources import Agent, Aggregate, Resource
 from gateway.domain.upstream import Attached
@@ -42,34 +44,51 @@ class RefCounter(Generic[V]):
     may have changed.
     """
 
-    __slots__ = ("_held", "changes")
+    __slots__ = ("_first", "_first_holders", "_others", "changes")
 
     def __init__(self) -> None:
         self.changes = 0
-        self._held: SmallMap[V, tuple[V, int]] = SmallMap()
+        self._first: V | None = None
+        """Mostly the only value."""
+        self._first_holders = 0
+        self._others: dict[V, tuple[V, int]] = NO_ITEMS
 
     def __iter__(self) -> Iterator[V]:
         """Return each value once."""
-        return iter([value for value, _ in self._held.values()])
+        first = [] if self._first is None else [self._first]
+        return iter([*first, *[value for value, _ in self._others.values()]])
 
     def add(self, value: V) -> V:
         """Add a holder of *value*; return the shared object for it."""
-        found = self._held.get(value)
-        if found is None:
-            self.changes += 1
-            self._held[value] = (value, 1)
-            return value
-        self._held[value] = (found[0], found[1] + 1)
-        return found[0]
+        if self._first is not None and self._first == value:
+            self._first_holders += 1
+            return self._first
+        found = self._others.get(value)
+        if found is not None:
+            self._others[value] = (found[0], found[1] + 1)
+            return found[0]
+        self.changes += 1
+        if self._first is None:
+            self._first, self._first_holders = value, 1
+        else:
+            self._others = with_item(self._others, value, (value, 1))
+        return value
 
     def drop(self, value: V) -> None:
         """Remove a holder of *value*."""
-        first, holders = self._held[value]
-        if holders > 1:
-            self._held[value] = (first, holders - 1)
+        if self._first is not None and self._first == value:
+            self._first_holders -= 1
+            if not self._first_holders:
+                self.changes += 1
+                self._first = None
+                if self._others:
+                    self._first, self._first_holders = self._others.pop(next(iter(self._others)))
+        elif (found := self._others[value])[1] > 1:
+            self._others[value] = (found[0], found[1] - 1)
         else:
             self.changes += 1
-            del self._held[value]
+            del self._others[value]
+        self._others = self._others or NO_ITEMS
 
 
 class ScopeUnion:
@@ -340,31 +359,28 @@ def _digest(scope: Scope, granted: list[str]) -> bytes:
 K = TypeVar("K", bound=Hashable)
 
 
-class Few(Generic[K, V]):
+class Few(SmallMap[K, V | tuple[V, ...]], Generic[K, V]):
     """Values by key, in the order in which they came; a single value needs no container.
 
     Invariant: the values are no tuples; a key without values takes no memory.
     """
 
-    __slots__ = ("_held",)
-
-    def __init__(self) -> None:
-        self._held: SmallMap[K, V | tuple[V, ...]] = SmallMap()
+    __slots__ = ()
 
     def of(self, key: K) -> tuple[V, ...]:
         """Return the values under *key*."""
-        held = self._held.get(key, ())
+        held = self.get(key, ())
         return held if isinstance(held, tuple) else (held,)
 
     def add(self, key: K, value: V) -> None:
         """Put *value* under *key*."""
         others = self.of(key)
-        self._held[key] = (*others, value) if others else value
+        self[key] = (*others, value) if others else value
 
     def drop(self, key: K, value: V) -> None:
         """Remove *value* from *key*; by identity."""
         left = tuple(each for each in self.of(key) if each is not value)
-        del self._held[key]
+        del self[key]
         for each in left:
             self.add(key, each)
 

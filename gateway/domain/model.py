@@ -309,7 +309,7 @@ class Ticket:
         return handle_of(self.user, self.session)
 
 
-@lru_cache(maxsize=32_768)
+@lru_cache(maxsize=1_024)
 def handle_of(user: UserId, session: SessionId) -> str:
     """Return :attr:`Ticket.handle`, which is computed once and stored.
 

@@ -93,7 +93,7 @@ PLACES: Final[dict[str, str]] = {
             bus/memory.py MemoryChannels.receivers;
             bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
             core/assembly.py Assembly._kinds _queries; core/assembly.py _OfKind.times sent;
-            core/assembly.py _ReadTimes.others_ms; core/view.py RefCounter._held;
+            core/assembly.py _ReadTimes.others_ms; core/view.py RefCounter._others;
             core/assembly.py Composer.newest _more_holders _catalogues;
             core/assembly.py ReadingStep.afters other_times_ms converged;
             core/fanout_group.py FanoutGroup.dirty members;
@@ -125,7 +125,7 @@ PLACES: Final[dict[str, str]] = {
         "token": """
             upstream/asterisk/link.py AsteriskLink.attached;
             upstream/asterisk/monitor.py Publisher.links _scopes;
-            core/view.py Few._held; domain/model.py SmallMap._more;
+            domain/model.py SmallMap._more;
             core/registry.py Registry._people _seats _lingering;
             core/view.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets waiting _wheel _ticks;
