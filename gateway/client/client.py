@@ -235,14 +235,14 @@ class Realtime:
         self._nudged = asyncio.Event()
         self._hurried = False
         self._probing = False
-        self._is_closed = False
+        self._has_stayed = self._is_closed = False
 
     # ---- life ----
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to connect, in a task of *tasks*; a second start does nothing."""
-        if self._task is None and not self._is(_Mode.LEAVING):
-            self._task = tasks.create_task(self._run())
+        if (self._task is None or self._has_stayed) and not self._is(_Mode.LEAVING):
+            self._task, self._has_stayed = tasks.create_task(self._run(self._task)), False
 
     async def arrived(self) -> None:
         """Return when the mirror has been in sync once.
@@ -270,9 +270,11 @@ class Realtime:
         await self.finished()
 
     def stay(self) -> None:
-        """Record that the session goes on after :meth:`leave`: it can be started again."""
+        """Record that the session goes on after :meth:`leave`, finished or not: it can be started again."""
         if not self._is_closed and self._is(_Mode.LEAVING):
-            self._mode, self._task, self._arrived = _Mode.ON, None, asyncio.Event()
+            self._mode, self._has_stayed, self._arrived = _Mode.ON, True, asyncio.Event()
+            if self._task is not None:
+                self._task.cancel()
 
     def end(self, ending: Ending) -> None:
         """End for good: clear the mirror, answer all waiting calls, report the end."""
@@ -328,7 +330,9 @@ class Realtime:
         self._access.renewed(renewed)
         self._tell(TokenRenewed(renewed.expires_at_ms))
 
-    async def _run(self) -> None:
+    async def _run(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
         while self.ended is None and not self._is(_Mode.LEAVING):
             if self._is(_Mode.BACKGROUND):
                 await self._wait()
@@ -591,9 +595,9 @@ class GatewayClient:
             GatewayError: The gateway refuses for a reason that is not temporary. The session may still be
                 there: :meth:`connect` connects again, as it does when this call was cancelled.
         """
-        await self._realtime.leave()
-        self.mirror.clear()
         try:
+            await self._realtime.leave()
+            self.mirror.clear()
             await self._account.log_off()
         except BaseException:
             self._realtime.stay()

@@ -262,6 +262,23 @@ async def test_connecting_during_a_log_off_is_refused(
         await (await gateway.phone()).serve()
 
 
+@pytest.mark.parametrize("turns", range(1, 6))
+async def test_a_log_off_may_be_cancelled_at_any_moment(
+    client: GatewayClient, gateway: ScriptedGateway, peer: Phone, turns: int
+) -> None:
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        leaving = tasks.create_task(client.log_off())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        connecting = tasks.create_task(client.connect())
+        again = await gateway.phone()
+        await peer.left()
+        assert not connecting.done(), "there is no connection yet"
+        await again.serve()
+
+
 async def test_a_client_that_was_left_does_not_connect(gateway: ScriptedGateway, clock: ManualClock) -> None:
     gateway.answer("POST", "/v1/sessions", 201, created())
     async with GatewayClient(gateway.address, clock=clock) as client:
