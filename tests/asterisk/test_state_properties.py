@@ -288,6 +288,21 @@ def test_a_conversation_whose_end_was_missed_ends_by_whole_readings() -> None:
     assert not queues.contacts
 
 
+def test_a_member_who_joins_again_during_a_call_keeps_it_while_the_telephone_is_in_use() -> None:
+    queues = Queues()
+    _read(queues, 0, InCall="0")
+    assert _talking(queues, 1_000)
+    member = {"Queue": "sales", "Interface": "PJSIP/1"}
+    queues.event({"Event": "QueueMemberRemoved", **member}, 2_000)
+    queues.event({"Event": "QueueMemberAdded", **member, "InCall": "0", "Status": "2"}, 2_100)
+    for second in range(3, 200, 10):
+        _read(queues, 1_000 * second, InCall="0", Status="2")
+    assert queues.contacts
+    _read(queues, 200_000, InCall="0", Status="1")
+    _read(queues, 230_000, InCall="0", Status="1")
+    assert not queues.contacts
+
+
 def test_a_version_that_does_not_say_whether_a_telephone_is_in_a_call_ends_no_conversation() -> None:
     queues = Queues()
     _read(queues, 0)

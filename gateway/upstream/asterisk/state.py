@@ -160,11 +160,15 @@ class Queues:
                 self._remove_contact(interface, key)
 
     def doubt(self, member: Membership, now_ms: int) -> None:
-        """End conversations that whole readings do not show: the event of their end was missed."""
+        """End conversations that whole readings do not show: the event of their end was missed.
+
+        A member who left the queue and joined it again counts as in no call while the conversation goes on;
+        the state of the telephone shows it.
+        """
         for key, contact in list(self.contacts.get(member.interface, {}).items()):
             if contact.queue != member.queue or contact.phase != "talking":
                 continue
-            if member.in_call:
+            if member.is_busy:
                 self._doubted.pop((member.interface, key), None)
             elif now_ms - self._doubted.setdefault((member.interface, key), now_ms) >= DOUBTED_MS:
                 self._remove_contact(member.interface, key)
