@@ -11,7 +11,9 @@ from collections.abc import Awaitable
 import pytest
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import Application
+from gateway.domain.model import Application, Kind
+from gateway.domain.resources import Queue
+from gateway.domain.upstream import Part, Source
 from gateway.runtime.sessions import RETRY_S
 from tests.doubles.fake_upstream import LIFE_MS
 from tests.runtime.rivals import (
@@ -280,6 +282,7 @@ async def test_a_renewal_beside_a_command(at: Scene, monkeypatch: pytest.MonkeyP
     phone.facts.clear()
     _hold_door(roads, held)
     at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))  # its clock, too
     await at.pass_time(2)
     phone.command("1", "1")
     await at.clock.settle()
