@@ -397,7 +397,7 @@ def _compare_clocks(publication: Publication, ledger: Ledger, now: float, wall_m
         return
     sent_ms = publication.as_of_ms + publication.age_ms
     if abs(sent_ms - now * 1000 - ledger.clock_ms) >= AHEAD_MS:
-        ledger.clock_ms = (wall_ms if abs(sent_ms - wall_ms) < AHEAD_MS else sent_ms) - now * 1000
+        ledger.set_clock((wall_ms if abs(sent_ms - wall_ms) < AHEAD_MS else sent_ms) - now * 1000)
 
 
 def as_of(publication: Publication, now: float, wall_ms: int, waited_s: float = 0.0) -> float | None:

@@ -225,6 +225,7 @@ class Ledger:
         "elements",
         "epoch",
         "firsts",
+        "has_new_clock",
         "has_news",
         "health",
         "joinable",
@@ -268,8 +269,14 @@ class Ledger:
         self._own = VersionedMap(tombstones)
         self.has_news = False
         """Whether a key has changed for all readers; the task that wakes them resets it."""
+        self.has_new_clock = False
+        """Whether :attr:`clock_ms` has changed, of which each phone learns alone; reset in the same way."""
         self.own_news: dict[str, None] = NO_ITEMS
         """Keys of single sessions that have changed since :meth:`take_own_news`."""
+
+    def set_clock(self, clock_ms: float) -> None:
+        """Set :attr:`clock_ms`, and have all phones woken."""
+        self.clock_ms, self.has_new_clock, self.has_news = clock_ms, True, True
 
     def dated_ms(self, now: float, wall_ms: int) -> int:
         """Return the time by the clock of the instants in values."""

@@ -145,6 +145,9 @@ class Feed:
             outlet.flush()
         if ledger.has_news:
             ledger.has_news = False
+            if ledger.has_new_clock:  # each phone is sent a ping, also in a fan-out group
+                ledger.has_new_clock = False
+                self._wake_all()
             is_one = (
                 len(ledger.readers) == 1 == len(connections)
             )  # mostly: a turn costs less than asking first
@@ -169,6 +172,10 @@ class Feed:
     def _wake(self, handle: str) -> None:
         connection = self.connections.get(handle)
         if connection is not None:
+            connection.wake()
+
+    def _wake_all(self) -> None:
+        for connection in list(self.connections.values()):
             connection.wake()
 
     def facts(self, handle: str) -> SessionFacts | None:
@@ -213,8 +220,7 @@ class Feed:
         if news and self.outlet is not None:
             self.outlet.flush()
         if news:
-            for connection in list(self.connections.values()):
-                connection.wake()
+            self._wake_all()
 
 
 OUTSIDE_MOST: Final = 16_384
@@ -739,7 +745,7 @@ class Mirror:
         """Record by which wall clock the shown instants are, if another one than before."""
         ledger, clock_ms = self._feed.ledger, self._server.wall_zero_ms
         if self.live and clock_ms != -math.inf and abs(clock_ms - ledger.clock_ms) >= REBASED_MS:
-            ledger.clock_ms = clock_ms
+            ledger.set_clock(clock_ms)
 
 
 @lru_cache(maxsize=64)

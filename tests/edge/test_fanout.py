@@ -388,6 +388,23 @@ async def test_who_is_woken_for_all_is_served_with_all(home: Home) -> None:
     assert list(fanout_group.members) == members, "who parts and comes back is the last"
 
 
+async def test_each_device_learns_a_new_clock_of_the_values_right_behind_them(home: Home) -> None:
+    await home.fill(3)
+    clock, ledger = home.gateway.clock, home.feed.ledger
+    ledger.set_clock(clock.wall_ms() - clock.now() * 1000 - 3_600_000)
+    home.change(1)
+    await clock.advance(0.1)
+    for phone in home.phones:
+        await figure(phone, 1)
+        ping = await phone.hear()
+        assert isinstance(ping, frames.Ping)
+        assert ping.server_time_ms == pytest.approx(clock.wall_ms() - 3_600_000, abs=200)
+    await clock.advance(1)
+    home.change(2)
+    await clock.advance(1)
+    assert len(home.fanout_group.members) == 3, "they are in step again"
+
+
 # ---- one leaves between a change and when it is sent ----
 
 
