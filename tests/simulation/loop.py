@@ -93,6 +93,8 @@ class Host:
         self.context = Context()
         self.context.run(_HOST.set, self)
         self.waiting: deque[asyncio.Handle] = deque()
+        self._entering = 0
+        """Number of calls that have waited for the process to continue, and have not begun."""
         self._loop = loop
 
     def stop(self) -> None:
@@ -100,19 +102,25 @@ class Host:
         self.is_stopped = True
 
     def go_on(self) -> None:
-        """Continue with the callbacks that were due."""
+        """Continue with the callbacks that were due, before those that are due since a moment ago."""
         if not self.is_stopped:
             return
         self.is_stopped = False
-        self._loop.ready.extend(self.waiting)
+        self._loop.ready.extendleft(reversed(self.waiting))
         self.waiting.clear()
 
     def enter(self, act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call *act* there: at once, or when the process continues."""
-        if self.is_stopped:
-            self._loop.call_soon(lambda: act(*args, **kwargs), context=self.context)
-        else:
+        """Call *act* there: at once, or when the process continues, after all earlier calls."""
+        if not self.is_stopped and not self._entering:
             self.context.copy().run(act, *args, **kwargs)
+            return
+
+        def enter() -> None:
+            self._entering -= 1
+            act(*args, **kwargs)
+
+        self._entering += 1
+        self._loop.call_soon(enter, context=self.context)
 
 
 class _Ready(deque[asyncio.Handle]):
