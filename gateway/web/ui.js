@@ -38,8 +38,9 @@ export async function speak(wished) {
   document.documentElement.lang = wished;
 }
 
-const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
-/** A text with letters that are read from right to left, isolated so that it moves nothing beside it; others as they are. */
+/** The last ones begin the letters beyond 16 bits. */
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefc\ud802\ud803\ud83a\ud83b]/;
+/** A text with letters or marks that are read from right to left, isolated so that it moves nothing beside it; others as they are. */
 export const isolated = (text) => (RIGHT_TO_LEFT.test(text) ? `\u2068${text}\u2069` : text);
 /** The known ones of some texts, each isolated, in one line. */
 export const dotted = (...parts) => parts.filter(Boolean).map(isolated).join(' · ');
