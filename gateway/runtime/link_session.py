@@ -436,7 +436,7 @@ class Linked:
         if not readings and not self.settled:
             return  # on a new link answers come in groups: what one removes, another may add
         if asking is not None:
-            self._mirror.read_all(readings, now)
+            self._mirror.read_all(readings)
             if not asking.settled:
                 asking.settle()
         self._feed.flush()

@@ -512,8 +512,9 @@ class Mirror:
 
     # ---- what comes on the link ----
 
-    def read_all(self, readings: Sequence[Reading], now: float) -> None:
-        """Apply readings that came by *now*, in order."""
+    def read_all(self, readings: Sequence[Reading]) -> None:
+        """Apply readings that came, in order. Some servers make them long after their last message."""
+        now = self._clock.now()
         server, offsets, sessions = self._server, self._offsets, self._user_sessions
         follow_one, ledger, scope = self.assembly.follow_one, self._feed.ledger, sessions.scope
         self._composer.readings += len(readings)

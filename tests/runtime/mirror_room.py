@@ -89,7 +89,7 @@ class Room:
 
     def read(self, reading: Reading) -> None:
         """Have the mirror take in a reading that comes now."""
-        self.mirror.read_all((reading,), self.clock.now())
+        self.mirror.read_all((reading,))
 
     def agents(self, value: Agent, *, number: str | None = None, complete: bool = False) -> None:
         self.read(self._reading(1, Kind.AGENT, value, 7, complete=complete, remote=number))

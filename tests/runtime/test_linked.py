@@ -47,6 +47,23 @@ async def test_the_effect_of_a_command_is_shown_before_its_result(at: Scene) -> 
     assert kinds[-2] == "changes"
 
 
+async def test_a_server_that_dates_its_silence_does_not_look_like_a_clock_that_was_set(
+    at: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reading that a new query brings at an Asterisk is made here; its last message may be old."""
+    phone = await at.served()
+    link = at.upstream.link(user(1))
+    assert link is not None
+    silent_since = property(lambda _: at.clock.now() - 10, lambda *_: None)
+    monkeypatch.setattr(type(link), "last_received_at", silent_since, raising=False)
+    for contacts in (7, 8):
+        _waiting(at, contacts)
+        await at.pass_time(1)
+        assert phone.shown["queue:5"]["contacts_waiting"] == contacts
+        assert phone.server_ms() == at.clock.wall_ms()
+        assert at.owner().mirror.offset_ms == 0
+
+
 async def test_the_requester_runs_before_the_next_event_is_processed(at: Scene) -> None:
     """A first reading follows its answer at once: it must find its query known."""
     phone = await at.phone("anna")

@@ -497,7 +497,7 @@ def test_a_number_that_changes_alone_is_shown_also_when_a_whole_set_has_it_besid
 def test_a_reading_that_came_before_the_answer_to_its_question_is_taken_and_counted_once(room: Room) -> None:
     room.mirror.early.expect(True)
     whole = Reading(9, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), True, (), (), None)
-    room.mirror.read_all((whole,), room.clock.now())
+    room.mirror.read_all((whole,))
     room.mirror.listening(9, ALL_QUEUES)
     assert not room.mirror.assembly.awaits(9)
     assert room.composer.readings == 1
