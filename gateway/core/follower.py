@@ -349,8 +349,8 @@ class Shared:
 class Arrival(NamedTuple):
     """When a message arrived, and the state of the bus.
 
-    *waited_s*: how long it may have waited here while this process stood still. *bus*: None when the bus is
-    down, or any owner node does not receive.
+    *waited_s*: how long it may have waited: here while this process stood still, or in Redis. *bus*: None
+    when the bus is down, or any owner node does not receive.
     """
 
     now: float
@@ -369,13 +369,14 @@ def arrived(
         ledger: The ledger that will process it.
         now: Monotonic seconds.
         wall_ms: The time of day.
-        waited_s: How long it may have waited here while this process was stopped.
+        waited_s: How long it may have waited, here or in Redis.
 
     Returns:
         The transit time by the wall clocks of both nodes; None when it has no data of the link.
     """
     if not waited_s:
         _compare_clocks(publication, ledger, now, wall_ms)
+    ledger.came_late(now)
     if publication.as_of_ms is None or publication.reset:
         ledger.came_at, ledger.under_way_s = now, 0.0
         return None
@@ -467,6 +468,8 @@ def receive_next(
     seen_s = (wall_ms - as_of_ms) / 1000
     is_plausible = age_ms is not None and 0 <= age_ms / 1000 <= seen_s <= age_ms / 1000 + PLAUSIBLE_S
     age_s = seen_s if is_plausible else _age_s(publication, as_of_ms, wall_ms, 0.0)
+    if upto - seq > 1:
+        ledger.came_late(now)
     ledger.came_at, ledger.under_way_s = now, age_s
     last = updates[-1]
     for update in updates:

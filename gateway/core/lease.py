@@ -324,6 +324,8 @@ ROUND_TRIP_S: Final = 1.0
 """A probe that takes this long has failed."""
 DOWN_S: Final = 5.0
 """Time without any returned probe after which a degraded bus is down."""
+PROMPT_S: Final = 0.25
+"""A bus whose probe takes longer may have delayed messages, too."""
 _UNBROKEN_S: Final = PROBE_S + ROUND_TRIP_S
 """Good probes that are further apart show nothing about the time between them: this process may have been
 stopped.
@@ -363,6 +365,8 @@ class BusMachine:
         self._silent_since = now
         self._good_at = -math.inf
         self._healthy_since = -math.inf
+        self._carried_at = now
+        """When the newest probe was sent that a live bus returned in time: all before it has arrived."""
 
     # ---- probes ----
 
@@ -397,6 +401,8 @@ class BusMachine:
         self._silent_since = now
         if number != self._number or self._sent_at is None:
             return
+        if self.state is BusState.LIVE:
+            self._carried_at = self._sent_at
         self._sent_at = None
         if now - self._good_at >= _UNBROKEN_S:
             self._healthy_since = now
@@ -439,6 +445,10 @@ class BusMachine:
         if self.is_overdue(now) or now - self._good_at >= _UNBROKEN_S:
             return 0.0
         return now - self._healthy_since
+
+    def carried_since(self, now: float) -> float:
+        """Return since when a message may have been under way that arrives *now*; *now* on a prompt bus."""
+        return now if now - self._carried_at < PROBE_S + PROMPT_S else self._carried_at
 
     @property
     def due_at(self) -> float:

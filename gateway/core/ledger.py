@@ -201,6 +201,13 @@ def place_of(
     return (view.sight.digest, codec.name, frame_bytes, interval_s, seq, turn)
 
 
+LATE_S: Final = 0.5
+"""Age of the data before a change at which the change may be late."""
+LATE_KEPT_S: Final = 90.0
+"""How long it is kept until when data was true: longer than the longest pace of a phone."""
+LATE_MAX: Final = 16
+
+
 class Ledger:
     """The mirror of one user's keys.
 
@@ -229,6 +236,7 @@ class Ledger:
         "has_news",
         "health",
         "joinable",
+        "late",
         "on_own_change",
         "own_news",
         "readers",
@@ -251,6 +259,10 @@ class Ledger:
         """When the writer last received data of the user; monotonic seconds, set by the writer."""
         self.under_way_s = 0.0
         """How long the user's owner had had this data by then; 0 at the owner."""
+        self.late: tuple[tuple[float, float], ...] = ()
+        """When changes came that were late or several, and until when the data before them was true; oldest
+        first, for as long as a phone may wait for them.
+        """
         self.clock_ms = -math.inf
         """The clock of the instants in values at the zero of this node's steady clock; -inf: its wall clock.
 
@@ -277,6 +289,24 @@ class Ledger:
     def set_clock(self, clock_ms: float) -> None:
         """Set :attr:`clock_ms`, and have all phones woken."""
         self.clock_ms, self.has_new_clock, self.has_news = clock_ms, True, True
+
+    def came_late(self, now: float) -> None:
+        """Record that changes come that were made at any time since the instant of :attr:`health`.
+
+        Call it before the health of the new data is set.
+        """
+        as_of = self.health.as_of
+        if as_of is None or now - as_of < LATE_S:
+            return
+        kept = tuple([each for each in self.late if now - each[0] <= LATE_KEPT_S])
+        self.late = (*kept, (now, as_of)) if len(kept) < LATE_MAX else (*kept[:-1], (now, kept[-1][1]))
+
+    def true_until(self, since: float) -> float:
+        """Return until when a phone's data was true whose changes wait *since* then; monotonic seconds."""
+        for came_at, as_of in self.late:
+            if came_at >= since:
+                return min(as_of, since)
+        return since - self.under_way_s
 
     def dated_ms(self, now: float, wall_ms: int) -> int:
         """Return the time by the clock of the instants in values."""

@@ -339,7 +339,7 @@ class Live:
             server_ms, (_, since) = self.outbox.ledger.dated_ms(now, wall_ms), self.outbox.waits
             as_of = health.as_of
             if as_of is not None and math.isfinite(since):  # the phone's data is older than that
-                as_of = min(as_of, since - self.outbox.ledger.under_way_s)
+                as_of = min(as_of, self.outbox.ledger.true_until(since))
             return self.outbox.codec.encode(
                 frames.Ping(
                     after=after,

@@ -603,7 +603,8 @@ class ClusterReceiver:
         clock, made, states = self._local.clock, Shared(self._recent), self._local.user_states
         now = clock.now()
         bus = self._exchange.health(now)
-        arrival = Arrival(now, clock.wall_ms(), now - self._local.pauses.came_at(now), bus)
+        came_at = min(self._local.pauses.came_at(now), self._exchange.machine.carried_since(now))
+        arrival = Arrival(now, clock.wall_ms(), now - came_at, bus)
         for publication in envelope.told:
             user_state = states.get(publication.user)
             role = None if user_state is None else user_state.role

@@ -509,8 +509,9 @@ class Follower:
             return
         match envelope:
             case Publication():
-                now = self._world.clock.now()
-                arrival = Arrival(now, self._world.clock.wall_ms(), now - self._world.pauses.came_at(now))
+                world, now = self._world, self._world.clock.now()
+                came_at = min(world.pauses.came_at(now), world.exchange.machine.carried_since(now))
+                arrival = Arrival(now, world.clock.wall_ms(), now - came_at)
                 self.read(envelope, made or Shared(), arrival)
             case Announcement(notice=notice):
                 self.feed.announce(notice)

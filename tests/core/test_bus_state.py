@@ -87,6 +87,20 @@ def test_a_renewed_connection_resets_the_health_count() -> None:
     assert bus.is_healthy_for(4.5) == 0.25
 
 
+def test_messages_may_have_waited_since_the_last_probe_that_came_back_in_time() -> None:
+    bus = live()
+    for at in (1.0, 2.0):
+        comes_back(bus, at)
+    carried_at = bus.carried_since(2.3) and bus.carried_since(20.0)
+    assert bus.carried_since(2.3) == 2.3
+    assert 1.5 <= carried_at <= 2.0
+    bus.tick(3.0)
+    number = bus.probing(3.0)
+    bus.tick(4.0)
+    bus.returned(number, 9.0)  # late: messages of the time before may still come
+    assert bus.carried_since(9.0) == carried_at
+
+
 def test_what_failed_before_cannot_fail_again() -> None:
     bus = live()
     fails(bus, 1.0)

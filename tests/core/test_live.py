@@ -289,6 +289,20 @@ def test_data_is_not_said_to_be_newer_than_what_waits_for_the_pace() -> None:
     assert (ping["kind"], ping["as_of_ms"]) == ("ping", WALL_MS - 2_000)
 
 
+def test_data_is_as_old_as_the_oldest_change_that_waits_when_several_come_late() -> None:
+    phone = served(pace_s=60.0)
+    phone.ledger.health = replace(LIVE, as_of=110.0)
+    phone.now = phone.ledger.came_at = 123.0
+    phone.ledger.came_late(phone.now)
+    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
+    for more in range(20):  # what is kept of them is bounded
+        phone.ledger.health = replace(LIVE, as_of=110.5 + more / 10)
+        phone.ledger.came_late(123.5 + more / 10)
+    phone.now = 125.0
+    (ping,) = phone.take(replace(LIVE, as_of=125.0))
+    assert (ping["kind"], ping["as_of_ms"]) == ("ping", WALL_MS - 15_000)
+
+
 def test_the_time_to_answer_begins_when_the_ping_has_left() -> None:
     phone = Phone()
     phone.take()
