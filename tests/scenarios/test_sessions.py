@@ -200,6 +200,14 @@ async def test_a_second_socket_of_a_session_takes_the_place_of_the_first() -> No
         assert (await at.link_of("supervisor1"))["Opens"] == 1
 
 
+async def clocks_known(at: Office, phone: Handset) -> None:
+    """Return when a message of the OSCC-E Server has shown the gateway that clocks were set."""
+    key = min(at.keys_of(phone, "queue"))
+    before = phone.shown[key]
+    await at.act("Arrive", QueueKey=int(key.partition(":")[2]))
+    await phone.until(lambda: phone.shown[key] != before)
+
+
 async def test_a_sixth_device_is_refused_unless_one_has_been_silent_for_long() -> None:
     async with office() as at:
         silent, *others = [await at.served("supervisor1", f"d{number}") for number in range(5)]
@@ -207,6 +215,7 @@ async def test_a_sixth_device_is_refused_unless_one_has_been_silent_for_long() -
         assert received(await sixth.refused()) == (4006, "too_many_devices", None)
         silent.deaf = True
         at.time.ahead_s += 601
+        await clocks_known(at, others[0])
         for phone in others:
             await phone.caught_up()
         await sixth.connected()
@@ -309,6 +318,7 @@ async def test_a_longer_life_is_pushed_and_both_tokens_open_while_the_session_li
         at.time.wall_ahead_ms += 2 * HOUR_MS
         tokens = old, phone.token, again.token
         assert [(await phone.ask(token=token)).status for token in tokens] == [200, 200, 200]
+        await clocks_known(at, again)
         await again.caught_up()
         assert (await phone.ask("DELETE", token=again.token)).status == 204
         assert (await phone.ask(token=old)).status == 401
