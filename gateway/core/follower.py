@@ -335,9 +335,8 @@ class Shared:
             element = recent.get(key)
             if element is None or element.lasting != value:
                 element = Element(value)
-                if not key.startswith(
-                    OWN_PREFIXES
-                ):  # nobody else has an equal one, and it leaves with its user
+                # nobody else has an element that is equal to one session's own
+                if not key.startswith(OWN_PREFIXES):
                     recent[key] = element
                     if len(recent) > RECENT_MAX:
                         del recent[next(iter(recent))]

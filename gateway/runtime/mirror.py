@@ -148,9 +148,8 @@ class Feed:
             if ledger.has_new_clock:  # each phone is sent a ping, also in a fan-out group
                 ledger.has_new_clock = False
                 self._wake_all()
-            is_one = (
-                len(ledger.readers) == 1 == len(connections)
-            )  # mostly: a turn costs less than asking first
+            # mostly there is one phone alone: its turn costs less than asking whether it waits for one
+            is_one = len(ledger.readers) == 1 == len(connections)
             woken: list[str | None]
             woken = list(connections) if is_one else [reader.waiting() for reader in ledger.readers]
             for handle in woken:

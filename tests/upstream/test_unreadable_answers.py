@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway.app.adapters import Tracing, measured_sites
+from gateway.app.metrics import SiteReach
 from gateway.domain.commands import (
     AttachSession,
     DetachSession,
@@ -22,6 +24,7 @@ from gateway.domain.commands import (
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Kind, SessionSecret
 from gateway.domain.upstream import Attached, Source
+from gateway.telemetry import Telemetry
 from tests.upstream.samples import SESSION
 from tests.upstream.scripted_server import Scene, ended, execute, outcome, scene
 
@@ -35,6 +38,8 @@ async def at() -> AsyncIterator[Scene]:
 async def test_an_answer_to_an_attach_that_cannot_be_read_concerns_only_its_session(
     at: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    telemetry = Telemetry()
+    measured_sites({"main": at.adapter}, telemetry, Tracing(), {"main": SiteReach()}, {})
     link = await at.open()
     async with asyncio.TaskGroup() as tasks:
         receiving = tasks.create_task(ended(link))
@@ -51,6 +56,8 @@ async def test_an_answer_to_an_attach_that_cannot_be_read_concerns_only_its_sess
     assert printed.count("link_message_unreadable") == 1
     assert "fault='an answer cannot be read'" in printed, "a field that the log of a node shows"
     assert "canary" not in printed
+    failures = "oscc_gateway_upstream_failures_total"
+    assert telemetry.registry.get_sample_value(failures, {"cause": "unreadable"}) == 3
 
 
 @pytest.mark.parametrize("by", ["send", "request"])
