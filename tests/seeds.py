@@ -129,8 +129,8 @@ COMMANDS: Final = [
     ),
     Seed(
         "values of another type are refused, not converted",
-        "gateway.protocol.frames:exact",
-        Condition("_says", becomes=False),
+        "gateway.protocol.codec:_client_frame",
+        Condition("_is_same", becomes=False),
         f"{_P}test_commands_properties.py::test_what_looks_like_a_value_is_none",
     ),
     Seed(

@@ -28,7 +28,9 @@ from gateway.domain.errors import ERRORS, Detail, ErrorCode, GatewayError, Verdi
 from gateway.domain.model import Application
 from gateway.protocol import frames
 from gateway.protocol.bodies import (
+    JSON_TYPE,
     NOTICES_MAX,
+    PROBLEM_TYPE,
     AboutBody,
     DeviceBody,
     ExportBody,
@@ -41,8 +43,8 @@ from gateway.protocol.bodies import (
     SessionCreated,
     SessionEntry,
     SessionsBody,
+    write_body,
 )
-from gateway.protocol.codec import JSON_TYPE, PROBLEM_TYPE, write_body
 
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MAX_S: Final = 20.0

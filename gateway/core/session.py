@@ -222,7 +222,7 @@ class Live:
         """
         lost = GatewayError(ErrorCode.OWNER_LOST, "The connection ended for good before the result came.")
         for frame_id, _ in self._in_flight:
-            self.post(frames.Result(frame_id, frames.outcome_view(Outcome(Status.UNKNOWN, lost))))
+            self.post(frames.Result(frame_id, outcome_view(Outcome(Status.UNKNOWN, lost))))
         self._in_flight = ()
 
     def post(self, frame: frames.ControlFrame, *, after_state: bool = False) -> Effects:
@@ -328,7 +328,7 @@ class Live:
         )
 
     def _result(self, frame_id: str, outcome: Outcome) -> Effects:
-        return self.post(frames.Result(frame_id, frames.outcome_view(outcome)), after_state=True)
+        return self.post(frames.Result(frame_id, outcome_view(outcome)), after_state=True)
 
     def _is_news(self, health: Health) -> bool:
         is_clock_set = self.sent_clock_ms != self.outbox.ledger.clock_ms
@@ -364,6 +364,12 @@ def topics_of(view: View) -> frames.GrantedTopics:
     return frames.GrantedTopics(
         view.granted, tuple(frames.RefusedTopic(topic, _REFUSED) for topic in view.refused)
     )
+
+
+def outcome_view(outcome: Outcome) -> frames.OutcomeView:
+    """Return an outcome in the form that is sent to phones."""
+    error = None if outcome.error is None else outcome.error.members
+    return frames.OutcomeView(outcome.status._value_, error, outcome.version)  # `value` is two calls
 
 
 def welcome_frame(

@@ -469,14 +469,15 @@ class UserSessions:
     """
 
     __slots__ = (
-        "__weakref__", "_aliases", "_changed", "_devices", "_elsewhere", "_left", "_members", "_renewal_ms",
-        "_rescoped", "_standing", "own_agents", "scope", "server",
+        "__weakref__", "_aliases", "_changed", "_devices", "_elsewhere", "_left", "_renewal_ms", "_rescoped",
+        "_standing", "by_handle", "own_agents", "scope", "server",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.server: str | None = None
         """The instance of the OSCC-E Server at the other end of the newest link, if the server sends one."""
-        self._members: SmallMap[str, Member] = SmallMap()
+        self.by_handle: SmallMap[str, Member] = SmallMap()
+        """To be read only: :meth:`join` and :meth:`remove` change it."""
         self._devices: Few[str, Member] = Few()
         """By device."""
         self._elsewhere: SmallMap[NodeId, dict[str, Member]] = SmallMap()
@@ -498,26 +499,22 @@ class UserSessions:
         """The time before which no session with a phone is to be renewed."""
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self.by_handle)
 
-    def __contains__(self, handle: str) -> bool:
-        return handle in self._members
+    def __contains__(self, member: Member) -> bool:
+        return self.by_handle.get(member.handle) is member
 
     def __iter__(self) -> Iterator[Member]:
-        return iter(list(self._members.values()))
-
-    def get(self, handle: str) -> Member | None:
-        """Return the session with this handle."""
-        return self._members.get(handle)
+        return iter(list(self.by_handle.values()))
 
     # ---- whose phone is where ----
 
     def join(self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None = None) -> Member:
         """Add a session, or record that its phone is back, on *node*; None is here."""
-        member = self._members.get(ticket.handle)
+        member = self.by_handle.get(ticket.handle)
         if member is None:
             member = Member(ticket, topics, ticket.expires_at_ms, ticket.issued_at_ms, server=ticket.server)
-            self._members[member.handle] = member
+            self.by_handle[member.handle] = member
             self._devices.add(ticket.device.id, member)
         self.follow(member, topics)
         self._move(member, node)
@@ -537,7 +534,7 @@ class UserSessions:
 
     def leave(self, handle: str, now: float, node: NodeId | None = None) -> None:
         """Record that the session's phone left *node*. It may have come back at another node already."""
-        member = self._members.get(handle)
+        member = self.by_handle.get(handle)
         if member is not None and member.present and member.node == node:
             self._go(member, now)
 
@@ -564,13 +561,13 @@ class UserSessions:
 
     def is_crowded(self, ticket: Ticket, node: NodeId | None, devices: int) -> bool:
         """Return whether a further device, with those on several nodes, is too many."""
-        if len(self._members) - len(self._left) < devices:
+        if len(self.by_handle) - len(self._left) < devices:
             return False
         going = self.rivals(ticket)
-        own = self._members.get(ticket.handle)
+        own = self.by_handle.get(ticket.handle)
         if own is not None and own.present:
             going.append(own)
-        others = len(self._members) - len(self._left) - len(going)
+        others = len(self.by_handle) - len(self._left) - len(going)
         if others < devices:
             return False
         elsewhere = sum(member.present for there in self._elsewhere.values() for member in there.values())
@@ -578,7 +575,7 @@ class UserSessions:
 
     def surplus(self) -> Member | None:
         """Return the session whose phone left first, when more than :data:`SESSIONS_MAX` are kept."""
-        if len(self._members) <= SESSIONS_MAX:
+        if len(self.by_handle) <= SESSIONS_MAX:
             return None
         return min(self._left.values(), key=lambda member: member.left_at or 0.0, default=None)
 
@@ -606,7 +603,7 @@ class UserSessions:
         """Return the sessions with a phone and a third or less of their life left."""
         if wall_ms < self._renewal_ms:
             return []
-        present = [member for member in self._members.values() if member.present]
+        present = [member for member in self.by_handle.values() if member.present]
         self._renewal_ms = min((member.renewal_ms for member in present), default=math.inf)
         return [
             member
@@ -616,7 +613,7 @@ class UserSessions:
 
     def remove(self, handle: str) -> Member | None:
         """Remove and return a session; None when there is none."""
-        member = self._members.pop(handle, None)
+        member = self.by_handle.pop(handle, None)
         if member is None:
             return None
         self._discount(member)
@@ -650,7 +647,7 @@ class UserSessions:
 
     def accepted(self, handle: str, attached: Attached) -> None:
         """Record that OSCC-E accepted the session on the present link."""
-        member = self._members.get(handle)
+        member = self.by_handle.get(handle)
         if member is not None:
             session = member.ticket.session
             sent = replace(attached, session=session) if attached.session == session else attached
@@ -678,7 +675,7 @@ class UserSessions:
 
     def forget_acceptances(self) -> None:
         """Record that an epoch ended: OSCC-E must accept each session again."""
-        for member in self._members.values():
+        for member in self.by_handle.values():
             self._accept(member, None, on_link=False)
 
     def take_rescoped(self) -> list[Member]:
@@ -699,7 +696,7 @@ class UserSessions:
     @property
     def are_all_accepted(self) -> bool:
         """Whether OSCC-E has accepted each session in this epoch."""
-        return self._standing.accepted == len(self._members)
+        return self._standing.accepted == len(self.by_handle)
 
     @property
     def followings(self) -> list[Following]:

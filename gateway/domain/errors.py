@@ -286,6 +286,14 @@ class GatewayError(Exception):
         """The HTTP status of this error."""
         return ERRORS[self.code].status
 
+    @property
+    def members(self) -> dict[str, object]:
+        """What phones get: code, message, retry_after_s and the details."""
+        members: dict[str, object] = {"code": self.code.value, "message": self.message, **self.details}
+        if self.retry_after_s is not None:
+            members["retry_after_s"] = tenths(self.retry_after_s)
+        return members
+
 
 def tenths(seconds: float) -> float:
     """Return a wait in the form that is sent: in tenths of a second, rounded up."""

@@ -21,7 +21,9 @@ from gateway.edge.export import ENDED_WITHIN_S, gather_holdings, user_of
 from gateway.edge.request_context import Handler, answer, check_json, problems, reword
 from gateway.protocol import codec
 from gateway.protocol.bodies import (
+    BODY_BYTES_MAX,
     BUNDLE,
+    JSON_TYPE,
     LOG_LEVEL,
     AttachedBody,
     AttachedSession,
@@ -41,9 +43,9 @@ from gateway.protocol.bodies import (
     NodesBody,
     NodeView,
     Unreached,
+    read_body,
 )
 from gateway.protocol.bodies import NODE as NODE_BODY
-from gateway.protocol.codec import BODY_BYTES_MAX, JSON_TYPE, read_body
 from gateway.protocol.envelopes import Order, Record
 from gateway.protocol.openapi import CURSOR_CHARS_MAX, PAGE, PAGE_MAX, USER_ID, admin_openapi
 from gateway.protocol.schemas import inventory

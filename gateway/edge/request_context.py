@@ -19,7 +19,7 @@ from aiohttp import hdrs, web
 from gateway.core.rate_limits import SessionLimits
 from gateway.domain.errors import ERRORS, ErrorCode, GatewayError, tenths
 from gateway.protocol import codec
-from gateway.protocol.bodies import SiteView
+from gateway.protocol.bodies import JSON_TYPE, PROBLEM_TYPE, SiteView, problem_members, write_body
 from gateway.protocol.frames import COMMANDS
 from gateway.runtime.event_loop import log_fault
 from gateway.runtime.ports import Clock
@@ -57,16 +57,14 @@ def check_json(request: web.Request) -> None:
         UnsupportedMediaType: It is another type, compressed, or has no type.
     """
     content_types = request.headers.getall(hdrs.CONTENT_TYPE, [])
-    plain = len(content_types) == 1 and content_types[0].partition(";")[0].strip().lower() == codec.JSON_TYPE
+    plain = len(content_types) == 1 and content_types[0].partition(";")[0].strip().lower() == JSON_TYPE
     if not plain or hdrs.CONTENT_ENCODING in request.headers:
         raise UnsupportedMediaType
 
 
 def answer(body: object, *, status: int = 200) -> web.Response:
     """Return *body* as a JSON response."""
-    return web.Response(
-        body=codec.write_body(body), status=status, content_type=codec.JSON_TYPE, charset="utf-8"
-    )
+    return web.Response(body=write_body(body), status=status, content_type=JSON_TYPE, charset="utf-8")
 
 
 def has_left(request: web.Request) -> bool:
@@ -116,7 +114,7 @@ def whole_seconds(wait_s: float) -> str:
 
 def problem(error: GatewayError, *, status: int | None = None) -> web.Response:
     """Return *error* as problem details, with *status* when it is better than that of the code."""
-    members = codec.problem_members(error)
+    members = problem_members(error)
     if status is not None:
         members["status"] = status
     wait_s = _wait_s(error)
@@ -125,7 +123,7 @@ def problem(error: GatewayError, *, status: int | None = None) -> web.Response:
     response = web.Response(
         body=codec.write_json(members),
         status=error.status if status is None else status,
-        content_type=codec.PROBLEM_TYPE,
+        content_type=PROBLEM_TYPE,
     )
     if wait_s is not None:
         response.headers[hdrs.RETRY_AFTER] = whole_seconds(wait_s)
@@ -164,7 +162,7 @@ async def reword(request: web.Request, response: web.StreamResponse) -> None:  #
     if isinstance(response, web.HTTPException) and response.status >= 400:
         reworded = _of_http(response)
         response.body = reworded.body
-        response.headers[hdrs.CONTENT_TYPE] = codec.PROBLEM_TYPE
+        response.headers[hdrs.CONTENT_TYPE] = PROBLEM_TYPE
         response.headers[hdrs.CONTENT_LENGTH] = str(reworded.content_length)
 
 

@@ -38,7 +38,9 @@ from gateway.edge.request_context import (
 )
 from gateway.protocol import codec
 from gateway.protocol.bodies import (
+    JSON_TYPE,
     LOG_ON,
+    SCHEMA_TYPE,
     AboutBody,
     DeviceView,
     LogOffPending,
@@ -48,8 +50,9 @@ from gateway.protocol.bodies import (
     SessionCreated,
     SessionEntry,
     SessionsBody,
+    read_body,
+    write_body,
 )
-from gateway.protocol.codec import JSON_TYPE, SCHEMA_TYPE, read_body
 from gateway.protocol.openapi import openapi
 from gateway.protocol.schemas import (
     CLIENT_FRAMES,
@@ -76,7 +79,7 @@ class PublishedDocuments:
     @cached_property
     def inventory(self) -> bytes:
         """The inventory of personal data."""
-        return codec.write_body(inventory())
+        return write_body(inventory())
 
     @cached_property
     def asyncapi(self) -> bytes:
@@ -156,9 +159,7 @@ class PublicRoutes:
         self._notices = notices
         self._context = context
         self._published: Final = PublishedDocuments()
-        self._about: Final = {
-            trusted: codec.write_body(_about(settings, trusted)) for trusted in (True, False)
-        }
+        self._about: Final = {trusted: write_body(_about(settings, trusted)) for trusted in (True, False)}
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""

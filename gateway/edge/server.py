@@ -35,7 +35,7 @@ from gateway.edge.limits import (
 )
 from gateway.edge.request_context import HEADERS, SERVER_NAME, RequestContext, problem, problems, reword
 from gateway.edge.routes import PublicRoutes, SessionRoutes, WebClient
-from gateway.protocol.codec import BODY_BYTES_MAX
+from gateway.protocol.bodies import BODY_BYTES_MAX
 from gateway.runtime.event_loop import Wires, log_fault
 from gateway.telemetry import Families, written
 

@@ -2,17 +2,27 @@
 
 One immutable type per body. A body of a client is checked strictly; its unknown members are ignored. A
 body of an operator may have no unknown member: a misspelt option must not be ignored.
-:mod:`gateway.protocol.codec` reads and writes them.
+They are read by the rules of :mod:`gateway.protocol.codec`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, Strict, StringConstraints, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, readable
+from gateway.protocol.codec import BadFrame, check_size, check_value, plain_fields, read_json, write_json
 from gateway.protocol.frames import COMMANDS, INT_MAX, PROTOCOLS, Flag, SessionView, UserView
 
 NOTICES_MAX: Final = 32
@@ -438,3 +448,68 @@ class BundleView:
     size_bytes: int
     bundle: dict[str, Any] | None = None
     path: str | None = None
+
+
+# ---- bytes ----
+
+B = TypeVar("B")
+
+BODY_BYTES_MAX: Final = 16 * 1024
+"""Largest body that a client may send."""
+JSON_TYPE: Final = "application/json"
+PROBLEM_TYPE: Final = "application/problem+json"
+SCHEMA_TYPE: Final = "application/schema+json"
+
+_FAULTS: Final = {
+    "missing": "is missing",
+    "unexpected_keyword_argument": "is not known here",
+    "string_type": "is not a text",
+    "bool_type": "is neither true nor false",
+    "dataclass_type": "is not an object",
+    "tuple_type": "is not a list",
+    "string_too_short": "is too short",
+    "string_too_long": "is too long",
+    "too_long": "has too many elements",
+    "string_pattern_mismatch": "does not have the right form",
+}
+"""The fault of a member, by pydantic's name for it."""
+
+
+def read_body(data: bytes, of: TypeAdapter[B]) -> B:
+    """Decode a client's body by the same rules as frames.
+
+    Raises:
+        GatewayError: ``bad_request``; it names the wrong member and has no value of it.
+    """
+    try:
+        check_size(data, BODY_BYTES_MAX)
+        value = read_json(data)
+        check_value(value)
+        return of.validate_python(value)
+    except BadFrame as bad:
+        raise GatewayError(ErrorCode.BAD_REQUEST, f"The body cannot be read: {bad.reason}.") from None
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        path = ".".join(str(name) for name in fault["loc"]) or "the body"
+        what = _FAULTS.get(fault["type"], "has a value that is not allowed")
+        raise GatewayError(ErrorCode.BAD_REQUEST, f"Invalid value: {path} {what}.") from None
+
+
+def write_body(body: object) -> bytes:
+    """Encode a body; optional members without a value are left out."""
+    return write_json(plain_fields(body))
+
+
+def problem_members(error: GatewayError) -> dict[str, object]:
+    """Return the members of *error*'s problem details."""
+    members: dict[str, object] = {
+        "type": f"urn:oscc-gateway:error:{error.code.value}",
+        "title": error.code.value.replace("_", " ").capitalize(),
+        "status": error.status,
+        "detail": error.message,
+        "code": error.code.value,
+        **error.details,
+    }
+    if error.retry_after_s is not None:
+        members["retry_after_s"] = error.retry_after_s
+    return members

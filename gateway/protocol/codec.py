@@ -1,4 +1,4 @@
-"""Codec: frames and HTTP bodies as bytes, and back, with the limits of size, depth and numbers.
+"""Codec: frames as bytes, and back, with the limits of size, depth and numbers.
 
 The JSON codec and the msgpack codec accept and refuse the same values: one set of rules for both. They refuse
 too many bytes, too deep nesting, integers that not every client can hold (RFC 8259 §6), NaN and infinities,
@@ -25,9 +25,8 @@ from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, cast, ge
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
 import msgspec
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Right
 from gateway.domain.resources import QueueFigures, Resource
 from gateway.protocol.frames import (
@@ -40,6 +39,7 @@ from gateway.protocol.frames import (
     BusHealth,
     Category,
     ClientFrame,
+    CommandFrame,
     ControlFrame,
     GatewayFrame,
     Health,
@@ -542,9 +542,6 @@ def _map_head(count: int) -> bytes:
     return b"\xdf" + count.to_bytes(4, "big")
 
 
-B = TypeVar("B")
-
-
 # ---- frames ----
 
 
@@ -625,7 +622,7 @@ class Codec:
         Raises:
             BadFrame: It is no client frame; it has the close code or the answer.
         """
-        return self._decode(data, size_bytes, CLIENT_FRAME, path_shown=4)
+        return self._decode(data, size_bytes, _client_frame, path_shown=4)
 
     def decode_gateway(self, data: bytes, *, size_bytes: int = BYTES_OUT_MAX) -> GatewayFrame:
         """Decode a frame of a gateway.
@@ -636,15 +633,10 @@ class Codec:
             UnknownKind: A kind of frame of a later gateway; to be ignored.
             BadFrame: It is no gateway frame.
         """
-        return self._decode(data, size_bytes, GATEWAY_FRAME, path_shown=2, adapt=_replace_later_values)
+        return self._decode(data, size_bytes, _gateway_frame, path_shown=2)
 
     def _decode(
-        self,
-        data: bytes,
-        size_bytes: int,
-        frames: TypeAdapter[F],
-        path_shown: int | None,
-        adapt: Callable[[dict[str, Any]], None] | None = None,
+        self, data: bytes, size_bytes: int, frame_of: Callable[[dict[str, Any]], F], path_shown: int
     ) -> F:
         check_size(data, size_bytes)
         value = self._read(data)
@@ -652,9 +644,7 @@ class Codec:
             raise BadFrame("a frame is one object")
         try:
             check_value(value)
-            if adapt is not None:
-                adapt(value)
-            return frames.validate_python(value)
+            return frame_of(value)
         except BadFrame as bad:
             raise BadFrame(bad.reason, frame_id=frame_id(value)) from None
         except ValidationError as error:
@@ -685,7 +675,49 @@ class Codec:
         return plain_fields(value)
 
 
-def _bad_frame(error: ValidationError, path_shown: int | None, id_: str | None) -> BadFrame:
+def _client_frame(sent: dict[str, Any]) -> ClientFrame:
+    """Make a client frame of plain values. The commands are types without the strictness of frames.
+
+    A null member of a command counts as not sent, as everywhere in the protocol.
+
+    Raises:
+        BadFrame: A value in the command has the wrong type.
+        ValidationError: It is no client frame.
+    """
+    command = sent.get("command")
+    if type(command) is dict and None in command.values():
+        sent["command"] = {name: member for name, member in command.items() if member is not None}
+    frame = CLIENT_FRAME.validate_python(sent)
+    if type(frame) is CommandFrame and not _is_same(frame.command, sent["command"]):
+        raise BadFrame("command.command: wrong_type")
+    return frame
+
+
+def _is_same(value: object, sent: object) -> bool:
+    """Return whether no scalar of *sent* had to be converted for *value*."""
+    if sent is value:
+        return True
+    of = type(value)
+    if of in _SCALARS:
+        return of is type(sent) and value == sent
+    if isinstance(sent, dict):
+        if isinstance(value, dict):
+            return all(_is_same(member, sent[name]) for name, member in value.items())
+        shape = _SHAPES[of]
+        return all(
+            _is_same(member, sent[name])
+            for name, member in zip(shape.names, shape.values(value), strict=True)
+            if name in sent
+        )
+    return isinstance(value, tuple) and isinstance(sent, list) and all(map(_is_same, value, sent))
+
+
+def _gateway_frame(sent: dict[str, Any]) -> GatewayFrame:
+    _replace_later_values(sent)
+    return GATEWAY_FRAME.validate_python(sent)
+
+
+def _bad_frame(error: ValidationError, path_shown: int, id_: str | None) -> BadFrame:
     """Describe a fault by the names of our own fields, never by its values.
 
     *path_shown*: how many names of the path are shown; deeper ones may be data.
@@ -728,71 +760,3 @@ def codec_for(subprotocol: str) -> Codec | None:
             return MSGPACK
         case _:
             return None
-
-
-# ---- HTTP bodies ----
-
-BODY_BYTES_MAX: Final = 16 * 1024
-"""Largest body that a client may send."""
-JSON_TYPE: Final = "application/json"
-PROBLEM_TYPE: Final = "application/problem+json"
-SCHEMA_TYPE: Final = "application/schema+json"
-
-_FAULTS: Final = {
-    "missing": "is missing",
-    "unexpected_keyword_argument": "is not known here",
-    "string_type": "is not a text",
-    "bool_type": "is neither true nor false",
-    "dataclass_type": "is not an object",
-    "tuple_type": "is not a list",
-    "string_too_short": "is too short",
-    "string_too_long": "is too long",
-    "too_long": "has too many elements",
-    "string_pattern_mismatch": "does not have the right form",
-}
-"""The fault of a member, by pydantic's name for it."""
-
-
-def read_body(data: bytes, of: TypeAdapter[B]) -> B:
-    """Decode a client's body by the same rules as frames.
-
-    Raises:
-        GatewayError: ``bad_request``; it names the wrong member and has no value of it.
-    """
-    try:
-        check_size(data, BODY_BYTES_MAX)
-        value = read_json(data)
-        check_value(value)
-        return of.validate_python(value)
-    except BadFrame as bad:
-        raise GatewayError(ErrorCode.BAD_REQUEST, f"The body cannot be read: {bad.reason}.") from None
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        path = ".".join(str(name) for name in fault["loc"]) or "the body"
-        what = _FAULTS.get(fault["type"], "has a value that is not allowed")
-        raise GatewayError(ErrorCode.BAD_REQUEST, f"Invalid value: {path} {what}.") from None
-
-
-def write_body(body: object) -> bytes:
-    """Encode one of :mod:`gateway.protocol.bodies`; optional members without a value are left out."""
-    return write_json(plain_fields(body))
-
-
-def problem(error: GatewayError) -> bytes:
-    """Encode *error* as problem details (RFC 9457 §3.1), its own details as extension members (§3.2)."""
-    return write_json(problem_members(error))
-
-
-def problem_members(error: GatewayError) -> dict[str, object]:
-    """Return the members of *error*'s problem details."""
-    members: dict[str, object] = {
-        "type": f"urn:oscc-gateway:error:{error.code.value}",
-        "title": error.code.value.replace("_", " ").capitalize(),
-        "status": error.status,
-        "detail": error.message,
-        "code": error.code.value,
-        **error.details,
-    }
-    if error.retry_after_s is not None:
-        members["retry_after_s"] = error.retry_after_s
-    return members

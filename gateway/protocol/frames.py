@@ -1,79 +1,18 @@
 """Frames: messages between a phone and the gateway.
 
-There is one immutable type per frame kind. Client frames are validated strictly; unknown fields are ignored.
-On the hot path `changes` and `ping` are framed from fragments (:meth:`gateway.protocol.codec.Codec.changes`);
-their types here define them.
+There is one immutable type per frame kind; unknown fields are ignored. :mod:`gateway.protocol.codec` reads
+and writes frames; it makes a `changes` frame of fragments, without :class:`Changes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cache
-from operator import attrgetter
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    TypeAdapter,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Field, Strict, TypeAdapter
 
-from gateway.domain.commands import RULES, Command, Outcome
-from gateway.domain.errors import GatewayError, tenths
+from gateway.domain.commands import RULES, Command
 from gateway.domain.model import Application, Right
-
-
-def exact(sent: object, read: ValidatorFunctionWrapHandler) -> object:
-    """Read *sent*, and refuse it when a scalar in it had to be converted; unknown members are ignored.
-
-    A null member counts as not sent, as everywhere in the protocol.
-
-    Raises:
-        PydanticCustomError: A value has the wrong type.
-    """
-    if isinstance(sent, dict | Mapping) and None in sent.values():
-        sent = {name: member for name, member in sent.items() if member is not None}
-    value: object = read(sent)
-    if not _says(value, sent):
-        raise PydanticCustomError("wrong_type", "a value has the wrong type")
-    return value
-
-
-_SCALARS: Final = frozenset({str, int, bool, float})
-
-
-def _says(value: object, sent: object) -> bool:
-    if sent is value:
-        return True
-    of = type(value)
-    if of in _SCALARS:
-        return of is type(sent) and value == sent
-    if is_dataclass(of) and isinstance(sent, dict | Mapping):
-        return _says_all(value, sent)
-    if isinstance(value, Mapping) and isinstance(sent, Mapping):
-        return all(_says(member, sent[name]) for name, member in value.items())
-    if isinstance(value, tuple) and isinstance(sent, list | tuple):
-        return all(map(_says, value, sent))
-    return of is type(sent) and value == sent
-
-
-def _says_all(value: object, sent: Mapping[str, object]) -> bool:
-    for name, read in _fields(type(value)):  # type: ignore[arg-type]  # types are hashable
-        if name in sent and (member := read(value)) is not (said := sent[name]) and not _says(member, said):
-            return False
-    return True
-
-
-@cache
-def _fields(of: type[Any]) -> tuple[tuple[str, attrgetter[object]], ...]:
-    """Return the names of a dataclass's fields with their validators."""
-    return tuple((each.name, attrgetter(each.name)) for each in fields(of))
 
 
 def absent(sent: object) -> object:
@@ -171,7 +110,7 @@ class CommandFrame:
     key: Key
     stream: Annotated[str, Strict(), Field(max_length=64)]
     expires_at_ms: Seq
-    command: Annotated[Command, Field(discriminator="kind"), WrapValidator(exact)]
+    command: Annotated[Command, Field(discriminator="kind")]
     retry: Flag = False
     kind: Literal["command"] = "command"
 
@@ -345,20 +284,6 @@ class OutcomeView:
     status: OutcomeStatus
     error: dict[str, Any] | None = None
     version: int | None = None
-
-
-def outcome_view(outcome: Outcome) -> OutcomeView:
-    """Return an outcome in the form that is sent to phones."""
-    error = None if outcome.error is None else error_members(outcome.error)
-    return OutcomeView(outcome.status._value_, error, outcome.version)  # `value` is two calls
-
-
-def error_members(error: GatewayError) -> dict[str, object]:
-    """Return an error's members: code, message, retry_after_s and its details."""
-    members: dict[str, object] = {"code": error.code.value, "message": error.message, **error.details}
-    if error.retry_after_s is not None:
-        members["retry_after_s"] = tenths(error.retry_after_s)
-    return members
 
 
 @dataclass(frozen=True, slots=True)

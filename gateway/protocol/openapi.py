@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gateway.domain.errors import ERRORS, ErrorCode
 from gateway.protocol import bodies
-from gateway.protocol.codec import JSON_TYPE, PROBLEM_TYPE, SCHEMA_TYPE
+from gateway.protocol.bodies import JSON_TYPE, PROBLEM_TYPE, SCHEMA_TYPE
 from gateway.protocol.frames import PROTOCOLS
 from gateway.protocol.schemas import API_VERSION, InventoryBody, Schema, ref, schemas_of
 

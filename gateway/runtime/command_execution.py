@@ -206,7 +206,7 @@ class CommandExecution:
 
     def _alias(self, call: Call, node: NodeId | None) -> int | None:
         """Return the alias of the command's session, if it is on the link and its phone at *node*."""
-        member = self._owner.user_sessions.get(call.session)
+        member = self._owner.user_sessions.by_handle.get(call.session)
         if member is None or member.node != node or member.attached is None or not member.on_link:
             return None
         return member.attached.alias
@@ -323,7 +323,7 @@ class CommandExecution:
         When the owner has the phone on another node by now, the phone may have sent the command again from
         there. Then this copy is late.
         """
-        owner, member = self._owner, self._owner.user_sessions.get(call.session)
+        owner, member = self._owner, self._owner.user_sessions.by_handle.get(call.session)
         if member is None or member.node != node:
             call = replace(call, waited=True)
         if not self._order.locked() and not self._must_wait(call):
@@ -342,7 +342,7 @@ class CommandExecution:
         if self._is_closed:
             return False
         if owner.pulse.is_taking_over:
-            member = owner.user_sessions.get(call.session)
+            member = owner.user_sessions.by_handle.get(call.session)
             if member is None or not member.on_link:
                 return True
         return (call.retry or call.waited) and owner.expects_history
@@ -465,7 +465,7 @@ class CommandExecution:
             return Outcome(Status.APPLIED)
         if call.deadline_ms <= self._owner.clock.wall_ms():
             return _TOO_LATE
-        member = self._owner.user_sessions.get(call.session)
+        member = self._owner.user_sessions.by_handle.get(call.session)
         if linked is None or self.linked is not linked:
             return _NOT_REACHED
         if member is None or member.attached is None or not member.on_link:

@@ -481,7 +481,7 @@ class Linked:
         self._mirror.begin(self._about, event.time_ms, event.last_end)
         self._user_sessions.server = event.server
         self._asking = LinkSubscriptions(self.link, self._keeper, tasks)
-        if self._user_sessions.get(self._opener.handle) is self._opener:
+        if self._opener in self._user_sessions:
             self._user_sessions.accepted(self._opener.handle, event.attached)
             self._mirror.narrowed()
             self._mirror.show_sessions()

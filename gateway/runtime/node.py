@@ -682,7 +682,7 @@ class Node:
         def stage() -> Move:
             state = self.user_states.get(user)
             owner = None if state is None else state.owner
-            member = None if owner is None else owner.user_sessions.get(handle)
+            member = None if owner is None else owner.user_sessions.by_handle.get(handle)
             if member is None:
                 return Move.DONE
             return Move.BACK if member.present and member.node is not None else Move.AWAY

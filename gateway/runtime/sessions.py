@@ -137,12 +137,12 @@ class SessionAdmission:
         """See :meth:`gateway.runtime.user_state.Owner.attach`."""
         owner = self._owner
         came_at = self._came_at(since)
-        same_device = (owner.user_sessions.get(ticket.handle), *owner.user_sessions.rivals(ticket))
+        same_device = (owner.user_sessions.by_handle.get(ticket.handle), *owner.user_sessions.rivals(ticket))
         if any(self._has_moved_on(each, node, came_at) for each in same_device):
             raise SessionRefused(CloseCode.REPLACED, "replaced")
         if owner.user_sessions.is_crowded(ticket, node, self._world.devices):
             raise SessionRefused(CloseCode.TOO_MANY_DEVICES, CloseCode.TOO_MANY_DEVICES.name.lower())
-        self._make_way(owner.user_sessions.get(ticket.handle), node, came_at)
+        self._make_way(owner.user_sessions.by_handle.get(ticket.handle), node, came_at)
         member = owner.user_sessions.join(ticket, topics, node)
         member.came_at = came_at
         owner.look()
@@ -195,7 +195,7 @@ class SessionAdmission:
 
     def _is_ready(self, member: Member) -> bool:
         owner = self._owner
-        if owner.user_sessions.get(member.handle) is not member:
+        if member not in owner.user_sessions:
             raise refusal(member.ticket, *member.end)
         if owner.is_over and owner.owned_by is not None:
             raise RoleOverError
@@ -277,7 +277,7 @@ class SessionRenewal:
 
     def _renewed(self, member: Member, expires_at_ms: int) -> None:
         owner = self._owner
-        if expires_at_ms > member.expires_at_ms and owner.user_sessions.get(member.handle) is member:
+        if expires_at_ms > member.expires_at_ms and member in owner.user_sessions:
             member.lived_from_ms, member.expires_at_ms = owner.clock.wall_ms(), expires_at_ms
             member.renew_after = None  # the answer belongs to an earlier life
             owner.mirror.show_session(member)

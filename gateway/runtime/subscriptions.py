@@ -673,7 +673,7 @@ class LinkSubscriptions:
             if not member.on_link:
                 self._attach_due = with_item(self._attach_due, member.handle, member)
         for member in list(self._attach_due.values()):
-            if self._user_sessions.get(member.handle) is not member:
+            if member not in self._user_sessions:
                 del self._attach_due[member.handle]
                 self._doubts.pop(member, None)
         return list(self._attach_due.values())
@@ -713,7 +713,7 @@ class LinkSubscriptions:
         if not isinstance(answer, Attached) or self._may_have_ended(member, answer.alias):
             return
         self._doubts.pop(member, None)
-        if self._user_sessions.get(member.handle) is not member:
+        if member not in self._user_sessions:
             self._leaving += (answer.alias,)
             self._needed = True
             return
@@ -776,7 +776,7 @@ class LinkSubscriptions:
 
     def _begin_presence(self, member: Member) -> SentRequest | None:
         present, attached, key = member.present, member.attached, (Presence, member)
-        if attached is None or not member.on_link or self._user_sessions.get(member.handle) is not member:
+        if attached is None or not member.on_link or member not in self._user_sessions:
             return None
         if key in self._requests:
             self._presence_due = with_item(self._presence_due, member.handle, member)
@@ -785,7 +785,7 @@ class LinkSubscriptions:
         return self._requests.begin(key, Presence(attached.alias, present), take, PRESENCE_S)
 
     def _take_presence(self, member: Member, present: bool, answer: LinkAnswer | GatewayError) -> None:
-        if self._user_sessions.get(member.handle) is not member:
+        if member not in self._user_sessions:
             return  # another session may have its handle
         if isinstance(answer, GatewayError):
             self._ask_later()

@@ -152,7 +152,7 @@ class Owner:
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
         """Subscribe to the topics that the session follows now."""
-        if (member := self.user_sessions.get(handle)) is not None:
+        if (member := self.user_sessions.by_handle.get(handle)) is not None:
             self.user_sessions.follow(member, topics)
             self.look()
 
@@ -241,7 +241,7 @@ class Owner:
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
         """Remove a session that OSCC-E ended or refused, and close its phone."""
-        if self.user_sessions.get(member.handle) is not member:
+        if member not in self.user_sessions:
             return
         self.user_sessions.remove(member.handle)
         member.end = (reason, by)
@@ -330,7 +330,7 @@ class Owner:
 
     def doubted(self, handle: str) -> None:
         """Record that the server reported a session as unknown."""
-        member = self.user_sessions.get(handle)
+        member = self.user_sessions.by_handle.get(handle)
         if member is not None:
             spawn(self._tasks, self._renewing.doubt(member))
 

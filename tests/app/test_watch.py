@@ -29,7 +29,7 @@ from gateway.client import (
 )
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol import frames
-from gateway.protocol.codec import problem_members
+from gateway.protocol.bodies import problem_members
 from gateway.protocol.frames import ErrorFrame
 from tests.app.watching import QUEUES, SITE, Board, about
 from tests.doubles.clock import ManualClock

@@ -11,8 +11,7 @@ from gateway.client.http import Account, Api, Credentials, error_of
 from gateway.client.mirror import Event, LogOffDelayed
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
-from gateway.protocol.bodies import DeviceBody
-from gateway.protocol.codec import problem_members
+from gateway.protocol.bodies import DeviceBody, problem_members
 from tests.doubles.clock import ManualClock
 from tests.doubles.scripted_gateway import ScriptedGateway, created
 

@@ -22,7 +22,7 @@ from gateway.client import (
     Unreachable,
 )
 from gateway.protocol import frames
-from gateway.protocol.codec import problem_members
+from gateway.protocol.bodies import problem_members
 from tests.client.subject import log_on
 from tests.doubles.clock import ManualClock
 from tests.doubles.scripted_gateway import Phone, ScriptedGateway, created, notice, ping

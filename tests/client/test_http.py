@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from gateway.client.http import ANSWER_S, Api, HttpReply, Unreachable, retry_after_of
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.protocol.codec import problem_members
+from gateway.protocol.bodies import problem_members
 from tests.doubles.clock import ManualClock
 from tests.doubles.scripted_gateway import ScriptedGateway
 

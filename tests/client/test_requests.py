@@ -10,7 +10,7 @@ from gateway.client.dialogue import WAITING_MAX, Requests, outcome_of
 from gateway.client.http import error_of
 from gateway.domain.commands import Outcome, SetRoutingState, Status
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.protocol.codec import problem_members
+from gateway.protocol.bodies import problem_members
 from gateway.protocol.frames import (
     CommandFrame,
     Follow,

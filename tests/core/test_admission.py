@@ -58,7 +58,7 @@ from gateway.domain.resources import (
     Skills,
 )
 from gateway.protocol.codec import JSON
-from gateway.protocol.frames import COMMANDS, CommandFrame, error_members
+from gateway.protocol.frames import COMMANDS, CommandFrame
 from tests.core.samples import KEY, WALL_MS, declared, facts_of, frame, ticket_of
 
 DASHBOARD, ASSISTANT = Application.DASHBOARD, Application.REMOTE_ASSISTANT
@@ -466,7 +466,7 @@ def received(
     try:
         check_command(command(kind, address), facts, declared(facts.handle, MIRROR))
     except GatewayError as error:
-        return error_members(error)
+        return error.members
     return {}
 
 

@@ -10,7 +10,17 @@ import pytest
 from gateway.core.element import Element
 from gateway.core.ledger import Health, Ledger
 from gateway.core.rate_limits import SessionLimits
-from gateway.core.session import AcceptSession, Answered, Close, Effects, Invoke, Live, Resumed, welcome_frame
+from gateway.core.session import (
+    AcceptSession,
+    Answered,
+    Close,
+    Effects,
+    Invoke,
+    Live,
+    Resumed,
+    outcome_view,
+    welcome_frame,
+)
 from gateway.core.view import view_of
 from gateway.domain.commands import Call, Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
@@ -18,7 +28,7 @@ from gateway.domain.model import Application, Right, Scope
 from gateway.domain.resources import Queue
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON
-from gateway.protocol.frames import OutcomeView, SessionView, UserView, error_members, outcome_view
+from gateway.protocol.frames import OutcomeView, SessionView, UserView
 from tests.core.samples import KEY, LIVE, NOW, SCOPE, WALL_MS, decoded, facts_of, ticket_of
 
 CLIENT = frames.ClientInfo("test", "1", "none")
@@ -395,7 +405,7 @@ TICKET = ticket_of()
 def test_an_error_is_reported_with_its_details() -> None:
     error = GatewayError(ErrorCode.RATE_LIMITED, "Too fast.", retry_after_s=1.41, limit=3)
     received = {"code": "rate_limited", "message": "Too fast.", "limit": 3, "retry_after_s": 1.5}
-    assert error_members(error) == received
+    assert error.members == received
     assert outcome_view(Outcome(Status.REJECTED, error)) == OutcomeView("rejected", received, None)
 
 

@@ -44,8 +44,12 @@ def test_a_session_joins_once_and_comes_back(user_sessions: UserSessions) -> Non
     assert (member.present, member.left_at) == (False, 50.0)
     assert user_sessions.join(ONE, ("queues",)) is member
     assert (member.topics, member.present, member.left_at) == (("queues",), True, None)
-    assert (len(user_sessions), ONE.handle in user_sessions, TWO.handle in user_sessions) == (1, True, False)
-    assert user_sessions.get(ONE.handle) is member
+    assert (
+        len(user_sessions),
+        ONE.handle in user_sessions.by_handle,
+        TWO.handle in user_sessions.by_handle,
+    ) == (1, True, False)
+    assert user_sessions.by_handle.get(ONE.handle) is member
 
 
 # ---- what OSCC-E says ----
@@ -53,7 +57,7 @@ def test_a_session_joins_once_and_comes_back(user_sessions: UserSessions) -> Non
 
 def test_facts_are_what_was_accepted() -> None:
     user_sessions = full()
-    member = user_sessions.get(TWO.handle)
+    member = user_sessions.by_handle.get(TWO.handle)
     assert member is not None
     facts = member.facts(EndReason.TAKEN_OVER, "another phone")
     assert (facts.handle, facts.application) == (TWO.handle, Application.REMOTE_ASSISTANT)
@@ -76,7 +80,7 @@ def test_an_alias_names_a_session_on_the_present_link_only() -> None:
 def test_rights_and_scope_change_in_place() -> None:
     user_sessions = full()
     member = user_sessions.rescoped(1, frozenset(), Scope(agents=frozenset({6})))
-    assert member is user_sessions.get(ONE.handle)
+    assert member is user_sessions.by_handle.get(ONE.handle)
     assert member is not None
     assert (member.facts().rights, member.facts().scope) == ((), Scope(agents=frozenset({6})))
     assert user_sessions.rescoped(9, frozenset(), Scope()) is None
@@ -207,7 +211,7 @@ def test_what_another_node_says_of_its_phones_is_so_and_is_reported_once(user_se
 
 def test_a_session_whose_phone_left_elsewhere_lingers_from_then(user_sessions: UserSessions) -> None:
     user_sessions.linger(ONE, 40.0)
-    member = user_sessions.get(ONE.handle)
+    member = user_sessions.by_handle.get(ONE.handle)
     assert member is not None
     assert (member.present, member.left_at) == (False, 40.0)
     assert user_sessions.lingered(129.0, Linger()) == []
@@ -235,7 +239,7 @@ def test_the_union_is_a_sessions_own_set_when_that_holds_all(user_sessions: User
 
 def test_what_a_session_follows_now_is_followed_and_nothing_else() -> None:
     user_sessions = full()
-    member = user_sessions.get(ONE.handle)
+    member = user_sessions.by_handle.get(ONE.handle)
     assert member is not None
     user_sessions.follow(member, ("queues",))
     assert user_sessions.following(member) == Following(Application.DASHBOARD, SCOPE, None, ("queues",))

@@ -25,8 +25,7 @@ from gateway.edge.export import (
     pick,
     user_of,
 )
-from gateway.protocol.bodies import ExportBody
-from gateway.protocol.codec import write_body
+from gateway.protocol.bodies import ExportBody, write_body
 from gateway.protocol.envelopes import Order
 from gateway.protocol.schemas import inventory
 from gateway.runtime.cluster_receiver import Page

@@ -12,7 +12,7 @@ from gateway.domain.resources import RESOURCES
 from gateway.edge.policies import NoticesInForce, NoticeText, OperatorNotice
 from gateway.edge.request_context import EdgeSettings
 from gateway.edge.routes import PublishedDocuments
-from gateway.protocol import codec
+from gateway.protocol.bodies import write_body
 from gateway.protocol.schemas import CLIENT_FRAMES, GATEWAY_FRAMES, inventory
 from tests.edge.conftest import Open
 from tests.edge.visits import SETTINGS, Gateway
@@ -84,7 +84,7 @@ async def test_notices_come_in_the_readers_language(gateway_with: Open) -> None:
 
 async def test_the_inventory_is_published(gateway: Gateway) -> None:
     answer = await gateway.client.get("/v1/privacy/inventory")
-    assert await answer.json() == json.loads(codec.write_body(inventory()))
+    assert await answer.json() == json.loads(write_body(inventory()))
 
 
 async def test_the_list_of_schemas_has_all_that_can_be_had(gateway: Gateway) -> None:

@@ -22,7 +22,7 @@ from gateway.domain.upstream import Reading
 from gateway.edge import credentials, policies
 from gateway.edge.credentials import TOKEN_CHARS_MAX, OpenedToken, TokenFault
 from gateway.protocol import codec
-from gateway.protocol.bodies import LOG_ON, LogOnBody
+from gateway.protocol.bodies import LOG_ON, LogOnBody, read_body
 from gateway.protocol.websocket import POLICY, TOO_BIG, Violation
 from gateway.upstream.oscce import messages, socket
 from gateway.upstream.oscce.errors import WireError
@@ -52,11 +52,11 @@ def log_ons(data: bytes) -> None:
     it, and is taken again as it was understood. So it is with the number.
     """
     try:
-        body = codec.read_body(data, LOG_ON)
+        body = read_body(data, LOG_ON)
     except GatewayError as error:
         _check_refusal(error)
         return
-    assert codec.read_body(codec.write_json(codec.plain_fields(body)), LOG_ON) == body
+    assert read_body(codec.write_json(codec.plain_fields(body)), LOG_ON) == body
     _compare(body, json.loads(data, object_pairs_hook=_once))
     assert not faults(body.device.name, VALUE_CHARS)
     if body.remote_number is not None:

@@ -127,7 +127,7 @@ PLACES: Final[dict[str, str]] = {
             upstream/asterisk/monitor.py Publisher.links _scopes;
             domain/model.py SmallMap._more;
             core/registry.py Registry._people _seats _lingering;
-            core/view.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
+            core/view.py UserSessions.by_handle _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets waiting _wheel _ticks;
             edge/routes.py SessionRoutes._exporting;
             runtime/sessions.py SessionAdmission._waiting;

@@ -19,8 +19,9 @@ from gateway.protocol.bodies import (
     BundleBody,
     LogLevelBody,
     NodeBody,
+    read_body,
+    write_body,
 )
-from gateway.protocol.codec import read_body, write_body
 from gateway.protocol.frames import SessionView, UserView
 
 DEVICE: dict[str, Any] = {"id": "d-1", "name": "My phone", "platform": "android", "app_version": "1.0"}

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.protocol.bodies import LOG_ON
-from gateway.protocol.codec import BODY_BYTES_MAX, problem, problem_members, read_body
+from gateway.protocol.bodies import BODY_BYTES_MAX, LOG_ON, problem_members, read_body
 from tests.protocol import strategies as any_of
 
 GOOD = (
@@ -53,7 +52,7 @@ def test_arbitrary_bodies_raise_nothing_else(data: bytes) -> None:
 
 def test_an_error_is_written_with_its_details() -> None:
     error = GatewayError(ErrorCode.ALREADY_LOGGED_ON, "Another session is open.", where="desk", since_ms=5)
-    assert json.loads(problem(error)) == {
+    assert problem_members(error) == {
         "type": "urn:oscc-gateway:error:already_logged_on",
         "title": "Already logged on",
         "status": 409,

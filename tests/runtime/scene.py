@@ -339,7 +339,7 @@ class Scene:
 
     def member(self, phone: PhoneLine) -> Member:
         """Give what the owner here knows of a phone's session."""
-        member = self.owner(phone.ticket.user.key).user_sessions.get(phone.ticket.handle)
+        member = self.owner(phone.ticket.user.key).user_sessions.by_handle.get(phone.ticket.handle)
         assert member is not None
         return member
 

@@ -146,7 +146,7 @@ async def test_a_phone_that_leaves_is_missed_at_the_owner(at: Street) -> None:
     ]
     far.bye()
     await at.clock.settle()
-    member = owner.user_sessions.get(far.ticket.handle)
+    member = owner.user_sessions.by_handle.get(far.ticket.handle)
     assert member is not None
     assert not member.present
 
@@ -347,7 +347,7 @@ async def test_a_session_that_the_replica_has_lost_sight_of_is_presented_again(a
     await at.pass_time(3)
     assert presented(at) >= 1
     assert far.closed is None
-    assert at.scenes[0].owner().user_sessions.get(far.ticket.handle) is not None
+    assert at.scenes[0].owner().user_sessions.by_handle.get(far.ticket.handle) is not None
 
 
 async def test_without_an_answer_a_session_is_presented_again_after_a_while(at: Street) -> None:

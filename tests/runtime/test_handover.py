@@ -403,7 +403,7 @@ async def remote_assistant(at: Street, node: int = 1) -> PhoneLine:
 
 def is_present(at: Street, phone: PhoneLine) -> bool | None:
     """Tell whether the owner takes a phone for there; None: he speaks for its session no more."""
-    member = at.scenes[0].owner(AGENT).user_sessions.get(phone.ticket.handle)
+    member = at.scenes[0].owner(AGENT).user_sessions.by_handle.get(phone.ticket.handle)
     return None if member is None else member.present
 
 
@@ -520,7 +520,7 @@ async def test_how_long_ago_a_phone_left_goes_with_its_user_from_owner_to_owner(
             await at.pass_time(15)
         (owner,) = at.owners()
         assert len({one.node for one in at.openings}) > 1
-        member = at.scenes[owner].owner().user_sessions.get(near.ticket.handle)
+        member = at.scenes[owner].owner().user_sessions.by_handle.get(near.ticket.handle)
         assert member is not None
         assert member.left_at is not None
         assert abs(member.left_at - left_at) < 1.0

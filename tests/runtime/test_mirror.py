@@ -408,7 +408,7 @@ def test_a_user_who_sees_a_value_keeps_its_instants_whatever_another_link_delive
 
 
 def test_a_session_is_read_when_what_it_follows_was_whatever_others_ask_now(room: Room) -> None:
-    member = room.user_sessions.get(room.ticket.handle)
+    member = room.user_sessions.by_handle.get(room.ticket.handle)
     assert member is not None
     following = room.user_sessions.following(member)
     assert following is not None
@@ -435,7 +435,7 @@ def test_a_session_is_read_when_what_it_follows_was_whatever_others_ask_now(room
 
 def test_what_an_assistant_follows_is_not_known_to_be_read_before_all_is() -> None:
     room = Room(REMOTE, own=7)
-    member = room.user_sessions.get(room.ticket.handle)
+    member = room.user_sessions.by_handle.get(room.ticket.handle)
     assert member is not None
     following = room.user_sessions.following(member)
     assert following is not None

@@ -143,7 +143,7 @@ async def test_one_session_that_lingered_is_detached_while_others_live() -> None
         gone.leave()
         await at.pass_time(7)
         assert len(at.asked(DetachSession)) == 1
-        assert gone.ticket.handle not in at.owner().user_sessions
+        assert gone.ticket.handle not in at.owner().user_sessions.by_handle
         assert (phone.closed, phone.health) == (None, "live")
         again = await at.again(gone)
         assert again.of_kind("welcome")
@@ -437,7 +437,7 @@ async def test_a_session_that_ends_while_it_waits_is_refused_as_it_ended(at: Str
     fresh.hello()
     await at.pass_time(1)
     owner = at.scenes[0].owner()
-    member = owner.user_sessions.get(fresh.ticket.handle)
+    member = owner.user_sessions.by_handle.get(fresh.ticket.handle)
     assert member is not None
     owner.ended(member, EndReason.BLOCKED, "somebody")
     await at.clock.settle()

@@ -230,7 +230,7 @@ ALONE_S = UNFOLLOW_S = 30.0
 
 def is_there(at: Street, phone: PhoneLine) -> bool:
     """Tell whether the owner takes a phone to be connected, on whatever node."""
-    member = at.scenes[0].owner().user_sessions.get(phone.ticket.handle)
+    member = at.scenes[0].owner().user_sessions.by_handle.get(phone.ticket.handle)
     return member is not None and member.present
 
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from gateway.edge import request_context, routes
-from gateway.protocol.codec import JSON_TYPE
+from gateway.protocol.bodies import JSON_TYPE
 from tests.security.doors import node, say, status
 
 MOST_S = 0.1

@@ -14,8 +14,7 @@ import msgspec
 import pytest
 
 from gateway.domain import model
-from gateway.protocol.bodies import LOG_ON
-from gateway.protocol.codec import read_body
+from gateway.protocol.bodies import LOG_ON, read_body
 from gateway.upstream.oscce import decode, directory, http
 from gateway.upstream.oscce.decode import server_name
 from gateway.upstream.oscce.errors import refusal
