@@ -198,7 +198,7 @@ PHONES: Final = [
     ),
     Seed(
         "phones of a drained node return no faster than the others accept",
-        "gateway.core.due_times:_drain_schedule",
+        "gateway.core.drain_schedule:_drain_schedule",
         Value("low_s", "0.0"),
         f"{_P}test_drain_schedule_properties.py::test_no_choice_returns_faster_than_the_survivors_accept",
     ),

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from gateway.app import admin, wiring
+from gateway.app import admin, drain
 from gateway.app.config.errors import SETTINGS
 from gateway.app.config.sources import HEADINGS, setting_row
 from gateway.bus import connect, stores
@@ -123,12 +123,12 @@ def times_table() -> Iterable[str]:
         (handover.ALONE_S, "an owner without a phone of the user hands the user over on request"),
         (handover.IN_FLIGHT_S, "commands in flight may take so long in a hand-over"),
         (handover.UNLINKED_S, "an owner without a link hands the user over"),
-        (wiring.BYE_S, "a phone may take so long to receive its `bye`"),
+        (drain.BYE_S, "a phone may take so long to receive its `bye`"),
         (
-            wiring.HAND_OVER_S,
+            drain.HAND_OVER_S,
             "a user is handed over after their last phone moved, if nobody waits for the budget",
         ),
-        (wiring.RESTART_S, "phones of a single node come back within this time"),
+        (drain.RESTART_S, "phones of a single node come back within this time"),
         (admin.DUPLICATE_NAME_EVERY_S, "a node looks again for another node of its name"),
     )
     yield from ("| time | what happens |", "|---|---|")

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from gateway.core.assembly import Composer
 from gateway.core.commands import not_begun, patience_s, unknown
-from gateway.core.due_times import Move
+from gateway.core.drain_schedule import Move
 from gateway.core.lease import AssumedTokens, BusState, StoreWrites
 from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
 from gateway.core.link import Linger

@@ -15,8 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.app.config.settings import LimitsSection
-from gateway.app.process import SIGNALS, StopRequest
-from gateway.app.wiring import (
+from gateway.app.drain import (
     BYE_S,
     HAND_OVER_S,
     WINDOW_S,
@@ -26,7 +25,8 @@ from gateway.app.wiring import (
     drain_limit_s,
     drain_node,
 )
-from gateway.core.due_times import SETTLED_S, Move
+from gateway.app.process import SIGNALS, StopRequest
+from gateway.core.drain_schedule import SETTLED_S, Move
 from gateway.core.session import State
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId, UserId

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.due_times import END, SETTLED_S
+from gateway.core.drain_schedule import END, SETTLED_S
 from tests.cluster.cluster import Size
 from tests.cluster.sizes import IS_FULL
 from tests.cluster.stage import Stage, stage

@@ -12,7 +12,7 @@ import pytest
 from gateway.app.cli import doctor
 from gateway.app.cli.demo import ChildProcess
 from gateway.app.config.settings import LimitsSection
-from gateway.app.wiring import drain_limit_s
+from gateway.app.drain import drain_limit_s
 from gateway.runtime.event_loop import SystemClock
 from tests.cluster.cluster import Size, size
 from tests.cluster.sizes import IS_FULL

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.due_times import DrainSchedule, Moving, drain_schedules, moving_s
+from gateway.core.drain_schedule import DrainSchedule, Moving, drain_schedules, moving_s
 
 EPS = 1e-6
 RATES = st.sampled_from([0.125, 1.0, 7.0, 20.0, 300.0])

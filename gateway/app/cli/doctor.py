@@ -37,8 +37,8 @@ from gateway.app.cli.check import (
 )
 from gateway.app.config.settings import LimitsSection, Settings
 from gateway.app.config.sources import load
+from gateway.app.drain import drain_limit_s
 from gateway.app.process import BACKLOG, PROGRAM, CannotListen, add_config, files_needed, listening
-from gateway.app.wiring import drain_limit_s
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ownership import RENEW_S
 from gateway.runtime.ports import Clock

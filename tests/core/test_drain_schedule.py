@@ -1,0 +1,433 @@
+"""Phones that a node sends to others: schedule and pace of a drain, and the balance of nodes."""
+
+from __future__ import annotations
+
+import math
+import random  # noqa: TID251 - seeded: a load balancer of the test
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.core.drain_schedule import (
+    BEGIN,
+    END,
+    EXCESS_MIN,
+    GONE_S,
+    IN_TIME_S,
+    LAST_S,
+    PAUSE_S,
+    PEAK_S,
+    ROOM_MIN,
+    ROUND_S,
+    SETTLED_S,
+    SHARE,
+    Away,
+    Balance,
+    DrainPace,
+    DrainSchedule,
+    Move,
+    Moving,
+    PeakRate,
+    drain_schedules,
+    moving_s,
+)
+
+# ---- drain schedule ----
+
+
+def test_when_others_accept_too_few_in_the_grace_all_are_sent_away_within_it_and_come_back_later() -> None:
+    received = drain_schedules(4, accepts_per_s=[0.25], moving=[Moving(4, 2.0)], grace_s=4.0)
+    assert received == (
+        DrainSchedule(0.0, (0.0, 1.0)),
+        DrainSchedule(1.0, (3.0, 4.0)),
+        DrainSchedule(2.0, (6.0, 7.0)),
+        DrainSchedule(3.0, (9.0, 10.0)),
+    )
+
+
+def test_a_budget_that_needs_longer_than_the_grace_keeps_no_phone_away() -> None:
+    received = drain_schedules(1000, accepts_per_s=[500.0], moving=[Moving(1000, 40 / 3)], grace_s=60.0)
+    assert moving_s([Moving(1000, 40 / 3)]) == pytest.approx(75)
+    assert received[-1].at_s == pytest.approx(60, abs=0.1)
+    assert max(high for _, high in (one.window_s for one in received)) <= 0.1
+
+
+@pytest.mark.parametrize("accepts_per_s", [(), (0.0, 0.0)])
+def test_when_nobody_takes_them_all_are_sent_away_at_once_and_come_back_over_the_grace(
+    accepts_per_s: tuple[float, ...],
+) -> None:
+    received = drain_schedules(20, accepts_per_s=accepts_per_s, moving=[Moving(20, 20.0)], grace_s=10.0)
+    assert {drain_schedule.at_s for drain_schedule in received} == {0.0}
+    assert [drain_schedule.window_s for drain_schedule in received[:3]] == [
+        (0.0, 0.5),
+        (0.5, 1.0),
+        (1.0, 1.5),
+    ]
+
+
+class Phone:
+    """A phone that was sent away."""
+
+    def __init__(self) -> None:
+        self.moved = Move.AWAY
+        self.looks = 0
+
+    def __call__(self) -> Move:
+        self.looks += 1
+        return self.moved
+
+
+def send(away: Away, now: float) -> list[Phone]:
+    """Send as many phones away as may be."""
+    sent: list[Phone] = []
+    while away.may_send(now):
+        sent.append(Phone())
+        away.sent(sent[-1], now)
+    return sent
+
+
+def test_the_highest_rate_counts_for_a_while() -> None:
+    rate = PeakRate(100.0)
+    assert rate.per_s(100.0) == 0.0
+    for n in range(50):
+        rate.count(101.0 + n / 10)
+    assert rate.per_s(106.0) == pytest.approx(10.0, abs=0.3)
+    assert rate.per_s(105.9 + PEAK_S) == pytest.approx(10.0, abs=0.3)
+    assert rate.per_s(106.1 + PEAK_S) == 0.0
+
+
+def test_one_phone_more_may_be_away_for_each_that_is_back_in_time() -> None:
+    away = Away(0.0)
+    phones = send(away, 0.0)
+    assert len(phones) == len(away) == ROOM_MIN
+    assert not away.may_send(0.5)
+    phones[0].moved = Move.DONE
+    assert away.may_send(0.6)
+    assert (away.room, away.is_full) == (ROOM_MIN + 1, False)
+
+
+def test_a_phone_that_is_back_has_not_moved_for_those_who_wait_for_its_user() -> None:
+    moving, returning = Away(0.0), Away(0.0, Move.BACK)
+    for away in (moving, returning):
+        for phone in send(away, 0.0):
+            phone.moved = Move.BACK
+    assert not moving.may_send(0.5)
+    assert returning.may_send(0.5)
+
+
+def test_phones_are_counted_for_four_seconds_while_none_moves() -> None:
+    away = Away(0.0)
+    send(away, 0.5)
+    assert not away.may_send(0.5 + IN_TIME_S + GONE_S)
+    assert away.may_send(0.6 + IN_TIME_S + GONE_S)
+
+
+def test_a_phone_that_later_ones_have_passed_is_counted_until_it_is_late() -> None:
+    away = Away(0.0)
+    send(away, 0.5)
+    away.sent(passing := Phone(), 0.6)
+    away.may_send(0.6)
+    passing.moved = Move.DONE
+    for now, counted in ((0.7, ROOM_MIN), (0.5 + IN_TIME_S, ROOM_MIN), (0.6 + IN_TIME_S, 0)):
+        away.may_send(now)
+        assert len(away) == counted
+
+
+def test_phones_in_a_queue_are_counted_until_it_is_their_turn() -> None:
+    away, now = Away(0.0), 0.0
+    away.room = 100.0
+    phones = send(away, now)
+    for phone in phones:  # one in a second: the last ones wait for much longer than a phone that is off
+        now += 1.0
+        phone.moved = Move.DONE
+        away.may_send(now)
+        assert len(away) == len(phones) - now
+
+
+def test_when_many_are_late_as_many_may_be_away_as_others_take_in_the_time_of_one() -> None:
+    away, sent, now = Away(0.0), list[Phone](), 0.0
+    for step in range(1, 1_000):
+        now = step * 0.1
+        sent += send(away, now)
+        sent.pop(0).moved = Move.DONE  # ten in a second
+    assert away.is_full
+    assert away.room == pytest.approx(10.0 * IN_TIME_S, rel=0.1)
+    assert away.per_s(now) == pytest.approx(10.0, rel=0.1)
+    assert len(sent) <= away.room + 1
+
+
+def test_a_moment_in_which_nobody_moves_does_not_slow_the_rest_down() -> None:
+    away, sent = Away(0.0), list[Phone]()
+    for step in range(1, 1_000):
+        sent += send(away, step * 0.1)
+        if not 500 < step < 530:
+            sent.pop(0).moved = Move.DONE
+    assert away.room == pytest.approx(10.0 * IN_TIME_S, rel=0.1)
+
+
+def test_behind_the_plan_up_to_twice_as_many_may_be_away() -> None:
+    away, sent = Away(0.0), list[Phone]()
+    for step in range(1, 300):
+        sent += send(away, step * 0.1)
+        sent.pop(0).moved = Move.DONE
+    for needed_per_s, room in ((5.0, 20.0), (15.0, 30.0), (math.inf, 40.0)):
+        away.may_send(30.0, needed_per_s)
+        assert away.room == pytest.approx(room, rel=0.1)
+
+
+def test_a_single_late_phone_slows_nobody_down() -> None:
+    away = Away(0.0)
+    away.room = 16.0
+    away.sent(Phone(), 0.0)
+    assert away.may_send(4.1)
+    assert (away.room, away.is_full) == (16.0, False)
+
+
+def test_on_nodes_that_need_longer_for_each_phone_it_is_late_after_twice_that_time() -> None:
+    away, now = Away(0.0), 0.0
+    for _ in range(6):  # each needs 3 s, however many are away
+        phones = send(away, now)
+        now += 3.0
+        for phone in phones:
+            phone.moved = Move.DONE
+    assert away.in_time_s == 6.0
+    assert away.room >= 64
+
+
+def test_phones_that_never_come_say_nothing_about_the_other_nodes_while_others_come() -> None:
+    away, now, sent = Away(0.0), 0.0, 0
+    while sent < 1000 and now < 100.0:
+        phones = send(away, now)
+        sent += len(phones)
+        now += 0.1
+        for phone in phones[::2]:  # half of them are in the background
+            phone.moved = Move.DONE
+    assert now < 20.0
+
+
+def test_when_no_phone_comes_back_few_are_away() -> None:
+    away = Away(0.0)
+    away.room, now = 64.0, 0.0
+    while now < 60.0:
+        send(away, now)
+        now += 0.1
+    assert away.room == ROOM_MIN
+
+
+def test_phones_that_are_left_at_the_end_come_back_as_fast_as_those_before_them() -> None:
+    plan = drain_schedules(100, accepts_per_s=[1e3], moving=[], grace_s=60.0)
+    pace, now = DrainPace(0.0, 100, 60.0), 0.0
+    for planned in enumerate(plan[:50]):  # one a second
+        while not pace.may_send(*planned, now):
+            now += 0.1
+        phone = Phone()
+        pace.sent(phone, now)
+        phone.moved, now = Move.BACK, now + 1.0
+    assert not pace.is_over(58.7)
+    assert pace.is_over(58.8)
+    pace.may_send(50, plan[50], now)
+    windows = pace.last_windows(plan[50:], now)
+    assert windows[0] == (0.0, 1.0)
+    assert windows[-1][1] == pytest.approx(50.0, abs=0.5)
+    for later_s in (0.0, 5.0):  # a phone that is still away comes before them
+        pace.sent(Phone(), now + later_s)
+    pace.may_send(50, plan[50], now)
+    assert pace.last_windows(plan[50:], now)[0][0] == pytest.approx(1.0, abs=0.1)
+
+
+def test_without_a_phone_that_came_back_the_last_ones_come_within_a_minute() -> None:
+    plan = drain_schedules(1000, accepts_per_s=[1e3], moving=[], grace_s=600.0)
+    for grace_s, whole_s in ((20.0, 20.0), (600.0, LAST_S)):
+        windows = DrainPace(0.0, 1000, grace_s).last_windows(plan, 600.0)
+        assert windows[-1][1] == pytest.approx(whole_s)
+
+
+@pytest.mark.parametrize("grace_s", [0.0, 5.0, 30.0])
+def test_a_short_grace_lets_no_more_phones_return_than_the_other_nodes_accept(grace_s: float) -> None:
+    plan = drain_schedules(500, accepts_per_s=[10.0], moving=[], grace_s=grace_s)
+    pace, now, returns = DrainPace(0.0, 500, grace_s), 0.0, list[float]()
+    for planned in enumerate(plan):
+        now = max(now, planned[1].at_s)
+        while not (may := pace.may_send(*planned, now)) and not pace.is_over(now):
+            now += 0.05
+        if not may:
+            returns += [now + low_s for low_s, _ in pace.last_windows(plan[planned[0] :], now)]
+            break
+        phone, low_s = Phone(), planned[1].window_s[0]
+        phone.moved = Move.DONE
+        returns.append(now + low_s)
+        pace.sent(phone, now + planned[1].window_s[1])
+    assert len(returns) == 500
+    for second in range(60):
+        assert sum(second <= at < second + 5 for at in returns) <= 5 * 10 + 10
+    assert max(returns) == pytest.approx(49.9, abs=1.0)
+
+
+def test_phones_that_are_told_to_come_later_do_not_hold_back_others() -> None:
+    away, phones = Away(0.0), [Phone() for _ in range(20)]
+    for phone in phones:
+        away.sent(phone, 30.0)
+    assert away.may_send(28.0)
+    assert not any(phone.looks for phone in phones), "they are not looked at before their windows"
+    assert not away.may_send(29.5)
+
+
+def test_phones_wait_for_those_before_them_though_their_users_may_move_later() -> None:
+    plan = drain_schedules(100, accepts_per_s=[1e3], moving=[], grace_s=60.0)
+    for reached, may in ((Move.BACK, True), (Move.AWAY, False)):
+        pace = DrainPace(0.0, 100, 60.0)
+        for _ in range(4):
+            phone = Phone()
+            phone.moved = reached
+            pace.sent(phone, 0.0)
+        assert not pace.may_send(4, plan[4], 1.0)  # their users have not moved
+        assert pace.may_send(4, plan[4], 3.0) is may  # the time of this phone has come
+
+
+# ---- balance ----
+
+
+LOG_ONS_PER_S = 20.0
+LOOK_S = 3.0
+
+
+def looks(
+    balance: Balance, phones: int, others: dict[str, int], *, since: float = 0.0, for_s: float
+) -> list[int]:
+    """Return what is sent on at each look, while the counts stay as they are."""
+    return [
+        balance.look(since + at * LOOK_S, phones, others, LOG_ONS_PER_S) for at in range(int(for_s / LOOK_S))
+    ]
+
+
+def test_nothing_is_sent_on_while_nodes_come_and_go() -> None:
+    balance = Balance(0.0)
+    assert looks(balance, 900, {"b": 100}, for_s=SETTLED_S) == [0] * 20
+    assert looks(balance, 900, {"b": 100, "c": 0}, since=SETTLED_S, for_s=SETTLED_S) == [0] * 20
+    assert looks(balance, 900, {}, since=2 * SETTLED_S, for_s=SETTLED_S) == [0] * 20
+    assert balance.look(4 * SETTLED_S, 900, {"b": 100}, LOG_ONS_PER_S) == 0
+    assert balance.look(5 * SETTLED_S, 900, {"b": 100}, LOG_ONS_PER_S) > 0
+
+
+@pytest.mark.parametrize(
+    ("phones", "others"),
+    [
+        (130, {"b": 70}),  # exactly 30 % above the mean
+        (100, {"b": 100}),
+        (0, {"b": 0}),
+        (16, {"b": 0}),  # too few to be worth it
+        (100, {"b": 400}),
+    ],
+)
+def test_small_differences_stay(phones: int, others: dict[str, int]) -> None:
+    assert sum(looks(Balance(0.0), phones, others, for_s=5 * SETTLED_S)) == 0
+
+
+def test_what_is_sent_on_is_bounded_by_the_rate_of_links() -> None:
+    balance, for_s = Balance(0.0), SETTLED_S + ROUND_S
+    sent = looks(balance, 9_000, {"b": 0}, for_s=for_s)
+    assert 0 < sum(sent) <= SHARE * LOG_ONS_PER_S * (ROUND_S + 5)
+    assert max(sent) <= SHARE * LOG_ONS_PER_S * 5
+
+
+def test_what_could_not_be_sent_on_may_be_later() -> None:
+    balance = Balance(0.0)
+    looks(balance, 900, {"b": 0}, for_s=SETTLED_S)
+    first = balance.look(SETTLED_S, 900, {"b": 0}, LOG_ONS_PER_S)
+    balance.sent(SETTLED_S, fewer=first)
+    assert balance.look(SETTLED_S, 900, {"b": 0}, LOG_ONS_PER_S) == first
+
+
+def test_a_balancer_that_sends_phones_back_is_left_alone() -> None:
+    balance = Balance(0.0)
+    sent = looks(balance, 900, {"b": 100}, for_s=SETTLED_S + ROUND_S + PAUSE_S)
+    tried = sum(sent)
+    assert 0 < tried <= SHARE * LOG_ONS_PER_S * (ROUND_S + LOOK_S + 5)
+    assert balance.paused_until > SETTLED_S + ROUND_S
+    later = balance.paused_until
+    assert sum(looks(balance, 900, {"b": 100}, since=later + LOOK_S, for_s=2 * PAUSE_S)) <= 1.5 * tried
+    assert balance.paused_until >= later + 2 * PAUSE_S - ROUND_S
+
+
+# ---- nodes behind a load balancer ----
+
+Place = Callable[[random.Random, int, list[int]], int]
+
+
+def in_turn(_: random.Random, phone: int, counts: list[int]) -> int:
+    return phone % len(counts)
+
+
+def at_random(chance: random.Random, _: int, counts: list[int]) -> int:
+    return chance.randrange(len(counts))
+
+
+def to_the_emptiest(_: random.Random, phone: int, counts: list[int]) -> int:
+    return counts.index(min(counts))
+
+
+class Street:
+    """Nodes that know each other's counts as of their last record, phones that come back a while later."""
+
+    def __init__(self, counts: list[int], place: Place, seed: int) -> None:
+        self.counts = counts
+        self.known = list(counts)
+        self.moves: Counter[int] = Counter()
+        self._balances = [Balance(0.0) for _ in counts]
+        self._place = place
+        self._chance = random.Random(seed)
+        self._away: list[tuple[float, int]] = []
+        self._serial = 0
+
+    def run(self, for_s: int) -> None:
+        for now in range(for_s):
+            coming = [each for each in self._away if each[0] <= now]
+            self._away = [each for each in self._away if each[0] > now]
+            for _, phone in coming:
+                self.counts[self._place(self._chance, phone, self.counts)] += 1
+            for at, balance in enumerate(self._balances):
+                if now % 3 != at % 3:  # each looks and says what it has at a time of its own
+                    continue
+                self.known[at] = self.counts[at]
+                others = {str(other): count for other, count in enumerate(self.known) if other != at}
+                for _ in range(balance.look(now, self.counts[at], others, LOG_ONS_PER_S)):
+                    self.counts[at] -= 1
+                    self._serial += 1
+                    self.moves[at] += 1
+                    self._away.append((now + self._chance.uniform(1, 8), self._serial))
+
+    @property
+    def spread(self) -> float:
+        return max(self.counts) * len(self.counts) / sum(self.counts)
+
+
+@settings(max_examples=min(30, settings().max_examples // 2))
+@given(
+    counts=st.lists(st.integers(0, 1_500), min_size=2, max_size=5).filter(lambda counts: sum(counts) > 100),
+    place=st.sampled_from([in_turn, at_random, to_the_emptiest]),
+    seed=st.integers(0, 99),
+)
+def test_after_a_while_the_fullest_is_near_the_mean_and_nobody_moves_any_longer(
+    counts: list[int], place: Place, seed: int
+) -> None:
+    street = Street(list(counts), place, seed)
+    mean = sum(counts) / len(counts)
+    excess = sum(max(0.0, count - END * mean) for count in counts)
+    street.run(3_600)
+    worth = EXCESS_MIN * len(counts) / sum(counts)
+    assert street.spread <= max(BEGIN, END + worth) + 0.05
+    moved = street.moves.total()
+    assert moved <= 2.5 * len(counts) / (len(counts) - 1) * excess + len(counts) * EXCESS_MIN
+    street.run(1_200)
+    assert street.moves.total() - moved <= 0.02 * sum(counts)
+
+
+def test_nobody_below_the_mean_ever_sends_a_phone_on() -> None:
+    street = Street([900, 500, 100], to_the_emptiest, 1)
+    street.run(1_800)
+    assert set(street.moves) == {0}
+    assert street.spread <= END + 0.01
+    assert sum(street.counts) == 1_500
