@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -36,6 +35,7 @@ from tests.app.processes import run, running
 from tests.app.samples import LOG_ON
 from tests.doubles.clock import ManualClock
 from tests.doubles.servers import any_engine, binary, until
+from tests.doubles.tasks import beside
 
 SMALL = ("--port", "0", "--agents", "3", "--queues", "2")
 
@@ -191,8 +191,7 @@ async def test_what_does_not_end_when_asked_is_killed(tmp_path: Path) -> None:
     process, clock = child(tmp_path, STUBBORN), ManualClock()
     await process.start()
     await up(process)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(process.end(clock))
+    async with beside(process.end(clock)):
         await clock.advance(9.9)
         assert await alive(process)
         await clock.advance(0.2)

@@ -35,6 +35,7 @@ from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.cluster_receiver import ClusterMembership
 from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import beside, during
 
 OTHER = NodeRecord(NodeId("n2"), "h2", "1", 0, 0, draining=False, accepts_per_s=10.0)
 LIMITS = LimitsSection(drain_notice_s=10, drain_s=60, log_ons_per_s=4)
@@ -133,8 +134,7 @@ class Leaver:
 
 async def test_alone_it_sends_all_away_at_once_to_come_back_one_after_the_other() -> None:
     node = Leaver(phones=4, users=4)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(node.run())
+    async with beside(node.run()):
         await node.clock.advance(1)
     assert node.received == [(0, 0), (0, 2.5), (0, 5), (0, 7.5)]
     assert [word for word, _ in node.happened] == ["drains", "refuses", "gone"]
@@ -145,16 +145,14 @@ async def test_alone_it_sends_all_away_at_once_to_come_back_one_after_the_other(
 async def test_alone_phones_stay_away_no_longer_than_a_new_start_takes() -> None:
     for drain_s, expected in ((4.0, 2.0), (600.0, 5.0)):
         node = Leaver(phones=2)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(node.run(LimitsSection(drain_s=drain_s)))
+        async with beside(node.run(LimitsSection(drain_s=drain_s))):
             await node.clock.advance(1)
         assert node.received == [(0, 0), (0, expected)]
 
 
 async def test_among_others_it_is_not_ready_for_a_while_before_anybody_is_sent_away() -> None:
     node = Leaver(phones=1, others=(OTHER,))
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(node.run())
+    async with beside(node.run()):
         await node.clock.advance(9.9)
         assert (node.happened, node.received) == ([], [])
         await node.clock.advance(10)
@@ -164,8 +162,7 @@ async def test_among_others_it_is_not_ready_for_a_while_before_anybody_is_sent_a
 
 async def test_phones_leave_no_faster_than_the_budget_of_log_ons_allows() -> None:
     node = Leaver(phones=20, users=20, others=(OTHER,))
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(node.run())
+    async with beside(node.run()) as running:
         await node.clock.advance(16)
         node.user_states.clear()
         await node.clock.advance(1)
@@ -177,8 +174,7 @@ async def test_phones_leave_no_faster_than_the_budget_of_log_ons_allows() -> Non
 async def test_phones_leave_no_faster_than_the_others_part_of_the_budget_allows() -> None:
     leaving = OTHER._replace(node=NodeId("n1"), holder="h1", draining=True)
     node = Leaver(phones=8, users=8, others=(OTHER,), nodes=(leaving, OTHER))
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(node.run())
+    async with beside(node.run()):
         await node.clock.advance(15)
         node.user_states.clear()
         await node.clock.advance(1)
@@ -190,8 +186,7 @@ async def test_phones_are_sent_away_as_fast_as_the_users_of_those_before_them_mo
     node = Leaver(phones=100, users=100, others=(OTHER._replace(accepts_per_s=1000.0),))
     node.links_per_s["main"] = 100.0
     node.back_after_s = lambda before: (1 + before) / 5  # a busy node takes five in a second
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(node.run())
+    async with beside(node.run()):
         await node.clock.advance(10 + 60)
         node.user_states.clear()
         await node.clock.advance(1)
@@ -204,8 +199,7 @@ async def test_phones_that_come_back_at_once_are_sent_away_as_planned() -> None:
     node = Leaver(phones=200, users=200, others=(OTHER._replace(accepts_per_s=1000.0),))
     node.links_per_s["main"] = 50.0
     node.back_after_s = lambda _: 0.3
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(node.run())
+    async with beside(node.run()):
         await node.clock.advance(10 + 20)
         node.user_states.clear()
         await node.clock.advance(1)
@@ -217,8 +211,7 @@ async def test_phones_that_stay_away_hold_nobody_up_beyond_the_limit(others: tup
     node = Leaver(phones=100, users=100, others=others)
     node.links_per_s["main"] = 100.0
     node.back_after_s = lambda _: math.inf
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(node.run(LimitsSection(drain_notice_s=0, drain_s=20)))
+    async with beside(node.run(LimitsSection(drain_notice_s=0, drain_s=20))):
         await node.clock.advance(20.1)
         assert len(node.received) == 100
         assert node.received[-1][0] <= (20 if others else 0)
@@ -227,8 +220,7 @@ async def test_phones_that_stay_away_hold_nobody_up_beyond_the_limit(others: tup
 
 async def test_a_node_whose_users_are_others_is_gone() -> None:
     node = Leaver(phones=1, users=1, others=(OTHER,))
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(node.run())
+    async with beside(node.run()):
         await node.clock.advance(11)
         assert node.gone_after is None
         node.user_states[0].owner = None
@@ -247,8 +239,7 @@ async def test_a_drain_waits_for_users_with_phones_elsewhere_while_there_is_time
     node.member.node, node.member.present = node_of_phone, present
     node.links_per_s["main"] = 20.0
     with capture_logs() as logs:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(node.run(LimitsSection(drain_s=30.0)))
+        async with beside(node.run(LimitsSection(drain_s=30.0))):
             await node.clock.advance(60)
     # without waiting it has left once the two users could have moved, at 20 links a second
     assert node.gone_after == pytest.approx(10 + (30 if waits else 0.1) + HAND_OVER_S, abs=0.1)
@@ -259,8 +250,7 @@ async def test_a_drain_waits_for_users_with_phones_elsewhere_while_there_is_time
 async def test_a_node_that_does_not_listen_delays_no_drain(others: tuple[NodeRecord, ...]) -> None:
     node = Leaver(phones=1, others=others)
     node.sockets = 1
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(node.run())
+    async with beside(node.run()):
         await node.clock.advance(30)
     assert node.gone_after == pytest.approx((10 if others else 0) + BYE_S, abs=0.1)
     assert others or node.metric("planned") == BYE_S
@@ -270,8 +260,7 @@ async def test_a_node_that_does_not_listen_delays_no_drain(others: tuple[NodeRec
 async def test_in_a_hurry_all_are_sent_away_at_once_and_it_is_gone(after_s: float) -> None:
     node = Leaver(phones=20, users=20, others=(OTHER,))
     node.sockets = 20
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(node.run())
+    async with beside(node.run()):
         await node.clock.advance(after_s)
         node.stopping.hurried.set()
         await node.clock.advance(0.1)
@@ -282,8 +271,7 @@ async def test_in_a_hurry_all_are_sent_away_at_once_and_it_is_gone(after_s: floa
 async def test_it_reports_its_begin_and_its_duration() -> None:
     node = Leaver(phones=20, users=20, others=(OTHER,))
     assert math.isnan(node.metric("began_timestamp"))
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(node.run())
+    async with beside(node.run()):
         began_s = node.clock.wall_ms() / 1000
         await node.clock.advance(9)
         assert (node.metric("began_timestamp"), node.metric("planned")) == (began_s, 0)
@@ -296,8 +284,7 @@ async def test_it_reports_its_begin_and_its_duration() -> None:
 @pytest.mark.parametrize(("users", "fits"), [(240, True), (320, False)])
 async def test_more_users_than_can_move_in_time_take_longer_than_the_limit(users: int, fits: bool) -> None:
     node = Leaver(phones=users, users=users, others=(OTHER,))
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(node.run())
+    async with beside(node.run()):
         await node.clock.advance(11)
         assert (node.metric("planned") <= drain_limit_s(LIMITS)) is fits
         await node.clock.advance(120)
@@ -308,8 +295,7 @@ async def test_more_users_than_can_move_in_time_take_longer_than_the_limit(users
 async def test_a_budget_too_small_for_the_users_keeps_no_phone_away() -> None:
     node = Leaver(phones=1000, users=1000, others=(OTHER._replace(accepts_per_s=500.0),))
     node.links_per_s["main"] = 40 / 3  # 75 s for a grace of 60 s
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(node.run())
+    async with beside(node.run()):
         await node.clock.advance(10 + 61)
         assert max(high for phone in node.phones for _, _, high in phone.received) <= 1.0
         assert (len(node.received), node.gone_after) == (
@@ -462,11 +448,9 @@ class Street:
 @pytest.fixture
 async def street() -> AsyncIterator[Street]:
     made = Street(100)
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(made.balancer.run())
+    async with during(made.balancer.run()):
         await made.clock.settle()
         yield made
-        running.cancel()
 
 
 async def test_phones_are_sent_on_until_there_are_a_fifth_more_than_the_mean(street: Street) -> None:

@@ -65,6 +65,7 @@ from gateway.simulator import Simulator, SimulatorSettings
 from gateway.upstream.oscce.errors import ClockSetError, UnreadableMessages, WireError
 from tests.app.samples import LOG_ON, settings_for
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import during
 
 KEY = SecretKey(bytes(32))
 CANARY = "canary"
@@ -538,8 +539,7 @@ def test_codes_that_a_client_makes_up_are_one_kind_and_the_gateways_own_are_not(
 
 
 async def test_what_was_counted_is_reported_also_when_nobody_logs_any_more(log: Log) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        life = tasks.create_task(flush_suppressed(log.flood, log.clock))
+    async with during(flush_suppressed(log.flood, log.clock)):
         await log.clock.settle()
         log.close(LINES_PER_WINDOW + 1)
         await log.clock.advance(REPETITION_WINDOW_S - 1)
@@ -548,7 +548,6 @@ async def test_what_was_counted_is_reported_also_when_nobody_logs_any_more(log: 
         assert log.received == [summary(1)]
         log.close(LINES_PER_WINDOW + 2)
         assert len(log.received) == LINES_PER_WINDOW
-        life.cancel()
     assert log.received == [summary(2)], "at the end at once"
 
 

@@ -76,6 +76,7 @@ from tests.deploy.expressions import RULES
 from tests.deploy.programs import ask, machine
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
+from tests.doubles.tasks import during
 from tests.runtime.scene import scene, user
 from tests.runtime.street import street
 
@@ -406,11 +407,9 @@ async def test_a_loop_that_turns_is_alive_and_its_lag_is_measured() -> None:
     clock, telemetry = ManualClock(), Telemetry()
     lagged: list[float] = []
     vitals = ProcessMetrics(clock, telemetry, lambda lag_s, _: lagged.append(lag_s))
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(vitals.run())
+    async with during(vitals.run()):
         await clock.advance(LOOP_CHECK_S * 4)
         assert vitals.live() is None
-        running.cancel()
     values = values_of(telemetry)
     assert values["loop_lag_seconds_count"] == 4
     assert values["loop_lag_seconds_sum"] < 0.001

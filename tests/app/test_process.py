@@ -20,6 +20,7 @@ from gateway.app.process import WATCHDOG_BEATS, SystemdNotifier, background_task
 from tests.app.processes import running
 from tests.app.samples import ANY_PORT, SECRET, write
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import during
 
 PID = 4711
 
@@ -70,15 +71,13 @@ async def test_signs_of_life_come_from_the_loop_and_in_time(address: str) -> Non
     with listening(address) as door:
         received = supervisor(address, clock, WATCHDOG_USEC="30000000", WATCHDOG_PID=str(PID))
         assert received.watchdog_s == 30
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(received.run())
+        async with during(received.run()):
             await clock.settle()
             assert arrived(door) == [["WATCHDOG=1"]]
             await clock.advance(30 / WATCHDOG_BEATS * 2)
             assert arrived(door) == [["WATCHDOG=1"]] * 2
             await clock.advance(30 / WATCHDOG_BEATS - 1)
             assert arrived(door) == []
-            running.cancel()
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from tests.app.certificates import Authority
 from tests.app.samples import LOG_ON
 from tests.doubles.clock import ManualClock
 from tests.doubles.servers import redis_server
+from tests.doubles.tasks import during
 
 
 class Desk:
@@ -64,11 +65,9 @@ class Desk:
 @asynccontextmanager
 async def running() -> AsyncIterator[Desk]:
     desk = Desk()
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(desk.reloading.run(desk.after))
+    async with during(desk.reloading.run(desk.after)):
         await desk.clock.settle()
         yield desk
-        task.cancel()
 
 
 async def test_files_are_looked_at_again_and_again_keys_when_asked() -> None:

@@ -56,6 +56,7 @@ from tests.asterisk.site import place
 from tests.doubles.clock import ManualClock
 from tests.doubles.sentinels import sentinel_trio
 from tests.doubles.servers import Engine, free_port, redis_server
+from tests.doubles.tasks import beside, during
 from tests.runtime.scene import scene
 
 QUIET = NodeStatus(BusState.LIVE, 0, 0, 0)
@@ -235,8 +236,7 @@ async def test_a_redis_is_looked_at_until_it_was_seen(monkeypatch: pytest.Monkey
     monkeypatch.setattr(admin, "check_bus", found)
     clock = ManualClock()
     with capture_logs() as lines:
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(log_bus_faults(BusSection(url="redis://h"), clock))
+        async with beside(log_bus_faults(BusSection(url="redis://h"), clock)) as running:
             await clock.advance(2 * BUS_RETRY_S - 0.1)
             assert not running.done()
             await clock.advance(0.2)
@@ -256,8 +256,7 @@ async def test_without_redis_there_is_nothing_to_say() -> None:
 async def test_a_node_with_the_same_name_is_reported_once_while_it_is_there() -> None:
     clock, membership = ManualClock(), SimpleNamespace(has_namesake=True, node=NodeId("n1"))
     with capture_logs() as lines:
-        async with asyncio.TaskGroup() as tasks:
-            looking_ = tasks.create_task(log_duplicate_name(membership, clock))  # type: ignore[arg-type]  # stands in
+        async with during(log_duplicate_name(membership, clock)):  # type: ignore[arg-type]  # stands in
             await clock.advance(DUPLICATE_NAME_EVERY_S - 0.1)
             assert lines == []
             await clock.advance(3 * DUPLICATE_NAME_EVERY_S)
@@ -266,7 +265,6 @@ async def test_a_node_with_the_same_name_is_reported_once_while_it_is_there() ->
             await clock.advance(DUPLICATE_NAME_EVERY_S)
             membership.has_namesake = True
             await clock.advance(DUPLICATE_NAME_EVERY_S)
-            looking_.cancel()
     assert len(lines) == 2
 
 
@@ -274,10 +272,8 @@ async def test_a_clock_that_differs_is_reported_once_and_when_it_agrees_again() 
     seen: list[float | None] = [None, 0.9, -1.0, -30.0, -30.0, 0.2, 0.1]
     clock = ManualClock()
     with capture_logs() as lines:
-        async with asyncio.TaskGroup() as tasks:
-            looking_on = tasks.create_task(log_clock_offset(lambda: seen.pop(0), clock))
+        async with during(log_clock_offset(lambda: seen.pop(0), clock)):
             await clock.advance(6 * CLOCK_EVERY_S)
-            looking_on.cancel()
     assert [(line["event"], line["offset_s"]) for line in lines] == [
         ("clock_differs", -1.0),
         ("clock_agrees", 0.2),
@@ -289,8 +285,7 @@ async def test_keys_that_stay_different_are_reported_once_and_when_they_agree_ag
     clock, others = ManualClock(), {n2: "k1/00000001", n3: "k1/00000001"}
     membership = SimpleNamespace(sealing_keys="k1/00000001", sealing_keys_of_others=others)
     with capture_logs() as lines:
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(log_key_differences(membership, clock))  # type: ignore[arg-type]  # stands in
+        async with during(log_key_differences(membership, clock)):  # type: ignore[arg-type]  # stands in
             await clock.advance(2.5 * KEYS_LOOK_S)
             membership.sealing_keys = "k1/00000001 k2/00000002"
             others[n2] = membership.sealing_keys
@@ -299,7 +294,6 @@ async def test_keys_that_stay_different_are_reported_once_and_when_they_agree_ag
             await clock.advance(3 * KEYS_LOOK_S)
             others[n3] = membership.sealing_keys
             await clock.advance(2 * KEYS_LOOK_S)
-            running.cancel()
     own = "k1/00000001 k2/00000002"
     assert lines == [
         {
@@ -370,8 +364,7 @@ async def test_what_waits_at_an_asterisk_is_measured() -> None:
         assert 'oscc_gateway_asterisk_waiting{site="main",what="actions"} 0.0' in text
         assert 'oscc_gateway_asterisk_waiting{site="main",what="events"} 0.0' in text
         at.fake.freeze()
-        async with asyncio.TaskGroup() as tasks:
-            asked = tasks.create_task(at.server.monitor.action("Ping"))
+        async with beside(at.server.monitor.action("Ping")) as asked:
             await asyncio.sleep(0)
             assert 'what="actions"} 1.0' in telemetry.render().decode()
             at.fake.thaw()

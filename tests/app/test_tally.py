@@ -22,6 +22,7 @@ from gateway.telemetry import Tally, Telemetry
 from tests.app.metrics import own_lines
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
+from tests.doubles.tasks import during
 
 HAPPENED: dict[str, tuple[Callable[[Tally], None], dict[str, float]]] = {
     "took over: planned": (lambda t: t.took_over("planned"), {"takeovers_total planned": 1}),
@@ -209,10 +210,8 @@ async def test_who_gives_up_says_nothing_of_the_site(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(counted.server, "log_on", for_ever)
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(counted.authority.log_on(ANNA))
+    async with during(counted.authority.log_on(ANNA)):
         await asyncio.sleep(0)  # the request begins
-        asking.cancel()
     assert counted.count("log_ons") == (0, 0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import io
 import re
 from contextlib import AbstractAsyncContextManager
@@ -34,11 +33,11 @@ from gateway.protocol.frames import ErrorFrame
 from tests.app.watching import QUEUES, SITE, Board, about
 from tests.doubles.clock import ManualClock
 from tests.doubles.scripted_gateway import ScriptedGateway, created, notice, ping
+from tests.doubles.tasks import beside
 
 
 async def test_once_prints_one_frame_with_data_and_logs_off(board: Board) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(board.run(for_s=0.0))
+    async with beside(board.run(for_s=0.0)) as running:
         phone = await board.gateway.phone()
         await board.clock.advance(1)
         assert board.file.getvalue() == ""
@@ -54,8 +53,7 @@ async def test_once_prints_one_frame_with_data_and_logs_off(board: Board) -> Non
 
 
 async def test_once_gives_up_when_no_data_comes(board: Board) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(board.run(for_s=0.0))
+    async with beside(board.run(for_s=0.0)) as running:
         await board.gateway.phone()
         await board.clock.advance(31)
     assert running.result() == 1
@@ -64,8 +62,7 @@ async def test_once_gives_up_when_no_data_comes(board: Board) -> None:
 
 async def test_for_a_while_a_plain_frame_comes_each_refresh_with_a_fresh_footer(board: Board) -> None:
     received = iter("abcdef")
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(board.run(for_s=10.0, refresh_s=2.0, footer=lambda: next(received)))
+    async with beside(board.run(for_s=10.0, refresh_s=2.0, footer=lambda: next(received))) as running:
         await board.serve()
         await board.clock.advance(10)
     assert running.result() == 0
@@ -85,16 +82,14 @@ class _Hasty(ManualClock):
 
 async def test_a_clock_that_wakes_early_makes_no_second_last_frame(board: Board) -> None:
     board.clock = _Hasty()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(board.run(for_s=10.0, refresh_s=5.0))
+    async with beside(board.run(for_s=10.0, refresh_s=5.0)):
         await board.serve()
         await board.clock.advance(10)
     assert board.frames == 3
 
 
 async def test_frames_without_data_come_only_when_it_takes_long(board: Board) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(board.run(for_s=5.0))
+    async with beside(board.run(for_s=5.0)):
         await board.gateway.phone()
         await board.clock.advance(2.9)
         assert board.frames == 0
@@ -109,8 +104,7 @@ async def test_a_frame_without_a_terminal_has_few_lines(
     board: Board, options: dict[str, int], lines: int
 ) -> None:
     many = {f"agent:{n}": {"routing_state": "available"} for n in range(200)}
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(board.run(for_s=0.0, footer="below", **options))
+    async with beside(board.run(for_s=0.0, footer="below", **options)):
         phone = await board.gateway.phone()
         await phone.serve(put=many)
         await phone.send(ping(5, 5))
@@ -122,8 +116,7 @@ async def test_a_frame_without_a_terminal_has_few_lines(
 
 
 async def test_it_goes_on_until_the_end_is_asked_for(board: Board) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(board.run())
+    async with beside(board.run()) as running:
         phone = await board.serve()
         for _ in range(5):
             await board.clock.advance(20)
@@ -140,8 +133,7 @@ async def test_on_a_terminal_the_second_screen_is_used_and_left(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")  # whatever the tests run in
     board = Board(gateway, terminal=True)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(board.run(for_s=3.0))
+    async with beside(board.run(for_s=3.0)):
         await board.serve()
         await board.clock.advance(3)
     text = board.file.getvalue()
@@ -150,8 +142,7 @@ async def test_on_a_terminal_the_second_screen_is_used_and_left(
 
 
 async def test_an_ended_session_is_shown_and_fails(board: Board) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(board.run())
+    async with beside(board.run()) as running:
         phone = await board.serve()
         await phone.bye(4005, "logged_off_by_supervisor", by="Bob")
         await board.clock.advance(1)
@@ -163,8 +154,7 @@ async def test_an_ended_session_is_shown_and_fails(board: Board) -> None:
 
 
 async def test_a_lost_connection_is_shown(board: Board) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(board.run())
+    async with beside(board.run()):
         phone = await board.serve()
         await phone.bye(4200, "draining", window_s=(100.0, 100.0))
         await board.clock.advance(10)
@@ -196,8 +186,7 @@ def _refuse(gateway: ScriptedGateway, error: GatewayError, headers: dict[str, st
 
 async def _shown(board: Board, **options: object) -> dict[str, Any]:
     """Run the board until it shows something; returns the last log-on."""
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(board.run(for_s=1.0, **options))
+    async with beside(board.run(for_s=1.0, **options)):
         await board.serve()
         await board.clock.advance(1)
     body = [asked.body for asked in board.gateway.asked if asked.method == "POST"][-1]
@@ -225,8 +214,7 @@ async def test_a_busy_gateway_is_come_back_to_when_it_says(gateway: ScriptedGate
     _refuse(gateway, BUSY, {"Retry-After": "3"})
     gateway.answer("POST", "/v1/sessions", 201, created())
     board = Board(gateway)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(board.run(for_s=1.0))
+    async with beside(board.run(for_s=1.0)):
         await board.clock.advance(2.9)
         assert gateway.count("POST", "/v1/sessions") == 1
         await board.clock.advance(0.2)
@@ -274,8 +262,7 @@ async def test_nobody_waits_for_ever_for_a_log_off(
     gateway.forget("DELETE", "/v1/session")
     gateway.answer("DELETE", "/v1/session", 202, {"state": "pending", "routed_until_ms": None})
     board = Board(gateway)
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(board.run())
+    async with beside(board.run()) as running:
         await board.serve()
         board.stopping.ask()
         await board.clock.advance(1)

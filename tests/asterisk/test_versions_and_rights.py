@@ -49,6 +49,7 @@ from tests.app.certificates import both_ends
 from tests.asterisk.site import NUMBER, Ear, Place, place
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_ami import FakeAsterisk
+from tests.doubles.tasks import beside
 
 DESK = "Local/2005@desk/n"
 REMOTE = "Local/ana@oscc-remote/n"
@@ -466,8 +467,7 @@ async def test_what_does_not_end_ends_the_connection(
 
 
 async def _ask(connection: AmiConnection) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(connection.read())
+    async with beside(connection.read()):
         await connection.action("QueueStatus")
 
 
@@ -493,8 +493,7 @@ async def test_a_link_that_is_not_read_ends_at_its_bound(monkeypatch: pytest.Mon
         boss, cem = await at.boss(), await at.log_on("cem", Application.DASHBOARD)
         async with at.linked(cem) as ear:
             link = await at.server.open(boss.user.id, boss.secret, token=1, holder="a")
-            async with asyncio.TaskGroup() as tasks:
-                asked = tasks.create_task(link.request(Listen(Kind.AGENT, Source.REALTIME, None)))
+            async with beside(link.request(Listen(Kind.AGENT, Source.REALTIME, None))) as asked:
                 while await link.receive() is not None:
                     pass  # until the answer
             assert asked.done()
@@ -537,8 +536,7 @@ async def logged_in(address: AmiAddress) -> str:
 
 
 async def _log_in(connection: AmiConnection, address: AmiAddress) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(connection.read())
+    async with beside(connection.read()):
         await log_in(connection, address)
         connection.drop("done")
 

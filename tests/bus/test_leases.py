@@ -16,6 +16,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from tests.bus.peer import Peer, Words, door, usual
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import during
 
 ANN = UserId("main", 1)
 N1 = NodeId("n1")
@@ -28,11 +29,9 @@ async def running(
     clock = ManualClock(wall_ms=1_000_000)
     line = RedisClient(door(peer, clock), clock, lambda: 0.5, RedisLimits())
     leases = RedisLeases(line, KeyNames(b"p" * 32), clock, renewed=None if took is None else took.append)
-    async with asyncio.TaskGroup() as tasks:
-        run = tasks.create_task(line.run())
+    async with during(line.run()):
         await clock.settle()
         yield leases, clock
-        run.cancel()
 
 
 def renewing(words: Words) -> bytes | None:

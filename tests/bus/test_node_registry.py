@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from gateway.bus.connect import KeyNames
@@ -16,6 +14,7 @@ from tests.bus.peer import Peer, door, usual
 from tests.contracts.buses import connected, node
 from tests.doubles.clock import ManualClock
 from tests.doubles.servers import redis_server
+from tests.doubles.tasks import during
 
 RECORD = NodeRecord(NodeId("a"), "h", "1.2.3", 3, 4, True, 2.5)
 
@@ -68,8 +67,6 @@ async def test_a_search_that_is_answered_otherwise_is_bus_down(answer: bytes) ->
     clock = ManualClock()
     peer = Peer(lambda words: answer if words[0] == b"SCAN" else usual(words))
     line = RedisClient(door(peer, clock), clock, lambda: 0.5, RedisLimits())
-    async with asyncio.TaskGroup() as tasks:
-        run = tasks.create_task(line.run())
+    async with during(line.run()):
         with pytest.raises(GatewayError):
             await RedisNodeRegistry(line, KeyNames(b"p" * 32)).nodes()
-        run.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from gateway.protocol.envelopes import Envelope, Inbox, Probe
 from tests.bus.peer import Peer, Words, door
 from tests.bus.test_subscriptions import confirming, message
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import during
 
 A = Inbox(NodeId("a"))
 NAME = b"og:n:a:in"
@@ -39,11 +39,9 @@ async def running(peer: Peer) -> AsyncIterator[tuple[RedisBus, ManualClock]]:
         lambda: 0.5,
         os.urandom,
     )
-    async with asyncio.TaskGroup() as tasks:
-        run = tasks.create_task(bus.run())
+    async with during(bus.run()):
         await clock.settle()
         yield bus, clock
-        run.cancel()
 
 
 async def test_publishing_returns_the_number_of_receivers() -> None:

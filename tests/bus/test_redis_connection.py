@@ -20,6 +20,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from tests.bus.peer import NO_SUCH, Peer, Words, door, usual
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import MemoryTransport
+from tests.doubles.tasks import beside, during
 
 PACE = RedisLimits(deadline_s=0.25, ping_s=3.0, retry_s=0.1, retry_max_s=2.0, window=3, waiting_max=10)
 
@@ -29,11 +30,9 @@ async def running(
     peer: Peer, clock: ManualClock, pace: RedisLimits = PACE, jitter: Callable[[], float] = lambda: 0.5
 ) -> AsyncIterator[RedisClient]:
     line = RedisClient(door(peer, clock), clock, jitter, pace)
-    async with asyncio.TaskGroup() as tasks:
-        run = tasks.create_task(line.run())
+    async with during(line.run()):
         await clock.settle()
         yield line
-        run.cancel()
     assert not line.is_up
     assert peer.open == 0
 
@@ -81,10 +80,8 @@ async def test_without_a_connection_nothing_is_flushed_and_nothing_is_lost() -> 
     line = RedisClient(door(peer, clock), clock, lambda: 0.5, PACE)
     answer = line.ask("GET", "a")
     line.flush()
-    async with asyncio.TaskGroup() as tasks:
-        run = tasks.create_task(line.run())
+    async with during(line.run()):
         assert await answer == b"a"
-        run.cancel()
 
 
 async def test_a_flush_that_the_kernel_does_not_take_ends_with_the_connection() -> None:
@@ -435,11 +432,9 @@ async def wired(
     connection = peer.connections(host="h", protocol=2, driver_info=None, socket_timeout=None)
     await connection.connect()  # type: ignore[no-untyped-call]  # it has no hints
     wire = Pipeline(connection, arrived, stray)
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(wire.run())
+    async with during(wire.run()) as task:
         await CLOCK.settle()
         yield Wired(wire, peer.transport, peer, task)
-        task.cancel()
     assert wire.lost.is_set()
     assert not connection.is_connected
     assert peer.open == 0
@@ -610,8 +605,7 @@ async def test_what_came_before_the_pipeline_was_there_is_received(*, at_once: b
     if not at_once:
         await CLOCK.settle()
     wire = Pipeline(connection, lambda _, payload: arrived.append(payload))
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(wire.run())
+    async with beside(wire.run()):
         await CLOCK.settle()
         assert arrived == [b"1", b"2"]
         wire.drop("enough")

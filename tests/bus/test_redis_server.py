@@ -29,6 +29,7 @@ from tests.bus.peer import Peer, Words, door, usual
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import MemoryTransport
 from tests.doubles.servers import Engine, binary, free_port, redis_server
+from tests.doubles.tasks import beside
 
 
 async def opened(peer: Peer, url: str = "redis://h", *greetings: tuple[str, ...]) -> OpenConnection:
@@ -138,8 +139,7 @@ async def test_a_server_that_does_not_answer_is_given_up(is_silent: bool) -> Non
         except RedisUnreachable as error:
             received.append(str(error))
 
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(try_it())
+    async with beside(try_it()):
         await clock.advance(1.9)
         assert received == []
         await clock.advance(0.2)
@@ -230,8 +230,7 @@ async def test_a_sentinel_that_knows_no_primary_that_lives_has_no_vote(said: byt
 
 async def test_a_sentinel_that_is_silent_has_no_vote() -> None:
     clock, peer = ManualClock(), Sentinels(a=b"", b="new", c="")
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(door(peer, clock, SENTINELS).primary())
+    async with beside(door(peer, clock, SENTINELS).primary()) as task:
         await clock.advance(0.4)
         assert not task.done()
         await clock.advance(0.2)
@@ -257,8 +256,7 @@ async def test_in_a_tie_it_does_not_count_who_answers_first() -> None:
     for slow in ("a", "b"):
         clock = ManualClock()
         peer = Slow(clock, slow, a="one", b="other", c=None)
-        async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(door(peer, clock, SENTINELS).primary())
+        async with beside(door(peer, clock, SENTINELS).primary()) as task:
             await clock.advance(0.2)
         named.add(await task)
     assert len(named) == 1

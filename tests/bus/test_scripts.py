@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from importlib import resources
 
 import pytest
@@ -15,6 +14,7 @@ from tests.bus.peer import Peer, Words, door, usual
 from tests.contracts.buses import connected, node
 from tests.doubles.clock import ManualClock
 from tests.doubles.servers import redis_server
+from tests.doubles.tasks import during
 
 COUNTER = Script("counter.lua")
 
@@ -23,13 +23,11 @@ async def ran(peer: Peer) -> object:
     """Run the script at *peer*; returns the answer, or the error."""
     clock = ManualClock()
     line = RedisClient(door(peer, clock), clock, lambda: 0.5, RedisLimits())
-    async with asyncio.TaskGroup() as tasks:
-        run = tasks.create_task(line.run())
+    async with during(line.run()):
         try:
             answer: object = await COUNTER.run(line, (b"a", b"b"), 5, "x")
         except GatewayError as error:
             answer = error
-        run.cancel()
     return answer
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from gateway.bus.stores import SKEW_MS, TRIES, RedisStore
 from gateway.domain.errors import EndReason, GatewayError
 from tests.bus.peer import OK, Peer, Words, door, usual
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import during
 
 NAMES = KeyNames(b"p" * 32)
 SEALS = Seals([("k1", b"1" * 32)], os.urandom)
@@ -37,10 +37,8 @@ async def shared(answer: bytes, swapped: bytes | None = None) -> AsyncIterator[t
 
     clock, peer = ManualClock(wall_ms=WALL_MS), Peer(server)
     line = RedisClient(door(peer, clock), clock, lambda: 0.5, RedisLimits())
-    async with asyncio.TaskGroup() as tasks:
-        run = tasks.create_task(line.run())
+    async with during(line.run()):
         yield RedisStore(line, NAMES, SEALS, clock), peer
-        run.cancel()
 
 
 async def test_a_reason_of_a_later_version_is_unknown_and_counts() -> None:

@@ -24,6 +24,7 @@ from gateway.protocol.envelopes import (
 )
 from tests.contracts.buses import fake
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import during
 
 B = Inbox(NodeId("b"))
 MANY = 2_000
@@ -118,15 +119,13 @@ async def test_a_large_message_leaves_and_arrives_in_slices_before_what_was_publ
             work.shared_turns += work.decoded > work.decoded_before
 
         await there.subscribe(B, receive)
-        async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(work.watch())
+        async with during(work.watch()):
             async with asyncio.TaskGroup() as sending:
                 sending.create_task(here.publish(B, large))
                 for number in range(3):
                     sending.create_task(here.publish(B, Probe(number)))
             while len(received) < 4:  # noqa: ASYNC110 - the server is in this loop
                 await asyncio.sleep(0)
-            watching.cancel()
     assert received == [large, Probe(0), Probe(1), Probe(2)]
     assert min(work.encoded, work.decoded) >= MANY
     assert max(work.most_encoded, work.most_decoded) <= VALUES_AT_ONCE

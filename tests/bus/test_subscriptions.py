@@ -16,6 +16,7 @@ from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox
 from tests.bus.peer import Peer, Words, door, usual
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import beside, during
 
 
 def confirming(words: Words) -> bytes | None:
@@ -60,11 +61,9 @@ class Scene:
 async def running(peer: Peer | None = None) -> AsyncIterator[Scene]:
     clock = ManualClock()
     scene = Scene(peer or Peer(confirming), clock)
-    async with asyncio.TaskGroup() as tasks:
-        run = tasks.create_task(scene.subscriber.client.run())
+    async with during(scene.subscriber.client.run()):
         await clock.settle()
         yield scene
-        run.cancel()
 
 
 async def test_channels_of_one_turn_are_subscribed_together_in_commands_of_a_bounded_size() -> None:
@@ -219,8 +218,7 @@ async def test_pings_are_answered_in_subscribed_mode_too() -> None:
 
 async def test_who_may_not_listen_learns_why() -> None:
     async with running(Peer(lambda w: b"-NOPERM c\r\n" if w[0] == b"SUBSCRIBE" else usual(w))) as scene:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(scene.listen(b"c", b"d"))
+        async with beside(scene.listen(b"c", b"d")):
             await scene.clock.advance(2.0)
         assert scene.subscriber.client.losses["it refused to let this node listen: NOPERM"] > 1
         assert scene.doubts == 0

@@ -18,6 +18,7 @@ from gateway.runtime.accounts import LogOns
 from gateway.runtime.event_loop import SystemClock
 from tests.contracts.buses import SITES, BusSite
 from tests.doubles.fake_upstream import FakeUpstream
+from tests.doubles.tasks import beside
 
 NODES = 4
 
@@ -100,8 +101,7 @@ async def test_who_waits_too_long_for_others_of_the_name_is_not_locked_out(
 ) -> None:
     monkeypatch.setattr(accounts, "_RESERVED_WAIT_S", 1.5)
     scene.centre.answers_right.clear()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(scene.at_once("secret", addresses=4, each=2))
+    async with beside(scene.at_once("secret", addresses=4, each=2)):
         while len(scene.ended) < 8 * NODES - 4:
             await SystemClock().sleep(0.01)
         assert (scene.centre.asked, set(scene.ended)) == (4, {ErrorCode.RATE_LIMITED})
@@ -124,8 +124,7 @@ async def test_a_right_password_forgets_no_wrong_one_that_another_node_shows_bes
     scene.nodes = [one]
     await scene.at_once("wrong", addresses=1, each=1)
     scene.centre.answers_right.clear()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(scene.at_once("secret", addresses=1, each=1))
+    async with beside(scene.at_once("secret", addresses=1, each=1)):
         await scene.centre.asked_right.wait()
         scene.nodes = others[:1]
         await scene.at_once("wrong", addresses=1, each=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 
 import pytest
@@ -14,6 +13,7 @@ from gateway.domain.model import Application
 from gateway.protocol.bodies import DeviceBody, problem_members
 from tests.doubles.clock import ManualClock
 from tests.doubles.scripted_gateway import ScriptedGateway, created
+from tests.doubles.tasks import beside, during
 
 DEVICE = DeviceBody("d1", "Ada's phone", "ios", "1.2")
 ADA = Credentials("ada", "secret", "+49 89 1")
@@ -103,8 +103,7 @@ async def test_log_off_is_repeated_with_back_off_until_it_is_confirmed(
     gateway.answer("DELETE", SESSION, *_problem(ErrorCode.INTERNAL))
     gateway.answer("DELETE", SESSION, 202, {"state": "pending", "routed_until_ms": None})
     gateway.answer("DELETE", SESSION, 204)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(logged_on.log_off())
+    async with beside(logged_on.log_off()):
         # after each answer: half of 0.5, what the gateway says, twice, half of 4, of 8, of 16
         waits_s = (0.25, 5.0, 9.0, 2.0, 4.0, 8.0)
         for asked, wait_s in enumerate(waits_s, 1):
@@ -125,8 +124,7 @@ async def test_a_log_off_is_repeated_after_an_hour_at_the_latest_whatever_a_prox
 ) -> None:
     gateway.answer("DELETE", SESSION, 503, b"", {"Retry-After": "9" * 400})
     gateway.answer("DELETE", SESSION, 204)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(logged_on.log_off())
+    async with beside(logged_on.log_off()):
         await clock.advance(3600)
     assert logged_on.session is None
 
@@ -158,13 +156,10 @@ async def test_a_log_off_that_is_given_up_can_be_taken_up_again(
     logged_on: Account, gateway: ScriptedGateway, clock: ManualClock
 ) -> None:
     gateway.answer("DELETE", SESSION, 202, {"state": "pending", "routed_until_ms": 1})
-    async with asyncio.TaskGroup() as tasks:
-        leaving = tasks.create_task(logged_on.log_off())
+    async with during(logged_on.log_off()):
         await clock.advance(1)
-        leaving.cancel()
     assert logged_on.token == "token-1"
     gateway.answer("DELETE", SESSION, 204)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(logged_on.log_off())
+    async with beside(logged_on.log_off()):
         await clock.advance(1)
     assert logged_on.session is None

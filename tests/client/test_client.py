@@ -19,13 +19,17 @@ from gateway.client import (
     NoticeShown,
     Reconnecting,
     Renewed,
+    SetAgentRoutingState,
+    Status,
     Unreachable,
 )
+from gateway.client.dialogue import WAITING_MAX
 from gateway.protocol import frames
 from gateway.protocol.bodies import problem_members
 from tests.client.subject import log_on
 from tests.doubles.clock import ManualClock
 from tests.doubles.scripted_gateway import Phone, ScriptedGateway, created, notice, ping
+from tests.doubles.tasks import beside, during
 
 # ---- coming and going ----
 
@@ -34,8 +38,7 @@ async def test_leaving_the_block_says_bye(gateway: ScriptedGateway, clock: Manua
     gateway.answer("POST", "/v1/sessions", 201, created())
     async with GatewayClient(gateway.address, clock=clock) as client:
         await log_on(client, accepted_notices=[("n1", 2)])
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(client.connect())
+        async with beside(client.connect()):
             phone = await gateway.phone()
             await phone.serve()
     await phone.receive(frames.ClientBye)
@@ -66,8 +69,7 @@ async def test_nobody_connects_who_is_not_logged_on(gateway: ScriptedGateway, cl
 async def test_connect_raises_when_the_session_is_over(
     client: GatewayClient, gateway: ScriptedGateway
 ) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        connecting = tasks.create_task(_refused(client))
+    async with beside(_refused(client)) as connecting:
         phone = await gateway.phone()
         await phone.receive(frames.Hello)
         await phone.bye(4005, "logged_off_by_supervisor", by="Bob")
@@ -87,8 +89,7 @@ async def _refused(client: GatewayClient) -> GatewayError:
 
 
 async def test_run_returns_how_it_ended(client: GatewayClient, gateway: ScriptedGateway) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(client.run())
+    async with beside(client.run()) as running:
         phone = await gateway.phone()
         await phone.serve()
         await phone.bye(4004, "replaced")
@@ -101,8 +102,7 @@ async def test_an_error_of_the_caller_is_the_callers(gateway: ScriptedGateway, c
     async def block() -> None:
         async with GatewayClient(gateway.address, clock=clock) as client:
             await log_on(client)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(client.connect())
+            async with beside(client.connect()):
                 await (await gateway.phone()).serve()
             raise ZeroDivisionError
 
@@ -161,8 +161,7 @@ async def test_events_tell_what_happens(
         async for event in client.events():
             events.append(event)  # noqa: PERF401 - they come one by one
 
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(listen())
+    async with beside(listen()):
         await clock.settle()
         await peer.send(ping(5, 5, as_of_ms=7, upstream="stale"), notice(), frames.Renewed("fresh", 9))
         await clock.settle()
@@ -227,8 +226,7 @@ async def test_after_a_log_off_refused_for_good_the_client_connects_again(
     client: GatewayClient, gateway: ScriptedGateway, *, was_connected: bool
 ) -> None:
     if was_connected:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(client.connect())
+        async with beside(client.connect()):
             phone = await gateway.phone()
             await phone.serve()
     body = problem_members(GatewayError(ErrorCode.UNAUTHENTICATED, "…"))
@@ -245,17 +243,14 @@ async def test_after_a_log_off_refused_for_good_the_client_connects_again(
 async def test_connecting_during_a_log_off_is_refused(
     client: GatewayClient, gateway: ScriptedGateway, clock: ManualClock
 ) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(client.connect())
+    async with beside(client.connect()):
         phone = await gateway.phone()
         await phone.serve()
     pending = {"state": "pending", "routed_until_ms": 77, "retry_after_s": 5.0}
     gateway.answer("DELETE", "/v1/session", 202, pending)
-    async with asyncio.TaskGroup() as tasks:
-        leaving = tasks.create_task(client.log_off())
+    async with during(client.log_off()):
         await clock.settle()
         error = await _refused(client)
-        leaving.cancel()
     assert (error.code, error.details["by"]) == (ErrorCode.SESSION_ENDED, "self")
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
         tasks.create_task(client.connect())
@@ -283,8 +278,7 @@ async def test_a_client_that_was_left_does_not_connect(gateway: ScriptedGateway,
     gateway.answer("POST", "/v1/sessions", 201, created())
     async with GatewayClient(gateway.address, clock=clock) as client:
         await log_on(client)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(client.connect())
+        async with beside(client.connect()):
             await (await gateway.phone()).serve()
     error = await _refused(client)
     assert (error.code, error.details["reason"]) == (ErrorCode.SESSION_ENDED, "closed")
@@ -323,3 +317,54 @@ async def test_questions_are_asked_with_the_token_where_it_is_needed(
     assert (await client.export()).at_ms == 5
     assert {asked.headers["Authorization"] for asked in gateway.asked[3:]} == {"Bearer token-1"}
     assert (client.session is None, client.ended) == (False, None)
+
+
+# ---- requests on a connection ----
+
+
+COMMAND = SetAgentRoutingState("5", "unavailable", "3", "after_contact")
+
+
+async def test_commands_that_wait_are_bounded(client: GatewayClient, peer: Phone, clock: ManualClock) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(WAITING_MAX):
+            tasks.create_task(client.command(COMMAND, deadline_s=1))
+        await clock.settle()
+        outcome = await client.command(COMMAND)
+        await clock.advance(1.1)
+    assert outcome.error is not None
+    assert (outcome.status, outcome.error.code) == (Status.REJECTED, ErrorCode.OVERLOADED)
+
+
+async def test_refused_topics_do_not_stay(
+    client: GatewayClient, peer: Phone, gateway: ScriptedGateway, clock: ManualClock
+) -> None:
+    with pytest.raises(GatewayError):
+        await client.follow(["queues"] * 65)
+    async with beside(_follow_refused(client)) as asking:
+        frame = await peer.receive(frames.Follow)
+        await peer.send(frames.ErrorFrame("bad_request", "No.", id=frame.id))
+    assert asking.result() is ErrorCode.BAD_REQUEST
+    peer.drop()
+    await clock.advance(0.25)
+    assert (await (await gateway.phone()).receive(frames.Hello)).topics is None
+
+
+async def _follow_refused(client: GatewayClient) -> ErrorCode:
+    with pytest.raises(GatewayError) as refused:
+        await client.follow(["queues"])
+    return refused.value.code
+
+
+async def test_pace_holds_now_and_for_the_next_connection(
+    client: GatewayClient, peer: Phone, gateway: ScriptedGateway, clock: ManualClock
+) -> None:
+    await client.pace(5.0)
+    assert await peer.receive(frames.Pace) == frames.Pace(5.0)
+    peer.drop()
+    await clock.settle()
+    await client.pace(6.0)
+    await clock.advance(0.25)
+    assert (await (await gateway.phone()).receive(frames.Hello)).pace_s == 6.0
+    with pytest.raises(GatewayError):
+        await client.pace(61.0)

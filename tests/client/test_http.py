@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from pydantic import TypeAdapter
 
-from gateway.client.http import ANSWER_S, Api, HttpReply, Unreachable, retry_after_of
+from gateway.client.http import ANSWER_S, MACHINE_CLOCK, Api, HttpReply, Unreachable, jitter, retry_after_of
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.bodies import problem_members
 from tests.doubles.clock import ManualClock
@@ -154,3 +154,24 @@ def test_a_body_is_read_by_its_shape() -> None:
 def test_retry_after_counts_seconds(value: str, seconds: float | None) -> None:
     assert retry_after_of({"Retry-After": value}) == seconds
     assert retry_after_of({}) is None
+
+
+# ---- the machine's clock ----
+
+
+async def test_sleep_takes_its_time() -> None:
+    began = MACHINE_CLOCK.now()
+    await MACHINE_CLOCK.sleep(0.01)
+    assert MACHINE_CLOCK.now() - began >= 0.01
+
+
+async def test_timeout_ends_the_block() -> None:
+    with pytest.raises(TimeoutError):
+        async with MACHINE_CLOCK.timeout(0.001):
+            await asyncio.Event().wait()
+
+
+def test_jitter_is_spread_over_zero_to_one() -> None:
+    drawn = {jitter() for _ in range(100)}
+    assert len(drawn) > 90
+    assert all(0.0 <= number < 1.0 for number in drawn)

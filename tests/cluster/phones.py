@@ -35,6 +35,7 @@ from gateway.client import (
 from gateway.domain.commands import OwnTargetState, TargetState
 from gateway.runtime.event_loop import SystemClock
 from tests.cluster.centre import BEACON
+from tests.doubles.tasks import during
 
 PING_S = 10.0
 FRESH_S = 2.0
@@ -151,12 +152,10 @@ class Phone:
             client.mirror.listen(self._saw)
             async with gate, asyncio.timeout(LOG_ON_PATIENCE_S):
                 await self._log_on(client)
-            async with asyncio.TaskGroup() as tasks:
-                noting = tasks.create_task(self._note(client.events()))
+            async with during(self._note(client.events())):
                 self.seen.ended = await client.run()
                 if self._leaving is not None:
                     await asyncio.wait([self._leaving])
-                noting.cancel()
 
     def enter_by(self, url: str, tls: ssl.SSLContext) -> None:
         """Use a proxy's address from now on, and trust its certificate."""

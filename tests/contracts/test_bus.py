@@ -15,6 +15,7 @@ from gateway.protocol.envelopes import Channel, Control, Detach, Envelope, Event
 from gateway.runtime.event_loop import SystemClock
 from tests.contracts.buses import KEYS, NETWORKED, SITES, BusSite, Network, connected, node
 from tests.doubles.servers import until
+from tests.doubles.tasks import during
 
 A: Channel = Inbox(NodeId("a"))
 B: Channel = Events(UserId("main", 1))
@@ -153,10 +154,8 @@ async def test_somebody_who_gives_up_publishing_takes_nothing_with_him(site: Bus
     here, there = site.buses
     inbox = Received()
     await there.subscribe(A, inbox)
-    async with asyncio.TaskGroup() as tasks:
-        given_up = tasks.create_task(here.publish(A, envelope(1)))
+    async with during(here.publish(A, envelope(1))):
         await asyncio.sleep(0)
-        given_up.cancel()
     assert await here.publish(A, envelope(2)) == 1
     await site.arrive()
     assert inbox.envelopes[-1] == envelope(2)

@@ -11,6 +11,7 @@ import pytest
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import beside, during
 
 
 class Subject(NamedTuple):
@@ -59,8 +60,7 @@ async def test_sleeping_no_time_lets_others_run(subject: Subject) -> None:
     async def other() -> None:
         ran.append("other")
 
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(other())
+    async with beside(other()):
         await subject.clock.sleep(0)
         ran.append("sleeper")
     assert ran == ["other", "sleeper"]
@@ -75,8 +75,7 @@ async def test_timeout_ends_the_block(subject: Subject) -> None:
             return "timed out"
         return "returned"
 
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(bounded())
+    async with beside(bounded()) as task:
         await subject.pass_time(0.05)
     assert task.result() == "timed out"
 
@@ -98,10 +97,8 @@ async def test_cancelling_a_bounded_block_is_no_timeout(subject: Subject) -> Non
         async with subject.clock.timeout(10):
             await asyncio.Event().wait()
 
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(bounded())
+    async with during(bounded()) as task:
         await subject.pass_time(0)
-        task.cancel()
     assert task.cancelled()
 
 
@@ -118,7 +115,6 @@ async def test_the_inner_of_two_timeouts_ends_first(subject: Subject) -> None:
             await subject.clock.sleep(0.01)
             ended.append("block")
 
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(bounded())
+    async with beside(bounded()):
         await subject.pass_time(0.1)
     assert ended == ["inner", "block"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from tests.deploy.expressions import alerts, recorded, shown
 from tests.deploy.programs import machine
 from tests.deploy.prometheus_server import Prometheus, prometheus
 from tests.doubles.servers import redis_server
+from tests.doubles.tasks import beside
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(240)]
 
@@ -62,8 +62,7 @@ async def test_every_panel_shows_something_and_a_drain_wakes_nobody(tmp_path: Pa
 async def drain(running: Cluster, seer: Prometheus) -> None:
     """Let a node leave and come back, while Prometheus looks on."""
     leaving = running.nodes[await running.busiest()]
-    async with asyncio.TaskGroup() as tasks:
-        ending = tasks.create_task(leaving.term())
+    async with beside(leaving.term()) as ending:
         await seer.until_seen("oscc_gateway_drain_state == 1", 10)
     assert ending.result() == 0
     await leaving.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -21,6 +20,7 @@ from gateway.protocol.envelopes import Order, Report
 from gateway.protocol.openapi import admin_openapi
 from gateway.runtime.cluster_receiver import ANSWER_S, Page
 from tests.doubles.kept import kept
+from tests.doubles.tasks import beside
 from tests.edge.operated import ACT_ID, BEARER, DIGEST, LINE, TOKEN, Operated, named, operated
 from tests.runtime.scene import user
 from tests.runtime.street import Street
@@ -348,8 +348,7 @@ async def test_a_node_that_refuses_or_says_nothing_is_reported_as_that(
         except GatewayError as refused:
             received.append(refused.message)
 
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(ask())
+    async with beside(ask()):
         await at.street.pass_time(ANSWER_S + 1)
     assert received == ["n1 did not confirm in time. Check its state before you repeat the request."]
 

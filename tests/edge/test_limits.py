@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -27,6 +28,7 @@ from gateway.edge.limits import (
 )
 from gateway.edge.request_context import BODY_S, AdmissionLimits, read_body_in_time
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import beside
 from tests.edge.conftest import Open
 from tests.edge.visits import SETTINGS, Gateway, bearer, code_of, ticket_of
 
@@ -47,13 +49,26 @@ def refusal(error: pytest.ExceptionInfo[GatewayError]) -> tuple[ErrorCode, float
     return error.value.code, error.value.retry_after_s
 
 
+def refused(
+    check: Callable[[IPv4Address, float], None], addresses: Iterable[int], now: float
+) -> list[tuple[ErrorCode, float]]:
+    """Let the addresses knock one after the other; return the code and the wait of each refusal."""
+    found: list[tuple[ErrorCode, float]] = []
+    for address in addresses:
+        try:
+            check(IPv4Address(address), now)
+        except GatewayError as error:
+            found.append((error.code, round(error.retry_after_s or 0, 6)))
+    return found
+
+
 def test_an_address_may_knock_at_its_rate() -> None:
     doors = SocketAdmission(LIMITS)
     for _ in range(3):
         doors.check_rate(HERE, 0.0)
-    with pytest.raises(GatewayError) as refused:
+    with pytest.raises(GatewayError) as error:
         doors.check_rate(HERE, 0.0)
-    assert refusal(refused) == (ErrorCode.RATE_LIMITED, 1.0)
+    assert refusal(error) == (ErrorCode.RATE_LIMITED, 1.0)
     doors.check_rate(THERE, 0.0)
     doors.check_rate(HERE, 1.0)
 
@@ -69,53 +84,30 @@ def test_neighbours_on_ipv6_are_one() -> None:
 
 def test_a_crowd_is_given_appointments_apart() -> None:
     doors = SocketAdmission(LIMITS)
-    waits: list[float] = []
-    codes: set[ErrorCode] = set()
-    for number in range(25):
-        try:
-            doors.check_rate(IPv4Address(number + 1), 0.0)
-        except GatewayError as error:
-            codes.add(error.code)
-            waits.append(round(error.retry_after_s or 0, 6))
-    assert codes == {ErrorCode.OVER_CAPACITY}
-    assert waits == [0.1, 0.2, 0.3, 0.4, 0.5]
+    waits = [(ErrorCode.OVER_CAPACITY, wait) for wait in (0.1, 0.2, 0.3, 0.4, 0.5)]
+    assert refused(doors.check_rate, range(1, 26), 0.0) == waits
 
 
 def test_those_who_are_refused_of_one_address_are_given_appointments_apart_too() -> None:
-    limits = replace(
-        LIMITS, handshakes_per_s_of_address=10, handshakes_burst_of_address=5, handshakes_burst=99
+    doors = SocketAdmission(
+        replace(LIMITS, handshakes_per_s_of_address=10, handshakes_burst_of_address=5, handshakes_burst=99)
     )
-    doors = SocketAdmission(limits)
 
-    codes: set[ErrorCode] = set()
+    def waits(times: int, address: int, now: float) -> list[float]:
+        found = refused(doors.check_rate, [address] * times, now)
+        assert {code for code, _ in found} <= {ErrorCode.RATE_LIMITED}
+        return [wait for _, wait in found]
 
-    def refusals(times: int, address: int, now: float) -> list[float]:
-        waits = []
-        for _ in range(times):
-            try:
-                doors.check_rate(IPv4Address(address), now)
-            except GatewayError as error:
-                codes.add(error.code)
-                waits.append(round(error.retry_after_s or 0, 6))
-        return waits
-
-    assert refusals(9, 1, 0.0) == [0.1, 0.2, 0.3, 0.4]
-    assert refusals(6, 2, 0.0) == [0.1], "each address has its own"
-    assert refusals(1, 1, 0.1) == [], "who comes back in time is let in"
-    assert refusals(1, 1, 0.1) == [0.4], "and a newcomer stands behind all others"
-    assert max(refusals(1_000, 1, 0.1)) == 60
-    assert codes == {ErrorCode.RATE_LIMITED}
+    assert waits(9, 1, 0.0) == [0.1, 0.2, 0.3, 0.4]
+    assert waits(6, 2, 0.0) == [0.1], "each address has its own"
+    assert waits(1, 1, 0.1) == [], "who comes back in time is let in"
+    assert waits(1, 1, 0.1) == [0.4], "and a newcomer stands behind all others"
+    assert max(waits(1_000, 1, 0.1)) == 60
 
 
 def test_no_appointment_is_too_far_away() -> None:
     doors = SocketAdmission(replace(LIMITS, handshakes_per_s=0.1, handshakes_burst=1))
-    waits: list[float | None] = []
-    for number in range(12):
-        try:
-            doors.check_rate(IPv4Address(number + 1), 0.0)
-        except GatewayError as error:
-            waits.append(error.retry_after_s)
-    assert max(wait or 0 for wait in waits) == 60
+    assert max(wait for _, wait in refused(doors.check_rate, range(1, 13), 0.0)) == 60
 
 
 def test_remembered_addresses_are_bounded() -> None:
@@ -173,9 +165,9 @@ def test_who_shows_a_token_counts_for_the_user_and_not_for_the_address() -> None
         doors.check_rate(HERE, 0.0)
         doors.check_rate(HERE, 0.0, ann)
     for user in (None, ann):
-        with pytest.raises(GatewayError) as refused:
+        with pytest.raises(GatewayError) as error:
             doors.check_rate(HERE, 0.0, user)
-        assert refusal(refused) == (ErrorCode.RATE_LIMITED, 1.0)
+        assert refusal(error) == (ErrorCode.RATE_LIMITED, 1.0)
     doors.check_rate(HERE, 0.0, bob)
     closed: list[int] = []
     for number in range(2):
@@ -189,18 +181,18 @@ def test_sockets_without_a_hello_are_few_on_the_node() -> None:
     doors = SocketAdmission(LIMITS)
     for address in (HERE, HERE, THERE, THERE):
         doors.open_slot(address)
-    with pytest.raises(GatewayError) as refused:
+    with pytest.raises(GatewayError) as error:
         doors.open_slot(IPv4Address("192.0.2.3"))
-    assert refusal(refused) == (ErrorCode.OVER_CAPACITY, None)
+    assert refusal(error) == (ErrorCode.OVER_CAPACITY, None)
 
 
 def test_a_full_node_says_so() -> None:
     doors = SocketAdmission(LIMITS)
     for number in range(5):
         doors.open_slot(IPv4Address(number + 1)).hello_accepted()
-    with pytest.raises(GatewayError) as refused:
+    with pytest.raises(GatewayError) as error:
         doors.open_slot(HERE)
-    assert refusal(refused) == (ErrorCode.OVER_CAPACITY, None)
+    assert refusal(error) == (ErrorCode.OVER_CAPACITY, None)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), st.integers(0, 9)), max_size=40))
@@ -287,9 +279,9 @@ def test_one_address_that_floods_a_late_node_does_not_change_the_times_of_others
     for _ in range(500):
         with pytest.raises(GatewayError):
             doors.check_handshake(HERE, 5.0)
-    with pytest.raises(GatewayError) as refused:
+    with pytest.raises(GatewayError) as error:
         doors.check_handshake(THERE, 5.0)
-    assert refusal(refused) == (ErrorCode.OVER_CAPACITY, LIMITS.handshakes_burst_of_address + 1.0)
+    assert refusal(error) == (ErrorCode.OVER_CAPACITY, LIMITS.handshakes_burst_of_address + 1.0)
 
 
 def test_silent_sockets_of_one_address_keep_nobody_out_of_a_late_node() -> None:
@@ -312,12 +304,7 @@ def test_a_node_that_is_late_no_more_gives_times_by_its_rate() -> None:
     assert max(wait or 0.0 for wait in come_to(doors, 100, 5.0)) == 60.0
     for half in range(10, 20):
         doors.lagged(0.0, half / 2)
-    waits: list[float | None] = []
-    for number in range(25):
-        try:
-            doors.check_handshake(IPv4Address(number + 1), 10.0)
-        except GatewayError as busy:
-            waits.append(busy.retry_after_s)
+    waits = [wait for _, wait in refused(doors.check_handshake, range(1, 26), 10.0)]
     assert waits == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
 
 
@@ -416,8 +403,7 @@ class Whole:
 
 async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     clock = ManualClock()
-    async with asyncio.TaskGroup() as tasks:
-        reading = tasks.create_task(_refused(read_body_in_time(cast(web.Request, Endless()), clock)))
+    async with beside(_refused(read_body_in_time(cast(web.Request, Endless()), clock))) as reading:
         await clock.advance(BODY_S - 0.1)
         assert not reading.done()
         await clock.advance(0.2)
@@ -470,9 +456,9 @@ async def test_requests_beyond_the_rate_wait_and_then_are_refused(gateway_with: 
     served = sorted(after_s for after_s, answer in answers if answer.status == 200)
     for after_s, earliest_s in zip(served, [0, 0, 0, 0.5, 1.0], strict=True):
         assert earliest_s <= after_s <= earliest_s + 0.2
-    refused = [(after_s, answer) for after_s, answer in answers if answer.status == 429]
-    assert len(refused) == 3
-    for after_s, answer in refused:
+    late = [(after_s, answer) for after_s, answer in answers if answer.status == 429]
+    assert len(late) == 3
+    for after_s, answer in late:
         assert WAIT_MAX_S <= after_s <= WAIT_MAX_S + 0.2, "a client over the limit is answered late"
         assert await code_of(answer) == (429, "rate_limited")
         assert answer.headers["Retry-After"] == "1"
@@ -577,8 +563,7 @@ async def test_a_request_gives_way_before_it_is_served(gateway_with: Open) -> No
     async def ask() -> None:
         await limit(make_mocked_request("POST", "/v1/sessions"), serve)
 
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(ask())
+    async with beside(ask()):
         await asyncio.sleep(0)
         assert served == []
     assert len(served) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import pytest
@@ -14,6 +13,7 @@ from gateway.edge.handshake import Login
 from gateway.edge.policies import NoticesInForce, NoticeText, OperatorNotice
 from gateway.edge.request_context import EdgeSettings
 from gateway.protocol.bodies import DeviceBody, LogOnBody, SessionCreated
+from tests.doubles.tasks import beside
 from tests.edge.fake_node import LIFE_MS
 from tests.edge.visits import SETTINGS, SITE, house
 
@@ -37,8 +37,7 @@ class Desk:
 
     async def timed(self, body: LogOnBody) -> tuple[GatewayError, float]:
         """Return why a log-on was refused, and after how long."""
-        async with asyncio.TaskGroup() as tasks:
-            refusal = tasks.create_task(self.refused(body))
+        async with beside(self.refused(body)) as refusal:
             began = self.clock.now()
             while not refusal.done():
                 await self.clock.advance(0.01)

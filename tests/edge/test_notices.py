@@ -26,6 +26,7 @@ from gateway.edge.policies import (
 )
 from gateway.protocol.bodies import LOG_ON, NoticeReference
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import beside
 
 TEXTS = {"en": NoticeText("Hello", "Read this"), "de": NoticeText("Hallo", "Lies das", "https://x.example")}
 
@@ -179,8 +180,7 @@ async def test_phones_are_notified_when_there_is_news_and_only_then(clock: Manua
 async def test_others_have_their_turn_while_many_are_notified(clock: ManualClock) -> None:
     phones = [Phone() for _ in range(2 * NOTICES_PER_TURN + 1)]
     received = []
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(NoticeBroadcast(NoticesInForce([UPKEEP]), phones, clock).send())
+    async with beside(NoticeBroadcast(NoticesInForce([UPKEEP]), phones, clock).send()):
         for _ in range(3):
             await asyncio.sleep(0)
             received.append(sum(phone.received for phone in phones))
@@ -190,8 +190,7 @@ async def test_others_have_their_turn_while_many_are_notified(clock: ManualClock
 async def test_a_phone_that_leaves_meanwhile_disturbs_nobody(clock: ManualClock) -> None:
     phones = {Phone() for _ in range(NOTICES_PER_TURN + 1)}
     everybody = list(phones)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(NoticeBroadcast(NoticesInForce([UPKEEP]), phones, clock).send())
+    async with beside(NoticeBroadcast(NoticesInForce([UPKEEP]), phones, clock).send()):
         await asyncio.sleep(0)
         phones.clear()
     assert [phone.received for phone in everybody] == [1] * len(everybody)

@@ -21,6 +21,7 @@ from gateway.domain.upstream import LoggedOff
 from gateway.edge.export import RemoteHoldings
 from gateway.edge.routes import SLICE_RECORDS
 from gateway.protocol.schemas import inventory
+from tests.doubles.tasks import during
 from tests.edge.conftest import Open
 from tests.edge.fake_node import LIFE_MS
 from tests.edge.visits import Gateway, bearer, code_of, ticket_of
@@ -51,11 +52,9 @@ async def test_a_log_on_gives_a_token_that_works(gateway: Gateway) -> None:
 
 async def test_a_caller_that_leaves_before_the_answer_is_logged_off(gateway: Gateway) -> None:
     gateway.node.log_on_takes_s = 5.0
-    async with asyncio.TaskGroup() as tasks:
-        leaving = tasks.create_task(gateway.client.post("/v1/sessions", json=LOG_ON))
+    async with during(gateway.client.post("/v1/sessions", json=LOG_ON)):
         while not gateway.node.credentials:
             await gateway.clock.settle()
-        leaving.cancel()
     await gateway.clock.settle()
     assert gateway.node.logged_off == []
     await gateway.clock.advance(5.0)
@@ -157,12 +156,21 @@ async def test_a_confirmed_log_off_is_204(gateway: Gateway, routing: Any) -> Non
 
 
 @pytest.mark.parametrize("until_ms", [1_700_000_300_000, None])
-async def test_an_unconfirmed_one_is_202(gateway: Gateway, until_ms: int | None) -> None:
+@pytest.mark.parametrize(
+    ("path", "ended", "logged_off"),
+    [("session", [], ["public-1"]), ("sessions/public-2", ["public-2"], [])],
+    ids=["my own", "another of mine"],
+)
+async def test_one_that_ends_after_a_contact_is_202(
+    gateway: Gateway, path: str, ended: list[str], logged_off: list[str], until_ms: int | None
+) -> None:
     gateway.node.routing = LoggedOff("after_contact", until_ms)
-    answer = await gateway.client.delete("/v1/session", headers=bearer(gateway.token()))
+    answer = await gateway.client.delete(f"/v1/{path}", headers=bearer(gateway.token()))
     assert answer.status == 202
     body = {"state": "pending", "routed_until_ms": until_ms, "retry_after_s": 5.0}
     assert (await answer.json(), answer.headers["Retry-After"]) == (body, "5")
+    assert gateway.node.ended == ended
+    assert [ticket.session for ticket in gateway.node.logged_off] == logged_off
 
 
 async def test_an_expired_or_denied_session_is_logged_off_all_the_same(gateway: Gateway) -> None:
@@ -208,16 +216,6 @@ async def test_one_of_them_is_ended(gateway: Gateway) -> None:
     assert gateway.node.ended == ["public-2"]
     missing = await gateway.client.delete("/v1/sessions/nobodys", headers=headers)
     assert await code_of(missing) == (404, "not_found")
-
-
-@pytest.mark.parametrize("until_ms", [1_700_000_300_000, None])
-async def test_one_that_ended_during_a_contact_is_202(gateway: Gateway, until_ms: int | None) -> None:
-    gateway.node.routing = LoggedOff("after_contact", until_ms)
-    answer = await gateway.client.delete("/v1/sessions/public-2", headers=bearer(gateway.token()))
-    assert answer.status == 202
-    body = {"state": "pending", "routed_until_ms": until_ms, "retry_after_s": 5.0}
-    assert (await answer.json(), answer.headers["Retry-After"]) == (body, "5")
-    assert (gateway.node.ended, gateway.node.logged_off) == (["public-2"], [])
 
 
 async def test_ones_own_is_logged_off_as_often_and_as_late_as_one_likes(gateway: Gateway) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.edge.scheduler import NEVER, RELEASE_S, SLICE_S, TICK_S, Scheduler
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import during
 
 SLACK_S = 2e-6
 """What rounding may give away: the pump's, and the steps of the manual clock."""
@@ -86,11 +87,9 @@ class House:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(self.scheduler.run())
+        async with during(self.scheduler.run()) as task:
             await self.clock.settle()
             yield task
-            task.cancel()
 
 
 @pytest.fixture

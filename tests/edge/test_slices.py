@@ -24,6 +24,7 @@ from gateway.protocol.envelopes import Order
 from gateway.protocol.frames import Changes
 from gateway.runtime.node import Node
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import during
 from tests.edge.visits import Gateway, ticket_of
 from tests.runtime.scene import scene, user
 
@@ -51,11 +52,9 @@ class Work:
                 self.look()
                 await asyncio.sleep(0)
 
-        async with asyncio.TaskGroup() as tasks:
-            turning = tasks.create_task(turns())
+        async with during(turns()):
             yield
             self.look()
-            turning.cancel()
 
 
 async def test_others_have_turns_while_a_phone_is_sent_thousands_of_values(

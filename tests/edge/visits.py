@@ -27,6 +27,7 @@ from gateway.protocol.bodies import SiteView
 from gateway.protocol.codec import JSON, Codec
 from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import during
 from tests.edge.fake_node import LIFE_MS, FakeNode
 
 SITE = SiteView("main", "Main", (Application.DASHBOARD, Application.REMOTE_ASSISTANT))
@@ -244,10 +245,8 @@ def pumping(parts: EdgeParts) -> Callable[[web.Application], AsyncIterator[None]
     """Return what runs the pump for as long as an application serves."""
 
     async def life(_: web.Application) -> AsyncIterator[None]:
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(parts.scheduler.run())
+        async with during(parts.scheduler.run()):
             yield
-            running.cancel()
 
     return life
 

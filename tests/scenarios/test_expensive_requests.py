@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from tests.doubles.machine import waited_s
+from tests.doubles.tasks import during
 from tests.scenarios.phones import Phone
 from tests.scenarios.site import Installation, installation
 
@@ -84,11 +85,9 @@ async def connected(site: Installation, http: aiohttp.ClientSession) -> AsyncIte
     """Yield a supervisor's phone that is shown all agents."""
     phone = Phone(http, site.gateway.base, "supervisor1", "d")
     await phone.log_on()
-    async with asyncio.TaskGroup() as tasks:
-        life = tasks.create_task(phone.live())
+    async with during(phone.live()):
         await asyncio.wait_for(phone.ready.wait(), 30)
         yield phone
-        life.cancel()
 
 
 async def start(flood: Flood, site: Installation, token: str) -> asyncio.subprocess.Process:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import aiohttp
 import pytest
 
 from gateway.simulator.fields import Refused
+from tests.doubles.tasks import beside
 from tests.simulator.peer import AGENT, Message, Peer, World
 from tests.simulator.wire import Wire
 
@@ -127,8 +126,7 @@ async def test_malformed_and_oversized_messages_arrive(wire: Wire) -> None:
 
 async def test_a_frozen_server_answers_nothing_until_it_thaws(wire: Wire) -> None:
     wire.sim.faults.freeze(5, None)
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(wire.call("GET", "about"))
+    async with beside(wire.call("GET", "about")) as asking:
         for _ in range(20):
             assert (await wire.control("GET", "routing"))[0] == 200
         assert not asking.done()
@@ -138,8 +136,7 @@ async def test_a_frozen_server_answers_nothing_until_it_thaws(wire: Wire) -> Non
 
 async def test_a_slow_server_answers_later(wire: Wire) -> None:
     wire.sim.faults.delay(2, None)
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(wire.call("GET", "about"))
+    async with beside(wire.call("GET", "about")) as asking:
         for _ in range(20):
             await wire.control("GET", "routing")
         assert not asking.done()

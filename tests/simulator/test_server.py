@@ -10,6 +10,7 @@ import uvloop
 
 from gateway.simulator import ManualClock, Simulator, SimulatorSettings
 from gateway.simulator.server import introduction, run
+from tests.doubles.tasks import during
 from tests.simulator.peer import AGENT, QUIET
 from tests.simulator.wire import Wire
 
@@ -93,12 +94,10 @@ async def test_a_centre_without_a_past_has_just_opened() -> None:
 
 async def test_run_reports_its_address_and_ends_when_cancelled(capsys: pytest.CaptureFixture[str]) -> None:
     received = ""
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(run(QUIET))
+    async with during(run(QUIET)) as task:
         while "control door" not in received:
             await asyncio.sleep(0)
             received += capsys.readouterr().out
-        task.cancel()
     assert task.cancelled()
     assert received.startswith("OSCC-E Server (simulated) at http://127.0.0.1:")
 
