@@ -97,8 +97,12 @@ def test_how_a_session_ended_decides_its_close(reason: EndReason, remote: int, d
 
 
 @pytest.mark.parametrize(
-    ("seconds", "received"), [(0.0, 0.0), (0.01, 0.1), (1.1, 1.1), (1.11, 1.2), (2.0, 2.0), (59.999, 60.0)]
-)
+    ("seconds", "received"),
+    [
+        (0.0, 0.0), (0.01, 0.1), (1.1, 1.1), (1.11, 1.2), (1.90000001, 1.9), (2.0, 2.0), (59.94, 60.0),
+        (59.999, 60.0), (3581, 3581.0),
+    ],
+)  # fmt: skip
 def test_a_wait_is_reported_in_tenths_and_never_too_short(seconds: float, received: float) -> None:
     assert tenths(seconds) == received
 

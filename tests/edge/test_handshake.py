@@ -169,21 +169,19 @@ def test_only_the_numbers_count(text: str, numbers: tuple[int, ...]) -> None:
     assert parse_version(text) == numbers
 
 
-def test_an_old_app_is_refused_with_the_minimum() -> None:
+@pytest.mark.parametrize(("version", "minimum"), [("2.3.9", "2.4"), ("dev", "0.0.1")])
+def test_an_app_that_is_older_or_has_no_number_is_refused_with_the_minimum(
+    version: str, minimum: str
+) -> None:
     with pytest.raises(GatewayError) as refused:
-        check_version("iOS", "2.3.9", {"ios": "2.4"})
+        check_version("iOS", version, {"ios": minimum})
     assert refused.value.code is ErrorCode.VERSION_UNSUPPORTED
-    assert refused.value.details == {"minimum": "2.4"}
+    assert refused.value.details == {"minimum": minimum}
 
 
 @pytest.mark.parametrize(("platform", "version"), [("ios", "2.4"), ("ios", "2.10"), ("web", "dev")])
 def test_others_pass(platform: str, version: str) -> None:
     check_version(platform, version, {"ios": "2.4"})
-
-
-def test_a_version_without_numbers_is_older_than_any() -> None:
-    with pytest.raises(GatewayError):
-        check_version("ios", "dev", {"ios": "0.0.1"})
 
 
 # ---- origins that may connect ----
@@ -311,11 +309,6 @@ def results(gateway: Gateway) -> dict[str, float]:
     return {of: count for of, count in counts.items() if count}
 
 
-async def test_an_upgrade_alone_is_nothing_yet(gateway: Gateway) -> None:
-    await gateway.connect()
-    assert results(gateway) == {}
-
-
 async def test_who_is_welcomed_is_ok_once(gateway: Gateway) -> None:
     phone = await gateway.served()
     assert results(gateway) == {"ok": 1}
@@ -339,6 +332,7 @@ async def test_a_refusal_is_counted_by_the_name_of_its_code(gateway: Gateway) ->
 
 async def test_who_says_no_hello_is_counted_at_the_end(gateway: Gateway) -> None:
     phone = await gateway.connect()
+    assert results(gateway) == {}, "an upgrade alone is nothing yet"
     await gateway.clock.advance(5.1)
     assert (await phone.end())[1] == 4110
     assert results(gateway) == {"hello_timeout": 1}

@@ -16,6 +16,7 @@ from gateway.protocol.bodies import write_body
 from gateway.protocol.schemas import CLIENT_FRAMES, GATEWAY_FRAMES, inventory
 from tests.edge.conftest import Open
 from tests.edge.visits import SETTINGS, Gateway
+from tests.protocol.references import references
 
 NOTICES = NoticesInForce(
     [
@@ -106,14 +107,6 @@ KINDS = sorted(
     {str(of.__dataclass_fields__["kind"].default) for of in (*CLIENT_FRAMES, *GATEWAY_FRAMES)}
     | set(RESOURCES)
 )
-
-
-def references(part: object) -> set[str]:
-    if isinstance(part, dict):
-        inner = {part["$ref"]} if isinstance(part.get("$ref"), str) else set()
-        return inner | {name for each in part.values() for name in references(each)}
-    members = part if isinstance(part, list) else []
-    return {name for each in members for name in references(each)}
 
 
 def test_there_is_a_schema_for_each_kind() -> None:

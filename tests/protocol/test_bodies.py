@@ -1,4 +1,4 @@
-"""Bodies of the HTTP API and the admin API, as documented, with hidden secrets."""
+"""Bodies of the HTTP API and the admin API: as documented, read like frames, with hidden secrets."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
 from gateway.protocol import bodies
 from gateway.protocol.bodies import (
+    BODY_BYTES_MAX,
     BUNDLE,
     LOG_LEVEL,
     NODE,
@@ -23,6 +26,7 @@ from gateway.protocol.bodies import (
     write_body,
 )
 from gateway.protocol.frames import SessionView, UserView
+from tests.protocol import strategies as any_of
 
 DEVICE: dict[str, Any] = {"id": "d-1", "name": "My phone", "platform": "android", "app_version": "1.0"}
 LOG_ON: dict[str, Any] = {
@@ -83,6 +87,47 @@ def test_reprs_show_no_secret() -> None:
     )
     for secret in ("secret", "4711"):
         assert secret not in repr(created)
+
+
+# ---- the bytes of a body follow the rules of frames ----
+
+
+GOOD = (
+    b'{"site":"main","application":"dashboard","user_name":"u","password":"canary",'
+    b'"device":{"id":"d","name":"n","platform":"p","app_version":"1"}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "received"),
+    [
+        (b"", "not JSON"),
+        (b"\xff", "not UTF-8"),
+        (b"[" * 100, "deep"),
+        (GOOD.replace(b'"u"', b"NaN"), "finite"),
+        (GOOD.replace(b'"u"', b"9007199254740992"), "range"),
+        (GOOD.replace(b'"u"', b'"\\ud800"'), "surrogate"),
+        (GOOD.replace(b'"site"', b'"password"'), "twice"),
+        (GOOD + b" " * BODY_BYTES_MAX, "too big"),
+        (GOOD.replace(b'"canary"', b'["canary"]'), "password is not a text"),
+        (GOOD.replace(b'"application"', b'"x"'), "application is missing"),
+        (GOOD.replace(b'"dashboard"', b'"canary"'), "application has a value that is not allowed"),
+        (b'["canary"]', "the body is not an object"),
+        (b"5", "the body is not an object"),
+    ],
+)
+def test_what_cannot_be_read_is_a_bad_request_that_repeats_nothing(data: bytes, received: str) -> None:
+    with pytest.raises(GatewayError, match=received) as refused:
+        read_body(data, bodies.LOG_ON)
+    assert refused.value.code is ErrorCode.BAD_REQUEST
+    assert refused.value.__suppress_context__
+    assert "canary" not in str(refused.value)
+
+
+@given(data=st.binary(max_size=100) | any_of.PLAIN.map(lambda value: json.dumps(value).encode()))
+def test_arbitrary_bodies_raise_nothing_else(data: bytes) -> None:
+    with pytest.raises(GatewayError):
+        read_body(data, bodies.LOG_ON)
 
 
 # ---- bodies of the admin API are read strictly ----

@@ -1,4 +1,4 @@
-"""Refusals of a codec: texts and close codes."""
+"""The codecs: strict reading, portable writing, and the text and close code of each refusal."""
 
 from __future__ import annotations
 
@@ -10,13 +10,39 @@ import msgpack  # type: ignore[import-untyped]  # ships no types
 import pytest
 
 from gateway.domain.commands import SetAgentRoutingState, SetRoutingState
-from gateway.domain.resources import Agent
+from gateway.domain.errors import CloseCode
+from gateway.domain.model import Application
+from gateway.domain.resources import (
+    Agent,
+    AgentSkill,
+    Functions,
+    FunctionState,
+    Media,
+    Queue,
+    RoutingState,
+    Switch,
+)
 from gateway.protocol import frames
-from gateway.protocol.codec import JSON, MSGPACK, BadFrame, Codec, UnknownKind, codec_for
+from gateway.protocol.bodies import AboutBody, LogOffPending, PrivacyView, SiteView
+from gateway.protocol.codec import (
+    JSON,
+    MSGPACK,
+    BadFrame,
+    Codec,
+    UnknownKind,
+    check_value,
+    codec_for,
+    plain,
+    plain_fields,
+    read_json,
+    read_msgpack,
+    write_json,
+    write_msgpack,
+)
 
 CODECS = pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=repr)
 PACK: dict[str, Callable[[object], bytes]] = {
-    JSON.name: lambda value: json.dumps(value).encode(),
+    JSON.name: lambda value: json.dumps(value, separators=(",", ":")).encode(),
     MSGPACK.name: msgpack.packb,
 }
 COMMAND = {
@@ -191,16 +217,11 @@ def test_a_kind_of_a_later_gateway_can_be_distinguished_from_nonsense(codec: Cod
     assert refused.value.reason == "changes.put: dict_type"
 
 
-def test_json_closes_for_text_that_is_not_utf_8() -> None:
+@pytest.mark.parametrize("data", [b'{"kind":"pong","nonce":"\xff"}', b'{"a":"\xed\xa0\x80"}', b"\xc0\x80"])
+def test_json_closes_for_text_that_is_not_utf_8(data: bytes) -> None:
     with pytest.raises(BadFrame) as refused:
-        JSON.decode_client(b'{"kind":"pong","nonce":"\xff"}')
+        JSON.decode_client(data)
     assert refused.value.close_code == 1007
-
-
-def test_msgpack_text_that_is_not_utf_8_is_a_bad_frame() -> None:
-    with pytest.raises(BadFrame) as refused:
-        MSGPACK.decode_client(b"\x82\xa4kind\xa4pong\xa5nonce\xa1\xff")
-    assert refused.value.close_code is None
 
 
 def test_lone_surrogates_are_refused() -> None:
@@ -235,6 +256,30 @@ def test_fields_are_what_a_fragment_holds(codec: Codec) -> None:
 
 
 @CODECS
+def test_changes_leave_out_what_is_empty(codec: Codec) -> None:
+    frame = codec.changes(after=3, upto=3, stream=None, reset=False, more=False, put=(), patch=(), gone=())
+    assert frame == PACK[codec.name]({"kind": "changes", "after": 3, "upto": 3})
+
+
+@CODECS
+def test_changes_hold_the_fragments_as_they_are(codec: Codec) -> None:
+    pack = PACK[codec.name]
+    put, patch = {"agent:5": {"a": 1}, "site": {}}, {"queue:1": {"b": None}}
+    frame = codec.changes(
+        after=0,
+        upto=70_000,
+        stream='8.a"b',
+        reset=True,
+        more=True,
+        put=[(key, pack(value)) for key, value in put.items()],
+        patch=[(key, pack(value)) for key, value in patch.items()],
+        gone=["group:1", "group:2"],
+    )
+    whole = {"kind": "changes", "after": 0, "upto": 70_000, "stream": '8.a"b', "reset": True, "more": True}
+    assert frame == pack({**whole, "put": put, "patch": patch, "gone": ["group:1", "group:2"]})
+
+
+@CODECS
 @pytest.mark.parametrize("count", [1, 2, 17])
 def test_patches_alone_make_the_frame_of_changes_without_the_rest(codec: Codec, count: int) -> None:
     patch = [(f"queue:{number}", codec.fragment(Agent(version=number))) for number in range(count)]
@@ -243,3 +288,150 @@ def test_patches_alone_make_the_frame_of_changes_without_the_rest(codec: Codec, 
     )
     assert codec.patches(3, 70_000, patch) == whole
     assert codec.patches(3, 70_000, codec.members(patch)) == whole
+
+
+# ---- fields that are sent or left out ----
+
+
+def test_fields_without_a_value_are_left_out() -> None:
+    assert plain_fields(Queue(name="Sales", contacts_waiting=0)) == {"name": "Sales", "contacts_waiting": 0}
+
+
+def test_empty_lists_stay() -> None:
+    assert plain_fields(Agent()) == {
+        "group_ids": [],
+        "queue_ids": [],
+        "skills": [],
+        "handling": [],
+        "allowed_actions": [],
+    }
+
+
+def test_parts_leave_out_what_they_do_not_know_too() -> None:
+    agent = Agent(media=Media(voice=Switch.ON), skills=(AgentSkill("7", level=5, active=False),))
+    assert plain_fields(agent)["media"] == {"voice": "on"}
+    assert plain_fields(agent)["skills"] == [{"skill_id": "7", "level": 5, "active": False}]
+
+
+def test_nulls_inside_a_mapping_are_data() -> None:
+    assert plain_fields(Queue(routing_parameters={"a": None, "b": ("1",)})) == {
+        "routing_parameters": {"a": None, "b": ["1"]}
+    }
+
+
+def test_enumerations_are_their_plain_values() -> None:
+    state = plain_fields(Agent(routing_state=RoutingState.WORK))["routing_state"]
+    assert (type(state), state) == (str, "work")
+    assert type(plain(CloseCode.SLOW)) is int
+    assert plain(Functions(voice=FunctionState.UP)) == {"voice": "up"}
+
+
+def test_false_is_left_out_where_it_is_the_default_only() -> None:
+    command = frames.CommandFrame("1", "k", "s", 5, SetRoutingState("work"))
+    assert "retry" not in plain_fields(command)
+    assert plain_fields(Agent(app_present=False))["app_present"] is False
+
+
+def test_a_default_that_says_something_is_written() -> None:
+    assert plain(SetRoutingState("work")) == {"kind": "routing_state.set", "state": "work", "when": "now"}
+
+
+def test_the_kind_comes_first() -> None:
+    assert next(iter(plain_fields(frames.Pong("1")))) == "kind"
+
+
+def test_no_topics_are_distinguished_from_none_named() -> None:
+    info = frames.ClientInfo("a", "1", "web")
+    assert plain_fields(frames.Hello(info, topics=()))["topics"] == []
+    assert "topics" not in plain_fields(frames.Hello(info))
+
+
+def test_fields_that_are_never_optional_stand_as_null() -> None:
+    ping = frames.Ping(1, 1, "n", None, "down", "live", 5)
+    assert plain_fields(ping)["as_of_ms"] is None
+    bye = plain_fields(frames.Bye(CloseCode.SLOW, "slow", "after"))
+    assert bye == {
+        "kind": "bye", "code": 4108, "reason": "slow", "reconnect": "after", "min_s": None, "max_s": None,
+    }  # fmt: skip
+    notice = frames.NoticeFrame("n", 1, "privacy", "t", "s", None, 5, must_acknowledge=False)
+    assert plain_fields(notice)["link"] is None
+    assert plain_fields(notice)["must_acknowledge"] is False
+
+
+def test_bodies_follow_the_same_rules() -> None:
+    site = SiteView("main", "Main", (Application.DASHBOARD,))
+    about = plain_fields(
+        AboutBody("gateway", "1", (site,), trusted_transport=False, privacy=PrivacyView(None, None))
+    )
+    assert about["sites"] == [{"id": "main", "display_name": "Main", "applications": ["dashboard"]}]
+    assert about["trusted_transport"] is False
+    assert about["privacy"] == {"contact": None, "statement_url": None}
+    pending = {"routed_until_ms": None, "state": "pending", "retry_after_s": 5.0}
+    assert plain_fields(LogOffPending(None, retry_after_s=5.0)) == pending
+
+
+def test_changed_fields_clear_with_null_and_replace_parts_whole() -> None:
+    before = Agent(reason_id="3", media=Media(voice=Switch.ON, email=Switch.ON), version=1)
+    after = Agent(media=Media(voice=Switch.OFF), group_ids=("1",), version=1)
+    patch = read_json(JSON.patch_fragment(before, after) or b"")
+    assert patch == {"reason_id": None, "media": {"voice": "off"}, "group_ids": ["1"]}
+    assert JSON.patch_fragment(after, after) is None
+    cleared = JSON.patch_fragment(Queue(contacts_waiting=0), Queue(contacts_waiting=None))
+    assert cleared == b'{"contacts_waiting":null}'
+
+
+# ---- JSON ----
+
+
+def test_what_is_written_is_json() -> None:
+    value = {"a": [1, 1.5, None, True, 'é"\\\n\x00'], "b": {}}
+    assert json.loads(write_json(value)) == value == read_json(write_json(value))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", " ", "{", "[1,]", "{'a':1}", "{}{}", "{} x", "nul", "01", "+1", "1.", '"\n"', '"\\x"', "\ufeff{}",
+        "NaN", "[Infinity]", '{"a":-Infinity}', '{"a":1,"a":1}', '{"a":{"b":1,"b":2}}', "9" * 5000,
+        "[" * 5000,
+    ],
+)  # fmt: skip
+def test_what_is_no_strict_json_is_refused(text: str) -> None:
+    with pytest.raises(BadFrame) as refused:
+        read_json(text.encode())
+    assert refused.value.close_code is None
+
+
+# ---- msgpack ----
+
+
+def test_what_is_written_is_msgpack() -> None:
+    value = {"a": [1, 1.5, None, True, "é\x00", -5, 2**53 - 1], "b": {}}
+    assert msgpack.unpackb(write_msgpack(value)) == value == read_msgpack(write_msgpack(value))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"\xc1", b"\x81\xa1a", b"\x80\x80", b"\xa2a", b"\xa1\xff", b"\xa3\xed\xa0\x80",
+        b"\xd6\xff\x00", b"\xc7\x05\xff" + bytes(5), b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff",
+        msgpack.packb({1: 2}), msgpack.packb({b"a": 2}), msgpack.packb([{None: 1}]),
+        b"\x82\xa1a\x01\xa1a\x01", b"\x81\x90\x01", b"\x81\x80\x01", b"\x91" * 100,
+    ],
+)  # fmt: skip
+def test_what_is_no_strict_msgpack_is_refused(data: bytes) -> None:
+    with pytest.raises(BadFrame) as refused:
+        read_msgpack(data)
+    assert refused.value.close_code is None
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"bin", msgpack.ExtType(1, b"x"), msgpack.Timestamp(5), msgpack.Timestamp(2**40, 7)]
+)
+def test_types_that_json_has_not_do_not_pass_for_values(value: object) -> None:
+    with pytest.raises(BadFrame):
+        check_value(read_msgpack(msgpack.packb({"a": value})))
+
+
+def test_single_precision_is_read_as_the_number_it_is() -> None:
+    assert read_msgpack(msgpack.packb(1.5, use_single_float=True)) == 1.5

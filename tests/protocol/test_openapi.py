@@ -1,19 +1,31 @@
-"""The OpenAPI document has every route, answer and refusal of the page."""
+"""The OpenAPI documents, of clients and of operators, have every route, answer and refusal."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import pytest
 from openapi_spec_validator import validate
 
 from gateway.domain.errors import ERRORS, ErrorCode
-from gateway.protocol.openapi import openapi
+from gateway.protocol.openapi import (
+    BY_HTTP,
+    LOG_ON,
+    TOKEN,
+    UPSTREAM,
+    USER_ID,
+    admin_openapi,
+    by_http,
+    openapi,
+    problem_schemas,
+    refusals,
+)
 from tests.protocol.references import references, resolves
 
-DOCUMENT = openapi()
+DOCUMENT, ADMIN = openapi(), admin_openapi()
 PATHS = DOCUMENT["paths"]
-ROUTES = {
+ROUTES: Final = {
     ("get", "/v1/about"): {"200"},
     ("get", "/v1/notices"): {"200"},
     ("get", "/v1/privacy/inventory"): {"200"},
@@ -29,19 +41,41 @@ ROUTES = {
     ("get", "/v1/me/export"): {"200"},
     ("get", "/v1/realtime"): {"101"},
 }
-TOKEN = {
+ADMIN_ROUTES: Final = {
+    ("get", "/openapi.json"): {"200"},
+    ("get", "/sessions"): {"200"},
+    ("delete", "/sessions/{id}"): {"200"},
+    ("post", "/users/{id}/end"): {"200"},
+    ("get", "/users/{id}/export"): {"200"},
+    ("post", "/drain"): {"202"},
+    ("get", "/nodes"): {"200"},
+    ("get", "/closes"): {"200"},
+    ("post", "/log-level"): {"200"},
+    ("post", "/support-bundle"): {"200"},
+    ("post", "/reload"): {"200"},
+}
+WITH_TOKEN: Final = {
     ("get", "/v1/session"),
     ("delete", "/v1/session"),
     ("get", "/v1/sessions"),
     ("delete", "/v1/sessions/{id}"),
     ("get", "/v1/me/export"),
 }
-OPERATIONS = [
-    (method, path, operation)
-    for path, item in PATHS.items()
-    for method, operation in item.items()
-    if method != "parameters"
-]
+Operation = tuple[str, str, dict[str, Any]]
+
+
+def operations(document: dict[str, Any]) -> list[Operation]:
+    """Return the method, the path and the description of each operation."""
+    return [
+        (method, path, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method != "parameters"
+    ]
+
+
+OPERATIONS, ADMIN_OPERATIONS = operations(DOCUMENT), operations(ADMIN)
+BOTH = pytest.mark.parametrize("document", [DOCUMENT, ADMIN], ids=["clients", "operators"])
 
 
 def codes(operation: dict[str, Any]) -> dict[str, set[str]]:
@@ -56,7 +90,7 @@ def codes(operation: dict[str, Any]) -> dict[str, set[str]]:
     }
 
 
-def by_http(operation: dict[str, Any]) -> dict[str, str]:
+def of_http(operation: dict[str, Any]) -> dict[str, str]:
     """Return what HTTP itself refuses: the name of the response by status."""
     return {
         status: answer["$ref"].rpartition("/")[2]
@@ -65,28 +99,42 @@ def by_http(operation: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def test_every_route_is_there_with_its_answers() -> None:
+@pytest.mark.parametrize(
+    ("listed", "routes"),
+    [(OPERATIONS, ROUTES), (ADMIN_OPERATIONS, ADMIN_ROUTES)],
+    ids=["clients", "operators"],
+)
+def test_every_route_is_there_with_its_answers(
+    listed: list[Operation], routes: dict[tuple[str, str], set[str]]
+) -> None:
     found = {
         (method, path): {status for status in operation["responses"] if int(status) < 400}
-        for method, path, operation in OPERATIONS
+        for method, path, operation in listed
     }
-    assert found == ROUTES
+    assert found == routes
 
 
 def test_a_token_is_asked_for_where_the_page_asks() -> None:
     asked = {
         (method, path) for method, path, operation in OPERATIONS if operation["security"] == [{"token": []}]
     }
-    assert asked == TOKEN
+    assert asked == WITH_TOKEN
     assert PATHS["/v1/realtime"]["get"]["security"] == [{"token": []}, {}]
+    assert ADMIN["security"] == [{"token": []}]
+    assert all("security" not in operation for _, _, operation in ADMIN_OPERATIONS)
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "operation"), OPERATIONS, ids=[f"{m} {p}" for m, p, _ in OPERATIONS]
+    "operation", [pytest.param(one, id=f"{m} {p}") for m, p, one in OPERATIONS + ADMIN_OPERATIONS]
 )
-def test_codes_stand_under_their_status(method: str, path: str, operation: dict[str, Any]) -> None:
+def test_codes_stand_under_their_status(operation: dict[str, Any]) -> None:
     for status, named in codes(operation).items():
         assert {ERRORS[ErrorCode(code)].status for code in named} == {int(status)}
+
+
+def test_every_call_of_an_operator_may_be_refused() -> None:
+    for method, path, operation in ADMIN_OPERATIONS:
+        assert {"400", "401", "403", "429", "500"} <= set(operation["responses"]), (method, path)
 
 
 def test_a_log_on_may_be_refused_as_the_page_says() -> None:
@@ -102,14 +150,12 @@ def test_a_log_on_may_be_refused_as_the_page_says() -> None:
     assert "unauthenticated" not in found
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "operation"), OPERATIONS, ids=[f"{m} {p}" for m, p, _ in OPERATIONS]
-)
-def test_bodies_are_refused_where_bodies_are_read(method: str, path: str, operation: dict[str, Any]) -> None:
+@pytest.mark.parametrize("operation", [pytest.param(one, id=f"{m} {p}") for m, p, one in OPERATIONS])
+def test_bodies_are_refused_where_bodies_are_read(operation: dict[str, Any]) -> None:
     of_bodies = (
         {"413": "ContentTooLarge", "415": "UnsupportedMediaType"} if "requestBody" in operation else {}
     )
-    assert by_http(operation) == {"417": "ExpectationFailed"} | of_bodies
+    assert of_http(operation) == {"417": "ExpectationFailed"} | of_bodies
 
 
 def test_capacity_is_counted_only_where_connections_and_sessions_begin() -> None:
@@ -134,11 +180,95 @@ def test_the_password_is_never_part_of_an_answer() -> None:
     assert holders == {"LogOnBody"}
 
 
-def test_every_reference_leads_somewhere_and_every_name_is_unique() -> None:
-    assert [found for found in references(DOCUMENT) if not resolves(DOCUMENT, found)] == []
+@BOTH
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    assert [found for found in references(document) if not resolves(document, found)] == []
+
+
+def test_every_name_is_unique() -> None:
     names = [operation["operationId"] for _, _, operation in OPERATIONS]
     assert len(names) == len(set(names))
 
 
-def test_the_document_is_valid_openapi() -> None:
-    validate(DOCUMENT)
+@BOTH
+def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
+    validate(document)
+
+
+@pytest.mark.parametrize("name", ["0123456789abcdef", "main:4711", "site-2:0"])
+def test_a_user_is_named_by_hash_or_by_site_and_key(name: str) -> None:
+    assert re.fullmatch(USER_ID, name)
+
+
+@pytest.mark.parametrize("name", ["", "anna", "main:", "main:x", "Main:1", "0123456789ABCDEF", "main:1:2"])
+def test_a_user_is_named_in_no_other_way(name: str) -> None:
+    assert re.fullmatch(USER_ID, name) is None
+
+
+# ---- the content of every refusal ----
+
+
+SCHEMAS = problem_schemas()
+
+
+def own(code: ErrorCode) -> dict[str, Any]:
+    """Return what a code adds to problem details."""
+    _, own = SCHEMAS[f"Problem_{code.value}"]["allOf"]
+    assert isinstance(own, dict)
+    return own
+
+
+@pytest.mark.parametrize(
+    ("code", "always", "maybe"),
+    [
+        ("notice_must_be_acknowledged", {"notices"}, set()),
+        ("already_logged_on", set(), {"where", "since_ms"}),
+        ("version_unsupported", {"minimum"}, set()),
+        ("session_ended", {"verdict"}, set()),
+        ("upstream_rejected", {"upstream_code"}, set()),
+        ("function_unavailable", {"retry_after_s"}, {"function"}),
+        ("forbidden", set(), set()),
+    ],
+)
+def test_members_beside_the_code_are_described(code: str, always: set[str], maybe: set[str]) -> None:
+    described = own(ErrorCode(code))
+    assert described["properties"].keys() == {"status", "code"} | always | maybe
+    assert set(described.get("required", [])) == always
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_refusals_that_may_succeed_later_document_retry_after(code: ErrorCode) -> None:
+    assert ("retry_after_s" in own(code).get("required", [])) is ERRORS[code].retry
+    (answer,) = (
+        answer
+        for answer in refusals(code).values()
+        if code.value in answer.get("description", "").split(" · ")
+    )
+    assert ("Retry-After" in answer.get("headers", {})) is ERRORS[code].retry
+
+
+def test_a_status_is_either_for_what_may_succeed_later_or_for_what_may_not() -> None:
+    by_status: dict[int, set[bool]] = {}
+    for code in {*LOG_ON, *UPSTREAM, *TOKEN}:
+        by_status.setdefault(ERRORS[code].status, set()).add(ERRORS[code].retry)
+    assert all(len(kinds) == 1 for kinds in by_status.values())
+
+
+def test_a_token_that_is_asked_for_is_asked_for_in_the_header_too() -> None:
+    assert refusals(*TOKEN)["401"]["headers"]["WWW-Authenticate"]["required"]
+    assert "headers" not in refusals(ErrorCode.INVALID_CREDENTIALS)["401"]
+
+
+def test_what_http_refuses_keeps_its_status_under_our_code() -> None:
+    for status, (name, code, _) in BY_HTTP.items():
+        allowed = own(code)["properties"]["status"]
+        assert status in allowed.get("enum", [allowed.get("const")])
+        schema = by_http()[name]["content"]["application/problem+json"]["schema"]
+        assert schema["properties"]["status"]["const"] == status
+        assert schema["oneOf"] == [{"$ref": f"#/components/schemas/Problem_{code.value}"}]
+    assert by_http()["MethodNotAllowed"]["headers"]["Allow"]["required"]
+
+
+def test_every_operation_may_be_forbidden_to_a_page_fail_or_not_meet_an_expectation() -> None:
+    assert list(refusals()) == ["403", "417", "429", "500"]
+    assert list(refusals(ErrorCode.BUSY, statuses=(413,))) == ["403", "413", "417", "429", "500", "503"]
