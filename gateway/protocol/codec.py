@@ -701,14 +701,15 @@ def _is_same(value: object, sent: object) -> bool:
     if of in _SCALARS:
         return of is type(sent) and value == sent
     if isinstance(sent, dict):
+        members: Iterable[tuple[str, object]]
         if isinstance(value, dict):
-            return all(_is_same(member, sent[name]) for name, member in value.items())
-        shape = _SHAPES[of]
-        return all(
-            _is_same(member, sent[name])
-            for name, member in zip(shape.names, shape.values(value), strict=True)
-            if name in sent
-        )
+            members = value.items()
+        else:
+            members = zip(_SHAPES[of].names, _SHAPES[of].values(value), strict=True)
+        for name, member in members:  # noqa: SIM110 - a generator takes a call more for each member
+            if name in sent and not _is_same(member, sent[name]):
+                return False
+        return True
     return isinstance(value, tuple) and isinstance(sent, list) and all(map(_is_same, value, sent))
 
 
