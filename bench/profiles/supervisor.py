@@ -6,11 +6,11 @@ import asyncio
 from typing import cast
 
 from gateway.core.assembly import Composer
+from gateway.core.link import Pauses
 from gateway.core.view import Member, UserSessions
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import About
-from gateway.runtime.event_loop import Pauses
 from gateway.runtime.link_session import Linked, LinkHealth
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from gateway.runtime.ports import Clock, Link

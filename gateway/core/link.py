@@ -1,4 +1,4 @@
-"""State machines of one user's link: when to dial, queries, health, and how long a user is kept.
+"""State machines of one user's link: when to dial, queries, health, clocks, and how long a user is kept.
 
 Readings of a query may arrive before its response: some servers send events before they answer the request
 for them. With other servers these rules do no harm. Pure. *now* is monotonic seconds everywhere; jitter is a
@@ -16,6 +16,7 @@ from typing import Final, Literal, NamedTuple
 
 from gateway.domain.commands import Listen
 from gateway.domain.model import KIND_OF_TOPIC, KINDS, Application, Kind, Scope, parse_key
+from gateway.domain.resources import STEADY_MS
 from gateway.domain.upstream import Reading, Source
 
 
@@ -389,3 +390,132 @@ class Early:
         """Return the readings of *query*, which is now known to cover *listen*."""
         about = (query, listen.kind, listen.source)
         return [each for each in self._kept if (each.query, each.kind, each.source) == about]
+
+
+# ---- how long data may have waited, and how its times compare ----
+
+BEAT_S: Final = 0.5
+"""Interval in which a node records that it runs."""
+LATE_S: Final = 0.4
+"""How late a beat may be. With :data:`BEAT_S` it is less than a second, the precision of ages."""
+BACKLOG_MOST_S: Final = 5.0
+"""How long links bring data that had to wait, after a stop of 20 s or more; after a shorter one a quarter."""
+
+
+class Pauses:
+    """Stops of this process, detected by its steady beat.
+
+    A process that was stopped (SIGSTOP, a frozen virtual machine) finds older data in its sockets, without a
+    time. So data that is read before the beat is in time again may be as old as the last beat before the
+    stop. After a long stop links bring for some time what had to wait, also at the server.
+    """
+
+    __slots__ = ("_beat_at", "_doubt_from", "_waited_from", "_waited_until", "prompt_until", "unread_s")
+
+    def __init__(self) -> None:
+        self._beat_at = math.inf
+        self._doubt_from: float | None = None
+        """The last beat before a pause that has ended; None: this beat was in time."""
+        self._waited_from = self._waited_until = -math.inf
+        """The last beat before the last pause, and until when links bring data that had to wait."""
+        self.unread_s = 0.0
+        """How long messages of links may have waited here unread at the last beat, at most."""
+        self.prompt_until = math.inf
+        """Data of links that is read by then has not waited, neither here nor at the server."""
+
+    def beat(self, now: float, unread_s: float = 0.0) -> None:
+        """Record that the process runs, and how long messages of links may have waited unread by now."""
+        pause_s = now - self._beat_at
+        self._doubt_from = self._beat_at if pause_s > BEAT_S + LATE_S else None
+        if self._doubt_from is not None:
+            if now > self._waited_until:
+                self._waited_from = self._doubt_from
+            self._waited_until = max(self._waited_until, now + min(pause_s / 4, BACKLOG_MOST_S))
+        self._beat_at, self.unread_s = now, unread_s
+        is_prompt = self._doubt_from is None and now >= self._waited_until and not unread_s
+        self.prompt_until = now + BEAT_S + LATE_S if is_prompt else -math.inf
+
+    def came_at(self, now: float) -> float:
+        """Return since when data may have waited that is read *now*."""
+        if now - self._beat_at > BEAT_S + LATE_S:
+            return self._beat_at
+        return now if self._doubt_from is None else self._doubt_from
+
+    def sent_at(self, now: float) -> float:
+        """Return since when data of a link may have waited that is read *now*, here or at the server."""
+        came_at = self.came_at(now)
+        return min(came_at, self._waited_from) if now < self._waited_until else came_at
+
+
+_DRIFT: Final = 1e-3
+"""How much slower or faster than ours a clock may be without being set: more than NTP slews it (RFC 5905: 500
+ppm).
+"""
+
+
+class ServerClock:
+    """The server's clock, from the times on one link.
+
+    It is watched for being set. Set back, later events may look older than earlier ones; set forward, the
+    instants of earlier events look older than they are.
+
+    Invariant: neither slow answers nor slightly slower or faster clocks look like a step. An answer is given
+    after its request was sent, and no transit time is negative. All instants but the server's are monotonic
+    seconds.
+    """
+
+    __slots__ = ("_at", "_first_ms", "_is_learning", "_least_ms", "_most_ms", "ahead_ms")
+
+    def __init__(self) -> None:
+        self.ahead_ms = -math.inf
+        """The difference (Time - receipt) of events beyond which :meth:`is_ahead` is to be called."""
+        self._is_learning = True
+        """Whether no answer has come yet: until then events show by how much their clock is ahead."""
+        self._first_ms = -math.inf
+        """The greatest such difference until then."""
+        self._least_ms: float | None = None
+        """The smallest difference (receipt - Time)."""
+        self._most_ms = -math.inf
+        """The greatest difference (request - Time)."""
+        self._at = 0.0
+        """When the last time was received."""
+
+    def opened(self, time_ms: int, asked_at: float, now: float) -> None:
+        """Process the time in the first message, received at *now*; the link was requested at *asked_at*."""
+        self.update(time_ms, now)
+        self._most_ms = asked_at * 1000 - time_ms
+
+    def is_ahead(self, time_ms: int, now: float) -> bool:
+        """Return whether the time of an event, received at *now*, is later than it can be.
+
+        A clock for events that is always ahead of the other one is not wrong.
+        """
+        ahead_ms = time_ms - now * 1000
+        if self._is_learning:
+            self.ahead_ms = self._first_ms = max(self._first_ms, ahead_ms)
+        return ahead_ms > self.ahead_ms
+
+    def update(self, time_ms: int, now: float) -> None:
+        """Process the server's time, received at *now*."""
+        seen_ms = now * 1000 - time_ms
+        self._least_ms = seen_ms if self._least_ms is None else min(self._least(now), seen_ms)
+        self._at = now
+
+    def answered(self, time_ms: int, asked_at: float, now: float) -> bool:
+        """Process the server's time, requested at *asked_at* and received at *now*.
+
+        Returns False, and nothing is processed, if it is earlier or later than it can be: the clock was set.
+        """
+        most_ms = self._most_ms - (now - self._at) * 1000 * _DRIFT
+        if self._least_ms is not None and time_ms < asked_at * 1000 - self._least(now) - STEADY_MS:
+            return False
+        if time_ms > now * 1000 - most_ms + STEADY_MS:
+            return False
+        self.update(time_ms, now)
+        self._most_ms = max(most_ms, asked_at * 1000 - time_ms)
+        self.ahead_ms = max(self._first_ms, -self._most_ms) + STEADY_MS
+        self._is_learning = False
+        return True
+
+    def _least(self, now: float) -> float:
+        return (self._least_ms or 0.0) + (now - self._at) * 1000 * _DRIFT

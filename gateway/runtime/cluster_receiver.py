@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
 from gateway.core.element import Element
 from gateway.core.follower import Arrival, Shared
+from gateway.core.link import Pauses
 from gateway.core.rate_limits import AdmissionQueue
 from gateway.domain.commands import Outcome
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
@@ -48,7 +49,7 @@ from gateway.protocol.envelopes import (
     Sought,
 )
 from gateway.runtime.cluster import Exchange, NotDeliveredError
-from gateway.runtime.event_loop import Pauses, log_fault, spawn
+from gateway.runtime.event_loop import log_fault, spawn
 from gateway.runtime.follower import Follower
 from gateway.runtime.ports import NODE_TTL_S, Clock, Grant, NodeRegistry, RoleOverError
 from gateway.runtime.user_state import Owner, UserState

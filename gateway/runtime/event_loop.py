@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import resource
 import select
@@ -238,59 +237,6 @@ class SystemClock:
     def wall_ms(self) -> int:
         """Return ms since 1970 UTC. May jump."""
         return time.time_ns() // 1_000_000  # noqa: TID251 - this is the clock adapter
-
-
-BEAT_S: Final = 0.5
-"""Interval in which a node records that it runs."""
-LATE_S: Final = 0.4
-"""How late a beat may be. With :data:`BEAT_S` it is less than a second, the precision of ages."""
-BACKLOG_MOST_S: Final = 5.0
-"""How long links bring data that had to wait, after a stop of 20 s or more; after a shorter one a quarter."""
-
-
-class Pauses:
-    """Stops of this process, detected by its steady beat.
-
-    A process that was stopped (SIGSTOP, a frozen virtual machine) finds older data in its sockets, without a
-    time. So data that is read before the beat is in time again may be as old as the last beat before the
-    stop. After a long stop links bring for some time what had to wait, also at the server.
-    """
-
-    __slots__ = ("_beat_at", "_doubt_from", "_waited_from", "_waited_until", "prompt_until", "unread_s")
-
-    def __init__(self) -> None:
-        self._beat_at = math.inf
-        self._doubt_from: float | None = None
-        """The last beat before a pause that has ended; None: this beat was in time."""
-        self._waited_from = self._waited_until = -math.inf
-        """The last beat before the last pause, and until when links bring data that had to wait."""
-        self.unread_s = 0.0
-        """How long messages of links may have waited here unread at the last beat, at most."""
-        self.prompt_until = math.inf
-        """Data of links that is read by then has not waited, neither here nor at the server."""
-
-    def beat(self, now: float, unread_s: float = 0.0) -> None:
-        """Record that the process runs, and how long messages of links may have waited unread by now."""
-        pause_s = now - self._beat_at
-        self._doubt_from = self._beat_at if pause_s > BEAT_S + LATE_S else None
-        if self._doubt_from is not None:
-            if now > self._waited_until:
-                self._waited_from = self._doubt_from
-            self._waited_until = max(self._waited_until, now + min(pause_s / 4, BACKLOG_MOST_S))
-        self._beat_at, self.unread_s = now, unread_s
-        is_prompt = self._doubt_from is None and now >= self._waited_until and not unread_s
-        self.prompt_until = now + BEAT_S + LATE_S if is_prompt else -math.inf
-
-    def came_at(self, now: float) -> float:
-        """Return since when data may have waited that is read *now*."""
-        if now - self._beat_at > BEAT_S + LATE_S:
-            return self._beat_at
-        return now if self._doubt_from is None else self._doubt_from
-
-    def sent_at(self, now: float) -> float:
-        """Return since when data of a link may have waited that is read *now*, here or at the server."""
-        came_at = self.came_at(now)
-        return min(came_at, self._waited_from) if now < self._waited_until else came_at
 
 
 def is_reserved(fd: int) -> bool:

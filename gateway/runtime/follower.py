@@ -728,7 +728,7 @@ class Follower:
             self.look()
 
     def due_at(self, now: float) -> float:
-        """See :meth:`gateway.runtime.ports.Role.due_at`."""
+        """Return when :meth:`tick` is due if nothing happens before; *now*: at each tick."""
         exchange, owner = self._world.exchange, self._grant
         is_reached = exchange.machine.state is BusState.LIVE and not exchange.peers.is_unreachable(
             owner.node, now

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol, assert_never
 from gateway.core.due_times import DueSlots
 from gateway.core.lease import AssumedTokens, StoreWrites
 from gateway.core.ledger import Health
-from gateway.core.link import Linger, LinkMachine, LinkState
+from gateway.core.link import Linger, LinkMachine, LinkState, Pauses
 from gateway.core.rate_limits import AdmissionQueue, Quota
 from gateway.core.view import Member, UserSessions
 from gateway.domain.commands import KeepAlive, LinkAnswer
@@ -40,7 +40,7 @@ from gateway.domain.upstream import (
 )
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import Exchange
-from gateway.runtime.event_loop import Pauses, forget_frames, heed_cancellation, log_fault, spawn
+from gateway.runtime.event_loop import forget_frames, heed_cancellation, log_fault, spawn
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from gateway.runtime.ports import Authority, Clock, Leases, Link, Upstream
 from gateway.runtime.subscriptions import LinkSubscriptions

@@ -21,7 +21,7 @@ from gateway.core.commands import not_begun, patience_s, unknown
 from gateway.core.drain_schedule import Move
 from gateway.core.lease import AssumedTokens, BusState, StoreWrites
 from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
-from gateway.core.link import Linger
+from gateway.core.link import BEAT_S, Linger, Pauses
 from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget, Openings, Quota
 from gateway.core.registry import CommandHistory, NotAdmitted, Registry, RegistryLimits, Seat, refusal
 from gateway.core.view import Within
@@ -35,7 +35,7 @@ from gateway.runtime.accounts import Accounts
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.cluster_receiver import AdminRpc, ClusterMembership, ClusterReceiver
 from gateway.runtime.command_execution import OnOutcome
-from gateway.runtime.event_loop import BEAT_S, LeanEvent, Pauses, log_fault, spawn
+from gateway.runtime.event_loop import LeanEvent, log_fault, spawn
 from gateway.runtime.follower import Follower
 from gateway.runtime.link_session import UNREAD_S, LeaseRenewals, OpenLinks, World
 from gateway.runtime.mirror import Connection

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from gateway.domain.commands import Call, History, LinkAnswer, LinkRequest, Outcome
+from gateway.domain.commands import History, LinkAnswer, LinkRequest
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import (
@@ -23,7 +23,7 @@ from gateway.domain.upstream import (
     Reading,
     SessionInfo,
 )
-from gateway.protocol.envelopes import Channel, Envelope, Lingering, NodeRecord, SessionFacts
+from gateway.protocol.envelopes import Channel, Envelope, Lingering, NodeRecord
 from gateway.telemetry import TakeoverKind
 
 NODE_TTL_S: Final = 10.0
@@ -470,58 +470,6 @@ class Start(NamedTuple):
 
 NO_START: Final = Start()
 """The beginning of an ownership that no other node had."""
-
-
-class Role(Protocol):
-    """The part of a user state that serves its phones."""
-
-    async def attach(self, ticket: Ticket, topics: tuple[str, ...]) -> SessionFacts:
-        """Return when OSCC-E has accepted the session in this epoch and the mirror has what it follows.
-
-        Raises:
-            SessionRefused: It has ended, or no answer came in time.
-            RoleOverError: The role ended during the wait.
-        """
-        ...
-
-    def follow(self, handle: str, topics: tuple[str, ...]) -> None:
-        """Subscribe to the topics that the session follows now."""
-        ...
-
-    def leave(self, handle: str) -> None:
-        """Record that the session's phone left this node."""
-        ...
-
-    def let_go(self, handle: str) -> None:
-        """Stop acting for a session."""
-        ...
-
-    async def execute(self, call: Call) -> Outcome | None:
-        """Have a command executed at most once, and return its outcome.
-
-        None: it was not begun, since the role is over or about to end.
-        """
-        ...
-
-    def owned(self, grant: Grant) -> None:
-        """Record that another node reported itself as the owner, while the lease store refuses writes."""
-        ...
-
-    def tick(self, now: float) -> None:
-        """Do the work that is due."""
-        ...
-
-    def due_at(self, now: float) -> float:
-        """Return when :meth:`tick` is due if nothing happens before; *now*: at each tick."""
-        ...
-
-    def stop(self) -> None:
-        """End: :meth:`run` returns soon."""
-        ...
-
-    async def run(self) -> None:
-        """Run the role until it is over."""
-        ...
 
 
 def not_reached(

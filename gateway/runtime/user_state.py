@@ -411,7 +411,7 @@ class Owner:
         self.pulse.say()
 
     def due_at(self, now: float) -> float:
-        """See :meth:`gateway.runtime.ports.Role.due_at`."""
+        """Return when :meth:`tick` is due if nothing happens before; *now*: at each tick."""
         return now if self._tasks is None else min(self._sessions_at, self.pulse.due_at(self._linked))
 
     def _sessions_due_at(self, now: float) -> float:

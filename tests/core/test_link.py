@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.link import TRANSITIONS, LinkMachine, LinkState
-from gateway.runtime.event_loop import BEAT_S, LATE_S, Pauses
+from gateway.core.link import BEAT_S, LATE_S, TRANSITIONS, LinkMachine, LinkState, Pauses
 
 KEEP_ALIVE_S = 20.0
 EVENTS: dict[str, Callable[[LinkMachine], object]] = {

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.element import ChangeSet, Element
 from gateway.core.ledger import Health
-from gateway.core.link import LinkMachine
+from gateway.core.link import BEAT_S, LinkMachine
 from gateway.core.view import UserSessions
 from gateway.domain.commands import (
     AttachSession,
@@ -23,7 +23,6 @@ from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, Kind, NodeId, Scope
 from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
 from gateway.domain.upstream import Announced, Attached, Part, SessionEnded, Source
-from gateway.runtime.event_loop import BEAT_S
 from gateway.runtime.link_session import REPORT_EVERY_S, LinkHealth
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from tests.doubles.fake_people import Wire

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.link import ServerClock
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, User, UserId
 from gateway.domain.upstream import LoggedOff, LogOn, SessionInfo
 from gateway.upstream.oscce import http
-from gateway.upstream.oscce.decode import MOST, ServerClock, in_gateway_time
+from gateway.upstream.oscce.decode import MOST, in_gateway_time
 from gateway.upstream.oscce.errors import WireError
 from gateway.upstream.oscce.http import NONE_BELOW_MS, offset_ms, retry_after_s
 

@@ -20,6 +20,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from gateway.core.link import ServerClock
 from gateway.domain.commands import (
     AttachSession,
     DetachSession,
@@ -56,7 +57,6 @@ from gateway.protocol.websocket import PongFrame, Violation, WebSocketPing
 from gateway.runtime.event_loop import Turns
 from gateway.runtime.ports import Answered, Clock, Hear
 from gateway.upstream.oscce import http
-from gateway.upstream.oscce.decode import ServerClock
 from gateway.upstream.oscce.errors import (
     NOTHING_UNREAD,
     AnswerError,

@@ -6,7 +6,6 @@ domain has such a value. There are elements of agents, queues, groups and aggreg
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from gateway.domain.commands import TargetState, When
 from gateway.domain.errors import EndReason
 from gateway.domain.model import VALUE_CHARS, WORD_CHARS, Application, Kind, Right, readable, readable_or_none
 from gateway.domain.resources import (
-    STEADY_MS,
     Actor,
     Agent,
     AgentSkill,
@@ -241,80 +239,6 @@ def _scalar(value: Any, *, reference: bool) -> Scalar:  # noqa: ANN401 - whateve
 def in_gateway_time(instant_ms: int, offset_ms: int) -> int:
     """Return an instant of the server's clock in the gateway's, within the range of frames."""
     return min(max(instant_ms + offset_ms, 0), MOST)
-
-
-_DRIFT: Final = 1e-3
-"""How much slower or faster than ours a clock may be without being set: more than NTP slews it (RFC 5905: 500
-ppm).
-"""
-
-
-class ServerClock:
-    """The server's clock, from the times on one link.
-
-    It is watched for being set. Set back, later events may look older than earlier ones; set forward, the
-    instants of earlier events look older than they are.
-
-    Invariant: neither slow answers nor slightly slower or faster clocks look like a step. An answer is given
-    after its request was sent, and no transit time is negative. All instants but the server's are monotonic
-    seconds.
-    """
-
-    __slots__ = ("_at", "_first_ms", "_is_learning", "_least_ms", "_most_ms", "ahead_ms")
-
-    def __init__(self) -> None:
-        self.ahead_ms = -math.inf
-        """The difference (Time - receipt) of events beyond which :meth:`is_ahead` is to be called."""
-        self._is_learning = True
-        """Whether no answer has come yet: until then events show by how much their clock is ahead."""
-        self._first_ms = -math.inf
-        """The greatest such difference until then."""
-        self._least_ms: float | None = None
-        """The smallest difference (receipt - Time)."""
-        self._most_ms = -math.inf
-        """The greatest difference (request - Time)."""
-        self._at = 0.0
-        """When the last time was received."""
-
-    def opened(self, time_ms: int, asked_at: float, now: float) -> None:
-        """Process the time in the first message, received at *now*; the link was requested at *asked_at*."""
-        self.update(time_ms, now)
-        self._most_ms = asked_at * 1000 - time_ms
-
-    def is_ahead(self, time_ms: int, now: float) -> bool:
-        """Return whether the time of an event, received at *now*, is later than it can be.
-
-        A clock for events that is always ahead of the other one is not wrong.
-        """
-        ahead_ms = time_ms - now * 1000
-        if self._is_learning:
-            self.ahead_ms = self._first_ms = max(self._first_ms, ahead_ms)
-        return ahead_ms > self.ahead_ms
-
-    def update(self, time_ms: int, now: float) -> None:
-        """Process the server's time, received at *now*."""
-        seen_ms = now * 1000 - time_ms
-        self._least_ms = seen_ms if self._least_ms is None else min(self._least(now), seen_ms)
-        self._at = now
-
-    def answered(self, time_ms: int, asked_at: float, now: float) -> bool:
-        """Process the server's time, requested at *asked_at* and received at *now*.
-
-        Returns False, and nothing is processed, if it is earlier or later than it can be: the clock was set.
-        """
-        most_ms = self._most_ms - (now - self._at) * 1000 * _DRIFT
-        if self._least_ms is not None and time_ms < asked_at * 1000 - self._least(now) - STEADY_MS:
-            return False
-        if time_ms > now * 1000 - most_ms + STEADY_MS:
-            return False
-        self.update(time_ms, now)
-        self._most_ms = max(most_ms, asked_at * 1000 - time_ms)
-        self.ahead_ms = max(self._first_ms, -self._most_ms) + STEADY_MS
-        self._is_learning = False
-        return True
-
-    def _least(self, now: float) -> float:
-        return (self._least_ms or 0.0) + (now - self._at) * 1000 * _DRIFT
 
 
 def bound(sent: int | float | None) -> int | float | None:
