@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 import hiredis
 
 from gateway.bus.connect import Connector, Endpoint, parse_url
+from gateway.bus.redis import RedisClient, RedisLimits
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import MemoryTransport, memory_connections
+from tests.doubles.tasks import during
 
 Words = tuple[bytes, ...]
 Answer = Callable[[Words], bytes | None]
@@ -105,3 +108,11 @@ class Peer:
 def door(peer: Peer, clock: ManualClock, url: str = "redis://h") -> Connector:
     """Return a door to *peer*."""
     return Connector(parse_url(url), clock, connections=peer.connections)
+
+
+@asynccontextmanager
+async def client_of(peer: Peer, clock: ManualClock) -> AsyncIterator[RedisClient]:
+    """Run a client of *peer*."""
+    line = RedisClient(door(peer, clock), clock, lambda: 0.5, RedisLimits())
+    async with during(line.run()):
+        yield line
