@@ -21,6 +21,7 @@ from gateway.runtime.node import NodeSettings
 from gateway.runtime.sessions import RETRY_S
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
+from tests.doubles.tasks import beside
 from tests.runtime.rivals import Gate, Roads, begin
 from tests.runtime.scene import PhoneLine, Scene, scene, user
 from tests.runtime.street import street
@@ -234,8 +235,7 @@ async def test_the_turn_of_a_process_that_is_no_live_node_any_more_ends_at_once(
     await store.reserve(turn, "n2 0", 20.0)
     bert = replace(_credentials(login="bert"), remote_number="+49301234560", application=ASSISTANT)
 
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(node.log_on(centre, "main", bert, "192.0.2.1"))
+    async with beside(node.log_on(centre, "main", bert, "192.0.2.1")) as waiting:
         await clock.advance(1.0)
         assert not waiting.done(), "n2 lives"
         living.remove("n2")
@@ -414,8 +414,7 @@ async def test_one_end_of_another_session_at_a_time(at: Scene, monkeypatch: pyte
         return await ending(secret, session)
 
     monkeypatch.setattr(at.upstream, "end", end)
-    async with asyncio.TaskGroup() as tasks:
-        first = tasks.create_task(at.node.account.end(phone.ticket, other.ticket.session))
+    async with beside(at.node.account.end(phone.ticket, other.ticket.session)) as first:
         await at.clock.settle()
         with pytest.raises(GatewayError) as refused:
             await at.node.account.end(phone.ticket, other.ticket.session)

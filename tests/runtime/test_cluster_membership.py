@@ -18,6 +18,7 @@ from gateway.runtime.cluster_receiver import READ_S, SAY_S, AdminRpc, ClusterMem
 from gateway.runtime.ports import NODE_TTL_S
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import LossyRoll, Trouble
+from tests.doubles.tasks import beside, during
 from tests.runtime.street import Street
 
 
@@ -182,14 +183,12 @@ async def test_a_new_node_is_known_before_it_serves_though_its_first_messages_ar
     async with fleets(1) as at:
         at.members.append(late := Member(at.clock, at.trouble, 1))
         at.trouble.lose = lambda *reported: reported[0] == 1
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(late.run())
+        async with during(late.run()):
             await at.clock.advance(2.2)  # it has read who lives, and its messages are lost
             assert (at.known(0), late.membership.may_serve) == (["n0"], False)
             at.trouble.lose = None
             await at.clock.advance(0.6)
             assert (at.known(0), late.membership.may_serve) == (["n0", "n1"], False)
-            running.cancel()
 
 
 async def test_a_node_whose_record_was_not_taken_at_first_waits_for_its_share_and_is_known_soon(
@@ -225,8 +224,7 @@ async def test_a_node_that_gives_notice_and_knows_no_other_asks_again_which_live
 
     monkeypatch.setattr(LossyRoll, "nodes", late)
     leaving.received(Here(at.members[1].record(), has_left=True))  # as if it had never been seen
-    async with asyncio.TaskGroup() as tasks:
-        given = tasks.create_task(leaving.give_notice())
+    async with beside(leaving.give_notice()) as given:
         await at.clock.advance(1.0)
         assert given.done()
     assert [other.node for other in leaving.others] == ["n1"]
@@ -312,8 +310,7 @@ async def test_the_record_of_a_killed_life_is_no_namesake_though_the_store_goes_
     trouble = Trouble(clock)
     member = Member(clock, trouble, 0)
     await trouble.store(0).registry.announce(member.record()._replace(holder="n0-0"))
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(member.run())
+    async with during(member.run()):
         await clock.settle()
         trouble.take_away()
         await clock.advance(6 * NODE_TTL_S)
@@ -321,7 +318,6 @@ async def test_the_record_of_a_killed_life_is_no_namesake_though_the_store_goes_
             "without the bus nobody is forgotten"
         )
         assert not member.membership.has_namesake
-        running.cancel()
 
 
 async def test_a_node_whose_messages_cannot_be_opened_is_not_forgotten() -> None:

@@ -45,6 +45,7 @@ from gateway.runtime.cluster import (
 from gateway.runtime.ports import NotSentError, OnPosted
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import LossyBus, Trouble
+from tests.doubles.tasks import during
 from tests.runtime.pair import FIRST, HERE, THERE, Asker, Pair, attach, pair, since
 from tests.runtime.street import Street
 
@@ -538,13 +539,11 @@ async def test_a_node_that_cannot_listen_tries_again() -> None:
     at = Pair()
     bus = Refusing(at.trouble, 3)
     exchange = Exchange(HERE, bus, at.clock, FIRST)
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(exchange.run(at.listener))
+    async with during(exchange.run(at.listener)):
         await at.clock.advance(2.5)
         assert list(bus.receivers) == []
         await at.clock.advance(1.5)
         assert list(bus.receivers) == [Inbox(HERE), Control()]
-        running.cancel()
 
 
 # ---- changes of many users in one message ----

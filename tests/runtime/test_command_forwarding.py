@@ -15,6 +15,7 @@ from gateway.domain.errors import ErrorCode
 from gateway.protocol.envelopes import CallAnswer, CallRequest, Channel, Envelope, Offer
 from gateway.runtime.follower import Follower
 from gateway.runtime.node import AGAIN_S, CommandForwarding
+from tests.doubles.tasks import during
 from tests.runtime.followed import followed
 from tests.runtime.scene import PhoneLine
 from tests.runtime.street import Street, street
@@ -147,11 +148,9 @@ async def test_a_command_that_no_owner_has_begun_when_the_node_ends_has_an_outco
                 await asyncio.get_running_loop().create_future()
 
         if is_running:
-            async with asyncio.TaskGroup() as tasks:
-                life = tasks.create_task(running())
+            async with during(running()):
                 await at.clock.settle()
                 assert outcomes == []
-                life.cancel()
         else:
             forwarding.begin(at.home(1), call, outcomes.append, None)
         await at.clock.settle()

@@ -20,6 +20,7 @@ from gateway.runtime.ports import Grant, SiteParts
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
+from tests.doubles.tasks import beside, during
 from tests.runtime.scene import PhoneLine, Scene, scene, user
 from tests.runtime.street import Street
 
@@ -362,10 +363,8 @@ async def test_a_question_that_is_cancelled_counts_as_unanswered() -> None:
     at = Place()
     await at.lease_keeper.ask()
     at.store.slow_s = 1
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(at.lease_keeper.ask())
+    async with during(at.lease_keeper.ask()):
         await at.clock.settle()
-        asking.cancel()
     at.store.slow_s = 0
     assert at.lease_keeper.lease.state is LeaseState.HELD
     await at.lease_keeper.release()
@@ -378,8 +377,7 @@ async def test_a_lease_given_up_meanwhile_is_released_when_the_answer_comes(rene
     if renewing:
         await at.lease_keeper.ask()
     at.store.slow_s = 1
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(at.lease_keeper.ask())
+    async with beside(at.lease_keeper.ask()) as asking:
         await at.clock.settle()
         await at.lease_keeper.release()
         await at.clock.advance(5)

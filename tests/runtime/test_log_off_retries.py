@@ -26,6 +26,7 @@ from gateway.runtime.sessions import (
 )
 from gateway.telemetry import BackgroundPart, Tally
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import during
 
 ANSWER_S = 10.0
 
@@ -129,10 +130,8 @@ def account_of(
 
 @asynccontextmanager
 async def running(account: Accounts) -> AsyncIterator[Accounts]:
-    async with asyncio.TaskGroup() as tasks:
-        run = tasks.create_task(account.run())
+    async with during(account.run()):
         yield account
-        run.cancel()
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ from gateway.runtime.event_loop import (
     spawn,
 )
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import beside
 
 
 async def test_work_runs_in_the_group() -> None:
@@ -78,8 +79,7 @@ async def test_a_cancellation_that_a_group_swallows_is_gone_on_with() -> None:
 
     async def life() -> None:
         try:
-            async with asyncio.TaskGroup() as inner:
-                inner.create_task(slow_to_end())
+            async with beside(slow_to_end()):
                 await asyncio.sleep(0)
                 [].pop()
         except* IndexError:
@@ -87,8 +87,7 @@ async def test_a_cancellation_that_a_group_swallows_is_gone_on_with() -> None:
         heed_cancellation()
         raise AssertionError("it lives on")
 
-    async with asyncio.TaskGroup() as tasks:
-        living = tasks.create_task(life())
+    async with beside(life()) as living:
         await is_ending.wait()
         living.cancel()
         await asyncio.sleep(0)
@@ -117,8 +116,7 @@ async def test_a_lean_event_that_was_cleared_is_waited_for_again() -> None:
     event = LeanEvent()
     event.set()
     event.clear()
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(event.wait())
+    async with beside(event.wait()) as waiting:
         await asyncio.sleep(0)
         assert not waiting.done()
         event.set()

@@ -20,6 +20,7 @@ from gateway.simulator.web import self_signed, server_context
 from gateway.upstream.oscce.client import ABOUT_S, OsccServer
 from gateway.upstream.oscce.http import BODY_BYTES, tls_context
 from tests.doubles.clock import ManualClock
+from tests.doubles.tasks import beside
 from tests.upstream.scripted_server import (
     ABOUT,
     CREDENTIALS,
@@ -151,8 +152,7 @@ async def test_an_answer_that_is_none_is_distinguished(
 
 async def test_an_answer_that_does_not_come_is_distinguished(at: Scene) -> None:
     at.server.mute = True
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(refused(at.adapter.about()))
+    async with beside(refused(at.adapter.about())) as asking:
         await at.clock.advance(10)
     assert trouble_of(asking.result()) == "timeout"
 
@@ -216,8 +216,7 @@ async def test_a_refused_log_on(
 async def test_a_log_on_ends_at_its_deadline(at: Scene) -> None:
     await at.adapter.about()
     at.server.mute = True
-    async with asyncio.TaskGroup() as tasks:
-        failing = tasks.create_task(refused(at.adapter.log_on(CREDENTIALS)))
+    async with beside(refused(at.adapter.log_on(CREDENTIALS))) as failing:
         await at.clock.advance(9.9)
         assert not failing.done()
         await at.clock.advance(0.2)
@@ -337,8 +336,7 @@ async def test_a_redirected_link_takes_its_secret_nowhere(at: Scene) -> None:
 async def test_opening_ends_at_its_deadline(at: Scene) -> None:
     await at.adapter.about()
     at.server.mute = True
-    async with asyncio.TaskGroup() as tasks:
-        failing = tasks.create_task(closed(at.open()))
+    async with beside(closed(at.open())) as failing:
         await at.clock.advance(10)
     assert failing.result().reason == "unavailable"
 

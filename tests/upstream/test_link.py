@@ -34,6 +34,7 @@ from gateway.domain.upstream import (
 )
 from gateway.upstream.oscce.client import MOST_IN_FLIGHT, OsccLink
 from gateway.upstream.oscce.socket import LinkSocket
+from tests.doubles.tasks import beside, during
 from tests.upstream.samples import LINK_OPENED, SESSION, TIME_MS, USER_REALTIME, event
 from tests.upstream.scripted_server import Scene, code_seen, ended, execute, link_of, outcome, scene
 
@@ -73,8 +74,7 @@ async def test_a_server_that_does_not_open_the_link_is_not_waited_for(at: Scene)
     at.server.greeting = b'{"Type":"Weather"}'
     link = await at.dial()
     assert await link.receive() is None
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(ended(link))
+    async with beside(ended(link)) as waiting:
         await at.clock.advance(9.9)
         assert not waiting.done()
         await at.clock.advance(0.2)
@@ -91,8 +91,7 @@ async def test_an_effect_is_received_before_its_answer_is_settled(at: Scene, lin
         assert await link.request(execute()) == Executed("applied")
         seen.append("answer")
 
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(ask())
+    async with beside(ask()):
         request = await at.server.hear()
         await at.server.say(event("UserRealtime", USER_REALTIME))
         await at.server.say(
@@ -109,8 +108,7 @@ async def test_an_effect_is_received_before_its_answer_is_settled(at: Scene, lin
 async def test_a_command_is_answered_between_what_comes_before_and_after_its_answer(at: Scene) -> None:
     link = await at.open()
     seen: list[object] = []
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(link.receive(seen.extend))
+    async with beside(link.receive(seen.extend)) as receiving:
         await at.clock.settle()
         assert link.send(execute(), seen.append) is not None
         request = await at.server.hear()
@@ -139,8 +137,7 @@ async def test_an_answer_to_a_command_comes_behind_any_kind_of_effect(at: Scene,
             if (said := await link.receive(seen.extend)) is not None:
                 seen.append(said)
 
-    async with asyncio.TaskGroup() as tasks:
-        reading = tasks.create_task(read())
+    async with during(read()):
         await at.clock.settle()
         link.send(execute(), seen.append)
         request = await at.server.hear()
@@ -151,7 +148,6 @@ async def test_an_answer_to_a_command_comes_behind_any_kind_of_effect(at: Scene,
         await at.server.say(event("UserRealtime", USER_REALTIME))
         while len(seen) < 3:
             await at.clock.settle()
-        reading.cancel()
     assert [type(each) for each in seen] == [Reading, Executed, Reading]
 
 
@@ -188,8 +184,7 @@ async def test_an_answer_is_passed_on_also_if_its_command_is_withdrawn_before_by
     def hear(_: Sequence[Reading]) -> None:
         seen.extend(withdraw() for withdraw in withdraws)
 
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(link.receive(hear))
+    async with during(link.receive(hear)):
         await at.clock.settle()
         withdraw = link.send(execute(), seen.append)
         assert withdraw is not None
@@ -199,7 +194,6 @@ async def test_an_answer_is_passed_on_also_if_its_command_is_withdrawn_before_by
             {"Type": "Response", "RequestID": request["RequestID"], "Error": 0, "State": "Applied"}
         )
         await at.clock.settle()
-        receiving.cancel()
     assert [type(each) for each in seen[:2]] == [type(None), Executed], "there was an answer by then"
 
 
@@ -219,8 +213,7 @@ async def test_a_command_that_is_not_waited_for_any_more_is_not_answered(at: Sce
 async def test_a_keep_alive_takes_no_task_and_is_waited_for_until_the_next_one(at: Scene) -> None:
     link = await at.open()
     seen: list[object] = []
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(link.receive(seen.extend))
+    async with beside(link.receive(seen.extend)) as receiving:
         await at.clock.settle()
         running = asyncio.all_tasks()
         for _ in range(MOST_IN_FLIGHT + 1):
@@ -250,8 +243,7 @@ async def test_a_keep_alive_shows_that_the_clock_of_the_server_was_set_back(at: 
         except LinkClosed:
             seen.append("over")
 
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(receive())
+    async with during(receive()) as receiving:
         await at.clock.settle()
         await at.clock.advance(10)
         link.send(KeepAlive(), lambda answer: seen.append(type(answer)))
@@ -262,7 +254,6 @@ async def test_a_keep_alive_shows_that_the_clock_of_the_server_was_set_back(at: 
             await at.clock.settle()
         if late_ms > 2_000:
             await receiving
-        receiving.cancel()
     assert seen == ([LinkClosed, "over"] if late_ms > 2_000 else [type(None)])
 
 
@@ -280,8 +271,7 @@ async def test_an_event_from_the_future_shows_that_the_clock_of_the_server_was_s
     """Its values would hide all later ones for as long as it is ahead."""
     link = await at.open()
     arrived: list[object] = []
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_end(link, arrived))
+    async with beside(_end(link, arrived)):
         await at.clock.settle()
         await _answer_keep_alive(at, link)
         await at.server.say(event("UserRealtime", USER_REALTIME, Time=TIME_MS + 10_000))
@@ -296,8 +286,7 @@ async def test_an_event_from_the_future_shows_that_the_clock_of_the_server_was_s
 async def test_a_server_may_date_events_by_a_clock_that_is_always_ahead(at: Scene) -> None:
     link = await at.open()
     arrived: list[object] = []
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(_end(link, arrived))
+    async with beside(_end(link, arrived)) as receiving:
         await at.clock.settle()
         for number in range(3):
             time_ms = TIME_MS + 60_000 + 10_000 * number
@@ -314,8 +303,7 @@ async def test_a_server_may_date_events_by_a_clock_that_is_always_ahead(at: Scen
 
 async def test_a_clock_that_was_set_forward_before_the_first_keep_alive_is_seen(at: Scene) -> None:
     link = await at.open()
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(ended(link))
+    async with beside(ended(link)) as receiving:
         await at.clock.advance(10)
         link.send(KeepAlive(), lambda _: None)
         await at.server.respond(Time=TIME_MS + 13_000)
@@ -327,8 +315,7 @@ async def test_readings_are_received_without_waking_anybody_and_in_their_order_a
     at: Scene, link: OsccLink
 ) -> None:
     arrived: list[object] = []
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(link.receive(arrived.extend))
+    async with beside(link.receive(arrived.extend)) as receiving:
         await at.clock.settle()
         await at.clock.advance(3)
         await at.server.say(event("UserRealtime", USER_REALTIME))
@@ -343,11 +330,9 @@ async def test_readings_are_received_without_waking_anybody_and_in_their_order_a
         await at.clock.settle()
     assert receiving.result() == SessionEnded(2, EndReason.EXPIRED, None)
     assert len(arrived) == 2
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(link.receive(arrived.extend))
+    async with during(link.receive(arrived.extend)) as receiving:
         await at.clock.settle()
         assert isinstance(arrived[2], Reading)
-        receiving.cancel()
 
 
 async def test_a_reading_before_the_opening_is_received_by_nobody(at: Scene) -> None:
@@ -361,8 +346,7 @@ async def test_a_reading_before_the_opening_is_received_by_nobody(at: Scene) -> 
 
 async def test_an_unreadable_reading_closes_the_link_also_with_a_callback(at: Scene, link: OsccLink) -> None:
     arrived: list[object] = []
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(_end(link, arrived))
+    async with beside(_end(link, arrived)) as receiving:
         await at.clock.settle()
         await at.server.say(event("UserRealtime", USER_REALTIME))
         await at.server.say(event("UserRealtime", {"NoKey": 1}))
@@ -404,8 +388,7 @@ async def test_foreign_messages_and_answers_to_nobody_are_no_events(at: Scene, l
 
 async def ask(at: Scene, link: OsccLink, request: LinkRequest, **answer: Any) -> Any:  # noqa: ANN401 - JSON
     """Ask while the server answers *answer*; returns what was written and what came of it."""
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(outcome(link, request))
+    async with beside(outcome(link, request)) as asking:
         written = await at.server.respond(**answer)
         while not asking.done():
             await link.receive()
@@ -441,8 +424,7 @@ async def test_the_own_agent_of_a_session_is_known_while_it_is_attached(at: Scen
 
 
 async def test_an_answer_may_take_five_seconds(at: Scene, link: OsccLink) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(outcome(link, KeepAlive()))
+    async with beside(outcome(link, KeepAlive())) as asking:
         await at.clock.advance(4.9)
         assert not asking.done()
         await at.clock.advance(0.2)
@@ -452,8 +434,7 @@ async def test_an_answer_may_take_five_seconds(at: Scene, link: OsccLink) -> Non
 
 
 async def test_a_commands_answer_may_take_as_long_as_its_deadline(at: Scene, link: OsccLink) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(outcome(link, execute()))
+    async with beside(outcome(link, execute())) as asking:
         await at.clock.advance(59)
         assert not asking.done()
         await at.server.respond(State="Applied")
@@ -480,8 +461,7 @@ async def test_a_command_nobody_waits_for_any_more_takes_no_place(at: Scene, lin
 )
 async def test_an_answer_with_content_may_take_a_minute(at: Scene, request_: LinkRequest) -> None:
     link = await at.open()
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(outcome(link, request_))
+    async with beside(outcome(link, request_)) as asking:
         await at.clock.advance(59.9)
         assert not asking.done()
         await at.clock.advance(0.2)
@@ -513,8 +493,7 @@ async def test_a_query_that_was_withdrawn_is_stopped_when_it_is_reported(at: Sce
     withdraw()
     await at.server.say({"Type": "Response", "RequestID": 1, "Error": 0, "QueryID": 5})
     assert await link.receive() is None
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(outcome(link, KeepAlive()))
+    async with beside(outcome(link, KeepAlive())):
         heard = [await at.server.hear() for _ in range(3)]
         await link.close()
     assert [each["Method"] for each in heard] == ["ListenForEvents", "StopListeningForEvents", "KeepAlive"]
@@ -525,8 +504,7 @@ async def test_requests_without_a_task_are_settled_in_the_call_that_reads_and_re
     at: Scene, link: OsccLink
 ) -> None:
     seen: list[object] = []
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(link.receive(seen.extend))
+    async with during(link.receive(seen.extend)) as receiving:
         await at.clock.settle()
         for request in (AGENTS, QueryDirectory()):
             assert link.send(request, seen.append) is not None
@@ -537,7 +515,6 @@ async def test_requests_without_a_task_are_settled_in_the_call_that_reads_and_re
         while len(seen) < 3:
             await at.clock.settle()
         assert not receiving.done()
-        receiving.cancel()
     assert [type(each) for each in seen] == [Listening, Reading, GatewayError]
 
 
@@ -555,10 +532,8 @@ async def test_a_refusal_that_nobody_waits_for_any_more_stops_nothing(at: Scene,
 
 
 async def test_an_answer_nobody_waits_for_any_more_is_let_be(at: Scene, link: OsccLink) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(link.request(KeepAlive()))
+    async with during(link.request(KeepAlive())):
         await at.server.respond()
-        asking.cancel()
     assert await link.receive() is None
 
 
@@ -585,8 +560,7 @@ MESSAGE_BYTES = 8 * 2**20
 async def test_what_cannot_be_read_closes_the_link(
     at: Scene, message: bytes, kind: WSMsgType, code: int, link: OsccLink
 ) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(outcome(link, KeepAlive()))
+    async with beside(outcome(link, KeepAlive())) as asking:
         await at.server.hear()
         await link_of(at).send_frame(message, kind)
         assert await ended(link) == "lost"
@@ -635,8 +609,7 @@ async def test_every_message_and_ping_is_received_and_silence_is_not(at: Scene, 
     assert await link.receive() is None
     assert link.last_received_at == opened_at + 7
     assert await at.server.hear() == {"Type": "PONG", "Payload": "are you there"}
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(ended(link))
+    async with beside(ended(link)) as waiting:
         await at.clock.advance(600)
         assert not waiting.done()
         assert link.last_received_at == opened_at + 7
@@ -656,8 +629,7 @@ async def test_the_server_closes(at: Scene, code: int, link: OsccLink) -> None:
 async def test_the_connection_breaks(at: Scene, link: OsccLink) -> None:
     transport = link_of(at)._req.transport  # type: ignore[union-attr] # a plug is pulled
     assert transport is not None
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(outcome(link, KeepAlive()))
+    async with beside(outcome(link, KeepAlive())) as asking:
         await at.clock.settle()
         transport.abort()
         assert await ended(link) == "lost"
@@ -676,8 +648,7 @@ async def test_a_replaced_link_says_so_and_nothing_more(at: Scene, link: OsccLin
 
 async def test_a_server_that_does_not_answer_the_closing_holds_nobody_up(at: Scene, link: OsccLink) -> None:
     link_of(at)._req.transport.pause_reading()  # type: ignore[union-attr] # deaf from now on
-    async with asyncio.TaskGroup() as tasks:
-        closing = tasks.create_task(link.close())
+    async with beside(link.close()) as closing:
         await at.clock.settle()
         assert not closing.done()
         await at.clock.advance(1)

@@ -23,6 +23,7 @@ from gateway.simulator.web import self_signed, server_context
 from gateway.upstream.oscce.client import MESSAGE_BYTES, OsccServer
 from gateway.upstream.oscce.http import tls_context, upgrade
 from gateway.upstream.oscce.socket import Closed
+from tests.doubles.tasks import beside
 from tests.upstream.samples import TIME_MS
 from tests.upstream.scripted_server import SECRET, USER, scene
 
@@ -204,12 +205,10 @@ async def talk(folder: Path | None) -> None:
         link = await server.open(USER, SECRET, token=1, holder="a")
         assert isinstance(await link.receive(), Opened)
         text = b'{"Type":"Greeting","Text":"' + b"x" * (MESSAGE_BYTES // 16) + b'"}'
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_say(at.server.say, text))
+        async with beside(_say(at.server.say, text)):
             for _ in range(MESSAGES):
                 assert await link.receive() is None
-        async with asyncio.TaskGroup() as tasks:
-            asking = tasks.create_task(link.request(KeepAlive()))
+        async with beside(link.request(KeepAlive())) as asking:
             # as a server's clock goes on: one that stood still for two seconds would have been set back
             await at.server.respond(Time=TIME_MS + round(1000 * (clock.now() - began)))
             assert await link.receive() is None
