@@ -462,7 +462,7 @@ class Assembly:
         return changed
 
     def follow(
-        self, reading: Reading, shown: Mapping[str, Element], offset_ms: int, scope: Scope
+        self, reading: Reading, shown: Mapping[str, Element], offset_ms: int, scope: Scope | None
     ) -> ReadingStep | None:
         """Apply a reading like :meth:`read`, if it only changes shown resources.
 
@@ -470,7 +470,7 @@ class Assembly:
             reading: The reading of the link.
             shown: The newest element of each shown key.
             offset_ms: Gateway minus server clock.
-            scope: The resources that may be shown.
+            scope: The resources that may be shown; None: all shown ones may.
 
         Returns:
             The changes. None, and nothing was applied, when :meth:`read` is needed.
@@ -483,7 +483,7 @@ class Assembly:
         if time_ms < times.newest_ms:
             return None
         step = self._step(reading, kind, shown, offset_ms)
-        if step is None or not step.changed <= scope.of(kind):
+        if step is None or (scope is not None and not step.changed <= scope.of(kind)):
             return None
         if step.afters:
             here.sent.update(step.afters)
@@ -494,7 +494,7 @@ class Assembly:
         return step
 
     def follow_one(
-        self, reading: Reading, shown: Mapping[str, Element], offset_ms: int, scope: Scope
+        self, reading: Reading, shown: Mapping[str, Element], offset_ms: int, scope: Scope | None
     ) -> Change | None:
         """Apply a reading of a single part like :meth:`follow`; no other link is known to have received it.
 
@@ -515,7 +515,7 @@ class Assembly:
         if (
             key is None
             or held is None
-            or number not in (scope.queues if kind is QUEUE else scope.of(kind))
+            or (scope is not None and number not in scope.of(kind))
             or (before.realtime is None and source is not Source.REALTIME)
             or not (here.is_covered or here.covers_all)
         ):

@@ -167,12 +167,7 @@ def _same(rights: frozenset[Right]) -> frozenset[Right]:
 
 
 def _union_of(scopes: list[Scope]) -> Scope:
-    if len(scopes) == 1:
-        return replace(scopes[0])
-    agents, queues = _union([each.agents for each in scopes]), _union([each.queues for each in scopes])
-    groups = _union([each.groups for each in scopes])
-    aggregates = _union([each.aggregates for each in scopes])
-    return Scope(agents=agents, queues=queues, groups=groups, aggregates=aggregates)
+    return Scope(*[_union([each.of(kind) for each in scopes]) for kind in KINDS])
 
 
 def _union(sets: list[frozenset[int]]) -> frozenset[int]:
@@ -271,11 +266,12 @@ def within(value: Resource, scope: Scope) -> Resource:
     """Return *value* without ids of groups and queues outside *scope*."""
     if not isinstance(value, Agent | Aggregate):
         return value
-    inside = replace(value, queue_ids=_inside(value.queue_ids, scope.queues))
+    queues = scope.queues
+    inside = replace(value, queue_ids=_inside(value.queue_ids, queues))
     if not isinstance(inside, Agent):
         return inside
     handling = tuple(
-        one if one.queue_id is None or _inside((one.queue_id,), scope.queues) else replace(one, queue_id=None)
+        one if one.queue_id is None or _inside((one.queue_id,), queues) else replace(one, queue_id=None)
         for one in inside.handling
     )
     return replace(inside, group_ids=_inside(inside.group_ids, scope.groups), handling=handling)

@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.domain.commands import Call, Command, History, Outcome, Remembered, Status
 from gateway.domain.errors import Detail, EndReason, ErrorCode, GatewayError
-from gateway.domain.model import Application, NodeId, Right, Scope, Ticket, UserId
+from gateway.domain.model import EMPTY_SET, Application, NodeId, Right, Scope, Ticket, UserId
 from gateway.domain.resources import RESOURCES, Resource
 from gateway.protocol.frames import COMMANDS, NoticeFrame
 
@@ -511,7 +511,7 @@ def _at_once(work: Sliced[T]) -> T:
             return result
 
 
-# ---- writing: domain types say themselves how they are written, except for errors ----
+# ---- writing: domain types say themselves how they are written, except for errors and scopes ----
 
 
 class _Error(msgspec.Struct):
@@ -521,13 +521,28 @@ class _Error(msgspec.Struct):
     details: dict[str, Detail]
 
 
-def _of_error(error: object) -> _Error:
-    if not isinstance(error, GatewayError):
-        raise TypeError(f"{type(error).__name__} is not a part of an envelope")
-    return _Error(error.code, error.message, error.retry_after_s, error.details)
+class _Scope(msgspec.Struct):
+    agents: frozenset[int] = EMPTY_SET
+    queues: frozenset[int] = EMPTY_SET
+    groups: frozenset[int] = EMPTY_SET
+    aggregates: frozenset[int] = EMPTY_SET
 
 
-_ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_of_error)
+def _plain(part: object) -> _Error | _Scope:
+    match part:
+        case Scope():
+            return _Scope(part.agents, part.queues, part.groups, part.aggregates)
+        case GatewayError():
+            return _Error(part.code, part.message, part.retry_after_s, part.details)
+        case _:
+            raise TypeError(f"{type(part).__name__} is not a part of an envelope")
+
+
+def _scope(_: type, raw: object) -> Scope:
+    return Scope(*msgspec.structs.astuple(msgspec.convert(raw, _Scope)))
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_plain)
 
 
 def _together(
@@ -669,7 +684,7 @@ _COMMANDS: Final[dict[str, msgspec.msgpack.Decoder[Command]]] = {
     kind: msgspec.msgpack.Decoder(of) for kind, of in COMMANDS.items()
 }
 _VALUES: Final[dict[str, Callable[[msgspec.Raw], Value | None]]] = {
-    SESSION: msgspec.msgpack.Decoder(SessionFacts | None).decode,
+    SESSION: msgspec.msgpack.Decoder(SessionFacts | None, dec_hook=_scope).decode,
     **{key: msgspec.msgpack.Decoder(of | None).decode for key, of in RESOURCES.items()},
 }
 """Prefix of a key, or the whole key, → the decoder of its value."""

@@ -406,6 +406,7 @@ class Mirror:
         self._server = ServerOffset(self._offsets)
         self._last_end: LastEnd | None = None
         self._narrowed_to: Scope | None = None
+        """A scope within which everything shown is: while it is that of the sessions, none is looked up."""
         self._synced_to: tuple[Scope, frozenset[int]] | None = None
         """The scope of the sessions, and the user, when every request was answered last."""
         self._uncomposed: list[Address] | None = None
@@ -462,15 +463,16 @@ class Mirror:
 
         Resources that change in between are composed again.
         """
-        left, assembly, scope = self._uncomposed, self.assembly, self._user_sessions.scope
+        left, assembly = self._uncomposed, self.assembly
         if left is None:
             addresses = assembly.addresses()
             if len(addresses) <= COMPOSED_AT_ONCE:
                 return True
             left = self._uncomposed = list(addresses)
+        inside = self._user_sessions.scope.by_kind()
         for address in left[-COMPOSED_AT_ONCE:]:
             kind, number = address
-            parts = assembly.parts(address) if number in scope.of(kind) else None
+            parts = assembly.parts(address) if number in inside[kind] else None
             if parts is not None:
                 before, offset_ms = self._feed.ledger.get(key_of(kind, number)), self.offset_ms
                 element = self._composer.element(parts, before, offset_ms)
@@ -516,6 +518,7 @@ class Mirror:
         now = self._clock.now()
         server, offsets, sessions = self._server, self._offsets, self._user_sessions
         follow_one, ledger, scope = self.assembly.follow_one, self._feed.ledger, sessions.scope
+        scope_to_check = None if scope is self._narrowed_to else scope
         self._composer.readings += len(readings)
         if not 0 <= now - offsets.looked_at < LOOK_S:
             offsets.look(now, self._clock.wall_ms())
@@ -531,7 +534,7 @@ class Mirror:
                 self._show_all()
             change = None
             if reading.steps is None and self.live:
-                change = follow_one(reading, ledger.elements, server.offset_ms, scope)
+                change = follow_one(reading, ledger.elements, server.offset_ms, scope_to_check)
             if change is None:
                 self._read(reading)
                 continue
@@ -544,18 +547,18 @@ class Mirror:
     def _read(self, reading: Reading) -> None:
         """Apply a reading of several parts, or one that other links may have received."""
         if self.live:
-            step = self.assembly.follow(
-                reading, self._feed.ledger.elements, self._server.offset_ms, self._user_sessions.scope
-            )
+            scope: Scope | None = self._user_sessions.scope
+            scope = None if scope is self._narrowed_to else scope
+            shown, offset_ms = self._feed.ledger.elements, self._server.offset_ms
+            step = self.assembly.follow(reading, shown, offset_ms, scope)
             if step is not None:
                 self._show_step(step, reading.kind)
                 return
         if self.early.is_expecting and not self.assembly.runs(reading.query):
             self.early.keep(reading)
         self.show(self.assembly.read(reading))
-        scope = self._user_sessions.scope
-        if self.assembly.size > scope.size + OUTSIDE_MOST:
-            self.assembly.keep(scope)
+        if self.assembly.size > self._user_sessions.scope.size + OUTSIDE_MOST:
+            self.assembly.keep(self._user_sessions.scope)
 
     def listening(self, query: int, listen: Listen) -> None:
         """Record that *query* runs, and apply its earlier readings."""
@@ -602,9 +605,9 @@ class Mirror:
         scope = self._user_sessions.scope
         if scope is self._narrowed_to or not (self._user_sessions and self._user_sessions.are_all_accepted):
             return
-        self._narrowed_to = scope
+        self._narrowed_to, inside = scope, scope.by_kind()
         for kind, number in self._shown():
-            if number not in scope.of(kind):
+            if number not in inside[kind]:
                 self._feed.ledger.record(key_of(kind, number), None)
 
     def prune(self) -> None:
@@ -618,13 +621,13 @@ class Mirror:
         """Record the present value of each resource in the scope of a session; without one do nothing."""
         if not (self.live and self._user_sessions):
             return
-        ledger, scope = self._feed.ledger, self._user_sessions.scope
+        ledger, inside = self._feed.ledger, self._user_sessions.scope.by_kind()
         own = self._user_sessions.own_agents
         owns = False
         for address in addresses:
             kind, number = address
             key = key_of(kind, number)
-            element = self._element(address, ledger.get(key)) if number in scope.of(kind) else None
+            element = self._element(address, ledger.get(key)) if number in inside[kind] else None
             ledger.record(key, element)
             owns = owns or (kind is Kind.AGENT and number in own)
         if owns:
@@ -739,6 +742,8 @@ class Mirror:
 
     def _show_all(self) -> None:
         self.show(self._shown() | self.assembly.addresses())
+        if self.live and self._user_sessions:
+            self._narrowed_to = self._user_sessions.scope
         self._set_clock()
 
     def _set_clock(self) -> None:

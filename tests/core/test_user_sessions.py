@@ -10,7 +10,18 @@ from gateway.core.link import ALWAYS_LISTENED, Following, Linger, wanted, wanted
 from gateway.core.view import SESSIONS_MAX, UserSessions, view_of
 from gateway.domain.commands import Listen
 from gateway.domain.errors import EndReason
-from gateway.domain.model import ALWAYS, Application, Device, Kind, NodeId, Right, Scope, SessionId, Ticket
+from gateway.domain.model import (
+    ALWAYS,
+    PACKED_MOST,
+    Application,
+    Device,
+    Kind,
+    NodeId,
+    Right,
+    Scope,
+    SessionId,
+    Ticket,
+)
 from gateway.domain.upstream import Attached, Source
 from tests.core.samples import SCOPE, WALL_MS, ticket_of
 
@@ -229,12 +240,13 @@ def test_unknown_sessions_are_accepted_by_nobody(user_sessions: UserSessions) ->
 
 
 def test_the_union_is_a_sessions_own_set_when_that_holds_all(user_sessions: UserSessions) -> None:
-    for alias, (ticket, agents) in enumerate(((ONE, frozenset({5})), (TWO, frozenset({5, 6}))), start=1):
+    few, many = frozenset(range(PACKED_MOST + 1)), frozenset(range(PACKED_MOST + 2))
+    for alias, (ticket, agents) in enumerate(((ONE, few), (TWO, many)), start=1):
         user_sessions.join(ticket, ())
         user_sessions.accepted(ticket.handle, attached(ticket, alias, Scope(agents=agents)))
-    assert user_sessions.scope.agents is agents
-    user_sessions.rescoped(1, frozenset(), Scope(agents=frozenset({7})))
-    assert user_sessions.scope.agents == {5, 6, 7}
+    assert user_sessions.scope.agents is many
+    user_sessions.rescoped(1, frozenset(), Scope(agents=frozenset({700})))
+    assert user_sessions.scope.agents == {*many, 700}
 
 
 def test_what_a_session_follows_now_is_followed_and_nothing_else() -> None:

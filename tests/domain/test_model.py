@@ -12,6 +12,7 @@ from gateway.domain.model import (
     ALWAYS,
     DEFAULT_TOPICS,
     KIND_OF_TOPIC,
+    PACKED_MOST,
     TOPIC_OF_KIND,
     Application,
     Device,
@@ -83,7 +84,26 @@ def test_a_scope_separates_the_kinds() -> None:
         *(1, 2, 3, 4)
     ]
     assert scope.size == 10
+    assert scope.by_kind() == {kind: scope.of(kind) for kind in Kind}
     assert Scope().size == 0
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [{0}, {7, 2**32 - 1}, {1, 2**32}, {3, 2**53 - 1}, set(range(PACKED_MOST)), set(range(PACKED_MOST + 1))],
+)
+def test_a_scope_holds_few_and_many_small_and_large_numbers(numbers: set[int]) -> None:
+    scope = Scope(queues=frozenset(numbers))
+    assert scope.queues == scope.of(Kind.QUEUE) == numbers
+    assert (scope.agents, scope.size) == (frozenset(), len(numbers))
+    same = Scope(queues=frozenset(sorted(numbers, reverse=True)))
+    assert (same, hash(same)) == (scope, hash(scope))
+    assert scope not in (Scope(agents=frozenset(numbers)), Scope(queues=frozenset({*numbers, 99})))
+
+
+def test_many_numbers_are_one_set_for_all_scopes() -> None:
+    many = frozenset(range(PACKED_MOST + 1))
+    assert Scope(queues=many).queues is Scope(agents=many).agents is many
 
 
 def test_positions_order_by_epoch_before_seq() -> None:

@@ -88,12 +88,12 @@ class FakeNode:
             connection.wake()
 
     def show_queues(self, count: int, name: str) -> None:
-        self.scope = replace(self.scope, queues=frozenset(range(count)))
+        self.scope = Scope(self.scope.agents, frozenset(range(count)), self.scope.groups)
         for number in range(count):
             self.ledger.record(f"queue:{number}", Element(Queue(name=name, contacts_waiting=0)))
 
     def allow_agent(self, number: int) -> None:
-        self.scope = replace(self.scope, agents=frozenset({number}))
+        self.scope = Scope(frozenset({number}), self.scope.queues, self.scope.groups)
 
     def facts(self, ticket: Ticket) -> SessionFacts:
         expires_at_ms = self.expires_at_ms or ticket.expires_at_ms

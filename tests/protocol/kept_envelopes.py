@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import gateway
 from gateway.bus.sealing import Seals
 from gateway.domain.errors import GatewayError
+from gateway.domain.model import TOPIC_OF_KIND, Scope
 from gateway.protocol import envelopes
 from gateway.protocol.envelopes import encode
 from tests.protocol import strategies
@@ -38,7 +39,7 @@ def plain(value: object) -> Any:  # noqa: ANN401 - JSON
         return value.value
     if isinstance(value, bytes):
         return value.hex()
-    if isinstance(value, msgspec.Struct) or (is_dataclass(value) and not isinstance(value, type)):
+    if isinstance(value, msgspec.Struct | Scope) or (is_dataclass(value) and not isinstance(value, type)):
         return {name: plain(inner) for name, inner in shallow(value).items()}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {name: plain(inner) for name, inner in value._asdict().items()}
@@ -50,7 +51,9 @@ def plain(value: object) -> Any:  # noqa: ANN401 - JSON
 
 
 def shallow(value: Any) -> dict[str, object]:  # noqa: ANN401 - any dataclass or struct
-    """Return the fields of a dataclass or struct, their values as they are."""
+    """Return the fields of a dataclass, struct or scope, their values as they are."""
+    if isinstance(value, Scope):
+        return {topic: value.of(kind) for kind, topic in TOPIC_OF_KIND.items()}
     names = getattr(type(value), "__struct_fields__", None) or type(value).__dataclass_fields__
     return {name: getattr(value, name) for name in names}
 

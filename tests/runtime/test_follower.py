@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
 from gateway.domain.commands import Execute, Listen
 from gateway.domain.errors import CloseCode, EndReason
-from gateway.domain.model import Kind
+from gateway.domain.model import Kind, Scope
 from gateway.domain.upstream import Announced, Part, Source
 from gateway.protocol.envelopes import (
     Asks,
@@ -176,7 +175,8 @@ async def test_rights_and_scope_that_change_are_sent_elsewhere_too(at: Street) -
     received = len(far.facts)
     person = at.upstream.people[user(1)]
     application = far.ticket.application
-    at.upstream.set_scope(user(1), application, replace(person.scopes[application], agents=frozenset({7})))
+    scope = Scope(frozenset({7}), person.scopes[application].queues)
+    at.upstream.set_scope(user(1), application, scope)
     await at.pass_time(1)
     assert far.facts[-1].scope.agents == {7}
     assert len(far.facts) > received

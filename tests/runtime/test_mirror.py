@@ -117,6 +117,19 @@ def test_while_a_session_is_not_accepted_nothing_is_taken_away(room: Room) -> No
     assert room.resources == {"agent:7", "agent:8", "queue:5"}
 
 
+@pytest.mark.parametrize("steps", [None, []], ids=["alone", "with others"])
+def test_what_left_the_scope_and_is_still_shown_is_not_updated(
+    room: Room, steps: list[object] | None
+) -> None:
+    room.learn()
+    room.mirror.settle()
+    room.accept(Scope(queues=frozenset({5})))
+    assert "agent:7" in room.resources
+    part = Part(Kind.AGENT, 7, Source.REALTIME, Agent(routing_state=RoutingState.WORK))
+    room.read(Reading(1, Kind.AGENT, Source.REALTIME, room.clock.wall_ms(), False, (part,), (), steps))
+    assert "agent:7" not in room.resources
+
+
 def test_when_the_last_session_is_over_nothing_is_taken_away(room: Room) -> None:
     room.learn()
     room.mirror.settle()

@@ -80,7 +80,7 @@ def rescope() -> PhoneCall:
     call.wait(1)
     call.command()
     call.drain()
-    call.learn(replace(SCOPE, queues=frozenset({1})), rights=())
+    call.learn(Scope(SCOPE.agents, frozenset({1}), SCOPE.groups, SCOPE.aggregates), rights=())
     call.drain()
     call.command("c2")
     call.drain()
