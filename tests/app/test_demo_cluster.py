@@ -153,8 +153,11 @@ def test_the_board_goes_on_at_another_node_when_its_node_is_killed_and_when_one_
 
 
 @pytest.mark.scenario
-def test_without_its_redis_the_board_stays_live() -> None:
+def test_the_start_is_shown_and_without_its_redis_the_board_stays_live() -> None:
     with running("demo-cluster", *OPTIONS) as process:
+        process.until("3 nodes start.")
+        ready = {process.until(" accepts phones after ").split()[1] for _ in range(3)}
+        assert ready == {"n1", "n2", "n3"}
         port = _port(process)
         process.until("upstream ● live   bus ● live")
         assert "redis was killed" in _asked(port, "kill", "redis")

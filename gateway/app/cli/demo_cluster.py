@@ -526,11 +526,11 @@ async def _show_cluster(
     stopping, clock = StopRequest(), SystemClock()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stopping.ask)  # the terminal was closed
     with stopping.on_signals():
+        _print(f"A simulated contact centre, a Redis and {len(NODES)} nodes start.")
         async with running_cluster(center, program, secrets, folder, args.port) as stage:
             if not await _all_ready(stage.crew, stopping, clock):
                 return 0
-            sys.stdout.write(f"{cluster_introduction(center, stage, program)}\n")
-            sys.stdout.flush()
+            _print(f"\n{cluster_introduction(center, stage, program)}")
             if args.no_board:
                 await stopping.wait(clock, args.for_s)
                 return 0
@@ -571,9 +571,15 @@ async def running_cluster(
 
 
 async def _all_ready(crew: DemoProcesses, stopping: StopRequest, clock: SystemClock) -> bool:
-    """Return whether all nodes accept phones; False when the end was requested before."""
-    give_up_at = clock.now() + READY_WITHIN_S
-    while any(node.state != READY for node in crew.nodes):
+    """Print which nodes accept phones until all do; return False when the end was requested before."""
+    began_at, waiting = clock.now(), list(crew.nodes)
+    give_up_at = began_at + READY_WITHIN_S
+    while True:
+        for node in [node for node in waiting if node.state == READY]:
+            waiting.remove(node)
+            _print(f"Node {node.name} accepts phones after {clock.now() - began_at:.1f} s.")
+        if not waiting:
+            return True
         if stopping.asked.is_set():
             return False
         for node in crew.nodes:
@@ -581,7 +587,11 @@ async def _all_ready(crew: DemoProcesses, stopping: StopRequest, clock: SystemCl
                 lines = node.child.log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
                 raise DemoFailed("\n".join([f"Node {node.name} does not start. Its log ends:", *lines]))
         await stopping.wait(clock, _LOOK_S)
-    return True
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def cluster_configuration(bus: str, upstream: str, secrets: SecretsSection) -> str:
