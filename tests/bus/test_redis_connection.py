@@ -27,12 +27,16 @@ PACE = RedisLimits(deadline_s=0.25, ping_s=3.0, retry_s=0.1, retry_max_s=2.0, wi
 
 @asynccontextmanager
 async def running(
-    peer: Peer, clock: ManualClock, pace: RedisLimits = PACE, jitter: Callable[[], float] = lambda: 0.5
-) -> AsyncIterator[RedisClient]:
+    peer: Peer,
+    clock: ManualClock | None = None,
+    pace: RedisLimits = PACE,
+    jitter: Callable[[], float] = lambda: 0.5,
+) -> AsyncIterator[tuple[RedisClient, Peer, ManualClock]]:
+    clock = clock or ManualClock()
     line = RedisClient(door(peer, clock), clock, jitter, pace)
     async with during(line.run()):
         await clock.settle()
-        yield line
+        yield line, peer, clock
     assert not line.is_up
     assert peer.open == 0
 
@@ -53,8 +57,7 @@ def echo(words: Words) -> bytes | None:
 
 
 async def test_what_is_asked_in_one_turn_leaves_in_one_write_and_in_order() -> None:
-    clock, peer = ManualClock(), Peer(echo)
-    async with running(peer, clock) as line:
+    async with running(Peer(echo)) as (line, peer, _):
         before = len(peer.transport.written)
         answers = [line.ask("GET", name) for name in ("a", "b", "c")]
         assert [await answer for answer in answers] == [b"a", b"b", b"c"]
@@ -62,8 +65,7 @@ async def test_what_is_asked_in_one_turn_leaves_in_one_write_and_in_order() -> N
 
 
 async def test_what_is_flushed_is_written_in_the_call_and_what_is_asked_later_follows() -> None:
-    clock, peer = ManualClock(), Peer(echo)
-    async with running(peer, clock) as line:
+    async with running(Peer(echo)) as (line, peer, _):
         before = len(peer.transport.written)
         first = [line.ask("GET", name) for name in ("a", "b")]
         line.flush()
@@ -85,8 +87,7 @@ async def test_without_a_connection_nothing_is_flushed_and_nothing_is_lost() -> 
 
 
 async def test_a_flush_that_the_kernel_does_not_take_ends_with_the_connection() -> None:
-    clock, peer = ManualClock(), Peer(echo)
-    async with running(peer, clock) as line:
+    async with running(Peer(echo)) as (line, peer, clock):
         peer.transport.choke()
         lost = line.ask("GET", "a")
         line.flush()
@@ -106,8 +107,7 @@ async def test_a_write_that_fails_outside_of_a_task_ends_the_connection_alone(
     def broken(_: bytes) -> NoReturn:
         raise BrokenPipeError(32, "Broken pipe")
 
-    clock, peer = ManualClock(), Peer(echo)
-    async with running(peer, clock) as line:
+    async with running(Peer(echo)) as (line, peer, clock):
         monkeypatch.setattr(peer.transport, "write", broken)
         assert await fault(line.ask("GET", "a"))
         await clock.advance(0.06)
@@ -116,8 +116,7 @@ async def test_a_write_that_fails_outside_of_a_task_ends_the_connection_alone(
 
 
 async def test_a_window_full_of_unanswered_commands_holds_the_others_back() -> None:
-    clock, peer = ManualClock(), Peer()
-    async with running(peer, clock) as line:
+    async with running(Peer()) as (line, peer, clock):
         answers = [line.ask("GET", str(number)) for number in range(8)]
         await clock.settle()
         assert gets(peer) == [b"0", b"1", b"2"]
@@ -130,8 +129,7 @@ async def test_a_window_full_of_unanswered_commands_holds_the_others_back() -> N
 
 
 async def test_what_was_given_up_before_it_was_sent_is_not_sent() -> None:
-    clock, peer = ManualClock(), Peer(echo)
-    async with running(peer, clock) as line:
+    async with running(Peer(echo)) as (line, peer, _):
         given_up, kept = line.ask("GET", "a"), line.ask("GET", "b")
         given_up.cancel()
         assert await kept == b"b"
@@ -139,8 +137,7 @@ async def test_what_was_given_up_before_it_was_sent_is_not_sent() -> None:
 
 
 async def test_an_answer_is_waited_for_as_long_as_the_deadline_and_not_longer() -> None:
-    clock, peer = ManualClock(), Peer()
-    async with running(peer, clock) as line:
+    async with running(Peer()) as (line, peer, clock):
         await clock.advance(0.1)
         first = line.ask("GET", "a")
         await clock.advance(0.2)
@@ -160,8 +157,7 @@ async def test_an_answer_is_waited_for_as_long_as_the_deadline_and_not_longer() 
 async def test_of_a_server_that_is_far_away_answers_are_waited_for_longer(
     opened_s: float, waits_s: float
 ) -> None:
-    clock, peer = ManualClock(), Peer(lambda _: None)
-    async with running(peer, clock) as line:
+    async with running(Peer(lambda _: None)) as (line, peer, clock):
         await clock.advance(opened_s)
         for words in list(peer.received):
             peer.say(usual(words) or b"")
@@ -178,8 +174,7 @@ async def test_of_a_server_that_is_far_away_answers_are_waited_for_longer(
 
 
 async def test_what_failed_is_never_sent_again_and_what_was_asked_later_is() -> None:
-    clock, peer = ManualClock(), Peer()
-    async with running(peer, clock) as line:
+    async with running(Peer()) as (line, peer, clock):
         lost = [line.ask("GET", str(number)) for number in range(3)]
         await clock.settle()
         waiting = line.ask("GET", "3")
@@ -195,7 +190,7 @@ async def test_what_failed_is_never_sent_again_and_what_was_asked_later_is() -> 
 async def test_while_a_connection_is_made_commands_wait_for_it_as_long_as_they_may() -> None:
     clock, peer = ManualClock(), Peer()
     peer.is_silent = True
-    async with running(peer, clock) as line:
+    async with running(peer, clock) as (line, _, _):
         answer = line.ask("GET", "a")
         await clock.advance(0.24)
         assert not answer.done()
@@ -206,7 +201,7 @@ async def test_while_a_connection_is_made_commands_wait_for_it_as_long_as_they_m
 async def test_while_nobody_is_reachable_commands_fail_at_once() -> None:
     clock, peer = ManualClock(), Peer()
     peer.fault = ConnectionRefusedError()
-    async with running(peer, clock) as line:
+    async with running(peer, clock) as (line, _, _):
         assert (line.is_up, line.is_down, line.trouble) == (False, True, "it refused the connection")
         assert await fault(line.ask("GET", "a")) == "it refused the connection"
         peer.fault, peer.answer = None, echo
@@ -232,7 +227,7 @@ async def test_attempts_come_ever_rarer_with_full_jitter() -> None:
 async def test_a_connection_that_lasted_ends_the_back_off() -> None:
     clock, peer = ManualClock(), Peer()
     peer.fault = ConnectionRefusedError()
-    async with running(peer, clock, jitter=lambda: 0.99) as line:
+    async with running(peer, clock, jitter=lambda: 0.99) as (line, _, _):
         await clock.advance(10.0)
         peer.fault = None
         await clock.advance(5.0)
@@ -243,8 +238,7 @@ async def test_a_connection_that_lasted_ends_the_back_off() -> None:
 
 
 async def test_a_peer_that_froze_is_found_by_a_ping_that_is_not_answered() -> None:
-    clock, peer = ManualClock(), Peer()
-    async with running(peer, clock) as line:
+    async with running(Peer()) as (line, peer, clock):
         await clock.advance(3.1)
         assert len(peer.asked(b"PING")) == 2
         peer.answer = lambda _: None
@@ -273,7 +267,7 @@ class PausedClock(ManualClock):
 async def test_an_answer_that_is_here_when_a_paused_process_goes_on_counts() -> None:
     clock, peer = PausedClock(), Peer()
     clock.peer = peer
-    async with running(peer, clock) as line:
+    async with running(peer, clock) as (line, _, _):
         answer = line.ask("GET", "a")
         clock.received.append(b":1\r\n")
         await clock.advance(0.3)
@@ -283,8 +277,7 @@ async def test_an_answer_that_is_here_when_a_paused_process_goes_on_counts() -> 
 
 
 async def test_too_much_that_waits_is_refused_the_newest_first() -> None:
-    clock, peer = ManualClock(), Peer()
-    async with running(peer, clock) as line:
+    async with running(Peer()) as (line, peer, clock):
         answers = [line.ask("GET", str(number)) for number in range(11)]
         assert await fault(answers[10]) == "too much waits for it"
         peer.answer = echo
@@ -294,8 +287,7 @@ async def test_too_much_that_waits_is_refused_the_newest_first() -> None:
 
 
 async def test_the_bytes_that_wait_are_bounded_whether_or_not_they_were_sent() -> None:
-    clock, peer = ManualClock(), Peer()
-    async with running(peer, clock, PACE._replace(window=1, waiting_max_bytes=3_000)) as line:
+    async with running(Peer(), pace=PACE._replace(window=1, waiting_max_bytes=3_000)) as (line, peer, clock):
         waiting = [line.ask("GET", b"a" * 1_000), line.ask("GET", b"b" * 1_000)]
         await clock.settle()
         assert await fault(line.ask("GET", b"c" * 1_000)) == "too much waits for it"
@@ -311,8 +303,7 @@ async def test_the_bytes_that_wait_are_bounded_whether_or_not_they_were_sent() -
 
 
 async def test_while_the_kernel_takes_nothing_the_rest_waits_here_and_is_bounded() -> None:
-    clock, peer = ManualClock(), Peer(echo)
-    async with running(peer, clock, PACE._replace(waiting_max_bytes=1_000)) as line:
+    async with running(Peer(echo), pace=PACE._replace(waiting_max_bytes=1_000)) as (line, peer, clock):
         peer.transport.choke()
         taken = line.ask("GET", b"a" * 1_000)
         await clock.settle()
@@ -323,8 +314,8 @@ async def test_while_the_kernel_takes_nothing_the_rest_waits_here_and_is_bounded
 
 
 async def test_refusals_of_redis_are_bus_down_and_quote_nothing() -> None:
-    clock, peer = ManualClock(), Peer(lambda words: NO_SUCH if words[0] == b"GET" else usual(words))
-    async with running(peer, clock) as line:
+    peer = Peer(lambda words: NO_SUCH if words[0] == b"GET" else usual(words))
+    async with running(peer) as (line, _, _):
         assert isinstance(await line.ask("GET", "a"), ResponseError)
         with pytest.raises(GatewayError) as raised:
             await line.answer("GET", "secret")
@@ -335,11 +326,8 @@ async def test_refusals_of_redis_are_bus_down_and_quote_nothing() -> None:
 
 
 async def test_a_server_that_became_a_replica_is_left() -> None:
-    clock, peer = (
-        ManualClock(),
-        Peer(lambda words: b"-READONLY x\r\n" if words[0] == b"SET" else usual(words)),
-    )
-    async with running(peer, clock) as line:
+    replica = Peer(lambda words: b"-READONLY x\r\n" if words[0] == b"SET" else usual(words))
+    async with running(replica) as (line, peer, clock):
         with pytest.raises(GatewayError, match="READONLY"):
             await line.answer("SET", "a", "b")
         await clock.advance(0.1)
@@ -370,8 +358,7 @@ async def test_greetings_come_first_and_their_answers_are_reported() -> None:
 
 
 async def test_the_end_of_a_line_fails_what_waits() -> None:
-    clock, peer = ManualClock(), Peer()
-    async with running(peer, clock) as line:
+    async with running(Peer()) as (line, _, clock):
         answers = [line.ask("GET", str(number)) for number in range(5)]
         await clock.settle()
     assert [await fault(answer) for answer in answers] == ["the node ends"] * 5
@@ -379,8 +366,7 @@ async def test_the_end_of_a_line_fails_what_waits() -> None:
 
 
 async def test_a_server_that_answers_slice_after_slice_is_not_late() -> None:
-    clock, peer = ManualClock(), Peer()
-    async with running(peer, clock) as line:
+    async with running(Peer()) as (line, peer, clock):
         answers = [line.ask("GET", str(number)) for number in range(6)]
         await clock.advance(0.2)
         peer.say(b":0\r\n:1\r\n:2\r\n")
@@ -391,8 +377,7 @@ async def test_a_server_that_answers_slice_after_slice_is_not_late() -> None:
 
 
 async def test_what_could_not_be_sent_in_time_fails_and_the_connection_stays() -> None:
-    clock, peer = ManualClock(), Peer()
-    async with running(peer, clock, PACE._replace(window=1)) as line:
+    async with running(Peer(), pace=PACE._replace(window=1)) as (line, peer, clock):
         first, second, third = [line.ask("GET", name) for name in ("a", "b", "c")]
         await clock.advance(0.2)
         peer.say(b":1\r\n")
@@ -429,8 +414,7 @@ async def wired(
     arrived: Callable[[bytes, bytes], None] | None = None, stray: Callable[[], None] | None = None
 ) -> AsyncIterator[Wired]:
     peer = Peer(lambda _: None)
-    connection = peer.connections(host="h", protocol=2, driver_info=None, socket_timeout=None)
-    await connection.connect()  # type: ignore[no-untyped-call]  # it has no hints
+    connection = await connected(peer)
     wire = Pipeline(connection, arrived, stray)
     async with during(wire.run()) as task:
         await CLOCK.settle()
@@ -597,8 +581,7 @@ async def test_a_listener_that_fails_costs_the_connection_and_is_notified_as_by_
 async def test_what_came_before_the_pipeline_was_there_is_received(*, at_once: bool) -> None:
     arrived: list[bytes] = []
     peer = Peer(lambda _: b"+OK\r\n" + (MESSAGE % 1)[:9])
-    connection = peer.connections(host="h", protocol=2, driver_info=None, socket_timeout=None)
-    await connection.connect()  # type: ignore[no-untyped-call]  # it has no hints
+    connection = await connected(peer)
     await connection.send_packed_command(pack("PING"), check_health=False)
     assert await reply(connection) == b"OK"
     peer.say((MESSAGE % 1)[9:] + MESSAGE % 2)
@@ -614,8 +597,7 @@ async def test_what_came_before_the_pipeline_was_there_is_received(*, at_once: b
 @pytest.mark.parametrize("is_cut", [True, False])
 async def test_what_ended_before_the_pipeline_was_there_is_lost_at_once(*, is_cut: bool) -> None:
     peer = Peer(lambda _: None)
-    connection = peer.connections(host="h", protocol=2, driver_info=None, socket_timeout=None)
-    await connection.connect()  # type: ignore[no-untyped-call]  # it has no hints
+    connection = await connected(peer)
     if is_cut:
         peer.transport.abort()
     else:
