@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.client.mirror import ClientMirror, Took
+from gateway.client.mirror import ClientMirror, Took, Value
 from gateway.protocol.frames import Changes, Ping
 from tests.properties.phone import Phone
 from tests.properties.test_convergence import Convergence
 
 
 class SdkPhone(Phone):
-    """The convergence test's phone, played by the SDK's mirror."""
+    """The convergence test's phone, played by the SDK's mirror and by one who only listens to it."""
 
     def __init__(self) -> None:
         self.mirror = ClientMirror()
+        self.rebuilt: dict[str, Value] = {}
+        self.mirror.listen(self._rebuild)
+
+    def _rebuild(self, key: str, before: Value | None, after: Value | None) -> None:
+        assert self.rebuilt.get(key) == before
+        if after is None:
+            del self.rebuilt[key]
+        else:
+            self.rebuilt[key] = after
 
     @property
     def shown(self) -> dict[str, dict[str, Any]]:  # type: ignore[override]  # made from the mirror
@@ -26,10 +35,16 @@ class SdkPhone(Phone):
         return None if position is None else (position.stream, position.seq)
 
     def cut(self) -> None:
+        before = self.shown, self.position
         self.mirror.reopen()
+        assert (self.shown, self.position) == before
 
     def take(self, frame: Changes | Ping) -> None:
-        assert self.mirror.receive(frame) is not Took.GAP, "an ordered channel has no gaps"
+        before = self.shown, self.position
+        took = self.mirror.receive(frame)
+        assert took is not Took.GAP, "an ordered channel has no gaps"
+        assert took is not Took.HELD_BACK or (self.shown, self.position) == before
+        assert self.rebuilt == self.mirror
 
 
 class SdkConvergence(Convergence):

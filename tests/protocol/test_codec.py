@@ -9,7 +9,7 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]  # ships no types
 import pytest
 
-from gateway.domain.commands import SetAgentRoutingState, SetRoutingState
+from gateway.domain.commands import SetRoutingState
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import Application
 from gateway.domain.resources import (
@@ -68,22 +68,6 @@ def test_a_subprotocol_has_one_codec() -> None:
     assert codec_for("oscc.v2.json") is None
     assert (JSON.text, MSGPACK.text) == (True, False)
     assert (JSON.name, MSGPACK.name) == ("json", "msgpack")
-
-
-@CODECS
-def test_a_command_is_read_with_its_type(codec: Codec) -> None:
-    own = codec.decode_client(PACK[codec.name](COMMAND))
-    assert isinstance(own, frames.CommandFrame)
-    assert own.command == SetRoutingState("work", "3", "after_contact")
-    assert own.retry is False
-    others = COMMAND | {
-        "retry": True,
-        "command": {"kind": "agent.routing_state.set", "agent_id": "5", "state": "logged_off"},
-    }
-    frame = codec.decode_client(PACK[codec.name](others))
-    assert isinstance(frame, frames.CommandFrame)
-    assert frame.command == SetAgentRoutingState("5", "logged_off")
-    assert frame.retry is True
 
 
 @CODECS
@@ -244,39 +228,9 @@ def test_secrets_do_not_show(codec: Codec) -> None:
 
 
 @CODECS
-def test_fields_are_what_a_fragment_holds(codec: Codec) -> None:
-    agent = Agent(display_name="A", version=3)
-    unpack = json.loads if codec is JSON else msgpack.unpackb
-    assert unpack(codec.fragment(agent)) == codec.fields(agent)
-    assert codec.patch_fragment(agent, Agent(display_name="A", version=3)) is None
-    assert unpack(codec.patch_fragment(agent, Agent(version=4)) or b"") == {
-        "display_name": None,
-        "version": 4,
-    }
-
-
-@CODECS
 def test_changes_leave_out_what_is_empty(codec: Codec) -> None:
     frame = codec.changes(after=3, upto=3, stream=None, reset=False, more=False, put=(), patch=(), gone=())
     assert frame == PACK[codec.name]({"kind": "changes", "after": 3, "upto": 3})
-
-
-@CODECS
-def test_changes_hold_the_fragments_as_they_are(codec: Codec) -> None:
-    pack = PACK[codec.name]
-    put, patch = {"agent:5": {"a": 1}, "site": {}}, {"queue:1": {"b": None}}
-    frame = codec.changes(
-        after=0,
-        upto=70_000,
-        stream='8.a"b',
-        reset=True,
-        more=True,
-        put=[(key, pack(value)) for key, value in put.items()],
-        patch=[(key, pack(value)) for key, value in patch.items()],
-        gone=["group:1", "group:2"],
-    )
-    whole = {"kind": "changes", "after": 0, "upto": 70_000, "stream": '8.a"b', "reset": True, "more": True}
-    assert frame == pack({**whole, "put": put, "patch": patch, "gone": ["group:1", "group:2"]})
 
 
 @CODECS

@@ -94,31 +94,6 @@ TURN_S = 0.1
 """What comes on a link behind a result is shown with the next turn of the loop, whose rest is 2 ms."""
 
 
-@HELD
-async def test_of_two_states_the_last_wins(monkeypatch: pytest.MonkeyPatch, held: str) -> None:
-    async with opened(**CENTRE) as house:
-        ears = Ears(house, monkeypatch)
-        agent = await Rival(house, "agent1").come()
-        first, second = [await Rival(house, name).come() for name in SUPERVISORS]
-        number = house.agent().key
-        hold(house, held, first.name)
-        one = await first.give(first.wish("available", number))
-        await ears.until_came(1)
-        two = await second.give(second.wish("work", number))
-        await ears.until_came(2)
-        await release(house, first.name)
-        assert (await first.received(one), await second.received(two)) == (APPLIED, APPLIED)
-        await house.clock.advance(TURN_S)
-        wanted = "Available" if held == "request" else "Work"
-        assert house.agent().state == wanted
-
-        def shows() -> list[object]:
-            return [phone.shown[f"agent:{number}"]["routing_state"] for phone in (first, second, agent)]
-
-        await quiet(house, lambda: shows() == [wanted.lower()] * 3)
-        assert await agent.log_off() == (204, None)
-
-
 # ---- a supervisor and the agent ----
 
 
@@ -244,33 +219,6 @@ async def test_nothing_is_executed_after_its_revocation_was_shown(
 # ---- the same key again ----
 
 
-@HELD
-@pytest.mark.parametrize("how", ["another device", "next connection"])
-async def test_a_command_that_is_sent_again_is_executed_once(
-    monkeypatch: pytest.MonkeyPatch, held: str, how: str
-) -> None:
-    async with opened(**CENTRE) as house:
-        ears = Ears(house, monkeypatch)
-        agent, first = await Rival(house, "agent1").come(), await Rival(house, "supervisor1").come()
-        second = first if how == "next connection" else await Rival(house, "supervisor1", "d2").come()
-        hold(house, held, first.name)
-        key, wish = str(uuid.uuid4()), first.wish("available", house.agent().key)
-        stream = (first.position or {})["stream"]
-        name = await first.give(wish, key=key)
-        await ears.until_came(1)
-        if how == "next connection":
-            await first.die()
-            await release(house, first.name)
-            await first.back()
-        again = await second.give(wish, key=key, stream=stream, retry=True)
-        await release(house, first.name)
-        assert await second.received(again) == APPLIED
-        assert how == "next connection" or await first.received(name) == APPLIED
-        assert ears.keys == [key]
-        assert house.simulator.requests.executed["SetRoutingState"] == 1
-        assert await agent.log_off() == (204, None)
-
-
 @pytest.mark.parametrize(("held", "runs"), [("request", 0), ("answer", 1)])
 @pytest.mark.parametrize("how", ["lost", "replaced", "late"])
 async def test_a_command_whose_answer_is_not_received_is_unknown_for_good(
@@ -297,28 +245,4 @@ async def test_a_command_whose_answer_is_not_received_is_unknown_for_good(
         again = await phone.give(wish, key=key, stream=stream, retry=True)
         assert await phone.received(again) == received
         assert house.simulator.requests.executed.get("SetRoutingState", 0) == runs
-        assert await agent.log_off() == (204, None)
-
-
-@HELD
-async def test_of_two_bodies_under_one_key_one_is_executed(
-    monkeypatch: pytest.MonkeyPatch, held: str
-) -> None:
-    async with opened(**CENTRE) as house:
-        ears = Ears(house, monkeypatch)
-        agent = await Rival(house, "agent1").come()
-        phones = [await Rival(house, "supervisor1", device).come() for device in ("d1", "d2")]
-        hold(house, held, "supervisor1")
-        key, number = str(uuid.uuid4()), house.agent().key
-        states = ("available", "work")
-        names = [
-            await phone.give(phone.wish(state, number), key=key)
-            for phone, state in zip(phones, states, strict=True)
-        ]
-        await ears.until_came(1)
-        await release(house, "supervisor1")
-        received = [await phone.received(name) for phone, name in zip(phones, names, strict=True)]
-        assert sorted(received) == [APPLIED, ("rejected", "key_reused")]
-        assert house.agent().state.lower() == states[received.index(APPLIED)]
-        assert ears.keys == [key]
         assert await agent.log_off() == (204, None)

@@ -25,7 +25,6 @@ from tests.scenarios.rivals import (
     Rival,
     change_number,
     hold,
-    quiet,
     release,
 )
 
@@ -64,32 +63,6 @@ async def test_two_log_offs_during_a_contact_end_in_one_when_it_is_over(
         await house.clock.advance(RETRY_S + 1)
         assert await house.metric("log_offs_pending") == 0
         assert await agent.log_off() == (204, None)
-
-
-# ---- one device, or two ----
-
-
-@HELD
-@pytest.mark.parametrize("device", ["d1", "d2"])
-async def test_a_take_over_while_the_old_phone_changes_its_number(
-    monkeypatch: pytest.MonkeyPatch, held: str, device: str
-) -> None:
-    async with opened() as house:
-        ears, old = Ears(house, monkeypatch), await Rival(house, "agent1").come()
-        new = Rival(house, "agent1", device)
-        hold(house, held, "agent1")
-        name = await old.give(change_number(THIRD_NUMBER))
-        await ears.until_came(1)
-        assert await new.enter(OTHER_NUMBER, takeover=device == "d2") == (201, "")
-        await release(house, "agent1")
-        await new.back()
-        await house.until(lambda: old.bye)
-        assert old.end == (4005, "taken_over", f"phone {device}")
-        assert old.outcome(name) == (LOST if held == "request" else APPLIED)
-        await quiet(house, lambda: new.shown["me"]["remote_number"] == OTHER_NUMBER)
-        assert house.routed == {"agent1": OTHER_NUMBER}
-        assert len(ears.keys) == 1
-        assert await new.log_off() == (204, None)
 
 
 # ---- life ----
