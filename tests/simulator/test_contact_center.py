@@ -1,4 +1,4 @@
-"""Contacts and agents of the simulated contact centre."""
+"""Contacts and agents of the simulated contact centre; the state rules: properties/test_state_rules.py."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.simulator import model
+from gateway.simulator import model, routing
 from gateway.simulator.model import (
     Agenda,
     Agent,
-    AutoPostProcessing,
     Changes,
     Contact,
     Counters,
@@ -53,15 +52,6 @@ def test_the_longest_idle_is_preferred_or_the_best_skilled(world: World) -> None
     assert best.contacts or first.skills[queue.skill_key] == second.skills[queue.skill_key]
 
 
-def test_a_waiting_contact_rings_when_somebody_becomes_available(world: World) -> None:
-    agent = world.agent()
-    queue = queue_of(world, agent)
-    contact = world.sim.center.arrive(queue)
-    assert list(queue.waiting) == [contact]
-    available(world)
-    assert (list(queue.waiting), agent.contacts) == ([], [contact])
-
-
 def test_urgent_queues_are_served_first(world: World) -> None:
     agent = world.agent()
     keys = world.sim.center.directory.queues_of[agent.key]
@@ -96,47 +86,6 @@ def test_a_contact_flows_over(world: World) -> None:
     assert (list(source.waiting), list(target.waiting), contact.queue_key) == ([], [contact], target.key)
 
 
-def test_post_processing_ends_by_itself_and_the_next_contact_comes(world: World) -> None:
-    agent = available(world)
-    agent.auto = AutoPostProcessing(on=True, duration_s=20)
-    queue = queue_of(world, agent)
-    first = world.sim.center.arrive(queue)
-    second = world.sim.center.arrive(queue)
-    world.sim.center.answer(first)
-    world.sim.center.end(first)
-    world.pass_time(19.75)
-    assert (agent.contacts, agent.handling) == ([], True)
-    world.pass_time(0.25)
-    assert (agent.contacts, agent.post) == ([second], None)
-
-
-def test_a_moved_end_makes_the_old_one_void(world: World) -> None:
-    agent = available(world)
-    agent.auto = AutoPostProcessing(on=True, duration_s=5)
-    contact = world.sim.center.give(agent, None, "Voice", "Talking")
-    world.sim.center.end(contact)
-    world.sim.center.finish_post_processing(agent)
-    other = world.sim.center.give(agent, None, "Voice", "Talking")
-    world.pass_time(2)
-    world.sim.center.end(other)
-    seen = []
-    for seconds in (4, 1):
-        world.pass_time(seconds)
-        seen.append(agent.handling)
-    assert seen == [True, False]
-
-
-def test_what_is_pending_applies_after_the_contact_and_a_log_off_is_reported(world: World) -> None:
-    received: list[tuple[int, str, str | None]] = []
-    world.sim.center.on_logged_off = lambda agent, by, name: received.append((agent.key, by, name))
-    agent = available(world)
-    contact = world.sim.center.give(agent, None, "Voice", "Talking")
-    world.sim.center.ask(agent, "LoggedOff", None, "AfterContact", "Supervisor", "Eva")
-    assert received == []
-    world.sim.center.end(contact)
-    assert received == [(AGENT, "Supervisor", "Eva")]
-
-
 def test_an_equal_pending_state_changes_nothing(world: World) -> None:
     agent = available(world)
     world.sim.center.give(agent, None, "Voice", "Talking")
@@ -158,14 +107,11 @@ def test_a_ringing_contact_that_is_dropped_counts_for_nobody(world: World) -> No
     assert not queue.waiting
 
 
-def test_the_chance_to_post_process_passes_after_a_minute(world: World) -> None:
+def test_post_processing_is_bounded(world: World) -> None:
     agent = available(world)
-    world.sim.center.end(world.sim.center.give(agent, None, "Voice", "Talking"))
-    world.pass_time(59.75)
-    assert agent.last_contact is not None
-    world.sim.center.changes = Changes()
-    world.pass_time(0.25)
-    assert agent.last_contact is None
+    routing.post_processing_begins(agent, Contact("C1", "Voice", None, 0, 0, answered_ms=0), 1000, 10_000)
+    assert agent.post is not None
+    assert agent.post.ends_ms == agent.post.limit_ms == 301_000
 
 
 def test_every_agent_change_marks_him_his_queues_and_groups(world: World) -> None:
