@@ -38,6 +38,7 @@ from gateway.domain.upstream import (
 from gateway.simulator.ami import _RIGHTS as ACTIONS
 from gateway.upstream.asterisk.people import PeopleFile, Rules, number_of, read_people
 from gateway.upstream.asterisk.server import AsteriskServer
+from gateway.upstream.asterisk.state import UNLISTED_MOST
 from tests.asterisk.site import NUMBER, PASSWORD, Ear, Place, place
 from tests.contracts.upstream_sites import hearing
 from tests.doubles.clock import ManualClock
@@ -442,6 +443,39 @@ async def test_a_queue_that_figures_show_first_has_its_members_at_once() -> None
         at.fake.add_queue("vip")
         at.fake.add_static("vip", "Local/2007@desk/n", "Gil Desk")
         await ear.until(lambda: ear.agent(number_of("interface", "Local/2007@desk/n")))
+
+
+async def test_events_of_queues_that_are_never_listed_cause_one_reading_each_until_the_next_regular_one() -> (
+    None
+):
+    clock = ManualClock()
+    async with asyncio.timeout(30), place(clock=clock, look_s=60, figures_s=1e6) as at:
+        queues = at.server.monitor.queues
+
+        def readings() -> int:
+            return sum(one["Action"] == "QueueStatus" for one in at.fake.received)
+
+        async def events(*names: str, seconds: int) -> int:
+            before = readings()
+            for _ in range(2 * seconds):
+                for session in at.fake.sessions:
+                    for name in names:
+                        session.event("QueueCallerAbandon", [("Queue", name), ("Uniqueid", "1")])
+                await clock.advance(0.5)
+            return readings() - before
+
+        assert await events("hidden", "masked", seconds=40) <= 2
+        assert await events("hidden", "masked", seconds=60) <= 3, "the regular one, and one for each again"
+        assert await events(*(f"made-{number}" for number in range(500)), seconds=30) <= UNLISTED_MOST
+        assert len(queues.unlisted) <= UNLISTED_MOST
+        at.fake.add_queue("vip")
+        await clock.advance(61)
+        assert "vip" in queues.queues
+        at.fake.remove_queue("vip")
+        await clock.advance(61)
+        at.fake.add_queue("vip")
+        await events("vip", seconds=1)
+        assert "vip" in queues.queues, "a listed queue that comes back is read at its first event"
 
 
 async def test_a_phone_that_is_gone_too_long_is_logged_off() -> None:

@@ -114,7 +114,7 @@ PLACES: Final[dict[str, str]] = {
             upstream/asterisk/monitor.py Publisher._agents _due _groups _names _own _planned;
             upstream/asterisk/state.py Pass._callers _members _names;
             upstream/asterisk/state.py Queues._passes changed_interfaces changed_queues contacts memberships;
-            upstream/asterisk/state.py Queues.queues _doubted refresh settling unknown;
+            upstream/asterisk/state.py Queues.queues _doubted refresh settling unknown unlisted;
             upstream/asterisk/people.py AsteriskView._configurations _directories _learned _skills;
             upstream/asterisk/people.py AsteriskView.facts interfaces parts;
             upstream/oscce/socket.py Frames._held _parts;

@@ -734,8 +734,8 @@ class Monitor:
             await self._clock.sleep(TICK_S)
             now = self._clock.now()
             if self.wants_reading or self.queues.unknown or now >= whole_at:
-                whole_at = now
-                if await is_served(self._look(connection)):
+                is_regular, whole_at = now >= whole_at, now
+                if await is_served(self._look(connection, is_regular=is_regular)):
                     whole_at, figures_at = now + self._timing.look_s, now + self._timing.figures_s
             elif now >= figures_at:
                 if await is_served(self.read_queues(with_members=False)):
@@ -745,10 +745,12 @@ class Monitor:
                 if not await is_served(self.read_queues(with_members=False, only=name)):
                     self.queues.refresh.add(name)
 
-    async def _look(self, connection: AmiConnection) -> None:
+    async def _look(self, connection: AmiConnection, *, is_regular: bool) -> None:
         """Read everything."""
         self.wants_reading = False
         self.queues.unknown.clear()
+        if is_regular:
+            self.queues.unlisted.clear()
         await self.look_at_people()
         await self._see_clock(connection)
         await self.read_queues()

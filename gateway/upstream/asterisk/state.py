@@ -25,6 +25,8 @@ DOUBTED_MS: Final = 10_000
 """How long whole readings must show a telephone without a call until its contact counts as over."""
 STEADY_MS: Final = 2_000
 """``Wait`` has whole seconds: a caller's instant moves only by more than this."""
+UNLISTED_MOST: Final = 32
+"""Unknown queues that may each cause a reading of everything between two regular ones."""
 
 Phase = Literal["ringing", "talking"]
 KeyT = TypeVar("KeyT", int, str)
@@ -118,7 +120,8 @@ class Queues:
     """All queues of one Asterisk.
 
     *changed_queues* and *changed_interfaces* contain the possible changes since they were last taken.
-    *unknown* contains queues of events that no reading has shown.
+    *unknown* contains queues of events that no reading has shown: everything is read because of them.
+    *unlisted* contains those of them since the last regular reading that none has shown since either.
     """
 
     def __init__(self) -> None:
@@ -132,6 +135,7 @@ class Queues:
         self.shape = 0
         """Increased when a queue or a membership is added, removed or renamed."""
         self.unknown: set[str] = set()
+        self.unlisted: set[str] = set()
         self.refresh: set[str] = set()
         """Queues whose figures are to be read, as no event has them."""
         self.settling: dict[str, int] = {}
@@ -204,7 +208,7 @@ class Queues:
             return
         queue = self.queues.get(name)
         if queue is None:
-            self.unknown.add(name)
+            self._missed(name)
             return
         if kind in _OF_MEMBERS:
             self._member_event(kind, queue, event, now_ms)
@@ -270,6 +274,15 @@ class Queues:
             self.changed_interfaces.add(interface)
 
     # ---- inside ----
+
+    def _missed(self, name: str) -> None:
+        """Have everything read because of an unknown queue, once until the next regular reading.
+
+        An account may be sent events of queues that it is not shown.
+        """
+        if name not in self.unlisted and len(self.unlisted) < UNLISTED_MOST:
+            self.unlisted.add(name)
+            self.unknown.add(name)
 
     def member(self, message: Message, interface: str, now_ms: int) -> Membership | None:
         """Apply a row or an event of a membership; None when its queue is unknown."""
@@ -449,6 +462,7 @@ class Pass:
             queues.changed_queues.add(name)
         if self._with_members:
             queues.unknown.discard(name)
+        queues.unlisted.discard(name)
         queues.refresh.discard(name)
         self._names.add(name)
         self._listed, self._members, self._callers = queue, set(), set()
