@@ -29,7 +29,7 @@ from gateway.runtime.mirror import SharedOffsets
 from gateway.telemetry import Tally
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Kept, Readings
-from gateway.upstream.oscce.socket import Incoming, OnText, Take
+from gateway.upstream.oscce.socket import Incoming, SocketReader
 
 SETTLING = 6
 """Readings before the measurement, until all one-time costs are over."""
@@ -68,12 +68,11 @@ class Socket:
         """Whether a message waits to be received."""
         return bool(self._told)
 
-    def arrival(self, take: Take, on_text: OnText) -> None:
+    def arrival(self, reader: SocketReader) -> None:
         """Have :meth:`receive` wait itself."""
 
-    async def receive(self, take: Take | None = None, on_text: OnText | None = None) -> Incoming:
-        """Return the next message that *take* leaves."""
-        del on_text
+    async def receive(self, reader: SocketReader | None = None) -> Incoming:
+        """Return the next message that *reader* leaves."""
         while True:
             while not self._told:
                 self._idle.set()
@@ -81,8 +80,8 @@ class Socket:
                 await self._waiting
             text = self._told.popleft()
             unread: list[Kept] = [text.encode()]
-            if take is not None:
-                take(unread)
+            if reader is not None:
+                reader.take_readings(unread)
             if unread:
                 return text
 

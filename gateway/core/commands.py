@@ -40,7 +40,19 @@ from gateway.domain.commands import (
     Status,
 )
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import REASONS, ROUTING_PARAMETERS, SITE, SKILLS, Kind, Scope, key_of, parse_key
+from gateway.domain.model import (
+    LONG_AGO,
+    NO_ITEMS,
+    REASONS,
+    ROUTING_PARAMETERS,
+    SITE,
+    SKILLS,
+    Kind,
+    Scope,
+    key_of,
+    parse_key,
+    with_item,
+)
 from gateway.domain.resources import (
     Agent,
     Functions,
@@ -548,11 +560,11 @@ class Calls(Generic[WaiterT]):
 
     def __init__(self, limits: CallLimits | None = None) -> None:
         self._limits = limits or _LIMITS
-        self._in_flight: dict[str, _InFlight[WaiterT]] = {}
-        self._settled: dict[str, _Settled] = {}  # in the order in which they expire
+        self._in_flight: dict[str, _InFlight[WaiterT]] = NO_ITEMS
+        self._settled: dict[str, _Settled] = NO_ITEMS  # in the order in which they expire
         self._epoch = 0
         self._since = 0
-        self._blind_until = float("-inf")
+        self._blind_until = LONG_AGO
 
     def __len__(self) -> int:
         return len(self._in_flight) + len(self._settled)
@@ -614,7 +626,7 @@ class Calls(Generic[WaiterT]):
             return Foreign()
         if self._is_busy(session) or not self._make_room():
             return Busy()
-        self._in_flight[key] = _InFlight(body_hash, session, [waiter])
+        self._in_flight = with_item(self._in_flight, key, _InFlight(body_hash, session, [waiter]))
         return _NEW
 
     def settle(self, key: str, outcome: Outcome, now: float) -> tuple[WaiterT, ...]:
@@ -623,9 +635,11 @@ class Calls(Generic[WaiterT]):
         Nothing is recorded for a key that is not in flight: its first outcome is final.
         """
         running = self._in_flight.pop(key, None)
+        self._in_flight = self._in_flight or NO_ITEMS
         if running is None:
             return ()
-        self._settled[key] = _Settled(running.body_hash, outcome, now + self._limits.keep_s)
+        settled = _Settled(running.body_hash, outcome, now + self._limits.keep_s)
+        self._settled = with_item(self._settled, key, settled)
         return tuple(running.waiters)
 
     def leave(self, waiter: WaiterT) -> None:
@@ -640,6 +654,7 @@ class Calls(Generic[WaiterT]):
             if self._settled[first].until > now:
                 return
             del self._settled[first]
+        self._settled = NO_ITEMS
 
     def history(self, now: float, *, epoch: int) -> History:
         """Return the history for the next owner.
@@ -681,7 +696,7 @@ class Calls(Generic[WaiterT]):
             if one.key not in known
         }
         merged = sorted((self._settled | taken).items(), key=lambda item: item[1].until)
-        self._settled = dict(merged)
+        self._settled = dict(merged) or NO_ITEMS
         while len(self) > self._limits.entries and self._settled:
             self._drop_first()
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from zlib import crc32
 
+from gateway.domain.model import LONG_AGO
+
 
 class LeaseState(enum.StrEnum):
     """The lease that this node holds, and whether a request is under way."""
@@ -121,9 +123,7 @@ class Lease:
         """Whether the last renewal was refused: another node holds the lease."""
         self._good_for_s = ttl_s - margin_s
         self.renew_s = renew_s
-        self._until = -math.inf
-        self._asked_at = -math.inf
-        self._due_at = -math.inf
+        self._until = self._asked_at = self._due_at = LONG_AGO
         self._unanswered_at = math.inf
         self._doubted = False
         self._asked_in_doubt = False
@@ -175,7 +175,7 @@ class Lease:
         was = self.state
         if self._move("refused"):
             self.lost = was is LeaseState.RENEWING
-            self._until = -math.inf
+            self._until = LONG_AGO
             self.seen(token or 0)
 
     def unanswered(self, now: float) -> None:
@@ -201,14 +201,14 @@ class Lease:
             return None
         self.epoch = self.floor = max(self.floor + 1, wall_us)
         self.lost = self._doubted = False
-        self._until = self._due_at = -math.inf
+        self._until = self._due_at = LONG_AGO
         return self.epoch
 
     def release(self) -> bool:
         """Give it up. True: release it in the store now; False: none is held, or an answer comes first."""
         ours = self.state is LeaseState.HELD
         if self._move("release"):
-            self._until = -math.inf
+            self._until = LONG_AGO
         return ours
 
     # ---- the link ----
@@ -235,7 +235,7 @@ class Lease:
         self.seen(token)
         self._doubted = self.state in _OURS
         self._asked_in_doubt = False
-        self._due_at = -math.inf
+        self._due_at = LONG_AGO
 
     # ---- queries ----
 
@@ -274,7 +274,7 @@ class Lease:
 
     def _extend(self, since: float) -> None:
         self._until = since + self._good_for_s
-        self._due_at = -math.inf if self._doubted else since + self.renew_s
+        self._due_at = LONG_AGO if self._doubted else since + self.renew_s
 
     def _move(self, event: str) -> bool:
         target = LEASE_TRANSITIONS.get((self.state, event))
@@ -363,8 +363,8 @@ class BusMachine:
         """When the probe without an answer was sent."""
         self._probe_at = now
         self._silent_since = now
-        self._good_at = -math.inf
-        self._healthy_since = -math.inf
+        self._good_at = LONG_AGO
+        self._healthy_since = LONG_AGO
         self._carried_at = now
         """When the newest probe was sent that a live bus returned in time: all before it has arrived."""
 
@@ -415,7 +415,7 @@ class BusMachine:
         if number != self._number or self._sent_at is None:
             return
         self._sent_at = None
-        self._good_at = -math.inf
+        self._good_at = LONG_AGO
         if self._move("failed"):
             self._silent_since = now
 
@@ -426,7 +426,7 @@ class BusMachine:
 
         The bus counts as healthy from its next probe on, because other nodes may still be renewing theirs.
         """
-        self._good_at = -math.inf
+        self._good_at = LONG_AGO
         if self._move("doubted"):
             self.recovery += 1
 
@@ -483,7 +483,7 @@ class StoreWrites:
 
     def __init__(self) -> None:
         self._refused_since: float | None = None
-        self._taken_since = -math.inf
+        self._taken_since = LONG_AGO
 
     def look(self, now: float, *, refused: bool) -> None:
         """Record whether writes are refused now; call at least once a second."""

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from gateway.domain.commands import Listen
-from gateway.domain.model import KIND_OF_TOPIC, KINDS, Application, Kind, Scope, parse_key
+from gateway.domain.model import KIND_OF_TOPIC, KINDS, LONG_AGO, Application, Kind, Scope, parse_key
 from gateway.domain.resources import STEADY_MS
 from gateway.domain.upstream import Reading, Source
 
@@ -194,11 +194,11 @@ class LinkMachine:
         self._refusals = 0
         self._pause_s = 0.0
         self._kicks = 0
-        self._kicked_at = -math.inf
-        self._due_at = -math.inf
+        self._kicked_at = LONG_AGO
+        self._due_at = LONG_AGO
         self._live_since: float | None = None
         self._last_received_at: float | None = None
-        self._asked_at = -math.inf
+        self._asked_at = LONG_AGO
         self._keep_alive_s = 20.0
         self._listens_again = False
 
@@ -322,7 +322,7 @@ class LinkMachine:
     def due_at(self) -> float:
         """When :meth:`need` or :meth:`health` changes by time alone; in the past while it is not live."""
         if self._last_received_at is None or self.state is not LinkState.LIVE or self._listens_again:
-            return -math.inf
+            return LONG_AGO
         stale_at = self._last_received_at + _STALE_AFTER * self._keep_alive_s
         return min(self._asked_at + self._keep_alive_s / 2, stale_at)
 
@@ -416,7 +416,7 @@ class Pauses:
         self._beat_at = math.inf
         self._doubt_from: float | None = None
         """The last beat before a pause that has ended; None: this beat was in time."""
-        self._waited_from = self._waited_until = -math.inf
+        self._waited_from = self._waited_until = LONG_AGO
         """The last beat before the last pause, and until when links bring data that had to wait."""
         self.unread_s = 0.0
         """How long messages of links may have waited here unread at the last beat, at most."""
@@ -433,7 +433,7 @@ class Pauses:
             self._waited_until = max(self._waited_until, now + min(pause_s / 4, BACKLOG_MOST_S))
         self._beat_at, self.unread_s = now, unread_s
         is_prompt = self._doubt_from is None and now >= self._waited_until and not unread_s
-        self.prompt_until = now + BEAT_S + LATE_S if is_prompt else -math.inf
+        self.prompt_until = now + BEAT_S + LATE_S if is_prompt else LONG_AGO
 
     def came_at(self, now: float) -> float:
         """Return since when data may have waited that is read *now*."""
@@ -467,15 +467,15 @@ class ServerClock:
     __slots__ = ("_at", "_first_ms", "_is_learning", "_least_ms", "_most_ms", "ahead_ms")
 
     def __init__(self) -> None:
-        self.ahead_ms = -math.inf
+        self.ahead_ms = LONG_AGO
         """The difference (Time - receipt) of events beyond which :meth:`is_ahead` is to be called."""
         self._is_learning = True
         """Whether no answer has come yet: until then events show by how much their clock is ahead."""
-        self._first_ms = -math.inf
+        self._first_ms = LONG_AGO
         """The greatest such difference until then."""
         self._least_ms: float | None = None
         """The smallest difference (receipt - Time)."""
-        self._most_ms = -math.inf
+        self._most_ms = LONG_AGO
         """The greatest difference (request - Time)."""
         self._at = 0.0
         """When the last time was received."""

@@ -157,6 +157,9 @@ class _NoItems(dict[object, object]):
     __setitem__ = setdefault = update = __ior__ = _refuse  # type: ignore[assignment] # they never return
 
 
+LONG_AGO: Final = float("-inf")
+"""The time before all others, as one object for all users: each ``-math.inf`` takes 32 bytes."""
+
 NO_ITEMS: Final[Any] = _NoItems()
 """The one empty dictionary to which objects of all users refer until :func:`with_item`: each other one takes
 64 bytes.

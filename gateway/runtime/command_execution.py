@@ -40,7 +40,7 @@ from gateway.domain.commands import (
     Status,
 )
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import NodeId, NumberAct, UserId, masked
+from gateway.domain.model import NO_ITEMS, NodeId, NumberAct, UserId, masked, with_item
 from gateway.domain.upstream import Attached, LinkClosed
 from gateway.runtime.event_loop import LeanEvent, spawn
 from gateway.runtime.link_session import Linked, LinkHealth
@@ -137,7 +137,7 @@ class CommandExecution:
         self._askers = 0
         self._tasks_running = 0
         """Commands that run in tasks of their own, or are about to."""
-        self._sent: dict[str, _Sent] = {}
+        self._sent: dict[str, _Sent] = NO_ITEMS
         """Commands that were sent without a task, by key."""
         self._wakes_at = math.inf
         """When the task wakes that bounds their waits; infinity without one."""
@@ -227,7 +227,7 @@ class CommandExecution:
             self._start(call, linked, tasks)
             return
         until = self._owner.clock.now() + left_s
-        self._sent[call.key] = _Sent(until, withdraw)
+        self._sent = with_item(self._sent, call.key, _Sent(until, withdraw))
         if self._wakes_at == math.inf:
             self._wakes_at = until
             if not spawn(tasks, self._bound_waits()):
@@ -454,6 +454,7 @@ class CommandExecution:
     def _settle(self, key: str, outcome: Outcome) -> None:
         self._settled.set()
         sent = self._sent.pop(key, None)
+        self._sent = self._sent or NO_ITEMS
         if sent is not None:
             sent.withdraw()
         for settle in self._calls.settle(key, outcome, self._owner.clock.now()):

@@ -28,7 +28,7 @@ from gateway.core.rate_limits import Place, Urgency
 from gateway.core.view import UserSessions
 from gateway.domain.commands import History
 from gateway.domain.errors import GatewayError
-from gateway.domain.model import EMPTY_SET, NodeId, Position
+from gateway.domain.model import EMPTY_SET, LONG_AGO, NO_ITEMS, NodeId, Position, with_item
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import (
     Announcement,
@@ -124,7 +124,7 @@ class OwnerDiscovery:
         self._world = world
         self._silent_since: float | None = None
         """The owner's last sign of life before it was found unreachable; None while it is reached."""
-        self._look_at = -math.inf
+        self._look_at = LONG_AGO
         """When the lease of a silent owner may be read again."""
         self._is_dead = False
         """Whether the owner's node was restarted."""
@@ -187,14 +187,14 @@ class OwnerDiscovery:
         """Return when the owner's node last answered or announced itself; *now* when that is not known."""
         owner = self._subject.owner
         sign = max(self._world.exchange.peers.answered_at(owner.node), self._world.heard_at(owner.holder))
-        return sign if sign > -math.inf else now
+        return sign if sign > LONG_AGO else now
 
     def window_s(self, now: float) -> tuple[float, float]:
         """Return when a phone that was not served in time is to come back, s from *now*.
 
         Soon after the user can be taken from a silent owner.
         """
-        left_s = -math.inf if self._silent_since is None else self._silent_since + EXPIRY_S - now
+        left_s = LONG_AGO if self._silent_since is None else self._silent_since + EXPIRY_S - now
         first_s = max(left_s, RECONNECT_WINDOW_S[0])
         return (first_s, first_s + TAKEN_WITHIN_S) if left_s > 0 else RECONNECT_WINDOW_S
 
@@ -263,12 +263,12 @@ class Takeover:
         self._subject = subject
         self._world = world
         self._number = 0
-        self._requested_at = -math.inf
+        self._requested_at = LONG_AGO
         self._place: Place | None = None
         self._queued_at = 0.0
         self._entered_at: float | None = None
         """Since when the user's link might be opened here; None before the user's turn."""
-        self._again_at = -math.inf
+        self._again_at = LONG_AGO
 
     def is_open(self, now: float) -> bool:
         """Return whether the owner leaves, and this node has not yet reacted."""
@@ -420,7 +420,7 @@ class Handover:
         self._offer: Offer | None = None
         self._requests = 0
         self._until = 0.0
-        self._rests_until = -math.inf
+        self._rests_until = LONG_AGO
         self._over = LeanEvent()
         self._alone_since: float | None = None
         self._island_since: float | None = None
@@ -572,7 +572,7 @@ class Sharing:
     def __init__(self, feed: Feed, exchange: Exchange) -> None:
         self._feed = feed
         self._exchange = exchange
-        self._asked_at: dict[NodeId, float] = {}
+        self._asked_at: dict[NodeId, float] = NO_ITEMS
         self._together: frozenset[NodeId] = EMPTY_SET
         """The nodes that read :class:`Publications`; all others read only the channel of the user."""
         self._is_running = False
@@ -580,7 +580,7 @@ class Sharing:
         self._is_disclosed = False
         self._sent = Position(0, 0)
         self._sent_upstream = ""
-        self._changed: dict[str, None] = {}
+        self._changed: dict[str, None] = NO_ITEMS
         """Keys that changed since the last publication, while a node follows."""
 
     def run_in(self, tasks: asyncio.TaskGroup | None) -> None:
@@ -608,7 +608,7 @@ class Sharing:
     def interested(self, node: NodeId, now: float) -> None:
         """Record that *node* follows."""
         self._read(self._is_running)
-        self._asked_at[node] = now
+        self._asked_at = with_item(self._asked_at, node, now)
 
     def reads(self, node: NodeId, *, together: bool) -> None:
         """Record whether *node* reads :class:`Publications`; until then it reads the user's channel."""
@@ -629,6 +629,7 @@ class Sharing:
             del self._asked_at[node]
             self._together -= {node}
         if not self._asked_at:
+            self._asked_at = NO_ITEMS
             self._read(False)
         return gone
 
@@ -697,10 +698,12 @@ class Sharing:
     def _read(self, is_wanted: bool) -> None:
         """Receive all changes from now on, or none."""
         if is_wanted and not self._is_reading:
+            self._changed = {}
             self._mark_all_sent()
             self._feed.ledger.readers[self] = None
         elif self._is_reading and not is_wanted:
             del self._feed.ledger.readers[self]
+            self._changed = NO_ITEMS
         self._is_reading = is_wanted
 
     def _mark_all_sent(self) -> None:
@@ -771,6 +774,6 @@ class Sharing:
         as_of = health.as_of
         if as_of is None:
             return None
-        if health.upstream == "live" and came_at > -math.inf:
+        if health.upstream == "live" and came_at > LONG_AGO:
             as_of = max(as_of, came_at)
         return max(0, round((self._exchange.clock.now() - as_of) * 1000))

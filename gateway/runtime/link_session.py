@@ -21,7 +21,7 @@ from gateway.core.rate_limits import AdmissionQueue, Quota
 from gateway.core.view import Member, UserSessions
 from gateway.domain.commands import KeepAlive, LinkAnswer
 from gateway.domain.errors import EndReason, GatewayError
-from gateway.domain.model import NodeId, NumberAct, Ticket, UserId
+from gateway.domain.model import LONG_AGO, NodeId, NumberAct, Ticket, UserId
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import (
     About,
@@ -315,7 +315,7 @@ class Linked:
         self._asking: LinkSubscriptions | None = None
         self._opened_at = keeper.clock.now()
         self._pauses, self._pulse = keeper.pauses, keeper.pulse
-        self._reported_at = -math.inf
+        self._reported_at = LONG_AGO
         self._is_answered = False
         """Whether a task with an answer may not have run since its arrival."""
         self._is_over = False
@@ -386,7 +386,7 @@ class Linked:
     @property
     def due_at(self) -> float:
         """When :meth:`tick` has work; in the past: each time."""
-        return -math.inf if self._asking is None else self._asking.due_at
+        return LONG_AGO if self._asking is None else self._asking.due_at
 
     async def _keep_alive(self) -> None:
         try:
@@ -659,14 +659,14 @@ class LinkHealth:
         if linked is None:
             return math.inf
         is_odd = self._is_doubted or self.is_taking_over
-        return -math.inf if is_odd else min(self._machine.due_at, linked.due_at)
+        return LONG_AGO if is_odd else min(self._machine.due_at, linked.due_at)
 
     def _date(self) -> None:
         """Move the age of the data if all shown data was read on this link since its last silence."""
         mirror, came_at = self._mirror, self._feed.ledger.came_at
         is_read = mirror.live and self._machine.state is LinkState.LIVE and not self._is_unsure
         is_first = mirror.has_snapshot and self._as_of is None
-        if (is_read or is_first) and came_at > -math.inf:
+        if (is_read or is_first) and came_at > LONG_AGO:
             self._as_of = came_at
 
     @property

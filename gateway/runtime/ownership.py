@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.due_times import NO_SLOT
@@ -15,7 +14,7 @@ from gateway.core.link import LinkMachine
 from gateway.core.rate_limits import Place, Urgency
 from gateway.core.view import Member, UserSessions
 from gateway.domain.errors import EndReason, GatewayError
-from gateway.domain.model import NO_ITEMS, UserId
+from gateway.domain.model import LONG_AGO, NO_ITEMS, UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Control, Owned, Sought
 from gateway.runtime.event_loop import LeanEvent, spawn
@@ -334,7 +333,7 @@ class LinkDialer:
         """Whether the link was replaced, and the bus has been lost since."""
         self._was_replaced = False
         """Whether the link was replaced, and the store has not reported the holder of the lease since."""
-        self._contested_at = self._yields_until = -math.inf
+        self._contested_at = self._yields_until = LONG_AGO
         self._others: dict[int, Grant] = NO_ITEMS
         """The claim of another node with the highest token since the last `Sought`; one at most."""
         self._looked_at = 0.0
@@ -346,7 +345,7 @@ class LinkDialer:
         self._is_entered = start.entered
         """Whether it is this user's turn at the admission queue, which is to be given back there."""
         self._queued_at = 0.0
-        self._entered_at = -math.inf
+        self._entered_at = LONG_AGO
         """When the user's turn came, after waiting."""
         self._opening: int | None = None
         """The number of the link that is being opened, in the node's queue of openings."""

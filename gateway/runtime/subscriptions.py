@@ -31,7 +31,7 @@ from gateway.domain.commands import (
     StopListening,
 )
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.model import EMPTY_SET, NO_ITEMS, Kind, Scope, with_item
+from gateway.domain.model import EMPTY_SET, LONG_AGO, NO_ITEMS, Kind, Scope, with_item
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import Attached, FunctionChanged, FunctionName, LinkClosed, SessionEnded, Source
 from gateway.runtime.event_loop import LeanEvent, TaskGroup, spawn, weakly
@@ -488,7 +488,7 @@ class LinkSubscriptions:
         )
         self._gained: frozenset[Address] = EMPTY_SET
         """Resources that came into scope, while their directory objects may be missing."""
-        self._gained_at = -math.inf
+        self._gained_at = LONG_AGO
         self._leaving: tuple[int, ...] = ()
         self._early_ends: tuple[SessionEnded, ...] = ()
         """Ends of sessions that came while the answer with their alias may still be under way."""
@@ -575,7 +575,7 @@ class LinkSubscriptions:
     def due_at(self) -> float:
         """When :meth:`tick` has something to do; in the past: each time."""
         is_waiting = not self.settled or self._gained or self._queries.awaits or len(self._requests)
-        return -math.inf if is_waiting else self._again_at
+        return LONG_AGO if is_waiting else self._again_at
 
     def settle(self) -> None:
         """Record when everything that is followed was read once, or is no longer waited for."""

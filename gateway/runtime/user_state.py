@@ -29,7 +29,7 @@ from gateway.core.registry import CommandHistory
 from gateway.core.view import Member, UserSessions
 from gateway.domain.commands import History
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
-from gateway.domain.model import NodeId, SmallMap, Ticket, UserId
+from gateway.domain.model import LONG_AGO, NodeId, SmallMap, Ticket, UserId
 from gateway.protocol.envelopes import SessionFacts, Since
 from gateway.runtime.command_execution import CommandExecution, OnOutcome
 from gateway.runtime.event_loop import LeanEvent, TaskGroup, log_fault, spawn
@@ -109,12 +109,12 @@ class Owner:
         self._linked: Linked | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._began_at = math.inf
-        self._history_by = -math.inf
+        self._history_by = LONG_AGO
         """Until when the history of the former owner may arrive."""
-        self._sessions_at = -math.inf
+        self._sessions_at = LONG_AGO
         """When :meth:`tick` has work for lease and sessions, unless it is touched before."""
         feed.outlet = self.sharing
-        if feed.ledger.clock_ms == -math.inf:
+        if feed.ledger.clock_ms == LONG_AGO:
             feed.ledger.clock_ms = self.clock.wall_ms() - self.clock.now() * 1000
         self._join_at_start(start, local)
 
@@ -180,7 +180,7 @@ class Owner:
         between.
         """
         if token == self.epoch and not self.is_over:
-            self._history_by = -math.inf
+            self._history_by = LONG_AGO
             self.execution.adopt(history)
             self.answered()
 
@@ -256,7 +256,7 @@ class Owner:
         self.epoch = epoch
         self._began_at = self.clock.now()
         self.user_sessions.forget_acceptances()
-        self._history_by = -math.inf
+        self._history_by = LONG_AGO
         if self._start.history is not None:
             self.execution.adopt_quota(self._start.history)
             self._history_by = math.inf

@@ -24,7 +24,7 @@ from gateway.simulator.sessions import LogOn as Asked
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Kept, Readings
-from gateway.upstream.oscce.socket import Closed, Incoming, OnText, Take
+from gateway.upstream.oscce.socket import Closed, Incoming, SocketReader
 
 CLOSED = Closed()
 """A line that was cut; a good-bye is another one."""
@@ -88,17 +88,17 @@ class GatewayEnd:
     def speaks(self) -> bool:
         return not self._server.to_gateway.empty()
 
-    def arrival(self, take: Take, on_text: OnText) -> None:
+    def arrival(self, reader: SocketReader) -> None:
         """Have :meth:`receive` wait itself."""
 
-    async def receive(self, take: Take | None = None, on_text: OnText | None = None) -> Incoming:
-        """Return the next message; texts that come meanwhile are given to *take* and *on_text*."""
+    async def receive(self, reader: SocketReader | None = None) -> Incoming:
+        """Return the next message; texts that come meanwhile are given to *reader*."""
         while True:
             has_waited = not self.speaks
             said = await self._server.to_gateway.get()
             if not (has_waited and isinstance(said, str)):
                 return said
-            if not ((take is not None and _took(take, said)) or (on_text is not None and on_text(said))):
+            if reader is None or not (_took(reader, said) or reader.take_text(said)):
                 return said
 
     async def send(self, text: str) -> None:
@@ -119,9 +119,9 @@ class GatewayEnd:
         self._gone()
 
 
-def _took(take: Take, said: str) -> bool:
+def _took(reader: SocketReader, said: str) -> bool:
     unread: list[Kept] = [said.encode()]
-    take(unread)
+    reader.take_readings(unread)
     return not unread
 
 

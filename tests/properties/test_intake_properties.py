@@ -86,7 +86,11 @@ class Shown:
         self.room.mirror.settle()
         self._reader = reader
 
-    def take(self, unread: list[Kept]) -> None:
+    def take_text(self, _: str) -> bool:
+        """Process nothing: other texts are received."""
+        return False
+
+    def take_readings(self, unread: list[Kept]) -> None:
         """Read what is unread as a link does, up to what is no reading."""
         while unread:
             kept = unread[0]
@@ -140,7 +144,7 @@ async def read_in_turns(chunks: Iterator[tuple[bytes, bool]], shown: Shown) -> i
     link = LinkSocket(cast("asyncio.Transport", Transport()), 10**6, lambda _: None, cast("Turns", hand))
 
     async def receive() -> None:
-        while type(text := await link.receive(shown.take)) is not Closed:
+        while type(text := await link.receive(shown)) is not Closed:
             assert isinstance(text, str)
             shown.receive(text)
 

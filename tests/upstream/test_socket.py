@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import cast
 
 import pytest
@@ -20,7 +21,7 @@ from gateway.protocol.websocket import (
 )
 from gateway.runtime.event_loop import SystemClock, Turns
 from gateway.upstream.oscce.readings import Kept, text_of
-from gateway.upstream.oscce.socket import WAITING_CHARS_MAX, Closed, LinkSocket, Take
+from gateway.upstream.oscce.socket import WAITING_CHARS_MAX, Closed, LinkSocket
 
 LIMIT = 2 * WAITING_CHARS_MAX
 
@@ -110,14 +111,19 @@ async def test_it_says_whether_something_waits(line: Line) -> None:
     assert [*seen, line.socket.speaks] == [False, True, True, False]
 
 
-def taking(taken: list[str], takes: Callable[[str], bool] = lambda _: True) -> Take:
-    """Return what takes readings into *taken*, up to the first that it does not take."""
+@dataclass(frozen=True)
+class Taking:
+    """Take readings into *taken*, up to the first that it does not take."""
 
-    def take(unread: list[Kept]) -> None:
-        while unread and takes(text_of(unread[0])):
-            taken.append(text_of(unread.pop(0)))
+    taken: list[str]
+    takes: Callable[[str], bool] = lambda _: True
 
-    return take
+    def take_readings(self, unread: list[Kept]) -> None:
+        while unread and self.takes(text_of(unread[0])):
+            self.taken.append(text_of(unread.pop(0)))
+
+    def take_text(self, text: str) -> bool:
+        return False
 
 
 def reading(key: int, value: int, *, time_ms: int = 1) -> str:
@@ -131,7 +137,7 @@ def reading(key: int, value: int, *, time_ms: int = 1) -> str:
 async def test_who_waits_takes_readings_in_a_turn_and_what_is_none_follows_them(line: Line) -> None:
     taken: list[str] = []
 
-    take = taking(taken)
+    take = Taking(taken)
     line.come(reading(1, 0))
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(line.socket.receive(take))
@@ -154,14 +160,14 @@ async def test_readings_before_an_answer_are_received_before_it_when_nobody_wait
     line: Line,
 ) -> None:
     line.come(reading(1, 1), "an answer", reading(1, 2), "another")
-    said = [await line.socket.receive(taking([])) for _ in range(4)]
+    said = [await line.socket.receive(Taking([])) for _ in range(4)]
     assert said == [reading(1, 1), "an answer", reading(1, 2), "another"]
 
 
 async def test_a_reading_that_is_not_digested_yet_is_replaced_by_a_newer_one_of_its_key(line: Line) -> None:
     taken: list[str] = []
 
-    take = taking(taken)
+    take = Taking(taken)
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(line.socket.receive(take))
         await turns()
@@ -175,7 +181,7 @@ async def test_a_reading_that_is_not_digested_yet_is_replaced_by_a_newer_one_of_
 async def test_of_much_that_comes_at_once_only_the_newest_of_each_key_is_read(line: Line) -> None:
     taken: list[str] = []
 
-    take = taking(taken)
+    take = Taking(taken)
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(line.socket.receive(take))
         await turns()
@@ -192,7 +198,7 @@ async def test_what_else_comes_with_much_has_its_place_among_it(line: Line) -> N
 
 async def test_who_cannot_take_a_reading_receives_it_and_all_behind_it_in_order(line: Line) -> None:
     async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(taking([], lambda text: '"QueueKey":1' not in text)))
+        waiting = tasks.create_task(line.socket.receive(Taking([], lambda text: '"QueueKey":1' not in text)))
         await turns()
         line.come(reading(2, 0, time_ms=0), reading(1, 1), reading(3, 3))
     assert waiting.result() == reading(1, 1)
@@ -211,16 +217,17 @@ async def test_who_takes_no_readings_receives_them(line: Line) -> None:
 async def test_readings_that_came_before_the_end_are_received_before_it(line: Line) -> None:
     line.come(reading(1, 1))
     line.socket.connection_lost(None)
-    assert await line.socket.receive(taking([])) == reading(1, 1)
-    assert await line.socket.receive(taking([])) == Closed()
+    assert await line.socket.receive(Taking([])) == reading(1, 1)
+    assert await line.socket.receive(Taking([])) == Closed()
 
 
 async def test_what_cannot_be_taken_fails_who_waits_and_not_the_connection(line: Line) -> None:
-    def take(unread: list[Kept]) -> None:
-        raise LookupError(text_of(unread.pop(0)))
+    class Failing(Taking):
+        def take_readings(self, unread: list[Kept]) -> None:
+            raise LookupError(text_of(unread.pop(0)))
 
     async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(_failed(line.socket.receive(take)))
+        waiting = tasks.create_task(_failed(line.socket.receive(Failing([]))))
         await turns()
         line.come(reading(1, 1), reading(2, 2))
     assert waiting.result() == reading(1, 1)
@@ -236,7 +243,7 @@ async def _failed(receiving: Awaitable[object]) -> str:
 async def test_who_has_left_takes_nothing(line: Line) -> None:
     taken: list[str] = []
 
-    take = taking(taken)
+    take = Taking(taken)
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(line.socket.receive(take))
         await turns()
@@ -254,7 +261,7 @@ async def test_readings_that_nobody_takes_make_the_server_wait(line: Line) -> No
         await turns()
         assert key * len(reading(0, 0)) < 2 * WAITING_CHARS_MAX
     async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(taking([])))
+        waiting = tasks.create_task(line.socket.receive(Taking([])))
         await turns()
         waiting.cancel()
     assert not line.wire.is_resting
@@ -262,7 +269,7 @@ async def test_readings_that_nobody_takes_make_the_server_wait(line: Line) -> No
 
 async def test_a_link_that_floods_is_read_on_in_its_next_turn(line: Line) -> None:
     async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(taking([])))
+        waiting = tasks.create_task(line.socket.receive(Taking([])))
         await turns()
         line.come(*[reading(1, value) for value in range(1000)])
         assert line.wire.is_resting

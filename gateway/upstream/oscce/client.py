@@ -34,7 +34,7 @@ from gateway.domain.commands import (
     StopListening,
 )
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import SessionId, SessionSecret, UserId
+from gateway.domain.model import NO_ITEMS, SessionId, SessionSecret, UserId, with_item
 from gateway.domain.upstream import (
     About,
     Attached,
@@ -71,7 +71,7 @@ from gateway.upstream.oscce.errors import (
 from gateway.upstream.oscce.http import Answer, Deadlines, RefusedAnswer, answer_of, unreached, upgrade
 from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
 from gateway.upstream.oscce.readings import Kept, Readings
-from gateway.upstream.oscce.socket import Incoming, LinkSocket, OnText, Take
+from gateway.upstream.oscce.socket import Incoming, LinkSocket, SocketReader
 
 MOST_IN_FLIGHT: Final = 64
 """Requests of one user without an answer; one more is ``busy``."""
@@ -94,15 +94,12 @@ class Socket(Protocol):
         """Whether data waits to be received."""
         ...
 
-    def arrival(self, take: Take, on_text: OnText) -> asyncio.Future[None] | None:
+    def arrival(self, reader: SocketReader) -> asyncio.Future[None] | None:
         """Return what is done when :meth:`receive` has something to return; None: it has."""
         ...
 
-    async def receive(self, take: Take | None = None, on_text: OnText | None = None) -> Incoming:
-        """Wait for the next message; readings during the wait go to *take*, which may leave some.
-
-        Any other message goes to *on_text*, and is returned if it was not processed.
-        """
+    async def receive(self, reader: SocketReader | None = None) -> Incoming:
+        """Return the next message; those that arrive during the wait go to *reader*, which may leave some."""
         ...
 
     async def send(self, text: str) -> None:
@@ -194,14 +191,14 @@ class OsccLink:
         self._reader = LinkReader(user.site, terms.pool)
         self._number = 0
         """The number of the last request."""
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, _Pending] = NO_ITEMS
         self._given_up: tuple[int, ...] = ()
         """Abandoned requests for events: if one is answered, its query is stopped."""
         self._strays: tuple[int, ...] = ()
         """Queries to stop that belong to no reader."""
         self._unread: Unread = NOTHING_UNREAD
         self._ready: list[LinkEvent] = []
-        self._own_agents: dict[int, int] = {}
+        self._own_agents: dict[int, int] = NO_ITEMS
         self._clock = ServerClock()
         self._hear: Hear | None = None
         self._opened = False
@@ -221,7 +218,7 @@ class OsccLink:
         if self._ready or self._replaced or self._closed or not self._opened:
             return None
         self._hear = hear
-        return self._socket.arrival(self._take_readings, self._take_outcome)
+        return self._socket.arrival(self)
 
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         """Return the next event; None for a message without one.
@@ -242,9 +239,9 @@ class OsccLink:
         if self._replaced or self._closed:
             raise await self._lost(NORMAL)
         self._hear = hear
-        take, on_text = (None, None) if hear is None else (self._take_readings, self._take_outcome)
+        reader = None if hear is None else self
         try:
-            said = await (self._socket.receive(take, on_text) if self._opened else self._said_first(take))
+            said = await (self._socket.receive(reader) if self._opened else self._said_first())
         except TimeoutError:
             raise await self._lost(NORMAL) from None
         finally:
@@ -266,10 +263,10 @@ class OsccLink:
                 self._terms.unreadable(WireError(said.reason))
         raise await self._lost(code)
 
-    async def _said_first(self, take: Take | None) -> Incoming:
+    async def _said_first(self) -> Incoming:
         """Wait for the first message. Raises :class:`TimeoutError` when the link does not open in time."""
         async with self._terms.clock.timeout(max(0.0, self._opens_by - self._terms.clock.now())):
-            return await self._socket.receive(take)
+            return await self._socket.receive()
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """Send *request* and wait for its answer; needs a concurrent :meth:`receive`.
@@ -289,7 +286,8 @@ class OsccLink:
         text = self._render(request, number)
         outcome: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]
         outcome = asyncio.get_running_loop().create_future()
-        self._pending[number] = _Pending(request, self._terms.clock.now(), _wake(outcome))
+        pending = _Pending(request, self._terms.clock.now(), _wake(outcome))
+        self._pending = with_item(self._pending, number, pending)
         try:
             async with self._patience(request):
                 await self._stop_strays()
@@ -304,9 +302,7 @@ class OsccLink:
         except OSError:
             raise LinkClosed("lost") from None
         finally:
-            del self._pending[number]
-            if not self._pending:
-                self._pending.clear()  # release the memory of its items
+            self._forget(number)
         if isinstance(sent, GatewayError | LinkClosed):
             try:
                 raise sent
@@ -322,7 +318,7 @@ class OsccLink:
         """
         if isinstance(request, KeepAlive):
             for late in [n for n, one in self._pending.items() if one.is_prompt and one.request == request]:
-                del self._pending[late]
+                self._forget(late)
         if self._closed or self._replaced or self._strays or len(self._pending) >= MOST_IN_FLIGHT:
             return None
         if self._unread:
@@ -332,14 +328,21 @@ class OsccLink:
         send = socket.send_now if isinstance(request, Execute) else socket.send_soon
         if not send(self._render(request, number)):
             return None
-        self._pending[number] = _Pending(request, self._now(), answered, is_prompt=True)
+        pending = _Pending(request, self._now(), answered, is_prompt=True)
+        self._pending = with_item(self._pending, number, pending)
         return partial(self._withdraw, number)
 
     def _withdraw(self, number: int) -> _Pending | None:
         """Forget a request: its answer is ignored. None: the answer came before."""
-        pending = self._pending.pop(number, None)
+        pending = self._forget(number)
         if pending is not None and isinstance(pending.request, Listen):
             self._given_up = _with(self._given_up, number)
+        return pending
+
+    def _forget(self, number: int) -> _Pending | None:
+        """Remove and return a request that waits for its answer."""
+        pending = self._pending.pop(number, None)
+        self._pending = self._pending or NO_ITEMS
         return pending
 
     def _next_number(self) -> int:
@@ -376,7 +379,9 @@ class OsccLink:
         self._closed, self._hear = True, None
         await self._shut(NORMAL)
 
-    def _take_readings(self, unread: list[Kept]) -> None:
+    # ---- as messages arrive (SocketReader) ----
+
+    def take_readings(self, unread: list[Kept]) -> None:
         """Pass readings on at once; an unreadable one is left, with all behind it."""
         hear = self._hear
         if hear is None or not self._opened:
@@ -397,7 +402,7 @@ class OsccLink:
             self.last_received_at = now
             hear(readings)
 
-    def _take_outcome(self, text: str) -> bool:
+    def take_text(self, text: str) -> bool:
         """Pass on the answer to a request of :meth:`send`, at once; False: *text* is something else."""
         hear = self._hear
         if hear is None or not self._opened or _RESPONSE not in text[:_TYPE_CHARS]:
@@ -414,7 +419,7 @@ class OsccLink:
         except WireError:
             return False  # it is read again, and ends the link
         self.last_received_at = self._now()
-        del self._pending[response.request_id]
+        self._forget(response.request_id)
         try:
             hear(())  # what the request caused comes before its answer
         finally:
@@ -473,13 +478,11 @@ class OsccLink:
             return
         sent = self._outcome_of(pending, response)
         if pending.is_prompt:
-            del self._pending[response.request_id]
+            self._forget(response.request_id)
         self._finish(pending, sent)
 
     def _finish(self, pending: _Pending, sent: LinkAnswer | GatewayError) -> None:
         """Pass the answer to a request on."""
-        if not self._pending:
-            self._pending.clear()  # release the memory of its items
         self._has_passed_on = self._has_passed_on or pending.is_prompt
         match pending.request, sent:
             case _, GatewayError():
@@ -519,7 +522,7 @@ class OsccLink:
 
     def _remember(self, attached: Attached) -> None:
         if attached.own_agent is not None:
-            self._own_agents[attached.alias] = attached.own_agent
+            self._own_agents = with_item(self._own_agents, attached.alias, attached.own_agent)
 
     async def _lost(self, code: int) -> LinkClosed:
         if not self._closed:
@@ -531,7 +534,7 @@ class OsccLink:
     async def _shut(self, code: int) -> None:
         for number, pending in list(self._pending.items()):
             if pending.is_prompt:
-                del self._pending[number]
+                self._forget(number)
             pending.settle(LinkClosed("lost"))
         try:
             async with self._terms.clock.timeout(self._terms.close_s):

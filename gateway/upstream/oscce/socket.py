@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from gateway.protocol.websocket import (
     CLOSE,
@@ -47,12 +47,20 @@ class Closed(NamedTuple):
     """The server sends nothing more (§5.5.1), for any reason."""
 
 
-Take: TypeAlias = Callable[[list[Kept]], None]
-"""Takes readings, and removes them; it leaves the first one that must be received, and all behind it."""
-OnText: TypeAlias = Callable[[str], bool]
-"""Processes a message that is no reading, or returns False: then it must be received."""
 Incoming: TypeAlias = str | WebSocketPing | PongFrame | Closed | Violation
 """A received text message, or an event of the connection."""
+
+
+class SocketReader(Protocol):
+    """Receiver of messages as they arrive, while :meth:`LinkSocket.receive` waits for it."""
+
+    def take_readings(self, unread: list[Kept]) -> None:
+        """Process and remove readings; leave the first one that must be received, and all behind it."""
+        ...
+
+    def take_text(self, text: str) -> bool:
+        """Process a message that is no reading; False: it must be received."""
+        ...
 
 
 class Frames:
@@ -82,7 +90,7 @@ class Frames:
         self.is_between = True
         """Whether the next frame begins a message: no incomplete message is held."""
         self._message_bytes = message_bytes
-        self._held: list[bytes] = []
+        self._held: list[bytes] | None = None
         """Pieces of an incomplete frame; they are joined once, when all have arrived."""
         self._held_bytes = 0
         self._needed = 0
@@ -96,13 +104,13 @@ class Frames:
 
     def joined(self, data: bytes) -> bytes:
         """Return *data* behind the earlier bytes of its first frame; empty: more is needed."""
-        if not self._held:
+        if self._held is None:
             return data
         self._held.append(data)
         self._held_bytes += len(data)
         if self._held_bytes < self._needed:
             return b""
-        data, self._held = b"".join(self._held), []
+        data, self._held = b"".join(self._held), None
         self.is_between = self._parts is None
         return data
 
@@ -121,7 +129,7 @@ class Frames:
         if read < len(data) and not self.is_over:
             self._held = [data[read:]]
             self._held_bytes = len(data) - read
-        self.is_between = not (self._held or self._parts is not None or self.is_over)
+        self.is_between = self._held is None and self._parts is None and not self.is_over
         return incoming
 
     def _read(self, data: bytes, at: int, incoming: list[Incoming]) -> int:
@@ -191,8 +199,7 @@ class Frames:
     def _end(self) -> None:
         self.is_over = True
         self.is_between = False
-        self._held = []
-        self._parts = None
+        self._held = self._parts = None
 
 
 def _texts(data: bytes, text_bytes: int) -> list[tuple[int, int]]:
@@ -293,10 +300,9 @@ class LinkSocket(asyncio.Protocol):
         "_is_lost",
         "_is_resting",
         "_lost",
-        "_on_text",
         "_outgoing",
         "_read_bytes",
-        "_take",
+        "_reader",
         "_text_bytes",
         "_transport",
         "_turns",
@@ -326,10 +332,8 @@ class LinkSocket(asyncio.Protocol):
         """Frames that are sent in the next turn of the loop; None: there are none."""
         self._waiting_chars = 0
         self._arrival: asyncio.Future[None] | None = None
-        self._take: Take | None = None
-        """Receives texts at once; None unless :meth:`receive` waits."""
-        self._on_text: OnText | None = None
-        """Likewise: receives other messages at once."""
+        self._reader: SocketReader | None = None
+        """None unless :meth:`receive` waits for one."""
         self._change: asyncio.Event | None = None
         """Set when there is room again, or the connection has ended; it exists only while a task waits."""
         self._has_closed = False
@@ -346,32 +350,31 @@ class LinkSocket(asyncio.Protocol):
         """Whether data waits to be received."""
         return bool(self._inbox)
 
-    def arrival(self, take: Take | None, on_text: OnText | None) -> asyncio.Future[None] | None:
+    def arrival(self, reader: SocketReader | None) -> asyncio.Future[None] | None:
         """Return what is done when :meth:`receive` has something to return; None: it has.
 
-        Readings and texts go to *take* and *on_text* until then, as during :meth:`receive`.
+        Messages go to *reader* until then, as during :meth:`receive`.
         """
         if self._inbox or self._has_closed or self._is_lost:
             return None
         if self._unread:
             self._turns.want(self)
         self._arrival = arrival = asyncio.get_running_loop().create_future()
-        self._take, self._on_text = take, on_text
+        self._reader = reader
         return arrival
 
-    async def receive(self, take: Take | None = None, on_text: OnText | None = None) -> Incoming:
+    async def receive(self, reader: SocketReader | None = None) -> Incoming:
         """Wait for the next message; one caller at a time. At the end it is :class:`Closed`, forever.
 
         Args:
-            take: Called with the readings that are processed during the wait; those that it leaves are
-                returned. An exception of *take* is raised here.
-            on_text: Called with any other text during the wait, behind all readings before it; the same.
+            reader: Gets the messages that arrive during the wait; those that it leaves are returned. An
+                exception of it is raised here.
         """
-        while (arrival := self.arrival(take, on_text)) is not None:
+        while (arrival := self.arrival(reader)) is not None:
             try:
                 await arrival
             finally:
-                self._take = self._on_text = None
+                self._reader = None
         if not self._inbox:
             return Closed()
         said = self._inbox.pop(0)
@@ -447,13 +450,13 @@ class LinkSocket(asyncio.Protocol):
         is_share_read, self._read_bytes = self._read_bytes > READ_BYTES, 0
         unread, arrival = self._unread, self._arrival
         if unread.chars and not self._inbox and arrival is not None:
-            only, take = unread.only, self._take
-            if only is None or unread.skipped or take is None or arrival.done():
+            only, reader = unread.only, self._reader
+            if only is None or unread.skipped or reader is None or arrival.done():
                 self._take_unread()
             else:  # nearly always it is one reading: as in _take_unread, two calls less for each update
                 unread.only, unread.chars, kept = None, 0, [only]
                 try:
-                    take(kept)
+                    reader.take_readings(kept)
                 except Exception as fault:  # noqa: BLE001 - it belongs to the reader, not to the event loop
                     self._arrived(fault)
                 if kept:
@@ -519,11 +522,11 @@ class LinkSocket(asyncio.Protocol):
 
     def _is_taken(self, said: str) -> bool:
         """Return whether the reader, if it waits, has processed a message that is no reading."""
-        on_text, arrival = self._on_text, self._arrival
-        if on_text is None or self._inbox or arrival is None or arrival.done():
+        reader, arrival = self._reader, self._arrival
+        if reader is None or self._inbox or arrival is None or arrival.done():
             return False
         try:
-            return on_text(said)
+            return reader.take_text(said)
         except Exception as fault:  # noqa: BLE001 - it belongs to the reader, not to the event loop
             self._arrived(fault)
             return True
@@ -583,10 +586,10 @@ class LinkSocket(asyncio.Protocol):
         if unread.skipped:
             self._turns.skipped += unread.skipped
             unread.skipped = 0
-        kept, take, arrival = unread.take(), self._take, self._arrival
-        if not (take is None or arrival is None or arrival.done()):  # done: the reader was cancelled
+        kept, reader, arrival = unread.take(), self._reader, self._arrival
+        if not (reader is None or arrival is None or arrival.done()):  # done: the reader was cancelled
             try:
-                take(kept)
+                reader.take_readings(kept)
             except Exception as fault:  # noqa: BLE001 - it belongs to the reader, not to the event loop
                 self._arrived(fault)
         if kept:
@@ -623,7 +626,7 @@ class LinkSocket(asyncio.Protocol):
 
     def _arrived(self, fault: Exception | None = None) -> None:
         """Wake the reader; further messages wait until its next call."""
-        arrival, self._arrival, self._take, self._on_text = self._arrival, None, None, None
+        arrival, self._arrival, self._reader = self._arrival, None, None
         if arrival is None or arrival.done():
             return
         if fault is None:
