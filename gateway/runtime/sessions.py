@@ -683,6 +683,8 @@ _FORGOTTEN_S: Final = 60.0
 """How long other nodes can read the end of a session after it no longer matters: later OSCC-E itself reports
 it.
 """
+_AT_ONCE_S: Final = 0.001
+"""The shortest time for which the store keeps a value."""
 
 
 class SessionRevocations:
@@ -757,11 +759,13 @@ class SessionRevocations:
     def logged_on(self, user: UserId, session: SessionId, began_ms: int) -> None:
         """Delete records of the user's sessions from before *began_ms*; a log-off remains valid.
 
-        They do not concern the new session: a server that was restarted gives ids again.
+        They do not concern the new session: a server may give the id of an ended one again. Then the record
+        in the store ends at once. Other nodes may still refuse the new session by their own records.
         """
         new = self._shared.pseudonym(handle_of(user, session))
         for ended in self._denied.clear(self._of(user), began_ms, new=new):
-            spawn(self._tasks, self._write(partial(self._shared.shorten_denial, ended, _FORGOTTEN_S)))
+            left_s = _AT_ONCE_S if ended == new else _FORGOTTEN_S
+            spawn(self._tasks, self._write(partial(self._shared.shorten_denial, ended, left_s)))
 
     def of(self, user: UserId) -> tuple[tuple[str, End], ...]:
         """Return the user's ended sessions by keyed hash, with the reason of each."""

@@ -9,7 +9,8 @@ import pytest
 
 from gateway.core.registry import Denylist, refusal
 from gateway.domain.errors import CloseCode, EndReason
-from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret, Ticket, UserId
+from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret, Ticket, User, UserId
+from gateway.domain.upstream import LoggedOn
 from gateway.protocol.envelopes import SessionOver
 from gateway.runtime.cluster_receiver import SAY_S
 from gateway.runtime.node import NodeSettings
@@ -160,6 +161,23 @@ async def test_a_log_on_clears_what_was_said_of_the_user_before(at: Street) -> N
     await at.scenes[0].phone("anna", device="d3")
     assert at.scenes[0].node.denied(near.ticket) is None
     assert at.scenes[1].node.denied(near.ticket) is not None, "the other one keeps it: it may be true"
+
+
+@pytest.mark.parametrize("reason", [EndReason.EXPIRED, EndReason.LOGGED_OFF])
+async def test_a_new_session_with_the_id_of_an_ended_one_is_served_where_it_was_opened(
+    at: Street, reason: EndReason
+) -> None:
+    near, _ = await followed(at)
+    ticket, node = near.ticket, at.scenes[0].node
+    node.session_ended(ticket, reason, None)
+    await at.pass_time(1)
+    assert await refused(at, near, at.scenes[0]) is not None
+    again = LoggedOn(
+        ticket.secret, ticket.session, ticket.expires_at_ms, 0, User(ticket.user, "anna", "Anna"), None
+    )
+    node.logged_on(again, at.clock.wall_ms())
+    await at.pass_time(1)
+    assert await refused(at, near, at.scenes[0]) is None
 
 
 async def test_what_is_remembered_of_an_end_names_neither_user_nor_session(at: Street) -> None:

@@ -414,6 +414,9 @@ FAULTS: Final[dict[str, Fault]] = {
         "log_on.dashboard", answers("POST", SESSIONS, body(drops("ID"))), "The type of every field"
     ),
     "has secrets that can be guessed": Fault("log_on.secret", ShortSecrets),
+    "gives the ID of an ended session again": Fault(
+        "log_on.public", answers("POST", SESSIONS, body(sets(ID="1")))
+    ),
     "reports seconds for milliseconds": Fault("log_on.times", answers("POST", SESSIONS, body(_seconds))),
     "never logs an idle agent off": Fault(
         "log_on.idle_timeout", answers("POST", SESSIONS, body(sets(IdleTimeout=0)))

@@ -50,6 +50,15 @@ async def secret(stage: Stage) -> None:
     expect(alike < min(len(one.secret), len(other.secret)) / 2, "two SessionIDs are nearly the same")
 
 
+@check("log_on.public", "Log on", "A later session of the same user has another `ID`", dashboards=1)
+async def public(stage: Stage) -> None:
+    """The public ID of a session that has ended is not given again."""
+    ended = await stage.dashboard()
+    await stage.success("DELETE", "/sessions/current", ended.secret)
+    later = await stage.dashboard()
+    expect(ended.public != later.public, "the ID of an ended session was given to a later one")
+
+
 @check("log_on.times", MILLIS.section, MILLIS.quote, dashboards=1)
 async def times(stage: Stage) -> None:
     """ExpiresAt is an instant in milliseconds."""
