@@ -82,7 +82,7 @@ WaiterT = TypeVar("WaiterT")
 # ---- checks ----
 
 _LONG_PAST_MS: Final = 60_000
-"""More than the clock of any node is wrong."""
+"""More than the error of any node's clock."""
 
 
 def check_command(command: Command, facts: SessionFacts, declared: Declared) -> None:
@@ -126,7 +126,7 @@ def judge(
 
 
 def unless_refused(outcome: Outcome, refusal: GatewayError | None) -> Outcome:
-    """Return the outcome of a command; *refusal* if that is its outcome because it was not executed."""
+    """Return *outcome*; of a command that was refused and not executed the *refusal*."""
     is_executed = outcome.error is None or outcome.error.code is not ErrorCode.EXPIRED
     return outcome if refusal is None or is_executed else Outcome(Status.REJECTED, refusal)
 

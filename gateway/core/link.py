@@ -399,7 +399,9 @@ BEAT_S: Final = 0.5
 LATE_S: Final = 0.4
 """How late a beat may be. With :data:`BEAT_S` it is less than a second, the precision of ages."""
 BACKLOG_MOST_S: Final = 5.0
-"""How long links bring data that had to wait, after a stop of 20 s or more; after a shorter one a quarter."""
+"""How long links bring data that had to wait, after a stop of 20 s or more. After a shorter stop it is a
+quarter of the stop.
+"""
 
 
 class Pauses:
@@ -415,7 +417,7 @@ class Pauses:
     def __init__(self) -> None:
         self._beat_at = math.inf
         self._doubt_from: float | None = None
-        """The last beat before a pause that has ended; None: this beat was in time."""
+        """The last beat before a pause that ended with this beat; None: this beat was in time."""
         self._waited_from = self._waited_until = LONG_AGO
         """The last beat before the last pause, and until when links bring data that had to wait."""
         self.unread_s = 0.0

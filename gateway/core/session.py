@@ -49,7 +49,10 @@ stored, or everything because its stream is another one.
 
 @dataclass(frozen=True, slots=True, repr=False)
 class AcceptSession:
-    """Have the session accepted and its topics subscribed. *client* None: as before, with other topics."""
+    """Have the session accepted and its topics subscribed.
+
+    *client* None: it is accepted already, and only the topics change.
+    """
 
     token: str | None
     topics: tuple[str, ...] | None
@@ -140,13 +143,13 @@ class Live:
         ping_s = hello.ping_s or limits.ping_s
         self.heartbeat = Heartbeat(now, every_s=ping_s, pong_s=limits.pong_s, jitter=jitter)
         self.sent_upstream: frames.Health | None = None
-        """The health in the last ping, here and below; another one is due at once."""
+        """The health of link and bus in the last ping. When it changes, a ping is due at once."""
         self.sent_bus: frames.BusHealth | None = None
         self.sent_clock_ms = ledger.clock_ms
         """The clock of the values in the last `welcome` or `ping`."""
         self._in_flight: tuple[tuple[str, GatewayError | None], ...] = ()
-        """The frames of commands whose results are due, with the refusals of those that are only looked up; a
-        phone may give two of them the same id.
+        """The frame ids of commands without a result. A refused command that is only looked up has its
+        refusal beside it. A phone may use one id twice.
         """
         self._resync_at = self._followed_until = -math.inf
 
@@ -281,10 +284,10 @@ class Live:
         return (*self.post(frames.Followed(frame.id, topics_of(view))), AcceptSession(None, view.granted))
 
     def _pay_for(self, view: View, now: float) -> float:
-        """Count the values that *view* sends again, in resets; return the wait if they are too many.
+        """Charge for the values that *view* sends again; return the wait if they are too many.
 
-        :data:`FOLLOWS_BURST` resets at once, then one per ``resync_s``; less than :data:`FOLLOW_KEYS` keys
-        are only a part of one.
+        The unit is one reset. :data:`FOLLOWS_BURST` resets may come at once, then one per ``resync_s``. Fewer
+        than :data:`FOLLOW_KEYS` keys cost only a part of one.
         """
         gained, all_keys = len(view.shared - self.outbox.view.shared), len(view.shared) + len(ALWAYS)
         cost_s = self._limits.resync_s * gained / max(all_keys, FOLLOW_KEYS)
@@ -591,7 +594,7 @@ class Session:
         return self._close(Close(code, reason, by, window_s))
 
     def flushed(self, *, drained: bool) -> None:
-        """Record how a flush found the socket; sets the pace."""
+        """Record whether the socket had sent everything before a flush, which sets the pace."""
         if self.live is not None:
             self.live.outbox.pace.flushed(drained=drained)
 

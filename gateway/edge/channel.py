@@ -44,7 +44,7 @@ PONGS_MAX: Final = 16
 """RFC 6455 §5.5.3: of several unanswered pings, only the newest need be answered."""
 NO_FD: Final = -1
 DEFLATE_BYTES_MIN: Final = 4 * 1024
-"""Smallest frame that is compressed. Only state is: a frame with a token never is (CRIME, BREACH)."""
+"""Smallest frame that is compressed. Only state is, and never a frame with a token (CRIME, BREACH)."""
 
 
 class Disconnect(NamedTuple):

@@ -94,17 +94,20 @@ class Scheduler(Generic[S]):
         self._planned = NEVER
         self._tasks: asyncio.TaskGroup | None = None
         self.is_held = False
-        """Whether nothing is woken, as :meth:`release` follows in this turn of the event loop."""
+        """Whether :meth:`ready` wakes nothing, because :meth:`release` follows in this turn of the loop."""
         self._is_serving = False
         """Whether the task is giving turns to some that were ready."""
         self._share = TurnShare(SLICE_S)
         self._is_behind = False
-        """Whether some wait that :meth:`release` had no time for: the task serves them before others."""
+        """Whether sockets wait for which :meth:`release` had no time. The task serves them before others."""
 
     # ---- for links: gateway.runtime.event_loop.Phones ----
 
     def release(self) -> None:
-        """Give a turn to all ready sockets, as far as the time allows and none waits from before."""
+        """Give turns to the ready sockets for :data:`RELEASE_S`; the task serves the rest.
+
+        The task serves all of them if it is giving turns now, or if sockets wait from an earlier call.
+        """
         if not self.waiting:
             return
         if self._is_serving or self._is_behind or self._tasks is None:
@@ -117,7 +120,7 @@ class Scheduler(Generic[S]):
             served.is_ready = False
             try:
                 served.turn(now)
-            except Exception as fault:  # noqa: BLE001 - as in _give_turn; a call less for each update
+            except Exception as fault:  # noqa: BLE001 - as in _give_turn, without its call
                 served.fail(fault)
             now = clock_now()
             if now - began > RELEASE_S:
@@ -162,7 +165,7 @@ class Scheduler(Generic[S]):
             self._wake.set()
 
     def forget(self, served: Schedulable) -> None:
-        """Give *served* none of the requested turns: it is over."""
+        """Drop the turns that *served* asked for, because it has ended."""
         for tick in (served.near_tick, served.far_tick):
             self._wheel.get(tick, {}).pop(served, None)
         served.near_tick = served.far_tick = NEVER

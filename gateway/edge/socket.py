@@ -45,7 +45,7 @@ STALL_S: Final = 10.0
 LOOK_S: Final = 1.0
 """How often a blocked socket is checked for progress."""
 CALM_S: Final = 0.05
-"""Pings and pongs of RFC 6455 that come no faster than this are never too many."""
+"""A phone may always send pings and pongs of RFC 6455 at this rate."""
 
 
 class WriteStall:
@@ -250,7 +250,7 @@ class CommandRunner:
 
 _GOING_AWAY: Final = 1001
 _LIVE: Final = State.LIVE
-"""A name of its own, as each update asks for it: an enumeration's attribute takes a slow search."""
+"""Read at each update: the look-up of an enumeration's member takes longer than that of a global name."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -321,7 +321,9 @@ class PhoneSocket:
         self._stall: WriteStall | None = None
         self._work: SocketTasks | None = None
         self._leaves: dict[str, Callable[[], None] | None] | None = None
-        """What ends the wait for each command in flight that has no task, by the frame's id."""
+        """For each command in flight without a task, by the id of its frame: the function that ends the wait
+        for it.
+        """
 
     def begin(self, slot: SocketSlot) -> None:
         """Serve from now on, in turns of the scheduler. *slot* is released at the end."""
@@ -356,7 +358,7 @@ class PhoneSocket:
         live, scheduler = self.session.live, self._services.scheduler
         fanout_group = None if live is None else live.outbox.fanout_group
         if fanout_group is None:
-            if not self.is_ready:  # as in Scheduler.ready: a call less for each update
+            if not self.is_ready:  # as in Scheduler.ready, without its call
                 self.is_ready = True
                 scheduler.waiting.append(self)
                 if not scheduler.is_held:
@@ -472,7 +474,7 @@ class PhoneSocket:
             size_bytes = len(frame)
             opcode = websocket.TEXT if channel.codec.text else websocket.BINARY
             data = websocket.head(opcode, size_bytes) + frame
-            try:  # as in Channel.put: a call less for each update
+            try:  # as in Channel.put, without its call
                 sent_bytes = os.write(channel.open_fd, data) if channel.open_fd >= 0 else 0
             except OSError:  # full or lost: the transport detects which
                 sent_bytes = 0
@@ -600,7 +602,7 @@ class PhoneSocket:
             steps.callback(self._leave_commands)
 
     def _leave_commands(self) -> None:
-        """Wait for no outcome from now on: the commands continue."""
+        """Stop waiting for outcomes. The commands themselves continue."""
         leaves, self._leaves = self._leaves, None
         for leave in (leaves or {}).values():
             self.stats.command_abandoned()
@@ -682,7 +684,7 @@ class PhoneSocket:
         self.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
 
     def _is_begun(self, invoke: Invoke) -> bool:
-        """Have a command executed without a task; False: that is impossible, or others are ahead of it."""
+        """Begin a command without a task; False: that is impossible, or earlier commands have tasks."""
         if self._work is not None:
             return False
         frame_id, leaves = invoke.id, self._leaves or {}
@@ -720,7 +722,7 @@ class PhoneSocket:
         self._run(self.session.settled(invoke.id, result.outcome))
 
     def _refresh(self, facts: SessionFacts) -> None:
-        """Send a new token when the phone's has an old end, or is sealed by an old key."""
+        """Send a new token if the phone's token has an outdated end or is sealed by an old key."""
         is_served = facts.end is None and self.session.live is not None
         if is_served and (renewed := self._credentials.refresh(facts.expires_at_ms)) is not None:
             self.announce(renewed)

@@ -92,7 +92,7 @@ _LATER: Final[dict[str, dict[str, tuple[frozenset[str], str | None]]]] = {
     "notice": {"category": (frozenset(get_args(Category)), "maintenance")},
     "bye": {"reconnect": (frozenset(get_args(Reconnect)), "after")},
 }
-"""Kind of frame → field → its known values, and the one that stands for others; None: others are left out."""
+"""Kind of frame → field → its known values, and the one that replaces others; None: others are left out."""
 
 
 def _replace_later_values(frame: dict[str, Any]) -> None:
@@ -676,7 +676,7 @@ class Codec:
 
 
 def _client_frame(sent: dict[str, Any]) -> ClientFrame:
-    """Make a client frame of plain values. The commands are types without the strictness of frames.
+    """Make a client frame of plain values, which the types of commands would convert.
 
     A null member of a command counts as not sent, as everywhere in the protocol.
 

@@ -54,10 +54,10 @@ def spawn(tasks: asyncio.TaskGroup | None, work: Coroutine[None, None, None]) ->
 
 
 class TaskGroup(asyncio.TaskGroup):
-    """A task group that leaves memory when it is over, also when it was cancelled or has failed.
+    """A task group that is freed when it is over, also when it was cancelled or has failed.
 
-    A frame of :class:`asyncio.TaskGroup` holds what it has raised, and so, through the traceback, itself, and
-    through its group the task and all that the task's frames hold.
+    A frame of :class:`asyncio.TaskGroup` holds the error that it raised, and the traceback of this error
+    holds the frame. This cycle would keep the group, its task, and all that the frames of the task hold.
     """
 
     async def __aexit__(
@@ -150,10 +150,10 @@ def weakly(method: Callable[P, None]) -> Callable[P, None]:
 
 
 def forget_frames(error: BaseException) -> None:
-    """Clear the frames that *error*, which was handled, and all errors of its group have passed.
+    """Clear the frames in the traceback of *error*, which was handled, and of all errors in its group.
 
-    A frame of :class:`asyncio.TaskGroup` holds the group that it has raised, and so, through the group's
-    traceback, itself: all that these frames hold would stay in memory until garbage is collected.
+    A frame of :class:`asyncio.TaskGroup` holds the group of errors that it raised, and the traceback of the
+    group holds the frame. This cycle would keep all that its frames hold until garbage is collected.
     """
     clear_frames(error.__traceback__)
     if isinstance(error, BaseExceptionGroup):
@@ -199,13 +199,13 @@ def log_fault(log: logging.Logger, event: str, fault: BaseException) -> None:
 
 
 EVENTS_AT_ONCE: Final = 32
-"""Connections after which the other tasks have a turn, whatever thousands of phones send at once."""
+"""Connections that are served before other tasks have a turn, however many phones send at once."""
 SLICE_S: Final = 0.005
-"""Time after which they have a turn, too: a frame of 16 KB may take 10 ms to read."""
+"""Time after which other tasks have a turn, too: a frame of 16 KB may take 10 ms to read."""
 READ_BYTES: Final = 64 * 1024
 RESERVED_FILES: Final = 64
-"""Descriptors that no client's connection takes: the ops listener, the admin listener and the bus always find
-one. Where a process may open few files, a quarter of them.
+"""Descriptors that no client's connection takes, so that the ops listener, the admin listener and the bus
+always find one. At most a quarter of those that the process may open.
 """
 _HAS_EPOLL: Final = hasattr(select, "epoll")
 _IN: Final = 0x01
@@ -251,7 +251,7 @@ def is_reserved(fd: int) -> bool:
 class Wires:
     """The connections in clear text of one event loop.
 
-    Invariant: the loop and the kernel hold an object for it only while there are connections.
+    Invariant: the event loop watches a descriptor for them only while there are connections.
 
     Args:
         ready: Called when connections are ready, to call :meth:`serve`; None: they are served at once.
@@ -282,10 +282,10 @@ class Wires:
         return self._open
 
     def take(self, transport: asyncio.Transport) -> asyncio.Transport:
-        """Return the carrier of the connection of *transport* from now on, with the same contract.
+        """Return the transport that carries the connection from now on.
 
-        It is *transport* itself with TLS, while data waits to be sent, and where the system has no epoll or
-        no free descriptor.
+        It is *transport* itself if that has TLS or unsent data, or if the system has no epoll or no free
+        descriptor.
         """
         raw = transport.get_extra_info("socket")
         must_stay = transport.get_extra_info("sslcontext") is not None or transport.is_closing()
@@ -556,13 +556,15 @@ DIGEST_S: Final = 0.006
 REST_S: Final = 0.002
 """Pause after a turn that left no work: waking up for each message costs more than reading it."""
 BUSY_RESTS: Final = 2
-"""Pauses after a turn of :data:`BUSY_LINKS` links that left no work: more updates share the next one."""
+"""Number of pauses after a turn of :data:`BUSY_LINKS` links that left no work: more updates share the next
+turn.
+"""
 BUSY_LINKS: Final = range(4, EVENTS_AT_ONCE)
-"""With fewer a longer pause saves little; with more each turn is shared anyhow."""
+"""With fewer links a longer pause saves little; with more links many updates share each turn in any case."""
 IDLE_TURNS: Final = 5
 """Turns without work after which the loop waits until some link is ready."""
 BEHIND_S: Final = 1.0
-"""Time without a turn that left no work after which the node is overloaded."""
+"""The node is overloaded when no turn has finished all work for so long."""
 
 
 class Digester(Protocol):
@@ -592,7 +594,7 @@ class Phones(Protocol):
 
 
 class Rounds:
-    """How long anything of a queue can have waited, by the number of those that were served.
+    """Bound of the time that anything in a queue has waited, by the number of those that were served.
 
     Args:
         now: Monotonic seconds, here and below.
@@ -639,7 +641,9 @@ class Turns:
         self._idle = 0
         self._behind_since: float | None = None
         self._kept_up_at = clock.now()
-        """When the last turn began that left no work. Only since then, while some is left, rounds count."""
+        """When the last turn began that finished all work. Rounds are counted from then on, while work is
+        left.
+        """
         self._read = self._digested = Rounds(self._kept_up_at)
 
     def want(self, link: Digester) -> None:
@@ -653,7 +657,7 @@ class Turns:
 
     @property
     def behind_s(self) -> float:
-        """How long no turn has left no work; 0 when the last one did."""
+        """How long no turn has finished all work; 0 when the last one did."""
         return 0.0 if self._behind_since is None else self._now() - self._behind_since
 
     @property

@@ -100,11 +100,11 @@ class NodeSettings:
 
 
 AGAIN_S: Final = 0.5
-"""How long a denied command waits for another owner before the same one is asked again. For as long a command
-without an answer holds back later ones, since its owner may deny it.
+"""How long a denied command waits for another owner before the same one is asked again. A command without an
+answer holds back later ones for the same time, since its owner may still deny it.
 """
 _IDLE_S: Final = 3600.0
-"""Longest wait without a change; only a bound."""
+"""Upper bound of a wait, which any change ends earlier."""
 _NOBODY: Final = "No node owns the user at the moment. Try again."
 
 
@@ -131,7 +131,7 @@ class _Waiting:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._holds_until: dict[int, float] = {}
-        """Until when each command holds back later ones, by its place."""
+        """The time until which each command holds back later ones, by the place of the command."""
         self._news = LeanEvent()
 
     def __len__(self) -> int:
@@ -191,7 +191,8 @@ class CommandForwarding:
     ) -> Callable[[], None] | None:
         """Have the owner execute a command without a task; None: use :meth:`execute`.
 
-        *settle* is called once, perhaps in this call, unless the returned function is called before.
+        *settle* is called once, perhaps in this call. The returned function ends the wait: then *settle* is
+        not called.
 
         Args:
             user_state: The user.
@@ -516,8 +517,8 @@ class Node:
     def begin(self, connection: Connection, call: Call, settle: OnOutcome) -> Callable[[], None] | None:
         """Send a command at once if nothing is in its way; None: use :meth:`invoke`.
 
-        *settle* is called once with the outcome, perhaps in this call, unless the returned function is called
-        before.
+        *settle* is called once with the outcome, perhaps in this call. The returned function ends the wait:
+        then *settle* is not called.
         """
         found = self._of(connection)
         if found is None:
@@ -631,9 +632,9 @@ class Node:
             self._renewals.run_in(None)
 
     async def _beat(self) -> None:
-        """Record at intervals that the process runs, and do in time what must not wait for other work.
+        """Record at intervals that the process runs, and do what must not wait for other work.
 
-        Leases are renewed, and it is sent that data may be old.
+        Leases are renewed, and phones are sent that data may be old.
         """
         due_at = self.clock.now() + TICK_S
         while True:
