@@ -38,6 +38,7 @@ from gateway.domain.model import (
     NO_ITEMS,
     QUEUE,
     Kind,
+    Lean,
     Scope,
     changed,
     key_of,
@@ -222,7 +223,7 @@ while.
 """
 
 
-class _ReadTimes:
+class _ReadTimes(Lean):
     """When the resources of one kind were last read from one source (server clock).
 
     For most that is the time of the held part or of the last whole set. Only other times are stored: those of
@@ -230,12 +231,9 @@ class _ReadTimes:
     before the last whole set. Without *others_ms* a part of that time needs no :meth:`read`.
     """
 
-    __slots__ = ("_whole_ms", "newest_ms", "others_ms")
-
-    def __init__(self) -> None:
-        self.others_ms: dict[str, int] | None = None
-        self._whole_ms = 0
-        self.newest_ms = 0
+    others_ms: dict[str, int] | None = None
+    newest_ms: int = 0
+    _whole_ms: int = 0
 
     def last_ms(self, key: str, held_ms: int | None) -> int:
         """Return when a resource was last read whose held part is of *held_ms* (None: no part); 0: never."""
@@ -277,22 +275,19 @@ class _ReadTimes:
         return self.others_ms
 
 
-class _OfKind:
+class _OfKind(Lean):
     """What one link received of the resources of one kind."""
 
-    __slots__ = ("is_covered", "prefix", "queries", "sent", "times")
-
-    def __init__(self, kind: Kind) -> None:
-        self.prefix = KEY_PREFIXES[kind]
-        """The beginning of their keys."""
-        self.sent: dict[str, Parts] = NO_ITEMS
-        """By the key of the resource in ledgers, which takes a third less than by its number."""
-        self.times: list[_ReadTimes | None] = [None] * len(SOURCES)
-        """By the place of a source in :data:`gateway.domain.upstream.SOURCES`."""
-        self.queries: tuple[Query, ...] = ()
-        """The queries for realtime data."""
-        self.is_covered: bool | None = None
-        """Whether some query reads all of them; None: to be computed."""
+    prefix: str
+    """The beginning of their keys."""
+    times: list[_ReadTimes | None]
+    """By the place of a source in :data:`gateway.domain.upstream.SOURCES`."""
+    sent: dict[str, Parts] = NO_ITEMS
+    """By the key of the resource in ledgers, which takes a third less than by its number."""
+    queries: tuple[Query, ...] = ()
+    """The queries for realtime data."""
+    is_covered: bool | None = None
+    """Whether some query reads all of them; None: to be computed."""
 
     def times_of(self, source: Source) -> _ReadTimes:
         """Return when they were read from *source*."""
@@ -651,7 +646,7 @@ class Assembly:
     def _of(self, kind: Kind) -> _OfKind:
         found = self._kinds.get(kind)
         if found is None:
-            found = self._kinds[kind] = _OfKind(kind)
+            found = self._kinds[kind] = _OfKind(KEY_PREFIXES[kind], [None] * len(SOURCES))
         return found
 
     def _requery(self) -> None:

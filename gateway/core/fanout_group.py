@@ -20,7 +20,7 @@ from gateway.core.ledger import (
     place_of,
 )
 from gateway.core.view import ME_PREFIX, View
-from gateway.domain.model import ALWAYS
+from gateway.domain.model import ALWAYS, with_item
 from gateway.protocol.codec import Codec
 
 SIZE: Final = 256
@@ -297,8 +297,8 @@ class FanoutGroup:
             frame_bytes=self._frame_bytes,
             now=now,
         )
-        joinable = self.ledger.joinable
-        found = joinable.get(place)
+        ledger = self.ledger
+        found = ledger.joinable.get(place)
         if (
             isinstance(found, FanoutGroup)
             and found.has_room
@@ -307,7 +307,7 @@ class FanoutGroup:
             for member in list(self.members):
                 member.enter_group(found)
             return
-        joinable[place] = self
+        ledger.joinable = with_item(ledger.joinable, place, self)
         if found is None:
             return
         if isinstance(found, GroupMember) and found.place(now) == place and self.has_room:

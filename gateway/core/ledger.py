@@ -18,7 +18,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.element import ChangeSet, Element, WireForms
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, View
-from gateway.domain.model import ALWAYS, NO_ITEMS, Position, value, with_item
+from gateway.domain.model import ALWAYS, NO_ITEMS, Lean, Position, value, with_item
 from gateway.protocol import frames
 from gateway.protocol.codec import Codec
 
@@ -44,25 +44,22 @@ class Update(NamedTuple):
     element: Element | None
 
 
-class VersionedMap:
+class VersionedMap(Lean):
     """Some of a ledger's keys.
 
     Invariant: a key that has an element has a seq and is not removed. Removed keys are stored as far as
     *tombstones* allows; all other removals happened at :attr:`floor` or before.
     """
 
-    __slots__ = ("_rest", "_tombstones", "elements", "floor", "gone", "seqs")
-
-    def __init__(self, tombstones: int) -> None:
-        self.elements: dict[str, Element] = {}
-        self.gone: dict[str, int] = NO_ITEMS
-        """The seq of each removal, the last one last."""
-        self.floor = 0
-        self.seqs: dict[str, int] = NO_ITEMS
-        """The seq of each key that has an element, but for those that have had none since :meth:`join`."""
-        self._rest = 0
-        """The seq of all others."""
-        self._tombstones = tombstones
+    tombstones: int
+    elements: dict[str, Element]
+    gone: dict[str, int] = NO_ITEMS
+    """The seq of each removal, the last one last."""
+    floor: int = 0
+    seqs: dict[str, int] = NO_ITEMS
+    """The seq of each key that has an element, but for those that have had none since :meth:`join`."""
+    _rest: int = 0
+    """The seq of all others."""
 
     def seq_of(self, key: str) -> int:
         """Return the seq of a key that has an element."""
@@ -79,7 +76,7 @@ class VersionedMap:
         self.elements.pop(key, None)
         self.seqs.pop(key, None)
         self.gone = with_item(self.gone, key, seq)
-        if len(self.gone) > self._tombstones:
+        if len(self.gone) > self.tombstones:
             self.floor = max(self.floor, self.gone.pop(next(iter(self.gone))))
 
     def store_all(self, elements: Mapping[str, Element], seq: int) -> None:
@@ -269,16 +266,16 @@ class Ledger:
         It is the wall clock of the owner as it was when the values were dated. So neither a node's wall clock
         that is set, nor values that are dated by another node, make a duration wrong.
         """
-        self.joinable: dict[Hashable, object] = {}
+        self.joinable: dict[Hashable, object] = NO_ITEMS
         """Where complete readers find each other; empty as soon as a change is recorded."""
-        self.firsts: dict[Hashable, object] = {}
+        self.firsts: dict[Hashable, object] = NO_ITEMS
         """The first state of phones with the same view, encoded once for all; empty as soon as it is old."""
         self.on_own_change: Callable[[str, Element | None], None] | None = None
         """Called instead of all readers when a key of one session changes, with its element before."""
-        self._shared = VersionedMap(tombstones)
+        self._shared = VersionedMap(tombstones, {})
         self.elements: Final[Mapping[str, Element]] = self._shared.elements
         """The newest element of each shared key that has a value."""
-        self._own = VersionedMap(tombstones)
+        self._own = VersionedMap(tombstones, {})
         self.has_news = False
         """Whether a key has changed for all readers; the task that wakes them resets it."""
         self.has_new_clock = False
@@ -378,10 +375,7 @@ class Ledger:
         self.seq = self.shared_seq = shared.seqs[key] = seq
         shared.elements[key] = element
         self.has_news = True
-        if self.joinable:
-            self.joinable.clear()
-        if self.firsts:
-            self.firsts.clear()
+        self.joinable = self.firsts = NO_ITEMS
         for reader in self.readers:  # none leaves its group because of a shared key
             reader.mark(key, before)
 
@@ -424,8 +418,7 @@ class Ledger:
         shared.elements[key] = element
         shared.seqs = with_item(shared.seqs, key, seq)
         self.seq, self.shared_seq = upto, max(self.shared_seq, seq)
-        self.joinable.clear()
-        self.firsts.clear()
+        self.joinable = self.firsts = NO_ITEMS
         if element is not before:
             self.has_news = True
             for reader in self.readers:  # none leaves its group because of a shared key
@@ -510,8 +503,7 @@ class Ledger:
         self.epoch, self.seq = position
         if shared_seq or is_new:
             self.shared_seq = shared_seq if is_new else max(self.shared_seq, shared_seq)
-            self.joinable.clear()
-            self.firsts.clear()
+            self.joinable = self.firsts = NO_ITEMS
         self.has_news = self.has_news or is_new
         for reader in list(self.readers) if is_new else ():
             reader.epoch_began()
@@ -595,7 +587,8 @@ def _everything(ledger: Ledger, view: View, codec: Codec) -> _Puts:
         puts = [(key, element.fragment(codec)) for key, element in seen]
         made = _Puts(puts, sum(_size_of(key, fragment) for key, fragment in puts))
         if len(ledger.readers) != 1:  # one alone needs it once
-            ledger.firsts[place] = made if place in ledger.firsts else None
+            is_again = place in ledger.firsts
+            ledger.firsts = with_item(ledger.firsts, place, made if is_again else None)
         found = made
     me = ledger.get(view.me)
     if me is None:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from gateway.domain.commands import Listen
-from gateway.domain.model import KIND_OF_TOPIC, KINDS, LONG_AGO, Application, Kind, Scope, parse_key
+from gateway.domain.model import KIND_OF_TOPIC, KINDS, LONG_AGO, Application, Kind, Lean, Scope, parse_key
 from gateway.domain.resources import STEADY_MS
 from gateway.domain.upstream import Reading, Source
 
@@ -93,8 +93,7 @@ def _listens_to(whole: frozenset[Kind]) -> frozenset[Listen]:
     return ALWAYS_LISTENED | {Listen(kind, source, None) for kind in whole for source in _SOURCES[kind]}
 
 
-@dataclass(slots=True, eq=False)
-class Query:
+class Query(Lean):
     """One query of a link."""
 
     listen: Listen

@@ -29,7 +29,7 @@ from gateway.core.ledger import (
     place_of,
 )
 from gateway.core.view import View
-from gateway.domain.model import Position
+from gateway.domain.model import NO_ITEMS, Position, with_item
 from gateway.protocol.codec import Codec, Members
 from gateway.protocol.frames import ControlFrame, StreamPosition
 
@@ -294,7 +294,7 @@ class Outbox(GroupMember):
         self._apart = True
         del self.ledger.readers[self]
         if not self.ledger.readers:
-            self.ledger.joinable.clear()  # a closed outbox joins no group, and nothing holds it
+            self.ledger.joinable = NO_ITEMS  # a closed outbox joins no group, and nothing holds it
 
     @property
     def stream(self) -> str:
@@ -487,23 +487,26 @@ class Outbox(GroupMember):
 
     def _join_group(self, now: float) -> None:
         """Join the readers at the same position that may be sent to at the same time, if there are any."""
-        if (place := self.place(now)) is None:
+        ledger = self.ledger
+        if len(ledger.readers) == 1 or (place := self.place(now)) is None:
             return
-        found = self.ledger.joinable.get(place)
+        found = ledger.joinable.get(place)
+        if found is None and len(ledger.readers) == 2:  # the other one may have been alone until now
+            found = next(
+                (each for each in ledger.readers if each is not self and isinstance(each, Outbox)), None
+            )
         if isinstance(found, FanoutGroup) and found.has_room:
             self.enter_group(found)
-        elif found is None or found is self:
-            self.ledger.joinable[place] = self
-        elif isinstance(found, Outbox) and found.place(now) == place:
+        elif isinstance(found, Outbox) and found is not self and found.place(now) == place:
             every_s, size_bytes = self.pace.interval_s, self._frame_bytes
             fanout_group = FanoutGroup(
-                self.ledger, self.view, self.codec, interval_s=every_s, frame_bytes=size_bytes
+                ledger, self.view, self.codec, interval_s=every_s, frame_bytes=size_bytes
             )
             found.enter_group(fanout_group)
             self.enter_group(fanout_group)
-            self.ledger.joinable[place] = fanout_group
+            ledger.joinable = with_item(ledger.joinable, place, fanout_group)
         else:
-            self.ledger.joinable[place] = self
+            ledger.joinable = with_item(ledger.joinable, place, self)
 
     def place(self, now: float) -> Hashable | None:
         """Return the key by which readers at the same position are found.

@@ -22,6 +22,7 @@ from gateway.domain.commands import Directory, Listen
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import (
     AGENT,
+    NO_ITEMS,
     REASONS,
     ROUTING_PARAMETERS,
     SITE,
@@ -34,6 +35,7 @@ from gateway.domain.model import (
     key_of,
     masked,
     parse_key,
+    with_item,
 )
 from gateway.domain.resources import (
     STEADY_MS,
@@ -411,7 +413,7 @@ class Mirror:
         """The scope of the sessions, and the user, when every request was answered last."""
         self._uncomposed: list[Address] | None = None
         """The elements that :meth:`prepare` has not composed yet; None: it has not begun."""
-        self._composed: dict[Address, tuple[Parts, Element | None, int, Element]] = {}
+        self._composed: dict[Address, tuple[Parts, Element | None, int, Element]] = NO_ITEMS
         """The result of :meth:`prepare`: the composed parts, the elements before, and the offset."""
         self._me_shown: Element | None = None
         """The last session's view of its user."""
@@ -454,7 +456,7 @@ class Mirror:
         self._directory = None
         self._server = ServerOffset(self._offsets)
         self._narrowed_to = self._synced_to = None
-        self._uncomposed, self._composed = None, {}
+        self._uncomposed, self._composed = None, NO_ITEMS
         self._see_clock(time_ms)
         self._last_end = None if last_end is None else self._dated(last_end)
 
@@ -476,7 +478,8 @@ class Mirror:
             if parts is not None:
                 before, offset_ms = self._feed.ledger.get(key_of(kind, number)), self.offset_ms
                 element = self._composer.element(parts, before, offset_ms)
-                self._composed[address] = parts, before, offset_ms, element
+                made = parts, before, offset_ms, element
+                self._composed = with_item(self._composed, address, made)
         del left[-COMPOSED_AT_ONCE:]
         return not left
 
@@ -487,10 +490,10 @@ class Mirror:
         ledger = self._feed.ledger
         since = ledger.position.seq
         self._show_all()
-        ledger.join_changes(since)
-        self._uncomposed, self._composed = None, {}
         self._show_site()
         self._show_catalogues()
+        ledger.join_changes(since)
+        self._uncomposed, self._composed = None, NO_ITEMS
         self.show_sessions()
 
     def synced(self) -> None:

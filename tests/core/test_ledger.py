@@ -193,7 +193,7 @@ def test_one_value_is_recorded_as_any_other() -> None:
     usual, quick = recorded("a", "b"), recorded("a", "b")
     received, sent_quickly = Reader(usual), Reader(quick)
     for ledger in (usual, quick):
-        ledger.joinable["place"] = ledger.firsts["view"] = "somebody"
+        ledger.joinable, ledger.firsts = {"place": "somebody"}, {"view": "somebody"}
         ledger.has_news = False
     for element in (TWO, THREE):
         usual.record("a", element)
@@ -208,7 +208,7 @@ def test_one_value_is_recorded_as_any_other() -> None:
 
 def test_nothing_that_changed_leaves_those_who_meet_where_they_are() -> None:
     ledger = recorded("a")
-    ledger.joinable["place"] = "somebody"
+    ledger.joinable = {"place": "somebody"}
     ledger.record_all(ChangeSet(()))
     assert ledger.joinable
     ledger.record_all(ChangeSet([("a", ONE, TWO)]))

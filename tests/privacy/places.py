@@ -33,8 +33,9 @@ def places(texts: Mapping[str, str]) -> Iterator[str]:
             if isinstance(node, ast.AnnAssign) and node.value is not None and _remembers(node.value):
                 yield f"{path} {ast.unparse(node.target)}"
             if isinstance(node, ast.ClassDef):
+                is_lean = any(isinstance(base, ast.Name) and base.id == "Lean" for base in node.bases)
                 for each in ast.walk(node):
-                    name = _attribute(each) if isinstance(each, ast.AnnAssign) else None
+                    name = _attribute(each, is_lean=is_lean) if isinstance(each, ast.AnnAssign) else None
                     if name is not None:
                         yield f"{path} {node.name}.{name}"
 
@@ -71,12 +72,12 @@ def _names(words: list[str]) -> Iterator[str]:
         yield f"{kind}.{attribute}"
 
 
-def _attribute(node: ast.AnnAssign) -> str | None:
-    """Return the name of the attribute, if it holds many."""
+def _attribute(node: ast.AnnAssign, *, is_lean: bool) -> str | None:
+    """Return the name of the attribute, if it holds many. *is_lean*: the class has no constructor."""
     match node.target:
         case ast.Attribute(value=ast.Name(id="self"), attr=name):
             pass
-        case ast.Name(id=name) if name.startswith("_"):  # of a struct, which has no constructor of its own
+        case ast.Name(id=name) if is_lean or name.startswith("_"):  # of a struct without a constructor
             pass
         case _:
             return None

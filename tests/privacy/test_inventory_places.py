@@ -49,6 +49,9 @@ class Diary:
         self._read: Final[dict[UserId, str]] = {}
         self.count: int = 0
 
+class Page(Lean):
+    lines: list[str]
+
 @lru_cache(maxsize=9)
 def remembered(user: UserId) -> str: ...
 
@@ -57,4 +60,4 @@ _stored: Final[dict[str, str]] = {}
 """
     found = set(places({"core/diary.py": planted}))
     functions = {"core/diary.py remembered", "core/diary.py kept", "core/diary.py _stored"}
-    assert found == functions | {"core/diary.py Diary._read"}
+    assert found == functions | {"core/diary.py Diary._read", "core/diary.py Page.lines"}
