@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 from gateway.core.element import (
     NOTHING,
+    UNREADABLE,
     Address,
     ChangeSet,
     Element,
@@ -615,15 +616,16 @@ class Assembly:
         queries = [query for query in here.queries if query.complete and query.covers(kind, number)]
         if not queries:
             return None
-        readable = not all(query.refused for query in queries)
-        if sent.realtime is None and readable and (kind is not Kind.AGENT or number in self._unread):
-            return None
-        return sent if readable else changed(sent, readable=False)
+        if sent.realtime is not None:
+            return sent
+        if all(query.refused for query in queries):
+            return changed(sent, realtime=UNREADABLE) if kind is Kind.AGENT else sent
+        return None if kind is not Kind.AGENT or number in self._unread else sent
 
     def show(self, address: Address, parts: Parts, element: Element) -> None:
         """Record that a resource of *parts*, which :meth:`parts` returned, is shown as *element*."""
         kind, number = address
-        if parts.readable:
+        if parts.realtime is not UNREADABLE:
             self._of(kind).converge(key_of(kind, number), parts, converged(parts, element))
 
     def addresses(self) -> set[Address]:

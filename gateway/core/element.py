@@ -43,8 +43,6 @@ class Parts:
     realtime: PartValue | None
     cumulative: PartValue | None
     configuration: PartValue | None
-    readable: bool
-    """Whether realtime data is available at all; only then a user missing in it is logged off."""
     key: str | None = None
     """The key of the resource in ledgers; None: no link holds these parts."""
     remote_number: str | None = field(default=None, repr=False)
@@ -52,10 +50,13 @@ class Parts:
     realtime_ms: int = 0
     """When the part was read (server clock), here and below; 0: never. Without a part, when it left."""
     cumulative_ms: int = 0
-    configuration_ms: int = 0
 
 
-NOTHING: Final = Parts(None, None, None, None, readable=True)
+NOTHING: Final = Parts(None, None, None, None)
+UNREADABLE: Final = Agent(routing_state=RoutingState.UNKNOWN)
+"""Shown as an agent's realtime part while realtime data is not available at all: only when it is, a user
+missing in it is logged off.
+"""
 
 
 def with_part(parts: Parts, source: Source, part: Part | None, left_at_ms: int = 0) -> Parts:
@@ -74,7 +75,7 @@ def with_part(parts: Parts, source: Source, part: Part | None, left_at_ms: int =
     if source is Source.CUMULATIVE:
         return changed(parts, cumulative=value, cumulative_ms=time_ms)
     if source is Source.CONFIGURATION:
-        return changed(parts, configuration=value, configuration_ms=time_ms)
+        return changed(parts, configuration=value)
     return changed(parts, directory=value)
 
 
@@ -96,14 +97,12 @@ def time_of(parts: Parts, source: Source) -> int | None:
     if part_of(parts, source) is None:
         return None
     match source:
-        case Source.DIRECTORY:
-            return 0
         case Source.REALTIME:
             return parts.realtime_ms
         case Source.CUMULATIVE:
             return parts.cumulative_ms
-        case Source.CONFIGURATION:
-            return parts.configuration_ms
+        case Source.DIRECTORY | Source.CONFIGURATION:
+            return 0
 
 
 def holds(parts: Parts, source: Source, part: Part) -> bool:
@@ -117,15 +116,12 @@ _NUMBERS: Final = count(1)
 _NEVER_FRAMED: Final = "facts of sessions are never framed"
 
 
-class _Patch:
+class _Patch(Lean):
     """The fields in which an element differs from the one with that *number*, in one codec."""
 
-    __slots__ = ("codec", "fragment", "number")
-
-    def __init__(self, number: int, codec: str, fragment: bytes | None) -> None:
-        self.number = number
-        self.codec = codec
-        self.fragment = fragment
+    number: int
+    codec: str
+    fragment: bytes | None
 
 
 class Element(Lean):
@@ -144,8 +140,8 @@ class Element(Lean):
     _number: int = 0
     """A number that no other element of the process has; 0: it has not been needed."""
     _fragments: dict[str, bytes | None] | str | None = None
-    _patches: _Patch | tuple[_Patch, ...] | int = 0
-    """The patches of the last requests; after one request only the number of its element."""
+    _patches: tuple[_Patch, ...] | None = None
+    """The kept patches, all from one element: none after the first request; None before it."""
 
     @property
     def value(self) -> Value:
@@ -188,12 +184,9 @@ class Element(Lean):
             codec: The reader's.
             keep: Whether to keep it from the first request on, as it is needed again soon.
         """
-        kept, number = self._patches, before._number
-        if not number:
-            number = before._number = next(_NUMBERS)
-        patches = () if isinstance(kept, int) else (kept,) if isinstance(kept, _Patch) else kept
-        for each in patches:
-            if each.number == number and each.codec == codec.name:
+        kept = self._patches
+        for each in kept or ():
+            if each.number == before._number and each.codec == codec.name:
                 return each.fragment
         mine, theirs = self.parts, before.parts
         if type(self.lasting) is Queue and type(before.lasting) is Queue:  # from another node
@@ -210,12 +203,12 @@ class Element(Lean):
             fragment = codec.patch_fragment(old, new)
         else:
             fragment = codec.patch_fragment(*_differing(before, self))
-        if not (patches or kept == number or keep):
-            self._patches = number
+        if kept is None and not keep:
+            self._patches = ()
             return fragment
-        made = _Patch(number, codec.name, fragment)
-        others = [each for each in patches if each.number == number]
-        self._patches = (made, *others) if others else made
+        number = before._number = before._number or next(_NUMBERS)
+        others = [each for each in kept or () if each.number == number]
+        self._patches = (_Patch(number, codec.name, fragment), *others)
         return fragment
 
 
@@ -395,7 +388,9 @@ def converged(parts: Parts, element: Element) -> Parts:
     others = element.parts
     if others is None or others is parts:
         return parts
-    if parts.readable is not others.readable or parts.remote_number != others.remote_number:
+    if parts.realtime is UNREADABLE or others.realtime is UNREADABLE:
+        return parts
+    if parts.remote_number != others.remote_number:
         return parts
     return others if all(map(_hide_the_same, _pieces(parts), _pieces(others))) else parts
 
@@ -571,8 +566,6 @@ def _handling(contacts: tuple[Handling, ...], offset_ms: int) -> tuple[Handling,
 
 
 def _absent_agent(parts: Parts) -> Agent:
-    if not parts.readable:
-        return Agent(routing_state=RoutingState.UNKNOWN)
     return Agent(
         routing_state=RoutingState.LOGGED_OFF,
         routing_state_since_ms=parts.realtime_ms or None,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.assembly import PASTS_MOST, Assembly, Composer, ReadingStep
-from gateway.core.element import Element
+from gateway.core.element import UNREADABLE, Element
 from gateway.core.link import MOST, PARTS_MOST, Early, Query
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
@@ -138,13 +138,13 @@ def test_data_of_a_late_query_is_left_out_until_it_arrives() -> None:
     assert (assembly.lacks(1), assembly.lacks_realtime) == (True, True)
     found = assembly.parts(AGENT)
     assert found is not None
-    assert (found.realtime, found.readable) == (None, False)
+    assert found.realtime is UNREADABLE
     assert assembly.read(reading(10, now := available(), whole=True)) == {AGENT, (Kind.AGENT, 6)}
     assert (assembly.lacks(1), assembly.lacks_realtime) == (False, False)
     assert realtime(assembly) is now.value
     found = assembly.parts((Kind.AGENT, 6))
     assert found is not None
-    assert found.readable
+    assert found.realtime is None
 
 
 def test_what_was_sent_or_is_unknown_is_not_done_without() -> None:

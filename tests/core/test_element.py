@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.assembly import CATALOGUES_MAX, Composer
-from gateway.core.element import MADE_AT_ONCE, NOTHING, Element, Parts, compose, converged, steady, with_part
+from gateway.core.element import (
+    MADE_AT_ONCE,
+    NOTHING,
+    UNREADABLE,
+    Element,
+    Parts,
+    compose,
+    converged,
+    steady,
+    with_part,
+)
 from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox, PaceLadder
@@ -99,7 +109,7 @@ def test_each_codec_has_its_own_patch() -> None:
 
 def queue_at(oldest_ms: int | None, waiting: int = 1, offset_ms: int = 0) -> Element:
     figures = QueueFigures(contacts_waiting=waiting, oldest_since_ms=oldest_ms)
-    return Element(None, Parts(SALES, figures, WINDOW, None, readable=True), offset_ms)
+    return Element(None, Parts(SALES, figures, WINDOW, None), offset_ms)
 
 
 SALES, WINDOW = QueueEntry(name="Sales"), QueueWindow(window_start_ms=9_000)
@@ -232,11 +242,10 @@ def parts(
     cumulative: Composed | None = None,
     configuration: Composed | None = None,
     *,
-    readable: bool = True,
     realtime_ms: int = 0,
 ) -> Parts:
     """Return the parts of the resource 5 of one kind."""
-    return Parts(directory, realtime, cumulative, configuration, readable, realtime_ms=realtime_ms)
+    return Parts(directory, realtime, cumulative, configuration, realtime_ms=realtime_ms)
 
 
 # ---- which part says what ----
@@ -320,7 +329,6 @@ REPORTED = st.builds(
     st.none() | FIGURES,
     st.sampled_from([None, QueueWindow(window_start_ms=0), QueueWindow(window_start_ms=1_000)]),
     st.sampled_from([None, Queue(version=1)]),
-    readable=st.just(True),
 )
 
 
@@ -342,8 +350,8 @@ def test_a_queue_that_is_not_kept_composed_is_shown_and_patched_as_if_it_were(
 
 def test_a_queue_is_kept_as_its_parts_only() -> None:
     composer, directory = Composer(), QueueEntry("Sales")
-    first = composer.element(Parts(directory, QueueFigures(3), None, None, True), None, 0)
-    then = composer.element(Parts(directory, QueueFigures(4), None, None, True), first, 0)
+    first = composer.element(Parts(directory, QueueFigures(3), None, None), None, 0)
+    then = composer.element(Parts(directory, QueueFigures(4), None, None), first, 0)
     assert (first.lasting, then.lasting) == (None, None)
     assert then.value == Queue(name="Sales", contacts_waiting=4)
 
@@ -376,7 +384,7 @@ def test_an_absent_agent_is_logged_off_and_nothing_else() -> None:
 
 
 def test_an_agent_who_cannot_be_read_is_not_said_to_be_logged_off() -> None:
-    found = compose(parts(Agent(display_name="Ann"), readable=False), 100)
+    found = compose(parts(Agent(display_name="Ann"), UNREADABLE), 100)
     assert found == Agent(display_name="Ann", routing_state=RoutingState.UNKNOWN)
 
 

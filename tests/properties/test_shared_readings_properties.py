@@ -116,7 +116,7 @@ def near(shared: Parts | None, alone: Parts | None) -> bool:
                 return False
         elif not differ_by_jitter(mine, expected):
             return False
-    return (shared.readable, shared.remote_number) == (alone.readable, alone.remote_number)
+    return shared.remote_number == alone.remote_number
 
 
 SCOPE = Scope(agents=frozenset(NUMBERS))

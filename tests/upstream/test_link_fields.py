@@ -80,7 +80,7 @@ def filled(kind: model.Kind, name: str) -> Part:
 
 def composed(kind: model.Kind, part: Part) -> object:
     """Return the resource that is composed of *part* alone."""
-    parts = Parts(FIGURES[kind].resource(), None, None, None, readable=True)
+    parts = Parts(FIGURES[kind].resource(), None, None, None)
     return compose(with_part(parts, part.source, part), 0)
 
 
