@@ -15,7 +15,17 @@ from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from gateway.domain.commands import Listen
-from gateway.domain.model import KIND_OF_TOPIC, KINDS, LONG_AGO, Application, Kind, Lean, Scope, parse_key
+from gateway.domain.model import (
+    EMPTY_SET,
+    KIND_OF_TOPIC,
+    KINDS,
+    LONG_AGO,
+    Application,
+    Kind,
+    Lean,
+    Scope,
+    parse_key,
+)
 from gateway.domain.resources import STEADY_MS
 from gateway.domain.upstream import Reading, Source
 
@@ -360,27 +370,49 @@ PARTS_MOST: Final = 65_536
 
 
 class Early:
-    """The newest readings of unknown queries, kept until an answer names their query."""
+    """The newest readings of unknown queries, kept until an answer names their query.
 
-    __slots__ = ("_is_expecting", "_kept")
+    A query may be running whose answer could not be read, or never came: its readings alone show its number.
+    """
+
+    __slots__ = ("_is_expecting", "_kept", "_unnamed")
 
     def __init__(self) -> None:
         self._is_expecting = False
         self._kept: tuple[Reading, ...] = ()
+        self._unnamed: frozenset[int] | None = None
+        """Numbers of queries that no answer names; None: every answer named its query."""
 
     @property
-    def is_expecting(self) -> bool:
-        """Whether a query was requested whose answer has not come yet."""
-        return self._is_expecting
+    def is_watching(self) -> bool:
+        """Whether readings of unknown queries are to be kept."""
+        return self._is_expecting or self._unnamed is not None
 
     def expect(self, is_expecting: bool) -> None:
         """Record whether a query was requested whose answer has not come yet."""
         self._is_expecting = is_expecting
         if not is_expecting:
-            self._kept = ()
+            kept, self._kept = self._kept, ()
+            for reading in kept:
+                self._note_unnamed(reading)
+
+    def missed(self) -> None:
+        """Record that no answer names a query that the server may have begun."""
+        self._unnamed = self._unnamed or EMPTY_SET
+
+    def take_unnamed(self) -> tuple[int, ...]:
+        """Return and remove the numbers of queries that no answer names."""
+        unnamed = self._unnamed
+        if not unnamed:
+            return ()
+        self._unnamed = EMPTY_SET
+        return tuple(unnamed)
 
     def keep(self, reading: Reading) -> None:
         """Store the reading of an unknown query."""
+        if not self._is_expecting:
+            self._note_unnamed(reading)
+            return
         self._kept = (*self._kept, reading)[-MOST:]
         while len(self._kept) > 1 and sum([len(each.parts) for each in self._kept[:-1]]) > PARTS_MOST:
             self._kept = self._kept[1:]
@@ -388,7 +420,13 @@ class Early:
     def take(self, query: int, listen: Listen) -> list[Reading]:
         """Return the readings of *query*, which is now known to cover *listen*."""
         about = (query, listen.kind, listen.source)
-        return [each for each in self._kept if (each.query, each.kind, each.source) == about]
+        found = [each for each in self._kept if (each.query, each.kind, each.source) == about]
+        self._kept = tuple([each for each in self._kept if each.query != query])
+        return found
+
+    def _note_unnamed(self, reading: Reading) -> None:
+        if self._unnamed is not None and len(self._unnamed) < MOST:
+            self._unnamed |= {reading.query}
 
 
 # ---- how long data may have waited, and how its times compare ----

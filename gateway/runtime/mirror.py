@@ -557,7 +557,7 @@ class Mirror:
             if step is not None:
                 self._show_step(step, reading.kind)
                 return
-        if self.early.is_expecting and not self.assembly.runs(reading.query):
+        if self.early.is_watching and not self.assembly.runs(reading.query):
             self.early.keep(reading)
         self.show(self.assembly.read(reading))
         if self.assembly.size > self._user_sessions.scope.size + OUTSIDE_MOST:

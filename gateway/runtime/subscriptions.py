@@ -193,8 +193,9 @@ class Queries:
     """The queries of one link.
 
     Invariants: equal queries are not under way at the same time. An answer counts at any time. A query that
-    is no longer needed is stopped. If another one replaces it, it is stopped and removed only after the
-    readings of that one have come; else it is removed at once, since its data no longer changes.
+    is no longer needed, or that no answer names, is stopped. If another one replaces it, it is stopped and
+    removed only after the readings of that one have come; else it is removed at once, since its data no
+    longer changes.
 
     Args:
         link: Where queries are stopped.
@@ -312,6 +313,7 @@ class Queries:
         sent_requests = [*sent_before, *_sent(*asked)]
         if sent_requests:  # before others are stopped, so that no change is missed in between
             await self._requests.wait(sent_requests)
+        self._stopping += self._mirror.early.take_unnamed()
         if self._stopping:
             stopping, self._stopping = self._stopping, ()
             async with TaskGroup() as tasks:
@@ -347,6 +349,7 @@ class Queries:
             self._run(listen, answer.query)
             self._asked_at = with_item(self._asked_at, listen, self._clock.now())
         elif isinstance(answer, GatewayError) and answer.code is ErrorCode.UPSTREAM_UNAVAILABLE:
+            self._mirror.early.missed()
             self._ask_later()
             self._do_without(listen)
         elif isinstance(answer, GatewayError):
@@ -478,14 +481,8 @@ class LinkSubscriptions:
         self._presence_due: dict[str, Member] = NO_ITEMS
         """Sessions whose presence at OSCC-E may be wrong."""
         self._requests = RequestsUnderWay(link, owner.clock, tasks, weakly(self.need))
-        self._queries = Queries(
-            link,
-            self._requests,
-            owner.mirror,
-            owner.clock,
-            weakly(self._ask_later),
-            weakly(self._directory_subscribed),
-        )
+        callbacks = weakly(self._ask_later), weakly(self._directory_subscribed)
+        self._queries = Queries(link, self._requests, owner.mirror, owner.clock, *callbacks)
         self._gained: frozenset[Address] = EMPTY_SET
         """Resources that came into scope, while their directory objects may be missing."""
         self._gained_at = LONG_AGO

@@ -445,8 +445,25 @@ def test_nothing_is_kept_when_every_query_is_known() -> None:
     early.expect(True)
     early.keep(reading(10, available()))
     early.expect(False)
-    assert not early.is_expecting
+    assert not early.is_watching
     assert early.take(1, ALL_AGENTS) == []
+    assert early.take_unnamed() == ()
+
+
+def test_a_query_that_no_answer_names_is_found_by_its_readings() -> None:
+    early = Early()
+    early.expect(True)
+    early.keep(reading(10, available()))
+    early.keep(reading(10, available(), query=2))
+    assert len(early.take(1, ALL_AGENTS)) == 1
+    early.missed()
+    early.expect(False)
+    assert early.take_unnamed() == (2,)
+    assert early.is_watching
+    for number in range(3, MOST + 9):
+        early.keep(reading(12, available(), query=number))
+    assert len(early.take_unnamed()) == MOST
+    assert early.take_unnamed() == ()
 
 
 def test_the_newest_are_kept_and_no_more() -> None:

@@ -15,6 +15,7 @@ from gateway.domain.commands import (
     LinkAnswer,
     LinkRequest,
     Listen,
+    Listening,
     Presence,
     QueryDirectory,
     StopListening,
@@ -171,6 +172,30 @@ async def test_what_is_not_wanted_any_more_when_it_is_answered_is_stopped(at: Sc
     listens = at.upstream.wires[user(1)].queries.values()
     assert not any(queues(listen) for listen in listens)
     assert "queue:5" not in phone.shown
+
+
+async def test_a_query_whose_answer_cannot_be_read_is_stopped_when_its_readings_come(at: Scene) -> None:
+    phone = await at.served(topics=["agents"])
+    link, unread, queues = _link(at), list[object](), _of(Source.REALTIME, Kind.QUEUE)
+    serve = link._serve
+
+    def answer(request: LinkRequest) -> LinkAnswer:
+        answer = serve(request)
+        if queues(request) and not unread:
+            unread.append(answer)
+            raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "unreadable")
+        return answer
+
+    link._serve = answer
+    phone.send(kind="follow", id="1", topics=["agents", "queues"])
+    await at.pass_time(AGAIN_S + 2)
+    assert phone.shown["queue:5"]["contacts_waiting"] == 3
+    assert phone.health == "live"
+    listens = [listen for listen in at.upstream.wires[user(1)].queries.values() if queues(listen)]
+    assert len(listens) == 1
+    (listening,) = unread
+    assert isinstance(listening, Listening)
+    assert at.asked(StopListening) == [StopListening(listening.query)]
 
 
 async def test_while_a_query_is_replaced_no_change_is_missed(at: Scene) -> None:

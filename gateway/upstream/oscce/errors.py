@@ -190,7 +190,7 @@ NOTHING_UNREAD: Final[Unread] = {}
 def check_unread(unread: Unread, request: LinkRequest, now: float) -> None:
     """Refuse a request whose answer could not be read a short time ago.
 
-    The server may begin a query with each of them, of which the gateway has no number to stop it.
+    The server may begin a query with each of them, which is stopped only after it has sent an event.
 
     Raises:
         GatewayError: ``upstream_unavailable``.
