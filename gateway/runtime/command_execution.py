@@ -143,8 +143,11 @@ class CommandExecution:
         """When the task wakes that bounds their waits; infinity without one."""
         self._sooner = LeanEvent()
         self._settled = LeanEvent()
-        self._order = asyncio.Lock()
-        """Held by the first waiting command, so that commands are sent in the order of their arrival."""
+        self._order: asyncio.Lock | None = None
+        """Held by the first waiting command, so that commands are sent in the order of their arrival.
+
+        None: no command has waited yet.
+        """
 
     @property
     def _begins(self) -> bool:
@@ -176,7 +179,7 @@ class CommandExecution:
         alias = self._alias(call, node)
         if linked is None or alias is None or tasks is None or not self._is_plain(call.command, linked):
             return None
-        if self._tasks_running or self._order.locked() or self._must_wait(call) or not owner.mirror.live:
+        if self._tasks_running or self._has_waiting or self._must_wait(call) or not owner.mirror.live:
             return None
         left_s = (call.deadline_ms - owner.clock.wall_ms()) / 1000
         if left_s <= 0 or not self._may_act(linked):
@@ -326,15 +329,21 @@ class CommandExecution:
         owner, member = self._owner, self._owner.user_sessions.by_handle.get(call.session)
         if member is None or member.node != node:
             call = replace(call, waited=True)
-        if not self._order.locked() and not self._must_wait(call):
+        if not self._has_waiting and not self._must_wait(call):
             return call
+        order = self._order = self._order or asyncio.Lock()
         call = replace(call, waited=True)
         within_s = min(TAKEN_OVER_S, patience_s(call, owner.clock.wall_ms()))
         with suppress(TimeoutError):
-            async with owner.clock.timeout(max(0.0, within_s)), self._order:
+            async with owner.clock.timeout(max(0.0, within_s)), order:
                 while self._must_wait(call):
                     await owner.session_admission.until_changed(call.session)
         return call
+
+    @property
+    def _has_waiting(self) -> bool:
+        """Whether a command waits, which others must not overtake."""
+        return self._order is not None and self._order.locked()
 
     def _must_wait(self, call: Call) -> bool:
         """Return whether the link, or the history of the last owner, has not arrived yet."""
