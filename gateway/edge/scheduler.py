@@ -11,7 +11,7 @@ import heapq
 import logging
 import math
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -259,14 +259,6 @@ class Scheduler(Generic[S]):
             served.fail(fault)
 
 
-class TaskStarter(Protocol):
-    """An object that starts tasks: see :class:`Scheduler`."""
-
-    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None] | None:
-        """Run *work*, which does not raise. Return None when nothing can be started."""
-        ...
-
-
 class TaskOwner(Protocol):
     """The owner of tasks."""
 
@@ -283,20 +275,22 @@ class SocketTasks:
     """Tasks of one phone: the attach, and commands.
 
     Args:
-        runner: Starts the tasks.
+        start: Runs work in a task; see :meth:`Scheduler.start`.
         owner: Called with a fault, which ends this phone only.
     """
 
-    __slots__ = ("_owner", "_runner", "_tasks")
+    __slots__ = ("_owner", "_start", "_tasks")
 
-    def __init__(self, runner: TaskStarter, owner: TaskOwner) -> None:
-        self._runner = runner
+    def __init__(
+        self, start: Callable[[Coroutine[None, None, None]], asyncio.Task[None] | None], owner: TaskOwner
+    ) -> None:
+        self._start = start
         self._owner = owner
         self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     def start(self, work: Coroutine[None, None, None]) -> None:
         """Run *work* until its end, or until :meth:`cancel`."""
-        task = self._runner.start(guarded(work, self._owner))
+        task = self._start(guarded(work, self._owner))
         if task is None:
             work.close()
             return

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
-from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
+from gateway.core.ledger import UNKNOWN_HEALTH, Health
 from gateway.core.outbox import PaceLadder
 from gateway.core.session import AcceptSession, Answered, Close, Effects, Invoke, Session, State
 from gateway.domain.commands import AcknowledgeNotice, Call, ChangeRemoteNumber, Outcome, Status
@@ -38,6 +38,7 @@ from gateway.protocol.websocket import Message, Violation
 from gateway.runtime.command_execution import OnOutcome
 from gateway.runtime.event_loop import log_fault
 from gateway.runtime.mirror import Connection
+from gateway.runtime.node import Attachment
 from gateway.runtime.ports import Clock
 
 STALL_S: Final = 10.0
@@ -75,26 +76,12 @@ class WriteStall:
         return is_first
 
 
-class SessionAttachment(Protocol):
-    """Result of an attach."""
-
-    @property
-    def facts(self) -> SessionFacts:
-        """The facts of the session that OSCC-E accepted."""
-        ...
-
-    @property
-    def ledger(self) -> Ledger:
-        """The user's mirror."""
-        ...
-
-
 class SocketNode(Protocol):
     """The node, as sockets use it."""
 
     async def attach(
         self, connection: Connection, ticket: Ticket, topics: tuple[str, ...] | None
-    ) -> SessionAttachment:
+    ) -> Attachment:
         """Attach a session. Return when OSCC-E has accepted it in this epoch; bounded in time.
 
         Raises:
@@ -648,7 +635,7 @@ class PhoneSocket:
                     self.stats.effect_received(effect)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
-        self._work = self._work or SocketTasks(self._services.scheduler, self)
+        self._work = self._work or SocketTasks(self._services.scheduler.start, self)
         self._work.start(work)
 
     def _attach(self, attach: AcceptSession) -> None:

@@ -35,7 +35,7 @@ from gateway.domain.upstream import (
     Source,
     trouble_of,
 )
-from gateway.simulator.ami import _RIGHTS as ACTIONS
+from gateway.simulator.ami_session import RIGHTS as ACTIONS
 from gateway.upstream.asterisk.people import PeopleFile, Rules, number_of, read_people
 from gateway.upstream.asterisk.server import AsteriskServer
 from gateway.upstream.asterisk.state import UNLISTED_MOST

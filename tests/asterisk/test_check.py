@@ -17,7 +17,8 @@ from gateway.app.cli.check import SiteCheck, check_site
 from gateway.app.config.settings import AsteriskSection
 from gateway.app.main import main
 from gateway.runtime.event_loop import SystemClock
-from gateway.simulator.ami import Account, FakeAsterisk
+from gateway.simulator.ami import FakeAsterisk
+from gateway.simulator.ami_session import Account
 from gateway.simulator.settings import RealClock
 from gateway.upstream.asterisk.link import NUMBERS, UNTIL
 from gateway.upstream.asterisk.people import remote_interface

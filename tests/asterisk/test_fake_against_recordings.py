@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from gateway.simulator.ami import Account, Session
+from gateway.simulator.ami_session import Account, Session
 from gateway.upstream.asterisk.ami import Framer, Message
 from tests.asterisk import recordings
 from tests.doubles.fake_ami import FakeAsterisk, Membership

@@ -8,7 +8,7 @@ from typing import cast
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.simulator.ami import Session
+from gateway.simulator.ami_session import Session
 from gateway.upstream.asterisk.ami import Framer
 from gateway.upstream.asterisk.people import AsteriskView, Rules
 from gateway.upstream.asterisk.state import Pass, Queues

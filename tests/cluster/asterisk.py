@@ -18,8 +18,9 @@ import aiohttp
 from aiohttp import web
 
 from gateway.runtime.event_loop import SystemClock
-from gateway.simulator.ami import FakeAsterisk, Membership, Session
+from gateway.simulator.ami import FakeAsterisk, Membership
 from gateway.simulator.ami_day import Day
+from gateway.simulator.ami_session import Session
 from gateway.simulator.settings import RealClock
 from gateway.upstream.asterisk.people import number_of
 from tests.cluster.centre import BEACON, Centre

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 
-from gateway.simulator.ami import Account, FakeAsterisk, Membership, Queue
+from gateway.simulator.ami import FakeAsterisk, Membership, Queue
+from gateway.simulator.ami_session import Account
 
 __all__ = ["Account", "FakeAsterisk", "Membership", "Queue", "quick_hash"]
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 from gateway.core.element import Element
 from gateway.core.ledger import Health, Ledger
@@ -28,17 +27,11 @@ from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.protocol.envelopes import SessionFacts
 from gateway.runtime.command_execution import OnOutcome
 from gateway.runtime.mirror import Connection
+from gateway.runtime.node import Attachment
 from gateway.runtime.ports import Clock
 
 LIFE_MS = 3_600_000
 LIVE = Health("live", "live", 0.0)
-
-
-class Attachment(NamedTuple):
-    """What an attach gives."""
-
-    facts: SessionFacts
-    ledger: Ledger
 
 
 class FakeNode:

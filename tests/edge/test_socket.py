@@ -585,7 +585,7 @@ async def test_work_that_never_begins_is_closed(*, has_ended: bool) -> None:
 
     async with asyncio.TaskGroup() as tasks:
         desk, never = Desk(tasks, has_ended=has_ended), job()
-        work = SocketTasks(desk, desk)
+        work = SocketTasks(desk.start, desk)
         work.start(never)
         work.cancel()
         await asyncio.sleep(0)
