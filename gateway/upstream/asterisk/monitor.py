@@ -76,6 +76,8 @@ _OFFERED: Final[tuple[FunctionName, ...]] = ("realtime", "historical", "routing"
 
 Changes = dict[tuple[Kind, Source], dict[int, Part | None]]
 Delivery = tuple[list[ObjectChanged], list[Reading]]
+LinkGroup = tuple[list[AsteriskLink], frozenset[int], frozenset[int]]
+"""Links with the same scope and queries, and the agents and queues in that scope."""
 
 
 class Publisher:
@@ -89,7 +91,7 @@ class Publisher:
     def __init__(self, queues: Queues, view: AsteriskView) -> None:
         self.links: dict[int, AsteriskLink] = {}
         """By the key of the user, which has one link at most."""
-        self._groups: list[list[AsteriskLink]] | None = None
+        self._groups: list[LinkGroup] | None = None
         """The links with equal queries and scopes; None after a change."""
         self._queues = queues
         self._view = view
@@ -220,9 +222,8 @@ class Publisher:
         realtime = changes.get((Kind.AGENT, Source.REALTIME), ())
         own = {link for agent in realtime if (link := self.links.get(agent)) is not None and link.own_agents}
         made: dict[object, Delivery] = {}
-        for group in self._grouped():
-            first = group[0]
-            seen = first.scope.agents & agents, first.scope.queues & queues
+        for links, agents_seen, queues_seen in self._grouped():
+            first, seen = links[0], (agents_seen & agents, queues_seen & queues)
             if not any(seen):
                 continue
             # also links with other scopes: lone Remote Assistants see the same of a queue
@@ -231,7 +232,7 @@ class Publisher:
             if delivery is None:
                 delivery = made[alike] = self._events(first, changes, now_ms, frozenset())
             events, readings = delivery
-            for link in group:
+            for link in links:
                 if own and link in own:
                     link.push_all(*self._events(link, changes, now_ms, link.own_agents))
                 elif link.hears is not None and readings and not events:  # without a call between
@@ -243,13 +244,17 @@ class Publisher:
         """Group the links again: one was opened, closed, or has other queries or another scope."""
         self._groups = None
 
-    def _grouped(self) -> list[list[AsteriskLink]]:
+    def _grouped(self) -> list[LinkGroup]:
         if self._groups is None:
             found: dict[tuple[Scope, tuple[int, ...], int], list[AsteriskLink]] = {}
             for link in self.links.values():
                 alone = id(link) if link.asks_alone else 0
                 found.setdefault((link.scope, link.asked, alone), []).append(link)
-            self._groups = list(found.values())
+            sets: dict[frozenset[int], frozenset[int]] = {}  # equal ones are one object
+            self._groups = []
+            for (scope, *_), links in found.items():
+                agents, queues = (sets.setdefault(one, one) for one in (scope.agents, scope.queues))
+                self._groups.append((links, agents, queues))
         return self._groups
 
     def _events(self, link: AsteriskLink, changes: Changes, now_ms: int, own: frozenset[int]) -> Delivery:
