@@ -23,7 +23,7 @@ from gateway.core.session import (
 )
 from gateway.core.view import view_of
 from gateway.domain.commands import Call, Outcome, SetAgentRoutingState, Status
-from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
+from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, Right, Scope
 from gateway.domain.resources import Queue
 from gateway.protocol import frames
@@ -169,23 +169,6 @@ def test_the_epoch_in_force_is_read_from_the_stream(stream: str, epoch: int | No
     assert (effect.call.stream_epoch, effect.call.retry) == (epoch, True)
 
 
-@pytest.mark.parametrize(
-    ("fields", "code"),
-    [
-        ({"expires_at_ms": WALL_MS}, "expired"),
-        ({"expires_at_ms": WALL_MS + 60_001}, "bad_request"),
-        ({"command": SetAgentRoutingState("9", "work")}, "not_found"),
-        ({"command": SetAgentRoutingState("queue:1", "work")}, "wrong_resource_kind"),
-    ],
-)
-def test_what_may_not_be_is_rejected_at_once(fields: dict[str, Any], code: str) -> None:
-    phone = served()
-    assert phone.command(**fields) == ()
-    (result,) = phone.take()
-    assert (result["kind"], result["id"], result["outcome"]["status"]) == ("result", "c1", "rejected")
-    assert result["outcome"]["error"]["code"] == code
-
-
 def test_a_burst_of_commands_that_is_allowed_makes_no_phone_slow() -> None:
     phone = Phone(Application.DASHBOARD, SessionLimits(frames_burst=1_000))
     phone.take()
@@ -243,42 +226,7 @@ def test_another_right_begins_a_stream_whatever_is_followed(topics: tuple[str, .
     assert phone.live.outbox.stream == bare.live.outbox.stream
 
 
-# ---- facts ----
-
-
-@pytest.mark.parametrize(
-    ("reason", "application", "code", "has_window"),
-    [
-        (EndReason.LOGGED_OFF_BY_SUPERVISOR, Application.REMOTE_ASSISTANT, 4005, False),
-        (EndReason.BLOCKED, Application.DASHBOARD, 4008, False),
-        (EndReason.EXPIRED, Application.DASHBOARD, 4300, True),
-        (EndReason.UNKNOWN, Application.DASHBOARD, 4300, True),
-        (EndReason.UNKNOWN, Application.REMOTE_ASSISTANT, 4005, False),
-    ],
-)
-def test_an_ended_session_is_closed_as_its_end_says(
-    reason: EndReason, application: Application, code: int, has_window: bool
-) -> None:
-    phone = Phone(application)
-    window_s = (1.0, 30.0) if has_window else None
-    ended = facts_of(phone.ticket, SCOPE, end=reason, by="Bob")
-    assert phone.live.learned(ended) == (Close(CloseCode(code), reason, "Bob", window_s),)
-
-
 # ---- health ----
-
-
-def test_a_ping_leaves_when_it_is_time_and_when_health_changes() -> None:
-    phone = served()
-    assert phone.live.due_at(phone.now, LIVE) == 125.0
-    assert phone.take() == []
-    assert phone.live.due_at(phone.now, DOWN) == phone.now
-    (ping,) = phone.take(DOWN)
-    assert (ping["upstream"], ping["as_of_ms"], ping["server_time_ms"]) == ("down", WALL_MS - 10_000, WALL_MS)
-    assert phone.take(DOWN) == []
-    phone.live.received()
-    phone.now = 135.0
-    assert [frame["kind"] for frame in phone.take(DOWN)] == ["ping"]
 
 
 def test_the_state_leaves_before_it_is_said_that_the_link_is_live() -> None:
@@ -368,32 +316,6 @@ def test_a_wall_clock_that_is_set_changes_no_time_before_the_values_are_dated_by
     assert changes["kind"] == "changes", "the values come first"
     assert (ping["kind"], ping["server_time_ms"]) == ("ping", WALL_MS + 60_000 + by_ms)
     assert phone.take(Health("live", "live", phone.now)) == []
-
-
-def test_follow_is_answered_before_what_it_changes() -> None:
-    phone = served()
-    effects = phone.serve(frames.Follow("f1", ("agents", "queue:9")))
-    assert effects == (AcceptSession(None, ("agents",)),)
-    followed, changes = phone.take()
-    assert followed == {
-        "kind": "followed",
-        "id": "f1",
-        "topics": {"granted": ["agents"], "refused": [{"topic": "queue:9", "reason": "not_found"}]},
-    }
-    assert changes["gone"] == ["queue:1"]
-
-
-def test_a_reset_may_be_asked_for_every_five_seconds() -> None:
-    phone = served()
-    assert phone.serve(frames.Resync()) == ()
-    assert phone.take()[0]["reset"] is True
-    phone.now += 4.0
-    assert phone.serve(frames.Resync()) == ()
-    (error,) = phone.take()
-    assert (error["kind"], error["code"], error["retry_after_s"]) == ("error", "rate_limited", 1.0)
-    phone.now += 1.0
-    phone.serve(frames.Resync())
-    assert phone.take()[0]["reset"] is True
 
 
 # ---- facts and outcomes as docs/protocol.md says ----

@@ -12,11 +12,13 @@ from gateway.simulator import model, routing
 from gateway.simulator.model import (
     Agenda,
     Agent,
+    AutoPostProcessing,
     Changes,
     Contact,
     Counters,
     Kind,
     Queue,
+    Remote,
     UserCounters,
 )
 from tests.simulator.peer import AGENT, World
@@ -112,6 +114,17 @@ def test_post_processing_is_bounded(world: World) -> None:
     routing.post_processing_begins(agent, Contact("C1", "Voice", None, 0, 0, answered_ms=0), 1000, 10_000)
     assert agent.post is not None
     assert agent.post.ends_ms == agent.post.limit_ms == 301_000
+
+
+def test_an_agent_who_leaves_during_a_contact_has_no_post_processing(world: World) -> None:
+    agent = available(world)
+    agent.auto = AutoPostProcessing(on=True)
+    agent.remote = Remote(NUMBER, routed_until_ms=60_000)
+    call = Contact("C1", "Voice", None, 0, 0, answered_ms=0)
+    routing.contact_begins(agent, call, 0)
+    routing.ask(agent, "LoggedOff", None, "AfterContact", 0, "System")
+    routing.contact_ends(agent, call, 1000)
+    assert not agent.logged_on
 
 
 def test_every_agent_change_marks_him_his_queues_and_groups(world: World) -> None:
