@@ -9,7 +9,7 @@ used.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
@@ -20,6 +20,8 @@ from redis.exceptions import AskError, MovedError, RedisError, TryAgainError
 
 from gateway.bus.connect import (
     CLOSED,
+    TRIAL,
+    TRIAL_WRITE,
     Address,
     Connector,
     Endpoint,
@@ -30,8 +32,8 @@ from gateway.bus.connect import (
     bus_down,
     code,
 )
-from gateway.bus.pubsub import SHARDED, Partition
-from gateway.bus.redis import CommandSender, RedisClient, RedisLimits
+from gateway.bus.pubsub import SHARDED, Partition, RedisBus
+from gateway.bus.redis import COMMANDS, SCRIPTS, CommandSender, RedisClient, RedisLimits
 from gateway.domain.errors import GatewayError
 from gateway.runtime.ports import ENTRY_REFUSALS, Clock, NotSentError
 
@@ -499,3 +501,53 @@ class ClusterClient(CommandSender):
                 return None
         await self._clock.sleep(TRY_AGAIN_S)
         return None
+
+
+class Shards:
+    """Connections to the primaries of a Redis Cluster."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        clock: Clock,
+        jitter: Callable[[], float],
+        first: Callable[[], Sequence[Sequence[Word]]],
+    ) -> None:
+        self.scripts: Final = ClusterClient(topology, clock, jitter, SCRIPTS, first=first)
+        self.commands: Final = ClusterClient(topology, clock, jitter, COMMANDS)
+        self.partitions: Final = topology.partitions()
+        self._topology = topology
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there is no view of the cluster; None: there is one."""
+        return self._topology.trouble
+
+    def clients(self) -> dict[str, Sequence[RedisClient]]:
+        """Return the connections beside those of the bus, by their use."""
+        return {
+            f"{use} {primary}": (client,)
+            for use, of in (("scripts", self.scripts), ("commands", self.commands))
+            for primary, client in of.clients.items()
+        }
+
+    def refusals(self) -> frozenset[str]:
+        """Return what any of the primaries refuses."""
+        return self._topology.refusals()
+
+    async def try_writes(self) -> None:
+        """Write at each primary, and record whether that is refused."""
+        await self.commands.try_writes(TRIAL, *TRIAL_WRITE[2:])
+
+    def runs(self, bus: RedisBus) -> list[Coroutine[None, None, None]]:
+        """Return the tasks of the backend."""
+        self._topology.watch(partial(self._leave_others, bus))
+        return [self._topology.run(), self.scripts.run(), self.commands.run()]
+
+    def _leave_others(self, bus: RedisBus) -> None:
+        """Disconnect from former primaries that still answer."""
+        for partition, publisher in zip(bus.partitions, bus.publishers, strict=True):
+            primary = self._topology.owner(key_slot(partition.prefix))
+            for client in (publisher, bus.subscriber.client) if partition is bus.own else (publisher,):
+                if primary is not None:
+                    client.leave_unless(primary)

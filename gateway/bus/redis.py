@@ -75,6 +75,11 @@ class RedisLimits(NamedTuple):
     waiting_max_bytes: int = 64 * 1024 * 1024
 
 
+COMMANDS: Final = RedisLimits()
+SCRIPTS: Final = RedisLimits(deadline_s=1.0)
+"""One second: renewals of thousands of users may be due at once, and leases last long enough for it."""
+
+
 class PendingCommand:
     """A command, and the reply to come.
 

@@ -6,16 +6,14 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 import msgspec
 from redis.asyncio import Connection
-from redis.crc import key_slot
 from redis.exceptions import RedisError
 
-from gateway.bus.cluster import ClusterClient, Topology
+from gateway.bus.cluster import Shards, Topology
 from gateway.bus.connect import (
     LOG_OFFS,
     NODES,
@@ -38,7 +36,7 @@ from gateway.bus.connect import (
     parse_url,
 )
 from gateway.bus.pubsub import NOBODY, Partition, RedisBus
-from gateway.bus.redis import CommandSender, RedisClient, RedisLimits, Script, ignore
+from gateway.bus.redis import COMMANDS, SCRIPTS, CommandSender, RedisClient, Script, ignore
 from gateway.bus.sealing import DropReason, Seals
 from gateway.core.lease import TTL_S
 from gateway.domain.errors import EndReason, GatewayError, MappedErrors
@@ -436,9 +434,6 @@ def _ms(seconds: float) -> int:
     return max(1, math.ceil(seconds * 1000))
 
 
-COMMANDS: Final = RedisLimits()
-SCRIPTS: Final = RedisLimits(deadline_s=1.0)
-"""One second: renewals of thousands of users may be due at once, and leases last long enough for it."""
 ENGINES: Final = {"redis": "Redis", "valkey": "Valkey"}
 OLDEST: Final = {"Redis": (7, 2), "Valkey": (8, 0)}
 """The oldest version of each engine that the gateway works with."""
@@ -511,7 +506,7 @@ class RedisBackend:
         self._servers: OneServer | Shards
         if address.is_cluster:
             topology = Topology(address, clock, connections, lasts.refusal_s)
-            self._servers = Shards(topology, clock, jitter)
+            self._servers = Shards(topology, clock, jitter, lambda: (LEASE.load,))
         else:
             refusals = Refusals(clock, lasts.refusal_s)
             connector = Connector(address, clock, connections=connections, refusals=refusals)
@@ -616,50 +611,6 @@ class OneServer:
                 continue
             for client in clients:
                 client.leave_unless(primary)
-
-
-class Shards:
-    """Connections to the primaries of a Redis Cluster."""
-
-    def __init__(self, topology: Topology, clock: Clock, jitter: Callable[[], float]) -> None:
-        self.scripts: Final = ClusterClient(topology, clock, jitter, SCRIPTS, first=lambda: (LEASE.load,))
-        self.commands: Final = ClusterClient(topology, clock, jitter, COMMANDS)
-        self.partitions: Final = topology.partitions()
-        self._topology = topology
-
-    @property
-    def trouble(self) -> str | None:
-        """Why there is no view of the cluster; None: there is one."""
-        return self._topology.trouble
-
-    def clients(self) -> dict[str, Sequence[RedisClient]]:
-        """Return the connections beside those of the bus, by their use."""
-        return {
-            f"{use} {primary}": (client,)
-            for use, of in (("scripts", self.scripts), ("commands", self.commands))
-            for primary, client in of.clients.items()
-        }
-
-    def refusals(self) -> frozenset[str]:
-        """Return what any of the primaries refuses."""
-        return self._topology.refusals()
-
-    async def try_writes(self) -> None:
-        """Write at each primary, and record whether that is refused."""
-        await self.commands.try_writes(TRIAL, *TRIAL_WRITE[2:])
-
-    def runs(self, bus: RedisBus) -> list[Coroutine[None, None, None]]:
-        """Return the tasks of the backend."""
-        self._topology.watch(partial(self._leave_others, bus))
-        return [self._topology.run(), self.scripts.run(), self.commands.run()]
-
-    def _leave_others(self, bus: RedisBus) -> None:
-        """Disconnect from former primaries that still answer."""
-        for partition, publisher in zip(bus.partitions, bus.publishers, strict=True):
-            primary = self._topology.owner(key_slot(partition.prefix))
-            for client in (publisher, bus.subscriber.client) if partition is bus.own else (publisher,):
-                if primary is not None:
-                    client.leave_unless(primary)
 
 
 # ---- the check of a server ----

@@ -100,8 +100,8 @@ class SocketNode(Protocol):
     def begin(self, connection: Connection, call: Call, settle: OnOutcome) -> Callable[[], None] | None:
         """Send a command at once if nothing is in its way; None: use :meth:`invoke`.
 
-        *settle* is called once with the outcome, perhaps in this call, unless the returned function is called
-        before.
+        *settle* is called once with the outcome, perhaps in this call. The returned function ends the wait:
+        then *settle* is not called.
         """
         ...
 
@@ -177,8 +177,8 @@ class CommandRunner:
     ) -> Callable[[], None] | None:
         """Run *call* without a task if nothing is in its way; None: use :meth:`run`.
 
-        *settle* is called once with the outcome, perhaps in this call, unless the returned function is called
-        before.
+        *settle* is called once with the outcome, perhaps in this call. The returned function ends the wait:
+        then *settle* is not called.
 
         Args:
             connection: The phone's connection.

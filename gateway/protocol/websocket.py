@@ -23,7 +23,7 @@ POLICY: Final = 1008
 TOO_BIG: Final = 1009
 NO_CODE: Final = 1005
 BROKEN: Final = 1006
-"""RFC 6455 §7.4.1. The last two are never sent: a close had no code; there was no close."""
+"""RFC 6455 §7.4.1. The last two are never sent. They mean a close without a code, and no close at all."""
 
 CONTROL_BYTES_MAX: Final = 125
 """RFC 6455 §5.5."""
@@ -42,7 +42,7 @@ _CONTROL: Final = 0x08
 _MASKED: Final = 0x80
 _LENGTH: Final = 0x7F
 _LONG: Final = 126
-"""A length in the next 2 bytes; one more: in the next 8."""
+"""For this length the real one is in the next 2 bytes, for the length above it in the next 8."""
 _UTF8: Final = codecs.getincrementaldecoder("utf-8")
 
 
@@ -165,7 +165,7 @@ class Parser:
     def restart_count(self) -> None:
         """Restart the count of frames without a message, which must not add up over hours.
 
-        Not within a message: its fragments are bounded however slowly they come.
+        Do nothing within a message: the number of its fragments is bounded, however slowly they come.
         """
         if self._fragments is None:
             self._between = 0
@@ -218,7 +218,7 @@ class Parser:
         elif self._fragments is not None:  # §5.4: messages are not interleaved
             raise Breach(PROTOCOL_ERROR, "a message began within another")
 
-    # ---- text is judged as it comes: what no text can go on with ends the connection at once (§8.1) ----
+    # ---- text is checked as it comes: the first byte that no text can have ends the connection (§8.1) ----
 
     def _is_of_text(self, first: int) -> bool:
         """Return whether the frame has uncompressed text.

@@ -78,7 +78,7 @@ class ExecutingOwner(Protocol):
     session_admission: SessionAdmission
     pulse: LinkHealth
     mirror: Mirror
-    """It is live, and shows changes, once all first answers of the link have arrived."""
+    """The mirror is live, and shows changes, once all first answers of the link have arrived."""
 
     @property
     def expects_history(self) -> bool:
@@ -140,7 +140,7 @@ class CommandExecution:
         self._sent: dict[str, _Sent] = NO_ITEMS
         """Commands that were sent without a task, by key."""
         self._wakes_at = math.inf
-        """When the task wakes that bounds their waits; infinity without one."""
+        """When the task that bounds their waits wakes; infinity while there is no such task."""
         self._sooner = LeanEvent()
         self._settled = LeanEvent()
         self._order: asyncio.Lock | None = None
@@ -167,8 +167,8 @@ class CommandExecution:
     def begin(self, call: Call, settle: OnOutcome, node: NodeId | None = None) -> Callable[[], None] | None:
         """Send *call* at once if nothing is in its way, as most of the time; None: use :meth:`execute`.
 
-        *settle* is called once with the outcome, perhaps in this call, unless the returned function is called
-        before.
+        *settle* is called once with the outcome, perhaps in this call. The returned function ends the wait:
+        then *settle* is not called.
 
         Args:
             call: The command.
@@ -197,11 +197,11 @@ class CommandExecution:
         return partial(self._calls.leave, settle)
 
     def _may_act(self, linked: Linked) -> bool:
-        """Return whether a command sent now takes effect only if this node still acts for the user."""
+        """Return whether a command that is sent now takes effect only while this node acts for the user."""
         return linked.fenced or self._lease.holds(self._owner.clock.now())
 
     def _is_plain(self, command: Command, linked: Linked) -> bool:
-        """Return whether *command* needs no more than an answer of the server that is there."""
+        """Return whether *command* needs nothing but the server's answer on the open link."""
         if self._is_closed or isinstance(command, ChangeRemoteNumber | AcknowledgeNotice):
             return False
         feature = RULES[type(command)].feature
@@ -380,7 +380,7 @@ class CommandExecution:
         return began
 
     def _start(self, call: Call, linked: Linked | None, tasks: asyncio.TaskGroup | None) -> None:
-        """Run a command that was recorded in a task. Commands that come before its first step follow it."""
+        """Run a recorded command in a task. Commands that come before its first step wait for it."""
         self._tasks_running += 1
         if not spawn(tasks, self._run(call, linked)):
             self._tasks_running -= 1
@@ -494,7 +494,7 @@ class CommandExecution:
     ) -> Outcome:
         """Change the number; only a change that was applied, or may have been, is counted.
 
-        The number that is in effect may be set at any time: the server will hardly change anything.
+        Setting the number that is in effect is always allowed, since it hardly changes anything.
         """
         at = self._owner.clock.now()
         wait_s = self._number_changes.take(self._user, at)
@@ -533,7 +533,7 @@ class CommandExecution:
         return Execute(alias, command, call.key, self._owner.mirror.deadline_ms(call.deadline_ms))
 
     async def _show(self, call: Call) -> None:
-        """Return when the effect of an executed command is shown, or nobody waits for its result."""
+        """Return when the effect of an executed command is shown, or there is no more time for it."""
         owner = self._owner
         left_s = (call.deadline_ms - owner.clock.wall_ms()) / 1000
         with suppress(TimeoutError):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.bus.stores import SCRIPTS
+from gateway.bus.redis import SCRIPTS
 from gateway.core.lease import Lease
 from gateway.telemetry import LATENCY_BUCKETS_S
 from tests.deploy.expressions import RULES, alerts, judged, rules, strangers
