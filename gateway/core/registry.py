@@ -86,7 +86,7 @@ class _Person(Generic[ConnectionT]):
     """Those of the Dashboard, by device."""
     assistants: SmallMap[str, ConnectionT] = field(default_factory=SmallMap)
     """Those of the Remote Assistant."""
-    silent: list[tuple[float, str]] = field(default_factory=list)
+    silent: list[tuple[float, str]] | None = None
     """Sessions that were too silent at the last check, and since when, the most silent last."""
     silent_at: float = -math.inf
     """Earliest time at which another connection is too silent."""

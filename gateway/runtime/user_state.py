@@ -356,12 +356,13 @@ class Owner:
                 try:
                     while (opened := await self._link_dialer.next_link()) is not None:
                         linked = self._begin_link(opened)
+                        del opened
                         try:
                             await linked.run()
                         finally:
                             self._end_link(linked)
                         self._link_dialer.link_ended(linked.replaced_by)
-                        del opened, linked  # no data of the last link remains until the next one
+                        del linked  # no data of the last link remains until the next one
                 finally:
                     self._link_dialer.leave()
                     self._tasks = None
