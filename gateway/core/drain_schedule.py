@@ -90,10 +90,20 @@ ROOM_MIN: Final = 4.0
 """Phones that may be away in any case."""
 RATE_S: Final = 5.0
 """The rate at which phones move is measured over this time."""
-PEAK_S: Final = 20.0
-"""How long the highest rate counts: a node that stood still for a moment is no slower after that."""
+PEAK_S: Final = 60.0
+"""How long the highest rate counts: a node that stood still for a while is no slower after that."""
 _FIRST: Final = 8
 """Phones, sent while few were away, that show how long a move takes on these nodes."""
+CHANGE_S: Final = 2.0
+"""Time between two changes of the number of phones that may be away."""
+_SHRINK, _GROW = 0.9, 1.2
+"""Factors of such a change."""
+_BEHIND: Final = 2.0
+"""Factor of the time that a phone may need, and of their number, behind the plan."""
+_HELD: Final = 0.8
+"""Part of the highest rate at which the rate has not fallen."""
+_LONGEST: Final = 8.0
+"""At most so many phones are away as others take in this multiple of the time that one may need."""
 _LATE_PART: Final = 0.2
 """Part of the phones that may be late without fewer being sent away."""
 _WEIGHT: Final = 0.1
@@ -129,11 +139,15 @@ class PeakRate:
         """Count one event."""
         self._recent.append(now)
 
-    def per_s(self, now: float) -> float:
-        """Return the rate."""
+    def now_per_s(self, now: float) -> float:
+        """Return the present rate."""
         while self._recent and self._recent[0] <= now - RATE_S:
             self._recent.popleft()
-        per_s = len(self._recent) / min(max(now - self._began, 1.0), RATE_S)
+        return len(self._recent) / min(max(now - self._began, 1.0), RATE_S)
+
+    def per_s(self, now: float) -> float:
+        """Return the highest rate."""
+        per_s = self.now_per_s(now)
         if per_s >= self._per_s or now - self._peak_at > PEAK_S:
             self._per_s, self._peak_at = per_s, now
         return self._per_s
@@ -143,12 +157,13 @@ class Away:
     """How many phones may be away at once while a node drains, by the rate at which others take them.
 
     A phone is away until it has reached *until*. The number begins small. Each phone in time raises it by
-    one, until many are late: then the other nodes have more to do than they can. From then on it is what they
-    take in the time that a phone may need. So they always have enough to do, and phones and their users do
+    one, until many are late: then the other nodes have more to do than they can. From then on it falls to
+    what they take in the time that a phone may need. So they have enough to do, and phones and their users do
     not wait in a long queue before them.
 
-    In time is what takes at most twice as long as the fastest of the first moves, which shows how slow these
-    nodes are. A phone that never comes says nothing about other nodes, unless no other phone comes either.
+    Nodes that do not get their cores need long for each phone, however few are away. There the rate falls
+    with the number, which rises again until the rate is nearly as high as it was. A phone that never comes
+    says nothing about other nodes, unless no other phone comes either.
 
     Args:
         now: When the drain begins.
@@ -161,11 +176,13 @@ class Away:
         self.is_full = False
         """Whether the other nodes have had more to do than they can."""
         self.in_time_s = in_time_s
-        """How long after its window a phone may take."""
-        self._until = until
+        """How long after its window a phone may take: at most twice as long as the fastest of the first ones.
+        """
         self._least_s = in_time_s
-        self._fastest_s: list[float] = []
+        self._until = until
+        self._first_s: list[float] = []
         """How long the first moves took."""
+        self._changed_at = now
         self._rate = PeakRate(now)
         """Phones that are no longer away: they have moved, or never come."""
         self._counted: dict[Callable[[], Move], float] = {}
@@ -173,7 +190,8 @@ class Away:
         self._later: list[tuple[float, int, Callable[[], Move]]] = []
         """Those whose windows begin later, as a heap by the end of the window."""
         self._serial = 0
-        self._watched: dict[Callable[[], Move], None] = {}
+        self._watched: dict[Callable[[], Move], tuple[float, bool]] = {}
+        """Late phones that are no longer counted: the end of the window, and whether later ones had moved."""
         self._moved_at = -math.inf
         self._moved_upto = -math.inf
         """The latest end of a window among the phones that have moved."""
@@ -194,59 +212,74 @@ class Away:
 
         Args:
             now: The time.
-            needed_per_s: The rate at which all would be sent away in time. As far as the phones move more
-                slowly, up to twice as many may be away.
+            needed_per_s: The rate at which all would be sent away in time, if the drain is behind its plan; 0
+                if it is not. Behind the plan a phone may need twice as long, and as far as phones move more
+                slowly than that rate, up to twice as many may be away.
         """
         while self._later and self._later[0][0] <= now + _WINDOW_S:
             back_by, _, phone = heapq.heappop(self._later)
             self._counted[phone] = back_by
         was_full = len(self._counted) >= self.room
-        for phone in [phone for phone in self._watched if phone() >= self._until]:
-            del self._watched[phone]
-            self._note(now, is_late=True)
+        for phone, (back_by, was_passed) in list(self._watched.items()):
+            if phone() >= self._until:
+                del self._watched[phone]
+                self._moved(back_by, now, was_passed=was_passed)
         for phone, back_by in list(self._counted.items()):
             if phone() >= self._until:
-                self._moved(phone, now, is_limiting=was_full)
+                del self._counted[phone]
+                self._moved(back_by, now, is_limiting=was_full)
             elif now - back_by > self.in_time_s:
-                self._look_for(phone, now)
+                self._look_for(phone, back_by, now)
         if self.is_full:
-            per_s = self.per_s(now)
-            self.room = max(ROOM_MIN, min(max(per_s, needed_per_s), 2 * per_s) * self.in_time_s)
+            self._fit(now, needed_per_s, is_limiting=was_full)
         return len(self._counted) < self.room
+
+    def _fit(self, now: float, needed_per_s: float, *, is_limiting: bool) -> None:
+        """Fit the number to the rate."""
+        per_s = self.per_s(now)
+        within_s = self._least_s * (_BEHIND if needed_per_s else 1.0)
+        wanted = max(ROOM_MIN, min(max(per_s, needed_per_s), _BEHIND * per_s) * within_s)
+        self.room = max(self.room, wanted)
+        if now - self._changed_at < CHANGE_S:
+            return
+        self._changed_at = now
+        if is_limiting and self._rate.now_per_s(now) < _HELD * per_s:
+            self.room = max(wanted, min(self.room * _GROW, per_s * _LONGEST * self._least_s))
+        else:
+            self.room = max(wanted, self.room * _SHRINK)
 
     def sent(self, phone: Callable[[], Move], back_by: float) -> None:
         """Record a phone that is away: how far it has moved, and when its window ends."""
         self._serial += 1
         heapq.heappush(self._later, (back_by, self._serial, phone))
 
-    def _moved(self, phone: Callable[[], Move], now: float, *, is_limiting: bool) -> None:
-        back_by = self._counted.pop(phone)
-        self._moved_upto = max(self._moved_upto, back_by)
-        took_s = max(0.0, now - back_by)
-        if len(self._fastest_s) < _FIRST:
-            self._fastest_s.append(took_s)
-            self.in_time_s = max(self._least_s, 2 * min(self._fastest_s))
-        self._rate.count(now)
-        self._note(now, is_late=took_s > self.in_time_s, is_limiting=is_limiting)
-
-    def _look_for(self, phone: Callable[[], Move], now: float) -> None:
+    def _look_for(self, phone: Callable[[], Move], back_by: float, now: float) -> None:
         """Count a late phone as away no longer if later ones have moved, or none moves at all."""
-        back_by = self._counted[phone]
-        is_passed = self._moved_upto > back_by
-        if not is_passed and now - max(back_by, self._moved_at) <= self.in_time_s + GONE_S:
+        was_passed = self._moved_upto > back_by
+        if not was_passed and now - max(back_by, self._moved_at) <= self.in_time_s + GONE_S:
             return
         del self._counted[phone]
-        self._watched[phone] = None
+        self._watched[phone] = back_by, was_passed
         if len(self._watched) > _WATCHED_MAX:
             del self._watched[next(iter(self._watched))]
-        if is_passed:
+        if was_passed:
             self._rate.count(now)
-        else:
-            self._lose()
+            return
+        self._late_part += _WEIGHT * (1 - self._late_part)
+        if self._late_part > _LATE_PART and now - self._changed_at >= self.in_time_s:
+            self.room, self._changed_at = max(ROOM_MIN, self.room / 2), now
 
-    def _note(self, now: float, *, is_late: bool, is_limiting: bool = False) -> None:
-        self._moved_at = now
-        if is_late:
+    def _moved(
+        self, back_by: float, now: float, *, is_limiting: bool = False, was_passed: bool = False
+    ) -> None:
+        took_s = max(0.0, now - back_by)
+        if len(self._first_s) < _FIRST:
+            self._first_s.append(took_s)
+            self.in_time_s = max(self._least_s, 2 * min(self._first_s))
+        if not was_passed:
+            self._rate.count(now)
+        self._moved_at, self._moved_upto = now, max(self._moved_upto, back_by)
+        if took_s > self.in_time_s:
             self._lose()
             return
         self._late_part *= 1 - _WEIGHT
@@ -289,10 +322,10 @@ class DrainPace:
     def may_send(self, place: int, planned: DrainSchedule, now: float) -> bool:
         """Return whether the phone in *place* may be sent away, which is due by its plan."""
         at_last = self._began + max(planned.at_s, _HURRY * self._grace_s * place / self._phones)
-        left_s = self._began + _HURRY * self._grace_s - now
+        is_behind, left_s = now >= at_last, self._began + _HURRY * self._grace_s - now
         needed_per_s = (self._phones - place) / left_s if left_s > 0 else math.inf
-        is_room, are_back = self._moving.may_send(now), self._returning.may_send(now, needed_per_s)
-        return are_back and (is_room or now >= at_last)
+        is_room = self._moving.may_send(now)
+        return self._returning.may_send(now, needed_per_s if is_behind else 0.0) and (is_room or is_behind)
 
     def sent(self, moved: Callable[[], Move], back_by: float) -> None:
         """Record a phone that is away: how far it has moved, and when its window ends."""

@@ -80,10 +80,10 @@ class Phone:
         return self.moved
 
 
-def send(away: Away, now: float) -> list[Phone]:
+def send(away: Away, now: float, needed_per_s: float = 0.0) -> list[Phone]:
     """Send as many phones away as may be."""
     sent: list[Phone] = []
-    while away.may_send(now):
+    while away.may_send(now, needed_per_s):
         sent.append(Phone())
         away.sent(sent[-1], now)
     return sent
@@ -168,13 +168,13 @@ def test_a_moment_in_which_nobody_moves_does_not_slow_the_rest_down() -> None:
     assert away.room == pytest.approx(10.0 * IN_TIME_S, rel=0.1)
 
 
-def test_behind_the_plan_up_to_twice_as_many_may_be_away() -> None:
+def test_behind_the_plan_phones_may_need_twice_as_long_and_twice_as_many_may_be_away() -> None:
     away, sent = Away(0.0), list[Phone]()
-    for step in range(1, 300):
+    for step in range(1, 600):
         sent += send(away, step * 0.1)
         sent.pop(0).moved = Move.DONE
-    for needed_per_s, room in ((5.0, 20.0), (15.0, 30.0), (math.inf, 40.0)):
-        away.may_send(30.0, needed_per_s)
+    for needed_per_s, room in ((0.0, 20.0), (5.0, 40.0), (15.0, 60.0), (math.inf, 80.0)):
+        away.may_send(60.0, needed_per_s)
         assert away.room == pytest.approx(room, rel=0.1)
 
 
@@ -186,15 +186,30 @@ def test_a_single_late_phone_slows_nobody_down() -> None:
     assert (away.room, away.is_full) == (16.0, False)
 
 
-def test_on_nodes_that_need_longer_for_each_phone_it_is_late_after_twice_that_time() -> None:
-    away, now = Away(0.0), 0.0
-    for _ in range(6):  # each needs 3 s, however many are away
-        phones = send(away, now)
-        now += 3.0
-        for phone in phones:
+@pytest.mark.parametrize("takes_s", [0.3, 3.0, 5.0])
+def test_nodes_that_need_longer_for_each_phone_have_enough_to_do(takes_s: float) -> None:
+    away, sent, now = Away(0.0), list[tuple[float, Phone]](), 0.0
+    while len(sent) < 500:  # each needs so long, however many are away
+        sent += [(now, phone) for phone in send(away, now)]
+        now += 0.1
+        for at, phone in sent:
+            if at <= now - takes_s:
+                phone.moved = Move.DONE
+    assert now <= 10 * takes_s
+    assert not away.is_full
+
+
+def test_where_the_rate_falls_with_the_number_of_phones_the_number_rises_again() -> None:
+    away, sent = Away(0.0), list[tuple[float, Phone]]()
+    for step in range(1, 1_000):  # from 30 s on each needs 6 s, however few are away
+        now, takes_s = step * 0.1, 1.0 if step < 300 else 6.0
+        sent += [(now, phone) for phone in send(away, now)]
+        done = [phone for at, phone in sent if at <= now - takes_s][:1]  # ten in a second, at most
+        sent = [(at, phone) for at, phone in sent if phone not in done]
+        for phone in done:
             phone.moved = Move.DONE
-    assert away.in_time_s == 6.0
-    assert away.room >= 64
+    assert away.is_full
+    assert 6.0 * 5.0 <= away.room <= 6.0 * 10.0
 
 
 def test_phones_that_never_come_say_nothing_about_the_other_nodes_while_others_come() -> None:

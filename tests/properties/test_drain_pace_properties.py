@@ -25,7 +25,7 @@ from gateway.core.drain_schedule import (
 STEP_S = 0.05
 BUDGET_PER_S = 20.0
 """Links that the site accepts per second; the other nodes open no more."""
-NOTICED_S, NOTICED = 1.0, 4
+NOTICED_S, NOTICED = 2.0, 5
 """A time and a number of phones: more are sent until it is noticed that phones are late."""
 RATE_ERROR = 0.15
 """Part by which the rate is measured too high, over a few seconds."""
@@ -46,21 +46,27 @@ class Nodes(NamedTuple):
     @property
     def patience_s(self) -> float:
         """How long a phone may wait: twice as long as without a queue, and behind the plan twice that."""
-        usual_s = max(BACK_S, 2 * (self.takes_s + 1 / self.per_s + 2 * STEP_S))
+        usual_s = max(BACK_S, self.takes_s + 1 / self.per_s + 2 * STEP_S)
+        is_behind = self.need_s > 0.75 * self.grace_s
+        waits_s = max((4 if is_behind else 2) * usual_s, (ROOM_MIN + 1) / self.per_s + self.takes_s)
         late_s = NOTICED_S + NOTICED / self.per_s
-        waits_s = max(2 * usual_s, (ROOM_MIN + 1) / self.per_s + self.takes_s)
         return waits_s / (1 - self.off) + late_s  # a phone that is off looks like one that was served
+
+    @property
+    def need_s(self) -> float:
+        """How long they need for all phones."""
+        return self.phones / min(self.per_s, BUDGET_PER_S)
 
 
 NODES = st.builds(
     Nodes,
-    phones=st.integers(1, 400),
+    phones=st.integers(1, 250),
     grace_s=st.sampled_from([10.0, 30.0, 60.0]),
     per_s=st.sampled_from([2.0, 5.0, 14.0, 40.0, 300.0]),
     takes_s=st.sampled_from([0.05, 0.3, 0.8]),
     off=st.sampled_from([0.0, 0.0, 0.3]),
 )
-SLOW = Nodes(phones=400, grace_s=30.0, per_s=11.0, takes_s=0.5, off=0.0)
+SLOW = Nodes(phones=250, grace_s=20.0, per_s=11.0, takes_s=0.5, off=0.0)
 
 
 class Phone:
@@ -159,7 +165,7 @@ def drained(nodes: Nodes, seed: int) -> Drained:
     return Drained(queue.sent, left, queue.now)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(nodes=NODES, seed=st.integers(0, 99))
 @example(nodes=SLOW, seed=0)
 def test_no_phone_is_away_for_much_longer_than_it_was_told(nodes: Nodes, seed: int) -> None:
@@ -172,13 +178,13 @@ def test_no_phone_is_away_for_much_longer_than_it_was_told(nodes: Nodes, seed: i
         assert phone.untold_s <= nodes.patience_s + (RATE_ERROR + nodes.off) * told_s
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(nodes=NODES, seed=st.integers(0, 99))
 @example(nodes=SLOW, seed=0)
 def test_no_window_is_longer_than_the_other_nodes_need(nodes: Nodes, seed: int) -> None:
     done = drained(nodes, seed)
     begun_s = 5.0  # the number of phones that are away begins small
-    need_s = nodes.phones / min(nodes.per_s, BUDGET_PER_S)
+    need_s = nodes.need_s
     if need_s + begun_s <= 0.9 * nodes.grace_s:
         assert not done.left, "there was time to serve each phone until its turn"
     windows = [phone.back_by - phone.sent_at for phone in done.left]
@@ -190,5 +196,4 @@ def test_no_window_is_longer_than_the_other_nodes_need(nodes: Nodes, seed: int) 
 @example(nodes=SLOW, seed=0)
 def test_a_drain_takes_little_longer_than_the_other_nodes_need(nodes: Nodes, seed: int) -> None:
     done = drained(nodes._replace(off=0.0), seed)
-    need_s = nodes.phones / min(nodes.per_s, BUDGET_PER_S)
-    assert done.last_s <= 1.15 * need_s + 5.0 + 2 * nodes.patience_s
+    assert done.last_s <= 1.15 * nodes.need_s + 5.0 + 2 * nodes.patience_s
