@@ -37,9 +37,9 @@ TRANSITIONS: Final[dict[tuple[FollowState, str], FollowState]] = {
     (FollowState.ASKING, "ask"): FollowState.ASKING,
     (FollowState.FOLLOWING, "ask"): FollowState.ASKING,
     (FollowState.ASKING, "answered"): FollowState.FOLLOWING,
+    (FollowState.ASKING, "unread"): FollowState.DOUBTING,
     (FollowState.FOLLOWING, "gap"): FollowState.DOUBTING,
     (FollowState.FOLLOWING, "doubt"): FollowState.DOUBTING,
-    (FollowState.ASKING, "doubt"): FollowState.DOUBTING,
     **{(state, "lost"): FollowState.SEARCHING for state in FollowState if state is not FollowState.SEARCHING},
     (FollowState.SEARCHING, "read"): FollowState.DOUBTING,
 }
@@ -77,6 +77,10 @@ _SPREAD: Final = 0.25
 """Largest part by which jitter shortens that time."""
 SPACED_S: Final = 0.25
 SPACED_MAX_S: Final = 2.0
+LOST_S: Final = 1.0
+"""Time without an answer after which a request is repeated. It is long, since the answer to a new follower is
+its whole state, and a node that does not get its core would be sent each request several times.
+"""
 LOWER_S: Final = 5.0
 """Time with messages of lower epochs only, after which the lease is read and counts."""
 STALE_S: Final = 15.0
@@ -90,11 +94,11 @@ class FollowMachine:
     """One user on a node that is not the owner.
 
     Invariants: requests are at least 0.25 s apart, unless another owner was found. Without an answer they are
-    at most 2 s apart, otherwise at most 10 s. :attr:`floor` only grows, except for a lease that was read
+    1 to 2 s apart, otherwise at most 10 s. :attr:`floor` only grows, except for a lease that was read
     after 5 s of lower epochs only. An illegal transition changes nothing.
 
     A gap while a request is under way needs no further request. A node's messages arrive in order, so the
-    answer covers everything that was lost before it.
+    answer covers everything that was lost before it. After a doubt another request follows the answer.
 
     Args:
         epoch: The token of the owner's lease.
@@ -116,6 +120,8 @@ class FollowMachine:
         self._gap_since: float | None = None
         self._is_answered = False
         """Whether a message that fits has come since the request to the owner."""
+        self._is_doubted = False
+        """Whether the answer to the request under way may not cover everything."""
         self.is_unsure = False
         """Whether the owner was unreachable, and has not answered since: the data may be old."""
 
@@ -163,7 +169,12 @@ class FollowMachine:
         if self._lower_since is not None or not self._is_answered:
             return
         self._last_received_at = now
-        if self._move("answered"):
+        if not self._move("answered"):
+            return
+        if self._is_doubted:
+            self._not_before = now + SPACED_S
+            self.doubt(now)
+        else:
             self.is_unsure = False
             self._spacing_s = SPACED_S
             self._not_before = self._asked_at + SPACED_S
@@ -173,8 +184,14 @@ class FollowMachine:
         """Record that the addressed node is not the owner, or no longer."""
         self._lose(now)
 
+    def unread(self, now: float) -> None:
+        """Record that the request was not read: the addressed node is of an older version, or refused it."""
+        if self._move("unread"):
+            self._due_at = now
+
     def doubt(self, now: float) -> None:
         """Record that messages may have been lost, also the answer under way."""
+        self._is_doubted = True
         if self._move("doubt"):
             self._ask_soon(now)
 
@@ -189,8 +206,9 @@ class FollowMachine:
     def asked(self, now: float) -> None:
         """Record that a request is sent to the owner."""
         if self._move("ask"):
-            self._asked_at, self._is_answered = now, False
+            self._asked_at, self._is_answered, self._is_doubted = now, False, False
             self._not_before = self._wait(now)
+            self._due_at = max(self._due_at, now + LOST_S)
 
     def reading(self, now: float) -> None:
         """Record that the lease is being read; without :meth:`read` it will be read again."""

@@ -93,10 +93,7 @@ class Since:
 
 @dataclass(frozen=True, slots=True)
 class Asks:
-    """A node's request to an owner node for missing changes; it also keeps the owner publishing to it.
-
-    Without any user it is a probe that needs an answer.
-    """
+    """A node's request to an owner node for missing changes; the owner publishes on. No user: a probe."""
 
     node: NodeId
     number: int
@@ -121,7 +118,7 @@ class Attach:
     """A follower's request to the owner: have OSCC-E accept a session, and subscribe to its topics.
 
     Sent again it changes the topics. *age_ms*: how long the session's phone has been on *node*; older nodes
-    send None.
+    send None. *since*: the follower's request for changes, which is answered before the session is.
     """
 
     node: NodeId
@@ -129,6 +126,7 @@ class Attach:
     ticket: Ticket
     topics: tuple[str, ...]
     age_ms: int | None = None
+    since: Since | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +143,14 @@ class Refusal:
 class AttachAnswer:
     """The session is accepted, *refused*, or another node has become the owner: *moved*.
 
-    *epoch*: the token under which the owner accepted it; older nodes send None.
+    *epoch*: the owner's token; older nodes send None. *read*: the request for changes was answered before.
     """
 
     request: int
     refused: Refusal | None = None
     moved: bool = False
     epoch: int | None = None
+    read: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ from gateway.protocol.envelopes import (
     Replaced,
     Report,
     SessionOver,
+    Since,
     Sought,
 )
 from gateway.runtime.cluster import Exchange, NotDeliveredError
@@ -651,38 +652,59 @@ class ClusterReceiver:
     async def _asks(self, asked: Asks) -> None:
         """Answer requests for missed changes.
 
-        Each large answer is followed by a turn of the loop for others.
+        Answers of many users leave in one message. After each large one others have a turn of the loop.
         """
-        not_mine, values = [], 0
+        not_mine: list[UserId] = []
+        answers: list[Publication] = []
+        values = 0
         for since in asked.asks:
             owner = self._owner(since.user)
             if owner is None or asked.node == self._node:
                 not_mine.append(since.user)
                 continue
-            owner.sharing.reads(asked.node, together=since.together)
-            owner.asked(asked.node, since)
-            answer = owner.sharing.answer(since)
-            self._exchange.send(Inbox(asked.node), answer)
+            answer = self._answer(owner, asked.node, since)
+            answers.append(answer)
             values += len(answer.updates)
+            if not since.together or values > VALUES_AT_ONCE:
+                self._send_answers(asked.node, answers)
             if values > VALUES_AT_ONCE:
                 await self._local.clock.sleep(0)
                 values = 0
+        self._send_answers(asked.node, answers)
         self._exchange.send(Inbox(asked.node), Asked(self._node, self._holder, asked.number, tuple(not_mine)))
+
+    def _answer(self, owner: Owner, node: NodeId, since: Since) -> Publication:
+        """Record a request of *node*, and return the changes that it misses."""
+        owner.sharing.reads(node, together=since.together)
+        owner.asked(node, since)
+        return owner.sharing.answer(since)
+
+    def _send_answers(self, node: NodeId, answers: list[Publication]) -> None:
+        """Send *answers*, and clear the list; later changes must not overtake them."""
+        if answers:
+            self._exchange.send(
+                Inbox(node), answers[0] if len(answers) == 1 else Publications(tuple(answers))
+            )
+            answers.clear()
 
     async def _attach(self, asked: Attach) -> None:
         owner, refused, moved = self._owner(asked.ticket.user), None, False
         epoch: int | None = None
+        is_read = False
         try:
             if owner is None or asked.node == self._node:
                 moved = True
             else:
                 await self._attach_at(owner, asked)
                 epoch = owner.epoch
+                if asked.since is not None and owner is self._owner(asked.since.user):
+                    self._exchange.send(Inbox(asked.node), self._answer(owner, asked.node, asked.since))
+                    is_read = True
         except SessionRefused as why:
             refused = Refusal(why.code, why.reason, why.by, why.window_s)
         except RoleOverError:
             moved = True
-        self._exchange.send(Inbox(asked.node), AttachAnswer(asked.request, refused, moved, epoch))
+        self._exchange.send(Inbox(asked.node), AttachAnswer(asked.request, refused, moved, epoch, is_read))
 
     async def _attach_at(self, owner: Owner, asked: Attach) -> None:
         ended = self._local.denied(asked.ticket)

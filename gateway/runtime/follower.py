@@ -106,20 +106,26 @@ class RemoteAttach:
         if local is None:  # its phone has left since, and may have connected to another node
             return False
         self._again_at[ticket.handle] = now + ANSWER_S + AGAIN_S
-        age_ms = round((now - local.since) * 1000)
+        age_ms, since = round((now - local.since) * 1000), self._subject.request_due(now)
         try:
             answer = await self._world.exchange.ask(
-                grant.node, lambda number: Attach(node, number, ticket, topics, age_ms), ANSWER_S
+                grant.node, lambda number: Attach(node, number, ticket, topics, age_ms, since), ANSWER_S
             )
         except (NotDeliveredError, TimeoutError, GatewayError):
             return False
         finally:
             if ticket.handle in self._local:  # a phone that has left since is removed
                 self._again_at[ticket.handle] = self._world.clock.now() + AGAIN_S
-        return isinstance(answer, AttachAnswer) and self._is_accepted_by(answer, ticket.handle, grant.token)
+        if not isinstance(answer, AttachAnswer):
+            return False
+        if since is not None and not answer.read:
+            self._subject.unread()
+        return self._is_accepted_by(answer, ticket.handle, grant.token)
 
     def _is_accepted_by(self, answer: AttachAnswer, handle: str, token: int) -> bool:
         """Process the answer of the owner of *token*; return whether it accepted the session."""
+        if answer.read:
+            self._subject.answered()
         if answer.refused is not None:
             raise _refused(answer.refused)
         if answer.moved:
@@ -440,8 +446,7 @@ class Follower:
 
     async def _shown(self, handle: str) -> SessionFacts:
         """Wait until the replica contains the owner's data of the session."""
-        self.machine.doubt(self._world.clock.now())
-        self._news.set()
+        is_requested = False
         while True:
             self._check()
             facts = self.feed.facts(handle)
@@ -449,6 +454,10 @@ class Follower:
             is_read = self.feed.ledger.position.epoch >= self.machine.floor
             if is_read and facts is not None and facts.end is None:
                 return facts
+            if not is_requested and self.machine.state is FollowState.FOLLOWING:
+                is_requested = True  # the last answer is older than the session
+                self.machine.doubt(self._world.clock.now())
+                self.look()
             await self._next_change()
 
     async def until_moved(self, token: int) -> None:
@@ -616,7 +625,13 @@ class Follower:
         self.machine.answered(self._world.clock.now())
         if was_unsure and not self.machine.is_unsure:
             self._say(self.feed.health.as_of, self._world.clock.now())
+        self._change()
         self._look()
+
+    def unread(self) -> None:
+        """Record that the owner did not read the request for changes that came with another message."""
+        self.machine.unread(self._world.clock.now())
+        self.look()
 
     def not_mine(self, holder: str | None = None) -> None:
         """Record that the addressed node denies to be the owner; *holder*: its present life."""
@@ -676,7 +691,9 @@ class Follower:
         try:
             async with TaskGroup() as tasks:
                 self._tasks = tasks
-                self._ask(self._world.clock.now())  # its answer comes to this node, not on the user's channel
+                # its answer comes to this node, not on the user's channel
+                if (since := self.request_due(self._world.clock.now())) is not None:
+                    exchange.want(self._grant.node, since, self)
                 await exchange.follow(user, self.receive)
                 self.machine.doubt(self._world.clock.now())  # what came on that channel meanwhile is missing
                 self._remote_attach.turned(tasks)
@@ -693,23 +710,25 @@ class Follower:
 
     async def _turn(self) -> None:
         now = self._world.clock.now()
-        if self._takeover.step(now):
-            self.machine.doubt(now)  # a request to take over is sent with a request for changes
+        if (since := self.request_due(now)) is not None:
+            self._world.exchange.want(self._grant.node, since, self)
         match self.machine.need(now):
-            case "ask":
-                self._ask(now)
             case "read_lease":
                 self.machine.reading(now)
                 await self._owner_discovery.find()
-            case "nothing":
+            case _:
                 await self._pause(now, min(self.machine.due_at, self._takeover.due_at(now)))
 
-    def _ask(self, now: float) -> None:
+    def request_due(self, now: float) -> Since | None:
+        """Return the request for changes that is to be sent to the owner now, if one is."""
+        if self._takeover.step(now):
+            self.machine.doubt(now)  # a request to take over is sent with a request for changes
+        if self._is_over or self.machine.need(now) != "ask":
+            return None
         self.machine.asked(now)
         epoch, seq = self.feed.ledger.position
         phones = tuple(self._local)
-        since = Since(self.feed.user, epoch, seq, self._takeover.number(now), phones, together=True)
-        self._world.exchange.want(self._grant.node, since, self)
+        return Since(self.feed.user, epoch, seq, self._takeover.number(now), phones, together=True)
 
     async def _pause(self, now: float, until: float) -> None:
         self._news.clear()

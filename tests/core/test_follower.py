@@ -8,7 +8,16 @@ from collections.abc import Callable
 import pytest
 
 from gateway.core.element import ChangeSet
-from gateway.core.follower import LOWER_S, TRANSITIONS, FollowedNodes, FollowMachine, FollowState, Peers
+from gateway.core.follower import (
+    LOST_S,
+    LOWER_S,
+    SPACED_S,
+    TRANSITIONS,
+    FollowedNodes,
+    FollowMachine,
+    FollowState,
+    Peers,
+)
 from gateway.core.ledger import Delta, Ledger, Receipt
 from gateway.domain.model import NodeId, Position, UserId
 from tests.core.test_ledger import ONE, TWO, recorded
@@ -27,6 +36,7 @@ EVENTS: dict[str, Callable[[FollowMachine], object]] = {
     "answered": lambda follow: answer(follow, 100.0),
     "gap": lambda follow: follow.published(EPOCH, Receipt.GAP, 100.0),
     "doubt": lambda follow: follow.doubt(100.0),
+    "unread": lambda follow: follow.unread(100.0),
     "lost": lambda follow: follow.not_mine(100.0),
     "read": lambda follow: follow.read(EPOCH, 100.0),
 }
@@ -76,7 +86,7 @@ def test_the_table_is_what_happens_and_the_illegal_changes_nothing(state: Follow
 
 
 def test_without_an_answer_it_asks_again_ever_more_slowly() -> None:
-    assert asked_at(FollowMachine(EPOCH, 0.0), 8.0) == [0.0, 0.25, 0.75, 1.75, 3.75, 5.75, 7.75]
+    assert asked_at(FollowMachine(EPOCH, 0.0), 8.0) == [0.0, 1.0, 2.0, 3.0, 5.0, 7.0]
 
 
 @pytest.mark.parametrize(("jitter", "after_s"), [(0.0, 10.0), (0.5, 8.75), (1.0, 7.5)])
@@ -96,7 +106,29 @@ def test_it_is_no_answer_when_what_belongs_to_it(received: tuple[Receipt, ...]) 
         follow.published(EPOCH, receipt, 0.125)
     follow.answered(0.125)
     assert follow.state is FollowState.ASKING
-    assert follow.due_at == 0.25
+    assert follow.due_at == LOST_S
+
+
+def test_after_a_doubt_one_more_request_follows_the_answer() -> None:
+    follow = FollowMachine(EPOCH, 0.0)
+    follow.asked(0.0)
+    follow.unsure(0.0)
+    follow.doubt(0.0)
+    assert follow.need(0.875) == "nothing", "the whole state would be sent twice"
+    answer(follow, 0.875)
+    assert follow.health(0.875, "live") == "stale", "the answer may be older than what was lost"
+    assert follow.due_at == 0.875 + SPACED_S
+    follow.asked(follow.due_at)
+    answer(follow, 1.25)
+    assert follow.health(1.25, "live") == "live"
+    assert follow.due_at == 0.875 + SPACED_S + 10.0
+
+
+def test_a_request_that_was_not_read_is_sent_again_at_once() -> None:
+    follow = FollowMachine(EPOCH, 0.0)
+    follow.asked(0.0)
+    follow.unread(0.125)
+    assert follow.need(0.125) == "ask"
 
 
 def test_the_same_owner_is_asked_again_with_growing_pauses() -> None:

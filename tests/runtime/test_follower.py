@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -20,7 +22,9 @@ from gateway.protocol.envelopes import (
     Channel,
     Detach,
     Envelope,
+    Given,
     Inbox,
+    Offer,
     Publication,
     Publications,
     Refusal,
@@ -82,8 +86,67 @@ async def test_a_phone_is_served_before_the_subscription_of_its_user_is_confirme
     assert far.shown.keys() == near.shown.keys()
     confirmed.set()
     await at.pass_time(1)
-    asks = [one for asks in at.received(Asks) if isinstance(asks, Asks) for one in asks.asks]
-    assert [one.seq for one in asks] == [0, far.position["seq"]], "what came on the channel is asked for"
+    requests = since_requests(at)
+    assert [one.seq for one in requests] == [0, far.position["seq"]], "what came on the channel is requested"
+
+
+def since_requests(at: Street) -> list[Since]:
+    """Return all requests for changes, also those that came with a session."""
+    found: list[Since] = []
+    for _, _, envelope in at.said:
+        match envelope:
+            case Asks(asks=asks):
+                found += asks
+            case Attach(since=Since() as since):
+                found.append(since)
+    return found
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.4])
+async def test_a_phone_that_moves_in_a_drain_costs_seven_messages_and_one_whole_state(late_s: float) -> None:
+    async with street() as at:
+        phone = await at.scenes[0].served()
+        await at.pass_time(5)
+        at.scenes[0].node.drain()
+        await at.pass_time(1)
+        at.said.clear()
+        at.trouble.delays, at.trouble.delay_s = float(late_s > 0), late_s
+        at.trouble.chance = lambda: 0.999
+        phone.bye()
+        moved = await at.scenes[1].again(phone)
+        await at.pass_time(8)
+        assert at.owners() == [1]
+        assert (moved.health, moved.shown) == ("live", phone.shown)
+        kinds = (Attach, AttachAnswer, Asks, Publication, Publications, Offer, Given)
+        said = [one for _, _, one in at.said if not (isinstance(one, Asks) and not one.asks)]
+        sent = Counter(type(one).__name__ for one in said if isinstance(one, kinds))
+        assert sent == {"Attach": 1, "Publication": 3, "AttachAnswer": 1, "Offer": 1, "Given": 1}
+        states = [one for one in at.received(Publication) if isinstance(one, Publication) and one.updates]
+        assert len(states) == 1
+
+
+async def test_an_owner_of_an_older_version_is_asked_for_changes_separately() -> None:
+    async with street() as at:
+        await at.scenes[0].served()
+        owner = at.scenes[0].node._cluster_receiver
+        usual = owner.received
+
+        def received(envelope: Envelope) -> None:
+            usual(replace(envelope, since=None) if isinstance(envelope, Attach) else envelope)
+
+        owner.received = received  # type: ignore[method-assign]  # it reads no field of later versions
+        far = await at.scenes[1].served(device="d2")
+        assert far.health == "live"
+        assert [one.seq for one in since_requests(at)][:2] == [0, 0]
+
+
+async def test_changes_are_not_answered_for_a_session_that_is_refused(at: Street) -> None:
+    near = await at.scenes[0].served()
+    at.scenes[0].node.session_revocations.note(near.ticket, EndReason.BLOCKED, "somebody")
+    near.bye()
+    await at.scenes[1].again(near)
+    await at.pass_time(1)
+    assert not any(isinstance(one, AttachAnswer) and one.read for one in at.received(AttachAnswer))
 
 
 async def test_a_command_is_routed_to_the_owner_and_executed_once(at: Street) -> None:
