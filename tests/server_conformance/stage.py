@@ -9,10 +9,12 @@ import ssl
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from tests.server_conformance import shapes
 from tests.server_conformance.driver import Driver, DriverError, User
@@ -28,6 +30,18 @@ _UPGRADE: Final = {
     "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": PROTOCOL,
 }  # fmt: skip
+
+
+class _Answer(aiohttp.ClientResponse):
+    """An answer whose `Connection` may name more than `Upgrade`, as in RFC 6455 but not in aiohttp."""
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """The header lines."""
+        read = CIMultiDict(self._headers)
+        if "upgrade" in [word.strip().lower() for word in read.get("Connection", "").split(",")]:
+            read["Connection"] = "Upgrade"
+        return CIMultiDictProxy(read)
 
 
 class Reply(NamedTuple):
@@ -274,6 +288,8 @@ class Stage:
                 autoping=False,
             )
         except aiohttp.WSServerHandshakeError as error:
+            if error.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                raise Failed(f"the answer to the upgrade is not that of RFC 6455: {error.message}") from error
             raise Failed(f"the link is refused with {error.status}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Failed(f"the link does not open: {error!r}") from error
@@ -361,6 +377,7 @@ def client(driver: Driver) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(ssl=context)
     return aiohttp.ClientSession(
         connector=connector,
+        response_class=_Answer,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=max(30.0, driver.patience_s)),
     )
