@@ -29,6 +29,7 @@ from tests.deploy.behind_proxy import Front, in_front
 from tests.doubles.servers import redis_server
 
 PARTS = ("window", "phone late", "tries", "upgrade", "first data")
+TURN_EVERY_S = 0.1
 
 
 @dataclass
@@ -76,6 +77,8 @@ class Gaps:
         self._early: dict[str, list[tuple[float, float]]] = {}
         """Tries that began before the loss was read: on a busy machine a reader is later than its phone."""
         self._phones = {phone.client._http: phone for phone in phones}
+        self._turns_s: list[float] = []
+        """Turns of the loop that all phones share: each step of each phone waits for one."""
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
@@ -83,6 +86,7 @@ class Gaps:
         with patch.object(ClientConnection, "open", self._timed(ClientConnection.open)):
             async with asyncio.TaskGroup() as tasks:
                 readers = [tasks.create_task(self._read(phone)) for phone in self._phones.values()]
+                readers.append(tasks.create_task(self._measure_turns()))
                 try:
                     yield
                 finally:
@@ -105,6 +109,14 @@ class Gaps:
                 tries.append((began, now()))
 
         return opened
+
+    async def _measure_turns(self) -> None:
+        now = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(TURN_EVERY_S)
+            began = now()
+            await asyncio.sleep(0)
+            self._turns_s.append(now() - began)
 
     async def _read(self, phone: Phone) -> None:
         now = asyncio.get_running_loop().time
@@ -139,6 +151,7 @@ class Gaps:
         lines = [_line("whole", [gap.whole_s for gap in self.all])]
         lines.append(_line("not told", [gap.untold_s for gap in self.all]))
         lines += [_line(name, [part[name] for part in parts if part]) for name in PARTS]
+        lines.append(_line("phones' turn", self._turns_s))
         oldest = sorted((phone.seen.lie_s, phone.seen.lie) for phone in self._phones.values())[-3:]
         return "\n".join([*lines, f"ended by {dict(self.reasons)}", *(lie for _, lie in reversed(oldest))])
 
@@ -146,7 +159,7 @@ class Gaps:
 def _line(name: str, values: Sequence[float]) -> str:
     ordered = sorted(values) or [0.0]
     p50, p99, most = (ordered[min(len(ordered) - 1, int(part * len(ordered)))] for part in (0.5, 0.99, 1))
-    return f"{name:10} p50 {p50:6.2f} s, p99 {p99:6.2f} s, longest {most:6.2f} s ({len(values)})"
+    return f"{name:12} p50 {p50:6.2f} s, p99 {p99:6.2f} s, longest {most:6.2f} s ({len(values)})"
 
 
 @dataclass
