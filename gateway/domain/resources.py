@@ -412,11 +412,6 @@ RESOURCES: Final[dict[str, type[Resource]]] = {
 """Prefix of a key, or the whole key, → the type of its value."""
 
 
-def resource_type(key: str) -> type[Resource] | None:
-    """Return the type of the value that stands under *key*, or None when no resource has such a key."""
-    return RESOURCES.get(key) or RESOURCES.get(key.partition(":")[0])
-
-
 STEADY_MS: Final = 2_000
 """Instants that move by no more than this make no change."""
 

@@ -28,8 +28,6 @@ BROKEN: Final = 1006
 CONTROL_BYTES_MAX: Final = 125
 """RFC 6455 §5.5."""
 REASON_BYTES_MAX: Final = CONTROL_BYTES_MAX - 2
-HEAD_BYTES_MAX: Final = 14
-"""RFC 6455 §5.2: two bytes, eight of length, four of mask."""
 FRAMES_BETWEEN_MAX: Final = 1024
 """Fragments, pings and pongs in quick succession before a message is whole: no rate counts them."""
 

@@ -16,7 +16,6 @@ from gateway.domain.resources import (
     Aggregate,
     Group,
     Handling,
-    Me,
     Media,
     PostProcessing,
     Queue,
@@ -25,8 +24,6 @@ from gateway.domain.resources import (
     QueueWindow,
     Resource,
     RoutingState,
-    Site,
-    resource_type,
 )
 
 
@@ -88,21 +85,8 @@ def test_every_realtime_field_of_a_queue_is_a_figure_or_counts_a_window() -> Non
 
 def test_there_is_a_type_for_every_key_that_a_phone_may_see() -> None:
     keys = [*(key_of(kind, 5) for kind in Kind), *ALWAYS, ME]
-    assert {resource_type(key) for key in keys} == set(RESOURCES.values())
+    assert {key if key in RESOURCES else key.partition(":")[0] for key in keys} == set(RESOURCES)
     assert set(RESOURCES.values()) == set(typing.get_args(Resource))
-
-
-@pytest.mark.parametrize(
-    ("key", "of"),
-    [("agent:5", Agent), ("queue:0", Queue), ("group:1", Group), ("site", Site), ("me", Me)],
-)
-def test_a_key_names_its_type(key: str, of: type[Resource]) -> None:
-    assert resource_type(key) is of
-
-
-@pytest.mark.parametrize("key", ["", "agents", "session:ab", "catalogue", "catalogue:x", ":5"])
-def test_other_keys_have_none(key: str) -> None:
-    assert resource_type(key) is None
 
 
 def test_busy_is_never_a_routing_state() -> None:

@@ -26,6 +26,8 @@ from tests.fuzz import doors
 from tests.fuzz.second_reader import second_reading
 
 MESSAGE_BYTES: Final = 400
+HEAD_BYTES: Final = 14
+"""RFC 6455 §5.2: two bytes, eight of length, four of mask."""
 FRAMES_BETWEEN: Final = 16
 """Tight, so that short inputs reach them."""
 
@@ -65,7 +67,7 @@ def _read(pieces: Iterable[bytes]) -> Iterator[tuple[websocket.Event, int]]:
             assert parser.is_over is is_last, "it ends at a close or a breach, and at nothing else"
             assert not isinstance(event, websocket.Message) or len(event.data) <= MESSAGE_BYTES
             yield event, fed - parser.waiting_bytes
-        assert parser.waiting_bytes < MESSAGE_BYTES + websocket.HEAD_BYTES_MAX, "more is held than a frame"
+        assert parser.waiting_bytes < MESSAGE_BYTES + HEAD_BYTES, "more is held than a frame"
         assert len(parser._fragments or b"") <= MESSAGE_BYTES, "more is held than a message"
         assert not parser.is_over or parser.waiting_bytes == 0, "something is held behind the end"
 
@@ -92,7 +94,7 @@ def _compare(ours: list[websocket.Event], seen: bytes) -> None:
         is_full = breach is not None and breach.code == websocket.POLICY
         assert theirs.between == FRAMES_BETWEEN if is_full else theirs.between <= FRAMES_BETWEEN
     else:  # others may want to see more of a frame before they tell
-        more = bytes(websocket.HEAD_BYTES_MAX)
+        more = bytes(HEAD_BYTES)
         assert breach.code == theirs.failed or second_reading(seen + more).failed, "no breach, for others"
 
 
