@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Hashable, Iterator, KeysView, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -21,6 +22,7 @@ from gateway.domain.model import (
     KINDS,
     ME,
     NO_ITEMS,
+    Lean,
     NodeId,
     Right,
     Scope,
@@ -28,6 +30,7 @@ from gateway.domain.model import (
     Ticket,
     key_of,
     parse_key,
+    with_few,
     with_item,
 )
 from gateway.domain.resources import Agent, Aggregate, Resource
@@ -37,21 +40,18 @@ from gateway.protocol.envelopes import SessionFacts
 V = TypeVar("V", bound=Hashable)
 
 
-class RefCounter(Generic[V]):
+class RefCounter(Lean, Generic[V]):
     """Values with the number of their holders.
 
     Invariants: equal values are one object, the first that came. *changes* grows whenever the set of values
     may have changed.
     """
 
-    __slots__ = ("_first", "_first_holders", "_others", "changes")
-
-    def __init__(self) -> None:
-        self.changes = 0
-        self._first: V | None = None
-        """Mostly the only value."""
-        self._first_holders = 0
-        self._others: dict[V, tuple[V, int]] = NO_ITEMS
+    changes: int = 0
+    _first: V | None = None
+    """Mostly the only value."""
+    _first_holders: int = 0
+    _others: dict[V, tuple[V, int]] = NO_ITEMS
 
     def __iter__(self) -> Iterator[V]:
         """Return each value once."""
@@ -167,6 +167,8 @@ def _same(rights: frozenset[Right]) -> frozenset[Right]:
 
 
 def _union_of(scopes: list[Scope]) -> Scope:
+    if len(scopes) == 1:
+        return copy(scopes[0])
     return Scope(*[_union([each.of(kind) for each in scopes]) for kind in KINDS])
 
 
@@ -476,15 +478,15 @@ class UserSessions:
         """To be read only: :meth:`join` and :meth:`remove` change it."""
         self._devices: Few[str, Member] = Few()
         """By device."""
-        self._elsewhere: SmallMap[NodeId, dict[str, Member]] = SmallMap()
+        self._elsewhere: SmallMap[NodeId, dict[str, Member]] = NO_ITEMS
         """Sessions whose phone is, or was last, on another node."""
-        self._left: SmallMap[str, Member] = SmallMap()
+        self._left: SmallMap[str, Member] = NO_ITEMS
         """Sessions without a phone."""
         self._aliases: SmallMap[int, Member] = SmallMap()
         """Sessions on the link."""
-        self._rescoped: SmallMap[str, Member] = SmallMap()
+        self._rescoped: SmallMap[str, Member] = NO_ITEMS
         """Sessions whose rights or scope changed since :meth:`take_rescoped`."""
-        self._changed: SmallMap[str, Member] = SmallMap()
+        self._changed: SmallMap[str, Member] = NO_ITEMS
         """Sessions for which there may be requests to send since :meth:`take_changed`."""
         self._standing = ScopeUnion()
         self.scope = self._standing.scope
@@ -627,17 +629,19 @@ class UserSessions:
             self._elsewhere[member.node].pop(member.handle, None)
         member.node = node
         if node is not None:
-            self._elsewhere.setdefault(node, {})[member.handle] = member
+            there = with_item(self._elsewhere.get(node, NO_ITEMS), member.handle, member)
+            self._elsewhere = with_few(self._elsewhere, node, there)
 
     def _come(self, member: Member) -> None:
         member.left_at = None
-        self._changed[member.handle] = member
+        self._changed = with_few(self._changed, member.handle, member)
         self._left.pop(member.handle, None)
         self._renewal_ms = min(self._renewal_ms, member.renewal_ms)
 
     def _go(self, member: Member, left_at: float) -> None:
         member.left_at = left_at
-        self._changed[member.handle] = self._left[member.handle] = member
+        self._left = with_few(self._left, member.handle, member)
+        self._changed = with_few(self._changed, member.handle, member)
 
     # ---- what OSCC-E says ----
 
@@ -655,7 +659,7 @@ class UserSessions:
         member = self._aliases.get(alias)
         if member is not None and member.attached is not None:
             self._accept(member, replace(member.attached, rights=rights, scope=scope), on_link=True)
-            self._rescoped[member.handle] = member
+            self._rescoped = with_few(self._rescoped, member.handle, member)
         return member
 
     def by_alias(self, alias: int) -> Member | None:
@@ -676,12 +680,12 @@ class UserSessions:
 
     def take_rescoped(self) -> list[Member]:
         """Return the sessions whose rights or scope changed since the last call."""
-        rescoped, self._rescoped = self._rescoped, SmallMap()
+        rescoped, self._rescoped = self._rescoped, NO_ITEMS
         return list(rescoped.values())
 
     def take_changed(self) -> list[Member]:
         """Return the sessions whose phone, or place on the link, changed since the last call."""
-        changed, self._changed = self._changed, SmallMap()
+        changed, self._changed = self._changed, NO_ITEMS
         return list(changed.values())
 
     def following(self, member: Member) -> Following | None:
@@ -705,7 +709,7 @@ class UserSessions:
         if not on_link or attached is None or before is None or before.alias != attached.alias:
             member.sent_presence = False
         member.attached, member.on_link = attached, on_link
-        self._changed[member.handle] = member
+        self._changed = with_few(self._changed, member.handle, member)
         self._count(member)
         self._stand()
 

@@ -226,6 +226,14 @@ class SmallMap(MutableMapping[KeyT, ItemT]):
         return super().values() if self._more is None else self._more.values()
 
 
+def with_few(items: SmallMap[KeyT, ItemT], key: KeyT, item: ItemT) -> SmallMap[KeyT, ItemT]:
+    """Store *item* in *items*, or in a new map if that is :data:`NO_ITEMS`; return the map."""
+    if items is NO_ITEMS:
+        items = SmallMap()
+    items[key] = item
+    return items
+
+
 PACKED_MOST: Final = 64
 """Most numbers of a kind that are packed: unpacking these takes some 2 µs."""
 _PACKED: Final = "I"
