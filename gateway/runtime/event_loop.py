@@ -21,21 +21,19 @@ import socket
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from contextvars import Context
 from functools import partial
 from pathlib import Path, PurePath
 from traceback import clear_frames
 from types import MethodType, TracebackType
-from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Final, ParamSpec, Protocol, cast
 from weakref import ref
 
 import gateway
 from gateway.runtime.ports import Clock
 
 P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def spawn(tasks: asyncio.TaskGroup | None, work: Coroutine[None, None, None]) -> bool:
@@ -55,37 +53,12 @@ def spawn(tasks: asyncio.TaskGroup | None, work: Coroutine[None, None, None]) ->
     return False
 
 
-_NO_TASKS: Final = cast("set[asyncio.Task[Any]]", frozenset())
-
-
 class TaskGroup(asyncio.TaskGroup):
     """A task group that is freed when it is over, also when it was cancelled or has failed.
 
     A frame of :class:`asyncio.TaskGroup` holds the error that it raised, and the traceback of this error
     holds the frame. This cycle would keep the group, its task, and all that the frames of the task hold.
-
-    It has no set of tasks, of 216 bytes, while there are none: each user has two groups without tasks.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._tasks: set[asyncio.Task[Any]] = _NO_TASKS
-
-    def create_task(
-        self,
-        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
-        *,
-        name: str | None = None,
-        context: Context | None = None,
-    ) -> asyncio.Task[T]:
-        """See :meth:`asyncio.TaskGroup.create_task`."""
-        if self._tasks is _NO_TASKS:
-            self._tasks = set()
-        return asyncio.TaskGroup.create_task(self, coro, name=name, context=context)
-
-    def _on_task_done(self, task: asyncio.Task[object]) -> None:
-        super()._on_task_done(task)
-        self._tasks = self._tasks or _NO_TASKS
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

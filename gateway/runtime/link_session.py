@@ -40,7 +40,7 @@ from gateway.domain.upstream import (
 )
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import Exchange
-from gateway.runtime.event_loop import TaskGroup, forget_frames, heed_cancellation, log_fault, spawn
+from gateway.runtime.event_loop import forget_frames, heed_cancellation, log_fault, spawn
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from gateway.runtime.ports import Authority, Clock, Leases, Link, Upstream
 from gateway.runtime.subscriptions import LinkSubscriptions
@@ -326,7 +326,7 @@ class Linked:
     async def run(self) -> None:
         """Serve the link until it is gone."""
         try:
-            async with TaskGroup() as tasks:
+            async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 while self.replaced_by is None:
                     arrival = None if self._is_answered else self.link.arrival(self._take_in)

@@ -17,7 +17,6 @@ from gateway.runtime.event_loop import (
     FRAMES_MAX,
     LeanEvent,
     SystemClock,
-    TaskGroup,
     Turns,
     first_of,
     frames,
@@ -57,58 +56,6 @@ async def test_in_a_group_that_is_over_or_ending_nothing_runs() -> None:
         await _end(group, linger)
     assert begun == [False]
     assert not spawn(group, work())
-
-
-@pytest.mark.parametrize("group", [asyncio.TaskGroup, TaskGroup])
-async def test_a_group_waits_for_all_its_tasks_one_after_the_other_and_at_once(
-    group: type[asyncio.TaskGroup],
-) -> None:
-    done: list[int] = []
-
-    async def work(number: int) -> None:
-        await asyncio.sleep(0)
-        done.append(number)
-
-    async with group() as tasks:
-        for number in range(2):
-            await tasks.create_task(work(number))
-        for number in range(2, 5):
-            tasks.create_task(work(number))
-    assert done == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("group", [asyncio.TaskGroup, TaskGroup])
-async def test_a_fault_of_a_task_ends_the_group_and_its_other_tasks(group: type[asyncio.TaskGroup]) -> None:
-    others: list[asyncio.Task[object]] = []
-
-    async def live(group: asyncio.TaskGroup) -> None:
-        async with group as tasks:
-            others.append(tasks.create_task(asyncio.Event().wait()))
-            tasks.create_task(fail())
-            await asyncio.Event().wait()
-
-    async def fail() -> None:
-        raise LookupError
-
-    made = group()
-    with pytest.raises(ExceptionGroup) as raised:
-        await live(made)
-    assert (others[0].cancelled(), type(first_of(raised.value))) == (True, LookupError)
-    assert not spawn(made, fail())
-
-
-async def test_a_group_has_a_set_only_while_it_has_tasks() -> None:
-    def sets() -> int:
-        return sum(isinstance(each, set) for each in vars(tasks).values())
-
-    async with TaskGroup() as tasks:
-        seen = [sets()]
-        task = tasks.create_task(asyncio.sleep(0))
-        seen.append(sets())
-        await task
-        await asyncio.sleep(0)
-        seen.append(sets())
-    assert seen == [0, 1, 0]
 
 
 async def _end(
