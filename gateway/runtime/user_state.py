@@ -763,6 +763,7 @@ class UserStates:
         try:
             if before is not None:
                 await before.over.wait()
+            del before  # it holds the last owner, with a mirror of all data
             await user_state.run()
         except Exception as fault:  # noqa: BLE001 - one user's fault ends one user
             log_fault(_LOG, "user_failed", fault)

@@ -97,6 +97,20 @@ async def test_whose_linger_is_over_is_gone() -> None:
         assert traces.there == []
 
 
+async def test_of_a_user_who_comes_back_while_their_last_state_ends_nothing_of_that_is_kept() -> None:
+    async with scene(SETTINGS) as at:
+        phone = await at.served()
+        second = await at.phone("anna", device="d2")
+        traces = Traces(at, phone.ticket.user)
+        at.node.user_states[phone.ticket.user].stop()
+        second.hello()
+        leave(at, phone)
+        del phone
+        await at.pass_time(1)
+        assert second.health == "live"
+        assert set(traces.there) == {"ticket"}, "that of the second phone"
+
+
 async def test_whose_links_were_lost_and_who_gave_commands_is_gone() -> None:
     async with scene(SETTINGS) as at:
         phone = await at.served()
