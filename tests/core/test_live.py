@@ -229,6 +229,19 @@ def test_another_right_begins_a_stream_whatever_is_followed(topics: tuple[str, .
 # ---- health ----
 
 
+def test_a_ping_leaves_when_it_is_time_and_when_health_changes() -> None:
+    phone = served()
+    assert phone.live.due_at(phone.now, LIVE) == 125.0
+    assert phone.take() == []
+    assert phone.live.due_at(phone.now, DOWN) == phone.now
+    (ping,) = phone.take(DOWN)
+    assert (ping["upstream"], ping["as_of_ms"], ping["server_time_ms"]) == ("down", WALL_MS - 10_000, WALL_MS)
+    assert phone.take(DOWN) == []
+    phone.live.received()
+    phone.now = 135.0
+    assert [frame["kind"] for frame in phone.take(DOWN)] == ["ping"]
+
+
 def test_the_state_leaves_before_it_is_said_that_the_link_is_live() -> None:
     phone = served(pace_s=30.0)
     phone.take(DOWN)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.simulator import model, routing
+from gateway.simulator.fields import Refused
 from gateway.simulator.model import (
     Agenda,
     Agent,
@@ -114,6 +115,14 @@ def test_post_processing_is_bounded(world: World) -> None:
     routing.post_processing_begins(agent, Contact("C1", "Voice", None, 0, 0, answered_ms=0), 1000, 10_000)
     assert agent.post is not None
     assert agent.post.ends_ms == agent.post.limit_ms == 301_000
+
+
+def test_who_is_not_logged_on_can_only_be_logged_off(world: World) -> None:
+    agent = world.agent()
+    routing.log_off(agent)
+    assert routing.ask(agent, "LoggedOff", None, "Now", 0, "System") == "Unchanged"
+    with pytest.raises(Refused, match="NotLoggedOn"):
+        routing.ask(agent, "Work", None, "Now", 0, "System")
 
 
 def test_an_agent_who_leaves_during_a_contact_has_no_post_processing(world: World) -> None:
