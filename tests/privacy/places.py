@@ -195,7 +195,7 @@ PLACES: Final[dict[str, str]] = {
             app/reload.py CertificateReloader._names; app/admin.py StatusLog._away;
             app/admin.py _BusLines._written;
             telemetry.py Tally._unread_rows; telemetry.py Counts.values; telemetry.py Telemetry.labels;
-            runtime/event_loop.py LeanEvent._waiters; runtime/event_loop.py TaskGroup._tasks;
+            runtime/event_loop.py LeanEvent._waiters;
             upstream/oscce/errors.py NOTHING_UNREAD;
             upstream/oscce/decode.py _shared; edge/channel.py _INTERNED; edge/credentials.py _NOTHING;
             upstream/oscce/directory.py _RowReader._dropped; app/logging.py RepetitionFilter._windows;
