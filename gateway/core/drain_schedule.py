@@ -385,7 +385,8 @@ class Balance:
 
     Invariants: none within :data:`SETTLED_S` after a change of the set of nodes that accept phones. None that
     would leave this node with fewer than :data:`END` times the mean. In any period at most what the rate
-    allows in that period, plus one. None during the pause after a round in which the phones came back here.
+    allows in that period and half of :data:`UNSEEN_S`, plus one. None during the pause after a round in which
+    the phones came back here.
 
     Args:
         now: When the node starts.
