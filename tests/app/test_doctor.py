@@ -117,8 +117,9 @@ def behind_proxy(tmp_path: Path, port: int) -> Path:
 
 
 @asynccontextmanager
-async def proxy(target: int, idle_s: float) -> AsyncIterator[str]:
-    """Carry bytes to *target*, and close what is quiet for *idle_s*."""
+async def proxy(target: int, idle_s: float, *, refuses: int = 0) -> AsyncIterator[str]:
+    """Carry bytes to *target*, and close what is quiet for *idle_s*; the first *refuses* requests get 503."""
+    left = refuses
 
     async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(TimeoutError, OSError):
@@ -131,6 +132,13 @@ async def proxy(target: int, idle_s: float) -> AsyncIterator[str]:
         sink.close()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 503 No node\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            writer.close()
+            return
         there, to_node = await asyncio.open_connection("127.0.0.1", target)
         async with asyncio.TaskGroup() as group:
             group.create_task(copy(reader, to_node))
@@ -161,6 +169,16 @@ async def test_a_quiet_stream_is_held_through_the_proxy(
     )
     assert re.search(closed, shown.err), shown.err
     assert patient in shown.out
+
+
+async def test_a_proxy_has_time_to_find_the_listener_by_its_health_checks(
+    fit: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    async with proxy(port, 60, refuses=2) as late:
+        words = ["doctor", "--config", str(behind_proxy(tmp_path, port)), "--hold", "1", "--through", late]
+        assert await asyncio.to_thread(main, words) == 0
+    assert f"{late} kept a quiet WebSocket open for 1 s\n" in capsys.readouterr().out
 
 
 async def test_a_proxy_that_leads_elsewhere_or_nowhere_is_a_fault(

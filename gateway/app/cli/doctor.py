@@ -18,6 +18,7 @@ import resource
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from secrets import token_hex
 from typing import Final, NamedTuple
@@ -47,6 +48,13 @@ HOLD_S: Final = 60.0
 """A phone may choose a pause between pings of up to 55 s; a proxy must wait at least this long."""
 HOLD_MAX_S: Final = 3_600.0
 OPEN_S: Final = 10.0
+FOUND_S: Final = 10.0
+"""Time in which the health checks of a proxy find this process."""
+_AGAIN_S: Final = 0.5
+_NO_NODE: Final = frozenset(
+    {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
+)
+"""Answers of a proxy that has found no healthy node yet."""
 STREAM_PATH: Final = "/v1/realtime"
 _MARK: Final = "X-Oscc-Doctor"
 _PROXY_SETTINGS: Final = "timeout tunnel of HAProxy, proxy_read_timeout and proxy_send_timeout of nginx"
@@ -301,8 +309,15 @@ def _no_stream(url: str, error: Exception) -> str:
 async def _open_stream(
     http: aiohttp.ClientSession, url: str, clock: Clock
 ) -> aiohttp.ClientWebSocketResponse:
-    async with clock.timeout(OPEN_S):
-        return await http.ws_connect(f"{url.rstrip('/')}{STREAM_PATH}", autoping=False)
+    until = clock.now() + FOUND_S
+    while True:
+        try:
+            async with clock.timeout(OPEN_S):
+                return await http.ws_connect(f"{url.rstrip('/')}{STREAM_PATH}", autoping=False)
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status not in _NO_NODE or clock.now() >= until:
+                raise
+        await clock.sleep(_AGAIN_S)
 
 
 async def _is_cut(stream: aiohttp.ClientWebSocketResponse, hold_s: float, clock: Clock) -> bool:
