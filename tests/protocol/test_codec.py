@@ -228,6 +228,24 @@ def test_secrets_do_not_show(codec: Codec) -> None:
 
 
 @CODECS
+def test_changes_hold_the_fragments_as_they_are(codec: Codec) -> None:
+    pack = PACK[codec.name]
+    put, patch = {"agent:5": {"a": 1}, "site": {}}, {"queue:1": {"b": None}}
+    frame = codec.changes(
+        after=0,
+        upto=70_000,
+        stream='8.a"b',
+        reset=True,
+        more=True,
+        put=[(key, pack(value)) for key, value in put.items()],
+        patch=[(key, pack(value)) for key, value in patch.items()],
+        gone=["group:1", "group:2"],
+    )
+    whole = {"kind": "changes", "after": 0, "upto": 70_000, "stream": '8.a"b', "reset": True, "more": True}
+    assert frame == pack({**whole, "put": put, "patch": patch, "gone": ["group:1", "group:2"]})
+
+
+@CODECS
 def test_changes_leave_out_what_is_empty(codec: Codec) -> None:
     frame = codec.changes(after=3, upto=3, stream=None, reset=False, more=False, put=(), patch=(), gone=())
     assert frame == PACK[codec.name]({"kind": "changes", "after": 3, "upto": 3})
