@@ -136,6 +136,21 @@ def test_a_phone_that_later_ones_have_passed_is_counted_until_it_is_late() -> No
         assert len(away) == counted
 
 
+def test_a_phone_that_later_ones_have_passed_counts_once_for_the_rate_though_it_moves_after_all() -> None:
+    away = Away(0.0)
+    passed = send(away, 0.5)
+    away.sent(passing := Phone(), 0.6)
+    away.may_send(0.6)
+    passing.moved = Move.DONE
+    for now in (0.7, 0.6 + IN_TIME_S):
+        away.may_send(now)
+    assert away.per_s(now) == pytest.approx((ROOM_MIN + 1) / now)
+    for phone in passed:
+        phone.moved = Move.DONE
+    away.may_send(now)
+    assert away.per_s(now) == pytest.approx((ROOM_MIN + 1) / now)
+
+
 def test_phones_in_a_queue_are_counted_until_it_is_their_turn() -> None:
     away, now = Away(0.0), 0.0
     away.room = 100.0
@@ -260,6 +275,13 @@ def test_without_a_phone_that_came_back_the_last_ones_come_within_a_minute() -> 
         assert windows[-1][1] == pytest.approx(whole_s)
 
 
+def test_none_of_the_last_ones_comes_back_before_the_other_nodes_accept_it() -> None:
+    plan = drain_schedules(500, accepts_per_s=[10.0], moving=[], grace_s=5.0)
+    windows = DrainPace(0.0, 500, 5.0).last_windows(plan[100:], 5.0)
+    assert [5.0 + low_s for low_s, _ in windows] == pytest.approx([place / 10 for place in range(100, 500)])
+    assert all(high_s - low_s <= 1.0 for low_s, high_s in windows)
+
+
 @pytest.mark.parametrize("grace_s", [0.0, 5.0, 30.0])
 def test_a_short_grace_lets_no_more_phones_return_than_the_other_nodes_accept(grace_s: float) -> None:
     plan = drain_schedules(500, accepts_per_s=[10.0], moving=[], grace_s=grace_s)
@@ -300,6 +322,18 @@ def test_phones_wait_for_those_before_them_though_their_users_may_move_later() -
             pace.sent(phone, 0.0)
         assert not pace.may_send(4, plan[4], 1.0)  # their users have not moved
         assert pace.may_send(4, plan[4], 3.0) is may  # the time of this phone has come
+
+
+def test_phones_whose_users_do_not_move_are_all_sent_away_before_the_end_of_the_grace() -> None:
+    plan = drain_schedules(100, accepts_per_s=[1e3], moving=[], grace_s=60.0)
+    pace, now = DrainPace(0.0, 100, 60.0), 0.0
+    for planned in enumerate(plan):
+        while not pace.may_send(*planned, now):
+            now += 0.1
+        phone = Phone()
+        phone.moved = Move.BACK
+        pace.sent(phone, now)
+    assert now == pytest.approx(0.9 * 60.0, abs=1.0)
 
 
 # ---- balance ----
