@@ -238,6 +238,16 @@ def test_phones_that_never_come_say_nothing_about_the_other_nodes_while_others_c
     assert now < 20.0
 
 
+def test_of_the_phones_that_do_not_come_only_some_are_watched() -> None:
+    away = Away(0.0)
+    away.room = 500.0
+    phones = send(away, 0.0)
+    away.may_send(0.1 + IN_TIME_S + GONE_S)
+    looks_before = sum(phone.looks for phone in phones)
+    away.may_send(0.2 + IN_TIME_S + GONE_S)
+    assert sum(phone.looks for phone in phones) == looks_before + 200
+
+
 def test_when_no_phone_comes_back_few_are_away() -> None:
     away = Away(0.0)
     away.room, now = 64.0, 0.0

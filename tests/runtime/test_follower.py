@@ -140,6 +140,25 @@ async def test_an_owner_of_an_older_version_is_asked_for_changes_separately() ->
         assert [one.seq for one in since_requests(at)][:2] == [0, 0]
 
 
+async def test_a_session_that_the_owner_published_in_vain_is_shown_after_one_more_request(at: Street) -> None:
+    await at.scenes[0].served()
+    await at.scenes[1].served(device="d2")
+    await at.pass_time(1)
+    lost: list[Envelope] = []
+
+    def lose(_: int, to: int, __: Channel, envelope: Envelope) -> bool:
+        if to == 1 and isinstance(envelope, Publication | Publications) and not lost:
+            lost.append(envelope)
+            return True
+        return False
+
+    at.trouble.lose = lose
+    far = await at.scenes[1].served(device="d3")
+    await at.pass_time(1)
+    assert lost
+    assert far.health == "live"
+
+
 async def test_changes_are_not_answered_for_a_session_that_is_refused(at: Street) -> None:
     near = await at.scenes[0].served()
     at.scenes[0].node.session_revocations.note(near.ticket, EndReason.BLOCKED, "somebody")
