@@ -419,6 +419,8 @@ class Early:
 
     def take(self, query: int, listen: Listen) -> list[Reading]:
         """Return the readings of *query*, which is now known to cover *listen*."""
+        if self._unnamed:
+            self._unnamed -= {query}
         about = (query, listen.kind, listen.source)
         found = [each for each in self._kept if (each.query, each.kind, each.source) == about]
         self._kept = tuple([each for each in self._kept if each.query != query])

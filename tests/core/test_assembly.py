@@ -466,6 +466,16 @@ def test_a_query_that_no_answer_names_is_found_by_its_readings() -> None:
     assert early.take_unnamed() == ()
 
 
+def test_a_query_that_an_answer_names_later_is_not_taken_for_an_unnamed_one() -> None:
+    """A server may give a query the number of one that has ended, whose last readings came late."""
+    early = Early()
+    early.missed()
+    for number in (1, 2):
+        early.keep(reading(10, available(), query=number))
+    early.take(1, ALL_AGENTS)
+    assert early.take_unnamed() == (2,)
+
+
 def test_the_newest_are_kept_and_no_more() -> None:
     early = Early()
     early.expect(True)
