@@ -121,7 +121,7 @@ _KINDS: Final = {kind.value: kind for kind in Kind}
 
 
 def parse_key(key: str) -> tuple[Kind, int] | None:
-    """Split a resource's key into kind and number; None when it is no such key.
+    """Split a resource's key that a phone sent into kind and number; None when it is no such key.
 
     Only the one canonical decimal form is accepted, so a key has one spelling.
     """
@@ -132,6 +132,15 @@ def parse_key(key: str) -> tuple[Kind, int] | None:
     if len(number) > 16 or (number[0] == "0" and number != "0"):
         return None
     return kind, int(number)
+
+
+def address_of(key: str) -> tuple[Kind, int] | None:
+    """Split a key that :func:`key_of` made, of any number; None for other keys."""
+    prefix, _, number = key.partition(":")
+    try:
+        return _KINDS[prefix], int(number)
+    except (KeyError, ValueError):
+        return None
 
 
 class _NoKey:

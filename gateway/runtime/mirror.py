@@ -32,9 +32,9 @@ from gateway.domain.model import (
     Kind,
     Scope,
     UserId,
+    address_of,
     key_of,
     masked,
-    parse_key,
     with_item,
 )
 from gateway.domain.resources import (
@@ -682,7 +682,7 @@ class Mirror:
         return self._me_shown
 
     def _shown(self) -> set[Address]:
-        return {parsed for key, _ in self._feed.ledger.shared() if (parsed := parse_key(key)) is not None}
+        return {address for key, _ in self._feed.ledger.shared() if (address := address_of(key)) is not None}
 
     def _show_site(self) -> None:
         about = self._about

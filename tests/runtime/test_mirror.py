@@ -98,6 +98,24 @@ def test_nothing_outside_the_union_of_scopes_is_shown_or_kept(room: Room) -> Non
     assert room.mirror.assembly.addresses() == {(Kind.AGENT, 8)}
 
 
+@pytest.mark.parametrize("number", [-7, 2**32, 10**16], ids=["below 0", "large", "no number for phones"])
+def test_any_number_leaves_with_its_scope(room: Room, number: int) -> None:
+    room.accept(Scope(agents=frozenset({number}), queues=frozenset({5})))
+    room.learn()
+    for source in (Source.DIRECTORY, Source.REALTIME):
+        part = Part(Kind.AGENT, number, source, Agent())
+        if source is Source.DIRECTORY:
+            room.mirror.object(ObjectChanged(Kind.AGENT, number, part))
+        else:
+            room.read(Reading(1, Kind.AGENT, source, room.clock.wall_ms(), complete=True, parts=(part,)))
+    room.mirror.settle()
+    assert room.resources == {f"agent:{number}", "queue:5"}
+    before = room.user_sessions.scope
+    room.accept(Scope(queues=frozenset({5})))
+    room.mirror.rescoped(before)
+    assert room.resources == {"queue:5"}
+
+
 def test_what_a_server_sends_of_resources_outside_all_scopes_is_bounded(room: Room) -> None:
     room.learn()
     room.mirror.settle()
