@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.commands import Call, Command
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Scope
 from gateway.domain.resources import RESOURCES, Resource
 from gateway.protocol import envelopes, frames
 
@@ -75,6 +76,8 @@ def built(cls: Callable[..., Any]) -> Strategy:
     """Return a strategy for a dataclass or NamedTuple whose fields all take any value of their types."""
     if cls is GatewayError:
         return ERRORS
+    if cls is Scope:  # it declares no fields
+        return SCOPES
     hints = {name: hint for name, hint in get_type_hints(cls, include_extras=True).items() if _is_field(hint)}
     return st.builds(cls, **{name: of(hint) for name, hint in hints.items() if name != "kind" or _open(hint)})
 
@@ -132,6 +135,9 @@ ERRORS: Strategy = st.builds(
     st.none() | FLOATS,
     DETAILS,
 )
+
+_IDS = st.frozensets(INTEGERS | st.integers(0, 9), max_size=3)
+SCOPES: Strategy = st.builds(Scope, _IDS, _IDS, _IDS, _IDS)
 
 RESOURCE_TYPES = sorted(set(RESOURCES.values()), key=lambda cls: cls.__name__)
 resources: st.SearchStrategy[Resource] = st.one_of([built(cls) for cls in RESOURCE_TYPES])
