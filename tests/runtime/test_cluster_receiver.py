@@ -311,6 +311,28 @@ async def test_others_have_turns_between_large_answers_to_one_question(
         assert answered_after == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("together", "at_once", "kinds"),
+    [
+        (True, 1_000, [Publications, Asked]),
+        (True, 0, [Publication, Publication, Asked]),
+        (False, 1_000, [Publication, Publication, Asked]),
+    ],
+    ids=["together", "many values", "an older node"],
+)
+async def test_answers_for_several_users_are_one_message_unless_they_are_long_or_the_node_is_older(
+    monkeypatch: pytest.MonkeyPatch, together: bool, at_once: int, kinds: list[type[Envelope]]
+) -> None:
+    monkeypatch.setattr("gateway.runtime.cluster_receiver.VALUES_AT_ONCE", at_once)
+    async with street() as at:
+        await followed(at)
+        await at.scenes[0].served("bert")
+        await at.pass_time(1)
+        asks = tuple(Since(each, 0, 0, together=together) for each in at.scenes[0].node.user_states)
+        received = await Stranger(at).say(Asks(STRANGER, 5, asks))
+        assert [type(one) for one in received] == kinds
+
+
 @pytest.mark.parametrize("is_near", [True, False])
 async def test_a_node_that_was_stopped_takes_no_phone_back_that_came_elsewhere_since(is_near: bool) -> None:
     async with street() as at:
