@@ -126,7 +126,7 @@ def judge(
 
 
 def unless_refused(outcome: Outcome, refusal: GatewayError | None) -> Outcome:
-    """Return *outcome*; of a command that was refused and not executed the *refusal*."""
+    """Return *outcome*, or *refusal* if the command was not executed because of it."""
     is_executed = outcome.error is None or outcome.error.code is not ErrorCode.EXPIRED
     return outcome if refusal is None or is_executed else Outcome(Status.REJECTED, refusal)
 

@@ -492,6 +492,8 @@ _DRIFT: Final = 1e-3
 """How much slower or faster than ours a clock may be without being set: more than NTP slews it (RFC 5905: 500
 ppm).
 """
+_LOWEST_MS: Final = float("-inf")
+"""Below all differences of times, as one object for all links."""
 
 
 class ServerClock:
@@ -508,15 +510,15 @@ class ServerClock:
     __slots__ = ("_at", "_first_ms", "_is_learning", "_least_ms", "_most_ms", "ahead_ms")
 
     def __init__(self) -> None:
-        self.ahead_ms = LONG_AGO
+        self.ahead_ms = _LOWEST_MS
         """The difference (Time - receipt) of events beyond which :meth:`is_ahead` is to be called."""
         self._is_learning = True
         """Whether no answer has come yet: until then events show by how much their clock is ahead."""
-        self._first_ms = LONG_AGO
+        self._first_ms = _LOWEST_MS
         """The greatest such difference until then."""
         self._least_ms: float | None = None
         """The smallest difference (receipt - Time)."""
-        self._most_ms = LONG_AGO
+        self._most_ms = _LOWEST_MS
         """The greatest difference (request - Time)."""
         self._at = 0.0
         """When the last time was received."""

@@ -331,7 +331,7 @@ class Scope:
         return self.groups if kind is Kind.GROUP else self.aggregates
 
     def by_kind(self) -> dict[Kind, frozenset[int]]:
-        """Return the numbers of each kind, for who looks up many."""
+        """Return the numbers of each kind, to look up many."""
         return {kind: self.of(kind) for kind in KINDS}
 
     @property

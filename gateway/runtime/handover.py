@@ -194,7 +194,7 @@ class OwnerDiscovery:
 
         Soon after the user can be taken from a silent owner.
         """
-        left_s = LONG_AGO if self._silent_since is None else self._silent_since + EXPIRY_S - now
+        left_s = 0.0 if self._silent_since is None else self._silent_since + EXPIRY_S - now
         first_s = max(left_s, RECONNECT_WINDOW_S[0])
         return (first_s, first_s + TAKEN_WITHIN_S) if left_s > 0 else RECONNECT_WINDOW_S
 

@@ -206,8 +206,8 @@ class Queries:
     """
 
     __slots__ = (
-        "_again", "_ask_later", "_asked_at", "_clock", "_directory_subscribed", "_down", "_last_none",
-        "_link", "_mirror", "_queries", "_requests", "_stopped", "_stopping", "_unanswered", "_wanted",
+        "_again", "_ask_later", "_asked_at", "_clock", "_directory_subscribed", "_down", "_link", "_mirror",
+        "_placeholder", "_queries", "_requests", "_stopped", "_stopping", "_unanswered", "_wanted",
     )  # fmt: skip
 
     def __init__(
@@ -221,9 +221,9 @@ class Queries:
     ) -> None:
         self._link, self._requests, self._mirror, self._clock = link, requests, mirror, clock
         self._ask_later, self._directory_subscribed = ask_later, directory_subscribed
-        self._wanted, self._last_none = ALWAYS_LISTENED, 0
+        self._wanted, self._placeholder = ALWAYS_LISTENED, 0
         self._queries: dict[Listen, int] = {}
-        """Subscription → its query. A query below 0 was refused, or is not waited for."""
+        """Subscription → its query. One below 0 is a placeholder: it was refused, or is not waited for."""
         self._again: frozenset[Listen] = EMPTY_SET
         """Subscriptions to be requested again."""
         self._asked_at: dict[Listen, float] = NO_ITEMS
@@ -361,15 +361,15 @@ class Queries:
         self._queries[listen] = query
         self._mirror.listening(query, listen)
 
-    def _next_none(self) -> int:
-        self._last_none -= 1
-        return self._last_none
+    def _next_placeholder(self) -> int:
+        self._placeholder -= 1
+        return self._placeholder
 
     def _do_without(self, listen: Listen) -> None:
         """Show the data of *listen* without waiting for the rest."""
         self._asked_at.pop(listen, None)
         if listen not in self._queries:
-            self._run(listen, self._next_none())
+            self._run(listen, self._next_placeholder())
         self._mirror.show(self._mirror.assembly.do_without(self._queries[listen]))
 
     def _refused(self, listen: Listen, error: GatewayError) -> None:
@@ -377,7 +377,7 @@ class Queries:
         if not self._will_recover(listen, error):
             self._ask_later()
         before, assembly = self._queries.get(listen), self._mirror.assembly
-        query = self._queries[listen] = self._next_none()
+        query = self._queries[listen] = self._next_placeholder()
         self._mirror.show(assembly.refused(query, listen))
         if before is not None:  # it has never delivered data
             self._mirror.show(assembly.stopped(before))
