@@ -136,6 +136,73 @@ def test_an_agent_who_leaves_during_a_contact_has_no_post_processing(world: Worl
     assert not agent.logged_on
 
 
+def test_a_new_reason_is_a_new_state_and_the_present_one_is_none(world: World) -> None:
+    agent = available(world)
+    since_ms = agent.since_ms
+    world.pass_time(5)
+    assert world.sim.center.ask(agent, "Available", None, "Now", "Self") == "Unchanged"
+    assert agent.since_ms == since_ms
+    assert world.sim.center.ask(agent, "Available", 7, "Now", "Self") == "Applied"
+    assert (agent.reason_key, agent.since_ms) == (7, since_ms + 5_000)
+
+
+def test_post_processing_follows_an_answered_contact_also_when_the_last_one_only_rang(world: World) -> None:
+    agent = available(world)
+    agent.auto = AutoPostProcessing(on=True)
+    talked = world.sim.center.give(agent, None, "Voice", "Talking")
+    rang = world.sim.center.give(agent, None, "Voice", "Ringing")
+    world.sim.center.end(talked)
+    assert agent.contacts == [rang]
+    world.sim.center.end(rang)
+    assert agent.post is not None
+    assert agent.post.call_id == talked.call_id
+
+
+def test_post_processing_ends_by_itself_and_the_next_contact_comes(world: World) -> None:
+    agent = available(world)
+    agent.auto = AutoPostProcessing(on=True, duration_s=20)
+    queue = queue_of(world, agent)
+    first, second = world.sim.center.arrive(queue), world.sim.center.arrive(queue)
+    world.sim.center.answer(first)
+    world.sim.center.end(first)
+    world.pass_time(19.75)
+    assert (agent.contacts, agent.handling) == ([], True)
+    world.pass_time(0.25)
+    assert (agent.contacts, agent.post) == ([second], None)
+
+
+def test_the_end_of_an_earlier_post_processing_does_not_end_a_later_one(world: World) -> None:
+    agent = available(world)
+    agent.auto = AutoPostProcessing(on=True, duration_s=5)
+    world.sim.center.end(world.sim.center.give(agent, None, "Voice", "Talking"))
+    world.sim.center.finish_post_processing(agent)
+    world.pass_time(2)
+    world.sim.center.end(world.sim.center.give(agent, None, "Voice", "Talking"))
+    for seconds, handling in ((4, True), (1, False)):
+        world.pass_time(seconds)
+        assert agent.handling is handling
+
+
+def test_a_log_off_after_a_contact_is_reported_with_who_requested_it(world: World) -> None:
+    received: list[tuple[int, str, str | None]] = []
+    world.sim.center.on_logged_off = lambda agent, by, name: received.append((agent.key, by, name))
+    agent = available(world)
+    contact = world.sim.center.give(agent, None, "Voice", "Talking")
+    world.sim.center.ask(agent, "LoggedOff", None, "AfterContact", "Supervisor", "Eva")
+    assert received == []
+    world.sim.center.end(contact)
+    assert received == [(AGENT, "Supervisor", "Eva")]
+
+
+def test_post_processing_can_be_started_for_a_minute_after_a_contact(world: World) -> None:
+    agent = available(world)
+    world.sim.center.end(world.sim.center.give(agent, None, "Voice", "Talking"))
+    world.pass_time(59.75)
+    assert agent.last_contact is not None
+    world.pass_time(0.25)
+    assert agent.last_contact is None
+
+
 def test_every_agent_change_marks_him_his_queues_and_groups(world: World) -> None:
     agent = world.agent()
     world.sim.center.changes = Changes()
