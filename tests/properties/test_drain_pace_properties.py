@@ -25,7 +25,7 @@ from gateway.core.drain_schedule import (
 STEP_S = 0.05
 BUDGET_PER_S = 20.0
 """Links that the site accepts per second; the other nodes open no more."""
-NOTICED_S, NOTICED = 2.0, 5
+NOTICED_S, NOTICED = 2.0, 6
 """A time and a number of phones: more are sent until it is noticed that phones are late."""
 RATE_ERROR = 0.15
 """Part by which the rate is measured too high, over a few seconds."""
@@ -45,10 +45,14 @@ class Nodes(NamedTuple):
 
     @property
     def patience_s(self) -> float:
-        """How long a phone may wait: twice as long as without a queue, and behind the plan twice that."""
+        """How long a phone may wait: twice as long as without a queue, and behind the plan twice that.
+
+        Phones that are off let the rate look as if it had fallen: then it may be twice that once more.
+        """
         usual_s = max(BACK_S, self.takes_s + 1 / self.per_s + 2 * STEP_S)
-        is_behind = self.need_s > 0.75 * self.grace_s
-        waits_s = max((4 if is_behind else 2) * usual_s, (ROOM_MIN + 1) / self.per_s + self.takes_s)
+        is_behind = self.need_s > 0.75 * (1 - self.off) * self.grace_s
+        times = (8 if self.off else 4) if is_behind else 2
+        waits_s = max(times * usual_s, (ROOM_MIN + 1) / self.per_s + self.takes_s)
         late_s = NOTICED_S + NOTICED / self.per_s
         return waits_s / (1 - self.off) + late_s  # a phone that is off looks like one that was served
 
