@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 import heapq
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -80,30 +79,18 @@ def _drain_schedule(place: int, phones: int, spread_s: float, whole_s: float) ->
 
 IN_TIME_S: Final = 2.0
 """A user that has moved this long after the phone's window has moved in time in any case."""
-BACK_S: Final = 1.0
-"""A phone that is served this long after its window is back in time in any case."""
+BACK_S: Final = 8.0
+"""A phone that is served this long after its window is back in time. It is long, since those that are left at
+the end are away for longer still.
+"""
 LAST_S: Final = 60.0
 """Within this time the phones that are left at the end come back in any case."""
 GONE_S: Final = 2.0
 """After this further time a phone is no longer counted as away: it may be switched off."""
 ROOM_MIN: Final = 4.0
 """Phones that may be away in any case."""
-RATE_S: Final = 5.0
-"""The rate at which phones move is measured over this time."""
-PEAK_S: Final = 60.0
-"""How long the highest rate counts: a node that stood still for a while is no slower after that."""
 _FIRST: Final = 8
 """Phones, sent while few were away, that show how long a move takes on these nodes."""
-CHANGE_S: Final = 2.0
-"""Time between two changes of the number of phones that may be away."""
-_SHRINK, _GROW = 0.9, 1.2
-"""Factors of such a change."""
-_BEHIND: Final = 2.0
-"""Factor of the time that a phone may need, and of their number, behind the plan."""
-_HELD: Final = 0.8
-"""Part of the highest rate at which the rate has not fallen."""
-_LONGEST: Final = 8.0
-"""At most so many phones are away as others take in this multiple of the time that one may need."""
 _LATE_PART: Final = 0.2
 """Part of the phones that may be late without fewer being sent away."""
 _WEIGHT: Final = 0.1
@@ -123,189 +110,109 @@ class Move(enum.IntEnum):
     """Another node owns its user, or the phone has left for good."""
 
 
-class PeakRate:
-    """The highest rate of events within the last :data:`PEAK_S`, each measured over :data:`RATE_S`.
-
-    Args:
-        began: When the first event was possible.
-    """
-
-    def __init__(self, began: float) -> None:
-        self._began = began
-        self._recent: deque[float] = deque()
-        self._per_s, self._peak_at = 0.0, began
-
-    def count(self, now: float) -> None:
-        """Count one event."""
-        self._recent.append(now)
-
-    def now_per_s(self, now: float) -> float:
-        """Return the present rate."""
-        while self._recent and self._recent[0] <= now - RATE_S:
-            self._recent.popleft()
-        return len(self._recent) / min(max(now - self._began, 1.0), RATE_S)
-
-    def per_s(self, now: float) -> float:
-        """Return the highest rate."""
-        per_s = self.now_per_s(now)
-        if per_s >= self._per_s or now - self._peak_at > PEAK_S:
-            self._per_s, self._peak_at = per_s, now
-        return self._per_s
-
-
 class Away:
-    """How many phones may be away at once while a node drains, by the rate at which others take them.
+    """How many phones may be away at once while a node drains, by the time that others need for them.
 
     A phone is away until it has reached *until*. The number begins small. Each phone in time raises it by
-    one, until many are late: then the other nodes have more to do than they can. From then on it falls to
-    what they take in the time that a phone may need. So they have enough to do, and phones and their users do
-    not wait in a long queue before them.
+    one, until phones are late. From then on it is halved at intervals while many are late, and rises slowly.
+    So phones and their users do not wait in a queue before nodes that need longer for each than planned.
 
-    Nodes that do not get their cores need long for each phone, however few are away. There the rate falls
-    with the number, which rises again until the rate is nearly as high as it was. A phone that never comes
-    says nothing about other nodes, unless no other phone comes either.
+    In time is what takes at most twice as long as the first moves, which show how slow these nodes are. A
+    phone that never comes says nothing about other nodes, unless no other phone comes either.
 
     Args:
-        now: When the drain begins.
         until: How far a phone must have moved.
         in_time_s: How long that may take in any case.
     """
 
-    def __init__(self, now: float, until: Move = Move.DONE, in_time_s: float = IN_TIME_S) -> None:
+    def __init__(self, until: Move = Move.DONE, in_time_s: float = IN_TIME_S) -> None:
         self.room = ROOM_MIN
-        self.is_full = False
-        """Whether the other nodes have had more to do than they can."""
-        self.in_time_s = in_time_s
-        """How long after its window a phone may take: at most twice as long as the fastest of the first ones.
-        """
-        self._least_s = in_time_s
+        self.moved = 0
+        """How many have moved as far as necessary."""
         self._until = until
-        self._first_s: list[float] = []
-        """How long the first moves took."""
-        self._changed_at = now
-        self._rate = PeakRate(now)
-        """Phones that are no longer away: they have moved, or never come."""
+        self._in_time_s = in_time_s
         self._counted: dict[Callable[[], Move], float] = {}
         """The phones that are away, and when the window of each ends."""
         self._later: list[tuple[float, int, Callable[[], Move]]] = []
         """Those whose windows begin later, as a heap by the end of the window."""
         self._serial = 0
-        self._watched: dict[Callable[[], Move], tuple[float, bool]] = {}
-        """Late phones that are no longer counted: the end of the window, and whether later ones had moved."""
+        self._watched: dict[Callable[[], Move], None] = {}
+        self._took_s: list[float] = []
+        """How long the first moves took."""
+        self.in_time_s = in_time_s
+        """How long after its window a phone may take."""
         self._moved_at = -math.inf
-        self._moved_upto = -math.inf
-        """The latest end of a window among the phones that have moved."""
         self._late_part = 0.0
+        self._halved_at = -math.inf
 
-    def __len__(self) -> int:
-        """Return the number of phones that are away, and may come back now."""
-        return len(self._counted)
-
-    def per_s(self, now: float) -> float:
-        """Return the rate at which phones move, or turn out to be switched off."""
-        return self._rate.per_s(now)
-
-    def may_send(self, now: float, needed_per_s: float = 0.0) -> bool:
+    def may_send(self, now: float) -> bool:
         """Return whether one more phone may be sent away.
 
         Phones whose windows begin later are not away yet for the other nodes: those wait for none of them.
-
-        Args:
-            now: The time.
-            needed_per_s: The rate at which all would be sent away in time, if the drain is behind its plan; 0
-                if it is not. Behind the plan a phone may need twice as long, and as far as phones move more
-                slowly than that rate, up to twice as many may be away.
         """
         while self._later and self._later[0][0] <= now + _WINDOW_S:
             back_by, _, phone = heapq.heappop(self._later)
             self._counted[phone] = back_by
         was_full = len(self._counted) >= self.room
-        for phone, (back_by, was_passed) in list(self._watched.items()):
-            if phone() >= self._until:
-                del self._watched[phone]
-                self._moved(back_by, now, was_passed=was_passed)
+        for phone in [phone for phone in self._watched if phone() >= self._until]:
+            del self._watched[phone]
+            self._note(now, is_late=True)
         for phone, back_by in list(self._counted.items()):
             if phone() >= self._until:
                 del self._counted[phone]
-                self._moved(back_by, now, is_limiting=was_full)
-            elif now - back_by > self.in_time_s:
-                self._look_for(phone, back_by, now)
-        if self.is_full:
-            self._fit(now, needed_per_s, is_limiting=was_full)
+                self._learn(max(0.0, now - back_by))
+                is_late = now - back_by > self.in_time_s
+                self._note(now, is_late=is_late, is_limiting=was_full)
+            elif now - back_by > self.in_time_s + GONE_S:
+                del self._counted[phone]
+                self._watch(phone)
+                if self._moved_at < back_by:
+                    self._lose(now)
         return len(self._counted) < self.room
-
-    def _fit(self, now: float, needed_per_s: float, *, is_limiting: bool) -> None:
-        """Fit the number to the rate."""
-        per_s = self.per_s(now)
-        within_s = self._least_s * (_BEHIND if needed_per_s else 1.0)
-        wanted = max(ROOM_MIN, min(max(per_s, needed_per_s), _BEHIND * per_s) * within_s)
-        self.room = max(self.room, wanted)
-        if now - self._changed_at < CHANGE_S:
-            return
-        self._changed_at = now
-        if is_limiting and self._rate.now_per_s(now) < _HELD * per_s:
-            self.room = max(wanted, min(self.room * _GROW, per_s * _LONGEST * self._least_s))
-        else:
-            self.room = max(wanted, self.room * _SHRINK)
 
     def sent(self, phone: Callable[[], Move], back_by: float) -> None:
         """Record a phone that is away: how far it has moved, and when its window ends."""
         self._serial += 1
         heapq.heappush(self._later, (back_by, self._serial, phone))
 
-    def _look_for(self, phone: Callable[[], Move], back_by: float, now: float) -> None:
-        """Count a late phone as away no longer if later ones have moved, or none moves at all."""
-        was_passed = self._moved_upto > back_by
-        if not was_passed and now - max(back_by, self._moved_at) <= self.in_time_s + GONE_S:
-            return
-        del self._counted[phone]
-        self._watched[phone] = back_by, was_passed
+    def _learn(self, took_s: float) -> None:
+        """Derive from the first moves how long a phone may take."""
+        if len(self._took_s) < _FIRST:
+            self._took_s.append(took_s)
+            usual_s = sorted(self._took_s)[len(self._took_s) // 2]
+            self.in_time_s = max(self._in_time_s, 2 * usual_s)
+
+    def _watch(self, phone: Callable[[], Move]) -> None:
+        self._watched[phone] = None
         if len(self._watched) > _WATCHED_MAX:
             del self._watched[next(iter(self._watched))]
-        if was_passed:
-            self._rate.count(now)
-            return
-        self._late_part += _WEIGHT * (1 - self._late_part)
-        if self._late_part > _LATE_PART and now - self._changed_at >= self.in_time_s:
-            self.room, self._changed_at = max(ROOM_MIN, self.room / 2), now
 
-    def _moved(
-        self, back_by: float, now: float, *, is_limiting: bool = False, was_passed: bool = False
-    ) -> None:
-        took_s = max(0.0, now - back_by)
-        if len(self._first_s) < _FIRST:
-            self._first_s.append(took_s)
-            self.in_time_s = max(self._least_s, 2 * min(self._first_s))
-        if not was_passed:
-            self._rate.count(now)
-        self._moved_at, self._moved_upto = now, max(self._moved_upto, back_by)
-        if took_s > self.in_time_s:
-            self._lose()
+    def _note(self, now: float, *, is_late: bool, is_limiting: bool = False) -> None:
+        self.moved += 1
+        self._moved_at = now
+        if is_late:
+            self._lose(now)
             return
         self._late_part *= 1 - _WEIGHT
-        if is_limiting and not self.is_full:
-            self.room += 1.0
+        if is_limiting:
+            self.room += 1.0 if self._halved_at == -math.inf else 1.0 / self.room
 
-    def _lose(self) -> None:
+    def _lose(self, now: float) -> None:
         self._late_part += _WEIGHT * (1 - self._late_part)
-        self.is_full = self.is_full or self._late_part > _LATE_PART
+        if self._late_part > _LATE_PART and now - self._halved_at >= self.in_time_s:
+            self.room, self._halved_at = max(ROOM_MIN, self.room / 2), now
 
 
 _HURRY: Final = 0.9
-"""Part of the grace in which all phones are sent away if they are served in time: the last users need time to
-move, too.
-"""
-_END: Final = 0.98
-"""Part of the grace after which all that are left are sent away: each `bye` has to leave in time."""
+"""Part of the grace in which all phones are sent away in any case: the last users need time to move, too."""
 
 
 class DrainPace:
     """When a node that drains sends each of its phones away.
 
     Users may move later than the grace allows, since their phones are served with data from this node
-    meanwhile. But no phone is sent while those before it are not served: it is served here until its turn. At
-    the end of the grace the phones that are left are all sent away, each with the time at which it will be
-    served.
+    meanwhile. But no phone is sent while those before it are not served. At the end of the grace the phones
+    that are left are all sent away, each with the time at which it will be served.
 
     Args:
         began: When the drain began.
@@ -317,15 +224,13 @@ class DrainPace:
         self._began = began
         self._phones = phones
         self._grace_s = grace_s
-        self._moving, self._returning = Away(began), Away(began, Move.BACK, BACK_S)
+        self._moving, self._returning = Away(), Away(Move.BACK, BACK_S)
 
     def may_send(self, place: int, planned: DrainSchedule, now: float) -> bool:
         """Return whether the phone in *place* may be sent away, which is due by its plan."""
         at_last = self._began + max(planned.at_s, _HURRY * self._grace_s * place / self._phones)
-        is_behind, left_s = now >= at_last, self._began + _HURRY * self._grace_s - now
-        needed_per_s = (self._phones - place) / left_s if left_s > 0 else math.inf
-        is_room = self._moving.may_send(now)
-        return self._returning.may_send(now, needed_per_s if is_behind else 0.0) and (is_room or is_behind)
+        is_room, are_back = self._moving.may_send(now), self._returning.may_send(now)
+        return are_back and (is_room or now >= at_last)
 
     def sent(self, moved: Callable[[], Move], back_by: float) -> None:
         """Record a phone that is away: how far it has moved, and when its window ends."""
@@ -334,24 +239,24 @@ class DrainPace:
 
     def is_over(self, now: float) -> bool:
         """Return whether all phones that are left are to be sent away now."""
-        return now >= self._began + _END * self._grace_s
+        return now >= self._began + _HURRY * self._grace_s
 
     def last_windows(self, planned: Sequence[DrainSchedule], now: float) -> list[tuple[float, float]]:
         """Return the windows of the phones that are left, which are all sent away now.
 
-        They come back as fast as the phones before them were served, and after those that are still away. But
-        none comes back before its planned slot: the other nodes would refuse it.
+        They come back as fast as the phones before them did, or faster, so that none is away for too long.
+        But none comes back before its planned slot: the other nodes would refuse it.
 
         Args:
             planned: What was planned for each of them.
             now: The time.
         """
-        first, past_s, per_s = len(self._returning), now - self._began, self._returning.per_s(now)
-        upto = first + len(planned)
-        whole_s = min(LAST_S, upto / per_s if per_s else self._grace_s)
+        left, moved, past_s = len(planned), self._returning.moved, now - self._began
+        most_s = min(LAST_S, self._grace_s)
+        whole_s = min(left * past_s / moved, most_s) if moved else most_s
         windows = []
-        for number, plan in enumerate(planned, first):
-            low_s, high_s = _drain_schedule(number, upto, 0.0, whole_s).window_s
+        for number, plan in enumerate(planned):
+            low_s, high_s = _drain_schedule(number, left, 0.0, whole_s).window_s
             later_s = max(0.0, plan.at_s + plan.window_s[0] - past_s - low_s)
             windows.append((low_s + later_s, max(high_s + later_s, plan.at_s + plan.window_s[1] - past_s)))
         return windows
