@@ -12,7 +12,7 @@ def main() -> int:
     """Load the command line and run its command. Ctrl-C while it loads ends the process without a trace."""
     if is_ours := signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
-    from gateway.app import main as command_line  # noqa: PLC0415 - it takes long
+    from gateway.app import cli as command_line  # noqa: PLC0415 - it takes long
 
     if is_ours:
         signal.signal(signal.SIGINT, signal.default_int_handler)

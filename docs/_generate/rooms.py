@@ -30,10 +30,15 @@ FLOORS = {
 
 
 def sources() -> dict[str, str]:
-    """Return path below ``gateway/`` → text of every module that is described."""
+    """Return path below ``gateway/`` → text of each module; of packages those that define functions."""
     folder = ROOT / "gateway"
-    paths = sorted(path for path in folder.rglob("*.py") if path.stem not in {"__init__", "__main__"})
-    return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in paths}
+    paths = sorted(folder.rglob("*.py"))
+    texts = {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in paths}
+    return {
+        path: text
+        for path, text in texts.items()
+        if Path(path).stem not in {"__init__", "__main__"} or ("/" in path and "\ndef " in text)
+    }
 
 
 def render(files: Mapping[str, str]) -> str:

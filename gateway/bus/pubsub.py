@@ -31,7 +31,7 @@ from gateway.bus.sealing import (
     read,
     written,
 )
-from gateway.core.due_times import TurnShare
+from gateway.core.rate_limits import TurnShare
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import (

@@ -1,4 +1,4 @@
-"""State machines of one user's link: when to dial, queries, health, clocks, and how long a user is kept.
+"""Links of users: when to dial, queries, health, clocks, how long a user is kept, and how many open at once.
 
 Readings of a query may arrive before its response: some servers send events before they answer the request
 for them. With other servers these rules do no harm. Pure. *now* is monotonic seconds everywhere; jitter is a
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import Final, Literal, NamedTuple
 
 from gateway.domain.commands import Listen
@@ -562,3 +563,90 @@ class ServerClock:
 
     def _least(self, now: float) -> float:
         return (self._least_ms or 0.0) + (now - self._at) * 1000 * _DRIFT
+
+
+# ---- links that are opening ----
+
+
+OPENINGS_MAX: Final = 64
+"""Links that a node opens at once: enough to keep a core busy while answers take 200 ms."""
+OPENING_S: Final = 2.0
+"""Time after which an opening no longer counts: it waits for the server, and uses little CPU time."""
+RESOURCE_S: Final = 60e-6
+"""Pause after an opening for each resource of its user: twice the CPU time that it takes, so that half of the
+time is left for users who are served. A user of 1,600 resources delays the next one by 0.1 s.
+"""
+AHEAD_S: Final = 0.1
+"""How far openings may be ahead of these pauses."""
+PAUSE_MAX_S: Final = 2.0
+"""The longest sum of them before the next user: many links may open while their resources are unknown."""
+
+
+class Openings:
+    """The links of a node that are opening: dialled, and their first state not shown yet. Pure.
+
+    Opening a link takes milliseconds of CPU time, and more for users of many resources. If openings began for
+    all users at once, they would all end late, at about the same time. How many resources a link will have is
+    estimated from the last ones.
+
+    Invariant: at most *most* count at a time, except those that another node has handed over.
+
+    Args:
+        most: How many count before the next one has to wait.
+    """
+
+    def __init__(self, most: int = OPENINGS_MAX) -> None:
+        self._most: Final = most
+        self._began: dict[int, tuple[float, float]] = {}
+        """The start and the estimated pause of each opening that counts; the oldest first."""
+        self._numbers = count()
+        self._pause_s = 0.0
+        """The estimated pause after the next one."""
+        self._paused_until = -math.inf
+        self._shown_at = -math.inf
+        self.freed: list[Callable[[], None]] = []
+        """Called when there may be room again: one for each queue."""
+
+    def __len__(self) -> int:
+        return len(self._began)
+
+    def begin(self, now: float) -> int:
+        """Count one more; :meth:`end` is called with the returned number."""
+        number = next(self._numbers)
+        before = max(now, self._paused_until)
+        self._paused_until = self._bounded(before + self._pause_s, now, self._pause_s)
+        self._began[number] = now, max(0.0, self._paused_until - before)
+        return number
+
+    def end(self, number: int, shown_at: float | None = None, resources: int = 0) -> None:
+        """End its count: its first *resources* were shown at *shown_at*, or the link is gone (None)."""
+        began, pause_s = self._began.pop(number, None), resources * RESOURCE_S
+        if began is not None:
+            self._paused_until += pause_s - began[1]
+        if shown_at is not None:
+            self._shown_at = shown_at
+            self._pause_s += (pause_s - self._pause_s) / 4
+            self._paused_until = self._bounded(self._paused_until, shown_at, pause_s)
+        if began is not None:
+            for wake in self.freed:
+                wake()
+
+    @staticmethod
+    def _bounded(until: float, now: float, pause_s: float) -> float:
+        """Return the end of the pauses, bounded so that the next user need not wait for too long."""
+        return min(until, now + max(PAUSE_MAX_S, pause_s))
+
+    def wait_s(self, now: float) -> float:
+        """Return the seconds until there is room, if none ends before; 0: there is room."""
+        pause_s = max(0.0, self._paused_until - AHEAD_S - now)
+        while self._began:
+            oldest = next(iter(self._began))
+            left_s = self._began[oldest][0] + OPENING_S - now
+            if left_s > 0:
+                return max(pause_s, left_s) if len(self._began) >= self._most else pause_s
+            del self._began[oldest]
+        return pause_s
+
+    def advanced(self, since: float) -> bool:
+        """Return whether a link has shown its first state after *since*."""
+        return self._shown_at > since

@@ -1,4 +1,4 @@
-"""Rate limits: token buckets, quotas, a site's shared budget, the queue for it, and openings of links.
+"""Rate limits: token buckets, quotas, a site's budget and its queue, and shares of a turn of the event loop.
 
 Pure. *now* is monotonic seconds.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count, islice, zip_longest
 from typing import Final, Generic, TypeVar
 
+from gateway.core.link import Openings
 from gateway.protocol import frames
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -509,90 +510,6 @@ class Record:
         return Ruling.DROP_AND_TELL
 
 
-OPENINGS_MAX: Final = 64
-"""Links that a node opens at once: enough to keep a core busy while answers take 200 ms."""
-OPENING_S: Final = 2.0
-"""Time after which an opening no longer counts: it waits for the server, and uses little CPU time."""
-RESOURCE_S: Final = 60e-6
-"""Pause after an opening for each resource of its user: twice the CPU time that it takes, so that half of the
-time is left for users who are served. A user of 1,600 resources delays the next one by 0.1 s.
-"""
-AHEAD_S: Final = 0.1
-"""How far openings may be ahead of these pauses."""
-PAUSE_MAX_S: Final = 2.0
-"""The longest sum of them before the next user: many links may open while their resources are unknown."""
-
-
-class Openings:
-    """The links of a node that are opening: dialled, and their first state not shown yet. Pure.
-
-    Opening a link takes milliseconds of CPU time, and more for users of many resources. If openings began for
-    all users at once, they would all end late, at about the same time. How many resources a link will have is
-    estimated from the last ones.
-
-    Invariant: at most *most* count at a time, except those that another node has handed over.
-
-    Args:
-        most: How many count before the next one has to wait.
-    """
-
-    def __init__(self, most: int = OPENINGS_MAX) -> None:
-        self._most: Final = most
-        self._began: dict[int, tuple[float, float]] = {}
-        """The start and the estimated pause of each opening that counts; the oldest first."""
-        self._numbers = count()
-        self._pause_s = 0.0
-        """The estimated pause after the next one."""
-        self._paused_until = -math.inf
-        self._shown_at = -math.inf
-        self.freed: list[Callable[[], None]] = []
-        """Called when there may be room again: one for each queue."""
-
-    def __len__(self) -> int:
-        return len(self._began)
-
-    def begin(self, now: float) -> int:
-        """Count one more; :meth:`end` is called with the returned number."""
-        number = next(self._numbers)
-        before = max(now, self._paused_until)
-        self._paused_until = self._bounded(before + self._pause_s, now, self._pause_s)
-        self._began[number] = now, max(0.0, self._paused_until - before)
-        return number
-
-    def end(self, number: int, shown_at: float | None = None, resources: int = 0) -> None:
-        """End its count: its first *resources* were shown at *shown_at*, or the link is gone (None)."""
-        began, pause_s = self._began.pop(number, None), resources * RESOURCE_S
-        if began is not None:
-            self._paused_until += pause_s - began[1]
-        if shown_at is not None:
-            self._shown_at = shown_at
-            self._pause_s += (pause_s - self._pause_s) / 4
-            self._paused_until = self._bounded(self._paused_until, shown_at, pause_s)
-        if began is not None:
-            for wake in self.freed:
-                wake()
-
-    @staticmethod
-    def _bounded(until: float, now: float, pause_s: float) -> float:
-        """Return the end of the pauses, bounded so that the next user need not wait for too long."""
-        return min(until, now + max(PAUSE_MAX_S, pause_s))
-
-    def wait_s(self, now: float) -> float:
-        """Return the seconds until there is room, if none ends before; 0: there is room."""
-        pause_s = max(0.0, self._paused_until - AHEAD_S - now)
-        while self._began:
-            oldest = next(iter(self._began))
-            left_s = self._began[oldest][0] + OPENING_S - now
-            if left_s > 0:
-                return max(pause_s, left_s) if len(self._began) >= self._most else pause_s
-            del self._began[oldest]
-        return pause_s
-
-    def advanced(self, since: float) -> bool:
-        """Return whether a link has shown its first state after *since*."""
-        return self._shown_at > since
-
-
 @dataclass(order=True, slots=True)
 class Place:
     """A place in the queue: the most urgent first, then the oldest."""
@@ -765,3 +682,36 @@ def _first(line: list[Place]) -> Place | None:
     while line and line[0].gone:
         heapq.heappop(line)
     return line[0] if line else None
+
+
+# ---- time in a turn of the event loop ----
+
+
+OWN_PART: Final = 0.25
+"""How long a kind of work may take in a turn of the event loop, as a part of what all others took. Up to four
+kinds that have more to do than they can do not make each other's times grow without end.
+"""
+TURN_MAX_S: Final = 0.1
+"""The longest time that it may take."""
+
+
+class TurnShare:
+    """How long one kind of work may take in one turn of the event loop, before other work has its turn.
+
+    That is short, so that nothing else is delayed. But where the work of others makes the turns long, as on a
+    node that does not get its core, the time grows with them. A fixed time would become so small a part of
+    all time that the work would never be done.
+
+    Args:
+        least_s: The time while the turns are short.
+    """
+
+    __slots__ = ("_least_s", "time_s")
+
+    def __init__(self, least_s: float) -> None:
+        self._least_s = least_s
+        self.time_s = least_s
+
+    def others_took(self, seconds: float) -> None:
+        """Record how long all others took in a turn."""
+        self.time_s = min(max(self._least_s, OWN_PART * seconds), max(self._least_s, TURN_MAX_S))

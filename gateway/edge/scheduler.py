@@ -15,8 +15,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Final, Generic, Protocol, TypeVar
 
-from gateway.core.due_times import TurnShare
 from gateway.core.fanout_group import FanoutGroup, Sink
+from gateway.core.rate_limits import TurnShare
 from gateway.edge.channel import packed
 from gateway.protocol import websocket
 from gateway.runtime.event_loop import log_fault

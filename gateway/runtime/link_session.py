@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol, assert_never
 
-from gateway.core.due_times import DueSlots
-from gateway.core.lease import AssumedTokens, StoreWrites
+from gateway.core.lease import AssumedTokens, DueSlots, StoreWrites
 from gateway.core.ledger import Health
 from gateway.core.link import Linger, LinkMachine, LinkState, Pauses
 from gateway.core.rate_limits import AdmissionQueue, Quota
@@ -73,7 +72,7 @@ class Renewer(Protocol):
     """The sender of a renewal."""
 
     slot: int
-    """When it is due: see :class:`gateway.core.due_times.DueSlots`."""
+    """When it is due: see :class:`gateway.core.lease.DueSlots`."""
 
     def renew(self, now: float) -> None:
         """Send a renewal now, through :meth:`LeaseRenewals.add`, if one is needed."""

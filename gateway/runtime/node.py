@@ -21,8 +21,8 @@ from gateway.core.commands import not_begun, patience_s, unknown
 from gateway.core.drain_schedule import Move
 from gateway.core.lease import AssumedTokens, BusState, StoreWrites
 from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
-from gateway.core.link import BEAT_S, Linger, Pauses
-from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget, Openings, Quota
+from gateway.core.link import BEAT_S, Linger, Openings, Pauses
+from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget, Quota
 from gateway.core.registry import CommandHistory, NotAdmitted, Registry, RegistryLimits, Seat, refusal
 from gateway.core.view import Within
 from gateway.domain.commands import Call, Outcome, Status

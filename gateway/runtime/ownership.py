@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Literal, NamedTuple, Protocol
 
-from gateway.core.due_times import NO_SLOT
-from gateway.core.lease import Acquire, BusState, Lease, LeaseState, Renew
+from gateway.core.lease import NO_SLOT, Acquire, BusState, Lease, LeaseState, Renew
 from gateway.core.link import LinkMachine
 from gateway.core.rate_limits import Place, Urgency
 from gateway.core.view import Member, UserSessions

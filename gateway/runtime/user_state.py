@@ -21,11 +21,11 @@ from weakref import proxy
 
 from gateway.core.assembly import Composer
 from gateway.core.commands import Calls
-from gateway.core.due_times import DueTime, DueTimes, TurnShare
 from gateway.core.follower import FollowedNodes
 from gateway.core.ledger import UNKNOWN_HEALTH
 from gateway.core.link import LinkMachine
-from gateway.core.registry import CommandHistory
+from gateway.core.rate_limits import TurnShare
+from gateway.core.registry import CommandHistory, DueTime, DueTimes
 from gateway.core.view import Member, UserSessions
 from gateway.domain.commands import History
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused

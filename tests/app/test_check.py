@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.app.adapters import client_context, site_context
+from gateway.app.cli import main
 from gateway.app.cli.check import (
     check_reachable,
     check_site,
@@ -27,7 +28,6 @@ from gateway.app.cli.check import (
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import ClientSection, SiteSection
 from gateway.app.config.sources import json_schema, reference_page
-from gateway.app.main import main
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings

@@ -14,9 +14,9 @@ import pytest
 
 import gateway
 from gateway.__main__ import main as program
-from gateway.app import main as cli_main
+from gateway.app import cli as cli_main
+from gateway.app.cli import COMMANDS, main, parser
 from gateway.app.config.errors import ConfigError
-from gateway.app.main import COMMANDS, main, parser
 from gateway.app.process import Command, add_config, program_name, table
 
 

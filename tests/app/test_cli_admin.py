@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from gateway.app.cli import main
 from gateway.app.config.settings import SealingKey
 from gateway.app.config.sources import new_sealing_key, write_lines
-from gateway.app.main import main
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.certificates import Authority
 from tests.app.samples import SMALLEST, write

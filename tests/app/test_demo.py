@@ -15,6 +15,7 @@ import pytest
 import redis.asyncio as client
 from redis.exceptions import AuthenticationError
 
+from gateway.app.cli import main
 from gateway.app.cli.demo import (
     SECRET_VARIABLE,
     ChildProcess,
@@ -26,7 +27,6 @@ from gateway.app.cli.demo import (
     introduction,
 )
 from gateway.app.cli.demo_cluster import NoDemoRunning, ask_demo, control_path, control_socket
-from gateway.app.main import main
 from gateway.app.process import CannotListen
 from gateway.app.wiring import Addresses
 from gateway.runtime.event_loop import SystemClock

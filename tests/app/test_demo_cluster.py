@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.app.cli import main
 from gateway.app.cli.demo import LocalRedis, RedisProgram
 from gateway.app.cli.demo_cluster import (
     DemoCluster,
@@ -22,7 +23,6 @@ from gateway.app.cli.demo_cluster import (
     cluster_introduction,
 )
 from gateway.app.config.sources import generate_secrets, load
-from gateway.app.main import main
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import SimulatorSettings
 from tests.app.processes import Running, run, running

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from gateway.app.cli import doctor
+from gateway.app.cli import doctor, main
 from gateway.app.cli.demo import free_port
 from gateway.app.cli.doctor import MachineLimits, RunningNode, machine_advices, machine_faults, this_machine
-from gateway.app.main import main
 from gateway.app.process import BACKLOG, listening
 from tests.app.certificates import Authority
 from tests.app.samples import SECRET, SMALLEST, loaded, write

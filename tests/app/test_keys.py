@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from gateway.app.adapters import Keyring, RawKeys
+from gateway.app.cli import main
 from gateway.app.config import settings, sources
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import SealingKey, SecretKey, SecretsSection
 from gateway.app.config.sources import load, new_sealing_key, new_secret_key
-from gateway.app.main import main
 from gateway.app.reload import KeysReloader
 from gateway.telemetry import Telemetry
 from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, write

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.app.adapters import open_bus
+from gateway.app.cli import main
 from gateway.app.cli.admin import (
     NodesUnknown,
     keys_differ,
@@ -20,7 +21,6 @@ from gateway.app.cli.admin import (
     nodes_table,
 )
 from gateway.app.config.settings import BusSection
-from gateway.app.main import main
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import NodeRecord

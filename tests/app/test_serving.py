@@ -16,9 +16,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.app import main as command_line
+from gateway.app import cli as command_line
 from gateway.app import wiring
-from gateway.app.main import main
+from gateway.app.cli import main
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.processes import ENDED_WITHIN_S, environ_of, run, running
 from tests.app.samples import ANY_PORT, KEY, LOG_ON, OTHER_KEY, SECRET, SMALLEST, write

@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from gateway.app.main import main
+from gateway.app.cli import main
 from gateway.simulator.settings import add_arguments
 from tests.app.processes import running
 

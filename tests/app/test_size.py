@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 import gateway
 from docs._generate import sizing
-from gateway.app.cli import doctor
+from gateway.app.cli import doctor, main
 from gateway.app.cli.doctor import Wanted
 from gateway.app.config.settings import LimitsSection
 from gateway.app.drain import drain_limit_s
-from gateway.app.main import main
 from gateway.app.process import files_needed
 
 MEASURED = (Path(gateway.__file__).parents[1] / "docs" / "benchmarks.md").read_text("utf-8")

@@ -399,7 +399,7 @@ async def test_without_the_extra_nothing_is_traced_and_that_is_reported(
 def test_a_node_without_tracing_loads_nothing_of_it() -> None:
 
     shown = subprocess.run(
-        [sys.executable, "-c", f"import gateway.app.main, sys; print({LOADED} & sys.modules.keys())"],
+        [sys.executable, "-c", f"import gateway.app.cli, sys; print({LOADED} & sys.modules.keys())"],
         capture_output=True,
         check=True,
         text=True,

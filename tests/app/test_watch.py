@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from gateway.app.cli import watch
+from gateway.app.cli import main, watch
 from gateway.app.cli.watch import PASSWORD_VARIABLE, BoardState, WatchError, WatchOptions, watch_options
-from gateway.app.main import main
 from gateway.client import (
     Connected,
     Ended,

@@ -13,9 +13,9 @@ import pytest
 
 import gateway
 from gateway.app.cli import check as check_module
+from gateway.app.cli import main
 from gateway.app.cli.check import SiteCheck, check_site
 from gateway.app.config.settings import AsteriskSection
-from gateway.app.main import main
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator.ami import FakeAsterisk
 from gateway.simulator.ami_session import Account

@@ -108,7 +108,7 @@ def values_in(reported: object) -> int:
 async def test_a_large_message_leaves_and_arrives_in_slices_before_what_was_published_later(
     monkeypatch: pytest.MonkeyPatch, large: Envelope
 ) -> None:
-    monkeypatch.setattr("gateway.core.due_times.TURN_MAX_S", 0.0)  # a busy machine makes turns long
+    monkeypatch.setattr("gateway.core.rate_limits.TURN_MAX_S", 0.0)  # a busy machine makes turns long
     received: list[Envelope] = []
     async with fake() as site:
         here, there = site.buses

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import aiohttp
 
-from gateway.app.main import main
+from gateway.app.cli import main
 from tests.cluster.centre import Centre
 from tests.cluster.programs import PRESENT, Launch, Node
 from tests.cluster.sizes import IS_FULL

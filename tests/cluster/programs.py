@@ -19,7 +19,7 @@ import aiohttp
 from tests.doubles.forked import ForkedProcess, preload
 from tests.doubles.machine import Watch
 
-preload("gateway.app.main")
+preload("gateway.app.cli")
 
 STARTS_WITHIN_S = 30.0
 ENDS_WITHIN_S = 100.0

@@ -18,7 +18,7 @@ import msgspec
 from packaging.version import Version
 
 import gateway
-from gateway.app.main import main
+from gateway.app.cli import main
 from gateway.bus import stores
 from gateway.bus.sealing import HEAD_BYTES, Seals
 from tests.cluster.programs import Launch

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import math
-import random  # noqa: TID251 - seeded  # noqa: TID251 - seeded: a load balancer of the test
+import random  # noqa: TID251 - seeded
 
 import pytest
 
-from gateway.core.due_times import (
-    NO_SLOT,
-    SLOT_S,
-    TURN_MAX_S,
-    DueSlots,
-    DueTime,
-    DueTimes,
-    TurnShare,
-)
+from gateway.core.lease import NO_SLOT, SLOT_S, DueSlots
+from gateway.core.rate_limits import TURN_MAX_S, TurnShare
+from gateway.core.registry import DueTime, DueTimes
 
 
 def keys(taken: list[DueTime[str]]) -> list[str]:

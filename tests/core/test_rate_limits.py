@@ -7,15 +7,11 @@ from functools import partial
 
 import pytest
 
+from gateway.core.link import OPENING_S, OPENINGS_MAX, PAUSE_MAX_S, RESOURCE_S, Openings
 from gateway.core.rate_limits import (
-    OPENING_S,
-    OPENINGS_MAX,
-    PAUSE_MAX_S,
-    RESOURCE_S,
     AdmissionQueue,
     Buckets,
     Budget,
-    Openings,
     Place,
     Quota,
     TokenBucket,

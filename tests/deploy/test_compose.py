@@ -15,10 +15,10 @@ import pytest
 import redis.asyncio as client
 import yaml
 
+from gateway.app.cli import parser
 from gateway.app.cli.demo import ChildProcess, free_port
 from gateway.app.config.settings import LimitsSection
 from gateway.app.config.sources import load
-from gateway.app.main import parser
 from tests.app import certificates
 from tests.app.samples import KEY, OTHER_KEY
 from tests.deploy.programs import DEPLOY, ROOT, ask, machine

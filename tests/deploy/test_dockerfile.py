@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import gateway
-from gateway.app.main import COMMANDS, parser
+from gateway.app.cli import COMMANDS, parser
 from tests.deploy.programs import DEPLOY, ROOT, ask, carried
 
 FILE = DEPLOY / "Dockerfile"

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 import gateway
+from gateway.app.cli import parser
 from gateway.app.config.settings import LimitsSection, Settings
 from gateway.app.config.sources import load
-from gateway.app.main import parser
 from tests.app.samples import KEY, OTHER_KEY
 from tests.deploy.helm_programs import MAJORS, helm
 from tests.deploy.manifests import (

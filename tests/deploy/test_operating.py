@@ -18,8 +18,8 @@ from typing import Any, Final, NamedTuple
 import pytest
 import yaml
 
+from gateway.app.cli import parser
 from gateway.app.cli.demo import free_port
-from gateway.app.main import parser
 from tests.app.samples import KEY, OTHER_KEY, SMALLEST
 from tests.deploy.manifests import documents, of
 from tests.deploy.programs import DEPLOY, Said, carried

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from gateway.app.main import parser
+from gateway.app.cli import parser
 from tests.deploy.programs import DEPLOY, Said, ask, machine
 from tests.deploy.test_systemd_unit import ours, said, variables
 

@@ -6,8 +6,8 @@ import re
 from typing import Final
 
 from docs._generate.metrics import VALUES, measured
+from gateway.app.cli import parser
 from gateway.app.config.errors import SETTINGS
-from gateway.app.main import parser
 from tests.deploy.expressions import alerts
 from tests.deploy.programs import ROOT
 

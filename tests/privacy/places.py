@@ -134,10 +134,10 @@ PLACES: Final[dict[str, str]] = {
             runtime/sessions.py SessionAdmission._waiting;
             runtime/subscriptions.py LinkSubscriptions._attach_due _presence_due _doubts;
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
-            core/rate_limits.py AdmissionQueue._newcomers _others; core/rate_limits.py Openings._began freed;
+            core/rate_limits.py AdmissionQueue._newcomers _others; core/link.py Openings._began freed;
             runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;
-            core/due_times.py DueTimes._heap _touched; runtime/link_session.py LeaseRenewals._waiting;
-            core/due_times.py DueSlots._slots _order; core/follower.py FollowedNodes._owner_of;
+            core/registry.py DueTimes._heap _touched; runtime/link_session.py LeaseRenewals._waiting;
+            core/lease.py DueSlots._slots _order; core/follower.py FollowedNodes._owner_of;
             runtime/node.py _Waiting._holds_until;
             runtime/follower.py RemoteAttach._accepted _again_at _turns;
             runtime/sessions.py SessionRenewal._under_way

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.rate_limits import OPENING_S, OPENINGS_MAX
+from gateway.core.link import OPENING_S, OPENINGS_MAX
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId, Scope
 from gateway.runtime.node import NodeSettings
