@@ -43,7 +43,7 @@ class ClientMirror(Mapping[str, Value]):
     __slots__ = ("_listeners", "_lost", "_parts", "_position", "_values")
 
     def __init__(self) -> None:
-        self._values: dict[str, Value] = {}
+        self._values: dict[str, MappingProxyType[str, object]] = {}
         self._position: StreamPosition | None = None
         self._parts: list[Changes] = []
         self._lost = False
@@ -146,10 +146,10 @@ class ClientMirror(Mapping[str, Value]):
         self._commit(news)
         return Took.APPLIED
 
-    def _merged(self, parts: list[Changes]) -> dict[str, Value | None] | None:
+    def _merged(self, parts: list[Changes]) -> dict[str, MappingProxyType[str, object] | None] | None:
         """Return the values of the keys in *parts*; None when a patch has no value to change."""
-        held: Mapping[str, Value] = {} if parts[0].reset else self._values
-        news: dict[str, Value | None] = {}
+        held = {} if parts[0].reset else self._values
+        news: dict[str, MappingProxyType[str, object] | None] = {}
         for part in parts:
             for key, value in part.put.items():
                 news[key] = _value(value)
@@ -157,11 +157,11 @@ class ClientMirror(Mapping[str, Value]):
                 before = news[key] if key in news else held.get(key)
                 if before is None:
                     return None
-                news[key] = _value({**before, **fields})
+                news[key] = _value(before | fields)
             news |= dict.fromkeys(part.gone)
         return news
 
-    def _commit(self, news: Mapping[str, Value | None]) -> None:
+    def _commit(self, news: Mapping[str, MappingProxyType[str, object] | None]) -> None:
         changed: list[tuple[str, Value | None, Value | None]] = []
         for key, after in news.items():
             before = self._values.get(key)
@@ -176,8 +176,10 @@ class ClientMirror(Mapping[str, Value]):
                 listener(*change)
 
 
-def _value(fields: Mapping[str, object]) -> Value:
-    return MappingProxyType({name: member for name, member in fields.items() if member is not None})
+def _value(fields: dict[str, object]) -> MappingProxyType[str, object]:
+    if None in fields.values():
+        fields = {name: member for name, member in fields.items() if member is not None}
+    return MappingProxyType(fields)
 
 
 KEPT: Final = 64
