@@ -12,6 +12,7 @@ from typing import Final, Literal, get_args
 from gateway.simulator import fields
 from gateway.simulator.contact_center import ContactCenter
 from gateway.simulator.directory import REASON_KINDS, defaults
+from gateway.simulator.elements import encode
 from gateway.simulator.fields import Body, Refused
 from gateway.simulator.links import Switchboard, scope_json
 from gateway.simulator.model import (
@@ -75,7 +76,7 @@ class Administration:
                 directory.skills[key] = replace(directory.skills[key], name=name)
             case None:
                 raise Refused("NotFound")
-        self.changed(key)
+        self._tell(key, "Changed")
 
     def add_queue(self, name: str, media: Media, skill_key: int | None) -> int:
         """Add a queue, of a new skill unless one is given."""
@@ -253,9 +254,10 @@ class Administration:
 
     def _tell_all(self, elements: list[Json], key: int | None = None) -> None:
         """Send elements on all links whose scope contains *key*; None: on all."""
+        encoded, now_ms = [encode(element) for element in elements], self._board.center.wall_ms
         for link in self._board.open_links.values():
-            if key is None or key in link.subscriptions.scope.keys:
-                link.send(*link.subscriptions.administration(elements, self._board.center.wall_ms))
+            if key is None or key in link.subscriptions.scope:
+                link.send(*link.subscriptions.administration(encoded, now_ms))
 
     def _element(self, key: int, change: str) -> Json:
         kind, content = self._directory.kind_of(key), self._directory.object_json(key)

@@ -396,6 +396,8 @@ class Publication:
     """
 
     def __init__(self, reading: Reading, changes: Changes) -> None:
+        self.kinds: Final = frozenset(changes)
+        """The kinds with changes."""
         self._reading = reading
         self._changes = changes
         self._touched: dict[tuple[Kind, frozenset[int], int | None], frozenset[int]] = {}

@@ -216,14 +216,13 @@ class Subscriptions:
             return None
         return reading.frame(query.query_id, query.kind, query.visible, self.own, complete=True)
 
-    def changed(self, publication: Publication, changes: Changes) -> list[bytes]:
+    def changed(self, publication: Publication) -> list[bytes]:
         """Return the partial events of the changes."""
-        kinds = set(changes)
         return [
             frame
             for query in self.queries.values()
             if query.kind is not None
-            and query.kind in kinds
+            and query.kind in publication.kinds
             and (frame := publication.frame(query.query_id, query.kind, query.visible, self.own)) is not None
         ]
 
@@ -250,13 +249,12 @@ class Subscriptions:
                 frames.append(frame)
         return frames
 
-    def administration(self, elements: list[Json], time_ms: int) -> list[bytes]:
-        """Return an event for each Administration query."""
+    def administration(self, elements: list[bytes], time_ms: int) -> list[bytes]:
+        """Return an event with encoded elements for each Administration query."""
         if not elements:
             return []
-        pieces = [encode(element) for element in elements]
         return [
-            event(query.query_id, ADMINISTRATION, time_ms, pieces, [], complete=False)
+            event(query.query_id, ADMINISTRATION, time_ms, elements, [], complete=False)
             for query in self.queries.values()
             if query.kind is None
         ]
@@ -391,6 +389,8 @@ class Switchboard:
         self._new_id = new_id
         self._ended: list[Ended] = []
         self._last_reading: Reading | None = None
+        self._lingering: dict[str, Link] = {}
+        """Open links without a session."""
         self._sessions_at_ms = center.now_ms
         sessions.on_end = self._ended.append
 
@@ -440,6 +440,7 @@ class Switchboard:
     def closed(self, link: Link) -> None:
         """Record that the socket is gone: its sessions are absent and on no link."""
         self.open_links.pop(link.link_id, None)
+        self._lingering.pop(link.link_id, None)
         self.links.closed(link.account.key, link.link_id, self.center.now_ms)
         self._detach_all(link)
 
@@ -504,7 +505,8 @@ class Switchboard:
             for key in sorted(gained)
             if (kind := self.center.directory.kind_of(key)) is not None
         ]
-        link.send(*subscriptions.administration([*elements, *added], self.center.wall_ms))
+        encoded = [encode(each) for each in (*elements, *added)]
+        link.send(*subscriptions.administration(encoded, self.center.wall_ms))
         self._send_rescoped(link)
 
     def flush_ended(self) -> None:
@@ -557,7 +559,7 @@ class Switchboard:
             self._sessions_at_ms = now_ms
             self.sessions.advance()
         self.flush_ended()
-        for link in list(self.open_links.values()):
+        for link in list(self._lingering.values()):
             if link.linger_until_ms is not None and now_ms >= link.linger_until_ms:
                 self._close_link(link)
 
@@ -567,6 +569,7 @@ class Switchboard:
         own = session.account.agent_key
         alias = link.subscriptions.attach(session, own)
         link.linger_until_ms = None
+        self._lingering.pop(link.link_id, None)
         self.sessions.attach(session, link.link_id, alias)
         self.rescope(link, [])
         return attached_json(session, alias, own)
@@ -588,6 +591,7 @@ class Switchboard:
         self._send_rescoped(link)
         if not link.subscriptions.sessions:
             link.linger_until_ms = self.center.now_ms + LINGER_MS
+            self._lingering[link.link_id] = link
 
     def _send_rescoped(self, link: Link) -> None:
         before = link.subscriptions.scope
@@ -598,11 +602,11 @@ class Switchboard:
     def _send(self, changes: Changes) -> None:
         self._hold_back(changes)
         self.published_changes += len(changes)
-        publication = Publication(self.reading(), changes)
+        publication, is_empty = Publication(self.reading(), changes), not changes
         for link in list(self.open_links.values()):
             late, link.late = link.late, []
-            if changes:
-                self._publish_to(link, link.subscriptions.changed(publication, changes))
+            if not is_empty:
+                self._publish_to(link, link.subscriptions.changed(publication))
             link.send(*late)
 
     def _publish_to(self, link: Link, frames: list[bytes]) -> None:
@@ -618,6 +622,7 @@ class Switchboard:
         link = self.open_links.pop(link_id, None)
         if link is None:
             return
+        self._lingering.pop(link_id, None)
         self._detach_all(link)
         link.replaced_by = token
         if link.outlet is not None:

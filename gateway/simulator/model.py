@@ -257,6 +257,10 @@ class Scope:
             _union(self.aggregates, other.aggregates),
         )
 
+    def __contains__(self, key: int) -> bool:
+        """Return whether the object may be seen."""
+        return key in self.queues or key in self.users or key in self.groups or key in self.aggregates
+
     @property
     def keys(self) -> frozenset[int]:
         """All keys; they are unique over all kinds of objects."""

@@ -116,6 +116,15 @@ def links(simulator: Simulator) -> Json:
     }
 
 
+def counts(simulator: Simulator) -> Json:
+    """Return the log-ons so far, and the number of links of the user who has most."""
+    lines = simulator.links.counts().values()
+    return {
+        "PresentMost": max((len(line.present) for line in lines), default=0),
+        "LogOnAttempts": simulator.accounts.attempts,
+    }
+
+
 ROOT = "/simulator/v1"
 
 
@@ -133,6 +142,7 @@ class ControlRoutes:
             web.get(f"{ROOT}/truth", self._truth),
             web.get(f"{ROOT}/users", self._users),
             web.get(f"{ROOT}/links", self._links),
+            web.get(f"{ROOT}/counts", self._counts),
             web.post(f"{ROOT}/pause", self._pause),
             web.post(f"{ROOT}/resume", self._resume),
             web.post(f"{ROOT}/publish", self._publish),
@@ -152,6 +162,10 @@ class ControlRoutes:
 
     async def _links(self, _request: web.Request) -> web.Response:
         return web.json_response(links(self._simulator))
+
+    async def _counts(self, _request: web.Request) -> web.Response:
+        """Return what is read at short intervals: it has no entry for each user."""
+        return web.json_response(counts(self._simulator))
 
     async def _pause(self, _request: web.Request) -> web.Response:
         self._simulator.pause()

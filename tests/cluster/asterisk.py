@@ -95,7 +95,13 @@ class Door:
         self._living = asyncio.create_task(self._day.run()) if goes_on else None
 
     async def _asked(self, request: web.Request) -> web.Response:
-        asked = {"users": self._users, "links": self._links, "truth": self._truth, "routing": self._routing}
+        asked = {
+            "users": self._users,
+            "links": self._links,
+            "counts": lambda: {"PresentMost": 0, "LogOnAttempts": 0},
+            "truth": self._truth,
+            "routing": self._routing,
+        }
         return web.json_response(asked[request.match_info["what"]]())
 
     async def _received(self, request: web.Request) -> web.Response:

@@ -191,14 +191,13 @@ class Observer:
         while True:
             with contextlib.suppress(aiohttp.ClientError, OSError):
                 began = loop.time()
-                self.take(began, await self._centre.ask("links"))
+                self.take(began, await self._centre.ask("counts"))
             await asyncio.sleep(SAMPLE_S)
 
-    def take(self, now: float, links: dict[str, Any]) -> None:
+    def take(self, now: float, counts: dict[str, int]) -> None:
         """Add a sample."""
-        present = {name: line["Present"] for name, line in links["Links"].items()}
-        self.links_max = max([self.links_max, *present.values()])
-        self._log_ons.append((now, links["LogOnAttempts"]))
+        self.links_max = max(self.links_max, counts["PresentMost"])
+        self._log_ons.append((now, counts["LogOnAttempts"]))
 
     def log_on_rate(self, budget_per_s: float, since: float) -> tuple[float, float]:
         """Return log-ons in the busiest second since then, and the greatest excess over the budget.

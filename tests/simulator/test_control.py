@@ -58,6 +58,7 @@ async def test_the_views(wire: Wire) -> None:
     }
     assert (links["LogOns"], links["Sessions"][0]["Attached"]) == (1, True)
     assert session["SessionID"] not in str(links)
+    assert (await wire.control("GET", "counts"))[1] == {"PresentMost": 1, "LogOnAttempts": 1}
 
 
 async def test_pause_resume_publish_and_clock(wire: Wire) -> None:
