@@ -34,6 +34,7 @@ from gateway.client import (
 )
 from gateway.domain.commands import OwnTargetState, TargetState
 from gateway.runtime.event_loop import SystemClock
+from tests.cluster.caching import CACHING
 from tests.cluster.centre import BEACON
 from tests.doubles.tasks import during
 
@@ -146,6 +147,7 @@ class Phone:
             credentials=self._stored,
             chance=self._chance.random,
             ssl=self._tls,
+            codec=CACHING,
         )
         async with made as client:
             self.client = client

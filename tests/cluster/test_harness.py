@@ -7,11 +7,15 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import pytest
 
+from gateway.protocol.codec import JSON, BadFrame
+from gateway.protocol.frames import Changes
 from tests.cluster import crowd as crowd_module
+from tests.cluster.caching import CachingCodec
 from tests.cluster.centre import Centre, Lines, Observer
 from tests.cluster.cluster import PASSWORD, Size, cluster
 from tests.cluster.crowd import Crowd
@@ -62,7 +66,7 @@ async def test_a_crowd_without_a_fault_sees_the_truth_and_a_wrong_mirror_is_noti
         values = crowd.phones[0].client.mirror._values
         key = next(key for key in values if key.startswith("agent:"))
         true = values[key]
-        values[key] = {**true, "routing_state": "levitating"}
+        values[key] = MappingProxyType(true | {"routing_state": "levitating"})
         assert [each for each in await crowd.differences() if "levitating" in each]
         values[key] = true
         assert await crowd.settle(within_s=15) == []  # what is under way just now is no wrong mirror
@@ -145,18 +149,61 @@ def test_two_links_at_once_are_noticed_in_samples_and_in_what_the_centre_counted
     assert (lines.links_max, lines.gap_ms, lines.kicks_max, lines.without) == (2, 1500, 3, ["b"])
     assert (lines.executed, lines.again, lines.twice) == (2, 1, 1)
     observer = Observer(cast("Centre", None))
-    observer.take(0.0, links)
+    observer.take(0.0, {"PresentMost": 2, "LogOnAttempts": 7})
     assert observer.links_max == 2
 
 
 def test_log_ons_over_the_budget_are_noticed_and_one_seconds_worth_at_once_is_not() -> None:
     observer = Observer(cast("Centre", None))
     for now, count in ((0.0, 0), (0.5, 20), (1.0, 30), (2.0, 50), (5.0, 70), (5.5, 100)):
-        observer.take(now, {"Links": {}, "LogOnAttempts": count})
+        observer.take(now, {"PresentMost": 0, "LogOnAttempts": count})
     assert observer.log_on_rate(20, 0.0) == (30.0, 0.0)
-    observer.take(6.0, {"Links": {}, "LogOnAttempts": 131})
+    observer.take(6.0, {"PresentMost": 0, "LogOnAttempts": 131})
     assert observer.log_on_rate(20, 0.0)[1] == 21.0
     assert observer.log_on_rate(20, 5.2)[1] == 1.0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b',"patch":{"queue:1":{"name":"a","contacts_waiting":null}}}',
+        b',"stream":"s","reset":true,"put":{"agent:1":{"display_name":"a"}},"gone":["agent:2"]}',
+        b',"kind":"ping","nonce":"a"}',
+        b',"after":3}',
+        b',"put":{"queue:1":{"a":1,"a":2}}}',
+        b',"put":{"queue:1":{"a":9007199254740993}}}',
+        b',"put":{"queue:1":1}}',
+        b',"put":{"queue:1":{}}',
+    ],
+)
+def test_frames_with_a_known_body_are_accepted_and_refused_as_by_the_codec_itself(body: bytes) -> None:
+    codec = CachingCodec()
+    for after, upto in ((1, 2), (1, 2), (0, 999_999_999_999_999), (7, 10**16), (1, -1)):
+        data = b'{"kind":"changes","after":%d,"upto":%d%b' % (after, upto, body)
+        try:
+            expected: object = JSON.decode_gateway(data)
+        except BadFrame as refused:
+            with pytest.raises(BadFrame, match=f"^{re.escape(refused.reason)}$"):
+                codec.decode_gateway(data)
+        else:
+            assert codec.decode_gateway(data) == expected
+
+
+def test_a_body_is_decoded_once_and_the_cache_is_bounded() -> None:
+    codec = CachingCodec()
+
+    def decoded(name: str, after: int) -> Changes:
+        data = b'{"kind":"changes","after":%d,"upto":%d,"put":{"k":{"name":"%b"}}}'
+        frame = codec.decode_gateway(data % (after, after + 1, name.encode()))
+        assert isinstance(frame, Changes)
+        return frame
+
+    first = decoded("a", 1)
+    assert decoded("a", 5).put is first.put
+    for number in range(40):
+        decoded(f"{number}".rjust(200_000, "x"), 1)
+    assert len(codec._frames) < 40
+    assert decoded("a", 1) == first
 
 
 async def test_a_canary_that_redis_could_read_is_found_wherever_it_went(tmp_path: Path) -> None:
