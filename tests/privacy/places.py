@@ -121,7 +121,8 @@ PLACES: Final[dict[str, str]] = {
             upstream/oscce/socket.py Frames._held _parts;
             upstream/oscce/client.py OsccLink._pending _ready _own_agents;
             upstream/oscce/readings.py Unread._kept _places; upstream/oscce/socket.py LinkSocket._inbox;
-            upstream/oscce/readings.py Readings._young _old _sets _catalogues
+            upstream/oscce/readings.py _Generation.events parts;
+            upstream/oscce/readings.py Readings._sets _catalogues
         """,
         "token": """
             upstream/asterisk/link.py AsteriskLink.attached;

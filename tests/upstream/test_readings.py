@@ -15,10 +15,13 @@ from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Reading, Source
 from gateway.upstream.oscce.decode import SHAPES, References
 from gateway.upstream.oscce.readings import (
+    ALIKE_MAX,
     ENTRY_BYTES,
     GENERATION_S,
     MISSES_MAX,
     SAMPLED,
+    SHORT_BYTES,
+    SOUGHT_BYTES,
     Readings,
 )
 from tests.upstream.samples import QUEUE_CONFIGURATION, TIME_MS, USER_REALTIME
@@ -53,6 +56,31 @@ def test_a_text_is_known_for_one_to_two_periods_after_it_was_looked_for() -> Non
     for periods in (4, 5):
         readings.turn(periods * GENERATION_S)
     assert readings.reading(b"a") is None
+
+
+def alike(number: int, size_bytes: int = SHORT_BYTES) -> bytes:
+    """Return a long text that differs from others only in the middle, where nothing is looked up by it."""
+    ends = b"x" * max(SOUGHT_BYTES, size_bytes // 2)
+    return ends + b"%10d" % number + ends
+
+
+def test_a_long_text_is_known_by_all_its_bytes() -> None:
+    readings, contents = Readings(), [replace(READING, time_ms=number) for number in range(ALIKE_MAX)]
+    for number, content in enumerate(contents):
+        readings.note(alike(number), content)
+    for number, content in enumerate(contents):
+        assert readings.reading(alike(number)) is content
+        assert readings.reading(b"head" + alike(number), at=4) is content
+    for other in (alike(-1), alike(0)[1:], b"x" + alike(0), alike(0) + b"x", alike(0)[: SOUGHT_BYTES * 2]):
+        assert readings.reading(other) is None
+
+
+def test_of_texts_that_begin_and_end_alike_the_newest_are_kept() -> None:
+    readings = Readings()
+    for number in range(3 * ALIKE_MAX):
+        readings.note(alike(number), READING)
+    known = [number for number in range(3 * ALIKE_MAX) if readings.reading(alike(number)) is not None]
+    assert known == list(range(2 * ALIKE_MAX, 3 * ALIKE_MAX))
 
 
 def test_no_more_is_kept_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,14 @@ keep all readings of two periods. A whole set of 1,500 agents has 600,000.
 ENTRY_BYTES: Final = 500
 """Bytes that an entry counts besides its key: the reading, and its result."""
 
+SOUGHT_BYTES: Final = 128
+"""Bytes at the beginning and at the end by which a long event is looked up; then all are compared. The hash
+of a whole event takes twenty times as long as that.
+"""
+SHORT_BYTES: Final = 1024
+"""Length up to which an event is looked up by all its bytes."""
+ALIKE_MAX: Final = 8
+"""Number of stored events that are looked up by the same bytes; the oldest one is forgotten."""
 _PLACES: Final = 2**18
 """Bits for keys that came once; a directory of a large site has 2,000 objects."""
 MISSES_MAX: Final = 512
@@ -60,6 +68,39 @@ class Catalogues(NamedTuple):
     dropped: tuple[Dropped, ...]
 
 
+class _Event(NamedTuple):
+    """What many links may receive with the same bytes: those after the query's number, and their content."""
+
+    rest: bytes
+    reading: Reading
+
+
+class _Generation:
+    """What was received in one period.
+
+    Invariant: an event is stored by the bytes by which it is looked up, and found by all its bytes.
+    """
+
+    __slots__ = ("events", "parts", "size_bytes")
+
+    def __init__(self) -> None:
+        self.events: dict[bytes, tuple[_Event, ...]] = {}
+        """Those with the same bytes at their beginning and end together, the newest first."""
+        self.parts: dict[tuple[str, bytes], Part] = {}
+        self.size_bytes = 0
+        """Bytes that it counts for."""
+
+    def __len__(self) -> int:
+        return len(self.parts) + sum(map(len, self.events.values()))
+
+    def event(self, place: bytes, text: bytes, size_bytes: int) -> _Event | None:
+        """Return the event whose bytes are the last *size_bytes* of *text*, if it is stored at *place*."""
+        for event in self.events.get(place, ()):
+            if len(event.rest) == size_bytes and text.endswith(event.rest):
+                return event
+        return None
+
+
 class Readings:
     """Recent readings of all links to one server, with each distinct text and object read once.
 
@@ -76,9 +117,7 @@ class Readings:
         """Number of figures too large for a phone, which are shown as unknown."""
         self.references = References()
         """The routing parameters that hold Keys, by the newest directory."""
-        self._young: dict[bytes | tuple[str, bytes], Reading | Part] = {}
-        self._old: dict[bytes | tuple[str, bytes], Reading | Part] = {}
-        self._young_bytes = 0
+        self._young, self._old = _Generation(), _Generation()
         self._turned_at: float | None = None
         self._misses = 0
         """Number of readings noted since the last one that was found."""
@@ -87,25 +126,25 @@ class Readings:
         self._sets: weakref.WeakValueDictionary[bytes, frozenset[int]] = weakref.WeakValueDictionary()
         self._catalogues: dict[Rows, Catalogues] = {}
 
-    def reading(self, text: bytes) -> Reading | None:
-        """Return the content of an event of another link whose *text* is the same from some place on."""
-        found = self._young.get(text)
+    def reading(self, text: bytes, at: int = 0) -> Reading | None:
+        """Return the content of an event of another link whose *text* is the same from *at* on."""
+        place, size_bytes = _place_of(text, at), len(text) - at
+        found = self._young.event(place, text, size_bytes)
         if found is None:
-            found = self._old.get(text)
+            found = self._old.event(place, text, size_bytes)
             if found is None:
                 return None
-            self._note(text, len(text), found)
-        if not isinstance(found, Reading):
-            return None
+            self._note(place, found)
+        reading = found.reading
         self._misses = 0
-        if found.steps is None:
-            found.steps = []  # from now on more than one link has got these bytes
-        self.shared += len(found.parts)
-        return found
+        if reading.steps is None:
+            reading.steps = []  # from now on more than one link has got these bytes
+        self.shared += len(reading.parts)
+        return reading
 
     def known(self, head: re.Match[bytes]) -> Reading | None:
         """Return the reading of an event that begins with *head*, if another link received the same."""
-        known, query = self.reading(head.string[head.end() :]), int(head[1])
+        known, query = self.reading(head.string, head.end()), int(head[1])
         return known if known is None or known.query == query else of_query(query, known)
 
     def note(self, text: bytes, reading: Reading) -> None:
@@ -115,7 +154,7 @@ class Readings:
         """
         self._misses += 1
         if self._misses < MISSES_MAX or not self._misses % SAMPLED:
-            self._note(text, len(text), reading)
+            self._note(_place_of(text, 0), _Event(text, reading))
 
     def event(self, text: bytes) -> Reading | None:
         """Read an event of elements of one kind, mostly one; None: it is another message, or a large one.
@@ -150,7 +189,7 @@ class Readings:
         self.parsed += len(elements)
         self._misses += 1
         if is_sampled and head is not None and (rest := rest_of(head)):
-            self._note(rest, len(rest), made)
+            self._note(_place_of(rest, 0), _Event(rest, made))
         return made
 
     def parts(self, shape: Shape, time_ms: int, raws: Iterable[msgspec.Raw]) -> tuple[Part, ...]:
@@ -172,17 +211,18 @@ class Readings:
 
         It is stored when it comes for the second time: mostly each user has objects of their own.
         """
-        key = (label, raw)
-        found = self._young.get(key) or self._old.get(key)
-        if isinstance(found, Part):
+        key, young = (label, raw), self._young.parts
+        found = young.get(key) or self._old.parts.get(key)
+        if found is not None:
             self.shared += 1
-            is_to_note = key not in self._young
+            is_to_note = key not in young
         else:
             self.parsed += 1
             found = self._read(shape, raw, 0)
             is_to_note = found is not None and self._came_before(key)
         if found is not None and is_to_note:
-            self._note(key, len(raw), found)
+            young[key] = found
+            self._grown_by(len(raw))
         return found
 
     def _came_before(self, key: tuple[str, bytes]) -> bool:
@@ -220,7 +260,7 @@ class Readings:
         """Store which routing parameters are references; earlier readings are no longer shared."""
         if references != self.references:
             self.references = references
-            self._young, self._old, self._young_bytes = {}, {}, 0
+            self._young, self._old = _Generation(), _Generation()
 
     def turn(self, now: float) -> None:
         """Remove old entries; called by time."""
@@ -230,14 +270,20 @@ class Readings:
             self._turned_at = now
             self._turn()
 
-    def _note(self, key: bytes | tuple[str, bytes], size_bytes: int, found: Reading | Part) -> None:
-        self._young[key] = found
-        self._young_bytes += size_bytes + ENTRY_BYTES
-        if self._young_bytes > GENERATION_BYTES:
+    def _note(self, place: bytes, event: _Event) -> None:
+        """Store an event that is looked up by *place*."""
+        events = self._young.events
+        events[place] = (event, *events.get(place, ())[: ALIKE_MAX - 1])
+        self._grown_by(len(event.rest))
+
+    def _grown_by(self, size_bytes: int) -> None:
+        """Record that an entry with *size_bytes* was stored."""
+        self._young.size_bytes += size_bytes + ENTRY_BYTES
+        if self._young.size_bytes > GENERATION_BYTES:
             self._turn()
 
     def _turn(self) -> None:
-        self._old, self._young, self._young_bytes = self._young, {}, 0
+        self._old, self._young = self._young, _Generation()
         self._came_earlier, self._came = self._came, bytearray(_PLACES // 8)
 
     def _read(self, shape: Shape, raw: bytes, time_ms: int) -> Part | None:
@@ -252,6 +298,13 @@ class Readings:
         part, giants = mended
         self.giants += giants
         return part
+
+
+def _place_of(text: bytes, at: int) -> bytes:
+    """Return the bytes by which an event is looked up, whose *text* from *at* on is the same on links."""
+    if len(text) - at <= SHORT_BYTES:
+        return text[at:]
+    return text[at : at + SOUGHT_BYTES] + text[-SOUGHT_BYTES:]
 
 
 EVENT_HEAD: Final = re.compile(
