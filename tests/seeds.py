@@ -103,7 +103,7 @@ COMMANDS: Final = [
     Seed(
         "a key names one command",
         "gateway.core.commands:Calls.find",
-        Return("Done(done.outcome)", "outcome"),
+        Return("done.outcome", "outcome"),
         "tests/core/test_calls.py::test_a_key_names_one_command",
     ),
     Seed(

@@ -10,33 +10,29 @@ bounds. Steps are a hint for editors and are not checked. Only OSCC-E can check 
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
 from gateway.core.ledger import Ledger
 from gateway.core.view import me_key
 from gateway.domain.commands import (
     RULES,
-    AcknowledgeNotice,
     Call,
-    ChangeRemoteNumber,
     Command,
-    ExtendPostProcessing,
     FinishPostProcessing,
     History,
     Outcome,
     Remembered,
     SetAgentRoutingState,
-    SetAutoPostProcessing,
     SetGroupParameters,
     SetQueueParameters,
     SetRoutingState,
     SetSkills,
-    StartPostProcessing,
     Status,
 )
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -177,14 +173,6 @@ def _check_values(command: Command, resource: str | None, scope: Scope, declared
             check_reason(command, declared.agent(declared.own_agent), declared)
         case FinishPostProcessing():
             check_wrap_up(command.wrap_up_reason_ids, declared)
-        case (
-            StartPostProcessing()
-            | ExtendPostProcessing()
-            | SetAutoPostProcessing()
-            | ChangeRemoteNumber()
-            | AcknowledgeNotice()
-        ):
-            pass
 
 
 def _key(kind: Kind, identity: str, scope: Scope) -> str:
@@ -493,44 +481,23 @@ class CallLimits:
 _LIMITS: Final = CallLimits()
 
 
-@dataclass(frozen=True, slots=True)
-class New:
-    """The command is new: execute it, and settle it in any case."""
+class Decision(enum.Enum):
+    """What is to be done about a command without an outcome."""
 
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """The command is running; the waiter gets the outcome together with the first one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The command was executed, with this outcome."""
-
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Reused:
-    """The key names another command."""
-
-
-@dataclass(frozen=True, slots=True)
-class Foreign:
-    """The command was sent before, perhaps to another owner or longer ago than the records reach.
-
-    It may have run.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class Busy:
+    NEW = enum.auto()
+    """Execute it, and settle it in any case."""
+    PENDING = enum.auto()
+    """It is running; the waiter gets the outcome together with the first one."""
+    REUSED = enum.auto()
+    """Its key names another command."""
+    FOREIGN = enum.auto()
+    """It was sent before, perhaps to another owner or longer ago than the records reach: it may have run."""
+    BUSY = enum.auto()
     """Too many commands are in flight; this one was not recorded."""
 
 
-_NEW: Final = New()
-Answered = Done | Reused | Foreign | Busy
-Began = New | Pending | Answered
+Answered = Outcome | Literal[Decision.REUSED, Decision.FOREIGN, Decision.BUSY]
+Began = Answered | Literal[Decision.NEW, Decision.PENDING]
 
 
 @dataclass(slots=True)
@@ -550,7 +517,7 @@ class Calls(Generic[WaiterT]):
     """The commands of one user.
 
     Invariants: a key is executed at most once while it is recorded. Exactly one :meth:`settle` returns each
-    waiter that got New or Pending, unless it left. The limits bound everything.
+    waiter that got NEW or PENDING, unless it left. The limits bound everything.
 
     Keys belong to the user, not to the session: a phone that logged on again may ask for the outcome of an
     earlier command.
@@ -585,12 +552,12 @@ class Calls(Generic[WaiterT]):
         Args:
             key: The id of the intended action.
             body_hash: The hash of the command, see :func:`fingerprint`.
-            waiter: Gets the outcome when it is Pending.
+            waiter: Gets the outcome when it is PENDING.
             now: Monotonic seconds.
         """
         self.expire(now)
         if (done := self._settled.get(key)) is not None:
-            return Done(done.outcome) if done.body_hash == body_hash else Reused()
+            return done.outcome if done.body_hash == body_hash else Decision.REUSED
         if (running := self._in_flight.get(key)) is not None:
             return self._join(running, body_hash, waiter)
         return None
@@ -623,11 +590,11 @@ class Calls(Generic[WaiterT]):
         if (known := self.find(key, body_hash, waiter, now)) is not None:
             return known
         if retry and not self._remembers(stream_epoch, now):
-            return Foreign()
+            return Decision.FOREIGN
         if self._is_busy(session) or not self._make_room():
-            return Busy()
+            return Decision.BUSY
         self._in_flight = with_item(self._in_flight, key, _InFlight(body_hash, session, [waiter]))
-        return _NEW
+        return Decision.NEW
 
     def settle(self, key: str, outcome: Outcome, now: float) -> tuple[WaiterT, ...]:
         """Record the outcome of a command; return its waiting callers, in the order they came.
@@ -718,11 +685,11 @@ class Calls(Generic[WaiterT]):
 
     def _join(self, running: _InFlight[WaiterT], body_hash: bytes, waiter: WaiterT) -> Began:
         if running.body_hash != body_hash:
-            return Reused()
+            return Decision.REUSED
         if len(running.waiters) >= self._limits.waiters:
-            return Busy()
+            return Decision.BUSY
         running.waiters.append(waiter)
-        return Pending()
+        return Decision.PENDING
 
     def _is_busy(self, session: str) -> bool:
         limits, running = self._limits, self._in_flight
@@ -750,16 +717,16 @@ _UNKNOWN_TEXT: Final = "It may have been executed. Check the state, then retry w
 def answer(began: Answered) -> Outcome:
     """Return the outcome that is available at once."""
     match began:
-        case Done(outcome):
-            return outcome
-        case Reused():
+        case Decision.REUSED:
             error = GatewayError(ErrorCode.KEY_REUSED, "The key was used for another command.")
             return Outcome(Status.REJECTED, error)
-        case Foreign():
+        case Decision.FOREIGN:
             return unknown(ErrorCode.OTHER_EPOCH)
-        case Busy():
+        case Decision.BUSY:
             error = GatewayError(ErrorCode.OVERLOADED, "Too many commands wait for their result.")
             return Outcome(Status.REJECTED, error)
+        case outcome:
+            return outcome
 
 
 _SORTED: Final = json.JSONEncoder(sort_keys=True).encode

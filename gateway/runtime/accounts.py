@@ -17,8 +17,8 @@ from gateway.core.rate_limits import TURN_MAX, AdmissionQueue, Buckets, Quota
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
-from gateway.runtime.ports import Authority, Clock, SharedStore
-from gateway.runtime.sessions import LogOffs, SiteAuthority, authority_of
+from gateway.runtime.ports import Authority, Clock, SharedStore, SiteParts
+from gateway.runtime.sessions import LogOffs, authority_of
 
 LOCKED_S: Final = 60.0
 """Time to try again for a lock of all nodes together: the shared store returns no times."""
@@ -526,7 +526,7 @@ class Accounts:
 
     def __init__(
         self,
-        sites: Mapping[str, SiteAuthority],
+        sites: Mapping[str, SiteParts],
         queues: Mapping[str, AdmissionQueue],
         clock: Clock,
         users: Users,

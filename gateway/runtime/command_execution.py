@@ -13,9 +13,7 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 from gateway.core.commands import (
     Began,
     Calls,
-    Foreign,
-    New,
-    Pending,
+    Decision,
     answer,
     fingerprint,
     not_begun,
@@ -151,7 +149,7 @@ class CommandExecution:
 
     @property
     def _begins(self) -> bool:
-        """Whether new commands are begun here."""
+        """Whether new commands are begun here; it may change during each wait."""
         return not self._is_closed
 
     @property
@@ -186,11 +184,11 @@ class CommandExecution:
             return None
         began = self._record(call, fingerprint(call.command), settle)
         match began:
-            case New():
+            case Decision.NEW:
                 self._send(call, alias, linked, left_s, tasks)
-            case Pending():
+            case Decision.PENDING:
                 pass
-            case Foreign() if not call.retry:
+            case Decision.FOREIGN if not call.retry:
                 settle(_NOT_SENT)
             case _:
                 settle(answer(began))
@@ -306,9 +304,9 @@ class CommandExecution:
                 return refused
             began = self._begin(call, body_hash, settle, tasks)
         match began:
-            case New() | Pending():
+            case Decision.NEW | Decision.PENDING:
                 pass
-            case Foreign() if not call.retry:
+            case Decision.FOREIGN if not call.retry:
                 return _NOT_SENT
             case _:
                 return answer(began)
@@ -375,7 +373,7 @@ class CommandExecution:
     ) -> Began:
         """Decide whether *call* is sent, and send it on the link that is open now."""
         began = self._record(call, body_hash, settle)
-        if isinstance(began, New):
+        if began is Decision.NEW:
             self._start(call, self.linked, tasks)
         return began
 

@@ -36,6 +36,7 @@ from gateway.runtime.ports import (
     Link,
     RoleOverError,
     SharedStore,
+    SiteParts,
     not_reached,
 )
 from gateway.telemetry import Tally
@@ -324,15 +325,6 @@ _NOBODY: Final = Device("", "")
 _LOG: Final = logging.getLogger(__name__)
 
 
-class SiteAuthority(Protocol):
-    """The part of a site that this module needs."""
-
-    @property
-    def authority(self) -> Authority:
-        """The site's log-on service."""
-        ...
-
-
 class EndsSessions(Protocol):
     """The receiver of ended sessions."""
 
@@ -390,7 +382,7 @@ class LogOffs:
 
     def __init__(
         self,
-        sites: Mapping[str, SiteAuthority],
+        sites: Mapping[str, SiteParts],
         clock: Clock,
         users: EndsSessions,
         others: OtherNodes,
@@ -656,7 +648,7 @@ class LogOffs:
         return authority_of(self._sites, site)
 
 
-def authority_of(sites: Mapping[str, SiteAuthority], site: str) -> Authority:
+def authority_of(sites: Mapping[str, SiteParts], site: str) -> Authority:
     """Return the log-on service of a site.
 
     Raises:

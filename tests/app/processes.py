@@ -47,6 +47,14 @@ class Running:
                 return line
         raise AssertionError(f"it ended without {words!r}: {''.join(self._read)}")
 
+    def until_each(self, *words: str) -> list[str]:
+        """Return the next line with each of *words* in it; the lines may come in any order."""
+        found: dict[str, str] = {}
+        while len(found) < len(words):
+            line = self.until("")
+            found |= {each: line for each in words if each not in found and each in line}
+        return [found[each] for each in words]
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
         self._process.send_signal(number)

@@ -152,8 +152,8 @@ async def test_a_node_with_a_wrong_password_is_not_ready_and_says_whom_it_does_n
 def test_a_node_starts_without_its_redis_and_shows_no_password(tmp_path: Path) -> None:
     path = write(tmp_path, SECRET.replace("memory://", "redis://:canary@127.0.0.1:1"))
     with running("serve", "--config", str(path), environ=ANY_PORT) as process:
-        received = json.loads(process.until("bus_check_failed"))
-        process.until('"listener": "client"')
+        fault, _ = process.until_each("bus_check_failed", '"listener": "client"')
+        received = json.loads(fault)
         ended = process.end(signal.SIGTERM)
     assert (received["level"], ended.code) == ("error", 0)
     assert "cannot be used: it refused the connection" in received["fault"]

@@ -49,9 +49,9 @@ def homonyms(files: Files) -> dict[str, list[str]]:
 
 
 def protocols(files: Files) -> int:
-    """Return how many Protocol classes there are."""
+    """Return how many Protocol classes there are; protocols of asyncio are classes of their own."""
     return sum(
-        any("Protocol" in ast.unparse(base) for base in node.bases)
+        any(ast.unparse(base).partition("[")[0] == "Protocol" for base in node.bases)
         for path, text in files.items()
         for node in ast.walk(_tree(text))
         if isinstance(node, ast.ClassDef)

@@ -8,14 +8,9 @@ import pytest
 
 from gateway.core.commands import (
     Began,
-    Busy,
     CallLimits,
     Calls,
-    Done,
-    Foreign,
-    New,
-    Pending,
-    Reused,
+    Decision,
     answer,
     fingerprint,
 )
@@ -67,14 +62,14 @@ def test_a_key_names_one_command(settled: bool) -> None:
     begin(calls, "k")
     if settled:
         calls.settle("k", APPLIED, 1.0)
-    assert begin(calls, "k", 2.0, body=OTHER_BODY) == Reused()
+    assert begin(calls, "k", 2.0, body=OTHER_BODY) == Decision.REUSED
 
 
 @pytest.mark.parametrize("stream", [None, EPOCH - 1, EPOCH + 1])
 def test_a_retry_from_another_epoch_is_not_executed(stream: int | None) -> None:
     calls = Calls[str]()
-    assert begin(calls, "k", retry=True, stream=stream) == Foreign()
-    assert begin(calls, "k", retry=False, stream=stream) == New()
+    assert begin(calls, "k", retry=True, stream=stream) == Decision.FOREIGN
+    assert begin(calls, "k", retry=False, stream=stream) == Decision.NEW
 
 
 def test_when_full_the_outcome_that_settled_first_goes() -> None:
@@ -83,8 +78,8 @@ def test_when_full_the_outcome_that_settled_first_goes() -> None:
         begin(calls, key)
     calls.settle("b", APPLIED, 1.0)
     calls.settle("a", APPLIED, 2.0)
-    assert begin(calls, "c", 3.0) == New()
-    assert begin(calls, "a", 3.0) == Done(APPLIED)
+    assert begin(calls, "c", 3.0) == Decision.NEW
+    assert begin(calls, "a", 3.0) == APPLIED
     assert len(calls) == 2
 
 
@@ -94,8 +89,8 @@ def test_after_an_early_drop_an_unknown_retry_is_not_executed_for_the_rest_of_it
     calls.settle("a", APPLIED, 1.0)
     begin(calls, "b", 2.0)
     calls.settle("b", APPLIED, 2.0)
-    assert begin(calls, "a", 600.9, retry=True) == Foreign()
-    assert begin(calls, "a", 602.1, retry=True) == New()
+    assert begin(calls, "a", 600.9, retry=True) == Decision.FOREIGN
+    assert begin(calls, "a", 602.1, retry=True) == Decision.NEW
 
 
 def test_the_next_owner_does_not_know_what_the_giver_did_not() -> None:
@@ -104,9 +99,9 @@ def test_the_next_owner_does_not_know_what_the_giver_did_not() -> None:
         begin(giver, key)
         giver.settle(key, APPLIED, 0.0)
     taker.adopt(giver.history(100.0, epoch=EPOCH), EPOCH + 1, 1000.0)
-    assert begin(taker, "a", 1499.0, retry=True, epoch=EPOCH + 1) == Foreign()
-    assert begin(taker, "a", 1500.0, retry=True, epoch=EPOCH + 1) == New()
-    assert begin(taker, "c", 1500.0, retry=True, stream=EPOCH - 1, epoch=EPOCH + 1) == Foreign()
+    assert begin(taker, "a", 1499.0, retry=True, epoch=EPOCH + 1) == Decision.FOREIGN
+    assert begin(taker, "a", 1500.0, retry=True, epoch=EPOCH + 1) == Decision.NEW
+    assert begin(taker, "c", 1500.0, retry=True, stream=EPOCH - 1, epoch=EPOCH + 1) == Decision.FOREIGN
 
 
 def test_a_giver_who_began_nothing_in_its_epoch_claims_nothing_of_earlier_ones() -> None:
@@ -114,9 +109,9 @@ def test_a_giver_who_began_nothing_in_its_epoch_claims_nothing_of_earlier_ones()
     begin(giver, "k", epoch=EPOCH)
     giver.settle("k", APPLIED, 0.0)
     taker.adopt(giver.history(0.0, epoch=EPOCH + 2), EPOCH + 3, 0.0)
-    assert begin(taker, "k", retry=True, epoch=EPOCH + 3) == Done(APPLIED)
-    assert begin(taker, "lost", retry=True, epoch=EPOCH + 3) == Foreign()
-    assert begin(taker, "lost", retry=True, stream=EPOCH + 2, epoch=EPOCH + 3) == New()
+    assert begin(taker, "k", retry=True, epoch=EPOCH + 3) == APPLIED
+    assert begin(taker, "lost", retry=True, epoch=EPOCH + 3) == Decision.FOREIGN
+    assert begin(taker, "lost", retry=True, stream=EPOCH + 2, epoch=EPOCH + 3) == Decision.NEW
 
 
 def test_what_is_adopted_is_bounded_and_expires_in_order() -> None:
@@ -128,9 +123,9 @@ def test_what_is_adopted_is_bounded_and_expires_in_order() -> None:
     taker.settle("mine", APPLIED, 30.0)
     taker.adopt(giver.history(60.0, epoch=EPOCH), EPOCH + 1, 60.0)
     assert len(taker) == 2
-    assert begin(taker, "mine", 60.0, epoch=EPOCH + 1) == Done(APPLIED)
+    assert begin(taker, "mine", 60.0, epoch=EPOCH + 1) == APPLIED
     taker.expire(640.0)
-    assert begin(taker, "b", 640.0, epoch=EPOCH + 1) == Done(APPLIED)
+    assert begin(taker, "b", 640.0, epoch=EPOCH + 1) == APPLIED
     assert len(taker) == 1
 
 
@@ -141,7 +136,7 @@ def test_what_is_known_already_is_not_replaced_by_what_is_adopted() -> None:
     begin(taker, "k", epoch=1)
     taker.settle("k", APPLIED, 0.0)
     taker.adopt(giver.history(0.0, epoch=EPOCH), EPOCH + 1, 0.0)
-    assert begin(taker, "k", epoch=EPOCH + 1) == Done(APPLIED)
+    assert begin(taker, "k", epoch=EPOCH + 1) == APPLIED
 
 
 def test_nobody_gives_with_commands_in_flight() -> None:
@@ -152,8 +147,8 @@ def test_nobody_gives_with_commands_in_flight() -> None:
 
 
 def test_what_is_reported_at_once() -> None:
-    assert answer(Done(APPLIED)) is APPLIED
-    received = [answer(began) for began in (Reused(), Foreign(), Busy())]
+    assert answer(APPLIED) is APPLIED
+    received = [answer(began) for began in (Decision.REUSED, Decision.FOREIGN, Decision.BUSY)]
     assert [outcome.status for outcome in received] == [Status.REJECTED, Status.UNKNOWN, Status.REJECTED]
     assert [outcome.error and outcome.error.code for outcome in received] == [
         ErrorCode.KEY_REUSED,
@@ -164,14 +159,15 @@ def test_what_is_reported_at_once() -> None:
 
 def test_so_many_may_wait_for_one_command() -> None:
     calls = Calls[str](CallLimits(waiters=2))
-    assert [begin(calls, "a", waiter=waiter) for waiter in "xyz"] == [New(), Pending(), Busy()]
+    decisions = [begin(calls, "a", waiter=waiter) for waiter in "xyz"]
+    assert decisions == [Decision.NEW, Decision.PENDING, Decision.BUSY]
     assert calls.settle("a", APPLIED, 1.0) == ("x", "y")
 
 
 def test_when_all_are_in_flight_the_newcomer_is_refused() -> None:
     calls = Calls[str](CallLimits(entries=1))
     begin(calls, "a")
-    assert begin(calls, "b") == Busy()
+    assert begin(calls, "b") == Decision.BUSY
 
 
 # ---- fingerprints of commands ----
@@ -255,7 +251,7 @@ def asked(calls: Calls[str], key: str, *, now: float = 0.0, retry: bool = False)
 def served(command_history: CommandHistory[str, str], user: str, *, now: float = 0.0) -> None:
     """Let a user come, have one command executed, and leave."""
     calls = command_history.came(user)
-    assert asked(calls, user, now=now) == New()
+    assert asked(calls, user, now=now) == Decision.NEW
     calls.settle(user, APPLIED, now)
     command_history.left(user)
 
@@ -282,7 +278,7 @@ def test_outcomes_of_the_absent_are_forgotten_when_their_time_is_over() -> None:
     served(command_history, "bert", now=1.0)
     command_history.expire(KEEP_S)
     assert len(command_history) == 1
-    assert asked(command_history.came("bert"), "bert", now=KEEP_S, retry=True) == Done(APPLIED)
+    assert asked(command_history.came("bert"), "bert", now=KEEP_S, retry=True) == APPLIED
     command_history.left("bert")
     command_history.expire(KEEP_S + 1.0)
     assert len(command_history) == 0
@@ -293,8 +289,8 @@ def test_of_too_many_absent_the_one_who_left_first_is_forgotten() -> None:
     for user in ("anna", "bert", "cora"):
         served(command_history, user)
     assert len(command_history) == 2
-    assert asked(command_history.came("anna"), "anna") == New()
-    assert asked(command_history.came("bert"), "bert") == Done(APPLIED)
+    assert asked(command_history.came("anna"), "anna") == Decision.NEW
+    assert asked(command_history.came("bert"), "bert") == APPLIED
 
 
 def test_commands_of_known_users_only_can_be_looked_up() -> None:

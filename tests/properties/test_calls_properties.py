@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.core.commands import Began, Busy, CallLimits, Calls, Done, Foreign, New, Pending, Reused
+from gateway.core.commands import Began, CallLimits, Calls, Decision
 from gateway.domain.commands import Outcome, Status
 
 LIMITS = CallLimits(keep_s=20.0, per_session=2, per_user=3, entries=4, waiters=3)
@@ -72,7 +72,8 @@ class Commands(RuleBasedStateMachine):
     @rule(which=st.integers(0, 5))
     def misuse_a_key(self, which: int) -> None:
         key = list(self.running)[which % len(self.running)]
-        assert self.begin(Sent(key, "desk", self.epoch, self.now), retry=True, body=b"other") == Reused()
+        one = Sent(key, "desk", self.epoch, self.now)
+        assert self.begin(one, retry=True, body=b"other") is Decision.REUSED
 
     def deliver(self, one: Sent, *, retry: bool) -> None:
         self.waiters += 1
@@ -80,27 +81,27 @@ class Commands(RuleBasedStateMachine):
         began = self.begin(one, retry=retry, body=one.key.encode())
         self.check_known(one, began)
         match began:
-            case New():
+            case Decision.NEW:
                 self.executed[one.key] = self.executed.get(one.key, 0) + 1
                 self.running[one.key] = one.session
                 self.waiting[one.key] = [self.waiters]
-            case Pending():
+            case Decision.PENDING:
                 self.waiting[one.key].append(self.waiters)
-            case Done(outcome):
+            case Outcome() as outcome:
                 assert outcome is self.outcomes[one.key]
-            case Foreign():
+            case Decision.FOREIGN:
                 assert retry
                 assert self.crowded or one.stream != self.epoch
-            case Busy():
+            case Decision.BUSY:
                 self.check_busy(one)
-            case Reused():
+            case Decision.REUSED:
                 raise AssertionError("the key was not reused")
 
     def check_known(self, one: Sent, began: Began) -> None:
         if one.key in self.running:
-            assert isinstance(began, Pending | Busy)
+            assert began in {Decision.PENDING, Decision.BUSY}
         elif one.key in self.ends and self.now < self.ends[one.key] and not self.crowded:
-            assert isinstance(began, Done)
+            assert isinstance(began, Outcome)
 
     def check_busy(self, one: Sent) -> None:
         if one.key in self.running:

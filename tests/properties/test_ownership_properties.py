@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gateway.core.commands import Calls, New
+from gateway.core.commands import Calls, Decision
 from gateway.core.lease import Acquire, Lease, LeaseState, Renew
 from gateway.core.link import LinkMachine
 from gateway.domain.commands import Outcome, Status
@@ -216,7 +216,7 @@ class Ownership(RuleBasedStateMachine):
         began = one.calls.begin(
             key, b"", 0, self.now, session="s", retry=retry, stream_epoch=stream, epoch=one.linked
         )
-        if began == New():
+        if began == Decision.NEW:
             ran = self.server.execute(one.holder, one.linked, key)
             one.calls.settle(key, Outcome(Status.APPLIED if ran else Status.UNKNOWN), self.now)
 

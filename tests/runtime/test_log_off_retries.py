@@ -14,7 +14,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.accounts import Accounts
-from gateway.runtime.ports import SharedStore
+from gateway.runtime.ports import SharedStore, SiteParts
 from gateway.runtime.sessions import (
     LOOK_S,
     REPEATS_AT_ONCE,
@@ -26,6 +26,7 @@ from gateway.runtime.sessions import (
 )
 from gateway.telemetry import BackgroundPart, Tally
 from tests.doubles.clock import ManualClock
+from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tasks import during
 
 ANSWER_S = 10.0
@@ -35,7 +36,6 @@ class Door:
     """The log-on door of an OSCC-E Server that is away at first, and then takes its time."""
 
     def __init__(self, clock: ManualClock, takes_s: float) -> None:
-        self.authority = self
         self.away = True
         self.silent = False
         self.received: list[str] = []
@@ -124,8 +124,9 @@ def account_of(
 ) -> Accounts:
     shared = MemoryStore(clock) if shared is None else shared
     users = users or Nobody()
-    log_offs = LogOffs(doors, clock, users, OtherNodes(shared, holder, lambda: living), tally or Tally())
-    return Accounts(doors, {}, clock, users, shared, log_offs)
+    sites = {name: SiteParts(FakeUpstream(clock), door) for name, door in doors.items()}
+    log_offs = LogOffs(sites, clock, users, OtherNodes(shared, holder, lambda: living), tally or Tally())
+    return Accounts(sites, {}, clock, users, shared, log_offs)
 
 
 @asynccontextmanager
