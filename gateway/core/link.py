@@ -28,7 +28,7 @@ from gateway.domain.model import (
     parse_key,
 )
 from gateway.domain.resources import STEADY_MS
-from gateway.domain.upstream import Reading, Source
+from gateway.domain.upstream import FunctionName, Reading, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +46,26 @@ class Linger:
         return self.remote_assistant_s if application is Application.REMOTE_ASSISTANT else self.dashboard_s
 
 
-ALWAYS_LISTENED: Final = frozenset(
-    {Listen(None, Source.DIRECTORY, None), Listen(None, Source.CONFIGURATION, None)}
-)
+DIRECTORY: Final = Listen(None, Source.DIRECTORY, None)
+ALWAYS_LISTENED: Final = frozenset({DIRECTORY, Listen(None, Source.CONFIGURATION, None)})
+FUNCTION_OF: Final[dict[Source, FunctionName]] = {
+    Source.REALTIME: "realtime",
+    Source.CUMULATIVE: "historical",
+    Source.CONFIGURATION: "administration",
+    Source.DIRECTORY: "administration",
+}
+"""Source → the function of the server without which its queries are refused."""
 _SOURCES: Final = {
     Kind.AGENT: (Source.REALTIME, Source.CUMULATIVE),
     Kind.QUEUE: (Source.REALTIME, Source.CUMULATIVE),
     Kind.GROUP: (Source.REALTIME,),
     Kind.AGGREGATE: (Source.REALTIME,),
 }
+
+
+def sending_order(listen: Listen) -> tuple[str, str]:
+    """Return the place of *listen* among the queries that are sent at once: one of each kind and source."""
+    return listen.kind or "~", listen.source  # a query without a kind comes last
 
 
 class Following(NamedTuple):

@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Final, Protocol, TypeVar
 
 from gateway.core.element import Address
-from gateway.core.link import ALWAYS_LISTENED, wanted
+from gateway.core.link import ALWAYS_LISTENED, DIRECTORY, FUNCTION_OF, sending_order, wanted
 from gateway.core.view import Member, UserSessions
 from gateway.domain.commands import (
     AttachSession,
@@ -65,11 +66,6 @@ class SentRequest:
     """Whether the caller no longer waits for the answer."""
 
 
-def _sent(*requests: SentRequest | None) -> list[SentRequest]:
-    """Return the requests that were sent."""
-    return [each for each in requests if each is not None]
-
-
 class RequestsUnderWay:
     """Requests of one link that wait for their answers. A late answer counts, too.
 
@@ -98,12 +94,12 @@ class RequestsUnderWay:
 
     async def ask(self, key: Hashable, request: LinkRequest, take: Take, within_s: float = ANSWER_S) -> None:
         """Send a request unless it is under way; return at its answer or after a bounded time."""
-        await self.wait(_sent(self.begin(key, request, take, within_s)))
+        await self.wait(self.begin(key, request, take, within_s))
 
     def begin(
         self, key: Hashable, request: LinkRequest, take: Take, within_s: float = ANSWER_S
-    ) -> SentRequest | None:
-        """Send a request unless it is under way; pass the result to :meth:`wait`.
+    ) -> list[SentRequest]:
+        """Send a request unless it is under way; return what :meth:`wait` waits for.
 
         Args:
             key: The identity of the request: an equal one is not sent while it is under way.
@@ -112,10 +108,10 @@ class RequestsUnderWay:
             within_s: How long the answer may take.
         """
         if key in self._under_way:
-            return None
+            return []
         if len(self._under_way) >= MOST:
             take(GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "Too many requests are under way."))
-            return None
+            return []
         sent_request = SentRequest(self._clock.now() + within_s, take)
         self._under_way = with_item(self._under_way, key, sent_request)
         try:
@@ -124,8 +120,8 @@ class RequestsUnderWay:
             self._answered(key, error)
         else:
             if sent_request.withdraw is None and not spawn(self._tasks, self._ask(key, request)):
-                return None
-        return sent_request
+                return []
+        return [sent_request]
 
     async def wait(self, sent_requests: Sequence[SentRequest]) -> None:
         """Return when *sent_requests* were answered, or took too long."""
@@ -168,24 +164,12 @@ class RequestsUnderWay:
             self._late()
 
 
-DIRECTORY: Final = Listen(None, Source.DIRECTORY, None)
 SERVED_S: Final = 10.0
 """Time after which missing data is no longer waited for: phones are served without it."""
 KEPT_S: Final = 60.0
 """How long realtime data of the last link is shown that this link has not sent."""
 STOPPED_MOST: Final = 32
 """Covered queries that are kept until the readings of their replacements have come."""
-_FUNCTION_OF: Final[dict[Source, FunctionName]] = {
-    Source.REALTIME: "realtime",
-    Source.CUMULATIVE: "historical",
-    Source.CONFIGURATION: "administration",
-    Source.DIRECTORY: "administration",
-}
-
-
-def _in_order(listen: Listen) -> tuple[str, str]:
-    """Return the place of *listen* among those that are sent at once: one of each kind and source."""
-    return listen.kind or "~", listen.source  # a query without a kind comes last
 
 
 class Queries:
@@ -296,7 +280,7 @@ class Queries:
     async def subscribe_directory(self) -> None:
         """Subscribe to the directory, unless this is done already."""
         if self._is_to_ask(DIRECTORY):
-            await self._requests.wait(_sent(self._listen_to(DIRECTORY)))
+            await self._requests.wait(self._listen_to(DIRECTORY))
 
     async def listen(self, wanted: frozenset[Listen], sent_before: Sequence[SentRequest] = ()) -> None:
         """Run the wanted queries and no others.
@@ -308,8 +292,8 @@ class Queries:
         self._wanted = wanted
         for listen in self._queries.keys() - wanted:
             self._drop(listen)
-        asked = map(self._listen_to, sorted(filter(self._is_to_ask, wanted), key=_in_order))
-        sent_requests = [*sent_before, *_sent(*asked)]
+        asked = map(self._listen_to, sorted(filter(self._is_to_ask, wanted), key=sending_order))
+        sent_requests = [*sent_before, *chain.from_iterable(asked)]
         if sent_requests:  # before others are stopped, so that no change is missed in between
             await self._requests.wait(sent_requests)
         self._stopping += self._mirror.early.take_unnamed()
@@ -327,11 +311,11 @@ class Queries:
     def _is_to_ask(self, listen: Listen) -> bool:
         return listen not in self._queries or listen in self._again
 
-    def _listen_to(self, listen: Listen) -> SentRequest | None:
+    def _listen_to(self, listen: Listen) -> list[SentRequest]:
         if listen in self._unanswered:
             since = self._asked_at.get(listen, self._clock.now())
             self._asked_at = with_item(self._asked_at, listen, since)
-            return None
+            return []
         self._again = self._again - {listen} or EMPTY_SET
         self._unanswered |= {listen}
         self._mirror.early.expect(True)
@@ -386,7 +370,7 @@ class Queries:
         """Return whether a function that is reported down refused it: its recovery is reported, too."""
         named = error.details.get("function")
         is_unavailable = error.code is ErrorCode.FUNCTION_UNAVAILABLE
-        return is_unavailable and (named or _FUNCTION_OF[listen.source]) in self._down
+        return is_unavailable and (named or FUNCTION_OF[listen.source]) in self._down
 
     def _drop(self, listen: Listen) -> None:
         query = self._queries.pop(listen)
@@ -619,7 +603,7 @@ class LinkSubscriptions:
             await self._detach()
             await self._queries.subscribe_directory()
             await self._attach()
-            sent_requests = [] if self._directory_known else _sent(self._query_directory())
+            sent_requests = [] if self._directory_known else self._query_directory()
             if self._mirror.live:
                 await self._requests.wait(sent_requests)
             sent_requests += await self._send_presence()
@@ -742,9 +726,9 @@ class LinkSubscriptions:
     def _is_attaching(self) -> bool:
         return any(member in self._requests for member in self._attach_due.values())
 
-    def _query_directory(self) -> SentRequest | None:
+    def _query_directory(self) -> list[SentRequest]:
         if QueryDirectory in self._requests:
-            return None
+            return []
         self._directory_known = True
         return self._requests.begin(QueryDirectory, QueryDirectory(), self._take_directory)
 
@@ -764,7 +748,7 @@ class LinkSubscriptions:
         unheard, self._presence_due = self._presence_due, NO_ITEMS
         news = [each for each in unheard.values() if each.on_link and each.sent_presence is not each.present]
         if len(news) == 1 and not self._mirror.live:
-            return _sent(self._begin_presence(news[0]))
+            return self._begin_presence(news[0])
         for at in range(0, len(news), REPORTED_AT_ONCE):
             await self._of_each(news[at : at + REPORTED_AT_ONCE], self._send_presence_of)
             if self._mirror.live:
@@ -772,15 +756,15 @@ class LinkSubscriptions:
         return []
 
     async def _send_presence_of(self, member: Member) -> None:
-        await self._requests.wait(_sent(self._begin_presence(member)))
+        await self._requests.wait(self._begin_presence(member))
 
-    def _begin_presence(self, member: Member) -> SentRequest | None:
+    def _begin_presence(self, member: Member) -> list[SentRequest]:
         present, attached, key = member.present, member.attached, (Presence, member)
         if attached is None or not member.on_link or member not in self._user_sessions:
-            return None
+            return []
         if key in self._requests:
             self._presence_due = with_item(self._presence_due, member.handle, member)
-            return None
+            return []
         take = partial(self._take_presence, member, present)
         return self._requests.begin(key, Presence(attached.alias, present), take, PRESENCE_S)
 

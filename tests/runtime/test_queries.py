@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from gateway.core.link import DIRECTORY
 from gateway.domain.commands import (
     AttachSession,
     DetachSession,
@@ -28,7 +29,6 @@ from gateway.runtime.ports import Answered, Link
 from gateway.runtime.subscriptions import (
     AGAIN_S,
     ANSWER_S,
-    DIRECTORY,
     KEPT_S,
     MOST,
     PRESENCE_S,
