@@ -347,6 +347,11 @@ class Telemetry:
         self.unhelloed_connections = self._gauge(
             "unhelloed_connections", "Sockets without a valid token so far."
         )
+        self.connections_dropped = self._sum(
+            "connections_dropped",
+            "Connections closed without an answer: too many wait for their first request or to become "
+            "WebSockets, or no descriptor is left.",
+        )
         self.handshakes = self._counters("handshakes", "Handshakes, by result.", "result")
         self.handshake_seconds = self._histogram("handshake_seconds", "Time from upgrade to welcome.")
         self.closes = self._counters("closes", "Connections that ended.", "initiator", "code")
@@ -553,7 +558,7 @@ class Telemetry:
         self.memory_limit_bytes = self._gauge(
             "memory_limit_bytes", "Memory limit of the node's control group; NaN without one."
         )
-        self.fds = self._gauges("fds", "File descriptors: open ones and limit.", "kind")
+        self.fds = self._gauges("fds", "File descriptors: open, limit, and not for phones and links.", "kind")
         self.drain_state = self._gauge("drain_state", "1 while the node drains.")
         self.drain_limit_seconds = self._gauge("drain_limit_seconds", "Limit of the duration of a drain.")
         self.drain_planned_seconds = self._gauge(

@@ -65,7 +65,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "connections.platform": PLATFORMS,
     "event_latency_seconds.hop": HOPS,
     "faults.part": get_args(BackgroundPart),
-    "fds.kind": ("open", "limit"),
+    "fds.kind": ("open", "limit", "reserved"),
     "handshakes.result": (OK, LEFT, *sorted({*_ERRORS, *REFUSED.values()})),
     "link_opens.result": ("ok", *LINK_REFUSALS, "unavailable"),
     "link_refused.reason": LINK_REFUSALS,

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, get_args
 
 import structlog
 
+from gateway.app.process import SPARE_FILES
 from gateway.bus.pubsub import RedisBus
 from gateway.bus.sealing import DropReason
 from gateway.bus.stores import RedisLeases
@@ -347,6 +348,7 @@ class ProcessMetrics:
         with os.scandir(_FDS) as found:
             telemetry.fds["open"].set(sum(1 for _ in found))
         telemetry.fds["limit"].set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        telemetry.fds["reserved"].set(SPARE_FILES)
 
 
 def memory_limit_bytes(cgroup: Path, cgroups: Path) -> float:

@@ -52,6 +52,12 @@ def raise_file_limit() -> int:
     """Raise the limit of open files to the maximum of this process. Returns it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return file_limit()
+
+
+def file_limit() -> int:
+    """Return how many files this process may open."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if most == resource.RLIM_INFINITY else most
 
 
@@ -429,6 +435,9 @@ ACCEPTS_AT_ONCE: Final = 64
 """Accepted connections after which the other tasks have a turn."""
 REST_S: Final = 1.0
 """Pause in accepting when the system has no descriptor or memory left."""
+RESERVE_REST_S: Final = 0.05
+"""Pause in accepting when only the reserve of descriptors is left. New connections wait in the kernel,
+and open ones get their answers."""
 TLS_HANDSHAKE_S: Final = 10.0
 """Time limit of a TLS handshake."""
 TLS_SHUTDOWN_S: Final = 3_600.0
@@ -557,17 +566,19 @@ class _Acceptor:
                 return
             except OSError as fault:
                 log_fault(_LOG, "accept_failed", fault)
-                self._rest(listening)
+                self._rest(listening, REST_S)
                 return
             if self._keeps_reserve and is_reserved(raw.fileno()):
                 raw.close()
                 self._callers.close_oldest()
-            else:
-                self._take_in(raw, address)
+                _LOG.warning("file_limit_reached", extra={"files": file_limit()})
+                self._rest(listening, RESERVE_REST_S)
+                return
+            self._take_in(raw, address)
 
-    def _rest(self, listening: socket.socket) -> None:
+    def _rest(self, listening: socket.socket, rest_s: float) -> None:
         self._loop.remove_reader(listening)
-        self._rests[listening] = self._loop.call_later(REST_S, self._go_on, listening)
+        self._rests[listening] = self._loop.call_later(rest_s, self._go_on, listening)
 
     def _go_on(self, listening: socket.socket) -> None:
         del self._rests[listening]

@@ -56,11 +56,13 @@ from gateway.app.metrics import (
     measure_turns,
 )
 from gateway.app.process import (
+    SPARE_FILES,
     BoundListener,
     StopRequest,
     SystemdNotifier,
     background_tasks,
     collect_when_idle,
+    file_limit,
     forget_by_time,
     listening,
     listening_in_thread,
@@ -183,7 +185,7 @@ class Gateway:
         options = options or NodeOptions()
         edge = edge_settings(settings)
         self.telemetry: Final = telemetry
-        self.admission: Final = SocketAdmission(edge.admission)
+        self.admission: Final = SocketAdmission(edge.admission, self._files_of_phones)
         self.process_metrics: Final = ProcessMetrics(clock, self.telemetry, self.admission.lagged)
         self.notices_reloader: Final = NoticesReloader(settings.notices.files, clock)
         self.certificate_reloader: Final = CertificateReloader(settings.client, clock, telemetry)
@@ -207,9 +209,13 @@ class Gateway:
         self.reloading: Final = Reloader(always, (keys.look,), clock)
         self.edge: Final = make_app(parts)
         self.ops: Final = self._ops(clock)
-        self._servers, self._cluster, self._capacity = servers, cluster, edge.admission.connections
+        self._servers, self._cluster = servers, cluster
         self._requires_bus = settings.bus.required_at_start and settings.bus.url != MEMORY
         self._begin(settings, options)
+
+    def _files_of_phones(self) -> float:
+        """Return how many descriptors phones may have: each present user may need one for a link."""
+        return file_limit() - SPARE_FILES - len(self.node.user_states)
 
     def _balancer(self, limits: LimitsSection) -> PhoneBalancer:
         node = self.node
@@ -237,7 +243,7 @@ class Gateway:
             return "draining"
         if self.node.is_cut_off:
             return "cut off from the other nodes"
-        if self.admission.sockets >= self._capacity:
+        if self.admission.is_full:
             return "over capacity"
         return self.started() or self.joined() or self.process_metrics.live()
 
@@ -260,6 +266,7 @@ class Gateway:
         measure_node(self.node, self._servers, self.telemetry)
         measure_clock_offset(self._cluster.leases, self.telemetry)
         measure_dropped(self._cluster.bus, self.telemetry)
+        self.telemetry.connections_dropped.value = self.edge[PENDING_CONNECTIONS].dropped
         measure_turns({server.turns for server in self._oscc}, self.telemetry)
         measure_shared((server.pool for server in self._oscc), self.telemetry)
         self.telemetry.drain_state.set(int(self.node.membership.has_given_notice))

@@ -7,6 +7,8 @@ it is known.
 
 from __future__ import annotations
 
+import logging
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from ipaddress import IPv6Network
@@ -32,6 +34,7 @@ from gateway.edge.request_context import (
 from gateway.runtime.ports import Clock
 
 _RETRY_MAX_S: Final = 60.0
+_LOG: Final = logging.getLogger(__name__)
 
 AddressGroup = Address | IPv6Network
 
@@ -137,9 +140,14 @@ class SocketAdmission:
 
     A node that does not get its core refuses phones beyond the few that it is serving, each with the time at
     which it will have served those before. Otherwise all would wait in it, give up, and come again.
+
+    Args:
+        limits: The limits.
+        files: Returns how many descriptors phones may have: those that the process may open, without its own
+            and one for the link of each present user.
     """
 
-    def __init__(self, limits: AdmissionLimits) -> None:
+    def __init__(self, limits: AdmissionLimits, files: Callable[[], float] = lambda: math.inf) -> None:
         self.sockets = 0
         self.unhelloed = 0
         self.opening = 0
@@ -149,7 +157,7 @@ class SocketAdmission:
         """The slot of all sockets with a session."""
         self._silent: dict[Caller, dict[SocketSlot, None]] = {}
         """Slots of sockets without a `hello`, by caller, the oldest first."""
-        self._limits = limits
+        self._limits, self._files = limits, files
         self._rate = TokenBucket(limits.handshakes_per_s, limits.handshakes_burst)
         self._rate_of: Buckets[Caller] = Buckets(
             limits.handshakes_per_s_of_address,
@@ -236,6 +244,18 @@ class SocketAdmission:
                 retry_after_s=self._retries.next_s(now, self._limits.handshakes_per_s),
             )
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the node accepts no further phone."""
+        return self.sockets >= self._limits.connections or self._lacks_files()
+
+    def _lacks_files(self) -> bool:
+        """Return whether a further phone and its user's link might find no descriptor.
+
+        Each socket without a session may be of another user, who needs a link, too.
+        """
+        return self.sockets + self.unhelloed + self.opening + 2 > self._files()
+
     def open_slot(self, address: Address, user: UserId | None = None) -> SocketSlot:
         """Return a slot for a socket of the *user* whose token opens, or else of the *address*.
 
@@ -247,7 +267,9 @@ class SocketAdmission:
         caller, limits = caller_of(address, user), self._limits
         silent = self._silent.get(caller, {})
         is_crowded = len(silent) >= limits.unhelloed_per_address
-        if self.sockets >= limits.connections or (self.unhelloed >= limits.unhelloed and not is_crowded):
+        if self.is_full or (self.unhelloed >= limits.unhelloed and not is_crowded):
+            if self.sockets < limits.connections and self._lacks_files():
+                _LOG.warning("file_limit_reached", extra={"connections": self.sockets})
             raise GatewayError(
                 ErrorCode.OVER_CAPACITY, "This node is full. Try another one, or try again later."
             )

@@ -255,6 +255,42 @@ def test_the_ops_listener_answers_when_clients_have_taken_all_descriptors(
         runner.run(main())
 
 
+async def test_who_comes_in_a_crowd_at_the_limit_of_files_is_answered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The reserve is not used up by resets: new connections wait in the kernel until others are answered."""
+    async with listening("client", _app(), "127.0.0.1", 0, keeps_reserve=True) as client:
+        asking = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", ASKING, str(client.port), "300", stdout=subprocess.PIPE
+        )
+        assert asking.stdout is not None
+        with _few_files(60):
+            answered = int(await asking.stdout.read())
+        await asking.wait()
+    assert answered >= 270
+    assert caplog.messages.count("file_limit_reached") > 0
+
+
+ASKING = """
+import asyncio, sys
+
+async def ask(port):
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n")
+        answer = await reader.read()
+        writer.close()
+        return answer.startswith(b"HTTP/1.1 200")
+    except ConnectionError:
+        return False
+
+async def main():
+    print(sum(await asyncio.gather(*(ask(int(sys.argv[1])) for _ in range(int(sys.argv[2]))))))
+
+asyncio.run(main())
+"""
+
+
 # ---- the gateway runs on uvloop with as many files as it may open ----
 
 

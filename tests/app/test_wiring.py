@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,7 +22,7 @@ from gateway.app.admin import check_bus
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import BusSection, SecretsSection
 from gateway.app.config.sources import generate_secrets
-from gateway.app.process import CannotListen, StopRequest
+from gateway.app.process import SPARE_FILES, CannotListen, StopRequest
 from gateway.bus.stores import BackendOptions
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, UserId
@@ -237,13 +238,19 @@ async def test_a_node_is_ready_once_it_may_serve_and_while_its_redis_lets_it_in(
         serving.cancel()
 
 
-async def test_ready_means_started_not_full_and_not_leaving() -> None:
+async def test_ready_means_started_not_full_and_not_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
     async with gateway(ManualClock()) as made:
         assert (made.started(), made.ready()) == ("starting", "starting")
         made.is_started = True
         assert (made.started(), made.ready()) == (None, None)
         made.admission.sockets = 20_000
         assert made.ready() == "over capacity"
+        made.admission.sockets = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(resource, "getrlimit", lambda _: (SPARE_FILES + 1, SPARE_FILES + 1))
+            assert made.ready() == "over capacity", "a phone and its link need two descriptors"
+            patch.setattr(resource, "getrlimit", lambda _: (SPARE_FILES + 2, SPARE_FILES + 2))
+            assert made.ready() is None
         made.admission.sockets = 0
         made.node.is_cut_off = True
         assert made.ready() == "cut off from the other nodes"

@@ -23,6 +23,7 @@ WORDS: Final = {
     *(*VALUES["handshakes.result"], *VALUES["bus_unopened.reason"]),
     *("asterisk_lost", "cause", "name_unknown", "protocol", "rights", "wrong_secret"),
     "bus_refuses",
+    "file_limit_reached",
     *("haproxy_frontend_intercepted_requests_total", "phones", "bind", "info", "notice"),
     "server_time_ms",
     "dns",

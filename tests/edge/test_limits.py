@@ -117,6 +117,36 @@ def test_remembered_addresses_are_bounded() -> None:
     assert doors.remembered == 7
 
 
+def test_phones_leave_descriptors_to_their_links(caplog: pytest.LogCaptureFixture) -> None:
+    links = 0
+    doors = SocketAdmission(
+        AdmissionLimits(connections=100, unhelloed=100, unhelloed_per_address=100), lambda: 11 - links
+    )
+    slots = [doors.open_slot(HERE) for _ in range(5)]
+    assert doors.is_full, "of 11 descriptors 5 phones and 5 links take ten, and another two would be too many"
+    with pytest.raises(GatewayError) as error:
+        doors.open_slot(HERE)
+    assert error.value.code is ErrorCode.OVER_CAPACITY
+    assert [(each.message, vars(each)["connections"]) for each in caplog.records] == [
+        ("file_limit_reached", 5)
+    ]
+    for slot in slots:
+        links += 1
+        slot.hello_accepted().served()
+    assert doors.is_full, "links that are open count as those that will be"
+    doors.served_slot.release()
+    links -= 1
+    assert not doors.is_full
+
+
+def test_the_limit_of_connections_alone_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    doors = SocketAdmission(AdmissionLimits(connections=1), lambda: 1_000)
+    doors.open_slot(HERE)
+    with pytest.raises(GatewayError):
+        doors.open_slot(HERE)
+    assert not caplog.records
+
+
 def test_a_turn_removes_the_addresses_that_are_limited_no_more() -> None:
     rates = KeyedRates[str](1.0, 2, keys_max=10)
     for key in ("a", "b", "b"):
