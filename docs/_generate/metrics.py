@@ -87,6 +87,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
             "batches",
             "peers",
             "callers",
+            "keys",
         ),
         *("log_ons_waiting", "log_on_addresses", "log_on_appointments", "log_on_names"),
         "log_on_reservations",

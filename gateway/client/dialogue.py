@@ -210,6 +210,9 @@ SAMPLES: Final = 16
 
 SET_BACK_MS: Final = 60_000
 """A reading that is this much earlier than it should be is not late: the clock was set back."""
+SET_BACK_TWICE_MS: Final = 10_000
+AGREED_MS: Final = 1_000
+"""So are two readings in a row that are this much earlier, if they agree."""
 
 
 class ServerTime:
@@ -231,9 +234,15 @@ class ServerTime:
     def received(self, server_time_ms: int, now: float) -> None:
         """Record a reading that arrived at *now*, in monotonic seconds."""
         offset_ms = server_time_ms - now * 1000
-        if self._offsets_ms and offset_ms < max(self._offsets_ms) - SET_BACK_MS:
+        if self._is_set_back(offset_ms):
             self._offsets_ms.clear()
         self._offsets_ms.append(offset_ms)
+
+    def _is_set_back(self, offset_ms: float) -> bool:
+        if not self._offsets_ms:
+            return False
+        early_ms, since_last_ms = max(self._offsets_ms) - offset_ms, abs(self._offsets_ms[-1] - offset_ms)
+        return early_ms > SET_BACK_MS or (early_ms > SET_BACK_TWICE_MS and since_last_ms < AGREED_MS)
 
     def at(self, now: float) -> int | None:
         """Return ms since 1970 UTC at the gateway; None before the first reading."""

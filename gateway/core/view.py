@@ -388,6 +388,8 @@ SESSIONS_MAX: Final = 16
 first.
 """
 _RENEW_AT: Final = 1 / 3
+_SLEWED_MS: Final = 1_000
+"""A wall clock that is back by less was adjusted gently, or not at all."""
 """Remaining part of its life at which a session is renewed."""
 _NOTHING: Final = Scope()
 
@@ -468,7 +470,7 @@ class UserSessions:
 
     __slots__ = (
         "__weakref__", "_aliases", "_changed", "_devices", "_elsewhere", "_left", "_renewal_ms", "_rescoped",
-        "_standing", "by_handle", "own_agents", "scope", "server",
+        "_standing", "_wall_zero_ms", "by_handle", "own_agents", "scope", "server",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -495,6 +497,8 @@ class UserSessions:
         """The user as an agent, by the accepted sessions."""
         self._renewal_ms = math.inf
         """The time before which no session with a phone is to be renewed."""
+        self._wall_zero_ms = -math.inf
+        """The wall clock's time when the monotonic clock was 0."""
 
     def __len__(self) -> int:
         return len(self.by_handle)
@@ -599,6 +603,7 @@ class UserSessions:
 
     def expiring(self, now: float, wall_ms: int) -> list[Member]:
         """Return the sessions with a phone and a third or less of their life left."""
+        self._follow_clock(wall_ms - now * 1000)
         if wall_ms < self._renewal_ms:
             return []
         present = [member for member in self.by_handle.values() if member.present]
@@ -608,6 +613,21 @@ class UserSessions:
             for member in present
             if member.renewal_ms <= wall_ms and (member.renew_after is None or now >= member.renew_after)
         ]
+
+    def _follow_clock(self, zero_ms: float) -> None:
+        """Move the ends of sessions with a wall clock that was set back, as OSCC-E's clock was not.
+
+        One that was set forward only makes renewals early, and each answer has the new end.
+        """
+        back_ms = round(self._wall_zero_ms - zero_ms) if self._wall_zero_ms > zero_ms else 0
+        if 0 < back_ms <= _SLEWED_MS:
+            return
+        self._wall_zero_ms = zero_ms
+        if back_ms:
+            self._renewal_ms -= back_ms
+            for member in self.by_handle.values():
+                member.expires_at_ms -= back_ms
+                member.lived_from_ms -= back_ms
 
     def remove(self, handle: str) -> Member | None:
         """Remove and return a session; None when there is none."""

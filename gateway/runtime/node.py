@@ -27,7 +27,16 @@ from gateway.core.registry import CommandHistory, NotAdmitted, Registry, Registr
 from gateway.core.view import Within
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
-from gateway.domain.model import DEFAULT_TOPICS, NodeId, NumberAct, OrderAct, Ticket, UserId, masked
+from gateway.domain.model import (
+    DEFAULT_TOPICS,
+    NodeId,
+    NumberAct,
+    OrderAct,
+    Ticket,
+    UserId,
+    keys_shared,
+    masked,
+)
 from gateway.domain.resources import Resource
 from gateway.domain.upstream import LoggedOn
 from gateway.protocol.envelopes import Control, Leaving, NodeRecord, SessionFacts
@@ -436,6 +445,7 @@ class Node:
         """Number of entries held in memory, by kind."""
         return {
             "households": len(self._user_states),
+            "keys": keys_shared(),
             "links_waiting": sum(map(len, self._queues.values())),
             "links_opening": len(self._openings),
             "endings": len(self.session_revocations),

@@ -25,6 +25,8 @@ const NOTICES_MAX = 32;
 const FRAME_BYTES_MAX = 16 * 1024;
 const TIME_SAMPLES = 16;
 const SET_BACK_MS = 60_000;
+const SET_BACK_TWICE_MS = 10_000;
+const AGREED_MS = 1_000;
 const VERSION = '1.0.0';
 const RETRY = new Set(['rate_limited', 'busy', 'bus_down', 'upstream_unavailable', 'function_unavailable',
   'overloaded', 'over_capacity', 'account_locked']);
@@ -325,8 +327,10 @@ class ServerTime {
   /** @param {number} serverMs @param {number} now */
   heard(serverMs, now) {
     const offset = serverMs - now;
-    // so late is no frame: the clock was set back
-    if (offset < Math.max(...this.#offsets) - SET_BACK_MS) this.reset();
+    const early = Math.max(...this.#offsets) - offset;
+    const agrees = Math.abs((this.#offsets.at(-1) ?? 0) - offset) < AGREED_MS;
+    // so late is no frame, and no two frames are equally late: the clock was set back
+    if (early > SET_BACK_MS || (early > SET_BACK_TWICE_MS && agrees)) this.reset();
     this.#offsets = [...this.#offsets.slice(1 - TIME_SAMPLES), offset];
   }
 

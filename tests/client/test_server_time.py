@@ -33,6 +33,22 @@ def test_a_clock_that_was_set_back_is_believed_in_the_end() -> None:
     assert time.at(100.0) == 1_100_000
 
 
+def test_a_clock_that_was_set_back_is_believed_at_the_second_reading_that_agrees() -> None:
+    time = ServerTime()
+    time.received(1_030_000, now=0.0)
+    time.received(1_025_000, now=25.0)
+    assert time.at(25.0) == 1_055_000, "one frame may be late by 30 s"
+    time.received(1_050_400, now=50.0)
+    assert time.at(100.0) == 1_100_400
+
+
+def test_two_late_readings_that_differ_are_late() -> None:
+    time = ServerTime()
+    for second, late in enumerate((0, 12_000, 14_000, 9_000, 9_500)):
+        time.received(1_000_000 + second * 1000 - late, now=float(second))
+    assert time.at(100.0) == 1_100_000
+
+
 def test_a_clock_that_was_set_back_by_more_than_any_frame_is_late_is_believed_at_once() -> None:
     time = ServerTime()
     time.received(9_000_000, now=0.0)

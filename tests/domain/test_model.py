@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.domain.model import (
     ALWAYS,
     DEFAULT_TOPICS,
+    KEYS_SHARED_MAX,
     KIND_OF_TOPIC,
     PACKED_MOST,
     TOPIC_OF_KIND,
@@ -25,6 +26,7 @@ from gateway.domain.model import (
     Ticket,
     UserId,
     key_of,
+    keys_shared,
     parse_key,
     value,
 )
@@ -41,6 +43,14 @@ TICKET = Ticket(
     expires_at_ms=1,
     idle_timeout_s=0,
 )
+
+
+def test_equal_keys_are_one_object_for_all_resources_of_a_large_site_and_their_number_is_bounded() -> None:
+    first = [key_of(Kind.QUEUE, number) for number in range(5_000)]
+    assert all(key_of(Kind.QUEUE, number) is first[number] for number in range(5_000))
+    for number in range(KEYS_SHARED_MAX + 10):
+        key_of(Kind.AGENT, number)
+    assert keys_shared() <= KEYS_SHARED_MAX
 
 
 @given(kind=st.sampled_from(Kind), number=st.integers(0, 10**16 - 1))

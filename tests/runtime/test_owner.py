@@ -597,6 +597,18 @@ async def test_a_server_that_asks_to_wait_is_asked_less_often_while_there_is_tim
         assert len(asked) == tries
 
 
+@pytest.mark.parametrize("at_s", [1, 30])
+async def test_a_session_is_renewed_in_time_though_the_wall_clock_was_set_back(at: Scene, at_s: int) -> None:
+    phone = await _short_lived(at, 60)
+    await at.pass_time(at_s)
+    assert phone.facts == []
+    at.clock.jump_wall(-3_600_000)
+    await at.pass_time(39 - at_s)
+    assert phone.facts == [], "as late as without the step"
+    await at.pass_time(3)
+    assert phone.facts[-1].expires_at_ms == pytest.approx(at.clock.wall_ms() + LIFE_MS, abs=3_000)
+
+
 async def test_a_session_that_is_gone_when_it_is_renewed_twice_has_ended(at: Scene) -> None:
     phone, other = await at.served(), await at.served(device="d2")
     del at.upstream.live[phone.ticket.secret]
