@@ -448,8 +448,13 @@ class RealtimeRoute:
 
 
 def _refused(error: GatewayError) -> web.Response:
-    """Return the refusal, with the supported version of the protocol (RFC 6455 §4.4)."""
+    """Return the refusal, with the supported version of the protocol (RFC 6455 §4.4).
+
+    A full node closes the connection: its descriptor is needed for the next answer.
+    """
     response = problem(error)
+    if error.code is ErrorCode.OVER_CAPACITY:
+        response.force_close()
     response.headers[hdrs.SEC_WEBSOCKET_VERSION] = VERSION
     return response
 

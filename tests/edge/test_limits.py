@@ -225,6 +225,17 @@ def test_a_full_node_says_so() -> None:
     assert refusal(error) == (ErrorCode.OVER_CAPACITY, None)
 
 
+async def test_a_full_node_closes_the_connection_of_whom_it_refuses(gateway_with: Open) -> None:
+    gateway = await gateway_with(replace(SETTINGS, admission=AdmissionLimits(connections=1)))
+    await gateway.connect()
+    headers = {
+        "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": "oscc.v1.json",
+    }  # fmt: skip
+    async with gateway.client.get("/v1/realtime", headers=headers) as response:
+        assert (response.status, response.headers["Connection"]) == (503, "close")
+
+
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), st.integers(0, 9)), max_size=40))
 def test_whatever_places_do_the_counts_are_theirs(acts: list[tuple[int, int, int]]) -> None:
     doors = SocketAdmission(LIMITS)
