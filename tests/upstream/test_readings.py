@@ -222,3 +222,15 @@ def test_links_that_share_are_noticed_after_many_readings_that_no_other_link_got
     shared = readings.shared
     readings.event(single(1, 3_000))
     assert readings.shared == shared + 1
+
+
+def test_users_who_share_only_empty_sets_share_nothing() -> None:
+    readings = Readings()
+    filled = Reading(1, Kind.QUEUE, Source.REALTIME, TIME_MS, complete=True, parts=(configured(readings),))
+    readings.note(b"empty", READING)
+    for number in range(2 * MISSES_MAX):
+        assert readings.reading(b"empty") is READING
+        readings.note(b"own %d" % number, filled)
+    late = range(MISSES_MAX, 2 * MISSES_MAX)
+    kept = [number for number in late if readings.reading(b"own %d" % number) is not None]
+    assert len(kept) <= MISSES_MAX // SAMPLED + 1

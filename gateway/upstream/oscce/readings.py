@@ -120,7 +120,7 @@ class Readings:
         self._young, self._old = _Generation(), _Generation()
         self._turned_at: float | None = None
         self._misses = 0
-        """Number of readings noted since the last one that was found."""
+        """Number of readings noted since the last one that was found and had parts."""
         self._came, self._came_earlier = bytearray(_PLACES // 8), bytearray(_PLACES // 8)
         """A bit for each key that came once in this period, and in the one before it."""
         self._sets: weakref.WeakValueDictionary[bytes, frozenset[int]] = weakref.WeakValueDictionary()
@@ -136,7 +136,8 @@ class Readings:
                 return None
             self._note(place, found)
         reading = found.reading
-        self._misses = 0
+        if reading.parts:  # empty sets are equal, too, where users share nothing
+            self._misses = 0
         if reading.steps is None:
             reading.steps = []  # from now on more than one link has got these bytes
         self.shared += len(reading.parts)
