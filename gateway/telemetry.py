@@ -52,7 +52,7 @@ CHILDREN_MAX: Final = 256
 SITE_CHILDREN_MAX: Final = 800  # eight functions of each of the 100 sites that can be configured
 OTHER: Final = "other"
 HOPS: Final = ("upstream", "bus", "edge", "total")
-"""At the owner until it is shown; to the phone's node; there until it is written; all of it together."""
+"""Parts of a change's way: at the owner; to the phone's node; there until it is written; the whole way."""
 
 # The library would add a series with the time of creation to every counter and histogram.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library types it not
@@ -135,7 +135,7 @@ class Sums(dict[tuple[str, ...], Amount], Collector):
         super().__init__()
         self._name, self._text, self._labels = f"{PREFIX}_{name}", text, labels
 
-    def __hash__(self) -> int:  # type: ignore[override]  # the registry has it as a key; a dict has no hash
+    def __hash__(self) -> int:  # type: ignore[override]  # the registry uses it as a key, and a dict has no hash
         """By identity."""
         return id(self)
 
@@ -171,7 +171,7 @@ class Counts(Collector):
 
 
 class Spread:
-    """One series of a histogram that one thread feeds, several equal observations at once."""
+    """One series of a histogram. One thread feeds it, with several equal observations at once."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -762,7 +762,7 @@ class Tally:
                 _LINK_LOG.warning("directory_rows_unreadable", extra=extra)
 
     def read(self, came_at: float, now: float) -> None:
-        """Record that the mirror has had a message of a link since *now*, and its readers are awake."""
+        """Record that a message of a link, which came at *came_at*, was applied to the mirror at *now*."""
         self.samples_from = now + SAMPLE_S
         self._telemetry.event_latency_seconds.series["upstream"].observe(now - came_at)
 

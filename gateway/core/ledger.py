@@ -182,8 +182,8 @@ def is_own(key: str) -> bool:
 
 
 TURN_S: Final = 0.005
-"""Phones that were last sent to within this time of each other are sent to together the next time: at the
-latest of their times.
+"""Phones whose last frames left within this time of each other get the next one together, when the last of
+them is due.
 """
 
 
@@ -199,9 +199,9 @@ def place_of(
 
 
 LATE_S: Final = 0.5
-"""Age of the data before a change at which the change may be late."""
+"""A change may be late if the data before it was this old."""
 LATE_KEPT_S: Final = 90.0
-"""How long it is kept until when data was true: longer than the longest pace of a phone."""
+"""How long :attr:`Ledger.late` keeps an entry: longer than the longest pace of a phone."""
 LATE_MAX: Final = 16
 
 
@@ -258,16 +258,16 @@ class Ledger:
         """How long the user's owner had had this data by then; 0 at the owner."""
         self.late: tuple[tuple[float, float], ...] = ()
         """When changes came that were late or several, and until when the data before them was true; oldest
-        first, for as long as a phone may wait for them.
+        first. An entry stays for as long as a phone may wait for them.
         """
         self.clock_ms = -math.inf
-        """The clock of the instants in values at the zero of this node's steady clock; -inf: its wall clock.
+        """The zero of this node's steady clock, by the clock that dates values; -inf: by its own wall clock.
 
         It is the wall clock of the owner as it was when the values were dated. So neither a node's wall clock
         that is set, nor values that are dated by another node, make a duration wrong.
         """
         self.joinable: dict[Hashable, object] = NO_ITEMS
-        """Where complete readers find each other; empty as soon as a change is recorded."""
+        """Place → the reader or group that a complete reader joins; empty as soon as a change is recorded."""
         self.firsts: dict[Hashable, object] = NO_ITEMS
         """The first state of phones with the same view, encoded once for all; empty as soon as it is old."""
         self.on_own_change: Callable[[str, Element | None], None] | None = None
@@ -299,7 +299,7 @@ class Ledger:
         self.late = (*kept, (now, as_of)) if len(kept) < LATE_MAX else (*kept[:-1], (now, kept[-1][1]))
 
     def true_until(self, since: float) -> float:
-        """Return until when a phone's data was true whose changes wait *since* then; monotonic seconds."""
+        """Return until when a phone's data was true if changes wait *since* then; monotonic seconds."""
         for came_at, as_of in self.late:
             if came_at >= since:
                 return min(as_of, since)

@@ -431,7 +431,7 @@ def is_large(envelope: Envelope) -> bool:
 
 def encode(envelope: Envelope) -> bytes:
     """Encode an envelope: its type's name, then its fields."""
-    if isinstance(envelope, Publications):  # nearly all are, and small
+    if isinstance(envelope, Publications):  # the usual type, and mostly small
         values, lines = _together(envelope.told)
         if len(values) <= VALUES_AT_ONCE:
             return _ENCODER.encode((Publications.__name__, {"values": values, "told": lines}))
@@ -455,7 +455,7 @@ def encoding(envelope: Envelope) -> Sliced[bytes]:
 def _listed(values: Sequence[object]) -> Sliced[msgspec.Raw]:
     """Return the bytes of a list of many values."""
     count = len(values)
-    pieces = [_ENCODER.encode([None] * count)[:-count]]  # its head: each None is one byte
+    pieces = [_ENCODER.encode([None] * count)[:-count]]  # the head of the list alone: each None is one byte
     for at in range(0, count, VALUES_AT_ONCE):
         pieces += [_ENCODER.encode(value) for value in values[at : at + VALUES_AT_ONCE]]
         yield

@@ -406,18 +406,26 @@ class LogOns:
             return
         key, turn = asked.key("numbers", "turn"), f"{self._holder} {next(self._reservations)}"
         try:
-            try:
-                async with self._clock.timeout(_RESERVED_WAIT_S):
-                    while (made := await self._shared.reserve(key, turn, RESERVED_S))[:1] != (turn,):
-                        if not await self._end_turns_of_gone(key, made):
-                            await self._clock.sleep(_RESERVED_AGAIN_S)
-            except TimeoutError as error:
-                raise _rate_limited(_SOON_S) from error
-            except GatewayError:
-                pass  # no bus: this node counts for itself
+            await self._wait_for_number_turn(key, turn)
             yield
         finally:
             await _best_effort(self._shared.end_reservation(key, turn))
+
+    async def _wait_for_number_turn(self, key: str, turn: str) -> None:
+        """Return when *turn* is the first one that is reserved under *key*.
+
+        Raises:
+            GatewayError: ``rate_limited``: the others took too long.
+        """
+        try:
+            async with self._clock.timeout(_RESERVED_WAIT_S):
+                while (made := await self._shared.reserve(key, turn, RESERVED_S))[:1] != (turn,):
+                    if not await self._end_turns_of_gone(key, made):
+                        await self._clock.sleep(_RESERVED_AGAIN_S)
+        except TimeoutError as error:
+            raise _rate_limited(_SOON_S) from error
+        except GatewayError:
+            pass  # no bus: this node counts for itself
 
     async def _end_turns_of_gone(self, key: str, made: tuple[str, ...]) -> bool:
         """End the turns of processes that are no live nodes; return whether there were any."""

@@ -61,8 +61,8 @@ SAY_S: Final = 3.0
 _REMEMBERED_S: Final = 60.0
 """How long the last message of a silent node is remembered: longer than any lease lives."""
 _FIRST_S: Final = 0.5
-"""Within this time a budget that begins empty has room for a log-on, unless it is tiny. At this interval a
-node announces itself at first: a message may be lost, and Redis may not take its record.
+"""Interval of a new node's first announcements: a message may be lost, and Redis may refuse its record.
+Within this time a budget that begins empty has room for a log-on, unless it is tiny.
 """
 _NOTICES: Final = 3
 """How often a leaving node without a list of live nodes tries to read one."""
@@ -112,7 +112,7 @@ class ClusterMembership:
 
     @cached_property
     def _holder(self) -> str:
-        """This node's life. Its record is costly: it counts the links of all users."""
+        """This node's life, read once: a record is costly, since it counts the links of all users."""
         return self._record().holder
 
     @property

@@ -290,10 +290,10 @@ class RemoteCommands:
     def given(self, history: History) -> None:
         """Record that the owner gave the user away with *history*.
 
-        What it has not answered by then was not begun there, or has its outcome in the history. Of a history
-        that is not complete, or begins after the owner that the command was sent to, the former is known only
-        of commands that the next owner judges anyhow. A command that was lost before one that the owner has
-        begun is not executed after that.
+        A command without an answer by then has its outcome in *history*, or the owner has not begun it. If
+        the history is incomplete, or begins after the epoch to which the command was sent, it does not show
+        which. Then only a command that the phone marks as sent again goes to the next owner, which judges it
+        by itself. A command that was lost before one that the owner has begun is not executed after that one.
         """
         outcomes = {(one.key, one.body_hash): one.outcome for one in history.outcomes}
         for sent in list(self._under_way):

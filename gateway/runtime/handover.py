@@ -51,8 +51,8 @@ from gateway.runtime.ports import RECONNECT_WINDOW_S, Grant, Link, Start
 from gateway.telemetry import GiftReason
 
 REQUEST_S: Final = 6.0
-"""How long a request to own the user is valid: the time that an owner needs to give, and a message to
-arrive.
+"""How long a request to own the user is valid: the time that an owner needs to give the user away, and that a
+message takes.
 """
 GRANTED_S: Final = 8.0
 """Time after the request within which the lease must be granted: after 10 s the owner continues."""
@@ -98,7 +98,9 @@ LOOK_AGAIN_S: Final = 1.0
 """Time after which a lease that was not free then is read again."""
 
 TAKEN_WITHIN_S: Final = 3.0
-"""Time within which such a user is taken: the lease may have been renewed after the last sign of life."""
+"""Time within which a silent owner's user is taken: the lease may have been renewed after its last sign of
+life.
+"""
 
 
 class _Grounds(NamedTuple):
@@ -366,7 +368,7 @@ IN_FLIGHT_S: Final = 3.0
 _TAKEN_S: Final = 10.0
 """Time after which a node can no longer be granted the lease for its request."""
 REQUESTS_MAX: Final = 2
-"""Further requests of one node that an offer answers. After them the user stays here for a while."""
+"""Further requests of a node that are answered with an offer. Then the user stays here for a while."""
 REST_S: Final = 10.0
 """How long a user whom no node took is offered to no node."""
 _AGAIN_S: Final = 1.0

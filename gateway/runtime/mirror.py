@@ -257,11 +257,11 @@ class SharedOffsets:
         self.version = 0
         """Another number after each change."""
         self._seen_at: dict[int, float] = {}
-        """When a link last had each of them as its own."""
+        """Offset → when a link last had it as its own."""
         self.looked_at = -math.inf
         """When the wall clock was last read for all links, in monotonic seconds."""
         self.wall_zero_ms = 0.0
-        """What it showed then, minus that."""
+        """What the wall clock showed then, minus that time."""
 
     def __len__(self) -> int:
         return len(self._seen_at)
@@ -292,9 +292,9 @@ class SharedOffsets:
 class ServerOffset:
     """How far this node's wall clock is ahead of the server's, by the times on one link.
 
-    It is the smallest (receipt - Time) of the last minutes, by the steady clock, since a transit time is
-    never negative, or a smaller one of other links. It moves in steps. The wall clock counts as unchanged
-    until it has moved by :data:`REBASED_MS` against the steady one, which means that it was set.
+    It is the smallest (receipt - Time) of the last minutes by the steady clock, since a transit time is never
+    negative. A smaller one of other links of the site replaces it. It moves in steps. The wall clock counts
+    as unchanged until it has moved by :data:`REBASED_MS` against the steady one: then it was set.
 
     Args:
         shared: The offsets of all links of the site on this node.
@@ -314,7 +314,7 @@ class ServerOffset:
     def __init__(self, shared: SharedOffsets) -> None:
         self.offset_ms = 0
         self.own_ms = 0
-        """The offset by the times of this link alone: never too small, but for its step."""
+        """The offset by the times of this link alone: too small by less than a step, if at all."""
         self._shared = shared
         self.version = -1
         """The version of the shared offsets that this one follows."""
@@ -503,7 +503,7 @@ class Mirror:
     def has_read(self, member: Member) -> bool:
         """Return whether all data that a session on the link follows was read.
 
-        Of a Remote Assistant that is never sure: its number comes when the session is accepted.
+        For a Remote Assistant it is never certain: its number comes when the session is accepted.
         """
         following, synced = self._user_sessions.following(member), self._synced_to
         if following is None or synced is None or not self.live:
@@ -517,7 +517,7 @@ class Mirror:
     # ---- what comes on the link ----
 
     def read_all(self, readings: Sequence[Reading]) -> None:
-        """Apply readings that came, in order. Some servers make them long after their last message."""
+        """Apply readings in their order. Some adapters make readings long after the server's last message."""
         now = self._clock.now()
         server, offsets, sessions = self._server, self._offsets, self._user_sessions
         follow_one, ledger, scope = self.assembly.follow_one, self._feed.ledger, sessions.scope
@@ -545,7 +545,7 @@ class Mirror:
             if element is not before:
                 ledger.record_one(key, before, element)
             if reading.kind is AGENT and reading.parts[0].number in sessions.own_agents:
-                self._show_number()  # its own agent's number may have changed alone
+                self._show_number()  # perhaps only the number has changed
 
     def _read(self, reading: Reading) -> None:
         """Apply a reading of several parts, or one that other links may have received."""

@@ -54,7 +54,7 @@ from gateway.runtime.sessions import ATTACH_S, WALL_CLOCK_S, SessionAdmission, S
 STRANGERS_S: Final = 30.0
 """How long a new owner keeps the last owner's sessions that no phone has confirmed."""
 HISTORY_S: Final = 1.0
-"""How long after the link is open a command that may have run waits for the last owner's history."""
+"""How long a command that may have run waits for the last owner's history, once the link is open."""
 
 
 class Owner:
@@ -354,15 +354,7 @@ class Owner:
                 self.execution.run_in(tasks)
                 self.sharing.run_in(tasks)
                 try:
-                    while (opened := await self._link_dialer.next_link()) is not None:
-                        linked = self._begin_link(opened)
-                        del opened
-                        try:
-                            await linked.run()
-                        finally:
-                            self._end_link(linked)
-                        self._link_dialer.link_ended(linked.replaced_by)
-                        del linked  # no data of the last link remains until the next one
+                    await self._run_links()
                 finally:
                     self._link_dialer.leave()
                     self._tasks = None
@@ -377,6 +369,18 @@ class Owner:
             self.execution.end()
             self.answered()
             await self._link_dialer.release()
+
+    async def _run_links(self) -> None:
+        """Run one link after the other. Between two of them no data of the last one remains."""
+        while (opened := await self._link_dialer.next_link()) is not None:
+            linked = self._begin_link(opened)
+            del opened
+            try:
+                await linked.run()
+            finally:
+                self._end_link(linked)
+            self._link_dialer.link_ended(linked.replaced_by)
+            del linked
 
     def stop(self) -> None:
         """Release the user."""
@@ -437,7 +441,8 @@ class Owner:
     async def renew(self) -> bool:
         """Request an extension of the lease, if it is still held; return whether it was granted.
 
-        A store that accepts no writes grants nothing to any node: one that took the user replaced the link.
+        A store that accepts no writes grants nothing to any node. A node that takes the user then replaces
+        the link.
         """
         was_ours = self.lease.is_ours
         answer = await self._link_dialer.renew_alone()
@@ -621,7 +626,7 @@ class UserState:
             self._is_stopped = True
             self.feed.ledger.joinable.clear()
             if isinstance(self.role, Follower) and self.role.start is not None and self.role.start.entered:
-                self._world.admission_queue.done()  # no owner begins that would do so
+                self._world.admission_queue.done()  # else the next owner does so, but none begins
             self.over.set()
             self._wake()
 

@@ -226,7 +226,7 @@ class Publisher:
             first, seen = links[0], (agents_seen & agents, queues_seen & queues)
             if not any(seen):
                 continue
-            # also links with other scopes: lone Remote Assistants see the same of a queue
+            # shared by links with other scopes, too: all lone Remote Assistants see the same of a queue
             alike = first if first.asks_alone else (*seen, first.asked)
             delivery = made.get(alike)
             if delivery is None:
@@ -235,7 +235,7 @@ class Publisher:
             for link in links:
                 if own and link in own:
                     link.push_all(*self._events(link, changes, now_ms, link.own_agents))
-                elif link.hears is not None and readings and not events:  # without a call between
+                elif link.hears is not None and readings and not events:  # it takes them in this turn
                     link.hears(readings)
                 else:
                     link.push_all(events, readings)
@@ -250,7 +250,7 @@ class Publisher:
             for link in self.links.values():
                 alone = id(link) if link.asks_alone else 0
                 found.setdefault((link.scope, link.asked, alone), []).append(link)
-            sets: dict[frozenset[int], frozenset[int]] = {}  # equal ones are one object
+            sets: dict[frozenset[int], frozenset[int]] = {}  # so that equal sets are one object
             self._groups = []
             for (scope, *_), links in found.items():
                 agents, queues = (sets.setdefault(one, one) for one in (scope.agents, scope.queues))
@@ -426,7 +426,7 @@ _LOG: Final = structlog.get_logger("gateway.asterisk")
 EFFECT_S: Final = 2.0
 """How long to wait for the effect of an action after its answer; then the state is read."""
 BACK_OFF_S: Final = (0.25, 4.0)
-"""Pauses between attempts to connect: a node has one connection, so an Asterisk that is back sees few."""
+"""The shortest and the longest pause between attempts to connect: a node has only one connection."""
 WRONG_SECRET_S: Final = 60.0
 _LOG_IN_REFUSED: Final = frozenset({"wrong_secret", "login_in_use"})
 TICK_S: Final = 0.1
@@ -493,7 +493,7 @@ class Monitor:
         self._events = EventsCheck()
         """Whether this connection has received an event of a queue."""
         self._left_out, self._left_out_until = 0, clock.now()
-        """Over-long messages of this connection, and after when the next one causes a whole reading."""
+        """Over-long messages of this connection, and the time after which the next one causes a reading."""
 
     # ---- what others see ----
 
@@ -504,7 +504,7 @@ class Monitor:
 
     @property
     def last_received_at(self) -> float:
-        """When the last message of Asterisk was received; now, while Asterisk is known to be away."""
+        """When Asterisk's last message was received; the present time while Asterisk is known to be away."""
         return self._clock.now() if self._connection is None else self._connection.last_received_at
 
     @property
@@ -701,7 +701,7 @@ class Monitor:
         if stamp_s is not None:
             half_ms = (self._clock.wall_ms() - before_ms) / 2
             offset_ms = round(before_ms + half_ms - 1000 * stamp_s)
-            # small differences are jitter, and a slow answer shows at most its half: keep the instants
+            # smaller differences are jitter, or the delay of the answer: the instants stay
             if abs(offset_ms - self.view.offset_ms) > 500 + half_ms:
                 self.view.move_clock(offset_ms)
 

@@ -754,7 +754,7 @@ class OsccServer:
                     headers=headers,
                     data=body,
                     allow_redirects=False,
-                    ssl=self._tls,  # a connection that was verified by another is not used again
+                    ssl=self._tls,  # a connection that another context has verified is not used again
                 ) as response,
             ):
                 return await answer_of(response, self._clock)
