@@ -609,9 +609,9 @@ def _publisher(connector: Connector, clock: Clock, jitter: Callable[[], float]) 
 class _LastConnection:
     """The connection on which this node published before.
 
-    A server that was frozen still reads what that connection left behind while the next one publishes
-    already: so the next one ends it first. Its id alone would name another connection after the server
-    restarted; together with its address it does not.
+    A server that was frozen may still read data of that connection while the next one already publishes. So
+    the next one ends it first, by id and address: after a restart of the server the id alone may name another
+    connection.
     """
 
     def __init__(self) -> None:

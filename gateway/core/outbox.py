@@ -131,7 +131,7 @@ class Heartbeat:
         self._count = 0
         self._answered = 0
         self.next_at = self._next_at()
-        """When one of the below may change by time alone."""
+        """When a result of the methods below may change by time alone."""
 
     def received(self) -> None:
         """Record that a frame arrived."""
@@ -536,7 +536,7 @@ class Outbox(GroupMember):
         return self.pace.due_at(now) if self._has_state() else None
 
     def take_news(self, now: float) -> News | float | None:
-        """Remove and return the waiting changes, if few, of elements that the phone holds in older states.
+        """Remove and return the waiting changes, if they are few and of elements that the phone holds.
 
         Or return when they may be sent, if that is later than *now*. None: :meth:`take` is to be called, as
         other frames wait, nothing waits, or other readers may be at the same position.

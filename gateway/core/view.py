@@ -142,7 +142,7 @@ class ScopeUnion:
         if self._scope_at != self._scopes.changes:
             self._scope_at = self._scopes.changes
             scopes = list(self._scopes)
-            scope = _union_of(scopes)  # an object of its own: it shows that the scope was another in between
+            scope = _union_of(scopes)  # a new object, which shows that the scope has changed in between
             self._scope = self._scope if scope == self._scope else scope
         return self._scope
 
@@ -389,7 +389,7 @@ first.
 """
 _RENEW_AT: Final = 1 / 3
 _SLEWED_MS: Final = 1_000
-"""A wall clock that is back by less was adjusted gently, or not at all."""
+"""A wall clock that goes back by less was slewed, not set."""
 """Remaining part of its life at which a session is renewed."""
 _NOTHING: Final = Scope()
 

@@ -323,7 +323,7 @@ def plain(value: object) -> object:
     if type(value) in _SCALARS:
         return value
     if isinstance(value, enum.Enum):
-        return value._value_  # the result of `value` after two calls
+        return value._value_  # what `value` returns, without its two calls
     if isinstance(value, tuple | list):
         return [member if type(member) in _SCALARS else plain(member) for member in value] if value else []
     if isinstance(value, dict):
@@ -381,7 +381,7 @@ def read_json(data: bytes) -> object:
     check_json_depth(data)
     try:
         value: object = _JSON_READER.decode(text)
-    except ValueError:  # also int()'s, which refuses thousands of digits
+    except ValueError:  # int() raises it, too, for thousands of digits
         raise BadFrame("not JSON") from None
     return value
 

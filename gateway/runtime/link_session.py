@@ -196,7 +196,7 @@ class World:
     refuses_writes: Callable[[], bool] = lambda: False
     """Returns whether the store of leases is reachable and accepts no writes."""
     writes: StoreWrites = field(default_factory=StoreWrites)
-    """Seconds for which it has accepted none."""
+    """How long the store of leases has accepted no writes."""
     unread_s: Callable[[], float] = lambda: 0.0
     """Returns how long messages of links may have waited in this process; 0 while it keeps up."""
     devices: int = 5
@@ -384,7 +384,7 @@ class Linked:
 
     @property
     def due_at(self) -> float:
-        """When :meth:`tick` has work; in the past: each time."""
+        """When :meth:`tick` has work; in the past when it has work each time."""
         return LONG_AGO if self._asking is None else self._asking.due_at
 
     async def _keep_alive(self) -> None:
@@ -422,7 +422,7 @@ class Linked:
         self._keeper.feed.flush()
 
     def _take_in(self, readings: Sequence[Reading]) -> None:
-        """Apply readings, which bring nearly all data of a link. None came if only an answer did."""
+        """Apply *readings*, which bring nearly all data of a link; an answer may have come without any."""
         now, asking, tally = self.link.last_received_at, self._asking, self._keeper.tally
         if self._mirror.is_blind or now > self._pauses.prompt_until:
             self._hear(now, readings)
@@ -458,7 +458,7 @@ class Linked:
     def _sent_at(self, at: float, readings: Sequence[Reading]) -> float:
         """Return when a message that is read at *at* may have been sent.
 
-        A node that is behind knows by the time in it how long it waited unread.
+        A node that is behind computes from the time in the message how long it waited unread.
         """
         sent_at, waited_s = self._pauses.sent_at(at), self._pauses.unread_s
         if waited_s and readings:

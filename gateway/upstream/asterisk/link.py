@@ -193,7 +193,7 @@ class Server(Protocol):
 
     @property
     def last_received_at(self) -> float:
-        """When the last message of Asterisk was received; now, while Asterisk is known to be away."""
+        """When Asterisk's last message was received; the present time while Asterisk is known to be away."""
         ...
 
     def serve(self, link: AsteriskLink, request: LinkRequest) -> LinkAnswer:
@@ -218,7 +218,7 @@ class Server(Protocol):
 
 
 class Dated(NamedTuple):
-    """An event that says nothing of what came after *at*: until then Asterisk was known."""
+    """An event without data: the state of Asterisk was known until *at*."""
 
     event: LinkEvent
     at: float

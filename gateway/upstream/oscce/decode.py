@@ -214,7 +214,7 @@ def is_name(name: str) -> bool:
 
 
 def parameter(value: Any, *, reference: bool) -> Parameter:  # noqa: ANN401 - whatever JSON holds
-    """Return the value of a routing parameter; a reference's Keys become ids, objects and giants None."""
+    """Return the value of a routing parameter; Keys become ids, and what frames cannot carry becomes None."""
     if isinstance(value, list):
         return tuple(_scalar(item, reference=reference) for item in value)
     return _scalar(value, reference=reference)
