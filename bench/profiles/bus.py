@@ -26,7 +26,7 @@ from gateway.app.config.settings import BusSection, SecretsSection
 from gateway.app.process import run_loop
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
-from gateway.protocol.envelopes import Channel, Envelope, Inbox, Probe
+from gateway.protocol.envelopes import BusChannel, Envelope, Inbox, Probe
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Cluster
 
@@ -68,7 +68,7 @@ class Received:
             await self._came.wait()
 
 
-async def publish(cluster: Cluster, channel: Channel, messages: int) -> None:
+async def publish(cluster: Cluster, channel: BusChannel, messages: int) -> None:
     """Publish *messages* in bursts, each after the previous one is published."""
     for start in range(0, messages, BURST):
         await asyncio.gather(

@@ -38,7 +38,7 @@ from gateway.app.config.sources import Configuration, effective_toml
 from gateway.app.logging import (
     AuditTrail,
     CloseHistory,
-    Level,
+    LogLevel,
     LogLines,
     Pseudonyms,
     set_level,
@@ -270,7 +270,7 @@ def _write_new_file(path: Path, data: bytes) -> None:
 
 
 _DONE: Final = Page()
-_LEVELS: Final[dict[str, Level]] = {level: level for level in get_args(Level)}
+_LEVELS: Final[dict[str, LogLevel]] = {level: level for level in get_args(LogLevel)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,7 @@ class LineWriter(logging.StreamHandler[TextIO]):
             self._lines.append((self._wall_ms(), line))
         return line
 
-    def add_context(self, logger: object, method: str, event: Event) -> Event:
+    def add_context(self, logger: object, method: str, event: LogEvent) -> LogEvent:
         """Add the fields that every line has; the line's own fields stay. A processor of structlog's."""
         del logger, method
         for name, value in self.context().items():
@@ -213,8 +213,8 @@ HASH_CHARACTERS: Final = 16
 IPV4_PREFIX: Final = 24
 IPV6_PREFIX: Final = 48
 
-Value = str | int | float | bool
-Shape = Callable[[object], Value | None]
+LogValue = str | int | float | bool
+LoggedForm = Callable[[object], LogValue | None]
 """Returns the logged form of a value; None: it is not logged."""
 
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:/ -]{0,63}")
@@ -350,7 +350,7 @@ class Pseudonyms:
         return hmac.digest(self._key, message, hashlib.sha256).hex()[:HASH_CHARACTERS]
 
 
-def field_shapes(pseudonyms: Pseudonyms) -> Mapping[str, Shape]:
+def field_shapes(pseudonyms: Pseudonyms) -> Mapping[str, LoggedForm]:
     """Return the whole list: name of a field → its shape."""
     return {
         **dict.fromkeys(("event", "of"), shape_text),
@@ -419,8 +419,8 @@ _SECONDS: Final = ("lasted_s", "offset_s", "window_s")
 # ---- JSON lines ----
 
 
-Level = Literal["debug", "info", "warning", "error"]
-Event = MutableMapping[str, Any]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogEvent = MutableMapping[str, Any]
 """structlog's type of an unfinished line."""
 
 ROOT_LOGGER: Final = "gateway"
@@ -437,13 +437,13 @@ class DenyByDefault:
     The number of other fields is in ``dropped``.
     """
 
-    def __init__(self, listed: Mapping[str, Shape]) -> None:
+    def __init__(self, listed: Mapping[str, LoggedForm]) -> None:
         self._listed: Final = listed
 
-    def __call__(self, logger: object, method: str, event: Event) -> Event:
+    def __call__(self, logger: object, method: str, event: LogEvent) -> LogEvent:
         """Return the line that may be written."""
         del logger, method
-        shown: Event = {}
+        shown: LogEvent = {}
         dropped = 0
         for name, value in event.items():
             shape = self._listed.get(name)
@@ -468,7 +468,7 @@ def log_session(life: ConnectionSummary) -> None:
 
 
 def configure(
-    level: Level, pseudonym_key: SecretKey, stream: TextIO | None = None, *, clock: Clock | None = None
+    level: LogLevel, pseudonym_key: SecretKey, stream: TextIO | None = None, *, clock: Clock | None = None
 ) -> Log:
     """Have all logging of this process written as JSON lines to *stream* (None: standard output).
 
@@ -511,12 +511,12 @@ def configure(
     return Log(flood, handler)
 
 
-def set_level(level: Level) -> None:
+def set_level(level: LogLevel) -> None:
     """Change the lowest level that is written, at once."""
     logging.getLogger().setLevel(level.upper())
 
 
-def _from_record(logger: object, method: str, event: Event) -> Event:
+def _from_record(logger: object, method: str, event: LogEvent) -> LogEvent:
     """Read a record of the standard library: ours with its fields, others by their template only."""
     del logger, method
     record: logging.LogRecord = event["_record"]
@@ -527,7 +527,7 @@ def _from_record(logger: object, method: str, event: Event) -> Event:
     return event
 
 
-def _summarise_exception(logger: object, method: str, event: Event) -> Event:
+def _summarise_exception(logger: object, method: str, event: LogEvent) -> LogEvent:
     """Replace an exception by its type and frames."""
     del logger, method
     match event.pop("exc_info", None) or event["_record"].exc_info:
@@ -591,7 +591,7 @@ class CloseHistory:
         self._node = node
         self._wall_ms = wall_ms
         shapes = field_shapes(pseudonyms)
-        self._shapes: tuple[Shape, ...] = tuple(shapes[name] for name in CLOSE_FIELDS)
+        self._shapes: tuple[LoggedForm, ...] = tuple(shapes[name] for name in CLOSE_FIELDS)
         self._ring: deque[_Close] = deque(maxlen=kept)
         self._number = 0
 

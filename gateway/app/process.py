@@ -740,7 +740,7 @@ async def listening_in_thread(
 PROGRAM: Final = "oscc-gateway"
 
 
-class Command(NamedTuple):
+class CliCommand(NamedTuple):
     """One command. *run* returns the exit code."""
 
     summary: str

@@ -34,7 +34,7 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.model import SessionSecret, UserId
 from gateway.domain.upstream import About, LinkClosed, LinkEvent
 from gateway.edge.request_context import Handler
-from gateway.runtime.ports import Answered, Clock, Hear, Link, Upstream
+from gateway.runtime.ports import Clock, Hear, Link, OnAnswer, Upstream
 from gateway.telemetry import Tally, Telemetry
 
 LOG_ON: Final = "/v1/sessions"
@@ -218,7 +218,7 @@ class TracedLink:
                 raise
             return _traced(answer, span)
 
-    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
+    def send(self, request: LinkRequest, answered: OnAnswer) -> Callable[[], object] | None:
         """Send *request* without a task."""
         if not isinstance(request, Execute):
             return self._link.send(request, answered)

@@ -22,7 +22,7 @@ from gateway.bus.connect import (
     CLOSED,
     TRIAL,
     TRIAL_WRITE,
-    Address,
+    BusAddress,
     Connector,
     Endpoint,
     RedisUnreachable,
@@ -138,7 +138,7 @@ class Topology:
     """
 
     def __init__(
-        self, address: Address, clock: Clock, connections: type[Connection], refusal_s: float
+        self, address: BusAddress, clock: Clock, connections: type[Connection], refusal_s: float
     ) -> None:
         self.trouble: str | None = "not connected yet"
         """Why the slots of the cluster are unknown, without text of a server; None: they are known."""

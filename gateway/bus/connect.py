@@ -35,7 +35,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from gateway.core.lease import TTL_S
 from gateway.domain.errors import ErrorCode, GatewayError, MappedErrors
 from gateway.domain.model import UserId
-from gateway.protocol.envelopes import Channel, Control, Events, Inbox
+from gateway.protocol.envelopes import BusChannel, Control, Events, Inbox
 from gateway.runtime.ports import ENTRY_REFUSALS, NODE_TTL_S, WRITE_REFUSALS, Clock
 
 REFUSAL_S: Final = 6.0
@@ -100,7 +100,7 @@ class KeyNames:
             self._users[user] = known
         return known
 
-    def channel(self, channel: Channel) -> bytes:
+    def channel(self, channel: BusChannel) -> bytes:
         """Return the name of *channel*."""
         match channel:
             case Events(user):
@@ -271,7 +271,7 @@ class RedisCredentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class BusAddress:
     """A parsed bus URL.
 
     Attributes:
@@ -295,7 +295,7 @@ class Address:
     is_cluster: bool = False
 
 
-def parse_url(url: str) -> Address:
+def parse_url(url: str) -> BusAddress:
     """Parse a bus URL.
 
     Raises:
@@ -326,17 +326,17 @@ def _split(url: str) -> SplitResult:
     return SplitResult(scheme.lower(), netloc, slash + path, query, fragment)
 
 
-def _direct(split: SplitResult, options: Mapping[str, str]) -> Address:
+def _direct(split: SplitResult, options: Mapping[str, str]) -> BusAddress:
     credentials, host = _credentials_and_hosts(split.netloc)
     path = unquote(split.path.removeprefix("/"))
     if path and "db" in options:
         raise ValueError("a bus URL names its database once")
-    return Address((_endpoint(host, _PORT),), credentials, db=_db(path or options.get("db", "0")))
+    return BusAddress((_endpoint(host, _PORT),), credentials, db=_db(path or options.get("db", "0")))
 
 
-def _by_sentinel(split: SplitResult, options: Mapping[str, str]) -> Address:
+def _by_sentinel(split: SplitResult, options: Mapping[str, str]) -> BusAddress:
     credentials, hosts = _credentials_and_hosts(split.netloc)
-    return Address(
+    return BusAddress(
         endpoints=tuple(_endpoint(host, _SENTINEL_PORT) for host in hosts.split(",")),
         credentials=credentials,
         service=_service(unquote(split.path.removeprefix("/"))),
@@ -345,12 +345,12 @@ def _by_sentinel(split: SplitResult, options: Mapping[str, str]) -> Address:
     )
 
 
-def _in_cluster(split: SplitResult, _: Mapping[str, str]) -> Address:
+def _in_cluster(split: SplitResult, _: Mapping[str, str]) -> BusAddress:
     credentials, hosts = _credentials_and_hosts(split.netloc)
     if split.path not in {"", "/", "/0"}:
         raise ValueError("a Redis Cluster has the database 0 alone")
     endpoints = tuple(_endpoint(host, _PORT) for host in hosts.split(","))
-    return Address(endpoints, credentials, is_cluster=True)
+    return BusAddress(endpoints, credentials, is_cluster=True)
 
 
 _BY_FORM: Final = {"": _direct, "sentinel": _by_sentinel, "cluster": _in_cluster}
@@ -467,7 +467,7 @@ class Connector:
 
     def __init__(
         self,
-        address: Address,
+        address: BusAddress,
         clock: Clock,
         name: str = "oscc-gateway",
         connections: type[Connection] = Connection,

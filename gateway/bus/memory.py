@@ -17,7 +17,7 @@ from typing import Final, Generic, TypeVar
 from gateway.core.lease import TTL_S
 from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
+from gateway.protocol.envelopes import BusChannel, Envelope, NodeRecord
 from gateway.runtime.ports import (
     LOG_OFFS_MAX,
     NODE_TTL_S,
@@ -26,9 +26,9 @@ from gateway.runtime.ports import (
     Grant,
     KeptLogOff,
     OnPosted,
+    Receive,
 )
 
-Receive = Callable[[Envelope], None]
 T = TypeVar("T")
 _FLOORS_MAX: Final = 100_000
 _KEY: Final = secrets.token_bytes(32)
@@ -39,7 +39,7 @@ class MemoryChannels:
     """The channels that the buses of one process share."""
 
     def __init__(self) -> None:
-        self.receivers: dict[Channel, dict[MemoryBus, Receive]] = {}
+        self.receivers: dict[BusChannel, dict[MemoryBus, Receive]] = {}
 
 
 class MemoryBus:
@@ -48,25 +48,25 @@ class MemoryBus:
     def __init__(self, channels: MemoryChannels) -> None:
         self._channels = channels
 
-    async def subscribe(self, channel: Channel, receive: Receive) -> None:
+    async def subscribe(self, channel: BusChannel, receive: Receive) -> None:
         """See :meth:`gateway.runtime.ports.Bus.subscribe`."""
         self._channels.receivers.setdefault(channel, {})[self] = receive
 
-    async def unsubscribe(self, channel: Channel) -> None:
+    async def unsubscribe(self, channel: BusChannel) -> None:
         """See :meth:`gateway.runtime.ports.Bus.unsubscribe`."""
         receivers = self._channels.receivers.get(channel, {})
         receivers.pop(self, None)
         if not receivers:
             self._channels.receivers.pop(channel, None)
 
-    async def publish(self, channel: Channel, envelope: Envelope) -> int:
+    async def publish(self, channel: BusChannel, envelope: Envelope) -> int:
         """See :meth:`gateway.runtime.ports.Bus.publish`."""
         receivers = list(self._channels.receivers.get(channel, {}).values())
         for receive in receivers:
             receive(envelope)
         return len(receivers)
 
-    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:  # noqa: ARG002 - the port's
+    def post(self, channel: BusChannel, envelope: Envelope, answered: OnPosted) -> bool:  # noqa: ARG002 - the port's
         """Return False: a receiver would run inside of the call of the sender."""
         return False
 

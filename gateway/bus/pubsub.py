@@ -36,7 +36,7 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import (
     BadEnvelope,
-    Channel,
+    BusChannel,
     Envelope,
     Inbox,
     Sliced,
@@ -47,7 +47,7 @@ from gateway.protocol.envelopes import (
     encoding,
     is_large,
 )
-from gateway.runtime.ports import Clock, NotSentError, OnPosted
+from gateway.runtime.ports import Clock, NotSentError, OnPosted, Receive
 
 SUBSCRIBE_MAX: Final = 512
 """Channels of one command: the server confirms each of them, and serves no other client meanwhile."""
@@ -73,9 +73,8 @@ _DROPPED: Final = {
     Freshness.LATE: DropReason.LATE,
 }
 
-Handler = Callable[[bytes], Awaitable[None] | None]
+_Handler = Callable[[bytes], Awaitable[None] | None]
 """Handles a payload; what it returns is awaited before the next payload is handled."""
-Receive = Callable[[Envelope], None]
 T = TypeVar("T")
 
 
@@ -116,7 +115,7 @@ class _Subscription:
 
     __slots__ = ("handle", "in_force")
 
-    def __init__(self, handle: Handler) -> None:
+    def __init__(self, handle: _Handler) -> None:
         self.handle = handle
         self.in_force = asyncio.Event()
 
@@ -182,7 +181,7 @@ class Subscriber:
         """Call *doubted* whenever payloads may have been lost unnoticed."""
         self._watchers.append(doubted)
 
-    async def subscribe(self, name: bytes, handle: Handler) -> None:
+    async def subscribe(self, name: bytes, handle: _Handler) -> None:
         """Call *handle* with each payload of channel *name*; replaces the handler before it.
 
         In force when it returns, unless the bus is away: then as soon as it is back.
@@ -367,7 +366,7 @@ class RedisBus:
             tasks.create_task(self.subscriber.client.run())
             tasks.create_task(self._greet())
 
-    async def subscribe(self, channel: Channel, receive: Receive) -> None:
+    async def subscribe(self, channel: BusChannel, receive: Receive) -> None:
         """See :meth:`gateway.runtime.ports.Bus.subscribe`.
 
         Raises:
@@ -379,13 +378,13 @@ class RedisBus:
         self._receivers[name] = receive
         await self.subscriber.subscribe(name, partial(self._receive, name))
 
-    async def unsubscribe(self, channel: Channel) -> None:
+    async def unsubscribe(self, channel: BusChannel) -> None:
         """See :meth:`gateway.runtime.ports.Bus.unsubscribe`."""
         name = self.own.name(self._names.channel(channel))
         self._receivers.pop(name, None)
         await self.subscriber.unsubscribe(name)
 
-    async def publish(self, channel: Channel, envelope: Envelope) -> int:
+    async def publish(self, channel: BusChannel, envelope: Envelope) -> int:
         """See :meth:`gateway.runtime.ports.Bus.publish`."""
         name, reached = self._names.channel(channel), self._reached_by(channel)
         self._unsent += 1
@@ -399,7 +398,7 @@ class RedisBus:
         self.published += 1
         return receivers
 
-    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
+    def post(self, channel: BusChannel, envelope: Envelope, answered: OnPosted) -> bool:
         """See :meth:`gateway.runtime.ports.Bus.post`."""
         reached = self._reached_by(channel)
         if self._unsent or len(reached) != 1 or is_large(envelope):
@@ -443,7 +442,7 @@ class RedisBus:
         """Return *body* sealed for channel *name* with the next number of this life; to be sent once."""
         return self.seals.seal(name, self.lives.stamp(self._clock.now()) + body)
 
-    def _reached_by(self, channel: Channel) -> Sequence[int]:
+    def _reached_by(self, channel: BusChannel) -> Sequence[int]:
         """Return the indexes of the partitions in which the subscribers of *channel* receive."""
         if isinstance(channel, Inbox) and len(self.partitions) > 1:
             return (partition_of(channel.node, len(self.partitions)),)

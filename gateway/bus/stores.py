@@ -21,7 +21,7 @@ from gateway.bus.connect import (
     TRIAL,
     TRIAL_WRITE,
     UNEXPECTED,
-    Address,
+    BusAddress,
     BusKeys,
     Connector,
     Endpoint,
@@ -639,7 +639,7 @@ class ServerFacts(NamedTuple):
         return self.engine is not None and self.version < OLDEST.get(self.engine, ())
 
 
-async def inspect(address: Address, clock: Clock) -> ServerFacts:
+async def inspect(address: BusAddress, clock: Clock) -> ServerFacts:
     """Query the server at *address* for its version and settings, on one connection; bounded in time.
 
     Raises:
@@ -692,7 +692,7 @@ class ClusterFacts(NamedTuple):
     needs_all_slots: bool | None = None
 
 
-async def inspect_cluster(address: Address, clock: Clock) -> ClusterFacts:
+async def inspect_cluster(address: BusAddress, clock: Clock) -> ClusterFacts:
     """Query each primary of the Redis Cluster at *address*, as :func:`inspect` queries one server.
 
     Raises:

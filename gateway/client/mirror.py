@@ -11,7 +11,15 @@ from types import MappingProxyType
 from typing import Final, Literal, TypedDict
 
 from gateway.domain.model import Kind
-from gateway.protocol.frames import BusHealth, Changes, ErrorFrame, Health, NoticeFrame, Ping, StreamPosition
+from gateway.protocol.frames import (
+    BusHealth,
+    Changes,
+    ErrorFrame,
+    HealthStatus,
+    NoticeFrame,
+    Ping,
+    StreamPosition,
+)
 
 Value = Mapping[str, object]
 """A resource with the field names of the protocol's page. A missing field is null."""
@@ -218,7 +226,7 @@ class HealthChanged:
     *as_of_ms* is None before the first snapshot; gateway clock.
     """
 
-    upstream: Health
+    upstream: HealthStatus
     bus: BusHealth
     as_of_ms: int | None
 

@@ -48,7 +48,7 @@ from gateway.domain.model import (
 from gateway.domain.upstream import PLACES, SOURCES, Part, Reading, Source
 from gateway.protocol.envelopes import Value
 
-Change = tuple[str, Element, Element]
+_Change = tuple[str, Element, Element]
 """A key, the element shown before, and the present one."""
 _NO_CHANGES: Final = ChangeSet(())
 
@@ -491,7 +491,7 @@ class Assembly:
 
     def follow_one(
         self, reading: Reading, shown: Mapping[str, Element], offset_ms: int, scope: Scope | None
-    ) -> Change | None:
+    ) -> _Change | None:
         """Apply a reading of a single part like :meth:`follow`; no other link is known to have received it.
 
         Returns:

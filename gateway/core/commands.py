@@ -496,8 +496,8 @@ class Decision(enum.Enum):
     """Too many commands are in flight; this one was not recorded."""
 
 
-Answered = Outcome | Literal[Decision.REUSED, Decision.FOREIGN, Decision.BUSY]
-Began = Answered | Literal[Decision.NEW, Decision.PENDING]
+_Answered = Outcome | Literal[Decision.REUSED, Decision.FOREIGN, Decision.BUSY]
+Began = _Answered | Literal[Decision.NEW, Decision.PENDING]
 
 
 @dataclass(slots=True)
@@ -714,7 +714,7 @@ class Calls(Generic[WaiterT]):
 _UNKNOWN_TEXT: Final = "It may have been executed. Check the state, then retry with a new key."
 
 
-def answer(began: Answered) -> Outcome:
+def answer(began: _Answered) -> Outcome:
     """Return the outcome that is available at once."""
     match began:
         case Decision.REUSED:

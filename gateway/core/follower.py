@@ -87,7 +87,7 @@ STALE_S: Final = 15.0
 GAP_S: Final = 3.0
 """How long a known change may be missing while the other data is shown as live."""
 
-Need = Literal["ask", "read_lease", "nothing"]
+FollowNeed = Literal["ask", "read_lease", "nothing"]
 
 
 class FollowMachine:
@@ -236,7 +236,7 @@ class FollowMachine:
 
     # ---- queries ----
 
-    def need(self, now: float) -> Need:
+    def need(self, now: float) -> FollowNeed:
         """Return the action that is due now."""
         if now < self.due_at:
             return "nothing"
@@ -259,7 +259,7 @@ class FollowMachine:
         stale_at = self._last_received_at + STALE_S
         return stale_at if self._gap_since is None else min(stale_at, self._gap_since + GAP_S)
 
-    def health(self, now: float, said: frames.Health) -> frames.Health:
+    def health(self, now: float, said: frames.HealthStatus) -> frames.HealthStatus:
         """Return the freshness of the data, from the owner's report *said*.
 
         It is at best stale after 15 s without a message of the owner, after 3 s with a gap, and while the

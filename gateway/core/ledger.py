@@ -27,7 +27,7 @@ from gateway.protocol.codec import Codec
 class Health:
     """The age of a user's data. *as_of*: when it was read last, by the steady clock; None: never."""
 
-    upstream: frames.Health
+    upstream: frames.HealthStatus
     bus: frames.BusHealth
     as_of: float | None
 

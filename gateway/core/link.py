@@ -193,7 +193,7 @@ _REFUSALS_AT_ONCE: Final = 5
 _STALE_AFTER: Final = 1.5
 _DROP_AFTER: Final = 3.0
 
-Need = Literal["nothing", "keep_alive", "listen_again", "drop"]
+LinkNeed = Literal["nothing", "keep_alive", "listen_again", "drop"]
 
 
 class LinkMachine:
@@ -324,7 +324,7 @@ class LinkMachine:
         if self._move("silent"):
             self._listens_again = True
 
-    def need(self, now: float) -> Need:
+    def need(self, now: float) -> LinkNeed:
         """Return the action that the open link needs now; the caller must do it."""
         if self._last_received_at is None:
             return "nothing"

@@ -476,7 +476,7 @@ class SessionLimits:
         )
 
 
-class Record:
+class RateViolations:
     """Rate violations of one phone; most have none.
 
     Frames over the rate are dropped and reported at most once a second; after ``dropped_max`` of them the

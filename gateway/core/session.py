@@ -14,7 +14,7 @@ from gateway.core.commands import Declared, judge, unless_refused
 from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Health, Ledger
 from gateway.core.outbox import CONTROL_MAX, UNREAD_S, Heartbeat, Outbox, PaceLadder, PingMaker
-from gateway.core.rate_limits import ANY_TIME, Record, Ruling, SessionLimits
+from gateway.core.rate_limits import ANY_TIME, RateViolations, Ruling, SessionLimits
 from gateway.core.view import View, facts_key, view_of
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import (
@@ -142,7 +142,7 @@ class Live:
         self.outbox = Outbox(ledger, view, codec, pace, frame_bytes=limits.frame_bytes_out)
         ping_s = hello.ping_s or limits.ping_s
         self.heartbeat = Heartbeat(now, every_s=ping_s, pong_s=limits.pong_s, jitter=jitter)
-        self.sent_upstream: frames.Health | None = None
+        self.sent_upstream: frames.HealthStatus | None = None
         """The health of link and bus in the last ping. When it changes, a ping is due at once."""
         self.sent_bus: frames.BusHealth | None = None
         self.sent_clock_ms = ledger.clock_ms
@@ -498,7 +498,7 @@ class Session:
         self._codec = codec
         self._limits = limits
         self._full_at = ANY_TIME
-        self._record: Record | None = None
+        self._record: RateViolations | None = None
         self._greeting: _Greeting | None = _Greeting(now, limits.hello_s, jitter)
         self._bye: bytes | None = None
 
@@ -691,9 +691,9 @@ class Session:
             self.live.post(frames.ErrorFrame(ErrorCode.BAD_REQUEST, bad.reason, id=bad.frame_id))
         )
 
-    def _kept_record(self) -> Record:
+    def _kept_record(self) -> RateViolations:
         """Return the record of the phone's rate violations, which begins now."""
-        self._record = self._record or Record()
+        self._record = self._record or RateViolations()
         return self._record
 
     def _over_rate(self, ruling: Ruling) -> Effects:

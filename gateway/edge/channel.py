@@ -22,16 +22,16 @@ from gateway.core.session import Answered, Live, Resumed
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode
 from gateway.domain.model import Application, Ticket, UserId
-from gateway.edge.request_context import Address
+from gateway.edge.request_context import IPAddress
 from gateway.protocol import websocket
 from gateway.protocol.codec import Codec
 from gateway.protocol.websocket import (
     CloseReceived,
-    Event,
     Message,
     Parser,
     PongFrame,
     Violation,
+    WebSocketEvent,
     WebSocketPing,
 )
 from gateway.telemetry import OTHER, Telemetry
@@ -335,7 +335,7 @@ class Channel(asyncio.Protocol):
         return self._parser
 
     def _process_all(self, parser: Parser) -> None:
-        last: Event | None = None
+        last: WebSocketEvent | None = None
         while self._listener is not None and (event := parser.take()) is not None:
             self._process(event, self._listener)
             last = event
@@ -343,7 +343,7 @@ class Channel(asyncio.Protocol):
             self._parser = None  # after a whole message the next one needs no earlier data
         self._flush_pongs()
 
-    def _process(self, event: Event, listener: ChannelListener) -> None:
+    def _process(self, event: WebSocketEvent, listener: ChannelListener) -> None:
         match event:
             case Message() | Violation():
                 self._flush_pongs()
@@ -457,7 +457,7 @@ class ConnectionSummary:
     """None: no session was served."""
     application: Application | None
     codec: str
-    address: Address
+    address: IPAddress
     lasted_s: float
     initiator: Initiator
     close_code: int
@@ -502,7 +502,7 @@ class ConnectionStats:
         "output",
     )
 
-    def __init__(self, output: StatsOutput, codec: Codec, address: Address, now: float) -> None:
+    def __init__(self, output: StatsOutput, codec: Codec, address: IPAddress, now: float) -> None:
         self.output = output
         self._connected = _interned(("", OTHER, codec.name))
         self._address = address.packed
@@ -520,7 +520,7 @@ class ConnectionStats:
         return self.output.telemetry
 
     @property
-    def address(self) -> Address:
+    def address(self) -> IPAddress:
         """The client's address."""
         return ip_address(self._address)
 

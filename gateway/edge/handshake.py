@@ -35,7 +35,7 @@ from gateway.edge.credentials import (
 from gateway.edge.export import RemoteHoldings
 from gateway.edge.limits import SocketAdmission, SocketSlot
 from gateway.edge.policies import NoticesInForce, NumberPolicies, languages
-from gateway.edge.request_context import Address, EdgeSettings, RequestContext, accept_language, problem
+from gateway.edge.request_context import EdgeSettings, IPAddress, RequestContext, accept_language, problem
 from gateway.edge.scheduler import Scheduler
 from gateway.edge.socket import CommandPrechecks, CommandRunner, PhoneSocket, SocketNode, SocketServices
 from gateway.protocol import websocket
@@ -419,7 +419,9 @@ class RealtimeRoute:
         phone.begin(slot)
         return response
 
-    def _admit(self, request: web.Request, address: Address) -> tuple[Codec, OpenedToken | None, SocketSlot]:
+    def _admit(
+        self, request: web.Request, address: IPAddress
+    ) -> tuple[Codec, OpenedToken | None, SocketSlot]:
         """Check everything that a handshake can be refused for."""
         self._context.check_transport(request)  # the token may still come, in `hello`
         user = self._bearer.user_of(request.headers.getall(hdrs.AUTHORIZATION, []))
@@ -429,7 +431,7 @@ class RealtimeRoute:
         check_handshake(request)
         return codec, shown, self._parts.admission.open_slot(address, user)
 
-    def _phone(self, channel: Channel, credentials: SessionCredentials, address: Address) -> PhoneSocket:
+    def _phone(self, channel: Channel, credentials: SessionCredentials, address: IPAddress) -> PhoneSocket:
         parts, now = self._parts, self._parts.clock.now()
         session = Session(channel.codec, parts.settings.session, now, parts.jitter())
         stats = ConnectionStats(self._output, channel.codec, address, now)

@@ -22,9 +22,9 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
 from gateway.edge.credentials import BearerAuth
 from gateway.edge.request_context import (
-    Address,
     AdmissionLimits,
     Handler,
+    IPAddress,
     Networks,
     RequestContext,
     address_group,
@@ -36,14 +36,14 @@ from gateway.runtime.ports import Clock
 _RETRY_MAX_S: Final = 60.0
 _LOG: Final = logging.getLogger(__name__)
 
-AddressGroup = Address | IPv6Network
+AddressGroup = IPAddress | IPv6Network
 
 
 Caller = AddressGroup | UserId
 """The user or address whose sockets and handshakes are limited together."""
 
 
-def caller_of(address: Address, user: UserId | None) -> Caller:
+def caller_of(address: IPAddress, user: UserId | None) -> Caller:
     """Return the caller of a request: the *user* whose token opens, or else the *address*."""
     return address_group(address) if user is None else user
 
@@ -206,7 +206,7 @@ class SocketAdmission:
         """Number of addresses with a stored rate."""
         return len(self._rate_of)
 
-    def check_handshake(self, address: Address, now: float, user: UserId | None = None) -> None:
+    def check_handshake(self, address: IPAddress, now: float, user: UserId | None = None) -> None:
         """Count a handshake, see :meth:`check_rate`; the node also refuses it by :meth:`check_pace`.
 
         The caller's own limit is the first, so that one that floods does not change the times of others.
@@ -218,7 +218,7 @@ class SocketAdmission:
         self.check_pace(now)
         self._check_node(now)
 
-    def check_rate(self, address: Address, now: float, user: UserId | None = None) -> None:
+    def check_rate(self, address: IPAddress, now: float, user: UserId | None = None) -> None:
         """Count a handshake or log-on of the *user* whose token opens, or else of the *address*.
 
         Raises:
@@ -227,7 +227,7 @@ class SocketAdmission:
         self._check_caller(address, now, user)
         self._check_node(now)
 
-    def _check_caller(self, address: Address, now: float, user: UserId | None) -> None:
+    def _check_caller(self, address: IPAddress, now: float, user: UserId | None) -> None:
         caller = caller_of(address, user)
         if not self._rate_of.take(caller, now):
             wait_s = self._rate_of.appointment_s(caller, now, _RETRY_MAX_S)
@@ -256,7 +256,7 @@ class SocketAdmission:
         """
         return self.sockets + self.unhelloed + self.opening + 2 > self._files()
 
-    def open_slot(self, address: Address, user: UserId | None = None) -> SocketSlot:
+    def open_slot(self, address: IPAddress, user: UserId | None = None) -> SocketSlot:
         """Return a slot for a socket of the *user* whose token opens, or else of the *address*.
 
         When the caller has too many sockets without a `hello`, the oldest of them is closed.

@@ -181,7 +181,7 @@ def _of_http(refusal: web.HTTPException) -> web.Response:
     return response
 
 
-Address = IPv4Address | IPv6Address
+IPAddress = IPv4Address | IPv6Address
 Networks = Sequence[IPv4Network | IPv6Network]
 
 NO_ADDRESS: Final = IPv4Address(0)
@@ -190,7 +190,7 @@ _ENCRYPTED: Final = frozenset({"https", "wss"})
 _HOPS_MAX: Final = 32
 
 
-def parse_address(text: str) -> Address | None:
+def parse_address(text: str) -> IPAddress | None:
     """Parse an address as proxies write it, with or without port and brackets; None when it is invalid."""
     text = text.strip().strip('"')
     if text.startswith("["):
@@ -205,12 +205,12 @@ def parse_address(text: str) -> Address | None:
     return mapped or address
 
 
-def is_trusted(address: Address, trusted: Networks) -> bool:
+def is_trusted(address: IPAddress, trusted: Networks) -> bool:
     """Return whether *address* is a trusted proxy."""
     return any(address in network for network in trusted)
 
 
-def client_address(peer: str | None, forwarded_for: Sequence[str], trusted: Networks) -> Address:
+def client_address(peer: str | None, forwarded_for: Sequence[str], trusted: Networks) -> IPAddress:
     """Return the client's address: the last one that is not a trusted proxy's.
 
     Args:
@@ -228,7 +228,7 @@ def client_address(peer: str | None, forwarded_for: Sequence[str], trusted: Netw
     return address
 
 
-def address_group(address: Address) -> Address | IPv6Network:
+def address_group(address: IPAddress) -> IPAddress | IPv6Network:
     """Return the unit of limits: an IPv4 address, or the /64 of an IPv6 subscriber (RFC 6177)."""
     if isinstance(address, IPv6Address):
         return IPv6Network((address, 64), strict=False)
@@ -386,7 +386,7 @@ class RequestContext:
     def __init__(self, settings: EdgeSettings) -> None:
         self._settings: Final = settings
 
-    def address(self, request: web.Request) -> Address:
+    def address(self, request: web.Request) -> IPAddress:
         """Return the client's address."""
         forwarded = request.headers.getall(hdrs.X_FORWARDED_FOR, [])
         return client_address(request.remote, forwarded, self._settings.trusted_proxies)

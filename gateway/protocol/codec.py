@@ -29,6 +29,7 @@ from pydantic import ValidationError
 
 from gateway.domain.model import Right
 from gateway.domain.resources import QueueFigures, Resource
+from gateway.domain.upstream import Category
 from gateway.protocol.frames import (
     ALWAYS_WRITTEN,
     CLIENT_FRAME,
@@ -37,15 +38,14 @@ from gateway.protocol.frames import (
     JSON_PROTOCOL,
     MSGPACK_PROTOCOL,
     BusHealth,
-    Category,
     ClientFrame,
     CommandFrame,
     ControlFrame,
     GatewayFrame,
-    Health,
+    HealthStatus,
     OutcomeStatus,
     Ping,
-    Reconnect,
+    ReconnectRule,
 )
 
 BYTES_IN_MAX: Final = 16 * 1024
@@ -85,12 +85,12 @@ class UnknownKind(BadFrame):
 _LATER: Final[dict[str, dict[str, tuple[frozenset[str], str | None]]]] = {
     "welcome": {"rights": (frozenset(Right), None)},
     "ping": {
-        "upstream": (frozenset(get_args(Health)), "stale"),
+        "upstream": (frozenset(get_args(HealthStatus)), "stale"),
         "bus": (frozenset(get_args(BusHealth)), "degraded"),
     },
     "result": {"status": (frozenset(get_args(OutcomeStatus)), "unknown")},
     "notice": {"category": (frozenset(get_args(Category)), "maintenance")},
-    "bye": {"reconnect": (frozenset(get_args(Reconnect)), "after")},
+    "bye": {"reconnect": (frozenset(get_args(ReconnectRule)), "after")},
 }
 """Kind of frame → field → its known values, and the one that replaces others; None: others are left out."""
 

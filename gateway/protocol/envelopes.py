@@ -400,7 +400,7 @@ class Control(NamedTuple):
     """The channel of messages for all nodes."""
 
 
-Channel = Events | Inbox | Control
+BusChannel = Events | Inbox | Control
 
 
 SESSION: Final = "session"

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, Strict, TypeAdapter
 
 from gateway.domain.commands import RULES, Command
 from gateway.domain.model import Application, Right
+from gateway.domain.upstream import Category
 
 
 def absent(sent: object) -> object:
@@ -37,7 +38,7 @@ Topic = Annotated[str, Strict(), Field(min_length=1, max_length=128)]
 Flag = Annotated[bool, BeforeValidator(absent), Strict()]
 Topics = Annotated[tuple[Topic, ...], Field(max_length=TOPICS_MAX)]
 Seq = Annotated[int, Strict(), Field(ge=0, le=INT_MAX)]
-Key = Annotated[
+CommandKey = Annotated[
     str,
     Strict(),
     Field(pattern=r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"),
@@ -107,7 +108,7 @@ class CommandFrame:
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     id: Id
-    key: Key
+    key: CommandKey
     stream: Annotated[str, Strict(), Field(max_length=64)]
     expires_at_ms: Seq
     command: Annotated[Command, Field(discriminator="kind")]
@@ -244,11 +245,10 @@ class Changes:
     kind: Literal["changes"] = "changes"
 
 
-Health = Literal["live", "stale", "down"]
+HealthStatus = Literal["live", "stale", "down"]
 BusHealth = Literal["live", "degraded", "down"]
 OutcomeStatus = Literal["applied", "pending", "unchanged", "rejected", "unknown"]
-Category = Literal["privacy", "security", "maintenance"]
-Reconnect = Literal["never", "after", "log_on"]
+ReconnectRule = Literal["never", "after", "log_on"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +260,7 @@ class Ping:
     upto: int
     nonce: str
     as_of_ms: int | None
-    upstream: Health
+    upstream: HealthStatus
     bus: BusHealth
     server_time_ms: int
     kind: Literal["ping"] = "ping"
@@ -341,7 +341,7 @@ class Bye:
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     code: int
     reason: str
-    reconnect: Reconnect
+    reconnect: ReconnectRule
     by: str | None = None
     min_s: float | None = field(default=None, metadata={ALWAYS_WRITTEN: True})
     max_s: float | None = field(default=None, metadata={ALWAYS_WRITTEN: True})

@@ -77,7 +77,7 @@ class Violation(NamedTuple):
     reason: str
 
 
-Event: TypeAlias = Message | WebSocketPing | PongFrame | CloseReceived | Violation
+WebSocketEvent: TypeAlias = Message | WebSocketPing | PongFrame | CloseReceived | Violation
 
 
 class Breach(Exception):  # noqa: N818 - names what happened
@@ -140,13 +140,13 @@ class Parser:
         """Number of bytes that were fed and not taken yet."""
         return len(self._buffer)
 
-    def feed(self, data: bytes) -> Iterator[Event]:
+    def feed(self, data: bytes) -> Iterator[WebSocketEvent]:
         """Process *data*; return the complete events. Those left in the iterator stay there."""
         if not self._is_over:
             self._buffer += data
         return iter(self.take, None)
 
-    def take(self) -> Event | None:
+    def take(self) -> WebSocketEvent | None:
         """Remove and return the next event; None when more bytes are needed."""
         try:
             while (frame := self._next_frame()) is not None:
@@ -277,7 +277,7 @@ class Parser:
                 self._judge_rest(payload, is_last=True)
         return Message(payload, self._is_text)
 
-    def _control(self, opcode: int, payload: bytes) -> Event:
+    def _control(self, opcode: int, payload: bytes) -> WebSocketEvent:
         if opcode == PING:
             return WebSocketPing(payload)
         if opcode == PONG:

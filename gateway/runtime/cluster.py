@@ -22,8 +22,8 @@ from gateway.protocol.envelopes import (
     Asked,
     Asks,
     AttachAnswer,
+    BusChannel,
     CallAnswer,
-    Channel,
     Control,
     Envelope,
     Events,
@@ -92,7 +92,7 @@ class Bundles:
     """
 
     def __init__(
-        self, post: Callable[[Channel, Envelope, OnPosted], None], flush: Callable[[], None]
+        self, post: Callable[[BusChannel, Envelope, OnPosted], None], flush: Callable[[], None]
     ) -> None:
         self._post = post
         self._flush = flush
@@ -160,8 +160,8 @@ def _taken(sources: Iterable[BundleSource]) -> list[Share]:
     return shares
 
 
-def _messages(shares: Iterable[Share]) -> list[tuple[Channel, Envelope]]:
-    alone: list[tuple[Channel, Envelope]] = []
+def _messages(shares: Iterable[Share]) -> list[tuple[BusChannel, Envelope]]:
+    alone: list[tuple[BusChannel, Envelope]] = []
     by_node: dict[NodeId, list[Publication]] = {}
     for publication, nodes in shares:
         if nodes is None:
@@ -232,7 +232,7 @@ class Listener(Protocol):
         ...
 
 
-Answer = AttachAnswer | CallAnswer | Report
+MessageAnswer = AttachAnswer | CallAnswer | Report
 Failure = NotDeliveredError | TimeoutError | GatewayError
 """Why a request has no answer, see :meth:`Exchange.request`."""
 
@@ -242,7 +242,7 @@ class _Request:
 
     __slots__ = ("doubt", "settle", "until")
 
-    def __init__(self, until: float, settle: Callable[[Answer | Failure], None]) -> None:
+    def __init__(self, until: float, settle: Callable[[MessageAnswer | Failure], None]) -> None:
         self.until = until
         """When it ends without an answer."""
         self.settle = settle
@@ -330,7 +330,7 @@ class Exchange:
                 for number in list(self._requests):
                     self._end(number, GatewayError(ErrorCode.BUS_DOWN, "the node ends"))
 
-    async def _listen(self, channel: Channel) -> None:
+    async def _listen(self, channel: BusChannel) -> None:
         while True:
             try:
                 await self._bus.subscribe(channel, self._guarded(self._receive))
@@ -378,12 +378,12 @@ class Exchange:
 
     # ---- sending ----
 
-    def send(self, channel: Channel, envelope: Envelope) -> None:
+    def send(self, channel: BusChannel, envelope: Envelope) -> None:
         """Send it without a guarantee: a node that misses it detects the gap."""
         if self.under_way < UNDER_WAY_MAX and self._bus.waiting_bytes < UNDER_WAY_BYTES_MAX:
             self.post(channel, envelope, _ignore)  # a failure is reported by the probes, too
 
-    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> None:
+    def post(self, channel: BusChannel, envelope: Envelope, answered: OnPosted) -> None:
         """Send it; *answered* gets what :meth:`deliver` returns, or the error that it would raise."""
         if self._tasks is not None and not self._in_tasks:
             self.under_way += 1
@@ -407,7 +407,7 @@ class Exchange:
             self._tally.published()
         answered(receivers)
 
-    async def _post_in_task(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> None:
+    async def _post_in_task(self, channel: BusChannel, envelope: Envelope, answered: OnPosted) -> None:
         try:
             receivers: int | GatewayError = await self.deliver(channel, envelope)
         except GatewayError as error:
@@ -416,7 +416,7 @@ class Exchange:
             self._in_tasks -= 1
         answered(receivers)
 
-    async def deliver(self, channel: Channel, envelope: Envelope) -> int:
+    async def deliver(self, channel: BusChannel, envelope: Envelope) -> int:
         """Send it; return the number of nodes that received it.
 
         Raises:
@@ -435,7 +435,7 @@ class Exchange:
         self._tally.published()
         return receivers
 
-    async def ask(self, node: NodeId, question: Callable[[int], Envelope], within_s: float) -> Answer:
+    async def ask(self, node: NodeId, question: Callable[[int], Envelope], within_s: float) -> MessageAnswer:
         """Send a request to *node* and wait for its answer.
 
         Args:
@@ -451,9 +451,9 @@ class Exchange:
                 have taken the request, so this waits for the answer all the same. ``internal``: it cannot be
                 encoded.
         """
-        waiting: asyncio.Future[Answer | Failure] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[MessageAnswer | Failure] = asyncio.get_running_loop().create_future()
 
-        def settle(answer: Answer | Failure) -> None:
+        def settle(answer: MessageAnswer | Failure) -> None:
             if not waiting.done():
                 waiting.set_result(answer)
 
@@ -474,7 +474,7 @@ class Exchange:
         node: NodeId,
         question: Callable[[int], Envelope],
         within_s: float,
-        settle: Callable[[Answer | Failure], None],
+        settle: Callable[[MessageAnswer | Failure], None],
     ) -> Callable[[], object]:
         """Send a request to *node* without a task.
 
@@ -506,7 +506,7 @@ class Exchange:
         else:
             request.doubt = receivers  # a slow bus may have taken it
 
-    def _end(self, number: int, answer: Answer | Failure) -> None:
+    def _end(self, number: int, answer: MessageAnswer | Failure) -> None:
         request = self._requests.pop(number, None)
         if request is None:
             return

@@ -299,7 +299,7 @@ class ClusterMembership:
 ANSWER_S: Final = 2.0
 """Time without an answer after which a node counts as not reached."""
 
-Trouble = Literal["not_heard", "no_answer", "bus_down", "refused"]
+NodeTrouble = Literal["not_heard", "no_answer", "bus_down", "refused"]
 """No node received it; no answer in time; the bus is away; or the node does not support the order."""
 
 
@@ -323,7 +323,7 @@ class NodeAnswer(NamedTuple):
 
     node: NodeId
     page: Page
-    trouble: Trouble | None = None
+    trouble: NodeTrouble | None = None
 
 
 Obey = Callable[[Order], Awaitable[Page]]

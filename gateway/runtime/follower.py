@@ -49,7 +49,7 @@ from gateway.protocol.envelopes import (
     SessionFacts,
     Since,
 )
-from gateway.runtime.cluster import Answer, Failure, NotDeliveredError
+from gateway.runtime.cluster import Failure, MessageAnswer, NotDeliveredError
 from gateway.runtime.event_loop import TaskGroup, spawn, weakly
 from gateway.runtime.handover import OwnerDiscovery, Takeover
 from gateway.runtime.link_session import World
@@ -312,12 +312,12 @@ class RemoteCommands:
             del self._under_way[sent]
             sent.withdraw()
 
-    def _answered(self, sent: _Forwarded, answer: Answer | Failure) -> None:
+    def _answered(self, sent: _Forwarded, answer: MessageAnswer | Failure) -> None:
         if sent in self._under_way:
             del self._under_way[sent]
             sent.settle(self._outcome(sent, answer))
 
-    def _outcome(self, sent: _Forwarded, answer: Answer | Failure) -> Outcome | None:
+    def _outcome(self, sent: _Forwarded, answer: MessageAnswer | Failure) -> Outcome | None:
         match answer:
             case CallAnswer(outcome=None):
                 self._moved()

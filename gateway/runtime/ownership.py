@@ -20,7 +20,7 @@ from gateway.runtime.event_loop import LeanEvent, spawn
 from gateway.runtime.link_session import Renewal, World
 from gateway.runtime.ports import NO_START, Grant, Link, Start
 
-Answer = Literal["ours", "refused", "unanswered"]
+RenewalAnswer = Literal["ours", "refused", "unanswered"]
 
 RENEW_S: Final = 5.0
 """The longest time between two renewals."""
@@ -55,7 +55,7 @@ class LeaseKeeper:
         self._good_epoch = 0
         """The epoch of the last answer that granted the lease."""
 
-    async def ask(self, *, expected: int | None = None) -> Answer:
+    async def ask(self, *, expected: int | None = None) -> RenewalAnswer:
         """Request the lease, or its extension if it is held; first wait for a request under way.
 
         Args:
@@ -67,7 +67,7 @@ class LeaseKeeper:
         finally:
             self._end()
 
-    async def renew(self) -> Answer:
+    async def renew(self) -> RenewalAnswer:
         """Request an extension like :meth:`ask`; a lease that is no longer held is not requested again.
 
         A lease is of no use beside a link of an earlier token: other nodes use the lease's token, and all
@@ -92,7 +92,7 @@ class LeaseKeeper:
         self._note_lapse(question.token, now)
         return Renewal(self._user, question.token)
 
-    def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> Answer:
+    def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> RenewalAnswer:
         """Process the answer to a renewal that was sent together with others; None: there was no answer.
 
         Args:
@@ -145,7 +145,7 @@ class LeaseKeeper:
         if self.lease.release():
             await self._release(self.lease.epoch)
 
-    async def _ask(self, expected: int | None) -> Answer:
+    async def _ask(self, expected: int | None) -> RenewalAnswer:
         now = self._world.clock.now()
         question = self.lease.ask(now, expected=expected)
         try:
@@ -164,7 +164,7 @@ class LeaseKeeper:
             self.lease.unanswered(self._world.clock.now())
             raise
 
-    async def _acquire(self, question: Acquire) -> Answer:
+    async def _acquire(self, question: Acquire) -> RenewalAnswer:
         world = self._world
         grant = await world.leases.acquire(
             self._user, world.node, world.holder, floor=question.floor, expected=question.expected
@@ -179,7 +179,7 @@ class LeaseKeeper:
         await self._release(grant.token)
         return "unanswered"
 
-    async def _renew(self, question: Renew) -> Answer:
+    async def _renew(self, question: Renew) -> RenewalAnswer:
         world = self._world
         is_renewed = await world.leases.renew(self._user, world.node, world.holder, question.token)
         answer = self._process_answer(question.token, is_renewed=is_renewed)
@@ -187,7 +187,7 @@ class LeaseKeeper:
             await self._release(question.token)
         return answer or "unanswered"
 
-    def _process_answer(self, token: int, *, is_renewed: bool) -> Answer | None:
+    def _process_answer(self, token: int, *, is_renewed: bool) -> RenewalAnswer | None:
         """Record whether the lease was extended. None: it is no longer needed, so release it."""
         is_doubted = not self.lease.may_dial
         if not is_renewed:
@@ -260,7 +260,7 @@ class Served(Protocol):
         """Remove a session that OSCC-E refused."""
         ...
 
-    def renewed(self, answer: Answer, *, was_ours: bool) -> None:
+    def renewed(self, answer: RenewalAnswer, *, was_ours: bool) -> None:
         """Process the answer to a renewal."""
         ...
 
@@ -366,7 +366,7 @@ class LinkDialer:
         else:
             self._world.renewals.put(self, now)
 
-    async def renew_alone(self) -> Answer:
+    async def renew_alone(self) -> RenewalAnswer:
         """See :meth:`LeaseKeeper.renew`."""
         try:
             return await self.lease_keeper.renew()
@@ -468,7 +468,7 @@ class LinkDialer:
         self._start = NO_START
         return True
 
-    def _process_answer(self, answer: Answer) -> None:
+    def _process_answer(self, answer: RenewalAnswer) -> None:
         """Process the answer of the store."""
         if answer == "ours" and self._was_replaced:
             self._contested()
@@ -476,7 +476,7 @@ class LinkDialer:
             # a refused renewal is followed by an acquire, which returns the owner of the user
             self._served.owned_elsewhere(self.lease_keeper.other)
 
-    async def _ask(self) -> Answer:
+    async def _ask(self) -> RenewalAnswer:
         if not self.may_ask():
             return "unanswered"
         is_late = self._world.clock.now() > self._start.by

@@ -23,7 +23,7 @@ from gateway.domain.upstream import (
     Reading,
     SessionInfo,
 )
-from gateway.protocol.envelopes import Channel, Envelope, Lingering, NodeRecord
+from gateway.protocol.envelopes import BusChannel, Envelope, Lingering, NodeRecord
 from gateway.telemetry import TakeoverKind
 
 NODE_TTL_S: Final = 10.0
@@ -31,6 +31,10 @@ ENTRY_REFUSALS: Final = frozenset({"NOAUTH", "NOPERM", "TLS", "WRONGPASS"})
 """Refusals of a node by Redis: the first word of its reply, or TLS."""
 WRITE_REFUSALS: Final = frozenset({"CLUSTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY"})
 """Refusals of writes alone, by Redis or one shard of a Redis Cluster: messages still pass."""
+
+
+Receive: TypeAlias = Callable[[Envelope], None]
+"""Takes a message of another node. Never blocks."""
 
 
 class Clock(Protocol):
@@ -71,7 +75,7 @@ class Bus(Protocol):
     sender in the order in which they were published.
     """
 
-    async def subscribe(self, channel: Channel, receive: Callable[[Envelope], None]) -> None:
+    async def subscribe(self, channel: BusChannel, receive: Receive) -> None:
         """Call *receive* for each envelope that is published to *channel* from now on.
 
         When this returns, the subscription is in force: later messages arrive, or are lost with the bus.
@@ -81,11 +85,11 @@ class Bus(Protocol):
         """
         ...
 
-    async def unsubscribe(self, channel: Channel) -> None:
+    async def unsubscribe(self, channel: BusChannel) -> None:
         """End the subscription. Nothing arrives after this returned. Unknown channels are ignored."""
         ...
 
-    async def publish(self, channel: Channel, envelope: Envelope) -> int:
+    async def publish(self, channel: BusChannel, envelope: Envelope) -> int:
         """Send it; return the number of nodes that were subscribed.
 
         Raises:
@@ -94,7 +98,7 @@ class Bus(Protocol):
         """
         ...
 
-    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
+    def post(self, channel: BusChannel, envelope: Envelope, answered: OnPosted) -> bool:
         """Send it after all earlier ones, in this call, and call *answered* as soon as the result is known.
 
         Args:
@@ -290,7 +294,7 @@ class SharedStore(Protocol):
 
 Hear: TypeAlias = Callable[[Sequence[Reading]], None]
 """Receives readings in the order in which they came; none when only an answer to :meth:`Link.send` came."""
-Answered: TypeAlias = Callable[[LinkAnswer | GatewayError | LinkClosed], None]
+OnAnswer: TypeAlias = Callable[[LinkAnswer | GatewayError | LinkClosed], None]
 """Takes the answer to a request, its refusal, or the end of the link."""
 
 
@@ -340,7 +344,7 @@ class Link(Protocol):
         """
         ...
 
-    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
+    def send(self, request: LinkRequest, answered: OnAnswer) -> Callable[[], object] | None:
         """Send *request* without a task; None: it was not sent, and :meth:`request` can send it.
 
         *answered* is called at most once, with the answer or the end of the link, when :meth:`receive` has

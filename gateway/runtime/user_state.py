@@ -37,7 +37,7 @@ from gateway.runtime.follower import Follower
 from gateway.runtime.handover import Handover, Sharing
 from gateway.runtime.link_session import Linked, LinkHealth, World
 from gateway.runtime.mirror import Feed, Mirror
-from gateway.runtime.ownership import Answer, LinkDialer, OpenedLink
+from gateway.runtime.ownership import LinkDialer, OpenedLink, RenewalAnswer
 from gateway.runtime.ports import (
     NO_START,
     RECONNECT_WINDOW_S,
@@ -450,7 +450,7 @@ class Owner:
         is_alone = self.is_fenced and self._world.refuses_writes()
         return answer == "ours" or (answer == "unanswered" and is_alone)
 
-    def renewed(self, answer: Answer, *, was_ours: bool) -> None:
+    def renewed(self, answer: RenewalAnswer, *, was_ours: bool) -> None:
         """Process the answer to a renewal; *was_ours*: whether a lease was held when it was sent."""
         if was_ours and answer == "refused":
             self.pulse.doubted(self._linked)

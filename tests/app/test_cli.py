@@ -17,7 +17,7 @@ from gateway.__main__ import main as program
 from gateway.app import cli as cli_main
 from gateway.app.cli import COMMANDS, main, parser
 from gateway.app.config.errors import ConfigError
-from gateway.app.process import Command, add_config, program_name, table
+from gateway.app.process import CliCommand, add_config, program_name, table
 
 
 def test_help_lists_every_command_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +65,7 @@ def test_what_cannot_be_asked_is_a_fault_of_usage(
     assert "usage: oscc-gateway" in capsys.readouterr().err
 
 
-def _command_that(error: BaseException) -> dict[str, Command]:
+def _command_that(error: BaseException) -> dict[str, CliCommand]:
     def fail(args: object) -> int:
         raise error
 

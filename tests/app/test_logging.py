@@ -32,7 +32,7 @@ from gateway.app.logging import (
     LINES_PER_WINDOW,
     REPETITION_WINDOW_S,
     AuditTrail,
-    Level,
+    LogLevel,
     Pseudonyms,
     RepetitionFilter,
     audit_writer,
@@ -667,7 +667,7 @@ def test_acts_are_numbered_without_a_gap() -> None:
     assert written == [(ACT, 1), (ACT, 2), (ACT, 3)]
 
 
-def written(*acts: Act, level: Level = "info") -> list[dict[str, Any]]:
+def written(*acts: Act, level: LogLevel = "info") -> list[dict[str, Any]]:
     """Return the lines that a node writes of *acts*."""
     stream = io.StringIO()
     configure(level, KEY, stream)

@@ -31,7 +31,7 @@ from gateway.domain.commands import Execute, Executed, KeepAlive, LinkRequest, S
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.upstream import LinkClosed
 from gateway.runtime.event_loop import SystemClock
-from gateway.runtime.ports import Answered, Clock, Link, Upstream
+from gateway.runtime.ports import Clock, Link, OnAnswer, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Tally, Telemetry, written
 from tests.app.samples import LOG_ON, settings_for
@@ -239,7 +239,7 @@ class FarLink:
             raise self.answer
         return self.answer
 
-    def send(self, command: Execute, answered: Answered) -> Callable[[], object]:
+    def send(self, command: Execute, answered: OnAnswer) -> Callable[[], object]:
         answer = self.answer
         if isinstance(answer, Executed | GatewayError | LinkClosed):
             answered(answer)

@@ -7,6 +7,7 @@ measures how many files one event and one command pass.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -21,6 +22,7 @@ from tests.architecture.rules import Files, long_files, long_functions
 
 ROOT: Final = Path(__file__).parents[2]
 SIMULATOR: Final = "gateway/simulator/"
+SDK: Final = "gateway/client/"
 KITS: Final = ("tests/conformance/", "tests/server_conformance/")
 
 
@@ -33,19 +35,38 @@ class Row:
     goal: str
 
 
+_ALIAS: Final = re.compile("[A-Z][a-z]+([A-Z][a-z]*)*")
+"""The form of a name of a type; constants are in capitals."""
+
+
 @cache
 def _tree(text: str) -> ast.Module:
     return ast.parse(text)
 
 
 def homonyms(files: Files) -> dict[str, list[str]]:
-    """Return each public class name that several modules define, with those modules."""
+    """Return each public name of a type that several modules define, with those modules.
+
+    Names of the SDK are those of the protocol page; only its classes count.
+    """
     places: dict[str, list[str]] = defaultdict(list)
     for path, text in sorted(files.items()):
-        for node in _tree(text).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places[node.name].append(path)
+        for name in _types(_tree(text), with_aliases=not path.startswith(SDK)):
+            places[name].append(path)
     return {name: where for name, where in sorted(places.items()) if len(where) > 1}
+
+
+def _types(tree: ast.Module, *, with_aliases: bool) -> Iterator[str]:
+    """Yield the public classes and, if wanted, aliases of types that a module defines; no type variables."""
+    for node in tree.body:
+        match node:
+            case ast.ClassDef(name=name) if not name.startswith("_"):
+                yield name
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=value)
+            ) if with_aliases and _ALIAS.fullmatch(name) and not isinstance(value, ast.Call):
+                yield name
 
 
 def protocols(files: Files) -> int:
@@ -141,7 +162,7 @@ def rows(product: Files, tests: Files, beside: Files) -> list[Row]:
         Row("median lines of a file", f"{median(lengths.values()):.0f}", "250–400"),
         Row("longest file", f"{lengths[longest]} ({longest})", "≤ 800"),
         Row("files of at most 80 lines", str(sum(size <= 80 for size in lengths.values())), ""),
-        Row("public class names with several meanings", str(len(homonyms(product))), "0"),
+        Row("public names of types with several meanings", str(len(homonyms(product))), "0"),
         Row("import cycles", str(len(cycles(imports(product)))), "0"),
         Row("Protocol classes", str(protocols(product)), "the ports, and where a cycle is avoided"),
         Row("lines of tests per line of the product", f"{ratio:.2f}", "≤ 1.6"),
@@ -159,7 +180,7 @@ def faults(product: Files, every: Files) -> Iterator[str]:
     yield from long_files(every)
     yield from long_functions(every)
     for name, where in homonyms(product).items():
-        yield f"the public class name {name} has several meanings: {', '.join(where)}"
+        yield f"the public name {name} has several meanings: {', '.join(where)}"
     yield from (f"modules import each other: {', '.join(ring)}" for ring in cycles(imports(product)))
 
 

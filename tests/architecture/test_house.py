@@ -16,11 +16,14 @@ def test_no_name_has_two_meanings_and_no_modules_import_each_other() -> None:
 
 
 def test_a_name_with_two_meanings_is_found() -> None:
+    types = "class Link: ...\nclass _Own: ...\nKeyT = TypeVar('KeyT')\n"
     files = {
-        "gateway/a.py": "class Link: ...\nclass _Own: ...",
-        "gateway/b.py": "class Link: ...\nclass _Own: ...",
+        "gateway/a.py": f"{types}Answer = int",
+        "gateway/b.py": f"{types}Answer: TypeAlias = str",
+        "gateway/client/c.py": "Answer = int",
     }
-    assert house.homonyms(files) == {"Link": ["gateway/a.py", "gateway/b.py"]}
+    both = ["gateway/a.py", "gateway/b.py"]
+    assert house.homonyms(files) == {"Answer": both, "Link": both}
 
 
 def test_cycles_are_found_also_through_imports_for_types() -> None:

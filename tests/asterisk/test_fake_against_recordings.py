@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from gateway.simulator.ami_session import Account, Session
-from gateway.upstream.asterisk.ami import Framer, Message
+from gateway.upstream.asterisk.ami import AmiMessage, Framer
 from tests.asterisk import recordings
 from tests.doubles.fake_ami import FakeAsterisk, Membership
 
@@ -68,7 +68,7 @@ PLAYED = {
     *("AgentComplete", "QueueCallerAbandon", "Reload", "Shutdown"),
 }
 """Events that a caller, a telephone or an operator causes, and no action."""
-AGAIN: Message = {"Event": "(another connection)"}
+AGAIN: AmiMessage = {"Event": "(another connection)"}
 OURS = ("Queue", "Agent", "DB", "FullyBooted", "Reload", "Shutdown")
 """How events and rows begin that an account with read=agent,system gets."""
 
@@ -133,7 +133,7 @@ class Writer:
     """What a session of the fake writes, as messages."""
 
     def __init__(self) -> None:
-        self.messages: list[Message] = []
+        self.messages: list[AmiMessage] = []
         self._framer = Framer()
         self._framer.feed(b"Asterisk Call Manager/13.0.0\r\n")
 
@@ -143,22 +143,22 @@ class Writer:
     def is_closing(self) -> bool:
         return False
 
-    def take(self) -> list[Message]:
+    def take(self) -> list[AmiMessage]:
         """Return what was written since the last call."""
         taken, self.messages = self.messages, []
         return taken
 
 
-def said(message: Message) -> list[tuple[str, str]]:
+def said(message: AmiMessage) -> list[tuple[str, str]]:
     """Return what a message says, without what differs from one run to the next."""
     return [(name, value) for name, value in message.items() if name not in VOLATILE]
 
 
-def steps(name: str) -> list[tuple[bytes | Message, list[Message]]]:
+def steps(name: str) -> list[tuple[bytes | AmiMessage, list[AmiMessage]]]:
     """Return what was done in a recording, actions and calls, each with what followed it."""
-    found: list[tuple[bytes | Message, list[Message]]] = []
-    framer, leaving = Framer(), list[Message]()
-    abandoned: dict[str, list[Message]] = {}
+    found: list[tuple[bytes | AmiMessage, list[AmiMessage]]] = []
+    framer, leaving = Framer(), list[AmiMessage]()
+    abandoned: dict[str, list[AmiMessage]] = {}
     framer.feed(b"Asterisk Call Manager/13.0.0\r\n")
     for line in recordings.read(name):
         if line.way == ">":
@@ -174,11 +174,11 @@ def steps(name: str) -> list[tuple[bytes | Message, list[Message]]]:
 
 
 def _sort(
-    messages: list[Message],
-    found: list[tuple[bytes | Message, list[Message]]],
-    leaving: list[Message],
-    abandoned: dict[str, list[Message]],
-) -> list[Message]:
+    messages: list[AmiMessage],
+    found: list[tuple[bytes | AmiMessage, list[AmiMessage]]],
+    leaving: list[AmiMessage],
+    abandoned: dict[str, list[AmiMessage]],
+) -> list[AmiMessage]:
     """Add messages to their causes; return those whose cause comes later.
 
     *abandoned*: caller → what followed their abandoning, to which their leaving belongs, too.
@@ -197,7 +197,7 @@ def _sort(
     return leaving
 
 
-def _ours(messages: list[Message]) -> list[Message]:
+def _ours(messages: list[AmiMessage]) -> list[AmiMessage]:
     return [one for one in messages if "Event" not in one or one["Event"].startswith(OURS)]
 
 
@@ -208,7 +208,7 @@ class Calls:
         self._fake = fake
         self._callers: dict[str, str] = {}
 
-    def play(self, event: Message) -> None:
+    def play(self, event: AmiMessage) -> None:
         """Do what caused *event*."""
         fake, queue, interface = self._fake, event.get("Queue", ""), event.get("Interface", "")
         caller = self._callers.get(event.get("Uniqueid", ""), "")
@@ -233,7 +233,7 @@ class Calls:
                 fake.complete(queue, caller, interface)
 
 
-def shown(messages: list[Message]) -> list[list[tuple[str, str]]]:
+def shown(messages: list[AmiMessage]) -> list[list[tuple[str, str]]]:
     """Return what messages say. Rows and events of one action come in the order of a hash table."""
     kept = [one for one in messages if one.get("Event") != "QueueMemberStatus"]
     answers = [said(one) for one in kept if "Response" in one]
@@ -256,8 +256,8 @@ async def test_the_same_actions_have_the_same_answers_and_events(name: str) -> N
     session, writer = connected(fake)
     taken, calls = steps(name), Calls(fake)
     assert len(taken) > 1
-    pending: list[Message] = []
-    mine: list[Message] = []
+    pending: list[AmiMessage] = []
+    mine: list[AmiMessage] = []
     for cause, messages in taken:
         if isinstance(cause, bytes):
             now.append(now[-1] + 0.1)
@@ -286,9 +286,9 @@ OF_VERSION = ("ListCommands", "CoreSettings", "CoreStatus")
 """Actions whose answers the small Asterisk gives in part: what it says, the live one says, too."""
 
 
-def log_ins() -> list[list[tuple[dict[str, str], list[Message]]]]:
+def log_ins() -> list[list[tuple[dict[str, str], list[AmiMessage]]]]:
     """Return the connections of recording 01: their actions, each with what followed it."""
-    found: list[list[tuple[dict[str, str], list[Message]]]] = []
+    found: list[list[tuple[dict[str, str], list[AmiMessage]]]] = []
     framer = Framer()
     framer.feed(b"Asterisk Call Manager/13.0.0\r\n")
     for line in recordings.read("01-log-in"):
@@ -301,7 +301,7 @@ def log_ins() -> list[list[tuple[dict[str, str], list[Message]]]]:
     return found
 
 
-def with_secret(fields: dict[str, str], expected: list[Message]) -> dict[str, str]:
+def with_secret(fields: dict[str, str], expected: list[AmiMessage]) -> dict[str, str]:
     """Return an action with the secret that the recording hides: a wrong one where it was refused."""
     is_right = any(one.get("Message") == "Authentication accepted" for one in expected)
     if "Secret" in fields:

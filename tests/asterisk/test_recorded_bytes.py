@@ -12,7 +12,7 @@ import pytest
 
 from gateway.domain.model import Kind
 from gateway.domain.upstream import Source
-from gateway.upstream.asterisk.ami import AmiAddress, Message
+from gateway.upstream.asterisk.ami import AmiAddress, AmiMessage
 from gateway.upstream.asterisk.monitor import Timing
 from gateway.upstream.asterisk.people import AsteriskView, Rules, read_people
 from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
@@ -25,10 +25,10 @@ from tests.doubles.fake_ami import FakeAsterisk
 
 NEVER_S = 1e6
 MAY = ("ListCommands", "Ping", "QueueStatus", "QueuePause")
-Rows = list[Message]
+Rows = list[AmiMessage]
 
 
-def text(message: Message) -> bytes:
+def text(message: AmiMessage) -> bytes:
     return ("".join(f"{name}: {value}\r\n" for name, value in message.items()) + "\r\n").encode()
 
 

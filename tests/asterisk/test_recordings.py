@@ -8,7 +8,7 @@ from copy import copy
 import pytest
 
 from gateway.domain.resources import Agent, Queue
-from gateway.upstream.asterisk.ami import Framer, Message
+from gateway.upstream.asterisk.ami import AmiMessage, Framer
 from gateway.upstream.asterisk.people import AsteriskView, Rules
 from gateway.upstream.asterisk.state import Membership, Pass, Queues
 from tests.asterisk import recordings
@@ -21,9 +21,9 @@ SILENT = {
 """Recordings in which readings say what no event has said → why."""
 
 
-def _messages(name: str) -> list[tuple[int, Message]]:
+def _messages(name: str) -> list[tuple[int, AmiMessage]]:
     """Return what the framer makes of a recording, byte for byte, with the milliseconds."""
-    framer, found = Framer(), list[tuple[int, Message]]()
+    framer, found = Framer(), list[tuple[int, AmiMessage]]()
     framer.feed(b"Asterisk Call Manager/13.0.0\r\n")
     for line in recordings.read(name):
         if line.way == "<" and "Asterisk Call Manager" not in line.raw.decode():
@@ -44,7 +44,7 @@ def _facts(member: Membership) -> tuple[object, ...]:
     )
 
 
-def _said(row: Message) -> tuple[object, ...]:
+def _said(row: AmiMessage) -> tuple[object, ...]:
     paused = row["Paused"] == "1"
     return (
         paused,
@@ -62,7 +62,7 @@ class Replay:
     def __init__(self) -> None:
         self.queues = Queues()
         self.compared = 0
-        self.differing: list[Message] = []
+        self.differing: list[AmiMessage] = []
         self._readings: dict[str, Pass] = {}
         self._known: set[str] = set()
 
@@ -70,7 +70,7 @@ class Replay:
         """Return whether a reading has begun and not ended."""
         return bool(self._readings)
 
-    def take(self, now_ms: int, message: Message) -> None:
+    def take(self, now_ms: int, message: AmiMessage) -> None:
         number = message.get("ActionID", "")
         if message.get("Message") == "Queue status will follow":
             self._readings[number] = self.queues.begin(with_members=True)
@@ -84,7 +84,7 @@ class Replay:
             self._compare(message)
             self._readings[number].row(message, now_ms)
 
-    def _compare(self, row: Message) -> None:
+    def _compare(self, row: AmiMessage) -> None:
         name = row.get("Queue", "")
         held = self.queues.queues.get(name) if name in self._known else None
         if row.get("Event") == "QueueParams":

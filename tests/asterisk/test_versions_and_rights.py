@@ -35,9 +35,9 @@ from gateway.upstream.asterisk.ami import (
     UNENDED_BYTES,
     AmiAddress,
     AmiConnection,
+    AmiMessage,
     Framer,
     LostError,
-    Message,
     connect,
     log_in,
 )
@@ -309,7 +309,7 @@ def test_a_reason_that_was_cut_within_a_character_is_the_same() -> None:
 
 # ---- what versions leave out ----
 
-ROW: Message = {
+ROW: AmiMessage = {
     "Event": "QueueMember", "Queue": "sales", "Name": "Cem", "Location": DESK, "Membership": "dynamic",
     "Penalty": "3", "CallsTaken": "4", "LastCall": "5", "LastPause": "6", "LoginTime": "7", "InCall": "0",
     "Status": "1", "Paused": "0", "PausedReason": "", "Wrapuptime": "9",
@@ -354,7 +354,7 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 @pytest.mark.parametrize("banner", ["1.1", "2.10.6", "5.0.2", "13.0.0"])
 def test_any_banner_and_values_with_colons_and_line_feeds_are_read(banner: str, size: int) -> None:
-    framer, read = Framer(), list[Message]()
+    framer, read = Framer(), list[AmiMessage]()
     text = f"Asterisk Call Manager/{banner}\r\nEvent: X\r\nQueue: a: b\nc\r\nLong: {'y' * 5000}\r\n\r\n"
     for piece in pieces(text.encode(), size):
         read += framer.feed(piece)
@@ -369,7 +369,7 @@ async def test_an_actionid_that_nobody_gave_is_ignored() -> None:
         writer.write("".join(["Asterisk Call Manager/13.0.0\r\n", *texts]).encode())
         writer.close()
 
-    seen: list[Message] = []
+    seen: list[AmiMessage] = []
     async with asyncio.timeout(10), await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         address = AmiAddress("127.0.0.1", port, "oscc", "secret")

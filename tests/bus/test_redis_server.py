@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.bus.connect import (
     OPEN_S,
-    Address,
+    BusAddress,
     Connector,
     Endpoint,
     OpenConnection,
@@ -335,19 +335,22 @@ async def test_a_file_of_certificates_that_is_none_is_refused_at_once(tmp_path: 
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("redis://h", Address((Endpoint("h", 6379),))),
-        ("redis://h:1", Address((Endpoint("h", 1),))),
-        ("redis://h:1/3", Address((Endpoint("h", 1),), db=3)),
-        ("redis://h:1/?db=3", Address((Endpoint("h", 1),), db=3)),
-        ("redis://:s3@h", Address((Endpoint("h", 6379),), RedisCredentials(None, "s3"))),
-        ("redis://u:s%40%3a@h", Address((Endpoint("h", 6379),), RedisCredentials("u", "s@:"))),
-        ("redis://u:a@b@h", Address((Endpoint("h", 6379),), RedisCredentials("u", "a@b"))),
-        ("redis://[::1]:7", Address((Endpoint("::1", 7),))),
-        ("rediss://h", Address((Endpoint("h", 6379),), tls=True)),
-        ("rediss://h?ca_file=/etc/ca.pem", Address((Endpoint("h", 6379),), tls=True, ca_file="/etc/ca.pem")),
+        ("redis://h", BusAddress((Endpoint("h", 6379),))),
+        ("redis://h:1", BusAddress((Endpoint("h", 1),))),
+        ("redis://h:1/3", BusAddress((Endpoint("h", 1),), db=3)),
+        ("redis://h:1/?db=3", BusAddress((Endpoint("h", 1),), db=3)),
+        ("redis://:s3@h", BusAddress((Endpoint("h", 6379),), RedisCredentials(None, "s3"))),
+        ("redis://u:s%40%3a@h", BusAddress((Endpoint("h", 6379),), RedisCredentials("u", "s@:"))),
+        ("redis://u:a@b@h", BusAddress((Endpoint("h", 6379),), RedisCredentials("u", "a@b"))),
+        ("redis://[::1]:7", BusAddress((Endpoint("::1", 7),))),
+        ("rediss://h", BusAddress((Endpoint("h", 6379),), tls=True)),
+        (
+            "rediss://h?ca_file=/etc/ca.pem",
+            BusAddress((Endpoint("h", 6379),), tls=True, ca_file="/etc/ca.pem"),
+        ),
         (
             "redis+sentinel://u:p@a:1,b/main?db=2&sentinel_user=v&sentinel_password=q%26",
-            Address(
+            BusAddress(
                 (Endpoint("a", 1), Endpoint("b", 26379)),
                 RedisCredentials("u", "p"),
                 "main",
@@ -357,11 +360,11 @@ async def test_a_file_of_certificates_that_is_none_is_refused_at_once(tmp_path: 
         ),
         (
             "rediss+sentinel://[::1]:1,[::2]/main",
-            Address((Endpoint("::1", 1), Endpoint("::2", 26379)), service="main", tls=True),
+            BusAddress((Endpoint("::1", 1), Endpoint("::2", 26379)), service="main", tls=True),
         ),
         (
             "redis+cluster://u:p@a:1,b,[::1]:2",
-            Address(
+            BusAddress(
                 (Endpoint("a", 1), Endpoint("b", 6379), Endpoint("::1", 2)),
                 RedisCredentials("u", "p"),
                 is_cluster=True,
@@ -369,11 +372,11 @@ async def test_a_file_of_certificates_that_is_none_is_refused_at_once(tmp_path: 
         ),
         (
             "rediss+cluster://a/0?ca_file=/etc/ca.pem",
-            Address((Endpoint("a", 6379),), tls=True, ca_file="/etc/ca.pem", is_cluster=True),
+            BusAddress((Endpoint("a", 6379),), tls=True, ca_file="/etc/ca.pem", is_cluster=True),
         ),
     ],
 )
-def test_every_form_is_read(url: str, expected: Address) -> None:
+def test_every_form_is_read(url: str, expected: BusAddress) -> None:
     assert parse_url(url) == expected
 
 

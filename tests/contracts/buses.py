@@ -19,7 +19,7 @@ from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNo
 from gateway.bus.pubsub import NOBODY
 from gateway.bus.stores import BackendOptions, RedisBackend
 from gateway.domain.model import NodeId
-from gateway.protocol.envelopes import Channel, Envelope, encode
+from gateway.protocol.envelopes import BusChannel, Envelope, encode
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import NODE_TTL_S, Bus, Leases, NodeRegistry, SharedStore
 from tests.doubles.clock import ManualClock
@@ -53,15 +53,15 @@ class Network:
     servers: tuple[Server, ...] = ()
     names: KeyNames = field(default_factory=lambda: KeyNames(KEYS.pseudonym))
 
-    def name(self, channel: Channel) -> bytes:
+    def name(self, channel: BusChannel) -> bytes:
         """Return the name of *channel* in the partition of the second node."""
         return self.nodes[1].bus.own.name(self.names.channel(channel))
 
-    def sealed(self, channel: Channel, envelope: Envelope) -> bytes:
+    def sealed(self, channel: BusChannel, envelope: Envelope) -> bytes:
         """Return what the first node would publish next."""
         return self.nodes[0].bus.sealed(self.name(channel), encode(envelope))
 
-    async def publish(self, channel: Channel, data: bytes) -> object:
+    async def publish(self, channel: BusChannel, data: bytes) -> object:
         """Publish *data*, as somebody could who has access to the server."""
         return await self.server.command(self.nodes[1].bus.own.verbs.publish, self.name(channel), data)
 

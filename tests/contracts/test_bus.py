@@ -11,14 +11,14 @@ from gateway.bus.connect import TRIAL, BusKeys
 from gateway.bus.sealing import DropReason
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Channel, Control, Detach, Envelope, Events, Inbox, encode
+from gateway.protocol.envelopes import BusChannel, Control, Detach, Envelope, Events, Inbox, encode
 from gateway.runtime.event_loop import SystemClock
 from tests.contracts.buses import KEYS, NETWORKED, SITES, BusSite, Network, connected, node
 from tests.doubles.servers import until
 from tests.doubles.tasks import during
 
-A: Channel = Inbox(NodeId("a"))
-B: Channel = Events(UserId("main", 1))
+A: BusChannel = Inbox(NodeId("a"))
+B: BusChannel = Events(UserId("main", 1))
 
 
 @pytest.fixture(params=sorted(SITES))
@@ -116,7 +116,7 @@ async def test_unknown_channels_are_ignored(site: BusSite) -> None:
 async def test_the_order_holds_over_all_channels(site: BusSite) -> None:
     here, there = site.buses
     inbox = Received()
-    channels: list[Channel] = [A, B, Control()]
+    channels: list[BusChannel] = [A, B, Control()]
     for channel in channels:
         await there.subscribe(channel, inbox)
     for number in range(30):

@@ -11,7 +11,7 @@ from typing import Final, Literal, Protocol
 from gateway.domain.commands import AttachSession, Execute, LinkAnswer, LinkRequest, Listen, QueryDirectory
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.upstream import LinkClosed, LinkEvent, Reading
-from gateway.runtime.ports import Answered, Clock, Hear
+from gateway.runtime.ports import Clock, Hear, OnAnswer
 
 REQUEST_S: Final = 5.0
 """The real adapter's default; the answer to a command is awaited without a bound."""
@@ -33,8 +33,8 @@ class Waiting(Protocol):
 class Prompt:
     """Takes an answer in the call that reads it, as the real adapter does."""
 
-    def __init__(self, answered: Answered) -> None:
-        self._answered: Answered | None = answered
+    def __init__(self, answered: OnAnswer) -> None:
+        self._answered: OnAnswer | None = answered
 
     def done(self) -> bool:
         return self._answered is None
@@ -137,7 +137,7 @@ class FakeLink:
             raise received
         return received
 
-    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
+    def send(self, request: LinkRequest, answered: OnAnswer) -> Callable[[], object] | None:
         """Have the centre serve *request*; *answered* is called when :meth:`receive` has read its answer."""
         if self.fault is not None:
             raise self.fault

@@ -17,11 +17,19 @@ from typing import Final, NamedTuple, TypeVar
 from gateway.bus.memory import MemoryLeases, MemoryNodeRegistry, MemoryStore
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
-from gateway.runtime.ports import WRITE_REFUSALS, Clock, Cluster, Grant, KeptLogOff, NotSentError, OnPosted
+from gateway.protocol.envelopes import BusChannel, Envelope, NodeRecord
+from gateway.runtime.ports import (
+    WRITE_REFUSALS,
+    Clock,
+    Cluster,
+    Grant,
+    KeptLogOff,
+    NotSentError,
+    OnPosted,
+    Receive,
+)
 
 T = TypeVar("T")
-Receive = Callable[[Envelope], None]
 DEADLINE_S: Final = 0.25
 """Time after which a command is given up when Redis does not answer."""
 
@@ -57,7 +65,7 @@ class Trouble:
         wait.
         """
         self.delay_s = 1.0
-        self.lose: Callable[[int, int, Channel, Envelope], bool] | None = None
+        self.lose: Callable[[int, int, BusChannel, Envelope], bool] | None = None
         """Decides whether one message of a sender to a receiver is lost."""
         self.unanswered: Callable[[int], bool] | None = None
         """Decides whether the answer to a request of a node is lost after its execution."""
@@ -65,7 +73,7 @@ class Trouble:
         """The words with which Redis refuses requests of nodes; with one of ``WRITE_REFUSALS`` it refuses
         writes.
         """
-        self.said: Callable[[int, Channel, Envelope], None] | None = None
+        self.said: Callable[[int, BusChannel, Envelope], None] | None = None
         """Called with each message that the bus accepts, and its sender."""
         self.sides: dict[int, int] = {}
         """The Redis of a node, if it is not number 0: nodes of two sides get no messages of each other."""
@@ -173,7 +181,7 @@ class Trouble:
         """Return whether a node reaches no Redis that answers."""
         return node in self._away or node in self._dead or self._is_frozen
 
-    async def publish(self, sender: int, channel: Channel, envelope: Envelope) -> int:
+    async def publish(self, sender: int, channel: BusChannel, envelope: Envelope) -> int:
         """Send to every node of the sender's side that is subscribed to the channel; return their number."""
         if self.said is not None:
             self.said(sender, channel, envelope)
@@ -187,7 +195,7 @@ class Trouble:
             self._send(sender, node, channel, envelope)
         return len(received)
 
-    def _send(self, sender: int, to: int, channel: Channel, envelope: Envelope) -> None:
+    def _send(self, sender: int, to: int, channel: BusChannel, envelope: Envelope) -> None:
         is_lost = self.lose is not None and self.lose(sender, to, channel, envelope)
         copies = 0 if is_lost or self._happens(self.loses) else 2 if self._happens(self.doubles) else 1
         for _ in range(copies):
@@ -219,27 +227,27 @@ class LossyBus:
     """One node's bus. See :class:`gateway.runtime.ports.Bus`."""
 
     def __init__(self, trouble: Trouble, node: int) -> None:
-        self.receivers: dict[Channel, Receive] = {}
+        self.receivers: dict[BusChannel, Receive] = {}
         self.watchers: list[Callable[[], None]] = []
         self._trouble = trouble
         self._node = node
 
-    async def subscribe(self, channel: Channel, receive: Receive) -> None:
+    async def subscribe(self, channel: BusChannel, receive: Receive) -> None:
         """Subscribe to a channel; while the bus is away, when it is back."""
         self.receivers[channel] = receive
         if self._trouble.is_away(self._node):
             await self._trouble.clock.sleep(DEADLINE_S)
 
-    async def unsubscribe(self, channel: Channel) -> None:
+    async def unsubscribe(self, channel: BusChannel) -> None:
         """End the subscription."""
         self.receivers.pop(channel, None)
 
-    async def publish(self, channel: Channel, envelope: Envelope) -> int:
+    async def publish(self, channel: BusChannel, envelope: Envelope) -> int:
         """Publish it."""
         trouble, node = self._trouble, self._node
         return await trouble.ask(node, lambda: trouble.publish(node, channel, envelope))
 
-    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
+    def post(self, channel: BusChannel, envelope: Envelope, answered: OnPosted) -> bool:
         """Return False: a receiver would run inside of the call of the sender."""
         return False
 
@@ -251,7 +259,7 @@ class LossyBus:
         """Call *doubted* when messages may be lost."""
         self.watchers.append(doubted)
 
-    def hear(self, channel: Channel, envelope: Envelope) -> None:
+    def hear(self, channel: BusChannel, envelope: Envelope) -> None:
         """Deliver a received message."""
         receive = self.receivers.get(channel)
         if receive is not None:

@@ -55,7 +55,7 @@ def ping(
     *,
     nonce: str = "n",
     as_of_ms: int | None = 1_700_000_000_000,
-    upstream: frames.Health = "live",
+    upstream: frames.HealthStatus = "live",
     bus: frames.BusHealth = "live",
     server_time_ms: int = 1_700_000_000_000,
 ) -> frames.Ping:

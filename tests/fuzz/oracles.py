@@ -52,11 +52,11 @@ def frames_of_rfc_6455(data: bytes) -> None:
     _compare([event for event, _ in bytewise], seen)
 
 
-def _ends(read: list[tuple[websocket.Event, int]]) -> bool:
+def _ends(read: list[tuple[websocket.WebSocketEvent, int]]) -> bool:
     return bool(read) and isinstance(read[-1][0], websocket.CloseReceived | websocket.Violation)
 
 
-def _read(pieces: Iterable[bytes]) -> Iterator[tuple[websocket.Event, int]]:
+def _read(pieces: Iterable[bytes]) -> Iterator[tuple[websocket.WebSocketEvent, int]]:
     """Yield each event, and how many bytes were behind it: those up to the end of its frame and no more."""
     parser = websocket.Parser(MESSAGE_BYTES)
     fed = 0
@@ -81,7 +81,7 @@ def _pieces(data: bytes) -> Iterator[bytes]:
         at += size
 
 
-def _compare(ours: list[websocket.Event], seen: bytes) -> None:
+def _compare(ours: list[websocket.WebSocketEvent], seen: bytes) -> None:
     """Hold what was read against somebody else's reading of the bytes that it took: *seen*."""
     theirs = second_reading(seen)
     breach = ours[-1] if ours and isinstance(ours[-1], websocket.Violation) else None

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gateway.core.follower import FollowMachine, Need
+from gateway.core.follower import FollowMachine, FollowNeed
 from gateway.core.ledger import Receipt
 
 EPOCH = 70
@@ -68,7 +68,7 @@ class Following(RuleBasedStateMachine):
     def look_now(self) -> None:
         self.act()
 
-    def act(self) -> Need:
+    def act(self) -> FollowNeed:
         need = self.follow.need(self.now)
         assert (need == "nothing") == (self.now < self.follow.due_at)
         if need == "ask":

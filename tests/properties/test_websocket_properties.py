@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from gateway.protocol.websocket import (
     CloseReceived,
-    Event,
     Message,
     Parser,
     PongFrame,
     Violation,
+    WebSocketEvent,
     WebSocketPing,
     unmask,
 )
@@ -30,11 +30,11 @@ controls = st.tuples(st.sampled_from([9, 10]), st.binary(max_size=125))
 
 
 @st.composite
-def messages(draw: st.DrawFn) -> tuple[list[Event], bytes]:
+def messages(draw: st.DrawFn) -> tuple[list[WebSocketEvent], bytes]:
     """Draw a message in fragments with control frames between them, and what is to be read."""
     is_text, data = draw(bodies)
     cuts = [0, *sorted(draw(st.lists(st.integers(0, len(data)), max_size=4))), len(data)]
-    events: list[Event] = []
+    events: list[WebSocketEvent] = []
     stream = b""
     for number, (start, end) in enumerate(pairwise(cuts)):
         if number and (control := draw(st.none() | controls)) is not None:
@@ -47,7 +47,7 @@ def messages(draw: st.DrawFn) -> tuple[list[Event], bytes]:
 
 
 @st.composite
-def streams(draw: st.DrawFn) -> tuple[list[Event], bytes]:
+def streams(draw: st.DrawFn) -> tuple[list[WebSocketEvent], bytes]:
     """Draw all that a lawful client says, and what is to be read."""
     said = draw(st.lists(messages(), max_size=4))
     events = [event for part, _ in said for event in part]
@@ -63,9 +63,9 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(at)]
 
 
-def read(pieces: list[bytes]) -> list[Event]:
+def read(pieces: list[bytes]) -> list[WebSocketEvent]:
     parser = Parser(LIMIT)
-    events: list[Event] = []
+    events: list[WebSocketEvent] = []
     for piece in pieces:
         events += parser.feed(piece)
         assert parser.waiting_bytes < LIMIT + 14
@@ -76,7 +76,9 @@ places = st.lists(st.integers(0, 10_000), max_size=30)
 
 
 @given(streams(), places)
-def test_what_is_said_is_read_however_it_is_cut(said: tuple[list[Event], bytes], places: list[int]) -> None:
+def test_what_is_said_is_read_however_it_is_cut(
+    said: tuple[list[WebSocketEvent], bytes], places: list[int]
+) -> None:
     events, stream = said
     assert read([stream]) == events
     assert read(cut(stream, places)) == events

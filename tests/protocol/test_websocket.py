@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from gateway.protocol import websocket
 from gateway.protocol.websocket import (
     CloseReceived,
-    Event,
     Message,
     Parser,
     PongFrame,
     Violation,
+    WebSocketEvent,
     WebSocketPing,
 )
 from tests.fuzz.second_reader import second_reading
@@ -30,7 +30,7 @@ LIMIT = 70_000
 KAPPA = "κόσμε".encode()
 
 
-def read(*pieces: bytes, limit: int = LIMIT) -> list[Event]:
+def read(*pieces: bytes, limit: int = LIMIT) -> list[WebSocketEvent]:
     """Return what one who gets these pieces makes of them."""
     parser = Parser(limit)
     return [event for piece in pieces for event in parser.feed(piece)]
@@ -284,7 +284,7 @@ def packed(payload: bytes, level: int = 6) -> bytes:
     return (packer.compress(payload) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
-def agreed(*pieces: bytes, limit: int = LIMIT) -> list[Event]:
+def agreed(*pieces: bytes, limit: int = LIMIT) -> list[WebSocketEvent]:
     """Return what is read where compression was agreed on."""
     parser = Parser(limit, deflate=True)
     return [event for piece in pieces for event in parser.feed(piece)]

@@ -13,7 +13,7 @@ from gateway.domain.commands import Execute, LinkAnswer, LinkRequest
 from gateway.domain.model import Application, Kind, SessionSecret, UserId
 from gateway.domain.resources import Agent
 from gateway.domain.upstream import LinkEvent, Source
-from gateway.runtime.ports import Answered, Hear
+from gateway.runtime.ports import Hear, OnAnswer
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.scene import PhoneLine, Scene, user
 
@@ -75,7 +75,7 @@ class SlowLink:
     async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
         return await self._link.receive(hear)
 
-    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
+    def send(self, request: LinkRequest, answered: OnAnswer) -> Callable[[], object] | None:
         return None
 
     async def request(self, request: LinkRequest) -> LinkAnswer:

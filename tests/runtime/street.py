@@ -11,7 +11,7 @@ from gateway.core.link import Linger
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, SessionSecret, UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
-from gateway.protocol.envelopes import Channel, Envelope
+from gateway.protocol.envelopes import BusChannel, Envelope
 from gateway.runtime.node import NodeSettings
 from gateway.runtime.ports import Grant, SiteParts
 from gateway.runtime.user_state import UserState
@@ -89,7 +89,7 @@ class Street:
         self.upstream = scenes[0].upstream
         self.openings: list[Opening] = []
         """Every link that was opened."""
-        self.said: list[tuple[int, Channel, Envelope]] = []
+        self.said: list[tuple[int, BusChannel, Envelope]] = []
         """Everything that a node sent to others, with the node."""
 
     def received(self, kind: type[Envelope]) -> list[Envelope]:

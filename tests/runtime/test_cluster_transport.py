@@ -17,8 +17,8 @@ from gateway.protocol.envelopes import (
     Asked,
     Attach,
     AttachAnswer,
+    BusChannel,
     CallAnswer,
-    Channel,
     Control,
     Detach,
     Envelope,
@@ -101,7 +101,7 @@ async def test_without_the_bus_a_question_ends_at_once(at: Pair) -> None:
 async def test_a_request_needs_no_task_and_ends_once(at: Pair) -> None:
     posted: list[OnPosted] = []
 
-    def post(channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
+    def post(channel: BusChannel, envelope: Envelope, answered: OnPosted) -> bool:
         assert channel == Inbox(THERE)
         at.inbox.append(envelope)
         posted.append(answered)
@@ -190,7 +190,7 @@ async def test_what_the_bus_does_not_take_at_once_is_not_overtaken(posts: Callab
         calls, answers = iter(range(100)), list[int | GatewayError]()
         bus = at.bus
 
-        def post(channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
+        def post(channel: BusChannel, envelope: Envelope, answered: OnPosted) -> bool:
             if not posts(next(calls)):
                 return False
             at.inbox.append(envelope)
@@ -223,7 +223,7 @@ async def test_what_cannot_be_written_is_lost_and_keeps_nothing_else_from_leavin
 ) -> None:
     publish = at.bus.publish
 
-    async def refuse(channel: Channel, envelope: Envelope) -> int:
+    async def refuse(channel: BusChannel, envelope: Envelope) -> int:
         if isinstance(envelope, Leaving | Attach):
             raise OverflowError("a value that must not be logged")
         return await publish(channel, envelope)
@@ -476,11 +476,11 @@ class Refusing(LossyBus):
         super().__init__(trouble, 0)
         self.times = times
 
-    async def subscribe(self, channel: Channel, receive: Callable[[Envelope], None]) -> None:
+    async def subscribe(self, channel: BusChannel, receive: Callable[[Envelope], None]) -> None:
         self._fail()
         await super().subscribe(channel, receive)
 
-    async def unsubscribe(self, channel: Channel) -> None:
+    async def unsubscribe(self, channel: BusChannel) -> None:
         self._fail()
         await super().unsubscribe(channel)
 
@@ -504,7 +504,7 @@ class Silent(LossyBus):
 
     fault: Exception | None = None
 
-    async def unsubscribe(self, channel: Channel) -> None:
+    async def unsubscribe(self, channel: BusChannel) -> None:
         await super().unsubscribe(channel)
         if self.fault is not None:
             raise self.fault
@@ -575,12 +575,12 @@ class Place:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.taken: list[tuple[Channel, Envelope]] = []
+        self.taken: list[tuple[BusChannel, Envelope]] = []
         self.waiting: list[OnPosted] = []
         self.flushed = 0
         self.bundles = Bundles(self.post, self.flush)
 
-    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> None:
+    def post(self, channel: BusChannel, envelope: Envelope, answered: OnPosted) -> None:
         self.taken.append((channel, envelope))
         self.waiting.append(answered)
 
@@ -597,7 +597,7 @@ class Place:
         self.waiting.pop(number)(receivers)
         await self.clock.settle()
 
-    def received(self) -> list[tuple[Channel, list[tuple[int, int]]]]:
+    def received(self) -> list[tuple[BusChannel, list[tuple[int, int]]]]:
         """Return who was sent how much of whom, and forget it."""
         taken, self.taken = self.taken, []
         return [

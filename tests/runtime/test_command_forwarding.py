@@ -12,7 +12,7 @@ import pytest
 
 from gateway.domain.commands import AcknowledgeNotice, Call, Execute, Outcome, Status
 from gateway.domain.errors import ErrorCode
-from gateway.protocol.envelopes import CallAnswer, CallRequest, Channel, Envelope, Offer
+from gateway.protocol.envelopes import BusChannel, CallAnswer, CallRequest, Envelope, Offer
 from gateway.runtime.follower import Follower
 from gateway.runtime.node import AGAIN_S, CommandForwarding
 from tests.doubles.tasks import during
@@ -104,7 +104,7 @@ async def test_a_command_that_crosses_an_offer_is_executed_by_the_next_owner(at:
     noted = at.trouble.said
     assert noted is not None
 
-    def said(node: int, channel: Channel, envelope: Envelope) -> None:
+    def said(node: int, channel: BusChannel, envelope: Envelope) -> None:
         noted(node, channel, envelope)
         if isinstance(envelope, Offer) and not at.received(CallRequest):
             far.command("1", "1", **({"retry": True} if retry else {}))

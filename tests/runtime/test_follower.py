@@ -17,9 +17,9 @@ from gateway.protocol.envelopes import (
     Asks,
     Attach,
     AttachAnswer,
+    BusChannel,
     CallAnswer,
     CallRequest,
-    Channel,
     Detach,
     Envelope,
     Given,
@@ -75,7 +75,7 @@ async def test_a_phone_is_served_before_the_subscription_of_its_user_is_confirme
     confirmed, bus = asyncio.Event(), at.scenes[1].node._cluster.bus
     usual = bus.subscribe
 
-    async def subscribe(channel: Channel, receive: Callable[[Envelope], None]) -> None:
+    async def subscribe(channel: BusChannel, receive: Callable[[Envelope], None]) -> None:
         await confirmed.wait()
         await usual(channel, receive)
 
@@ -146,7 +146,7 @@ async def test_a_session_that_the_owner_published_in_vain_is_shown_after_one_mor
     await at.pass_time(1)
     lost: list[Envelope] = []
 
-    def lose(_: int, to: int, __: Channel, envelope: Envelope) -> bool:
+    def lose(_: int, to: int, __: BusChannel, envelope: Envelope) -> bool:
         if to == 1 and isinstance(envelope, Publication | Publications) and not lost:
             lost.append(envelope)
             return True

@@ -8,7 +8,7 @@ from gateway.core.link import Linger
 from gateway.domain.commands import Execute, Presence
 from gateway.domain.model import Application, SessionSecret, UserId
 from gateway.domain.upstream import About, Feature
-from gateway.protocol.envelopes import Attach, Channel, Detach, Envelope, Offer
+from gateway.protocol.envelopes import Attach, BusChannel, Detach, Envelope, Offer
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.followed import TRUSTED_S, followed, resets
 from tests.runtime.rivals import Gate
@@ -456,10 +456,10 @@ async def test_a_phone_that_came_and_left_before_either_was_received_has_left() 
     async with street(linger=LINGER) as at:
         phone = await remote_assistant(at)
         door = at.trouble._doors[0]
-        held: list[tuple[Channel, Envelope]] = []
+        held: list[tuple[BusChannel, Envelope]] = []
         hear = door.hear
 
-        def hold(channel: Channel, envelope: Envelope) -> None:
+        def hold(channel: BusChannel, envelope: Envelope) -> None:
             if isinstance(envelope, Attach | Detach):
                 held.append((channel, envelope))
             else:

@@ -25,7 +25,7 @@ from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, Right, Scope
 from gateway.domain.resources import FunctionState, Queue, Skill
 from gateway.domain.upstream import LinkClosed, Part, Source
-from gateway.runtime.ports import Answered, Link
+from gateway.runtime.ports import Link, OnAnswer
 from gateway.runtime.subscriptions import (
     AGAIN_S,
     ANSWER_S,
@@ -647,12 +647,12 @@ class Desk:
         self.asked: list[asyncio.Future[LinkAnswer]] = []
         self.taken: list[LinkAnswer | GatewayError] = []
         self.late = self.withdrawn = 0
-        self.answers: list[Answered] = []
+        self.answers: list[OnAnswer] = []
         self.has_room = False
         """Whether a request can be sent without a task."""
         self.questions = RequestsUnderWay(cast("Link", self), clock, tasks, self._note_late)
 
-    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
+    def send(self, request: LinkRequest, answered: OnAnswer) -> Callable[[], object] | None:
         if not self.has_room:
             return None
         self.answers.append(answered)

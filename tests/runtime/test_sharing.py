@@ -21,7 +21,7 @@ from gateway.domain.resources import Queue
 from gateway.protocol.envelopes import (
     Announcement,
     Attach,
-    Channel,
+    BusChannel,
     Control,
     Envelope,
     Events,
@@ -53,22 +53,22 @@ class SlowBus:
     """A bus that takes one message after the other, each when the test says so."""
 
     def __init__(self) -> None:
-        self.taken: list[tuple[Channel, Envelope]] = []
+        self.taken: list[tuple[BusChannel, Envelope]] = []
         self.waiting: list[asyncio.Future[None]] = []
         self.is_slow = True
 
-    async def subscribe(self, channel: Channel, receive: Callable[[Envelope], None]) -> None: ...
+    async def subscribe(self, channel: BusChannel, receive: Callable[[Envelope], None]) -> None: ...
 
-    async def unsubscribe(self, channel: Channel) -> None: ...
+    async def unsubscribe(self, channel: BusChannel) -> None: ...
 
     waiting_bytes = 0
 
     def watch(self, doubted: Callable[[], None]) -> None: ...
 
-    async def publish(self, channel: Channel, envelope: Envelope) -> int:
+    async def publish(self, channel: BusChannel, envelope: Envelope) -> int:
         raise NotImplementedError
 
-    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
+    def post(self, channel: BusChannel, envelope: Envelope, answered: OnPosted) -> bool:
         self.taken.append((channel, envelope))
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         down = GatewayError(ErrorCode.BUS_DOWN, "away")

@@ -29,7 +29,7 @@ from gateway.domain.upstream import (
     SessionInfo,
     Source,
 )
-from gateway.runtime.ports import Answered, Clock, Hear
+from gateway.runtime.ports import Clock, Hear, OnAnswer
 from tests.doubles.fake_link import FakeLink, Prompt, Received, Waiting
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import FakeUpstream
@@ -333,7 +333,7 @@ class SimLink:
             await self._door.swallowed.wait()
         return event
 
-    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
+    def send(self, request: LinkRequest, answered: OnAnswer) -> Callable[[], object] | None:
         """See :meth:`gateway.runtime.ports.Link.send`."""
         if self._door.is_dead or not self.inner.open:
             return None

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from gateway.bus.pubsub import SLOW_S
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Channel, Envelope, NodeRecord, aged
+from gateway.protocol.envelopes import BusChannel, Envelope, NodeRecord, aged
 from gateway.runtime.ports import Grant, KeptLogOff, OnPosted
 from tests.simulation.loop import OUTSIDE, Host, behind
 from tests.simulation.store import Server, Weather
@@ -49,7 +49,7 @@ class Door:
         """The node's process was killed: nothing that it sends arrives."""
         self.is_cut = False
         """Redis is not reached by this node."""
-        self.channels: dict[Channel, Receive] = {}
+        self.channels: dict[BusChannel, Receive] = {}
         """The channels to which the node subscribes."""
         self._loop = loop
         self._server: Server | None = server
@@ -180,7 +180,7 @@ class Door:
 
     # ---- Bus ----
 
-    async def subscribe(self, channel: Channel, receive: Receive) -> None:
+    async def subscribe(self, channel: BusChannel, receive: Receive) -> None:
         """See :meth:`gateway.runtime.ports.Bus.subscribe`."""
         if self.is_dead:
             raise bus_down()
@@ -190,18 +190,18 @@ class Door:
         except GatewayError:
             return  # with the next connection
 
-    async def unsubscribe(self, channel: Channel) -> None:
+    async def unsubscribe(self, channel: BusChannel) -> None:
         """See :meth:`gateway.runtime.ports.Bus.unsubscribe`."""
         self.channels.pop(channel, None)
         if self._server is not None:
             self._server.unsubscribe(channel, self)
 
-    async def publish(self, channel: Channel, envelope: Envelope) -> int:
+    async def publish(self, channel: BusChannel, envelope: Envelope) -> int:
         """See :meth:`gateway.runtime.ports.Bus.publish`."""
         sent_at = self._loop.time()
         return await self._ask(lambda server: server.publish(channel, envelope, sent_at))
 
-    def post(self, channel: Channel, envelope: Envelope, answered: OnPosted) -> bool:
+    def post(self, channel: BusChannel, envelope: Envelope, answered: OnPosted) -> bool:
         """See :meth:`gateway.runtime.ports.Bus.post`."""
         sent_at = self._loop.time()
         future = self._begin(lambda server: server.publish(channel, envelope, sent_at))
@@ -236,7 +236,7 @@ class Door:
         """See :meth:`gateway.runtime.ports.Bus.watch`."""
         self._doubted = doubted
 
-    def deliver(self, channel: Channel, envelope: Envelope, sent_at: float) -> None:
+    def deliver(self, channel: BusChannel, envelope: Envelope, sent_at: float) -> None:
         """Deliver a message, in the order of the connection."""
         for _ in range(self._weather.copies()):
             due = behind(self._received_until, self._loop.time() + self._weather.leg_s())
@@ -244,7 +244,7 @@ class Door:
             received = self._connection, channel, envelope, sent_at
             self._loop.call_at(due, self._hear, *received, context=self._host.context)
 
-    def _hear(self, connection: int, channel: Channel, envelope: Envelope, sent_at: float) -> None:
+    def _hear(self, connection: int, channel: BusChannel, envelope: Envelope, sent_at: float) -> None:
         receive = self.channels.get(channel)
         if connection == self._connection and receive is not None:
             age_s = self._loop.time() - sent_at

@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeVar
 from gateway.bus.memory import MemoryLeases
 from gateway.domain.errors import EndReason
 from gateway.domain.model import UserId
-from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
+from gateway.protocol.envelopes import BusChannel, Envelope, NodeRecord
 from gateway.runtime.ports import NODE_TTL_S, Clock, Grant, KeptLogOff
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ _SLOW: Final = (0.001, 0.01, 0.05, 0.15, 0.4)
 class Subscriber(Protocol):
     """A connection that receives messages."""
 
-    def deliver(self, channel: Channel, envelope: Envelope, sent_at: float) -> None:
+    def deliver(self, channel: BusChannel, envelope: Envelope, sent_at: float) -> None:
         """Send a message that was published at *sent_at*."""
         ...
 
@@ -108,7 +108,7 @@ class Server:
         """The word with which it refuses writes; it still carries messages."""
         self.wall = _Wall(clock)
         self.backlog: list[Callable[[], None]] = []
-        self.subscribers: dict[Channel, dict[Subscriber, None]] = {}
+        self.subscribers: dict[BusChannel, dict[Subscriber, None]] = {}
         self._clock = clock
         self._leases = _Leases(self.wall)
         self._records: dict[str, tuple[NodeRecord, float]] = {}
@@ -164,18 +164,18 @@ class Server:
 
     # ---- messages ----
 
-    def publish(self, channel: Channel, envelope: Envelope, sent_at: float) -> int:
+    def publish(self, channel: BusChannel, envelope: Envelope, sent_at: float) -> int:
         """Send to all subscribers; return their number."""
         listening = list(self.subscribers.get(channel, ()))
         for each in listening:
             each.deliver(channel, envelope, sent_at)
         return len(listening)
 
-    def subscribe(self, channel: Channel, who: Subscriber) -> None:
+    def subscribe(self, channel: BusChannel, who: Subscriber) -> None:
         """Subscribe *who* from now on."""
         self.subscribers.setdefault(channel, {})[who] = None
 
-    def unsubscribe(self, channel: Channel, who: Subscriber) -> None:
+    def unsubscribe(self, channel: BusChannel, who: Subscriber) -> None:
         """End the subscription of *who*."""
         self.subscribers.get(channel, {}).pop(who, None)
 

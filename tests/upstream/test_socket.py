@@ -12,11 +12,11 @@ import pytest
 from gateway.protocol import websocket
 from gateway.protocol.websocket import (
     CloseReceived,
-    Event,
     Message,
     Parser,
     PongFrame,
     Violation,
+    WebSocketEvent,
     WebSocketPing,
 )
 from gateway.runtime.event_loop import SystemClock, Turns
@@ -72,7 +72,7 @@ class Line:
         """Let whole messages come."""
         self.socket.data_received(b"".join(websocket.frame(1, text.encode()) for text in texts))
 
-    def sent(self) -> list[Event]:
+    def sent(self) -> list[WebSocketEvent]:
         """Return what was sent, as the server reads it."""
         return list(Parser(LIMIT).feed(self.wire.sent))
 

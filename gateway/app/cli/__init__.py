@@ -27,7 +27,7 @@ from gateway.app.config.sources import generate_secrets, load
 from gateway.app.logging import flush_suppressed
 from gateway.app.process import (
     CannotListen,
-    Command,
+    CliCommand,
     StopRequest,
     SystemdNotifier,
     add_config,
@@ -137,7 +137,7 @@ async def _serve(
 # ---- the command line ----
 
 
-def _simulated() -> Mapping[str, Command]:
+def _simulated() -> Mapping[str, CliCommand]:
     """Return the commands that need the simulator, which the image of a gateway does not contain."""
     if find_spec("gateway.simulator") is None:
         return {}
@@ -148,7 +148,7 @@ def _simulated() -> Mapping[str, Command]:
 
 
 COMMANDS: Final = {
-    "serve": Command(
+    "serve": CliCommand(
         "run one node until SIGTERM or Ctrl-C, then send its phones to other nodes",
         add_serve_arguments,
         run_serve,
@@ -156,46 +156,46 @@ COMMANDS: Final = {
         "  OSCC_GATEWAY__LOG__LEVEL=debug oscc-gateway serve --config gateway.toml",
     ),
     **_simulated(),
-    "watch": Command(
+    "watch": CliCommand(
         "log on as a supervisor and show a live board in this terminal",
         watch.add_watch_arguments,
         watch.run_watch,
         "oscc-gateway watch https://gateway.example --user anna\n"
         "  OSCC_GATEWAY_WATCH_PASSWORD=… oscc-gateway watch https://gateway.example --user anna --once",
     ),
-    "check-config": Command(
+    "check-config": CliCommand(
         "show the effective settings without their secrets, and test the files and servers that they name",
         check.add_check_arguments,
         check.run_check,
         "oscc-gateway check-config --config gateway.toml\n"
         "  oscc-gateway check-config --schema > gateway.schema.json",
     ),
-    "doctor": Command(
+    "doctor": CliCommand(
         "check this machine for a node: file limit, kernel queues, clock, Redis, proxy",
         doctor.add_doctor_arguments,
         doctor.run_doctor,
         "oscc-gateway doctor --config gateway.toml",
     ),
-    "size": Command(
+    "size": CliCommand(
         "compute how many nodes a number of phones needs, and which limits to set",
         doctor.add_size_arguments,
         doctor.run_size,
         "oscc-gateway size --phones 50000\n"
         "  oscc-gateway size --phones 12000 --users 4000 --dashboards 300 --tls",
     ),
-    "nodes": Command(
+    "nodes": CliCommand(
         "list the live nodes of a gateway",
         admin.add_nodes_arguments,
         admin.run_nodes,
         "oscc-gateway nodes --config gateway.toml\n  oscc-gateway nodes --config gateway.toml --json",
     ),
-    "keys": Command(
+    "keys": CliCommand(
         "create the secrets of a gateway, or rotate its sealing key",
         check.add_keys_arguments,
         check.run_keys,
         "oscc-gateway keys >> gateway.toml\n  oscc-gateway keys --rotate gateway.toml",
     ),
-    "person": Command(
+    "person": CliCommand(
         "create an entry for the people file of an Asterisk site",
         check.add_person_arguments,
         check.run_person,
@@ -209,7 +209,7 @@ COMMANDS: Final = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command of the command line. Returns the exit code."""
     args = parser().parse_args(arguments)
-    command: Command = args.command
+    command: CliCommand = args.command
     try:
         code = command.run(args)
         if sys.stdout is not None:
@@ -227,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line; its result has the :class:`Command` as ``command``."""
+    """Return the parser of the command line; its result has the :class:`CliCommand` as ``command``."""
     raw = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(
         prog="oscc-gateway", description=_ABOUT, epilog=_EXAMPLES, formatter_class=raw, allow_abbrev=False

@@ -30,7 +30,7 @@ from gateway.app.config.settings import (
     socket_path,
 )
 from gateway.app.config.sources import load
-from gateway.app.process import Command, add_config, table
+from gateway.app.process import CliCommand, add_config, table
 from gateway.domain.errors import GatewayError
 from gateway.protocol.envelopes import NodeRecord
 from gateway.protocol.openapi import PAGE, PAGE_MAX
@@ -159,7 +159,7 @@ def _is_confirmed(size_bytes: int) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-BUNDLE_COMMAND: Final = Command(
+BUNDLE_COMMAND: Final = CliCommand(
     "show a support bundle and write it to the configured folder after confirmation; it is never sent",
     add_bundle_arguments,
     run_bundle,
@@ -340,14 +340,14 @@ def _command(
     show: ShowAnswer,
     example: str,
     add: Callable[[argparse.ArgumentParser], None] | None = None,
-) -> Command:
+) -> CliCommand:
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_config(parser)
         parser.add_argument("--json", action="store_true", help="print the answer of the listener as JSON")
         if add is not None:
             add(parser)
 
-    return Command(summary, add_arguments, lambda args: run_admin(args, act, show), example)
+    return CliCommand(summary, add_arguments, lambda args: run_admin(args, act, show), example)
 
 
 def _paging(parser: argparse.ArgumentParser) -> None:

@@ -39,7 +39,7 @@ from gateway.app.config.settings import (
 from gateway.app.config.sources import generate_secrets
 from gateway.app.process import (
     CannotListen,
-    Command,
+    CliCommand,
     StopRequest,
     background_tasks,
     os_error_text,
@@ -391,13 +391,13 @@ async def _simulate(settings: SimulatorSettings) -> None:
 
 
 COMMANDS: Final = {
-    "demo": Command(
+    "demo": CliCommand(
         "run a simulated contact centre and a gateway, and show a live board in this terminal",
         add_demo_arguments,
         run_demo,
         "oscc-gateway demo\n  oscc-gateway demo --asterisk\n  oscc-gateway demo --port 0 --no-board --for 60",
     ),
-    "simulate": Command(
+    "simulate": CliCommand(
         "run a simulated OSCC-E Server for development",
         add_arguments,
         run_simulate,

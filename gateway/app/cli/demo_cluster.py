@@ -39,7 +39,7 @@ from gateway.app.config.settings import SecretsSection
 from gateway.app.config.sources import generate_secrets, write_block
 from gateway.app.process import (
     CannotListen,
-    Command,
+    CliCommand,
     StopRequest,
     background_tasks,
     os_error_text,
@@ -658,7 +658,7 @@ def _cli_text(stage: DemoCluster) -> str:
 
 
 COMMANDS: Final = {
-    "demo-cluster": Command(
+    "demo-cluster": CliCommand(
         "run three nodes and their Redis with a live board; stop and start them from another terminal",
         add_demo_cluster_arguments,
         run_demo_cluster,

@@ -28,7 +28,7 @@ from gateway.app.config.settings import (
     SiteSection,
     socket_path,
 )
-from gateway.bus.connect import Address, RedisCredentials, parse_url
+from gateway.bus.connect import BusAddress, RedisCredentials, parse_url
 from gateway.domain.model import Application
 
 PREFIX: Final = "OSCC_GATEWAY"
@@ -351,7 +351,7 @@ def _bus_faults(settings: Settings) -> Iterator[str]:
         )
 
 
-def _bus_login_faults(bus: BusSection, where: Address | None) -> Iterator[str]:
+def _bus_login_faults(bus: BusSection, where: BusAddress | None) -> Iterator[str]:
     """Yield contradictions between the log-ins in bus.url and those beside it."""
     logins = (("", bus.user, bus.password), ("sentinel_", bus.sentinel_user, bus.sentinel_password))
     for start, user, password in logins:

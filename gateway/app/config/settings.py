@@ -301,7 +301,7 @@ Network = Annotated[
     PlainSerializer(str),
     WithJsonSchema({"type": "string"}),
 ]
-Reason = Annotated[
+ReasonText = Annotated[
     str, Field(min_length=1, max_length=79, pattern=r"^[^\x00-\x1f\x7f]+$"), AfterValidator(_reason)
 ]
 """A reason of an agent's state; Asterisk keeps 79 bytes."""
@@ -502,13 +502,15 @@ class AsteriskSection(Section):
         pattern=r"^[A-Za-z0-9_-]{1,64}$",
         description="The context of the dialplan that rings remote agents.",
     )
-    begin_reason: Reason = Field("Logged on", description="The reason of the pause in which agents start.")
-    unavailable_reasons: tuple[Reason, ...] = Field(
+    begin_reason: ReasonText = Field(
+        "Logged on", description="The reason of the pause in which agents start."
+    )
+    unavailable_reasons: tuple[ReasonText, ...] = Field(
         (),
         max_length=100,
         description="Reasons to be unavailable that phones offer, beside those found in Asterisk.",
     )
-    work_reasons: tuple[Reason, ...] = Field(
+    work_reasons: tuple[ReasonText, ...] = Field(
         (), max_length=100, description="Reasons that mean work. Without one the state is not offered."
     )
     wrap_up_s: WrapUpTimes = Field(

@@ -21,7 +21,7 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError, MappedErro
 from gateway.domain.model import Application, Right, SessionId, SessionSecret, User, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.ports import Clock
-from gateway.upstream.asterisk.ami import LostError, Message, is_served, is_success, unavailable
+from gateway.upstream.asterisk.ami import AmiMessage, LostError, is_served, is_success, unavailable
 from gateway.upstream.asterisk.link import (
     NUMBERS,
     OF_PERSON,
@@ -56,7 +56,7 @@ _INVALID: Final = 4
 """The device state of an interface whose context or extension is missing in the dialplan."""
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 
-Ended = Callable[[AsteriskSession, EndReason, str | None], None]
+_OnEnded = Callable[[AsteriskSession, EndReason, str | None], None]
 
 
 _ANSWERED: Final = MappedErrors(LostError, lambda lost: unavailable(lost.reason), is_cause=True)
@@ -94,7 +94,7 @@ class AsteriskAccounts:
         *,
         idle_timeout_s: int,
         session_s: int,
-        ended: Ended,
+        ended: _OnEnded,
     ) -> None:
         self.sessions: Final = AsteriskSessions()
         self._site = site
@@ -596,7 +596,7 @@ class AsteriskAccounts:
 
     async def _get(self, family: str, key: str) -> str | None:
         """Return one value of AstDB; None where there is none."""
-        rows: list[Message] = []
+        rows: list[AmiMessage] = []
         answer = await self._monitor.action("DBGet", {"Family": family, "Key": key}, rows.append)
         _refuse_unread(answer)
         return rows[0].get("Val", "") if rows else None
@@ -604,7 +604,7 @@ class AsteriskAccounts:
     async def _tree(self, family: str) -> dict[str, str]:
         found: dict[str, str] = {}
 
-        def take(row: Message) -> None:
+        def take(row: AmiMessage) -> None:
             found[row.get("Key", "").rpartition("/")[2]] = row.get("Val", "")
 
         answer = await self._monitor.action("DBGetTree", {"Family": family}, take)
@@ -624,13 +624,13 @@ class AsteriskAccounts:
         return gateway_s - self._monitor.view.offset_ms // 1000
 
 
-def _refuse_unread(answer: Message) -> None:
+def _refuse_unread(answer: AmiMessage) -> None:
     """Raise when AstDB was not read; AMI calls an empty family and a missing key errors, too."""
     if not is_success(answer) and "not found" not in answer.get("Message", ""):
         raise refusal(answer)
 
 
-def _refuse_denied(answer: Message) -> None:
+def _refuse_denied(answer: AmiMessage) -> None:
     """Raise when an action was refused for lack of a right."""
     if not is_success(answer) and "Permission denied" in answer.get("Message", ""):
         raise refusal(answer)

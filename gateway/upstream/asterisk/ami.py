@@ -65,8 +65,10 @@ HEADERS: Final = 1_024
 UNENDED_BYTES: Final = 2**20
 """After this many bytes without the end of a message the connection is closed."""
 
-Message = Mapping[str, str]
+AmiMessage = Mapping[str, str]
 """Name → value, the last one of a repeated name. The greeting is ``{"Greeting": version}``."""
+OnRow = Callable[[AmiMessage], None]
+"""Takes an event of the list that an action requested."""
 
 _END: Final = b"\r\n\r\n"
 _DROPPED: Final = ("CallerID", "ConnectedLine", "Dest", "Linked", "Language", "AccountCode")
@@ -89,14 +91,14 @@ class Framer:
         self._rest = b""
         self._greeted = False
 
-    def feed(self, data: bytes) -> list[Message]:
+    def feed(self, data: bytes) -> list[AmiMessage]:
         """Return the messages that *data* completes.
 
         Raises:
             AmiError: The greeting belongs to another protocol, or a message does not end.
         """
         text = self._rest + data
-        messages: list[Message] = []
+        messages: list[AmiMessage] = []
         if not self._greeted:
             line, newline, after = text.partition(b"\r\n")
             if not newline:
@@ -117,7 +119,7 @@ class Framer:
             raise AmiError("a message does not end")
         self._rest = rest
 
-    def _message(self, raw: bytes) -> Message | None:
+    def _message(self, raw: bytes) -> AmiMessage | None:
         if len(raw) > MESSAGE_BYTES or raw.count(b"\n") >= HEADERS:
             self.left_out += 1
             return None
@@ -159,7 +161,7 @@ def render(action: str, number: int, fields: Mapping[str, str]) -> bytes:
     return b"\r\n".join(encoded) + _END
 
 
-def whole(message: Message, name: str, default: int = 0) -> int:
+def whole(message: AmiMessage, name: str, default: int = 0) -> int:
     """Return a header as a whole number; *default* when it is missing or invalid."""
     value = message.get(name)
     if value is None or not value.isascii() or len(value) > 15:
@@ -167,7 +169,7 @@ def whole(message: Message, name: str, default: int = 0) -> int:
     return int(value) if value.removeprefix("-").isdecimal() else default
 
 
-def decimal(message: Message, name: str) -> float | None:
+def decimal(message: AmiMessage, name: str) -> float | None:
     """Return a header as a number; None when it is missing or invalid."""
     try:
         value = float(message.get(name, ""))
@@ -224,12 +226,12 @@ class AmiAddress(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    answered: asyncio.Future[Message]
+    answered: asyncio.Future[AmiMessage]
     """The answer; for a list, after its last row."""
-    row: Callable[[Message], None] | None
+    row: OnRow | None
     end: Callable[[], None] | None
     rows: int = 0
-    first: Message = field(default_factory=dict)
+    first: AmiMessage = field(default_factory=dict)
 
 
 class AmiConnection(asyncio.BufferedProtocol):
@@ -244,7 +246,7 @@ class AmiConnection(asyncio.BufferedProtocol):
         chunk: Called after the messages of each piece that was received.
     """
 
-    def __init__(self, clock: Clock, event: Callable[[Message], None], chunk: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, event: Callable[[AmiMessage], None], chunk: Callable[[], None]) -> None:
         self.last_received_at = clock.now()
         self.version = ""
         self.framer: Final = Framer()
@@ -322,9 +324,9 @@ class AmiConnection(asyncio.BufferedProtocol):
         name: str,
         fields: Mapping[str, str] | None = None,
         *,
-        row: Callable[[Message], None] | None = None,
+        row: OnRow | None = None,
         end: Callable[[], None] | None = None,
-    ) -> Message:
+    ) -> AmiMessage:
         """Send an action and return its answer.
 
         The rows of a list are given to *row* as they arrive, and *end* is called after the last one: both
@@ -369,7 +371,7 @@ class AmiConnection(asyncio.BufferedProtocol):
             self._transport.abort()
         self._ended.set()
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: AmiMessage) -> None:
         if "Greeting" in message:
             self.version = message["Greeting"]
             return
@@ -385,7 +387,7 @@ class AmiConnection(asyncio.BufferedProtocol):
 _LIST_ENDS: Final = frozenset({"complete", "cancelled"})
 
 
-def _answer(pending: _Pending, message: Message) -> None:
+def _answer(pending: _Pending, message: AmiMessage) -> None:
     """Process one message of an action's answer: the answer, a row of its list, or the end of the list.
 
     Old versions mark neither the beginning nor the end of a list with ``EventList``.
@@ -408,12 +410,12 @@ def _answer(pending: _Pending, message: Message) -> None:
             pending.row(message)
 
 
-def _settle(pending: _Pending, message: Message) -> None:
+def _settle(pending: _Pending, message: AmiMessage) -> None:
     if not pending.answered.done():
         pending.answered.set_result(message)
 
 
-def is_success(answer: Message) -> bool:
+def is_success(answer: AmiMessage) -> bool:
     """Return whether Asterisk has done the action, or will send the list."""
     return answer.get("Response") == "Success"
 
@@ -430,7 +432,7 @@ async def is_served(asked: Coroutine[Any, Any, None]) -> bool:
 
 
 async def connect(
-    address: AmiAddress, clock: Clock, event: Callable[[Message], None], chunk: Callable[[], None]
+    address: AmiAddress, clock: Clock, event: Callable[[AmiMessage], None], chunk: Callable[[], None]
 ) -> AmiConnection:
     """Open a connection to an Asterisk; :meth:`AmiConnection.read` and then :func:`log_in` must follow.
 

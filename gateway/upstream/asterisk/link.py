@@ -41,8 +41,8 @@ from gateway.domain.model import (
 )
 from gateway.domain.upstream import LinkClosed, LinkEvent, LinkReplaced, Reading, Source
 from gateway.runtime.event_loop import TaskGroup
-from gateway.runtime.ports import Answered, Clock, Hear
-from gateway.upstream.asterisk.ami import Message
+from gateway.runtime.ports import Clock, Hear, OnAnswer
+from gateway.upstream.asterisk.ami import AmiMessage
 from gateway.upstream.asterisk.people import AsteriskView, Rules, skills_version
 from gateway.upstream.asterisk.state import Membership, Queues
 
@@ -328,7 +328,7 @@ class AsteriskLink:
             return None
         return first
 
-    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
+    def send(self, request: LinkRequest, answered: OnAnswer) -> Callable[[], object] | None:
         """Send nothing: most requests take several actions."""
         del request, answered
         return None
@@ -702,7 +702,7 @@ _REFUSALS: Final = (
 )
 
 
-def refusal(answer: Message) -> GatewayError:
+def refusal(answer: AmiMessage) -> GatewayError:
     """Return the error for clients of an action that Asterisk refused."""
     text = answer.get("Message", "")
     for part, code, sentence in _REFUSALS:

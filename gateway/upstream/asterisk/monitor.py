@@ -37,8 +37,9 @@ from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk.ami import (
     AmiAddress,
     AmiConnection,
+    AmiMessage,
     LostError,
-    Message,
+    OnRow,
     connect,
     decimal,
     is_recent,
@@ -74,7 +75,7 @@ EVERYTHING: Final = "*"
 _SOURCES: Final = (Source.DIRECTORY, Source.REALTIME, Source.CUMULATIVE, Source.CONFIGURATION)
 _OFFERED: Final[tuple[FunctionName, ...]] = ("realtime", "historical", "routing", "administration", "voice")
 
-Changes = dict[tuple[Kind, Source], dict[int, Part | None]]
+_Changes = dict[tuple[Kind, Source], dict[int, Part | None]]
 Delivery = tuple[list[ObjectChanged], list[Reading]]
 LinkGroup = tuple[list[AsteriskLink], frozenset[int], frozenset[int]]
 """Links with the same scope and queries, and the agents and queues in that scope."""
@@ -131,7 +132,7 @@ class Publisher:
     def publish(self, now_ms: int, most: int = AT_ONCE, most_queues: int = QUEUES_AT_ONCE) -> None:
         """Send links the changes of a limited number of agents and queues; see :attr:`has_more`."""
         self._collect(now_ms)
-        changes: Changes = {}
+        changes: _Changes = {}
         for agent in take(self._agents, most):
             self._compose(changes, Kind.AGENT, agent, self._view.agent_parts(agent, now_ms))
             self._plan(agent, now_ms)
@@ -179,7 +180,7 @@ class Publisher:
             self._view.index()
             self._reshape(now_ms)
 
-    def _compose(self, changes: Changes, kind: Kind, number: int, parts: tuple[Part | None, ...]) -> None:
+    def _compose(self, changes: _Changes, kind: Kind, number: int, parts: tuple[Part | None, ...]) -> None:
         for source, part in zip(_SOURCES, parts, strict=True):
             held = self._view.parts[kind, source]
             before = held.get(number)
@@ -213,7 +214,7 @@ class Publisher:
 
     # ---- delivery ----
 
-    def _deliver(self, changes: Changes, now_ms: int) -> None:
+    def _deliver(self, changes: _Changes, now_ms: int) -> None:
         """Send each link the *changes* in its scope; links that see the same of them share the events."""
         agents, queues = (
             frozenset[int]().union(*(parts for (kind, _), parts in changes.items() if kind is one))
@@ -257,7 +258,7 @@ class Publisher:
                 self._groups.append((links, agents, queues))
         return self._groups
 
-    def _events(self, link: AsteriskLink, changes: Changes, now_ms: int, own: frozenset[int]) -> Delivery:
+    def _events(self, link: AsteriskLink, changes: _Changes, now_ms: int, own: frozenset[int]) -> Delivery:
         """Return the *changes* for a link: objects of the directory, then readings.
 
         *own*: the agents whose parts are those that only their own link carries.
@@ -538,8 +539,8 @@ class Monitor:
         return self.commands.issuperset(names)
 
     async def action(
-        self, name: str, fields: Mapping[str, str] | None = None, row: Callable[[Message], None] | None = None
-    ) -> Message:
+        self, name: str, fields: Mapping[str, str] | None = None, row: OnRow | None = None
+    ) -> AmiMessage:
         """Send an action and return its answer.
 
         Raises:
@@ -771,7 +772,7 @@ class Monitor:
 
     # ---- what comes ----
 
-    def _event(self, event: Message) -> None:
+    def _event(self, event: AmiMessage) -> None:
         self.queues.event(event, self._clock.wall_ms())
         self._events.come = self._events.come or "Queue" in event
         # at the end of its start Asterisk has more queues than when it accepted the connection

@@ -70,7 +70,7 @@ _HASH: Final = re.compile(
     r"scrypt\$(\d{4,7})\$(\d{1,2})\$(\d{1,2})\$([A-Za-z0-9+/=]{16,64})\$([A-Za-z0-9+/=]{24,128})"
 )
 
-Word = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_Word = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class PeopleError(Exception):
@@ -87,10 +87,10 @@ class Person(BaseModel):
     password: str = Field(repr=False)
     supervisor: bool = False
     agent: bool = False
-    interfaces: tuple[Word, ...] = Field((), max_length=16, strict=False)
-    queues: tuple[Word, ...] = Field((), max_length=256, strict=False)
+    interfaces: tuple[_Word, ...] = Field((), max_length=16, strict=False)
+    queues: tuple[_Word, ...] = Field((), max_length=256, strict=False)
     penalty: int = Field(0, ge=0, le=100)
-    sees: tuple[Word, ...] = Field((), max_length=1024, strict=False)
+    sees: tuple[_Word, ...] = Field((), max_length=1024, strict=False)
 
     @field_validator("login")
     @classmethod

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar
 
-from gateway.upstream.asterisk.ami import Message, decimal, whole
+from gateway.upstream.asterisk.ami import AmiMessage, decimal, whole
 
 UNAVAILABLE_STATES: Final = frozenset({4, 5})
 """Device states INVALID and UNAVAILABLE: the telephone is not reachable."""
@@ -201,7 +201,7 @@ class Queues:
 
     # ---- events ----
 
-    def event(self, event: Message, now_ms: int) -> None:
+    def event(self, event: AmiMessage, now_ms: int) -> None:
         """Apply one event; those that do not concern queues are ignored."""
         kind, name = event.get("Event", ""), event.get("Queue", "")
         if kind not in _EVENTS:
@@ -217,7 +217,7 @@ class Queues:
         else:
             self._contact_event(kind, queue, event, now_ms)
 
-    def _member_event(self, kind: str, queue: QueueState, event: Message, now_ms: int) -> None:
+    def _member_event(self, kind: str, queue: QueueState, event: AmiMessage, now_ms: int) -> None:
         interface = interface_of(event)
         if kind == "QueueMemberRemoved":
             self.drop_member(queue, interface)
@@ -226,7 +226,7 @@ class Queues:
             for one in self._passes:
                 one.saw_member(queue.name, interface)
 
-    def _caller_event(self, kind: str, queue: QueueState, event: Message, now_ms: int) -> None:
+    def _caller_event(self, kind: str, queue: QueueState, event: AmiMessage, now_ms: int) -> None:
         caller = event.get("Uniqueid", "")
         self.changed_queues.add(queue.name)
         match kind:
@@ -243,7 +243,7 @@ class Queues:
                 self.refresh.add(queue.name)
                 self._over(queue.name, caller, now_ms)
 
-    def _contact_event(self, kind: str, queue: QueueState, event: Message, now_ms: int) -> None:
+    def _contact_event(self, kind: str, queue: QueueState, event: AmiMessage, now_ms: int) -> None:
         interface, caller = interface_of(event), event.get("Uniqueid", "")
         match kind:
             case "AgentCalled":
@@ -284,7 +284,7 @@ class Queues:
             self.unlisted.add(name)
             self.unknown.add(name)
 
-    def member(self, message: Message, interface: str, now_ms: int) -> Membership | None:
+    def member(self, message: AmiMessage, interface: str, now_ms: int) -> Membership | None:
         """Apply a row or an event of a membership; None when its queue is unknown."""
         queue = self.queues.get(message.get("Queue", ""))
         if queue is None or not interface:
@@ -404,7 +404,7 @@ class Pass:
         self._members: set[str] = set()
         self._callers: set[str] = set()
 
-    def row(self, row: Message, now_ms: int) -> None:
+    def row(self, row: AmiMessage, now_ms: int) -> None:
         """Apply one row; rows of other kinds are ignored."""
         match row.get("Event"):
             case "QueueParams":
@@ -439,7 +439,7 @@ class Pass:
         if self._listed is not None and self._listed.name == queue:
             self._callers.add(caller)
 
-    def _begin_queue(self, row: Message) -> None:
+    def _begin_queue(self, row: AmiMessage) -> None:
         name, queues = row.get("Queue", ""), self._queues
         queue = queues.queues.get(name)
         if queue is None:
@@ -496,12 +496,12 @@ _OF_CONTACTS: Final = frozenset(
 _EVENTS: Final = _OF_MEMBERS | _OF_CALLERS | _OF_CONTACTS
 
 
-def interface_of(message: Message) -> str:
+def interface_of(message: AmiMessage) -> str:
     """Return the interface of a row or an event: rows and old versions call it location."""
     return message.get("Interface") or message.get("Location", "")
 
 
-def _apply(member: Membership, message: Message) -> None:
+def _apply(member: Membership, message: AmiMessage) -> None:
     """Store the fields of *member*; a field that a version does not send is not changed."""
     member.name = message.get("MemberName") or message.get("Name") or member.name
     if "Membership" in message:

@@ -55,13 +55,13 @@ from gateway.domain.upstream import (
 )
 from gateway.protocol.websocket import PongFrame, Violation, WebSocketPing
 from gateway.runtime.event_loop import Turns
-from gateway.runtime.ports import Answered, Clock, Hear
+from gateway.runtime.ports import Clock, Hear, OnAnswer
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.errors import (
     NOTHING_UNREAD,
     AnswerError,
     ClockSetError,
-    Unread,
+    UnreadableData,
     UnreadableMessages,
     WireError,
     check_unread,
@@ -150,13 +150,13 @@ class Terms:
 class _Pending:
     request: LinkRequest
     asked_at: float
-    settle: Answered
+    settle: OnAnswer
     """Takes the outcome. Errors are results here, so that none is lost without a waiting task."""
     is_prompt: bool = False
     """Whether the outcome is taken in the call that reads it; then no task removes this record."""
 
 
-def _wake(waiting: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]) -> Answered:
+def _wake(waiting: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]) -> OnAnswer:
     """Return what wakes the task that waits for an outcome, once."""
 
     def settle(outcome: LinkAnswer | GatewayError | LinkClosed) -> None:
@@ -196,7 +196,7 @@ class OsccLink:
         """Abandoned requests for events: if one is answered, its query is stopped."""
         self._strays: tuple[int, ...] = ()
         """Queries to stop that belong to no reader."""
-        self._unread: Unread = NOTHING_UNREAD
+        self._unread: UnreadableData = NOTHING_UNREAD
         self._ready: list[LinkEvent] = []
         self._own_agents: dict[int, int] = NO_ITEMS
         self._clock = ServerClock()
@@ -310,7 +310,7 @@ class OsccLink:
                 del sent, outcome  # its traceback holds this frame: both would hold each other, and the link
         return sent
 
-    def send(self, request: LinkRequest, answered: Answered) -> Callable[[], object] | None:
+    def send(self, request: LinkRequest, answered: OnAnswer) -> Callable[[], object] | None:
         """Send *request* without a task, a command at once; see the port.
 
         Raises:

@@ -180,14 +180,14 @@ class UnreadableMessages:
         self._number, self._logs_at = 0, self._now() + _LOGS_EVERY_S
 
 
-Topic = tuple[Kind | None, Source | None]
+_Topic = tuple[Kind | None, Source | None]
 """Kind and source of a query; no source: the directory as a whole."""
-Unread = Mapping[Topic, tuple[float, float]]
+UnreadableData = Mapping[_Topic, tuple[float, float]]
 """Data whose last answer could not be read → until when it is not requested, and how long that is."""
-NOTHING_UNREAD: Final[Unread] = {}
+NOTHING_UNREAD: Final[UnreadableData] = {}
 
 
-def check_unread(unread: Unread, request: LinkRequest, now: float) -> None:
+def check_unread(unread: UnreadableData, request: LinkRequest, now: float) -> None:
     """Refuse a request whose answer could not be read a short time ago.
 
     The server may begin a query with each of them, which is stopped only after it has sent an event.
@@ -200,7 +200,7 @@ def check_unread(unread: Unread, request: LinkRequest, now: float) -> None:
         raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The contact centre's answer was unreadable.")
 
 
-def with_unread(unread: Unread, request: LinkRequest, now: float) -> Unread:
+def with_unread(unread: UnreadableData, request: LinkRequest, now: float) -> UnreadableData:
     """Return *unread* after an answer that cannot be read: the request is repeated later and later."""
     topic = _topic(request)
     if topic is None:
@@ -213,16 +213,16 @@ def with_unread(unread: Unread, request: LinkRequest, now: float) -> Unread:
     return {**unread, topic: (now + pause_s, pause_s)}
 
 
-def without_read(unread: Unread, request: LinkRequest) -> Unread:
+def without_read(unread: UnreadableData, request: LinkRequest) -> UnreadableData:
     """Return *unread* after an answer that was read."""
     topic = _topic(request)
     return {each: paused for each, paused in unread.items() if each != topic} or NOTHING_UNREAD
 
 
-_DIRECTORY: Final[Topic] = None, None
+_DIRECTORY: Final[_Topic] = None, None
 
 
-def _topic(request: LinkRequest) -> Topic | None:
+def _topic(request: LinkRequest) -> _Topic | None:
     """Return what a request for data is about, whatever keys it names; None for other requests."""
     match request:
         case Listen(kind, source):
