@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import process_time
 from unittest.mock import patch
 
 import aiohttp
 
+from bench.programs import process_cpu_s
 from gateway.app.cli.demo import ChildProcess
 from gateway.app.config.settings import LimitsSection
 from gateway.client import Connected, Event, Reconnecting
@@ -170,6 +172,23 @@ class Rolled:
     crowd: Crowd
     gaps: Gaps
     since: float
+    others: Mapping[str, int]
+    """Processes besides nodes and phones: name → id."""
+
+    async def cpu_shares(self, seconds: float) -> str:
+        """Return which part of a core each program takes, as text, while no node restarts."""
+        pids = {**self.others, **{node.name: node.pid for node in self.cluster.nodes}}
+
+        def used() -> dict[str, float]:
+            return {"phones": process_time(), **{name: process_cpu_s(pid) for name, pid in pids.items()}}
+
+        clock, before = SystemClock(), used()
+        began = clock.now()
+        await asyncio.sleep(seconds)
+        took_s = clock.now() - began
+        parts = {name: (after - before[name]) / took_s for name, after in used().items()}
+        each = ", ".join(f"{name} {part:.0%}" for name, part in parts.items())
+        return f"CPU without a restart, of a core: {each}, all {sum(parts.values()):.0%}"
 
 
 @asynccontextmanager
@@ -179,6 +198,12 @@ async def behind(
     """Run phones of *size* behind *proxy*; when the block begins, each has been in sync."""
     budget_per_s = limits.log_ons_per_s
     options = options_of(size)
+    proxies: list[ChildProcess] = []
+
+    def kept(front: Front) -> ChildProcess:
+        proxies.append(proxy(front))
+        return proxies[-1]
+
     async with redis_server() as redis, aiohttp.ClientSession() as http:
         nodes = cluster(
             folder,
@@ -190,7 +215,7 @@ async def behind(
         )
         async with (
             nodes as running,
-            in_front(folder, http, [each.ports for each in running.nodes], proxy) as front,
+            in_front(folder, http, [each.ports for each in running.nodes], kept) as front,
         ):
             crowd = await Crowd.of(running, size)
             for phone in crowd.phones:
@@ -199,5 +224,7 @@ async def behind(
                 await crowd.arrive(within_s=60 + 6 * len(crowd.phones) / budget_per_s)
                 since = await crowd.reset_counts()
                 gaps = Gaps(crowd.phones)
+                others = {"contact centre": running.centre.pid, "Redis": redis.pid}
+                others |= {each.name: each.pid for each in proxies if each.pid is not None}
                 async with gaps.watched():
-                    yield Rolled(running, crowd, gaps, since)
+                    yield Rolled(running, crowd, gaps, since, others)

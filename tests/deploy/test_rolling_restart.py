@@ -36,6 +36,8 @@ LIMITS = LimitsSection(log_ons_per_s=BUDGET_PER_S, drain_notice_s=5.0, drain_s=D
 BACK_WITHIN_S = 60.0
 LIE_MAX_S = 2.0
 """The age that a view shown as live may have, on nodes that get their cores."""
+STEADY_S = 20.0 if IS_FULL else 1.0
+"""How long CPU time is measured before the first restart."""
 SPARE_S = 60.0
 """How much longer a drain may take on a busy machine."""
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(1800 if IS_FULL else 400)]
@@ -66,6 +68,7 @@ async def restart_all(folder: Path, proxy: Callable[[Front], ChildProcess]) -> N
     began = clock.now()
     async with behind(folder, SIZE, proxy, LIMITS) as play:
         play.crowd.start_traffic(roam_s=None, command_s=5)
+        shares = await play.cpu_shares(STEADY_S)
         codes = []
         for node in play.cluster.nodes:
             codes.append(await node.term(drain_limit_s(LIMITS) + SPARE_S))
@@ -75,7 +78,7 @@ async def restart_all(folder: Path, proxy: Callable[[Front], ChildProcess]) -> N
             lambda: all(gap.whole_s < math.inf for gap in play.gaps.all), BACK_WITHIN_S, "come back"
         )
         figures = await play.crowd.figures("rolling restart behind a proxy", play.since, BUDGET_PER_S)
-        print(f"\n{play.gaps.report()}\n{figures.text()}")  # noqa: T201 - the figures of the page on operations
+        print(f"\n{shares}\n{play.gaps.report()}\n{figures.text()}")  # noqa: T201 - the figures of the page on operations
         assert await play.crowd.settle(BACK_WITHIN_S) == []
     assert codes == [0] * SIZE.nodes
     took_s = clock.now() - began
