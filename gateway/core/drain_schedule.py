@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import heapq
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -79,20 +80,22 @@ def _drain_schedule(place: int, phones: int, spread_s: float, whole_s: float) ->
 
 IN_TIME_S: Final = 2.0
 """A user that has moved this long after the phone's window has moved in time in any case."""
-BACK_S: Final = 8.0
-"""A phone that is served this long after its window is back in time. It is long, since those that are left at
-the end are away for longer still.
-"""
+BACK_S: Final = 1.0
+"""A phone that is served this long after its window is back in time in any case."""
 LAST_S: Final = 60.0
 """Within this time the phones that are left at the end come back in any case."""
 GONE_S: Final = 2.0
 """After this further time a phone is no longer counted as away: it may be switched off."""
 ROOM_MIN: Final = 4.0
 """Phones that may be away in any case."""
-_FIRST: Final = 8
-"""Phones, sent while few were away, that show how long a move takes on these nodes."""
+_USUAL: Final = 8
+"""Phones, sent while few are away, that show how long a move takes on these nodes."""
 _LATE_PART: Final = 0.2
 """Part of the phones that may be late without fewer being sent away."""
+_CUT: Final = 0.7
+"""Factor of the number of phones that may be away when many are late."""
+RATE_S: Final = 10.0
+"""The rate at which phones move is measured over this time."""
 _WEIGHT: Final = 0.1
 """Weight of one phone in the mean of late phones."""
 _WATCHED_MAX: Final = 200
@@ -114,21 +117,27 @@ class Away:
     """How many phones may be away at once while a node drains, by the time that others need for them.
 
     A phone is away until it has reached *until*. The number begins small. Each phone in time raises it by
-    one, until phones are late. From then on it is halved at intervals while many are late, and rises slowly.
+    one, until phones are late. From then on it falls at intervals while many are late, and rises slowly.
     So phones and their users do not wait in a queue before nodes that need longer for each than planned.
 
-    In time is what takes at most twice as long as the first moves, which show how slow these nodes are. A
-    phone that never comes says nothing about other nodes, unless no other phone comes either.
+    In time is what takes at most twice as long as moves while the number is smallest, which show how slow
+    these nodes are at present. A phone that never comes says nothing about other nodes, unless no other phone
+    comes either.
 
     Args:
+        now: When the drain begins.
         until: How far a phone must have moved.
         in_time_s: How long that may take in any case.
     """
 
-    def __init__(self, until: Move = Move.DONE, in_time_s: float = IN_TIME_S) -> None:
+    def __init__(self, now: float, until: Move = Move.DONE, in_time_s: float = IN_TIME_S) -> None:
         self.room = ROOM_MIN
-        self.moved = 0
+        self._began = now
+        self._moved = 0
         """How many have moved as far as necessary."""
+        self._measured = (now, 0)
+        """When the present measurement of the rate began, and how many had moved then."""
+        self._highest_per_s = 0.0
         self._until = until
         self._in_time_s = in_time_s
         self._counted: dict[Callable[[], Move], float] = {}
@@ -137,13 +146,17 @@ class Away:
         """Those whose windows begin later, as a heap by the end of the window."""
         self._serial = 0
         self._watched: dict[Callable[[], Move], None] = {}
-        self._took_s: list[float] = []
-        """How long the first moves took."""
+        self._usual_s: deque[float] = deque(maxlen=_USUAL)
+        """How long moves took lately while the number was smallest."""
         self.in_time_s = in_time_s
         """How long after its window a phone may take."""
         self._moved_at = -math.inf
         self._late_part = 0.0
-        self._halved_at = -math.inf
+        self._cut_at = -math.inf
+
+    def per_s(self, now: float) -> float:
+        """Return the highest rate at which phones have moved."""
+        return max(self._highest_per_s, self._moved / max(now - self._began, 1.0))
 
     def may_send(self, now: float) -> bool:
         """Return whether one more phone may be sent away.
@@ -176,11 +189,17 @@ class Away:
         heapq.heappush(self._later, (back_by, self._serial, phone))
 
     def _learn(self, took_s: float) -> None:
-        """Derive from the first moves how long a phone may take."""
-        if len(self._took_s) < _FIRST:
-            self._took_s.append(took_s)
-            usual_s = sorted(self._took_s)[len(self._took_s) // 2]
+        """Derive from moves without a queue how long a phone may take."""
+        if self.room < ROOM_MIN + 1:
+            self._usual_s.append(took_s)
+            usual_s = sorted(self._usual_s)[len(self._usual_s) // 2]
             self.in_time_s = max(self._in_time_s, 2 * usual_s)
+
+    def _measure(self, now: float) -> None:
+        since, moved = self._measured
+        if now - since >= RATE_S:
+            self._highest_per_s = max(self._highest_per_s, (self._moved - moved) / (now - since))
+            self._measured = now, self._moved
 
     def _watch(self, phone: Callable[[], Move]) -> None:
         self._watched[phone] = None
@@ -188,23 +207,28 @@ class Away:
             del self._watched[next(iter(self._watched))]
 
     def _note(self, now: float, *, is_late: bool, is_limiting: bool = False) -> None:
-        self.moved += 1
+        self._measure(now)
+        self._moved += 1
         self._moved_at = now
         if is_late:
             self._lose(now)
             return
         self._late_part *= 1 - _WEIGHT
         if is_limiting:
-            self.room += 1.0 if self._halved_at == -math.inf else 1.0 / self.room
+            self.room += 1.0 if self._cut_at == -math.inf else 1.0 / self.room
 
     def _lose(self, now: float) -> None:
         self._late_part += _WEIGHT * (1 - self._late_part)
-        if self._late_part > _LATE_PART and now - self._halved_at >= self.in_time_s:
-            self.room, self._halved_at = max(ROOM_MIN, self.room / 2), now
+        if self._late_part > _LATE_PART and now - self._cut_at >= self.in_time_s:
+            self.room, self._cut_at = max(ROOM_MIN, _CUT * self.room), now
 
 
 _HURRY: Final = 0.9
-"""Part of the grace in which all phones are sent away in any case: the last users need time to move, too."""
+"""Part of the grace in which all phones are sent away that others serve in time: the last users need time to
+move, too.
+"""
+_END: Final = 0.98
+"""Part of the grace after which all that are left are sent away: each `bye` has to leave in time."""
 
 
 class DrainPace:
@@ -224,7 +248,7 @@ class DrainPace:
         self._began = began
         self._phones = phones
         self._grace_s = grace_s
-        self._moving, self._returning = Away(), Away(Move.BACK, BACK_S)
+        self._moving, self._returning = Away(began), Away(began, Move.BACK, BACK_S)
 
     def may_send(self, place: int, planned: DrainSchedule, now: float) -> bool:
         """Return whether the phone in *place* may be sent away, which is due by its plan."""
@@ -239,21 +263,21 @@ class DrainPace:
 
     def is_over(self, now: float) -> bool:
         """Return whether all phones that are left are to be sent away now."""
-        return now >= self._began + _HURRY * self._grace_s
+        return now >= self._began + _END * self._grace_s
 
     def last_windows(self, planned: Sequence[DrainSchedule], now: float) -> list[tuple[float, float]]:
         """Return the windows of the phones that are left, which are all sent away now.
 
-        They come back as fast as the phones before them did, or faster, so that none is away for too long.
-        But none comes back before its planned slot: the other nodes would refuse it.
+        They come back at the highest rate at which phones before them did, or faster, so that none is away
+        for too long. But none comes back before its planned slot: the other nodes would refuse it.
 
         Args:
             planned: What was planned for each of them.
             now: The time.
         """
-        left, moved, past_s = len(planned), self._returning.moved, now - self._began
+        left, per_s, past_s = len(planned), self._returning.per_s(now), now - self._began
         most_s = min(LAST_S, self._grace_s)
-        whole_s = min(left * past_s / moved, most_s) if moved else most_s
+        whole_s = min(left / per_s, most_s) if per_s else most_s
         windows = []
         for number, plan in enumerate(planned):
             low_s, high_s = _drain_schedule(number, left, 0.0, whole_s).window_s

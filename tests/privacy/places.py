@@ -202,7 +202,7 @@ PLACES: Final[dict[str, str]] = {
             upstream/oscce/directory.py _RowReader._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/adapters.py Keyring._holders;
             bus/stores.py RedisBackend._running; core/drain_schedule.py Balance._sent;
-            core/drain_schedule.py Away._counted _later _watched _took_s;
+            core/drain_schedule.py Away._counted _later _watched _usual_s;
             runtime/mirror.py SharedOffsets._seen_at;
             bus/cluster.py Topology._connectors _owners _watchers;
             bus/cluster.py ClusterClient._clients _runs;
