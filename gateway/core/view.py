@@ -725,6 +725,8 @@ class UserSessions:
 
     def _accept(self, member: Member, attached: Attached | None, *, on_link: bool) -> None:
         before = member.attached
+        if attached is not None and before is not None and attached.scope == before.scope:
+            attached = replace(attached, scope=before.scope)  # an equal one takes no memory of its own
         self._discount(member)
         if not on_link or attached is None or before is None or before.alias != attached.alias:
             member.sent_presence = False

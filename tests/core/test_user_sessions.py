@@ -231,6 +231,15 @@ def test_a_session_whose_phone_left_elsewhere_lingers_from_then(user_sessions: U
     assert (member.present, member.left_at) == (True, None)
 
 
+def test_an_equal_scope_of_a_later_acceptance_takes_no_memory(user_sessions: UserSessions) -> None:
+    member = user_sessions.join(ONE, ("agents",))
+    first, again = (Scope(agents=frozenset({5})) for _ in range(2))
+    for alias, scope in enumerate((first, again), start=1):
+        user_sessions.accepted(ONE.handle, attached(ONE, alias, scope))
+    assert member.attached is not None
+    assert (member.attached.alias, member.attached.scope is first) == (2, True)
+
+
 def test_unknown_sessions_are_accepted_by_nobody(user_sessions: UserSessions) -> None:
     user_sessions.accepted(ONE.handle, attached(ONE, 1))
     assert len(user_sessions) == 0
