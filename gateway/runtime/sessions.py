@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator,
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.core.rate_limits import Buckets
 from gateway.core.registry import Denylist, End, refusal
@@ -124,25 +124,25 @@ class SessionAdmission:
         for changed in waiting.values():
             changed.set()
 
-    async def until_changed(self, handle: str) -> None:
-        """Return when a session may have changed."""
+    def until_changed(self, handle: str) -> Coroutine[Any, Any, None]:
+        """Return what is done when a session may have changed."""
         changed = self._waiting.get(handle)
         if changed is None:
             changed = LeanEvent()
             self._waiting = with_item(self._waiting, handle, changed)
-        await changed.wait()
+        return changed.wait()
 
     async def attach(
-        self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None, since: float | None = None
+        self,
+        owner: SessionsOwner,
+        ticket: Ticket,
+        topics: tuple[str, ...],
+        node: NodeId | None,
+        since: float | None,
     ) -> SessionFacts:
-        """See :meth:`gateway.runtime.user_state.Owner.attach`."""
-        owner = self._owner
+        """See :meth:`gateway.runtime.user_state.Owner.attach`; *owner* stays in memory meanwhile."""
         came_at = self._came_at(since)
-        same_device = (owner.user_sessions.by_handle.get(ticket.handle), *owner.user_sessions.rivals(ticket))
-        if any(self._has_moved_on(each, node, came_at) for each in same_device):
-            raise SessionRefused(CloseCode.REPLACED, "replaced")
-        if owner.user_sessions.is_crowded(ticket, node, self._world.devices):
-            raise SessionRefused(CloseCode.TOO_MANY_DEVICES, CloseCode.TOO_MANY_DEVICES.name.lower())
+        self._check_place(ticket, node, came_at)
         self._make_way(owner.user_sessions.by_handle.get(ticket.handle), node, came_at)
         member = owner.user_sessions.join(ticket, topics, node)
         member.came_at = came_at
@@ -150,7 +150,9 @@ class SessionAdmission:
         for _ in range(TURNS):
             shown, began = self._shown, owner.clock.now()
             try:
-                await self._ready_in_time(member)
+                async with owner.clock.timeout(ATTACH_S):
+                    while not self._is_ready(member):
+                        await self.until_changed(member.handle)
                 break
             except TimeoutError:
                 if member.attached is not None and owner.token:
@@ -163,15 +165,17 @@ class SessionAdmission:
             self._make_way(rival, node, came_at)
         return member.facts()
 
+    def _check_place(self, ticket: Ticket, node: NodeId | None, came_at: float) -> None:
+        """Refuse a phone that has moved on, or for which there is no place."""
+        sessions = self._owner.user_sessions
+        same_device = (sessions.by_handle.get(ticket.handle), *sessions.rivals(ticket))
+        if any(self._has_moved_on(each, node, came_at) for each in same_device):
+            raise SessionRefused(CloseCode.REPLACED, "replaced")
+        if sessions.is_crowded(ticket, node, self._world.devices):
+            raise SessionRefused(CloseCode.TOO_MANY_DEVICES, CloseCode.TOO_MANY_DEVICES.name.lower())
+
     def _came_at(self, since: float | None) -> float:
         return self._world.pauses.came_at(self._owner.clock.now()) if since is None else since
-
-    async def _ready_in_time(self, member: Member) -> None:
-        if self._is_ready(member):
-            return
-        async with self._owner.clock.timeout(ATTACH_S):
-            while not self._is_ready(member):
-                await self.until_changed(member.handle)
 
     @staticmethod
     def _has_moved_on(member: Member | None, node: NodeId | None, came_at: float) -> bool:

@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 from weakref import proxy
 
 from gateway.core.assembly import Composer
@@ -127,10 +127,10 @@ class Owner:
         for one in local:
             self.user_sessions.join(one.ticket, one.topics).came_at = one.since
 
-    async def attach(
+    def attach(
         self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None = None, since: float | None = None
-    ) -> SessionFacts:
-        """Return when OSCC-E has accepted the session and everything that it follows was read once.
+    ) -> Coroutine[Any, Any, SessionFacts]:
+        """Return what is done when OSCC-E has accepted the session and all that it follows was read once.
 
         When the readings take too long, or the link is down, a session that was accepted in this epoch is
         served with the data that is there.
@@ -148,7 +148,7 @@ class Owner:
         self.touch()
         if self._link_dialer.gives_way:
             raise SessionRefused(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
-        return await self.session_admission.attach(ticket, topics, node, since)
+        return self.session_admission.attach(self, ticket, topics, node, since)
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
         """Subscribe to the topics that the session follows now."""
