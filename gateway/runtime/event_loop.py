@@ -253,6 +253,10 @@ class Wires:
 
     Invariant: the event loop watches a descriptor for them only while there are connections.
 
+    All connections wait in one epoll. A second one, which the loop watches, has only the first, so the calls
+    of the loop stop and continue by one cheap request. When an epoll is added to another, the kernel looks at
+    each of its connections: 0.1 ms with 1,000.
+
     Args:
         ready: Called when connections are ready, to call :meth:`serve`; None: they are served at once.
         now: Monotonic seconds, to bound the work of one turn; without it only the number bounds it.
@@ -277,6 +281,7 @@ class Wires:
         self.buffers: Final = (self.view,)
         self._loop: asyncio.AbstractEventLoop
         self._epoll: select.epoll
+        self._gate: select.epoll
 
     def __len__(self) -> int:
         return self._open
@@ -309,26 +314,38 @@ class Wires:
 
     def _wire(self, fd: int) -> Wire:
         if not self._open:
-            self._loop = asyncio.get_running_loop()
-            self._epoll = select.epoll()
+            self._begin()
         self._open += 1
-        if self._open == 1:
-            self.watch_all()
         self._wires += [None] * (fd + 1 - len(self._wires))
         wire = self._wires[fd] = Wire(self, fd)
         return wire
+
+    def _begin(self) -> None:
+        """Wait for the first connection."""
+        self._loop = asyncio.get_running_loop()
+        self._epoll, self._gate = select.epoll(), select.epoll()
+        self._gate.register(self._epoll.fileno(), _IN)
+        self._loop.add_reader(self._gate.fileno(), self._ready or self.serve)
+        self.is_watched = True
+
+    def _end(self) -> None:
+        """Release the loop after the last connection."""
+        self._loop.remove_reader(self._gate.fileno())
+        self._gate.close()
+        self._epoll.close()
+        self.is_watched = False
 
     def watch_all(self) -> None:
         """Let the loop call when some connections are ready."""
         if self._open and not self.is_watched:
             self.is_watched = True
-            self._loop.add_reader(self._epoll.fileno(), self._ready or self.serve)
+            self._gate.modify(self._epoll.fileno(), _IN)
 
     def rest(self) -> None:
         """Stop the calls of the loop until :meth:`watch_all`."""
         if self.is_watched:
             self.is_watched = False
-            self._loop.remove_reader(self._epoll.fileno())
+            self._gate.modify(self._epoll.fileno(), 0)
 
     def serve(self) -> int:
         """Serve some of the ready connections; the kernel returns the others next time.
@@ -372,8 +389,7 @@ class Wires:
         self._wires[fd] = None
         self._open -= 1
         if not self._open:
-            self.rest()
-            self._epoll.close()
+            self._end()
 
 
 class Wire(asyncio.Transport):
@@ -561,8 +577,6 @@ turn.
 """
 BUSY_LINKS: Final = range(4, EVENTS_AT_ONCE)
 """With fewer links a longer pause saves little; with more links many updates share each turn in any case."""
-IDLE_TURNS: Final = 5
-"""Turns without work after which the loop waits until some link is ready."""
 BEHIND_S: Final = 1.0
 """The node is overloaded when no turn has finished all work for so long."""
 
@@ -638,7 +652,6 @@ class Turns:
         self.is_planned = False
         """Whether a turn is under way or planned."""
         self._now: Final = clock.now
-        self._idle = 0
         self._behind_since: float | None = None
         self._kept_up_at = clock.now()
         """When the last turn began that finished all work. Rounds are counted from then on, while work is
@@ -736,12 +749,11 @@ class Turns:
         self._digested.served(digested, len(self.due), began)
 
     def _rest(self, links: int, *, is_idle: bool) -> None:
-        self._idle = self._idle + 1 if is_idle else 0
-        if self._rest_s and self._idle <= IDLE_TURNS:
+        if self._rest_s and not is_idle:
             rest_s = self._rest_s * (BUSY_RESTS if links in BUSY_LINKS else 1)
             asyncio.get_running_loop().call_later(rest_s, self._turn)
         else:
-            self._idle, self.is_planned = 0, False
+            self.is_planned = False
             self.wires.watch_all()
 
     def plan(self) -> None:

@@ -224,6 +224,24 @@ async def test_what_many_send_at_once_leaves_others_their_turn() -> None:
             peer.writer.close()
 
 
+async def test_at_rest_nothing_is_read_until_it_watches_again() -> None:
+    async with housed() as house:
+        received = Received()
+        carrier, peer = await house.pair(received)
+        carrier.resume_reading()
+        for said in (b"a", b"ab"):
+            house.wires.rest()
+            peer.writer.write(said[-1:])
+            await settle()
+            assert received.data == said[:-1]
+            received.came.clear()
+            house.wires.watch_all()
+            await received.came.wait()
+            assert received.data == said
+        carrier.abort()
+        peer.writer.close()
+
+
 async def test_what_takes_long_leaves_others_their_turn() -> None:
     now = 0.0
 

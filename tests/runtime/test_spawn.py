@@ -363,6 +363,17 @@ async def test_after_a_turn_of_several_links_it_rests_longer(
     assert rests == [pauses * 0.05]
 
 
+async def test_after_a_turn_without_work_it_waits_for_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, rests = Ticking(), list[Callable[[], None]]()
+    turns = Turns(clock, rest_s=0.05)
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda _, turn: rests.append(turn))
+    turns.want(Link(1, clock, []))
+    await asyncio.sleep(0)
+    assert (len(rests), turns.is_planned) == (1, True)
+    rests.pop()()
+    assert (rests, turns.is_planned) == ([], False)
+
+
 async def test_after_a_turn_that_did_all_it_rests() -> None:
     clock, log = Ticking(), list[int]()
     turns, link = Turns(clock, rest_s=0.05), Link(1, clock, log)
