@@ -652,6 +652,10 @@ class Turns:
         self.is_planned = False
         """Whether a turn is under way or planned."""
         self._now: Final = clock.now
+        self._digested_at_once = 0
+        """Number of links that processed data in the last turn."""
+        self._undigested = 0
+        """Number of links that wait since links were last read."""
         self._behind_since: float | None = None
         self._kept_up_at = clock.now()
         """When the last turn began that finished all work. Rounds are counted from then on, while work is
@@ -700,10 +704,14 @@ class Turns:
         if phones is not None:
             phones.is_held = True
         try:
-            ready = wires.serve()
-            is_all_read = ready < EVENTS_AT_ONCE or self._read_more(began)
+            is_all_read = False
+            if self._undigested <= self._digested_at_once:  # otherwise they fill this turn
+                ready = wires.serve()
+                is_all_read = ready < EVENTS_AT_ONCE or self._read_more(began)
+                self._undigested = len(self.due)
             wanted = len(self.due)
-            digested = self._digest(wanted)
+            digested = self._digested_at_once = self._digest(wanted)
+            self._undigested -= digested
         finally:
             if phones is not None:
                 phones.is_held = False

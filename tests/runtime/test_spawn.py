@@ -285,6 +285,48 @@ async def test_a_turn_ends_with_its_budget_and_the_next_begins_where_it_ended() 
     assert log == [*range(3 * EACH_TURN), 0]
 
 
+READ = -1
+
+
+def turns_that_log(reading: int, log: list[int], clock: Ticking, monkeypatch: pytest.MonkeyPatch) -> Turns:
+    """Return turns that add *reading* to *log* whenever they read links, of which none is ready."""
+    turns = Turns(clock)
+
+    def serve() -> int:
+        log.append(reading)
+        return 0
+
+    monkeypatch.setattr(turns.wires, "serve", serve)
+    return turns
+
+
+async def test_links_are_read_again_when_what_waits_since_fills_no_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, log = Ticking(), list[int]()
+    turns = turns_that_log(READ, log, clock, monkeypatch)
+    for name in range(3 * EACH_TURN):
+        turns.want(Link(name, clock, log, cost_s=DIGEST_S / (EACH_TURN - 0.5)))
+    await clock.settle()
+    assert log == [READ, *range(2 * EACH_TURN), READ, *range(2 * EACH_TURN, 3 * EACH_TURN)]
+
+
+async def test_who_always_wants_a_turn_does_not_keep_others_from_being_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, log = Ticking(), list[int]()
+    turns = turns_that_log(READ, log, clock, monkeypatch)
+    for name in range(10 * EACH_TURN):
+        link = Link(name, clock, log, cost_s=DIGEST_S / (EACH_TURN - 0.5))
+        link.turns = turns
+        turns.want(link)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    reads = [at for at, name in enumerate(log) if name == READ]
+    assert len(reads) >= 10
+    assert max(after - at for at, after in itertools.pairwise(reads)) <= 10 * EACH_TURN + 1
+
+
 async def test_others_run_between_two_turns_of_who_always_wants_one() -> None:
     clock, log = Ticking(), list[int]()
     turns, link = Turns(clock), Link(1, clock, log)
