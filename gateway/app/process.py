@@ -7,6 +7,7 @@ import asyncio
 import ctypes
 import gc
 import logging
+import math
 import os
 import platform
 import resource
@@ -769,6 +770,21 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _shown(cell: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in cell)
+
+
+def within(kind: Callable[[str], float], least: float, most: float, shown: str) -> Callable[[str], float]:
+    """Return a reader of an option's number, from *least* to *most*; *shown* are these bounds in words."""
+
+    def read(text: str) -> float:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(shown)
+        return number
+
+    return read
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

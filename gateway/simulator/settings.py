@@ -29,6 +29,7 @@ ALL_FEATURES: Final = (
 """All features of the page."""
 
 WARM_UP_MAX_S: Final = 86_400
+PORT_MAX: Final = 65_535
 
 KEEP_ALIVE_S = 20
 """Keep-alive in the link's first message; a link that is silent for three times as long is dropped."""
@@ -103,14 +104,22 @@ class SimulatorSettings:
         Raises:
             ValueError: A number is out of its bounds.
         """
-        if self.agents < 1 or self.queues < 1 or self.users < 1 or self.groups < 0:
-            raise ValueError("a contact centre has at least one agent, one queue and one user")
-        if not 1 <= self.idle_timeout_s <= 3600:
-            raise ValueError("the idle timeout of a RemoteAssistant session is 1..3600 s")
-        if self.interval_s <= 0 or self.scale <= 0:
-            raise ValueError("interval and scale are above 0")
-        if not 0 <= self.warm_up_s <= WARM_UP_MAX_S:
-            raise ValueError("a centre has lived for 0..86400 s when it opens")
+        events_per_s, ports = self.events_per_s or 0, (self.port, self.control_port)
+        bounds = (
+            (
+                min(self.agents, self.queues, self.users) >= 1 and self.groups >= 0,
+                "a contact centre has at least one agent, one queue and one user",
+            ),
+            (1 <= self.idle_timeout_s <= 3600, "the idle timeout of a RemoteAssistant session is 1..3600 s"),
+            (self.interval_s > 0 and self.scale > 0, "interval and scale are above 0"),
+            (0 <= self.warm_up_s <= WARM_UP_MAX_S, "a centre has lived for 0..86400 s when it opens"),
+            (min(self.session_life_s, self.attach_within_s) >= 1, "a session lives for at least 1 s"),
+            (self.log_on_budget_per_s > 0 and events_per_s >= 0, "log-ons and events per second are above 0"),
+            (all(0 <= port <= PORT_MAX for port in ports), "a port is between 0 and 65535"),
+        )
+        for is_kept, text in bounds:
+            if not is_kept:
+                raise ValueError(text)
 
     @property
     def group_count(self) -> int:

@@ -54,6 +54,31 @@ def test_the_version_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["size", "--phones", "abc"], "argument --phones: between 1 and 10,000,000"),
+        (
+            ["size", "--phones", "1", "--log-ons-per-s", "x"],
+            "argument --log-ons-per-s: more than 0, and at most",
+        ),
+        (["doctor", "--hold", "nan"], "argument --hold: between 1 and 3600 seconds"),
+        (["sessions", "--limit", "x"], "argument --limit: from 1 to"),
+        (["demo", "--for", "-1"], "argument --for: between 0.1 and 86400 seconds"),
+        (["demo", "--port", "99999"], "argument --port: between 0 and 65535"),
+        (["demo-cluster", "--port", "-1"], "argument --port: between 0 and 65535"),
+        (["demo", "--lines", "1"], "argument --lines: between 16 and 10000 lines"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_with_its_bounds(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "arguments", [[], ["fly"], ["serve", "--confg", "x"], ["serve", "--conf", "x"], ["demo", "--for", "x"]]
 )
 def test_what_cannot_be_asked_is_a_fault_of_usage(

@@ -30,6 +30,23 @@ def test_what_no_centre_can_be_is_refused(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err.startswith("oscc-gateway: a contact centre has at least one agent")
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [
+        ("--port", "99999", "a port is between 0 and 65535"),
+        ("--control-port", "-1", "a port is between 0 and 65535"),
+        ("--session-life-s", "0", "a session lives for at least 1 s"),
+        ("--scale", "nan", "interval and scale are above 0"),
+        ("--events-per-s", "-1", "log-ons and events per second are above 0"),
+    ],
+)
+def test_a_number_out_of_its_bounds_is_refused(
+    option: str, value: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", option, value]) == 2
+    assert capsys.readouterr().err == f"oscc-gateway: {text}\n"
+
+
 def test_a_taken_port_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

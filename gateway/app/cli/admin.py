@@ -30,7 +30,7 @@ from gateway.app.config.settings import (
     socket_path,
 )
 from gateway.app.config.sources import load
-from gateway.app.process import CliCommand, add_config, table
+from gateway.app.process import CliCommand, add_config, table, within
 from gateway.domain.errors import GatewayError
 from gateway.protocol.envelopes import NodeRecord
 from gateway.protocol.openapi import PAGE, PAGE_MAX
@@ -352,20 +352,17 @@ def _command(
 
 def _paging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--limit", type=_count, default=PAGE, metavar="N", help=f"show at most N; default {PAGE}"
+        "--limit",
+        type=within(int, 1, LIMIT_MAX, f"from 1 to {LIMIT_MAX}"),
+        default=PAGE,
+        metavar="N",
+        help=f"show at most N; default {PAGE}",
     )
     parser.add_argument(
         "--after",
         metavar="NEXT",
         help="continue after this value, which the command prints when there are more",
     )
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if not 1 <= count <= LIMIT_MAX:
-        raise argparse.ArgumentTypeError(f"from 1 to {LIMIT_MAX}")
-    return count
 
 
 def _session(parser: argparse.ArgumentParser) -> None:

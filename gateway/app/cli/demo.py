@@ -25,7 +25,7 @@ from pydantic import SecretStr
 
 from gateway.app import logging, process, wiring
 from gateway.app.cli.check import check_site
-from gateway.app.cli.watch import WatchError, WatchOptions, add_lines, watch
+from gateway.app.cli.watch import SECONDS, WatchError, WatchOptions, add_lines, watch
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import (
     AdminSection,
@@ -84,6 +84,9 @@ Ctrl-C ends it.
 """
 
 
+_PORT: Final = process.within(int, 0, 65_535, "between 0 and 65535")
+
+
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_common_arguments(parser, "the gateway")
@@ -93,13 +96,13 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
 def add_common_arguments(parser: argparse.ArgumentParser, door: str) -> None:
     """Add the options of every demonstration; *door* is the name of the address to connect to."""
     parser.add_argument(
-        "--port", type=int, default=8080, help=f"port of {door}; 0: any free one; default 8080"
+        "--port", type=_PORT, default=8080, help=f"port of {door}; 0: any free one; default 8080"
     )
     parser.add_argument("--agents", type=int, default=200, metavar="N", help="number of agents; default 200")
     parser.add_argument("--queues", type=int, default=20, metavar="N", help="number of queues; default 20")
     add_lines(parser)
     parser.add_argument("--no-board", action="store_true", help="run without a board")
-    parser.add_argument("--for", dest="for_s", type=float, metavar="S", help="end after S seconds")
+    parser.add_argument("--for", dest="for_s", type=SECONDS, metavar="S", help="end after S seconds")
 
 
 def run_demo(args: argparse.Namespace) -> int:

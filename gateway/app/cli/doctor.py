@@ -26,7 +26,6 @@ from typing import Final, NamedTuple
 import aiohttp
 from aiohttp import web
 from annotated_types import Le
-from pydantic import ValidationError
 
 from gateway.app.adapters import client_context
 from gateway.app.admin import check_bus
@@ -39,7 +38,7 @@ from gateway.app.cli.check import (
 from gateway.app.config.settings import LimitsSection, Settings
 from gateway.app.config.sources import load
 from gateway.app.drain import drain_limit_s
-from gateway.app.process import BACKLOG, PROGRAM, CannotListen, add_config, files_needed, listening
+from gateway.app.process import BACKLOG, PROGRAM, CannotListen, add_config, files_needed, listening, within
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ownership import RENEW_S
 from gateway.runtime.ports import Clock
@@ -47,6 +46,8 @@ from gateway.runtime.ports import Clock
 HOLD_S: Final = 60.0
 """A phone may choose a pause between pings of up to 55 s; a proxy must wait at least this long."""
 HOLD_MAX_S: Final = 3_600.0
+_COUNT_MAX: Final = 10_000_000
+_COUNT: Final = within(int, 1, _COUNT_MAX, f"between 1 and {_COUNT_MAX:,}")
 OPEN_S: Final = 10.0
 FOUND_S: Final = 10.0
 """Time in which the health checks of a proxy find this process."""
@@ -104,18 +105,11 @@ def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--hold",
-        type=_hold_s,
+        type=within(float, 1, HOLD_MAX_S, f"between 1 and {HOLD_MAX_S:g} seconds"),
         default=HOLD_S,
         metavar="S",
         help=f"with --through, hold for S seconds; default {HOLD_S:g}",
     )
-
-
-def _hold_s(text: str) -> float:
-    seconds = float(text)
-    if not 1 <= seconds <= HOLD_MAX_S:
-        raise argparse.ArgumentTypeError(f"between 1 and {HOLD_MAX_S:g} seconds")
-    return seconds
 
 
 def run_doctor(args: argparse.Namespace) -> int:
@@ -518,14 +512,14 @@ def _duration(seconds: float) -> str:
 def add_size_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument(
-        "--phones", type=_count, required=True, metavar="N", help="phones that are connected at once"
+        "--phones", type=_COUNT, required=True, metavar="N", help="phones that are connected at once"
     )
     parser.add_argument(
-        "--users", type=_count, metavar="N", help="users behind them; default: as many as phones"
+        "--users", type=_COUNT, metavar="N", help="users behind them; default: as many as phones"
     )
     parser.add_argument(
         "--dashboards",
-        type=_count_or_none,
+        type=within(int, 0, _COUNT_MAX, f"between 0 and {_COUNT_MAX:,}"),
         metavar="N",
         help="users of the Dashboard; default: a tenth of the users",
     )
@@ -542,23 +536,11 @@ def add_size_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 10_000_000:
-        raise argparse.ArgumentTypeError("between 1 and 10,000,000")
-    return number
-
-
-def _count_or_none(text: str) -> int:
-    return 0 if int(text) == 0 else _count(text)
-
-
 def _pace(text: str) -> float:
     """Return a number within the bounds of ``limits.log_ons_per_s``."""
-    number = float(text)
     try:
-        return LimitsSection(log_ons_per_s=number).log_ons_per_s
-    except ValidationError as error:
+        return LimitsSection(log_ons_per_s=float(text)).log_ons_per_s
+    except ValueError as error:
         most = _most("log_ons_per_s")
         raise argparse.ArgumentTypeError(f"more than 0, and at most {most:,.0f}") from error
 

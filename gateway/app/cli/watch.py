@@ -26,7 +26,7 @@ from rich.live import Live
 
 import gateway
 from gateway.app.cli.board import BoardHealth, board
-from gateway.app.process import StopRequest
+from gateway.app.process import StopRequest, within
 from gateway.client import (
     Application,
     Clock,
@@ -53,8 +53,8 @@ from gateway.protocol.bodies import SessionCreated
 PASSWORD_VARIABLE: Final = "OSCC_GATEWAY_WATCH_PASSWORD"  # noqa: S105 - the name of a variable, not a password
 PLAIN_LINES: Final = 40
 """Lines of a frame without a terminal's height."""
-_LINES_LEAST: Final = 16
-_LINES_MOST: Final = 10_000
+SECONDS: Final = within(float, 0.1, 86_400, "between 0.1 and 86400 seconds")
+_LINES: Final = within(int, 16, 10_000, "between 16 and 10000 lines")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -101,8 +101,8 @@ def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
     )
     span = parser.add_mutually_exclusive_group()
     span.add_argument("--once", action="store_true", help="print one frame and log off")
-    span.add_argument("--for", dest="for_s", type=_seconds, metavar="S", help="end after S seconds")
-    parser.add_argument("--refresh", type=_seconds, default=1.0, metavar="S", help="seconds between frames")
+    span.add_argument("--for", dest="for_s", type=SECONDS, metavar="S", help="end after S seconds")
+    parser.add_argument("--refresh", type=SECONDS, default=1.0, metavar="S", help="seconds between frames")
     add_lines(parser)
     parser.add_argument(
         "--ca-file",
@@ -115,7 +115,7 @@ def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
 def add_lines(parser: argparse.ArgumentParser) -> None:
     """Add the option for the height of a board."""
     lines = f"lines of the board; default: the terminal's, {PLAIN_LINES} without one"
-    parser.add_argument("--lines", type=_lines, metavar="N", help=lines)
+    parser.add_argument("--lines", type=_LINES, metavar="N", help=lines)
 
 
 def watch_options(args: argparse.Namespace) -> WatchOptions:
@@ -160,20 +160,6 @@ def _address(text: str) -> str:
     if not text.startswith(("http://", "https://")):
         raise argparse.ArgumentTypeError("an address that begins with https:// or http://")
     return text
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0.1 <= seconds <= 86_400:
-        raise argparse.ArgumentTypeError("between 0.1 and 86400 seconds")
-    return seconds
-
-
-def _lines(text: str) -> int:
-    lines = int(text)
-    if not _LINES_LEAST <= lines <= _LINES_MOST:
-        raise argparse.ArgumentTypeError(f"between {_LINES_LEAST} and {_LINES_MOST} lines")
-    return lines
 
 
 # ---- state of the board ----
