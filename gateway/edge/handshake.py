@@ -380,7 +380,7 @@ class RealtimeRoute:
         self._parts = parts
         self._bearer = bearer
         self._context = context
-        commands = CommandRunner(parts.node, CommandPrechecks(parts.numbers, parts.notices), parts.clock)
+        commands = CommandRunner(CommandPrechecks(parts.numbers, parts.notices), parts.clock)
         self._services = SocketServices(parts.node, parts.scheduler, commands, self._admit_client)
         self._credential_services = CredentialServices(bearer, parts.notices, parts.clock)
         self._output = StatsOutput(parts.telemetry, parts.on_close)

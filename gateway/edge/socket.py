@@ -35,11 +35,10 @@ from gateway.protocol import websocket
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ClientInfo, ControlFrame, Renewed
 from gateway.protocol.websocket import Message, Violation
-from gateway.runtime.command_execution import OnOutcome
 from gateway.runtime.event_loop import log_fault
 from gateway.runtime.mirror import Connection
 from gateway.runtime.node import Attachment
-from gateway.runtime.ports import Clock
+from gateway.runtime.ports import Clock, OnOutcome, PhoneCommands
 
 STALL_S: Final = 10.0
 """A connection without write progress for this long is closed."""
@@ -91,18 +90,6 @@ class SocketNode(Protocol):
 
     def follow(self, connection: Connection, topics: tuple[str, ...]) -> None:
         """Change the topics of the connection."""
-        ...
-
-    async def invoke(self, connection: Connection, call: Call) -> Outcome:
-        """Execute a command. Never raises; bounded by the deadline of the call."""
-        ...
-
-    def begin(self, connection: Connection, call: Call, settle: OnOutcome) -> Callable[[], None] | None:
-        """Send a command at once if nothing is in its way; None: use :meth:`invoke`.
-
-        *settle* is called once with the outcome, perhaps in this call. The returned function ends the wait:
-        then *settle* is not called.
-        """
         ...
 
     def detach(self, connection: Connection) -> None:
@@ -162,18 +149,16 @@ class CommandRunner:
     Invariant: each command that was counted as in flight is subtracted when it ends, however it ends.
 
     Args:
-        node: Executes commands.
         prechecks: Checks commands before they are executed.
         clock: Measures how long they take.
     """
 
-    def __init__(self, node: SocketNode, prechecks: CommandPrechecks, clock: Clock) -> None:
-        self._node = node
+    def __init__(self, prechecks: CommandPrechecks, clock: Clock) -> None:
         self._prechecks = prechecks
         self._clock = clock
 
     def begin(
-        self, connection: Connection, call: Call, stats: ConnectionStats, settle: OnOutcome
+        self, commands: PhoneCommands, call: Call, stats: ConnectionStats, settle: OnOutcome
     ) -> Callable[[], None] | None:
         """Run *call* without a task if nothing is in its way; None: use :meth:`run`.
 
@@ -181,7 +166,7 @@ class CommandRunner:
         then *settle* is not called.
 
         Args:
-            connection: The phone's connection.
+            commands: Executes it.
             call: The command.
             stats: Counts.
             settle: Gets the outcome.
@@ -198,19 +183,19 @@ class CommandRunner:
             stats.command_finished(call, outcome, self._clock.now() - began)
             settle(outcome)
 
-        leave = self._node.begin(connection, call, settled)
+        leave = commands.begin(call, settled)
         if leave is not None and not is_counted:
             is_counted = True
             stats.command_started()
         return leave
 
     async def run(
-        self, connection: Connection, call: Call, credentials: SessionCredentials, stats: ConnectionStats
+        self, commands: PhoneCommands, call: Call, credentials: SessionCredentials, stats: ConnectionStats
     ) -> CommandResult:
         """Run *call* and return its result. Bounded by the deadline of the call.
 
         Args:
-            connection: The phone's connection.
+            commands: Executes it.
             call: The command.
             credentials: The phone's session, with the notices it has acknowledged.
             stats: Counts.
@@ -219,7 +204,7 @@ class CommandRunner:
         stats.command_started()
         try:
             checked = self._prechecks.check(call, credentials)
-            outcome = await self._node.invoke(connection, checked)
+            outcome = await commands.execute(checked)
         except GatewayError as error:
             outcome = Outcome(Status.REJECTED, error)
         except BaseException:
@@ -270,6 +255,7 @@ class PhoneSocket:
     """
 
     __slots__ = (
+        "_commands",
         "_credentials",
         "_ending",
         "_is_over",
@@ -303,6 +289,8 @@ class PhoneSocket:
         self._services = services
         self._credentials = credentials
         self.stats = stats
+        self._commands: PhoneCommands | None = None
+        """What executes the phone's commands, from the attach to the end."""
         self._ending: Close | Disconnect | None = None
         self._is_over = False
         self._stall: WriteStall | None = None
@@ -590,7 +578,7 @@ class PhoneSocket:
 
     def _leave_commands(self) -> None:
         """Stop waiting for outcomes. The commands themselves continue."""
-        leaves, self._leaves = self._leaves, None
+        leaves, self._leaves, self._commands = self._leaves, None, None
         for leave in (leaves or {}).values():
             self.stats.command_abandoned()
             if leave is not None:
@@ -657,6 +645,7 @@ class PhoneSocket:
         except SessionRefused as refused:
             self._refuse(refused)
             return
+        self._commands = attached.commands
         # no await between the node's answer and its use by the session: no change is missed
         now, wall_ms = self._services.scheduler.clock.now(), self._services.scheduler.clock.wall_ms()
         self._run(self.session.attached(ticket, attached.facts, attached.ledger, now, wall_ms))
@@ -672,7 +661,7 @@ class PhoneSocket:
 
     def _is_begun(self, invoke: Invoke) -> bool:
         """Begin a command without a task; False: that is impossible, or earlier commands have tasks."""
-        if self._work is not None:
+        if self._work is not None or self._commands is None:
             return False
         frame_id, leaves = invoke.id, self._leaves or {}
         if frame_id in leaves:
@@ -681,7 +670,7 @@ class PhoneSocket:
         leaves[frame_id] = leave = None
         settled = partial(self._settled, frame_id)
         try:
-            leave = self._services.commands.begin(self, invoke.call, self.stats, settled)
+            leave = self._services.commands.begin(self._commands, invoke.call, self.stats, settled)
         finally:
             if leave is None:
                 self._forget(frame_id)
@@ -703,7 +692,10 @@ class PhoneSocket:
             self._leaves = self._leaves or None
 
     async def _invoke(self, invoke: Invoke) -> None:
-        result = await self._services.commands.run(self, invoke.call, self._credentials, self.stats)
+        if self._commands is None:
+            return  # the socket has ended
+        run = self._services.commands.run
+        result = await run(self._commands, invoke.call, self._credentials, self.stats)
         if result.renewed is not None:
             self.announce(result.renewed)
         self._run(self.session.settled(invoke.id, result.outcome))

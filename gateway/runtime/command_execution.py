@@ -1,14 +1,16 @@
-"""Execution of one user's commands at the owner."""
+"""Commands of one user: on their way to the owner, and their execution there."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.commands import (
     Began,
@@ -37,13 +39,13 @@ from gateway.domain.commands import (
     Outcome,
     Status,
 )
-from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.errors import ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NO_ITEMS, NodeId, NumberAct, UserId, masked, with_item
 from gateway.domain.upstream import Attached, LinkClosed
-from gateway.runtime.event_loop import LeanEvent, spawn
-from gateway.runtime.link_session import Linked, LinkHealth
+from gateway.runtime.event_loop import LeanEvent, log_fault, spawn
+from gateway.runtime.link_session import Linked, LinkHealth, World
 from gateway.runtime.mirror import Mirror
-from gateway.runtime.ports import Clock, Link
+from gateway.runtime.ports import Clock, Link, OnOutcome, Role
 from gateway.runtime.sessions import SessionAdmission
 
 TAKEN_OVER_S: Final = 3.0
@@ -53,10 +55,6 @@ _STATUS: Final[dict[Literal["applied", "pending", "unchanged"], Status]] = {
     "pending": Status.PENDING,
     "unchanged": Status.UNCHANGED,
 }
-
-
-OnOutcome: TypeAlias = Callable[[Outcome], None]
-"""Takes the outcome of a command. Never raises."""
 
 
 class _Sent(NamedTuple):
@@ -601,3 +599,179 @@ _UNSUPPORTED: Final = _rejected(
     ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre of this site does not offer this."
 )
 _TOO_LATE: Final = _rejected(ErrorCode.EXPIRED, "The command arrived after its deadline.")
+
+
+# ---- commands on their way to the owner ----
+
+
+AGAIN_S: Final = 0.5
+"""How long a denied command waits for another owner before the same one is asked again. A command without an
+answer holds back later ones for the same time, since its owner may still deny it.
+"""
+_IDLE_S: Final = 3600.0
+"""Upper bound of a wait, which any change ends earlier."""
+_NOBODY: Final = "No node owns the user at the moment. Try again."
+_LOG: Final = logging.getLogger(__name__)
+
+
+class CommandedUser(ABC):
+    """A user whose phones on this node send commands.
+
+    Invariant: a command that an owner has denied is not overtaken by a later one of the user.
+
+    Args:
+        world: The ports and limits of the node.
+        tasks: Where denied commands wait for another owner.
+    """
+
+    __slots__ = ("_holds_until", "_last_place", "_news", "_tasks", "_world", "role")
+
+    role: Role
+
+    def __init__(self, world: World, tasks: asyncio.TaskGroup | None) -> None:
+        self._world, self._tasks = world, tasks
+        self._last_place = 0
+        """The place of the newest command; each has a higher one than those before it."""
+        self._holds_until: dict[int, float] = NO_ITEMS
+        """Place of a waiting command → the time until which it holds back later ones."""
+        self._news: LeanEvent | None = None
+        """Set at the next change of these, while a command waits for its turn."""
+
+    @property
+    @abstractmethod
+    def is_over(self) -> bool:
+        """Whether the user is no longer served here."""
+
+    @abstractmethod
+    async def until_moved(self, role: Role, token: int) -> None:
+        """Return when *role* has ended, or follows another owner than that of *token*.
+
+        Raises:
+            SessionRefused: There will be no other role.
+        """
+
+    def begin(self, call: Call, settle: OnOutcome) -> Callable[[], None] | None:
+        """See :meth:`gateway.runtime.ports.PhoneCommands.begin`."""
+        role = self.role
+        execution = role.execution
+        if self._holds_until and self._is_held:
+            return None
+        if isinstance(execution, CommandExecution):
+            return execution.begin(call, settle)
+        place, token, settles = self._next_place(), role.token, [settle]
+
+        def answered(outcome: Outcome | None) -> None:
+            if outcome is not None:
+                settle(outcome)
+                return
+            self._hold(place)
+            if not spawn(self._tasks, self._search(call, place, (role, token), settles)):
+                self._leave(place)
+                settle(unknown(ErrorCode.OWNER_LOST))
+
+        leave_owner = execution.begin(call, answered)
+        if leave_owner is None:
+            return None
+
+        def leave() -> None:
+            settles.clear()
+            leave_owner()
+
+        return leave
+
+    async def execute(self, call: Call) -> Outcome:
+        """See :meth:`gateway.runtime.ports.PhoneCommands.execute`."""
+        place, denied_by = self._next_place(), None
+        if not self._is_held:
+            denied_by = self.role, self.role.token
+            outcome = await self.role.execution.execute(call)
+            if outcome is not None:
+                return outcome
+        self._hold(place)
+        return await self._in_turn(call, place, denied_by)
+
+    async def _search(
+        self, call: Call, place: int, denied_by: tuple[Role, int], settles: list[OnOutcome]
+    ) -> None:
+        """Have a denied command executed; its outcome is for those who wait for it by then."""
+        outcome = unknown(ErrorCode.OWNER_LOST)
+        try:
+            outcome = await self._in_turn(call, place, denied_by)
+        except Exception as fault:  # noqa: BLE001 - one command's fault must not end the node
+            log_fault(_LOG, "command_failed", fault)
+        finally:  # also when the node ends
+            for settle in settles:
+                settle(outcome)
+
+    async def _in_turn(self, call: Call, place: int, denied_by: tuple[Role, int] | None) -> Outcome:
+        """Have a command executed that holds back later ones until it has been sent.
+
+        It is marked as one that waited, since its phone may have sent it again from elsewhere.
+        """
+        clock = self._world.clock
+        until, call = clock.now() + patience_s(call, clock.wall_ms()), replace(call, waited=True)
+        try:
+            while (left_s := until - clock.now()) > 0 and not self.is_over:
+                with suppress(TimeoutError):
+                    async with clock.timeout(left_s):
+                        await self._turn_of(place)
+                        await self._moved(denied_by)
+                        denied_by = self.role, self.role.token
+                    self._hold(place, clock.now() + AGAIN_S)
+                    outcome = await denied_by[0].execution.execute(call)
+                    if outcome is not None:
+                        return outcome
+                    self._hold(place)
+        except SessionRefused:  # the user was released during the wait
+            pass
+        finally:
+            self._leave(place)
+        code = ErrorCode.BUS_DOWN if self._world.refuses_writes() else ErrorCode.UPSTREAM_UNAVAILABLE
+        return not_begun(call, code, _NOBODY)
+
+    async def _moved(self, denied_by: tuple[Role, int] | None) -> None:
+        """Return when another owner may be asked, or the same one again."""
+        if denied_by is None:
+            return
+        with suppress(TimeoutError):
+            async with self._world.clock.timeout(AGAIN_S):
+                await self.until_moved(*denied_by)
+
+    async def _turn_of(self, place: int) -> None:
+        """Return when no earlier command holds back the one at *place*."""
+        clock = self._world.clock
+        while True:
+            held = (until for other, until in self._holds_until.items() if other < place)
+            left_s = max(held, default=-math.inf) - clock.now()
+            if left_s <= 0:
+                return
+            news = self._news = self._news or LeanEvent()
+            with suppress(TimeoutError):
+                async with clock.timeout(min(left_s, _IDLE_S)):
+                    await news.wait()
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether a command that comes now has to wait for its turn."""
+        now = self._world.clock.now()
+        return any(until > now for until in self._holds_until.values())
+
+    def _next_place(self) -> int:
+        self._last_place += 1
+        return self._last_place
+
+    def _hold(self, place: int, until: float = math.inf) -> None:
+        """Let the command at *place* hold back later ones."""
+        self._holds_until = with_item(self._holds_until, place, until)
+        self._wake()
+
+    def _leave(self, place: int) -> None:
+        """Remove a command: it has its outcome, or nobody waits for it."""
+        self._holds_until.pop(place, None)
+        self._holds_until = self._holds_until or NO_ITEMS
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._news is not None:
+            self._news.set()
+            self._news = None

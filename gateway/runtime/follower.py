@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final
 from weakref import proxy
 
 from gateway.core.commands import fingerprint, not_begun, patience_s, unknown
@@ -54,7 +54,7 @@ from gateway.runtime.event_loop import TaskGroup, spawn, weakly
 from gateway.runtime.handover import OwnerDiscovery, Takeover
 from gateway.runtime.link_session import World
 from gateway.runtime.mirror import Feed
-from gateway.runtime.ports import Grant, Local, NotSentError, RoleOverError, Start
+from gateway.runtime.ports import Grant, Local, NotSentError, OnForwarded, RoleOverError, Start
 
 _UNREACHED: Final = "The node that owns the user is unreachable. Try again."
 _LOST: Final = "The command was lost on its way, and was not executed. Try again."
@@ -333,10 +333,6 @@ class RemoteCommands:
                 return unknown(ErrorCode.UPSTREAM_TIMEOUT)
 
 
-OnForwarded: TypeAlias = Callable[[Outcome | None], None]
-"""Takes the outcome of a command that another node executes; None: it was not begun there. Never raises."""
-
-
 class _Forwarded:
     """A command that waits for the answer of another node."""
 
@@ -408,6 +404,16 @@ class Follower:
     def owner(self) -> Grant:
         """The owner of the user, as last reported to this node."""
         return self._grant
+
+    @property
+    def token(self) -> int:
+        """The token of the owner."""
+        return self._grant.token
+
+    @property
+    def execution(self) -> Follower:
+        """What executes commands: this follower, which has the owner do so."""
+        return self
 
     @property
     def window_s(self) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from gateway.domain.commands import History, LinkAnswer, LinkRequest
+from gateway.domain.commands import Call, History, LinkAnswer, LinkRequest, Outcome
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import (
@@ -31,6 +31,59 @@ ENTRY_REFUSALS: Final = frozenset({"NOAUTH", "NOPERM", "TLS", "WRONGPASS"})
 """Refusals of a node by Redis: the first word of its reply, or TLS."""
 WRITE_REFUSALS: Final = frozenset({"CLUSTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY"})
 """Refusals of writes alone, by Redis or one shard of a Redis Cluster: messages still pass."""
+
+
+OnOutcome: TypeAlias = Callable[[Outcome], None]
+"""Takes the outcome of a command. Never raises."""
+
+
+class PhoneCommands(Protocol):
+    """What executes the commands of one user's phones."""
+
+    def begin(self, call: Call, settle: OnOutcome) -> Callable[[], None] | None:
+        """Send a command at once if nothing is in its way; None: use :meth:`execute`.
+
+        *settle* is called once with the outcome, perhaps in this call. The returned function ends the wait:
+        then *settle* is not called.
+        """
+        ...
+
+    async def execute(self, call: Call) -> Outcome:
+        """Have the user's owner execute a command at most once. Bounded by its deadline; never raises.
+
+        For a command that is sent again, the owner is asked for a while after the deadline, too.
+        """
+        ...
+
+
+OnForwarded: TypeAlias = Callable[[Outcome | None], None]
+"""Takes the outcome of a command; None: the owner has not begun it. Never raises."""
+
+
+class Executor(Protocol):
+    """What executes commands at the owner: the owner here, or messages to the owner on another node."""
+
+    def begin(self, call: Call, settle: OnForwarded) -> Callable[[], None] | None:
+        """Have a command executed without a task; None: use :meth:`execute`."""
+        ...
+
+    async def execute(self, call: Call) -> Outcome | None:
+        """Have a command executed; None: the owner has not begun it."""
+        ...
+
+
+class Role(Protocol):
+    """This node's role for a user."""
+
+    @property
+    def execution(self) -> Executor:
+        """What executes commands while this is the role."""
+        ...
+
+    @property
+    def token(self) -> int:
+        """The token of the owner."""
+        ...
 
 
 Receive: TypeAlias = Callable[[Envelope], None]

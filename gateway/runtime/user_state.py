@@ -31,7 +31,7 @@ from gateway.domain.commands import History
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import LONG_AGO, NodeId, SmallMap, Ticket, UserId
 from gateway.protocol.envelopes import SessionFacts, Since
-from gateway.runtime.command_execution import CommandExecution, OnOutcome
+from gateway.runtime.command_execution import CommandedUser, CommandExecution
 from gateway.runtime.event_loop import LeanEvent, TaskGroup, log_fault, spawn
 from gateway.runtime.follower import Follower
 from gateway.runtime.handover import Handover, Sharing
@@ -45,6 +45,8 @@ from gateway.runtime.ports import (
     Grant,
     Link,
     Local,
+    OnOutcome,
+    Role,
     RoleOverError,
     Start,
     not_reached,
@@ -470,7 +472,7 @@ def _same(topics: tuple[str, ...]) -> tuple[str, ...]:
     return topics
 
 
-class UserState:
+class UserState(CommandedUser):
     """One user on this node.
 
     Invariant: one role at a time. The next one begins when the last has given up link and lease.
@@ -481,12 +483,13 @@ class UserState:
         composer: Shares elements between the users of the node.
         calls: The records of the user's commands.
         due: The times of the next :meth:`tick` of all users.
+        tasks: Where denied commands wait for another owner.
         grant: The other node that owns the user, if that is known.
     """
 
     __slots__ = (
-        "__weakref__", "_calls", "_composer", "_empty_since", "_is_stopped", "_turned", "_world", "due",
-        "feed", "local", "over", "role",
+        "__weakref__", "_calls", "_composer", "_empty_since", "_is_stopped", "_turned", "due", "feed",
+        "local", "over",
     )  # fmt: skip
 
     def __init__(
@@ -496,15 +499,16 @@ class UserState:
         composer: Composer,
         calls: Calls[OnOutcome],
         due: DueTime[UserId],
+        tasks: asyncio.TaskGroup,
         grant: Grant | None = None,
     ) -> None:
+        super().__init__(world, tasks)
         self.due = due
         self.feed = Feed(user)
         self.local: SmallMap[str, Local] = SmallMap()
         """The sessions whose phones this node serves, or is about to serve."""
         self.over = LeanEvent()
         """Set when link and lease are released: only then may the next user state begin."""
-        self._world = world
         self._composer = composer
         self._calls = calls
         self._is_stopped = False
@@ -584,19 +588,15 @@ class UserState:
         self.local.pop(handle, None)
         self.role.let_go(handle)
 
-    async def until_moved(self, role: Owner | Follower, token: int) -> None:
-        """Return when *role* has ended, or follows another owner than that of *token*.
-
-        Raises:
-            SessionRefused: There will be no other role.
-        """
+    async def until_moved(self, role: Role, token: int) -> None:
+        """See :meth:`gateway.runtime.command_execution.CommandedUser.until_moved`."""
         if isinstance(role, Follower):
             await role.until_moved(token)
             if not role.is_over:
                 return
         await self._turn(role)
 
-    async def _turn(self, role: Owner | Follower) -> None:
+    async def _turn(self, role: Role) -> None:
         """Return when *role* has ended.
 
         Raises:
@@ -621,16 +621,16 @@ class UserState:
                         self.role = self._own(start)
                     case Grant() as grant:
                         self.role = self._follow(grant)
-                self._wake()
+                self._wake_all()
         finally:
             self._is_stopped = True
             self.feed.ledger.joinable.clear()
             if isinstance(self.role, Follower) and self.role.start is not None and self.role.start.entered:
                 self._world.admission_queue.done()  # else the next owner does so, but none begins
             self.over.set()
-            self._wake()
+            self._wake_all()
 
-    def _wake(self) -> None:
+    def _wake_all(self) -> None:
         self.due.touch()
         self._turned.set()
         self._turned = LeanEvent()
@@ -716,7 +716,7 @@ class UserStates:
         """Begin to serve a user who is not served; *grant*: the other node that owns them, if known."""
         before = self._user_states.get(user)
         calls, due = self.command_history.came(user), self._due_times.add(user)
-        user_state = UserState(user, world, self._composer, calls, due, None if before else grant)
+        user_state = UserState(user, world, self._composer, calls, due, tasks, None if before else grant)
         self._user_states[user] = user_state
         tasks.create_task(self._serve(user, user_state, before), name="user")  # one object for all
         return user_state

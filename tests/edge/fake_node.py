@@ -25,10 +25,9 @@ from gateway.domain.model import (
 from gateway.domain.resources import Queue, Resource, Site
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.protocol.envelopes import SessionFacts
-from gateway.runtime.command_execution import OnOutcome
 from gateway.runtime.mirror import Connection
 from gateway.runtime.node import Attachment
-from gateway.runtime.ports import Clock
+from gateway.runtime.ports import Clock, OnOutcome
 
 LIFE_MS = 3_600_000
 LIVE = Health("live", "live", 0.0)
@@ -103,12 +102,12 @@ class FakeNode:
         if self.refusal is not None:
             raise self.refusal
         self.connections.append(connection)
-        return Attachment(self.facts(ticket), self.ledger)
+        return Attachment(self.facts(ticket), self.ledger, self)
 
     def follow(self, connection: Connection, topics: tuple[str, ...]) -> None:
         self.followed.append(topics)
 
-    def begin(self, connection: Connection, call: Call, settle: OnOutcome) -> Callable[[], None] | None:
+    def begin(self, call: Call, settle: OnOutcome) -> Callable[[], None] | None:
         if self.begun is None:
             return None
         if self.fault is not None:
@@ -120,7 +119,7 @@ class FakeNode:
         self.begun.append(settle)
         return partial(self.begun.remove, settle)
 
-    async def invoke(self, connection: Connection, call: Call) -> Outcome:
+    async def execute(self, call: Call) -> Outcome:
         self.calls.append(call)
         await self.gate.wait()
         return self.outcome

@@ -139,7 +139,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;
             core/registry.py DueTimes._heap _touched; runtime/link_session.py LeaseRenewals._waiting;
             core/lease.py DueSlots._slots _order; core/follower.py FollowedNodes._owner_of;
-            runtime/node.py _Waiting._holds_until;
+            runtime/command_execution.py CommandedUser._holds_until;
             runtime/follower.py RemoteAttach._accepted _again_at _turns;
             runtime/sessions.py SessionRenewal._under_way
         """,
@@ -188,8 +188,7 @@ PLACES: Final[dict[str, str]] = {
             bus/sealing.py Lives._answers _asked _known _passed; bus/pubsub.py RedisBus._receivers;
             bus/connect.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;
             core/follower.py Peers._peers; runtime/cluster.py Exchange._requests _batches _put;
-            runtime/cluster_receiver.py ClusterReceiver._executing; runtime/ownership.py LinkDialer._others;
-            runtime/node.py CommandForwarding._waiting
+            runtime/cluster_receiver.py ClusterReceiver._executing; runtime/ownership.py LinkDialer._others
         """,
         NOBODY: """
             app/reload.py AuthoritiesReloader._faults _seen;

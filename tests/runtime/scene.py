@@ -25,7 +25,7 @@ from gateway.protocol.codec import JSON
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.node import Node, NodeSettings
-from gateway.runtime.ports import Cluster, Grant, SiteParts
+from gateway.runtime.ports import Cluster, Grant, PhoneCommands, SiteParts
 from gateway.runtime.user_state import Owner
 from gateway.telemetry import Tally, Telemetry
 from tests.doubles.alone import alone
@@ -48,6 +48,8 @@ class PhoneLine:
         self.frames: list[dict[str, Any]] = []
         self.closed: Close | None = None
         self.woken = 0
+        self.commands: PhoneCommands
+        """What executes its commands, from the attach to the end."""
         self._answered = 0
         self.facts: list[SessionFacts] = []
         """What it received of its session after it was attached."""
@@ -113,6 +115,7 @@ class PhoneLine:
     def leave(self) -> None:
         """End the connection, for either side."""
         self.session.release()
+        vars(self).pop("commands", None)
         self.scene.node.detach(self)
 
     def tick(self) -> None:
@@ -132,7 +135,7 @@ class PhoneLine:
                     self.scene.tasks.create_task(self._attach(effect.topics))
                 case Invoke():
                     settle = partial(self._settled, effect.id)
-                    if self.scene.node.begin(self, effect.call, settle) is None:
+                    if self.commands.begin(effect.call, settle) is None:
                         self.scene.tasks.create_task(self._invoke(effect))
                 case Close():
                     self.closed = effect
@@ -147,6 +150,7 @@ class PhoneLine:
         except SessionRefused as refused:
             self.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
             return
+        self.commands = attachment.commands
         self.run(
             self.session.attached(
                 self.ticket, attachment.facts, attachment.ledger, clock.now(), clock.wall_ms()
@@ -154,7 +158,7 @@ class PhoneLine:
         )
 
     async def _invoke(self, effect: Invoke) -> None:
-        self._settled(effect.id, await self.scene.node.invoke(self, effect.call))
+        self._settled(effect.id, await self.commands.execute(effect.call))
 
     def _settled(self, identity: str, outcome: Outcome) -> None:
         self.run(self.session.settled(identity, outcome))

@@ -35,8 +35,8 @@ from gateway.protocol.envelopes import (
     Replaced,
     Since,
 )
-from gateway.runtime.command_execution import CommandExecution, OnOutcome
-from gateway.runtime.ports import RECONNECT_WINDOW_S
+from gateway.runtime.command_execution import CommandExecution
+from gateway.runtime.ports import RECONNECT_WINDOW_S, OnOutcome
 from tests.runtime.followed import followed, follower
 from tests.runtime.scene import PhoneLine, replace_method, user
 from tests.runtime.street import Street, street

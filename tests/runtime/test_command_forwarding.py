@@ -13,8 +13,8 @@ import pytest
 from gateway.domain.commands import AcknowledgeNotice, Call, Execute, Outcome, Status
 from gateway.domain.errors import ErrorCode
 from gateway.protocol.envelopes import BusChannel, CallAnswer, CallRequest, Envelope, Offer
+from gateway.runtime.command_execution import AGAIN_S
 from gateway.runtime.follower import Follower
-from gateway.runtime.node import AGAIN_S, CommandForwarding
 from tests.doubles.tasks import during
 from tests.runtime.followed import followed
 from tests.runtime.scene import PhoneLine
@@ -138,13 +138,13 @@ async def test_a_command_that_no_owner_has_begun_when_the_node_ends_has_an_outco
         _, far = await followed(at)
         at.trouble.kill(0)
         outcomes: list[Outcome] = []
-        forwarding = CommandForwarding(at.clock, lambda: False)
+        home = at.home(1)
         deadline_ms = at.clock.wall_ms() + LONG_MS
         call = Call("key", far.ticket.handle, AcknowledgeNotice("n", 1), None, False, deadline_ms)
 
         async def running() -> None:
-            async with asyncio.TaskGroup() as tasks:
-                forwarding.begin(at.home(1), call, outcomes.append, tasks)
+            async with asyncio.TaskGroup() as home._tasks:
+                home.begin(call, outcomes.append)
                 await asyncio.get_running_loop().create_future()
 
         if is_running:
@@ -152,7 +152,8 @@ async def test_a_command_that_no_owner_has_begun_when_the_node_ends_has_an_outco
                 await at.clock.settle()
                 assert outcomes == []
         else:
-            forwarding.begin(at.home(1), call, outcomes.append, None)
+            home._tasks = None
+            home.begin(call, outcomes.append)
         await at.clock.settle()
         (outcome,) = outcomes
         assert (outcome.status, outcome.error and outcome.error.code) == (

@@ -483,12 +483,13 @@ async def test_after_its_life_a_node_takes_nobody() -> None:
     assert refused.value.code is CloseCode.DRAINING
 
 
-async def test_a_command_of_a_connection_that_is_gone_is_refused(at: Scene) -> None:
+async def test_a_command_of_a_user_who_was_released_is_refused(at: Scene) -> None:
     phone = await at.served()
-    phone.leave()
+    at.node.user_states[phone.ticket.user].stop()
+    await at.clock.settle()
     command = SetAgentRoutingState("7", "work")
     call = Call("k", phone.ticket.handle, command, None, retry=False, deadline_ms=at.clock.wall_ms() + 9)
-    outcome = await at.node.invoke(phone, call)
+    outcome = await phone.commands.execute(call)
     assert outcome.error is not None
     assert outcome.error.code is ErrorCode.UPSTREAM_UNAVAILABLE
 

@@ -185,16 +185,17 @@ class Line:
             return
         if self.is_gone:
             return
+        self._commands = attachment.commands
         now, wall_ms = self._clock.now(), self._clock.wall_ms()
         self._run(self.session.attached(self.ticket, attachment.facts, attachment.ledger, now, wall_ms))
 
     def _command(self, effect: Invoke) -> None:
         settle = partial(self._settled, effect.id)
-        if self._work or self._node.begin(self, effect.call, settle) is None:
+        if self._work or self._commands.begin(effect.call, settle) is None:
             self._start(self._invoke(effect))
 
     async def _invoke(self, effect: Invoke) -> None:
-        self._settled(effect.id, await self._node.invoke(self, effect.call))
+        self._settled(effect.id, await self._commands.execute(effect.call))
 
     def _settled(self, identity: str, outcome: Outcome) -> None:
         if not self.is_gone:

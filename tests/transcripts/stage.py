@@ -189,7 +189,7 @@ class Stage:
     async def connects(self, phone: Handset, **hello: object) -> None:
         """Open a connection, and say hello."""
         phone.hello(**hello)
-        commands = CommandRunner(self.node, self.prechecks, self.clock)
+        commands = CommandRunner(self.prechecks, self.clock)
         socket = PhoneSocket(
             Session(JSON, SessionLimits(), self.clock.now(), 0.5),
             cast("Channel", phone.line),
