@@ -120,9 +120,9 @@ class Away:
     one, until phones are late. From then on it falls at intervals while many are late, and rises slowly.
     So phones and their users do not wait in a queue before nodes that need longer for each than planned.
 
-    In time is what takes at most twice as long as moves while the number is smallest, which show how slow
-    these nodes are at present. A phone that never comes says nothing about other nodes, unless no other phone
-    comes either.
+    In time is what takes at most twice as long as moves of phones before which few are away: they show how
+    slow these nodes are at present. A phone that never comes says nothing about other nodes, unless no other
+    phone comes either.
 
     Args:
         now: When the drain begins.
@@ -140,14 +140,14 @@ class Away:
         self._highest_per_s = 0.0
         self._until = until
         self._in_time_s = in_time_s
-        self._counted: dict[Callable[[], Move], float] = {}
-        """The phones that are away, and when the window of each ends."""
+        self._counted: dict[Callable[[], Move], tuple[float, bool]] = {}
+        """The phones that are away: when the window of each ends, and whether few were away before it."""
         self._later: list[tuple[float, int, Callable[[], Move]]] = []
         """Those whose windows begin later, as a heap by the end of the window."""
         self._serial = 0
         self._watched: dict[Callable[[], Move], None] = {}
         self._usual_s: deque[float] = deque(maxlen=_USUAL)
-        """How long moves took lately while the number was smallest."""
+        """How long moves of phones took lately before which few were away."""
         self.in_time_s = in_time_s
         """How long after its window a phone may take."""
         self._moved_at = -math.inf
@@ -165,15 +165,16 @@ class Away:
         """
         while self._later and self._later[0][0] <= now + _WINDOW_S:
             back_by, _, phone = heapq.heappop(self._later)
-            self._counted[phone] = back_by
+            self._counted[phone] = back_by, len(self._counted) < ROOM_MIN
         was_full = len(self._counted) >= self.room
         for phone in [phone for phone in self._watched if phone() >= self._until]:
             del self._watched[phone]
             self._note(now, is_late=True)
-        for phone, back_by in list(self._counted.items()):
+        for phone, (back_by, is_first) in list(self._counted.items()):
             if phone() >= self._until:
                 del self._counted[phone]
-                self._learn(max(0.0, now - back_by))
+                if is_first:
+                    self._learn(max(0.0, now - back_by))
                 is_late = now - back_by > self.in_time_s
                 self._note(now, is_late=is_late, is_limiting=was_full)
             elif now - back_by > self.in_time_s + GONE_S:
@@ -189,11 +190,10 @@ class Away:
         heapq.heappush(self._later, (back_by, self._serial, phone))
 
     def _learn(self, took_s: float) -> None:
-        """Derive from moves without a queue how long a phone may take."""
-        if self.room < ROOM_MIN + 1:
-            self._usual_s.append(took_s)
-            usual_s = sorted(self._usual_s)[len(self._usual_s) // 2]
-            self.in_time_s = max(self._in_time_s, 2 * usual_s)
+        """Derive from a move without a queue how long a phone may take."""
+        self._usual_s.append(took_s)
+        usual_s = sorted(self._usual_s)[len(self._usual_s) // 2]
+        self.in_time_s = max(self._in_time_s, 2 * usual_s)
 
     def _measure(self, now: float) -> None:
         since, moved = self._measured

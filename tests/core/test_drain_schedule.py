@@ -153,6 +153,21 @@ def test_on_nodes_that_become_slower_a_phone_is_late_after_twice_the_time_of_the
     assert away.room > ROOM_MIN + 4
 
 
+def test_a_phone_that_waited_behind_many_does_not_show_how_slow_the_nodes_are() -> None:
+    away = Away(0.0)
+    away.room = 32.0
+    phones = send(away, 0.0)
+    away.room = ROOM_MIN  # as after many were late
+    for phone in phones[4:]:
+        phone.moved = Move.DONE
+    away.may_send(3.9)
+    assert away.in_time_s == 2.0
+    for phone in phones[:4]:
+        phone.moved = Move.DONE
+    away.may_send(3.9)
+    assert away.in_time_s == 7.8
+
+
 def test_the_highest_rate_counts_for_the_last_phones() -> None:
     away, now = Away(0.0, Move.BACK), 0.0
     assert away.per_s(1.0) == 0.0
