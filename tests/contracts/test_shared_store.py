@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.domain.errors import EndReason
-from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
+from gateway.domain.model import Application, UserId
 from gateway.runtime.ports import KeptLogOff
 from tests.contracts.buses import DIRECT, SITES, BusSite
+from tests.doubles.tickets import ticket as made_ticket
 
 
 @pytest.fixture(params=DIRECT)
@@ -112,17 +113,8 @@ async def test_a_name_that_is_counted_is_not_denied(site: BusSite) -> None:
 
 
 def _log_off(number: int, holder: str = "h1") -> KeptLogOff:
-    ticket = Ticket(
-        user=UserId("main", number),
-        display_name="",
-        application=Application.REMOTE_ASSISTANT,
-        secret=SessionSecret(f"secret-{number}"),
-        session=SessionId(f"s{number}"),
-        device=Device("", ""),
-        notices=(),
-        issued_at_ms=1,
-        expires_at_ms=2,
-        idle_timeout_s=300,
+    ticket = made_ticket(
+        UserId("main", number), f"s{number}", application=Application.REMOTE_ASSISTANT, idle_timeout_s=300
     )
     return KeptLogOff(holder, 2, ticket)
 

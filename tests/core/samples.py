@@ -12,18 +12,16 @@ from gateway.core.ledger import Health, Ledger
 from gateway.domain.errors import EndReason
 from gateway.domain.model import (
     Application,
-    Device,
     Kind,
     Right,
     Scope,
-    SessionId,
-    SessionSecret,
     Ticket,
     UserId,
 )
 from gateway.domain.resources import Agent, Aggregate, Group, Queue, Resource
 from gateway.domain.upstream import Part, Source
 from gateway.protocol.envelopes import SessionFacts
+from tests.doubles.tickets import ticket as made_ticket
 
 ANN = UserId("main", 7)
 WALL_MS = 1_700_000_000_000
@@ -41,17 +39,14 @@ def ticket_of(
     issued_at_ms: int = WALL_MS,
     life_ms: int = 36_000_000,
 ) -> Ticket:
-    return Ticket(
-        user=ANN,
-        display_name="Ann Archer",
+    return made_ticket(
+        ANN,
+        session,
         application=application,
-        secret=SessionSecret(f"secret of {session}"),
-        session=SessionId(session),
-        device=Device(f"device of {session}", "phone"),
-        notices=(),
+        name="Ann Archer",
+        device=(f"device of {session}", "phone"),
         issued_at_ms=issued_at_ms,
-        expires_at_ms=issued_at_ms + life_ms,
-        idle_timeout_s=0,
+        life_ms=life_ms,
     )
 
 

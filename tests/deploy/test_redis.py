@@ -22,17 +22,14 @@ from gateway.bus.stores import BackendOptions, RedisBackend
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import (
     Application,
-    Device,
     NodeId,
-    SessionId,
-    SessionSecret,
-    Ticket,
     UserId,
 )
 from gateway.protocol.envelopes import Control, Envelope, Inbox, Leaving, NodeRecord, Probe
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import KeptLogOff
 from tests.doubles.servers import Engine, binary, until
+from tests.doubles.tickets import ticket as made_ticket
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ALONE, REPLICATED = DEPLOY / "redis.conf", DEPLOY / "redis-replicated.conf"
@@ -143,18 +140,7 @@ async def live_with_log_offs(site: RedisBackend) -> None:
     """Keep a log-off that OSCC-E has not confirmed, and drop it; reserve a try, and end that."""
     assert await site.shared.reserve("x", "a 1", 60.0) == ("a 1",)
     await site.shared.end_reservation("x", "a 1")
-    ticket = Ticket(
-        user=ANNA,
-        display_name="",
-        application=Application.REMOTE_ASSISTANT,
-        secret=SessionSecret("s"),
-        session=SessionId("s"),
-        device=Device("", ""),
-        notices=(),
-        issued_at_ms=1,
-        expires_at_ms=2,
-        idle_timeout_s=300,
-    )
+    ticket = made_ticket(ANNA, "s", application=Application.REMOTE_ASSISTANT, idle_timeout_s=300)
     kept = KeptLogOff("h1", 2, ticket)
     assert await site.shared.keep_log_off(kept, 60.0)
     assert await site.shared.log_offs() == (kept,)

@@ -16,32 +16,26 @@ from gateway.domain.model import (
     PACKED_MOST,
     TOPIC_OF_KIND,
     Application,
-    Device,
     Kind,
     Position,
     Scope,
     SessionId,
-    SessionSecret,
     SmallMap,
-    Ticket,
     UserId,
     key_of,
     keys_shared,
     parse_key,
     value,
 )
+from tests.doubles.tickets import ticket as made_ticket
 
-TICKET = Ticket(
-    user=UserId("main", 7),
-    display_name="Ann Archer",
-    application=Application.DASHBOARD,
-    secret=SessionSecret("canary-secret"),
-    session=SessionId("public-1"),
-    device=Device("canary-device", "Ann's phone"),
+TICKET = made_ticket(
+    UserId("main", 7),
+    "public-1",
+    secret="canary-secret",
+    name="Ann Archer",
+    device=("canary-device", "Ann's phone"),
     notices=(("terms", 2),),
-    issued_at_ms=0,
-    expires_at_ms=1,
-    idle_timeout_s=0,
 )
 
 

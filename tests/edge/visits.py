@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
+from gateway.domain.model import Application, Ticket, UserId
 from gateway.edge.channel import ConnectionSummary
 from gateway.edge.credentials import Tokens
 from gateway.edge.handshake import EdgeParts
@@ -28,6 +28,7 @@ from gateway.protocol.codec import JSON, Codec
 from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock
 from tests.doubles.tasks import during
+from tests.doubles.tickets import ticket as made_ticket
 from tests.edge.fake_node import LIFE_MS, FakeNode
 
 SITE = SiteView("main", "Main", (Application.DASHBOARD, Application.REMOTE_ASSISTANT))
@@ -54,17 +55,14 @@ def ticket_of(
     key: int = 7,
 ) -> Ticket:
     """Return the ticket of somebody who has logged on."""
-    return Ticket(
-        user=UserId("main", key),
-        display_name="Ann",
+    return made_ticket(
+        UserId("main", key),
+        session,
+        secret=f"SECRET-{session}",
         application=application,
-        secret=SessionSecret(f"SECRET-{session}"),
-        session=SessionId(session),
-        device=Device("d1", "one"),
-        notices=(),
+        device=("d1", "one"),
         issued_at_ms=clock.wall_ms(),
-        expires_at_ms=clock.wall_ms() + expires_in_ms,
-        idle_timeout_s=0,
+        life_ms=expires_in_ms,
     )
 
 

@@ -19,9 +19,6 @@ from gateway.domain.model import (
     NodeId,
     Right,
     Scope,
-    SessionId,
-    SessionSecret,
-    Ticket,
     UserId,
 )
 from gateway.domain.resources import Agent, Me
@@ -50,23 +47,13 @@ from gateway.protocol.envelopes import (
     encode,
     encoding,
 )
+from tests.doubles.tickets import ticket as made_ticket
 from tests.protocol import strategies as any_of
 
 USER = UserId("main", 4711)
 
 
-TICKET = Ticket(
-    user=USER,
-    display_name="Ann",
-    application=Application.DASHBOARD,
-    secret=SessionSecret("s"),
-    session=SessionId("1"),
-    device=Device("d", "phone"),
-    notices=(("privacy", 3),),
-    issued_at_ms=1,
-    expires_at_ms=2,
-    idle_timeout_s=3,
-)
+TICKET = made_ticket(USER, "1", notices=(("privacy", 3),), idle_timeout_s=3)
 
 
 def received(outcome: Outcome | None) -> object:

@@ -32,6 +32,7 @@ from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_link import FakeLink
 from tests.doubles.fake_upstream import FakeUpstream
+from tests.doubles.tickets import ticket_of
 
 T = TypeVar("T")
 CLIENT = {"app": "test", "version": "1", "platform": "none"}
@@ -278,19 +279,7 @@ class Scene:
         """Log on, and give the phone that did."""
         credentials = LogOn(application, login, "secret", Device(device, "Phone"), number, takeover)
         logged_on = await self.node.account.log_on("main", credentials)
-        ticket = Ticket(
-            user=logged_on.user.id,
-            display_name=logged_on.user.display_name,
-            application=application,
-            secret=logged_on.secret,
-            session=logged_on.session,
-            device=credentials.device,
-            notices=(),
-            issued_at_ms=self.clock.wall_ms(),
-            expires_at_ms=logged_on.expires_at_ms,
-            idle_timeout_s=logged_on.idle_timeout_s,
-            server=logged_on.server,
-        )
+        ticket = ticket_of(logged_on, credentials, self.clock.wall_ms())
         return PhoneLine(self, ticket)
 
     async def served(

@@ -28,6 +28,7 @@ from gateway.telemetry import BackgroundPart, Tally
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tasks import during
+from tests.doubles.tickets import ticket as made_ticket
 
 ANSWER_S = 10.0
 
@@ -98,16 +99,13 @@ class Faults(Tally):
 
 
 def ticket(clock: ManualClock, number: int, site: str = "main") -> Ticket:
-    return Ticket(
-        user=UserId(site, number),
-        display_name="Bert",
+    return made_ticket(
+        UserId(site, number),
+        f"{site}-{number}",
+        secret=f"secret-{number}",
         application=Application.REMOTE_ASSISTANT,
-        secret=SessionSecret(f"secret-{number}"),
-        session=SessionId(f"{site}-{number}"),
-        device=Device("d1", "Phone"),
-        notices=(),
         issued_at_ms=clock.wall_ms(),
-        expires_at_ms=clock.wall_ms() + 3_600_000,
+        life_ms=3_600_000,
         idle_timeout_s=300,
     )
 

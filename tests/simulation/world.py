@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, SessionSecret, Ticket
 from gateway.domain.upstream import LogOn
+from tests.doubles.tickets import ticket_of
 from tests.simulation.centre import LOGINS, SimCentre
 from tests.simulation.line import Far, Line
 from tests.simulation.loop import OUTSIDE, NodeClock, VirtualClock, VirtualLoop
@@ -211,18 +212,7 @@ class World:
             return None
         if not process.is_alive:
             return None
-        return Ticket(
-            user=received.user.id,
-            display_name=received.user.display_name,
-            application=credentials.application,
-            secret=received.secret,
-            session=received.session,
-            device=credentials.device,
-            notices=(),
-            issued_at_ms=process.clock.wall_ms(),
-            expires_at_ms=received.expires_at_ms,
-            idle_timeout_s=received.idle_timeout_s,
-        )
+        return ticket_of(received, credentials, process.clock.wall_ms())
 
     async def log_off(self, ticket: Ticket) -> None:
         """Log off at a node."""

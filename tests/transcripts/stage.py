@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import Session
-from gateway.domain.model import Application, Device, NodeId, NumberAct, OrderAct, Ticket
+from gateway.domain.model import Application, Device, NodeId, NumberAct, OrderAct
 from gateway.domain.upstream import LogOn
 from gateway.edge import limits
 from gateway.edge.channel import Channel, ConnectionStats, ConnectionSummary, StatsOutput
@@ -33,6 +33,7 @@ from gateway.simulator.requests import Requests
 from gateway.telemetry import Telemetry
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
+from tests.doubles.tickets import ticket_of
 from tests.edge.visits import KEYS, nonces
 from tests.properties.socketless import CentreClock, Doors
 from tests.transcripts.abridged import Json
@@ -167,18 +168,7 @@ class Stage:
         application = Application.DASHBOARD if number is None else Application.REMOTE_ASSISTANT
         credentials = LogOn(application, login, "secret", Device(name, name), number)
         logged_on = await self.node.account.log_on("main", credentials)
-        ticket = Ticket(
-            user=logged_on.user.id,
-            display_name=logged_on.user.display_name,
-            application=application,
-            secret=logged_on.secret,
-            session=logged_on.session,
-            device=credentials.device,
-            notices=(),
-            issued_at_ms=self.wall_ms,
-            expires_at_ms=logged_on.expires_at_ms,
-            idle_timeout_s=logged_on.idle_timeout_s,
-        )
+        ticket = ticket_of(logged_on, credentials, self.wall_ms)
         phone = Handset(name, ticket, self._bearer.tokens.seal(ticket), self)
         with self.hidden():
             await self.connects(phone, **hello)
