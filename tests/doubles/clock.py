@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final
 
+from gateway.runtime.ports import Clock
+
 STEP_S: Final = 2.0**-20
 """Spans are rounded up to whole steps, about 1 µs: then sums and differences of instants are exact."""
 QUIET_TURNS: Final = 4
@@ -149,3 +151,24 @@ def _has_sockets(loop: asyncio.AbstractEventLoop) -> bool:
     """Return whether *loop* polls a socket beside its own pipe; True when that is unknown."""
     selector: selectors.BaseSelector | None = getattr(loop, "_selector", None)
     return selector is None or len(selector.get_map()) > 1
+
+
+class CentreClock:
+    """The clock of a simulated contact centre that lives in the gateway's time.
+
+    Args:
+        clock: The gateway's.
+        turn_s: The shortest sleep: a few turns a second are enough for many tests.
+    """
+
+    def __init__(self, clock: Clock, turn_s: float = 0.0) -> None:
+        self._clock, self._turn_s = clock, turn_s
+
+    def now_ms(self) -> int:
+        return self._clock.wall_ms()
+
+    def transport_s(self) -> float:
+        return self._clock.now()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(max(seconds, self._turn_s))

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -25,23 +24,10 @@ from gateway.upstream.oscce import http
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Kept, Readings
 from gateway.upstream.oscce.socket import Closed, Incoming, SocketReader
+from tests.simulator.peer import texts
 
 CLOSED = Closed()
 """A line that was cut; a good-bye is another one."""
-
-
-def texts(frames: bytes) -> Iterator[str]:
-    """Take whole text frames of a server apart (RFC 6455 §5.2, unmasked)."""
-    at = 0
-    while at < len(frames):
-        assert frames[at] == 0x81
-        size, at = frames[at + 1], at + 2
-        if size == 126:
-            (size,), at = struct.unpack_from("!H", frames, at), at + 2
-        elif size == 127:
-            (size,), at = struct.unpack_from("!Q", frames, at), at + 8
-        yield frames[at : at + size].decode()
-        at += size
 
 
 class ServerEnd:
@@ -54,7 +40,7 @@ class ServerEnd:
         self.is_over = False
 
     def send(self, frames: bytes) -> None:
-        for text in texts(frames):
+        for text in map(bytes.decode, texts(frames)):
             self.events += text.startswith('{"Type":"Event"')
             self.to_gateway.put_nowait(text)
 
@@ -123,22 +109,6 @@ def _took(reader: SocketReader, said: str) -> bool:
     unread: list[Kept] = [said.encode()]
     reader.take_readings(unread)
     return not unread
-
-
-class CentreClock:
-    """The gateway's time is the centre's."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
-    def now_ms(self) -> int:
-        return self._clock.wall_ms()
-
-    def transport_s(self) -> float:
-        return self._clock.now()
-
-    async def sleep(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
 
 
 class Doors:

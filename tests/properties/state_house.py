@@ -21,10 +21,10 @@ from gateway.runtime.node import Node, NodeSettings
 from gateway.runtime.ports import Authority, SiteParts, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.doubles.alone import alone
-from tests.doubles.clock import ManualClock
+from tests.doubles.clock import CentreClock, ManualClock
 from tests.properties.agent_model import AgentModel
 from tests.properties.phone import Phone
-from tests.properties.socketless import CentreClock, Doors
+from tests.properties.socketless import Doors
 from tests.runtime.scene import PhoneLine, Scene
 
 CENTRE: Final = SimulatorSettings(

@@ -205,23 +205,28 @@ async def test_a_reset_is_the_end_whether_it_reads_or_writes(is_full: bool) -> N
         assert "resume" not in received.log
 
 
+async def _runs(pairs: list[tuple[asyncio.Transport, Peer]], order: list[str]) -> list[str]:
+    """Have each peer send at once; return the data that was received in each turn, a letter each."""
+    for _, peer in pairs:
+        peer.writer.write(b"x")
+    await settle()
+    for wire, _ in pairs:
+        wire.resume_reading()
+    while order.count("data") < len(pairs):
+        order.append("turn")
+        await asyncio.sleep(0)
+    for wire, peer in pairs:
+        wire.abort()
+        peer.writer.close()
+    return "".join("d" if each == "data" else " " for each in order).split()
+
+
 async def test_what_many_send_at_once_leaves_others_their_turn() -> None:
     async with housed() as house:
         order: list[str] = []
         pairs = [(await house.pair(Received(order))) for _ in range(3 * EVENTS_AT_ONCE)]
-        for _, peer in pairs:
-            peer.writer.write(b"x")
-        await settle()
-        for wire, _ in pairs:
-            wire.resume_reading()
-        while order.count("data") < len(pairs):
-            order.append("turn")
-            await asyncio.sleep(0)
-        runs = "".join("d" if each == "data" else " " for each in order).split()
+        runs = await _runs(pairs, order)
         assert max(map(len, runs)) <= EVENTS_AT_ONCE
-        for wire, peer in pairs:
-            wire.abort()
-            peer.writer.close()
 
 
 async def test_at_rest_nothing_is_read_until_it_watches_again() -> None:
@@ -256,20 +261,9 @@ async def test_what_takes_long_leaves_others_their_turn() -> None:
         order: list[str] = []
         received = [Slow(order) for _ in range(12)]
         pairs = [(await house.pair(each)) for each in received]
-        for _, peer in pairs:
-            peer.writer.write(b"x")
-        await settle()
-        for wire, _ in pairs:
-            wire.resume_reading()
-        while order.count("data") < len(pairs):
-            order.append("turn")
-            await asyncio.sleep(0)
-        runs = "".join("d" if each == "data" else " " for each in order).split()
+        runs = await _runs(pairs, order)
         assert max(map(len, runs)) == 2
         assert {each.data for each in received} == {b"x"}, "and each has had its own"
-        for wire, peer in pairs:
-            wire.abort()
-            peer.writer.close()
 
 
 async def test_one_connections_fault_ends_one_connection() -> None:

@@ -35,7 +35,7 @@ from gateway.app.process import StopRequest
 from gateway.app.wiring import LogOffsLost
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.model import Agent, Contact
-from tests.doubles.clock import ManualClock
+from tests.doubles.clock import CentreClock, ManualClock
 from tests.scenarios.road import Road
 
 PASSWORD = "canary-of-a-password"
@@ -56,23 +56,6 @@ CLOSE_S = 1.0
 _PATIENCE_S = 5.0
 _TURN_S = 0.25
 _REAL_S = 10.0
-
-
-class CentreClock:
-    """The simulator's clock on the test's: the centre and its links live in the gateway's time."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        self._clock = clock
-
-    def now_ms(self) -> int:
-        return self._clock.wall_ms()
-
-    def transport_s(self) -> float:
-        return self._clock.now()
-
-    async def sleep(self, seconds: float) -> None:
-        """Return after *seconds*; four turns a second are enough."""
-        await self._clock.sleep(max(seconds, _TURN_S))
 
 
 class Bell:
@@ -257,7 +240,7 @@ async def opened(**centre: Any) -> AsyncIterator[House]:
     settings = SimulatorSettings(**small | secret | centre)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        simulator = await enter(Simulator(settings, CentreClock(clock)))
+        simulator = await enter(Simulator(settings, CentreClock(clock, _TURN_S)))
         for agent in simulator.center.directory.agents.values():
             simulator.center.force_off(agent)
         road = await enter(Road(int(simulator.url.rpartition(":")[2])))

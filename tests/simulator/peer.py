@@ -22,8 +22,8 @@ Free = Any
 """Whatever a test says; it is the simulator that must cope."""
 
 
-def messages(frames: bytes) -> Iterator[Message]:
-    """Take whole text frames apart (RFC 6455 §5.2, unmasked)."""
+def texts(frames: bytes) -> Iterator[bytes]:
+    """Take whole text frames of a server apart (RFC 6455 §5.2, unmasked)."""
     at = 0
     while at < len(frames):
         assert frames[at] == 0x81
@@ -32,8 +32,13 @@ def messages(frames: bytes) -> Iterator[Message]:
             (size,), at = struct.unpack_from("!H", frames, at), at + 2
         elif size == 127:
             (size,), at = struct.unpack_from("!Q", frames, at), at + 8
-        yield json.loads(frames[at : at + size])
+        yield frames[at : at + size]
         at += size
+
+
+def messages(frames: bytes) -> Iterator[Message]:
+    """Take whole text frames of a server apart, and read them."""
+    return map(json.loads, texts(frames))
 
 
 def key_of(kind: str, element: Message) -> int:

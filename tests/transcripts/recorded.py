@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gateway.simulator.links import Link, Outlet
 from gateway.simulator.requests import Requests
-from tests.properties.socketless import texts
+from tests.simulator.peer import texts
 from tests.transcripts.abridged import Json, LinkEar, wire
 
 

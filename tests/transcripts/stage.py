@@ -32,10 +32,10 @@ from gateway.simulator.model import Agent
 from gateway.simulator.requests import Requests
 from gateway.telemetry import Telemetry
 from tests.doubles.alone import alone
-from tests.doubles.clock import ManualClock
+from tests.doubles.clock import CentreClock, ManualClock
 from tests.doubles.tickets import ticket_of
 from tests.edge.visits import KEYS, nonces
-from tests.properties.socketless import CentreClock, Doors
+from tests.properties.socketless import Doors
 from tests.transcripts.abridged import Json
 from tests.transcripts.handset import Handset
 from tests.transcripts.recorded import Recorded
