@@ -110,21 +110,21 @@ class SocketSlot:
 
 
 LAGGING_S: Final = 0.5
-"""Mean delay of the event loop from which phones are admitted as fast as those before them are served."""
+"""Mean delay of the event loop above which phones are admitted only as fast as others are served."""
 OPENING_S: Final = 3.0
-"""Then so many phones may wait for their session at a time as were served in this time lately."""
+"""Then as many phones may wait for their session at a time as were served within this time."""
 OPENING_MIN: Final = 8
-"""So many may wait in any case."""
+"""Number of phones that may wait in any case."""
 _LAG_WEIGHT: Final = 0.3
 """Weight of the last interval in the means of delay and of served phones."""
 
 
 class _Retries:
-    """The times at which those who were refused for one reason are to come again, one after the other."""
+    """Appointments of the phones that were refused for one reason: they come again one after the other."""
 
     def __init__(self) -> None:
         self._at = 0.0
-        """The last of them."""
+        """The latest appointment."""
 
     def next_s(self, now: float, per_s: float) -> float:
         """Return the seconds until the next try, of which *per_s* are to come per second."""
