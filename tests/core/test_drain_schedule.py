@@ -144,13 +144,13 @@ def test_on_nodes_that_need_longer_for_each_phone_it_is_late_after_twice_that_ti
 
 def test_on_nodes_that_become_slower_a_phone_is_late_after_twice_the_time_of_then() -> None:
     away, now = Away(0.0), 0.0
-    for took_s in [0.1] * 10 + [3.0] * 30:  # however many are away
+    for took_s in [0.1] * 3 + [3.0] * 6:  # however many are away
         phones = send(away, now)
         now += took_s
         for phone in phones:
             phone.moved = Move.DONE
     assert away.in_time_s == 6.0
-    assert away.room > ROOM_MIN + 4
+    assert away.room > ROOM_MIN
 
 
 def test_a_phone_that_waited_behind_many_does_not_show_how_slow_the_nodes_are() -> None:
