@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway.core.assembly import Composer
 from gateway.core.drain_schedule import Move
+from gateway.core.follower import FollowedNodes
 from gateway.core.lease import AssumedTokens, BusState, StoreWrites
 from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
 from gateway.core.link import BEAT_S, Linger, Openings, Pauses
-from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget, Quota
-from gateway.core.registry import CommandHistory, NotAdmitted, Registry, RegistryLimits, Seat, refusal
+from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget, Quota, TurnShare
+from gateway.core.registry import (
+    CommandHistory,
+    DueTime,
+    DueTimes,
+    NotAdmitted,
+    Registry,
+    RegistryLimits,
+    Seat,
+    refusal,
+)
 from gateway.core.view import Within
 from gateway.domain.commands import Status
 from gateway.domain.errors import CloseCode, EndReason, GatewayError, SessionRefused
@@ -52,7 +62,7 @@ from gateway.runtime.ports import (
     SiteParts,
 )
 from gateway.runtime.sessions import LogOffs, OtherNodes, SessionRevocations
-from gateway.runtime.user_state import UserState, UserStates
+from gateway.runtime.user_state import UserState
 from gateway.telemetry import Tally
 
 _LOG: Final = logging.getLogger(__name__)
@@ -99,6 +109,121 @@ class NodeSettings:
     def registry(self) -> Registry[Connection]:
         """Return an empty registry of phones."""
         return Registry(lambda connection: connection.last_received_at, self.limits, self.linger)
+
+
+# ---- users ----
+
+
+SLICE_S: Final = 0.002
+"""Time for which due users are processed in one turn of the loop, plus one user; more in long turns."""
+
+
+class UserStates:
+    """The users of one node.
+
+    Invariant: a user has at most one user state that is not over. It begins when the last one has given up
+    link and lease.
+
+    Args:
+        composer: Shares elements between the users.
+    """
+
+    def __init__(self, composer: Composer) -> None:
+        self._composer = composer
+        self._user_states: dict[UserId, UserState] = {}
+        self.present: Final[Mapping[UserId, UserState]] = self._user_states
+        """All user states, by user."""
+        self._due_times: DueTimes[UserId] = DueTimes()
+        self._followed = FollowedNodes()
+        self._share = TurnShare(SLICE_S)
+        self.command_history: CommandHistory[UserId, OnOutcome] = CommandHistory()
+
+    def __iter__(self) -> Iterator[UserState]:
+        return iter(tuple(self._user_states.values()))
+
+    def __len__(self) -> int:
+        return len(self._user_states)
+
+    def served(self, user: UserId) -> UserState | None:
+        """Return the state of *user*, if it accepts phones."""
+        user_state = self._user_states.get(user)
+        return None if user_state is None or user_state.is_over else user_state
+
+    def begin(
+        self, user: UserId, world: World, tasks: asyncio.TaskGroup, grant: Grant | None = None
+    ) -> UserState:
+        """Begin to serve a user who is not served; *grant*: the other node that owns them, if known."""
+        before = self._user_states.get(user)
+        calls, due = self.command_history.came(user), self._due_times.add(user)
+        user_state = UserState(user, world, self._composer, calls, due, tasks, None if before else grant)
+        self._user_states[user] = user_state
+        tasks.create_task(self._serve(user, user_state, before), name="user")  # one object for all
+        return user_state
+
+    async def tick(self, clock: Clock) -> None:
+        """Do the work that is due, in slices; between two slices all other work has a turn.
+
+        Users for whom nothing is due, and nothing happened since the last tick, are skipped.
+        """
+        began = now = clock.now()
+        for due in self._due_times.take(began):
+            self._tick(due, now)
+            now = clock.now()
+            if now - began >= self._share.time_s:
+                await clock.sleep(0)
+                began = clock.now()
+                self._share.others_took(began - now)
+                now = began
+        self.command_history.expire(clock.now())
+
+    def _tick(self, due: DueTime[UserId], now: float) -> None:
+        user_state = None if due.is_over else self._user_states.get(due.key)
+        if user_state is None or user_state.due is not due:
+            return  # it ended between two slices
+        at = now
+        try:
+            user_state.tick(now)
+            at = user_state.due_at(now)
+        except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
+            log_fault(_LOG, "user_tick_failed", fault)
+            due.touch()  # the rest of its work is tried again with the next tick
+        finally:
+            self._due_times.put(due, at)
+
+    def touch_all(self) -> None:
+        """Mark all users as due in the next tick, after a change that concerns each."""
+        for user_state in self._user_states.values():
+            user_state.due.touch()
+
+    def followed(self) -> frozenset[NodeId]:
+        """Return the nodes that own users who are followed here."""
+        for user in self._due_times.touched:  # no other user has another role or owner than before
+            user_state = self._user_states.get(user)
+            follower = None if user_state is None else user_state.follower
+            self._followed.note(user, None if follower is None else follower.owner.node)
+        return self._followed.nodes
+
+    async def _serve(self, user: UserId, user_state: UserState, before: UserState | None) -> None:
+        try:
+            if before is not None:
+                await before.over.wait()
+            del before  # it holds the last owner, with a mirror of all data
+            await user_state.run()
+        except Exception as fault:  # noqa: BLE001 - one user's fault ends one user
+            log_fault(_LOG, "user_failed", fault)
+            for connection in list(user_state.feed.connections.values()):
+                connection.close(CloseCode.INTERNAL, "internal")
+        finally:
+            user_state.over.set()
+            user_state.feed.ledger.health = UNKNOWN_HEALTH
+            self._due_times.drop(user_state.due)
+            if self._user_states.get(user) is user_state:
+                del self._user_states[user]
+                self._followed.note(user, None)
+                self.command_history.left(user)
+
+
+# ---- the node ----
 
 
 TICK_S: Final = 1.0

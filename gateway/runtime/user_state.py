@@ -1,4 +1,4 @@
-"""The users of this node: the phones of each, the node's role for the user, and the owner.
+"""One user on this node: the user's phones, the node's role for the user, and the owner.
 
 A node first tries to own a user. When another node owns the user, this node follows that node until it has to
 own the user itself. Phones keep their data through every change of role.
@@ -10,9 +10,8 @@ on any node. It keeps the one link open while a session needs it. It has command
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -21,18 +20,15 @@ from weakref import proxy
 
 from gateway.core.assembly import Composer
 from gateway.core.commands import Calls
-from gateway.core.follower import FollowedNodes
-from gateway.core.ledger import UNKNOWN_HEALTH
 from gateway.core.link import LinkMachine
-from gateway.core.rate_limits import TurnShare
-from gateway.core.registry import CommandHistory, DueTime, DueTimes
+from gateway.core.registry import DueTime
 from gateway.core.view import Member, UserSessions
 from gateway.domain.commands import History
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import LONG_AGO, NodeId, SmallMap, Ticket, UserId
 from gateway.protocol.envelopes import SessionFacts, Since
 from gateway.runtime.command_execution import CommandedUser, CommandExecution
-from gateway.runtime.event_loop import LeanEvent, TaskGroup, log_fault, spawn
+from gateway.runtime.event_loop import LeanEvent, TaskGroup, spawn
 from gateway.runtime.follower import Follower
 from gateway.runtime.handover import Handover, Sharing
 from gateway.runtime.link_session import Linked, LinkHealth, World
@@ -41,7 +37,6 @@ from gateway.runtime.ownership import LinkDialer, OpenedLink, RenewalAnswer
 from gateway.runtime.ports import (
     NO_START,
     RECONNECT_WINDOW_S,
-    Clock,
     Grant,
     Link,
     Local,
@@ -672,113 +667,3 @@ class UserState(CommandedUser):
         """Return when :meth:`tick` is due unless :meth:`touch` is called before; *now*: at each tick."""
         role_at = self.role.due_at(now)
         return role_at if self._empty_since is None else min(role_at, self._empty_since + UNFOLLOW_S)
-
-
-_LOG: Final = logging.getLogger(__name__)
-SLICE_S: Final = 0.002
-"""Time for which due users are processed in one turn of the loop, plus one user; more in long turns."""
-
-
-class UserStates:
-    """The users of one node.
-
-    Invariant: a user has at most one user state that is not over. It begins when the last one has given up
-    link and lease.
-
-    Args:
-        composer: Shares elements between the users.
-    """
-
-    def __init__(self, composer: Composer) -> None:
-        self._composer = composer
-        self._user_states: dict[UserId, UserState] = {}
-        self.present: Final[Mapping[UserId, UserState]] = self._user_states
-        """All user states, by user."""
-        self._due_times: DueTimes[UserId] = DueTimes()
-        self._followed = FollowedNodes()
-        self._share = TurnShare(SLICE_S)
-        self.command_history: CommandHistory[UserId, OnOutcome] = CommandHistory()
-
-    def __iter__(self) -> Iterator[UserState]:
-        return iter(tuple(self._user_states.values()))
-
-    def __len__(self) -> int:
-        return len(self._user_states)
-
-    def served(self, user: UserId) -> UserState | None:
-        """Return the state of *user*, if it accepts phones."""
-        user_state = self._user_states.get(user)
-        return None if user_state is None or user_state.is_over else user_state
-
-    def begin(
-        self, user: UserId, world: World, tasks: asyncio.TaskGroup, grant: Grant | None = None
-    ) -> UserState:
-        """Begin to serve a user who is not served; *grant*: the other node that owns them, if known."""
-        before = self._user_states.get(user)
-        calls, due = self.command_history.came(user), self._due_times.add(user)
-        user_state = UserState(user, world, self._composer, calls, due, tasks, None if before else grant)
-        self._user_states[user] = user_state
-        tasks.create_task(self._serve(user, user_state, before), name="user")  # one object for all
-        return user_state
-
-    async def tick(self, clock: Clock) -> None:
-        """Do the work that is due, in slices; between two slices all other work has a turn.
-
-        Users for whom nothing is due, and nothing happened since the last tick, are skipped.
-        """
-        began = now = clock.now()
-        for due in self._due_times.take(began):
-            self._tick(due, now)
-            now = clock.now()
-            if now - began >= self._share.time_s:
-                await clock.sleep(0)
-                began = clock.now()
-                self._share.others_took(began - now)
-                now = began
-        self.command_history.expire(clock.now())
-
-    def _tick(self, due: DueTime[UserId], now: float) -> None:
-        user_state = None if due.is_over else self._user_states.get(due.key)
-        if user_state is None or user_state.due is not due:
-            return  # it ended between two slices
-        at = now
-        try:
-            user_state.tick(now)
-            at = user_state.due_at(now)
-        except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
-            log_fault(_LOG, "user_tick_failed", fault)
-            due.touch()  # the rest of its work is tried again with the next tick
-        finally:
-            self._due_times.put(due, at)
-
-    def touch_all(self) -> None:
-        """Mark all users as due in the next tick, after a change that concerns each."""
-        for user_state in self._user_states.values():
-            user_state.due.touch()
-
-    def followed(self) -> frozenset[NodeId]:
-        """Return the nodes that own users who are followed here."""
-        for user in self._due_times.touched:  # no other user has another role or owner than before
-            user_state = self._user_states.get(user)
-            follower = None if user_state is None else user_state.follower
-            self._followed.note(user, None if follower is None else follower.owner.node)
-        return self._followed.nodes
-
-    async def _serve(self, user: UserId, user_state: UserState, before: UserState | None) -> None:
-        try:
-            if before is not None:
-                await before.over.wait()
-            del before  # it holds the last owner, with a mirror of all data
-            await user_state.run()
-        except Exception as fault:  # noqa: BLE001 - one user's fault ends one user
-            log_fault(_LOG, "user_failed", fault)
-            for connection in list(user_state.feed.connections.values()):
-                connection.close(CloseCode.INTERNAL, "internal")
-        finally:
-            user_state.over.set()
-            user_state.feed.ledger.health = UNKNOWN_HEALTH
-            self._due_times.drop(user_state.due)
-            if self._user_states.get(user) is user_state:
-                del self._user_states[user]
-                self._followed.note(user, None)
-                self.command_history.left(user)

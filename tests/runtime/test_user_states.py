@@ -23,8 +23,8 @@ from gateway.domain.model import Application, Kind, NodeId, Scope, SessionId, Us
 from gateway.domain.resources import Agent, Queue
 from gateway.domain.upstream import Part, Source
 from gateway.protocol.envelopes import Offer
-from gateway.runtime.node import NodeSettings
-from gateway.runtime.user_state import SLICE_S, UserState, UserStates
+from gateway.runtime.node import SLICE_S, NodeSettings, UserStates
+from gateway.runtime.user_state import UserState
 from tests.doubles.clock import ManualClock
 from tests.runtime.followed import followed
 from tests.runtime.scene import PhoneLine, Scene, replace_method, scene, user
@@ -85,7 +85,7 @@ async def test_a_fault_over_what_is_due_for_one_user_keeps_no_other_from_what_is
         bert.due.touch()
         await at.pass_time(1)
     assert len(ticked) == 2
-    here = [record for record in caplog.records if record.name == "gateway.runtime.user_state"]
+    here = [record for record in caplog.records if record.name == "gateway.runtime.node"]
     assert {record.getMessage() for record in here} == {"user_tick_failed"}
 
 
