@@ -32,6 +32,8 @@ from tests.doubles.servers import redis_server
 
 PARTS = ("window", "phone late", "tries", "upgrade", "first data")
 TURN_EVERY_S = 0.1
+UNTOLD_MAX_S = 2.0
+"""How long a phone may be away beyond what it shows, on nodes that get their cores."""
 
 
 @dataclass
@@ -154,6 +156,8 @@ class Gaps:
         lines.append(_line("not told", [gap.untold_s for gap in self.all]))
         lines += [_line(name, [part[name] for part in parts if part]) for name in PARTS]
         lines.append(_line("phones' turn", self._turns_s))
+        untold = sum(gap.untold_s > UNTOLD_MAX_S for gap in self.all)
+        lines.append(f"not told of more than {UNTOLD_MAX_S:.0f} s: {untold} phones")
         oldest = sorted((phone.seen.lie_s, phone.seen.lie) for phone in self._phones.values())[-3:]
         return "\n".join([*lines, f"ended by {dict(self.reasons)}", *(lie for _, lie in reversed(oldest))])
 

@@ -19,7 +19,7 @@ from tests.cluster.cluster import Size, size
 from tests.cluster.sizes import IS_FULL
 from tests.deploy import test_haproxy, test_nginx
 from tests.deploy.behind_proxy import Front
-from tests.deploy.rolling import behind
+from tests.deploy.rolling import UNTOLD_MAX_S, behind
 from tests.doubles.machine import Watch
 
 USERS = int(os.environ.get("ROLLING_PHONES", "2000"))
@@ -84,6 +84,8 @@ async def restart_all(folder: Path, proxy: Callable[[Front], ChildProcess]) -> N
     took_s = clock.now() - began
     assert figures.lie_s is not None
     assert figures.lie_s <= LIE_MAX_S + took_s - watch.run_s(), figures
+    longest_s = max(gap.untold_s for gap in play.gaps.all)
+    assert longest_s <= UNTOLD_MAX_S + took_s - watch.run_s(), play.gaps.report()
     # no phone waits before its first try, or tries twice; without a core a proxy does not see nodes in time
     if watch.run_s() > took_s / 2:
         assert play.gaps.reasons.keys() == {"draining"}
