@@ -32,6 +32,7 @@ from gateway.core.element import (
     with_part,
 )
 from gateway.core.link import Query
+from gateway.core.reading_step import PASTS_MOST, Meeting, OpenSteps, ReadingStep, SharedTable
 from gateway.domain.commands import Listen
 from gateway.domain.model import (
     EMPTY_SET,
@@ -50,62 +51,6 @@ from gateway.protocol.envelopes import Value
 
 _Change = tuple[str, Element, Element]
 """A key, the element shown before, and the present one."""
-_NO_CHANGES: Final = ChangeSet(())
-
-
-class ReadingStep:
-    """The result of one reading.
-
-    A step applies only to a link that received the reading's bytes, received *befores* and shows *held*, with
-    a clock *offset_ms* ahead of the server's.
-
-    Args:
-        numbers: The numbers of the reading's parts, in order.
-        keys: Their keys in a ledger.
-        befores: The parts received before.
-        held: The elements shown before.
-    """
-
-    __slots__ = (
-        "afters",
-        "befores",
-        "changed",
-        "changes",
-        "converged",
-        "held",
-        "keys",
-        "numbers",
-        "offset_ms",
-        "other_times_ms",
-    )
-
-    def __init__(
-        self,
-        numbers: list[int],
-        keys: list[str],
-        befores: list[Parts | None],
-        held: list[Element | None],
-        offset_ms: int,
-    ) -> None:
-        self.numbers = numbers
-        self.keys = keys
-        self.befores = befores
-        self.held = held
-        self.offset_ms = offset_ms
-        self.afters: dict[str, Parts] = {}
-        """The parts received now, by key."""
-        self.other_times_ms: dict[str, int] = {}
-        """The reading's time for each key whose part has another time."""
-        self.converged: dict[str, Parts] = {}
-        """The parts that the link received, where :attr:`afters` has those of another link instead."""
-        self.changed: frozenset[int] = frozenset()
-        """The numbers whose shown element differs now."""
-        self.changes = _NO_CHANGES
-        """The shown elements of each."""
-
-    def applies(self, befores: list[Parts | None], held: list[Element | None], offset_ms: int) -> bool:
-        """Return whether this step applies to a link."""
-        return self.held == held and self.befores == befores and self.offset_ms == offset_ms
 
 
 RowT = TypeVar("RowT")
@@ -130,6 +75,9 @@ class Composer:
         self._more_holders: dict[str, int] = {}
         """Number of links that hold a resource, beside the first; mostly there are none."""
         self._catalogues: dict[tuple[int, object], tuple[object, Element]] = {}
+        self.sent_tables: Final = Meeting[Parts]()
+        self.shown_tables: Final = Meeting[Element]()
+        self.open_steps: Final = OpenSteps()
 
     def catalogue(self, rows: tuple[RowT, ...], make: Callable[[tuple[RowT, ...]], Value]) -> Element:
         """Return the element of a catalogue: one for all users who have received the same object."""
@@ -144,6 +92,10 @@ class Composer:
     def shown(self, key: str) -> Element | None:
         """Return the element of a resource that some link of the node showed last."""
         return self.newest.get(key)
+
+    def is_common(self, key: str) -> bool:
+        """Return whether several links hold a resource."""
+        return key in self._more_holders
 
     def hold(self, address: Address) -> str:
         """Return the key of a resource, for a link that holds it until :meth:`release`."""
@@ -187,6 +139,15 @@ class Composer:
             shown[key] = made
         return made
 
+    def first_step(self, reading: Reading, place: ReadingStep) -> ReadingStep | None:
+        """Return :meth:`step`, recorded for other links that receive the same."""
+        made, steps = self.step(reading, place), reading.steps
+        if made is not None and steps is not None:
+            steps.append(made)
+            del steps[:-PASTS_MOST]
+            self.open_steps.note(made)
+        return made
+
     def step(self, reading: Reading, place: ReadingStep) -> ReadingStep | None:
         """Return the step of *reading* from *place*; None: it is no plain change of shown elements.
 
@@ -206,7 +167,7 @@ class Composer:
             element = self.element(after, held, place.offset_ms)
             kept = place.afters[key] = converged(after, element)
             if kept is not after:
-                place.converged[key] = after
+                place.rereads += _rereads(key, after, kept)
             if part.time_ms != reading.time_ms:
                 place.other_times_ms[key] = reading.time_ms
             if element is not held:
@@ -218,10 +179,12 @@ class Composer:
         return place if len(place.afters) == len(place.numbers) else None
 
 
-PASTS_MOST: Final = 4
-"""Places of one reading whose steps are kept: links that have just opened differ from the others for a
-while.
-"""
+def _rereads(key: str, mine: Parts, others: Parts) -> Iterator[tuple[int, str, int | None, int | None]]:
+    """Yield the place of each source whose part was read at another time in *others*, with both times."""
+    for source, place in PLACES.items():
+        before_ms, after_ms = time_of(mine, source), time_of(others, source)
+        if before_ms != after_ms:
+            yield place, key, before_ms, after_ms
 
 
 class _ReadTimes(Lean):
@@ -285,6 +248,8 @@ class _OfKind(Lean):
     """By the place of a source in :data:`gateway.domain.upstream.SOURCES`."""
     sent: dict[str, Parts] = NO_ITEMS
     """By the key of the resource in ledgers, which takes a third less than by its number."""
+    shared: SharedTable[Parts] | None = None
+    """With whom it is shared; None: it is the link's own."""
     queries: tuple[Query, ...] = ()
     """The queries for realtime data."""
     is_covered: bool | None = None
@@ -298,13 +263,24 @@ class _OfKind(Lean):
             found = self.times[place] = _ReadTimes()
         return found
 
+    def own(self) -> dict[str, Parts]:
+        """Return what was received, in a table that no other link holds."""
+        if self.shared is not None:
+            self.sent, self.shared = self.shared.leave(), None
+        return self.sent
+
     def converge(self, key: str, mine: Parts, others: Parts) -> None:
         """Hold the parts *others* in place of *mine*; their times of reading stay."""
-        for source, times in zip(SOURCES, self.times, strict=True):
-            before_ms, after_ms = time_of(mine, source), time_of(others, source)
-            if times is not None and before_ms != after_ms:
+        if others is not mine:
+            self.reread(_rereads(key, mine, others))
+            self.own()[key] = others
+
+    def reread(self, rereads: Iterable[tuple[int, str, int | None, int | None]]) -> None:
+        """Keep when resources were read, whose parts are those of another link from now on."""
+        for place, key, before_ms, after_ms in rereads:
+            times = self.times[place]
+            if times is not None:
                 times.read(key, after_ms, times.last_ms(key, before_ms))
-        self.sent[key] = others
 
     def numbered(self) -> Iterator[tuple[int, Parts]]:
         """Return what was received of each resource, with its number."""
@@ -405,7 +381,7 @@ class Assembly:
         for kind, number in covered:
             if source is not Source.DIRECTORY and not any(other.covers(kind, number) for other in others):
                 here, key = self._of(kind), key_of(kind, number)
-                here.sent[key] = with_part(here.sent[key], source, None)
+                here.own()[key] = with_part(here.sent[key], source, None)
                 here.times_of(source).forget(key)
         return covered
 
@@ -458,7 +434,12 @@ class Assembly:
         return changed
 
     def follow(
-        self, reading: Reading, shown: Mapping[str, Element], offset_ms: int, scope: Scope | None
+        self,
+        reading: Reading,
+        shown: Mapping[str, Element],
+        offset_ms: int,
+        scope: Scope | None,
+        shared: SharedTable[Element] | None = None,
     ) -> ReadingStep | None:
         """Apply a reading like :meth:`read`, if it only changes shown resources.
 
@@ -467,6 +448,7 @@ class Assembly:
             shown: The newest element of each shown key.
             offset_ms: Gateway minus server clock.
             scope: The resources that may be shown; None: all shown ones may.
+            shared: With whom *shown* is shared.
 
         Returns:
             The changes. None, and nothing was applied, when :meth:`read` is needed.
@@ -478,15 +460,15 @@ class Assembly:
         times = here.times_of(source)
         if time_ms < times.newest_ms:
             return None
-        step = self._step(reading, kind, shown, offset_ms)
+        step = self._step(reading, here, shown, offset_ms, shared)
         if step is None or (scope is not None and not step.changed <= scope.of(kind)):
             return None
         if step.afters:
-            here.sent.update(step.afters)
+            here.sent, here.shared = step.sent.go(here.sent, here.shared, step.afters)
         times.read_all(step)
         times.newest_ms = time_ms
-        for key, mine in step.converged.items():
-            here.converge(key, mine, step.afters[key])
+        if step.rereads:
+            here.reread(step.rereads)
         return step
 
     def follow_one(
@@ -504,7 +486,7 @@ class Assembly:
         here = self._kinds.get(kind) or self._of(kind)
         number, times, sent = part.number, here.times[PLACES[source]] or here.times_of(source), here.sent
         before = sent.get(here.prefix + str(number))
-        if before is None or before.directory is None or time_ms < times.newest_ms:
+        if before is None or before.directory is None or time_ms < times.newest_ms or here.shared is not None:
             return None
         key = before.key
         held = None if key is None else shown.get(key)
@@ -536,31 +518,34 @@ class Assembly:
         return key, held, element
 
     def _step(
-        self, reading: Reading, kind: Kind, shown: Mapping[str, Element], offset_ms: int
+        self,
+        reading: Reading,
+        here: _OfKind,
+        shown: Mapping[str, Element],
+        offset_ms: int,
+        shared: SharedTable[Element] | None,
     ) -> ReadingStep | None:
         """Return the step from the state of this link.
 
         A step of another link with the same state is reused.
         """
-        steps = reading.steps
-        if steps is None:
-            return None
-        first = steps[0] if steps else None
-        if isinstance(first, ReadingStep):
-            numbers, keys = first.numbers, first.keys
-        else:
-            numbers = [part.number for part in reading.parts]
-            keys = [key_of(kind, number) for number in numbers]
-        befores, held = list(map(self._of(kind).sent.get, keys)), list(map(shown.get, keys))
+        if reading.steps is None:
+            if here.shared is None:
+                return None
+            reading.steps = []  # as if other links had received the same, since its table is theirs, too
+        steps = [step for step in reading.steps if isinstance(step, ReadingStep)]
+        if here.shared is not None and shared is not None:
+            for step in steps:
+                if step.leads_from(here.shared, shared, offset_ms):
+                    return step
+        numbers = steps[0].numbers if steps else [part.number for part in reading.parts]
+        keys = steps[0].keys if steps else [here.prefix + str(number) for number in numbers]
+        befores, held = list(map(here.sent.get, keys)), list(map(shown.get, keys))
         for step in steps:
-            if isinstance(step, ReadingStep) and step.applies(befores, held, offset_ms):
+            if step.applies(befores, held, offset_ms):
                 return step
         place = ReadingStep(numbers, keys, befores, held, offset_ms)
-        made = self._composer.step(reading, place)
-        if made is not None:
-            steps.append(made)
-            del steps[:-PASTS_MOST]
-        return made
+        return self._composer.first_step(reading, place)
 
     def directory(self, parts: Iterable[Part]) -> set[Address]:
         """Apply the whole directory; objects that are not in it are removed."""
@@ -597,7 +582,7 @@ class Assembly:
             gone = [number for number, _ in here.numbered() if number not in inside]
             outside.update((kind, number) for number in gone)
             for key in [key_of(kind, number) for number in gone]:
-                self._release(here.sent.pop(key))
+                self._release(here.own().pop(key))
                 for times in filter(None, here.times):
                     times.forget(key)
         return outside
@@ -627,6 +612,15 @@ class Assembly:
         kind, number = address
         if parts.realtime is not UNREADABLE:
             self._of(kind).converge(key_of(kind, number), parts, converged(parts, element))
+
+    def meet(self) -> bool:
+        """Hold the tables of other links, where they are equal; return whether others hold some resource."""
+        first = next((key for here in self._kinds.values() for key in here.sent), "")
+        if not self._composer.is_common(first):
+            return False
+        for here in self._kinds.values():
+            here.sent, here.shared = self._composer.sent_tables.meet(here.prefix, here.sent, here.shared)
+        return True
 
     def addresses(self) -> set[Address]:
         """Return the resources with received data."""
@@ -704,6 +698,8 @@ class Assembly:
             key = self._composer.hold(address)
             sent = changed(sent, key=key)
         here = self._of(address[0])
+        if here.shared is not None:
+            here.own()
         here.sent = with_item(here.sent, key, sent)
 
     def _release(self, sent: Parts) -> None:

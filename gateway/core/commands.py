@@ -402,7 +402,6 @@ class Declared:
     """
 
     def __init__(self, ledger: Ledger, handle: str) -> None:
-        self._elements = ledger.elements
         self._ledger = ledger
         self._handle = handle
 
@@ -453,7 +452,7 @@ class Declared:
         return (found.routing_parameters or {}) if isinstance(found, Queue | Group) else {}
 
     def _value(self, key: str) -> object:
-        element = self._elements.get(key)
+        element = self._ledger.elements.get(key)
         return None if element is None else element.value
 
 

@@ -17,7 +17,6 @@ from gateway.core.ledger import (
     forms_of,
     frames_of,
     patches_of,
-    place_of,
 )
 from gateway.core.view import ME_PREFIX, View
 from gateway.domain.model import ALWAYS, with_item
@@ -27,6 +26,23 @@ SIZE: Final = 256
 """With more phones there are more fan-out groups: sending to a group holds the loop for about a
 millisecond.
 """
+
+
+TURN_S: Final = 0.005
+"""Phones whose last frames left within this time of each other get the next one together, when the last of
+them is due.
+"""
+
+
+def place_of(
+    view: View, codec: Codec, *, seq: int, interval_s: float, sent_at: float, frame_bytes: int, now: float
+) -> Hashable:
+    """Return the key of readers that hold everything: those with equal keys may get the same frames.
+
+    For those that may be sent to at once, the time of the last frame does not matter.
+    """
+    turn = None if now - sent_at >= interval_s else int(sent_at / TURN_S)
+    return (view.sight.digest, codec.name, frame_bytes, interval_s, seq, turn)
 
 
 class News(NamedTuple):

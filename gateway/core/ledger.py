@@ -17,6 +17,7 @@ from operator import attrgetter
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.element import ChangeSet, Element, WireForms
+from gateway.core.reading_step import Meeting, Passages, SharedTable
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, View
 from gateway.domain.model import ALWAYS, NO_ITEMS, Lean, Position, value, with_item
 from gateway.protocol import frames
@@ -60,6 +61,14 @@ class VersionedMap(Lean):
     """The seq of each key that has an element, but for those that have had none since :meth:`join`."""
     _rest: int = 0
     """The seq of all others."""
+    shared: SharedTable[Element] | None = None
+    """With whom :attr:`elements` is shared; None: it is this ledger's own."""
+
+    def own(self) -> dict[str, Element]:
+        """Return the elements in a table that no other ledger holds."""
+        if self.shared is not None:
+            self.elements, self.shared = self.shared.leave(), None
+        return self.elements
 
     def seq_of(self, key: str) -> int:
         """Return the seq of a key that has an element."""
@@ -70,18 +79,21 @@ class VersionedMap(Lean):
         key, seq, element = update
         self.gone.pop(key, None)
         if element is not None:
-            self.elements[key] = element
+            self.own()[key] = element
             self.seqs = with_item(self.seqs, key, seq)
             return
-        self.elements.pop(key, None)
+        self.own().pop(key, None)
         self.seqs.pop(key, None)
         self.gone = with_item(self.gone, key, seq)
         if len(self.gone) > self.tombstones:
             self.floor = max(self.floor, self.gone.pop(next(iter(self.gone))))
 
-    def store_all(self, elements: Mapping[str, Element], seq: int) -> None:
+    def store_all(self, elements: dict[str, Element], seq: int, passages: Passages[Element] | None) -> None:
         """Store the elements of several keys that changed in one step."""
-        self.elements.update(elements)
+        if passages is None:
+            self.own().update(elements)
+        else:
+            self.elements, self.shared = passages.go(self.elements, self.shared, elements)
         if self.seqs is NO_ITEMS:
             self.seqs = dict.fromkeys(elements, seq)
         else:
@@ -181,23 +193,6 @@ def is_own(key: str) -> bool:
     return key.startswith(OWN_PREFIXES)
 
 
-TURN_S: Final = 0.005
-"""Phones whose last frames left within this time of each other get the next one together, when the last of
-them is due.
-"""
-
-
-def place_of(
-    view: View, codec: Codec, *, seq: int, interval_s: float, sent_at: float, frame_bytes: int, now: float
-) -> Hashable:
-    """Return the key of readers that hold everything: those with equal keys may get the same frames.
-
-    For those that may be sent to at once, the time of the last frame does not matter.
-    """
-    turn = None if now - sent_at >= interval_s else int(sent_at / TURN_S)
-    return (view.sight.digest, codec.name, frame_bytes, interval_s, seq, turn)
-
-
 LATE_S: Final = 0.5
 """A change may be late if the data before it was this old."""
 LATE_KEPT_S: Final = 90.0
@@ -273,8 +268,8 @@ class Ledger:
         self.on_own_change: Callable[[str, Element | None], None] | None = None
         """Called instead of all readers when a key of one session changes, with its element before."""
         self._shared = VersionedMap(tombstones, {})
-        self.elements: Final[Mapping[str, Element]] = self._shared.elements
-        """The newest element of each shared key that has a value."""
+        self.elements: Mapping[str, Element] = self._shared.elements
+        """The newest element of each shared key that has a value; another object after a change."""
         self._own = VersionedMap(tombstones, {})
         self.has_news = False
         """Whether a key has changed for all readers; the task that wakes them resets it."""
@@ -352,16 +347,29 @@ class Ledger:
         self._store(Update(key, seq, element), own=own)
         return True
 
-    def record_all(self, changes: ChangeSet) -> None:
+    @property
+    def table(self) -> SharedTable[Element] | None:
+        """With which ledgers :attr:`elements` is shared."""
+        return self._shared.shared
+
+    def meet(self, others: Meeting[Element]) -> None:
+        """Hold the table of another ledger, if it is equal."""
+        here = self._shared
+        here.elements, here.shared = others.meet("", here.elements, here.shared)
+        self.elements = here.elements
+
+    def record_all(self, changes: ChangeSet, passages: Passages[Element] | None = None) -> None:
         """Write the values of several shared keys, for the owner only, as :meth:`record` does one by one.
 
         Args:
             changes: Its elements before are those that the ledger holds.
+            passages: The tables of other ledgers after the changes.
         """
         if not changes.elements:
             return
         seq = self.seq + 1
-        self._shared.store_all(changes.elements, seq)
+        self._shared.store_all(changes.elements, seq, passages)
+        self.elements = self._shared.elements
         self._move(Position(self.epoch, seq), seq)
         self.has_news = True
         for reader in tuple(self.readers):  # some leave their group during this
@@ -373,6 +381,8 @@ class Ledger:
         if shared.seqs is NO_ITEMS:
             shared.seqs = {}
         self.seq = self.shared_seq = shared.seqs[key] = seq
+        if shared.shared is not None:
+            self.elements = shared.own()
         shared.elements[key] = element
         self.has_news = True
         self.joinable = self.firsts = NO_ITEMS
@@ -415,6 +425,8 @@ class Ledger:
         before = shared.elements.get(key)
         if shared.gone:
             shared.gone.pop(key, None)
+        if shared.shared is not None:
+            self.elements = shared.own()
         shared.elements[key] = element
         shared.seqs = with_item(shared.seqs, key, seq)
         self.seq, self.shared_seq = upto, max(self.shared_seq, seq)
@@ -513,6 +525,7 @@ class Ledger:
         versions = self._own if own else self._shared
         before = versions.elements.get(update.key)
         versions.store(update)
+        self.elements = self._shared.elements
         if update.element is not before:
             self._tell(update.key, before, own=own)
 

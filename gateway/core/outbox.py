@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from gateway.core.element import MADE_AT_ONCE, ChangeSet, Element, WireForms
-from gateway.core.fanout_group import FanoutGroup, GroupMember, News, Sink
+from gateway.core.fanout_group import FanoutGroup, GroupMember, News, Sink, place_of
 from gateway.core.ledger import (
     FRAME_BYTES_MAX,
     Base,
@@ -26,7 +26,6 @@ from gateway.core.ledger import (
     forms_of_all,
     news_of,
     patches_of,
-    place_of,
 )
 from gateway.core.view import View
 from gateway.domain.model import NO_ITEMS, Position, with_item

@@ -12,10 +12,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final, Protocol
 
-from gateway.core.assembly import Assembly, Composer, ReadingStep
+from gateway.core.assembly import Assembly, Composer
 from gateway.core.element import Address, Element, Parts
 from gateway.core.ledger import Health, Ledger, Reader
 from gateway.core.link import Early, wanted_by
+from gateway.core.reading_step import ReadingStep
 from gateway.core.session import Session
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, Member, UserSessions, facts_key, me_key
 from gateway.domain.commands import Directory, Listen
@@ -494,6 +495,7 @@ class Mirror:
         self._show_catalogues()
         ledger.join_changes(since)
         self._uncomposed, self._composed = None, NO_ITEMS
+        self._share_tables()
         self.show_sessions()
 
     def synced(self) -> None:
@@ -552,8 +554,8 @@ class Mirror:
         if self.live:
             scope: Scope | None = self._user_sessions.scope
             scope = None if scope is self._narrowed_to else scope
-            shown, offset_ms = self._feed.ledger.elements, self._server.offset_ms
-            step = self.assembly.follow(reading, shown, offset_ms, scope)
+            ledger, offset_ms = self._feed.ledger, self._server.offset_ms
+            step = self.assembly.follow(reading, ledger.elements, offset_ms, scope, ledger.table)
             if step is not None:
                 self._show_step(step, reading.kind)
                 return
@@ -638,9 +640,16 @@ class Mirror:
 
     def _show_step(self, step: ReadingStep, kind: Kind | None) -> None:
         """Record the new values of resources of one kind, like :meth:`show`."""
-        self._feed.ledger.record_all(step.changes)
+        self._feed.ledger.record_all(step.changes, step.shown)
+        if step.is_meeting:
+            self._share_tables()
         if kind is Kind.AGENT and not self._user_sessions.own_agents.isdisjoint(step.numbers):
             self._show_number()
+
+    def _share_tables(self) -> None:
+        """Hold the same tables as other links of the node, where they are equal."""
+        if self.assembly.meet():
+            self._feed.ledger.meet(self._composer.shown_tables)
 
     def _element(self, address: Address, before: Element | None) -> Element | None:
         assembly = self.assembly

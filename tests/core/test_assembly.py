@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.assembly import PASTS_MOST, Assembly, Composer, ReadingStep
+from gateway.core.assembly import Assembly, Composer
 from gateway.core.element import UNREADABLE, Element
 from gateway.core.link import MOST, PARTS_MOST, Early, Query
+from gateway.core.reading_step import PASTS_MOST, ReadingStep
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, Queue, RoutingState

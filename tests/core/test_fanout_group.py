@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from gateway.core import fanout_group as fanout_groups
-from gateway.core.fanout_group import SIZE, FanoutGroup, News
-from gateway.core.ledger import TURN_S, Ledger
+from gateway.core.fanout_group import SIZE, TURN_S, FanoutGroup, News
+from gateway.core.ledger import Ledger
 from gateway.core.outbox import LADDER_S, Outbox, PaceLadder
 from gateway.core.view import View, view_of
 from gateway.protocol.codec import JSON

@@ -1,16 +1,20 @@
 """However many links share what they receive, each sends what it would send alone.
 
 Three links of one node receive some of the same readings, some others and some late, in any order.
-Each has a twin that shares nothing and takes no shortcut; both must agree after every step.
+Each has a twin that shares nothing and takes no shortcut; both must agree after every step. Links with equal
+tables share those, too, at any time.
 """
 
 from __future__ import annotations
+
+from itertools import product
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.assembly import Assembly, Composer
 from gateway.core.element import Address, Element, Parts, compose, differ_by_jitter, part_of, steady
+from gateway.core.ledger import Ledger
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, RoutingState
@@ -54,19 +58,18 @@ class Link:
         self.offset_ms = offset_ms
         self.shared = Assembly(composer)
         self.alone = Assembly()
-        self.shown: dict[Address, Element | None] = dict.fromkeys(ADDRESSES)
+        self.ledger = Ledger(1)
         self.shown_alone: dict[Address, Element | None] = dict.fromkeys(ADDRESSES)
 
     def read(self, reading: Reading) -> None:
-        shown = {key_of(*address): element for address, element in self.shown.items() if element is not None}
-        self.shared.is_unshown = not shown
-        step = self.shared.follow(reading, shown, self.offset_ms, SCOPE)
+        ledger = self.ledger
+        self.shared.is_unshown = not ledger.elements
+        step = self.shared.follow(reading, ledger.elements, self.offset_ms, SCOPE, ledger.table)
         changed: set[Address] = set()
         if step is None:
             changed = self.shared.read(reading)
         else:
-            shown.update(step.changes.elements)
-            self.shown = {address: shown.get(key_of(*address)) for address in ADDRESSES}
+            ledger.record_all(step.changes, step.shown)
         self.look(changed, self.alone.read(reading))
 
     def listen(self, query: int, *, refused: bool) -> None:
@@ -78,13 +81,18 @@ class Link:
             self.shared.listening(query, listen)
             self.alone.listening(query, listen)
 
+    def meet(self) -> None:
+        """Share tables with links whose tables are equal."""
+        if self.shared.meet():
+            self.ledger.meet(self.composer.shown_tables)
+
     def look(self, changed: set[Address], changed_alone: set[Address]) -> None:
         for address in changed:
-            parts, element = self.shared.parts(address), None
+            parts, element, key = self.shared.parts(address), None, key_of(*address)
             if parts is not None:
-                element = self.composer.element(parts, self.shown[address], self.offset_ms)
+                element = self.composer.element(parts, self.ledger.get(key), self.offset_ms)
                 self.shared.show(address, parts, element)
-            self.shown[address] = element
+            self.ledger.record(key, element)
         for address in changed_alone:
             parts, before = self.alone.parts(address), self.shown_alone[address]
             alone = None if parts is None else Composer().element(parts, before, self.offset_ms)
@@ -96,7 +104,7 @@ class Link:
         for address in ADDRESSES:
             parts = self.alone.parts(address)
             assert near(self.shared.parts(address), parts)
-            shown = self.shown[address], self.shown_alone[address]
+            shown = self.ledger.get(key_of(*address)), self.shown_alone[address]
             assert (shown[0] is None) == (shown[1] is None)
             for each in shown:
                 if each is not None and parts is not None:
@@ -126,12 +134,14 @@ VARIANTS = st.sampled_from([-1, -1, 0, 1, 2, 3])
 SOME = st.tuples(VARIANTS, VARIANTS)
 """Which variant of either agent; -1 for none."""
 READ = st.tuples(st.just("read"), LINKS, st.sampled_from([1, 1, 1, 2, 3]), TIMES, st.integers(0, 4), SOME)
+MEET = ("meet",)
 STEPS = st.lists(
     st.one_of(
         READ,
         READ,
         READ,
         st.tuples(st.just("everybody"), st.sampled_from([1, 2]), TIMES, SOME),
+        st.just(MEET),
         st.tuples(st.just("stop"), LINKS, st.sampled_from([1, 2, 3])),
         st.tuples(st.just("listen"), LINKS, st.sampled_from([1, 2, 3]), st.booleans()),
         st.tuples(st.just("gain"), LINKS, st.sampled_from(NUMBERS)),
@@ -197,7 +207,44 @@ def test_a_link_among_others_says_what_it_would_say_alone(
         for query in (realtime, 2):
             take(links, known, ("listen", index, query, False))
             take(links, known, ("read", index, query, 0, 0, some))
-    for step in steps:
+    for step in [MEET, *steps]:
+        if step == MEET:
+            for link in links:
+                link.meet()
         take(links, known, step)
+        for link in links:
+            link.check()
+
+
+BOTH = st.tuples(st.integers(0, 3), st.integers(-1, 3))
+TOGETHER = st.lists(
+    st.one_of(
+        *[st.tuples(st.just("everybody"), st.sampled_from([1, 1, 2]), BOTH)] * 12,
+        st.just(MEET),
+        READ,
+        st.tuples(st.just("object"), LINKS, st.sampled_from(NUMBERS), st.integers(-1, 1)),
+        st.tuples(st.just("listen"), LINKS, st.sampled_from([1, 2]), st.booleans()),
+    ),
+    min_size=10,
+    max_size=40,
+)
+
+
+@given(some=BOTH, steps=TOGETHER)
+def test_links_that_share_tables_say_what_they_would_say_alone(
+    some: tuple[int, int], steps: list[tuple]
+) -> None:
+    composer = Composer()
+    links, known = [Link(composer, 0) for _ in range(3)], Known()
+    begin: list[tuple] = [("object", number, 0) for number in NUMBERS]
+    begin += [each for query in (1, 2) for each in (("listen", query, False), ("read", query, 0, 0, some))]
+    for index, (verb, *rest) in product(range(3), begin):
+        take(links, known, (verb, index, *rest))
+    for at, step in enumerate([MEET, *steps]):
+        if step == MEET:
+            for link in links:
+                link.meet()
+        verb, *rest = step
+        take(links, known, (verb, rest[0], 4 + at, rest[1]) if verb == "everybody" else step)
         for link in links:
             link.check()
