@@ -128,7 +128,7 @@ PLACES: Final[dict[str, str]] = {
         """,
         "token": """
             upstream/asterisk/link.py AsteriskLink.attached;
-            upstream/asterisk/monitor.py Publisher.links _scopes;
+            upstream/asterisk/monitor.py Publisher.links; upstream/asterisk/people.py PersonScopes._made;
             domain/model.py SmallMap._more;
             core/registry.py Registry._people _seats _lingering;
             core/view.py UserSessions.by_handle _devices _elsewhere _left _aliases _rescoped _changed;

@@ -20,7 +20,7 @@ import structlog
 
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.errors import GatewayError
-from gateway.domain.model import Application, Kind, Scope
+from gateway.domain.model import Kind, Scope
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import (
     CatalogueChanged,
@@ -61,9 +61,8 @@ from gateway.upstream.asterisk.people import (
     AsteriskView,
     PeopleError,
     PeopleFile,
-    Person,
+    PersonScopes,
     Rules,
-    agent_number,
     read_people,
 )
 from gateway.upstream.asterisk.state import EventsCheck, Queues, take
@@ -71,7 +70,6 @@ from gateway.upstream.asterisk.state import EventsCheck, Queues, take
 AT_ONCE: Final = 32
 QUEUES_AT_ONCE: Final = 4
 """Agents and queues that are composed in one turn of the loop: some 5 ms."""
-EVERYTHING: Final = "*"
 _SOURCES: Final = (Source.DIRECTORY, Source.REALTIME, Source.CUMULATIVE, Source.CONFIGURATION)
 _OFFERED: Final[tuple[FunctionName, ...]] = ("realtime", "historical", "routing", "administration", "voice")
 
@@ -101,8 +99,7 @@ class Publisher:
         self._shape = -1
         self._agents: dict[int, None] = {}
         self._names: dict[str, None] = {}
-        self._scopes: dict[tuple[str, Application], Scope] = {}
-        self._scope_of_all: Scope | None = None
+        self.scopes = PersonScopes(view, queues)
         self._own: dict[int, Part] = {}
         """Agent → its realtime part for its own link."""
         self._due: list[tuple[int, int]] = []
@@ -329,46 +326,9 @@ class Publisher:
 
     # ---- scopes ----
 
-    def scope_of(self, person: Person, application: Application) -> Scope:
-        """Return the scope of a person with an application."""
-        key = person.login, application
-        scope = self._scopes.get(key)
-        if scope is None:
-            scope = self._scopes[key] = self._make_scope(person, application)
-        return scope
-
-    def _make_scope(self, person: Person, application: Application) -> Scope:
-        if application is Application.DASHBOARD and EVERYTHING in person.sees:
-            if self._scope_of_all is None:
-                agents = {agent_number(one) for one in self._view.people.by_login.values() if one.agent}
-                self._scope_of_all = self._scope(self._queues.queues, agents | set(self._view.interfaces))
-            return self._scope_of_all
-        if application is Application.DASHBOARD:
-            names = {name for name in person.sees if name in self._queues.queues}
-            return self._scope(names, self._agents_of(names))
-        own = agent_number(person)
-        held = {one.queue for one in self._view.memberships(own)}
-        return self._scope({one for one in (*person.queues, *held) if one in self._queues.queues}, {own})
-
-    def _agents_of(self, names: set[str]) -> set[int]:
-        """Return the members of queues, and the people who join them with the Remote Assistant."""
-        agents = {
-            self._view.agent_of(interface)
-            for name in names
-            for interface in self._queues.queues[name].members
-        }
-        remote = self._view.people.by_login.values()
-        return agents | {
-            agent_number(one) for one in remote if one.agent and not names.isdisjoint(one.queues)
-        }
-
-    def _scope(self, names: Iterable[str], agents: set[int]) -> Scope:
-        return Scope(frozenset(agents), frozenset(self._view.queue_number(name) for name in names))
-
     def _reshape(self, now_ms: int) -> None:
         """Send links their scopes after queues or memberships have changed."""
-        self._scopes.clear()
-        self._scope_of_all = None
+        self.scopes.forget()
         for link in list(self.links.values()):
             self.rescope(link, now_ms)
 
@@ -380,7 +340,7 @@ class Publisher:
             person = self._view.people.by_login.get(attachment.session.login)
             if person is None:
                 continue
-            scope = self.scope_of(person, attachment.session.application)
+            scope = self.scopes.of(person, attachment.session.application)
             if scope is not attachment.scope and scope != attachment.scope:
                 attachment.scope = scope
                 changed.append(attachment)

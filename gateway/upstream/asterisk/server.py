@@ -281,7 +281,7 @@ class AsteriskServer:
         person = self._person(session)
         self._aliases += 1
         rights = rights_of(self.monitor, session.application)
-        scope = self.monitor.publisher.scope_of(person, session.application)
+        scope = self.monitor.publisher.scopes.of(person, session.application)
         link.attached[self._aliases] = LinkedSession(self._aliases, session, rights, scope)
         self.accounts.attached(session)
         self._note(link)
