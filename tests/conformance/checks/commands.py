@@ -246,3 +246,17 @@ async def deadline_moves(stage: Stage) -> None:
     stage.ahead(frame, 10.0)
     await again.send(result(frame["id"]))
     await stage.outcome(answer)
+
+
+@check("commands.deadline_set_back", _DEADLINE)
+async def deadline_set_back(stage: Stage) -> None:
+    """The clock of the same node is set back by 30 s: its time holds from the second reading on."""
+    phone = await stage.live()
+    await phone.ping(5)
+    stage.time.skew_s = -30.0
+    await phone.ping(5)
+    await phone.ping(5)
+    answer, frame = await stage.commanded(phone)
+    stage.ahead(frame, 10.0)
+    await phone.send(result(frame["id"]))
+    await stage.outcome(answer)
