@@ -389,21 +389,35 @@ class Reading:
         return event(query_id, kind.value, self.time_ms, elements, removed, complete=complete)
 
 
+Shape = tuple[int | None, tuple[tuple[int, Kind, frozenset[int]], ...]]
+"""What decides which events a link is sent: its own agent; of each query its id, its kind and its keys."""
+
+
 class Publication:
     """One reading of the changes for many links.
 
-    Links with the same scope share the set of changed keys, and with it the whole frame.
+    Links of one shape share the list of frames. Links with the same scope share the set of changed keys, and
+    with it the whole frame.
     """
 
     def __init__(self, reading: Reading, changes: Changes) -> None:
-        self.kinds: Final = frozenset(changes)
+        self._kinds = frozenset(changes)
         """The kinds with changes."""
+        self._frames: dict[Shape, tuple[bytes, ...]] = {}
         self._reading = reading
         self._changes = changes
         self._touched: dict[tuple[Kind, frozenset[int], int | None], frozenset[int]] = {}
 
-    def frame(self, query_id: int, kind: Kind, visible: frozenset[int], own: int | None) -> bytes | None:
-        """Return the partial event of one query; None when nothing in it changed."""
+    def frames(self, shape: Shape) -> tuple[bytes, ...]:
+        """Return the partial events of the queries in which something changed."""
+        found = self._frames.get(shape)
+        if found is None:
+            own, queries = shape
+            all_ = (self._frame(id_, kind, keys, own) for id_, kind, keys in queries if kind in self._kinds)
+            found = self._frames[shape] = tuple(frame for frame in all_ if frame is not None)
+        return found
+
+    def _frame(self, query_id: int, kind: Kind, visible: frozenset[int], own: int | None) -> bytes | None:
         at = (kind, visible, own)
         keys = self._touched.get(at)
         if keys is None:

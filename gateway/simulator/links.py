@@ -6,13 +6,13 @@ messages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Literal, Protocol
 
 from gateway.simulator.contact_center import ContactCenter
-from gateway.simulator.elements import Publication, Reading, encode, event, message
+from gateway.simulator.elements import Publication, Reading, Shape, encode, event, message
 from gateway.simulator.fields import Refused
 from gateway.simulator.model import Changes, Json, Kind, Scope
 from gateway.simulator.sessions import Accounts, Ended, Session, Sessions
@@ -159,6 +159,8 @@ class Subscriptions:
         """The agent that the user is."""
         self._last_alias = 0
         self._last_query = 0
+        self._shape: Shape | None = None
+        """None: to be made again."""
 
     def attach(self, session: Session, own: int | None) -> int:
         """Attach a session and return its alias; :meth:`rescope` updates the scope."""
@@ -199,6 +201,7 @@ class Subscriptions:
         )
         query.visible = self._visible(query)
         self.queries[query.query_id] = query
+        self._shape = None
         return query
 
     def stop(self, query_id: int) -> None:
@@ -209,6 +212,13 @@ class Subscriptions:
         """
         if self.queries.pop(query_id, None) is None:
             raise Refused("NotFound")
+        self._shape = None
+
+    def clear(self) -> None:
+        """Remove all sessions and queries."""
+        self.sessions.clear()
+        self.queries.clear()
+        self._shape = None
 
     def whole(self, query: Query, reading: Reading) -> bytes | None:
         """Return the complete event of a query; Administration has none."""
@@ -216,15 +226,16 @@ class Subscriptions:
             return None
         return reading.frame(query.query_id, query.kind, query.visible, self.own, complete=True)
 
-    def changed(self, publication: Publication) -> list[bytes]:
+    def changed(self, publication: Publication) -> Sequence[bytes]:
         """Return the partial events of the changes."""
-        return [
-            frame
-            for query in self.queries.values()
-            if query.kind is not None
-            and query.kind in publication.kinds
-            and (frame := publication.frame(query.query_id, query.kind, query.visible, self.own)) is not None
-        ]
+        if self._shape is None:
+            queries = [
+                (query.query_id, query.kind, query.visible)
+                for query in self.queries.values()
+                if query.kind is not None
+            ]
+            self._shape = self.own, tuple(queries)
+        return publication.frames(self._shape)
 
     def union(self) -> Scope:
         """Return the union of the attached sessions' scopes."""
@@ -244,7 +255,7 @@ class Subscriptions:
             visible = self._visible(query)
             if visible == query.visible:
                 continue
-            query.visible = visible
+            query.visible, self._shape = visible, None
             if self.sessions and (frame := self.whole(query, reading)) is not None:
                 frames.append(frame)
         return frames
@@ -609,7 +620,7 @@ class Switchboard:
                 self._publish_to(link, link.subscriptions.changed(publication))
             link.send(*late)
 
-    def _publish_to(self, link: Link, frames: list[bytes]) -> None:
+    def _publish_to(self, link: Link, frames: Sequence[bytes]) -> None:
         repeatable = [frame for frame in frames if REMOVED not in frame]
         if frames:
             link.repeatable = repeatable
@@ -642,8 +653,7 @@ class Switchboard:
         for session in link.subscriptions.sessions.values():
             if session.link_id == link.link_id:
                 self.sessions.detach(session)
-        link.subscriptions.sessions.clear()
-        link.subscriptions.queries.clear()
+        link.subscriptions.clear()
 
     def _last_end(self, ended: Ended) -> Json:
         sent: Json = {"Reason": ended.reason, "Time": ended.at_ms + self.center.skew_ms}
