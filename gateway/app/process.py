@@ -437,8 +437,7 @@ ACCEPTS_AT_ONCE: Final = 64
 REST_S: Final = 1.0
 """Pause in accepting when the system has no descriptor or memory left."""
 RESERVE_REST_S: Final = 0.05
-"""Pause in accepting when only the reserve of descriptors is left. New connections wait in the kernel,
-and open ones get their answers."""
+"""The same when only the reserve of descriptors is left: new connections wait in the kernel."""
 TLS_HANDSHAKE_S: Final = 10.0
 """Time limit of a TLS handshake."""
 TLS_SHUTDOWN_S: Final = 3_600.0
@@ -513,6 +512,7 @@ class _Acceptor:
         self._loop = asyncio.get_running_loop()
         self._listening: list[socket.socket] = []
         self._rests: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._is_short = False
         self._tasks: asyncio.TaskGroup | None = None
         """Tasks of connections without a protocol; at most as many as callers may wait."""
 
@@ -564,6 +564,7 @@ class _Acceptor:
             try:
                 raw, address = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                self._is_short = False
                 return
             except OSError as fault:
                 log_fault(_LOG, "accept_failed", fault)
@@ -572,7 +573,9 @@ class _Acceptor:
             if self._keeps_reserve and is_reserved(raw.fileno()):
                 raw.close()
                 self._callers.close_oldest()
-                _LOG.warning("file_limit_reached", extra={"files": file_limit()})
+                if not self._is_short:
+                    _LOG.warning("file_limit_reached", extra={"files": file_limit()})
+                self._is_short = True
                 self._rest(listening, RESERVE_REST_S)
                 return
             self._take_in(raw, address)
@@ -776,10 +779,9 @@ def within(kind: Callable[[str], float], least: float, most: float, shown: str) 
     """Return a reader of an option's number, from *least* to *most*; *shown* are these bounds in words."""
 
     def read(text: str) -> float:
-        try:
+        number = math.nan
+        with suppress(ValueError):
             number = kind(text)
-        except ValueError:
-            number = math.nan
         if not least <= number <= most:
             raise argparse.ArgumentTypeError(shown)
         return number

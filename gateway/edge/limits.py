@@ -158,6 +158,8 @@ class SocketAdmission:
         self._silent: dict[Caller, dict[SocketSlot, None]] = {}
         """Slots of sockets without a `hello`, by caller, the oldest first."""
         self._limits, self._files = limits, files
+        self._is_short = False
+        """Whether phones are refused for want of descriptors, which was logged."""
         self._rate = TokenBucket(limits.handshakes_per_s, limits.handshakes_burst)
         self._rate_of: Buckets[Caller] = Buckets(
             limits.handshakes_per_s_of_address,
@@ -268,13 +270,15 @@ class SocketAdmission:
         silent = self._silent.get(caller, {})
         is_crowded = len(silent) >= limits.unhelloed_per_address
         if self.is_full or (self.unhelloed >= limits.unhelloed and not is_crowded):
-            if self.sockets < limits.connections and self._lacks_files():
+            if not self._is_short and self.sockets < limits.connections and self._lacks_files():
+                self._is_short = True
                 _LOG.warning("file_limit_reached", extra={"connections": self.sockets})
             raise GatewayError(
                 ErrorCode.OVER_CAPACITY, "This node is full. Try another one, or try again later."
             )
         if is_crowded:
             next(iter(silent)).take()
+        self._is_short = False
         self.sockets += 1
         self.unhelloed += 1
         slot = SocketSlot(self, caller)
