@@ -33,17 +33,25 @@ class SharedTable(Generic[V]):
     A link that is freed stays counted: then the table is copied once in vain.
     """
 
-    __slots__ = ("__weakref__", "holders", "items")
+    __slots__ = ("__weakref__", "crowd", "holders", "is_taken", "items")
 
     def __init__(self, items: dict[str, V]) -> None:
         self.items: Final = items
         self.holders = 1
-        """0: the items belong to one link, which changes them."""
+        self.crowd = 0
+        """Number of links that may still come to it, as they held one before it; half as many at each step
+        with which none came.
+        """
+        self.is_taken = False
+        """Whether the items belong to one link, which changes them."""
 
     def leave(self) -> dict[str, V]:
         """Return the items for one holder alone, which may change them."""
         self.holders -= 1
-        return self.items.copy() if self.holders else self.items
+        if self.holders:
+            return self.items.copy()
+        self.is_taken = True
+        return self.items
 
 
 class Passages(Generic[V]):
@@ -75,17 +83,19 @@ class Passages(Generic[V]):
             items.update(changes)
             return items, None
         for before, after in self._known:
-            if before is shared and after.holders:
+            if before is shared and not after.is_taken:
                 shared.holders -= 1
                 after.holders += 1
                 return after.items, after
-        few = shared.holders == 1 or shared.holders * len(changes) * COPIED_FOR < len(items)
+        crowd = max(shared.holders, shared.crowd // 2)
+        few = crowd == 1 or crowd * len(changes) * COPIED_FOR < len(items)
         if few or len(self._known) >= PASTS_MOST:
             own = shared.leave()
             own.update(changes)
             return own, None
         shared.holders -= 1
         made = SharedTable(items | changes)
+        made.crowd = crowd
         self._known.append((shared, made))
         return made.items, made
 
@@ -108,7 +118,7 @@ class Meeting(Generic[V]):
         place = name, len(items)
         offer = self._offers.get(place)
         offered = None if offer is None else offer()
-        if offered is None or not offered.holders:
+        if offered is None or offered.is_taken:
             offered = SharedTable(items) if shared is None else shared
             if len(self._offers) >= OFFERS_MAX:
                 self._offers.clear()

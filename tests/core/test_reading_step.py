@@ -69,6 +69,21 @@ def test_links_with_equal_tables_share_one_and_go_on_together() -> None:
     assert late.items is one.items
 
 
+def test_links_follow_one_that_is_several_steps_ahead() -> None:
+    ahead, *others = together(4, a=1, b=1)
+    steps = [Passages[int]() for _ in range(2)]
+    for link in (ahead, *others):
+        for number, passages in enumerate(steps):
+            link.go(passages, a=number + 5)
+    assert {id(link.items) for link in others} == {id(ahead.items)}
+    assert ahead.items == {"a": 6, "b": 1}
+    for number in range(5):
+        ahead.go(Passages[int](), b=number)
+    assert ahead.shared is None, "nobody came"
+    assert {id(link.items) for link in others} == {id(others[0].items)}
+    assert (ahead.items, others[0].items) == ({"a": 6, "b": 4}, {"a": 6, "b": 1})
+
+
 def test_a_change_of_one_link_is_no_other_links() -> None:
     one, two = together(2, a=1)
     one.change("a", 2)
