@@ -90,7 +90,8 @@ class LeanEvent:
     def set(self) -> None:
         """Set it, and wake all waiting tasks."""
         self._is_set = True
-        for waiter in self._waiters or ():
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
 
@@ -98,20 +99,17 @@ class LeanEvent:
         """Reset it: each wait from now on lasts until it is set again."""
         self._is_set = False
 
-    async def wait(self) -> None:
-        """Return once it is set."""
-        if self._is_set:
-            return
+    def wait(self) -> asyncio.Future[None]:
+        """Return what is done once it is set, for one task: a coroutine would take twice the memory."""
         waiter = asyncio.get_running_loop().create_future()
-        if self._waiters is None:
-            self._waiters = []
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiters.remove(waiter)
-            if not self._waiters:
-                self._waiters = None
+        if self._is_set:
+            waiter.set_result(None)
+            return waiter
+        waiters = self._waiters = self._waiters or []
+        while waiters and waiters[0].done():  # its task waits no more
+            del waiters[0]
+        waiters.append(waiter)
+        return waiter
 
 
 def heed_cancellation() -> None:

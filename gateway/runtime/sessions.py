@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator,
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gateway.core.rate_limits import Buckets
 from gateway.core.registry import Denylist, End, refusal
@@ -124,7 +124,7 @@ class SessionAdmission:
         for changed in waiting.values():
             changed.set()
 
-    def until_changed(self, handle: str) -> Coroutine[Any, Any, None]:
+    def until_changed(self, handle: str) -> asyncio.Future[None]:
         """Return what is done when a session may have changed."""
         changed = self._waiting.get(handle)
         if changed is None:

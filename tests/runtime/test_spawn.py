@@ -7,6 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from weakref import ref
 
 import pytest
 
@@ -95,6 +96,10 @@ async def test_a_cancellation_that_a_group_swallows_is_gone_on_with() -> None:
     assert living.cancelled()
 
 
+async def until_set(event: LeanEvent) -> None:
+    await event.wait()
+
+
 async def test_a_lean_event_wakes_all_that_wait_and_lets_those_pass_that_come_later() -> None:
     event, passed = LeanEvent(), list[int]()
 
@@ -116,7 +121,7 @@ async def test_a_lean_event_that_was_cleared_is_waited_for_again() -> None:
     event = LeanEvent()
     event.set()
     event.clear()
-    async with beside(event.wait()) as waiting:
+    async with beside(until_set(event)) as waiting:
         await asyncio.sleep(0)
         assert not waiting.done()
         event.set()
@@ -126,11 +131,23 @@ async def test_a_lean_event_that_was_cleared_is_waited_for_again() -> None:
 async def test_who_is_cancelled_while_waiting_for_a_lean_event_keeps_no_other_from_it() -> None:
     event = LeanEvent()
     async with asyncio.TaskGroup() as tasks:
-        gone, stays = tasks.create_task(event.wait()), tasks.create_task(event.wait())
+        gone, stays = (tasks.create_task(until_set(event)) for _ in range(2))
         await asyncio.sleep(0)
         gone.cancel()
         event.set()
     assert (gone.cancelled(), stays.cancelled()) == (True, False)
+
+
+async def test_who_was_cancelled_while_waiting_for_a_lean_event_is_forgotten_when_another_waits() -> None:
+    event = LeanEvent()
+    gone = event.wait()
+    gone.cancel()
+    left = ref(gone)
+    del gone
+    stays = event.wait()
+    assert left() is None
+    event.set()
+    assert stays.done()
 
 
 # ---- system clock ----
