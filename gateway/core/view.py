@@ -388,9 +388,9 @@ SESSIONS_MAX: Final = 16
 first.
 """
 _RENEW_AT: Final = 1 / 3
+"""Remaining part of its life at which a session is renewed."""
 _SLEWED_MS: Final = 1_000
 """A wall clock that goes back by less was slewed, not set."""
-"""Remaining part of its life at which a session is renewed."""
 _NOTHING: Final = Scope()
 
 

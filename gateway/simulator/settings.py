@@ -114,7 +114,10 @@ class SimulatorSettings:
             (self.interval_s > 0 and self.scale > 0, "interval and scale are above 0"),
             (0 <= self.warm_up_s <= WARM_UP_MAX_S, "a centre has lived for 0..86400 s when it opens"),
             (min(self.session_life_s, self.attach_within_s) >= 1, "a session lives for at least 1 s"),
-            (self.log_on_budget_per_s > 0 and events_per_s >= 0, "log-ons and events per second are above 0"),
+            (
+                self.log_on_budget_per_s >= 0 and events_per_s >= 0,
+                "log-ons and events per second are not below 0",
+            ),
             (all(0 <= port <= PORT_MAX for port in ports), "a port is between 0 and 65535"),
         )
         for is_kept, text in bounds:

@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 from gateway.app.cli import main
-from gateway.simulator.settings import add_arguments
+from gateway.simulator.settings import SimulatorSettings, add_arguments
 from tests.app.processes import running
 
 
@@ -37,7 +37,8 @@ def test_what_no_centre_can_be_is_refused(capsys: pytest.CaptureFixture[str]) ->
         ("--control-port", "-1", "a port is between 0 and 65535"),
         ("--session-life-s", "0", "a session lives for at least 1 s"),
         ("--scale", "nan", "interval and scale are above 0"),
-        ("--events-per-s", "-1", "log-ons and events per second are above 0"),
+        ("--events-per-s", "nan", "log-ons and events per second are not below 0"),
+        ("--events-per-s", "-1", "log-ons and events per second are not below 0"),
     ],
 )
 def test_a_number_out_of_its_bounds_is_refused(
@@ -45,6 +46,10 @@ def test_a_number_out_of_its_bounds_is_refused(
 ) -> None:
     assert main(["simulate", option, value]) == 2
     assert capsys.readouterr().err == f"oscc-gateway: {text}\n"
+
+
+def test_a_centre_without_log_ons_and_events_can_be() -> None:
+    SimulatorSettings(log_on_budget_per_s=0, events_per_s=0)
 
 
 def test_a_taken_port_is_reported(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ from pydantic import SecretStr
 
 from gateway.app import logging, process, wiring
 from gateway.app.cli.check import check_site
-from gateway.app.cli.watch import SECONDS, WatchError, WatchOptions, add_lines, watch
+from gateway.app.cli.watch import WatchError, WatchOptions, add_lines, watch
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import (
     AdminSection,
@@ -85,6 +85,8 @@ Ctrl-C ends it.
 
 
 _PORT: Final = process.within(int, 0, 65_535, "between 0 and 65535")
+_YEAR_S: Final = 365 * 86_400
+_SPAN: Final = process.within(float, 0, _YEAR_S, f"between 0 and {_YEAR_S} seconds")
 
 
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,7 +104,7 @@ def add_common_arguments(parser: argparse.ArgumentParser, door: str) -> None:
     parser.add_argument("--queues", type=int, default=20, metavar="N", help="number of queues; default 20")
     add_lines(parser)
     parser.add_argument("--no-board", action="store_true", help="run without a board")
-    parser.add_argument("--for", dest="for_s", type=SECONDS, metavar="S", help="end after S seconds")
+    parser.add_argument("--for", dest="for_s", type=_SPAN, metavar="S", help="end after S seconds")
 
 
 def run_demo(args: argparse.Namespace) -> int:

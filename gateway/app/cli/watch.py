@@ -53,7 +53,7 @@ from gateway.protocol.bodies import SessionCreated
 PASSWORD_VARIABLE: Final = "OSCC_GATEWAY_WATCH_PASSWORD"  # noqa: S105 - the name of a variable, not a password
 PLAIN_LINES: Final = 40
 """Lines of a frame without a terminal's height."""
-SECONDS: Final = within(float, 0.1, 86_400, "between 0.1 and 86400 seconds")
+_SECONDS: Final = within(float, 0.1, 86_400, "between 0.1 and 86400 seconds")
 _LINES: Final = within(int, 16, 10_000, "between 16 and 10000 lines")
 
 
@@ -101,8 +101,8 @@ def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
     )
     span = parser.add_mutually_exclusive_group()
     span.add_argument("--once", action="store_true", help="print one frame and log off")
-    span.add_argument("--for", dest="for_s", type=SECONDS, metavar="S", help="end after S seconds")
-    parser.add_argument("--refresh", type=SECONDS, default=1.0, metavar="S", help="seconds between frames")
+    span.add_argument("--for", dest="for_s", type=_SECONDS, metavar="S", help="end after S seconds")
+    parser.add_argument("--refresh", type=_SECONDS, default=1.0, metavar="S", help="seconds between frames")
     add_lines(parser)
     parser.add_argument(
         "--ca-file",

@@ -159,6 +159,17 @@ test('the difference of the clocks is known from the least late reading', async 
   assert.equal(live.serverTimeMs(), SERVER_MS + 1000 - 3_600_000, 'no frame is that late: the clock was set');
 });
 
+test('a clock that was set back is followed at the second reading that agrees', async () => {
+  const {live, sockets, clock} = await connected();
+  sockets[0].serve();
+  await clock.advance(1000);
+  const readings = [[-30_000, 0], [-32_000, 0], [-12_000, 0], [-12_500, -12_500]];
+  for (const [late, followed] of readings) {
+    sockets[0].say(ping({server_time_ms: SERVER_MS + 1000 + late}));
+    assert.equal(live.serverTimeMs(), SERVER_MS + 1000 + followed);
+  }
+});
+
 test('a follow that was replaced does not overtake the newer one after a reconnect', async () => {
   const {live, sockets, clock} = await connected();
   sockets[0].serve();
