@@ -212,7 +212,10 @@ SET_BACK_MS: Final = 60_000
 """A reading that is this much earlier than it should be is not late: the clock was set back."""
 SET_BACK_TWICE_MS: Final = 10_000
 AGREED_MS: Final = 1_000
-"""So are two readings in a row that are this much earlier, if they agree."""
+APART_S: Final = 1.0
+"""So are two readings in a row that are this much earlier, if they agree and did not arrive together, as
+frames do that waited for the same network.
+"""
 
 
 class ServerTime:
@@ -222,10 +225,11 @@ class ServerTime:
     is never ahead of the clock that it reads, and deadlines made from it stay within their bounds.
     """
 
-    __slots__ = ("_offsets_ms",)
+    __slots__ = ("_last_at", "_offsets_ms")
 
     def __init__(self) -> None:
         self._offsets_ms: deque[float] = deque(maxlen=SAMPLES)
+        self._last_at = 0.0
 
     def reset(self) -> None:
         """Remove all readings: another node has another clock."""
@@ -234,15 +238,17 @@ class ServerTime:
     def received(self, server_time_ms: int, now: float) -> None:
         """Record a reading that arrived at *now*, in monotonic seconds."""
         offset_ms = server_time_ms - now * 1000
-        if self._is_set_back(offset_ms):
+        if self._is_set_back(offset_ms, now - self._last_at):
             self._offsets_ms.clear()
         self._offsets_ms.append(offset_ms)
+        self._last_at = now
 
-    def _is_set_back(self, offset_ms: float) -> bool:
+    def _is_set_back(self, offset_ms: float, apart_s: float) -> bool:
         if not self._offsets_ms:
             return False
-        early_ms, since_last_ms = max(self._offsets_ms) - offset_ms, abs(self._offsets_ms[-1] - offset_ms)
-        return early_ms > SET_BACK_MS or (early_ms > SET_BACK_TWICE_MS and since_last_ms < AGREED_MS)
+        early_ms = max(self._offsets_ms) - offset_ms
+        agrees = apart_s >= APART_S and abs(self._offsets_ms[-1] - offset_ms) < AGREED_MS
+        return early_ms > SET_BACK_MS or (early_ms > SET_BACK_TWICE_MS and agrees)
 
     def at(self, now: float) -> int | None:
         """Return ms since 1970 UTC at the gateway; None before the first reading."""

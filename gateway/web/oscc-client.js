@@ -27,6 +27,7 @@ const TIME_SAMPLES = 16;
 const SET_BACK_MS = 60_000;
 const SET_BACK_TWICE_MS = 10_000;
 const AGREED_MS = 1_000;
+const APART_MS = 1_000;
 const VERSION = '1.0.0';
 const RETRY = new Set(['rate_limited', 'busy', 'bus_down', 'upstream_unavailable', 'function_unavailable',
   'overloaded', 'over_capacity', 'account_locked']);
@@ -321,6 +322,7 @@ class Backoff {
 /** The gateway's wall clock. A frame takes a while to arrive, so the least late reading is the best one. */
 class ServerTime {
   /** @type {number[]} */ #offsets = [];
+  #lastAt = 0;
 
   reset() { this.#offsets = []; }
 
@@ -328,10 +330,11 @@ class ServerTime {
   heard(serverMs, now) {
     const offset = serverMs - now;
     const early = Math.max(...this.#offsets) - offset;
-    const agrees = Math.abs((this.#offsets.at(-1) ?? 0) - offset) < AGREED_MS;
-    // so late is no frame, and no two frames are equally late: the clock was set back
+    const agrees = now - this.#lastAt >= APART_MS && Math.abs((this.#offsets.at(-1) ?? 0) - offset) < AGREED_MS;
+    // so late is no frame, and no two frames that arrive apart are equally late: the clock was set back
     if (early > SET_BACK_MS || (early > SET_BACK_TWICE_MS && agrees)) this.reset();
     this.#offsets = [...this.#offsets.slice(1 - TIME_SAMPLES), offset];
+    this.#lastAt = now;
   }
 
   /** @param {number} now @returns {number|null} */

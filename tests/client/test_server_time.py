@@ -49,6 +49,14 @@ def test_two_late_readings_that_differ_are_late() -> None:
     assert time.at(100.0) == 1_100_000
 
 
+def test_readings_that_waited_for_the_same_network_are_late() -> None:
+    time = ServerTime()
+    time.received(1_000_000, now=0.0)
+    for sent_s in (25.0, 25.4):
+        time.received(1_000_000 + int(sent_s * 1000), now=40.0)
+    assert time.at(100.0) == 1_100_000
+
+
 def test_a_clock_that_was_set_back_by_more_than_any_frame_is_late_is_believed_at_once() -> None:
     time = ServerTime()
     time.received(9_000_000, now=0.0)

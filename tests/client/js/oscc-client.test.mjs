@@ -163,10 +163,13 @@ test('a clock that was set back is followed at the second reading that agrees', 
   const {live, sockets, clock} = await connected();
   sockets[0].serve();
   await clock.advance(1000);
-  const readings = [[-30_000, 0], [-32_000, 0], [-12_000, 0], [-12_500, -12_500]];
-  for (const [late, followed] of readings) {
-    sockets[0].say(ping({server_time_ms: SERVER_MS + 1000 + late}));
-    assert.equal(live.serverTimeMs(), SERVER_MS + 1000 + followed);
+  const readings = [[0, -30_000, 0], [1000, -32_000, 0], [1000, -12_000, 0], [0, -12_500, 0], [1000, -12_100, -12_100]];
+  let nowMs = SERVER_MS + 1000;
+  for (const [passed, late, followed] of readings) {
+    await clock.advance(passed);
+    nowMs += passed;
+    sockets[0].say(ping({server_time_ms: nowMs + late}));
+    assert.equal(live.serverTimeMs(), nowMs + followed);
   }
 });
 
