@@ -463,6 +463,8 @@ class Assembly:
         step = self._step(reading, here, shown, offset_ms, shared)
         if step is None or (scope is not None and not step.changed <= scope.of(kind)):
             return None
+        if not step.is_open:
+            self._composer.open_steps.open(step)
         if step.afters:
             here.sent, here.shared = step.sent.go(here.sent, here.shared, step.afters)
         times.read_all(step)

@@ -153,6 +153,7 @@ class ReadingStep:
         "changes",
         "held",
         "is_meeting",
+        "is_open",
         "keys",
         "numbers",
         "offset_ms",
@@ -192,6 +193,8 @@ class ReadingStep:
         """The links' tables of what they received and show."""
         self.is_meeting = False
         """Whether links compare their tables after it."""
+        self.is_open = False
+        """Whether it is one of :class:`OpenSteps`: only then it may hold tables."""
 
     def applies(self, befores: list[Parts | None], held: list[Element | None], offset_ms: int) -> bool:
         """Return whether this step applies to a link."""
@@ -205,12 +208,13 @@ class ReadingStep:
 
     def close(self) -> None:
         """Forget all tables."""
+        self.is_open = False
         self.sent.close()
         self.shown.close()
 
 
 class OpenSteps:
-    """The newest steps, of all links of a node; older ones hold no tables."""
+    """The newest steps of all links of a node, and older ones taken lately; all others hold no tables."""
 
     def __init__(self) -> None:
         self._steps: deque[weakref.ref[ReadingStep]] = deque()
@@ -220,6 +224,11 @@ class OpenSteps:
         """Record a new step."""
         self._count += 1
         step.is_meeting = not self._count % MEETING_STEPS
+        self.open(step)
+
+    def open(self, step: ReadingStep) -> None:
+        """Let a step hold tables, for links that come to it now; another one is closed for it."""
+        step.is_open = True
         self._steps.append(weakref.ref(step))
         if len(self._steps) > OPEN_STEPS:
             oldest = self._steps.popleft()()

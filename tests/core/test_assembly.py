@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.core.assembly import Assembly, Composer
 from gateway.core.element import UNREADABLE, Element
 from gateway.core.link import MOST, PARTS_MOST, Early, Query
-from gateway.core.reading_step import PASTS_MOST, ReadingStep
+from gateway.core.reading_step import OPEN_STEPS, PASTS_MOST, ReadingStep
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, Queue, RoutingState
@@ -340,6 +340,25 @@ def test_a_link_that_stood_elsewhere_takes_a_step_of_its_own() -> None:
     assert {link.shown["agent:5"] for link in links} == {links[0].shown["agent:5"]}, "then all show the same"
     assert now.steps is not None
     assert len(now.steps) == PASTS_MOST
+
+
+def test_no_more_steps_hold_tables_when_most_links_are_far_behind_one() -> None:
+    composer = Composer()
+    ahead, *others = links = [Link(composer) for _ in range(3)]
+    for link in links:
+        link.read(whole())
+        link.assembly.meet()
+    news = [
+        reading(10 + number, part(*AGENT, REALTIME, Agent(reason_id=str(number))))
+        for number in range(2 * OPEN_STEPS)
+    ]
+    for links_at_once in ([ahead], others):
+        for now in news:
+            steps = [link.follow(now) for link in links_at_once]
+            assert steps[0] is steps[-1] is not None
+    made = [step for now in news for step in now.steps or () if isinstance(step, ReadingStep)]
+    assert len(made) == len(news), "all links took the same steps"
+    assert [not step.sent._known for step in made] == [True] * OPEN_STEPS + [False] * OPEN_STEPS
 
 
 def test_what_is_outside_the_scope_has_to_be_read() -> None:
