@@ -185,7 +185,7 @@ class FanoutGroup:
 
     @property
     def has_room(self) -> bool:
-        """Whether another member may join while nothing waits."""
+        """Whether another member may join for which the same changes wait, or none."""
         return len(self.members) < SIZE and self in self.ledger.readers
 
     def join(self, member: GroupMember, sent_at: float) -> None:
@@ -302,6 +302,20 @@ class FanoutGroup:
             )
         )
 
+    def due_place(self, now: float) -> Hashable | None:
+        """Return the same key as a phone alone for which the same changes are due; None: not due."""
+        if not self.dirty or self._forms is not None or self.sent_at + self.interval_s > now:
+            return None
+        return (self._view.sight.digest, self.codec.name, self._frame_bytes, self.interval_s, self.seq)
+
+    def join_group(self, found: FanoutGroup) -> bool:
+        """Have all members continue in *found*, which is at the same position, if that is possible."""
+        if not found.has_room or len(found.members) + len(self.members) > SIZE or self.dirty != found.dirty:
+            return False
+        for member in list(self.members):
+            member.enter_group(found)
+        return True
+
     def unite(self, now: float) -> None:
         """Unite with readers at the same position, after the taken frames were written and counted."""
         place = place_of(
@@ -315,13 +329,7 @@ class FanoutGroup:
         )
         ledger = self.ledger
         found = ledger.joinable.get(place)
-        if (
-            isinstance(found, FanoutGroup)
-            and found.has_room
-            and len(found.members) + len(self.members) <= SIZE
-        ):
-            for member in list(self.members):
-                member.enter_group(found)
+        if isinstance(found, FanoutGroup) and self.join_group(found):
             return
         ledger.joinable = with_item(ledger.joinable, place, self)
         if found is None:

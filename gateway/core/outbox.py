@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -478,6 +478,7 @@ class Outbox(GroupMember):
         """Continue in *fanout_group*, which is at the same position."""
         self.leave_group()
         del self.ledger.readers[self]
+        self._dirty, self._batch, self._since = None, None, math.inf
         self.fanout_group = fanout_group
         self._conflated -= fanout_group.conflated
         self._shipped_frames -= fanout_group.frames
@@ -497,11 +498,7 @@ class Outbox(GroupMember):
         if isinstance(found, FanoutGroup) and found.has_room:
             self.enter_group(found)
         elif isinstance(found, Outbox) and found is not self and found.place(now) == place:
-            every_s, size_bytes = self.pace.interval_s, self._frame_bytes
-            fanout_group = FanoutGroup(
-                ledger, self.view, self.codec, interval_s=every_s, frame_bytes=size_bytes
-            )
-            found.enter_group(fanout_group)
+            fanout_group = found.found_group()
             self.enter_group(fanout_group)
             ledger.joinable = with_item(ledger.joinable, place, fanout_group)
         else:
@@ -520,6 +517,43 @@ class Outbox(GroupMember):
         return place_of(
             self.view, self.codec, seq=head, interval_s=every_s, sent_at=at, frame_bytes=size, now=now
         )
+
+    def due_place(self, now: float) -> Hashable | None:
+        """Return the key by which readers are found for which the same changes are due.
+
+        None while something for this phone alone is to be sent, or nothing is due.
+        """
+        dirty, pace = self._dirty, self.pace
+        if (
+            not (dirty or self._batch is not None)
+            or (dirty and self.view.me in dirty)
+            or self._control
+            or self._ping
+            or self._apart
+            or self._forms is not None
+            or pace.to_go
+            or self._reset
+            or self._owed
+            or pace.sent_at + (every_s := max(pace.every_s, pace.least_s)) > now
+            or self._is_renamed()
+        ):
+            return None
+        return (self.view.sight.digest, self.codec.name, self._frame_bytes, every_s, self._seq)
+
+    def waiting_changes(self) -> dict[str, Base]:
+        """Return the waiting keys, each with the element that the phone holds."""
+        self._unpack()
+        return self._dirty or {}
+
+    def found_group(self) -> FanoutGroup:
+        """Enter a new fan-out group at the same position, for which the same changes wait."""
+        every_s, seq, dirty, since = self.pace.interval_s, self._seq, self.waiting_changes(), self._since
+        fanout_group = FanoutGroup(
+            self.ledger, self.view, self.codec, interval_s=every_s, frame_bytes=self._frame_bytes
+        )
+        fanout_group.seq, fanout_group.dirty, fanout_group.since = seq, dirty, since
+        self.enter_group(fanout_group)
+        return fanout_group
 
     # ---- what comes out ----
 
@@ -702,3 +736,30 @@ class Outbox(GroupMember):
             self._seq, self._reset, self._owed = head.seq, False, False
             self._sent_epoch, self._sent_view = self.ledger.epoch, self.view
         return frames
+
+
+def unite_due(ledger: Ledger, now: float) -> None:
+    """Unite the readers of *ledger* for which the same changes are due, so that these are encoded once.
+
+    What a phone gets, and when, stays the same.
+    """
+    places: dict[Hashable, list[Outbox | FanoutGroup]] = {}
+    for reader in ledger.readers:
+        if isinstance(reader, FanoutGroup | Outbox) and (place := reader.due_place(now)) is not None:
+            places.setdefault(place, []).append(reader)
+    for readers in places.values():
+        if len(readers) > 1:
+            _unite_all(readers)
+
+
+def _unite_all(readers: Iterable[Outbox | FanoutGroup]) -> None:
+    """Unite *readers* with equal keys, as far as the same changes wait for them."""
+    fanout_group = next((reader for reader in readers if isinstance(reader, FanoutGroup)), None)
+    for reader in readers:
+        if isinstance(reader, Outbox):
+            if fanout_group is None or not fanout_group.has_room:
+                fanout_group = reader.found_group()
+            elif reader.waiting_changes() == fanout_group.dirty:
+                reader.enter_group(fanout_group)
+        elif fanout_group is not None and reader is not fanout_group:
+            reader.join_group(fanout_group)

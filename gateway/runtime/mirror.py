@@ -16,6 +16,7 @@ from gateway.core.assembly import Assembly, Composer
 from gateway.core.element import Address, Element, Parts
 from gateway.core.ledger import Health, Ledger, Reader
 from gateway.core.link import Early, wanted_by
+from gateway.core.outbox import unite_due
 from gateway.core.reading_step import ReadingStep
 from gateway.core.session import Session
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, Member, UserSessions, facts_key, me_key
@@ -151,6 +152,8 @@ class Feed:
             if ledger.has_new_clock:  # each phone is sent a ping, also in a fan-out group
                 ledger.has_new_clock = False
                 self._wake_all()
+            if len(ledger.readers) > 1 < len(connections):
+                unite_due(ledger, ledger.came_at)
             # mostly there is one phone alone: its turn costs less than asking whether it waits for one
             is_one = len(ledger.readers) == 1 == len(connections)
             woken: list[str | None]

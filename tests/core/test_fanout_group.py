@@ -10,8 +10,8 @@ import pytest
 from gateway.core import fanout_group as fanout_groups
 from gateway.core.fanout_group import SIZE, TURN_S, FanoutGroup, News
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import LADDER_S, Outbox, PaceLadder
-from gateway.core.view import View, view_of
+from gateway.core.outbox import LADDER_S, Outbox, PaceLadder, unite_due
+from gateway.core.view import View, me_key, view_of
 from gateway.protocol.codec import JSON
 from gateway.protocol.frames import ErrorFrame
 from tests.core.outbox_line import SCOPE, ping, queue
@@ -142,6 +142,66 @@ def test_those_due_within_a_turn_are_served_together_when_the_last_may_be() -> N
     house.add("late")
     house.wait(5)
     assert only(house).due_at(house.now) == house.now + LADDER_S[0]
+
+
+def came_one_by_one(phones: int) -> House:
+    """Return a house whose phones were each served in a turn of their own, so that none shares frames."""
+    house = House(1)
+    for number in range(1, phones):
+        house.now += 2 * TURN_S
+        house.add(f"s{number}")
+    assert len(house.ledger.readers) == phones
+    house.now += LADDER_S[0]
+    return house
+
+
+def test_phones_that_came_one_by_one_share_the_first_change() -> None:
+    house = came_one_by_one(5)
+    house.wait(5)
+    unite_due(house.ledger, house.now)
+    assert len(only(house).members) == 5
+    assert len(house.ledger.readers) == 1
+    assert only(house).due_at(house.now) == house.now
+    [frame] = decoded(only(house).take(house.now))
+    assert frame["patch"] == {"queue:1": {"contacts_waiting": 5}}
+    assert all(outbox.waits == (0, math.inf) for outbox in house.outboxes)
+
+
+def test_a_group_and_phones_alone_share_the_first_change() -> None:
+    house = House(3)
+    house.now += 2 * TURN_S
+    house.outboxes += [house.add("a"), house.add("b")]
+    house.now += 2 * TURN_S
+    house.outboxes += [house.add("c")]
+    house.now += 1
+    house.wait(5)
+    unite_due(house.ledger, house.now)
+    assert len(only(house).members) == 6
+
+
+def test_who_may_not_be_sent_the_change_yet_does_not_hold_up_the_others() -> None:
+    house = came_one_by_one(2)
+    house.add("late")
+    house.wait(5)
+    unite_due(house.ledger, house.now)
+    assert len(only(house).members) == 2
+    assert only(house).due_at(house.now) == house.now
+
+
+def test_who_has_a_change_of_its_own_shares_nothing() -> None:
+    house = came_one_by_one(3)
+    house.wait(5)
+    house.outboxes[0].mark(me_key("s0"), None)
+    unite_due(house.ledger, house.now)
+    assert house.outboxes[0].fanout_group is None
+    assert len(only(house).members) == len(house.ledger.readers) == 2
+
+
+def test_the_groups_for_a_waiting_change_are_bounded() -> None:
+    house = came_one_by_one(SIZE + 2)
+    house.wait(5)
+    unite_due(house.ledger, house.now)
+    assert sorted(len(fanout_group.members) for fanout_group in house.fanout_groups) == [2, SIZE]
 
 
 def test_while_it_is_written_and_counted_everybody_is_where_he_was() -> None:
