@@ -685,7 +685,7 @@ class Turns:
         """How long messages may have waited here, at most; 0 when the last turn left no work."""
         if self._behind_since is None:
             return 0.0
-        return self._now() - min(self._read.served_by, self._digested.served_by)
+        return self._now() - self._digested.served_by
 
     def _wake(self) -> None:
         """Take a turn now: some link is ready, and no turn is planned."""
@@ -752,7 +752,8 @@ class Turns:
             self._behind_since = self._now()
             self._read, self._digested = Rounds(self._kept_up_at), Rounds(self._kept_up_at)
         self._read.served(read, unread, began)
-        self._digested.served(digested, len(self.due), began)
+        # a link that is processed was read earlier, and what it received had waited since the reading before
+        self._digested.served(digested, len(self.due), self._read.served_by)
 
     def _rest(self, links: int, *, is_idle: bool) -> None:
         if self._rest_s and not is_idle:

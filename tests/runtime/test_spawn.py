@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import random  # noqa: TID251 - seeded by the test
 import time
 from collections.abc import Callable, Coroutine
 from weakref import ref
@@ -406,6 +407,55 @@ async def test_how_long_messages_wait_is_known_by_the_round_of_all_links(
     settled = seen[len(seen) // 2 :]
     assert least_s <= min(settled)
     assert max(settled) <= most_s + 2 * links * DIGEST_S
+
+
+class Fed(Link):
+    """Remembers when its messages came."""
+
+    def __init__(self, clock: Ticking, chance: random.Random) -> None:
+        super().__init__(0, clock, [])
+        self._chance = chance
+        self.unread: list[float] = []
+        self.undigested: list[float] = []
+
+    def digest(self) -> None:
+        self.undigested.clear()
+        self._clock.spend(self._chance.random() * DIGEST_S / 2)
+
+
+@pytest.mark.parametrize("part", [0.1, 0.3, 1.0])
+async def test_the_time_that_a_message_waits_is_counted_from_its_arrival_and_not_from_its_reading(
+    part: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, chance = Ticking(), random.Random(1)
+    turns, links = Turns(clock), [Fed(clock, chance) for _ in range(10 * EACH_TURN)]
+    monkeypatch.setattr(turns.wires, "_open", len(links))
+
+    def serve() -> int:
+        ready = [link for link in links if link.unread]
+        for link in ready:
+            link.undigested += link.unread
+            link.unread.clear()
+            turns.want(link)
+        turns.wires.served += len(ready)
+        return 1
+
+    monkeypatch.setattr(turns.wires, "serve", serve)
+    monkeypatch.setattr(turns.wires, "watch_all", lambda: None)
+    longest_s = 0.0
+    for _ in range(300):
+        for link in links:
+            if chance.random() < part:
+                link.unread.append(clock.now())
+        if not turns.is_planned:
+            turns.plan()
+        await asyncio.sleep(0)
+        waiting = [at for link in links for at in link.undigested + link.unread]
+        if turns.behind_s:
+            oldest_s = clock.now() - min(waiting, default=clock.now())
+            longest_s = max(longest_s, oldest_s)
+            assert oldest_s <= turns.unread_s + 1e-9
+    assert longest_s > 3 * DIGEST_S
 
 
 @pytest.mark.parametrize(("links", "pauses"), [(1, 1), (3, 1), (4, 2), (31, 2), (32, 1), (100, 1)])
