@@ -48,29 +48,33 @@ class PaceLadder:
         least_s: The lowest step.
     """
 
-    __slots__ = ("every_s", "least_s", "sent_at", "to_go")
+    __slots__ = ("_least_s", "every_s", "interval_s", "sent_at", "to_go")
 
     def __init__(self, every_s: float = 0.0, least_s: float = LADDER_S[0]) -> None:
-        self.every_s = every_s
         self.sent_at = _NEVER
-        self.least_s = least_s
+        self._least_s = least_s
         self.to_go = 0
         """Number of good flushes until the lowest step."""
+        self.request(every_s)
+
+    def request(self, every_s: float) -> None:
+        """Send state at most once in *every_s*."""
+        self.every_s = every_s
+        self._climb(self.to_go)
+
+    def _climb(self, to_go: int) -> None:
+        self.to_go = to_go
+        self.interval_s = max(self.every_s, LADDER_S[self.level] if to_go else self._least_s)
+        """The minimum time between two state frames now."""
 
     @property
     def level(self) -> int:
         """The step of the ladder, 0 for a phone that keeps up."""
         return -(-self.to_go // _GOOD_FLUSHES_DOWN)
 
-    @property
-    def interval_s(self) -> float:
-        """The minimum time between two state frames now."""
-        return max(self.every_s, LADDER_S[self.level] if self.to_go else self.least_s)
-
     def due_at(self, now: float) -> float:
         """Return when state may be sent: *now*, or later."""
-        interval_s = self.interval_s if self.to_go else max(self.every_s, self.least_s)
-        return max(now, self.sent_at + interval_s)
+        return max(now, self.sent_at + self.interval_s)
 
     def sent(self, now: float) -> None:
         """Record that state is sent."""
@@ -80,9 +84,9 @@ class PaceLadder:
         """Record whether a flush found everything written before it *drained* from the socket."""
         if drained:
             if self.to_go:
-                self.to_go -= 1
+                self._climb(self.to_go - 1)
         else:
-            self.to_go = min(self.level + 1, len(LADDER_S) - 1) * _GOOD_FLUSHES_DOWN
+            self._climb(min(self.level + 1, len(LADDER_S) - 1) * _GOOD_FLUSHES_DOWN)
 
 
 _SPREAD: Final = 0.1
@@ -534,11 +538,11 @@ class Outbox(GroupMember):
             or pace.to_go
             or self._reset
             or self._owed
-            or pace.sent_at + (every_s := max(pace.every_s, pace.least_s)) > now
+            or pace.sent_at + pace.interval_s > now
             or self._is_renamed()
         ):
             return None
-        return (self.view.sight.digest, self.codec.name, self._frame_bytes, every_s, self._seq)
+        return (self.view.sight.digest, self.codec.name, self._frame_bytes, pace.interval_s, self._seq)
 
     def waiting_changes(self) -> dict[str, Base]:
         """Return the waiting keys, each with the element that the phone holds."""
@@ -587,7 +591,7 @@ class Outbox(GroupMember):
             or self._sent_epoch != ledger.epoch
         ):
             return None
-        due_at = pace.sent_at + (pace.interval_s if pace.to_go else max(pace.every_s, pace.least_s))
+        due_at = pace.sent_at + pace.interval_s
         if due_at > now:
             return due_at
         patches: list[tuple[str, bytes]] | Members | None

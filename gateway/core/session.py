@@ -186,7 +186,7 @@ class Live:
                 return self._follow(frame, now)
             case frames.Pace():
                 self.outbox.leave_group()
-                self.outbox.pace.every_s = frame.every_s
+                self.outbox.pace.request(frame.every_s)
                 return ()
             case frames.Resync():
                 return self._resync(now)

@@ -120,7 +120,7 @@ class Scheduler(Generic[S]):
             served.is_ready = False
             try:
                 served.turn(now)
-            except Exception as fault:  # noqa: BLE001 - as in _give_turn, without its call
+            except Exception as fault:  # noqa: BLE001 - a fault of one socket ends that socket only
                 served.fail(fault)
             now = clock_now()
             if now - began > RELEASE_S:
@@ -148,11 +148,8 @@ class Scheduler(Generic[S]):
         else:
             tick = -(-tick // FAR_TICKS) * FAR_TICKS
             before, served.far_tick = served.far_tick, min(tick, served.far_tick)
-        if tick < before:
-            self._move(served, before, tick)
-
-    def _move(self, served: Schedulable, before: int, tick: int) -> None:
-        """Move *served* from the tick *before* to *tick*."""
+        if tick >= before:
+            return
         if before not in {NEVER, served.near_tick, served.far_tick}:
             del self._wheel[before][served]
         waiting = self._wheel.get(tick)
@@ -232,17 +229,24 @@ class Scheduler(Generic[S]):
                     served.near_tick = NEVER
                 if served.far_tick == tick:
                     served.far_tick = NEVER
-                self.ready(served)
+                if not served.is_ready:
+                    served.is_ready = True
+                    self.waiting.append(served)
 
     async def _serve(self) -> None:
         """Give a turn to all sockets that are ready now, in slices."""
         batch, self.waiting = self.waiting, []
         self._is_serving, self._is_behind = True, False
         try:
-            now = began = self.clock.now()
+            clock_now = self.clock.now
+            now = began = clock_now()
             for served in batch:
-                self._give_turn(served, now)
-                now = self.clock.now()
+                served.is_ready = False
+                try:
+                    served.turn(now)
+                except Exception as fault:  # noqa: BLE001 - a fault of one socket ends that socket only
+                    served.fail(fault)
+                now = clock_now()
                 if now - began > self._share.time_s:
                     await self.clock.sleep(0)
                     began = self.clock.now()
@@ -250,13 +254,6 @@ class Scheduler(Generic[S]):
                     now = began
         finally:
             self._is_serving = False
-
-    def _give_turn(self, served: Schedulable, now: float) -> None:
-        served.is_ready = False
-        try:
-            served.turn(now)
-        except Exception as fault:  # noqa: BLE001 - the outermost handler: a fault of one socket ends that socket only
-            served.fail(fault)
 
 
 class TaskOwner(Protocol):

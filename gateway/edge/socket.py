@@ -30,7 +30,7 @@ from gateway.edge.channel import (
 from gateway.edge.credentials import SessionCredentials
 from gateway.edge.limits import SocketSlot
 from gateway.edge.policies import NoticesInForce, NumberPolicies
-from gateway.edge.scheduler import NEVER, FanoutWriter, Scheduler, SocketTasks, fanout_writer_of, guarded
+from gateway.edge.scheduler import NEVER, TICK_S, Scheduler, SocketTasks, fanout_writer_of, guarded
 from gateway.protocol import websocket
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ClientInfo, ControlFrame, Renewed
@@ -329,20 +329,30 @@ class PhoneSocket:
             self.updated()
 
     def updated(self) -> None:
-        """Ask for a turn for the fan-out group if something waits there, or else for the phone."""
+        """Ask for a turn for the fan-out group if something waits there, or else for the phone.
+
+        A phone whose pace allows no frame yet has its turn when it does and none before, unless other readers
+        may be at the same position, or a ping is due.
+        """
         live, scheduler = self.session.live, self._services.scheduler
         fanout_group = None if live is None else live.outbox.fanout_group
         if fanout_group is None:
-            if not self.is_ready:  # as in Scheduler.ready, without its call
-                self.is_ready = True
-                scheduler.waiting.append(self)
-                if not scheduler.is_held:
-                    scheduler.ring()
+            if self.is_ready:
+                return
+            is_alone = live is not None and len(live.outbox.ledger.readers) == 1
+            if live is not None and is_alone and self._stall is None and self.far_tick != NEVER:
+                now, pace = scheduler.clock.now(), live.outbox.pace
+                due_at = pace.sent_at + pace.interval_s
+                if now < due_at and now < live.heartbeat.next_at:
+                    if self.near_tick * TICK_S >= due_at + TICK_S:
+                        scheduler.at(self, due_at)
+                    return
+            self.is_ready = True  # as in Scheduler.ready, without its call
+            scheduler.waiting.append(self)
+            if not scheduler.is_held:
+                scheduler.ring()
         elif fanout_group.dirty:
-            writer = fanout_group.writer
-            if not isinstance(writer, FanoutWriter):
-                writer = fanout_writer_of(fanout_group, scheduler, self.stats.telemetry)
-            scheduler.ready(writer)
+            scheduler.ready(fanout_writer_of(fanout_group, scheduler, self.stats.telemetry))
 
     def learned(self, facts: SessionFacts) -> None:
         """Apply new facts of the session. A new end makes a new token."""

@@ -417,7 +417,7 @@ def test_never_faster_than_the_phone_asked_nor_than_it_can(
 def test_a_phone_may_change_its_mind() -> None:
     pace = PaceLadder(60.0)
     pace.sent(100.0)
-    pace.every_s = 0.0
+    pace.request(0.0)
     assert pace.due_at(100.0) == 100.05
 
 

@@ -77,7 +77,7 @@ class FakeNode:
         assert isinstance(shown.value, Queue)
         self.ledger.record(f"queue:{queue}", Element(replace(shown.value, contacts_waiting=waiting)))
         for connection in self.connections:
-            connection.wake()
+            connection.updated()
 
     def show_queues(self, count: int, name: str) -> None:
         self.scope = Scope(self.scope.agents, frozenset(range(count)), self.scope.groups)

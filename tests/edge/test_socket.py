@@ -11,13 +11,15 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.ledger import Health
-from gateway.core.session import Session
+from gateway.core.outbox import LADDER_S
+from gateway.core.session import Live, Session
 from gateway.domain.commands import ChangeRemoteNumber, Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import Application
 from gateway.edge.channel import ConnectionStats
 from gateway.edge.credentials import TOKENS_PER_TURN, Tokens, renew_tokens
-from gateway.edge.scheduler import SocketTasks
+from gateway.edge.scheduler import TICK_S, SocketTasks
+from gateway.edge.socket import PhoneSocket
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from tests.doubles.clock import ManualClock
@@ -39,6 +41,13 @@ def command(gateway: Gateway, number: int = 1) -> frames.CommandFrame:
     )
 
 
+def live_of(gateway: Gateway) -> Live:
+    """Return what the session of the first phone serves."""
+    socket = gateway.node.connections[0]
+    assert socket.session.live is not None
+    return socket.session.live
+
+
 @CODECS
 async def test_a_phone_is_welcomed_and_sees_what_changes(gateway: Gateway, codec: Codec) -> None:
     phone = await gateway.hello(gateway.token(), codec)
@@ -51,6 +60,50 @@ async def test_a_phone_is_welcomed_and_sees_what_changes(gateway: Gateway, codec
     seen = await phone.hear()
     assert isinstance(seen, frames.Changes)
     assert seen.patch == {"queue:1": {"contacts_waiting": 4}}
+
+
+async def test_a_phone_has_no_turn_before_its_pace_allows_a_frame(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = await gateway.served()
+    turns: list[float] = []
+    turn = PhoneSocket.turn
+
+    def counted(socket: PhoneSocket, now: float) -> None:
+        turns.append(now)
+        turn(socket, now)
+
+    monkeypatch.setattr(PhoneSocket, "turn", counted)
+    await gateway.clock.advance(1)
+    turns.clear()
+    for waiting in range(1, 10):
+        gateway.node.wait_for(waiting)
+        await gateway.clock.advance(LADDER_S[0] / 10)
+    assert len(turns) == 1
+    await gateway.clock.advance(LADDER_S[0] / 10 + TICK_S)
+    assert len(turns) == 2
+    for waiting in (1, 9):
+        changes = await phone.hear()
+        assert isinstance(changes, frames.Changes)
+        assert changes.patch == {"queue:1": {"contacts_waiting": waiting}}
+
+
+async def test_a_ping_that_is_due_waits_for_no_pace(gateway: Gateway) -> None:
+    phone = await gateway.served()
+    await phone.say(frames.Pong("1"))
+    await gateway.clock.settle()
+    live = live_of(gateway)
+    ping_at = live.heartbeat.next_at
+    await gateway.clock.advance(ping_at - gateway.clock.now() - LADDER_S[0] / 2)
+    gateway.node.wait_for(1)
+    await gateway.clock.settle()
+    gateway.clock.stand_still(ping_at - gateway.clock.now())
+    gateway.node.wait_for(2)
+    await gateway.clock.settle()
+    assert live.heartbeat.next_at > ping_at
+    changes, ping = await phone.hear(), await phone.hear()
+    assert isinstance(changes, frames.Changes)
+    assert isinstance(ping, frames.Ping)
 
 
 @pytest.mark.parametrize("code", [4200, 4109])
