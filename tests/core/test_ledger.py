@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.element import ChangeSet, Element
 from gateway.core.ledger import Delta, Ledger, Receipt, Update
+from gateway.core.reading_step import Meeting
 from gateway.domain.model import Position
 from gateway.domain.resources import Queue
 
@@ -187,6 +190,34 @@ def test_changes_that_are_joined_have_the_seq_of_the_last() -> None:
     assert {update.key: update.seq for update in everything.updates} == {"a": 1, "b": 3, "c": 3}
     assert [update.key for update in ledger.since(Position(1, 1)).updates] == ["b", "c"]
     assert ledger.since(ledger.position).updates == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "after"),
+    [
+        (lambda ledger: ledger.record("a", TWO), TWO),
+        (lambda ledger: ledger.record("a", None), None),
+        (lambda ledger: ledger.record_one("a", ONE, TWO), TWO),
+        (lambda ledger: ledger.record_all(ChangeSet([("a", ONE, TWO)])), TWO),
+        (lambda ledger: ledger.receive_next(3, "a", 3, TWO), TWO),
+        (lambda ledger: ledger.receive(delta(2, 3, Update("a", 3, TWO))), TWO),
+        (lambda ledger: ledger.receive(delta(0, 3, Update("b", 2, ONE), reset=True)), None),
+    ],
+    ids=["record", "gone", "record_one", "record_all", "receive_next", "receive", "reset"],
+)
+def test_a_ledger_that_shares_its_elements_changes_only_its_own(
+    change: Callable[[Ledger], object], after: Element | None
+) -> None:
+    meeting, ledgers = Meeting[Element](), [recorded("a", "b") for _ in range(3)]
+    for ledger in ledgers:
+        ledger.meet(meeting)
+    assert len({id(ledger.elements) for ledger in ledgers}) == 1
+    one, *others = ledgers
+    change(one)
+    assert (one.get("a"), one.elements.get("a"), one.get("b")) == (after, after, ONE)
+    for other in others:
+        assert dict(other.elements) == dict(other.shared()) == {"a": ONE, "b": ONE}
+    assert len({id(other.elements) for other in others}) == 1
 
 
 def test_one_value_is_recorded_as_any_other() -> None:
