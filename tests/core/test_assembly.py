@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -361,6 +364,51 @@ def test_no_more_steps_hold_tables_when_most_links_are_far_behind_one() -> None:
     assert [not step.sent._known for step in made] == [True] * OPEN_STEPS + [False] * OPEN_STEPS
 
 
+def show_the_parts_of_another_link(link: Link) -> None:
+    parts = link.assembly.received(AGENT)
+    link.assembly.show(AGENT, parts, Element(None, replace(parts, realtime_ms=7)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda link: link.assembly.keep(Scope(frozenset({6}))),
+        lambda link: link.assembly.read(reading(10, WORK, whole=True)),
+        lambda link: link.assembly.object(AGENT, None),
+        lambda link: link.assembly.stopped(1),
+        lambda link: link.follow(reading(10, WORK)),
+        show_the_parts_of_another_link,
+    ],
+    ids=["keep", "read", "object", "stopped", "follow", "show"],
+)
+def test_a_link_that_shares_what_it_received_changes_only_its_own(change: Callable[[Link], object]) -> None:
+    composer = Composer()
+    one, *others = links = [Link(composer) for _ in range(3)]
+    for link in links:
+        link.read(whole())
+        link.assembly.meet()
+    before = [one.assembly.received((Kind.AGENT, number)) for number in (5, 6)]
+    for link in links:
+        assert all(link.assembly.received((Kind.AGENT, each)) is before[each - 5] for each in (5, 6))
+    change(one)
+    assert one.assembly.received(AGENT) is not before[0]
+    for link in others:
+        assert [link.assembly.received((Kind.AGENT, number)) for number in (5, 6)] == before
+
+
+def test_one_part_for_one_link_is_no_reason_to_change_a_table_that_it_shares() -> None:
+    composer = Composer()
+    links = [Link(composer) for _ in range(2)]
+    for link in links:
+        link.read(whole())
+        link.assembly.meet()
+    now = reading(10, WORK)
+    now.steps = None
+    assert links[0].assembly.follow_one(now, links[0].shown, 0, None) is None
+    assert links[0].follow(now) is not None
+    assert [realtime(link.assembly) is WORK.value for link in links] == [True, False]
+
+
 def test_what_is_outside_the_scope_has_to_be_read() -> None:
     link = Link(Composer(), scope=Scope(agents=frozenset({6})))
     link.read(whole())
@@ -426,6 +474,24 @@ def test_links_after_another_share_steps_although_they_show_its_elements() -> No
         link.shown = shown.copy()
     now = reading(10, WORK)
     assert second.follow(now) is third.follow(now)
+
+
+def test_a_link_that_takes_the_parts_of_another_one_knows_when_its_own_were_read() -> None:
+    composer = Composer()
+    links = [Link(composer) for _ in range(2)]
+    for link in links:
+        link.read(whole())
+    for link, time_ms in zip(links, (10, 20), strict=True):
+        work = Agent(routing_state=RoutingState.WORK, routing_state_since_ms=100_000 + time_ms)
+        now = Part(Kind.AGENT, 5, REALTIME, work, time_ms=time_ms)
+        assert link.follow(reading(time_ms, now)) is not None
+    one, other = (link.assembly for link in links)
+    assert other.received(AGENT) is one.received(AGENT)
+    between = Part(Kind.AGENT, 5, REALTIME, Agent(routing_state=RoutingState.AVAILABLE), time_ms=15)
+    for assembly in (one, other):
+        assembly.read(reading(15, between))
+    assert (one.late, other.late) == (0, 1)
+    assert [realtime(assembly) is between.value for assembly in (one, other)] == [True, False]
 
 
 def test_elements_of_links_that_are_gone_are_forgotten() -> None:
