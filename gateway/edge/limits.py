@@ -254,10 +254,10 @@ class SocketAdmission:
     def _lacks_files(self) -> bool:
         """Return whether a further phone and its user's link might find no descriptor.
 
-        Each socket without a `hello` may be of another user, who needs a link, too. The users of the others
-        are present.
+        Each socket without a session may be of another user, who needs a link, too. Users who are present are
+        counted twice until their phone has its session: many hellos at once come before their users.
         """
-        return self.sockets + self.unhelloed + 2 > self._files()
+        return self.sockets + self.unhelloed + self.opening + 2 > self._files()
 
     def open_slot(self, address: IPAddress, user: UserId | None = None) -> SocketSlot:
         """Return a slot for a socket of the *user* whose token opens, or else of the *address*.

@@ -143,18 +143,6 @@ def test_phones_leave_descriptors_to_their_links(caplog: pytest.LogCaptureFixtur
     assert len(caplog.records) == 2, "once for each time"
 
 
-def test_a_phone_that_waits_for_its_link_needs_two_descriptors_and_no_third() -> None:
-    users = 0
-    doors = SocketAdmission(
-        AdmissionLimits(connections=100, unhelloed=100, unhelloed_per_address=100), lambda: 10 - users
-    )
-    for _ in range(5):
-        doors.open_slot(HERE).hello_accepted()
-        users += 1  # from its hello on the user is present, and the link may take long
-    assert doors.opening == 5
-    assert doors.is_full
-
-
 def test_the_limit_of_connections_alone_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     doors = SocketAdmission(AdmissionLimits(connections=1), lambda: 1_000)
     doors.open_slot(HERE)
