@@ -151,6 +151,20 @@ async def test_who_was_cancelled_while_waiting_for_a_lean_event_is_forgotten_whe
     assert stays.done()
 
 
+async def test_a_long_wait_for_a_lean_event_keeps_no_cancelled_ones_after_it() -> None:
+    event = LeanEvent()
+    stays = event.wait()
+    short = [event.wait()]
+    cancelled = [ref(short[0])]
+    for _ in range(100):
+        short.pop().cancel()
+        short.append(event.wait())
+        cancelled.append(ref(short[0]))
+    assert sum(each() is not None for each in cancelled) <= 3
+    event.set()
+    assert stays.done()
+
+
 # ---- system clock ----
 
 
