@@ -575,8 +575,7 @@ class Outbox(GroupMember):
     def take_news(self, now: float) -> News | float | None:
         """Remove and return the waiting changes, if they are few and of elements that the phone holds.
 
-        Or return when they may be sent, if that is later than *now*. None: :meth:`take` is to be called, as
-        other frames wait, nothing waits, or other readers may be at the same position.
+        Or return when they may be sent, if that is later than *now*. None: :meth:`take` is to be called.
         """
         dirty, batch, ledger, pace = self._dirty, self._batch, self.ledger, self.pace
         if (
@@ -586,7 +585,6 @@ class Outbox(GroupMember):
             or self._reset
             or self._owed
             or self.fanout_group is not None
-            or len(ledger.readers) > 1
             or self._sent_view is not self.view
             or self._sent_epoch != ledger.epoch
         ):
@@ -609,14 +607,15 @@ class Outbox(GroupMember):
             patches, count = self._patches(dirty, batch)
         if not patches:
             return None
-        upto = ledger.shared_seq
-        if upto != ledger.seq:
-            upto = self._head(is_new=False)
+        upto = ledger.seq if ledger.seq == ledger.shared_seq else self._head(is_new=False)
         frame, since = self.codec.patches(self._seq, upto, patches), self._since
         self._seq, self._since = upto, math.inf
         self._dirty = self._batch = None
         pace.sent_at = now
-        return tuple.__new__(News, (frame, count, since, self._conflated))  # a call less for each update
+        news: News = tuple.__new__(News, (frame, count, since, self._conflated))  # a call less
+        if len(ledger.readers) > 1:
+            self._join_group(now)
+        return news
 
     def _patches(
         self, dirty: dict[str, Base] | None, batch: ChangeSet | None

@@ -197,6 +197,21 @@ def test_who_has_a_change_of_its_own_shares_nothing() -> None:
     assert len(only(house).members) == len(house.ledger.readers) == 2
 
 
+def test_phones_whose_own_values_came_at_different_times_unite_behind_the_first_change() -> None:
+    house = House(0)
+    for number in range(3):
+        house.ledger.record(me_key(f"s{number}"), queue(number))
+        house.outboxes.append(house.add(f"s{number}"))
+    house.now += 1
+    house.wait(5)
+    unite_due(house.ledger, house.now)
+    assert not house.fanout_groups
+    news = [outbox.take_news(house.now) for outbox in house.outboxes]
+    frames = decoded([each.frame for each in news if isinstance(each, News)])
+    assert [frame["after"] for frame in frames] == [2, 3, 4]
+    assert len(only(house).members) == 3
+
+
 def test_the_groups_for_a_waiting_change_are_bounded() -> None:
     house = came_one_by_one(SIZE + 2)
     house.wait(5)
