@@ -53,7 +53,7 @@ connection is closed. A kernel acknowledges up to 100 KB at once, and then nothi
 HEAD_BYTES: Final = 16 * 1024
 """Limit of the whole head of a request: aiohttp limits only each line, and a head to 1 MB."""
 _PIECE_BYTES: Final = 1024
-"""Step in which received data are counted."""
+"""Largest step in which received data are counted. What follows another request in one is not counted."""
 _FRAMING_BYTES: Final = 64 * 1024
 """Limit of the bytes around a body: the framing of chunks, and trailers."""
 _HEAD_TOO_LARGE: Final = 431
@@ -133,7 +133,7 @@ class _HttpConnection(web.RequestHandler):
     _heads: int
     """Number of complete heads at the last count."""
     _body: StreamReader | None
-    """The body of the last request, to which received data may belong."""
+    """The body of the last request, as long as it is incomplete."""
     _body_bytes: int
     """Received bytes of that body."""
     _held_bytes: bytes
@@ -154,16 +154,22 @@ class _HttpConnection(web.RequestHandler):
             self._parse(data)
             self._is_too_large(0)
         data, self._held_bytes = self._held_bytes + data, b""
-        for start in range(0, len(data), _PIECE_BYTES):
+        start = 0
+        while start < len(data):
             if self._reading_paused or len(self._messages) >= self._max_msg_queue_size:
                 self._held_bytes = data[start:]
                 return
-            piece = data[start : start + _PIECE_BYTES]
+            piece = data[start : start + self._piece_bytes()]
+            start += len(piece)
             if not self._parse(piece):
                 return
             if self._is_too_large(len(piece)):
                 self._refuse(_HEAD_REFUSED)
                 return
+
+    def _piece_bytes(self) -> int:
+        """Return how many bytes are counted next: no more than a head of the limit has left."""
+        return _PIECE_BYTES if self._body is not None else min(_PIECE_BYTES, HEAD_BYTES - self._head_bytes)
 
     def _parse(self, data: bytes) -> bool:
         """Pass *data* to aiohttp, which raises for some targets that are no addresses: False then."""
@@ -230,14 +236,17 @@ class _HttpConnection(web.RequestHandler):
         if self._request_count != self._heads:
             self._heads, self._head_bytes, self._body_bytes = self._request_count, 0, 0
             cast(_CountingServer, self._manager).callers.head_received(self)
-            self._body = self._messages[-1][1] if self._messages else None
+            body = self._messages[-1][1] if self._messages else None
+            self._body = None if body is None or body.is_eof() else body
             return False
         body = self._body
-        if body is None or body.is_eof():
+        if body is None:
             self._head_bytes += 0 if self._upgraded else came_bytes
-            return self._head_bytes > HEAD_BYTES
+            return self._head_bytes >= HEAD_BYTES
         self._head_bytes += max(0, came_bytes - (body.total_bytes - self._body_bytes))
         self._body_bytes = body.total_bytes
+        if body.is_eof():
+            self._body, self._head_bytes = None, 0
         return self._head_bytes > _FRAMING_BYTES
 
     def _refuse(self, answer: bytes) -> None:

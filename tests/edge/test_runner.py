@@ -254,7 +254,7 @@ async def test_a_head_of_16_kib_is_served_and_a_larger_one_refused(
 ) -> None:
     monkeypatch.setattr(edge_server, "LINGER_S", 0.2)
     async with listening("test", application(), "127.0.0.1", 0) as listener:
-        for size_bytes, expected in ((16_000, 200), (18_000, 431), (100_000, 431)):
+        for size_bytes, expected in ((16_384, 200), (16_385, 431), (100_000, 431)):
             head = head_of(size_bytes)
             pieces = [head[at : at + piece_bytes] for at in range(0, len(head), piece_bytes)]
             answer = await say(listener.port, *pieces)
@@ -274,6 +274,24 @@ async def test_a_head_that_does_not_end_is_refused_on_a_connection_that_asked_be
         writer.write(head_of(20_000)[:-2])
         assert b" 431 " in await reader.readuntil(b"\r\n\r\n")
         writer.close()
+
+
+async def test_a_head_after_a_body_has_the_whole_limit() -> None:
+    async def read(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    app = application()
+    app.router.add_post("/read", read)
+    first = b"POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with listening("test", app, "127.0.0.1", 0) as listener:
+        for size_bytes, expected in ((16_384, b" 200 "), (16_385, b" 431 ")):
+            reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+            writer.write(first + b"5\r\nhello\r\n" * 100 + b"0\r\n\r\n")
+            assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(500) == b"hello" * 100
+            writer.write(head_of(size_bytes))
+            assert expected in await reader.readuntil(b"\r\n\r\n")
+            writer.close()
 
 
 async def test_many_requests_in_one_piece_are_no_large_head() -> None:
