@@ -558,9 +558,7 @@ class Telemetry:
         self.memory_limit_bytes = self._gauge(
             "memory_limit_bytes", "Memory limit of the node's control group; NaN without one."
         )
-        self.fds = self._gauges(
-            "fds", "File descriptors: open ones, the limit, and those kept from phones and links.", "kind"
-        )
+        self.fds = self._gauges("fds", "File descriptors: open ones, limit, and reserve of the node.", "kind")
         self.drain_state = self._gauge("drain_state", "1 while the node drains.")
         self.drain_limit_seconds = self._gauge("drain_limit_seconds", "Limit of the duration of a drain.")
         self.drain_planned_seconds = self._gauge(
