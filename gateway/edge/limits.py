@@ -18,7 +18,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from aiohttp import hdrs, web
 
 from gateway.core.rate_limits import TURN_MAX, Buckets, TokenBucket
-from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import UserId
 from gateway.edge.credentials import BearerAuth
 from gateway.edge.request_context import (
@@ -81,27 +81,30 @@ class SocketSlot:
         if drop is not None:
             drop()
 
-    def hello_accepted(self) -> SocketSlot:
-        """Count a `hello` whose token opens. Return the slot of the socket until :meth:`served`."""
+    def hello_accepted(self, *, is_user_present: bool = False) -> SocketSlot:
+        """Count a `hello` whose token opens. Return the slot of the socket until :meth:`served`.
+
+        Args:
+            is_user_present: Whether the node has its user already, and so counts the user's link.
+
+        Raises:
+            SessionRefused: ``over_capacity``: no descriptor is left for a link of the user.
+        """
         if self._caller is None:
             return self
+        if not is_user_present:
+            self._admission.check_link()
         self._forget()
-        self._admission.opening += 1
-        return self._admission.opening_slot
+        return self._admission.opened(is_user_present=is_user_present)
 
     def served(self) -> SocketSlot:
         """Count a socket that has its session. Return its slot from now on."""
-        if self is not self._admission.opening_slot:
-            return self
-        self._admission.served()
-        return self._admission.served_slot
+        return self._admission.served(self)
 
     def release(self) -> None:
         """Release the slot."""
         self._forget()
-        self._admission.sockets -= 1
-        if self is self._admission.opening_slot:
-            self._admission.opening -= 1
+        self._admission.release(self)
 
     def _forget(self) -> None:
         caller, self._caller, self._drop = self._caller, None, None
@@ -151,8 +154,13 @@ class SocketAdmission:
         self.sockets = 0
         self.unhelloed = 0
         self.opening = 0
+        """Sockets that have sent a `hello` and wait for their session."""
+        self._arriving = 0
+        """Those of them whose users were not present: each may need a descriptor for a link."""
         self.opening_slot: Final = SocketSlot(self, None)
-        """The slot of all sockets that have sent a `hello` and wait for their session."""
+        """The slot of all sockets that wait for their session, of users who were present."""
+        self.arriving_slot: Final = SocketSlot(self, None)
+        """The slot of all that wait, of users who were not."""
         self.served_slot: Final = SocketSlot(self, None)
         """The slot of all sockets with a session."""
         self._silent: dict[Caller, dict[SocketSlot, None]] = {}
@@ -172,10 +180,33 @@ class SocketAdmission:
         self._served = 0
         self._served_per_s = 0.0
 
-    def served(self) -> None:
-        """Record that a phone that waited has its session."""
-        self.opening -= 1
+    def opened(self, *, is_user_present: bool) -> SocketSlot:
+        """Count a phone that waits for its session; return its slot."""
+        self.opening += 1
+        if is_user_present:
+            return self.opening_slot
+        self._arriving += 1
+        return self.arriving_slot
+
+    def served(self, slot: SocketSlot) -> SocketSlot:
+        """Count the phone in *slot* that has its session, if it waited; return its slot from now on."""
+        if not self._end_wait(slot):
+            return slot
         self._served += 1
+        return self.served_slot
+
+    def release(self, slot: SocketSlot) -> None:
+        """Remove the socket in *slot*."""
+        self.sockets -= 1
+        self._end_wait(slot)
+
+    def _end_wait(self, slot: SocketSlot) -> bool:
+        """Count a phone in *slot* no longer as waiting; return whether it waited."""
+        is_arriving = slot is self.arriving_slot
+        is_opening = is_arriving or slot is self.opening_slot
+        self.opening -= is_opening
+        self._arriving -= is_arriving
+        return is_opening
 
     def lagged(self, lag_s: float, now: float) -> None:
         """Record by how much the event loop was late at *now*; called twice a second."""
@@ -254,10 +285,27 @@ class SocketAdmission:
     def _lacks_files(self) -> bool:
         """Return whether a further phone and its user's link might find no descriptor.
 
-        Each socket without a session may be of another user, who needs a link, too. Users who are present are
-        counted twice until their phone has its session: many hellos at once come before their users.
+        Users who were not present at the `hello` are counted twice from when they are, until their phone has
+        its session. Sockets without a `hello` count as phones only: when many phones come back at once, their
+        users are present. :meth:`check_link` refuses the others.
         """
-        return self.sockets + self.unhelloed + self.opening + 2 > self._files()
+        return self.sockets + self._arriving + 2 > self._files()
+
+    def check_link(self) -> None:
+        """Refuse a `hello` whose user is not present and could get no link.
+
+        Raises:
+            SessionRefused: ``over_capacity``.
+        """
+        if self.sockets + self._arriving + 1 > self._files():
+            self._log_shortage()
+            raise SessionRefused(CloseCode.OVER_CAPACITY, CloseCode.OVER_CAPACITY.name.lower())
+
+    def _log_shortage(self) -> None:
+        """Log that descriptors are short, once until a phone is accepted again."""
+        if not self._is_short:
+            self._is_short = True
+            _LOG.warning("file_limit_reached", extra={"connections": self.sockets})
 
     def open_slot(self, address: IPAddress, user: UserId | None = None) -> SocketSlot:
         """Return a slot for a socket of the *user* whose token opens, or else of the *address*.
@@ -271,9 +319,8 @@ class SocketAdmission:
         silent = self._silent.get(caller, {})
         is_crowded = len(silent) >= limits.unhelloed_per_address
         if self.is_full or (self.unhelloed >= limits.unhelloed and not is_crowded):
-            if not self._is_short and self.sockets < limits.connections and self._lacks_files():
-                self._is_short = True
-                _LOG.warning("file_limit_reached", extra={"connections": self.sockets})
+            if self.sockets < limits.connections and self._lacks_files():
+                self._log_shortage()
             raise GatewayError(
                 ErrorCode.OVER_CAPACITY, "This node is full. Try another one, or try again later."
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -77,6 +77,11 @@ class WriteStall:
 
 class SocketNode(Protocol):
     """The node, as sockets use it."""
+
+    @property
+    def user_states(self) -> Mapping[UserId, object]:
+        """Users who are present."""
+        ...
 
     async def attach(
         self, connection: Connection, ticket: Ticket, topics: tuple[str, ...] | None
@@ -642,7 +647,9 @@ class PhoneSocket:
             return
         try:
             ticket = self._credentials.verify(attach.token)
-            self._slot = self._slot.hello_accepted()
+            self._slot = self._slot.hello_accepted(
+                is_user_present=ticket.user in self._services.node.user_states
+            )
             self._services.admit(attach.client)
         except SessionRefused as refused:
             self._refuse(refused)

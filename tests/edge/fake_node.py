@@ -41,6 +41,8 @@ class FakeNode:
         self.ledger = Ledger(1)
         self.scope = Scope(queues=frozenset({1, 2}))
         self.rights: tuple[Right, ...] = (Right.ROUTING_STATE_WRITE,)
+        self.user_states: dict[UserId, object] = {}
+        """Users who are present."""
         self.connections: list[Connection] = []
         self.detached: list[Connection] = []
         self.followed: list[tuple[str, ...]] = []

@@ -16,7 +16,7 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import UserId
 from gateway.edge.limits import (
     OPENING_MIN,
@@ -117,12 +117,13 @@ def test_remembered_addresses_are_bounded() -> None:
     assert doors.remembered == 7
 
 
+MANY = AdmissionLimits(connections=100, unhelloed=100, unhelloed_per_address=100)
+
+
 def test_phones_leave_descriptors_to_their_links(caplog: pytest.LogCaptureFixture) -> None:
     links = 0
-    doors = SocketAdmission(
-        AdmissionLimits(connections=100, unhelloed=100, unhelloed_per_address=100), lambda: 11 - links
-    )
-    slots = [doors.open_slot(HERE) for _ in range(5)]
+    doors = SocketAdmission(MANY, lambda: 11 - links)
+    slots = [doors.open_slot(HERE).hello_accepted() for _ in range(5)]
     assert doors.is_full, "of 11 descriptors 5 phones and 5 links take ten, and another two would be too many"
     for _ in range(2):
         with pytest.raises(GatewayError) as error:
@@ -133,14 +134,44 @@ def test_phones_leave_descriptors_to_their_links(caplog: pytest.LogCaptureFixtur
     ]
     for slot in slots:
         links += 1
-        slot.hello_accepted().served()
+        slot.served()
     assert doors.is_full, "links that are open count as those that will be"
     doors.served_slot.release()
     links -= 1
-    doors.open_slot(HERE)  # there is room again
+    doors.open_slot(HERE).hello_accepted()  # there is room again
     with pytest.raises(GatewayError):
         doors.open_slot(HERE)
     assert len(caplog.records) == 2, "once for each time"
+
+
+def test_a_hello_is_refused_whose_user_could_get_no_link(caplog: pytest.LogCaptureFixture) -> None:
+    doors = SocketAdmission(MANY, lambda: 11)
+    silent = [doors.open_slot(HERE) for _ in range(10)]
+    assert doors.is_full
+    accepted = silent.pop().hello_accepted()
+    with pytest.raises(SessionRefused) as refusal:
+        silent[0].hello_accepted()
+    assert refusal.value.code is CloseCode.OVER_CAPACITY
+    assert [each.message for each in caplog.records] == ["file_limit_reached"]
+    assert (doors.sockets, doors.unhelloed, doors.opening) == (10, 9, 1), (
+        "the refused socket still is without"
+    )
+    silent[1].hello_accepted(is_user_present=True)
+    silent.pop(0).release()
+    accepted.release()
+    silent[1].hello_accepted()
+
+
+def test_phones_of_present_users_return_at_once_without_a_second_descriptor_each() -> None:
+    links = 40
+    doors = SocketAdmission(MANY, lambda: 100 - links)
+    for slot in [doors.open_slot(HERE) for _ in range(links)]:  # their links are open and counted
+        slot.hello_accepted(is_user_present=True)
+    assert (doors.sockets, doors.opening, doors.is_full) == (40, 40, False)
+    for _ in range(10):  # each of these users needs a link
+        assert not doors.is_full
+        doors.open_slot(HERE).hello_accepted()
+    assert (doors.opening, doors.is_full) == (50, True)
 
 
 def test_the_limit_of_connections_alone_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -251,7 +282,10 @@ def test_whatever_places_do_the_counts_are_theirs(acts: list[tuple[int, int, int
         place.on_evicted(lambda: taken.append(place))
         return place
 
-    changes = {1: SocketSlot.hello_accepted, 2: SocketSlot.served}
+    present = partial(SocketSlot.hello_accepted, is_user_present=True)
+    changes: dict[int, Callable[[SocketSlot], SocketSlot]] = {
+        1: SocketSlot.hello_accepted, 2: SocketSlot.served, 3: present
+    }  # fmt: skip
     for act, address, chosen in acts:
         which = chosen % max(1, len(places))
         if act == 0:
@@ -264,10 +298,11 @@ def test_whatever_places_do_the_counts_are_theirs(acts: list[tuple[int, int, int
         elif places:
             places.pop(which).release()
         assert doors.sockets == len(places)
-        shared = (doors.opening_slot, doors.served_slot)
+        waiting = (doors.opening_slot, doors.arriving_slot)
+        shared = (*waiting, doors.served_slot)
         silent = [place for place in places if place not in shared and place not in taken]
         assert doors.unhelloed == len(silent)
-        assert doors.opening == places.count(doors.opening_slot)
+        assert doors.opening == sum(map(places.count, waiting))
     for place in places:
         place.release()
     assert (doors.sockets, doors.unhelloed, doors.opening) == (0, 0, 0)
@@ -290,7 +325,7 @@ def test_a_late_node_serves_a_few_phones_and_gives_the_others_a_time() -> None:
     doors = SocketAdmission(replace(LIMITS, connections=1000))
     assert come_to(doors, 50, 0.0) == []
     for _ in range(50):
-        doors.opening_slot.served()
+        doors.arriving_slot.served()
     for second in range(20):  # two phones a second
         for half in (0.5, 1.0):
             doors.open_slot(HERE).hello_accepted().served().release()
