@@ -248,13 +248,19 @@ class Queries:
         return bool(self._asked_at)
 
     def tick(self, now: float) -> None:
-        """Stop waiting for late data."""
+        """Stop waiting for late data, and request it again when it has not come in a long time."""
+        assembly = self._mirror.assembly
         for listen, since in list(self._asked_at.items()):
             query = self._queries.get(listen)
-            is_answered = query is not None and not self._mirror.assembly.awaits(query)
-            if is_answered or listen not in self._wanted:
+            is_unread = query is None or assembly.awaits(query)
+            is_missed = query is not None and query >= 0 and assembly.lacks(query)
+            if listen not in self._wanted or not (is_unread or is_missed):
                 del self._asked_at[listen]
-            elif now - since >= self._patience_s(listen):
+            elif is_missed and now - since >= ANSWER_S:
+                del self._asked_at[listen]
+                self._again |= {listen}
+                self._ask_later()
+            elif is_unread and now - since >= self._patience_s(listen):
                 self._do_without(listen)
         self._asked_at = self._asked_at or NO_ITEMS
 
@@ -351,10 +357,12 @@ class Queries:
 
     def _do_without(self, listen: Listen) -> None:
         """Show the data of *listen* without waiting for the rest."""
-        self._asked_at.pop(listen, None)
         if listen not in self._queries:
             self._run(listen, self._next_placeholder())
-        self._mirror.show(self._mirror.assembly.do_without(self._queries[listen]))
+        query = self._queries[listen]
+        if query < 0:
+            self._asked_at.pop(listen, None)
+        self._mirror.show(self._mirror.assembly.do_without(query))
 
     def _refused(self, listen: Listen, error: GatewayError) -> None:
         self._asked_at.pop(listen, None)
@@ -365,6 +373,7 @@ class Queries:
         self._mirror.show(assembly.refused(query, listen))
         if before is not None:  # it has never delivered data
             self._mirror.show(assembly.stopped(before))
+            self._stopping += (before,) if before >= 0 else ()
 
     def _will_recover(self, listen: Listen, error: GatewayError) -> bool:
         """Return whether a function that is reported down refused it: its recovery is reported, too."""
@@ -612,7 +621,8 @@ class LinkSubscriptions:
                 await self._first_readings()
         self._asking = False
         self._tried = EMPTY_SET
-        self._mirror.prune()
+        if not self._attach_due:  # else data of a session may be here whose scope has not come yet
+            self._mirror.prune()
         self.settle()
         self._owner.feed.flush()  # not after each answer: what one removed, another may add
         self._owner.answered()

@@ -1,0 +1,102 @@
+"""First readings that come late, or never, or before the answer about their session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from gateway.domain.commands import AttachSession, LinkRequest, Listen
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Application, Kind, Scope
+from gateway.domain.resources import Agent
+from gateway.domain.upstream import Part, Source
+from gateway.runtime.subscriptions import AGAIN_S, ANSWER_S, ROUND_S, SERVED_S
+from tests.doubles.fake_link import Waiting, _tell
+from tests.runtime.scene import PhoneLine, Scene, user
+
+LINE = 8
+"""So many queries a supervisor's link has."""
+DOWN = GatewayError(ErrorCode.FUNCTION_UNAVAILABLE, "down")
+
+
+def _of(source: Source) -> Callable[[LinkRequest], bool]:
+    """Return whether a request listens to one source."""
+    return lambda asked: isinstance(asked, Listen) and asked.source is source
+
+
+def _queries(at: Scene) -> int:
+    return len(at.upstream.wires[user(1)].queries)
+
+
+async def _come(at: Scene) -> PhoneLine:
+    """Give a phone that has said hello, and may have to wait."""
+    phone = await at.phone("anna")
+    phone.hello()
+    await at.clock.settle()
+    return phone
+
+
+@pytest.mark.parametrize("source", [Source.CUMULATIVE, Source.REALTIME])
+async def test_a_first_reading_that_does_not_come_for_long_is_asked_for_again(
+    at: Scene, source: Source
+) -> None:
+    at.upstream.put(Part(Kind.AGENT, 7, Source.CUMULATIVE, Agent(handled_today=2)))
+    at.upstream.unsent = _of(source)
+    phone = await _come(at)
+    await at.pass_time(SERVED_S + 2)
+    asked = len(at.asked(Listen))
+    at.upstream.unsent = lambda _: False
+    await at.pass_time(ANSWER_S - SERVED_S - 3)
+    assert len(at.asked(Listen)) == asked
+    await at.pass_time(AGAIN_S + 2)
+    shown = phone.shown["agent:7"]
+    assert (shown["handled_today"], shown["routing_state"], phone.health) == (2, "available", "live")
+    assert _queries(at) == LINE, "the query without a reading was stopped"
+    asked = len(at.asked(Listen))
+    await at.pass_time(2 * ANSWER_S)
+    assert len(at.asked(Listen)) == asked
+
+
+async def test_a_repeated_request_for_a_first_reading_may_be_refused(at: Scene) -> None:
+    at.upstream.put(Part(Kind.AGENT, 7, Source.CUMULATIVE, Agent(handled_today=2)))
+    at.upstream.unsent = _of(Source.CUMULATIVE)
+    phone = await _come(at)
+    await at.pass_time(SERVED_S + 2)
+    refused = _of(Source.CUMULATIVE)
+    at.upstream.refused = lambda request: DOWN if refused(request) else None
+    await at.pass_time(ANSWER_S)
+    at.upstream.refused, at.upstream.unsent = (lambda _: None), (lambda _: False)
+    await at.pass_time(2 * AGAIN_S)
+    assert (phone.shown["agent:7"]["handled_today"], _queries(at)) == (2, LINE)
+
+
+@pytest.mark.parametrize("is_late", [True, False], ids=["late", "unreadable"])
+async def test_readings_that_come_before_the_answer_about_their_session_are_kept(
+    at: Scene, monkeypatch: pytest.MonkeyPatch, is_late: bool
+) -> None:
+    at.upstream.add_user(2, "dana", scope=Scope(agents=frozenset({7, 8}), queues=frozenset({5})), own_agent=7)
+    topics = ["agents", "queues"]
+    await at.served("dana", Application.REMOTE_ASSISTANT, number="+49301234567", topics=topics)
+    link, late = at.link(2), list[Callable[[], None]]()
+    have_served = link._have_served
+
+    def serve(request: LinkRequest, answer: Waiting) -> None:
+        if not isinstance(request, AttachSession) or late:
+            have_served(request, answer)
+            return
+        received = link._serve(request)
+        outcome = received if is_late else GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "unreadable")
+        late.append(lambda: link._put(lambda: _tell(answer, outcome)))
+        if not is_late:
+            late[0]()
+
+    monkeypatch.setattr(link, "_have_served", serve)
+    phone = await at.phone("dana", device="d2")
+    phone.hello(topics=topics)
+    await at.pass_time(ROUND_S + 1)
+    if is_late:
+        late[0]()
+    await at.pass_time(AGAIN_S + 2)
+    assert {key for key in phone.shown if key.split(":")[0] in set(Kind)} == {"agent:7", "agent:8", "queue:5"}
+    assert phone.shown["queue:5"]["contacts_waiting"] == 3
