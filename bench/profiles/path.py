@@ -36,11 +36,12 @@ from gateway.domain.model import UserId
 from gateway.edge.channel import Channel, ConnectionStats, StatsOutput
 from gateway.edge.credentials import SessionCredentials
 from gateway.edge.scheduler import Scheduler
-from gateway.edge.socket import CommandRunner, PhoneSocket, SocketNode, SocketServices
+from gateway.edge.socket import CommandRunner, PhoneSocket, SocketServices
 from gateway.protocol import websocket
 from gateway.protocol.codec import JSON
 from gateway.runtime.event_loop import SystemClock, Turns
 from gateway.runtime.mirror import SharedOffsets
+from gateway.runtime.node import Node
 from gateway.telemetry import Tally, Telemetry
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Readings
@@ -285,7 +286,7 @@ class House:
             self.clock.now(),
         )
         services = SocketServices(
-            cast("SocketNode", self._node), self.scheduler, cast("CommandRunner", None), lambda _: None
+            cast("Node", self._node), self.scheduler, cast("CommandRunner", None), lambda _: None
         )
         socket = PhoneSocket(session, channel, services, cast("SessionCredentials", credentials), stats)
         channel.begin()

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from bench.profiles.centre import Centre
 from bench.profiles.supervisor import Supervisor
@@ -29,7 +30,7 @@ from gateway.runtime.mirror import SharedOffsets
 from gateway.telemetry import Tally
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Kept, Readings
-from gateway.upstream.oscce.socket import Incoming, SocketReader
+from gateway.upstream.oscce.socket import Incoming, LinkSocket, SocketReader
 
 SETTLING = 6
 """Readings before the measurement, until all one-time costs are over."""
@@ -154,7 +155,7 @@ class Site:
             close_s=1.0,
             left=_nothing,
         )
-        return OsccLink(socket, UserId("main", user), terms)
+        return OsccLink(cast("LinkSocket", socket), UserId("main", user), terms)
 
     async def connect(self, tasks: asyncio.TaskGroup) -> list[float]:
         """Open every link; returns how long each took until it was live, in seconds."""

@@ -19,7 +19,7 @@ from gateway.core.lease import BusState
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox, NodeRecord
 from gateway.runtime import accounts, cluster_receiver, handover, ports
-from gateway.runtime.follower import ANSWER_S as ATTACH_ANSWER_S
+from gateway.runtime.follower import ATTACH_AGAIN_S, ATTACH_ANSWER_S
 
 PAGE = Path(__file__).parents[1] / "cluster.md"
 
@@ -119,7 +119,10 @@ def times_table() -> Iterable[str]:
         (lease.DOWN_S, "a bus that delivers no probe is `down`"),
         (follower.ASK_S, "a follower asks its owner at least this often"),
         (follower.LOST_S, "a question to an owner without an answer, which was lost or waits, is repeated"),
-        (ATTACH_ANSWER_S, "the report that a phone came, if it has no answer, is repeated 0.5 s later"),
+        (
+            ATTACH_ANSWER_S,
+            f"the report that a phone came, if it has no answer, is repeated {ATTACH_AGAIN_S:g} s later",
+        ),
         (handover.INTEREST_S, "an owner publishes to a node after its last question"),
         (follower.UNANSWERED_S, "an owner without an answer loses its users"),
         (handover.EXPIRY_S, "the same on a server without link fencing, after the last sign of life"),

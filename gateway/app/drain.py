@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -30,7 +30,7 @@ from gateway.runtime.user_state import Owner
 from gateway.telemetry import Telemetry
 
 _LOG: Final = structlog.get_logger("gateway.app")
-LOOK_S: Final = 3.0
+BALANCE_S: Final = 3.0
 """Interval in which nodes report their number of phones."""
 WINDOW_S: Final = (0.0, 1.0)
 """Window of a phone's return: so few are sent away that they need not be spread further."""
@@ -74,7 +74,7 @@ class PhoneBalancer:
     async def run(self) -> None:
         """Balance at intervals until cancelled."""
         while True:
-            await self._clock.sleep(LOOK_S)
+            await self._clock.sleep(BALANCE_S)
             self._look(self._clock.now())
 
     def _look(self, now: float) -> None:
@@ -123,30 +123,19 @@ have precedence in a site's budget.
 _CHECK_S: Final = 0.05
 
 
-class DrainablePhone(Protocol):
-    """A connection that can be sent away."""
-
-    def close(self, code: CloseCode, reason: str, *, window_s: tuple[float, float] | None = None) -> None:
-        """Send `bye` with a window in which to come back, and close."""
-        ...
-
-
-PhoneT = TypeVar("PhoneT", bound=DrainablePhone)
-
-
-class Departure(NamedTuple, Generic[PhoneT]):
+class Departure(NamedTuple):
     """The phones of a node that drains, and its listener."""
 
     node: Node
-    phones: Collection[PhoneT]
+    phones: Collection[PhoneSocket]
     """The connected phones."""
     sockets: Callable[[], int]
     """Returns the number of connections, with or without a `bye`."""
     refuse: Callable[[], Coroutine[None, None, None]]
     """Refuses new connections from now on."""
-    shuffle: Callable[[list[PhoneT]], None]
+    shuffle: Callable[[list[PhoneSocket]], None]
     """Shuffles the phones of all users."""
-    watch_move: Callable[[PhoneT], Callable[[], Move] | None]
+    watch_move: Callable[[PhoneSocket], Callable[[], Move] | None]
     """Returns a function that returns how far a phone has moved; None when that is unknown."""
 
 
@@ -159,7 +148,7 @@ def drain_limit_s(limits: LimitsSection) -> float:
 
 
 async def drain_node(
-    departure: Departure[PhoneT],
+    departure: Departure,
     limits: LimitsSection,
     stopping: StopRequest,
     clock: Clock,
@@ -203,8 +192,8 @@ async def drain_node(
 
 
 async def _send_away(
-    departure: Departure[PhoneT],
-    phones: Sequence[PhoneT],
+    departure: Departure,
+    phones: Sequence[PhoneSocket],
     plan: Sequence[DrainSchedule],
     grace_s: float,
     stopping: StopRequest,

@@ -27,7 +27,8 @@ from typing import Any, Final, Literal, NamedTuple, TextIO
 import structlog
 
 from gateway.app.config.settings import SecretKey
-from gateway.domain.model import Act, NodeId, NumberAct, OperatorAct, OrderAct, UserHash, UserId
+from gateway.domain.commands import Act, NumberAct, OperatorAct, OrderAct, UserHash
+from gateway.domain.model import NodeId, UserId
 from gateway.edge.channel import PEER_CODES, ConnectionSummary
 from gateway.protocol.envelopes import Order, Record
 from gateway.runtime.cluster_receiver import Page

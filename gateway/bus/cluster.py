@@ -43,11 +43,11 @@ So shards of equal size serve equally many partitions, for up to eight shards.
 """
 LOST: Final = "CLUSTERDOWN"
 """Refusal by a Redis Cluster that lacks a shard, or most of its primaries."""
-LOOK_S: Final = 1.0
+QUERY_S: Final = 1.0
 """Interval of queries without a sign of a change. A demoted primary that still answers is found in this
 time.
 """
-LOOK_SOON_S: Final = 0.25
+QUERY_SOON_S: Final = 0.25
 """Interval of queries after a sign of a change."""
 ASKED_MAX: Final = 32
 """Nodes of the cluster that are queried at a time."""
@@ -224,9 +224,9 @@ class Topology:
         while True:
             with suppress(RedisUnreachable):
                 await self.refresh()
-            await self._clock.sleep(LOOK_SOON_S)
+            await self._clock.sleep(QUERY_SOON_S)
             with suppress(TimeoutError):
-                async with self._clock.timeout(LOOK_S):
+                async with self._clock.timeout(QUERY_S):
                     await self._doubt.wait()
             self._doubt.clear()
 

@@ -62,7 +62,7 @@ GREET_AGAIN_S: Final = 0.25
 """Pause after a greeting that could not be published."""
 SLICED_BYTES: Final = 64 * 1024
 """Messages above this size are decoded in slices; others have a turn of the loop between two slices."""
-SLICE_S: Final = 0.0
+DECODE_SLICE_S: Final = 0.0
 """Time for slices of a message in one turn of the loop, plus one slice; more in long turns."""
 SLOW_S: Final = 0.02
 """Transit time below which the age in a message is not changed."""
@@ -354,7 +354,7 @@ class RedisBus:
         self._heard_life = asyncio.Event()
         self._unsent = 0
         """Messages that are being encoded, or wait behind one that is."""
-        self._share = TurnShare(SLICE_S)
+        self._share = TurnShare(DECODE_SLICE_S)
         self._encoding = asyncio.Lock()
         """Held while a message is encoded; waiting tasks get it in the order of their arrival."""
 

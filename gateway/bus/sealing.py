@@ -157,7 +157,7 @@ CHALLENGE_S: Final = 60.0
 """Interval in which all lives are challenged again, since clocks drift."""
 FORGOTTEN_S: Final = 300.0
 """A life without an answer for this time is removed; it may prove itself again."""
-AGAIN_S: Final = 0.25
+CHALLENGE_SOON_S: Final = 0.25
 """Interval between two challenges while messages of an unknown life arrive."""
 ANSWERED_S: Final = 5.0
 """The time in which a challenge may be answered."""
@@ -317,13 +317,13 @@ class Lives:
         if self._answers or self._asked_at is None:
             return now
         if self._is_wanted or self._held:
-            return self._asked_at + AGAIN_S
+            return self._asked_at + CHALLENGE_SOON_S
         return self._asked_at + CHALLENGE_S
 
     def greeting(self, now: float) -> Greeting:
         """Return the greeting to be published now."""
         nonce = b""
-        if self._asked_at is None or now >= self._asked_at + AGAIN_S:
+        if self._asked_at is None or now >= self._asked_at + CHALLENGE_SOON_S:
             nonce = self._draw(NONCE_BYTES)
             self._asked[nonce] = self._asked_at = now
             self._is_wanted = False

@@ -21,8 +21,8 @@ import aiohttp
 from gateway.client.dialogue import Dialogue, Hooks, Memory, Wishes
 from gateway.client.http import (
     ABNORMAL,
-    ANSWER_S,
     MACHINE_CLOCK,
+    RESPONSE_S,
     Account,
     Api,
     AskCredentials,
@@ -103,7 +103,7 @@ class ClientConnection:
             NotOpened: With the ending.
         """
         try:
-            async with clock.timeout(ANSWER_S):
+            async with clock.timeout(RESPONSE_S):
                 socket = await session.ws_connect(
                     f"{address}/v1/realtime",
                     protocols=(codec.subprotocol,),

@@ -264,7 +264,7 @@ def jitter() -> float:
     return random.random()  # noqa: S311 - spreads reconnecting clients; no secret
 
 
-ANSWER_S: Final = 15.0
+RESPONSE_S: Final = 15.0
 """How long to wait for an answer."""
 ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 """Highest size of an answer; an export of everything about one user is far smaller."""
@@ -336,7 +336,7 @@ class Api:
         url = self._address + path
         try:
             async with (
-                self._clock.timeout(ANSWER_S),
+                self._clock.timeout(RESPONSE_S),
                 self._session.request(method, url, headers=headers, data=body) as response,
             ):
                 return _answer(response.status, await _read(response), retry_after_of(response.headers))

@@ -17,11 +17,14 @@ from typing import Final, TypeVar
 
 from gateway.core.element import (
     NOTHING,
+    STEPS_MOST,
     UNREADABLE,
     Address,
     ChangeSet,
     Element,
+    OpenSteps,
     Parts,
+    ReadingStep,
     composed_element,
     converged,
     differ_by_jitter,
@@ -32,7 +35,6 @@ from gateway.core.element import (
     with_part,
 )
 from gateway.core.link import Query
-from gateway.core.reading_step import PASTS_MOST, Meeting, OpenSteps, ReadingStep, SharedTable
 from gateway.domain.commands import Listen
 from gateway.domain.model import (
     EMPTY_SET,
@@ -42,6 +44,8 @@ from gateway.domain.model import (
     Kind,
     Lean,
     Scope,
+    SharedTable,
+    TablePool,
     changed,
     key_of,
     with_item,
@@ -75,8 +79,8 @@ class Composer:
         self._more_holders: dict[str, int] = {}
         """Number of links that hold a resource, beside the first; mostly there are none."""
         self._catalogues: dict[tuple[int, object], tuple[object, Element]] = {}
-        self.sent_tables: Final = Meeting[Parts]()
-        self.shown_tables: Final = Meeting[Element]()
+        self.sent_tables: Final = TablePool[Parts]()
+        self.shown_tables: Final = TablePool[Element]()
         self.open_steps: Final = OpenSteps()
 
     def catalogue(self, rows: tuple[RowT, ...], make: Callable[[tuple[RowT, ...]], Value]) -> Element:
@@ -144,7 +148,7 @@ class Composer:
         made, steps = self.step(reading, place), reading.steps
         if made is not None and steps is not None:
             steps.append(made)
-            del steps[:-PASTS_MOST]
+            del steps[:-STEPS_MOST]
             self.open_steps.note(made)
         return made
 
@@ -307,16 +311,9 @@ class Assembly:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_composer",
-        "_kinds",
-        "_missing",
-        "_queries",
-        "_unread",
-        "is_unshown",
-        "lacks_realtime",
-        "late",
-    )
+        "__weakref__", "_composer", "_kinds", "_missing", "_queries", "_unread", "is_unshown",
+        "lacks_realtime", "late",
+    )  # fmt: skip
 
     def __init__(self, composer: Composer | None = None) -> None:
         self.late = 0
@@ -466,7 +463,7 @@ class Assembly:
         if not step.is_open:
             self._composer.open_steps.open(step)
         if step.afters:
-            here.sent, here.shared = step.sent.go(here.sent, here.shared, step.afters)
+            here.sent, here.shared = step.sent.apply(here.sent, here.shared, step.afters)
         times.read_all(step)
         times.newest_ms = time_ms
         if step.rereads:
@@ -538,7 +535,7 @@ class Assembly:
         steps = [step for step in reading.steps if isinstance(step, ReadingStep)]
         if here.shared is not None and shared is not None:
             for step in steps:
-                if step.leads_from(here.shared, shared, offset_ms):
+                if step.applies_to_tables(here.shared, shared, offset_ms):
                     return step
         numbers = steps[0].numbers if steps else [part.number for part in reading.parts]
         keys = steps[0].keys if steps else [here.prefix + str(number) for number in numbers]
@@ -615,13 +612,13 @@ class Assembly:
         if parts.realtime is not UNREADABLE:
             self._of(kind).converge(key_of(kind, number), parts, converged(parts, element))
 
-    def meet(self) -> bool:
+    def share_tables(self) -> bool:
         """Hold the tables of other links, where they are equal; return whether others hold some resource."""
         first = next((key for here in self._kinds.values() for key in here.sent), "")
         if not self._composer.is_common(first):
             return False
         for here in self._kinds.values():
-            here.sent, here.shared = self._composer.sent_tables.meet(here.prefix, here.sent, here.shared)
+            here.sent, here.shared = self._composer.sent_tables.share(here.prefix, here.sent, here.shared)
         return True
 
     def addresses(self) -> set[Address]:

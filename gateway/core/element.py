@@ -5,13 +5,15 @@ Pure functions from the parts of a resource to its value, and the encodings of t
 
 from __future__ import annotations
 
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Set
 from dataclasses import field
 from itertools import count
 from operator import attrgetter
 from typing import Final, TypeVar
 
-from gateway.domain.model import Kind, Lean, changed, value
+from gateway.domain.model import EMPTY_SET, Kind, Lean, NextTables, SharedTable, changed, value
 from gateway.domain.resources import (
     STEADY_MS,
     Agent,
@@ -297,6 +299,105 @@ class ChangeSet:
                     patches.append((key, fragment))
             made = self._written[codec.name] = codec.members(patches)
         return made
+
+
+_NO_CHANGES: Final = ChangeSet(())
+STEPS_MOST: Final = 4
+"""Kept steps of one reading: links that have just opened differ from the others for a while."""
+OPEN_STEPS: Final = 32
+"""Number of steps whose tables can be taken over. It bounds the tables that only steps hold."""
+COMPARED_EVERY: Final = 64
+"""After so many steps, links with tables of their own compare them with those of others again."""
+
+
+class ReadingStep:
+    """The effect of one reading on all links in the same state.
+
+    A step applies only to a link that received the reading's bytes, received *befores* and shows *held*, with
+    a clock *offset_ms* ahead of the server's.
+
+    Args:
+        numbers: The numbers of the reading's parts, in order.
+        keys: Their keys in a ledger.
+        befores: The parts received before.
+        held: The elements shown before.
+    """
+
+    __slots__ = (
+        "__weakref__", "afters", "befores", "changed", "changes", "compares_tables", "held", "is_open",
+        "keys", "numbers", "offset_ms", "other_times_ms", "rereads", "sent", "shown",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        numbers: list[int],
+        keys: list[str],
+        befores: list[Parts | None],
+        held: list[Element | None],
+        offset_ms: int,
+    ) -> None:
+        self.numbers, self.keys = numbers, keys
+        self.befores, self.held = befores, held
+        self.offset_ms = offset_ms
+        self.afters: dict[str, Parts] = {}
+        """The parts received now, by key."""
+        self.other_times_ms: dict[str, int] = {}
+        """The reading's time for each key whose part has another time."""
+        self.rereads: list[tuple[int, str, int | None, int | None]] = []
+        """Where :attr:`afters` has the part of another link: the place of its source, the key, and when the
+        link's own part and that one were read; None: there is none.
+        """
+        self.changed: frozenset[int] = EMPTY_SET
+        """The numbers whose shown element differs now."""
+        self.changes = _NO_CHANGES
+        """The shown elements of each."""
+        self.sent: Final = NextTables[Parts]()
+        """The links' tables of received parts."""
+        self.shown: Final = NextTables[Element]()
+        """The links' tables of shown elements."""
+        self.compares_tables = False
+        """Whether links compare their tables after it."""
+        self.is_open = False
+        """Whether it is one of :class:`OpenSteps`: only then it may hold tables."""
+
+    def applies(self, befores: list[Parts | None], held: list[Element | None], offset_ms: int) -> bool:
+        """Return whether this step applies to a link."""
+        return self.held == held and self.befores == befores and self.offset_ms == offset_ms
+
+    def applies_to_tables(
+        self, sent: SharedTable[Parts] | None, shown: SharedTable[Element] | None, offset_ms: int
+    ) -> bool:
+        """Return whether this step applies to a link that shares tables with one to which it applied."""
+        return self.offset_ms == offset_ms and self.sent.has_next(sent) and self.shown.has_next(shown)
+
+    def close(self) -> None:
+        """Forget all tables."""
+        self.is_open = False
+        self.sent.close()
+        self.shown.close()
+
+
+class OpenSteps:
+    """The newest steps of all links of a node, and older ones taken lately; all others hold no tables."""
+
+    def __init__(self) -> None:
+        self._steps: deque[weakref.ref[ReadingStep]] = deque()
+        self._count = 0
+
+    def note(self, step: ReadingStep) -> None:
+        """Record a new step."""
+        self._count += 1
+        step.compares_tables = not self._count % COMPARED_EVERY
+        self.open(step)
+
+    def open(self, step: ReadingStep) -> None:
+        """Let a step hold tables, for links that come to it now; another one is closed for it."""
+        step.is_open = True
+        self._steps.append(weakref.ref(step))
+        if len(self._steps) > OPEN_STEPS:
+            oldest = self._steps.popleft()()
+            if oldest is not None:
+                oldest.close()
 
 
 MADE_AT_ONCE: Final = 64

@@ -140,22 +140,9 @@ class FanoutGroup:
     """
 
     __slots__ = (
-        "_forms",
-        "_frame_bytes",
-        "_view",
-        "codec",
-        "conflated",
-        "dirty",
-        "frame_bytes",
-        "frames",
-        "interval_s",
-        "ledger",
-        "members",
-        "sent_at",
-        "seq",
-        "since",
-        "writer",
-    )
+        "_forms", "_frame_bytes", "_view", "codec", "conflated", "dirty", "frame_bytes", "frames",
+        "interval_s", "ledger", "members", "sent_at", "seq", "since", "writer",
+    )  # fmt: skip
 
     def __init__(
         self, ledger: Ledger, view: View, codec: Codec, *, interval_s: float, frame_bytes: int

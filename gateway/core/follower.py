@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 from gateway.core.element import Element
 from gateway.core.ledger import OWN_PREFIXES, Delta, Ledger, Receipt, Update, is_own
 from gateway.core.view import FACTS_PREFIX
-from gateway.domain.model import NodeId, UserId
+from gateway.domain.model import NodeId, StateMachine, UserId
 from gateway.protocol import frames
 from gateway.protocol.envelopes import Publication, Value
 
@@ -90,7 +90,7 @@ GAP_S: Final = 3.0
 FollowNeed = Literal["ask", "read_lease", "nothing"]
 
 
-class FollowMachine:
+class FollowMachine(StateMachine[FollowState]):
     """One user on a node that is not the owner.
 
     Invariants: requests are at least 0.25 s apart, unless another owner was found. Without an answer they are
@@ -105,6 +105,8 @@ class FollowMachine:
         now: When following begins; the first request is due at once.
         jitter: In [0, 1): spreads the requests of many followers.
     """
+
+    TABLE = TRANSITIONS
 
     def __init__(self, epoch: int, now: float, jitter: float = 0.0) -> None:
         self.state = FollowState.DOUBTING
@@ -301,13 +303,6 @@ class FollowMachine:
     def _is_outdated(self, now: float) -> bool:
         # the same sum as in due_at: a difference may be rounded below LOWER_S when that time is over
         return self._lower_since is not None and now >= self._lower_since + LOWER_S
-
-    def _move(self, event: str) -> bool:
-        target = TRANSITIONS.get((self.state, event))
-        if target is None:
-            return False
-        self.state = target
-        return True
 
 
 AHEAD_MS: Final = 1_000

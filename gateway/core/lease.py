@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, Literal, Protocol, TypeVar
 from zlib import crc32
 
-from gateway.domain.model import LONG_AGO
+from gateway.domain.model import LONG_AGO, StateMachine
 
 
 class LeaseState(enum.StrEnum):
@@ -92,7 +92,7 @@ class AssumedTokens:
         return self._last
 
 
-class Lease:
+class Lease(StateMachine[LeaseState]):
     """One user's lease, as this node sees it.
 
     Invariants: at most one of all nodes :meth:`holds` at a time, however late messages arrive and however
@@ -111,8 +111,9 @@ class Lease:
 
     __slots__ = (
         "_asked_at", "_asked_in_doubt", "_doubted", "_due_at", "_good_for_s", "_unanswered_at", "_until",
-        "epoch", "floor", "lost", "renew_s", "state",
+        "epoch", "floor", "lost", "renew_s",
     )  # fmt: skip
+    TABLE = LEASE_TRANSITIONS
 
     def __init__(self, *, ttl_s: float = TTL_S, margin_s: float = 5.0, renew_s: float = 5.0) -> None:
         self.state = LeaseState.FREE
@@ -277,13 +278,6 @@ class Lease:
         self._until = since + self._good_for_s
         self._due_at = LONG_AGO if self._doubted else since + self.renew_s
 
-    def _move(self, event: str) -> bool:
-        target = LEASE_TRANSITIONS.get((self.state, event))
-        if target is None:
-            return False
-        self.state = target
-        return True
-
 
 # ---- leases that are due for renewal ----
 
@@ -399,7 +393,7 @@ stopped.
 """
 
 
-class BusMachine:
+class BusMachine(StateMachine[BusState]):
     """The bus, as one node sees it.
 
     It begins as degraded, neither down nor live. A process that starts without its bus serves phones at once.
@@ -417,6 +411,8 @@ class BusMachine:
         now: When the node starts.
         first: The number before that of its first probe; each life of the node begins at another one.
     """
+
+    TABLE = BUS_TRANSITIONS
 
     def __init__(self, now: float, first: int = 0) -> None:
         self.state = BusState.DEGRADED
@@ -531,11 +527,9 @@ class BusMachine:
     # ---- inner ----
 
     def _move(self, event: str) -> bool:
-        target = BUS_TRANSITIONS.get((self.state, event))
-        if target is None:
-            return False
-        self.state, self.health = target, BUS_HEALTH[target]
-        return True
+        has_moved = super()._move(event)
+        self.health = BUS_HEALTH[self.state]
+        return has_moved
 
 
 REFUSED_S: Final = DOWN_S

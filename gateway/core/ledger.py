@@ -17,9 +17,18 @@ from operator import attrgetter
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.element import ChangeSet, Element, WireForms
-from gateway.core.reading_step import Meeting, Passages, SharedTable
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, View
-from gateway.domain.model import ALWAYS, NO_ITEMS, Lean, Position, value, with_item
+from gateway.domain.model import (
+    ALWAYS,
+    NO_ITEMS,
+    Lean,
+    NextTables,
+    Position,
+    SharedTable,
+    TablePool,
+    value,
+    with_item,
+)
 from gateway.protocol import frames
 from gateway.protocol.codec import Codec
 
@@ -88,12 +97,14 @@ class VersionedMap(Lean):
         if len(self.gone) > self.tombstones:
             self.floor = max(self.floor, self.gone.pop(next(iter(self.gone))))
 
-    def store_all(self, elements: dict[str, Element], seq: int, passages: Passages[Element] | None) -> None:
+    def store_all(
+        self, elements: dict[str, Element], seq: int, next_tables: NextTables[Element] | None
+    ) -> None:
         """Store the elements of several keys that changed in one step."""
-        if passages is None:
+        if next_tables is None:
             self.own().update(elements)
         else:
-            self.elements, self.shared = passages.go(self.elements, self.shared, elements)
+            self.elements, self.shared = next_tables.apply(self.elements, self.shared, elements)
         if self.seqs is NO_ITEMS:
             self.seqs = dict.fromkeys(elements, seq)
         else:
@@ -216,26 +227,10 @@ class Ledger:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_own",
-        "_shared",
-        "came_at",
-        "clock_ms",
-        "elements",
-        "epoch",
-        "firsts",
-        "has_new_clock",
-        "has_news",
-        "health",
-        "joinable",
-        "late",
-        "on_own_change",
-        "own_news",
-        "readers",
-        "seq",
-        "shared_seq",
-        "under_way_s",
-    )
+        "__weakref__", "_own", "_shared", "came_at", "clock_ms", "elements", "epoch", "firsts",
+        "has_new_clock", "has_news", "health", "joinable", "late", "on_own_change", "own_news", "readers",
+        "seq", "shared_seq", "under_way_s",
+    )  # fmt: skip
 
     def __init__(self, epoch: int = 0, *, tombstones: int = 1024) -> None:
         self.epoch = epoch
@@ -352,23 +347,23 @@ class Ledger:
         """With which ledgers :attr:`elements` is shared."""
         return self._shared.shared
 
-    def meet(self, others: Meeting[Element]) -> None:
+    def share_table(self, others: TablePool[Element]) -> None:
         """Hold the table of another ledger, if it is equal."""
         here = self._shared
-        here.elements, here.shared = others.meet("", here.elements, here.shared)
+        here.elements, here.shared = others.share("", here.elements, here.shared)
         self.elements = here.elements
 
-    def record_all(self, changes: ChangeSet, passages: Passages[Element] | None = None) -> None:
+    def record_all(self, changes: ChangeSet, next_tables: NextTables[Element] | None = None) -> None:
         """Write the values of several shared keys, for the owner only, as :meth:`record` does one by one.
 
         Args:
             changes: Its elements before are those that the ledger holds.
-            passages: The tables of other ledgers after the changes.
+            next_tables: The tables of other ledgers after the changes.
         """
         if not changes.elements:
             return
         seq = self.seq + 1
-        self._shared.store_all(changes.elements, seq, passages)
+        self._shared.store_all(changes.elements, seq, next_tables)
         self.elements = self._shared.elements
         self._move(Position(self.epoch, seq), seq)
         self.has_news = True

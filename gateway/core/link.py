@@ -25,6 +25,7 @@ from gateway.domain.model import (
     Kind,
     Lean,
     Scope,
+    StateMachine,
     parse_key,
 )
 from gateway.domain.resources import STEADY_MS
@@ -196,7 +197,7 @@ _DROP_AFTER: Final = 3.0
 LinkNeed = Literal["nothing", "keep_alive", "listen_again", "drop"]
 
 
-class LinkMachine:
+class LinkMachine(StateMachine[LinkState]):
     """One user's link, over many connections.
 
     Invariants: one dial at a time. Unless it was stopped, there is always a time of the next dial. After a
@@ -206,8 +207,9 @@ class LinkMachine:
 
     __slots__ = (
         "_asked_at", "_due_at", "_failures", "_keep_alive_s", "_kicked_at", "_kicks", "_last_received_at",
-        "_listens_again", "_live_since", "_pause_s", "_refusals", "state",
+        "_listens_again", "_live_since", "_pause_s", "_refusals",
     )  # fmt: skip
+    TABLE = TRANSITIONS
 
     def __init__(self) -> None:
         self.state = LinkState.IDLE
@@ -357,13 +359,6 @@ class LinkMachine:
         ):
             return "stale"
         return "live"
-
-    def _move(self, event: str) -> bool:
-        target = TRANSITIONS.get((self.state, event))
-        if target is None:
-            return False
-        self.state = target
-        return True
 
 
 def _bound_s(failures: int) -> float:

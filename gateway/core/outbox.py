@@ -233,29 +233,10 @@ class Outbox(GroupMember):
     """
 
     __slots__ = (
-        "_apart",
-        "_batch",
-        "_conflated",
-        "_control",
-        "_dirty",
-        "_forms",
-        "_frame_bytes",
-        "_owed",
-        "_ping",
-        "_reset",
-        "_sent_epoch",
-        "_sent_view",
-        "_seq",
-        "_shipped_bytes",
-        "_shipped_frames",
-        "_since",
-        "codec",
-        "fanout_group",
-        "ledger",
-        "pace",
-        "sink",
-        "view",
-    )
+        "_apart", "_batch", "_conflated", "_control", "_dirty", "_forms", "_frame_bytes", "_owed", "_ping",
+        "_reset", "_sent_epoch", "_sent_view", "_seq", "_shipped_bytes", "_shipped_frames", "_since", "codec",
+        "fanout_group", "ledger", "pace", "sink", "view",
+    )  # fmt: skip
 
     def __init__(
         self,

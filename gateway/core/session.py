@@ -27,7 +27,7 @@ from gateway.domain.errors import (
     log_on_window_s,
     tenths,
 )
-from gateway.domain.model import ALWAYS, DEFAULT_TOPICS, Application, Ticket
+from gateway.domain.model import ALWAYS, DEFAULT_TOPICS, Application, StateMachine, Ticket
 from gateway.protocol import frames
 from gateway.protocol.codec import BadFrame, Codec
 from gateway.protocol.envelopes import SessionFacts
@@ -112,17 +112,9 @@ class Live:
     """
 
     __slots__ = (
-        "_followed_until",
-        "_in_flight",
-        "_limits",
-        "_resync_at",
-        "facts",
-        "heartbeat",
-        "outbox",
-        "sent_bus",
-        "sent_clock_ms",
-        "sent_upstream",
-    )
+        "_followed_until", "_in_flight", "_limits", "_resync_at", "facts", "heartbeat", "outbox", "sent_bus",
+        "sent_clock_ms", "sent_upstream",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -468,7 +460,7 @@ def full_after(full_at: float, now: float, limits: SessionLimits, size_bytes: in
     return after if after - now <= limits.frames_burst / limits.frames_per_s + _ROUNDING_S else None
 
 
-class Session:
+class Session(StateMachine[State]):
     """One phone's connection, from hello to close.
 
     Invariants: no data of the mirror is framed before OSCC-E accepted the session. After :class:`Close`
@@ -482,15 +474,9 @@ class Session:
     """
 
     __slots__ = (
-        "_bye",
-        "_codec",
-        "_full_at",
-        "_greeting",
-        "_limits",
-        "_record",
-        "live",
-        "state",
-    )
+        "_bye", "_codec", "_full_at", "_greeting", "_limits", "_record", "live",
+    )  # fmt: skip
+    TABLE = TRANSITIONS
 
     def __init__(self, codec: Codec, limits: SessionLimits, now: float, jitter: float) -> None:
         self.state = State.HELLO
@@ -724,14 +710,6 @@ class Session:
             bye = frames.Bye(close.code, close.reason, advice(close.code), close.by, low, high)
             self._bye = self._codec.encode(bye)
         return (close,)
-
-    def _move(self, event: str) -> bool:
-        """Make the table's transition for *event*; False and no change when there is none."""
-        target = TRANSITIONS.get((self.state, event))
-        if target is None:
-            return False
-        self.state = target
-        return True
 
     def _is_live(self, live: Live | None) -> TypeGuard[Live]:
         return live is not None and self.state is State.LIVE

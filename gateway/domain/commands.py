@@ -1,14 +1,16 @@
-"""Commands of users, and requests on a link."""
+"""Commands of users, requests on a link, and audit records."""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+import msgspec
 
 from gateway.domain.errors import GatewayError
-from gateway.domain.model import Application, Kind, Right, SessionSecret
+from gateway.domain.model import Application, Kind, Right, SessionId, SessionSecret, UserId
 from gateway.domain.resources import Parameter, Reason, RoutingParameter, Skill
 from gateway.domain.upstream import Attached, Feature, FunctionName, Part, Source
 
@@ -230,8 +232,11 @@ class Call:
     """
 
 
-class Remembered(NamedTuple):
-    """One outcome on its way to the next owner; it has the time left, not an instant."""
+class Remembered(msgspec.Struct, frozen=True, array_like=True):
+    """One outcome on its way to the next owner; it has the time left, not an instant.
+
+    Like :class:`History` it is a list on the wire; nodes ignore what later versions add at its end.
+    """
 
     key: str
     body_hash: bytes
@@ -239,7 +244,7 @@ class Remembered(NamedTuple):
     left_s: float
 
 
-class History(NamedTuple):
+class History(msgspec.Struct, frozen=True, array_like=True):
     """All commands that a giving owner has records of: every outcome since epoch *since*."""
 
     since: int
@@ -361,3 +366,67 @@ class Executed:
 
 
 LinkAnswer = Attached | Listening | Directory | Executed | None
+
+
+# ---- audit records ----
+
+
+class UserHash(str):
+    """A user's keyed hash, where the user is unknown."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NumberAct:
+    """Calls were routed to a remote number, or routing was requested."""
+
+    user: UserId
+    session: SessionId
+    act: Literal["log_on", "change"]
+    """Where the number came from: a log-on, or a change while logged on."""
+    number: str
+    """Masked (:func:`gateway.domain.model.masked`)."""
+    result: str
+    """A status or an error code."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAct:
+    """An operator requested an operation, or tried to."""
+
+    act: str
+    """The operation."""
+    subject: str | None
+    """A user's keyed hash, or the hash of a session's public id."""
+    node: str | None
+    """The addressed node."""
+    result: str
+    """``ok``, ``not_in_force`` or an error code."""
+    status: int
+    """The status of the HTTP answer."""
+    suppressed: int = 0
+    """Refused tries before it that were counted and not recorded one by one."""
+    user: UserHash | None = None
+    """The user concerned, once a node has found them."""
+    act_id: str = ""
+    """Drawn for each request; other nodes use the same id for their part."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAct:
+    """This node carried out the request of an operator at another node."""
+
+    act: str
+    """The operation."""
+    act_id: str
+    """:attr:`OperatorAct.act_id` of the operator's request."""
+    asked_node: str
+    """The node that received the request."""
+    result: str
+    """``ok``, ``not_in_force``, ``not_found`` (it was not here) or an error code."""
+    user: UserHash | None = None
+
+
+Act = NumberAct | OperatorAct | OrderAct
+"""Acts with audit records."""

@@ -1,4 +1,4 @@
-"""Identities, positions, states, scopes, privacy classes and audit records.
+"""Identities, positions, scopes and privacy classes; containers and base classes that save memory.
 
 The resources that phones see are in :mod:`gateway.domain.resources`.
 """
@@ -9,15 +9,17 @@ import dataclasses
 import enum
 import hashlib
 import unicodedata
+import weakref
 from array import array
-from collections.abc import Callable, Iterator, MutableMapping, ValuesView
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, ValuesView
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import (
     TYPE_CHECKING,
     Any,
+    ClassVar,
     Final,
-    Literal,
+    Generic,
     NamedTuple,
     Never,
     NewType,
@@ -250,6 +252,121 @@ def with_few(items: SmallMap[KeyT, ItemT], key: KeyT, item: ItemT) -> SmallMap[K
         items = SmallMap()
     items[key] = item
     return items
+
+
+TABLES_MOST: Final = 4
+"""Kept tables of one step: links that have just opened differ from the others for a while."""
+COPIED_FOR: Final = 64
+"""A shared table is copied for all links that share it, if it has at most so many items for each change of
+each link. Otherwise each link has a copy of its own from its next change on.
+"""
+OFFERS_MAX: Final = 64
+"""Number of tables of a sort that are offered. At this limit all offers are forgotten."""
+
+
+class SharedTable(Generic[ItemT]):
+    """A table that several links hold. It is replaced instead of changed, unless one link holds it.
+
+    A link that was freed is still counted, so the table may be copied once more than needed.
+    """
+
+    __slots__ = ("__weakref__", "expected", "holders", "is_taken", "items")
+
+    def __init__(self, items: dict[str, ItemT]) -> None:
+        self.items: Final = items
+        self.holders = 1
+        self.expected = 0
+        """Number of links that may still take it over, as they held one before it. It is halved at each step
+        that no other link takes over.
+        """
+        self.is_taken = False
+        """Whether the items belong to one link, which changes them."""
+
+    def leave(self) -> dict[str, ItemT]:
+        """Return the items for one holder alone, which may change them."""
+        self.holders -= 1
+        if self.holders:
+            return self.items.copy()
+        self.is_taken = True
+        return self.items
+
+
+class NextTables(Generic[ItemT]):
+    """The tables after one step, by the tables before it."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: list[tuple[SharedTable[ItemT], SharedTable[ItemT]]] = []
+
+    def has_next(self, shared: SharedTable[ItemT] | None) -> bool:
+        """Return whether the table after *shared* is known."""
+        for before, _ in self._known:  # noqa: SIM110 - a call less for each event
+            if before is shared:
+                return True
+        return False
+
+    def apply(
+        self, items: dict[str, ItemT], shared: SharedTable[ItemT] | None, changes: dict[str, ItemT]
+    ) -> tuple[dict[str, ItemT], SharedTable[ItemT] | None]:
+        """Return the table of a link after *changes*, and with whom it is shared.
+
+        Args:
+            items: The table of the link.
+            shared: With whom it is shared; None: it is the link's own.
+            changes: The items that the step changes.
+        """
+        if shared is None:
+            items.update(changes)
+            return items, None
+        for before, after in self._known:
+            if before is shared and not after.is_taken:
+                shared.holders -= 1
+                after.holders += 1
+                return after.items, after
+        expected = max(shared.holders, shared.expected // 2)
+        few = expected == 1 or expected * len(changes) * COPIED_FOR < len(items)
+        if few or len(self._known) >= TABLES_MOST:
+            own = shared.leave()
+            own.update(changes)
+            return own, None
+        shared.holders -= 1
+        made = SharedTable(items | changes)
+        made.expected = expected
+        self._known.append((shared, made))
+        return made.items, made
+
+    def close(self) -> None:
+        """Forget all."""
+        self._known.clear()
+
+
+class TablePool(Generic[ItemT]):
+    """Tables of one sort that links offer to others with equal ones."""
+
+    def __init__(self) -> None:
+        self._offers: dict[tuple[str, int], weakref.ref[SharedTable[ItemT]]] = {}
+        """By name and number of items."""
+
+    def share(
+        self, name: str, items: dict[str, ItemT], shared: SharedTable[ItemT] | None
+    ) -> tuple[dict[str, ItemT], SharedTable[ItemT]]:
+        """Return an equal table of another link; if there is none, offer this one to others and return it."""
+        place = name, len(items)
+        offer = self._offers.get(place)
+        offered = None if offer is None else offer()
+        if offered is None or offered.is_taken:
+            offered = SharedTable(items) if shared is None else shared
+            if len(self._offers) >= OFFERS_MAX:
+                self._offers.clear()
+            self._offers[place] = weakref.ref(offered)
+            return items, offered
+        if offered is shared or (shared is not None and shared.holders > 1) or offered.items != items:
+            return items, SharedTable(items) if shared is None else shared
+        if shared is not None:
+            shared.leave()
+        offered.holders += 1
+        return offered.items, offered
 
 
 PACKED_MOST: Final = 64
@@ -493,6 +610,27 @@ def _default(of: dataclasses.Field[Any]) -> Any:  # noqa: ANN401 - a field of an
     return msgspec.NODEFAULT if of.default is dataclasses.MISSING else of.default
 
 
+StateT = TypeVar("StateT")
+
+
+class StateMachine(Generic[StateT]):
+    """A state that changes only as a table of transitions allows."""
+
+    __slots__ = ("state",)
+
+    TABLE: ClassVar[Mapping[tuple[Any, str], Any]]
+    """(State, event) → the next state."""
+    state: StateT
+
+    def _move(self, event: str) -> bool:
+        """Change the state by *event*. False: the table has no such transition, and nothing changes."""
+        target = self.TABLE.get((self.state, event))
+        if target is None:
+            return False
+        self.state = target
+        return True
+
+
 Words = tuple[str, str]
 """The name of a figure in English and in German, as the web client shows it."""
 
@@ -589,64 +727,3 @@ def readable_or_none(text: str | None, most: int = NAME_CHARS) -> str | None:
     if text and len(text) <= most and text.isprintable():
         return text
     return None if text is None else readable(text, most) or None
-
-
-class UserHash(str):
-    """A user's keyed hash, where the user is unknown."""
-
-    __slots__ = ()
-
-
-@dataclass(frozen=True, slots=True)
-class NumberAct:
-    """Calls were routed to a remote number, or routing was requested."""
-
-    user: UserId
-    session: SessionId
-    act: Literal["log_on", "change"]
-    """Where the number came from: a log-on, or a change while logged on."""
-    number: str
-    """Masked (:func:`masked`)."""
-    result: str
-    """A status or an error code."""
-
-
-@dataclass(frozen=True, slots=True)
-class OperatorAct:
-    """An operator requested an operation, or tried to."""
-
-    act: str
-    """The operation."""
-    subject: str | None
-    """A user's keyed hash, or the hash of a session's public id."""
-    node: str | None
-    """The addressed node."""
-    result: str
-    """``ok``, ``not_in_force`` or an error code."""
-    status: int
-    """The status of the HTTP answer."""
-    suppressed: int = 0
-    """Refused tries before it that were counted and not recorded one by one."""
-    user: UserHash | None = None
-    """The user concerned, once a node has found them."""
-    act_id: str = ""
-    """Drawn for each request; other nodes use the same id for their part."""
-
-
-@dataclass(frozen=True, slots=True)
-class OrderAct:
-    """This node carried out the request of an operator at another node."""
-
-    act: str
-    """The operation."""
-    act_id: str
-    """:attr:`OperatorAct.act_id` of the operator's request."""
-    asked_node: str
-    """The node that received the request."""
-    result: str
-    """``ok``, ``not_in_force``, ``not_found`` (it was not here) or an error code."""
-    user: UserHash | None = None
-
-
-Act = NumberAct | OperatorAct | OrderAct
-"""Acts with audit records."""

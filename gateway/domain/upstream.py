@@ -190,7 +190,7 @@ class Reading:
     parts: tuple[Part, ...]
     removed: tuple[int, ...] = ()
     steps: list[object] | None = field(default_factory=list, compare=False, repr=False)
-    """The :class:`gateway.core.reading_step.ReadingStep` that it caused for links that received its bytes.
+    """The :class:`gateway.core.element.ReadingStep` that it caused for links that received its bytes.
     None for a single part that only one link is known to have received.
     """
 

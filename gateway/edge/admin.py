@@ -14,8 +14,9 @@ from aiohttp import hdrs, web
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.core.rate_limits import TokenBucket
+from gateway.domain.commands import OperatorAct, UserHash
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import NodeId, OperatorAct, UserHash, UserId
+from gateway.domain.model import NodeId, UserId
 from gateway.edge.credentials import token_in
 from gateway.edge.export import ENDED_WITHIN_S, gather_holdings, user_of
 from gateway.edge.request_context import Handler, answer, check_json, problems, reword
@@ -49,7 +50,7 @@ from gateway.protocol.bodies import NODE as NODE_BODY
 from gateway.protocol.envelopes import Order, Record
 from gateway.protocol.openapi import CURSOR_CHARS_MAX, PAGE, PAGE_MAX, USER_ID, admin_openapi
 from gateway.protocol.schemas import inventory
-from gateway.runtime.cluster_receiver import ANSWER_S, NOT_IN_FORCE, NodeAnswer
+from gateway.runtime.cluster_receiver import NOT_IN_FORCE, ORDER_ANSWER_S, NodeAnswer
 from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock
 
@@ -335,7 +336,7 @@ class ClusterOperations:
         after: str = "",
         most: int = 0,
         nodes: Iterable[NodeId] | None = None,
-        within_s: float = ANSWER_S,
+        within_s: float = ORDER_ANSWER_S,
     ) -> list[NodeAnswer]:
         orders = self._node.orders
         order = Order(orders.node, 0, act, subject, after, most, self._act_id)

@@ -13,15 +13,14 @@ import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
 
 from gateway.core.session import Session
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
-from gateway.domain.model import Application, Device, SessionId, Ticket, has_controls, readable
-from gateway.domain.resources import Resource
-from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
+from gateway.domain.model import Application, Device, Ticket, has_controls, readable
+from gateway.domain.upstream import LoggedOn, LogOn
 from gateway.edge.channel import LEFT, Channel, ConnectionStats, ConnectionSummary, StatsOutput
 from gateway.edge.credentials import (
     BearerAuth,
@@ -37,46 +36,16 @@ from gateway.edge.limits import SocketAdmission, SocketSlot
 from gateway.edge.policies import NoticesInForce, NumberPolicies, languages
 from gateway.edge.request_context import EdgeSettings, IPAddress, RequestContext, accept_language, problem
 from gateway.edge.scheduler import Scheduler
-from gateway.edge.socket import CommandPrechecks, CommandRunner, PhoneSocket, SocketNode, SocketServices
+from gateway.edge.socket import CommandPrechecks, CommandRunner, PhoneSocket, SocketServices
 from gateway.protocol import websocket
 from gateway.protocol.bodies import LogOnBody, SessionCreated
 from gateway.protocol.codec import Codec, codec_for
 from gateway.protocol.frames import ClientInfo
+from gateway.runtime.accounts import Accounts
 from gateway.runtime.event_loop import Wires
+from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
-
-
-class SessionNode(SocketNode, Protocol):
-    """The node, as sockets and HTTP routes use it."""
-
-    def denied(self, ticket: Ticket) -> SessionRefused | None:
-        """Return how the session ended; None when this node has no record of it."""
-        ...
-
-    def seen_by(self, ticket: Ticket) -> Mapping[str, Resource]:
-        """Return the session's view of the mirror, as far as this node holds it."""
-        ...
-
-
-class AccountService(Protocol):
-    """Log-on and log-off. Each call is bounded in time and may raise GatewayError."""
-
-    async def log_on(self, site: str, credentials: LogOn, address: str = "") -> LoggedOn:
-        """Open a session at OSCC-E, within the limits of the *address*."""
-        ...
-
-    async def log_off(self, ticket: Ticket) -> LoggedOff:
-        """End the session. ``after_contact``: not confirmed, and retried. Does not raise."""
-        ...
-
-    async def sessions(self, ticket: Ticket) -> tuple[SessionInfo, ...]:
-        """Return the user's sessions."""
-        ...
-
-    async def end(self, ticket: Ticket, session: SessionId) -> LoggedOff:
-        """End a session of the user; their own as :meth:`log_off` does."""
-        ...
 
 
 async def _nowhere(_: Ticket) -> RemoteHoldings:
@@ -97,8 +66,8 @@ class EdgeParts:
     """
 
     settings: EdgeSettings
-    node: SessionNode
-    accounts: AccountService
+    node: Node
+    accounts: Accounts
     tokens: Tokens
     notices: NoticesInForce
     numbers: NumberPolicies

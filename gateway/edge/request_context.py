@@ -26,7 +26,7 @@ from gateway.runtime.ports import Clock
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-AGAIN_S: Final = 5.0
+RETRY_AFTER_S: Final = 5.0
 """Default time after which to retry a request that may succeed later."""
 
 _TCP_ESTABLISHED: Final = 1
@@ -169,7 +169,7 @@ async def reword(request: web.Request, response: web.StreamResponse) -> None:  #
 def _wait_s(error: GatewayError) -> float | None:
     """Return the seconds after which to retry; None when a retry is of no use."""
     if error.retry_after_s is None:
-        return AGAIN_S if ERRORS[error.code].retry else None
+        return RETRY_AFTER_S if ERRORS[error.code].retry else None
     return tenths(error.retry_after_s)
 
 

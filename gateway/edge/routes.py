@@ -25,7 +25,7 @@ from gateway.edge.export import export
 from gateway.edge.handshake import EdgeParts, Login
 from gateway.edge.policies import NoticesInForce
 from gateway.edge.request_context import (
-    AGAIN_S,
+    RETRY_AFTER_S,
     EdgeSettings,
     RequestContext,
     accept_language,
@@ -236,8 +236,8 @@ def _json(body: bytes) -> web.Response:
 
 EXPORT_AGAIN_S: Final = 5.0
 """Time after which to retry while another export of the same session is made."""
-SLICE_S: Final = 0.002
-SLICE_RECORDS: Final = 100
+EXPORT_SLICE_S: Final = 0.002
+EXPORT_SLICE_RECORDS: Final = 100
 """Other tasks run after this time, or this many records, of an export."""
 
 
@@ -351,7 +351,7 @@ class SessionRoutes:
         began = clock.now()
         for number, piece in enumerate(pieces, 1):
             body += piece
-            if number % SLICE_RECORDS == 0 or clock.now() - began > SLICE_S:
+            if number % EXPORT_SLICE_RECORDS == 0 or clock.now() - began > EXPORT_SLICE_S:
                 await clock.sleep(0)
                 began = clock.now()
         return bytes(body)
@@ -362,7 +362,7 @@ class SessionRoutes:
 
 def _ended(ended: LoggedOff) -> web.Response:
     if ended.routing == "after_contact":
-        return later(LogOffPending(ended.routed_until_ms, retry_after_s=AGAIN_S), AGAIN_S)
+        return later(LogOffPending(ended.routed_until_ms, retry_after_s=RETRY_AFTER_S), RETRY_AFTER_S)
     return web.Response(status=204)
 
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from gateway.core.ledger import UNKNOWN_HEALTH, Health
 from gateway.core.outbox import PaceLadder
 from gateway.core.session import AcceptSession, Answered, Close, Effects, Invoke, Session, State
 from gateway.domain.commands import AcknowledgeNotice, Call, ChangeRemoteNumber, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
-from gateway.domain.model import Device, Ticket, UserId
+from gateway.domain.model import Device, Ticket
 from gateway.edge.channel import (
     Channel,
     ChannelEvent,
@@ -35,14 +35,14 @@ from gateway.protocol import websocket
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ClientInfo, ControlFrame, Renewed
 from gateway.protocol.websocket import Message, Violation
+from gateway.runtime.command_execution import CommandedUser
 from gateway.runtime.event_loop import log_fault
-from gateway.runtime.mirror import Connection
-from gateway.runtime.node import Attachment
-from gateway.runtime.ports import Clock, OnOutcome, PhoneCommands
+from gateway.runtime.node import Node
+from gateway.runtime.ports import Clock, OnOutcome
 
 STALL_S: Final = 10.0
 """A connection without write progress for this long is closed."""
-LOOK_S: Final = 1.0
+PROGRESS_S: Final = 1.0
 """How often a blocked socket is checked for progress."""
 CALM_S: Final = 0.05
 """A phone may always send pings and pongs of RFC 6455 at this rate."""
@@ -73,37 +73,6 @@ class WriteStall:
         """Record that a frame is due while the socket is blocked. Return whether it is the first time."""
         is_first, self._is_late = not self._is_late, True
         return is_first
-
-
-class SocketNode(Protocol):
-    """The node, as sockets use it."""
-
-    @property
-    def user_states(self) -> Mapping[UserId, object]:
-        """Users who are present."""
-        ...
-
-    async def attach(
-        self, connection: Connection, ticket: Ticket, topics: tuple[str, ...] | None
-    ) -> Attachment:
-        """Attach a session. Return when OSCC-E has accepted it in this epoch; bounded in time.
-
-        Raises:
-            SessionRefused: With the close code of the socket.
-        """
-        ...
-
-    def follow(self, connection: Connection, topics: tuple[str, ...]) -> None:
-        """Change the topics of the connection."""
-        ...
-
-    def detach(self, connection: Connection) -> None:
-        """Record that the socket has closed. Called once for each, attached or not."""
-        ...
-
-    def health(self, user: UserId) -> Health:
-        """Return the freshness of the user's data."""
-        ...
 
 
 class CommandPrechecks:
@@ -163,7 +132,7 @@ class CommandRunner:
         self._clock = clock
 
     def begin(
-        self, commands: PhoneCommands, call: Call, stats: ConnectionStats, settle: OnOutcome
+        self, commands: CommandedUser, call: Call, stats: ConnectionStats, settle: OnOutcome
     ) -> Callable[[], None] | None:
         """Run *call* without a task if nothing is in its way; None: use :meth:`run`.
 
@@ -195,7 +164,7 @@ class CommandRunner:
         return leave
 
     async def run(
-        self, commands: PhoneCommands, call: Call, credentials: SessionCredentials, stats: ConnectionStats
+        self, commands: CommandedUser, call: Call, credentials: SessionCredentials, stats: ConnectionStats
     ) -> CommandResult:
         """Run *call* and return its result. Bounded by the deadline of the call.
 
@@ -239,7 +208,7 @@ class SocketServices(NamedTuple):
     for a client program that is too old.
     """
 
-    node: SocketNode
+    node: Node
     scheduler: Scheduler[PhoneSocket]
     commands: CommandRunner
     admit: Callable[[ClientInfo], None]
@@ -294,7 +263,7 @@ class PhoneSocket:
         self._services = services
         self._credentials = credentials
         self.stats = stats
-        self._commands: PhoneCommands | None = None
+        self._commands: CommandedUser | None = None
         """What executes the phone's commands, from the attach to the end."""
         self._ending: Close | Disconnect | None = None
         self._is_over = False
@@ -532,7 +501,7 @@ class PhoneSocket:
         due_at = self.session.due_at(now, self._health())
         if due_at is not None and due_at <= now and stall.was_due_first():
             self.session.flushed(drained=False)
-        self._services.scheduler.at(self, now + LOOK_S)
+        self._services.scheduler.at(self, now + PROGRESS_S)
 
     def _health(self) -> Health:
         live = self.session.live

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
-from gateway.domain.commands import Call, Command, History, Outcome, Remembered, Status
+from gateway.domain.commands import Call, Command, History, Outcome
 from gateway.domain.errors import Detail, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import EMPTY_SET, Application, NodeId, Right, Scope, Ticket, UserId
 from gateway.domain.resources import RESOURCES, Resource
@@ -346,7 +346,10 @@ PlainEnvelope = (
     | Asked
     | Attach
     | AttachAnswer
+    | CallAnswer
     | Detach
+    | Given
+    | Offer
     | Replaced
     | Announcement
     | SessionOver
@@ -359,7 +362,7 @@ PlainEnvelope = (
     | Probe
 )
 """Envelopes without a field that may be of several types."""
-Envelope = PlainEnvelope | Publication | Publications | CallRequest | CallAnswer | Offer | Given
+Envelope = PlainEnvelope | Publication | Publications | CallRequest
 
 
 def aged(envelope: Envelope, by_ms: int) -> Envelope:
@@ -492,8 +495,10 @@ def decoding(data: bytes) -> Sliced[Envelope]:
                 return (yield from _publication(_PUBLICATION.decode(body)))
             case "Publications":
                 return (yield from _publications(_PUBLICATIONS.decode(body)))
+            case "CallRequest":
+                return _call_request(_CALL_REQUEST.decode(body))
             case _:
-                return _read(name, body)
+                return _known(_AS_THEY_ARE, name).decode(body)
     except _UNREADABLE:
         raise BadEnvelope("unreadable") from None
 
@@ -510,7 +515,7 @@ def _at_once(work: Sliced[T]) -> T:
             return result
 
 
-# ---- writing: domain types say themselves how they are written, except for errors and scopes ----
+# ---- errors and scopes; msgspec writes and reads all other types of the domain ----
 
 
 class _Error(msgspec.Struct):
@@ -537,8 +542,13 @@ def _plain(part: object) -> _Error | _Scope:
             raise TypeError(f"{type(part).__name__} is not a part of an envelope")
 
 
-def _scope(_: type, raw: object) -> Scope:
-    return Scope(*msgspec.structs.astuple(msgspec.convert(raw, _Scope)))
+def _made(of: type, raw: object) -> GatewayError | Scope:
+    if of is Scope:
+        return Scope(*msgspec.structs.astuple(msgspec.convert(raw, _Scope)))
+    read = msgspec.convert(raw, _Error)
+    error = GatewayError(read.code, read.message, retry_after_s=read.retry_after_s)
+    error.details.update(read.details)
+    return error
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_plain)
@@ -621,48 +631,6 @@ class _CallRequest(msgspec.Struct):
     left_ms: int | None = None
 
 
-class _Outcome(msgspec.Struct):
-    status: Status
-    error: _Error | None
-    version: int | None
-    trace_id: str | None = None
-
-
-class _CallAnswer(msgspec.Struct):
-    request: int
-    outcome: _Outcome | None
-
-
-class _Remembered(msgspec.Struct, array_like=True):
-    key: str
-    body_hash: bytes
-    outcome: _Outcome
-    left_s: float
-
-
-class _History(msgspec.Struct, array_like=True):
-    since: int
-    blind_s: float
-    outcomes: tuple[_Remembered, ...]
-    numbers_changed: tuple[float, ...] = ()
-
-
-class _Offer(msgspec.Struct):
-    user: UserId
-    node: NodeId
-    adopt: int
-    token: int
-    history: _History
-    island: bool = False
-    lingering: tuple[Lingering, ...] = ()
-
-
-class _Given(msgspec.Struct):
-    user: UserId
-    token: int
-    history: _History
-
-
 class _Kind(msgspec.Struct):
     kind: str
 
@@ -671,11 +639,8 @@ _NAMED: Final = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _PUBLICATION: Final = msgspec.msgpack.Decoder(_Publication)
 _PUBLICATIONS: Final = msgspec.msgpack.Decoder(_Publications)
 _CALL_REQUEST: Final = msgspec.msgpack.Decoder(_CallRequest)
-_CALL_ANSWER: Final = msgspec.msgpack.Decoder(_CallAnswer)
-_OFFER: Final = msgspec.msgpack.Decoder(_Offer)
-_GIVEN: Final = msgspec.msgpack.Decoder(_Given)
 _AS_THEY_ARE: Final[dict[str, msgspec.msgpack.Decoder[PlainEnvelope]]] = {
-    of.__name__: msgspec.msgpack.Decoder(of) for of in get_args(PlainEnvelope)
+    of.__name__: msgspec.msgpack.Decoder(of, dec_hook=_made) for of in get_args(PlainEnvelope)
 }
 _KIND: Final = msgspec.msgpack.Decoder(_Kind)
 
@@ -683,26 +648,10 @@ _COMMANDS: Final[dict[str, msgspec.msgpack.Decoder[Command]]] = {
     kind: msgspec.msgpack.Decoder(of) for kind, of in COMMANDS.items()
 }
 _VALUES: Final[dict[str, Callable[[msgspec.Raw], Value | None]]] = {
-    SESSION: msgspec.msgpack.Decoder(SessionFacts | None, dec_hook=_scope).decode,
+    SESSION: msgspec.msgpack.Decoder(SessionFacts | None, dec_hook=_made).decode,
     **{key: msgspec.msgpack.Decoder(of | None).decode for key, of in RESOURCES.items()},
 }
 """Prefix of a key, or the whole key, → the decoder of its value."""
-
-
-def _read(name: str, body: msgspec.Raw) -> Envelope:
-    match name:
-        case "CallRequest":
-            return _call_request(_CALL_REQUEST.decode(body))
-        case "CallAnswer":
-            sent = _CALL_ANSWER.decode(body)
-            return CallAnswer(sent.request, None if sent.outcome is None else _outcome(sent.outcome))
-        case "Offer":
-            return _offer(_OFFER.decode(body))
-        case "Given":
-            read = _GIVEN.decode(body)
-            return Given(read.user, read.token, _history(read.history))
-        case _:
-            return _known(_AS_THEY_ARE, name).decode(body)
 
 
 def _publication(read: _Publication) -> Sliced[Publication]:
@@ -767,26 +716,6 @@ def _call_request(read: _CallRequest) -> CallRequest:
     command = _known(_COMMANDS, _KIND.decode(raw.command).kind).decode(raw.command)
     call = Call(raw.key, raw.session, command, raw.stream_epoch, raw.retry, raw.deadline_ms, raw.waited)
     return CallRequest(read.user, read.node, read.request, call, read.left_ms)
-
-
-def _offer(read: _Offer) -> Offer:
-    history = _history(read.history)
-    return Offer(read.user, read.node, read.adopt, read.token, history, read.island, read.lingering)
-
-
-def _history(raw: _History) -> History:
-    outcomes = tuple(
-        Remembered(one.key, one.body_hash, _outcome(one.outcome), one.left_s) for one in raw.outcomes
-    )
-    return History(raw.since, raw.blind_s, outcomes, raw.numbers_changed)
-
-
-def _outcome(raw: _Outcome) -> Outcome:
-    error = None
-    if raw.error is not None:
-        error = GatewayError(raw.error.code, raw.error.message, retry_after_s=raw.error.retry_after_s)
-        error.details.update(raw.error.details)
-    return Outcome(raw.status, error, raw.version, raw.trace_id)
 
 
 D = TypeVar("D")

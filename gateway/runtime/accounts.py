@@ -10,7 +10,7 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from gateway.core.log_ons import PATIENCE_S, Judged, LogOnGuard, LogOnPlace, LogOnQueue, name_hash
 from gateway.core.rate_limits import TURN_MAX, AdmissionQueue, Buckets, Quota
@@ -18,7 +18,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.ports import Authority, Clock, SharedStore, SiteParts
-from gateway.runtime.sessions import LogOffs, authority_of
+from gateway.runtime.sessions import LogOffs, Users, authority_of
 
 LOCKED_S: Final = 60.0
 """Time to try again for a lock of all nodes together: the shared store returns no times."""
@@ -512,20 +512,10 @@ def _too_many_numbers(wait_s: float) -> GatewayError:
     return GatewayError(ErrorCode.RATE_LIMITED, message, retry_after_s=wait_s)
 
 
-class Users(Protocol):
-    """The receiver of begun and ended sessions."""
-
-    def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
-        """Record that a user logged on, and the instant at which the log-on began."""
-        ...
-
-    def logged_off(self, ticket: Ticket, by: str = "self") -> None:
-        """Record that the user ended a session, here or from the device *by*."""
-        ...
-
-
 class Accounts:
     """Sessions of all sites: begun, listed and ended.
+
+    Each call is bounded in time and may raise :class:`GatewayError`, except :meth:`log_off`.
 
     Invariant: at most one log-off, one listing and one end of another session run at a time for one session.
     :class:`gateway.runtime.accounts.LogOns` guards the log-ons; :class:`gateway.runtime.sessions.LogOffs`

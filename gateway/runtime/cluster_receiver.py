@@ -16,9 +16,9 @@ from gateway.core.element import Element
 from gateway.core.follower import Arrival, Shared
 from gateway.core.link import Pauses
 from gateway.core.rate_limits import AdmissionQueue
-from gateway.domain.commands import Outcome
+from gateway.domain.commands import OrderAct, Outcome, UserHash
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
-from gateway.domain.model import NodeId, OrderAct, Ticket, UserHash, UserId
+from gateway.domain.model import NodeId, Ticket, UserId
 from gateway.protocol.envelopes import (
     VALUES_AT_ONCE,
     Announcement,
@@ -296,7 +296,7 @@ class ClusterMembership:
             await self._exchange.deliver(Control(), Here(record, has_left=True))
 
 
-ANSWER_S: Final = 2.0
+ORDER_ANSWER_S: Final = 2.0
 """Time without an answer after which a node counts as not reached."""
 
 NodeTrouble = Literal["not_heard", "no_answer", "bus_down", "refused"]
@@ -394,7 +394,7 @@ class AdminRpc:
         self._exchange.send(Inbox(order.node), report)
 
     async def ask(
-        self, order: Order, nodes: Iterable[NodeId], within_s: float = ANSWER_S
+        self, order: Order, nodes: Iterable[NodeId], within_s: float = ORDER_ANSWER_S
     ) -> list[NodeAnswer]:
         """Have *nodes* carry out *order* at the same time; return their answers in their order.
 
@@ -426,7 +426,7 @@ class AdminRpc:
             raise refused
         return [sent[node] for node in wanted]
 
-    async def ask_all(self, order: Order, within_s: float = ANSWER_S) -> list[NodeAnswer]:
+    async def ask_all(self, order: Order, within_s: float = ORDER_ANSWER_S) -> list[NodeAnswer]:
         """Have all live nodes carry out *order*; :data:`EVERY_OTHER` stands for unknown nodes.
 
         Raises:

@@ -36,11 +36,18 @@ from gateway.domain.commands import (
     ExtendPostProcessing,
     History,
     LinkAnswer,
+    NumberAct,
     Outcome,
     Status,
 )
 from gateway.domain.errors import ErrorCode, GatewayError, SessionRefused
-from gateway.domain.model import NO_ITEMS, NodeId, NumberAct, UserId, masked, with_item
+from gateway.domain.model import (
+    NO_ITEMS,
+    NodeId,
+    UserId,
+    masked,
+    with_item,
+)
 from gateway.domain.upstream import Attached, LinkClosed
 from gateway.runtime.event_loop import LeanEvent, log_fault, spawn
 from gateway.runtime.link_session import Linked, LinkHealth, World
@@ -419,7 +426,8 @@ class CommandExecution:
         """Return the history for the next owner; after :meth:`give`, before :meth:`resume`."""
         now = self._owner.clock.now()
         changed = tuple(now - at for at in self._number_changes.taken(self._user, now))
-        return self._calls.history(now, epoch=self._owner.epoch)._replace(numbers_changed=changed)
+        history = self._calls.history(now, epoch=self._owner.epoch)
+        return History(history.since, history.blind_s, history.outcomes, changed)
 
     def adopt(self, history: History) -> None:
         """Import the history of an owner whose link was replaced by the one that is open here."""
@@ -604,7 +612,7 @@ _TOO_LATE: Final = _rejected(ErrorCode.EXPIRED, "The command arrived after its d
 # ---- commands on their way to the owner ----
 
 
-AGAIN_S: Final = 0.5
+OWNER_WAIT_S: Final = 0.5
 """How long a denied command waits for another owner before the same one is asked again. A command without an
 answer holds back later ones for the same time, since its owner may still deny it.
 """
@@ -651,7 +659,11 @@ class CommandedUser(ABC):
         """
 
     def begin(self, call: Call, settle: OnOutcome) -> Callable[[], None] | None:
-        """See :meth:`gateway.runtime.ports.PhoneCommands.begin`."""
+        """Send a command at once if nothing is in its way; None: use :meth:`execute`.
+
+        *settle* is called once with the outcome, perhaps in this call. The returned function ends the wait:
+        then *settle* is not called.
+        """
         role = self.role
         execution = role.execution
         if self._holds_until and self._is_held:
@@ -680,7 +692,10 @@ class CommandedUser(ABC):
         return leave
 
     async def execute(self, call: Call) -> Outcome:
-        """See :meth:`gateway.runtime.ports.PhoneCommands.execute`."""
+        """Have the user's owner execute a command at most once. Bounded by its deadline; never raises.
+
+        For a command that is sent again, the owner is asked for a while after the deadline, too.
+        """
         place, denied_by = self._next_place(), None
         if not self._is_held:
             denied_by = self.role, self.role.token
@@ -717,7 +732,7 @@ class CommandedUser(ABC):
                         await self._turn_of(place)
                         await self._moved(denied_by)
                         denied_by = self.role, self.role.token
-                    self._hold(place, clock.now() + AGAIN_S)
+                    self._hold(place, clock.now() + OWNER_WAIT_S)
                     outcome = await denied_by[0].execution.execute(call)
                     if outcome is not None:
                         return outcome
@@ -734,7 +749,7 @@ class CommandedUser(ABC):
         if denied_by is None:
             return
         with suppress(TimeoutError):
-            async with self._world.clock.timeout(AGAIN_S):
+            async with self._world.clock.timeout(OWNER_WAIT_S):
                 await self.until_moved(*denied_by)
 
     async def _turn_of(self, place: int) -> None:

@@ -198,7 +198,7 @@ def log_fault(log: logging.Logger, event: str, fault: BaseException) -> None:
 
 EVENTS_AT_ONCE: Final = 32
 """Connections that are served before other tasks have a turn, however many phones send at once."""
-SLICE_S: Final = 0.005
+EVENTS_SLICE_S: Final = 0.005
 """Time after which other tasks have a turn, too: a frame of 16 KB may take 10 ms to read."""
 READ_BYTES: Final = 64 * 1024
 RESERVED_FILES: Final = 64
@@ -352,7 +352,7 @@ class Wires:
         """
         if not self._open:
             return 0
-        found, until = self._epoll.poll(0, EVENTS_AT_ONCE), self._now() + SLICE_S
+        found, until = self._epoll.poll(0, EVENTS_AT_ONCE), self._now() + EVENTS_SLICE_S
         for fd, events in found:
             wire = self._wires[fd]
             if wire is not None:

@@ -58,9 +58,10 @@ from gateway.runtime.ports import Grant, Local, NotSentError, OnForwarded, RoleO
 
 _UNREACHED: Final = "The node that owns the user is unreachable. Try again."
 _LOST: Final = "The command was lost on its way, and was not executed. Try again."
-ANSWER_S: Final = 2.0
+ATTACH_ANSWER_S: Final = 2.0
 """Time without an answer after which a request to an owner is repeated."""
-AGAIN_S: Final = 1.0
+ATTACH_AGAIN_S: Final = 1.0
+"""Pause before it is repeated."""
 
 
 class _Turn(asyncio.Lock):
@@ -105,17 +106,19 @@ class RemoteAttach:
         local = self._local.get(ticket.handle)
         if local is None:  # its phone has left since, and may have connected to another node
             return False
-        self._again_at[ticket.handle] = now + ANSWER_S + AGAIN_S
+        self._again_at[ticket.handle] = now + ATTACH_ANSWER_S + ATTACH_AGAIN_S
         age_ms, since = round((now - local.since) * 1000), self._subject.request_due(now)
         try:
             answer = await self._world.exchange.ask(
-                grant.node, lambda number: Attach(node, number, ticket, topics, age_ms, since), ANSWER_S
+                grant.node,
+                lambda number: Attach(node, number, ticket, topics, age_ms, since),
+                ATTACH_ANSWER_S,
             )
         except (NotDeliveredError, TimeoutError, GatewayError):
             return False
         finally:
             if ticket.handle in self._local:  # a phone that has left since is removed
-                self._again_at[ticket.handle] = self._world.clock.now() + AGAIN_S
+                self._again_at[ticket.handle] = self._world.clock.now() + ATTACH_AGAIN_S
         if not isinstance(answer, AttachAnswer):
             return False
         if since is not None and not answer.read:
@@ -188,7 +191,7 @@ class RemoteAttach:
         for handle, local in list(self._local.items()):
             is_known = self._subject.feed.facts(handle) is not None
             if not (is_known and self.is_accepted(handle)) and now >= self._again_at.get(handle, now):
-                self._again_at[handle] = now + ANSWER_S + AGAIN_S
+                self._again_at[handle] = now + ATTACH_ANSWER_S + ATTACH_AGAIN_S
                 self.follow(local, tasks)
 
     @property

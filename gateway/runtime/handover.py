@@ -58,7 +58,7 @@ GRANTED_S: Final = 8.0
 """Time after the request within which the lease must be granted: after 10 s the owner continues."""
 TURN_S: Final = 4.0
 """How long an offer is awaited: an owner waits 3 s for commands under way."""
-AGAIN_S: Final = 6.0
+TURN_PAUSE_S: Final = 6.0
 """Pause after a turn without success, in which other users have their turn."""
 
 
@@ -251,15 +251,8 @@ class Takeover:
     """
 
     __slots__ = (
-        "_again_at",
-        "_entered_at",
-        "_number",
-        "_place",
-        "_queued_at",
-        "_requested_at",
-        "_subject",
-        "_world",
-    )
+        "_again_at", "_entered_at", "_number", "_place", "_queued_at", "_requested_at", "_subject", "_world",
+    )  # fmt: skip
 
     def __init__(self, subject: TakingFollower, world: World) -> None:
         self._subject = subject
@@ -289,7 +282,7 @@ class Takeover:
         """Queue for a user whose owner leaves; return whether it is this user's turn."""
         if self._entered_at is not None and now - self._entered_at >= TURN_S:
             self.drop()
-            self._again_at = now + AGAIN_S
+            self._again_at = now + TURN_PAUSE_S
         if not self._is_left():
             self.drop()
         elif self._entered_at is None and now >= self._again_at:

@@ -17,10 +17,15 @@ from gateway.core.lease import AssumedTokens, DueSlots, StoreWrites
 from gateway.core.ledger import Health
 from gateway.core.link import Linger, LinkMachine, LinkState, Pauses
 from gateway.core.rate_limits import AdmissionQueue, Quota
-from gateway.core.view import Member, UserSessions
-from gateway.domain.commands import KeepAlive, LinkAnswer
+from gateway.core.view import Member
+from gateway.domain.commands import KeepAlive, LinkAnswer, NumberAct
 from gateway.domain.errors import EndReason, GatewayError
-from gateway.domain.model import LONG_AGO, NodeId, NumberAct, Ticket, UserId
+from gateway.domain.model import (
+    LONG_AGO,
+    NodeId,
+    Ticket,
+    UserId,
+)
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import (
     About,
@@ -42,7 +47,7 @@ from gateway.runtime.cluster import Exchange
 from gateway.runtime.event_loop import forget_frames, heed_cancellation, log_fault, spawn
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from gateway.runtime.ports import Authority, Clock, Leases, Link, Upstream
-from gateway.runtime.subscriptions import LinkSubscriptions
+from gateway.runtime.subscriptions import LinkSubscriptions, SubscribingOwner
 from gateway.telemetry import Tally
 
 _LOG: Final = logging.getLogger("gateway.link")
@@ -213,25 +218,15 @@ class World:
 # ---- the link ----
 
 
-class Keeper(Protocol):
+class Keeper(SubscribingOwner, Protocol):
     """The owner of a link."""
+
+    pauses: Pauses
 
     @property
     def pulse(self) -> LinkHealth:
         """The link's health."""
         ...
-
-    @property
-    def touch(self) -> Callable[[], None]:
-        """Called when the time of the next :meth:`Linked.tick` may be earlier than before."""
-        ...
-
-    clock: Clock
-    pauses: Pauses
-    tally: Tally
-    user_sessions: UserSessions
-    mirror: Mirror
-    feed: Feed
 
     def received(self) -> None:
         """Record that a message arrived."""
@@ -243,18 +238,6 @@ class Keeper(Protocol):
 
     def sees(self, *, regained: bool) -> None:
         """Record that the server may have begun or ceased to send realtime data."""
-        ...
-
-    def answered(self) -> None:
-        """Wake the tasks that wait for answers."""
-        ...
-
-    def synced(self) -> None:
-        """Record that every request was answered, and the mirror has the data."""
-        ...
-
-    def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
-        """Remove a session that OSCC-E ended or refused."""
         ...
 
     def replaced(self, token: int) -> None:
@@ -275,26 +258,10 @@ class Linked:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_about",
-        "_asking",
-        "_feed",
-        "_is_answered",
-        "_is_over",
-        "_keeper",
-        "_mirror",
-        "_opened_at",
-        "_opener",
-        "_pauses",
-        "_pulse",
-        "_reported_at",
-        "_tasks",
-        "_user_sessions",
-        "features",
-        "fenced",
-        "link",
-        "replaced_by",
-    )
+        "__weakref__", "_about", "_asking", "_feed", "_is_answered", "_is_over", "_keeper", "_mirror",
+        "_opened_at", "_opener", "_pauses", "_pulse", "_reported_at", "_tasks", "_user_sessions", "features",
+        "fenced", "link", "replaced_by",
+    )  # fmt: skip
 
     def __init__(self, link: Link, opener: Member, about: About, keeper: Keeper) -> None:
         self.link = link

@@ -13,11 +13,10 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from gateway.core.assembly import Assembly, Composer
-from gateway.core.element import Address, Element, Parts
+from gateway.core.element import Address, Element, Parts, ReadingStep
 from gateway.core.ledger import Health, Ledger, Reader
 from gateway.core.link import Early, wanted_by
 from gateway.core.outbox import unite_due
-from gateway.core.reading_step import ReadingStep
 from gateway.core.session import Session
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, Member, UserSessions, facts_key, me_key
 from gateway.domain.commands import Directory, Listen
@@ -234,7 +233,7 @@ COMPOSED_AT_ONCE: Final = 64
 """Resources that are composed in one turn of the loop before a large set is shown: about 1 ms."""
 
 
-LOOK_S: Final = 0.002
+WALL_CLOCK_S: Final = 0.002
 """Time in which the wall clock is read once for all links: about a turn of the loop."""
 REBASED_MS: Final = 1_000
 """How far the wall clock may be slewed until it is read again; smaller differences are invisible."""
@@ -305,15 +304,8 @@ class ServerOffset:
     """
 
     __slots__ = (
-        "_before_ms",
-        "_shared",
-        "least_ms",
-        "offset_ms",
-        "own_ms",
-        "until",
-        "version",
-        "wall_zero_ms",
-    )
+        "_before_ms", "_shared", "least_ms", "offset_ms", "own_ms", "until", "version", "wall_zero_ms",
+    )  # fmt: skip
 
     def __init__(self, shared: SharedOffsets) -> None:
         self.offset_ms = 0
@@ -528,7 +520,7 @@ class Mirror:
         follow_one, ledger, scope = self.assembly.follow_one, self._feed.ledger, sessions.scope
         scope_to_check = None if scope is self._narrowed_to else scope
         self._composer.readings += len(readings)
-        if not 0 <= now - offsets.looked_at < LOOK_S:
+        if not 0 <= now - offsets.looked_at < WALL_CLOCK_S:
             offsets.look(now, self._clock.wall_ms())
         now_ms, zero_ms = now * 1000, offsets.wall_zero_ms
         for reading in readings:
@@ -644,15 +636,15 @@ class Mirror:
     def _show_step(self, step: ReadingStep, kind: Kind | None) -> None:
         """Record the new values of resources of one kind, like :meth:`show`."""
         self._feed.ledger.record_all(step.changes, step.shown)
-        if step.is_meeting:
+        if step.compares_tables:
             self._share_tables()
         if kind is Kind.AGENT and not self._user_sessions.own_agents.isdisjoint(step.numbers):
             self._show_number()
 
     def _share_tables(self) -> None:
         """Hold the same tables as other links of the node, where they are equal."""
-        if self.assembly.meet():
-            self._feed.ledger.meet(self._composer.shown_tables)
+        if self.assembly.share_tables():
+            self._feed.ledger.share_table(self._composer.shown_tables)
 
     def _element(self, address: Address, before: Element | None) -> Element | None:
         assembly = self.assembly

@@ -31,13 +31,11 @@ from gateway.core.registry import (
     refusal,
 )
 from gateway.core.view import Within
-from gateway.domain.commands import Status
+from gateway.domain.commands import NumberAct, OrderAct, Status
 from gateway.domain.errors import CloseCode, EndReason, GatewayError, SessionRefused
 from gateway.domain.model import (
     DEFAULT_TOPICS,
     NodeId,
-    NumberAct,
-    OrderAct,
     Ticket,
     UserId,
     keys_shared,
@@ -49,6 +47,7 @@ from gateway.protocol.envelopes import Control, Leaving, NodeRecord, SessionFact
 from gateway.runtime.accounts import Accounts
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.cluster_receiver import AdminRpc, ClusterMembership, ClusterReceiver
+from gateway.runtime.command_execution import CommandedUser
 from gateway.runtime.event_loop import log_fault
 from gateway.runtime.link_session import UNREAD_S, LeaseRenewals, OpenLinks, World
 from gateway.runtime.mirror import Connection
@@ -58,7 +57,6 @@ from gateway.runtime.ports import (
     Cluster,
     Grant,
     OnOutcome,
-    PhoneCommands,
     SiteParts,
 )
 from gateway.runtime.sessions import LogOffs, OtherNodes, SessionRevocations
@@ -114,7 +112,7 @@ class NodeSettings:
 # ---- users ----
 
 
-SLICE_S: Final = 0.002
+USERS_SLICE_S: Final = 0.002
 """Time for which due users are processed in one turn of the loop, plus one user; more in long turns."""
 
 
@@ -135,7 +133,7 @@ class UserStates:
         """All user states, by user."""
         self._due_times: DueTimes[UserId] = DueTimes()
         self._followed = FollowedNodes()
-        self._share = TurnShare(SLICE_S)
+        self._share = TurnShare(USERS_SLICE_S)
         self.command_history: CommandHistory[UserId, OnOutcome] = CommandHistory()
 
     def __iter__(self) -> Iterator[UserState]:
@@ -238,7 +236,7 @@ class Attachment(NamedTuple):
 
     facts: SessionFacts
     ledger: Ledger
-    commands: PhoneCommands
+    commands: CommandedUser
 
 
 class Node:

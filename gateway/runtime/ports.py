@@ -37,25 +37,6 @@ OnOutcome: TypeAlias = Callable[[Outcome], None]
 """Takes the outcome of a command. Never raises."""
 
 
-class PhoneCommands(Protocol):
-    """What executes the commands of one user's phones."""
-
-    def begin(self, call: Call, settle: OnOutcome) -> Callable[[], None] | None:
-        """Send a command at once if nothing is in its way; None: use :meth:`execute`.
-
-        *settle* is called once with the outcome, perhaps in this call. The returned function ends the wait:
-        then *settle* is not called.
-        """
-        ...
-
-    async def execute(self, call: Call) -> Outcome:
-        """Have the user's owner execute a command at most once. Bounded by its deadline; never raises.
-
-        For a command that is sent again, the owner is asked for a while after the deadline, too.
-        """
-        ...
-
-
 OnForwarded: TypeAlias = Callable[[Outcome | None], None]
 """Takes the outcome of a command; None: the owner has not begun it. Never raises."""
 

@@ -21,7 +21,7 @@ from gateway.core.registry import Denylist, End, refusal
 from gateway.core.view import Member, UserSessions
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NO_ITEMS, Device, NodeId, SessionId, Ticket, UserId, handle_of, with_item
-from gateway.domain.upstream import LoggedOff
+from gateway.domain.upstream import LoggedOff, LoggedOn
 from gateway.protocol.envelopes import Control, Inbox, Replaced, SessionFacts, SessionOver
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.event_loop import LeanEvent, log_fault, spawn
@@ -314,7 +314,7 @@ class SessionRenewal:
 RETRY_S: Final = 5.0
 RETRIES_AT_ONCE: Final = 8
 """Log-offs at one site at a time, so that log-ons find free connections while many log-offs are sent."""
-LOOK_S: Final = 10.0
+READ_STORED_S: Final = 10.0
 """Interval in which a node looks for log-offs of nodes that have ended."""
 REPEATS_PER_S: Final = 1.0
 REPEATS_BURST: Final = 5.0
@@ -329,11 +329,15 @@ _NOBODY: Final = Device("", "")
 _LOG: Final = logging.getLogger(__name__)
 
 
-class EndsSessions(Protocol):
-    """The receiver of ended sessions."""
+class Users(Protocol):
+    """The receiver of begun and ended sessions."""
+
+    def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
+        """Record that a user logged on, and the instant at which the log-on began."""
+        ...
 
     def logged_off(self, ticket: Ticket, by: str = "self") -> None:
-        """End a session on all nodes: the user ended it, here or from the device *by*."""
+        """Record that the user ended a session, here or from the device *by*."""
         ...
 
 
@@ -379,7 +383,7 @@ class LogOffs:
     Args:
         sites: The OSCC-E Servers by the id of their site.
         clock: The only time.
-        users: The receiver of ended sessions.
+        users: The receiver of begun and ended sessions.
         others: Data about the other nodes.
         tally: Counts faults.
     """
@@ -388,7 +392,7 @@ class LogOffs:
         self,
         sites: Mapping[str, SiteParts],
         clock: Clock,
-        users: EndsSessions,
+        users: Users,
         others: OtherNodes,
         tally: Tally,
     ) -> None:
@@ -502,7 +506,7 @@ class LogOffs:
             for site in self._sites:
                 tasks.create_task(self._every(RETRY_S, partial(self._retry_all, site)))
             if self._others.shared.outlives_node:
-                tasks.create_task(self._every(LOOK_S, self._read_stored))
+                tasks.create_task(self._every(READ_STORED_S, self._read_stored))
             tasks.create_task(self._every(CONFIRMED_S, self._forget))
 
     async def _every(self, seconds: float, work: Callable[[], Coroutine[None, None, None]]) -> None:

@@ -43,7 +43,7 @@ MOST: Final = 48
 """Requests under way at once: a link accepts 64, and commands need room."""
 ROUND_S: Final = 5.0
 """How long the caller waits for the answer; a later answer counts, too."""
-ANSWER_S: Final = 60.0
+DATA_ANSWER_S: Final = 60.0
 """How long an answer with data may take: a late answer costs less than a second request."""
 PRESENCE_S: Final = 4.0
 """How long the answer to a presence may take: less than a round, so that a pause follows."""
@@ -92,12 +92,14 @@ class RequestsUnderWay:
     def __len__(self) -> int:
         return len(self._under_way)
 
-    async def ask(self, key: Hashable, request: LinkRequest, take: Take, within_s: float = ANSWER_S) -> None:
+    async def ask(
+        self, key: Hashable, request: LinkRequest, take: Take, within_s: float = DATA_ANSWER_S
+    ) -> None:
         """Send a request unless it is under way; return at its answer or after a bounded time."""
         await self.wait(self.begin(key, request, take, within_s))
 
     def begin(
-        self, key: Hashable, request: LinkRequest, take: Take, within_s: float = ANSWER_S
+        self, key: Hashable, request: LinkRequest, take: Take, within_s: float = DATA_ANSWER_S
     ) -> list[SentRequest]:
         """Send a request unless it is under way; return what :meth:`wait` waits for.
 
@@ -256,7 +258,7 @@ class Queries:
             is_missed = query is not None and query >= 0 and assembly.lacks(query)
             if listen not in self._wanted or not (is_unread or is_missed):
                 del self._asked_at[listen]
-            elif is_missed and now - since >= ANSWER_S:
+            elif is_missed and now - since >= DATA_ANSWER_S:
                 del self._asked_at[listen]
                 self._again |= {listen}
                 self._ask_later()
@@ -408,7 +410,7 @@ REPORTED_AT_ONCE: Final = 4 * AT_ONCE
 """Phones whose presence is sent before sessions that came later are attached."""
 FIRST_S: Final = 1.0
 """How long a round waits for the first readings that the round before requested."""
-AGAIN_S: Final = 5.0
+REFUSED_PAUSE_S: Final = 5.0
 """Pause before a request is repeated that was refused for a temporary reason."""
 REPORTED_AFTER_S: Final = 1.0
 """Time after which the directory is queried for objects that came into scope and were not sent."""
@@ -790,5 +792,5 @@ class LinkSubscriptions:
             self._presence_due = with_item(self._presence_due, member.handle, member)
 
     def _ask_later(self) -> None:
-        self._again_at = min(self._again_at, self._owner.clock.now() + AGAIN_S)
+        self._again_at = min(self._again_at, self._owner.clock.now() + REFUSED_PAUSE_S)
         self._owner.touch()

@@ -308,7 +308,7 @@ class Owner:
         """Record that the link with *token* took the place of this owner's."""
         self._handover.replaced(token)
 
-    # ---- what executing needs (Line) ----
+    # ---- what executing needs (ExecutingOwner) ----
 
     @property
     def expects_history(self) -> bool:

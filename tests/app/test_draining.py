@@ -20,7 +20,6 @@ from gateway.app.drain import (
     HAND_OVER_S,
     WINDOW_S,
     Departure,
-    DrainablePhone,
     PhoneBalancer,
     drain_limit_s,
     drain_node,
@@ -77,7 +76,7 @@ class Leaver:
         self.stopping = StopRequest()
         self.telemetry = Telemetry()
         self.happened: list[tuple[str, float]] = []
-        self.mixed: list[DrainablePhone] = []
+        self.mixed: list[PhoneSocket] = []
         self.membership = SimpleNamespace(others=others, nodes=others if nodes is None else nodes)
         feed = SimpleNamespace(user=UserId("main", 1))
         self.member = SimpleNamespace(present=True, node=None)
@@ -88,7 +87,7 @@ class Leaver:
     def drain(self) -> None:
         self.happened.append(("drains", self.clock.now() - self.began))
 
-    def watch_move(self, phone: DrainablePhone) -> Callable[[], Move] | None:
+    def watch_move(self, phone: PhoneSocket) -> Callable[[], Move] | None:
         if self.back_after_s is None:
             return None
         now = self.clock.now()
@@ -104,7 +103,7 @@ class Leaver:
     async def run(self, limits: LimitsSection = LIMITS) -> None:
         parting = Departure(
             self,  # type: ignore[arg-type]  # stands in for a Node
-            self.phones,
+            cast("list[PhoneSocket]", self.phones),
             lambda: self.sockets,
             self.refuse,
             self.mixed.extend,
@@ -139,7 +138,7 @@ async def test_alone_it_sends_all_away_at_once_to_come_back_one_after_the_other(
     assert node.received == [(0, 0), (0, 2.5), (0, 5), (0, 7.5)]
     assert [word for word, _ in node.happened] == ["drains", "refuses", "gone"]
     assert node.gone_after == 0
-    assert node.mixed == node.phones
+    assert node.mixed == cast("list[PhoneSocket]", node.phones)
 
 
 async def test_alone_phones_stay_away_no_longer_than_a_new_start_takes() -> None:

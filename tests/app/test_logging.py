@@ -46,17 +46,13 @@ from gateway.app.logging import (
 )
 from gateway.app.process import StopRequest
 from gateway.domain import resources
+from gateway.domain.commands import Act, NumberAct, OperatorAct, OrderAct, UserHash
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import (
-    Act,
     Application,
     NodeId,
-    NumberAct,
-    OperatorAct,
-    OrderAct,
     Privacy,
     SessionId,
-    UserHash,
     UserId,
 )
 from gateway.edge.channel import ConnectionSummary

@@ -364,7 +364,7 @@ async def test_an_asterisk_that_unloads_its_queues_is_shown_as_away(monkeypatch:
 async def test_an_asterisk_that_falls_silent_is_shown_as_away_since_its_last_message(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gateway.upstream.asterisk.ami.ANSWER_S", 0.3)
+    monkeypatch.setattr("gateway.upstream.asterisk.ami.AMI_ANSWER_S", 0.3)
     async with asyncio.timeout(15), place(figures_s=0.1) as at:
         session = await at.boss()
         link = await at.server.open(session.user.id, session.secret, token=1, holder="a")

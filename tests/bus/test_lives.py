@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from gateway.bus import sealing
 from gateway.bus.sealing import (
-    AGAIN_S,
     AGE_S,
     ANSWERED_S,
     CHALLENGE_S,
+    CHALLENGE_SOON_S,
     FORGOTTEN_S,
     HELD_BYTES_MAX,
     HELD_MAX,
@@ -86,7 +86,7 @@ def acquainted(at: float = 1.0) -> tuple[Process, Process]:
     two.hears(asked, at)
     answered = two.greets(at)
     assert one.hears(answered, at) is Freshness.NEW
-    assert two.hears(one.greets(at + AGAIN_S), at + AGAIN_S) is Freshness.NEW
+    assert two.hears(one.greets(at + CHALLENGE_SOON_S), at + CHALLENGE_SOON_S) is Freshness.NEW
     return one, two
 
 
@@ -138,7 +138,7 @@ def test_what_waits_in_vain_is_dropped() -> None:
     one, two = begun(1), begun(2)
     one.greets(1.0)
     one.hears(two.says(1.0), 1.0)
-    assert one.lives.due_at(1.0) == 1.0 + AGAIN_S
+    assert one.lives.due_at(1.0) == 1.0 + CHALLENGE_SOON_S
     assert one.lives.expire(1.0 + HELD_S - 0.1) == 0
     assert one.lives.expire(1.0 + HELD_S) == 1
     assert one.lives.held == 0
@@ -165,7 +165,7 @@ def test_a_clock_that_stood_still_is_forgiven_with_the_next_answer() -> None:
 
 def test_all_are_challenged_again_and_who_does_not_answer_is_forgotten() -> None:
     one, two = acquainted()
-    at = 1.0 + AGAIN_S
+    at = 1.0 + CHALLENGE_SOON_S
     assert one.lives.due_at(at) == pytest.approx(at + CHALLENGE_S)
     one.lives.expire(1.0 + FORGOTTEN_S)
     assert len(one.lives) == 0
@@ -189,13 +189,13 @@ def test_nothing_grows_whatever_somebody_sends() -> None:
     largest = WaitingMessage(Head(b"largest.", 1, 0.0), 1.0, b"c", bytes(HELD_BYTES_MAX))
     assert one.lives.hold(largest) == HELD_MAX
     for number in range(LIVES_MAX + 5):
-        greeting = one.lives.greeting(number * AGAIN_S)
+        greeting = one.lives.greeting(number * CHALLENGE_SOON_S)
         head = Head(b"%08d" % number, 1, 0.0)
         for _ in range(100):
-            one.lives.greeted(head, Greeting(bytes(16), (greeting.nonce,)), number * AGAIN_S)
-        one.lives.expire(number * AGAIN_S)
+            one.lives.greeted(head, Greeting(bytes(16), (greeting.nonce,)), number * CHALLENGE_SOON_S)
+        one.lives.expire(number * CHALLENGE_SOON_S)
     assert len(one.lives) <= LIVES_MAX
-    assert len(one.lives._asked) <= ANSWERED_S / AGAIN_S + 1
+    assert len(one.lives._asked) <= ANSWERED_S / CHALLENGE_SOON_S + 1
     assert len(one.lives.greeting(1e9).answers) <= sealing.ANSWERS_MAX
 
 

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from pydantic import TypeAdapter
 
-from gateway.client.http import ANSWER_S, MACHINE_CLOCK, Api, HttpReply, Unreachable, jitter, retry_after_of
+from gateway.client.http import MACHINE_CLOCK, RESPONSE_S, Api, HttpReply, Unreachable, jitter, retry_after_of
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.bodies import problem_members
 from tests.doubles.clock import ManualClock
@@ -120,7 +120,7 @@ async def test_an_answer_has_its_time(http: aiohttp.ClientSession, clock: Manual
     async with asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(ask())
         await received.wait()
-        await clock.advance(ANSWER_S - 0.1)
+        await clock.advance(RESPONSE_S - 0.1)
         assert not asking.done()
         await clock.advance(0.2)
     await left.wait()

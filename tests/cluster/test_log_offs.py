@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.runtime.ports import NODE_TTL_S
-from gateway.runtime.sessions import LOOK_S, RETRY_S
+from gateway.runtime.sessions import READ_STORED_S, RETRY_S
 from tests.cluster.cluster import PASSWORD, Cluster, cluster
 from tests.cluster.programs import Node
 from tests.doubles.servers import Server, redis_server
@@ -18,7 +18,7 @@ from tests.doubles.servers import Server, redis_server
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(150)]
 
 NUMBER = "+493055501987"
-TAKEN_OVER_S = NODE_TTL_S + 2 * LOOK_S + RETRY_S
+TAKEN_OVER_S = NODE_TTL_S + 2 * READ_STORED_S + RETRY_S
 LOOK_EVERY_S = 0.25
 SLACK_S = 20.0
 """For a machine that is busy with something else."""

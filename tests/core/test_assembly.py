@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.assembly import Assembly, Composer
-from gateway.core.element import UNREADABLE, Element
+from gateway.core.element import OPEN_STEPS, STEPS_MOST, UNREADABLE, Element, ReadingStep
 from gateway.core.link import MOST, PARTS_MOST, Early, Query
-from gateway.core.reading_step import OPEN_STEPS, PASTS_MOST, ReadingStep
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, Queue, RoutingState
@@ -342,7 +341,7 @@ def test_a_link_that_stood_elsewhere_takes_a_step_of_its_own() -> None:
     assert len({id(step) for step in steps}) == 6
     assert {link.shown["agent:5"] for link in links} == {links[0].shown["agent:5"]}, "then all show the same"
     assert now.steps is not None
-    assert len(now.steps) == PASTS_MOST
+    assert len(now.steps) == STEPS_MOST
 
 
 def test_no_more_steps_hold_tables_when_most_links_are_far_behind_one() -> None:
@@ -350,7 +349,7 @@ def test_no_more_steps_hold_tables_when_most_links_are_far_behind_one() -> None:
     ahead, *others = links = [Link(composer) for _ in range(3)]
     for link in links:
         link.read(whole())
-        link.assembly.meet()
+        link.assembly.share_tables()
     news = [
         reading(10 + number, part(*AGENT, REALTIME, Agent(reason_id=str(number))))
         for number in range(2 * OPEN_STEPS)
@@ -386,7 +385,7 @@ def test_a_link_that_shares_what_it_received_changes_only_its_own(change: Callab
     one, *others = links = [Link(composer) for _ in range(3)]
     for link in links:
         link.read(whole())
-        link.assembly.meet()
+        link.assembly.share_tables()
     before = [one.assembly.received((Kind.AGENT, number)) for number in (5, 6)]
     for link in links:
         assert all(link.assembly.received((Kind.AGENT, each)) is before[each - 5] for each in (5, 6))
@@ -401,7 +400,7 @@ def test_one_part_for_one_link_is_no_reason_to_change_a_table_that_it_shares() -
     links = [Link(composer) for _ in range(2)]
     for link in links:
         link.read(whole())
-        link.assembly.meet()
+        link.assembly.share_tables()
     now = reading(10, WORK)
     now.steps = None
     assert links[0].assembly.follow_one(now, links[0].shown, 0, None) is None

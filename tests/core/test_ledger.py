@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.core.element import ChangeSet, Element
 from gateway.core.ledger import Delta, Ledger, Receipt, Update
-from gateway.core.reading_step import Meeting
-from gateway.domain.model import Position
+from gateway.domain.model import Position, TablePool
 from gateway.domain.resources import Queue
 
 ONE, TWO, THREE = (Element(Queue(contacts_waiting=waiting)) for waiting in (1, 2, 3))
@@ -208,9 +207,9 @@ def test_changes_that_are_joined_have_the_seq_of_the_last() -> None:
 def test_a_ledger_that_shares_its_elements_changes_only_its_own(
     change: Callable[[Ledger], object], after: Element | None
 ) -> None:
-    meeting, ledgers = Meeting[Element](), [recorded("a", "b") for _ in range(3)]
+    pool, ledgers = TablePool[Element](), [recorded("a", "b") for _ in range(3)]
     for ledger in ledgers:
-        ledger.meet(meeting)
+        ledger.share_table(pool)
     assert len({id(ledger.elements) for ledger in ledgers}) == 1
     one, *others = ledgers
     change(one)

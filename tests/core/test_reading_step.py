@@ -7,19 +7,8 @@ import weakref
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.element import Element, Parts
-from gateway.core.reading_step import (
-    COPIED_FOR,
-    MEETING_STEPS,
-    OFFERS_MAX,
-    OPEN_STEPS,
-    PASTS_MOST,
-    Meeting,
-    OpenSteps,
-    Passages,
-    ReadingStep,
-    SharedTable,
-)
+from gateway.core.element import COMPARED_EVERY, OPEN_STEPS, Element, OpenSteps, Parts, ReadingStep
+from gateway.domain.model import COPIED_FOR, OFFERS_MAX, TABLES_MOST, NextTables, SharedTable, TablePool
 
 
 class Holder:
@@ -29,11 +18,11 @@ class Holder:
         self.items: dict[str, int] = items
         self.shared: SharedTable[int] | None = None
 
-    def meet(self, meeting: Meeting[int]) -> None:
-        self.items, self.shared = meeting.meet("agent", self.items, self.shared)
+    def meet(self, pool: TablePool[int]) -> None:
+        self.items, self.shared = pool.share("agent", self.items, self.shared)
 
-    def go(self, passages: Passages[int], **changes: int) -> None:
-        self.items, self.shared = passages.go(self.items, self.shared, changes)
+    def go(self, next_tables: NextTables[int], **changes: int) -> None:
+        self.items, self.shared = next_tables.apply(self.items, self.shared, changes)
 
     def change(self, key: str, value: int) -> None:
         """Change one item without other links."""
@@ -44,9 +33,9 @@ class Holder:
 
 def together(count: int, **items: int) -> list[Holder]:
     """Return links that share one table."""
-    meeting, holders = Meeting[int](), [Holder(**items) for _ in range(count)]
+    pool, holders = TablePool[int](), [Holder(**items) for _ in range(count)]
     for holder in holders:
-        holder.meet(meeting)
+        holder.meet(pool)
     assert len({id(holder.items) for holder in holders}) == 1
     return holders
 
@@ -57,28 +46,28 @@ def step() -> ReadingStep:
 
 def test_links_with_equal_tables_share_one_and_go_on_together() -> None:
     one, two, late = together(3, a=1, b=2)
-    before, passages = one.items, Passages[int]()
-    one.go(passages, a=5)
-    two.go(passages, a=5)
+    before, next_tables = one.items, NextTables[int]()
+    one.go(next_tables, a=5)
+    two.go(next_tables, a=5)
     assert one.items is two.items
     assert one.items == {"a": 5, "b": 2}
     assert late.items is before == {"a": 1, "b": 2}
-    two.go(Passages[int](), b=6)
+    two.go(NextTables[int](), b=6)
     assert one.items == {"a": 5, "b": 2}
-    late.go(passages, a=5)
+    late.go(next_tables, a=5)
     assert late.items is one.items
 
 
 def test_links_follow_one_that_is_several_steps_ahead() -> None:
     ahead, *others = together(4, a=1, b=1)
-    steps = [Passages[int]() for _ in range(2)]
+    steps = [NextTables[int]() for _ in range(2)]
     for link in (ahead, *others):
-        for number, passages in enumerate(steps):
-            link.go(passages, a=number + 5)
+        for number, next_tables in enumerate(steps):
+            link.go(next_tables, a=number + 5)
     assert {id(link.items) for link in others} == {id(ahead.items)}
     assert ahead.items == {"a": 6, "b": 1}
     for number in range(5):
-        ahead.go(Passages[int](), b=number)
+        ahead.go(NextTables[int](), b=number)
     assert ahead.shared is None, "nobody came"
     assert {id(link.items) for link in others} == {id(others[0].items)}
     assert (ahead.items, others[0].items) == ({"a": 6, "b": 4}, {"a": 6, "b": 1})
@@ -96,10 +85,10 @@ def test_a_change_of_one_link_is_no_other_links() -> None:
 
 def test_a_table_that_one_link_changes_alone_is_not_taken_over() -> None:
     one, two = together(2, a=1, b=1)
-    passages = Passages[int]()
-    one.go(passages, a=2)
+    next_tables = NextTables[int]()
+    one.go(next_tables, a=2)
     one.change("b", 9)
-    two.go(passages, a=2)
+    two.go(next_tables, a=2)
     assert two.items == {"a": 2, "b": 1}
 
 
@@ -107,66 +96,66 @@ def test_a_table_is_not_copied_for_few_changes_of_few_links() -> None:
     items = {str(number): number for number in range(2 * COPIED_FOR + 1)}
     for count, is_shared in ((2, False), (3, True)):
         one, *_ = together(count, **items)
-        passages = Passages[int]()
-        one.go(passages, **{"0": 7})
+        next_tables = NextTables[int]()
+        one.go(next_tables, **{"0": 7})
         assert (one.shared is not None) is is_shared
         assert one.items == items | {"0": 7}
 
 
 def test_no_more_tables_are_kept_for_a_step_than_for_a_reading() -> None:
-    passages = Passages[int]()
-    for number in range(PASTS_MOST + 2):
+    next_tables = NextTables[int]()
+    for number in range(TABLES_MOST + 2):
         one, _ = together(2, a=number, b=0)
-        one.go(passages, a=9)
+        one.go(next_tables, a=9)
         assert one.items == {"a": 9, "b": 0}
-    assert len(passages._known) == PASTS_MOST
-    passages.close()
-    assert not passages._known
+    assert len(next_tables._known) == TABLES_MOST
+    next_tables.close()
+    assert not next_tables._known
 
 
 def test_links_with_other_tables_do_not_share() -> None:
-    meeting, one, two, more = Meeting[int](), Holder(a=1), Holder(a=2), Holder(a=1, b=1)
+    pool, one, two, more = TablePool[int](), Holder(a=1), Holder(a=2), Holder(a=1, b=1)
     for holder in (one, two, more, one):
-        holder.meet(meeting)
+        holder.meet(pool)
     assert [holder.items for holder in (one, two, more)] == [{"a": 1}, {"a": 2}, {"a": 1, "b": 1}]
     kept = one.shared  # as a step does for a while
     one.change("a", 2)
-    two.meet(meeting)
+    two.meet(pool)
     assert kept is not None
     assert two.items is not one.items, "it is that link's own now"
-    one.meet(meeting)
+    one.meet(pool)
     assert one.items is two.items
 
 
 def test_links_that_share_stay_together() -> None:
-    meeting, (one, two) = Meeting[int](), together(2, a=1)
+    pool, (one, two) = TablePool[int](), together(2, a=1)
     other = Holder(a=1)
-    other.meet(meeting)
-    one.meet(meeting)
+    other.meet(pool)
+    one.meet(pool)
     assert one.items is two.items
 
 
 def test_a_table_is_freed_with_its_last_link() -> None:
-    meeting, one = Meeting[int](), Holder(a=1)
-    one.meet(meeting)
+    pool, one = TablePool[int](), Holder(a=1)
+    one.meet(pool)
     assert one.shared is not None
     table = weakref.ref(one.shared)
     del one
     assert table() is None
     for number in range(3 * OFFERS_MAX):
-        Holder(**{str(each): 0 for each in range(number)}).meet(meeting)
-    assert len(meeting._offers) <= OFFERS_MAX
+        Holder(**{str(each): 0 for each in range(number)}).meet(pool)
+    assert len(pool._offers) <= OFFERS_MAX
 
 
 def test_only_the_newest_steps_hold_tables() -> None:
     opened, steps = OpenSteps(), [step() for _ in range(OPEN_STEPS + 2)]
-    passages = [each.sent for each in steps]
+    next_tables = [each.sent for each in steps]
     for each in steps:
         each.sent._known.append((SharedTable({}), SharedTable({})))
         each.shown._known.append((SharedTable({}), SharedTable({})))
     for each in steps:
         opened.note(each)
-    assert [bool(each._known) for each in passages] == [False] * 2 + [True] * OPEN_STEPS
+    assert [bool(each._known) for each in next_tables] == [False] * 2 + [True] * OPEN_STEPS
     assert [bool(each.shown._known) for each in steps] == [False] * 2 + [True] * OPEN_STEPS
     gone = weakref.ref(steps.pop())
     assert gone() is not None
@@ -177,21 +166,21 @@ def test_only_the_newest_steps_hold_tables() -> None:
 def test_a_step_applies_to_links_that_share_both_tables_with_another_one() -> None:
     each, sent, shown = step(), SharedTable[Parts]({}), SharedTable[Element]({})
     each.sent._known.append((sent, SharedTable({})))
-    assert not each.leads_from(sent, shown, 0)
+    assert not each.applies_to_tables(sent, shown, 0)
     each.shown._known.append((shown, SharedTable({})))
-    assert each.leads_from(sent, shown, 0)
-    assert not each.leads_from(sent, shown, 1)
-    assert not each.leads_from(SharedTable({}), shown, 0)
-    assert not each.leads_from(sent, SharedTable({}), 0)
+    assert each.applies_to_tables(sent, shown, 0)
+    assert not each.applies_to_tables(sent, shown, 1)
+    assert not each.applies_to_tables(SharedTable({}), shown, 0)
+    assert not each.applies_to_tables(sent, SharedTable({}), 0)
 
 
 def test_tables_are_compared_now_and_then() -> None:
-    opened, steps = OpenSteps(), [step() for _ in range(2 * MEETING_STEPS)]
+    opened, steps = OpenSteps(), [step() for _ in range(2 * COMPARED_EVERY)]
     for each in steps:
         opened.note(each)
-    assert [at for at, each in enumerate(steps, start=1) if each.is_meeting] == [
-        MEETING_STEPS,
-        2 * MEETING_STEPS,
+    assert [at for at, each in enumerate(steps, start=1) if each.compares_tables] == [
+        COMPARED_EVERY,
+        2 * COMPARED_EVERY,
     ]
 
 
@@ -199,27 +188,27 @@ class Crowd:
     """Links that apply the same steps when they come to it, each with a twin that shares nothing."""
 
     def __init__(self, count: int) -> None:
-        self.meeting = Meeting[int]()
+        self.pool = TablePool[int]()
         self.holders = [Holder(a=0, b=0, c=0) for _ in range(count)]
         self.twins = [dict(holder.items) for holder in self.holders]
-        self.waiting: list[list[tuple[Passages[int], str, int]]] = [[] for _ in self.holders]
+        self.waiting: list[list[tuple[NextTables[int], str, int]]] = [[] for _ in self.holders]
 
     def act(self, act: tuple) -> None:
         match act:
             case ("step", key, value):
-                passages = Passages[int]()
+                next_tables = NextTables[int]()
                 for each in self.waiting:
-                    each.append((passages, key, value))
+                    each.append((next_tables, key, value))
             case ("change", at, key, value):
                 self.holders[at].change(key, value)
                 self.twins[at][key] = value
             case ("meet", at):
-                self.holders[at].meet(self.meeting)
+                self.holders[at].meet(self.pool)
             case ("leave", at):
                 self.holders[at], self.twins[at] = Holder(a=0, b=0, c=0), {"a": 0, "b": 0, "c": 0}
             case ("apply", at) if self.waiting[at]:
-                passages, key, value = self.waiting[at].pop(0)
-                self.holders[at].go(passages, **{key: value})
+                next_tables, key, value = self.waiting[at].pop(0)
+                self.holders[at].go(next_tables, **{key: value})
                 self.twins[at][key] = value
 
 
@@ -238,7 +227,7 @@ ACTS = st.lists(
 
 @given(acts=ACTS)
 def test_a_table_holds_what_its_link_applied(acts: list[tuple]) -> None:
-    crowd = Crowd(4)
+    expected = Crowd(4)
     for act in [*[("meet", at) for at in range(4)], *acts]:
-        crowd.act(act)
-        assert [holder.items for holder in crowd.holders] == crowd.twins
+        expected.act(act)
+        assert [holder.items for holder in expected.holders] == expected.twins

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 from gateway.core.element import Element
 from gateway.core.ledger import Health, Ledger
@@ -25,6 +26,7 @@ from gateway.domain.model import (
 from gateway.domain.resources import Queue, Resource, Site
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.protocol.envelopes import SessionFacts
+from gateway.runtime.command_execution import CommandedUser
 from gateway.runtime.mirror import Connection
 from gateway.runtime.node import Attachment
 from gateway.runtime.ports import Clock, OnOutcome
@@ -104,7 +106,7 @@ class FakeNode:
         if self.refusal is not None:
             raise self.refusal
         self.connections.append(connection)
-        return Attachment(self.facts(ticket), self.ledger, self)
+        return Attachment(self.facts(ticket), self.ledger, cast("CommandedUser", self))
 
     def follow(self, connection: Connection, topics: tuple[str, ...]) -> None:
         self.followed.append(topics)

@@ -9,8 +9,9 @@ from typing import Any
 
 from aiohttp.test_utils import TestClient, TestServer
 
+from gateway.domain.commands import OperatorAct
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import OperatorAct, UserId
+from gateway.domain.model import UserId
 from gateway.edge.admin import AdminParts, make_admin_app
 from gateway.edge.export import AdminUsers, NodeHoldings
 from gateway.protocol.bodies import BundleView

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
+from gateway.domain.commands import OperatorAct, OrderAct, UserHash
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import NodeId, OperatorAct, OrderAct, UserHash
+from gateway.domain.model import NodeId
 from gateway.edge import export
 from gateway.edge.admin import TRIES_BURST, TRIES_PER_S, AdminRoutes, ClusterOperations
 from gateway.edge.export import OwnDataExport
 from gateway.protocol.bodies import DoneBody, KeptOld, Unreached
 from gateway.protocol.envelopes import Order, Report
 from gateway.protocol.openapi import admin_openapi
-from gateway.runtime.cluster_receiver import ANSWER_S, Page
+from gateway.runtime.cluster_receiver import ORDER_ANSWER_S, Page
 from tests.doubles.kept import kept
 from tests.doubles.tasks import beside
 from tests.edge.operated import ACT_ID, BEARER, DIGEST, LINE, TOKEN, Operated, named, operated
@@ -349,7 +350,7 @@ async def test_a_node_that_refuses_or_says_nothing_is_reported_as_that(
             received.append(refused.message)
 
     async with beside(ask()):
-        await at.street.pass_time(ANSWER_S + 1)
+        await at.street.pass_time(ORDER_ANSWER_S + 1)
     assert received == ["n1 did not confirm in time. Check its state before you repeat the request."]
 
 

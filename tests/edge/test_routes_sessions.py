@@ -19,7 +19,7 @@ from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRef
 from gateway.domain.model import Ticket
 from gateway.domain.upstream import LoggedOff
 from gateway.edge.export import RemoteHoldings
-from gateway.edge.routes import SLICE_RECORDS
+from gateway.edge.routes import EXPORT_SLICE_RECORDS
 from gateway.protocol.schemas import inventory
 from tests.doubles.tasks import during
 from tests.edge.conftest import Open
@@ -287,7 +287,7 @@ async def test_others_have_their_turn_while_an_export_is_made(gateway: Gateway) 
     written = SliceCounter(gateway)
     answer = await gateway.client.get("/v1/me/export", headers=bearer(gateway.token()))
     assert answer.status == 200
-    assert written.slices >= 2 * 2_000 / SLICE_RECORDS
+    assert written.slices >= 2 * 2_000 / EXPORT_SLICE_RECORDS
 
 
 class SliceCounter:

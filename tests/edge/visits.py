@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from aiohttp import web
@@ -25,6 +25,8 @@ from gateway.edge.server import make_app
 from gateway.protocol import frames
 from gateway.protocol.bodies import SiteView
 from gateway.protocol.codec import JSON, Codec
+from gateway.runtime.accounts import Accounts
+from gateway.runtime.node import Node
 from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock
 from tests.doubles.tasks import during
@@ -224,8 +226,8 @@ def house(settings: EdgeSettings = SETTINGS, notices: NoticesInForce | None = No
     lives: list[ConnectionSummary] = []
     parts = EdgeParts(
         settings=settings,
-        node=node,
-        accounts=node,
+        node=cast("Node", node),
+        accounts=cast("Accounts", node),
         tokens=Tokens(KEYS, ("main",), nonces()),
         notices=notices or NoticesInForce(),
         numbers=NumberPolicies({site.id: NumberPolicy("DE") for site in settings.sites}),

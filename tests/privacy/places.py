@@ -96,9 +96,9 @@ PLACES: Final[dict[str, str]] = {
             core/assembly.py Assembly._kinds _queries; core/assembly.py _OfKind.times sent;
             core/assembly.py _ReadTimes.others_ms; core/view.py RefCounter._others;
             core/assembly.py Composer.newest _more_holders _catalogues;
-            core/reading_step.py ReadingStep.afters other_times_ms rereads;
-            core/reading_step.py Meeting._offers;
-            core/reading_step.py OpenSteps._steps; core/reading_step.py Passages._known;
+            core/element.py ReadingStep.afters other_times_ms rereads;
+            domain/model.py TablePool._offers;
+            core/element.py OpenSteps._steps; domain/model.py NextTables._known;
             core/fanout_group.py FanoutGroup.dirty members;
             core/element.py Element._fragments; core/element.py ChangeSet.befores elements _written;
             core/ledger.py VersionedMap.elements gone seqs;

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionSecret, UserId
@@ -23,7 +23,7 @@ from gateway.simulator.sessions import LogOn as Asked
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Kept, Readings
-from gateway.upstream.oscce.socket import Closed, Incoming, SocketReader
+from gateway.upstream.oscce.socket import Closed, Incoming, LinkSocket, SocketReader
 from tests.simulator.peer import texts
 
 CLOSED = Closed()
@@ -158,7 +158,7 @@ class Doors:
             close_s=1.0,
             left=lambda: None,
         )
-        return OsccLink(gateway, user, terms)
+        return OsccLink(cast("LinkSocket", gateway), user, terms)
 
     # ---- Authority ----
 

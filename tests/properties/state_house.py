@@ -14,7 +14,8 @@ from copy import deepcopy
 from typing import Any, Final, NamedTuple, cast
 
 from gateway.bus.memory import MemoryLeases
-from gateway.domain.model import Application, NodeId, NumberAct, OrderAct, Ticket
+from gateway.domain.commands import NumberAct, OrderAct
+from gateway.domain.model import Application, NodeId, Ticket
 from gateway.protocol.codec import JSON
 from gateway.protocol.frames import Changes, Ping
 from gateway.runtime.node import Node, NodeSettings

@@ -83,8 +83,8 @@ class Link:
 
     def meet(self) -> None:
         """Share tables with links whose tables are equal."""
-        if self.shared.meet():
-            self.ledger.meet(self.composer.shown_tables)
+        if self.shared.share_tables():
+            self.ledger.share_table(self.composer.shown_tables)
 
     def look(self, changed: set[Address], changed_alone: set[Address]) -> None:
         for address in changed:

@@ -74,7 +74,7 @@ def comparable(envelope: Envelope) -> object:
             outcomes = [
                 (one.key, one.body_hash, received(one.outcome), one.left_s) for one in history.outcomes
             ]
-            empty = dataclasses.replace(envelope, history=history._replace(outcomes=()))
+            empty = dataclasses.replace(envelope, history=msgspec.structs.replace(history, outcomes=()))
             return empty, outcomes
         case _:
             return envelope
@@ -239,7 +239,7 @@ def test_what_a_neighbouring_version_adds_inside_is_ignored() -> None:
     body["history"][2].append(["k", b"h", {"status": "applied", "error": None, "version": 1}, 2.5, "later"])
     remembered = Remembered("k", b"h", Outcome(Status.APPLIED, None, 1), 2.5)
     assert decode(msgpack.packb(("Offer", body))) == dataclasses.replace(
-        OFFER, history=OFFER.history._replace(outcomes=(remembered,))
+        OFFER, history=msgspec.structs.replace(OFFER.history, outcomes=(remembered,))
     )
 
 

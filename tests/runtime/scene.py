@@ -16,16 +16,25 @@ from gateway.core.ledger import Health
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session
 from gateway.core.view import Member
-from gateway.domain.commands import Outcome
+from gateway.domain.commands import NumberAct, OrderAct, Outcome
 from gateway.domain.errors import CloseCode, SessionRefused
-from gateway.domain.model import Application, Device, Kind, NodeId, NumberAct, OrderAct, Scope, Ticket, UserId
+from gateway.domain.model import (
+    Application,
+    Device,
+    Kind,
+    NodeId,
+    Scope,
+    Ticket,
+    UserId,
+)
 from gateway.domain.resources import Agent, Queue, RoutingState
 from gateway.domain.upstream import LogOn, Part, Source
 from gateway.protocol.codec import JSON
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
+from gateway.runtime.command_execution import CommandedUser
 from gateway.runtime.node import Node, NodeSettings
-from gateway.runtime.ports import Cluster, Grant, PhoneCommands, SiteParts
+from gateway.runtime.ports import Cluster, Grant, SiteParts
 from gateway.runtime.user_state import Owner
 from gateway.telemetry import Tally, Telemetry
 from tests.doubles.alone import alone
@@ -49,7 +58,7 @@ class PhoneLine:
         self.frames: list[dict[str, Any]] = []
         self.closed: Close | None = None
         self.woken = 0
-        self.commands: PhoneCommands
+        self.commands: CommandedUser
         """What executes its commands, from the attach to the end."""
         self._answered = 0
         self.facts: list[SessionFacts] = []

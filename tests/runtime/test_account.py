@@ -12,9 +12,15 @@ import pytest
 from gateway.bus.memory import MemoryStore
 from gateway.core.log_ons import name_hash
 from gateway.core.rate_limits import AdmissionQueue, Budget
-from gateway.domain.commands import Execute
+from gateway.domain.commands import Execute, NumberAct
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
-from gateway.domain.model import Application, Device, NodeId, NumberAct, SessionId, SessionSecret
+from gateway.domain.model import (
+    Application,
+    Device,
+    NodeId,
+    SessionId,
+    SessionSecret,
+)
 from gateway.domain.upstream import LoggedOff, LogOn, SessionInfo
 from gateway.runtime.accounts import LogOns
 from gateway.runtime.node import NodeSettings

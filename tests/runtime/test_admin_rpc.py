@@ -9,7 +9,7 @@ from gateway.domain.model import Application, NodeId, UserId
 from gateway.domain.upstream import LoggedOff
 from gateway.edge.export import BY, CONFIRM_S, ENDED_WITHIN_S, AdminUsers
 from gateway.protocol.envelopes import Order
-from gateway.runtime.cluster_receiver import ANSWER_S, NodeAnswer, Page
+from gateway.runtime.cluster_receiver import ORDER_ANSWER_S, NodeAnswer, Page
 from tests.runtime.scene import PhoneLine, Scene, scene
 from tests.runtime.street import Street, street
 
@@ -35,7 +35,9 @@ def register_orders(at: Street) -> list[tuple[int, Order]]:
     return asked
 
 
-async def answers(at: Street, order: Order, *, within_s: float = ANSWER_S, by: int = 0) -> list[NodeAnswer]:
+async def answers(
+    at: Street, order: Order, *, within_s: float = ORDER_ANSWER_S, by: int = 0
+) -> list[NodeAnswer]:
     orders = at.scenes[by].node.orders
     asking = at.scenes[by].tasks.create_task(orders.ask(order, orders.nodes, within_s))
     await at.clock.advance(within_s + 1)
@@ -83,11 +85,11 @@ async def test_a_node_that_is_silent_is_waited_for_so_long_and_no_longer(at: Str
     began = at.clock.now()
     orders = at.scenes[0].node.orders
     asking = at.scenes[0].tasks.create_task(orders.ask(asks(), orders.nodes))
-    await at.clock.advance(ANSWER_S - 0.1)
+    await at.clock.advance(ORDER_ANSWER_S - 0.1)
     assert not asking.done()
     await at.clock.advance(0.2)
     assert [one.trouble for one in await asking] == [None, "no_answer"]
-    assert at.clock.now() - began < ANSWER_S + 1
+    assert at.clock.now() - began < ORDER_ANSWER_S + 1
 
 
 async def test_without_the_bus_this_node_still_answers(at: Street) -> None:

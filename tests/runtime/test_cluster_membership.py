@@ -10,8 +10,9 @@ from functools import partial
 import pytest
 
 from gateway.core.rate_limits import AdmissionQueue, Budget, Urgency
+from gateway.domain.commands import OrderAct
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import NodeId, OrderAct
+from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Envelope, Here, NodeRecord
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.cluster_receiver import READ_S, SAY_S, AdminRpc, ClusterMembership

@@ -13,7 +13,7 @@ import pytest
 from gateway.domain.commands import AcknowledgeNotice, Call, Execute, Outcome, Status
 from gateway.domain.errors import ErrorCode
 from gateway.protocol.envelopes import BusChannel, CallAnswer, CallRequest, Envelope, Offer
-from gateway.runtime.command_execution import AGAIN_S
+from gateway.runtime.command_execution import OWNER_WAIT_S
 from gateway.runtime.follower import Follower
 from tests.doubles.tasks import during
 from tests.runtime.followed import followed
@@ -90,7 +90,7 @@ async def test_a_slow_command_that_an_owner_denied_before_does_not_slow_down_lat
     at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
     at.link().holds = lambda request: isinstance(request, Execute)
     await until(at, lambda: len(at.link()._held) == 1)
-    await at.pass_time(AGAIN_S)
+    await at.pass_time(OWNER_WAIT_S)
     for each in "234":
         far.command(each, each)
     await at.clock.settle()

@@ -32,8 +32,8 @@ from gateway.protocol.envelopes import (
     Since,
 )
 from gateway.runtime.follower import (
-    AGAIN_S,
-    ANSWER_S,
+    ATTACH_AGAIN_S,
+    ATTACH_ANSWER_S,
     RemoteAttach,
 )
 from gateway.runtime.ports import Grant
@@ -437,7 +437,7 @@ async def test_without_an_answer_a_session_is_presented_again_after_a_while(at: 
     at.said.clear()
     at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
     at.scenes[0].owner().let_go(far.ticket.handle)
-    await at.pass_time(ANSWER_S + AGAIN_S)
+    await at.pass_time(ATTACH_ANSWER_S + ATTACH_AGAIN_S)
     assert presented(at) == 1
     at.trouble.lose = None
     await at.pass_time(3)
@@ -492,7 +492,7 @@ async def test_nor_of_one_that_left_while_its_owner_was_asked(at: Street) -> Non
     await at.pass_time(2)
     assert far.ticket.handle in remote_attach(at)._again_at
     far.leave()
-    await at.pass_time(ANSWER_S + 1)
+    await at.pass_time(ATTACH_ANSWER_S + 1)
     assert remote_attach(at)._accepted == remote_attach(at)._again_at == {}
 
 

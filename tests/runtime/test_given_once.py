@@ -8,7 +8,7 @@ from gateway.core.rate_limits import Urgency
 from gateway.domain.commands import Execute
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.envelopes import Asks, Attach, Envelope, Given, Here, Leaving, Offer
-from gateway.runtime.handover import AGAIN_S, REQUEST_S, REQUESTS_MAX, REST_S, TURN_S, UNLINKED_S
+from gateway.runtime.handover import REQUEST_S, REQUESTS_MAX, REST_S, TURN_PAUSE_S, TURN_S, UNLINKED_S
 from gateway.runtime.ports import Grant, Start
 from tests.runtime.followed import TRUSTED_S, followed, follower
 from tests.runtime.scene import PhoneLine, user
@@ -408,7 +408,7 @@ async def test_a_turn_that_came_to_nothing_is_given_back_for_others(at: Street) 
     await at.pass_time(TURN_S)
     assert in_flight(at) == 0
     assert at.owners() == [0]
-    await at.pass_time(AGAIN_S)
+    await at.pass_time(TURN_PAUSE_S)
     assert in_flight(at) == 1
     at.trouble.lose = None
     await at.pass_time(2)

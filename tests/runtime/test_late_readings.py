@@ -11,7 +11,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, Scope
 from gateway.domain.resources import Agent
 from gateway.domain.upstream import Part, Source
-from gateway.runtime.subscriptions import AGAIN_S, ANSWER_S, ROUND_S, SERVED_S
+from gateway.runtime.subscriptions import DATA_ANSWER_S, REFUSED_PAUSE_S, ROUND_S, SERVED_S
 from tests.doubles.fake_link import Waiting, _tell
 from tests.runtime.scene import PhoneLine, Scene, user
 
@@ -47,14 +47,14 @@ async def test_a_first_reading_that_does_not_come_for_long_is_asked_for_again(
     await at.pass_time(SERVED_S + 2)
     asked = len(at.asked(Listen))
     at.upstream.unsent = lambda _: False
-    await at.pass_time(ANSWER_S - SERVED_S - 3)
+    await at.pass_time(DATA_ANSWER_S - SERVED_S - 3)
     assert len(at.asked(Listen)) == asked
-    await at.pass_time(AGAIN_S + 2)
+    await at.pass_time(REFUSED_PAUSE_S + 2)
     shown = phone.shown["agent:7"]
     assert (shown["handled_today"], shown["routing_state"], phone.health) == (2, "available", "live")
     assert _queries(at) == LINE, "the query without a reading was stopped"
     asked = len(at.asked(Listen))
-    await at.pass_time(2 * ANSWER_S)
+    await at.pass_time(2 * DATA_ANSWER_S)
     assert len(at.asked(Listen)) == asked
 
 
@@ -65,9 +65,9 @@ async def test_a_repeated_request_for_a_first_reading_may_be_refused(at: Scene) 
     await at.pass_time(SERVED_S + 2)
     refused = _of(Source.CUMULATIVE)
     at.upstream.refused = lambda request: DOWN if refused(request) else None
-    await at.pass_time(ANSWER_S)
+    await at.pass_time(DATA_ANSWER_S)
     at.upstream.refused, at.upstream.unsent = (lambda _: None), (lambda _: False)
-    await at.pass_time(2 * AGAIN_S)
+    await at.pass_time(2 * REFUSED_PAUSE_S)
     assert (phone.shown["agent:7"]["handled_today"], _queries(at)) == (2, LINE)
 
 
@@ -97,6 +97,6 @@ async def test_readings_that_come_before_the_answer_about_their_session_are_kept
     await at.pass_time(ROUND_S + 1)
     if is_late:
         late[0]()
-    await at.pass_time(AGAIN_S + 2)
+    await at.pass_time(REFUSED_PAUSE_S + 2)
     assert {key for key in phone.shown if key.split(":")[0] in set(Kind)} == {"agent:7", "agent:8", "queue:5"}
     assert phone.shown["queue:5"]["contacts_waiting"] == 3

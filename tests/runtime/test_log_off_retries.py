@@ -16,7 +16,7 @@ from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.accounts import Accounts
 from gateway.runtime.ports import SharedStore, SiteParts
 from gateway.runtime.sessions import (
-    LOOK_S,
+    READ_STORED_S,
     REPEATS_AT_ONCE,
     REPEATS_BURST,
     RETRIES_AT_ONCE,
@@ -296,10 +296,10 @@ async def test_what_a_node_that_ended_left_unconfirmed_another_retries() -> None
     shared, one, other = await two(clock, door, living)
     await one.log_off(ticket(clock, 1))
     async with running(other):
-        await clock.advance(2 * LOOK_S)
+        await clock.advance(2 * READ_STORED_S)
         assert other.log_offs_pending == 0, "its node lives"
         living.remove("h1")
-        await clock.advance(LOOK_S)
+        await clock.advance(READ_STORED_S)
         assert [each.session for each in other.pending] == ["main-1"]
         door.away = False
         await clock.advance(RETRY_S)
@@ -325,7 +325,7 @@ async def test_a_node_that_ends_in_order_hands_its_log_offs_on_at_once() -> None
     assert {kept.holder for kept in await shared.log_offs()} == {""}
     living.remove("h1")
     async with running(other):
-        await clock.advance(LOOK_S)
+        await clock.advance(READ_STORED_S)
         assert other.log_offs_pending == 3 * RETRIES_AT_ONCE
 
 
@@ -340,7 +340,7 @@ async def test_of_several_living_nodes_one_takes_each_log_off_over() -> None:
         await accounts[0].log_off(ticket(clock, number))
     living.remove("h0")
     async with running(accounts[1]), running(accounts[2]), running(accounts[3]):
-        await clock.advance(LOOK_S)
+        await clock.advance(READ_STORED_S)
         shares = [account.log_offs_pending for account in accounts[1:]]
         assert sum(shares) == 40
         assert min(shares) > 0
@@ -361,7 +361,7 @@ async def test_what_the_shelf_forgot_is_kept_again() -> None:
     async with running(one):
         await one.log_off(ticket(clock, 1))
         await shared.drop_log_off(ticket(clock, 1).handle)
-        await clock.advance(LOOK_S)
+        await clock.advance(READ_STORED_S)
         assert len(await shared.log_offs()) == 1
 
 

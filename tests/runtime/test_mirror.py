@@ -25,9 +25,9 @@ from gateway.domain.resources import Agent, FunctionState, LastEnd, Queue, Resou
 from gateway.domain.upstream import Attached, FunctionChanged, ObjectChanged, Part, Reading, Source
 from gateway.runtime.mirror import (
     COMPOSED_AT_ONCE,
-    LOOK_S,
     OFFSETS_MAX,
     OUTSIDE_MOST,
+    WALL_CLOCK_S,
     Feed,
     Mirror,
     ServerOffset,
@@ -249,7 +249,7 @@ def test_after_a_jump_of_this_nodes_clock_every_instant_is_shown_by_the_new_one(
     room.agents(Agent(routing_state=RoutingState.AVAILABLE, routing_state_since_ms=began_ms - 5_000))
     room.mirror.settle()
     room.clock.jump_wall(by_ms)
-    room.clock.stand_still(LOOK_S)
+    room.clock.stand_still(WALL_CLOCK_S)
     reading = Reading(2, Kind.QUEUE, Source.REALTIME, began_ms, complete=False, parts=())
     room.read(reading)
     assert room.mirror.offset_ms == by_ms
@@ -275,9 +275,9 @@ def test_durations_are_right_all_the_time_while_this_nodes_clock_is_set(by_ms: i
     assert lasted_ms() == 5_000
     room.clock.jump_wall(by_ms)
     assert lasted_ms() == 5_000, "also before the next message of the link"
-    room.clock.stand_still(LOOK_S)
+    room.clock.stand_still(WALL_CLOCK_S)
     room.read(Reading(2, Kind.QUEUE, Source.REALTIME, began_ms, complete=False, parts=()))
-    assert lasted_ms() == pytest.approx(5_000, abs=LOOK_S * 1000)
+    assert lasted_ms() == pytest.approx(5_000, abs=WALL_CLOCK_S * 1000)
     assert room.feed.ledger.dated_ms(room.clock.now(), 0) == room.clock.wall_ms()
 
 

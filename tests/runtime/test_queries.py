@@ -27,11 +27,11 @@ from gateway.domain.resources import FunctionState, Queue, Skill
 from gateway.domain.upstream import LinkClosed, Part, Source
 from gateway.runtime.ports import Link, OnAnswer
 from gateway.runtime.subscriptions import (
-    AGAIN_S,
-    ANSWER_S,
+    DATA_ANSWER_S,
     KEPT_S,
     MOST,
     PRESENCE_S,
+    REFUSED_PAUSE_S,
     ROUND_S,
     SERVED_S,
     STOPPED_MOST,
@@ -92,7 +92,7 @@ async def test_a_late_answer_counts_and_nothing_is_asked_twice(at: Scene) -> Non
     assert phone.health == "live"
     assert phone.shown["queue:5"]["contacts_waiting"] == 3
     assert phone.shown["agent:7"]["routing_state"] == "available"
-    await at.pass_time(3 * AGAIN_S)
+    await at.pass_time(3 * REFUSED_PAUSE_S)
     assert _queries(at) == LINE
     assert at.asked(StopListening) == []
 
@@ -125,10 +125,10 @@ async def test_a_presence_without_an_answer_is_sent_again_after_a_pause(at: Scen
 
     _link(at).holds = hold
     second = await at.served(device="d2")
-    await at.pass_time(3 * (PRESENCE_S + AGAIN_S) - 1)
+    await at.pass_time(3 * (PRESENCE_S + REFUSED_PAUSE_S) - 1)
     assert 2 <= len(sent) <= 3
     _link(at).serve_held()
-    await at.pass_time(PRESENCE_S + AGAIN_S + 1)
+    await at.pass_time(PRESENCE_S + REFUSED_PAUSE_S + 1)
     assert all(session.present for session in at.upstream.live.values())
     assert second.closed is None
 
@@ -188,7 +188,7 @@ async def test_a_query_whose_answer_cannot_be_read_is_stopped_when_its_readings_
 
     link._serve = answer
     phone.send(kind="follow", id="1", topics=["agents", "queues"])
-    await at.pass_time(AGAIN_S + 2)
+    await at.pass_time(REFUSED_PAUSE_S + 2)
     assert phone.shown["queue:5"]["contacts_waiting"] == 3
     assert phone.health == "live"
     listens = [listen for listen in at.upstream.wires[user(1)].queries.values() if queues(listen)]
@@ -236,7 +236,7 @@ async def test_a_late_directory_is_shown_and_asked_for_once(at: Scene) -> None:
     _link(at).serve_held()
     await at.pass_time(1)
     assert (phone.health, phone.shown["agent:7"]["display_name"]) == ("live", "Bert")
-    await at.pass_time(3 * AGAIN_S)
+    await at.pass_time(3 * REFUSED_PAUSE_S)
     assert len(at.asked(QueryDirectory)) == 1
 
 
@@ -379,7 +379,7 @@ async def test_what_is_refused_though_no_function_is_reported_down_is_asked_for_
     phone = await _come(at)
     assert phone.shown["agent:7"]["routing_state"] == "unknown"
     at.upstream.refusals.clear()
-    await at.pass_time(AGAIN_S + 1)
+    await at.pass_time(REFUSED_PAUSE_S + 1)
     assert phone.shown["agent:7"]["routing_state"] == "available"
 
 
@@ -389,7 +389,7 @@ async def test_what_a_function_refuses_that_is_down_is_asked_for_when_it_is_up_a
     at.upstream.refused = lambda request: DOWN if refused(request) else None
     phone = await _come(at)
     asked = len(at.asked(Listen))
-    await at.pass_time(3 * AGAIN_S)
+    await at.pass_time(3 * REFUSED_PAUSE_S)
     assert (len(at.asked(Listen)), phone.health) == (asked, "live")
     at.upstream.refused = lambda _: None
     at.upstream.set_function("historical", FunctionState.UP)
@@ -443,7 +443,7 @@ async def test_a_scope_that_moved_before_the_directory_was_listened_to_is_notice
     at.upstream.set_scope(user(1), Application.DASHBOARD, Scope(queues=frozenset({5})), frozenset())
     assert phone.of_kind("welcome")[0]["rights"] != []
     del at.upstream.refusals[Listen]
-    await at.pass_time(AGAIN_S + 2)
+    await at.pass_time(REFUSED_PAUSE_S + 2)
     assert _resources(phone) == {"queue:5"}
     assert phone.shown["me"]["rights"] == []
 
@@ -466,7 +466,7 @@ async def test_what_was_refused_for_no_lasting_reason_is_asked_again(at: Scene) 
     await at.clock.settle()
     assert not second.of_kind("welcome")
     at.upstream.refusals.clear()
-    await at.pass_time(AGAIN_S + 1)
+    await at.pass_time(REFUSED_PAUSE_S + 1)
     assert second.of_kind("welcome")
     assert all(session.present for session in at.upstream.live.values())
     assert first.closed is None
@@ -480,7 +480,7 @@ async def test_nothing_is_shown_before_the_directory_is_known(at: Scene) -> None
     assert phone.health == "stale"
     assert _resources(phone) == {"agent:7", "agent:8", "queue:5"}, "what is there is kept"
     at.upstream.refusals.clear()
-    await at.pass_time(AGAIN_S + 1)
+    await at.pass_time(REFUSED_PAUSE_S + 1)
     assert phone.health == "live"
 
 
@@ -586,11 +586,11 @@ async def test_a_phone_that_comes_back_is_present_also_when_its_leaving_may_have
     link = at.link()
     link.mute()
     phone.leave()
-    await at.pass_time(AGAIN_S + 0.5)
+    await at.pass_time(REFUSED_PAUSE_S + 0.5)
     assert [session.present for session in at.upstream.live.values()] == [False]
     again = await at.again(phone)
     link.unmute()
-    await at.pass_time(AGAIN_S + 1)
+    await at.pass_time(REFUSED_PAUSE_S + 1)
     assert again.closed is None
     assert [session.present for session in at.upstream.live.values()] == [True]
 
@@ -716,7 +716,7 @@ async def test_an_answer_that_takes_a_minute_is_no_longer_waited_for(at: Desk) -
     at.has_room = True
     at.ask("a")
     await at.clock.settle()
-    for seconds, taken in ((ANSWER_S - 1, 0), (2, 1)):
+    for seconds, taken in ((DATA_ANSWER_S - 1, 0), (2, 1)):
         await at.clock.advance(seconds)
         at.questions.tick(at.clock.now())
         assert (len(at.taken), at.withdrawn, at.late) == (taken, taken, taken)

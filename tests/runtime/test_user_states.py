@@ -23,7 +23,7 @@ from gateway.domain.model import Application, Kind, NodeId, Scope, SessionId, Us
 from gateway.domain.resources import Agent, Queue
 from gateway.domain.upstream import Part, Source
 from gateway.protocol.envelopes import Offer
-from gateway.runtime.node import SLICE_S, NodeSettings, UserStates
+from gateway.runtime.node import USERS_SLICE_S, NodeSettings, UserStates
 from gateway.runtime.user_state import UserState
 from tests.doubles.clock import ManualClock
 from tests.runtime.followed import followed
@@ -159,7 +159,7 @@ async def test_what_is_due_for_thousands_of_users_is_done_in_slices_of_two_milli
     assert ticked == list(range(3_000))
     slices = [after - before for before, after in pairwise([0.0, *clock.turns])]
     assert len(slices) > 100
-    assert max(slices) <= SLICE_S + 0.0002
+    assert max(slices) <= USERS_SLICE_S + 0.0002
     await homes.tick(clock)
     assert len(ticked) == 3_000, "nothing is due for anybody"
 

@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
+from gateway.domain.commands import NumberAct, OrderAct
 from gateway.domain.errors import CloseCode
-from gateway.domain.model import NodeId, NumberAct, OrderAct
+from gateway.domain.model import NodeId
 from gateway.runtime.node import Node, NodeSettings
 from gateway.runtime.ports import Cluster, SiteParts
 from tests.simulation.centre import SimCentre, SiteDoor

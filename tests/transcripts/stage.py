@@ -15,7 +15,8 @@ from unittest.mock import patch
 
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import Session
-from gateway.domain.model import Application, Device, NodeId, NumberAct, OrderAct
+from gateway.domain.commands import NumberAct, OrderAct
+from gateway.domain.model import Application, Device, NodeId
 from gateway.domain.upstream import LogOn
 from gateway.edge import limits
 from gateway.edge.channel import Channel, ConnectionStats, ConnectionSummary, StatsOutput

@@ -45,7 +45,7 @@ INSTANCE: Final = "asterisk"
 AHEAD_S: Final = 90
 """How far ahead ``oscc-until`` is set."""
 MOVED_ON_S: Final = 30.0
-LOOK_S: Final = 2.0
+SESSIONS_READ_S: Final = 2.0
 """Pause between the log-on of a Remote Assistant and a reading of the sessions, which log-ons share."""
 TEND_S: Final = 1.0
 """Interval in which absent devices are checked, and ``oscc-until`` is moved ahead."""
@@ -255,7 +255,7 @@ class AsteriskAccounts:
         if person.queues and not joined:
             raise GatewayError(ErrorCode.FUNCTION_UNAVAILABLE, "None of the person's queues is there.")
         self._show(person)
-        self._look_at = min(self._look_at, self._clock.now() + LOOK_S)
+        self._look_at = min(self._look_at, self._clock.now() + SESSIONS_READ_S)
         await monitor.see(steps, (agent_number(person),))
         held = monitor.queues.memberships.get(interface, {}).values()
         if held and all(one.status == _INVALID for one in held):

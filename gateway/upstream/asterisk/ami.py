@@ -184,7 +184,8 @@ UNDER_WAY: Final = 256
 """Actions without an answer; one more is ``busy``."""
 ROWS: Final = 200_000
 """Rows of one list; more end the connection."""
-ANSWER_S: Final = 10.0
+AMI_ANSWER_S: Final = 10.0
+"""How long the answer to an action may take."""
 LOG_IN_S: Final = 10.0
 _NUMBER_DIGITS: Final = 18
 
@@ -350,7 +351,7 @@ class AmiConnection(asyncio.BufferedProtocol):
         pending = _Pending(asyncio.get_running_loop().create_future(), row, end)
         self._pending[number] = pending
         try:
-            async with self._clock.timeout(ANSWER_S):
+            async with self._clock.timeout(AMI_ANSWER_S):
                 if self._transport is not None:
                     self._transport.write(raw)
                 return await pending.answered

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Final, Literal, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -71,7 +71,7 @@ from gateway.upstream.oscce.errors import (
 from gateway.upstream.oscce.http import Answer, Deadlines, RefusedAnswer, answer_of, unreached, upgrade
 from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
 from gateway.upstream.oscce.readings import Kept, Readings
-from gateway.upstream.oscce.socket import Incoming, LinkSocket, SocketReader
+from gateway.upstream.oscce.socket import Incoming, LinkSocket
 
 MOST_IN_FLIGHT: Final = 64
 """Requests of one user without an answer; one more is ``busy``."""
@@ -84,39 +84,6 @@ _ANY_LISTEN: Final = Listen(None, Source.DIRECTORY, None)
 NORMAL: Final = 1000
 PROTOCOL_ERROR: Final = 1002
 """RFC 6455 §7.4.1."""
-
-
-class Socket(Protocol):
-    """The WebSocket of a link; :class:`gateway.upstream.oscce.socket.LinkSocket` implements it."""
-
-    @property
-    def speaks(self) -> bool:
-        """Whether data waits to be received."""
-        ...
-
-    def arrival(self, reader: SocketReader) -> asyncio.Future[None] | None:
-        """Return what is done when :meth:`receive` has something to return; None: it has."""
-        ...
-
-    async def receive(self, reader: SocketReader | None = None) -> Incoming:
-        """Return the next message; those that arrive during the wait go to *reader*, which may leave some."""
-        ...
-
-    async def send(self, text: str) -> None:
-        """Send a message. Raises :class:`ConnectionError` when the connection is closed."""
-        ...
-
-    def send_now(self, text: str) -> bool:
-        """Send a message; False when that would take time, or the connection is closed."""
-        ...
-
-    def send_soon(self, text: str) -> bool:
-        """Send a message in the next turn of the loop, with others; False as for :meth:`send_now`."""
-        ...
-
-    async def close(self, code: int) -> None:
-        """Close; cancelled, end the connection at once."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +147,7 @@ class OsccLink:
         "_replaced", "_socket", "_strays", "_terms", "_unread", "_user", "last_received_at",
     )  # fmt: skip
 
-    def __init__(self, socket: Socket, user: UserId, terms: Terms, asked_at: float | None = None) -> None:
+    def __init__(self, socket: LinkSocket, user: UserId, terms: Terms, asked_at: float | None = None) -> None:
         self.last_received_at = terms.clock.now()
         self._asked_at = self.last_received_at if asked_at is None else asked_at
         self._user = user

@@ -74,15 +74,9 @@ class Frames:
     """
 
     __slots__ = (
-        "_held",
-        "_held_bytes",
-        "_message_bytes",
-        "_needed",
-        "_parts",
-        "_parts_bytes",
-        "is_between",
+        "_held", "_held_bytes", "_message_bytes", "_needed", "_parts", "_parts_bytes", "is_between",
         "is_over",
-    )
+    )  # fmt: skip
 
     def __init__(self, message_bytes: int) -> None:
         self.is_over = False
@@ -289,27 +283,10 @@ class LinkSocket(asyncio.Protocol):
     """
 
     __slots__ = (
-        "__weakref__",
-        "_arrival",
-        "_change",
-        "_frames",
-        "_has_closed",
-        "_has_server_closed",
-        "_inbox",
-        "_is_full",
-        "_is_lost",
-        "_is_resting",
-        "_lost",
-        "_outgoing",
-        "_read_bytes",
-        "_reader",
-        "_text_bytes",
-        "_transport",
-        "_turns",
-        "_unread",
-        "_waiting_chars",
-        "is_due",
-    )
+        "__weakref__", "_arrival", "_change", "_frames", "_has_closed", "_has_server_closed", "_inbox",
+        "_is_full", "_is_lost", "_is_resting", "_lost", "_outgoing", "_read_bytes", "_reader", "_text_bytes",
+        "_transport", "_turns", "_unread", "_waiting_chars", "is_due",
+    )  # fmt: skip
 
     def __init__(
         self,
