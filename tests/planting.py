@@ -355,7 +355,7 @@ preload(
         "redis.asyncio",
     ),
     *("msgspec", "msgpack", "pydantic.dataclasses", "phonenumbers"),
-    *("cryptography.hazmat.primitives.kdf.hkdf", "prometheus_client", "structlog"),
+    *("cryptography.hazmat.primitives.kdf.hkdf", "prometheus_client"),
 )
 
 

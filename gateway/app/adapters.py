@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import importlib
 import ipaddress
+import logging
 import os
 import re
 import ssl
@@ -19,7 +20,6 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
 import aiohttp
-import structlog
 from aiohttp import web
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -62,7 +62,7 @@ from gateway.upstream.oscce.client import OsccServer
 from gateway.upstream.oscce.http import tls_context
 
 _SPANS_MODULE: Final = "gateway.app.spans"
-_LOG: Final = structlog.get_logger("gateway.app")
+_LOG: Final = logging.getLogger("gateway.app")
 
 
 class Tracing:

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
 from urllib.parse import urlsplit
 
-import structlog
 from aiohttp import web
 
 import gateway
@@ -64,7 +63,7 @@ from gateway.runtime.node import Node
 from gateway.runtime.ports import NODE_TTL_S, Clock
 from gateway.telemetry import Telemetry
 
-_LOG: Final = structlog.get_logger("gateway.app")
+_LOG: Final = logging.getLogger("gateway.app")
 
 # ---- support bundle ----
 
@@ -86,7 +85,6 @@ _PACKAGES: Final = (
     "prometheus-client",
     "pydantic",
     "redis",
-    "structlog",
     "uvloop",
 )
 _CLOSE_COLUMNS: Final = ("at_ms", "initiator", "close_code", "close_reason", "application", "lasted_s")
@@ -307,7 +305,7 @@ class AdminOperations:
     async def drain(self, order: Order) -> Page:
         """Drain, as on SIGTERM; a repeated request does not hurry it."""
         if not self.stopping.asked.is_set():
-            _LOG.info("drain_requested", node=order.node)
+            _LOG.info("drain_requested", extra={"node": order.node})
         self.stopping.ask_gently()
         return _DONE
 
@@ -323,7 +321,7 @@ class AdminOperations:
         before = logging.getLevelName(logging.getLogger().level).lower()
         if level != before:
             set_level("info")  # the line that explains why others are missing is never missing itself
-            _LOG.info("log_level_changed", gone=before, new=level, node=order.node)
+            _LOG.info("log_level_changed", extra={"gone": before, "new": level, "node": order.node})
             set_level(level)
         return _DONE
 
@@ -370,7 +368,7 @@ class AdminOperations:
             partial(secrets.token_hex, 8),
         )
         async with admin_listening(admin, make_admin_app(parts)) as address:
-            _LOG.info("listening", listener="admin", **_address_fields(admin.host, address))
+            _LOG.info("listening", extra={"listener": "admin", **_address_fields(admin.host, address)})
             yield address
 
     def _nodes(self) -> tuple[NodeRecord, ...]:
@@ -493,7 +491,9 @@ class _BusLines:
         is_full = len(written) == BUS_LINES and self._looks - written[0] < BUS_WINDOW
         if self._changes and not is_full:
             fields = {"suppressed": self._changes - 1} if self._changes > 1 else {}
-            (_LOG.warning if bus is BusState.DOWN else _LOG.info)("bus_state_changed", bus=bus, **fields)
+            (_LOG.warning if bus is BusState.DOWN else _LOG.info)(
+                "bus_state_changed", extra={"bus": bus, **fields}
+            )
             written.append(self._looks)
             self._changes = 0
 
@@ -519,21 +519,21 @@ class StatusLog:
         was, self._was = self._was, now
         self._bus.look(now.bus)
         for word in sorted(now.refused - was.refused):
-            _LOG.error("bus_refuses", cause=word)
+            _LOG.error("bus_refuses", extra={"cause": word})
         for word in sorted(was.refused - now.refused):
-            _LOG.info("bus_refuses_no_more", cause=word)
+            _LOG.info("bus_refuses_no_more", extra={"cause": word})
         if now.fences > was.fences:
             fields = {"cause": " ".join(sorted(now.refused))} if now.refused else {}
-            _LOG.warning("leases_expired", users=now.fences - was.fences, **fields)
+            _LOG.warning("leases_expired", extra={"users": now.fences - was.fences, **fields})
         if now.two_owners > was.two_owners:
-            _LOG.warning("two_owners_seen", users=now.two_owners - was.two_owners)
+            _LOG.warning("two_owners_seen", extra={"users": now.two_owners - was.two_owners})
         self._log_log_offs(was.log_offs, now.log_offs)
         for site, reach in self.reaches.items():
             self._log_site(site, reach)
 
     def _log_log_offs(self, before: int, now: int) -> None:
         if now and not before:
-            _LOG.warning("log_offs_pending", log_offs=now)
+            _LOG.warning("log_offs_pending", extra={"log_offs": now})
         elif before and not now:
             _LOG.info("log_offs_done")
 
@@ -543,9 +543,9 @@ class StatusLog:
             if reach.cause not in causes:
                 causes.add(reach.cause)
                 cause = {} if reach.cause is None else {"cause": reach.cause}
-                _LOG.warning("site_unreachable", site=site, error=reach.error, **cause)
+                _LOG.warning("site_unreachable", extra={"site": site, "error": reach.error, **cause})
         elif self._away.pop(site, None) is not None:
-            _LOG.info("site_reachable", site=site)
+            _LOG.info("site_reachable", extra={"site": site})
 
 
 async def log_status(surroundings: StatusLog, node: Node, telemetry: Telemetry, clock: Clock) -> None:
@@ -710,9 +710,9 @@ async def log_bus_faults(bus: BusSection, clock: Clock) -> None:
     while True:
         found = await check_bus(bus, clock)
         for fault in found.faults:
-            _LOG.error("bus_check_failed", fault=fault)
+            _LOG.error("bus_check_failed", extra={"fault": fault})
         for advice in found.advices:
-            _LOG.warning("bus_check_advice", fault=advice)
+            _LOG.warning("bus_check_advice", extra={"fault": advice})
         if found.notes or not found.faults:
             return
         await clock.sleep(BUS_RETRY_S)
@@ -726,9 +726,9 @@ async def log_clock_offset(offset_s: Callable[[], float | None], clock: Clock) -
         if ahead_s is not None and (abs(ahead_s) >= CLOCK_OFF_S) is not is_off:
             is_off = not is_off
             if is_off:
-                _LOG.warning("clock_differs", offset_s=round(ahead_s, 3))
+                _LOG.warning("clock_differs", extra={"offset_s": round(ahead_s, 3)})
             else:
-                _LOG.info("clock_agrees", offset_s=round(ahead_s, 3))
+                _LOG.info("clock_agrees", extra={"offset_s": round(ahead_s, 3)})
         await clock.sleep(CLOCK_EVERY_S)
 
 
@@ -741,9 +741,11 @@ async def log_key_differences(membership: ClusterMembership, clock: Clock) -> No
         own, others = membership.sealing_keys, membership.sealing_keys_of_others
         differ = {node for node, keys in others.items() if keys and keys != own}
         for node in sorted((differ & before) - reported):
-            _LOG.warning("sealing_keys_differ", node=node, sealing_keys=own, other_keys=others[node])
+            _LOG.warning(
+                "sealing_keys_differ", extra={"node": node, "sealing_keys": own, "other_keys": others[node]}
+            )
         for node in sorted(reported & others.keys() - differ):
-            _LOG.info("sealing_keys_agree", node=node, sealing_keys=own)
+            _LOG.info("sealing_keys_agree", extra={"node": node, "sealing_keys": own})
         reported = differ & (before | reported)
         before = differ
 
@@ -759,5 +761,5 @@ async def log_duplicate_name(membership: ClusterMembership, clock: Clock) -> Non
         await clock.sleep(DUPLICATE_NAME_EVERY_S)
         is_there = membership.has_namesake
         if is_there and not was_there:
-            _LOG.error("duplicate_node_name", node=membership.node)
+            _LOG.error("duplicate_node_name", extra={"node": membership.node})
         was_there = is_there

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
-
-import structlog
 
 from gateway.app.config.settings import LimitsSection
 from gateway.app.process import StopRequest
@@ -29,7 +28,7 @@ from gateway.runtime.ports import Clock
 from gateway.runtime.user_state import Owner
 from gateway.telemetry import Telemetry
 
-_LOG: Final = structlog.get_logger("gateway.app")
+_LOG: Final = logging.getLogger("gateway.app")
 BALANCE_S: Final = 3.0
 """Interval in which nodes report their number of phones."""
 WINDOW_S: Final = (0.0, 1.0)
@@ -105,11 +104,11 @@ class PhoneBalancer:
     def _note(self, now: float) -> None:
         connections = len(self._phones)
         if self._balance.is_active:
-            _LOG.info("balancing_began", connections=connections)
+            _LOG.info("balancing_began", extra={"connections": connections})
         elif now < self._balance.paused_until:
-            _LOG.warning("balancing_without_effect", connections=connections)
+            _LOG.warning("balancing_without_effect", extra={"connections": connections})
         else:
-            _LOG.info("balancing_ended", connections=connections)
+            _LOG.info("balancing_ended", extra={"connections": connections})
 
 
 BYE_S: Final = 5.0
@@ -171,7 +170,7 @@ async def drain_node(
     moving = moving_users(node)
     plan = drain_plan(node, len(phones), limits, moving)
     last_s = max((drain_schedule.at_s + drain_schedule.window_s[1] for drain_schedule in plan), default=0.0)
-    _LOG.info("drain_started", connections=len(phones), window_s=round(last_s, 1))
+    _LOG.info("drain_started", extra={"connections": len(phones), "window_s": round(last_s, 1)})
     began = clock.now()
     moved_s = max(last_s, moving_s(moving))
     handed_over_by = began + moved_s + HAND_OVER_S if node.membership.others else began
@@ -186,7 +185,7 @@ async def drain_node(
         is_received = now >= received_by or not departure.sockets()
         if is_received and _is_handed_over(node, now, handed_over_by, at_last):
             if left := len(_followed(node)):
-                _LOG.warning("drain_left_users", users=left)
+                _LOG.warning("drain_left_users", extra={"users": left})
             return
         await clock.sleep(_CHECK_S)
 

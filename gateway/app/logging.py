@@ -1,8 +1,8 @@
 """JSON log lines: deny by default, limited repetition, users as keyed hashes; closes, and the audit trail.
 
-The gateway logs by the standard library (``logging.getLogger(__name__)``, fields by ``extra=``) or by
-structlog; both end here. Only the constant template of a library's line is kept, and only type and place of
-an exception: their texts may contain data from a phone.
+The gateway logs by the standard library (``logging.getLogger(__name__)``, fields by ``extra=``). Only the
+constant template of a library's line is kept, and only type and place of an exception: their texts may
+contain data from a phone.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import dataclasses
 import hashlib
 import hmac
 import ipaddress
+import json
 import logging
 import re
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from heapq import nlargest
 from ipaddress import IPv4Address, IPv6Address
 from itertools import count
 from operator import attrgetter
-from typing import Any, Final, Literal, NamedTuple, TextIO
-
-import structlog
+from typing import Final, Literal, NamedTuple, TextIO
 
 from gateway.app.config.settings import SecretKey
 from gateway.domain.commands import Act, NumberAct, OperatorAct, OrderAct, UserHash
@@ -149,11 +149,10 @@ async def flush_suppressed(flood: RepetitionFilter, clock: Clock) -> None:
 
 
 def _kind(record: logging.LogRecord) -> LineKind:
-    """Return the kind of a line of structlog's, or of the standard library's by its template."""
-    if not isinstance(record.msg, dict):
-        return LineKind(record.name, record.levelno, str(record.msg)[:_EVENT_CHARACTERS])
-    event, code = str(record.msg.get("event"))[:_EVENT_CHARACTERS], record.msg.get("close_code")
-    has_code = isinstance(code, int) and (record.msg.get("initiator") == "gateway" or code in PEER_CODES)
+    """Return the kind of a line, by its template."""
+    fields, event = vars(record), str(record.msg)[:_EVENT_CHARACTERS]
+    code = fields.get("close_code")
+    has_code = isinstance(code, int) and (fields.get("initiator") == "gateway" or code in PEER_CODES)
     return LineKind(record.name, record.levelno, event, code if has_code else None)
 
 
@@ -166,36 +165,52 @@ def _write_suppressed(over: list[tuple[LineKind, int]]) -> None:
 
 
 class LineWriter(logging.StreamHandler[TextIO]):
-    """Write log lines, and keep the last of them for a support bundle.
+    """Write log lines in JSON, and keep the last of them for a support bundle.
 
-    Invariant: a line is kept as it was written, for 24 h at most. Lines of the audit and of connections
-    are not kept: the bundle has its own list of connections, and the audit belongs to the operator.
+    Invariants: a line has listed fields only, each in its shape; the number of other fields is in
+    ``dropped``. A line is kept as it was written, for 24 h at most. Lines of the audit and of connections are
+    not kept: the bundle has its own list of connections, and the audit belongs to the operator.
 
     Args:
         stream: Where lines are written.
         wall_ms: Milliseconds since the epoch.
+        listed: The shape of each field.
     """
 
-    def __init__(self, stream: TextIO, wall_ms: Callable[[], int]) -> None:
+    def __init__(self, stream: TextIO, wall_ms: Callable[[], int], listed: Mapping[str, LoggedForm]) -> None:
         super().__init__(stream)
         self._wall_ms: Final = wall_ms
+        self._listed: Final = listed
         self.context: LineContext = dict
         """Returns the fields of every line: the node's name, and its trace."""
         self._lines: Final[deque[tuple[int, str]]] = deque(maxlen=LINES_KEPT)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of *record*."""
-        line = super().format(record)
+        fields = _fields(record)
+        for name, value in self.context().items():
+            fields.setdefault(name, value)
+        shown = self._shaped(fields)
+        shown["timestamp"] = f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        line = json.dumps(shown, ensure_ascii=False)
         if record.name not in (AUDIT_LOGGER, SESSION_LOGGER):
             self._lines.append((self._wall_ms(), line))
         return line
 
-    def add_context(self, logger: object, method: str, event: LogEvent) -> LogEvent:
-        """Add the fields that every line has; the line's own fields stay. A processor of structlog's."""
-        del logger, method
-        for name, value in self.context().items():
-            event.setdefault(name, value)
-        return event
+    def _shaped(self, fields: Mapping[str, object]) -> dict[str, object]:
+        """Return the fields that may be written."""
+        shown: dict[str, object] = {}
+        dropped = 0
+        for name, value in fields.items():
+            shape = self._listed.get(name)
+            shaped = shape(value) if shape is not None else None
+            if shaped is not None:
+                shown[name] = shaped
+            elif value is not None and value != "":
+                dropped += 1
+        if dropped:
+            shown["dropped"] = dropped
+        return shown
 
     def last(self) -> list[str]:
         """Return the lines of the last 24 h, the oldest first."""
@@ -421,41 +436,12 @@ _SECONDS: Final = ("lasted_s", "offset_s", "window_s")
 
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-LogEvent = MutableMapping[str, Any]
-"""structlog's type of an unfinished line."""
-
 ROOT_LOGGER: Final = "gateway"
 AUDIT_LOGGER: Final = f"{ROOT_LOGGER}.audit"
 SESSION_LOGGER: Final = f"{ROOT_LOGGER}.session"
 _CUT: Final = re.compile(r"[(<{\[:'\"\n]")
 """Where data may begin in a library's line that was formatted before it was logged."""
 _BUILT_IN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-
-class DenyByDefault:
-    """A structlog processor. Invariant: its result has listed fields only, each in its shape.
-
-    The number of other fields is in ``dropped``.
-    """
-
-    def __init__(self, listed: Mapping[str, LoggedForm]) -> None:
-        self._listed: Final = listed
-
-    def __call__(self, logger: object, method: str, event: LogEvent) -> LogEvent:
-        """Return the line that may be written."""
-        del logger, method
-        shown: LogEvent = {}
-        dropped = 0
-        for name, value in event.items():
-            shape = self._listed.get(name)
-            shaped = shape(value) if shape is not None else None
-            if shaped is not None:
-                shown[name] = shaped
-            elif value is not None and value != "":
-                dropped += 1
-        if dropped:
-            shown["dropped"] = dropped
-        return shown
 
 
 _SUMMARY_FIELDS: Final = tuple(field.name for field in dataclasses.fields(ConnectionSummary))
@@ -465,7 +451,7 @@ _SUMMARY: Final = attrgetter(*_SUMMARY_FIELDS)
 def log_session(life: ConnectionSummary) -> None:
     """Write the one line of a phone's connection, at its end."""
     fields = zip(_SUMMARY_FIELDS, _SUMMARY(life), strict=True)
-    structlog.get_logger(SESSION_LOGGER).info("session_closed", **dict(fields))
+    logging.getLogger(SESSION_LOGGER).info("session_closed", extra=dict(fields))
 
 
 def configure(
@@ -476,23 +462,8 @@ def configure(
     *clock*: None is the machine's.
     """
     clock = clock or SystemClock()
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-    ]
-    handler = LineWriter(stream if stream is not None else sys.stdout, clock.wall_ms)
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*shared, _from_record],
-        processors=[
-            _summarise_exception,
-            handler.add_context,
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            DenyByDefault(field_shapes(Pseudonyms(pseudonym_key))),
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(ensure_ascii=False),
-        ],
-    )
-    handler.setFormatter(formatter)
+    shapes = field_shapes(Pseudonyms(pseudonym_key))
+    handler = LineWriter(stream if stream is not None else sys.stdout, clock.wall_ms, shapes)
     flood = RepetitionFilter(clock.now, AUDIT_LOGGER)
     handler.addFilter(flood)
     logging.getLogger().handlers[:] = [handler]
@@ -500,12 +471,6 @@ def configure(
     logging.captureWarnings(capture=True)
     # a line that cannot be written is lost: the library would print its arguments
     logging.raiseExceptions = False
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
-    )
     # lines of the audit are numbered: none may be missing because of a level
     logging.getLogger(AUDIT_LOGGER).setLevel(logging.INFO)
     set_level(level)
@@ -517,32 +482,21 @@ def set_level(level: LogLevel) -> None:
     logging.getLogger().setLevel(level.upper())
 
 
-def _from_record(logger: object, method: str, event: LogEvent) -> LogEvent:
-    """Read a record of the standard library: ours with its fields, others by their template only."""
-    del logger, method
-    record: logging.LogRecord = event["_record"]
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    """Return the fields of a line: all of ours, only the template of a library's.
+
+    An exception is shown by its type and frames.
+    """
+    fields: dict[str, object] = {"event": _CUT.split(str(record.msg), maxsplit=1)[0].strip()}
     if record.name.partition(".")[0] == ROOT_LOGGER:
-        event.update({name: value for name, value in vars(record).items() if name not in _BUILT_IN})
-    else:
-        event["event"] = _CUT.split(str(record.msg), maxsplit=1)[0].strip()
-    return event
-
-
-def _summarise_exception(logger: object, method: str, event: LogEvent) -> LogEvent:
-    """Replace an exception by its type and frames."""
-    del logger, method
-    match event.pop("exc_info", None) or event["_record"].exc_info:
-        case BaseException() as error:
-            pass
-        case (_, error, _):
-            pass
-        case found:
-            error = sys.exception() if found else None
+        fields = {name: value for name, value in vars(record).items() if name not in _BUILT_IN}
+        fields["event"] = record.getMessage()
+    fields["logger"], fields["level"] = record.name, record.levelname.lower()
+    error = None if record.exc_info is None else record.exc_info[1]
     if error is not None:
         error = first_of(error)
-        event["error"] = type(error).__name__
-        event["place"] = frames(error)
-    return event
+        fields["error"], fields["place"] = type(error).__name__, frames(error)
+    return fields
 
 
 # ---- closes ----
@@ -653,31 +607,29 @@ def audit_writer(node: NodeId, life: str) -> WriteAct:
     """
 
     def log_act(act: Act, serial: int) -> None:
-        log = structlog.get_logger("gateway.audit").bind(by_node=node, life=life, serial=serial, act=act.act)
-        match act:
-            case NumberAct():
-                log.info("remote_number", user=act.user, masked=act.number, result=act.result)
-            case OperatorAct():
-                log.info(
-                    "operator",
-                    subject=act.subject,
-                    user=act.user,
-                    node=act.node,
-                    result=act.result,
-                    http_status=act.status,
-                    suppressed=act.suppressed or None,
-                    act_id=act.act_id,
-                )
-            case OrderAct():
-                log.info(
-                    "operator_order",
-                    act_id=act.act_id,
-                    asked_node=act.asked_node,
-                    user=act.user,
-                    result=act.result,
-                )
+        event, fields = _act(act)
+        fields |= {"act": act.act, "user": act.user, "result": act.result}
+        fields |= {"by_node": node, "life": life, "serial": serial}
+        logging.getLogger(AUDIT_LOGGER).info(event, extra=fields)
 
     return log_act
+
+
+def _act(act: Act) -> tuple[str, dict[str, object]]:
+    """Return the event of an act, and the fields that only its kind has."""
+    match act:
+        case NumberAct():
+            return "remote_number", {"masked": act.number}
+        case OperatorAct():
+            return "operator", {
+                "subject": act.subject,
+                "node": act.node,
+                "http_status": act.status,
+                "suppressed": act.suppressed or None,
+                "act_id": act.act_id,
+            }
+        case OrderAct():
+            return "operator_order", {"act_id": act.act_id, "asked_node": act.asked_node}
 
 
 class AuditTrail:

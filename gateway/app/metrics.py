@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import resource
@@ -13,8 +14,6 @@ from dataclasses import asdict, fields
 from itertools import product
 from pathlib import Path
 from typing import Final, NamedTuple, get_args
-
-import structlog
 
 from gateway.app.process import SPARE_FILES
 from gateway.bus.pubsub import RedisBus
@@ -465,7 +464,7 @@ class CountedAuthority:
 # ---- links ----
 
 
-_LINK_LOG: Final = structlog.get_logger("gateway.link")
+_LINK_LOG: Final = logging.getLogger("gateway.link")
 _LINK_REFUSALS: Final[Mapping[str, ErrorCode]] = {
     "unavailable": ErrorCode.UPSTREAM_UNAVAILABLE,
     "lost": ErrorCode.UPSTREAM_UNAVAILABLE,
@@ -509,7 +508,7 @@ class CountedUpstream:
             raise
         self._telemetry.link_opens["ok"].inc()
         self._reach.note()
-        _LINK_LOG.debug("link_opened", user=user)
+        _LINK_LOG.debug("link_opened", extra={"user": user})
         return link
 
     def _note_failure(self, refusal: ErrorCode | None, error: Exception) -> None:

@@ -107,7 +107,6 @@ async def background_tasks(*lives: Coroutine[None, None, None]) -> AsyncIterator
 
 
 _LOG: Final = logging.getLogger("gateway.app")
-"""Not structlog's: commands without configured logging end by signals, too, and must not write log lines."""
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 

@@ -6,6 +6,7 @@ A notice is one TOML file, alone or in a folder.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import signal
 import ssl
@@ -17,7 +18,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Final, Literal, Protocol
 
-import structlog
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
 from gateway.app.adapters import (
@@ -152,7 +152,7 @@ def reload_on_hangup(
 ReadSecrets = Callable[[], SecretsSection | None]
 """Reads the settings again from their sources; raises ConfigError."""
 
-_LOG: Final = structlog.get_logger("gateway.app")
+_LOG: Final = logging.getLogger("gateway.app")
 
 
 class KeysReloader:
@@ -197,14 +197,17 @@ class KeysReloader:
         before = self._keyring.ids
         is_another = self._keyring.replace(secrets.sealing_keys)
         if is_another or self._keyring.ids != before:
-            _LOG.info("keys_reloaded", new=", ".join(self._keyring.ids), gone=_removed(before, self._keyring))
+            _LOG.info(
+                "keys_reloaded",
+                extra={"new": ", ".join(self._keyring.ids), "gone": _removed(before, self._keyring)},
+            )
         if is_another:
             await self._renew()
         return None
 
     def _stay(self, faults: Sequence[str]) -> Literal["keys"]:
         self._failed.set(1)
-        _LOG.error("keys_reload_failed", fault=" ".join(faults))
+        _LOG.error("keys_reload_failed", extra={"fault": " ".join(faults)})
         return "keys"
 
 
@@ -268,7 +271,7 @@ class CertificateReloader:
         context = server_context(self._client, pair)
         for flaw in certificate_problems(self._client, pair, self._clock.wall_ms()):
             # phones refuse a faulty certificate; a node that does not start would not help them
-            (_LOG.error if flaw.is_fault else _LOG.warning)("certificate_problem", fault=flaw.text)
+            (_LOG.error if flaw.is_fault else _LOG.warning)("certificate_problem", extra={"fault": flaw.text})
         self._note(pair)
         return context
 
@@ -293,15 +296,17 @@ class CertificateReloader:
         before = self._names
         self._note(found)
         new = chain_of(self._client, found)[0]
-        _LOG.info("certificate_reloaded", new=", ".join(self._names), days_left=self._days_left())
+        _LOG.info(
+            "certificate_reloaded", extra={"new": ", ".join(self._names), "days_left": self._days_left()}
+        )
         if gone := [name for name in before if not covers(new, name)]:
-            _LOG.warning("certificate_covers_fewer_names", gone=", ".join(gone))
+            _LOG.warning("certificate_covers_fewer_names", extra={"gone": ", ".join(gone)})
 
     def _stay(self, faults: tuple[str, ...]) -> None:
         if faults != self._faults:
             self._faults = faults
             self._telemetry.reload_failed["certificate"].set(1)
-            _LOG.error("certificate_reload_failed", fault=" ".join(faults))
+            _LOG.error("certificate_reload_failed", extra={"fault": " ".join(faults)})
 
     def _flaws(self, found: CertificatePair) -> list[str]:
         """Return why *found* must not be used.
@@ -339,7 +344,7 @@ class CertificateReloader:
             return
         if warned_at_ms is None or now_ms - warned_at_ms >= WARN_EVERY_MS:
             self._warned_at_ms = now_ms
-            _LOG.warning("certificate_expires_soon", days_left=self._days_left())
+            _LOG.warning("certificate_expires_soon", extra={"days_left": self._days_left()})
 
     def _days_left(self) -> int:
         """Return whole days until its end, below 0 after it."""
@@ -393,7 +398,7 @@ class AuthoritiesReloader:
             if found is not None:
                 server.trust(found)
                 if not is_first:
-                    _LOG.info("authorities_reloaded", site=site.id)
+                    _LOG.info("authorities_reloaded", extra={"site": site.id})
         self._failed.set(int(bool(self._faults)))
         return "authorities" if self._faults else None
 
@@ -412,7 +417,7 @@ class AuthoritiesReloader:
     def _stay(self, site: str, faults: tuple[str, ...]) -> None:
         if self._faults.get(site) != faults:
             self._faults[site] = faults
-            _LOG.error("authorities_reload_failed", site=site, fault=" ".join(faults))
+            _LOG.error("authorities_reload_failed", extra={"site": site, "fault": " ".join(faults)})
 
 
 FILE_BYTES: Final = 64 * 1024
@@ -582,7 +587,7 @@ class NoticesReloader:
         except ConfigError as error:
             self.is_stale = True
             for fault in error.faults:
-                _LOG.error("notices_reload_failed", fault=fault)
+                _LOG.error("notices_reload_failed", extra={"fault": fault})
             return
         self.is_stale = False
         self._note(found)
@@ -593,10 +598,10 @@ class NoticesReloader:
         fresh = [notice for notice in found.all if _label(notice) not in before]
         gone = sorted(before.difference(map(_label, found.all)))
         new = ", ".join(map(_label, fresh))
-        _LOG.info("notices_reloaded", new=new or "none", gone=", ".join(gone) or "none")
+        _LOG.info("notices_reloaded", extra={"new": new or "none", "gone": ", ".join(gone) or "none"})
         for notice in fresh:
             if notice.category == "privacy" and notice.effective_at_ms <= self._clock.wall_ms():
-                _LOG.warning("privacy_notice_late", new=_label(notice))
+                _LOG.warning("privacy_notice_late", extra={"new": _label(notice)})
 
 
 def _label(notice: OperatorNotice) -> str:

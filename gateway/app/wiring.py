@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import platform
 import random
 import secrets as randomness
@@ -12,7 +13,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from typing import Final, NamedTuple
 
-import structlog
 from aiohttp import web
 
 import gateway
@@ -97,7 +97,7 @@ from gateway.runtime.sessions import LogOffs
 from gateway.telemetry import Families, Tally, Telemetry, written
 from gateway.upstream.oscce.client import OsccServer
 
-_LOG: Final = structlog.get_logger("gateway.app")
+_LOG: Final = logging.getLogger("gateway.app")
 
 
 class LogOffsLost(Exception):  # noqa: N818 - names what happened
@@ -125,9 +125,9 @@ async def handing_over_log_offs(log_offs: LogOffs) -> AsyncIterator[None]:
         lost = await log_offs.leave_to_others()
         left = len(log_offs) - lost
         if left:
-            _LOG.info("log_offs_left", log_offs=left)
+            _LOG.info("log_offs_left", extra={"log_offs": left})
         if lost:
-            _LOG.error("log_offs_unconfirmed", log_offs=lost)
+            _LOG.error("log_offs_unconfirmed", extra={"log_offs": lost})
     if lost:
         raise LogOffsLost(lost)
 
@@ -514,14 +514,16 @@ async def _drain(made: Gateway, client: BoundListener, limits: LimitsSection, st
 
 
 def _log_start(settings: Settings, node: NodeId, client: BoundListener, ops: BoundListener) -> None:
-    _LOG.info("listening", listener="ops", host=settings.ops.host, port=ops.port)
+    _LOG.info("listening", extra={"listener": "ops", "host": settings.ops.host, "port": ops.port})
     _LOG.info(
         "listening",
-        listener="client",
-        host=settings.client.host,
-        port=client.port,
-        tls=settings.client.certificate is not None,
-        insecure=settings.client.insecure,
-        version=gateway.__version__,
-        node=node,
+        extra={
+            "listener": "client",
+            "host": settings.client.host,
+            "port": client.port,
+            "tls": settings.client.certificate is not None,
+            "insecure": settings.client.insecure,
+            "version": gateway.__version__,
+            "node": node,
+        },
     )

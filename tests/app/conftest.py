@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-import structlog
 
 from tests.app.watching import SITE, Board, about
 from tests.doubles.scripted_gateway import ScriptedGateway, created
@@ -23,7 +22,6 @@ def own_logging() -> Iterator[None]:
     logging.raiseExceptions = raising
     logging.captureWarnings(capture=False)
     logging.getLogger("aiohttp.access").disabled = False
-    structlog.reset_defaults()
 
 
 @pytest.fixture

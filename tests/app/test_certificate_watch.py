@@ -13,7 +13,6 @@ from unittest.mock import Mock
 
 import pytest
 from cryptography import x509
-from structlog.testing import capture_logs
 
 from gateway.app import reload
 from gateway.app.config.errors import ConfigError
@@ -23,6 +22,7 @@ from gateway.telemetry import Telemetry
 from tests.app.certificates import Authority
 from tests.app.test_certificates import no_files
 from tests.doubles.clock import ManualClock
+from tests.doubles.log_lines import capture_logs
 
 ROOT = Authority()
 DAY_S = WARN_EVERY_MS / 1000

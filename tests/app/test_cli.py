@@ -14,8 +14,7 @@ import pytest
 
 import gateway
 from gateway.__main__ import main as program
-from gateway.app import cli as cli_main
-from gateway.app.cli import COMMANDS, main, parser
+from gateway.app.cli import BROKEN_PIPE, COMMANDS, check, command_named, main, parser
 from gateway.app.config.errors import ConfigError
 from gateway.app.process import CliCommand, add_config, program_name, table
 
@@ -43,7 +42,21 @@ def test_every_command_has_help_with_examples_that_parse(
     for line in lines:
         words = re.sub(r"^\w+=\S+ ", "", line).split(">")[0].split()
         assert words[:2] == ["oscc-gateway", name]
-        assert parser().parse_args(words[1:]).command is COMMANDS[name]
+        assert parser().parse_args(words[1:]).command is command_named(name)
+
+
+OF_OTHER_COMMANDS = {"rich", "gateway.client", "gateway.simulator", "gateway.app.cli.check"}
+
+
+def test_a_node_loads_nothing_of_other_commands() -> None:
+    loads = "from gateway.app.cli import parser; import sys; parser('serve')"
+    shown = subprocess.run(
+        [sys.executable, "-c", f"{loads}; print({OF_OTHER_COMMANDS} & sys.modules.keys())"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert shown.stdout == "set()\n"
 
 
 def test_the_version_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,19 +107,19 @@ def _command_that(error: BaseException) -> dict[str, CliCommand]:
     def fail(args: object) -> int:
         raise error
 
-    return {"keys": COMMANDS["keys"]._replace(run=fail)}
+    return {"keys": command_named("keys")._replace(run=fail)}
 
 
 def test_every_fault_of_a_configuration_has_its_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli_main, "COMMANDS", _command_that(ConfigError(["One.", "Two."])))
+    monkeypatch.setattr(check, "COMMANDS", _command_that(ConfigError(["One.", "Two."])))
     assert main(["keys"]) == 2
     assert capsys.readouterr().err == "oscc-gateway: One.\noscc-gateway: Two.\n"
 
 
 def test_a_command_that_ctrl_c_cut_short_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli_main, "COMMANDS", _command_that(KeyboardInterrupt()))
+    monkeypatch.setattr(check, "COMMANDS", _command_that(KeyboardInterrupt()))
     assert main(["keys"]) == 130
 
 
@@ -115,7 +128,7 @@ import runpy, signal, sys
 
 class Interrupt:
     def find_spec(self, name, path=None, target=None):
-        if name == "structlog":
+        if name == "aiohttp":
             signal.raise_signal(signal.SIGINT)
 
 sys.meta_path.insert(0, Interrupt())
@@ -193,4 +206,4 @@ def test_a_reader_that_stops_early_is_no_fault() -> None:
     words = [sys.executable, "-m", "gateway", "size", "--phones", "100"]
     with os.fdopen(writing, "wb") as closed:
         ended = subprocess.run(words, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (cli_main.BROKEN_PIPE, "")
+    assert (ended.returncode, ended.stderr) == (BROKEN_PIPE, "")

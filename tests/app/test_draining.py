@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from structlog.testing import capture_logs
 
 from gateway.app.config.settings import LimitsSection
 from gateway.app.drain import (
@@ -34,6 +33,7 @@ from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.cluster_receiver import ClusterMembership
 from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock
+from tests.doubles.log_lines import capture_logs
 from tests.doubles.tasks import beside, during
 
 OTHER = NodeRecord(NodeId("n2"), "h2", "1", 0, 0, draining=False, accepts_per_s=10.0)

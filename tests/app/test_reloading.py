@@ -15,7 +15,6 @@ from typing import Any
 import aiohttp
 import pytest
 from cryptography import x509
-from structlog.testing import capture_logs
 
 from gateway.app.config.settings import SealingKey
 from gateway.app.config.sources import new_sealing_key, new_secret_key, write_block
@@ -26,6 +25,7 @@ from tests.app import processes
 from tests.app.certificates import Authority
 from tests.app.samples import LOG_ON
 from tests.doubles.clock import ManualClock
+from tests.doubles.log_lines import capture_logs
 from tests.doubles.servers import redis_server
 from tests.doubles.tasks import during
 

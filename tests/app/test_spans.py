@@ -19,7 +19,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from structlog.testing import capture_logs
 
 from gateway.app import spans, wiring
 from gateway.app.adapters import Tracing, open_tracing
@@ -36,6 +35,7 @@ from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Tally, Telemetry, written
 from tests.app.samples import LOG_ON, settings_for
 from tests.doubles.clock import ManualClock
+from tests.doubles.log_lines import capture_logs
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"

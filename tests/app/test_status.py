@@ -11,9 +11,7 @@ from types import SimpleNamespace
 
 import aiohttp
 import pytest
-import structlog
 from pydantic import SecretStr
-from structlog.testing import capture_logs
 
 from gateway.app import admin, wiring
 from gateway.app.adapters import SiteServer, Tracing, measured_sites, open_server
@@ -54,6 +52,7 @@ from tests.app.certificates import make
 from tests.app.samples import LOG_ON, settings_for
 from tests.asterisk.site import place
 from tests.doubles.clock import ManualClock
+from tests.doubles.log_lines import Line, capture_logs
 from tests.doubles.sentinels import sentinel_trio
 from tests.doubles.servers import Engine, free_port, redis_server
 from tests.doubles.tasks import beside, during
@@ -61,8 +60,6 @@ from tests.runtime.scene import scene
 
 QUIET = NodeStatus(BusState.LIVE, 0, 0, 0)
 AWAY = ErrorCode.UPSTREAM_UNAVAILABLE
-
-Line = structlog.typing.EventDict
 
 
 def look(surroundings: StatusLog, *facts: NodeStatus) -> list[Line]:

@@ -19,8 +19,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NamedTuple
 
-import structlog
-
 import gateway
 from docs._generate.cluster import filled
 from tests.scenarios.office import AT_ONCE_S, Handset, Office, office
@@ -134,7 +132,7 @@ def table(routes: Iterable[Route]) -> Iterator[str]:
 
 def measure() -> list[Route]:
     """Return the routes, for a program: the log lines of the node are left out, all but its errors."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    logging.disable(logging.WARNING)
     return asyncio.run(measured())
 
 

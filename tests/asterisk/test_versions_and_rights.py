@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from gateway.domain.commands import (
     Executed,
@@ -49,6 +48,7 @@ from tests.app.certificates import both_ends
 from tests.asterisk.site import NUMBER, Ear, Place, place
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_ami import FakeAsterisk
+from tests.doubles.log_lines import capture_logs
 from tests.doubles.tasks import beside
 
 DESK = "Local/2005@desk/n"

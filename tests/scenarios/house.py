@@ -25,7 +25,6 @@ from contextlib import (
 from typing import Any, Literal
 
 import aiohttp
-import structlog
 
 from gateway.app import wiring
 from gateway.app.config.settings import Settings
@@ -227,7 +226,6 @@ def _logged(to: io.StringIO, house: House) -> Iterator[None]:
         logging.raiseExceptions = raising
         logging.captureWarnings(capture=False)
         logging.getLogger("aiohttp.access").disabled = False
-        structlog.reset_defaults()
 
 
 @asynccontextmanager

@@ -7,24 +7,23 @@ cannot be used. Reasons go to standard error, one sentence each.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from secrets import token_hex
 from typing import Final
 
-import structlog
-
 import gateway
-from gateway.app import logging, process, wiring
+from gateway.app import process, wiring
 from gateway.app.adapters import node_id
-from gateway.app.cli import admin, check, doctor, watch
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import SecretsSection, Settings
 from gateway.app.config.sources import generate_secrets, load
-from gateway.app.logging import flush_suppressed
+from gateway.app.logging import Log, configure, flush_suppressed
 from gateway.app.process import (
     CannotListen,
     CliCommand,
@@ -65,7 +64,7 @@ _UNCONFIRMED_TEXT: Final = (
     "The contact centre has not confirmed {count} log-off(s), and no other node will repeat it. "
     "Calls may reach the remote numbers of those users until their sessions end at the idle timeout."
 )
-_LOG: Final = structlog.get_logger("gateway.app")
+_LOG: Final = logging.getLogger("gateway.app")
 
 
 def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,14 +81,14 @@ def run_serve(args: argparse.Namespace) -> int:
     process.keep_standard_descriptors()
     settings = load(args.config, os.environ).settings
     secrets = settings.secrets or generate_secrets()
-    log, holder = logging.configure(settings.log.level, secrets.pseudonym_key), token_hex(8)
+    log, holder = configure(settings.log.level, secrets.pseudonym_key), token_hex(8)
     named = {"node": node_id(settings, socket.gethostname(), holder)}
     log.writer.context = lambda: named  # until the node adds its traces
     if settings.secrets is None:
         _LOG.warning("secrets_generated")
     files, needed = process.raise_file_limit(), process.files_needed(settings.limits.connections)
     if files < needed:
-        _LOG.warning("file_limit_low", files=files, needed=needed)
+        _LOG.warning("file_limit_low", extra={"files": files, "needed": needed})
     disable_core_dumps()
     try:
         process.run_loop(
@@ -111,7 +110,7 @@ def run_serve(args: argparse.Namespace) -> int:
 
 
 async def _serve(
-    settings: Settings, secrets: SecretsSection, reread: ReadSecrets, log: logging.Log, holder: str
+    settings: Settings, secrets: SecretsSection, reread: ReadSecrets, log: Log, holder: str
 ) -> None:
     stopping, clock = StopRequest(), SystemClock()
     supervisor = SystemdNotifier(os.environ, os.getpid(), clock)
@@ -137,78 +136,50 @@ async def _serve(
 # ---- the command line ----
 
 
-def _simulated() -> Mapping[str, CliCommand]:
-    """Return the commands that need the simulator, which the image of a gateway does not contain."""
-    if find_spec("gateway.simulator") is None:
-        return {}
-    from gateway.app.cli import demo, demo_cluster  # noqa: PLC0415 - the image has neither of them
-
-    found = demo.COMMANDS | demo_cluster.COMMANDS
-    return {name: found[name] for name in ("demo", "demo-cluster", "simulate")}
-
-
-COMMANDS: Final = {
-    "serve": CliCommand(
-        "run one node until SIGTERM or Ctrl-C, then send its phones to other nodes",
-        add_serve_arguments,
-        run_serve,
-        "oscc-gateway serve --config gateway.toml\n"
-        "  OSCC_GATEWAY__LOG__LEVEL=debug oscc-gateway serve --config gateway.toml",
-    ),
-    **_simulated(),
-    "watch": CliCommand(
-        "log on as a supervisor and show a live board in this terminal",
-        watch.add_watch_arguments,
-        watch.run_watch,
-        "oscc-gateway watch https://gateway.example --user anna\n"
-        "  OSCC_GATEWAY_WATCH_PASSWORD=… oscc-gateway watch https://gateway.example --user anna --once",
-    ),
-    "check-config": CliCommand(
-        "show the effective settings without their secrets, and test the files and servers that they name",
-        check.add_check_arguments,
-        check.run_check,
-        "oscc-gateway check-config --config gateway.toml\n"
-        "  oscc-gateway check-config --schema > gateway.schema.json",
-    ),
-    "doctor": CliCommand(
-        "check this machine for a node: file limit, kernel queues, clock, Redis, proxy",
-        doctor.add_doctor_arguments,
-        doctor.run_doctor,
-        "oscc-gateway doctor --config gateway.toml",
-    ),
-    "size": CliCommand(
-        "compute how many nodes a number of phones needs, and which limits to set",
-        doctor.add_size_arguments,
-        doctor.run_size,
-        "oscc-gateway size --phones 50000\n"
-        "  oscc-gateway size --phones 12000 --users 4000 --dashboards 300 --tls",
-    ),
-    "nodes": CliCommand(
-        "list the live nodes of a gateway",
-        admin.add_nodes_arguments,
-        admin.run_nodes,
-        "oscc-gateway nodes --config gateway.toml\n  oscc-gateway nodes --config gateway.toml --json",
-    ),
-    "keys": CliCommand(
-        "create the secrets of a gateway, or rotate its sealing key",
-        check.add_keys_arguments,
-        check.run_keys,
-        "oscc-gateway keys >> gateway.toml\n  oscc-gateway keys --rotate gateway.toml",
-    ),
-    "person": CliCommand(
-        "create an entry for the people file of an Asterisk site",
-        check.add_person_arguments,
-        check.run_person,
-        "oscc-gateway person ana --name Ana --agent --queue sales >> people.toml\n"
-        "  oscc-gateway person bea --name Bea --supervisor --sees '*' >> people.toml",
-    ),
-    **admin.ADMIN_COMMANDS,
+SERVE: Final = CliCommand(
+    "run one node until SIGTERM or Ctrl-C, then send its phones to other nodes",
+    add_serve_arguments,
+    run_serve,
+    "oscc-gateway serve --config gateway.toml\n"
+    "  OSCC_GATEWAY__LOG__LEVEL=debug oscc-gateway serve --config gateway.toml",
+)
+_SIMULATED: Final = {"demo": "demo", "demo-cluster": "demo_cluster", "simulate": "demo"}
+"""The commands that need the simulator, which the image of a gateway does not contain."""
+_MODULES: Final = {
+    **(_SIMULATED if find_spec("gateway.simulator") is not None else {}),
+    "watch": "watch",
+    "check-config": "check",
+    "doctor": "doctor",
+    "size": "doctor",
+    "nodes": "admin",
+    "keys": "check",
+    "person": "check",
+    "sessions": "admin",
+    "end-session": "admin",
+    "end-user": "admin",
+    "export": "admin",
+    "drain": "admin",
+    "closes": "admin",
+    "log-level": "admin",
+    "reload": "admin",
+    "support-bundle": "admin",
 }
+"""The module of each command but ``serve``: a node does not load them."""
+COMMANDS: Final = ("serve", *_MODULES)
+
+
+def command_named(name: str) -> CliCommand:
+    """Return one of :data:`COMMANDS`."""
+    if name == "serve":
+        return SERVE
+    found: CliCommand = import_module(f"{__name__}.{_MODULES[name]}").COMMANDS[name]
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command of the command line. Returns the exit code."""
-    args = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    args = parser(*words[:1]).parse_args(words)
     command: CliCommand = args.command
     try:
         code = command.run(args)
@@ -226,17 +197,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line; its result has the :class:`CliCommand` as ``command``."""
+def parser(name: str = "") -> argparse.ArgumentParser:
+    """Return the parser of the command line; its result has the :class:`CliCommand` as ``command``.
+
+    *name*: The only command to parse; any other text: all commands.
+    """
     raw = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(
         prog="oscc-gateway", description=_ABOUT, epilog=_EXAMPLES, formatter_class=raw, allow_abbrev=False
     )
     top.add_argument("--version", action="version", version=f"oscc-gateway {gateway.__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
+    for each in [name] if name in COMMANDS else COMMANDS:
+        command = command_named(each)
         added = commands.add_parser(
-            name,
+            each,
             help=command.summary,
             description=f"{command.summary[0].upper()}{command.summary[1:]}.",
             epilog=f"examples:\n  {command.examples}",

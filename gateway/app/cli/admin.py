@@ -571,3 +571,14 @@ def _node_row(node: NodeRecord) -> tuple[str, ...]:
         "draining" if node.draining else "live",
         node.sealing_keys or "-",
     )
+
+
+COMMANDS: Final = {
+    "nodes": CliCommand(
+        "list the live nodes of a gateway",
+        add_nodes_arguments,
+        run_nodes,
+        "oscc-gateway nodes --config gateway.toml\n  oscc-gateway nodes --config gateway.toml --json",
+    ),
+    **ADMIN_COMMANDS,
+}

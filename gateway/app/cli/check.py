@@ -48,7 +48,7 @@ from gateway.app.config.sources import (
     write_block,
     write_lines,
 )
-from gateway.app.process import add_config
+from gateway.app.process import CliCommand, add_config
 from gateway.app.reload import read_notices
 from gateway.domain.errors import GatewayError
 from gateway.domain.upstream import Trouble, trouble_of
@@ -597,3 +597,27 @@ def person_toml(person: Person) -> str:
         shown = list(value) if isinstance(value, tuple) else value
         lines.append(f"{name} = {json.dumps(shown, ensure_ascii=False)}")
     return "\n".join(lines) + "\n"
+
+
+COMMANDS: Final = {
+    "check-config": CliCommand(
+        "show the effective settings without their secrets, and test the files and servers that they name",
+        add_check_arguments,
+        run_check,
+        "oscc-gateway check-config --config gateway.toml\n"
+        "  oscc-gateway check-config --schema > gateway.schema.json",
+    ),
+    "keys": CliCommand(
+        "create the secrets of a gateway, or rotate its sealing key",
+        add_keys_arguments,
+        run_keys,
+        "oscc-gateway keys >> gateway.toml\n  oscc-gateway keys --rotate gateway.toml",
+    ),
+    "person": CliCommand(
+        "create an entry for the people file of an Asterisk site",
+        add_person_arguments,
+        run_person,
+        "oscc-gateway person ana --name Ana --agent --queue sales >> people.toml\n"
+        "  oscc-gateway person bea --name Bea --supervisor --sees '*' >> people.toml",
+    ),
+}

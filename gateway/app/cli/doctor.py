@@ -38,7 +38,16 @@ from gateway.app.cli.check import (
 from gateway.app.config.settings import LimitsSection, Settings
 from gateway.app.config.sources import load
 from gateway.app.drain import drain_limit_s
-from gateway.app.process import BACKLOG, PROGRAM, CannotListen, add_config, files_needed, listening, within
+from gateway.app.process import (
+    BACKLOG,
+    PROGRAM,
+    CannotListen,
+    CliCommand,
+    add_config,
+    files_needed,
+    listening,
+    within,
+)
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ownership import RENEW_S
 from gateway.runtime.ports import Clock
@@ -582,3 +591,20 @@ def page_table() -> str:
                 f"| {one.all_logged_on_s:,} s | {one.redis_per_s:,}/s, {one.redis_mb} MB |"
             )
     return "\n".join(rows) + "\n"
+
+
+COMMANDS: Final = {
+    "doctor": CliCommand(
+        "check this machine for a node: file limit, kernel queues, clock, Redis, proxy",
+        add_doctor_arguments,
+        run_doctor,
+        "oscc-gateway doctor --config gateway.toml",
+    ),
+    "size": CliCommand(
+        "compute how many nodes a number of phones needs, and which limits to set",
+        add_size_arguments,
+        run_size,
+        "oscc-gateway size --phones 50000\n"
+        "  oscc-gateway size --phones 12000 --users 4000 --dashboards 300 --tls",
+    ),
+}

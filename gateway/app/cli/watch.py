@@ -26,7 +26,7 @@ from rich.live import Live
 
 import gateway
 from gateway.app.cli.board import BoardHealth, board
-from gateway.app.process import StopRequest, within
+from gateway.app.process import CliCommand, StopRequest, within
 from gateway.client import (
     Application,
     Clock,
@@ -556,3 +556,14 @@ def _console() -> Console:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     return Console(highlight=False)
+
+
+COMMANDS: Final = {
+    "watch": CliCommand(
+        "log on as a supervisor and show a live board in this terminal",
+        add_watch_arguments,
+        run_watch,
+        "oscc-gateway watch https://gateway.example --user anna\n"
+        "  OSCC_GATEWAY_WATCH_PASSWORD=… oscc-gateway watch https://gateway.example --user anna --once",
+    ),
+}

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
-
-import structlog
 
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError, MappedErrors
 from gateway.domain.model import Application, Right, SessionId, SessionSecret, User, UserId
@@ -38,7 +37,7 @@ from gateway.upstream.asterisk.link import (
 from gateway.upstream.asterisk.monitor import Monitor
 from gateway.upstream.asterisk.people import NOBODY, AgentFacts, Person, agent_number, fits, remote_interface
 
-_LOG: Final = structlog.get_logger("gateway.asterisk")
+_LOG: Final = logging.getLogger("gateway.asterisk")
 
 INSTANCE: Final = "asterisk"
 """The server's instance. It never changes: sessions are in AstDB and outlive a restart of Asterisk."""
@@ -251,7 +250,8 @@ class AsteriskAccounts:
                 }
                 await monitor.action("QueuePause", fields)
             else:
-                _LOG.warning("queue_not_joined", site=self._site, code=refusal(answer).code.value)
+                fault = {"site": self._site, "code": refusal(answer).code.value}
+                _LOG.warning("queue_not_joined", extra=fault)
         if person.queues and not joined:
             raise GatewayError(ErrorCode.FUNCTION_UNAVAILABLE, "None of the person's queues is there.")
         self._show(person)
@@ -259,8 +259,8 @@ class AsteriskAccounts:
         await monitor.see(steps, (agent_number(person),))
         held = monitor.queues.memberships.get(interface, {}).values()
         if held and all(one.status == _INVALID for one in held):
-            context = rules.remote_context
-            _LOG.error("remote_context_unusable", site=self._site, context=context)
+            fault = {"site": self._site, "context": rules.remote_context}
+            _LOG.error("remote_context_unusable", extra=fault)
             raise GatewayError(
                 ErrorCode.FUNCTION_UNAVAILABLE, "The contact centre has no way to ring remote agents."
             )
@@ -492,7 +492,7 @@ class AsteriskAccounts:
         for login in found & before:
             async with self._changing:
                 if self.sessions.assistant_of(login) is None:
-                    _LOG.warning("remote_agent_left_over", site=self._site)
+                    _LOG.warning("remote_agent_left_over", extra={"site": self._site})
                     await self._forget_telephone(login)
 
     async def _over(self, session: AsteriskSession, reason: EndReason) -> None:
@@ -507,7 +507,7 @@ class AsteriskAccounts:
             try:
                 await self._drop(session, reason, None)
             except GatewayError as error:
-                _LOG.warning("session_not_ended", site=self._site, code=error.code.value)
+                _LOG.warning("session_not_ended", extra={"site": self._site, "code": error.code.value})
 
     # ---- AstDB ----
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import logging
 import ssl
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-
-import structlog
 
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.errors import GatewayError
@@ -382,7 +381,7 @@ class Publisher:
                     self.whole(link, query, now_ms)
 
 
-_LOG: Final = structlog.get_logger("gateway.asterisk")
+_LOG: Final = logging.getLogger("gateway.asterisk")
 
 EFFECT_S: Final = 2.0
 """How long to wait for the effect of an action after its answer; then the state is read."""
@@ -536,7 +535,7 @@ class Monitor:
         except TimeoutError:
             await self.read_queues()
             if not self._events.come and all(step.is_seen(self.queues) for step in steps):
-                _LOG.warning("asterisk_sends_no_events", site=self._site)
+                _LOG.warning("asterisk_sends_no_events", extra={"site": self._site})
                 self._events.come = True
 
     async def read_queues(self, *, with_members: bool = True, only: str | None = None) -> None:
@@ -564,7 +563,7 @@ class Monitor:
         if only is None and answer.get("Response") == "Error":
             raise LostError("rights")
         if only is None and self._events.read(self.queues):
-            _LOG.warning("asterisk_sends_no_events", site=self._site)
+            _LOG.warning("asterisk_sends_no_events", extra={"site": self._site})
 
     # ---- life ----
 
@@ -617,7 +616,7 @@ class Monitor:
         self.version = settings.get("AsteriskVersion", "")
         self.ami_version = connection.version
         if not is_recent(self.ami_version):
-            _LOG.warning("asterisk_too_old", site=self._site, ami=self.ami_version)
+            _LOG.warning("asterisk_too_old", extra={"site": self._site, "ami": self.ami_version})
         await self._see_clock(connection)
         await self.look_at_people()
         self._connection = connection
@@ -635,16 +634,18 @@ class Monitor:
         self.connections += 1
         _LOG.info(
             "asterisk_connected",
-            site=self._site,
-            version=self.version,
-            queues=len(self.queues.queues),
-            interfaces=len(self.queues.memberships),
+            extra={
+                "site": self._site,
+                "version": self.version,
+                "queues": len(self.queues.queues),
+                "interfaces": len(self.queues.memberships),
+            },
         )
         self._say_up(is_up=True)
 
     def _note_away(self, reason: str) -> None:
         if self.last_failure != reason:
-            _LOG.warning("asterisk_lost", site=self._site, cause=reason)
+            _LOG.warning("asterisk_lost", extra={"site": self._site, "cause": reason})
         self.last_failure = reason
         self._say_up(is_up=False)
 
@@ -678,7 +679,7 @@ class Monitor:
                 return
             people = await asyncio.to_thread(read_people, self._people_file, self.rules.remote_context)
         except (OSError, PeopleError) as error:
-            _LOG.error("people_file_unusable", site=self._site, error=type(error).__name__)
+            _LOG.error("people_file_unusable", extra={"site": self._site, "error": type(error).__name__})
             return
         self._people_stamp = stamp
         self.use(people)
@@ -746,7 +747,9 @@ class Monitor:
         if connection is None or self.last_failure:
             return
         if connection.framer.left_out > self._left_out:
-            _LOG.warning("asterisk_message_too_long", site=self._site, count=connection.framer.left_out)
+            _LOG.warning(
+                "asterisk_message_too_long", extra={"site": self._site, "count": connection.framer.left_out}
+            )
             self._left_out = connection.framer.left_out
             # the long message may be part of a reading's answer: reading again at once would never end
             if self._clock.now() >= self._left_out_until:

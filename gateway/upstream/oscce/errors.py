@@ -7,6 +7,7 @@ Each error name of the page has the code and sentence that clients get. Any othe
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import sys
@@ -14,7 +15,6 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 import msgspec
-import structlog
 
 from gateway.domain.commands import LinkRequest, Listen, QueryDirectory
 from gateway.domain.errors import Detail, ErrorCode, GatewayError
@@ -23,7 +23,7 @@ from gateway.domain.upstream import Source
 from gateway.runtime.ports import Clock
 from gateway.upstream.oscce.decode import FUNCTIONS, MOST, WireElement, identity, in_gateway_time
 
-_LOG: Final = structlog.get_logger("gateway.link")
+_LOG: Final = logging.getLogger("gateway.link")
 _LOGS_EVERY_S: Final = 60.0
 UNREAD_S: Final = (10.0, 300.0)
 """How long data is not requested whose answer cannot be read: first and most, doubling."""
@@ -176,7 +176,7 @@ class UnreadableMessages:
         if self._now() < self._logs_at:
             return
         event = "server_clock_set" if isinstance(fault, ClockSetError) else "link_message_unreadable"
-        _LOG.warning(event, site=self._site, fault=str(fault), count=self._number)
+        _LOG.warning(event, extra={"site": self._site, "fault": str(fault), "count": self._number})
         self._number, self._logs_at = 0, self._now() + _LOGS_EVERY_S
 
 
