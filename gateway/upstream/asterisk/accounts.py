@@ -233,22 +233,16 @@ class AsteriskAccounts:
         interface = remote_interface(person.login, rules.remote_context)
         joined = 0
         steps: list[Step] = []
+        paused = {"Paused": "true", "Reason": rules.begin_reason}
         for queue in person.queues:
-            more = {"Penalty": str(person.penalty), "Paused": "true", "Reason": rules.begin_reason}
-            step = join(queue, interface, person.name, rules, **more)
+            step = join(queue, interface, person.name, rules, Penalty=str(person.penalty), **paused)
             answer = await monitor.action(step.action, step.fields)
             if is_success(answer):
                 joined += 1
                 steps.append(step)
             elif "Already there" in answer.get("Message", ""):
                 joined += 1
-                fields = {
-                    "Queue": queue,
-                    "Interface": interface,
-                    "Paused": "true",
-                    "Reason": rules.begin_reason,
-                }
-                await monitor.action("QueuePause", fields)
+                await monitor.action("QueuePause", {"Queue": queue, "Interface": interface, **paused})
             else:
                 fault = {"site": self._site, "code": refusal(answer).code.value}
                 _LOG.warning("queue_not_joined", extra=fault)
