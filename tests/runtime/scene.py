@@ -13,26 +13,19 @@ import pytest
 
 from gateway.bus.memory import MemoryLeases
 from gateway.core.ledger import Health
-from gateway.core.rate_limits import SessionLimits
+from gateway.core.rate_limits import AdmissionQueue, SessionLimits
 from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session
 from gateway.core.view import Member
 from gateway.domain.commands import NumberAct, OrderAct, Outcome
 from gateway.domain.errors import CloseCode, SessionRefused
-from gateway.domain.model import (
-    Application,
-    Device,
-    Kind,
-    NodeId,
-    Scope,
-    Ticket,
-    UserId,
-)
+from gateway.domain.model import Application, Device, Kind, NodeId, Scope, Ticket, UserId
 from gateway.domain.resources import Agent, Queue, RoutingState
 from gateway.domain.upstream import LogOn, Part, Source
 from gateway.protocol.codec import JSON
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.command_execution import CommandedUser
+from gateway.runtime.link_session import World
 from gateway.runtime.node import Node, NodeSettings
 from gateway.runtime.ports import Cluster, Grant, SiteParts
 from gateway.runtime.user_state import Owner
@@ -265,10 +258,11 @@ class Scene:
         self.lines: list[PhoneLine] = []
         self.audited: list[NumberAct | OrderAct] = []
         self.telemetry = Telemetry()
+        self.cluster = cluster or alone(self.clock, self.leases)
         self.node = Node(
             settings,
             {"main": SiteParts(self.upstream, self.upstream) if outside is None else outside[2]},
-            cluster or alone(self.clock, self.leases),
+            self.cluster,
             self.clock,
             lambda: 0.5,
             self.audited.append,
@@ -326,6 +320,16 @@ class Scene:
     def counted(self, name: str, **labels: str) -> float:
         """Give a metric's value by its name without prefix; 0 when it has not moved."""
         return self.telemetry.registry.get_sample_value(f"oscc_gateway_{name}", labels) or 0.0
+
+    @property
+    def admission_queue(self) -> AdmissionQueue:
+        """The queue before the site."""
+        return self.node._queues["main"]
+
+    @property
+    def world(self) -> World:
+        """What the node's users share at the site."""
+        return self.node._worlds["main"]
 
     def owner(self, key: int = 1) -> Owner:
         """Give the owner of a user."""

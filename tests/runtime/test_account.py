@@ -74,7 +74,7 @@ async def _code(at: Scene, password: str) -> ErrorCode | None:
 async def test_of_wrong_passwords_that_come_at_once_no_more_are_shown_than_one_after_the_other(
     at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    roads, shared, gate = Roads(at, monkeypatch), at.node.account.log_ons._shared, Gate()
+    roads, shared, gate = Roads(at, monkeypatch), at.cluster.shared, Gate()
     counted = shared.counted
 
     async def slowly(name: str) -> int:
@@ -105,7 +105,7 @@ async def test_a_right_password_beside_a_wrong_one_has_no_node_forget_it(
     await at.clock.settle()
     roads.asks.open()
     assert [await each for each in trying] == [ErrorCode.INVALID_CREDENTIALS, None]
-    shared, name = at.node.account.log_ons._shared, name_hash("main", "anna").hex()
+    shared, name = at.cluster.shared, name_hash("main", "anna").hex()
     assert await shared.counted(name) == 1
     assert await _code(at, "secret") is None
     assert await shared.counted(name) == 0

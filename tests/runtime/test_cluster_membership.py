@@ -245,7 +245,7 @@ async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_lea
     await near.membership.give_notice()
     await at.clock.settle()
     assert (near.record().draining, near.is_draining) == (True, False)
-    assert [(each.node, each.draining) for each in await far._cluster.registry.nodes()] == [
+    assert [(each.node, each.draining) for each in await at.scenes[1].cluster.registry.nodes()] == [
         ("n0", True),
         ("n1", False),
     ]

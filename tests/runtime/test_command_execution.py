@@ -130,7 +130,7 @@ async def test_no_deadline_is_later_because_this_nodes_clock_was_set(at: Scene, 
 
 
 async def test_no_deadline_is_later_because_another_link_has_another_clock(at: Scene) -> None:
-    at.node._worlds["main"].offsets.nearest(-1_500, at.clock.now())
+    at.world.offsets.nearest(-1_500, at.clock.now())
     phone = await at.served()
     assert at.owner().mirror.offset_ms == -1_500
     deadline_ms = at.clock.wall_ms() + 5_000
@@ -160,7 +160,7 @@ async def test_a_server_that_does_not_fence_links_is_commanded_under_the_lease_o
     phone.command("1", "1")
     await at.clock.settle()
     assert phone.outcome("1") == ("applied", None)
-    lease = at.owner()._link_dialer.lease_keeper.lease
+    lease = at.owner().lease
     lease.ask(at.clock.now())
     lease.refused()
     phone.command("2", "2")
@@ -171,7 +171,7 @@ async def test_a_server_that_does_not_fence_links_is_commanded_under_the_lease_o
 
 async def test_on_a_fenced_link_the_lease_does_not_matter(at: Scene) -> None:
     phone = await at.served()
-    lease = at.owner()._link_dialer.lease_keeper.lease
+    lease = at.owner().lease
     lease.ask(at.clock.now())
     lease.refused()
     phone.command("1", "1")

@@ -63,7 +63,7 @@ async def test_a_phone_of_an_owned_user_is_served_without_a_request_for_the_leas
         asked.append(args)
         return await at.grant()
 
-    replace_method(monkeypatch, at.scenes[1].node._cluster.leases, "acquire", refuse)
+    replace_method(monkeypatch, at.scenes[1].cluster.leases, "acquire", refuse)
     _, far = await followed(at)
     assert far.health == "live"
     assert asked == []
@@ -72,7 +72,7 @@ async def test_a_phone_of_an_owned_user_is_served_without_a_request_for_the_leas
 async def test_a_phone_is_served_before_the_subscription_of_its_user_is_confirmed(
     at: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    confirmed, bus = asyncio.Event(), at.scenes[1].node._cluster.bus
+    confirmed, bus = asyncio.Event(), at.scenes[1].cluster.bus
     usual = bus.subscribe
 
     async def subscribe(channel: BusChannel, receive: Callable[[Envelope], None]) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.rate_limits import Urgency
+from gateway.core.rate_limits import Budget, Urgency
 from gateway.domain.commands import Execute
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.envelopes import Asks, Attach, Envelope, Given, Here, Leaving, Offer
 from gateway.runtime.handover import REQUEST_S, REQUESTS_MAX, REST_S, TURN_PAUSE_S, TURN_S, UNLINKED_S
 from gateway.runtime.ports import Grant, Start
 from tests.runtime.followed import TRUSTED_S, followed, follower
-from tests.runtime.scene import PhoneLine, user
+from tests.runtime.scene import PhoneLine, Scene, user
 from tests.runtime.street import Street, street
 
 APPLIED = {"status": "applied"}
@@ -68,12 +68,17 @@ async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken(at: Stree
     assert again.result("1") == APPLIED
 
 
+def owe(at: Street, seconds: float) -> None:
+    """Let node 1 open no link for a while."""
+    at.scenes[1].admission_queue._budget._bucket.owe(at.clock.now(), seconds)
+
+
 @pytest.mark.parametrize("queued_s", [12.6, 16.0])
 async def test_a_node_that_waits_for_admission_takes_no_user_whose_commands_went_on(queued_s: float) -> None:
     async with street() as at:
         near, _ = await followed(at)
         stream = near.stream
-        at.scenes[1].node._queues["main"]._budget._bucket.owe(at.clock.now(), queued_s)
+        owe(at, queued_s)
         at.scenes[0].node.drain()
         await at.pass_time(queued_s - 2)
         assert not at.received(Offer), "who cannot dial does not wish"
@@ -108,7 +113,7 @@ async def test_a_taker_with_a_late_answer_of_the_store_gets_nothing_of_the_giver
     at: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     near, _ = await followed(at)
-    leases = at.scenes[1].node._cluster.leases
+    leases = at.scenes[1].cluster.leases
 
     with monkeypatch.context() as patch:
         patch.setattr(leases, "acquire", unanswered)
@@ -129,7 +134,7 @@ async def test_a_taker_without_the_store_gets_nothing_of_the_giver(
     near, _ = await followed(at)
     stream = near.stream
     await at.pass_time(TRUSTED_S)
-    monkeypatch.setattr(at.scenes[1].node._cluster.leases, "acquire", unanswered)
+    monkeypatch.setattr(at.scenes[1].cluster.leases, "acquire", unanswered)
     at.scenes[0].node.drain()
     await at.pass_time(0.5)
     assert at.received(Offer)
@@ -160,7 +165,7 @@ async def test_a_store_that_forgets_while_a_user_is_given_lets_no_command_run_tw
     await at.pass_time(0.5)
     assert at.owners() == [0, 1], "the taker has the lease, and no link yet"
     for way in ("renew", "renew_many"):
-        monkeypatch.setattr(at.scenes[1].node._cluster.leases, way, unanswered)
+        monkeypatch.setattr(at.scenes[1].cluster.leases, way, unanswered)
     at.trouble.flush()
     at.scenes[0].node.is_draining = False
     for number in range(40):
@@ -290,21 +295,27 @@ async def test_a_command_gets_its_outcome_by_its_deadline_though_nobody_answers_
 USERS = range(101, 109)
 
 
+def limit(scene: Scene, per_s: float, burst: float, links: int) -> Budget:
+    """Let a node open its half of so many links."""
+    budget = scene.admission_queue._budget
+    budget._whole = (per_s, burst, links)
+    budget.share(2, scene.clock.now())
+    return budget
+
+
 def slow(at: Street, per_s: float) -> None:
     """Let each node open so many links a second, one after the other."""
     for scene in at.scenes:
-        budget = scene.node._queues["main"]._budget
-        budget._whole = (2 * per_s, 2.0, 32)
-        budget.share(2, at.clock.now())
+        limit(scene, 2 * per_s, 2.0, 32)
 
 
 def in_flight(at: Street) -> int:
-    budget = at.scenes[1].node._queues["main"]._budget
+    budget = at.scenes[1].admission_queue._budget
     return budget.in_flight + budget.hand_overs
 
 
 def waiting(at: Street) -> int:
-    return len(at.scenes[1].node._queues["main"])
+    return len(at.scenes[1].admission_queue)
 
 
 async def many(at: Street) -> list[PhoneLine]:
@@ -323,7 +334,7 @@ async def leave_unmet(at: Street, *, is_queued: bool) -> None:
     """Let node 0 leave, and node 1 wait for its turn, or have it and be offered nobody."""
     if is_queued:
         slow(at, 0.001)
-        at.scenes[1].node._queues["main"]._budget._bucket.owe(at.clock.now(), 60.0)
+        owe(at, 60.0)
     at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
     at.scenes[0].node.drain()
     await at.pass_time(1)
@@ -357,9 +368,7 @@ async def test_users_move_one_after_the_other_and_none_is_without_an_owner_until
 
 async def test_users_who_are_not_handed_over_yet_hold_no_place_at_the_site(at: Street) -> None:
     await many(at)
-    budget = at.scenes[1].node._queues["main"]._budget
-    budget._whole = (200.0, 200.0, 8)
-    budget.share(2, at.clock.now())
+    budget = limit(at.scenes[1], 200.0, 200.0, 8)
     at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
     at.scenes[0].node.drain()
     await at.pass_time(1)
@@ -374,7 +383,7 @@ async def test_an_overloaded_node_takes_users_at_its_usual_rate_although_newcome
     async with street() as at:
         far = await many(at)
         slow(at, 0.5)
-        budget = at.scenes[1].node._queues["main"]
+        budget = at.scenes[1].admission_queue
         at.scenes[1].node.is_overloaded = lambda: True
         await at.pass_time(1)
         newcomers = [budget.join(Urgency.PERSON, lambda: None) for _ in range(5)]
@@ -433,7 +442,7 @@ async def test_a_turn_of_an_owner_who_is_not_granted_the_lease_is_given_back(
     async def unanswered(*_: object, **__: object) -> Grant:
         raise GatewayError(ErrorCode.BUS_DOWN, "The bus does not answer.")
 
-    monkeypatch.setattr(at.scenes[1].node._cluster.leases, "acquire", unanswered)
+    monkeypatch.setattr(at.scenes[1].cluster.leases, "acquire", unanswered)
     at.scenes[0].node.drain()
     await at.pass_time(1)
     assert at.owners() == [0, 1]
@@ -460,7 +469,7 @@ async def test_a_phone_that_comes_while_its_owner_leaves_is_served_by_him_and_th
         near = await at.scenes[0].served()
         await at.pass_time(1)
         slow(at, 0.001)
-        at.scenes[1].node._queues["main"]._budget._bucket.owe(at.clock.now(), 5.0)
+        owe(at, 5.0)
         at.scenes[0].node.drain()
         far = await at.scenes[1].again(near)
         await at.pass_time(1)

@@ -101,7 +101,7 @@ async def test_after_a_kick_the_lease_is_renewed_and_then_it_waits(at: Scene) ->
     phone = await at.served()
     await _rival(at, phone, at.owner().epoch + 10**9)
     assert phone.health == "down"
-    assert at.owner()._link_dialer.lease_keeper.lease.may_dial, "the renewal was sent at once, and granted"
+    assert at.owner().lease.may_dial, "the renewal was sent at once, and granted"
     await at.pass_time(4)
     assert _holder(at) == "rival"
     await at.pass_time(4)
@@ -223,7 +223,7 @@ async def test_who_has_just_logged_on_comes_before_who_only_comes_back() -> None
         old = (await at.phone("user20")).ticket
         await at.pass_time(61)
         fresh = await at.phone("user21")
-        admission_queue = at.node._queues["main"]
+        admission_queue = at.admission_queue
         assert admission_queue.enter(admission_queue.join(Urgency.PERSON, lambda: None), at.clock.now())
         back = PhoneLine(at, old)
         back.hello()
@@ -343,8 +343,8 @@ class Place:
         self.clock = ManualClock()
         self.store, upstream = Store(self.clock), FakeUpstream(self.clock)
         outside = (self.clock, upstream, SiteParts(upstream, upstream))
-        node = Scene(NodeSettings(NodeId("n1"), "n1-1"), outside, alone(self.clock, self.store)).node
-        self.lease_keeper = LeaseKeeper(user(1), node._worlds["main"])
+        at = Scene(NodeSettings(NodeId("n1"), "n1-1"), outside, alone(self.clock, self.store))
+        self.lease_keeper = LeaseKeeper(user(1), at.world)
 
 
 async def test_one_question_at_a_time() -> None:

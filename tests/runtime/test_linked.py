@@ -457,21 +457,15 @@ async def test_a_link_that_was_opened_after_a_stop_has_nothing_from_before(at: S
 # ---- freshness of the owner's data ----
 
 
-def pulse(at: Scene, *, is_taking_over: bool = False, known: Health | None = None) -> LinkHealth:
-    """Return the pulse of an owner whose link is not opened yet."""
-    feed = Feed(user(1))
-    feed.ledger.health = known or feed.health
-    mirror = Mirror(feed, UserSessions(), at.node.composer, SharedOffsets(), at.clock)
-    return LinkHealth(feed, mirror, LinkMachine(), at.node._worlds["main"], is_taking_over=is_taking_over)
-
-
 async def test_what_another_owner_showed_is_stale_until_a_link_was_tried(at: Scene) -> None:
-    known = Health("live", "live", 77.0)
-    taking = pulse(at, is_taking_over=True, known=known)
-    taking.say()
-    assert (taking._feed.health.upstream, taking._feed.health.as_of) == ("stale", 77)
-    taking.unreached()
-    assert (taking._feed.health.upstream, taking._feed.health.as_of) == ("down", 77)
+    feed = Feed(user(1))
+    feed.ledger.health = Health("live", "live", 77.0)
+    mirror = Mirror(feed, UserSessions(), at.node.composer, SharedOffsets(), at.clock)
+    pulse = LinkHealth(feed, mirror, LinkMachine(), at.world, is_taking_over=True)
+    pulse.say()
+    assert (feed.health.upstream, feed.health.as_of) == ("stale", 77)
+    pulse.unreached()
+    assert (feed.health.upstream, feed.health.as_of) == ("down", 77)
 
 
 async def test_the_owners_phones_are_shown_how_the_bus_stands(at: Street) -> None:

@@ -32,7 +32,7 @@ class Road:
         self.tasks = tasks
         self.received: list[CallRequest] = []
         self.moved = 0
-        self.sending = RemoteCommands(user(1), at.scenes[0].node._worlds["main"], self._moved)
+        self.sending = RemoteCommands(user(1), at.scenes[0].world, self._moved)
 
     def _moved(self) -> None:
         self.moved += 1

@@ -34,7 +34,7 @@ from tests.runtime.street import Street, street
 async def test_an_ended_user_state_takes_no_phones_and_the_next_begins_after_it() -> None:
     async with street(1) as at:
         phone = await at.scenes[0].served()
-        homes, before = at.scenes[0].node._user_states, at.home(0)
+        before = at.home(0)
         link = at.link()
         close = link.close
 
@@ -44,8 +44,7 @@ async def test_an_ended_user_state_takes_no_phones_and_the_next_begins_after_it(
 
         link.close = close_slowly  # type: ignore[method-assign]  # a server that takes its time
         before.stop()
-        assert homes.served(user(1)) is None
-        assert homes.present[user(1)] is before
+        assert (before.is_over, at.home(0)) == (True, before)
         back = await at.scenes[0].again(phone)
         await at.pass_time(0.5)
         assert len(at.openings) == 1
@@ -63,9 +62,9 @@ async def test_what_is_known_of_commands_is_forgotten_in_time(at: Scene) -> None
     await at.clock.settle()
     phone.bye()
     await at.pass_time(95)
-    assert len(at.node._user_states.command_history) == 1
+    assert len(at.node.command_history) == 1
     await at.pass_time(600)
-    assert len(at.node._user_states.command_history) == 0
+    assert len(at.node.command_history) == 0
 
 
 async def test_a_fault_over_what_is_due_for_one_user_keeps_no_other_from_what_is_due_for_him(
@@ -78,7 +77,7 @@ async def test_a_fault_over_what_is_due_for_one_user_keeps_no_other_from_what_is
         raise ZeroDivisionError
 
     ticked: list[float] = []
-    anna, bert = at.node._user_states
+    anna, bert = at.node.user_states.values()
     replace_method(monkeypatch, anna, "tick", fail)
     replace_method(monkeypatch, bert, "tick", ticked.append)
     for _ in range(2):
@@ -183,7 +182,7 @@ async def test_nothing_is_done_for_an_idle_user_until_something_is_due(
     await at.served("anna")
     await at.served("bert")
     await at.pass_time(10)
-    (anna, _) = at.node._user_states
+    (anna, _) = at.node.user_states.values()
     ticked = _ticks_of(anna, monkeypatch)
     await at.pass_time(60)
     # the link shows a sign of life every 10 s
@@ -199,7 +198,7 @@ async def test_little_is_done_for_a_user_who_waits_for_a_link(monkeypatch: pytes
         at.upstream.unreachable = True
         at.upstream.drop(user(1))
         await at.pass_time(10)
-        (anna,) = at.node._user_states
+        (anna,) = at.node.user_states.values()
         ticked = _ticks_of(anna, monkeypatch)
         await at.pass_time(60)
         assert 8 <= len(ticked) <= 30
@@ -509,7 +508,7 @@ async def test_a_phone_that_left_while_it_was_judged_takes_no_seat(at: Scene) ->
 
 
 async def test_while_it_is_overloaded_a_node_lets_newcomers_in_slowly(at: Scene) -> None:
-    gate, is_overloaded = at.node._queues["main"], True
+    gate, is_overloaded = at.admission_queue, True
     usual = gate.log_ons_per_s
     at.node.is_overloaded = lambda: is_overloaded
     await at.clock.advance(1.0)
