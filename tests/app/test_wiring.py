@@ -268,7 +268,7 @@ def test_every_node_of_a_machine_is_another_holder() -> None:
         found = set()
         for _ in range(2):
             async with gateway(ManualClock()) as made:
-                found.add(made.node._settings.holder)
+                found.add(made.node.record().holder)
         return found
 
     assert len(asyncio.run(holders())) == 2

@@ -7,7 +7,7 @@ from typing import Any, Final
 from tests.server_conformance.checks.directory import REASONS, objects
 from tests.server_conformance.checks.requests import asked, present_state, reason_for
 from tests.server_conformance.checks.scope import PARTS, set_scope
-from tests.server_conformance.link import Link, element, of_query
+from tests.server_conformance.link import Answer, Link, element, of_query
 from tests.server_conformance.registry import check
 from tests.server_conformance.stage import Stage, logged_off, own_agent, session_ended
 from tests.server_conformance.verdicts import Skipped, expect
@@ -90,8 +90,7 @@ async def by_supervisor(stage: Stage) -> None:
     seen = await _supervisor(stage, key, "RoutingStateWrite")
     query = await stage.seen_agent(seen, key)
     mark = len(agent.messages)
-    said = {"Session": seen.alias, "UserKey": key, "RoutingState": "Available", "When": "Now"}
-    answer = await seen.done("SetRoutingState", **said)
+    answer = await seen.done("SetRoutingState", **asked(seen, "Available", key))
     expect(
         seen.between(answer, element(query, "UserKey", key, _is("Available"))),
         "the supervisor receives no event",
@@ -157,7 +156,7 @@ async def own_agent_only(stage: Stage) -> None:
     """No agent sets the state of another one, even of one in the scope."""
     link = await stage.open(await stage.agent(0))
     other = await stage.open(await stage.agent(1))
-    answer = await link.ask("SetRoutingState", **{**asked(link, "Available"), "UserKey": own_agent(other)})
+    answer = await link.ask("SetRoutingState", **asked(link, "Available", own_agent(other)))
     expect(answer.error != 0, "an agent's request for another agent is done")
     state = await present_state(other)
     expect(state == "Unavailable", f"an agent's request for another was executed: the other is {state}")
@@ -173,8 +172,7 @@ async def by_whom(stage: Stage) -> None:
     for link, by, state in ((agent, "Self", "Available"), (seen, "Supervisor", "Unavailable")):
         reason = await reason_for(link, state)
         mark = len(agent.messages)
-        said = {"Session": link.alias, "UserKey": key, "RoutingState": state, "When": "Now"}
-        await link.done("SetRoutingState", **said, **reason)
+        await link.done("SetRoutingState", **asked(link, state, key, **reason))
         event = await agent.received(
             element(query, "UserKey", key, _is(state)), f"the event of {state}", after=mark
         )
@@ -214,8 +212,7 @@ async def log_off_by_supervisor(stage: Stage) -> None:
     agent = await stage.open(session)
     key = own_agent(agent)
     seen = await _supervisor(stage, key, "RoutingStateWrite")
-    said = {"Session": seen.alias, "UserKey": key, "RoutingState": "LoggedOff", "When": "Now"}
-    await seen.done("SetRoutingState", **said)
+    await seen.done("SetRoutingState", **asked(seen, "LoggedOff", key))
     reason = await session_ended(agent, agent.alias)
     expect(reason == "LoggedOffBySupervisor", f"the agent's session ends as {reason}")
     gone = await stage.http("POST", "/sessions/current/keepalive", session.secret)
@@ -237,8 +234,7 @@ async def not_found(stage: Stage) -> None:
     """A command for an agent who does not exist is answered with NotFound."""
     link = await stage.open(await stage.dashboard())
     _needs(link, "RoutingStateWrite")
-    said = {"Session": link.alias, "UserKey": 987_654_321, "RoutingState": "Available", "When": "Now"}
-    await link.refused(5, "SetRoutingState", **said)
+    await link.refused(5, "SetRoutingState", **asked(link, "Available", 987_654_321))
 
 
 @check(
@@ -259,8 +255,7 @@ async def out_of_scope(stage: Stage) -> None:
     try:
         await set_scope(stage, {**old, "Users": [one for one in old["Users"] if one != key]})
         for user in (987_654_321, key):
-            said = {"Session": link.alias, "UserKey": user, "RoutingState": "Available", "When": "Now"}
-            await link.refused(5, "SetRoutingState", **said)
+            await link.refused(5, "SetRoutingState", **asked(link, "Available", user))
     finally:
         await set_scope(stage, old)
 
@@ -271,10 +266,9 @@ async def out_of_scope(stage: Stage) -> None:
 @check("commands.skills", "Messages", _EFFECT, agents=1, dashboards=1, features=_SKILLS)
 async def skills(stage: Stage) -> None:
     """A level changes; Configuration reports it before the response, with the Version of the response."""
-    link, key, skill, before = await _skill(stage)
+    link, said, skill, present = await _skill(stage)
     query, _ = await link.listen("Configuration")
-    level = _other_level(skill, before["Level"])
-    said = {"Session": link.alias, "UserKey": key, "Mode": "Patch", "Version": before["Version"]}
+    level = _other_level(skill, present)
     answer = await link.done("SetSkills", **said, Skills=[{"SkillKey": skill["Key"], "Level": level}])
     try:
         version = answer.body.get("Version")
@@ -285,33 +279,32 @@ async def skills(stage: Stage) -> None:
             return one.get("Version") == version and levels.get(skill["Key"]) == level
 
         expect(
-            link.between(answer, element(query, "Key", key, reports)),
+            link.between(answer, element(query, "Key", said["UserKey"], reports)),
             "no event of Configuration precedes the response",
         )
     finally:
-        back = {"SkillKey": skill["Key"], "Level": before["Level"]}
+        back = {"SkillKey": skill["Key"], "Level": present}
         await link.ask("SetSkills", **{**said, "Version": answer.body.get("Version")}, Skills=[back])
 
 
 @check("commands.version_grows", "Events", _GROWS, agents=1, dashboards=1, features=_SKILLS)
 async def version_grows(stage: Stage) -> None:
     """A change raises the version; a request that changes nothing does not."""
-    link, key, skill, before = await _skill(stage)
-    said = {"Session": link.alias, "UserKey": key, "Mode": "Patch"}
-    level = _other_level(skill, before["Level"])
-    change, back = ({"SkillKey": skill["Key"], "Level": each} for each in (level, before["Level"]))
-    first = await link.done("SetSkills", **said, Skills=[change], Version=before["Version"])
+    link, said, skill, present = await _skill(stage)
+    level = _other_level(skill, present)
+    change, back = ({"SkillKey": skill["Key"], "Level": each} for each in (level, present))
+    first = await link.done("SetSkills", **said, Skills=[change])
     version = first.body["Version"]
     try:
-        expect(version > before["Version"], f"Version goes from {before['Version']} to {version}")
-        same = await link.done("SetSkills", **said, Skills=[change], Version=version)
+        expect(version > said["Version"], f"Version goes from {said['Version']} to {version}")
+        same = await link.done("SetSkills", **{**said, "Version": version}, Skills=[change])
         received = (same.body["State"], same.body.get("Version", version))
         expect(
             received == ("Unchanged", version),
             f"the same level again is {received[0]} with version {received[1]}, not {version}",
         )
     finally:
-        await link.ask("SetSkills", **said, Skills=[back], Version=version)
+        await link.ask("SetSkills", **{**said, "Version": version}, Skills=[back])
 
 
 @check(
@@ -324,12 +317,12 @@ async def version_grows(stage: Stage) -> None:
 )
 async def version_conflict(stage: Stage) -> None:
     """A change with an old version is refused with the present version."""
-    link, key, skill, before = await _skill(stage)
-    change = [{"SkillKey": skill["Key"], "Level": _other_level(skill, before["Level"])}]
-    said = {"Session": link.alias, "UserKey": key, "Mode": "Patch", "Version": before["Version"] + 1000}
-    answer = await link.refused(7, "SetSkills", **said, Skills=change)
+    link, said, skill, level = await _skill(stage)
+    change = [{"SkillKey": skill["Key"], "Level": _other_level(skill, level)}]
+    other = {**said, "Version": said["Version"] + 1000}
+    answer = await link.refused(7, "SetSkills", **other, Skills=change)
     received = answer.body.get("Version")
-    expect(received == before["Version"], f"Version is {received}, not {before['Version']}")
+    expect(received == said["Version"], f"Version is {received}, not {said['Version']}")
 
 
 @check(
@@ -342,9 +335,8 @@ async def version_conflict(stage: Stage) -> None:
 )
 async def level_out_of_range(stage: Stage) -> None:
     """The refusal has the bounds."""
-    link, key, skill, before = await _skill(stage)
+    link, said, skill, _ = await _skill(stage)
     change = [{"SkillKey": skill["Key"], "Level": skill["LevelMax"] + 1}]
-    said = {"Session": link.alias, "UserKey": key, "Mode": "Patch", "Version": before["Version"]}
     answer = await link.refused(11, "SetSkills", **said, Skills=change)
     bounds = (answer.body.get("Min"), answer.body.get("Max"))
     expect(bounds == (skill["LevelMin"], skill["LevelMax"]), f"Min and Max are {bounds}")
@@ -360,8 +352,7 @@ async def level_out_of_range(stage: Stage) -> None:
 )
 async def skill_unknown(stage: Stage) -> None:
     """A skill must exist."""
-    link, key, _, before = await _skill(stage)
-    said = {"Session": link.alias, "UserKey": key, "Mode": "Patch", "Version": before["Version"]}
+    link, said, _, _ = await _skill(stage)
     await link.refused(10, "SetSkills", **said, Skills=[{"SkillKey": 987_654_321, "Level": 50}])
 
 
@@ -371,25 +362,23 @@ async def skill_unknown(stage: Stage) -> None:
 @check("commands.parameters", "Messages", _EFFECT, dashboards=1, features=_PARAMETERS, alone=True)
 async def parameters(stage: Stage) -> None:
     """A queue's parameter changes; Configuration reports it before the response."""
-    link, key, parameter, before = await _parameter(stage)
+    link, said, parameter, before = await _parameter(stage)
     query, _ = await link.listen("Configuration")
     name, present = parameter["Name"], before["RoutingParameters"][parameter["Name"]]
     step = parameter.get("Step") or 1
     value = present + step if present + step <= parameter["Max"] else present - step
-    said = {"Session": link.alias, "ObjectType": "Queue", "Key": key}
-    answer = await link.done(
-        "SetRoutingParameters", **said, Parameters={name: value}, Version=before["Version"]
-    )
+    answer = await link.done("SetRoutingParameters", **said, Parameters={name: value})
     try:
         expect(answer.body["State"] == "Applied", f"State is {answer.body['State']}")
         received = link.between(
             answer,
-            element(query, "Key", key, lambda one: (one.get("RoutingParameters") or {}).get(name) == value),
+            element(
+                query, "Key", said["Key"], lambda one: (one.get("RoutingParameters") or {}).get(name) == value
+            ),
         )
         expect(received, "no event of Configuration precedes the response")
     finally:
-        back = {"Parameters": {name: present}, "Version": answer.body.get("Version")}
-        await link.ask("SetRoutingParameters", **said, **back)
+        await _put_back(link, said, answer, {name: present})
 
 
 @check(
@@ -401,9 +390,8 @@ async def parameters(stage: Stage) -> None:
 )
 async def value_out_of_range(stage: Stage) -> None:
     """The refusal has the bounds."""
-    link, key, parameter, before = await _parameter(stage)
+    link, said, parameter, _ = await _parameter(stage)
     value = parameter["Max"] + (parameter.get("Step") or 1)
-    said = {"Session": link.alias, "ObjectType": "Queue", "Key": key, "Version": before["Version"]}
     answer = await link.refused(32, "SetRoutingParameters", **said, Parameters={parameter["Name"]: value})
     bounds = (answer.body.get("Min"), answer.body.get("Max"))
     expect(bounds == (parameter["Min"], parameter["Max"]), f"Min and Max are {bounds}")
@@ -418,8 +406,7 @@ async def value_out_of_range(stage: Stage) -> None:
 )
 async def parameter_unknown(stage: Stage) -> None:
     """A parameter must exist."""
-    link, key, _, before = await _parameter(stage)
-    said = {"Session": link.alias, "ObjectType": "Queue", "Key": key, "Version": before["Version"]}
+    link, said, _, _ = await _parameter(stage)
     await link.refused(30, "SetRoutingParameters", **said, Parameters={"NoSuchParameterAtAll": 1})
 
 
@@ -429,8 +416,7 @@ async def wrong_type(stage: Stage) -> None:
 
     "has one of another type is answered `BadRequest`(1)": a value may be taken for a field of the request.
     """
-    link, key, parameter, before = await _parameter(stage)
-    said = {"Session": link.alias, "ObjectType": "Queue", "Key": key, "Version": before["Version"]}
+    link, said, parameter, _ = await _parameter(stage)
     answer = await link.ask("SetRoutingParameters", **said, Parameters={parameter["Name"]: "many"})
     received = "done" if answer.error == 0 else f"answered {answer.error} {answer.name}"
     expect(answer.error in {33, 1}, f"a text for an Integer is {received}, not 33 WrongType")
@@ -445,19 +431,17 @@ async def wrong_type(stage: Stage) -> None:
 )
 async def parameter_read_only(stage: Stage) -> None:
     """A parameter that the catalogue marks as ReadOnly cannot be written, whatever the error is."""
-    link, key, _, before = await _parameter(stage)
+    link, said, _, before = await _parameter(stage)
     received = (await objects(link, "RoutingParameter"))["RoutingParameter"]
     fixed = {each["Name"] for each in received if each.get("ReadOnly")}
     name = next((one for one in before["RoutingParameters"] if one in fixed), None)
     if name is None:
         raise Skipped("no queue has a parameter that is ReadOnly")
-    said = {"Session": link.alias, "ObjectType": "Queue", "Key": key, "Version": before["Version"]}
     present = before["RoutingParameters"][name]
     other = f"{present}x" if isinstance(present, str) else (present or 0) + 1
     answer = await link.ask("SetRoutingParameters", **said, Parameters={name: other})
     if answer.error == 0:
-        back = {**said, "Version": answer.body.get("Version")}
-        await link.ask("SetRoutingParameters", **back, Parameters={name: present})
+        await _put_back(link, said, answer, {name: present})
     expect(answer.error != 0, f"the parameter {name} is ReadOnly, and was set")
 
 
@@ -470,18 +454,17 @@ async def parameter_read_only(stage: Stage) -> None:
 )
 async def parameters_conflict(stage: Stage) -> None:
     """A change of parameters with an old version is refused with the present version."""
-    link, key, parameter, before = await _parameter(stage)
-    said = {"Session": link.alias, "ObjectType": "Queue", "Key": key, "Version": before["Version"] + 1000}
+    link, said, parameter, before = await _parameter(stage)
     name, present = parameter["Name"], before["RoutingParameters"][parameter["Name"]]
     other = parameter["Max"] if present == parameter["Min"] else parameter["Min"]
-    answer = await link.ask("SetRoutingParameters", **said, Parameters={name: other})
+    wrong = {**said, "Version": said["Version"] + 1000}
+    answer = await link.ask("SetRoutingParameters", **wrong, Parameters={name: other})
     if answer.error == 0:
-        back = {**said, "Version": answer.body.get("Version")}
-        await link.ask("SetRoutingParameters", **back, Parameters={name: present})
+        await _put_back(link, said, answer, {name: present})
     said_so = "done" if answer.error == 0 else f"answered {answer.error} {answer.name}"
     expect(answer.error == 7, f"a change of another version is {said_so}, not 7 VersionConflict")
     received = answer.body.get("Version")
-    expect(isinstance(received, int) and received != said["Version"], f"Version is {received}")
+    expect(isinstance(received, int) and received != wrong["Version"], f"Version is {received}")
 
 
 # ---- remote numbers, post-processing ----
@@ -607,8 +590,8 @@ async def _supervisor(stage: Stage, key: int, right: str) -> Link:
     return link
 
 
-async def _skill(stage: Stage) -> tuple[Link, int, dict[str, Any], dict[str, Any]]:
-    """Return a supervisor's link, the agent's key, one skill of the agent, its level and the version."""
+async def _skill(stage: Stage) -> tuple[Link, dict[str, Any], dict[str, Any], int]:
+    """Return a supervisor's link, a patch of the agent's skills, one of them, and its level."""
     key = own_agent(await stage.open(await stage.agent()))
     link = await _supervisor(stage, key, "SkillsWrite")
     received = await objects(link, "Skill", "User")
@@ -617,7 +600,8 @@ async def _skill(stage: Stage) -> tuple[Link, int, dict[str, Any], dict[str, Any
     for each in user.get("Skills") or ():
         skill = catalogue.get(each["SkillKey"])
         if skill is not None and skill["LevelMin"] < skill["LevelMax"]:
-            return link, key, skill, {"Level": each["Level"], "Version": user["Version"]}
+            said = {"Session": link.alias, "UserKey": key, "Mode": "Patch", "Version": user["Version"]}
+            return link, said, skill, each["Level"]
     raise Skipped(f"the agent {key} has no skill of several levels")
 
 
@@ -625,8 +609,8 @@ def _other_level(skill: dict[str, Any], level: int) -> int:
     return level - 1 if level > skill["LevelMin"] else level + 1
 
 
-async def _parameter(stage: Stage) -> tuple[Link, int, dict[str, Any], dict[str, Any]]:
-    """Return a supervisor's link, a queue's key, one of its parameters, and its configuration."""
+async def _parameter(stage: Stage) -> tuple[Link, dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return a supervisor's link, a change of a queue, one of its parameters, and its configuration."""
     link = await stage.open(await stage.dashboard())
     _needs(link, "RoutingParametersWrite")
     received = {each["Name"]: each for each in (await objects(link, "RoutingParameter"))["RoutingParameter"]}
@@ -641,5 +625,12 @@ async def _parameter(stage: Stage) -> tuple[Link, int, dict[str, Any], dict[str,
                 and bounded
                 and value is not None
             ):
-                return link, element_["Key"], parameter, element_
+                said = {"Session": link.alias, "ObjectType": "Queue", "Key": element_["Key"]}
+                return link, {**said, "Version": element_["Version"]}, parameter, element_
     raise Skipped("no queue has a parameter of type Integer with bounds that can be written")
+
+
+async def _put_back(link: Link, said: dict[str, Any], answer: Answer, parameters: dict[str, Any]) -> None:
+    await link.ask(
+        "SetRoutingParameters", **{**said, "Version": answer.body.get("Version")}, Parameters=parameters
+    )

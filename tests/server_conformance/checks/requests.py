@@ -17,9 +17,10 @@ _METHOD: Final = "an unknown method `MethodUnknown`(2); the link stays."
 _BAD: Final = "A request that lacks a field or has one of another type is answered `BadRequest`(1)"
 
 
-def asked(link: Link, state: str, **fields: object) -> dict[str, Any]:
-    """Return the fields of an agent's request for a state of its own."""
-    return {"Session": link.alias, "UserKey": own_agent(link), "RoutingState": state, "When": "Now", **fields}
+def asked(link: Link, state: str, agent: int | None = None, **fields: object) -> dict[str, Any]:
+    """Return the fields of a request for a state of *agent*, of the link's own agent if none is given."""
+    key = own_agent(link) if agent is None else agent
+    return {"Session": link.alias, "UserKey": key, "RoutingState": state, "When": "Now", **fields}
 
 
 async def reason_for(link: Link, state: str) -> dict[str, Any]:
