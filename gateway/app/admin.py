@@ -85,6 +85,7 @@ _PACKAGES: Final = (
     "prometheus-client",
     "pydantic",
     "redis",
+    "structlog",
     "uvloop",
 )
 _CLOSE_COLUMNS: Final = ("at_ms", "initiator", "close_code", "close_reason", "application", "lasted_s")

@@ -1,8 +1,8 @@
 """JSON log lines: deny by default, limited repetition, users as keyed hashes; closes, and the audit trail.
 
-The gateway logs by the standard library (``logging.getLogger(__name__)``, fields by ``extra=``). Only the
-constant template of a library's line is kept, and only type and place of an exception: their texts may
-contain data from a phone.
+The gateway logs by the standard library (``logging.getLogger(__name__)``, fields by ``extra=``), and
+structlog makes the lines. Only the constant template of a library's line is kept, and only type and place of
+an exception: their texts may contain data from a phone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import hmac
 import ipaddress
-import json
 import logging
 import re
 import sys
@@ -19,12 +18,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from heapq import nlargest
 from ipaddress import IPv4Address, IPv6Address
 from itertools import count
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple, TextIO
+
+from structlog.processors import JSONRenderer, TimeStamper
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict
 
 from gateway.app.config.settings import SecretKey
 from gateway.domain.commands import Act, NumberAct, OperatorAct, OrderAct, UserHash
@@ -183,23 +185,27 @@ class LineWriter(logging.StreamHandler[TextIO]):
         self._listed: Final = listed
         self.context: LineContext = dict
         """Returns the fields of every line: the node's name, and its trace."""
+        shaped = _fields_of_record, self._with_context, self._shaped
+        rendered = TimeStamper(fmt="iso", utc=True), JSONRenderer(ensure_ascii=False)
+        self.setFormatter(ProcessorFormatter(processors=[*shaped, *rendered]))
         self._lines: Final[deque[tuple[int, str]]] = deque(maxlen=LINES_KEPT)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of *record*."""
-        fields = _fields(record)
-        for name, value in self.context().items():
-            fields.setdefault(name, value)
-        shown = self._shaped(fields)
-        shown["timestamp"] = f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
-        line = json.dumps(shown, ensure_ascii=False)
+        line = super().format(record)
         if record.name not in (AUDIT_LOGGER, SESSION_LOGGER):
             self._lines.append((self._wall_ms(), line))
         return line
 
-    def _shaped(self, fields: Mapping[str, object]) -> dict[str, object]:
+    def _with_context(self, logger: object, method: str, fields: EventDict) -> EventDict:
+        """Return the fields of a line and those of every line; the line's own fields stay."""
+        del logger, method
+        return {**self.context(), **fields}
+
+    def _shaped(self, logger: object, method: str, fields: EventDict) -> EventDict:
         """Return the fields that may be written."""
-        shown: dict[str, object] = {}
+        del logger, method
+        shown: EventDict = {}
         dropped = 0
         for name, value in fields.items():
             shape = self._listed.get(name)
@@ -482,17 +488,19 @@ def set_level(level: LogLevel) -> None:
     logging.getLogger().setLevel(level.upper())
 
 
-def _fields(record: logging.LogRecord) -> dict[str, object]:
+def _fields_of_record(logger: object, method: str, event: EventDict) -> EventDict:
     """Return the fields of a line: all of ours, only the template of a library's.
 
-    An exception is shown by its type and frames.
+    An exception is shown by its type and frames. A processor of structlog's, as those of :class:`LineWriter`.
     """
-    fields: dict[str, object] = {"event": _CUT.split(str(record.msg), maxsplit=1)[0].strip()}
+    del logger, method
+    record: logging.LogRecord = event["_record"]
+    fields: EventDict = {"event": _CUT.split(str(record.msg), maxsplit=1)[0].strip()}
     if record.name.partition(".")[0] == ROOT_LOGGER:
         fields = {name: value for name, value in vars(record).items() if name not in _BUILT_IN}
-        fields["event"] = record.getMessage()
+        fields["event"] = event["event"]
     fields["logger"], fields["level"] = record.name, record.levelname.lower()
-    error = None if record.exc_info is None else record.exc_info[1]
+    _, error, _ = event.get("exc_info", (None, None, None))
     if error is not None:
         error = first_of(error)
         fields["error"], fields["place"] = type(error).__name__, frames(error)

@@ -45,7 +45,7 @@ def test_every_command_has_help_with_examples_that_parse(
         assert parser().parse_args(words[1:]).command is command_named(name)
 
 
-OF_OTHER_COMMANDS = {"rich", "gateway.client", "gateway.simulator", "gateway.app.cli.check"}
+OF_OTHER_COMMANDS = {"gateway.client", "gateway.simulator", "gateway.app.cli.check"}
 
 
 def test_a_node_loads_nothing_of_other_commands() -> None:
