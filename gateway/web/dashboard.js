@@ -292,11 +292,14 @@ class Awake {
   }
 }
 
+/** The contacts of a queue's shares; some servers report only how many were answered and abandoned. */
+const contacts = ({received, answered, abandoned}) => received ?? (answered ?? 0) + (abandoned ?? 0);
+
 /** The mean of a share, weighted by the number of contacts; null: unknown. */
 function weighted(queues, name) {
-  const known = queues.filter((queue) => queue[name] != null && queue.received > 0);
-  const all = known.reduce((sum, {received}) => sum + received, 0);
-  return all ? known.reduce((sum, queue) => sum + queue[name] * queue.received, 0) / all : null;
+  const known = queues.filter((queue) => queue[name] != null);
+  const all = known.reduce((sum, queue) => sum + contacts(queue), 0);
+  return all ? known.reduce((sum, queue) => sum + queue[name] * contacts(queue), 0) / all : null;
 }
 
 function figure(name) {

@@ -17,7 +17,9 @@ import {
   unsureNote,
   withReason,
 } from './states.js';
-import {button, byName, clock, dotted, fill, h, icon, isolated, NONE, num, put, shown, span, t, tOr} from './ui.js';
+import {
+  button, byName, clock, day, dotted, fill, h, icon, isolated, isToday, NONE, num, put, shown, span, t, tOr,
+} from './ui.js';
 
 const STATES = ['available', 'unavailable', 'work'];
 const COMMAND = 'agent.routing_state.set';
@@ -111,7 +113,7 @@ export class Sheet {
       () => [
         fact(t('agent.handled'), num(agent.handled_today)),
         fact(t('agent.talk'), agent.talk_s_today == null ? NONE : span(agent.talk_s_today * 1000)),
-        fact(t('agent.since'), clock(agent.day_start_ms)),
+        fact(t('agent.since'), (isToday(agent.day_start_ms) ? clock : day)(agent.day_start_ms)),
         fact(t('agent.queues'), queues || NONE),
       ],
     );

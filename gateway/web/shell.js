@@ -6,8 +6,8 @@ import {connect} from './oscc-client.js';
 import {dialog} from './dialog.js';
 import {walk} from './walk.js';
 import {
-  attribute, button, clock, day, dotted, fill, h, icon, isolated, put, refusal, reicon, say, settingsButton,
-  shown, spaced, t, toast, tOr, turnTo,
+  attribute, button, clock, day, dotted, fill, h, icon, isolated, isToday, put, refusal, reicon, say,
+  settingsButton, shown, spaced, t, toast, tOr, turnTo,
 } from './ui.js';
 
 const PING_S = 15;
@@ -57,10 +57,7 @@ function styled() {
 }
 
 /** When the last session ended: the time of today, or else the day, too. */
-const endedAt = (ms) =>
-  new Date(ms).toDateString() === new Date().toDateString()
-    ? t('last.end', clock(ms))
-    : t('last.end.on', day(ms));
+const endedAt = (ms) => (isToday(ms) ? t('last.end', clock(ms)) : t('last.end.on', day(ms)));
 
 /** The beginning of a text, as long as a message may be; the bell opens the whole text. */
 const brief = (text) => (text.length > BRIEF_CHARS ? `${text.slice(0, BRIEF_CHARS - 1)}…` : text);

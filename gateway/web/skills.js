@@ -18,22 +18,18 @@ export class Skills {
     const {live} = this;
     this.id = id;
     const known = (agent.skills ?? [])
-      .map((skill) => [live.skill(skill.skill_id), skill])
+      .map((skill) => [live.skill(skill.skill_id), skill, entryOf(live, skill.skill_id).level_max ?? 100])
       .sort((a, b) => byName(a[0], b[0]));
     fill(this.list, known, () => {
       return known.length
-        ? known.map(([name, skill]) =>
+        ? known.map(([name, skill, most]) =>
             h(
               'li',
               {'data-active': String(skill.active !== false)},
               h('span', {}, name),
-              meter(skill.level),
+              meter(skill.level, most),
               h('b', {}, num(skill.level)),
-              h(
-                'small',
-                {class: 'muted'},
-                skill.active === false ? t('skill.inactive') : t('skill.preference', num(skill.preference)),
-              ),
+              h('small', {class: 'muted'}, skill.active === false ? t('skill.inactive') : preferenceText(skill)),
             ),
           )
         : h('li', {class: 'muted'}, t('skills.none'));
@@ -102,11 +98,7 @@ export class Skills {
       text: (value) =>
         value === null
           ? t('skill.removed')
-          : [
-              num(value.level),
-              t('skill.preference', num(value.preference)),
-              value.active === false && t('skill.inactive'),
-            ]
+          : [num(value.level), preferenceText(value), value.active === false && t('skill.inactive')]
               .filter(Boolean)
               .join(', '),
       now: (skill) => held().get(skill),
@@ -121,15 +113,15 @@ export class Skills {
     });
   }
 
-  /** The controls of one skill: level, preference, active, remove. */
+  /** The controls of one skill: level, preference where the server has any, active, remove. */
   control(skill, value) {
     const {
       level_min: min,
       level_max: max,
-      preference_min: low,
-      preference_max: high,
+      preference_min: low = null,
+      preference_max: high = null,
       name = skill,
-    } = this.live.catalogue('skills').find((each) => each.skill_id === skill) ?? {};
+    } = entryOf(this.live, skill);
     const level = numberControl(`${name}: ${t('skill.level')}`, value.level, {min, max, step: 1});
     const preference = numberControl(`${name}: ${t('skill.preference.word')}`, value.preference, {
       min: low,
@@ -154,7 +146,9 @@ export class Skills {
         'span',
         {class: 'skill-edit'},
         part(t('skill.level'), level.input),
-        part(t('skill.preference.word'), preference.input),
+        low === null && high === null && value.preference === null
+          ? null
+          : part(t('skill.preference.word'), preference.input),
         h('label', {class: 'check small'}, active, h('span', {}, t('skill.active'))),
         h('label', {class: 'check small'}, removed, h('span', {}, t('skill.remove'))),
       ),
@@ -168,9 +162,16 @@ export class Skills {
   }
 }
 
-function meter(level) {
+/** The catalogue's entry of a skill; empty: it is not known. */
+const entryOf = (live, skill) => live.catalogue('skills').find((each) => each.skill_id === skill) ?? {};
+
+/** Not every server has preferences. */
+const preferenceText = ({preference}) => (preference == null ? '' : t('skill.preference', num(preference)));
+
+/** A bar for a level; *most*: the highest level of its skill. */
+function meter(level, most) {
   const bar = h('i');
   if (level == null) return h('span', {});
-  bar.style.transform = `scaleX(${Math.max(0, Math.min(1, level / 100))})`;
+  bar.style.transform = `scaleX(${Math.max(0, Math.min(1, level / most))})`;
   return h('span', {class: 'meter', 'aria-hidden': 'true'}, bar);
 }

@@ -65,6 +65,7 @@ export const pct = (value) => (value === null || value === undefined ? NONE : `$
 export const clock = (ms) => (ms === null || ms === undefined ? NONE : instants.format(ms));
 export const minute = (ms) => (ms === null || ms === undefined ? NONE : minutes.format(ms));
 export const day = (ms) => (ms === null || ms === undefined ? NONE : days.format(ms));
+export const isToday = (ms) => new Date(ms).toDateString() === new Date().toDateString();
 
 /** A telephone number in groups, to be read and compared. @param {string|null|undefined} number */
 export const phone = (number) =>

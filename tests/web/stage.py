@@ -169,7 +169,9 @@ async def _browsers() -> AsyncIterator[Browsers]:
 class Stage:
     """The centre, the gateway and what looks at it."""
 
-    def __init__(self, simulator: Simulator, browsers: Browsers, notices: Path | None) -> None:
+    def __init__(
+        self, simulator: Simulator, browsers: Browsers, notices: Path | None, site: Json | None
+    ) -> None:
         self.simulator = simulator
         self.base = ""
         """What pages open: the gateway itself, or a road to it."""
@@ -179,6 +181,7 @@ class Stage:
         self.requested: list[str] = []
         self._browsers = browsers
         self._notices = notices
+        self._site = site or {"url": simulator.url, "display_name": "Berlin"}
         self._secrets = generate_secrets()
         self._acts = Acts(simulator.center, simulator.accounts, simulator.administration)
         self._stop = asyncio.Event()
@@ -208,7 +211,7 @@ class Stage:
             "admin": {"port": 0},
             "notices": {"files": [str(self._notices)] if self._notices else []},
             "privacy": {"contact": "privacy@example.org", "statement_url": "https://example.org/privacy"},
-            "sites": [{"id": "main", "url": self.simulator.url, "display_name": "Berlin", "country": "DE"}],
+            "sites": [{"id": "main", "country": "DE", **self._site}],
         }
         stopping = StopRequest()
         stopping.hurried.set()
@@ -360,15 +363,17 @@ class Stage:
 
 
 @asynccontextmanager
-async def opened(notices: Path | None = None, **centre: Any) -> AsyncIterator[Stage]:
-    """Open a stage; at its end no page may have complained."""
+async def opened(
+    notices: Path | None = None, site: Json | None = None, **centre: Any
+) -> AsyncIterator[Stage]:
+    """Open a stage; at its end no page may have complained. *site*: another contact centre than the simulated."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine; CHROMIUM names one")
     small: dict[str, Any] = {"agents": 24, "queues": 6, "groups": 3, "users": 2, "on_change": True}
     settings = SimulatorSettings(**small | {"start_paused": True, "password": PASSWORD} | centre)
     async with Simulator(settings) as simulator, _browsers() as browsers:
         async with asyncio.TaskGroup() as tasks:
-            stage = Stage(simulator, browsers, notices)
+            stage = Stage(simulator, browsers, notices, site)
             stage.tasks = tasks
             await stage.start()
             try:
