@@ -213,7 +213,12 @@ export function numberControl(label, value, {min, max, step, unit}) {
   });
   return {
     element: input,
-    hint: [min == null && max == null ? '' : `${num(min)} – ${num(max)}`, unit].filter(Boolean).join(' '),
+    hint: [
+      [min == null && max == null ? '' : `${num(min)} – ${num(max)}`, unit].filter(Boolean).join(' '),
+      step > 1 && t('edit.step', num(step)),
+    ]
+      .filter(Boolean)
+      .join(', '),
     read: () => (input.value === '' ? undefined : Number(input.value)),
     valid: () => input.reportValidity(),
     input,

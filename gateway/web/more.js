@@ -198,7 +198,7 @@ async function sessions(session) {
                   const ended = await fetched(async () => ({until: await session.endSession(each.id)}));
                   if (!ended) return;
                   if (ended.until?.routedUntilMs)
-                    toast(t('leaving.until.remote_assistant', day(ended.until.routedUntilMs)));
+                    toast(t('session.until', day(ended.until.routedUntilMs)));
                   draw(all.filter((other) => other !== each));
                 },
                 'small',
@@ -236,7 +236,7 @@ export async function inventory() {
       entries.map((entry) =>
         h(
           'section',
-          {class: 'entry'},
+          {class: 'entry', lang: 'en'},
           h(
             'dl',
             {class: 'facts'},

@@ -1,0 +1,172 @@
+"""Dialogs, messages and rarer pages fit on small phones, in German, also with text twice as large."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.web.engines import Chromium
+from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PHONE, Page, Stage, expect, opened
+from tests.web.test_sizes import CROWDED
+
+pytestmark = pytest.mark.scenario
+
+GERMAN = {"locale": "de-DE"}
+SIZES = ((390, 844, 100), (320, 568, 100), (390, 844, 200), (320, 568, 200))
+COVERED = """[...(document.querySelector('dialog[open]') ?? document).querySelectorAll('.edit-row')]
+  .filter((row) => row.checkVisibility()).flatMap((row) => {
+    const [label, control] = [row.firstElementChild, row.lastElementChild].map((each) => each.getBoundingClientRect());
+    const [words] = [...row.querySelectorAll('.edit-label')];
+    const apart = label.right <= control.left + 1 || label.bottom <= control.top + 1;
+    return apart && words.scrollWidth <= words.clientWidth + 1 ? [] : [`"${words.textContent}" meets its control`];
+  })"""
+"""Labels that are covered by the control beside them."""
+ONE_WORD = """[...document.querySelectorAll('.act-list .a-name, .banner p')].filter((each) => each.checkVisibility())
+  .filter((each) => each.getBoundingClientRect().width < Math.min(6 * parseFloat(getComputedStyle(each).fontSize), 130))
+  .map((each) => `"${each.textContent}" has room for one word`)"""
+"""Texts of many words in a column of one."""
+
+
+async def faults(page: Page, where: str) -> list[str]:
+    """Return what does not fit, at each size."""
+    window, found = Chromium(page), []
+    for width, height, percent in SIZES:
+        await window.enlarge(percent)
+        await window.resize(width, height)
+        seen = ["not looked at"]
+        for wait_ms in (50, 300, 1500):
+            if seen:
+                await page.wait_for_timeout(wait_ms)
+                seen = [each for look in (CROWDED, COVERED, ONE_WORD) for each in await window.run(look)]
+        found += [f"{where} at {width} px, {percent} %: {each}" for each in seen]
+    await window.enlarge(100)
+    await window.resize(*PHONE["viewport"].values())
+    return found
+
+
+Step = Callable[[Page, Stage], Awaitable[None]]
+
+
+async def walked(page: Page, stage: Stage, *steps: Step) -> None:
+    """Go from page to page; each has to fit."""
+    found: list[str] = []
+    for step in steps:
+        await step(page, stage)
+        found += await faults(page, step.__name__)
+    assert not found, "\n".join(found)
+
+
+async def inventory(page: Page, stage: Stage) -> None:
+    await page.goto(f"{stage.base}/app/")
+    await page.locator(".foot button").click()
+    await expect(page.locator("dialog .entry").first).to_be_visible()
+
+
+async def log_on_refused(page: Page, _: Stage) -> None:
+    await page.keyboard.press("Escape")
+    await page.locator(f"input[value={ASSISTANT}]").check(force=True)
+    await page.click("button[type=submit]")
+    await expect(page.locator(".problem")).to_be_visible()
+
+
+async def test_the_log_on_and_the_use_of_data() -> None:
+    async with opened() as stage, stage.page(**GERMAN) as page:
+        await walked(page, stage, inventory, log_on_refused)
+
+
+async def hint(page: Page, stage: Stage) -> None:
+    await stage.live(page, ASSISTANT, "agent1", NUMBER)
+    await expect(page.locator(".walk")).to_be_visible()
+
+
+async def reasons(page: Page, _: Stage) -> None:
+    await page.locator(".walk .quiet").click()
+    await page.locator(".set[data-state=work]").click()
+    await expect(page.locator(".pick").first).to_be_visible()
+
+
+async def number(page: Page, _: Stage) -> None:
+    await page.locator(".pick").first.click()
+    await page.locator(".card.row .button.small").first.click()
+    await page.fill("#new-number", "110")
+    await page.locator("dialog .primary").click()
+    await expect(page.locator("dialog .problem")).to_be_visible()
+
+
+async def log_off_after(page: Page, stage: Stage) -> None:
+    await page.keyboard.press("Escape")
+    stage.talk("agent1")
+    await expect(page.locator(".hero")).to_have_attribute("data-state", "contact")
+    await page.locator(".mine > .wide").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+
+
+async def legend(page: Page, _: Stage) -> None:
+    await page.keyboard.press("Escape")
+    await page.locator(".strip .square").last.click()
+    await page.locator(".list-buttons button").first.click()
+    await expect(page.locator(".legend").first).to_be_visible()
+
+
+async def test_dialogs_of_the_assistant() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page(hints=True, **GERMAN) as page:
+        await walked(page, stage, hint, reasons, number, log_off_after, legend)
+
+
+async def parameters(page: Page, stage: Stage) -> None:
+    await stage.live(page, DASHBOARD, "supervisor1")
+    await page.locator(".tile").first.click()
+    await page.locator(".detail summary").click()
+    await page.locator(".part > .button").click()
+    await expect(page.locator(".edit-row").first).to_be_visible()
+
+
+async def skills(page: Page, _: Stage) -> None:
+    await page.keyboard.press("Escape")
+    await page.locator(".back").click()
+    await page.locator(".tabs button").nth(1).click()
+    await page.locator(".agents .agent").first.click()
+    await page.locator(".detail h3 .button").click()
+    await expect(page.locator(".skill-edit").first).to_be_visible()
+
+
+async def review(page: Page, _: Stage) -> None:
+    await page.locator(".skill-edit input").first.fill("33")
+    await page.locator("dialog select").select_option(index=1)
+    await page.locator(".step-foot .primary").click()
+    await expect(page.locator(".diff")).to_be_visible()
+
+
+async def commands(page: Page, _: Stage) -> None:
+    await page.locator(".step-foot .primary").click()
+    await expect(page.get_by_role("dialog")).to_be_hidden()
+    await page.locator(".back").click()
+    await page.locator(".tabs button").nth(2).click()
+    await expect(page.locator(".act-list .button")).to_be_visible()
+
+
+async def team(page: Page, _: Stage) -> None:
+    await page.locator(".tabs button").nth(1).click()
+    await page.locator(".agents .pane-head select").select_option(index=1)
+    await expect(page.locator(".agents .pane-head .button").first).to_be_visible()
+
+
+async def silent(page: Page, stage: Stage) -> None:
+    stage.simulator.faults.freeze(600, None)
+    stage.simulator.faults.drop_links(None)
+    await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
+
+
+async def lost(page: Page, stage: Stage) -> None:
+    stage.simulator.faults.freeze(0, None)
+    await stage.stop()
+    await expect(page.locator(".banner.bad")).to_be_visible()
+
+
+async def test_dialogs_lists_and_messages_of_the_dashboard() -> None:
+    async with opened() as stage, stage.page(**GERMAN) as page:
+        try:
+            await walked(page, stage, parameters, skills, review, commands, team, silent, lost)
+        finally:
+            await stage.start()
