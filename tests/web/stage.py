@@ -366,7 +366,10 @@ class Stage:
 async def opened(
     notices: Path | None = None, site: Json | None = None, **centre: Any
 ) -> AsyncIterator[Stage]:
-    """Open a stage; at its end no page may have complained. *site*: another contact centre than the simulated."""
+    """Open a stage; at its end no page may have complained.
+
+    *site*: the settings of another contact centre than the simulated one.
+    """
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine; CHROMIUM names one")
     small: dict[str, Any] = {"agents": 24, "queues": 6, "groups": 3, "users": 2, "on_change": True}

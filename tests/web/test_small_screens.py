@@ -16,15 +16,17 @@ GERMAN = {"locale": "de-DE"}
 SIZES = ((390, 844, 100), (320, 568, 100), (390, 844, 200), (320, 568, 200))
 COVERED = """[...(document.querySelector('dialog[open]') ?? document).querySelectorAll('.edit-row')]
   .filter((row) => row.checkVisibility()).flatMap((row) => {
-    const [label, control] = [row.firstElementChild, row.lastElementChild].map((each) => each.getBoundingClientRect());
-    const [words] = [...row.querySelectorAll('.edit-label')];
+    const words = row.querySelector('.edit-label');
+    const [label, control] = [words, row.lastElementChild].map((each) => each.getBoundingClientRect());
     const apart = label.right <= control.left + 1 || label.bottom <= control.top + 1;
-    return apart && words.scrollWidth <= words.clientWidth + 1 ? [] : [`"${words.textContent}" meets its control`];
+    const fits = words.scrollWidth <= words.clientWidth + 1;
+    return apart && fits ? [] : [`"${words.textContent}" meets its control`];
   })"""
 """Labels that are covered by the control beside them."""
-ONE_WORD = """[...document.querySelectorAll('.act-list .a-name, .banner p')].filter((each) => each.checkVisibility())
-  .filter((each) => each.getBoundingClientRect().width < Math.min(6 * parseFloat(getComputedStyle(each).fontSize), 130))
-  .map((each) => `"${each.textContent}" has room for one word`)"""
+ONE_WORD = """[...document.querySelectorAll('.act-list .a-name, .banner p')].filter((each) => {
+    const least = Math.min(6 * parseFloat(getComputedStyle(each).fontSize), 130);
+    return each.checkVisibility() && each.getBoundingClientRect().width < least;
+  }).map((each) => `"${each.textContent}" has room for one word`)"""
 """Texts of many words in a column of one."""
 
 
