@@ -21,8 +21,8 @@ _LONG_SEARCH: Final = "tests.simulation.run 0 3000"
 LEASE: Final = [
     Seed(
         "a node lets go of a lease earlier than the store does",
-        "gateway.core.lease:Lease.__init__",
-        Use("margin_s", "0.0"),
+        "gateway.core.lease:Lease._extend",
+        Use("GOOD_FOR_S", "TTL_S"),
         f"{_P}test_lease_properties.py::TestHolders",
     ),
     Seed(

@@ -204,14 +204,13 @@ class _Expiring(Generic[T]):
 class MemoryNodeRegistry:
     """See :class:`gateway.runtime.ports.NodeRegistry`. One for all nodes of the process."""
 
-    def __init__(self, clock: Clock, *, ttl_s: float = NODE_TTL_S) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._ttl_s = ttl_s
         self._records: Final[_Expiring[NodeRecord]] = _Expiring(clock)
 
     async def announce(self, record: NodeRecord) -> None:
         """See :meth:`gateway.runtime.ports.NodeRegistry.announce`."""
-        self._records.put(record.holder, record, self._clock.now() + self._ttl_s)
+        self._records.put(record.holder, record, self._clock.now() + NODE_TTL_S)
 
     async def leave(self, holder: str) -> None:
         """See :meth:`gateway.runtime.ports.NodeRegistry.leave`."""

@@ -141,7 +141,6 @@ class Subscriber:
         connector: Opens connections.
         clock: The only time.
         jitter: Draws from [0, 1).
-        limits: Deadlines and bounds.
         verbs: The commands by which channels are subscribed to.
     """
 
@@ -150,7 +149,6 @@ class Subscriber:
         connector: Connector,
         clock: Clock,
         jitter: Callable[[], float],
-        limits: RedisLimits = SUBSCRIBING,
         verbs: Verbs = PLAIN,
     ) -> None:
         self.doubts: Final[Counter[str]] = Counter()
@@ -159,7 +157,7 @@ class Subscriber:
             connector,
             clock,
             jitter,
-            limits,
+            SUBSCRIBING,
             pipelines=lambda connection: Pipeline(connection, self._receive, self._unrequested),
             opened=self._opened,
         )

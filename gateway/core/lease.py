@@ -51,6 +51,10 @@ LEASE_TRANSITIONS: Final[dict[tuple[LeaseState, str], LeaseState]] = {
 
 TTL_S: Final = 15.0
 """How long the store keeps a lease that is not renewed, s."""
+GOOD_FOR_S: Final = TTL_S - 5.0
+"""How long this node acts under a lease. The rest covers the drift of two clocks over :data:`TTL_S`, and the
+time that an act takes after :meth:`Lease.holds` was checked.
+"""
 _OURS: Final = frozenset({LeaseState.HELD, LeaseState.RENEWING})
 _AGAIN_S: Final = 1.0
 """Time after which a renewal without an answer is repeated."""
@@ -103,19 +107,16 @@ class Lease(StateMachine[LeaseState]):
     an open, fenced link continues, also while the store is away.
 
     Args:
-        ttl_s: How long the store keeps a grant.
-        margin_s: How much earlier than the store this node stops acting: covers the drift of two clocks over
-            *ttl_s*, and the time that an act takes after :meth:`holds` was checked.
         renew_s: Time between renewals.
     """
 
     __slots__ = (
-        "_asked_at", "_asked_in_doubt", "_doubted", "_due_at", "_good_for_s", "_unanswered_at", "_until",
+        "_asked_at", "_asked_in_doubt", "_doubted", "_due_at", "_unanswered_at", "_until",
         "epoch", "floor", "lost", "renew_s",
     )  # fmt: skip
     TABLE = LEASE_TRANSITIONS
 
-    def __init__(self, *, ttl_s: float = TTL_S, margin_s: float = 5.0, renew_s: float = 5.0) -> None:
+    def __init__(self, *, renew_s: float = 5.0) -> None:
         self.state = LeaseState.FREE
         self.epoch = 0
         """The token of the last grant; it stays after the lease has ended."""
@@ -123,7 +124,6 @@ class Lease(StateMachine[LeaseState]):
         """The highest token of the user, of any node."""
         self.lost = False
         """Whether the last renewal was refused: another node holds the lease."""
-        self._good_for_s = ttl_s - margin_s
         self.renew_s = renew_s
         self._until = self._asked_at = self._due_at = LONG_AGO
         self._unanswered_at = math.inf
@@ -275,7 +275,7 @@ class Lease(StateMachine[LeaseState]):
     # ---- inner ----
 
     def _extend(self, since: float) -> None:
-        self._until = since + self._good_for_s
+        self._until = since + GOOD_FOR_S
         self._due_at = LONG_AGO if self._doubted else since + self.renew_s
 
 

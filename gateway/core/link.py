@@ -595,14 +595,10 @@ class Openings:
     all users at once, they would all end late, at about the same time. How many resources a link will have is
     estimated from the last ones.
 
-    Invariant: at most *most* count at a time, except those that another node has handed over.
-
-    Args:
-        most: How many count before the next one has to wait.
+    Invariant: at most :data:`OPENINGS_MAX` count at a time, except those that another node has handed over.
     """
 
-    def __init__(self, most: int = OPENINGS_MAX) -> None:
-        self._most: Final = most
+    def __init__(self) -> None:
         self._began: dict[int, tuple[float, float]] = {}
         """The start and the estimated pause of each opening that counts; the oldest first."""
         self._numbers = count()
@@ -649,7 +645,7 @@ class Openings:
             oldest = next(iter(self._began))
             left_s = self._began[oldest][0] + OPENING_S - now
             if left_s > 0:
-                return max(pause_s, left_s) if len(self._began) >= self._most else pause_s
+                return max(pause_s, left_s) if len(self._began) >= OPENINGS_MAX else pause_s
             del self._began[oldest]
         return pause_s
 

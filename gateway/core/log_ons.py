@@ -408,6 +408,10 @@ class _Tries:
     """Whether tries overlap: then the order in which OSCC-E checked them is unknown."""
 
 
+WRONG_KEPT_S: Final = 86_400.0
+"""How long a wrong password is stored."""
+
+
 class LogOnGuard:
     """Counts failed log-ons of each name, existing or not, and locks it for a while.
 
@@ -417,7 +421,7 @@ class LogOnGuard:
     There are three bounds. An origin (an address, or a device that had a session of the name) first meets its
     own: it has fewer tries than the name, so that one attacker leaves a try to the person at another origin.
     Then the name has its bound in a window. After that many failures, and no log-on since, the name gets one
-    try per window for *slow_s*.
+    try per window for :data:`WRONG_KEPT_S`.
 
     Invariant: in any *window_s* OSCC-E gets at most *tries* wrong passwords of a name from devices that are
     not trusted, also when many are tried at once: a try counts as wrong until its answer is there.
@@ -428,7 +432,6 @@ class LogOnGuard:
     Args:
         tries: Tries of a name; one below OSCC-E's lock-out.
         window_s: How long a wrong password counts.
-        slow_s: How long it is stored.
         names_max: Limit of stored names.
     """
 
@@ -437,13 +440,11 @@ class LogOnGuard:
         *,
         tries: int = 4,
         window_s: float = 900.0,
-        slow_s: float = 86_400.0,
         names_max: int = 100_000,
     ) -> None:
         self.tries = tries
         self.tries_of_origin = max(1, tries - 1)
         self.window_s = window_s
-        self.slow_s = slow_s
         self._names_max = names_max
         self._names: OrderedDict[bytes, _Tries] = OrderedDict()
 
@@ -520,13 +521,13 @@ class LogOnGuard:
         yield own, known.open.count(origin), self.tries_of_origin
         if is_trusted:
             return
-        lasting = sum(now < failure.at + self.slow_s for failure in known.wrong)
+        lasting = sum(now < failure.at + WRONG_KEPT_S for failure in known.wrong)
         yield recent, len(known.open), 1 if lasting >= self.tries else self.tries
 
     def turn(self, now: float) -> None:
         """Remove names whose failures no longer count, also without new ones."""
         for key, known in list(itertools.islice(self._names.items(), TURN_MAX)):
-            if not known.open and all(now >= failure.at + self.slow_s for failure in known.wrong):
+            if not known.open and all(now >= failure.at + WRONG_KEPT_S for failure in known.wrong):
                 del self._names[key]
 
     def _known(self, key: bytes) -> _Tries:

@@ -12,7 +12,15 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from gateway.core.log_ons import PATIENCE_S, Judged, LogOnGuard, LogOnPlace, LogOnQueue, name_hash
+from gateway.core.log_ons import (
+    PATIENCE_S,
+    WRONG_KEPT_S,
+    Judged,
+    LogOnGuard,
+    LogOnPlace,
+    LogOnQueue,
+    name_hash,
+)
 from gateway.core.rate_limits import TURN_MAX, AdmissionQueue, Buckets, Quota
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket, UserId
@@ -313,7 +321,7 @@ class LogOns:
             if not asked.is_trusted:
                 await self._shared.count(asked.key("origin", asked.address), guard.window_s)
             if wrong > 1:  # one wrong password in a window is what a slowed name may have anyway
-                await self._shared.count(asked.key("day"), guard.slow_s)
+                await self._shared.count(asked.key("day"), WRONG_KEPT_S)
 
     async def _is_alone(self, asked: _Try) -> bool:
         """Return whether other nodes showed OSCC-E no password of the name beside this one.

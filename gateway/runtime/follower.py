@@ -377,7 +377,7 @@ class Follower:
         world: World,
         grant: Grant,
         local: Mapping[str, Local],
-        touch: Callable[[], None] = lambda: None,
+        touch: Callable[[], None],
     ) -> None:
         me: Follower = proxy(self)  # no collaborator keeps its follower in memory
         now = world.clock.now()

@@ -701,10 +701,8 @@ class SessionRevocations:
         tally: Counts faults.
     """
 
-    def __init__(
-        self, clock: Clock, exchange: Exchange, shared: SharedStore, tally: Tally | None = None
-    ) -> None:
-        self._tally = tally or Tally()
+    def __init__(self, clock: Clock, exchange: Exchange, shared: SharedStore, tally: Tally) -> None:
+        self._tally = tally
         self._clock = clock
         self._exchange = exchange
         self._shared = shared

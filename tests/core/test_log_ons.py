@@ -15,6 +15,7 @@ from gateway.core.log_ons import (
     FAILED,
     PATIENCE_S,
     SHARE,
+    WRONG_KEPT_S,
     Decaying,
     Judged,
     LogOnGuard,
@@ -77,9 +78,9 @@ def test_a_name_is_removed_once_its_failures_no_longer_count() -> None:
     guard.trying("main", "ann")
     guard.failed("main", "ann", 10.0)
     guard.trying("main", "bob")
-    guard.turn(10.0 + guard.slow_s - 1.0)
+    guard.turn(10.0 + WRONG_KEPT_S - 1.0)
     assert len(guard) == 2
-    guard.turn(10.0 + guard.slow_s)
+    guard.turn(10.0 + WRONG_KEPT_S)
     assert len(guard) == 1, "a try that is under way stays"
 
 

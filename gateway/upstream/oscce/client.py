@@ -540,7 +540,6 @@ class OsccServer:
         clock: The only time.
         tls: Verifies the server; None means the system's authorities.
         deadlines: Bounds of every wait.
-        pool: Shared by all links; its counters have the amount of sharing.
         turns: Reads the links of the whole node, and schedules processing. None: at once.
         trace: Called with each request before it is sent, and may add headers; not for links.
     """
@@ -553,11 +552,11 @@ class OsccServer:
         *,
         tls: ssl.SSLContext | None = None,
         deadlines: Deadlines | None = None,
-        pool: Readings | None = None,
         turns: Turns | None = None,
         trace: aiohttp.TraceConfig | None = None,
     ) -> None:
-        self.pool = pool or Readings()
+        self.pool: Final = Readings()
+        """Shared by all links; its counters have the amount of sharing."""
         self._site = site
         self._root = base_url.rstrip("/") + "/oscce/v1/"
         self._clock = clock
