@@ -41,9 +41,8 @@ from gateway.app.config.settings import (
 from gateway.app.config.settings import TracingSection as TracingSettings
 from gateway.app.config.sources import readable_by_others
 from gateway.app.metrics import CountedAuthority, CountedUpstream, SiteReach
-from gateway.bus.connect import BusKeys
+from gateway.bus import NOBODY
 from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
-from gateway.bus.stores import BackendOptions, RedisBackend
 from gateway.core.link import Linger
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.registry import RegistryLimits
@@ -592,7 +591,8 @@ async def open_bus(
     *,
     jitter: Callable[[], float],
     draw: Callable[[int], bytes],
-    options: BackendOptions | None = None,
+    node: NodeId = NOBODY,
+    renewed: Callable[[float], None] | None = None,
     keyring: Keyring | None = None,
 ) -> AsyncIterator[Cluster]:
     """Yield the parts that the nodes of a gateway share; the bus may not be connected yet.
@@ -603,7 +603,8 @@ async def open_bus(
         clock: The only time.
         jitter: Draws from [0, 1).
         draw: Draws that many unpredictable bytes.
-        options: See :class:`gateway.bus.stores.BackendOptions`.
+        node: The node that receives messages; none by default.
+        renewed: Called with the seconds that each renewal of leases took.
         keyring: Passes on changed sealing keys.
 
     Raises:
@@ -615,7 +616,11 @@ async def open_bus(
             MemoryBus(MemoryChannels()), MemoryLeases(clock), MemoryNodeRegistry(clock), MemoryStore(clock)
         )
         return
+    from gateway.bus.connect import BusKeys  # noqa: PLC0415 - a node without Redis does not need
+    from gateway.bus.stores import BackendOptions, RedisBackend  # noqa: PLC0415 - the 7 MB of redis-py
+
     keys = BusKeys([(key.id, key.key.raw) for key in secrets.sealing_keys], secrets.pseudonym_key.raw)
+    options = BackendOptions(node=node, renewed=renewed)
     try:
         site = RedisBackend(url, keys, clock, jitter, draw, options=options)
     except OSError:  # ssl.SSLError is one: the file contains no certificate
@@ -623,7 +628,8 @@ async def open_bus(
     if keyring is not None:
         keyring.subscribe(site.seals.rekey)
     async with site:
-        yield Cluster(site.bus, site.leases, site.registry, site.shared, site.refusals)
+        ports = site.bus, site.leases, site.registry, site.shared
+        yield Cluster(*ports, site.refusals, site.dropped, site.clock_offset_s)
 
 
 # ---- sites ----

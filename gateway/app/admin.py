@@ -45,8 +45,7 @@ from gateway.app.logging import (
 from gateway.app.metrics import SiteReach
 from gateway.app.process import DEFAULT_CONNECTIONS, CannotListen, StopRequest, listening, os_error_text
 from gateway.app.reload import ReloadFailed
-from gateway.bus.connect import RedisUnreachable, parse_url
-from gateway.bus.stores import OLDEST, ClusterFacts, ServerFacts, inspect, inspect_cluster
+from gateway.bus import OLDEST, ClusterFacts, RedisUnreachable, ServerFacts, parse_url
 from gateway.core.lease import BusState
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
@@ -582,6 +581,8 @@ async def check_bus(bus: BusSection, clock: Clock) -> BusReport:
     url = redis_url(bus)
     if url is None:
         return BusReport()
+    from gateway.bus.stores import inspect, inspect_cluster  # noqa: PLC0415 - as in adapters.open_bus
+
     try:
         address = parse_url(url)
         if address.is_cluster:

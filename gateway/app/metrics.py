@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, get_args
 
 from gateway.app.process import SPARE_FILES
-from gateway.bus.pubsub import RedisBus
 from gateway.bus.sealing import DropReason
-from gateway.bus.stores import RedisLeases
 from gateway.core.fanout_group import FanoutGroup
 from gateway.core.lease import BusState
 from gateway.core.ledger import Ledger
@@ -46,9 +44,8 @@ from gateway.runtime.ports import (
     ENTRY_REFUSALS,
     WRITE_REFUSALS,
     Authority,
-    Bus,
     Clock,
-    Leases,
+    Cluster,
     Link,
     Upstream,
 )
@@ -258,21 +255,11 @@ def measure_owned(node: Node, telemetry: Telemetry) -> None:
         telemetry.registry_size[name].set(size)
 
 
-def clock_offset_s(leases: Leases) -> float | None:
-    """Return how far the clock of the store of *leases* is ahead; 0 without a store."""
-    return leases.clock_offset_s if isinstance(leases, RedisLeases) else 0.0
-
-
-def measure_clock_offset(leases: Leases, telemetry: Telemetry) -> None:
-    """Record how far the clock of the store of *leases* is ahead."""
-    offset_s = clock_offset_s(leases)
+def measure_bus(cluster: Cluster, telemetry: Telemetry) -> None:
+    """Record the dropped messages of the bus, and how far the clock of its server is ahead."""
+    offset_s = cluster.clock_offset_s()
     telemetry.clock_offset_seconds.set(math.nan if offset_s is None else offset_s)
-
-
-def measure_dropped(bus: Bus, telemetry: Telemetry) -> None:
-    """Record the dropped messages of the bus, by reason; in one process there are none."""
-    if isinstance(bus, RedisBus):
-        telemetry.bus_unopened.values = {why.value: bus.seals.dropped[why] for why in DropReason}
+    telemetry.bus_unopened.values |= cluster.dropped()
 
 
 def measure_turns(turns: Iterable[Turns], telemetry: Telemetry) -> None:

@@ -47,10 +47,8 @@ from gateway.app.drain import Departure, PhoneBalancer, drain_limit_s, drain_nod
 from gateway.app.logging import AuditTrail, CloseHistory, LineWriter, Pseudonyms, audit_writer, log_session
 from gateway.app.metrics import (
     ProcessMetrics,
-    clock_offset_s,
     create_startup_series,
-    measure_clock_offset,
-    measure_dropped,
+    measure_bus,
     measure_node,
     measure_shared,
     measure_turns,
@@ -78,7 +76,6 @@ from gateway.app.reload import (
     Reloader,
     reload_on_hangup,
 )
-from gateway.bus.stores import BackendOptions
 from gateway.core.lease import BusState
 from gateway.domain.model import NodeId
 from gateway.edge.channel import ConnectionSummary
@@ -264,8 +261,7 @@ class Gateway:
         """Update the metrics that are read on request only, and return all metrics."""
         self.process_metrics.sample()
         measure_node(self.node, self._servers, self.telemetry)
-        measure_clock_offset(self._cluster.leases, self.telemetry)
-        measure_dropped(self._cluster.bus, self.telemetry)
+        measure_bus(self._cluster, self.telemetry)
         self.telemetry.connections_dropped.value = self.edge[PENDING_CONNECTIONS].dropped
         measure_turns({server.turns for server in self._oscc}, self.telemetry)
         measure_shared((server.pool for server in self._oscc), self.telemetry)
@@ -481,7 +477,7 @@ def _status_tasks(
         log_bus_faults(settings.bus, clock),
         log_duplicate_name(made.node.membership, clock),
         log_key_differences(made.node.membership, clock),
-        log_clock_offset(partial(clock_offset_s, cluster.leases), clock),
+        log_clock_offset(cluster.clock_offset_s, clock),
     )
 
 
@@ -495,7 +491,8 @@ def _bus(
         clock,
         jitter=random.random,
         draw=randomness.token_bytes,
-        options=BackendOptions(node=node, renewed=telemetry.lease_renew_seconds.observe),
+        node=node,
+        renewed=telemetry.lease_renew_seconds.observe,
         keyring=options.keyring,
     )
 

@@ -18,20 +18,8 @@ from redis.asyncio import Connection
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, MovedError, RedisError, TryAgainError
 
-from gateway.bus.connect import (
-    CLOSED,
-    TRIAL,
-    TRIAL_WRITE,
-    BusAddress,
-    Connector,
-    Endpoint,
-    RedisUnreachable,
-    Refusals,
-    Reply,
-    Word,
-    bus_down,
-    code,
-)
+from gateway.bus import BusAddress, Endpoint, RedisUnreachable
+from gateway.bus.connect import CLOSED, TRIAL, TRIAL_WRITE, Connector, Refusals, Reply, Word, bus_down, code
 from gateway.bus.pubsub import SHARDED, Partition, RedisBus
 from gateway.bus.redis import COMMANDS, SCRIPTS, CommandSender, RedisClient, RedisLimits
 from gateway.domain.errors import GatewayError

@@ -18,6 +18,7 @@ from zlib import crc32
 
 from redis.exceptions import RedisError
 
+from gateway.bus import NOBODY
 from gateway.bus.connect import CLOSED, LIVES, UNEXPECTED, Connector, KeyNames, Reply, Word, bus_down, code
 from gateway.bus.redis import Pipeline, RedisClient, RedisLimits, ignore
 from gateway.bus.sealing import (
@@ -66,8 +67,6 @@ DECODE_SLICE_S: Final = 0.0
 """Time for slices of a message in one turn of the loop, plus one slice; more in long turns."""
 SLOW_S: Final = 0.02
 """Transit time below which the age in a message is not changed."""
-NOBODY: Final = NodeId("")
-"""The name of a bus that receives for no node, as used by an operator's command."""
 _DROPPED: Final = {
     Freshness.REPEATED: DropReason.REPEATED,
     Freshness.LATE: DropReason.LATE,

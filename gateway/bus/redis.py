@@ -19,12 +19,11 @@ from typing import Any, Final, NamedTuple
 from redis.asyncio import Connection
 from redis.exceptions import NoScriptError, RedisError
 
+from gateway.bus import Endpoint, RedisUnreachable
 from gateway.bus.connect import (
     UNEXPECTED,
     Connector,
-    Endpoint,
     OpenConnection,
-    RedisUnreachable,
     Reply,
     Word,
     bus_down,

@@ -13,6 +13,7 @@ import msgspec
 from redis.asyncio import Connection
 from redis.exceptions import RedisError
 
+from gateway.bus import NOBODY, BusAddress, ClusterFacts, RedisUnreachable, ServerFacts, parse_url
 from gateway.bus.cluster import Shards, Topology
 from gateway.bus.connect import (
     LOG_OFFS,
@@ -21,21 +22,17 @@ from gateway.bus.connect import (
     TRIAL,
     TRIAL_WRITE,
     UNEXPECTED,
-    BusAddress,
     BusKeys,
     Connector,
-    Endpoint,
     KeyNames,
     Lifetimes,
-    RedisUnreachable,
     Refusals,
     Reply,
     Word,
     bus_down,
     code,
-    parse_url,
 )
-from gateway.bus.pubsub import NOBODY, Partition, RedisBus
+from gateway.bus.pubsub import Partition, RedisBus
 from gateway.bus.redis import COMMANDS, SCRIPTS, CommandSender, RedisClient, Script, ignore
 from gateway.bus.sealing import DropReason, Seals
 from gateway.core.lease import TTL_S
@@ -435,7 +432,6 @@ def _ms(seconds: float) -> int:
 
 
 ENGINES: Final = {"redis": "Redis", "valkey": "Valkey"}
-OLDEST: Final = {"Redis": (7, 2), "Valkey": (8, 0)}
 """The oldest version of each engine that the gateway works with."""
 _SENTINELS_ASKED_S: Final = 1.0
 _QUESTIONS: Final[tuple[tuple[Word, ...], ...]] = (
@@ -541,6 +537,14 @@ class RedisBackend:
         """Return what the server refuses now; see :class:`gateway.bus.connect.Refusals`."""
         return self._servers.refusals()
 
+    def dropped(self) -> Mapping[str, int]:
+        """Return how many messages were not accepted, by reason."""
+        return {why.value: self.seals.dropped[why] for why in DropReason}
+
+    def clock_offset_s(self) -> float | None:
+        """Return how far the server's clock is ahead of this node's; None: unknown."""
+        return self.leases.clock_offset_s
+
     async def __aenter__(self) -> Self:
         """Start to connect; does not wait for it."""
         tasks = await self._tasks.__aenter__()
@@ -616,29 +620,6 @@ class OneServer:
 # ---- the check of a server ----
 
 
-class ServerFacts(NamedTuple):
-    """Facts that a server reports; None where its ACL forbids the query."""
-
-    endpoint: Endpoint
-    engine: str | None
-    version: tuple[int, ...]
-    persists: bool | None
-    """Whether it writes its data to a disk."""
-    evicts: bool | None
-    """Whether it evicts keys when it is full, instead of refusing writes."""
-    clock_offset_s: float | None
-    """How far its wall clock is ahead of this machine's."""
-    write_refusal: str | None = None
-    """The word with which it refuses writes; None: it accepts them."""
-    is_cluster_node: bool = False
-    """Whether it is a node of a Redis Cluster."""
-
-    @property
-    def is_too_old(self) -> bool:
-        """Whether it is certainly older than :data:`OLDEST`."""
-        return self.engine is not None and self.version < OLDEST.get(self.engine, ())
-
-
 async def inspect(address: BusAddress, clock: Clock) -> ServerFacts:
     """Query the server at *address* for its version and settings, on one connection; bounded in time.
 
@@ -672,24 +653,6 @@ async def _inspect(connector: Connector, clock: Clock, trial: bytes) -> ServerFa
         code(written) if isinstance(written, RedisError) else None,
         greeting.get(b"mode") == b"cluster",
     )
-
-
-class ClusterFacts(NamedTuple):
-    """Facts about a Redis Cluster; None where its ACL forbids the query.
-
-    Attributes:
-        servers: Its primaries.
-        lost_slots: How many slots no primary serves.
-        without_replica: The primaries without a replica.
-        node_timeout_s: Seconds of silence after which a node counts as failed.
-        needs_all_slots: Whether one lost shard stops all others.
-    """
-
-    servers: tuple[ServerFacts, ...]
-    lost_slots: int = 0
-    without_replica: tuple[Endpoint, ...] = ()
-    node_timeout_s: float | None = None
-    needs_all_slots: bool | None = None
 
 
 async def inspect_cluster(address: BusAddress, clock: Clock) -> ClusterFacts:

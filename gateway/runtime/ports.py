@@ -6,7 +6,7 @@ Every adapter passes the contract suite of its port in ``tests/contracts``.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
@@ -530,6 +530,10 @@ class Cluster(NamedTuple):
     shared: SharedStore
     refusals: Callable[[], frozenset[str]] = frozenset
     """Returns what the bus server refuses now: words of ``ENTRY_REFUSALS`` and ``WRITE_REFUSALS``."""
+    dropped: Callable[[], Mapping[str, int]] = dict
+    """Returns how many messages of the bus were not accepted, by reason."""
+    clock_offset_s: Callable[[], float | None] = lambda: 0.0
+    """Returns how far the clock of the bus server is ahead of this node's; None: unknown."""
 
 
 class SiteParts(NamedTuple):

@@ -24,7 +24,7 @@ from gateway.app.config.settings import (
     without_password,
 )
 from gateway.app.config.sources import FILE_BYTES, SECRET_BYTES, load, read_sources, readable_by_others
-from gateway.bus.connect import parse_url
+from gateway.bus import parse_url
 from tests.app.samples import SMALLEST, write
 
 

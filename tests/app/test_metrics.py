@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import os
 import platform
 import re
 from collections import Counter
@@ -30,7 +31,7 @@ from gateway.app.metrics import (
     ProcessMetrics,
     SiteReach,
     create_startup_series,
-    measure_clock_offset,
+    measure_bus,
     measure_functions,
     measure_late,
     measure_owned,
@@ -55,10 +56,8 @@ from gateway.app.process import (
     forget_by_time,
     tuned_gc,
 )
-from gateway.bus.connect import KeyNames
-from gateway.bus.memory import MemoryLeases
-from gateway.bus.redis import RedisClient, RedisLimits
-from gateway.bus.stores import RedisLeases
+from gateway.bus.connect import BusKeys
+from gateway.bus.stores import RedisBackend
 from gateway.core.lease import BusState
 from gateway.domain.model import Kind
 from gateway.domain.resources import FunctionState, Queue
@@ -71,9 +70,9 @@ from gateway.telemetry import CHILDREN_MAX, PREFIX, Telemetry
 from gateway.upstream.oscce.readings import Readings
 from tests.app.metrics import values_of
 from tests.app.samples import LOG_ON, settings_for
-from tests.bus.peer import Peer, door
 from tests.deploy.expressions import RULES
 from tests.deploy.programs import ask, machine
+from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tasks import during
@@ -273,14 +272,15 @@ def test_every_state_of_the_bus_has_a_number() -> None:
 
 def test_the_offset_of_the_clock_is_that_of_the_store_and_none_without_one() -> None:
     telemetry, clock = Telemetry(), ManualClock()
-    line = RedisClient(door(Peer(), clock), clock, lambda: 0.5, RedisLimits())
-    stored = RedisLeases(line, KeyNames(b"p" * 32), clock)
+    keys = BusKeys([("k1", b"k" * 32)], b"p" * 32)
+    backend = RedisBackend("redis://h", keys, clock, lambda: 0.5, os.urandom)
+    store = alone(clock)._replace(clock_offset_s=backend.clock_offset_s)
     for offset_s in (None, -1.5):
-        stored.clock_offset_s = offset_s
-        measure_clock_offset(stored, telemetry)
+        backend.leases.clock_offset_s = offset_s
+        measure_bus(store, telemetry)
         shown = values_of(telemetry)["clock_offset_seconds"]
         assert shown == offset_s or (offset_s is None and math.isnan(shown))
-    measure_clock_offset(MemoryLeases(clock), telemetry)
+    measure_bus(alone(clock), telemetry)
     assert values_of(telemetry)["clock_offset_seconds"] == 0
 
 

@@ -37,8 +37,7 @@ from gateway.app.config.sources import generate_secrets
 from gateway.app.logging import configure
 from gateway.app.metrics import SiteReach
 from gateway.app.process import StopRequest
-from gateway.bus.connect import Endpoint
-from gateway.bus.stores import ServerFacts
+from gateway.bus import Endpoint, ServerFacts
 from gateway.core.lease import BusState
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, NodeId

@@ -23,7 +23,6 @@ from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import BusSection, SecretsSection
 from gateway.app.config.sources import generate_secrets
 from gateway.app.process import SPARE_FILES, CannotListen, StopRequest
-from gateway.bus.stores import BackendOptions
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import NodeRecord
@@ -180,11 +179,10 @@ async def test_how_long_renewals_take_is_shown(monkeypatch: pytest.MonkeyPatch) 
 
     @asynccontextmanager
     async def opened(
-        *given: object, options: BackendOptions, keyring: Keyring, **more: object
+        *given: object, renewed: Callable[[float], None], keyring: Keyring, **more: object
     ) -> AsyncIterator[Cluster]:
         assert keyring.ids == ("k1",)
-        assert options.renewed is not None
-        tellers.append(options.renewed)
+        tellers.append(renewed)
         async with open_bus(*given, **more) as cluster:  # type: ignore[arg-type]  # handed on as they came
             yield cluster
 

@@ -10,7 +10,8 @@ from typing import Final
 
 import hiredis
 
-from gateway.bus.connect import Connector, Endpoint, parse_url
+from gateway.bus import Endpoint, parse_url
+from gateway.bus.connect import Connector
 from gateway.bus.redis import RedisClient, RedisLimits
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import MemoryTransport, memory_connections

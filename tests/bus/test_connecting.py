@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from gateway.bus.connect import BusKeys, Endpoint, RedisUnreachable
+from gateway.bus import Endpoint, RedisUnreachable
+from gateway.bus.connect import BusKeys
 from gateway.bus.stores import OneServer, RedisBackend
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId

@@ -12,8 +12,9 @@ from redis.crc import key_slot
 
 from gateway.app.admin import check_bus
 from gateway.app.config.settings import BusSection
+from gateway.bus import Endpoint, RedisUnreachable, parse_url
 from gateway.bus.cluster import PREFIXES, Claim, merged, read_view
-from gateway.bus.connect import Endpoint, Lifetimes, RedisUnreachable, parse_url
+from gateway.bus.connect import Lifetimes
 from gateway.bus.pubsub import partition_of
 from gateway.bus.stores import BackendOptions, RedisBackend, inspect_cluster
 from gateway.domain.errors import EndReason, GatewayError

@@ -12,17 +12,9 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.bus.connect import (
-    OPEN_S,
-    BusAddress,
-    Connector,
-    Endpoint,
-    OpenConnection,
-    RedisCredentials,
-    RedisUnreachable,
-    parse_url,
-)
-from gateway.bus.stores import ServerFacts, inspect
+from gateway.bus import BusAddress, Endpoint, RedisCredentials, RedisUnreachable, ServerFacts, parse_url
+from gateway.bus.connect import OPEN_S, Connector, OpenConnection
+from gateway.bus.stores import inspect
 from gateway.runtime.event_loop import SystemClock
 from tests.app import certificates
 from tests.bus.peer import Peer, Words, door, usual

@@ -14,9 +14,9 @@ from functools import partial
 
 from redis.asyncio import Connection
 
+from gateway.bus import NOBODY
 from gateway.bus.connect import BusKeys, KeyNames
 from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
-from gateway.bus.pubsub import NOBODY
 from gateway.bus.stores import BackendOptions, RedisBackend
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import BusChannel, Envelope, encode

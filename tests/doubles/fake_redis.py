@@ -15,7 +15,7 @@ from fakeredis.aioredis import AsyncFakeSocket
 from redis.asyncio import Connection
 from redis.exceptions import NoScriptError
 
-from gateway.bus.connect import Endpoint
+from gateway.bus import Endpoint
 
 
 def memory_connections(

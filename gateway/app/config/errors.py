@@ -28,7 +28,7 @@ from gateway.app.config.settings import (
     SiteSection,
     socket_path,
 )
-from gateway.bus.connect import BusAddress, RedisCredentials, parse_url
+from gateway.bus import BusAddress, RedisCredentials, parse_url
 from gateway.domain.model import Application
 
 PREFIX: Final = "OSCC_GATEWAY"

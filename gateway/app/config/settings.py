@@ -31,7 +31,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from gateway.bus.connect import parse_url
+from gateway.bus import parse_url
 from gateway.core.rate_limits import SessionLimits
 from gateway.domain.model import Application
 from gateway.edge.request_context import AdmissionLimits
