@@ -319,6 +319,11 @@ class Realtime:
         connection, dialogue = self._live
         return None if dialogue.welcome is None else connection
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the mirror is current."""
+        return self._live is not None and self._live[1].is_current
+
     # ---- inner ----
 
     def _tell(self, event: Event) -> None:
@@ -376,6 +381,8 @@ class Realtime:
                 self._nudged.set()
             for answer in answers:
                 await connection.send(answer)
+            if isinstance(frame, frames.Bye):
+                return  # however long the end of the socket takes
 
     async def _watch(
         self, connection: ClientConnection, dialogue: Dialogue, reading: asyncio.Task[None]
@@ -638,8 +645,17 @@ class GatewayClient:
         return self._realtime.ended
 
     @property
+    def is_current(self) -> bool:
+        """Whether the mirror may be shown as current: in sync, and the connection's last ping said `live`.
+
+        It changes with the events ``HealthChanged``, ``Reconnecting`` and ``Ended``, and while a lost change
+        is requested again.
+        """
+        return self._realtime.is_current
+
+    @property
     def health(self) -> HealthChanged | None:
-        """The freshness of the data, from the last ping; None before the first ping."""
+        """The freshness of the data, from the last ping of any connection; None before the first ping."""
         return self._realtime.memory.health
 
     def server_time_ms(self) -> int | None:

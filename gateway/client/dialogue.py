@@ -344,6 +344,8 @@ class Dialogue:
         self.welcome: frames.Welcome | None = None
         """None until the session is served: no other frame may be sent before it."""
         self.in_sync = False
+        self._upstream: frames.HealthStatus | None = None
+        """As in the last ping of this connection; None before the first."""
         self._memory = memory
         self._hooks = hooks
         self._liveness = Liveness(now, memory.wishes.ping_s or PING_S)
@@ -380,6 +382,11 @@ class Dialogue:
         return self._resync(now) if self._memory.mirror.lost else ()
 
     # ---- what it gives ----
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the mirror is current: in sync, nothing is missing, and the last ping said `live`."""
+        return self.in_sync and self._upstream == "live" and not self._memory.mirror.lost
 
     def given_up(self, now: float) -> bool:
         """Return whether the gateway was silent for too long."""
@@ -447,7 +454,8 @@ class Dialogue:
         self._memory.server_time.received(ping.server_time_ms, now)
         resync = self._on_state(ping, now)
         health = HealthChanged(ping.upstream, ping.bus, ping.as_of_ms)
-        if health != self._memory.health:
+        is_first, self._upstream = self._upstream is None, ping.upstream
+        if is_first or health != self._memory.health:
             self._memory.health = health
             self._hooks.event(health)
         return (frames.Pong(ping.nonce), *resync)

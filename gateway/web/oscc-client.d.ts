@@ -414,10 +414,11 @@ export type Position = {stream: string; seq: number};
 /** State of the connection; the event `link` reports every change of it. */
 export type Link = {
   /**
-   * connecting: no data is in sync yet. live: in sync, and the link to the OSCC-E Server is live.
-   * stale, down: in sync with the gateway, whose link to the OSCC-E Server is stale or down; the data is as of
-   * `asOfMs`. waiting: the connection is lost, the next try is at `retryAtMs`. background: disconnected by
-   * `background()`. gone: ended for good; `code`, `reason` and `by` have the cause.
+   * connecting: this connection has no data yet, or no ping that dates it. live: in sync, and the link to the
+   * OSCC-E Server is live. stale, down: in sync with the gateway, whose link to the OSCC-E Server is stale or
+   * down, or (stale) a change was lost and is requested again; the data is as of `asOfMs`. waiting: the
+   * connection is lost, the next try is at `retryAtMs`. background: disconnected by `background()`. gone: ended
+   * for good; `code`, `reason` and `by` have the cause.
    */
   state: 'connecting' | 'live' | 'stale' | 'down' | 'waiting' | 'background' | 'gone';
   /** When this state began, by the local wall clock. */
@@ -429,7 +430,7 @@ export type Link = {
   bus: 'live' | 'degraded' | 'down' | null;
   /**
    * Whether an expected frame is late, so that the mirror may be old: a ping by 3 s, or the answer to the
-   * client's own test by 1 s. The client sends that test when a result is 2.5 s late.
+   * client's own test by 1 s. The client sends that test when a result is 2.5 s late, and on `networkChanged()`.
    */
   quiet: boolean;
   /** The close code of the last connection, and the reason (in the states waiting and gone). */

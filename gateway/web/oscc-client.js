@@ -717,6 +717,7 @@ export class Connection extends EventTarget {
   networkChanged() {
     if (this.#live?.open) {
       this.#live.probeBy = this.#env.now() + PROBE_MS;
+      this.#live.quietAt = Math.min(this.#live.quietAt, this.#env.now() + UNANSWERED_MS);
       this.#live.moved = true;
       this.#send({kind: 'pong'});
       this.#arm();
@@ -747,7 +748,7 @@ export class Connection extends EventTarget {
       this.#recover({code: 1006, reason: `unreachable (${/** @type {Error} */ (error).name})`}, 0);
       return;
     }
-    const live = this.#live = {socket, open: false, welcome: null, inSync: false,
+    const live = this.#live = {socket, open: false, welcome: null, inSync: false, upstream: null,
       hello: this.#wishes, beganAt: now, overAt: now + ANSWER_MS, probeBy: Infinity, resyncAt: now,
       lateAt: Infinity, quietAt: Infinity, moved: false,
       silenceMs: (this.#wishes.pingS ?? 25) * 1000 + GRACE_MS};
@@ -900,19 +901,24 @@ export class Connection extends EventTarget {
     this.#send({kind: 'pong', nonce: ping.nonce});
     this.#changed(live, ping);
     const {bus, as_of_ms: asOfMs} = ping, upstream = UPSTREAMS.has(ping.upstream) ? ping.upstream : 'stale';
+    live.upstream = upstream;
     if (this.#live === live) this.#show(this.#link.state, {upstream, bus, asOfMs: asOfMs ?? null});
   }
 
   /** @param {any} live @param {any} frame */
   #changed(live, frame) {
-    const took = this.#state.receive(frame);
+    const {lost} = this.#state, took = this.#state.receive(frame);
     if (took === 'held') return;
-    if (took === 'gap') return this.#arm();
+    if (took === 'gap') {
+      this.#show(this.#link.state);
+      return this.#arm();
+    }
     const first = live.welcome && !live.inSync;
     if (first) live.inSync = true;
     if (took.length) tell(this, 'changes', took);
-    if (!first || this.#live !== live) return;
-    this.#show('live');
+    if (this.#live !== live) return;
+    if (lost) this.#show(this.#link.state);
+    if (!first) return;
     this.#arrived();
     tell(this, 'sync', {resumed: live.welcome.resumed === true});
   }
@@ -1032,7 +1038,8 @@ export class Connection extends EventTarget {
     const before = this.#link, ending = ['waiting', 'gone'].includes(state) ? {} : NO_ENDING;
     const link = {...before, ...ending, ...news, state};
     if (!this.#live) link.quiet = false;
-    if (this.#live?.inSync) link.state = link.upstream === null ? 'live' : link.upstream;
+    const {inSync, upstream} = this.#live ?? {};
+    if (inSync && upstream) link.state = upstream === 'live' && this.#state.lost ? 'stale' : upstream;
     link.sinceMs = link.state === before.state ? before.sinceMs : this.#env.wall();
     if (same(link, before)) return;
     this.#link = Object.freeze(link);

@@ -92,6 +92,28 @@ def test_pings_are_answered_and_tell_how_current_the_data_is(
     assert memory.health == stale
 
 
+def test_the_mirror_is_current_from_the_first_live_ping_of_a_connection_on(
+    dialogue: Dialogue, memory: Memory, received: Received
+) -> None:
+    def is_current_after(connection: Dialogue, *received_frames: frames.GatewayFrame) -> list[bool]:
+        states = []
+        for frame in received_frames:
+            connection.receive(frame, 110.0)
+            states.append(connection.is_current)
+        return states
+
+    live, lost = ping(5, 5, as_of_ms=7), frames.Changes(8, 9)
+    stale = ping(5, 5, upstream="stale", as_of_ms=7)
+    assert is_current_after(dialogue, welcome(), RESET, live, stale, live, lost, RESET) == [
+        False, False, True, False, True, False, True,
+    ]  # fmt: skip
+    again = Dialogue(memory, received.hooks, "token", 110.0)
+    resumed = frames.Changes(5, 5)
+    assert is_current_after(again, welcome(resumed=True), resumed, live) == [False, False, True]
+    health = HealthChanged("live", "live", 7)
+    assert received.events[-2:] == [Connected(True), health], "an app has an event at which to look again"
+
+
 def test_the_time_of_the_gateway_is_taken_from_its_frames(dialogue: Dialogue, memory: Memory) -> None:
     memory.server_time.received(9_999_999, 99.0)
     dialogue.receive(welcome(server_time_ms=50_000), 100.0)

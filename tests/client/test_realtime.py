@@ -27,7 +27,7 @@ from gateway.domain.errors import GatewayError
 from gateway.protocol import frames
 from tests.client.subject import Subject
 from tests.doubles.clock import ManualClock
-from tests.doubles.scripted_gateway import Phone, ScriptedGateway, welcome
+from tests.doubles.scripted_gateway import Phone, ScriptedGateway, ping, welcome
 
 
 async def test_it_arrives_when_the_mirror_is_in_sync(
@@ -56,6 +56,18 @@ async def test_a_connection_that_the_change_of_network_ended_is_followed_by_anot
     await phone.left()
     await clock.settle()
     assert gateway.called, "it waits, though there is another network"
+
+
+async def test_a_bye_is_reported_before_the_socket_is_closed(
+    subject: Subject, phone: Phone, clock: ManualClock
+) -> None:
+    await phone.send(ping(5, 5))
+    await clock.settle()
+    assert subject.realtime.is_current
+    await phone.send(frames.Bye(4200, "draining", "after", None, 3.0, 3.0))
+    await clock.settle()
+    assert subject.waits == [3.0]
+    assert not subject.realtime.is_current
 
 
 async def test_in_the_background_it_rests_and_resumes_in_the_foreground(

@@ -22,7 +22,7 @@ test('the link is shown from connecting to gone', async () => {
   assert.deepEqual([live.link.state, live.link.code, live.link.retryAtMs], ['connecting', null, null]);
   sockets[1].onopen();
   sockets[1].say(welcome({resumed: true}), {kind: 'changes', after: 5, upto: 5});
-  assert.equal(live.link.state, 'stale', 'until a ping tells better, the data is as old as it was');
+  assert.deepEqual([live.link.state, live.link.upstream], ['connecting', 'stale'], 'no ping has dated the data');
   sockets[1].say({kind: 'bye', code: 4005, reason: 'taken_over', by: 'Ada', reconnect: 'never'});
   assert.deepEqual([live.link.state, live.link.by, live.mirror.size], ['gone', 'Ada', 0]);
   assert.equal((await live.ended).code, 4005);
@@ -86,6 +86,39 @@ test('a value that a later gateway added is taken for the safe one', async () =>
   const asked = live.command('routing_state.set', {state: 'work'});
   socket.say({kind: 'result', id: socket.last('command').id, outcome: {status: 'queued'}});
   assert.equal((await asked).status, 'unknown');
+});
+
+test('data is live from the first ping of a connection until it ends or a change is lost', async () => {
+  const {live, sockets, clock, of} = await connected();
+  sockets[0].serve();
+  assert.equal(live.link.state, 'connecting', 'the data is there, and may be of any age');
+  assert.equal(of('sync').length, 1);
+  sockets[0].say(ping());
+  assert.equal(live.link.state, 'live');
+  sockets[0].say({kind: 'changes', after: 8, upto: 9});
+  assert.equal(live.link.state, 'stale', 'a change was lost');
+  sockets[0].say({kind: 'changes', after: 0, upto: 9, stream: '1.b', reset: true, put: {}});
+  assert.equal(live.link.state, 'live');
+  sockets[0].say({kind: 'bye', code: 4200, reason: 'draining', reconnect: 'after', min_s: 0, max_s: 0});
+  assert.equal(live.link.state, 'waiting', 'the socket is not closed yet');
+  await clock.advance(0);
+  sockets[1].onopen();
+  sockets[1].say(welcome({resumed: true}), {kind: 'changes', after: 9, upto: 9});
+  assert.deepEqual([live.link.state, live.link.upstream], ['connecting', 'live'], 'that was another connection');
+  sockets[1].say(ping({after: 9, upto: 9}));
+  assert.equal(live.link.state, 'live');
+});
+
+test('a link that does not answer after a change of network is quiet after a second', async () => {
+  const {live, sockets, clock} = await connected();
+  sockets[0].serve().say(ping());
+  live.networkChanged();
+  await clock.advance(999);
+  assert.equal(live.link.quiet, false);
+  await clock.advance(1);
+  assert.equal(live.link.quiet, true);
+  sockets[0].say(ping());
+  assert.equal(live.link.quiet, false);
 });
 
 test('a result that is late has the gateway asked whether it is there', async () => {
