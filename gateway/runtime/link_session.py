@@ -51,8 +51,10 @@ from gateway.runtime.subscriptions import LinkSubscriptions, SubscribingOwner
 from gateway.telemetry import Tally
 
 _LOG: Final = logging.getLogger("gateway.link")
-UNREAD_S: Final = 2.0
-"""The silence of a link after which its data may be old, where messages may have waited for as long."""
+UNREAD_S: Final = 1.0
+"""The silence of a link after which its data may be old, where messages may have waited for as long. With the
+interval of the check and the way to the phone, a phone shows that before its data is 2 s old.
+"""
 REPORT_EVERY_S: Final = 0.05
 """Interval in which the keeper is informed of received messages."""
 
@@ -202,8 +204,8 @@ class World:
     """Returns whether the store of leases is reachable and accepts no writes."""
     writes: StoreWrites = field(default_factory=StoreWrites)
     """How long the store of leases has accepted no writes."""
-    unread_s: Callable[[], float] = lambda: 0.0
-    """Returns how long messages of links may have waited in this process; 0 while it keeps up."""
+    is_behind: Callable[[], bool] = lambda: False
+    """Returns whether messages of links may have waited in this process for too long."""
     devices: int = 5
     """Maximum of one user's phones at a time, on all nodes."""
     linger: Linger = field(default_factory=Linger)
@@ -641,7 +643,7 @@ class LinkHealth:
 
     def may_wait(self, now: float) -> bool:
         """Return whether messages of the link may have waited in this process for too long."""
-        return now - self._feed.ledger.came_at > UNREAD_S and self._world.unread_s() > UNREAD_S
+        return self._world.is_behind() and now - self._feed.ledger.came_at > UNREAD_S
 
     def say(self) -> None:
         """Send the health to phones and other nodes."""

@@ -225,6 +225,7 @@ class UserStates:
 
 
 TICK_S: Final = 1.0
+CAUGHT_UP_S: Final = UNREAD_S / 2
 NUMBER_CHANGES: Final = 3
 """Applied changes of the remote number that a user may make in an hour."""
 _FIRST: Final = 2**40
@@ -263,7 +264,9 @@ class Node:
     """State of the bus and of the owners' nodes in the last tick."""
 
     _is_behind = False
-    """Whether messages of links may have waited for too long at the last beat."""
+    """Whether messages of links may have waited for too long, as from :data:`UNREAD_S` on at a beat until
+    :data:`CAUGHT_UP_S` at a later one: phones do not change between two states at each beat.
+    """
 
     is_draining = False
     is_cut_off = False
@@ -534,20 +537,21 @@ class Node:
         """
         due_at = self.clock.now() + TICK_S
         while True:
-            now = self.clock.now()
-            self.pauses.beat(now, self.unread_s())
+            now, unread_s = self.clock.now(), self.unread_s()
+            self.pauses.beat(now, unread_s)
             if now >= due_at:
                 due_at = now + TICK_S
                 self._renewals.renew_due(now)
-                try:
-                    self._look_for_unread(now)
-                except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
-                    log_fault(_LOG, "unread_failed", fault)
+            try:
+                self._look_for_unread(now, unread_s)
+            except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
+                log_fault(_LOG, "unread_failed", fault)
             await self.clock.sleep(BEAT_S)
 
-    def _look_for_unread(self, now: float) -> None:
+    def _look_for_unread(self, now: float, unread_s: float) -> None:
         """Send that data may be old where messages may have waited in this process for too long."""
-        was_behind, self._is_behind = self._is_behind, self.unread_s() > UNREAD_S
+        was_behind = self._is_behind
+        self._is_behind = unread_s > (CAUGHT_UP_S if was_behind else UNREAD_S)
         if self._is_behind:
             for user_state in self._user_states:
                 owner = user_state.owner
@@ -651,7 +655,7 @@ class Node:
             devices=settings.limits.devices,
             linger=settings.linger,
             pauses=self.pauses,
-            unread_s=lambda: self.unread_s(),  # noqa: PLW0108 - it is set later
+            is_behind=lambda: self._is_behind,
             tally=self._tally,
         )
 

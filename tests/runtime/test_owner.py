@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import re
 from dataclasses import replace
 
 import pytest
 
-from gateway.core.link import Linger
+from gateway.core.link import BEAT_S, Linger
 from gateway.domain.commands import AttachSession, DetachSession, Listen, QueryDirectory
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, Kind, NodeId, SessionSecret, UserId
 from gateway.domain.resources import FunctionState, Queue
 from gateway.domain.upstream import Part, Source
 from gateway.protocol.envelopes import Replaced
+from gateway.runtime.link_session import UNREAD_S
 from gateway.runtime.node import NodeSettings
 from gateway.runtime.ports import RECONNECT_WINDOW_S
 from gateway.runtime.sessions import ATTACH_S, SESSION_RENEW_AGAIN_S
@@ -662,7 +664,7 @@ async def test_data_of_a_silent_link_is_old_while_messages_may_wait_unread_in_th
     phone = await at.served()
     await at.pass_time(4)
     assert phone.health == "live", "a link that is silent for 4 s has nothing new"
-    at.node.unread_s = lambda: 1.5
+    at.node.unread_s = lambda: 0.9
     await at.pass_time(2)
     assert phone.health == "live"
     at.node.unread_s = lambda: 5.0
@@ -677,3 +679,29 @@ async def test_data_of_a_silent_link_is_old_while_messages_may_wait_unread_in_th
     at.node.unread_s = lambda: 0.0
     await at.pass_time(3)
     assert phone.health == "live"
+
+
+@pytest.mark.parametrize("began_s", [0.0, 0.1, 0.25, 0.4])
+async def test_a_phone_has_that_its_data_may_be_old_before_a_message_has_waited_for_2_s(
+    at: Scene, began_s: float
+) -> None:
+    phone = await at.served()
+    await at.pass_time(4 + began_s)
+    stuck_at = at.clock.now()
+    at.node.unread_s = lambda: at.clock.now() - stuck_at
+    await at.clock.advance(UNREAD_S)
+    assert phone.health == "live"
+    await at.clock.advance(BEAT_S)
+    assert phone.health == "stale"
+
+
+async def test_a_node_at_the_limit_of_being_behind_does_not_change_the_state_of_phones_at_each_beat(
+    at: Scene,
+) -> None:
+    phone = await at.served()
+    await at.pass_time(4)
+    pings = len(phone.of_kind("ping"))
+    unread_s = itertools.cycle((1.1, 0.9))
+    at.node.unread_s = lambda: next(unread_s)  # read once at each beat
+    await at.clock.advance(20 * BEAT_S)
+    assert [ping["upstream"] for ping in phone.of_kind("ping")[pings:]] == ["stale"]
