@@ -2,7 +2,8 @@
 import {framed} from './ui.js';
 
 const FRAMES_APART_MS = 120;
-const GRACE_MS = 2500;
+/** With the frame that follows, "Not connected" stands before 2 s have passed since data was shown as live. */
+const GRACE_MS = 1500;
 const LINKED = new Set(['live', 'stale', 'down']);
 const KEEP_ACTS = 100;
 
@@ -173,20 +174,20 @@ export class Live {
    * every return to the page), `lost` (the gateway).
    */
   look() {
-    const {state, quiet} = this.connection.link;
+    const {state, quiet, upstream} = this.connection.link;
     if (LINKED.has(state) && !quiet) this.brokenAt = null;
     else if (this.brokenAt === null) this.breaks();
-    const mode = this.modeOf(state, quiet);
+    const mode = this.modeOf(state, quiet, upstream);
     if (mode !== this.mode) {
       this.mode = mode;
       this.everything();
     }
   }
 
-  modeOf(state, quiet) {
+  modeOf(state, quiet, upstream) {
     if (LINKED.has(state) && !quiet) return state;
     if (state === 'gone') return 'lost';
-    if (!this.whole) return state === 'waiting' ? 'lost' : 'connecting';
+    if (!this.whole || upstream === null) return state === 'waiting' ? 'lost' : 'connecting';
     return this.unseen || performance.now() - this.brokenAt < GRACE_MS ? 'updating' : 'lost';
   }
 

@@ -57,6 +57,29 @@ async def test_a_gateway_that_was_away_is_found_again() -> None:
         await expect(banner).to_be_hidden()
 
 
+async def test_a_lost_connection_is_shown_at_once_and_named_before_two_seconds_have_passed() -> None:
+    shut = """WebSocket = class extends WebSocket {
+      constructor(...a) { if (globalThis.shut) throw new Error('shut'); globalThis.last = super(...a); }
+    };"""
+    async with opened() as stage, stage.page() as page:
+        shell, health = page.locator(".shell"), page.locator(".health-text")
+        await page.add_init_script(shut)
+        await page.clock.install()
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.clock.pause_at(await page.evaluate("Date.now()") / 1000 + 1)
+        await page.evaluate("shut = true; last.dispatchEvent(new CloseEvent('close', {code: 1006}))")
+        await page.clock.run_for(200)
+        assert await shell.get_attribute("data-frozen") == "updating"
+        assert await health.inner_text() == "Updating …"
+        await page.clock.run_for(1600)
+        assert await shell.get_attribute("data-frozen") == "lost"
+        assert await health.inner_text() == "Not connected"
+        await expect(page.locator(".banner.bad")).to_contain_text("Connection lost.")
+        await page.evaluate("shut = false")
+        await page.clock.resume()
+        await expect(health).to_have_text("Live")
+
+
 async def test_a_page_that_starts_without_a_gateway_claims_nothing_and_learns_it_later() -> None:
     async with opened() as stage, stage.page(service_workers="allow") as page:
         await stage.live(page, ASSISTANT, "agent1")

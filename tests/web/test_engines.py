@@ -300,11 +300,12 @@ async def test_what_does_not_come_back_is_said_moves_nothing_and_is_live_again(e
 async def test_a_dead_link_is_found_by_the_command_that_gets_no_answer(engine: str) -> None:
     async with far(engine, ASSISTANT, "agent1") as (stage, window, way):
         await reads(window, ".hero-name", "Unavailable")
+        await window.run(WATCH)
         way.silence()
         await tap(window, ".set[data-state=available]")
-        await reads(window, ".health-text", "Updating …")
         await until(window, f"{usable('.set[data-state=work]')} === null")
         await reads(window, ".health-text", "Not connected")
+        assert any(each.startswith("Updating …") for each in await window.run("seen"))
         await says(window, ".act-list", "no answer")
         assert stage.agent().state == "Unavailable"
         way.cut()
