@@ -43,6 +43,8 @@ class Crowd:
         ]
         users = {phone.user for phone in self.phones}
         self.beacon = Beacon(cluster.centre, [scopes[user] for user in sorted(users)])
+        for phone in self.phones:
+            phone.beacon = self.beacon
         self.observer = Observer(cluster.centre)
         self._turn = itertools.count()
         self._traffic_round = self._commanded = 0
@@ -102,7 +104,7 @@ class Crowd:
         for phone in self.phones:
             phone.seen.breaks.clear()
             phone.seen.outcomes.clear()
-            phone.seen.lie_s = phone.seen.dated_s = 0.0
+            phone.seen.lie_s = phone.seen.lie_run_s = phone.seen.dated_s = 0.0
         return asyncio.get_running_loop().time()
 
     def start_traffic(self, *, roam_s: float | None = 8.0, command_s: float | None = 8.0) -> None:

@@ -35,12 +35,15 @@ from gateway.client import (
 from gateway.domain.commands import OwnTargetState, TargetState
 from gateway.runtime.event_loop import SystemClock
 from tests.cluster.caching import CACHING
-from tests.cluster.centre import BEACON
+from tests.cluster.centre import BEACON, Beacon
+from tests.doubles.machine import waited_s
 from tests.doubles.tasks import during
 
 PING_S = 10.0
 FRESH_S = 2.0
 """Highest age of a view that is shown as live: a reading, a pace step, an interval of the beacon."""
+COUNTED_S = 1.0
+"""From which age of a view on it is determined how long programs waited for a core meanwhile."""
 CHOOSES_S = 0.05
 """How long before it connects a phone is given its address."""
 LOG_ON_PATIENCE_S = 300.0
@@ -72,10 +75,6 @@ class RoamingClient(GatewayClient):
         """The present address."""
         return self._realtime._means.address
 
-    @property
-    def is_served(self) -> bool:
-        return self._realtime.served is not None
-
 
 @dataclass
 class Seen:
@@ -96,6 +95,8 @@ class Seen:
     """When it saw which number."""
     lie_s: float = 0.0
     """The age of the oldest view that it showed as live."""
+    lie_run_s: float = 0.0
+    """The same without the time in which programs waited for a core meanwhile; of views over a second old."""
     lie: str = ""
     """Its events, as text."""
     dated_s: float = 0.0
@@ -126,6 +127,12 @@ class Phone:
         self._chance = chance
         self._roaming = False
         self._leaving: asyncio.Task[None] | None = None
+        self.beacon: Beacon | None = None
+        """Shows how old its view is."""
+        self.says_live = False
+        """Whether it shows its view as current, with link and bus live: as an app that asks its SDK at each
+        event.
+        """
         self.client: RoamingClient
         self.arrived = asyncio.Event()
         """Set when it was in sync for the first time."""
@@ -205,8 +212,13 @@ class Phone:
 
     def age_s(self, now: float, lit: list[float]) -> float:
         """Return the age of its view: the time since the oldest beacon that it has not seen."""
-        unseen = self.seen.beacons[-1][1] + 1 if self.seen.beacons else 0
+        unseen = self._unseen
         return max(0.0, now - lit[unseen]) if unseen < len(lit) else 0.0
+
+    @property
+    def _unseen(self) -> int:
+        """The number of the oldest beacon that it has not seen."""
+        return self.seen.beacons[-1][1] + 1 if self.seen.beacons else 0
 
     def blind_s(self, since: float, now: float, lit: list[float]) -> float:
         """Return the highest age of its view since *since*."""
@@ -220,40 +232,36 @@ class Phone:
         """Return when it saw a beacon that was begun at *since* or later; None when it has not yet."""
         return next((at for at, number in self.seen.beacons if begun[number] >= since), None)
 
-    @property
-    def says_live(self) -> bool:
-        """Whether it shows its view as current: in sync, with link and bus live in the last report.
-
-        Between `welcome` and the first `changes` it is not in sync yet, and shows that it connects.
-        """
-        health, is_in_sync = self.client.health, self.seen.connected_at is not None
-        return (
-            is_in_sync
-            and self.client.is_served
-            and health is not None
-            and (health.upstream, health.bus) == ("live", "live")
-        )
-
     def look(self, now: float, lit: list[float], waited: list[float]) -> None:
-        """Record the age of a view that is shown as live.
+        """Record how old its view is, and is said to be.
 
         *waited*: for how long programs waited for a core since each of *lit*.
         """
         self.seen.dated_s = max(self.seen.dated_s, self._dated_s(now, lit, waited))
-        if self.says_live and (age_s := self.age_s(now, lit)) > self.seen.lie_s:
-            self.seen.lie_s = age_s
-            connected_s = None if self.seen.connected_at is None else round(now - self.seen.connected_at, 1)
+        self._note_age()
+
+    def _note_age(self) -> None:
+        """Record the age of a view that is shown as live; call before it changes."""
+        beacon, seen = self.beacon, self.seen
+        if beacon is None or not self.says_live:
+            return
+        now = asyncio.get_running_loop().time()
+        age_s = self.age_s(now, beacon.lit)
+        if age_s > max(seen.lie_run_s, COUNTED_S):
+            seen.lie_run_s = max(seen.lie_run_s, age_s - waited_s() + beacon.waited_s[self._unseen])
+        if age_s > seen.lie_s:
+            seen.lie_s = age_s
+            connected_s = None if seen.connected_at is None else round(now - seen.connected_at, 1)
             as_of_ms = None if self.client.health is None else self.client.health.as_of_ms
             said_s = None if as_of_ms is None else round((CLOCK.wall_ms() - as_of_ms) / 1000, 1)
-            self.seen.lie = (
+            seen.lie = (
                 f"{self.name} {age_s:.1f} s old at {CLOCK.wall_ms() / 1000:.1f}, said to be {said_s} s old, "
                 f"connected for {connected_s} s"
             )
 
     def _dated_s(self, now: float, lit: list[float], waited: list[float]) -> float:
         """Return by how much its view is reported as newer than it is; nodes and phones share one clock."""
-        health = self.client.health
-        unseen = self.seen.beacons[-1][1] + 1 if self.seen.beacons else 0
+        health, unseen = self.client.health, self._unseen
         if health is None or health.as_of_ms is None or unseen >= len(lit):
             return 0.0
         return now + (health.as_of_ms - CLOCK.wall_ms()) / 1000 - lit[unseen] - waited[unseen]
@@ -298,6 +306,15 @@ class Phone:
                     self.seen.connected_at = None
                 case HealthChanged() | _:
                     pass
+            self._show()
+
+    def _show(self) -> None:
+        """Show whether the view is current, as the SDK says."""
+        health = self.client.health
+        says_live = self.client.is_current and health is not None and health.bus == "live"
+        if says_live is not self.says_live:
+            self._note_age()
+            self.says_live = says_live
 
     def _lost(self, event: Reconnecting) -> None:
         if self.seen.connected_at is not None:
@@ -321,4 +338,5 @@ class Phone:
         if name.startswith(BEACON):
             number = int(name[len(BEACON) :])
             if not self.seen.beacons or number > self.seen.beacons[-1][1]:
+                self._note_age()
                 self.seen.beacons.append((asyncio.get_running_loop().time(), number))
