@@ -29,17 +29,20 @@ from typing import Any, Final, cast
 from bench.profiles.supervisor import Supervisor
 from gateway.app.process import run_loop
 from gateway.core.assembly import Composer
+from gateway.core.element import Element
 from gateway.core.ledger import Health
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import Session
+from gateway.core.view import me_key
 from gateway.domain.model import UserId
+from gateway.domain.resources import Me
 from gateway.edge.channel import Channel, ConnectionStats, StatsOutput
 from gateway.edge.credentials import SessionCredentials
 from gateway.edge.scheduler import Scheduler
 from gateway.edge.socket import CommandRunner, PhoneSocket, SocketServices
 from gateway.protocol import websocket
 from gateway.protocol.codec import JSON
-from gateway.runtime.event_loop import SystemClock, Turns
+from gateway.runtime.event_loop import REST_S, SystemClock, Turns
 from gateway.runtime.mirror import SharedOffsets
 from gateway.runtime.node import Node
 from gateway.telemetry import Tally, Telemetry
@@ -222,12 +225,13 @@ class House:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.phones, self.elements, self._lags = options.phones, options.elements, options.lags
+        self._pace_s, self._every_s, self._have_own = options.pace, options.every, options.own
         self._sent: list[bytes] = []
         self._is_shared = options.shared
         self.telemetry = Telemetry()
         self._tally = Tally(self.telemetry)
         self.clock = SystemClock()
-        self.turns = Turns(self.clock)
+        self.turns = Turns(self.clock, rest_s=REST_S if options.every else 0.0)
         self.scheduler: Scheduler[PhoneSocket] = Scheduler(self.clock)
         self.turns.phones = self.scheduler
         self.servers = [
@@ -275,7 +279,9 @@ class House:
         """Serve a phone. All phones of a user have the session of the link, under different handles."""
         (member,) = one.user_sessions
         ticket, facts = member.ticket, replace(member.facts(), handle=f"{member.handle}-{number}")
-        limits = SessionLimits(pace_min_s=0.0, ping_s=SILENT_S, pong_s=SILENT_S)
+        if self._have_own:
+            one.feed.ledger.record(me_key(facts.handle), Element(Me(str(ticket.user.key), "Ada")))
+        limits = SessionLimits(pace_min_s=self._pace_s, ping_s=SILENT_S, pong_s=SILENT_S)
         session = Session(JSON, limits, self.clock.now(), 0.5)
         channel = Channel(_Transport(self._null), JSON, message_bytes=16 * 1024)
         credentials = SimpleNamespace(verified=ticket, ticket=ticket)
@@ -300,6 +306,7 @@ class House:
             raise RuntimeError(f"no phone is served: {session.state}")
         session.live.outbox.sink = socket
         one.feed.connections[facts.handle] = socket
+        one.feed.flush()
         socket.wake()
 
     def round(self) -> list[tuple[LinkSocket, bytes]]:
@@ -316,9 +323,18 @@ class House:
         return [(server.link, server.update(number, self.elements)) for server in self.servers]
 
     async def pass_on(self, updates: list[tuple[LinkSocket, bytes]], at_once: int) -> float:
-        """Deliver *updates*, *at_once* per turn of the loop; returns the thread's CPU seconds."""
+        """Deliver *updates*, *at_once* per turn of the loop; returns the thread's CPU seconds.
+
+        With ``--every`` they come evenly within that time instead.
+        """
         sent, before = 0, self.telemetry.updates.value
-        began = time.thread_time()
+        began, began_at = time.thread_time(), self.clock.now()
+        if self._every_s:
+            for at, (link, data) in enumerate(updates):
+                if self.clock.now() < began_at + at / len(updates) * self._every_s:
+                    await asyncio.sleep(REST_S)
+                link.data_received(data)
+            return time.thread_time() - began
         for index in range(0, len(updates), at_once):
             some = updates[index : index + at_once]
             for link, data in some:
@@ -367,6 +383,10 @@ async def measure(options: argparse.Namespace) -> None:
         if options.trace:
             _show_memory(options.users)
             tracemalloc.stop()
+        if options.first:
+            calls = await _calls(house, options.at_once, 1)
+            print(f"first update of each user: {calls.total() / options.users / options.elements:.1f} calls")
+            _show_calls(calls, options.users * options.elements, options.show)
         for _ in range(SETTLING + options.lags):
             await house.pass_on(house.round(), options.at_once)
         took = []
@@ -383,10 +403,15 @@ async def measure(options: argparse.Namespace) -> None:
             f"RSS per user {(idle - before) / options.users / 1024:.1f} KB, "
             f"{(loaded - before) / options.users / 1024:.1f} after load"
         )
-        for name, times in calls.most_common(options.show):
-            print(f"{times / updates_in_round / 2:8.2f}  {name}")
+        _show_calls(calls, updates_in_round * 2, options.show)
         for task in running:
             task.cancel()
+
+
+def _show_calls(calls: Counter[str], updates: int, most: int) -> None:
+    """Print the functions with the most calls, per update."""
+    for name, times in calls.most_common(most):
+        print(f"{times / updates:8.2f}  {name}")
 
 
 def _show_memory(users: int) -> None:
@@ -411,6 +436,10 @@ def main() -> None:
     parser.add_argument("--elements", type=int, default=1, help="queues that change in one event")
     parser.add_argument("--rounds", type=int, default=40, help="updates of each user that are measured")
     parser.add_argument("--at-once", type=int, default=8, help="updates that come in one turn of the loop")
+    parser.add_argument("--every", type=float, default=0.0, help="each user's updates come every so many s")
+    parser.add_argument("--pace", type=float, default=0.0, help="least time between a phone's frames, s")
+    parser.add_argument("--own", action="store_true", help="phones have own values, which came one by one")
+    parser.add_argument("--first", action="store_true", help="show the calls of the first update, too")
     parser.add_argument("--show", type=int, default=0, help="how many functions to list by calls")
     parser.add_argument("--trace", action="store_true", help="show which files hold memory; slow")
     with suppress(asyncio.CancelledError):
