@@ -189,6 +189,11 @@ class FanoutGroup:
 
     # ---- Reader ----
 
+    @property
+    def pace(self) -> FanoutGroup:
+        """See :attr:`gateway.core.ledger.Reader.pace`."""
+        return self
+
     def waiting(self) -> str | None:
         """Return the handle of a member: waking it wakes all. None: nothing waits."""
         return next(iter(self.members)).view.handle if self.dirty else None

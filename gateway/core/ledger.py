@@ -17,6 +17,7 @@ from operator import attrgetter
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.element import ChangeSet, Element, WireForms
+from gateway.core.rate_limits import ReaderPace
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, View
 from gateway.domain.model import (
     ALWAYS,
@@ -174,6 +175,11 @@ class Receipt(enum.Enum):
 
 class Reader(Protocol):
     """A reader of the changes of a ledger. Readers are compared by identity."""
+
+    @property
+    def pace(self) -> ReaderPace | None:
+        """When it may be sent changes. None: at any time."""
+        ...
 
     def __hash__(self) -> int:
         """By identity."""

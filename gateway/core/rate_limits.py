@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from itertools import count, islice, zip_longest
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from gateway.core.link import Openings
 from gateway.protocol import frames
@@ -693,6 +693,13 @@ kinds that have more to do than they can do not make each other's times grow wit
 """
 TURN_MAX_S: Final = 0.1
 """The longest time that it may take."""
+
+
+class ReaderPace(Protocol):
+    """When a reader of changes may be sent the next ones: *interval_s* after it was last sent some."""
+
+    sent_at: float
+    interval_s: float
 
 
 class TurnShare:

@@ -7,13 +7,15 @@ each is a small object that keeps the contract of :class:`asyncio.Transport`.
 
 Turns: data of links is received first and processed later. Receiving only stores the newest unread reading of
 each key, which costs little. Processing readings costs much, and has its own budget. So a flood on links does
-not delay phones, timers and leases. Readings that cannot be processed in time are replaced by newer ones.
+not delay phones, timers and leases. Readings that cannot be processed in time are replaced by newer ones. A
+user's data is not processed before the only phone may be sent changes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import resource
 import select
@@ -575,6 +577,8 @@ turn.
 """
 BUSY_LINKS: Final = range(4, EVENTS_AT_ONCE)
 """With fewer links a longer pause saves little; with more links many updates share each turn in any case."""
+HELD_MAX_S: Final = 0.1
+"""How long data waits at most because the only phone may not be sent anything yet."""
 BEHIND_S: Final = 1.0
 """The node is overloaded when no turn has finished all work for so long."""
 
@@ -584,6 +588,8 @@ class Digester(Protocol):
 
     is_due: bool
     """Whether :meth:`Turns.want` was called since the last :meth:`digest`; set by :class:`Turns`."""
+    held_at: float | None
+    """When data came that waits by :meth:`Turns.hold`; None: none waits. :meth:`digest` resets it."""
 
     def digest(self) -> None:
         """Process all received data. Never blocks; may request the next turn by :meth:`Turns.want`."""
@@ -649,6 +655,10 @@ class Turns:
         self.due: Final[deque[Digester]] = deque()
         self.is_planned = False
         """Whether a turn is under way or planned."""
+        self.began_at = -math.inf
+        """When the last turn began."""
+        self._held: dict[int, dict[Digester, None]] = {}
+        """Tick → links that process their data then."""
         self._now: Final = clock.now
         self._digested_at_once = 0
         """Number of links that processed data in the last turn."""
@@ -669,6 +679,25 @@ class Turns:
         self.due.append(link)
         if not self.is_planned:
             self.plan()
+
+    def hold(self, link: Digester, until: float) -> None:
+        """Let *link* process its data at *until*, with all that comes before; earlier, if it wants."""
+        now = self._now()
+        if until <= now:
+            self.want(link)
+            return
+        link.held_at = now
+        tick = math.ceil(min(until, now + HELD_MAX_S) / REST_S + 0.5)  # loops wake up to 1 ms early
+        if tick not in self._held:
+            self._held[tick] = {}
+            asyncio.get_running_loop().call_later(tick * REST_S - now, self._let_go, tick)
+        self._held[tick][link] = None
+
+    def _let_go(self, tick: int) -> None:
+        """Let the links process their data that were held until *tick*."""
+        for link in self._held.pop(tick):
+            if link.held_at is not None:
+                self.want(link)
 
     @property
     def behind_s(self) -> float:
@@ -693,7 +722,8 @@ class Turns:
             self._turn()
 
     def _turn(self) -> None:
-        wires, phones, began = self.wires, self.phones, self._now()
+        wires, phones = self.wires, self.phones
+        began = self.began_at = self._now()
         full_reads, served = wires.full_reads, wires.served
         self.is_planned = True
         if wires.is_watched:

@@ -719,6 +719,10 @@ class Sharing:
 
     # ---- a reader of the ledger ----
 
+    @property
+    def pace(self) -> None:
+        """See :attr:`gateway.core.ledger.Reader.pace`: changes are sent at once."""
+
     def waiting(self) -> str | None:
         """See :meth:`gateway.core.ledger.Reader.waiting`: no connection waits for this."""
         return None

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol, assert_never
 from gateway.core.lease import AssumedTokens, DueSlots, StoreWrites
 from gateway.core.ledger import Health
 from gateway.core.link import Linger, LinkMachine, LinkState, Pauses
-from gateway.core.rate_limits import AdmissionQueue, Quota
+from gateway.core.rate_limits import AdmissionQueue, Quota, ReaderPace
 from gateway.core.view import Member
 from gateway.domain.commands import KeepAlive, LinkAnswer, NumberAct
 from gateway.domain.errors import EndReason, GatewayError
@@ -390,8 +390,11 @@ class Linked:
             self._process(event, asking)
         self._keeper.feed.flush()
 
-    def _take_in(self, readings: Sequence[Reading]) -> None:
-        """Apply *readings*, which bring nearly all data of a link; an answer may have come without any."""
+    def _take_in(self, readings: Sequence[Reading]) -> ReaderPace | None:
+        """Apply *readings*, which bring nearly all data of a link; an answer may have come without any.
+
+        Return the pace of the only reader; None: later readings must not wait.
+        """
         now, asking, tally = self.link.last_received_at, self._asking, self._keeper.tally
         if self._mirror.is_blind or now > self._pauses.prompt_until:
             self._hear(now, readings)
@@ -402,14 +405,15 @@ class Linked:
                 if not self._pulse.received_live(now):
                     self._keeper.received()
         if not readings and not self.settled:
-            return  # on a new link answers come in groups: what one removes, another may add
+            return None  # on a new link answers come in groups: what one removes, another may add
         if asking is not None:
             self._mirror.read_all(readings)
             if not asking.settled:
                 asking.settle()
-        self._feed.flush()
+        pace = self._feed.flush()
         if now >= tally.samples_from:
             tally.read(self._feed.ledger.came_at, self._keeper.clock.now())
+        return pace
 
     def _hear(self, at: float, readings: Sequence[Reading] = ()) -> None:
         """Record that a message arrived, and inform the keeper, if that is due.

@@ -17,6 +17,7 @@ from gateway.core.element import Address, Element, Parts, ReadingStep
 from gateway.core.ledger import Health, Ledger, Reader
 from gateway.core.link import Early, wanted_by
 from gateway.core.outbox import unite_due
+from gateway.core.rate_limits import ReaderPace
 from gateway.core.session import Session
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, Member, UserSessions, facts_key, me_key
 from gateway.domain.commands import Directory, Listen
@@ -141,8 +142,13 @@ class Feed:
         """The age of the user's data."""
         return self.ledger.health
 
-    def flush(self) -> None:
-        """Wake the connections with waiting changes, and publish to other nodes."""
+    def flush(self) -> ReaderPace | None:
+        """Wake the connections with waiting changes, and publish to other nodes.
+
+        Returns:
+            The pace of the only reader; None: there are several or none, or it may be sent changes at any
+                time.
+        """
         ledger, connections, outlet = self.ledger, self.connections, self.outlet
         if outlet is not None and outlet in ledger.readers:  # otherwise no node follows
             outlet.flush()
@@ -162,6 +168,7 @@ class Feed:
                     connection.updated()
         for key in ledger.take_own_news() if ledger.own_news else ():
             self._wake(key.removeprefix(ME_PREFIX))
+        return next(iter(ledger.readers)).pace if len(ledger.readers) == 1 else None
 
     def _tell_one(self, key: str, before: Element | None) -> None:
         """Mark a change of *key* for the only session that sees it, and for other nodes."""

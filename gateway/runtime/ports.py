@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
+from gateway.core.rate_limits import ReaderPace
 from gateway.domain.commands import Call, History, LinkAnswer, LinkRequest, Outcome
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, SessionId, SessionSecret, Ticket, UserId
@@ -326,8 +327,12 @@ class SharedStore(Protocol):
         ...
 
 
-Hear: TypeAlias = Callable[[Sequence[Reading]], None]
-"""Receives readings in the order in which they came; none when only an answer to :meth:`Link.send` came."""
+Hear: TypeAlias = Callable[[Sequence[Reading]], ReaderPace | None]
+"""Receives readings in the order in which they came; none when only an answer to :meth:`Link.send` came.
+
+It returns the pace of the only reader: later readings may wait until that one may be sent changes. None: they
+must not wait.
+"""
 OnAnswer: TypeAlias = Callable[[LinkAnswer | GatewayError | LinkClosed], None]
 """Takes the answer to a request, its refusal, or the end of the link."""
 

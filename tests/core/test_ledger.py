@@ -19,6 +19,8 @@ ONE, TWO, THREE = (Element(Queue(contacts_waiting=waiting)) for waiting in (1, 2
 class Reader:
     """Records what it receives."""
 
+    pace = None
+
     def __init__(self, ledger: Ledger) -> None:
         self.marks: list[tuple[str, Element | None]] = []
         self.epochs = 0

@@ -11,6 +11,8 @@ from typing import cast
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gateway.core.outbox import PaceLadder
+from gateway.core.rate_limits import ReaderPace
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import Kind, Scope
 from gateway.domain.resources import Agent, Queue
@@ -66,6 +68,8 @@ class Shown:
 
     def __init__(self) -> None:
         self.room = Room()
+        self.pace = PaceLadder(least_s=0.05)
+        """That of the only phone."""
         self.answered: list[dict[str, object]] = []
         """What was shown when each answer came: an effect is there before its result."""
         self.room.accept(Scope(agents=frozenset(AGENTS), queues=frozenset(QUEUES)))
@@ -90,15 +94,16 @@ class Shown:
         """Process nothing: other texts are received."""
         return False
 
-    def take_readings(self, unread: list[Kept]) -> None:
+    def take_readings(self, unread: list[Kept], _: float | None = None) -> ReaderPace:
         """Read what is unread as a link does, up to what is no reading."""
         while unread:
             kept = unread[0]
             reading = self._readings.event(kept) or self._reader.glance(kept)
             if reading is None:
-                return
+                break
             del unread[0]
             self.read(reading)
+        return self.pace
 
     def receive(self, text: str) -> None:
         """Read a text as the receiver of a link's messages does."""
@@ -131,15 +136,23 @@ class ByHand:
 
     skipped = 0
     is_planned = True
+    began_at = 0.0
 
     def __init__(self) -> None:
         self.due: list[object] = []
 
     def want(self, _: object) -> None: ...
 
+    def hold(self, link: LinkSocket, _: float) -> None:
+        """Record when its data came."""
+        link.held_at = self.began_at
+
 
 async def read_in_turns(chunks: Iterator[tuple[bytes, bool]], shown: Shown) -> int:
-    """Receive *chunks*, some of them followed by a turn; returns how many readings were skipped."""
+    """Receive *chunks*, some of them followed by a turn, which is also one of the phone.
+
+    Returns how many readings were skipped.
+    """
     hand = ByHand()
     link = LinkSocket(cast("asyncio.Transport", Transport()), 10**6, lambda _: None, cast("Turns", hand))
 
@@ -155,6 +168,8 @@ async def read_in_turns(chunks: Iterator[tuple[bytes, bool]], shown: Shown) -> i
             if is_turn:
                 await asyncio.sleep(0)
                 link.digest()
+                shown.pace.sent(hand.began_at)
+            hand.began_at += 0.02
         await asyncio.sleep(0)
         link.digest()
         link.connection_lost(None)

@@ -190,6 +190,8 @@ async def test_facts_are_sent_to_their_connection_in_the_same_turn_and_only_when
 class Outlet:
     """Records what other nodes would receive."""
 
+    pace = None
+
     def __init__(self) -> None:
         self.flushed = 0
         self.notices: list[NoticeFrame] = []

@@ -240,6 +240,8 @@ async def test_an_end_of_a_session_that_nobody_knows_is_ignored(at: Scene) -> No
 class _Reader:
     """Notes every state that an agent is ever recorded with."""
 
+    pace = None
+
     def __init__(self, at: Scene, key: str) -> None:
         self.states: list[RoutingState | None] = []
         self._ledger = at.owner().feed.ledger

@@ -8,6 +8,7 @@ import logging
 import random  # noqa: TID251 - seeded by the test
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from weakref import ref
 
 import pytest
@@ -17,6 +18,8 @@ from gateway.runtime.event_loop import (
     BEHIND_S,
     DIGEST_S,
     FRAMES_MAX,
+    HELD_MAX_S,
+    REST_S,
     LeanEvent,
     SystemClock,
     Turns,
@@ -272,6 +275,7 @@ class Link:
     def __init__(self, name: int, clock: Ticking, log: list[int], cost_s: float = 0.0) -> None:
         self.name = name
         self.is_due = False
+        self.held_at: float | None = None
         self.turns: Turns | None = None
         self.fault: Exception | None = None
         self.is_aborted = False
@@ -281,6 +285,7 @@ class Link:
     def digest(self) -> None:
         if self.fault is not None:
             raise self.fault
+        self.held_at = None
         self._clock.spend(self._cost_s)
         self._log.append(self.name)
         self.digested.set()
@@ -495,6 +500,64 @@ async def test_after_a_turn_without_work_it_waits_for_links(monkeypatch: pytest.
     assert (len(rests), turns.is_planned) == (1, True)
     rests.pop()()
     assert (rests, turns.is_planned) == ([], False)
+
+
+class Timers:
+    """The timers of the running loop, which the test ends itself."""
+
+    def __init__(self, clock: Ticking, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.delays_s: list[float] = []
+        self._clock = clock
+        self._ends: list[Callable[[], None]] = []
+        monkeypatch.setattr(asyncio.get_running_loop(), "call_later", self._begin)
+
+    def _begin(self, delay_s: float, end: Callable[..., None], *args: object) -> None:
+        self.delays_s.append(delay_s)
+        self._ends.append(partial(end, *args))
+
+    async def end_next(self) -> None:
+        """Let the time of the next timer pass."""
+        self._clock.spend(self.delays_s.pop(0))
+        self._ends.pop(0)()
+        await self._clock.settle()
+
+
+@pytest.mark.parametrize(("wait_s", "waits_s"), [(0.05, 0.05), (5.0, HELD_MAX_S)])
+async def test_held_links_process_once_at_their_time_or_after_the_longest(
+    wait_s: float, waits_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, log = Ticking(), list[int]()
+    turns, timers = Turns(clock), Timers(clock, monkeypatch)
+    links = [Link(name, clock, log) for name in (1, 2)]
+    for link in links:
+        turns.hold(link, clock.now() + wait_s)
+        assert link.held_at == clock.now()
+    await clock.settle()
+    assert log == []
+    (delay_s,) = timers.delays_s
+    assert waits_s < delay_s <= waits_s + 2 * REST_S
+    await timers.end_next()
+    assert log == [1, 2]
+
+
+async def test_a_link_is_not_held_until_a_time_that_has_passed() -> None:
+    clock, log = Ticking(), list[int]()
+    turns, link = Turns(clock), Link(1, clock, log)
+    turns.hold(link, clock.now())
+    assert link.held_at is None
+    await clock.settle()
+    assert log == [1]
+
+
+async def test_a_held_link_that_wants_earlier_has_no_second_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, log = Ticking(), list[int]()
+    turns, link, timers = Turns(clock), Link(1, clock, log), Timers(clock, monkeypatch)
+    turns.hold(link, clock.now() + 0.05)
+    turns.want(link)
+    await clock.settle()
+    assert log == [1]
+    await timers.end_next()
+    assert log == [1]
 
 
 async def test_after_a_turn_that_did_all_it_rests() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
@@ -111,16 +111,29 @@ async def test_it_says_whether_something_waits(line: Line) -> None:
     assert [*seen, line.socket.speaks] == [False, True, True, False]
 
 
+@dataclass
+class Paced:
+    """The pace of the only phone."""
+
+    sent_at: float
+    interval_s: float = 0.05
+
+
 @dataclass(frozen=True)
 class Taking:
     """Take readings into *taken*, up to the first that it does not take."""
 
     taken: list[str]
     takes: Callable[[str], bool] = lambda _: True
+    pace: Paced | None = None
+    times: list[float | None] = field(default_factory=list)
+    """When the readings of each call came."""
 
-    def take_readings(self, unread: list[Kept]) -> None:
+    def take_readings(self, unread: list[Kept], came_at: float | None = None) -> Paced | None:
+        self.times.append(came_at)
         while unread and self.takes(text_of(unread[0])):
             self.taken.append(text_of(unread.pop(0)))
+        return self.pace
 
     def take_text(self, text: str) -> bool:
         return False
@@ -205,6 +218,58 @@ async def test_who_cannot_take_a_reading_receives_it_and_all_behind_it_in_order(
     assert await line.socket.receive() == reading(3, 3)
 
 
+class HeldByHand:
+    """Turns that the test takes itself."""
+
+    skipped = 0
+    is_planned = True
+    began_at = 100.0
+
+    def __init__(self) -> None:
+        self.due: list[LinkSocket] = []
+        self.held_until: list[float] = []
+
+    def want(self, link: LinkSocket) -> None: ...
+
+    def hold(self, link: LinkSocket, until: float) -> None:
+        """Note it."""
+        link.held_at = self.began_at
+        self.held_until.append(until)
+
+
+async def test_readings_wait_together_while_the_only_phone_may_not_be_sent_anything() -> None:
+    line, hand = Line(), HeldByHand()
+    line.socket = LinkSocket(
+        cast("asyncio.Transport", line.wire), LIMIT, line.faults.append, cast("Turns", hand)
+    )
+    take = Taking([], pace=Paced(sent_at=99.99))
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(line.socket.receive(take))
+        await turns()
+        line.come(reading(1, 1))
+        assert hand.due.pop() is line.socket  # nothing was read, so the pace is unknown
+        line.socket.is_due = False
+        line.socket.digest()
+        line.come(reading(1, 2))
+        line.come(reading(2, 3))
+        line.come(reading(1, 4))
+        assert (hand.due, hand.held_until) == ([], [99.99 + 0.05])
+        line.socket.digest()
+        assert take.taken[1:] == [reading(2, 3), reading(1, 4)]
+        assert take.times == [None, 100.0]
+        line.come(reading(1, 5), "an answer")
+    assert waiting.result() == "an answer"
+    assert take.taken[3:] == [reading(1, 5)]
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(line.socket.receive(take))
+        await turns()
+        line.socket.digest()  # its time has come, and nothing waits
+        hand.began_at = 101.0
+        line.come(reading(1, 6))
+        assert hand.due == [line.socket]
+        waiting.cancel()
+
+
 async def test_who_takes_no_readings_receives_them(line: Line) -> None:
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(line.socket.receive())
@@ -223,7 +288,7 @@ async def test_readings_that_came_before_the_end_are_received_before_it(line: Li
 
 async def test_what_cannot_be_taken_fails_who_waits_and_not_the_connection(line: Line) -> None:
     class Failing(Taking):
-        def take_readings(self, unread: list[Kept]) -> None:
+        def take_readings(self, unread: list[Kept], came_at: float | None = None) -> None:
             raise LookupError(text_of(unread.pop(0)))
 
     async with asyncio.TaskGroup() as tasks:

@@ -21,6 +21,7 @@ import aiohttp
 from yarl import URL
 
 from gateway.core.link import ServerClock
+from gateway.core.rate_limits import ReaderPace
 from gateway.domain.commands import (
     AttachSession,
     DetachSession,
@@ -348,11 +349,11 @@ class OsccLink:
 
     # ---- as messages arrive (SocketReader) ----
 
-    def take_readings(self, unread: list[Kept]) -> None:
+    def take_readings(self, unread: list[Kept], came_at: float | None = None) -> ReaderPace | None:
         """Pass readings on at once; an unreadable one is left, with all behind it."""
         hear = self._hear
         if hear is None or not self._opened:
-            return
+            return None
         event, readings, now = self._pool.event, [], self._now()
         latest_ms = now * 1000 + self._clock.ahead_ms
         for kept in unread:
@@ -364,10 +365,11 @@ class OsccLink:
             if reading.time_ms > latest_ms and self._clock.is_ahead(reading.time_ms, now):
                 break  # it is read again, and ends the link
             readings.append(reading)
-        if readings:
-            del unread[: len(readings)]
-            self.last_received_at = now
-            hear(readings)
+        if not readings:
+            return None
+        del unread[: len(readings)]
+        self.last_received_at = now if came_at is None else came_at
+        return hear(readings)
 
     def take_text(self, text: str) -> bool:
         """Pass on the answer to a request of :meth:`send`, at once; False: *text* is something else."""

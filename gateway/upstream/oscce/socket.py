@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
+from gateway.core.rate_limits import ReaderPace
 from gateway.protocol.websocket import (
     CLOSE,
     CONTINUATION,
@@ -54,8 +55,16 @@ Incoming: TypeAlias = str | WebSocketPing | PongFrame | Closed | Violation
 class SocketReader(Protocol):
     """Receiver of messages as they arrive, while :meth:`LinkSocket.receive` waits for it."""
 
-    def take_readings(self, unread: list[Kept]) -> None:
-        """Process and remove readings; leave the first one that must be received, and all behind it."""
+    def take_readings(self, unread: list[Kept], came_at: float | None = None) -> ReaderPace | None:
+        """Process and remove readings; leave the first one that must be received, and all behind it.
+
+        Args:
+            unread: The readings.
+            came_at: When the first of them came; None: just now.
+
+        Returns:
+            The pace of the only one who is sent what they change; None: later readings must not wait.
+        """
         ...
 
     def take_text(self, text: str) -> bool:
@@ -269,8 +278,9 @@ _CONTROL_CHARS: Final = 128
 class LinkSocket(asyncio.Protocol):
     """The connection of one link: the protocol of its transport, without a task or a timer.
 
-    Readings wait for the link's turn, of each key only the newest. Any other message makes the reader take
-    all readings before it at once, and is received behind them.
+    Readings wait for the link's turn, of each key only the newest, and they wait while the only phone may not
+    be sent anything. Any other message makes the reader take all readings before it at once, and is received
+    behind them.
 
     Invariants: messages are received in order, except for readings that newer ones have replaced. Waiting
     data is bounded in both directions. Nothing is sent after the close.
@@ -284,8 +294,8 @@ class LinkSocket(asyncio.Protocol):
 
     __slots__ = (
         "__weakref__", "_arrival", "_change", "_frames", "_has_closed", "_has_server_closed", "_inbox",
-        "_is_full", "_is_lost", "_is_resting", "_lost", "_outgoing", "_read_bytes", "_reader", "_text_bytes",
-        "_transport", "_turns", "_unread", "_waiting_chars", "is_due",
+        "_is_full", "_is_lost", "_is_resting", "_lost", "_outgoing", "_pace", "_read_bytes", "_reader",
+        "_text_bytes", "_transport", "_turns", "_unread", "_waiting_chars", "held_at", "is_due",
     )  # fmt: skip
 
     def __init__(
@@ -296,6 +306,9 @@ class LinkSocket(asyncio.Protocol):
         turns: Turns,
     ) -> None:
         self.is_due = False
+        self.held_at: float | None = None
+        self._pace: ReaderPace | None = None
+        """The pace of the only phone; None: there are several or none."""
         self._turns = turns
         self._unread = Unread()
         self._read_bytes = 0
@@ -433,11 +446,12 @@ class LinkSocket(asyncio.Protocol):
             else:  # nearly always it is one reading: as in _take_unread, two calls less for each update
                 unread.only, unread.chars, kept = None, 0, [only]
                 try:
-                    reader.take_readings(kept)
+                    self._pace = reader.take_readings(kept, self.held_at)
                 except Exception as fault:  # noqa: BLE001 - it belongs to the reader, not to the event loop
                     self._arrived(fault)
                 if kept:
                     self._keep_all(kept)
+        self.held_at = None
         if self._is_resting:
             self._read_on(WAITING_CHARS_MAX if is_share_read else WAITING_CHARS_MAX // 2)
 
@@ -461,12 +475,15 @@ class LinkSocket(asyncio.Protocol):
                 self._receive_frames(data)
         else:
             self._receive_frames(data)
-        if not self.is_due and unread.chars:  # as Turns.want, a call less for each update
-            turns = self._turns
-            self.is_due = True
-            turns.due.append(self)
-            if not turns.is_planned:
-                turns.plan()
+        if unread.chars and not self.is_due and self.held_at is None:
+            turns, pace = self._turns, self._pace
+            if pace is not None and pace.sent_at + pace.interval_s > turns.began_at:
+                turns.hold(self, pace.sent_at + pace.interval_s)
+            else:  # as Turns.want, a call less for each update
+                self.is_due = True
+                turns.due.append(self)
+                if not turns.is_planned:
+                    turns.plan()
         read_bytes = self._read_bytes = self._read_bytes + len(data)
         if read_bytes > READ_BYTES or self._waiting_chars + unread.chars > WAITING_CHARS_MAX:
             self._bound()
@@ -564,9 +581,10 @@ class LinkSocket(asyncio.Protocol):
             self._turns.skipped += unread.skipped
             unread.skipped = 0
         kept, reader, arrival = unread.take(), self._reader, self._arrival
+        came_at, self.held_at = self.held_at, None
         if not (reader is None or arrival is None or arrival.done()):  # done: the reader was cancelled
             try:
-                reader.take_readings(kept)
+                self._pace = reader.take_readings(kept, came_at)
             except Exception as fault:  # noqa: BLE001 - it belongs to the reader, not to the event loop
                 self._arrived(fault)
         if kept:
