@@ -19,8 +19,8 @@ from gateway.core.ledger import (
     patches_of,
 )
 from gateway.core.view import ME_PREFIX, View
-from gateway.domain.model import ALWAYS, with_item
-from gateway.protocol.codec import Codec
+from gateway.domain.model import ALWAYS, NO_ITEMS, with_item
+from gateway.protocol.codec import Codec, Members
 
 SIZE: Final = 256
 """With more phones there are more fan-out groups: sending to a group holds the loop for about a
@@ -111,7 +111,7 @@ class GroupMember(abc.ABC):
 
     @abc.abstractmethod
     def enter_group(self, fanout_group: FanoutGroup) -> None:
-        """Continue in *fanout_group*, which is at the same position."""
+        """Continue in *fanout_group*, which holds the same."""
 
     @abc.abstractmethod
     def reset(self) -> None:
@@ -126,10 +126,12 @@ class FanoutGroup:
     """Reads the ledger for phones with the same view, the same data and the same time of the next frame.
 
     They share one set of dirty keys and one frame: each phone costs one write. Before anything for one phone
-    alone happens, the phone leaves the group.
+    alone happens, the phone leaves the group. Phones that unite for a change may be at different positions,
+    because their own values came at different times: this change is encoded once, with a frame for each.
 
-    Invariants: each member's phone was sent all changes up to :attr:`seq`, in this epoch, and has no frames
-    of its own. The shared keys of their views are equal, and so are their codecs and paces.
+    Invariants: each member's phone was sent all changes up to :attr:`seq`, or up to its position in
+    :attr:`positions`, in this epoch, and has no frames of its own. The shared keys of their views are equal,
+    and so are their codecs and paces. :attr:`positions` is empty while nothing waits.
 
     Args:
         ledger: The mirror it reads until its last member has left.
@@ -141,7 +143,7 @@ class FanoutGroup:
 
     __slots__ = (
         "_forms", "_frame_bytes", "_view", "codec", "conflated", "dirty", "frame_bytes", "frames",
-        "interval_s", "ledger", "members", "sent_at", "seq", "since", "writer",
+        "interval_s", "ledger", "members", "own_frames", "positions", "sent_at", "seq", "since", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -166,6 +168,10 @@ class FanoutGroup:
         """The encodings that a large number of changes still needs."""
         self.members: Final[dict[GroupMember, None]] = {}
         """The outboxes of its phones."""
+        self.positions: dict[GroupMember, int] = NO_ITEMS
+        """The positions of those that are not at :attr:`seq`."""
+        self.own_frames: dict[GroupMember, bytes] = NO_ITEMS
+        """The frames of those, from :meth:`take_news` until they are written."""
         ledger.readers[self] = None
 
     # ---- members ----
@@ -175,17 +181,27 @@ class FanoutGroup:
         """Whether another member may join for which the same changes wait, or none."""
         return len(self.members) < SIZE and self in self.ledger.readers
 
-    def join(self, member: GroupMember, sent_at: float) -> None:
-        """Add a reader at the same position, which was last sent a frame at *sent_at*."""
+    def join(self, member: GroupMember, seq: int, sent_at: float) -> None:
+        """Add a reader that holds the same, is at *seq*, and was last sent a frame at *sent_at*."""
         self.members[member] = None
+        if seq != self.seq:
+            self.positions = self.positions or {}
+            self.positions[member] = seq
         self.sent_at = max(self.sent_at, sent_at)
 
-    def leave(self, member: GroupMember) -> tuple[dict[str, Base] | None, float]:
-        """Remove a member; return its waiting changes, and when the oldest of them came."""
+    def leave(self, member: GroupMember) -> tuple[int, dict[str, Base] | None, float]:
+        """Remove a member; return its position and waiting changes, and when the oldest of them came."""
         del self.members[member]
         if not self.members:
             del self.ledger.readers[self]
-        return (dict(self.dirty), self.since) if self.dirty else (None, math.inf)
+        seq = self.positions.pop(member, self.seq)
+        return (seq, dict(self.dirty), self.since) if self.dirty else (seq, None, math.inf)
+
+    def _part(self, member: GroupMember) -> None:
+        """Have a member sent its frames alone."""
+        member.leave_group()
+        if member.sink is not None:
+            member.sink.wake()
 
     # ---- Reader ----
 
@@ -264,12 +280,28 @@ class FanoutGroup:
             return None
         upto = ledger.shared_seq
         news = News(codec.patches(self.seq, upto, patches), len(dirty), self.since, self.conflated)
+        if self.positions:
+            self._make_own_frames(codec.members(patches), upto, len(news.frame))
         dirty.clear()
         self.seq, self.sent_at, self.since = upto, now, math.inf
         return news
 
+    def _make_own_frames(self, patches: Members, upto: int, size_bytes: int) -> None:
+        """Make the frames of members at other positions; all frames of a group have the same size."""
+        make = self.codec.patches
+        self.own_frames = {member: make(seq, upto, patches) for member, seq in self.positions.items()}
+        for member, frame in self.own_frames.items():
+            if len(frame) != size_bytes:
+                self._part(member)
+        self.positions = NO_ITEMS
+
     def take(self, now: float) -> list[bytes]:
-        """Remove all waiting changes; return the frames that carry them to every member, in order."""
+        """Remove all waiting changes; return the frames that carry them to every member, in order.
+
+        Members at other positions leave before.
+        """
+        for member in tuple(self.positions):
+            self._part(member)
         upto = self.ledger.shared_seq
         written = self._written(upto)
         self.dirty.clear()
@@ -298,10 +330,10 @@ class FanoutGroup:
         """Return the same key as a phone alone for which the same changes are due; None: not due."""
         if not self.dirty or self._forms is not None or self.sent_at + self.interval_s > now:
             return None
-        return (self._view.sight.digest, self.codec.name, self._frame_bytes, self.interval_s, self.seq)
+        return (self._view.sight.digest, self.codec.name, self._frame_bytes, self.interval_s)
 
     def join_group(self, found: FanoutGroup) -> bool:
-        """Have all members continue in *found*, which is at the same position, if that is possible."""
+        """Have all members continue in *found*, which holds the same, if that is possible."""
         if not found.has_room or len(found.members) + len(self.members) > SIZE or self.dirty != found.dirty:
             return False
         for member in list(self.members):

@@ -27,7 +27,7 @@ from gateway.core.ledger import (
     news_of,
     patches_of,
 )
-from gateway.core.view import View
+from gateway.core.view import ME_PREFIX, View
 from gateway.domain.model import NO_ITEMS, Position, with_item
 from gateway.protocol.codec import Codec, Members
 from gateway.protocol.frames import ControlFrame, StreamPosition
@@ -441,8 +441,7 @@ class Outbox(GroupMember):
         if fanout_group is not None:
             self._shipped_frames, self._shipped_bytes = self.shipped
             self._conflated, self.fanout_group = self.conflated, None
-            self._dirty, self._since = fanout_group.leave(self)
-            self._seq = fanout_group.seq
+            self._seq, self._dirty, self._since = fanout_group.leave(self)
             self.pace.sent(fanout_group.sent_at)
             self.ledger.readers[self] = None
 
@@ -460,15 +459,16 @@ class Outbox(GroupMember):
         return self.view.handle if is_any else None
 
     def enter_group(self, fanout_group: FanoutGroup) -> None:
-        """Continue in *fanout_group*, which is at the same position."""
-        self.leave_group()
+        """Continue in *fanout_group*, which holds the same."""
+        if self.fanout_group is not None:
+            self.leave_group()
         del self.ledger.readers[self]
         self._dirty, self._batch, self._since = None, None, math.inf
         self.fanout_group = fanout_group
         self._conflated -= fanout_group.conflated
         self._shipped_frames -= fanout_group.frames
         self._shipped_bytes -= fanout_group.frame_bytes
-        fanout_group.join(self, self.pace.sent_at)
+        fanout_group.join(self, self._seq, self.pace.sent_at)
 
     def _join_group(self, now: float) -> None:
         """Join the readers at the same position that may be sent to at the same time, if there are any."""
@@ -508,10 +508,10 @@ class Outbox(GroupMember):
 
         None while something for this phone alone is to be sent, or nothing is due.
         """
-        dirty, pace = self._dirty, self.pace
+        dirty, pace, view = self._dirty, self.pace, self.view
         if (
             not (dirty or self._batch is not None)
-            or (dirty and self.view.me in dirty)
+            or (dirty and ME_PREFIX + view.handle in dirty)
             or self._control
             or self._ping
             or self._apart
@@ -520,14 +520,16 @@ class Outbox(GroupMember):
             or self._reset
             or self._owed
             or pace.sent_at + pace.interval_s > now
-            or self._is_renamed()
+            or self._sent_view is not view
+            or self._sent_epoch != self.ledger.epoch
         ):
             return None
-        return (self.view.sight.digest, self.codec.name, self._frame_bytes, pace.interval_s, self._seq)
+        return (view.sight.digest, self.codec.name, self._frame_bytes, pace.interval_s)
 
     def waiting_changes(self) -> dict[str, Base]:
         """Return the waiting keys, each with the element that the phone holds."""
-        self._unpack()
+        if self._batch is not None:
+            self._unpack()
         return self._dirty or {}
 
     def found_group(self) -> FanoutGroup:

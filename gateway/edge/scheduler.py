@@ -11,12 +11,13 @@ import heapq
 import logging
 import math
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Final, Generic, Protocol, TypeVar
 
-from gateway.core.fanout_group import FanoutGroup, Sink
+from gateway.core.fanout_group import FanoutGroup, GroupMember, Sink
 from gateway.core.rate_limits import TurnShare
+from gateway.domain.model import NO_ITEMS
 from gateway.edge.channel import packed
 from gateway.protocol import websocket
 from gateway.runtime.event_loop import log_fault
@@ -351,16 +352,18 @@ class FanoutWriter:
 
     def turn(self, now: float) -> None:
         """Write what is due, or ask for a turn when it will be."""
-        news = self._fanout_group.take_news(now)
+        fanout_group = self._fanout_group
+        news = fanout_group.take_news(now)
         if news is None:
             self._write_all(now)
         elif isinstance(news, float):
             self._scheduler.at(self, news)
         else:
             frame, elements, since, _ = news
-            opcode = websocket.TEXT if self._fanout_group.codec.text else websocket.BINARY
-            data = websocket.head(opcode, len(frame)) + frame
-            self._write(data, 1, len(frame), elements, since, now)
+            head = websocket.head(websocket.TEXT if fanout_group.codec.text else websocket.BINARY, len(frame))
+            own, fanout_group.own_frames = fanout_group.own_frames, NO_ITEMS
+            own = {member: head + each for member, each in own.items()} if own else own
+            self._write(head + frame, 1, len(frame), elements, since, now, own)
 
     def _write_all(self, now: float) -> None:
         """Write whatever is due. A large state takes several turns."""
@@ -377,11 +380,19 @@ class FanoutWriter:
             self._write(packed(frames, fanout_group.codec), len(frames), sum(map(len, frames)), *waits, now)
 
     def _write(
-        self, data: bytes, frames: int, frame_bytes: int, elements: int, since: float, now: float
+        self,
+        data: bytes,
+        frames: int,
+        frame_bytes: int,
+        elements: int,
+        since: float,
+        now: float,
+        own: Mapping[GroupMember, bytes] = NO_ITEMS,
     ) -> None:
         """Write *data* to every member: *frames* of *frame_bytes*, with *elements* that waited since *since*.
 
-        For most phones that is one system call and nothing else.
+        Some members have data of their *own*, of the same size. For most phones that is one system call and
+        nothing else.
         """
         fanout_group = self._fanout_group
         members = tuple(fanout_group.members)  # they may leave while they are written to
@@ -393,13 +404,13 @@ class FanoutWriter:
             if (sink := member.sink) is None:
                 continue
             channel = sink.channel
-            fd = channel.open_fd
+            fd, sent = channel.open_fd, own.get(member, data) if own else data
             try:
-                sent_bytes = write(fd, data) if fd >= 0 else 0
+                sent_bytes = write(fd, sent) if fd >= 0 else 0
             except OSError:  # full or lost: the transport detects which
                 sent_bytes = 0
             if sent_bytes != size_bytes:
-                self._write_rest(sink, data[sent_bytes:])
+                self._write_rest(sink, sent[sent_bytes:])
         fanout_group.unite(now)
         came_at, under_way_s = fanout_group.ledger.came_at, fanout_group.ledger.under_way_s
         self._telemetry.update_times.sent(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -197,19 +198,74 @@ def test_who_has_a_change_of_its_own_shares_nothing() -> None:
     assert len(only(house).members) == len(house.ledger.readers) == 2
 
 
-def test_phones_whose_own_values_came_at_different_times_unite_behind_the_first_change() -> None:
+def with_own_values(phones: int) -> House:
+    """Return a house whose phones' own values came at different times, so that each has another position."""
     house = House(0)
-    for number in range(3):
+    for number in range(phones):
         house.ledger.record(me_key(f"s{number}"), queue(number))
         house.outboxes.append(house.add(f"s{number}"))
+    assert len(house.ledger.readers) == phones
     house.now += 1
+    return house
+
+
+def frames_of_all(house: House) -> list[dict[str, Any]]:
+    """Return the frame of each phone, from its group or its own."""
+    fanout_group = only(house)
+    news = fanout_group.take_news(house.now)
+    assert isinstance(news, News)
+    own, fanout_group.own_frames = fanout_group.own_frames, {}
+    return decoded([own.get(outbox, news.frame) for outbox in house.outboxes])
+
+
+def test_phones_whose_own_values_came_at_different_times_share_the_first_change() -> None:
+    house = with_own_values(3)
     house.wait(5)
     unite_due(house.ledger, house.now)
-    assert not house.fanout_groups
-    news = [outbox.take_news(house.now) for outbox in house.outboxes]
+    frames = frames_of_all(house)
+    assert [(frame["after"], frame["upto"]) for frame in frames] == [(2, 5), (3, 5), (4, 5)]
+    assert all(frame["patch"] == {"queue:1": {"contacts_waiting": 5}} for frame in frames)
+    house.now += 1
+    house.wait(6)
+    assert [frame["after"] for frame in frames_of_all(house)] == [5, 5, 5]
+
+
+def test_who_leaves_before_the_first_shared_change_continues_from_its_own_position() -> None:
+    house = with_own_values(3)
+    house.wait(5)
+    unite_due(house.ledger, house.now)
+    leaving = house.outboxes[2]
+    leaving.post(ErrorFrame("busy", "x"))
+    _, frame = decoded(leaving.take(house.now))
+    assert (frame["after"], frame["patch"]) == (4, {"queue:1": {"contacts_waiting": 5}})
+
+
+def test_who_needs_a_frame_of_another_size_is_sent_it_alone() -> None:
+    house = with_own_values(10)
+    house.wait(5)
+    unite_due(house.ledger, house.now)
+    fanout_group = only(house)
+    assert isinstance(fanout_group.take_news(house.now), News)
+    fanout_group.unite(house.now)
+    alone = [outbox for outbox in house.outboxes if outbox not in fanout_group.members]
+    news = [outbox.take_news(house.now) for outbox in alone]
     frames = decoded([each.frame for each in news if isinstance(each, News)])
-    assert [frame["after"] for frame in frames] == [2, 3, 4]
-    assert len(only(house).members) == 3
+    assert [(frame["after"], frame["upto"]) for frame in frames] == [(10, 12), (11, 12)]
+    assert set(fanout_group.own_frames) | {house.outboxes[0]} == set(house.outboxes)
+    assert len(only(house).members) == 10
+
+
+def test_at_different_positions_a_large_change_is_sent_to_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = with_own_values(3)
+    house.wait(5)
+    unite_due(house.ledger, house.now)
+    monkeypatch.setattr(fanout_groups, "patches_of", lambda *_: None)
+    fanout_group = only(house)
+    assert fanout_group.take_news(house.now) is None
+    fanout_group.take(house.now)
+    assert list(fanout_group.members) == [house.outboxes[0]]
+    frames = [decoded(outbox.take(house.now))[0] for outbox in house.outboxes[1:]]
+    assert [frame["after"] for frame in frames] == [3, 4]
 
 
 def test_the_groups_for_a_waiting_change_are_bounded() -> None:

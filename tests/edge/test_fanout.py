@@ -13,8 +13,8 @@ import pytest
 from gateway.core import fanout_group as fanout_groups
 from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import Outbox, PaceLadder
-from gateway.core.view import view_of
+from gateway.core.outbox import Outbox, PaceLadder, unite_due
+from gateway.core.view import me_key, view_of
 from gateway.domain.commands import SetAgentRoutingState
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.edge import scheduler as edge_scheduler
@@ -128,6 +128,28 @@ class House:
     def hop(self, hop: str) -> tuple[float | None, float | None]:
         value, name = self.telemetry.registry.get_sample_value, "oscc_gateway_event_latency_seconds"
         return value(f"{name}_count", {"hop": hop}), value(f"{name}_sum", {"hop": hop})
+
+
+@pytest.mark.parametrize("codec", [JSON, MSGPACK])
+def test_phones_at_different_positions_share_a_change_and_each_continues_from_its_own(codec: Codec) -> None:
+    house = House(phones=0, codec=codec)
+    for number in range(3):
+        house.ledger.record(me_key(f"s{number}"), queue(number))
+        house.phones.append(house.add(f"s{number}"))
+    house.now += 1
+    house.wait(2)
+    unite_due(house.ledger, house.now)
+    house.turn()
+    sent = [
+        [codec.decode_gateway(frame.payload) for frame in received(*phone.written)] for phone in house.phones
+    ]
+    assert [(frame.after, frame.upto) for (frame,) in sent if isinstance(frame, frames.Changes)] == [
+        (3, 6),
+        (4, 6),
+        (5, 6),
+    ]
+    assert [phone.outbox.shipped for phone in house.phones] == [phone.size for phone in house.phones]
+    assert house.fanout_group.own_frames == {}
 
 
 def test_what_is_written_to_all_in_step_is_counted_for_each() -> None:

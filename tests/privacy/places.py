@@ -99,7 +99,7 @@ PLACES: Final[dict[str, str]] = {
             core/element.py ReadingStep.afters other_times_ms rereads;
             domain/model.py TablePool._offers;
             core/element.py OpenSteps._steps; domain/model.py NextTables._known;
-            core/fanout_group.py FanoutGroup.dirty members;
+            core/fanout_group.py FanoutGroup.dirty members own_frames positions;
             core/element.py Element._fragments; core/element.py ChangeSet.befores elements _written;
             core/ledger.py VersionedMap.elements gone seqs;
             core/ledger.py Ledger.readers joinable firsts own_news; core/outbox.py Outbox._control _dirty;
@@ -209,7 +209,7 @@ PLACES: Final[dict[str, str]] = {
             bus/cluster.py ClusterClient._clients _runs;
             bus/pubsub.py Subscriber.doubts; bus/redis.py RedisClient.losses;
             bus/connect.py Refusals._said_at;
-            bus/sealing.py Seals._ciphers dropped; runtime/event_loop.py Turns.due;
+            bus/sealing.py Seals._ciphers dropped; runtime/event_loop.py Turns.due _held;
             core/rate_limits.py RateViolations._errors; core/outbox.py _rhythm;
             edge/credentials.py Tokens._keys;
             runtime/cluster_receiver.py ClusterMembership._known _last_received_at;

@@ -15,7 +15,7 @@ from gateway.core.fanout_group import News, Writer
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox, PaceLadder
 from gateway.core.view import View, view_of
-from gateway.domain.model import Kind, Scope, key_of
+from gateway.domain.model import NO_ITEMS, Kind, Scope, key_of
 from gateway.domain.resources import Agent, Queue, Resource, RoutingState, Site
 from gateway.protocol.codec import JSON, BadFrame, Codec
 from gateway.protocol.frames import Changes, Ping, StreamPosition
@@ -145,12 +145,12 @@ class Line:
             self.put(self.outbox.take(now))
             return
         event(f"a convoy of {len(fanout_group.members)}")
-        members = [member.sink for member in fanout_group.members]
         news = fanout_group.take_news(now)
         taken = [news.frame] if isinstance(news, News) else fanout_group.take(now)
-        for line in members:
-            assert isinstance(line, Line)
-            line.put(taken)
+        own, fanout_group.own_frames = fanout_group.own_frames, NO_ITEMS
+        for member in fanout_group.members:
+            assert isinstance(member.sink, Line)
+            member.sink.put([own[member]] if member in own else taken)
         if taken:
             fanout_group.unite(now)
 

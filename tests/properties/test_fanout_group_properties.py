@@ -10,6 +10,7 @@ from gateway.core.fanout_group import FanoutGroup, News
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox, PaceLadder, unite_due
 from gateway.core.view import me_key, view_of
+from gateway.domain.model import NO_ITEMS
 from gateway.domain.resources import Queue
 from gateway.protocol.codec import JSON, MSGPACK
 from gateway.protocol.frames import ErrorFrame, Ping
@@ -53,7 +54,7 @@ class _House:
             self.ledger.record(key, Element(Queue(name=key, contacts_waiting=9)))
         self.outboxes: dict[int, Outbox] = {}
         self.sent: list[tuple[float, int, bytes]] = []
-        self.now, self.united = 100.0, 0
+        self.now, self.united, self.apart_sent = 100.0, 0, 0
         for number in range(6):
             self.come(number, TOPICS[0], 0.0)
             self.pass_(2)
@@ -144,8 +145,14 @@ class _House:
             frames = fanout_group.take(self.now)
         else:
             return
-        for member in members:
-            self._sent(member, frames)
+        own, fanout_group.own_frames = fanout_group.own_frames, NO_ITEMS
+        self.apart_sent += len(own)
+        parted = [member for member in members if member not in fanout_group.members]
+        for member in fanout_group.members:
+            self._sent(member, [own[member]] if member in own else frames)
+        for member in parted:
+            assert isinstance(member, Outbox)
+            self._send(member)
         if frames:
             fanout_group.unite(self.now)
 
@@ -168,3 +175,4 @@ def test_phones_that_unite_for_a_waiting_change_get_what_they_would_get_alone(
     house = _House(unites=True)
     assert house.run(acts) == _House(unites=False).run(acts)
     event("united" if house.united else "never united")
+    event("at different positions" if house.apart_sent else "at one position")
