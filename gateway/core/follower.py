@@ -277,7 +277,7 @@ class FollowMachine(StateMachine[FollowState]):
     def _take(self, receipt: Receipt, now: float) -> None:
         """Record whether a publication could be applied.
 
-        One that could not does not show the present state.
+        A publication that could not be applied does not show that the data is current.
         """
         if receipt is Receipt.GAP:
             self._gap_since = now if self._gap_since is None else self._gap_since
@@ -320,7 +320,7 @@ RECENT_MAX: Final = 4_096
 class Shared:
     """Elements of publications that arrived together: a value of several users becomes one element.
 
-    It identifies values by identity, so they must live as long.
+    It identifies values by identity, so they must live as long as it does.
 
     Args:
         recent: The newest elements of earlier publications, by key: an equal value becomes the same one, so
@@ -332,7 +332,7 @@ class Shared:
     def __init__(self, recent: dict[str, Element] | None = None) -> None:
         self._made: dict[int, Element] = {}
         self._compared: dict[tuple[int, int], tuple[Element, Element | None]] = {}
-        """The element for each value and each held element, with the held one, which so stays in memory."""
+        """(Value, held element), by identity → the element, and the held one, which so stays in memory."""
         self._recent = {} if recent is None else recent
 
     def element(self, key: str, value: Value, held: Element | None) -> Element:

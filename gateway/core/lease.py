@@ -207,7 +207,7 @@ class Lease(StateMachine[LeaseState]):
         return self.epoch
 
     def release(self) -> bool:
-        """Give it up. True: release it in the store now; False: none is held, or an answer comes first."""
+        """Give the lease up. True: release it in the store now; False: none is held, or an answer is due."""
         ours = self.state is LeaseState.HELD
         if self._move("release"):
             self._until = LONG_AGO
@@ -378,9 +378,7 @@ BUS_HEALTH: Final[dict[BusState, Literal["live", "degraded", "down"]]] = {
 """How each state is shown to phones."""
 
 PROBE_S: Final = 1.0
-"""Time between probes. Nodes that need a request every 5 s get it five times sooner, so that phones show
-within 2 s that the bus is gone. A probe costs one message of a few bytes.
-"""
+"""Time between probes: phones show within 2 s that the bus is gone. A probe is one message of a few bytes."""
 ROUND_TRIP_S: Final = 1.0
 """A probe that takes this long has failed."""
 DOWN_S: Final = 5.0
@@ -429,7 +427,7 @@ class BusMachine(StateMachine[BusState]):
         self._good_at = LONG_AGO
         self._healthy_since = LONG_AGO
         self._carried_at = now
-        """When the newest probe was sent that a live bus returned in time: all before it has arrived."""
+        """When the newest probe that returned in time was sent: every earlier message has arrived."""
 
     # ---- probes ----
 
@@ -485,7 +483,7 @@ class BusMachine(StateMachine[BusState]):
     # ---- what may be lost ----
 
     def doubted(self) -> None:
-        """Record that messages may have been lost although no probe was: a connection was renewed unasked.
+        """Record that messages may have been lost although no probe was lost: a connection was renewed.
 
         The bus counts as healthy from its next probe on, because other nodes may still be renewing theirs.
         """
@@ -510,7 +508,7 @@ class BusMachine(StateMachine[BusState]):
         return now - self._healthy_since
 
     def carried_since(self, now: float) -> float:
-        """Return since when a message may have been under way that arrives *now*; *now* on a prompt bus."""
+        """Return the earliest time at which a message that arrives *now* was sent; *now* on a prompt bus."""
         return now if now - self._carried_at < PROBE_S + PROMPT_S else self._carried_at
 
     @property

@@ -484,13 +484,13 @@ class Pauses:
         self.prompt_until = now + BEAT_S + LATE_S if is_prompt else LONG_AGO
 
     def came_at(self, now: float) -> float:
-        """Return since when data may have waited that is read *now*."""
+        """Return the earliest time at which data that is read *now* may have come."""
         if now - self._beat_at > BEAT_S + LATE_S:
             return self._beat_at
         return now if self._doubt_from is None else self._doubt_from
 
     def sent_at(self, now: float) -> float:
-        """Return since when data of a link may have waited that is read *now*, here or at the server."""
+        """Return the earliest time at which a link's data that is read *now* may have been sent."""
         came_at = self.came_at(now)
         return min(came_at, self._waited_from) if now < self._waited_until else came_at
 
@@ -506,8 +506,8 @@ _LOWEST_MS: Final = float("-inf")
 class ServerClock:
     """The server's clock, from the times on one link.
 
-    It is watched for being set. Set back, later events may look older than earlier ones; set forward, the
-    instants of earlier events look older than they are.
+    It detects when the clock is set. After a step back, later events may look older than earlier ones; after
+    a step forward, earlier events look older than they are.
 
     Invariant: neither slow answers nor slightly slower or faster clocks look like a step. An answer is given
     after its request was sent, and no transit time is negative. All instants but the server's are monotonic

@@ -20,7 +20,7 @@ from gateway.core.rate_limits import BEYOND_PART, TURN_MAX, AdmissionQueue
 from gateway.domain.model import normalised
 
 WAIT_S: Final = 2.0
-"""Seconds of the rate that bound the waiting log-ons; further ones get appointments."""
+"""Limit of the waiting log-ons, in seconds of the rate; further ones get appointments."""
 PATIENCE_S: Final = 3.0
 """The longest wait of a log-on for its turn, however slow OSCC-E is."""
 APPOINTMENT_MAX_S: Final = 300.0
@@ -454,7 +454,7 @@ class LogOnGuard:
     def locked_s(
         self, site: str, name: str, now: float, origin: str = "", *, is_trusted: bool = False
     ) -> float:
-        """Return how long wrong passwords keep *origin* from trying another of the name, s.
+        """Return how long *origin* may try no further password of the name, s.
 
         Args:
             site: The site.
@@ -474,7 +474,7 @@ class LogOnGuard:
     def is_busy(
         self, site: str, name: str, now: float, origin: str = "", *, is_trusted: bool = False
     ) -> bool:
-        """Return whether *origin* may try none before tries under way are answered; see :meth:`locked_s`."""
+        """Return whether *origin* must wait until tries under way are answered; see :meth:`locked_s`."""
         return any(
             len(failed) + under_way >= most
             for failed, under_way, most in self._bounds(site, name, now, origin, is_trusted=is_trusted)

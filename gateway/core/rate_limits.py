@@ -241,7 +241,7 @@ SLOWED_PART: Final = 0.1
 """Part of the budget that newcomers may use while the node is overloaded.
 
 Newcomers are log-ons, and links of users who have just logged on. All other links are of users who are
-served: to refuse those would make the served wait.
+served already.
 """
 LOG_ON_PART: Final = 0.5
 """Part of the budget that log-ons may use, unless they are likely to succeed."""
@@ -257,12 +257,12 @@ class Budget:
     links leave of their rate, beyond half of the burst, up to three quarters of the rate in all.
 
     A refusal changes nothing. An admission is given back with :meth:`done` or :meth:`log_on_done`. A link
-    that another node is to hand over takes its place when that node has done so: it may end commands first,
-    and the site has no work with it meanwhile. As many as there are places may be on their way.
+    that another node hands over takes its place when the hand-over is done: until then the site has no work
+    with it. At most as many hand-overs as there are places are under way.
 
     Invariant: never more than *in_flight_max* at a time, and never faster than the rate. Log-ons never have
-    more than half of either, except for the rate of those that are likely to succeed. A class of links begins
-    nothing while links leave less free than it must leave to the more urgent ones.
+    more than half of either, except for the rate of those that are likely to succeed. A class of links is
+    refused while less is free than it must leave to the more urgent classes.
 
     Args:
         rate_per_s: Rate of the site; its live nodes share it.
@@ -334,7 +334,7 @@ class Budget:
             self.share(self._nodes, now)
 
     def begin_beside(self, nodes: int, now: float, unknown_s: float) -> None:
-        """Begin beside others, which use more than their part until they have found this node.
+        """Begin beside other nodes, which use more than their part until they find this one.
 
         Args:
             nodes: Number of live nodes, including this one.
@@ -688,8 +688,8 @@ def _first(line: list[Place]) -> Place | None:
 
 
 OWN_PART: Final = 0.25
-"""How long a kind of work may take in a turn of the event loop, as a part of what all others took. Up to four
-kinds that have more to do than they can do not make each other's times grow without end.
+"""Time of one kind of work in a turn of the event loop, as a part of the time that all others took. With at
+most four kinds that have more to do than they can, the times do not grow without end.
 """
 TURN_MAX_S: Final = 0.1
 """The longest time that it may take."""
@@ -705,9 +705,8 @@ class ReaderPace(Protocol):
 class TurnShare:
     """How long one kind of work may take in one turn of the event loop, before other work has its turn.
 
-    That is short, so that nothing else is delayed. But where the work of others makes the turns long, as on a
-    node that does not get its core, the time grows with them. A fixed time would become so small a part of
-    all time that the work would never be done.
+    The time is short, so that nothing else is delayed. It grows while the work of others makes the turns
+    long, as on a node that does not get its core: within a fixed time the work would then never be done.
 
     Args:
         least_s: The time while the turns are short.

@@ -43,8 +43,8 @@ class RegistryLimits:
     """Limits of connections, and of their silence."""
 
     connections: int = 10_000
-    """Connections of this node. As many users may linger; beyond that the one that ends next is removed at
-    once.
+    """Limit of this node's connections, and of the users who linger: beyond it the user whose linger ends
+    next is removed.
     """
     devices: int = 5
     """Devices of one user."""
@@ -163,8 +163,8 @@ class Registry(Generic[ConnectionT]):
     def add(self, connection: ConnectionT, seat: Seat, now: float) -> Added[ConnectionT] | NotAdmitted:
         """Add a connection whose token was opened; a replaced connection is removed.
 
-        A refusal changes nothing. A connection that is here already keeps its seat: Added, not first,
-        replacing none.
+        A refusal changes nothing. A connection that is here already keeps its seat: it is added, but not
+        first, and replaces none.
         """
         if connection in self._seats:
             return Added(first=False)
@@ -224,7 +224,7 @@ class Registry(Generic[ConnectionT]):
     def _making_way(self, person: _Person[ConnectionT], seat: Seat, now: float) -> tuple[ConnectionT, ...]:
         """Return the connections that *seat* replaces.
 
-        Those it excludes, else the most silent one of a full user.
+        These are those that may not exist beside it, or else the most silent one of a user with too many.
         """
         same = (person.sessions.get(seat.session), person.devices(seat.application).get(seat.device))
         excluded = tuple(dict.fromkeys(other for other in same if other is not None))
@@ -335,7 +335,7 @@ class Denylist:
     def turn(self, wall_ms: int) -> None:
         """Remove all entries whose time is over, also when nobody asks for them.
 
-        It looks at all, as one that was added later may be over before.
+        It checks all entries, since a later one may end earlier.
         """
         for session in [session for session, entry in self._entries.items() if wall_ms >= entry.until_ms]:
             del self._entries[session]

@@ -411,7 +411,7 @@ class Member:
     on_link: bool = False
     """Whether the present link has it attached."""
     sent_presence: bool | None = False
-    """The presence that was last sent on the link; None: that got no answer, and may still arrive."""
+    """The presence that was last sent on the link. None: it got no answer, and may still take effect."""
     left_at: float | None = None
     """When its phone left; None: the phone is connected."""
     renew_after: float | None = None
@@ -489,7 +489,7 @@ class UserSessions:
         self._rescoped: SmallMap[str, Member] = NO_ITEMS
         """Sessions whose rights or scope changed since :meth:`take_rescoped`."""
         self._changed: SmallMap[str, Member] = NO_ITEMS
-        """Sessions for which there may be requests to send since :meth:`take_changed`."""
+        """Sessions that may need requests on the link, since the last :meth:`take_changed`."""
         self._standing = ScopeUnion()
         self.scope = self._standing.scope
         """The union of the scopes of the accepted sessions: the same object while it is unchanged."""
@@ -582,7 +582,7 @@ class UserSessions:
         return min(self._left.values(), key=lambda member: member.left_at or 0.0, default=None)
 
     def lingered(self, now: float, linger: Linger) -> list[Member]:
-        """Return the sessions whose phone left longer ago than they are kept."""
+        """Return the sessions that were kept for their whole time after their phone left."""
         return [
             member
             for member in self._left.values()
@@ -687,7 +687,7 @@ class UserSessions:
         return self._aliases.get(alias)
 
     def unlinked(self, *, replaced: bool = False) -> None:
-        """Record that the link is gone; *replaced*: by one of a higher epoch, with no accepted session."""
+        """Record that the link is gone. *replaced*: another epoch's link took its place, without sessions."""
         for member in list(self._aliases.values()):
             self._accept(member, member.attached, on_link=False)
         if replaced:

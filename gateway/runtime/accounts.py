@@ -29,7 +29,7 @@ from gateway.runtime.ports import Authority, Clock, SharedStore, SiteParts
 from gateway.runtime.sessions import LogOffs, Users, authority_of
 
 LOCKED_S: Final = 60.0
-"""Time to try again for a lock of all nodes together: the shared store returns no times."""
+"""Time after which to retry when all nodes together lock a name: the shared store returns no times."""
 DEVICE_LIFE_S: Final = 14 * 86_400.0
 """How long a device stays known for a user after it had a session of that user."""
 RANDOM_ID: Final = re.compile(
@@ -48,11 +48,12 @@ _FIRST_S: Final = 0.1
 _BEHIND_S: Final = 0.5
 """Longest sleep of the first waiting log-on, and of the others, before they check their turn again."""
 RESERVED_S: Final = 20.0
-"""How long a reservation lasts whose process ended: longer than a log-on takes, which waits three times for
-3 s, and for OSCC-E for 10 s. Others of the name may wait as long for it."""
+"""How long the reservation of a process that has ended lasts: longer than a log-on takes, which waits three
+times 3 s, and 10 s for OSCC-E. Other log-ons of the name may wait as long for it.
+"""
 _RESERVED_WAIT_S: Final = 3.0
 _RESERVED_AGAIN_S: Final = 0.1
-"""How long a log-on waits at most for those of its name before it, and between two questions."""
+"""How long a log-on waits at most for earlier ones of its name, and how often it looks."""
 _SOON_S: Final = 1.0
 _WRONG: Final = frozenset({ErrorCode.INVALID_CREDENTIALS, ErrorCode.ACCOUNT_LOCKED})
 _UNJUDGED: Final = frozenset(
@@ -96,7 +97,7 @@ class _Try:
 
 
 class LogOns:
-    """Log-ons, log-offs and sessions of the users of all sites.
+    """Log-ons of the users of all sites.
 
     Invariants: a wrong password is counted whether or not the name exists. The name is locked one try below
     OSCC-E's own lock-out, also when many passwords are tried at once, on this node or on several nodes that
@@ -258,7 +259,7 @@ class LogOns:
         return replace(asked, reservation="")
 
     def _has_room(self, asked: _Try, made: tuple[str, ...]) -> bool:
-        """Return whether all tries reserved before may fail, and this one is allowed all the same."""
+        """Return whether this try is allowed even if all tries that were reserved before it fail."""
         if asked.reservation not in made:
             return False
         origins = Counter(each.split()[0] for each in made[: made.index(asked.reservation)])
@@ -324,9 +325,9 @@ class LogOns:
                 await self._shared.count(asked.key("day"), WRONG_KEPT_S)
 
     async def _is_alone(self, asked: _Try) -> bool:
-        """Return whether other nodes showed OSCC-E no password of the name beside this one.
+        """Return whether it is known that no other node sent OSCC-E a password of the name meanwhile.
 
-        As far as it is known: without a reservation it is not.
+        It is unknown without a reservation.
         """
         if not asked.reservation:
             return True

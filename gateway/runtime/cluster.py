@@ -41,8 +41,8 @@ from gateway.telemetry import Tally
 
 _LOG: Final = logging.getLogger(__name__)
 ROUNDS_MAX: Final = 3
-"""Rounds that the bus has not answered. A node that is busy reads an answer late, and a follower would wait
-for that; with a slow bus messages become larger, not more.
+"""Limit of the rounds that the bus has not answered. It is above 1, since a busy node reads answers late and
+followers would wait for that. With a slow bus messages become larger, not more.
 """
 UPDATES_MAX: Final = 2_000
 """Values and publications of one message, unless a single publication has more: some 0.5 MB."""
@@ -198,8 +198,8 @@ itself refuses requests and answers only beyond twice as many bytes."""
 _SUBSCRIBE_AGAIN_S: Final = 1.0
 _TURN_S: Final = 0.001
 _READ_TURNS: Final = 5
-"""Turns of the loop in which a probe is read that has returned: a node that does not get its core is late
-itself, and must not count its bus as lost.
+"""Turns of the loop for reading a probe that has returned: a node that does not get its core is late itself,
+and must not count its bus as lost.
 """
 _ROUNDING_S: Final = 1e-6
 
@@ -545,7 +545,7 @@ class Exchange:
             return  # the subscription takes effect when the bus is back
 
     async def unfollow(self, user: UserId) -> None:
-        """End the subscription. Nobody waits for Redis: the user may be about to be owned here."""
+        """End the subscription without waiting for Redis: this node may be about to own the user."""
         if spawn(self._tasks, self._unsubscribe(user)):
             await self.clock.sleep(0)  # it begins before a later subscription
         else:

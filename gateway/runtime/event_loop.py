@@ -242,7 +242,7 @@ class SystemClock:
 def is_reserved(fd: int) -> bool:
     """Return whether so many descriptors are open that a client's connection must not keep *fd*.
 
-    The kernel returns the lowest free one: when it is a high one, all below it are taken.
+    The kernel returns the lowest free descriptor, so a high one shows that all below it are taken.
     """
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return most != resource.RLIM_INFINITY and fd >= most - min(RESERVED_FILES, most // 4)
@@ -253,9 +253,9 @@ class Wires:
 
     Invariant: the event loop watches a descriptor for them only while there are connections.
 
-    All connections wait in one epoll. A second one, which the loop watches, has only the first, so the calls
-    of the loop stop and continue by one cheap request. When an epoll is added to another, the kernel looks at
-    each of its connections: 0.1 ms with 1,000.
+    All connections wait in one epoll. It is the only entry of a second epoll, which the loop watches: so one
+    cheap request stops or continues the calls of the loop. To add an epoll to another takes 0.1 ms with 1,000
+    connections, since the kernel looks at each.
 
     Args:
         ready: Called when connections are ready, to call :meth:`serve`; None: they are served at once.
@@ -612,7 +612,7 @@ class Phones(Protocol):
 
 
 class Rounds:
-    """Bound of the time that anything in a queue has waited, by the number of those that were served.
+    """Upper bound of the time that an item of a queue has waited, from the number of served items.
 
     Args:
         now: Monotonic seconds, here and below.

@@ -95,7 +95,7 @@ EXPIRY_S: Final = TTL_S
 owner's last sign of life. The lease must be free by then, too: it is never taken from a node that renews it.
 """
 LOOK_AGAIN_S: Final = 1.0
-"""Time after which a lease that was not free then is read again."""
+"""Time after which a lease that was not free is read again."""
 
 TAKEN_WITHIN_S: Final = 3.0
 """Time within which a silent owner's user is taken: the lease may have been renewed after its last sign of
@@ -212,7 +212,8 @@ class OwnerDiscovery:
     async def _take(self) -> None:
         """Take the user from an unreachable owner; without fencing only after its lease expired.
 
-        The site may answer late. A node that answers by then, or owns the user, keeps the user.
+        The site may take long to answer. If the owner answers meanwhile, or another node owns the user by
+        then, the user is not taken.
         """
         world, subject, why = self._world, self._subject, self._grounds
         if world.is_draining():

@@ -234,7 +234,7 @@ node of another store: both would replace each other endlessly.
 GIVES_WAY_S: Final = 60.0
 """How long the loser of such a contest opens no link and serves no phone of the user."""
 _YIELD_S: Final = 20.0
-"""Time without the lease after which an open link is closed that the winner has not replaced."""
+"""Time without the lease after which an open link is closed, if the winner has not replaced it."""
 
 
 class Served(Protocol):

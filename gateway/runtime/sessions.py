@@ -434,7 +434,7 @@ class LogOffs:
 
         In both cases its phone is closed and its token refused at once. A cancelled call counts as not
         confirmed. A call during a request under way waits for that answer. A call too soon after another, or
-        while too many are repeated, gets the answer of before.
+        while too many are repeated, gets the earlier answer.
 
         Args:
             ticket: The session's ticket.
@@ -669,7 +669,7 @@ def authority_of(sites: Mapping[str, SiteParts], site: str) -> Authority:
 
 
 def _key(ticket: Ticket) -> bytes:
-    """Return the key of a session's answers: a server that was restarted gives ids again."""
+    """Return the key of a session's answers: a server that was restarted may use ids again."""
     return hashlib.blake2s(ticket.secret.encode(), digest_size=16, person=b"log-off").digest()
 
 

@@ -76,7 +76,7 @@ class RequestsUnderWay:
         link: The open link.
         clock: Bounds how long a caller waits.
         tasks: The lifetime of the link.
-        late: Called after an answer was processed for which its caller no longer waited.
+        late: Called after a late answer was processed.
     """
 
     __slots__ = ("_clock", "_late", "_link", "_tasks", "_under_way")
