@@ -55,6 +55,10 @@ UNREAD_S: Final = 1.0
 """The silence of a link after which its data may be old, where messages may have waited for as long. With the
 interval of the check and the way to the phone, a phone shows that before its data is 2 s old.
 """
+UNREAD_STAYS_S: Final = 10.0
+"""How long it is shown then, unless messages wait no more: else each message to a busy node would change the
+state of its phones twice.
+"""
 REPORT_EVERY_S: Final = 0.05
 """Interval in which the keeper is informed of received messages."""
 
@@ -538,7 +542,8 @@ class LinkHealth:
     """
 
     __slots__ = (
-        "_as_of", "_blind_since", "_feed", "_is_doubted", "_machine", "_mirror", "_world", "is_taking_over",
+        "_as_of", "_blind_since", "_feed", "_is_doubted", "_machine", "_mirror", "_unread_until", "_world",
+        "is_taking_over",
     )  # fmt: skip
 
     def __init__(
@@ -553,6 +558,8 @@ class LinkHealth:
         self._as_of = feed.health.as_of
         self._is_doubted = False
         """Whether another node was granted the lease, and the link has received nothing since."""
+        self._unread_until = LONG_AGO
+        """Until when data is shown as old because messages may wait unread, at least."""
 
     def doubted(self, linked: Linked | None) -> None:
         """Record that another node was granted the lease: the link may be replaced, and its end lost."""
@@ -646,14 +653,21 @@ class LinkHealth:
         return self._is_doubted or self._mirror.is_blind or self._mirror.assembly.lacks_realtime
 
     def may_wait(self, now: float) -> bool:
-        """Return whether messages of the link may have waited in this process for too long."""
-        return self._world.is_behind() and now - self._feed.ledger.came_at > UNREAD_S
+        """Return whether messages of the link may have waited in this process for too long, or lately did."""
+        if not self._world.is_behind():
+            return False
+        return now < self._unread_until or now - self._feed.ledger.came_at > UNREAD_S
 
     def say(self) -> None:
         """Send the health to phones and other nodes."""
         now = self._world.clock.now()
         upstream = self._machine.health(now)
-        is_old = self._is_unsure or self.may_wait(now)
+        is_waiting = self.may_wait(now)
+        if not is_waiting:
+            self._unread_until = LONG_AGO
+        elif self._feed.health.upstream == "live":
+            self._unread_until = now + UNREAD_STAYS_S
+        is_old = self._is_unsure or is_waiting
         if (upstream == "live" and is_old) or (upstream == "down" and self.is_taking_over):
             upstream = "stale"
         is_known = self._mirror.has_snapshot or self._feed.health.as_of is not None

@@ -17,7 +17,7 @@ from gateway.domain.model import Application, Device, Kind, NodeId, SessionSecre
 from gateway.domain.resources import FunctionState, Queue
 from gateway.domain.upstream import Part, Source
 from gateway.protocol.envelopes import Replaced
-from gateway.runtime.link_session import UNREAD_S
+from gateway.runtime.link_session import UNREAD_S, UNREAD_STAYS_S
 from gateway.runtime.node import NodeSettings
 from gateway.runtime.ports import RECONNECT_WINDOW_S
 from gateway.runtime.sessions import ATTACH_S, SESSION_RENEW_AGAIN_S
@@ -670,6 +670,8 @@ async def test_data_of_a_silent_link_is_old_while_messages_may_wait_unread_in_th
     at.node.unread_s = lambda: 5.0
     await at.pass_time(1)
     assert phone.health == "stale"
+    await at.pass_time(UNREAD_STAYS_S)
+    assert phone.health == "stale"
     at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
     await at.pass_time(1)
     assert phone.health == "live"
@@ -705,3 +707,18 @@ async def test_a_node_at_the_limit_of_being_behind_does_not_change_the_state_of_
     at.node.unread_s = lambda: next(unread_s)  # read once at each beat
     await at.clock.advance(20 * BEAT_S)
     assert [ping["upstream"] for ping in phone.of_kind("ping")[pings:]] == ["stale"]
+
+
+async def test_a_message_to_a_busy_node_does_not_change_the_state_of_its_phones_twice(at: Scene) -> None:
+    phone = await at.served()
+    at.node.unread_s = lambda: 1.5
+    at.upstream.transit_ms = 700
+    pings, messages = len(phone.of_kind("ping")), 60
+    for waiting in range(messages):
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=waiting)))
+        await at.pass_time(0.5)
+    states = [ping["upstream"] for ping in phone.of_kind("ping")[pings:]]
+    assert states.count("stale") <= 1 + 0.5 * messages / UNREAD_STAYS_S, states
+    at.node.unread_s = lambda: 0.0
+    await at.pass_time(2)
+    assert phone.health == "live", "no message waits any more"
