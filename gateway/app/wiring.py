@@ -211,8 +211,8 @@ class Gateway:
         self._begin(settings, options)
 
     def _files_of_phones(self) -> float:
-        """Return how many descriptors phones may have: each present user may need one for a link."""
-        return file_limit() - SPARE_FILES - len(self.node.user_states)
+        """Return how many descriptors phones may have beside the links of their users."""
+        return file_limit() - SPARE_FILES - self.node.links_most
 
     def _balancer(self, limits: LimitsSection) -> PhoneBalancer:
         node = self.node

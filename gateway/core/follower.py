@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
@@ -50,25 +51,32 @@ class FollowedNodes:
 
     def __init__(self) -> None:
         self._owner_of: dict[UserId, NodeId] = {}
-        self._nodes: frozenset[NodeId] | None = frozenset()
-        """None: not determined since a change."""
+        self._users_of: Counter[NodeId] = Counter()
+
+    def __len__(self) -> int:
+        """Return the number of followed users."""
+        return len(self._owner_of)
 
     @property
     def nodes(self) -> frozenset[NodeId]:
         """The nodes."""
-        if self._nodes is None:
-            self._nodes = frozenset(self._owner_of.values())
-        return self._nodes
+        return frozenset(self._users_of)
+
+    @property
+    def most_of_one(self) -> int:
+        """The number of followed users of the node that owns most of them."""
+        return max(self._users_of.values(), default=0)
 
     def note(self, user: UserId, owner: NodeId | None) -> None:
         """Record which node owns a user who is followed; None: the user is not followed."""
-        if self._owner_of.get(user) == owner:
-            return
-        self._nodes = None
-        if owner is None:
-            del self._owner_of[user]
-        else:
+        before = self._owner_of.pop(user, None)
+        if before is not None:
+            self._users_of[before] -= 1
+            if not self._users_of[before]:
+                del self._users_of[before]
+        if owner is not None:
             self._owner_of[user] = owner
+            self._users_of[owner] += 1
 
 
 ASK_S: Final = 10.0

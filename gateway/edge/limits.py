@@ -147,7 +147,7 @@ class SocketAdmission:
     Args:
         limits: The limits.
         files: Returns how many descriptors phones may have: those that the process may open, without its own
-            and one for the link of each present user.
+            and without those of the links that present users may need.
     """
 
     def __init__(self, limits: AdmissionLimits, files: Callable[[], float] = lambda: math.inf) -> None:

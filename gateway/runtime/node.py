@@ -201,6 +201,11 @@ class UserStates:
             self._followed.note(user, None if follower is None else follower.owner.node)
         return self._followed.nodes
 
+    @property
+    def links_most(self) -> int:
+        """Number of links when any one of the nodes is gone that own users who are followed here."""
+        return len(self._user_states) - len(self._followed) + self._followed.most_of_one
+
     async def _serve(self, user: UserId, user_state: UserState, before: UserState | None) -> None:
         try:
             if before is not None:
@@ -332,6 +337,11 @@ class Node:
     def connections(self) -> int:
         """Number of connected phones."""
         return len(self._registry)
+
+    @property
+    def links_most(self) -> int:
+        """Number of links that the present users may need, also after the loss of any one other node."""
+        return self._user_states.links_most
 
     @property
     def bus_refusals(self) -> frozenset[str]:

@@ -213,22 +213,21 @@ def test_an_unreachable_owner_is_not_live_before_it_answers() -> None:
 
 def test_the_followed_nodes_are_those_of_the_last_known_owners() -> None:
     followed = FollowedNodes()
-    ada, bob = UserId("main", 1), UserId("main", 2)
-    followed.note(ada, None)
-    assert followed.nodes == frozenset()
-    followed.note(ada, NodeId("n1"))
-    followed.note(bob, NodeId("n2"))
-    assert followed.nodes == {"n1", "n2"}
-    followed.note(ada, NodeId("n2"))
-    assert followed.nodes == {"n2"}
-    before = followed.nodes
-    followed.note(bob, NodeId("n2"))
-    assert followed.nodes is before, "nothing has changed"
-    followed.note(bob, None)
-    followed.note(bob, None)
-    assert followed.nodes == {"n2"}
-    followed.note(ada, None)
-    assert followed.nodes == frozenset()
+    ada, bob, cem = UserId("main", 1), UserId("main", 2), UserId("main", 3)
+
+    def note(user: UserId, owner: str | None) -> tuple[str, int, int]:
+        followed.note(user, None if owner is None else NodeId(owner))
+        return " ".join(sorted(followed.nodes)), len(followed), followed.most_of_one
+
+    assert note(ada, None) == ("", 0, 0)
+    assert note(ada, "n1") == ("n1", 1, 1)
+    assert note(bob, "n2") == ("n1 n2", 2, 1)
+    assert note(cem, "n2") == ("n1 n2", 3, 2)
+    assert note(ada, "n2") == ("n2", 3, 3)
+    assert note(bob, "n2") == ("n2", 3, 3)
+    assert note(bob, None) == note(bob, None) == ("n2", 2, 2)
+    assert note(ada, None) == ("n2", 1, 1)
+    assert note(cem, None) == ("", 0, 0)
 
 
 # ---- peers ----

@@ -252,6 +252,24 @@ async def test_of_all_nodes_one_owns_a_user_and_the_others_follow_him() -> None:
         assert grant.node == "n2"
 
 
+async def test_a_node_counts_the_links_that_it_may_need_when_another_node_is_lost() -> None:
+    async with street(3) as at:
+        for key, login in enumerate(("dana", "emil", "fay", "gus"), start=11):
+            at.upstream.add_user(key, login)
+        for login, owner in (("anna", 2), ("dana", 0), ("emil", 0), ("fay", 1), ("gus", 1)):
+            await at.scenes[owner].served(login)
+            await at.pass_time(0.5)
+            if owner != 2 and login != "gus":
+                await at.scenes[2].served(login, device="d2")
+        await at.pass_time(2)
+        assert len(at.scenes[2].node.user_states) == 4, "one is owned, and three are followed"
+        assert [scene.node.links_most for scene in at.scenes] == [2, 2, 1 + 2]
+        await at.kill(0)
+        await at.pass_time(30)
+        assert at.owners(11) == at.owners(12) == [2]
+        assert at.scenes[2].node.links_most == 3 + 1
+
+
 async def test_phones_that_come_to_all_nodes_at_once_get_one_link() -> None:
     async with street(3) as at:
         phones = [await scene.phone("anna", device=f"device {n}") for n, scene in enumerate(at.scenes)]
