@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from gateway.core.follower import Peers
-from gateway.core.lease import BusMachine
+from gateway.core.lease import BusMachine, BusState
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import (
@@ -187,6 +187,10 @@ def _bounded(sent: list[Publication]) -> list[Publications]:
     return [Publications(tuple(bundle)) for bundle in bundles]
 
 
+AGAIN_S: Final = 0.5
+"""Pause before a message is sent again of which the bus has not confirmed that it took it."""
+REPLIES_MAX: Final = 1_000
+"""Answers that are sent again, at most."""
 ASKS_MAX: Final = 200
 """Users in one batch of requests for missed changes."""
 QUESTIONS_MAX: Final = 1_000
@@ -240,14 +244,31 @@ Failure = NotDeliveredError | TimeoutError | GatewayError
 class _Request:
     """A request without an answer so far."""
 
-    __slots__ = ("doubt", "settle", "until")
+    __slots__ = ("again", "doubt", "node", "settle", "until")
 
-    def __init__(self, until: float, settle: Callable[[MessageAnswer | Failure], None]) -> None:
+    def __init__(
+        self,
+        node: NodeId,
+        until: float,
+        settle: Callable[[MessageAnswer | Failure], None],
+        again: Callable[[int], Envelope | None] | None,
+    ) -> None:
+        self.node = node
         self.until = until
         """When it ends without an answer."""
         self.settle = settle
+        self.again = again
+        """Makes the envelope that is sent again; None: it is sent once."""
         self.doubt: GatewayError | None = None
         """Why it is not known whether it was sent."""
+
+
+class _Reply(NamedTuple):
+    """An answer to another node that is of use until then."""
+
+    node: NodeId
+    answer: MessageAnswer
+    until: float
 
 
 class Exchange:
@@ -278,6 +299,12 @@ class Exchange:
         self._probe_sent = (first, 0.0)
         """The number of the last probe, and its time."""
         self._requests: dict[int, _Request] = {}
+        self._unsure: dict[int, _Request] = {}
+        """Requests to be sent again."""
+        self._replies: list[_Reply] = []
+        """Answers to be sent again."""
+        self._is_repeating = False
+        """Whether a task sends them again."""
         self._ends_at = math.inf
         """When the task wakes that ends requests without an answer; infinity while there are none."""
         self._sooner = asyncio.Event()
@@ -380,8 +407,12 @@ class Exchange:
 
     def send(self, channel: BusChannel, envelope: Envelope) -> None:
         """Send it without a guarantee: a node that misses it detects the gap."""
-        if self.under_way < UNDER_WAY_MAX and self._bus.waiting_bytes < UNDER_WAY_BYTES_MAX:
+        if self._has_room:
             self.post(channel, envelope, _ignore)  # a failure is reported by the probes, too
+
+    @property
+    def _has_room(self) -> bool:
+        return self.under_way < UNDER_WAY_MAX and self._bus.waiting_bytes < UNDER_WAY_BYTES_MAX
 
     def post(self, channel: BusChannel, envelope: Envelope, answered: OnPosted) -> None:
         """Send it; *answered* gets what :meth:`deliver` returns, or the error that it would raise."""
@@ -475,6 +506,7 @@ class Exchange:
         question: Callable[[int], Envelope],
         within_s: float,
         settle: Callable[[MessageAnswer | Failure], None],
+        again: Callable[[int], Envelope | None] | None = None,
     ) -> Callable[[], object]:
         """Send a request to *node* without a task.
 
@@ -485,12 +517,16 @@ class Exchange:
             question: Makes the envelope from the request's number.
             within_s: How long to wait.
             settle: Gets the answer, or one of the errors of :meth:`ask`. It must not raise.
+            again: Makes the envelope to send again while the bus does not confirm that it took the request;
+                None: it must not be sent again. It leaves before all later requests with *again*.
         """
         self._number += 1
         number, until = self._number, self.clock.now() + within_s
-        self._requests[number] = _Request(until, settle)
+        self._requests[number] = _Request(node, until, settle, again)
         if until < self._ends_at:
             self._sooner.set()
+        if again is not None:
+            self._request_again()
         self.post(Inbox(node), question(number), partial(self._request_sent, number))
         return partial(self._requests.pop, number, None)
 
@@ -498,13 +534,67 @@ class Exchange:
         request = self._requests.get(number)
         if request is None:
             return
+        is_first = request.doubt is None
         if isinstance(receivers, int):
-            if not receivers:
+            if is_first and not receivers:
                 self._end(number, NotDeliveredError())
-        elif isinstance(receivers, NotSentError) or receivers.code is not ErrorCode.BUS_DOWN:
+        elif is_first and (isinstance(receivers, NotSentError) or receivers.code is not ErrorCode.BUS_DOWN):
             self._end(number, receivers)
         else:
-            request.doubt = receivers  # a slow bus may have taken it
+            request.doubt = request.doubt or receivers  # a slow bus may have taken it
+            if request.again is not None:
+                self._unsure[number] = request
+                self._repeat_soon()
+
+    def _request_again(self) -> None:
+        """Send again the requests that the bus did not confirm, in their order."""
+        unsure, self._unsure = self._unsure, {}
+        for number in sorted(unsure.keys() & self._requests.keys()):
+            request = unsure[number]
+            envelope = None if request.again is None else request.again(number)
+            if envelope is not None:
+                self.post(Inbox(request.node), envelope, partial(self._request_sent, number))
+
+    def reply(self, node: NodeId, answer: MessageAnswer, within_s: float) -> None:
+        """Send an answer to *node*, and again while the bus does not confirm that it took it.
+
+        Args:
+            node: The node that sent the request.
+            answer: The answer; it may arrive several times.
+            within_s: How long it is of use.
+        """
+        self._send_reply(_Reply(node, answer, self.clock.now() + within_s))
+
+    def _send_reply(self, reply: _Reply) -> None:
+        if self._has_room:
+            self.post(Inbox(reply.node), reply.answer, partial(self._reply_sent, reply))
+
+    def _reply_sent(self, reply: _Reply, receivers: int | GatewayError) -> None:
+        is_lost = isinstance(receivers, GatewayError) and receivers.code is ErrorCode.BUS_DOWN
+        if is_lost and len(self._replies) < REPLIES_MAX:
+            self._replies.append(reply)
+            self._repeat_soon()
+
+    def _repeat_soon(self) -> None:
+        if not self._is_repeating:
+            self._is_repeating = spawn(self._tasks, self._repeat())
+
+    async def _repeat(self) -> None:
+        """Send again what the bus did not confirm, at intervals until all is confirmed or of no use."""
+        while self._unsure or self._replies:
+            await self.clock.sleep(AGAIN_S)
+            now = self.clock.now()
+            replies = [reply for reply in self._replies if now < reply.until]
+            self._unsure = {number: each for number, each in self._unsure.items() if number in self._requests}
+            if self.machine.state in {BusState.LIVE, BusState.RECOVERING}:
+                self._replies = []
+                for reply in replies:
+                    self._send_reply(reply)
+                self._request_again()
+                await self.clock.sleep(0)
+            else:
+                self._replies = replies
+        self._is_repeating = False
 
     def _end(self, number: int, answer: MessageAnswer | Failure) -> None:
         request = self._requests.pop(number, None)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
+from gateway.core.commands import patience_s
 from gateway.core.element import Element
 from gateway.core.follower import Arrival, Shared
 from gateway.core.link import Pauses
@@ -746,7 +747,8 @@ class ClusterReceiver:
     def _answer_call(self, owner: Owner | None, asked: CallRequest, outcome: Outcome | None) -> None:
         if owner is not None:
             owner.sharing.hurry()  # the state that a command caused is sent before its result
-        self._exchange.send(Inbox(asked.node), CallAnswer(asked.request, outcome))
+        within_s = patience_s(asked.call, self._local.clock.wall_ms())
+        self._exchange.reply(asked.node, CallAnswer(asked.request, outcome), within_s)
 
     def _process_ownership(self, said: Sought | Owned) -> None:
         """Answer which node owns a user, or record it, while the store of leases accepts no writes."""

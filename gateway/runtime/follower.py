@@ -12,7 +12,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 from weakref import proxy
@@ -83,9 +83,7 @@ class RemoteAttach:
     """
 
     def __init__(self, subject: Follower, world: World, local: Mapping[str, Local]) -> None:
-        self._subject = subject
-        self._world = world
-        self._local = local
+        self._subject, self._world, self._local = subject, world, local
         self._accepted: dict[str, int] = {}
         """The token of the owner that accepted a session."""
         self._again_at: dict[str, float] = {}
@@ -220,21 +218,26 @@ def _refused(publication: Refusal) -> SessionRefused:
     return SessionRefused(code, publication.reason, by=publication.by, window_s=publication.window_s)
 
 
+SettleRead = Callable[[OnForwarded, Outcome], None]
+
+
 class RemoteCommands:
     """One user's commands on their way to the owner. They need no task.
 
     Invariant: each command that was sent has one outcome, by its deadline.
 
+    A command is sent again, to the same owner, only while the bus does not confirm that it took it: by its
+    key the owner executes it once. It is not sent again after a later one that the owner has begun.
+
     Args:
         user: The user.
         world: The ports and limits of the node.
         moved: Called when another node has become the owner.
+        shown: Passes an outcome on when the replica shows what the command caused.
     """
 
-    def __init__(self, user: UserId, world: World, moved: Callable[[], None]) -> None:
-        self._user = user
-        self._world = world
-        self._moved = moved
+    def __init__(self, user: UserId, world: World, moved: Callable[[], None], shown: SettleRead) -> None:
+        self._user, self._world, self._moved, self._settle_read = user, world, moved, shown
         self._under_way: dict[_Forwarded, None] = {}
         self._number = 0
         self._begun_upto = 0
@@ -260,15 +263,21 @@ class RemoteCommands:
         elif left_s <= 0:
             settle(None)
         else:
-            user, here, left_ms = self._user, world.node, call.deadline_ms - wall_ms
             self._under_way[sent] = None
-            sent.withdraw = world.exchange.request(
-                owner.node,
-                lambda number: CallRequest(user, here, number, call, left_ms),
-                left_s,
-                partial(self._answered, sent),
-            )
+            takers = partial(self._answered, sent), partial(self._again, sent)
+            sent.withdraw = world.exchange.request(owner.node, partial(self._request, call), left_s, *takers)
         return partial(self._leave, sent)
+
+    def _request(self, call: Call, number: int) -> CallRequest:
+        left_ms = call.deadline_ms - self._world.clock.wall_ms()
+        return CallRequest(self._user, self._world.node, number, call, left_ms)
+
+    def _again(self, sent: _Forwarded, number: int) -> CallRequest | None:
+        """Return the request to be sent again; None: the owner has begun a later one."""
+        if sent not in self._under_way or sent.number < self._begun_upto:
+            return None
+        sent.is_repeated = True
+        return self._request(replace(sent.call, retry=True), number)
 
     async def send(self, owner: Grant, call: Call) -> Outcome | None:
         """Have *owner* execute a command; None when that node has not begun it."""
@@ -316,15 +325,20 @@ class RemoteCommands:
             sent.withdraw()
 
     def _answered(self, sent: _Forwarded, answer: MessageAnswer | Failure) -> None:
-        if sent in self._under_way:
-            del self._under_way[sent]
-            sent.settle(self._outcome(sent, answer))
+        if sent not in self._under_way:
+            return
+        del self._under_way[sent]
+        outcome = self._outcome(sent, answer)
+        if sent.is_repeated and outcome is not None:  # what it caused may be lost, too
+            self._settle_read(sent.settle, outcome)
+        else:
+            sent.settle(outcome)
 
     def _outcome(self, sent: _Forwarded, answer: MessageAnswer | Failure) -> Outcome | None:
         match answer:
             case CallAnswer(outcome=None):
-                self._moved()
-                return None
+                self._moved()  # an earlier copy of a repeated command may have been executed
+                return unknown(ErrorCode.OWNER_LOST) if sent.is_repeated else None
             case CallAnswer(outcome=outcome):
                 self._begun_upto = max(self._begun_upto, sent.number)
                 return outcome
@@ -336,21 +350,17 @@ class RemoteCommands:
                 return unknown(ErrorCode.UPSTREAM_TIMEOUT)
 
 
+@dataclass(slots=True, eq=False)
 class _Forwarded:
     """A command that waits for the answer of another node."""
 
-    __slots__ = ("call", "number", "settle", "token", "withdraw")
-
-    def __init__(self, call: Call, settle: OnForwarded, number: int, token: int) -> None:
-        self.call = call
-        self.settle = settle
-        self.number = number
-        self.token = token
-        self.withdraw: Callable[[], object] = _nothing
-
-
-def _nothing() -> None:
-    """Do nothing: the command was not sent."""
+    call: Call
+    settle: OnForwarded
+    number: int
+    token: int
+    is_repeated: bool = False
+    """Whether it was sent more than once."""
+    withdraw: Callable[[], object] = lambda: None
 
 
 _AGAIN_S: Final = 0.5
@@ -384,10 +394,7 @@ class Follower:
         self.feed = feed
         self.start: Start | None = None
         """How this node is to own the user; None when this node no longer needs the user."""
-        self._world = world
-        self._touch = touch
-        self._grant = grant
-        self._local = local
+        self._world, self._touch, self._grant, self._local = world, touch, grant, local
         # a replica of a higher epoch processes no data of the owner until the lease confirms the owner
         self.machine = FollowMachine(max(grant.token, feed.ledger.position.epoch), now, world.jitter())
         self._remote_attach = RemoteAttach(me, world, local)
@@ -395,11 +402,11 @@ class Follower:
         self._changed: asyncio.Event | None = None
         """Set and replaced with the next change; it exists while a task waits for it."""
         self._rests_until = math.inf
-        self._sending = RemoteCommands(feed.user, world, weakly(self.not_mine))
+        callbacks = weakly(self.not_mine), weakly(self._settle_read)
+        self._sending = RemoteCommands(feed.user, world, *callbacks)
         self._tasks: asyncio.TaskGroup | None = None
         self._is_over = False
-        self._owner_discovery = OwnerDiscovery(me, world)
-        self._takeover = Takeover(me, world)
+        self._owner_discovery, self._takeover = OwnerDiscovery(me, world), Takeover(me, world)
         self._upstream = feed.health.upstream
         feed.outlet = None
 
@@ -518,6 +525,22 @@ class Follower:
         if self._is_over or self._tasks is None or self._remote_attach.must_wait(call.session):
             return None
         return self._sending.begin(self._grant, call, settle)
+
+    def _settle_read(self, settle: OnForwarded, outcome: Outcome) -> None:
+        """Pass *outcome* on when the owner has answered another request for changes; bounded in time."""
+        self.machine.doubt(self._world.clock.now())
+        self.look()
+        if not spawn(self._tasks, self._settle_when_read(settle, outcome)):
+            settle(outcome)
+
+    async def _settle_when_read(self, settle: OnForwarded, outcome: Outcome) -> None:
+        try:
+            with suppress(TimeoutError):
+                async with self._world.clock.timeout(ANSWER_S):
+                    while self.machine.state is not FollowState.FOLLOWING and not self._is_over:
+                        await self._next_change()
+        finally:
+            settle(outcome)
 
     # ---- what the owner sends ----
 

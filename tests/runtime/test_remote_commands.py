@@ -32,7 +32,8 @@ class Road:
         self.tasks = tasks
         self.received: list[CallRequest] = []
         self.moved = 0
-        self.sending = RemoteCommands(user(1), at.scenes[0].world, self._moved)
+        world = at.scenes[0].world
+        self.sending = RemoteCommands(user(1), world, self._moved, lambda settle, outcome: settle(outcome))
 
     def _moved(self) -> None:
         self.moved += 1
@@ -115,7 +116,8 @@ async def test_a_command_without_an_answer_is_unknown_by_its_deadline(
     assert not asking.done()
     await at.at.clock.advance(0.2)
     assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
-    assert len(at.received) == 1
+    assert [one.call.retry for one in at.received] == [False] + [True] * (3 * may_be_taken)
+    assert len({(one.request, one.call.key) for one in at.received}) == 1
 
 
 async def test_a_command_whose_deadline_is_over_is_not_sent(at: Road) -> None:
@@ -127,7 +129,7 @@ async def test_the_answer_to_a_command_that_a_slow_bus_may_have_taken_is_waited_
     at.at.trouble.unanswered = lambda node: node == 0
     asking = await at.begin(2.0)
     await at.at.clock.advance(1.0)
-    assert len(at.received) == 1
+    assert len({one.request for one in at.received}) == 1
     await at.answer(APPLIED)
     assert await asking == APPLIED
 
