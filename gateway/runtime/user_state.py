@@ -559,10 +559,16 @@ class UserState(CommandedUser):
             window_s = self.role.window_s if isinstance(self.role, Follower) else RECONNECT_WINDOW_S
             raise not_reached(for_bus=self._world.refuses_writes(), window_s=window_s) from None
         except SessionRefused as refused:
-            self.leave(ticket.handle)
+            if self._is_newest(local):  # else its phone has come again since
+                self.leave(ticket.handle)
             raise (local.replaced() if refused.code is CloseCode.REPLACED else refused) from None
         finally:
             self.due.touch()
+
+    def _is_newest(self, local: Local) -> bool:
+        """Return whether no other connection of the session has come since."""
+        held = self.local.get(local.ticket.handle)
+        return held is not None and (held.since, held.at_latest) == (local.since, local.at_latest)
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
         """Subscribe to the topics that the session follows now."""

@@ -16,14 +16,16 @@ import pytest
 
 import gateway
 from gateway.core.assembly import Composer
+from gateway.core.link import Linger
 from gateway.core.registry import RegistryLimits
-from gateway.domain.commands import Call, Execute, KeepAlive, SetAgentRoutingState
+from gateway.domain.commands import AttachSession, Call, Execute, KeepAlive, SetAgentRoutingState
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, SessionRefused
 from gateway.domain.model import Application, Kind, NodeId, Scope, SessionId, UserId
 from gateway.domain.resources import Agent, Queue
 from gateway.domain.upstream import Part, Source
 from gateway.protocol.envelopes import Offer
 from gateway.runtime.node import USERS_SLICE_S, NodeSettings, UserStates
+from gateway.runtime.sessions import ATTACH_S
 from gateway.runtime.user_state import UserState
 from tests.doubles.clock import ManualClock
 from tests.runtime.followed import followed
@@ -382,6 +384,23 @@ async def test_a_phone_resumes_where_it_was(at: Scene) -> None:
 
 
 # ---- who makes way ----
+
+
+async def test_the_refusal_of_an_earlier_connection_does_not_concern_the_present_one(at: Scene) -> None:
+    await at.served()
+    at.link().holds = lambda request: isinstance(request, AttachSession)
+    early = await at.phone("anna", device="d2")
+    early.hello()
+    await at.pass_time(ATTACH_S / 2)
+    early.leave()
+    present = await at.again(early)
+    await at.pass_time(ATTACH_S / 2 + 1)
+    at.link().serve_held()
+    await at.pass_time(1)
+    assert len(present.of_kind("welcome")) == 1
+    assert at.upstream.session(present.ticket.secret).present
+    await at.pass_time(2 * Linger().dashboard_s)
+    assert at.upstream.session(present.ticket.secret).alias, "it is not let go"
 
 
 async def test_the_next_connection_of_a_session_replaces_the_last_which_leaves_it_alone(at: Scene) -> None:
