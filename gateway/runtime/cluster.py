@@ -187,7 +187,7 @@ def _bounded(sent: list[Publication]) -> list[Publications]:
     return [Publications(tuple(bundle)) for bundle in bundles]
 
 
-AGAIN_S: Final = 0.5
+REPEATED_AFTER_S: Final = 0.5
 """Pause before a message is sent again of which the bus has not confirmed that it took it."""
 REPLIES_MAX: Final = 1_000
 """Answers that are sent again, at most."""
@@ -582,7 +582,7 @@ class Exchange:
     async def _repeat(self) -> None:
         """Send again what the bus did not confirm, at intervals until all is confirmed or of no use."""
         while self._unsure or self._replies:
-            await self.clock.sleep(AGAIN_S)
+            await self.clock.sleep(REPEATED_AFTER_S)
             now = self.clock.now()
             replies = [reply for reply in self._replies if now < reply.until]
             self._unsure = {number: each for number, each in self._unsure.items() if number in self._requests}

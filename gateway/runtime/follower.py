@@ -61,6 +61,10 @@ _LOST: Final = "The command was lost on its way, and was not executed. Try again
 ATTACH_ANSWER_S: Final = 2.0
 """Time without an answer after which a request to an owner is repeated."""
 ATTACH_AGAIN_S: Final = 1.0
+SettleRead = Callable[[OnForwarded, Outcome], None]
+_AGAIN_S: Final = 0.5
+SHOWN_S: Final = 2.0
+"""How long the outcome of a repeated command waits for what it caused."""
 """Pause before it is repeated."""
 
 
@@ -218,9 +222,6 @@ def _refused(publication: Refusal) -> SessionRefused:
     return SessionRefused(code, publication.reason, by=publication.by, window_s=publication.window_s)
 
 
-SettleRead = Callable[[OnForwarded, Outcome], None]
-
-
 class RemoteCommands:
     """One user's commands on their way to the owner. They need no task.
 
@@ -239,8 +240,7 @@ class RemoteCommands:
     def __init__(self, user: UserId, world: World, moved: Callable[[], None], shown: SettleRead) -> None:
         self._user, self._world, self._moved, self._settle_read = user, world, moved, shown
         self._under_way: dict[_Forwarded, None] = {}
-        self._number = 0
-        self._begun_upto = 0
+        self._number = self._begun_upto = 0
         """The highest number of a command that an owner has begun: earlier ones arrived before, or were lost.
         """
 
@@ -361,9 +361,6 @@ class _Forwarded:
     is_repeated: bool = False
     """Whether it was sent more than once."""
     withdraw: Callable[[], object] = lambda: None
-
-
-_AGAIN_S: Final = 0.5
 
 
 class Follower:
@@ -536,7 +533,7 @@ class Follower:
     async def _settle_when_read(self, settle: OnForwarded, outcome: Outcome) -> None:
         try:
             with suppress(TimeoutError):
-                async with self._world.clock.timeout(ANSWER_S):
+                async with self._world.clock.timeout(SHOWN_S):
                     while self.machine.state is not FollowState.FOLLOWING and not self._is_over:
                         await self._next_change()
         finally:

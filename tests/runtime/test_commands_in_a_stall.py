@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.domain.commands import Execute
 from gateway.protocol.envelopes import CallAnswer, CallRequest
-from gateway.runtime.cluster import AGAIN_S
+from gateway.runtime.cluster import REPEATED_AFTER_S
 from tests.runtime.followed import followed
 from tests.runtime.scene import PhoneLine
 from tests.runtime.street import Street
@@ -93,7 +93,7 @@ async def test_a_repeated_command_that_is_denied_may_have_been_executed(at: Stre
     assert owner is not None
     owner.execution._is_closed = True  # as while it gives the user away
     at.trouble.lose = None
-    await at.pass_time(AGAIN_S + 0.25)
+    await at.pass_time(REPEATED_AFTER_S + 0.25)
     assert far.outcome("1") == ("unknown", "owner_lost")
     assert executed(at) == ["1"]
 
