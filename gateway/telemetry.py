@@ -37,6 +37,7 @@ from gateway.domain.upstream import (
 )
 
 M = TypeVar("M", bound=MetricWrapperBase)
+OwnT = TypeVar("OwnT", bound=Collector)
 
 Families = list[Metric]
 """The values of metrics at one instant."""
@@ -593,25 +594,22 @@ class Telemetry:
         self.labels[name] = labels
         return Family(Counter(name, text, labels, namespace=PREFIX, registry=self.registry))
 
+    def _registered(self, name: str, metric: OwnT, *labels: str) -> OwnT:
+        self.labels[name] = labels
+        self.registry.register(metric)
+        return metric
+
     def _sum(self, name: str, text: str) -> Sum:
-        self.labels[name] = ()
-        self.registry.register(made := Sum(name, text))
-        return made
+        return self._registered(name, Sum(name, text))
 
     def _sums(self, name: str, text: str, *labels: str) -> Sums:
-        self.labels[name] = labels
-        self.registry.register(made := Sums(name, text, *labels))
-        return made
+        return self._registered(name, Sums(name, text, *labels), *labels)
 
     def _level(self, name: str, text: str) -> Level:
-        self.labels[name] = ()
-        self.registry.register(made := Level(name, text))
-        return made
+        return self._registered(name, Level(name, text))
 
     def _counts(self, name: str, text: str, label: str) -> Counts:
-        self.labels[name] = (label,)
-        self.registry.register(made := Counts(name, text, label))
-        return made
+        return self._registered(name, Counts(name, text, label), label)
 
     def _gauge(self, name: str, text: str) -> Gauge:
         self.labels[name] = ()
@@ -637,9 +635,8 @@ class Telemetry:
     def _spreads(
         self, name: str, text: str, bounds: tuple[float, ...], label: str = "", *values: str
     ) -> Spreads:
-        self.labels[name] = (label,) if label else ()
-        self.registry.register(made := Spreads(name, text, bounds, label, *values))
-        return made
+        labels = (label,) if label else ()
+        return self._registered(name, Spreads(name, text, bounds, label, *values), *labels)
 
 
 # ---- events of the runtime ----

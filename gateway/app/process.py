@@ -18,11 +18,11 @@ import ssl
 import sys
 import threading
 from asyncio import get_running_loop
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from aiohttp import web
 
@@ -292,27 +292,9 @@ GC_IDLE_S: Final = 0.001
 GC_LOOKS: Final = 100
 GC_LOOK_S: Final = 0.1
 """Number and interval of the tests for an idle moment; then the collection runs in any case."""
-POOLS_TURN_S: Final = 2.0
-"""Interval in which pools remove old entries."""
 
 
 _C_LIBRARY: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-class Pool(Protocol):
-    """A cache of recently read data, or the entries of a limit."""
-
-    def turn(self, now: float) -> None:
-        """Remove old entries."""
-        ...
-
-
-async def forget_by_time(pools: Collection[Pool], clock: Clock) -> None:
-    """Have *pools* remove old entries at intervals, also without new data; never ends."""
-    while True:
-        await clock.sleep(POOLS_TURN_S)
-        for pool in pools:
-            pool.turn(clock.now())
 
 
 class _CollectionTimes:

@@ -8,7 +8,7 @@ import platform
 import random
 import secrets as randomness
 import socket
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final, NamedTuple
@@ -61,7 +61,6 @@ from gateway.app.process import (
     background_tasks,
     collect_when_idle,
     file_limit,
-    forget_by_time,
     listening,
     listening_in_thread,
     on_this_loop,
@@ -95,6 +94,18 @@ from gateway.telemetry import Families, Tally, Telemetry, written
 from gateway.upstream.oscce.client import OsccServer
 
 _LOG: Final = logging.getLogger("gateway.app")
+
+
+POOLS_TURN_S: Final = 2.0
+"""Interval in which pools remove old entries."""
+
+
+async def forget_by_time(turns: Collection[Callable[[float], None]], clock: Clock) -> None:
+    """Call the *turns* of pools at intervals, which remove old entries, also without new data; never ends."""
+    while True:
+        await clock.sleep(POOLS_TURN_S)
+        for turn in turns:
+            turn(clock.now())
 
 
 class LogOffsLost(Exception):  # noqa: N818 - names what happened
@@ -284,9 +295,10 @@ class Gateway:
         """Return the background tasks of the node."""
         clock = self.node.clock
         watching = log_status(self.status_log, self.node, self.telemetry, clock)
-        pools = [server.pool for server in self._oscc]
-        limits = self.admission, self.edge[REQUEST_RATES], self.edge[PENDING_CONNECTIONS], self.node.account
-        forgetting = forget_by_time((*pools, *limits), clock), collect_when_idle(clock)
+        rates, pending = self.edge[REQUEST_RATES], self.edge[PENDING_CONNECTIONS]
+        turns = self.admission.turn, rates.turn, pending.turn, self.node.account.turn
+        turns_of_pools = [server.pool.turn for server in self._oscc]
+        forgetting = forget_by_time((*turns, *turns_of_pools), clock), collect_when_idle(clock)
         balancing = () if self._balancing is None else (self._balancing.run(),)
         running = self.node.run(), self.scheduler.run(), self.process_metrics.run()
         return *running, watching, *forgetting, *balancing

@@ -49,13 +49,12 @@ from gateway.app.process import (
     GC_SHARE,
     GC_THRESHOLDS,
     GC_YOUNG_S,
-    POOLS_TURN_S,
     StopRequest,
     background_tasks,
     collect_when_idle,
-    forget_by_time,
     tuned_gc,
 )
+from gateway.app.wiring import POOLS_TURN_S, forget_by_time
 from gateway.bus.connect import BusKeys
 from gateway.bus.stores import RedisBackend
 from gateway.core.lease import BusState
@@ -714,6 +713,6 @@ class Turned:
 async def test_pools_turn_by_time() -> None:
     clock, pool = ManualClock(), Turned()
     began = clock.now()
-    async with background_tasks(forget_by_time([pool], clock)):
+    async with background_tasks(forget_by_time([pool.turn], clock)):
         await clock.advance(POOLS_TURN_S * 2 + 0.5)
     assert pool.at == [began + POOLS_TURN_S, began + 2 * POOLS_TURN_S]

@@ -146,7 +146,7 @@ async def _demo(center: SimulatorSettings, secrets: SecretsSection, args: argpar
                 if args.no_board:
                     await stopping.wait(clock, args.for_s)
                     return 0
-                options = board_options(center, addresses, args.for_s, args.lines)
+                options = board_options(center, addresses.client, args.for_s, args.lines)
                 code = await watch(options, stopping=stopping)
                 return 0 if stopping.asked.is_set() else code
 
@@ -162,18 +162,18 @@ def demo_settings(upstream: str, port: int) -> Settings:
 
 
 def board_options(
-    center: SimulatorSettings, addresses: wiring.Addresses, for_s: float | None, lines: int | None = None
+    center: SimulatorSettings, gateway: str, for_s: float | None, lines: int | None
 ) -> WatchOptions:
     """Return the options of the board: for the supervisor who sees everything."""
     return WatchOptions(
-        addresses.client,
+        gateway,
         BOARD_USER,
         center.password,
         site=SITE,
         for_s=for_s,
         refresh_s=1.0 if sys.stdout.isatty() else PLAIN_REFRESH_S,
         lines=lines,
-        footer=f"gateway {addresses.client} · password {center.password} · Ctrl-C ends it",
+        footer=f"gateway {gateway} · password {center.password} · Ctrl-C ends it",
     )
 
 

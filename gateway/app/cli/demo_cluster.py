@@ -14,6 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
@@ -23,13 +24,13 @@ import aiohttp
 from gateway.app import logging, process
 from gateway.app.cli.demo import (
     BOARD_USER,
-    PLAIN_REFRESH_S,
     SITE,
     ChildProcess,
     LocalRedis,
     RedisProgram,
     RedisUnavailable,
     add_common_arguments,
+    board_options,
     find_redis,
     free_port,
 )
@@ -601,19 +602,11 @@ def cluster_configuration(bus: str, upstream: str, secrets: SecretsSection) -> s
 
 
 def cluster_board_options(
-    center: SimulatorSettings, stage: DemoCluster, for_s: float | None, lines: int | None = None
+    center: SimulatorSettings, stage: DemoCluster, for_s: float | None, lines: int | None
 ) -> WatchOptions:
-    """Return the options of the board: for the supervisor who sees everything, through its own port."""
-    return WatchOptions(
-        stage.board_url,
-        BOARD_USER,
-        center.password,
-        site=SITE,
-        for_s=for_s,
-        refresh_s=1.0 if sys.stdout.isatty() else PLAIN_REFRESH_S,
-        lines=lines,
-        footer=lambda: cluster_footer(center, stage),
-    )
+    """Return the options of the board, which has a port of its own."""
+    options = board_options(center, stage.board_url, for_s, lines)
+    return replace(options, footer=lambda: cluster_footer(center, stage))
 
 
 def cluster_footer(center: SimulatorSettings, stage: DemoCluster) -> str:
