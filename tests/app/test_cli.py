@@ -80,27 +80,18 @@ def test_the_version_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
         (["demo", "--port", "99999"], "argument --port: between 0 and 65535"),
         (["demo-cluster", "--port", "-1"], "argument --port: between 0 and 65535"),
         (["demo", "--lines", "1"], "argument --lines: between 16 and 10000 lines"),
+        *((words, "") for words in ([], ["fly"], ["serve", "--confg", "x"], ["serve", "--conf", "x"])),
     ],
 )
-def test_a_number_that_cannot_be_is_refused_with_its_bounds(
+def test_what_cannot_be_asked_is_a_fault_of_usage_and_a_number_has_its_bounds(
     arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
-    assert text in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "arguments", [[], ["fly"], ["serve", "--confg", "x"], ["serve", "--conf", "x"], ["demo", "--for", "x"]]
-)
-def test_what_cannot_be_asked_is_a_fault_of_usage(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    assert "usage: oscc-gateway" in capsys.readouterr().err
+    written = capsys.readouterr().err
+    assert text in written
+    assert "usage: oscc-gateway" in written
 
 
 def _command_that(error: BaseException) -> dict[str, CliCommand]:

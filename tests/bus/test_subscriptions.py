@@ -145,8 +145,7 @@ async def test_without_a_server_listening_returns_and_comes_into_force_with_it(
     peer = Peer(confirming)
     peer.is_silent = not known_to_be_down
     peer.fault = ConnectionRefusedError() if known_to_be_down else None
-    async with running(peer) as scene, asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(scene.listen(b"c"))
+    async with running(peer) as scene, beside(scene.listen(b"c")) as task:
         await scene.clock.advance(0.0 if known_to_be_down else 1.3)
         assert task.done()
         peer.is_silent, peer.fault = False, None

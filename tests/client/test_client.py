@@ -233,8 +233,7 @@ async def test_after_a_log_off_refused_for_good_the_client_connects_again(
     gateway.answer("DELETE", "/v1/session", 401, body)
     with pytest.raises(GatewayError):
         await client.log_off()
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
-        connecting = tasks.create_task(client.connect())
+    async with asyncio.timeout(5), beside(client.connect()) as connecting:
         again = await gateway.phone()
         assert not connecting.done(), "there is no connection yet"
         await again.serve()

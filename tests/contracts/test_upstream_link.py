@@ -59,19 +59,6 @@ async def test_configuration_covers_all_kinds(site: Site) -> None:
     assert (reading.kind, reading.source, reading.complete) == (None, Source.CONFIGURATION, True)
 
 
-async def test_what_nobody_listens_to_any_more_is_not_reported(site: Site) -> None:
-    link = await site.link(await site.assistant())
-    async with hearing(link) as arrived:
-        alias = (await arrived.first(Opened)).attached.alias
-        answer = await link.request(Listen(Kind.AGENT, Source.REALTIME, None))
-        assert isinstance(answer, Listening)
-        await arrived.first(Reading)
-        await link.request(StopListening(answer.query))
-        received = len(arrived.events)
-        await link.request(site.execute(alias, SetRoutingState("available")))
-        assert [event for event in arrived.events[received:] if isinstance(event, Reading)] == []
-
-
 async def test_a_query_that_is_asked_again_is_another_one(site: Site) -> None:
     """What ends the first must not end the second."""
     link = await site.link(await site.assistant())

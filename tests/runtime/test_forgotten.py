@@ -76,21 +76,13 @@ def leave(at: Scene, phone: PhoneLine) -> None:
     at.lines.remove(phone)
 
 
-async def test_who_logged_off_is_gone() -> None:
+@pytest.mark.parametrize("logs_off", [True, False], ids=["logs off", "lingers"])
+async def test_who_logged_off_or_whose_linger_is_over_is_gone(logs_off: bool) -> None:
     async with scene(SETTINGS) as at:
         phone = await at.served()
         traces = Traces(at, phone.ticket.user)
-        await at.node.account.log_off(phone.ticket)
-        leave(at, phone)
-        del phone
-        await at.pass_time(GONE_S)
-        assert traces.there == []
-
-
-async def test_whose_linger_is_over_is_gone() -> None:
-    async with scene(SETTINGS) as at:
-        phone = await at.served()
-        traces = Traces(at, phone.ticket.user)
+        if logs_off:
+            await at.node.account.log_off(phone.ticket)
         leave(at, phone)
         del phone
         await at.pass_time(GONE_S)

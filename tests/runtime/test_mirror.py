@@ -387,18 +387,22 @@ def test_links_of_one_node_show_the_same_element() -> None:
     assert first.value == Queue(name="Billing", contacts_waiting=4)
 
 
+def bring(room: Room, since_ms: int | None = None) -> None:
+    """Let a link bring the directory and the state of a queue, in objects of their own."""
+    known = Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Held once"))
+    now = Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=3, oldest_since_ms=since_ms))
+    room.mirror.assembly.listening(2, Listen(Kind.QUEUE, Source.REALTIME, None))
+    room.mirror.directory(Directory((known,), (), (), ()))
+    room.read(Reading(2, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), True, (now,)))
+
+
 def test_a_link_holds_the_equal_objects_of_another_link_and_not_its_own() -> None:
     rooms = [Room(), Room()]
     rooms[1].stand_beside(rooms[0])
     rooms[1].begin()
     for room in rooms:
-        known = Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Held once"))
-        now = Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=3))
-        room.mirror.assembly.listening(2, Listen(Kind.QUEUE, Source.REALTIME, None))
-        room.mirror.directory(Directory((known,), (), (), ()))
-        room.read(Reading(2, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), True, (now,)))
+        bring(room)
         room.mirror.settle()
-        del known, now
     first, second = (room.mirror.assembly.received((Kind.QUEUE, 5)) for room in rooms)
     assert first is second
 
@@ -408,11 +412,7 @@ def test_a_link_that_opens_holds_no_copies_of_what_another_shows_even_before_it_
     rooms[1].stand_beside(rooms[0])
     for at, room in enumerate(rooms):
         room.begin()
-        known = Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Held once"))
-        now = Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=3, oldest_since_ms=50_000 + at))
-        room.mirror.assembly.listening(2, Listen(Kind.QUEUE, Source.REALTIME, None))
-        room.mirror.directory(Directory((known,), (), (), ()))
-        room.read(Reading(2, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), True, (now,)))
+        bring(room, 50_000 + at)
         if room is rooms[0]:
             room.mirror.settle()
     held = [room.mirror.assembly.parts((Kind.QUEUE, 5)) for room in rooms]
@@ -427,11 +427,7 @@ def test_a_user_who_sees_a_value_keeps_its_instants_whatever_another_link_delive
     rooms[1].stand_beside(rooms[0])
     for room, since_ms in ((rooms[1], 50_000), (rooms[0], 53_500), (rooms[1], 51_900)):
         room.begin()
-        known = Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Held once"))
-        now = Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=3, oldest_since_ms=since_ms))
-        room.mirror.assembly.listening(2, Listen(Kind.QUEUE, Source.REALTIME, None))
-        room.mirror.directory(Directory((known,), (), (), ()))
-        room.read(Reading(2, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), True, (now,)))
+        bring(room, since_ms)
         room.mirror.settle()
     shown = rooms[1].shown("queue:5")
     assert isinstance(shown, Queue)

@@ -159,8 +159,7 @@ async def test_a_command_is_answered_once_also_with_a_refusal_or_the_end_of_the_
     at: Scene, said: dict[str, object] | None, link: OsccLink, *, is_over: bool
 ) -> None:
     seen: list[object] = []
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(ended(link) if is_over else link.receive(seen.extend))
+    async with beside(ended(link) if is_over else link.receive(seen.extend)) as receiving:
         await at.clock.settle()
         link.send(execute(), seen.append)
         request = await at.server.hear()

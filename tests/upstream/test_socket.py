@@ -22,6 +22,7 @@ from gateway.protocol.websocket import (
 from gateway.runtime.event_loop import SystemClock, Turns
 from gateway.upstream.oscce.readings import Kept, text_of
 from gateway.upstream.oscce.socket import WAITING_CHARS_MAX, Closed, LinkSocket
+from tests.doubles.tasks import beside
 
 LIMIT = 2 * WAITING_CHARS_MAX
 
@@ -94,8 +95,7 @@ async def turns() -> None:
 async def test_what_comes_is_reported_in_order_and_waited_for(line: Line) -> None:
     line.come("one", "two")
     assert [await line.socket.receive(), await line.socket.receive()] == ["one", "two"]
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive())
+    async with beside(line.socket.receive()) as waiting:
         await turns()
         assert not waiting.done()
         line.come("three")
@@ -149,11 +149,9 @@ def reading(key: int, value: int, *, time_ms: int = 1) -> str:
 
 async def test_who_waits_takes_readings_in_a_turn_and_what_is_none_follows_them(line: Line) -> None:
     taken: list[str] = []
-
     take = Taking(taken)
     line.come(reading(1, 0))
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(take))
+    async with beside(line.socket.receive(take)) as waiting:
         await turns()
         line.come(reading(1, 1), reading(2, 2))
         await turns()
@@ -161,8 +159,7 @@ async def test_who_waits_takes_readings_in_a_turn_and_what_is_none_follows_them(
         line.come(reading(1, 3), "an answer", reading(1, 4))
     assert waiting.result() == "an answer"
     assert taken == [reading(1, 0), reading(1, 1), reading(2, 2), reading(1, 3)]
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(take))
+    async with beside(line.socket.receive(take)) as waiting:
         await turns()
         line.come("the end")
     assert waiting.result() == "the end"
@@ -179,10 +176,8 @@ async def test_readings_before_an_answer_are_received_before_it_when_nobody_wait
 
 async def test_a_reading_that_is_not_digested_yet_is_replaced_by_a_newer_one_of_its_key(line: Line) -> None:
     taken: list[str] = []
-
     take = Taking(taken)
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(take))
+    async with beside(line.socket.receive(take)) as waiting:
         await turns()
         line.come(reading(1, 1), reading(2, 2), reading(1, 3), reading(1, 0, time_ms=0))
         await turns()
@@ -193,10 +188,8 @@ async def test_a_reading_that_is_not_digested_yet_is_replaced_by_a_newer_one_of_
 
 async def test_of_much_that_comes_at_once_only_the_newest_of_each_key_is_read(line: Line) -> None:
     taken: list[str] = []
-
     take = Taking(taken)
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(take))
+    async with beside(line.socket.receive(take)) as waiting:
         await turns()
         line.come(*[reading(value % 3, value) for value in range(60)])
         await turns()
@@ -210,8 +203,7 @@ async def test_what_else_comes_with_much_has_its_place_among_it(line: Line) -> N
 
 
 async def test_who_cannot_take_a_reading_receives_it_and_all_behind_it_in_order(line: Line) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(Taking([], lambda text: '"QueueKey":1' not in text)))
+    async with beside(line.socket.receive(Taking([], lambda text: '"QueueKey":1' not in text))) as waiting:
         await turns()
         line.come(reading(2, 0, time_ms=0), reading(1, 1), reading(3, 3))
     assert waiting.result() == reading(1, 1)
@@ -271,8 +263,7 @@ async def test_readings_wait_together_while_the_only_phone_may_not_be_sent_anyth
 
 
 async def test_who_takes_no_readings_receives_them(line: Line) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive())
+    async with beside(line.socket.receive()) as waiting:
         await turns()
         line.come(reading(1, 1), reading(2, 2))
     assert waiting.result() == reading(1, 1)
@@ -291,8 +282,7 @@ async def test_what_cannot_be_taken_fails_who_waits_and_not_the_connection(line:
         def take_readings(self, unread: list[Kept], came_at: float | None = None) -> None:
             raise LookupError(text_of(unread.pop(0)))
 
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(_failed(line.socket.receive(Failing([]))))
+    async with beside(_failed(line.socket.receive(Failing([])))) as waiting:
         await turns()
         line.come(reading(1, 1), reading(2, 2))
     assert waiting.result() == reading(1, 1)
@@ -307,10 +297,8 @@ async def _failed(receiving: Awaitable[object]) -> str:
 
 async def test_who_has_left_takes_nothing(line: Line) -> None:
     taken: list[str] = []
-
     take = Taking(taken)
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(take))
+    async with beside(line.socket.receive(take)) as waiting:
         await turns()
         waiting.cancel()
         line.come(reading(1, 1))
@@ -325,16 +313,14 @@ async def test_readings_that_nobody_takes_make_the_server_wait(line: Line) -> No
         line.come(reading(key := key + 1, 0))
         await turns()
         assert key * len(reading(0, 0)) < 2 * WAITING_CHARS_MAX
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(Taking([])))
+    async with beside(line.socket.receive(Taking([]))) as waiting:
         await turns()
         waiting.cancel()
     assert not line.wire.is_resting
 
 
 async def test_a_link_that_floods_is_read_on_in_its_next_turn(line: Line) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(Taking([])))
+    async with beside(line.socket.receive(Taking([]))) as waiting:
         await turns()
         line.come(*[reading(1, value) for value in range(1000)])
         assert line.wire.is_resting
@@ -407,8 +393,7 @@ async def test_sending_waits_for_room(line: Line) -> None:
 
 async def test_who_waits_for_room_learns_of_the_end(line: Line) -> None:
     line.socket.pause_writing()
-    async with asyncio.TaskGroup() as tasks:
-        sending = tasks.create_task(_refused(line.socket.send("late")))
+    async with beside(_refused(line.socket.send("late"))) as sending:
         await turns()
         line.socket.connection_lost(None)
     assert sending.result()
@@ -432,8 +417,7 @@ async def test_what_came_before_the_end_is_reported_and_then_the_end_for_ever(li
 
 
 async def test_waiters_are_woken_at_the_end(line: Line) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive())
+    async with beside(line.socket.receive()) as waiting:
         await turns()
         line.socket.connection_lost(None)
     assert waiting.result() == Closed()
@@ -497,8 +481,7 @@ async def test_a_server_that_waited_is_read_again_at_the_close(line: Line) -> No
 
 
 async def test_an_interrupted_close_ends_the_connection(line: Line) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        closing = tasks.create_task(line.socket.close(1000))
+    async with beside(line.socket.close(1000)) as closing:
         await turns()
         closing.cancel()
     assert line.wire.is_aborted

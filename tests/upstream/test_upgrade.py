@@ -158,7 +158,9 @@ async def test_what_is_no_websocket_is_refused(answer: Callable[[Asked], bytes])
         assert not connector._acquired
 
 
-async def test_of_a_connection_in_clear_text_nothing_is_left_in_the_session_that_made_it() -> None:
+async def test_of_a_connection_in_clear_text_its_session_holds_nothing_before_and_after_its_end() -> (
+    None
+):
     async with raw(lambda asked: asked.accept()) as at:
         socket = await upgrade(
             at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT, turns=TURNS
@@ -169,19 +171,8 @@ async def test_of_a_connection_in_clear_text_nothing_is_left_in_the_session_that
         assert len(TURNS.wires) == 1
         socket.abort()
         assert await socket.receive() == Closed()
-        assert len(TURNS.wires) == 0
-
-
-async def test_a_lost_connection_is_given_back() -> None:
-    async with raw(lambda asked: asked.accept()) as at:
-        socket = await upgrade(
-            at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT, turns=TURNS
-        )
-        socket.abort()
-        assert await socket.receive() == Closed()
-        connector = at.http.connector
-        assert isinstance(connector, aiohttp.TCPConnector)
         assert not connector._acquired
+        assert len(TURNS.wires) == 0
 
 
 # ---- taking a link's connection from aiohttp ----
