@@ -144,7 +144,9 @@ TestGuessing = Guessing.TestCase
 
 RATE, BURST, PLACES = 8.0, 8.0, 8
 FREE = {Urgency.PERSON: 0, Urgency.ROAMING: 2, Urgency.REOPENING: 4, Urgency.GIVING: 6}
-"""What each class leaves: of places and of tokens."""
+"""Tokens that each class leaves."""
+FREE_PLACES = FREE | {Urgency.GIVING: 4}
+"""Places that links leave free before one of each class begins."""
 
 
 class Asking(RuleBasedStateMachine):
@@ -176,7 +178,7 @@ class Asking(RuleBasedStateMachine):
                 assert wait_s < EPS
                 self.begun.append(self.now)
                 if len(self.nodes) == 1:
-                    assert PLACES - node.in_flight >= FREE[urgency]
+                    assert PLACES - node.in_flight >= FREE_PLACES[urgency]
             else:
                 assert wait_s > 0.0
 
