@@ -95,8 +95,9 @@ def test_without_a_board_the_time_ends_it(own_logging: None, capsys: pytest.Capt
     assert capsys.readouterr().err == ""
 
 
-def test_what_no_centre_can_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--agents", "0"]) == 2
+@pytest.mark.parametrize("command", ["demo", "demo-cluster"])
+def test_what_no_centre_can_be_is_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--agents", "0"]) == 2
     assert "at least one agent" in capsys.readouterr().err
 
 

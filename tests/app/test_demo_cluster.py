@@ -103,11 +103,6 @@ def test_without_a_redis_it_is_said_how_to_get_one(
     assert "There is no Redis to run the nodes on: install" in capsys.readouterr().err
 
 
-def test_what_no_centre_can_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo-cluster", "--agents", "0"]) == 2
-    assert "at least one agent" in capsys.readouterr().err
-
-
 # ---- for real ----
 
 OPTIONS = ("--port", "0", "--agents", "3", "--queues", "2", "--lines", "16")

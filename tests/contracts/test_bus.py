@@ -41,16 +41,6 @@ class Received:
         self.envelopes.append(received)
 
 
-async def test_what_is_published_arrives_as_it_was_in_order(site: BusSite) -> None:
-    here, there = site.buses
-    inbox = Received()
-    await there.subscribe(A, inbox)
-    for number in range(20):
-        assert await here.publish(A, envelope(number)) == 1
-    await site.arrive()
-    assert inbox.envelopes == [envelope(number) for number in range(20)]
-
-
 async def test_every_node_that_subscribed_receives_and_is_counted(site: BusSite) -> None:
     inboxes = [Received(), Received()]
     for bus, inbox in zip(site.buses, inboxes, strict=True):

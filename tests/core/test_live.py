@@ -13,7 +13,6 @@ from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import (
     AcceptSession,
     Answered,
-    Close,
     Effects,
     Invoke,
     Live,
@@ -23,7 +22,7 @@ from gateway.core.session import (
 )
 from gateway.core.view import view_of
 from gateway.domain.commands import Call, Outcome, SetAgentRoutingState, Status
-from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Right, Scope
 from gateway.domain.resources import Queue
 from gateway.protocol import frames
@@ -272,14 +271,6 @@ def test_data_is_as_old_as_the_oldest_change_that_waits_when_several_come_late()
     phone.now = 125.0
     (ping,) = phone.take(replace(LIVE, as_of=125.0))
     assert (ping["kind"], ping["as_of_ms"]) == ("ping", WALL_MS - 15_000)
-
-
-def test_the_time_to_answer_begins_when_the_ping_has_left() -> None:
-    phone = Phone()
-    phone.take()
-    phone.live.heartbeat.unsent(120.0)
-    assert phone.live.tick(129.9) == ()
-    assert phone.live.tick(130.0) == (Close(CloseCode.NO_PONG, "no frame after a ping"),)
 
 
 # ---- an owner whose wall clock differs ----

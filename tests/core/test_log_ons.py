@@ -381,30 +381,24 @@ def test_of_three_hundred_behind_one_budget_each_is_refused_at_most_twice(
     assert sum(client.refusals for client in people) <= 600
 
 
-@pytest.mark.parametrize(("addresses", "takes_s"), [(1, 0.5), (3, 0.05)])
-def test_a_thousand_people_behind_one_address_are_in_within_two_minutes(
-    addresses: int, takes_s: float
+@pytest.mark.parametrize(
+    ("addresses", "takes_s", "connects", "within_s"),
+    [
+        pytest.param(1, 0.5, True, 120, id="half of the budget"),
+        pytest.param(3, 0.05, True, 120, id="half of the budget, of three addresses"),
+        pytest.param(1, 0.05, False, 85, id="what links leave, as for Remote Assistants"),
+        pytest.param(1, 0.5, False, 85, id="what links leave, of a slow server"),
+    ],
+)
+def test_a_thousand_people_who_log_on_at_once_are_in_soon(
+    addresses: int, takes_s: float, connects: bool, within_s: float
 ) -> None:
-    """At the default budget of 20/s, of which log-ons have half."""
     at = crowd()
-    at.takes_s = takes_s
+    at.takes_s, at.connects = takes_s, connects
     people = [Client(f"p{number}", f"a{number % addresses}") for number in range(1_000)]
     for number, client in enumerate(people):
         at.arrive(client, number / 1_000)
-    at.run(120.0)
-    assert [client.name for client in people if client.in_at is None] == []
-    assert max(client.refusals for client in people) <= 2
-
-
-@pytest.mark.parametrize("takes_s", [0.05, 0.5])
-def test_a_thousand_people_behind_one_address_use_what_links_leave(takes_s: float) -> None:
-    """As for Remote Assistants, who log on and connect later."""
-    at = crowd()
-    at.takes_s, at.connects = takes_s, False
-    people = [Client(f"p{number}", "office") for number in range(1_000)]
-    for number, client in enumerate(people):
-        at.arrive(client, number / 1_000)
-    at.run(85.0)
+    at.run(within_s)
     assert [client.name for client in people if client.in_at is None] == []
     assert max(client.refusals for client in people) <= 2
 

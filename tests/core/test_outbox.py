@@ -235,17 +235,6 @@ def test_news_are_what_would_be_taken_otherwise(seed: int) -> None:
         assert quick.outbox.due_at(quick.now) == plain.outbox.due_at(plain.now)
 
 
-def test_news_wait_for_the_pace(line: Line) -> None:
-    line.change("queue:1", queue(7))
-    assert isinstance(line.outbox.take_news(line.now), News)
-    line.change("queue:1", queue(8))
-    assert line.outbox.take_news(line.now) == pytest.approx(line.now + line.pace.interval_s)
-    line.now += line.pace.interval_s
-    news = line.outbox.take_news(line.now)
-    assert isinstance(news, News)
-    assert decoded([news.frame])[0]["patch"] == {"queue:1": {"contacts_waiting": 8}}
-
-
 def test_a_frame_that_may_be_too_large_is_no_news() -> None:
     line = synced(frame_bytes=300)
     line.change("queue:1", queue(7, "x" * 200))

@@ -27,14 +27,6 @@ def test_a_clock_that_goes_back_fills_nothing() -> None:
     assert bucket.take(101.0)
 
 
-def test_a_bucket_keeps_a_reserve() -> None:
-    bucket = TokenBucket(1.0, 3)
-    assert bucket.take(0.0, reserve=2)
-    assert not bucket.take(0.0, reserve=2)
-    assert bucket.wait_s(0.0, reserve=2) == 1.0
-    assert bucket.take(0.0)
-
-
 @pytest.mark.parametrize(("rate", "n", "expected"), [(1.0, 3.0, math.inf), (0.0, 1.0, 0.0), (1.0, 2.0, 0.0)])
 def test_what_never_fits_waits_for_ever(rate: float, n: float, expected: float) -> None:
     assert TokenBucket(rate, 2).wait_s(0.0, n) == expected
@@ -296,15 +288,6 @@ def test_what_came_to_nothing_is_given_back_once() -> None:
     found.give_back("anna", 1.0)
     found.give_back("bert", 1.0)
     assert (found.take("anna", 3.0), found.take("anna", 3.0)) == (0.0, 97.0)
-
-
-def test_the_window_slides_with_each_taking() -> None:
-    found = quota()
-    assert [found.take("anna", now) for now in (0.0, 10.0, 20.0)] == [0.0, 0.0, 0.0]
-    assert found.take("anna", 30.0) == 70.0
-    assert found.take("anna", 99.5) == 0.5
-    assert found.take("anna", 100.0) == 0.0
-    assert found.take("anna", 100.0) == 10.0
 
 
 # ---- admission queue ----

@@ -48,6 +48,8 @@ async def test_a_log_on_gives_a_token_that_works(gateway: Gateway) -> None:
     }
     seen = await gateway.client.get("/v1/session", headers=bearer(token))
     assert await seen.json() == created
+    await gateway.clock.settle()
+    assert gateway.node.logged_off == [], "who waits for the answer is not logged off"
 
 
 async def test_a_caller_that_leaves_before_the_answer_is_logged_off(gateway: Gateway) -> None:
@@ -119,12 +121,6 @@ async def test_a_caller_that_leaves_with_its_token_keeps_the_session(gateway: Ga
         received = await asyncio.get_running_loop().sock_recv(raw, 65_536)
     await gateway.clock.settle()
     assert received.startswith(b"HTTP/1.1 201 ")
-    assert gateway.node.logged_off == []
-
-
-async def test_a_caller_that_waits_for_the_answer_is_not_logged_off(gateway: Gateway) -> None:
-    assert (await gateway.client.post("/v1/sessions", json=LOG_ON)).status == 201
-    await gateway.clock.settle()
     assert gateway.node.logged_off == []
 
 

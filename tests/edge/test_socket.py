@@ -291,15 +291,6 @@ async def test_a_change_of_health_is_reported_at_once(gateway: Gateway) -> None:
 # ---- the end ----
 
 
-async def test_a_silent_phone_is_closed(gateway: Gateway) -> None:
-    phone = await gateway.served()
-    await gateway.clock.advance(9)
-    assert not phone.ws.closed
-    await gateway.clock.advance(2)
-    bye, code = await phone.end()
-    assert (code, bye and bye.code) == (4109, 4109)
-
-
 @pytest.mark.parametrize("sign", ["ping", "pong"])
 async def test_a_ping_or_pong_of_rfc_6455_shows_that_a_phone_lives(gateway: Gateway, sign: str) -> None:
     phone = await gateway.served()

@@ -109,16 +109,6 @@ async def test_an_answer_of_oscc_e_is_passed_on_as_it_is(at: Scene) -> None:
     }
 
 
-async def test_the_deadline_goes_with_the_command_in_the_servers_time(at: Scene) -> None:
-    phone = await at.served()
-    deadline_ms = at.clock.wall_ms() + 5_000
-    phone.command("1", "1", expires_at_ms=deadline_ms)
-    await at.clock.settle()
-    asked = at.asked(Execute)[0]
-    assert asked.not_after_ms == deadline_ms - at.owner().mirror.offset_ms
-    assert asked.key.endswith("1")
-
-
 @pytest.mark.parametrize("by_ms", [3_600_000, -3_600_000])
 async def test_no_deadline_is_later_because_this_nodes_clock_was_set(at: Scene, by_ms: int) -> None:
     phone = await at.served()

@@ -134,13 +134,6 @@ async def test_the_answer_to_a_command_that_a_slow_bus_may_have_taken_is_waited_
     assert await asking == APPLIED
 
 
-async def test_without_the_bus_a_command_is_refused(at: Road) -> None:
-    at.at.trouble.take_away()
-    await at.at.clock.advance(8)
-    assert fate(await (await at.begin())) == (Status.REJECTED, ErrorCode.BUS_DOWN)
-    assert at.received == []
-
-
 async def test_a_command_that_has_not_left_this_node_is_refused(at: Road) -> None:
     at.at.trouble.take_away()
     assert at.at.scenes[0].node.exchange.machine.state is not BusState.DOWN, "nothing is known yet"
@@ -192,6 +185,7 @@ async def test_a_command_without_connection_is_refused_in_the_call(at: Road) -> 
     at.sending.begin(OWNER, at.call(), outcomes.append)
     at.sending.begin(OWNER, at.call(0.0), outcomes.append)
     assert [fate(each) for each in outcomes] == [(Status.REJECTED, ErrorCode.BUS_DOWN)] * 2
+    assert at.received == []
 
 
 async def test_who_asked_and_is_cancelled_waits_no_more(at: Road) -> None:

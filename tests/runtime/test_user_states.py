@@ -357,21 +357,6 @@ def _stranger(
     return PhoneLine(at, changed)
 
 
-async def test_a_phone_sees_its_contact_centre_and_each_change(at: Scene) -> None:
-    phone = await at.served()
-    kinds = [frame["kind"] for frame in phone.frames]
-    assert kinds[:3] == ["welcome", "changes", "ping"]
-    assert phone.shown["queue:5"]["contacts_waiting"] == 3
-    assert phone.shown["agent:7"]["routing_state"] == "available"
-    assert phone.shown["agent:8"]["routing_state"] == "logged_off"
-    assert phone.shown["me"]["display_name"] == "Anna"
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=4)))
-    await at.clock.advance(1)
-    phone.take()
-    assert phone.shown["queue:5"]["contacts_waiting"] == 4
-    assert phone.frames[-1]["patch"] == {"queue:5": {"contacts_waiting": 4}}
-
-
 async def test_a_phone_resumes_where_it_was(at: Scene) -> None:
     phone = await at.served()
     phone.bye()

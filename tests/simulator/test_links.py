@@ -104,16 +104,10 @@ async def test_refusals_before_the_upgrade(wire: Wire) -> None:
     assert await wire.refused_link(known | NORMAL) == 409
 
 
-@pytest.mark.parametrize("text", ["{", '{"Type":"Request","RequestID":-1}', "[" * 100_000])
-async def test_what_cannot_be_read_closes_with_1002(wire: Wire, text: str) -> None:
+@pytest.mark.parametrize("sent", ["{", '{"Type":"Request","RequestID":-1}', "[" * 100_000, b"{}"])
+async def test_what_cannot_be_read_and_what_is_binary_closes_with_1002(wire: Wire, sent: str | bytes) -> None:
     line = await wire.link((await wire.log_on())["SessionID"])
-    await line.socket.send_str(text)
-    assert await line.closed() == 1002
-
-
-async def test_binary_messages_close_with_1002(wire: Wire) -> None:
-    line = await wire.link((await wire.log_on())["SessionID"])
-    await line.socket.send_bytes(b"{}")
+    await (line.socket.send_str(sent) if isinstance(sent, str) else line.socket.send_bytes(sent))
     assert await line.closed() == 1002
 
 

@@ -158,9 +158,7 @@ async def test_what_is_no_websocket_is_refused(answer: Callable[[Asked], bytes])
         assert not connector._acquired
 
 
-async def test_of_a_connection_in_clear_text_its_session_holds_nothing_before_and_after_its_end() -> (
-    None
-):
+async def test_of_a_connection_in_clear_text_its_session_holds_nothing_before_and_after_its_end() -> None:
     async with raw(lambda asked: asked.accept()) as at:
         socket = await upgrade(
             at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT, turns=TURNS
