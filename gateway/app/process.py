@@ -764,7 +764,7 @@ def within(kind: Callable[[str], float], least: float, most: float, shown: str) 
         with suppress(ValueError):
             number = kind(text)
         if not least <= number <= most:
-            raise argparse.ArgumentTypeError(shown)
+            raise argparse.ArgumentTypeError(f"must be {shown}")
         return number
 
     return read

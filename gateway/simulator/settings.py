@@ -108,17 +108,23 @@ class SimulatorSettings:
         bounds = (
             (
                 min(self.agents, self.queues, self.users) >= 1 and self.groups >= 0,
-                "a contact centre has at least one agent, one queue and one user",
+                "A contact centre has at least one agent, one queue and one user.",
             ),
-            (1 <= self.idle_timeout_s <= 3600, "the idle timeout of a RemoteAssistant session is 1..3600 s"),
-            (self.interval_s > 0 and self.scale > 0, "interval and scale are above 0"),
-            (0 <= self.warm_up_s <= WARM_UP_MAX_S, "a centre has lived for 0..86400 s when it opens"),
-            (min(self.session_life_s, self.attach_within_s) >= 1, "a session lives for at least 1 s"),
+            (
+                1 <= self.idle_timeout_s <= 3600,
+                "The idle timeout of a RemoteAssistant session is between 1 and 3600 s.",
+            ),
+            (self.interval_s > 0 and self.scale > 0, "Interval and scale are above 0."),
+            (0 <= self.warm_up_s <= WARM_UP_MAX_S, f"The warm-up lasts between 0 and {WARM_UP_MAX_S:g} s."),
+            (
+                min(self.session_life_s, self.attach_within_s) >= 1,
+                "A session lives for at least 1 s, and has at least 1 s to be attached.",
+            ),
             (
                 self.log_on_budget_per_s >= 0 and events_per_s >= 0,
-                "log-ons and events per second are not below 0",
+                "Log-ons and events per second are not below 0.",
             ),
-            (all(0 <= port <= PORT_MAX for port in ports), "a port is between 0 and 65535"),
+            (all(0 <= port <= PORT_MAX for port in ports), "A port is between 0 and 65535."),
         )
         for is_kept, text in bounds:
             if not is_kept:

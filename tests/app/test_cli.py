@@ -69,17 +69,21 @@ def test_the_version_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["size", "--phones", "abc"], "argument --phones: between 1 and 10,000,000"),
+        (["size", "--phones", "abc"], "argument --phones: must be between 1 and 10,000,000"),
         (
             ["size", "--phones", "1", "--log-ons-per-s", "x"],
-            "argument --log-ons-per-s: more than 0, and at most",
+            "argument --log-ons-per-s: must be more than 0, and at most",
         ),
-        (["doctor", "--hold", "nan"], "argument --hold: between 1 and 3600 seconds"),
-        (["sessions", "--limit", "x"], "argument --limit: from 1 to"),
-        (["demo", "--for", "-1"], "argument --for: between 0 and 31536000 seconds"),
-        (["demo", "--port", "99999"], "argument --port: between 0 and 65535"),
-        (["demo-cluster", "--port", "-1"], "argument --port: between 0 and 65535"),
-        (["demo", "--lines", "1"], "argument --lines: between 16 and 10000 lines"),
+        (["doctor", "--hold", "nan"], "argument --hold: must be between 1 and 3600 seconds"),
+        (["sessions", "--limit", "x"], "argument --limit: must be between 1 and"),
+        (["demo", "--for", "-1"], "argument --for: must be between 0 and 31536000 seconds"),
+        (["demo", "--port", "99999"], "argument --port: must be between 0 and 65535"),
+        (["demo-cluster", "--port", "-1"], "argument --port: must be between 0 and 65535"),
+        (
+            ["person", "ana", "--name", "Ana", "--penalty", "-1"],
+            "argument --penalty: must be between 0 and 100",
+        ),
+        (["demo", "--lines", "1"], "argument --lines: must be between 16 and 10000 lines"),
         *((words, "") for words in ([], ["fly"], ["serve", "--confg", "x"], ["serve", "--conf", "x"])),
     ],
 )

@@ -246,6 +246,22 @@ def test_a_login_that_is_none_is_refused_in_plain_words(
     assert capsys.readouterr().err.endswith("login: must be 1 to 32 of a-z, 0-9, _ . -.\n")
 
 
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_person_without_a_password_is_refused(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ended(prompt: str) -> str:
+        raise EOFError(prompt)
+
+    monkeypatch.delenv("OSCC_GATEWAY_PERSON_PASSWORD", raising=False)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: is_terminal, raising=False)
+    monkeypatch.setattr("getpass.getpass", ended)
+    assert main(["person", "ana", "--name", "Ana"]) == 2
+    assert capsys.readouterr().err == (
+        "oscc-gateway: There is no password: type it at a terminal, or set OSCC_GATEWAY_PERSON_PASSWORD.\n"
+    )
+
+
 def test_there_is_nothing_to_rotate_without_secrets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,18 +27,19 @@ def test_it_runs_until_a_signal_comes() -> None:
 
 def test_what_no_centre_can_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--agents", "0"]) == 2
-    assert capsys.readouterr().err.startswith("oscc-gateway: a contact centre has at least one agent")
+    assert capsys.readouterr().err.startswith("oscc-gateway: A contact centre has at least one agent")
 
 
 @pytest.mark.parametrize(
     ("option", "value", "text"),
     [
-        ("--port", "99999", "a port is between 0 and 65535"),
-        ("--control-port", "-1", "a port is between 0 and 65535"),
-        ("--session-life-s", "0", "a session lives for at least 1 s"),
-        ("--scale", "nan", "interval and scale are above 0"),
-        ("--events-per-s", "nan", "log-ons and events per second are not below 0"),
-        ("--events-per-s", "-1", "log-ons and events per second are not below 0"),
+        ("--port", "99999", "A port is between 0 and 65535."),
+        ("--control-port", "-1", "A port is between 0 and 65535."),
+        ("--session-life-s", "0", "A session lives for at least 1 s, and has at least 1 s to be attached."),
+        ("--warm-up-s", "-1", "The warm-up lasts between 0 and 86400 s."),
+        ("--scale", "nan", "Interval and scale are above 0."),
+        ("--events-per-s", "nan", "Log-ons and events per second are not below 0."),
+        ("--events-per-s", "-1", "Log-ons and events per second are not below 0."),
     ],
 )
 def test_a_number_out_of_its_bounds_is_refused(

@@ -323,7 +323,7 @@ def test_a_wrong_command_line_is_refused(wrong: list[str]) -> None:
 def test_an_address_without_its_scheme_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse("gw:8443", "--user", "eve")
-    assert "an address that begins with https:// or http://" in capsys.readouterr().err
+    assert "must begin with https:// or http://" in capsys.readouterr().err
 
 
 def test_a_gateway_that_is_not_reached_comes_with_advice(
@@ -350,6 +350,17 @@ def test_on_a_terminal_the_password_is_asked_for(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setattr("getpass.getpass", lambda: "typed")
     assert _options().password == "typed"
+
+
+def test_an_input_that_ends_is_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended() -> str:
+        raise EOFError
+
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("getpass.getpass", ended)
+    with pytest.raises(WatchError, match=PASSWORD_VARIABLE):
+        _options()
 
 
 def test_authorities_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

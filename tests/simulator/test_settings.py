@@ -28,7 +28,7 @@ from gateway.simulator.settings import ManualClock, RealClock, SimulatorSettings
     ],
 )
 def test_they_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"a contact centre|idle timeout|above 0|has lived"):
+    with pytest.raises(ValueError, match=r"A contact centre|idle timeout|above 0|warm-up"):
         SimulatorSettings(**wrong)
 
 

@@ -353,7 +353,7 @@ def _command(
 def _paging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit",
-        type=within(int, 1, LIMIT_MAX, f"from 1 to {LIMIT_MAX}"),
+        type=within(int, 1, LIMIT_MAX, f"between 1 and {LIMIT_MAX}"),
         default=PAGE,
         metavar="N",
         help=f"show at most N; default {PAGE}",

@@ -48,7 +48,7 @@ from gateway.app.config.sources import (
     write_block,
     write_lines,
 )
-from gateway.app.process import CliCommand, add_config
+from gateway.app.process import CliCommand, add_config, within
 from gateway.app.reload import read_notices
 from gateway.domain.errors import GatewayError
 from gateway.domain.upstream import Trouble, trouble_of
@@ -536,17 +536,41 @@ def add_person_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="a telephone at the desk, as `queue show` prints it",
+        help="a telephone at the desk, as `queue show` prints it; repeatable",
     )
     parser.add_argument(
         "--queue",
         action="append",
         default=[],
         metavar="NAME",
-        help="a queue that the person joins as a remote agent",
+        help="a queue that the person joins as a remote agent; repeatable",
     )
-    parser.add_argument("--sees", action="append", default=[], metavar="NAME", help="a queue, or * for all")
-    parser.add_argument("--penalty", type=int, default=0, help="penalty in these queues; default 0")
+    parser.add_argument(
+        "--sees",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a queue that the person sees in the Dashboard, or '*' for all; repeatable",
+    )
+    parser.add_argument(
+        "--penalty",
+        type=within(int, 0, 100, "between 0 and 100"),
+        default=0,
+        metavar="N",
+        help="penalty in the queues of --queue; default 0",
+    )
+
+
+def _typed_password() -> str:
+    """Return the password that is typed at the terminal.
+
+    Raises:
+        ConfigError: There is no terminal, or its input has ended.
+    """
+    if sys.stdin.isatty():
+        with suppress(EOFError):
+            return getpass.getpass("Password: ")
+    raise ConfigError([f"There is no password: type it at a terminal, or set {PERSON_PASSWORD_VARIABLE}."])
 
 
 def run_person(args: argparse.Namespace) -> int:
@@ -555,7 +579,7 @@ def run_person(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: The entry would not be valid, or the password is too short.
     """
-    password = os.environ.get(PERSON_PASSWORD_VARIABLE) or getpass.getpass("Password: ")
+    password = os.environ.get(PERSON_PASSWORD_VARIABLE) or _typed_password()
     if len(password) < PASSWORD_CHARS:
         raise ConfigError([f"The password has fewer than {PASSWORD_CHARS} characters."])
     try:

@@ -551,7 +551,7 @@ def _pace(text: str) -> float:
         return LimitsSection(log_ons_per_s=float(text)).log_ons_per_s
     except ValueError as error:
         most = _most("log_ons_per_s")
-        raise argparse.ArgumentTypeError(f"more than 0, and at most {most:,.0f}") from error
+        raise argparse.ArgumentTypeError(f"must be more than 0, and at most {most:,.0f}") from error
 
 
 def run_size(args: argparse.Namespace) -> int:
@@ -560,7 +560,7 @@ def run_size(args: argparse.Namespace) -> int:
     dashboards = math.ceil(users / 10) if args.dashboards is None else args.dashboards
     if users > args.phones or dashboards > users:
         sys.stderr.write(
-            "oscc-gateway: there are at most as many users as phones, and Dashboards as users.\n"
+            "oscc-gateway: There are at most as many users as phones, and Dashboards as users.\n"
         )
         return 2
     wanted = Wanted(args.phones, users, dashboards, args.tls, args.log_ons_per_s)

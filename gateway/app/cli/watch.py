@@ -102,7 +102,9 @@ def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
     span = parser.add_mutually_exclusive_group()
     span.add_argument("--once", action="store_true", help="print one frame and log off")
     span.add_argument("--for", dest="for_s", type=_SECONDS, metavar="S", help="end after S seconds")
-    parser.add_argument("--refresh", type=_SECONDS, default=1.0, metavar="S", help="seconds between frames")
+    parser.add_argument(
+        "--refresh", type=_SECONDS, default=1.0, metavar="S", help="seconds between frames; default 1"
+    )
     add_lines(parser)
     parser.add_argument(
         "--ca-file",
@@ -142,9 +144,10 @@ def _password() -> str:
     password = os.environ.get(PASSWORD_VARIABLE)
     if password is not None:
         return password
-    if not sys.stdin.isatty():
-        raise WatchError(f"There is no terminal to ask for the password: set {PASSWORD_VARIABLE}.")
-    return getpass.getpass()
+    if sys.stdin.isatty():
+        with suppress(EOFError):
+            return getpass.getpass()
+    raise WatchError(f"There is no password: type it at a terminal, or set {PASSWORD_VARIABLE}.")
 
 
 def _trusted(ca_file: Path | None) -> ssl.SSLContext | None:
@@ -158,7 +161,7 @@ def _trusted(ca_file: Path | None) -> ssl.SSLContext | None:
 
 def _address(text: str) -> str:
     if not text.startswith(("http://", "https://")):
-        raise argparse.ArgumentTypeError("an address that begins with https:// or http://")
+        raise argparse.ArgumentTypeError("must begin with https:// or http://")
     return text
 
 
