@@ -164,7 +164,7 @@ export default {
   'wall.leave': 'Leave the wallboard',
   'column.level': 'Level',
   'column.name': 'Queue',
-  'queues.search': 'Queue',
+  'queues.search': 'Search',
   'why.wait': 'longest {0}, limit {1}',
   'why.waiting': '{0} waiting, limit {1}',
   'why.waiting.plain': '{0} waiting',

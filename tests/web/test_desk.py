@@ -33,7 +33,7 @@ async def test_queues_are_a_table_that_is_sorted_by_what_one_looks_for() -> None
         await table.get_by_role("button", name="Queue", exact=True).click()
         await expect(names).to_have_text(sorted(queue.name for queue in queues))
         assert await page.evaluate("motions.some(({tag, kind}) => tag === 'TR' && kind === 'transform')")
-        search = page.get_by_label("Queue", exact=True)
+        search = page.get_by_label("Search", exact=True)
         await page.locator(".health").hover()  # the table moves when nobody is about to press something in it
         await page.wait_for_timeout(2_600)
         await search.fill(queues[2].name)
@@ -100,7 +100,7 @@ async def test_single_keys_can_be_switched_off() -> None:
         await page.get_by_role("dialog").get_by_text("Keyboard shortcuts").click()
         await page.keyboard.press("Escape")
         await page.keyboard.press("/")
-        await expect(page.get_by_label("Queue", exact=True)).not_to_be_focused()
+        await expect(page.get_by_label("Search", exact=True)).not_to_be_focused()
 
 
 async def chosen(page: Page, stage: Stage, count: int) -> list[Any]:

@@ -92,7 +92,7 @@ async def test_what_is_pinned_searched_and_filtered_survives_a_reload() -> None:
         await expect(page.locator(".filters .chip[aria-pressed=true]")).to_contain_text("Unavailable")
         await expect(teams.first).to_have_text(team)
         assert await page.get_by_label("Team or queue").input_value() == where
-        await page.get_by_label("Queue", exact=True).fill(last[:4].lower())
+        await page.get_by_label("Search", exact=True).fill(last[:4].lower())
         await expect(page.locator(".tile .q-name").first).to_contain_text(last[:4])
         await expect(page.locator(".tile")).to_have_count(1)
 

@@ -131,7 +131,7 @@ async def test_what_changes_its_place_is_seen_moving_there() -> None:
         assert len(moved) == 4
         assert {each["kind"] for each in moved} == {"transform"}
         assert all(150 <= each["ms"] <= 200 for each in moved)
-        search = page.get_by_label("Queue", exact=True)
+        search = page.get_by_label("Search", exact=True)
         before = await page.evaluate("motions.length")
         await search.fill(await page.locator(".tile .q-name").first.inner_text())
         await expect(page.locator(".tile")).to_have_count(1)  # the pictures of those that left are gone, too
