@@ -284,7 +284,7 @@ export default {
   'skills.of': 'Skills of {0}',
   'skill.add': 'Add a skill',
   'skill.level': 'Level',
-  'skill.preference': 'preference {0}',
+  'skill.preference': 'prefer\u00ADence {0}',
   'skill.preference.word': 'Preference',
   'skill.active': 'Active',
   'skill.inactive': 'inactive',

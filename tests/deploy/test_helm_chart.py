@@ -181,6 +181,16 @@ def test_redis_may_come_from_secrets_of_its_own(tmp_path: Path) -> None:
     assert str(bus.ca_file) == "/run/secrets/redis/ca.crt"
 
 
+@pytest.mark.parametrize("url", ["redis+cluster://a,b:6379,c", "rediss+cluster://a:6379"])
+def test_a_redis_cluster_may_be_named(url: str, tmp_path: Path) -> None:
+    given = url.replace(",", "\\,")
+    assert gateway_toml(documents("4", "least", "--set", f"redis.url={given}"), tmp_path).bus.url == url
+    secrets = f"sealingKeys=k1:{KEY},pseudonymKey={OTHER_KEY},busUrl={given}".replace(",", ",secrets.")
+    own = f"secrets.existingSecret=,secrets.{secrets}".replace("\\,secrets.", "\\,")
+    (secret,) = [one for one in documents("4", "least", "--set", own) if one["kind"] == "Secret"]
+    assert secret["stringData"]["bus_url"] == url
+
+
 @EACH
 def test_a_pod_may_write_support_bundles_alone(values: str, tmp_path: Path) -> None:
     found = documents("4", values)
