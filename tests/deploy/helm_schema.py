@@ -30,6 +30,8 @@ CHART_SETS: Final = {
     "ClientSection": {"host", "port", "certificate", "key"},
 }
 """Settings that the chart itself gives."""
+FROM_SECRETS: Final = {"secret"}
+"""Settings that a variable may give, from a Secret, beside values without them."""
 SAID_ELSEWHERE: Final = {"title", "default"}
 
 
@@ -41,6 +43,8 @@ def definitions() -> dict[str, Any]:
 
 def _without(definition: dict[str, Any], settings: set[str]) -> dict[str, Any]:
     kept = {key: value for key, value in definition.items() if key not in SAID_ELSEWHERE}
+    if "required" in kept:
+        kept["required"] = [name for name in kept["required"] if name not in FROM_SECRETS]
     if "properties" in kept:
         kept["properties"] = {
             name: {key: value for key, value in received.items() if key not in SAID_ELSEWHERE}

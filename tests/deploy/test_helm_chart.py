@@ -191,6 +191,26 @@ def test_a_redis_cluster_may_be_named(url: str, tmp_path: Path) -> None:
     assert secret["stringData"]["bus_url"] == url
 
 
+@pytest.mark.parametrize(
+    ("url", "port"), [("ami://pbx", 5038), ("amis://pbx", 5039), ("amis://pbx:5555", 5555)]
+)
+def test_an_asterisk_has_its_secret_from_a_variable_and_its_port_open(
+    url: str, port: int, tmp_path: Path
+) -> None:
+    site = {"id": "main", "display_name": "Main", "url": url, "insecure": "true"}
+    given = {f"sites[0].{name}": value for name, value in site.items()}
+    given |= {"sites[0].asterisk.user": "gate", "sites[0].asterisk.people_file": "/people.toml"}
+    variable = "OSCC_GATEWAY__SITES__0__ASTERISK__SECRET"
+    given |= {"extraEnv[0].name": variable, "extraEnv[0].value": "from a Secret"}
+    found = documents("4", "least", "--set", ",".join(f"{key}={value}" for key, value in given.items()))
+    (asked,) = [one.asterisk for one in gateway_toml(found, tmp_path).sites]
+    assert asked is not None
+    assert asked.secret.get_secret_value() == "from a Secret"
+    assert port in {
+        each["port"] for rule in of("NetworkPolicy", found)["spec"]["egress"] for each in rule["ports"]
+    }
+
+
 @EACH
 def test_a_pod_may_write_support_bundles_alone(values: str, tmp_path: Path) -> None:
     found = documents("4", values)

@@ -201,7 +201,8 @@ ca_file: /run/secrets/redis/ca.crt
 {{- /* The port of an address. */ -}}
 {{- define "oscc-gateway.port" -}}
 {{- $url := urlParse . }}
-{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) }}
+{{- $usual := dict "https" "443" "ami" "5038" "amis" "5039" }}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (get $usual $url.scheme | default "80") }}
 {{- end }}
 
 {{- /* Ports of the sites, once each. */ -}}
