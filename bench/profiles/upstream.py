@@ -65,7 +65,7 @@ class Socket:
         """CPU seconds of the server's end, which the figures exclude."""
 
     @property
-    def speaks(self) -> bool:
+    def has_message(self) -> bool:
         """Whether a message waits to be received."""
         return bool(self._told)
 

@@ -113,7 +113,7 @@ def times_table() -> Iterable[str]:
     spans = (
         (lease.TTL_S, "a lease expires without a renewal"),
         (ports.NODE_TTL_S, "a node's record expires without a renewal"),
-        (cluster_receiver.SAY_S, "between two renewals of that record"),
+        (cluster_receiver.ANNOUNCE_S, "between two renewals of that record"),
         (lease.PROBE_S, "between two probes that a node sends to itself through the bus"),
         (lease.ROUND_TRIP_S, "an unanswered probe makes the bus `degraded`"),
         (lease.DOWN_S, "a bus that delivers no probe is `down`"),

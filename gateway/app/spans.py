@@ -34,7 +34,7 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.model import SessionSecret, UserId
 from gateway.domain.upstream import About, LinkClosed, LinkEvent
 from gateway.edge.request_context import Handler
-from gateway.runtime.ports import Clock, Hear, Link, OnAnswer, Upstream
+from gateway.runtime.ports import Clock, Link, OnAnswer, OnReadings, Upstream
 from gateway.telemetry import Tally, Telemetry
 
 LOG_ON: Final = "/v1/sessions"
@@ -192,17 +192,17 @@ class TracedLink:
         return self._link.last_received_at
 
     @property
-    def speaks(self) -> bool:
+    def has_message(self) -> bool:
         """Whether an event waits to be received."""
-        return self._link.speaks
+        return self._link.has_message
 
-    def arrival(self, hear: Hear) -> Awaitable[None] | None:
+    def arrival(self, on_readings: OnReadings) -> Awaitable[None] | None:
         """Return what is done when there is something to receive; None: now."""
-        return self._link.arrival(hear)
+        return self._link.arrival(on_readings)
 
-    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
+    async def receive(self, on_readings: OnReadings | None = None) -> LinkEvent | None:
         """Return the next event."""
-        return await self._link.receive(hear)
+        return await self._link.receive(on_readings)
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """Send *request* and wait for its answer."""

@@ -528,9 +528,9 @@ class Ledger:
         versions.store(update)
         self.elements = self._shared.elements
         if update.element is not before:
-            self._tell(update.key, before, own=own)
+            self._mark_readers(update.key, before, own=own)
 
-    def _tell(self, key: str, before: Element | None, *, own: bool) -> None:
+    def _mark_readers(self, key: str, before: Element | None, *, own: bool) -> None:
         if own and self.on_own_change is not None:
             self.own_news = with_item(self.own_news, key, None)
             self.on_own_change(key, before)

@@ -58,7 +58,7 @@ from gateway.runtime.user_state import Owner, UserState
 from gateway.telemetry import Tally
 
 _LOG: Final = logging.getLogger(__name__)
-SAY_S: Final = 3.0
+ANNOUNCE_S: Final = 3.0
 _REMEMBERED_S: Final = 60.0
 """How long the last message of a silent node is remembered: longer than any lease lives."""
 _FIRST_S: Final = 0.5
@@ -182,14 +182,14 @@ class ClusterMembership:
 
     async def run(self) -> None:
         """Announce this node until cancelled; then remove its record."""
-        often_until = self._clock.now() + SAY_S
+        often_until = self._clock.now() + ANNOUNCE_S
         try:
             while True:
-                again_s = SAY_S
+                again_s = ANNOUNCE_S
                 try:
-                    await self.say()
+                    await self.announce()
                     is_first = self._clock.now() < often_until or not self.may_serve
-                    again_s = _FIRST_S if is_first else SAY_S
+                    again_s = _FIRST_S if is_first else ANNOUNCE_S
                 except Exception as fault:  # noqa: BLE001 - one sign of life less must not end the node
                     log_fault(_LOG, "fleet_failed", fault)
                     self._tally.faulted("fleet")
@@ -215,7 +215,7 @@ class ClusterMembership:
         self.has_given_notice = True
         self._read_at = -math.inf
         for _ in range(_NOTICES):
-            if await self.say() or self.others:
+            if await self.announce() or self.others:
                 return
             await self._clock.sleep(_FIRST_S)
 
@@ -233,7 +233,7 @@ class ClusterMembership:
         known = self._known.get(holder)
         return known is not None and known[0].draining and not known[0].accepts_per_s
 
-    def heard_at(self, holder: str) -> float:
+    def announced_at(self, holder: str) -> float:
         """Return when the last announcement of a node's life arrived; -inf when none did within a minute."""
         return self._last_received_at.get(holder, -math.inf)
 
@@ -241,7 +241,7 @@ class ClusterMembership:
         """Return the holders of nodes that have begun to leave."""
         return frozenset(filter(self.is_leaving, self._known))
 
-    async def say(self) -> bool:
+    async def announce(self) -> bool:
         """Write this node's record, and read which other nodes live; return whether that was read."""
         record = self._record()
         self._exchange.send(Control(), Here(record))
@@ -284,9 +284,9 @@ class ClusterMembership:
             if self.has_begun:
                 admission_queue.share(nodes, now)
             else:
-                admission_queue.begin_beside(nodes, now, SAY_S)
+                admission_queue.begin_beside(nodes, now, ANNOUNCE_S)
         if not self.has_begun and nodes > 1:
-            self._serves_at = now + SAY_S + _FIRST_S
+            self._serves_at = now + ANNOUNCE_S + _FIRST_S
         self.has_begun = True
 
     async def _leave(self) -> None:

@@ -797,4 +797,4 @@ class Follower:
         # data of an earlier epoch is not the data that the owner calls live
         if upstream == "live" and self.feed.ledger.position.epoch < self.machine.floor:
             upstream = "stale"
-        self.feed.say(Health(upstream, bus, as_of))
+        self.feed.set_health(Health(upstream, bus, as_of))

@@ -188,7 +188,7 @@ class OwnerDiscovery:
     def _last_sign(self, now: float) -> float:
         """Return when the owner's node last answered or announced itself; *now* when that is not known."""
         owner = self._subject.owner
-        sign = max(self._world.exchange.peers.answered_at(owner.node), self._world.heard_at(owner.holder))
+        sign = max(self._world.exchange.peers.answered_at(owner.node), self._world.announced_at(owner.holder))
         return sign if sign > LONG_AGO else now
 
     def window_s(self, now: float) -> tuple[float, float]:

@@ -195,7 +195,7 @@ class World:
     is_draining: Callable[[], bool]
     is_leaving: Callable[[str], bool]
     """Returns whether the node of a holder has begun to leave."""
-    heard_at: Callable[[str], float]
+    announced_at: Callable[[str], float]
     """Returns when the node of a holder last announced itself; -inf when that is not known."""
     cut_off: Callable[[], None]
     """Called when other nodes live and this node does not reach them."""
@@ -374,9 +374,9 @@ class Linked:
         except LinkClosed as closed:
             self._over(closed.reason)
             raise
-        if event is None and (self.link.speaks or not self.settled):
+        if event is None and (self.link.has_message or not self.settled):
             self._is_answered = True  # answers come in groups when many phones are active, or on a new link
-            self._hear(self.link.last_received_at)
+            self._note_message(self.link.last_received_at)
             return
         if event is None or self._is_answered:
             self._is_answered = False
@@ -384,7 +384,7 @@ class Linked:
         if isinstance(event, Reading):
             self._take_in((event,))
             return
-        self._hear(self.link.last_received_at)
+        self._note_message(self.link.last_received_at)
         if event is not None:
             self._keeper.tally.came(event)
         asking = self._asking
@@ -401,8 +401,8 @@ class Linked:
         """
         now, asking, tally = self.link.last_received_at, self._asking, self._keeper.tally
         if self._mirror.is_blind or now > self._pauses.prompt_until:
-            self._hear(now, readings)
-        else:  # mostly: as _hear, a call less for each update
+            self._note_message(now, readings)
+        else:  # mostly: as _note_message, a call less for each update
             self._feed.ledger.came_at = now
             if now - self._reported_at >= REPORT_EVERY_S:
                 self._reported_at = now
@@ -419,7 +419,7 @@ class Linked:
             tally.read(self._feed.ledger.came_at, self._keeper.clock.now())
         return pace
 
-    def _hear(self, at: float, readings: Sequence[Reading] = ()) -> None:
+    def _note_message(self, at: float, readings: Sequence[Reading] = ()) -> None:
         """Record that a message arrived, and inform the keeper, if that is due.
 
         Ages are shown in seconds, so a slightly longer silence does no harm.
@@ -566,7 +566,7 @@ class LinkHealth:
         if linked is not None:
             self._is_doubted = True
             linked.keep_alive()
-            self.say()
+            self.publish()
 
     def received(self) -> bool:
         """Record that a message arrived. Return whether something is due earlier than before."""
@@ -575,7 +575,7 @@ class LinkHealth:
         before = machine.state
         machine.received(now)
         self._date()
-        self.say()
+        self.publish()
         return machine.state is not before
 
     def received_live(self, now: float) -> bool:
@@ -597,7 +597,7 @@ class LinkHealth:
         """Record that the server may have begun or ceased to send realtime data."""
         if regained:
             self._machine.doubt()
-        self.say()
+        self.publish()
 
     def agreed(self, keep_alive_s: float) -> None:
         """Record after which silence the server expects a keep-alive."""
@@ -611,13 +611,13 @@ class LinkHealth:
             self._world.tally.saw_again(self._world.clock.now() - self._blind_since)
             self._blind_since = None
         self._date()
-        self.say()
+        self.publish()
 
     def unreached(self) -> None:
         """Record that there is no link now."""
         self._is_doubted = False
         self.is_taking_over = False
-        self.say()
+        self.publish()
 
     def tend(self, linked: Linked | None, now: float) -> None:
         """Do the due work for the open link."""
@@ -658,7 +658,7 @@ class LinkHealth:
             return False
         return now < self._unread_until or now - self._feed.ledger.came_at > UNREAD_S
 
-    def say(self) -> None:
+    def publish(self) -> None:
         """Send the health to phones and other nodes."""
         now = self._world.clock.now()
         upstream = self._machine.health(now)
@@ -672,4 +672,4 @@ class LinkHealth:
             upstream = "stale"
         is_known = self._mirror.has_snapshot or self._feed.health.as_of is not None
         bus = self._world.exchange.machine.health
-        self._feed.say(Health(upstream, bus, self._as_of if is_known else None))
+        self._feed.set_health(Health(upstream, bus, self._as_of if is_known else None))

@@ -133,7 +133,7 @@ class Feed:
     def __init__(self, user: UserId) -> None:
         self.user = user
         self.ledger = Ledger()
-        self.ledger.on_own_change = weakly(self._tell_one)  # a ledger does not keep its feed in memory
+        self.ledger.on_own_change = weakly(self._mark_own)  # a ledger does not keep its feed in memory
         self.connections: dict[str, Connection] = {}
         self.outlet: Outlet | None = None
 
@@ -170,7 +170,7 @@ class Feed:
             self._wake(key.removeprefix(ME_PREFIX))
         return next(iter(ledger.readers)).pace if len(ledger.readers) == 1 else None
 
-    def _tell_one(self, key: str, before: Element | None) -> None:
+    def _mark_own(self, key: str, before: Element | None) -> None:
         """Mark a change of *key* for the only session that sees it, and for other nodes."""
         if self.outlet is not None and self.outlet in self.ledger.readers:
             self.outlet.mark(key, before)
@@ -224,7 +224,7 @@ class Feed:
         for connection in list(self.connections.values()):
             connection.announce(notice)
 
-    def say(self, health: Health) -> None:
+    def set_health(self, health: Health) -> None:
         """Record the age of the data; a change of it is sent at once."""
         before, self.ledger.health = self.ledger.health, health
         news = health.upstream != before.upstream or health.bus != before.bus

@@ -566,7 +566,7 @@ class Node:
             for user_state in self._user_states:
                 owner = user_state.owner
                 if owner is not None and owner.feed.health.upstream == "live" and owner.pulse.may_wait(now):
-                    owner.pulse.say()
+                    owner.pulse.publish()
         elif was_behind:
             self._user_states.touch_all()
 
@@ -655,7 +655,7 @@ class Node:
             exchange=self.exchange,
             is_draining=lambda: self.is_draining,
             is_leaving=self.membership.is_leaving,
-            heard_at=self.membership.heard_at,
+            announced_at=self.membership.announced_at,
             cut_off=self._cut_off,
             renewals=self._renewals,
             assumed=self._assumed,

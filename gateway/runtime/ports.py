@@ -327,7 +327,7 @@ class SharedStore(Protocol):
         ...
 
 
-Hear: TypeAlias = Callable[[Sequence[Reading]], ReaderPace | None]
+OnReadings: TypeAlias = Callable[[Sequence[Reading]], ReaderPace | None]
 """Receives readings in the order in which they came; none when only an answer to :meth:`Link.send` came.
 
 It returns the pace of the only reader: later readings may wait until that one may be sent changes. None: they
@@ -346,23 +346,23 @@ class Link(Protocol):
         ...
 
     @property
-    def speaks(self) -> bool:
+    def has_message(self) -> bool:
         """Whether :meth:`receive` would return at once."""
         ...
 
-    def arrival(self, hear: Hear) -> Awaitable[None] | None:
+    def arrival(self, on_readings: OnReadings) -> Awaitable[None] | None:
         """Return what is done when :meth:`receive` has something to process; None: call it now.
 
         A link is silent for most of its life, and a future takes less memory than a call of :meth:`receive`
-        that waits. Meanwhile *hear* takes readings, as there.
+        that waits. Meanwhile *on_readings* takes readings, as there.
         """
         ...
 
-    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
+    async def receive(self, on_readings: OnReadings | None = None) -> LinkEvent | None:
         """Return the next event; None for a message without one (an answer, a keep-alive).
 
-        Readings that arrive during the wait may be given to *hear* instead, in their order among all events.
-        Then most messages of a link wake no task. An exception of *hear* is raised here.
+        Readings that arrive during the wait may be given to *on_readings* instead, in their order among all
+        events. Then most messages of a link wake no task. An exception of *on_readings* is raised here.
 
         Answers that are read on the way settle their :meth:`request`. So a caller that processes each event
         before the next call sees a request's effect before its answer.

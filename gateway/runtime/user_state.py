@@ -410,7 +410,7 @@ class Owner:
             self._handover.tick(now)
             self._see_who_left(now)
             self._sessions_at = self._sessions_due_at(now)
-        self.pulse.say()
+        self.pulse.publish()
 
     def due_at(self, now: float) -> float:
         """Return when :meth:`tick` is due if nothing happens before; *now*: at each tick."""

@@ -101,7 +101,7 @@ def shown_to_users(*, is_lone: bool) -> tuple[list[Reading], Callable[[int], Non
         publisher.links[user] = link
         for kind in (Kind.AGENT, Kind.QUEUE):
             publisher.listen(link, Listen(kind, Source.REALTIME, None))
-        link.hears = got.extend
+        link.on_readings = got.extend
 
     def pause(number: int) -> None:
         said = {"Event": "QueueMemberPause", "Queue": "q7", "Interface": f"Local/{number}@desk/n"}

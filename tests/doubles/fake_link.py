@@ -11,7 +11,7 @@ from typing import Final, Literal, Protocol
 from gateway.domain.commands import AttachSession, Execute, LinkAnswer, LinkRequest, Listen, QueryDirectory
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.upstream import LinkClosed, LinkEvent, Reading
-from gateway.runtime.ports import Clock, Hear, OnAnswer
+from gateway.runtime.ports import Clock, OnAnswer, OnReadings
 
 REQUEST_S: Final = 5.0
 """The real adapter's default; the answer to a command is awaited without a bound."""
@@ -91,22 +91,22 @@ class FakeLink:
         return self._closed is None
 
     @property
-    def speaks(self) -> bool:
+    def has_message(self) -> bool:
         """Whether :meth:`receive` would return at once."""
         return bool(self._inbox) and not self._muted
 
-    def arrival(self, hear: Hear) -> None:
+    def arrival(self, on_readings: OnReadings) -> None:
         """See :meth:`gateway.runtime.ports.Link.arrival`: :meth:`receive` waits itself."""
 
-    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
-        """Return the next event, or None for an answer; readings during the wait go to *hear*."""
+    async def receive(self, on_readings: OnReadings | None = None) -> LinkEvent | None:
+        """Return the next event, or None for an answer; readings during the wait go to *on_readings*."""
         while True:
             has_waited = await self._arrival()
             self.last_received_at = self._clock.now()
             event = self._inbox.popleft()()
-            if hear is None or not (has_waited and isinstance(event, Reading)):
+            if on_readings is None or not (has_waited and isinstance(event, Reading)):
                 return event
-            hear((event,))
+            on_readings((event,))
 
     async def _arrival(self) -> bool:
         """Wait until there is something to receive; return whether that took time."""

@@ -71,7 +71,7 @@ class GatewayEnd:
         self._gone = gone
 
     @property
-    def speaks(self) -> bool:
+    def has_message(self) -> bool:
         return not self._server.to_gateway.empty()
 
     def arrival(self, reader: SocketReader) -> None:
@@ -80,7 +80,7 @@ class GatewayEnd:
     async def receive(self, reader: SocketReader | None = None) -> Incoming:
         """Return the next message; texts that come meanwhile are given to *reader*."""
         while True:
-            has_waited = not self.speaks
+            has_waited = not self.has_message
             said = await self._server.to_gateway.get()
             if not (has_waited and isinstance(said, str)):
                 return said

@@ -13,7 +13,7 @@ from gateway.domain.commands import Execute, LinkAnswer, LinkRequest
 from gateway.domain.model import Application, Kind, SessionSecret, UserId
 from gateway.domain.resources import Agent
 from gateway.domain.upstream import LinkEvent, Source
-from gateway.runtime.ports import Hear, OnAnswer
+from gateway.runtime.ports import OnAnswer, OnReadings
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.scene import PhoneLine, Scene, user
 
@@ -66,14 +66,14 @@ class SlowLink:
         return self._link.last_received_at
 
     @property
-    def speaks(self) -> bool:
-        return self._link.speaks
+    def has_message(self) -> bool:
+        return self._link.has_message
 
-    def arrival(self, hear: Hear) -> None:
+    def arrival(self, on_readings: OnReadings) -> None:
         """See :meth:`gateway.runtime.ports.Link.arrival`: :meth:`receive` waits itself."""
 
-    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
-        return await self._link.receive(hear)
+    async def receive(self, on_readings: OnReadings | None = None) -> LinkEvent | None:
+        return await self._link.receive(on_readings)
 
     def send(self, request: LinkRequest, answered: OnAnswer) -> Callable[[], object] | None:
         return None

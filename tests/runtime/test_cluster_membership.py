@@ -15,7 +15,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Envelope, Here, NodeRecord
 from gateway.runtime.cluster import Exchange
-from gateway.runtime.cluster_receiver import READ_S, SAY_S, AdminRpc, ClusterMembership
+from gateway.runtime.cluster_receiver import ANNOUNCE_S, READ_S, AdminRpc, ClusterMembership
 from gateway.runtime.ports import NODE_TTL_S
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import LossyRoll, Trouble
@@ -94,14 +94,14 @@ PLACES = {"Fleets": partial(fleets, 2)}
 
 async def test_every_node_knows_who_lives_within_three_seconds() -> None:
     async with fleets(3) as at:
-        await at.clock.advance(SAY_S)
+        await at.clock.advance(ANNOUNCE_S)
         assert [at.known(number) for number in range(3)] == [["n0", "n1", "n2"]] * 3
         assert [record.node for record in at.members[1].membership.others] == ["n0", "n2"]
 
 
 async def test_nodes_share_the_log_ons_of_a_site() -> None:
     async with fleets(3) as at:
-        await at.clock.advance(3 * SAY_S)
+        await at.clock.advance(3 * ANNOUNCE_S)
         assert [member.log_ons(at.clock.now()) for member in at.members] == [4, 4, 4]
 
 
@@ -113,23 +113,23 @@ async def test_where_the_store_takes_no_writes_nodes_are_known_by_what_they_say(
 
     monkeypatch.setattr(LossyRoll, "announce", refused)
     async with fleets(3) as at:
-        await at.clock.advance(NODE_TTL_S + SAY_S)
+        await at.clock.advance(NODE_TTL_S + ANNOUNCE_S)
         assert [member.log_ons(at.clock.now()) for member in at.members] == [4, 4, 4]
         at.trouble.kill(2)
         at.running[2].cancel()
-        await at.clock.advance(NODE_TTL_S + SAY_S)
+        await at.clock.advance(NODE_TTL_S + ANNOUNCE_S)
         assert [at.known(number) for number in range(2)] == [["n0", "n1"]] * 2
         assert [at.members[number].log_ons(at.clock.now()) for number in range(2)] == [6, 6]
 
 
 async def test_a_node_that_ends_in_order_takes_no_share_of_a_budget_any_more() -> None:
     async with fleets(3) as at:
-        await at.clock.advance(2 * SAY_S)
+        await at.clock.advance(2 * ANNOUNCE_S)
         at.members[2].draining = True
         at.running[2].cancel()
         await at.clock.settle()
         assert [at.known(number) for number in range(2)] == [["n0", "n1"]] * 2
-        await at.clock.advance(SAY_S)
+        await at.clock.advance(ANNOUNCE_S)
         assert [at.members[number].log_ons(at.clock.now()) for number in range(2)] == [6, 6]
 
 
@@ -138,32 +138,32 @@ async def test_a_node_that_begins_beside_others_may_serve_once_it_lets_log_ons_t
     began = at.clock.now()
     while not at.members[1].membership.may_serve:
         await at.clock.advance(0.25)
-    assert at.clock.now() - began <= 2 * SAY_S
+    assert at.clock.now() - began <= 2 * ANNOUNCE_S
     assert at.members[1].log_ons(at.clock.now()) > 0
 
 
 async def test_a_node_that_leaves_says_so_and_its_part_goes_to_the_others(at: Fleets) -> None:
-    await at.clock.advance(SAY_S)
+    await at.clock.advance(ANNOUNCE_S)
     at.running[1].cancel()
     await at.clock.settle()
     assert [record.node for record in await at.trouble.store(0).registry.nodes()] == ["n0"]
-    await at.clock.advance(NODE_TTL_S + SAY_S)
+    await at.clock.advance(NODE_TTL_S + ANNOUNCE_S)
     assert at.known(0) == ["n0"]
     await at.clock.advance(2)
     assert at.members[0].log_ons(at.clock.now()) == 12
 
 
 async def test_a_node_that_says_nothing_is_gone_after_a_while(at: Fleets) -> None:
-    await at.clock.advance(SAY_S)
+    await at.clock.advance(ANNOUNCE_S)
     at.trouble.kill(1)
-    await at.clock.advance(SAY_S)
+    await at.clock.advance(ANNOUNCE_S)
     assert at.known(0) == ["n0", "n1"]
     await at.clock.advance(NODE_TTL_S)
     assert at.known(0) == ["n0"]
 
 
 async def test_while_the_store_does_not_answer_what_was_known_last_counts(at: Fleets) -> None:
-    await at.clock.advance(SAY_S)
+    await at.clock.advance(ANNOUNCE_S)
     at.trouble.take_away()
     await at.clock.advance(10 * NODE_TTL_S)
     assert at.known(0) == ["n0", "n1"]
@@ -171,12 +171,12 @@ async def test_while_the_store_does_not_answer_what_was_known_last_counts(at: Fl
 
 
 async def test_while_nobody_can_be_received_nobody_is_gone(at: Fleets) -> None:
-    await at.clock.advance(SAY_S)
+    await at.clock.advance(ANNOUNCE_S)
     at.trouble.lose = lambda *reported: reported[0] >= 0
     await at.clock.advance(4 * NODE_TTL_S)
     assert at.known(0) == ["n0", "n1"]
     at.trouble.lose = lambda *reported: reported[0] == 1
-    await at.clock.advance(NODE_TTL_S + 2 * SAY_S)
+    await at.clock.advance(NODE_TTL_S + 2 * ANNOUNCE_S)
     assert at.known(0) == ["n0"]
 
 
@@ -215,7 +215,7 @@ async def test_a_node_whose_record_was_not_taken_at_first_waits_for_its_share_an
 async def test_a_node_that_gives_notice_and_knows_no_other_asks_again_which_live(
     at: Fleets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await at.clock.advance(3 * SAY_S + 1.0)
+    await at.clock.advance(3 * ANNOUNCE_S + 1.0)
     leaving, nodes, unanswered = at.members[0].membership, LossyRoll.nodes, [True]
 
     async def late(roll: LossyRoll) -> tuple[NodeRecord, ...]:
@@ -233,14 +233,14 @@ async def test_a_node_that_gives_notice_and_knows_no_other_asks_again_which_live
 
 async def test_a_node_that_gives_notice_knows_a_node_whose_messages_it_missed(at: Fleets) -> None:
     at.trouble.lose = lambda *reported: reported[0] == 1
-    await at.clock.advance(NODE_TTL_S + 2 * SAY_S)
+    await at.clock.advance(NODE_TTL_S + 2 * ANNOUNCE_S)
     assert at.known(0) == ["n0"]
     await at.members[0].membership.give_notice()
     assert [each.node for each in at.members[0].membership.others] == ["n1"]
 
 
 async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_leave(at: Street) -> None:
-    await at.pass_time(SAY_S)
+    await at.pass_time(ANNOUNCE_S)
     near, far = (scene.node for scene in at.scenes)
     await near.membership.give_notice()
     await at.clock.settle()
@@ -251,18 +251,18 @@ async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_lea
     ]
     assert [(each.node, each.draining) for each in far.membership.nodes] == [("n0", True), ("n1", False)]
     assert far.membership.others == ()
-    await at.pass_time(2 * SAY_S)
+    await at.pass_time(2 * ANNOUNCE_S)
     assert not far.membership.is_leaving(near.record().holder)
     near.drain()
     await at.clock.settle()
     assert far.membership.is_leaving(near.record().holder)
-    await at.pass_time(2 * SAY_S)
+    await at.pass_time(2 * ANNOUNCE_S)
     assert far.membership.is_leaving(near.record().holder)
     assert [each.accepts_per_s for each in far.membership.nodes] == [0.0, 100.0]
 
 
 async def test_notice_is_given_also_when_the_store_does_not_answer(at: Fleets) -> None:
-    await at.clock.advance(SAY_S)
+    await at.clock.advance(ANNOUNCE_S)
     at.trouble.take_away(1)
     await at.members[1].membership.give_notice()
     assert at.members[1].membership.has_given_notice
@@ -272,7 +272,7 @@ async def test_what_a_node_says_of_itself_is_what_it_is_now(at: Street) -> None:
     await at.scenes[0].served()
     await at.scenes[1].served(device="d2")
     at.scenes[1].node.drain()
-    await at.pass_time(2 * SAY_S)
+    await at.pass_time(2 * ANNOUNCE_S)
     near, far = at.scenes[0].node.membership.nodes
     assert (near.node, near.connections, near.links, near.draining) == ("n0", 1, 1, False)
     assert (far.node, far.connections, far.links, far.draining) == ("n1", 1, 0, True)
@@ -287,7 +287,7 @@ async def test_an_unforeseen_fault_of_one_sign_of_life_does_not_end_the_node(
     async with fleets(2) as at:
         with monkeypatch.context() as broken:
             broken.setattr(LossyRoll, "announce", fail)
-            await at.clock.advance(SAY_S)
+            await at.clock.advance(ANNOUNCE_S)
         assert [one.getMessage() for one in caplog.records] == ["fleet_failed"] * 2
         assert "gateway/runtime/cluster_receiver.py:" in vars(caplog.records[0])["place"]
         await at.clock.advance(NODE_TTL_S)
@@ -325,10 +325,10 @@ async def test_a_node_whose_messages_cannot_be_opened_is_not_forgotten() -> None
     async with fleets(3) as at:
         first, second, third = at.members
         at.trouble.lose = lambda sender, to, *_: 2 in {sender, to}
-        await at.clock.advance(READ_S + NODE_TTL_S + SAY_S)
+        await at.clock.advance(READ_S + NODE_TTL_S + ANNOUNCE_S)
         assert [each.node for each in first.membership.unopened] == [], "it is only not heard"
         third.keys = "k1/00000009"
-        await at.clock.advance(READ_S + NODE_TTL_S + SAY_S)
+        await at.clock.advance(READ_S + NODE_TTL_S + ANNOUNCE_S)
         assert at.known(0) == ["n0", "n1"]
         for member in (first, second):
             assert [each.node for each in member.membership.unopened] == ["n2"]
@@ -341,13 +341,13 @@ async def test_the_keys_of_others_are_known_as_they_are_received_or_else_as_the_
     n1, n2 = NodeId("n1"), NodeId("n2")
     async with fleets(3) as at:
         first, second, third = at.members
-        await at.clock.advance(SAY_S)
+        await at.clock.advance(ANNOUNCE_S)
         assert first.membership.sealing_keys_of_others == {n1: "k1/00000001", n2: "k1/00000001"}
         second.keys = "k2/00000002 k1/00000001"
-        await at.clock.advance(SAY_S)
+        await at.clock.advance(ANNOUNCE_S)
         assert first.membership.sealing_keys_of_others[n1] == second.keys
         at.trouble.lose = lambda _, to, __, envelope: to == 2 and isinstance(envelope, Here)
         first.keys = second.keys
-        await at.clock.advance(READ_S + SAY_S)
+        await at.clock.advance(READ_S + ANNOUNCE_S)
         assert third.membership.sealing_keys_of_others == {NodeId("n0"): first.keys, n1: second.keys}
         assert third.membership.sealing_keys == "k1/00000001"

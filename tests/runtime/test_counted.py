@@ -161,10 +161,10 @@ async def test_a_change_of_health_wakes_everybody_and_the_same_health_nobody(at:
     phones = [await at.served(device=device) for device in ("d1", "d2")]
     feed = at.owner().feed
     woken = [phone.woken for phone in phones]
-    feed.say(dataclasses.replace(feed.health, as_of=1))
+    feed.set_health(dataclasses.replace(feed.health, as_of=1))
     assert [phone.woken for phone in phones] == woken
     assert feed.health.as_of == 1
-    feed.say(Health("stale", "live", 2.0))
+    feed.set_health(Health("stale", "live", 2.0))
     assert [phone.woken for phone in phones] == [count + 1 for count in woken]
     assert [phone.health for phone in phones] == ["stale", "stale"]
 
@@ -225,11 +225,11 @@ def test_other_nodes_are_notified_of_changes_of_health_and_of_notices() -> None:
     feed.ledger.readers[outlet] = None
     feed.flush()
     assert outlet.flushed == 1
-    feed.say(Health("live", "live", 5.0))
+    feed.set_health(Health("live", "live", 5.0))
     assert outlet.flushed == 2
-    feed.say(Health("live", "live", 6.0))
+    feed.set_health(Health("live", "live", 6.0))
     assert outlet.flushed == 2, "it is as fresh as before"
-    feed.say(Health("live", "degraded", 6.0))
+    feed.set_health(Health("live", "degraded", 6.0))
     assert outlet.flushed == 3
     notice = NoticeFrame("n", 1, "maintenance", "Tonight", "An update", None, 0, False)
     feed.announce(notice)

@@ -464,7 +464,7 @@ async def test_what_another_owner_showed_is_stale_until_a_link_was_tried(at: Sce
     feed.ledger.health = Health("live", "live", 77.0)
     mirror = Mirror(feed, UserSessions(), at.node.composer, SharedOffsets(), at.clock)
     pulse = LinkHealth(feed, mirror, LinkMachine(), at.world, is_taking_over=True)
-    pulse.say()
+    pulse.publish()
     assert (feed.health.upstream, feed.health.as_of) == ("stale", 77)
     pulse.unreached()
     assert (feed.health.upstream, feed.health.as_of) == ("down", 77)

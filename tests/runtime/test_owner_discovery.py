@@ -9,7 +9,7 @@ from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Asked, Asks, CallRequest, Probe
-from gateway.runtime.cluster_receiver import SAY_S
+from gateway.runtime.cluster_receiver import ANNOUNCE_S
 from gateway.runtime.ownership import GIVES_WAY_S
 from tests.runtime.followed import TRUSTED_S, followed
 from tests.runtime.scene import user
@@ -160,7 +160,7 @@ async def test_without_fencing_a_phone_that_comes_late_waits_no_longer() -> None
         await at.pass_time(6)
         await at.scenes[1].again(near)  # while the lease of the dead node lives
         await owned_by_1_after(at, 2 * EXPIRY_S)
-        assert EXPIRY_S - SAY_S <= at.clock.now() - began <= EXPIRY_S + 2.0
+        assert EXPIRY_S - ANNOUNCE_S <= at.clock.now() - began <= EXPIRY_S + 2.0
 
 
 async def test_without_fencing_a_phone_that_cannot_be_served_comes_back_when_its_user_can_be_taken() -> None:
@@ -174,7 +174,7 @@ async def test_without_fencing_a_phone_that_cannot_be_served_comes_back_when_its
             await at.pass_time(0.5)
         assert back.closed.window_s is not None
         first, last = (at.clock.now() - began + each_s for each_s in back.closed.window_s)
-        assert EXPIRY_S - SAY_S <= first < last <= EXPIRY_S + SAY_S + 1.0
+        assert EXPIRY_S - ANNOUNCE_S <= first < last <= EXPIRY_S + ANNOUNCE_S + 1.0
 
 
 async def test_without_fencing_a_deaf_owner_who_renews_keeps_his_user() -> None:

@@ -12,7 +12,7 @@ from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret, Ticket, User, UserId
 from gateway.domain.upstream import LoggedOn
 from gateway.protocol.envelopes import SessionOver
-from gateway.runtime.cluster_receiver import SAY_S
+from gateway.runtime.cluster_receiver import ANNOUNCE_S
 from gateway.runtime.node import NodeSettings
 from gateway.runtime.ports import NODE_TTL_S, SiteParts
 from gateway.runtime.sessions import DENIED_BEYOND_MS, READ_STORED_S, RETRY_S
@@ -249,7 +249,7 @@ async def test_what_a_killed_node_had_not_confirmed_the_other_has_confirmed(at: 
     await at.kill(0)
     at.upstream.unreachable = False
     assert at.upstream.routing != {}
-    await at.pass_time(NODE_TTL_S + SAY_S + READ_STORED_S + RETRY_S)
+    await at.pass_time(NODE_TTL_S + ANNOUNCE_S + READ_STORED_S + RETRY_S)
     assert at.upstream.routing == {}
     assert await at.trouble.store(1).shared.log_offs() == ()
 

@@ -216,7 +216,7 @@ async def test_data_that_grows_old_is_reported_though_nothing_changed(at: Owned)
     at.bus.go_on()
     await at.clock.settle()
     received_ms = at.clock.wall_ms()
-    at.feed.say(Health("stale", "live", at.clock.now()))
+    at.feed.set_health(Health("stale", "live", at.clock.now()))
     await at.clock.settle()
     assert [(received.upto, received.upstream, received.as_of_ms) for received in at.published] == [
         (1, "down", None),
@@ -224,7 +224,7 @@ async def test_data_that_grows_old_is_reported_though_nothing_changed(at: Owned)
     ]
     at.bus.go_on()
     await at.clock.settle()
-    at.feed.say(Health("stale", "live", at.clock.now()))
+    at.feed.set_health(Health("stale", "live", at.clock.now()))
     await at.clock.settle()
     assert len(at.published) == 2
 

@@ -29,7 +29,7 @@ from gateway.domain.upstream import (
     SessionInfo,
     Source,
 )
-from gateway.runtime.ports import Clock, Hear, OnAnswer
+from gateway.runtime.ports import Clock, OnAnswer, OnReadings
 from tests.doubles.fake_link import FakeLink, Prompt, Received, Waiting
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import FakeUpstream
@@ -319,14 +319,14 @@ class SimLink:
         return self._door.clock.at(self.inner.last_received_at)
 
     @property
-    def speaks(self) -> bool:
-        """See :attr:`gateway.runtime.ports.Link.speaks`."""
-        return self.inner.speaks
+    def has_message(self) -> bool:
+        """See :attr:`gateway.runtime.ports.Link.has_message`."""
+        return self.inner.has_message
 
-    def arrival(self, hear: Hear) -> None:
+    def arrival(self, on_readings: OnReadings) -> None:
         """See :meth:`gateway.runtime.ports.Link.arrival`: :meth:`receive` waits itself."""
 
-    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
+    async def receive(self, on_readings: OnReadings | None = None) -> LinkEvent | None:
         """See :meth:`gateway.runtime.ports.Link.receive`."""
         event = await self.inner.receive()
         while self._door.swallowed is not None:

@@ -68,7 +68,7 @@ class Peer:
                 self._fold(message)
 
     def close(self, code: int) -> None:
-        """Hear the good-bye."""
+        """OnReadings the good-bye."""
         self.closed = code
 
     def abort(self) -> None:

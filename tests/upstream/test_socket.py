@@ -103,12 +103,12 @@ async def test_what_comes_is_reported_in_order_and_waited_for(line: Line) -> Non
 
 
 async def test_it_says_whether_something_waits(line: Line) -> None:
-    seen = [line.socket.speaks]
+    seen = [line.socket.has_message]
     line.come("one", "two")
     for _ in range(2):
-        seen.append(line.socket.speaks)
+        seen.append(line.socket.has_message)
         await line.socket.receive()
-    assert [*seen, line.socket.speaks] == [False, True, True, False]
+    assert [*seen, line.socket.has_message] == [False, True, True, False]
 
 
 @dataclass

@@ -36,7 +36,7 @@ async def at() -> AsyncIterator[Scene]:
 
 
 async def test_an_answer_to_an_attach_that_cannot_be_read_concerns_only_its_session(
-    at: Scene, capsys: pytest.CaptureFixture[str]
+    at: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     telemetry = Telemetry()
     measured_sites({"main": at.adapter}, telemetry, Tracing(), {"main": SiteReach()}, {})
@@ -52,10 +52,9 @@ async def test_an_answer_to_an_attach_that_cannot_be_read_concerns_only_its_sess
         assert isinstance(await asked, Attached)
         assert not receiving.done()
         await link.close()
-    printed = capsys.readouterr().out
-    assert printed.count("link_message_unreadable") == 1
-    assert "fault='an answer cannot be read'" in printed, "a field that the log of a node shows"
-    assert "canary" not in printed
+    (logged,) = (vars(each) for each in caplog.records if each.message == "link_message_unreadable")
+    assert logged["fault"] == "an answer cannot be read", "a field that the log of a node shows"
+    assert "canary" not in str(logged)
     failures = "oscc_gateway_upstream_failures_total"
     assert telemetry.registry.get_sample_value(failures, {"cause": "unreadable"}) == 3
 

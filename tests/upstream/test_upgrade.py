@@ -180,7 +180,7 @@ MESSAGES = 20
 
 
 async def talk(folder: Path | None) -> None:
-    """Hear more than may wait, ask, and close, with the real clock."""
+    """OnReadings more than may wait, ask, and close, with the real clock."""
     tls, clock = None, SystemClock()
     if folder is not None:
         certificate, key = self_signed("127.0.0.1")

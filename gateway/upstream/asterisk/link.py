@@ -41,7 +41,7 @@ from gateway.domain.model import (
 )
 from gateway.domain.upstream import LinkClosed, LinkEvent, LinkReplaced, Reading, Source
 from gateway.runtime.event_loop import TaskGroup
-from gateway.runtime.ports import Clock, Hear, OnAnswer
+from gateway.runtime.ports import Clock, OnAnswer, OnReadings
 from gateway.upstream.asterisk.ami import AmiMessage
 from gateway.upstream.asterisk.people import AsteriskView, Rules, skills_version
 from gateway.upstream.asterisk.state import Membership, Queues
@@ -273,7 +273,7 @@ class AsteriskLink:
         self._dated_at: float | None = None
         """When the last received event is dated, if it is."""
         self._came = asyncio.Event()
-        self.hears: Hear | None = None
+        self.on_readings: OnReadings | None = None
         """Takes readings at once: only while :meth:`receive` waits, and no event waits for it."""
         self._pending: set[asyncio.Future[LinkAnswer]] = set()
         self._is_closed = False
@@ -284,7 +284,7 @@ class AsteriskLink:
         return self._server.last_received_at if self._dated_at is None else self._dated_at
 
     @property
-    def speaks(self) -> bool:
+    def has_message(self) -> bool:
         """Whether :meth:`receive` would return at once."""
         return bool(self._inbox)
 
@@ -298,13 +298,13 @@ class AsteriskLink:
         """Whether neither side has closed it."""
         return not self._is_closed
 
-    def arrival(self, hear: Hear) -> None:
+    def arrival(self, on_readings: OnReadings) -> None:
         """Have :meth:`receive` wait itself."""
 
-    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
+    async def receive(self, on_readings: OnReadings | None = None) -> LinkEvent | None:
         """Return the next event; None for an answer.
 
-        Readings that arrive during the wait are given to *hear*.
+        Readings that arrive during the wait are given to *on_readings*.
 
         Raises:
             LinkClosed: ``lost``.
@@ -314,11 +314,11 @@ class AsteriskLink:
             if self._is_closed:
                 raise LinkClosed("lost")
             self._came.clear()
-            self.hears = hear
+            self.on_readings = on_readings
             try:
                 await self._came.wait()
             finally:
-                self.hears = None
+                self.on_readings = None
         first = self._inbox.popleft()
         if isinstance(first, Dated):
             self._dated_at = first.at
@@ -397,9 +397,9 @@ class AsteriskLink:
 
     def push_all(self, events: Sequence[LinkEvent | Dated], readings: Sequence[Reading]) -> None:
         """Give *events* and then *readings* to the receiver; see :meth:`push`."""
-        if self.hears is not None and not events:
+        if self.on_readings is not None and not events:
             if readings:
-                self.hears(readings)
+                self.on_readings(readings)
             return
         for event in (*events, *readings):
             if len(self._inbox) >= EVENTS:
@@ -416,7 +416,7 @@ class AsteriskLink:
     def end(self) -> None:
         """End it; events pushed before are still received."""
         if not self._is_closed:
-            self._is_closed, self.hears = True, None
+            self._is_closed, self.on_readings = True, None
             self._server.left(self)
         for pending in self._pending:
             _fail(pending, LinkClosed("lost"))
@@ -447,7 +447,7 @@ class AsteriskLink:
 
     def _put(self, one: LinkEvent | Dated | Callable[[], None]) -> None:
         if not self._is_closed:
-            self.hears = None
+            self.on_readings = None
             self._inbox.append(one)
             self._came.set()
 

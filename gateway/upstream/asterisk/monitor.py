@@ -232,8 +232,8 @@ class Publisher:
             for link in links:
                 if own and link in own:
                     link.push_all(*self._events(link, changes, now_ms, link.own_agents))
-                elif link.hears is not None and readings and not events:  # it takes them in this turn
-                    link.hears(readings)
+                elif link.on_readings is not None and readings and not events:  # it takes them in this turn
+                    link.on_readings(readings)
                 else:
                     link.push_all(events, readings)
 

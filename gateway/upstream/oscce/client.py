@@ -56,7 +56,7 @@ from gateway.domain.upstream import (
 )
 from gateway.protocol.websocket import PongFrame, Violation, WebSocketPing
 from gateway.runtime.event_loop import Turns
-from gateway.runtime.ports import Clock, Hear, OnAnswer
+from gateway.runtime.ports import Clock, OnAnswer, OnReadings
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.errors import (
     NOTHING_UNREAD,
@@ -143,9 +143,29 @@ class OsccLink:
     """
 
     __slots__ = (
-        "__weakref__", "_asked_at", "_clock", "_closed", "_given_up", "_has_passed_on", "_hear", "_now",
-        "_number", "_opened", "_opens_by", "_own_agents", "_pending", "_pool", "_reader", "_ready",
-        "_replaced", "_socket", "_strays", "_terms", "_unread", "_user", "last_received_at",
+        "__weakref__",
+        "_asked_at",
+        "_clock",
+        "_closed",
+        "_given_up",
+        "_has_passed_on",
+        "_now",
+        "_number",
+        "_on_readings",
+        "_opened",
+        "_opens_by",
+        "_own_agents",
+        "_pending",
+        "_pool",
+        "_reader",
+        "_ready",
+        "_replaced",
+        "_socket",
+        "_strays",
+        "_terms",
+        "_unread",
+        "_user",
+        "last_received_at",
     )  # fmt: skip
 
     def __init__(self, socket: LinkSocket, user: UserId, terms: Terms, asked_at: float | None = None) -> None:
@@ -168,7 +188,7 @@ class OsccLink:
         self._ready: list[LinkEvent] = []
         self._own_agents: dict[int, int] = NO_ITEMS
         self._clock = ServerClock()
-        self._hear: Hear | None = None
+        self._on_readings: OnReadings | None = None
         self._opened = False
         self._opens_by = terms.clock.now() + terms.open_s
         self._replaced = False
@@ -177,18 +197,18 @@ class OsccLink:
         """Whether the last message that was received was an answer to :meth:`send`."""
 
     @property
-    def speaks(self) -> bool:
+    def has_message(self) -> bool:
         """Whether :meth:`receive` would return at once."""
-        return bool(self._ready) or self._socket.speaks
+        return bool(self._ready) or self._socket.has_message
 
-    def arrival(self, hear: Hear) -> asyncio.Future[None] | None:
+    def arrival(self, on_readings: OnReadings) -> asyncio.Future[None] | None:
         """Return what is done when :meth:`receive` has something to process; None: call it now."""
         if self._ready or self._replaced or self._closed or not self._opened:
             return None
-        self._hear = hear
+        self._on_readings = on_readings
         return self._socket.arrival(self)
 
-    async def receive(self, hear: Hear | None = None) -> LinkEvent | None:
+    async def receive(self, on_readings: OnReadings | None = None) -> LinkEvent | None:
         """Return the next event; None for a message without one.
 
         Readings, and answers to :meth:`send`, go to their takers straight from the transport.
@@ -196,24 +216,26 @@ class OsccLink:
         Raises:
             LinkClosed: ``lost``.
         """
-        while (event := await self._receive_one(hear)) is None and hear is not None and self._has_passed_on:
-            hear(())
+        event = await self._receive_one(on_readings)
+        while event is None and on_readings is not None and self._has_passed_on:
+            on_readings(())
+            event = await self._receive_one(on_readings)
         return event
 
-    async def _receive_one(self, hear: Hear | None) -> LinkEvent | None:
+    async def _receive_one(self, on_readings: OnReadings | None) -> LinkEvent | None:
         """Return the next event; None for a message without one."""
         if self._ready:
             return self._ready.pop(0)
         if self._replaced or self._closed:
             raise await self._lost(NORMAL)
-        self._hear = hear
-        reader = None if hear is None else self
+        self._on_readings = on_readings
+        reader = None if on_readings is None else self
         try:
             said = await (self._socket.receive(reader) if self._opened else self._said_first())
         except TimeoutError:
             raise await self._lost(NORMAL) from None
         finally:
-            self._hear = None  # it holds the owner, which holds the link
+            self._on_readings = None  # it holds the owner, which holds the link
         self.last_received_at = self._terms.clock.now()
         self._has_passed_on, code = False, NORMAL
         match said:
@@ -344,15 +366,15 @@ class OsccLink:
 
     async def close(self) -> None:
         """Close it. Requests under way end with :class:`LinkClosed`. It may be closed twice."""
-        self._closed, self._hear = True, None
+        self._closed, self._on_readings = True, None
         await self._shut(NORMAL)
 
     # ---- as messages arrive (SocketReader) ----
 
     def take_readings(self, unread: list[Kept], came_at: float | None = None) -> ReaderPace | None:
         """Pass readings on at once; an unreadable one is left, with all behind it."""
-        hear = self._hear
-        if hear is None or not self._opened:
+        on_readings = self._on_readings
+        if on_readings is None or not self._opened:
             return None
         event, readings, now = self._pool.event, [], self._now()
         latest_ms = now * 1000 + self._clock.ahead_ms
@@ -369,12 +391,12 @@ class OsccLink:
             return None
         del unread[: len(readings)]
         self.last_received_at = now if came_at is None else came_at
-        return hear(readings)
+        return on_readings(readings)
 
     def take_text(self, text: str) -> bool:
         """Pass on the answer to a request of :meth:`send`, at once; False: *text* is something else."""
-        hear = self._hear
-        if hear is None or not self._opened or _RESPONSE not in text[:_TYPE_CHARS]:
+        on_readings = self._on_readings
+        if on_readings is None or not self._opened or _RESPONSE not in text[:_TYPE_CHARS]:
             return False
         try:
             said = self._reader.read(text) if len(text) <= LARGE_CHARS else ()
@@ -390,7 +412,7 @@ class OsccLink:
         self.last_received_at = self._now()
         self._forget(response.request_id)
         try:
-            hear(())  # what the request caused comes before its answer
+            on_readings(())  # what the request caused comes before its answer
         finally:
             self._finish(pending, sent)
         return True

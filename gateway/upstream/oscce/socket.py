@@ -336,7 +336,7 @@ class LinkSocket(asyncio.Protocol):
     # ---- for the link ----
 
     @property
-    def speaks(self) -> bool:
+    def has_message(self) -> bool:
         """Whether data waits to be received."""
         return bool(self._inbox)
 
