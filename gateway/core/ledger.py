@@ -429,7 +429,9 @@ class Ledger:
         if shared.shared is not None:
             self.elements = shared.own()
         shared.elements[key] = element
-        shared.seqs = with_item(shared.seqs, key, seq)
+        if shared.seqs is NO_ITEMS:  # as with_item, a call less for each change
+            shared.seqs = {}
+        shared.seqs[key] = seq
         self.seq, self.shared_seq = upto, max(self.shared_seq, seq)
         self.joinable = self.firsts = NO_ITEMS
         if element is not before:
