@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.conformance import checks as _registered
 from tests.conformance.driver import DriverLost
 from tests.conformance.registry import CHECKS
-from tests.conformance.report import Verdict
+from tests.conformance.report import say, tell
 from tests.conformance.runner import AT_ONCE, run
 
 assert _registered.__all__, "the families register themselves when they are imported"
@@ -42,31 +42,22 @@ def main(arguments: list[str]) -> int:
     ]
     if asked.list:
         for check in chosen:
-            _say(f"{check.name}: {' '.join(check.sentence.split())}")
+            say(f"{check.name}: {' '.join(check.sentence.split())}")
         return 0
     if not asked.client or not chosen:
         parser.error("--client is needed, and at least one check")
     try:
-        report = asyncio.run(run(asked.client, chosen, at_once=asked.at_once, again=asked.again, tell=_tell))
+        report = asyncio.run(run(asked.client, chosen, at_once=asked.at_once, again=asked.again, tell=tell))
     except ExceptionGroup as group:
         lost, other = group.split((DriverLost, OSError))
         if other is not None or lost is None:
             raise
-        _say(f"the driver cannot be run: {lost.exceptions[0]}")
+        say(f"the driver cannot be run: {lost.exceptions[0]}")
         return 2
     if asked.json:
         asked.json.write_text(report.as_json(), "utf-8")
-    _say(report.summary)
+    say(report.summary)
     return 1 if report.failed else 0
-
-
-def _tell(verdict: Verdict) -> None:
-    _say(verdict.line)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,3 +95,14 @@ class Report:
             for verdict in self.verdicts
         ]
         return json.dumps({self.kind: self.tested, "passed": not self.failed, "checks": checks}, indent=1)
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def tell(verdict: Verdict) -> None:
+    """Print a verdict at once."""
+    say(verdict.line)

@@ -6,7 +6,6 @@ Who may give which command for what is the matrix of ``test_command_matrix.py``.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import astuple
@@ -488,42 +487,24 @@ def test_the_matrix_is_whole() -> None:
     assert len(PAGE) * len(ADDRESSES) * len(Application) * len(RIGHTS) == 11 * 41 * 2 * 7 == 6314
 
 
-def test_every_verdict_occurs() -> None:
-    """The table itself is no constant: so often each verdict is expected."""
-    counted = Counter(
-        expected(kind, address, application, held)
-        for kind in PAGE
-        for address in ADDRESSES
-        for application in Application
-        for held in RIGHTS.values()
-    )
-    assert counted == {"forbidden": 4715, "let through": 1295, "not_found": 184, "wrong_resource_kind": 120}
-
-
 NAMING = [kind for kind, row in PAGE.items() if row.names is not None]
 
 
 @pytest.mark.parametrize("kind", NAMING)
-def test_what_is_out_of_sight_is_reported_like_what_does_not_exist(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "least"),
+    [("not_found", len(VALUES) + len(MALFORMED) + 1), ("wrong_resource_kind", 5 * (len(VALUES) - 1))],
+)
+def test_what_is_out_of_sight_is_reported_like_what_does_not_exist_or_is_in_sight(
+    kind: str, code: str, least: int
+) -> None:
     """Not only the code: nothing that the phone gets differs."""
     answers = [
         received(kind, address, Application.DASHBOARD, tuple(Right))
         for address in ADDRESSES
-        if expected(kind, address, Application.DASHBOARD, tuple(Right)) == "not_found"
+        if expected(kind, address, Application.DASHBOARD, tuple(Right)) == code
     ]
-    assert len(answers) > len(VALUES) + len(MALFORMED)
-    assert answers == [answers[0]] * len(answers)
-    assert answers[0].keys() == {"code", "message"}
-
-
-@pytest.mark.parametrize("kind", NAMING)
-def test_an_id_of_another_kind_is_reported_alike_whether_it_is_in_sight_or_not(kind: str) -> None:
-    answers = [
-        received(kind, address, Application.DASHBOARD, tuple(Right))
-        for address in ADDRESSES
-        if expected(kind, address, Application.DASHBOARD, tuple(Right)) == "wrong_resource_kind"
-    ]
-    assert len(answers) == 5 * (len(VALUES) - 1)
+    assert len(answers) >= least
     assert answers == [answers[0]] * len(answers)
     assert answers[0].keys() == {"code", "message"}
 

@@ -11,7 +11,7 @@ from gateway.core import view as views
 from gateway.core.assembly import Composer
 from gateway.core.element import Element, Parts
 from gateway.core.link import wanted_by
-from gateway.core.view import UserSessions, me_key
+from gateway.core.view import Member, UserSessions, me_key
 from gateway.domain.commands import Directory, Listen
 from gateway.domain.model import (
     Application,
@@ -434,7 +434,8 @@ def test_a_user_who_sees_a_value_keeps_its_instants_whatever_another_link_delive
     assert shown.oldest_since_ms == 50_000
 
 
-def test_a_session_is_read_when_what_it_follows_was_whatever_others_ask_now(room: Room) -> None:
+def read_all(room: Room) -> Member:
+    """Let a session's first readings come, or be refused; return what is known of the session."""
     member = room.user_sessions.by_handle.get(room.ticket.handle)
     assert member is not None
     following = room.user_sessions.following(member)
@@ -443,6 +444,11 @@ def test_a_session_is_read_when_what_it_follows_was_whatever_others_ask_now(room
     for query, listen in enumerate(wanted_by(following) - {ALL_AGENTS, ALL_QUEUES}, start=10):
         room.mirror.assembly.refused(query, listen)
     room.mirror.settle()
+    return member
+
+
+def test_a_session_is_read_when_what_it_follows_was_whatever_others_ask_now(room: Room) -> None:
+    member = read_all(room)
     assert not room.mirror.has_read(member), "the directory may be asked for just now"
     room.mirror.synced()
     assert room.mirror.has_read(member)
@@ -462,14 +468,7 @@ def test_a_session_is_read_when_what_it_follows_was_whatever_others_ask_now(room
 
 def test_what_an_assistant_follows_is_not_known_to_be_read_before_all_is() -> None:
     room = Room(REMOTE, own=7)
-    member = room.user_sessions.by_handle.get(room.ticket.handle)
-    assert member is not None
-    following = room.user_sessions.following(member)
-    assert following is not None
-    room.learn()
-    for query, listen in enumerate(wanted_by(following) - {ALL_AGENTS, ALL_QUEUES}, start=10):
-        room.mirror.assembly.refused(query, listen)
-    room.mirror.settle()
+    member = read_all(room)
     room.mirror.synced()
     assert not room.mirror.has_read(member)
 

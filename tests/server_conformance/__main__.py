@@ -9,7 +9,7 @@ import fnmatch
 import sys
 from pathlib import Path
 
-from tests.conformance.report import Verdict
+from tests.conformance.report import say, tell
 from tests.server_conformance import checks as _registered
 from tests.server_conformance.driver import Driver, DriverError, User, read
 from tests.server_conformance.registry import CHECKS
@@ -68,19 +68,19 @@ def main(arguments: list[str]) -> int:
     chosen = [check for check in CHECKS.values() if any(fnmatch.fnmatch(check.name, one) for one in patterns)]
     if asked.list:
         for check in chosen:
-            _say(f"{check.name}: {check.sentence.line}")
+            say(f"{check.name}: {check.sentence.line}")
         return 0
     if not chosen:
         parser.error("no check has such a name")
     try:
         driver = _driver(asked)
-        report = asyncio.run(run(driver, chosen, slow=asked.slow, at_once=asked.at_once, tell=_tell))
+        report = asyncio.run(run(driver, chosen, slow=asked.slow, at_once=asked.at_once, tell=tell))
     except DriverError as error:
-        _say(f"nothing could be run: {error}")
+        say(f"nothing could be run: {error}")
         return 2
     if asked.json:
         asked.json.write_text(report.as_json(), "utf-8")
-    _say(report.summary)
+    say(report.summary)
     return 1 if report.failed else 0
 
 
@@ -94,15 +94,6 @@ def _driver(asked: argparse.Namespace) -> Driver:
         password = asked.agent_password or asked.password or ""
         agents = (User(asked.agent, password, tuple(asked.number)), *agents)
     return dataclasses.replace(driver, dashboards=dashboards, agents=agents)
-
-
-def _tell(verdict: Verdict) -> None:
-    _say(verdict.line)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -364,13 +364,9 @@ def test_a_notice_is_reported_as_far_as_it_says_something() -> None:
     )
 
 
-def test_a_notice_may_say_no_more_than_its_title() -> None:
-    received = announced(Title="Maintenance at night")
-    assert (received.title, received.summary) == ("OSCC-E", "Maintenance at night"), "neither is ever empty"
-
-
-def test_a_notice_may_say_no_more_than_its_text() -> None:
-    received = announced(Text="Maintenance at night")
+@pytest.mark.parametrize("only", ["Title", "Text"])
+def test_a_notice_may_say_no_more_than_its_title_or_its_text(only: str) -> None:
+    received = announced(**{only: "Maintenance at night"})
     assert replace(received, id="x") == Announced(
         "x", 1, "maintenance", "OSCC-E", "Maintenance at night", None, None
     )
