@@ -124,21 +124,14 @@ async def test_malformed_and_oversized_messages_arrive(wire: Wire) -> None:
     assert message.type is aiohttp.WSMsgType.ERROR
 
 
-async def test_a_frozen_server_answers_nothing_until_it_thaws(wire: Wire) -> None:
-    wire.sim.faults.freeze(5, None)
+@pytest.mark.parametrize("fault", ["freeze", "delay"])
+async def test_a_frozen_server_answers_nothing_until_it_thaws_and_a_slow_one_later(
+    wire: Wire, fault: str
+) -> None:
+    getattr(wire.sim.faults, fault)(5, None)
     async with beside(wire.call("GET", "about")) as asking:
         for _ in range(20):
             assert (await wire.control("GET", "routing"))[0] == 200
         assert not asking.done()
         await wire.clock.advance(5)
-    assert asking.result()[0] == 200
-
-
-async def test_a_slow_server_answers_later(wire: Wire) -> None:
-    wire.sim.faults.delay(2, None)
-    async with beside(wire.call("GET", "about")) as asking:
-        for _ in range(20):
-            await wire.control("GET", "routing")
-        assert not asking.done()
-        await wire.clock.advance(2)
     assert asking.result()[0] == 200
