@@ -35,7 +35,7 @@ from gateway.protocol.envelopes import (
     Since,
 )
 from gateway.protocol.frames import BusHealth
-from gateway.runtime.event_loop import Phones, log_fault, spawn
+from gateway.runtime.event_loop import Phones, log_fault, resolve, spawn
 from gateway.runtime.ports import Bus, Clock, NotSentError, OnPosted
 from gateway.telemetry import Tally
 
@@ -483,12 +483,7 @@ class Exchange:
                 encoded.
         """
         waiting: asyncio.Future[MessageAnswer | Failure] = asyncio.get_running_loop().create_future()
-
-        def settle(answer: MessageAnswer | Failure) -> None:
-            if not waiting.done():
-                waiting.set_result(answer)
-
-        withdraw = self.request(node, question, within_s, settle)
+        withdraw = self.request(node, question, within_s, partial(resolve, waiting))
         try:
             answer = await waiting
         finally:

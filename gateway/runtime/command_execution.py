@@ -49,7 +49,7 @@ from gateway.domain.model import (
     with_item,
 )
 from gateway.domain.upstream import Attached, LinkClosed
-from gateway.runtime.event_loop import LeanEvent, log_fault, spawn
+from gateway.runtime.event_loop import LeanEvent, log_fault, resolve, spawn
 from gateway.runtime.link_session import Linked, LinkHealth, World
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link, OnOutcome, Role
@@ -298,8 +298,8 @@ class CommandExecution:
         tasks = self._tasks
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         now, body_hash = self._owner.clock.now(), fingerprint(call.command)
-        settle = _waker(future)
-        began = self._calls.find(call.key, body_hash, settle, now)
+        wake = partial(resolve, future)
+        began = self._calls.find(call.key, body_hash, wake, now)
         if began is None:
             call = await self._its_turn(call, node)
             if not self._begins:
@@ -307,7 +307,7 @@ class CommandExecution:
             refused = self._unjudged(call)
             if refused is not None:
                 return refused
-            began = self._begin(call, body_hash, settle, tasks)
+            began = self._begin(call, body_hash, wake, tasks)
         match began:
             case Decision.NEW | Decision.PENDING:
                 pass
@@ -321,7 +321,7 @@ class CommandExecution:
         finally:
             self._askers -= 1
             self._settled.set()
-            self._calls.leave(settle)
+            self._calls.leave(wake)
 
     async def _its_turn(self, call: Call, node: NodeId | None) -> Call:
         """Return *call* when it may be decided, marked if it waited or came over an earlier node.
@@ -544,16 +544,6 @@ class CommandExecution:
             async with owner.clock.timeout(max(0.0, left_s)):
                 while not (owner.mirror.live or self._is_closed):
                     await owner.session_admission.until_changed(call.session)
-
-
-def _waker(waiting: asyncio.Future[Outcome]) -> OnOutcome:
-    """Return what wakes the task that waits for an outcome, once."""
-
-    def settle(outcome: Outcome) -> None:
-        if not waiting.done():
-            waiting.set_result(outcome)
-
-    return settle
 
 
 def _in_gateway_time(error: GatewayError, offset_ms: int) -> GatewayError:

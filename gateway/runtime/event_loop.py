@@ -29,13 +29,14 @@ from functools import partial
 from pathlib import Path, PurePath
 from traceback import clear_frames
 from types import MethodType, TracebackType
-from typing import Any, Final, ParamSpec, Protocol, cast
+from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast
 from weakref import ref
 
 import gateway
 from gateway.runtime.ports import Clock
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def spawn(tasks: asyncio.TaskGroup | None, work: Coroutine[None, None, None]) -> bool:
@@ -76,6 +77,12 @@ class TaskGroup(asyncio.TaskGroup):
             del error, trace
 
 
+def resolve(waiting: asyncio.Future[T], result: T) -> None:
+    """Set the result of a future; do nothing if it has one, or if nobody waits for it now."""
+    if not waiting.done():
+        waiting.set_result(result)
+
+
 class LeanEvent:
     """An :class:`asyncio.Event` without the queue of waiters, of 600 bytes, while no task waits."""
 
@@ -94,8 +101,7 @@ class LeanEvent:
         self._is_set = True
         waiters, self._waiters = self._waiters, None
         for waiter in waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
+            resolve(waiter, None)
 
     def clear(self) -> None:
         """Reset it: each wait from now on lasts until it is set again."""
@@ -152,8 +158,7 @@ def weakly(method: Callable[P, None]) -> Callable[P, None]:
 def forget_frames(error: BaseException) -> None:
     """Clear the frames in the traceback of *error*, which was handled, and of all errors in its group.
 
-    A frame of :class:`asyncio.TaskGroup` holds the group of errors that it raised, and the traceback of the
-    group holds the frame. This cycle would keep all that its frames hold until garbage is collected.
+    They would keep what they hold until garbage is collected, see :class:`TaskGroup`.
     """
     clear_frames(error.__traceback__)
     if isinstance(error, BaseExceptionGroup):
@@ -204,9 +209,7 @@ EVENTS_SLICE_S: Final = 0.005
 """Time after which other tasks have a turn, too: a frame of 16 KB may take 10 ms to read."""
 READ_BYTES: Final = 64 * 1024
 RESERVED_FILES: Final = 64
-"""Descriptors that no client's connection takes, so that the ops listener, the admin listener and the bus
-always find one. At most a quarter of those that the process may open.
-"""
+"""Descriptors, at most a quarter of all, that no client takes: operators' listeners and the bus find one."""
 _HAS_EPOLL: Final = hasattr(select, "epoll")
 _IN: Final = 0x01
 _OUT: Final = 0x04
@@ -572,9 +575,7 @@ DIGEST_S: Final = 0.006
 REST_S: Final = 0.002
 """Pause after a turn that left no work: waking up for each message costs more than reading it."""
 BUSY_RESTS: Final = 2
-"""Number of pauses after a turn of :data:`BUSY_LINKS` links that left no work: more updates share the next
-turn.
-"""
+"""Pauses after a turn of :data:`BUSY_LINKS` links that left no work: more updates share the next turn."""
 BUSY_LINKS: Final = range(4, EVENTS_AT_ONCE)
 """With fewer links a longer pause saves little; with more links many updates share each turn in any case."""
 HELD_MAX_S: Final = 0.1

@@ -50,7 +50,7 @@ from gateway.protocol.envelopes import (
     Since,
 )
 from gateway.runtime.cluster import Failure, MessageAnswer, NotDeliveredError
-from gateway.runtime.event_loop import TaskGroup, spawn, weakly
+from gateway.runtime.event_loop import TaskGroup, resolve, spawn, weakly
 from gateway.runtime.handover import OwnerDiscovery, Takeover
 from gateway.runtime.link_session import World
 from gateway.runtime.mirror import Feed
@@ -282,12 +282,7 @@ class RemoteCommands:
     async def send(self, owner: Grant, call: Call) -> Outcome | None:
         """Have *owner* execute a command; None when that node has not begun it."""
         waiting: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
-
-        def settle(outcome: Outcome | None) -> None:
-            if not waiting.done():
-                waiting.set_result(outcome)
-
-        leave = self.begin(owner, call, settle)
+        leave = self.begin(owner, call, partial(resolve, waiting))
         try:
             return await waiting
         finally:

@@ -40,7 +40,7 @@ from gateway.domain.model import (
     readable,
 )
 from gateway.domain.upstream import LinkClosed, LinkEvent, LinkReplaced, Reading, Source
-from gateway.runtime.event_loop import TaskGroup
+from gateway.runtime.event_loop import TaskGroup, resolve
 from gateway.runtime.ports import Clock, OnAnswer, OnReadings
 from gateway.upstream.asterisk.ami import AmiMessage
 from gateway.upstream.asterisk.people import AsteriskView, Rules, skills_version
@@ -370,7 +370,7 @@ class AsteriskLink:
             refused = error
             self._put(lambda: _fail(answer, refused))
         else:
-            self._put(lambda: _settle(answer, served))
+            self._put(lambda: resolve(answer, served))
 
     async def _execute(self, request: Execute, answer: asyncio.Future[LinkAnswer]) -> None:
         try:
@@ -379,7 +379,7 @@ class AsteriskLink:
             refused = error
             self._put(lambda: _fail(answer, refused))
         else:
-            self._put(lambda: _settle(answer, served))
+            self._put(lambda: resolve(answer, served))
 
     async def close(self) -> None:
         """Close it. Requests under way end with :class:`LinkClosed`. It may be closed twice."""
@@ -450,11 +450,6 @@ class AsteriskLink:
             self.on_readings = None
             self._inbox.append(one)
             self._came.set()
-
-
-def _settle(answer: asyncio.Future[LinkAnswer], served: LinkAnswer) -> None:
-    if not answer.done():
-        answer.set_result(served)
 
 
 def _fail(answer: asyncio.Future[LinkAnswer], error: GatewayError | LinkClosed) -> None:

@@ -55,7 +55,7 @@ from gateway.domain.upstream import (
     trouble_of,
 )
 from gateway.protocol.websocket import PongFrame, Violation, WebSocketPing
-from gateway.runtime.event_loop import Turns
+from gateway.runtime.event_loop import Turns, resolve
 from gateway.runtime.ports import Clock, OnAnswer, OnReadings
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.errors import (
@@ -122,16 +122,6 @@ class _Pending:
     """Takes the outcome. Errors are results here, so that none is lost without a waiting task."""
     is_prompt: bool = False
     """Whether the outcome is taken in the call that reads it; then no task removes this record."""
-
-
-def _wake(waiting: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]) -> OnAnswer:
-    """Return what wakes the task that waits for an outcome, once."""
-
-    def settle(outcome: LinkAnswer | GatewayError | LinkClosed) -> None:
-        if not waiting.done():
-            waiting.set_result(outcome)
-
-    return settle
 
 
 class OsccLink:
@@ -276,7 +266,7 @@ class OsccLink:
         text = self._render(request, number)
         outcome: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]
         outcome = asyncio.get_running_loop().create_future()
-        pending = _Pending(request, self._terms.clock.now(), _wake(outcome))
+        pending = _Pending(request, self._terms.clock.now(), partial(resolve, outcome))
         self._pending = with_item(self._pending, number, pending)
         try:
             async with self._patience(request):
