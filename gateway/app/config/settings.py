@@ -715,7 +715,7 @@ class LimitsSection(Section):
         description="Whether a node with more than 1.3 times the mean of all nodes' phones sends some on "
         "(`bye` 4201), a few each second, until it has 1.2 times the mean. Off by default: it is of use "
         "behind a load balancer that gives each new connection to the node with the fewest, or to each in "
-        "turn. One that keeps a phone at its node sends it back.",
+        "turn. A load balancer that keeps a phone at its node sends it back.",
     )
 
 
