@@ -27,6 +27,8 @@ CENTRE: dict[str, Any] = {
     "start_paused": False,
     "seed": 3,
 }
+HERE = {"timezone_id": "Europe/Berlin"}
+"""Where the centre is."""
 DARK = {"color_scheme": "dark"}
 GERMAN = {"locale": "de-DE"}
 _CALM_MS = 700
@@ -54,7 +56,7 @@ class Album:
 
 async def shift(stage: Stage, album: Album) -> None:
     """Log on, be available, a contact, post-processing, log off. No other call comes between."""
-    async with stage.page() as page:
+    async with stage.page(**HERE) as page:
         await page.goto(f"{stage.base}/app/")
         await page.locator(f"input[value={ASSISTANT}]").check(force=True)
         await page.fill("#in-user", "agent1")
@@ -87,7 +89,7 @@ async def shift(stage: Stage, album: Album) -> None:
 
 async def morning(stage: Stage, album: Album) -> None:
     """Queues, agents, one agent, a change with its diff, old data."""
-    async with stage.page(**DARK) as page:
+    async with stage.page(**HERE, **DARK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await album.take(page, "dashboard-1-queues")
         await page.locator(".tile").first.click()
@@ -107,7 +109,7 @@ async def morning(stage: Stage, album: Album) -> None:
 
 async def desk(stage: Stage, album: Album) -> None:
     """Both applications on a desk, in both looks and languages."""
-    async with stage.page(**DESK) as page:
+    async with stage.page(**HERE, **DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.locator(".tile").first.click()
         await album.take(page, "desk-dashboard-light")
@@ -115,18 +117,18 @@ async def desk(stage: Stage, album: Album) -> None:
         await album.take(page, "desk-table")
         await page.get_by_role("button", name="Wallboard").click()
         await album.take(page, "desk-wallboard")
-    async with stage.page(**DESK, **DARK, **GERMAN) as page:
+    async with stage.page(**HERE, **DESK, **DARK, **GERMAN) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.locator(".agents .agent").nth(3).click()
         await album.take(page, "desk-dashboard-dark-german")
-    async with stage.page(**DESK, **DARK, **GERMAN) as page:
+    async with stage.page(**HERE, **DESK, **DARK, **GERMAN) as page:
         await stage.live(page, ASSISTANT, "agent7")
         await album.take(page, "desk-assistant-dark-german")
 
 
 async def old(stage: Stage, album: Album) -> None:
     """What is seen when the contact centre cannot be reached."""
-    async with stage.page() as page:
+    async with stage.page(**HERE) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         stage.simulator.faults.freeze(600, None)
         stage.simulator.faults.drop_links(None)
