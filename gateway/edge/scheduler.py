@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from gateway.core.fanout_group import FanoutGroup, GroupMember, Sink
 from gateway.core.rate_limits import TurnShare
@@ -318,18 +318,6 @@ async def guarded(work: Coroutine[None, None, None], owner: TaskOwner) -> None:
 # ---- fan-out ----
 
 
-class TurnScheduler(Protocol):
-    """The part of :class:`Scheduler` that a fan-out writer needs."""
-
-    def at(self, served: Schedulable, when: float) -> None:
-        """Give *served* a turn at *when*."""
-        ...
-
-    def ready(self, served: Schedulable) -> None:
-        """Give *served* a turn soon."""
-        ...
-
-
 class FanoutWriter:
     """Writer of the frames that all members of a fan-out group share.
 
@@ -343,7 +331,7 @@ class FanoutWriter:
 
     __slots__ = ("_fanout_group", "_scheduler", "_telemetry", "far_tick", "is_ready", "near_tick")
 
-    def __init__(self, fanout_group: FanoutGroup, scheduler: TurnScheduler, telemetry: Telemetry) -> None:
+    def __init__(self, fanout_group: FanoutGroup, scheduler: Scheduler[Any], telemetry: Telemetry) -> None:
         self.is_ready = False
         self.near_tick = self.far_tick = NEVER
         self._fanout_group = fanout_group
@@ -434,7 +422,7 @@ class FanoutWriter:
 
 
 def fanout_writer_of(
-    fanout_group: FanoutGroup, scheduler: TurnScheduler, telemetry: Telemetry
+    fanout_group: FanoutGroup, scheduler: Scheduler[Any], telemetry: Telemetry
 ) -> FanoutWriter:
     """Return the writer of *fanout_group*, the only one at any time."""
     if not isinstance(fanout_group.writer, FanoutWriter):

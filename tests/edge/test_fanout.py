@@ -6,7 +6,7 @@ import fcntl
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,7 +19,7 @@ from gateway.domain.commands import SetAgentRoutingState
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.edge import scheduler as edge_scheduler
 from gateway.edge.channel import NO_FD, Disconnect
-from gateway.edge.scheduler import FanoutWriter, Schedulable, fanout_writer_of
+from gateway.edge.scheduler import FanoutWriter, Schedulable, Scheduler, fanout_writer_of
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
@@ -114,7 +114,7 @@ class House:
 
     @property
     def writer(self) -> FanoutWriter:
-        return fanout_writer_of(self.fanout_group, self, self.telemetry)
+        return fanout_writer_of(self.fanout_group, cast("Scheduler[Any]", self), self.telemetry)
 
     def wait(self, waiting: int, number: int = 1) -> None:
         self.ledger.record(f"queue:{number}", queue(waiting))
@@ -246,7 +246,7 @@ def test_each_phone_is_credited_with_what_was_written_to_it_wherever_it_is_now()
     for waiting in (5, 6, 7):
         house.wait(waiting)
         for fanout_group in house.fanout_groups:
-            fanout_writer_of(fanout_group, house, house.telemetry).turn(house.now)
+            fanout_writer_of(fanout_group, cast("Scheduler[Any]", house), house.telemetry).turn(house.now)
         alone.outbox.take(house.now)
         house.now += 1
     assert len(house.fanout_groups) == 1, "all have met"
