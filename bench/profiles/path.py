@@ -237,6 +237,7 @@ class House:
         self.servers = [
             _Server(user, options.queues, shared=options.shared) for user in range(1, options.users + 1)
         ]
+        self.users: list[Supervisor] = []
         self._node = _Node()
         self._pool, self._composer = Readings(), Composer()
         self._offsets = SharedOffsets()
@@ -269,6 +270,7 @@ class House:
             running.append(tasks.create_task(one.linked.run()))
             server.tell(server.opened())
             await one.live.wait()
+            self.users.append(one)
             self._node.users[one.feed.user] = one
             for number in range(self.phones):
                 self._phone(one, number)
