@@ -184,7 +184,8 @@ def openapi() -> Schema:
             "Unknown members are ignored. No token ever travels in a URL. `HEAD` is answered like `GET`, "
             "but for the WebSocket. Paths and methods that are not listed are refused with the responses "
             "`NotFound` and `MethodNotAllowed`, but that a preflight of an allowed origin gets 204 on each; "
-            "what is not HTTP gets 400, and a head of more than 16 KiB 431.",
+            "what is not HTTP gets 400, as do more than 128 header lines and one of more than 8 KiB, "
+            "and a head of more than 16 KiB gets 431.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "The gateway that serves this document"}],
