@@ -97,9 +97,9 @@ class Composer:
         """Return the element of a resource that some link of the node showed last."""
         return self.newest.get(key)
 
-    def is_common(self, key: str) -> bool:
-        """Return whether several links hold a resource."""
-        return key in self._more_holders
+    def holders(self, key: str) -> int:
+        """Return how many links hold a resource, if some link does."""
+        return self._more_holders.get(key, 0) + 1
 
     def hold(self, address: Address) -> str:
         """Return the key of a resource, for a link that holds it until :meth:`release`."""
@@ -612,14 +612,14 @@ class Assembly:
         if parts.realtime is not UNREADABLE:
             self._of(kind).converge(key_of(kind, number), parts, converged(parts, element))
 
-    def share_tables(self) -> bool:
-        """Hold the tables of other links, where they are equal; return whether others hold some resource."""
+    def share_tables(self) -> int:
+        """Hold the tables of other links, where they are equal; return how many links may have equal ones."""
         first = next((key for here in self._kinds.values() for key in here.sent), "")
-        if not self._composer.is_common(first):
-            return False
-        for here in self._kinds.values():
-            here.sent, here.shared = self._composer.sent_tables.share(here.prefix, here.sent, here.shared)
-        return True
+        links, pool = self._composer.holders(first), self._composer.sent_tables
+        if links > 1:
+            for here in self._kinds.values():
+                here.sent, here.shared = pool.share(here.prefix, here.sent, here.shared, links)
+        return links
 
     def addresses(self) -> set[Address]:
         """Return the resources with received data."""

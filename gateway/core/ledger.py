@@ -353,10 +353,10 @@ class Ledger:
         """With which ledgers :attr:`elements` is shared."""
         return self._shared.shared
 
-    def share_table(self, others: TablePool[Element]) -> None:
-        """Hold the table of another ledger, if it is equal."""
+    def share_table(self, others: TablePool[Element], links: int) -> None:
+        """Hold the table of another ledger, if it is equal, as those of *links* may be."""
         here = self._shared
-        here.elements, here.shared = others.share("", here.elements, here.shared)
+        here.elements, here.shared = others.share("", here.elements, here.shared, links)
         self.elements = here.elements
 
     def record_all(self, changes: ChangeSet, next_tables: NextTables[Element] | None = None) -> None:

@@ -276,8 +276,8 @@ class SharedTable(Generic[ItemT]):
         self.items: Final = items
         self.holders = 1
         self.expected = 0
-        """Number of links that may still take it over, as they held one before it. It is halved at each step
-        that no other link takes over.
+        """Number of links that may still take it over: they held one before it, or may hold an equal one. At
+        each step that no other link takes over it is halved.
         """
         self.is_taken = False
         """Whether the items belong to one link, which changes them."""
@@ -345,28 +345,38 @@ class TablePool(Generic[ItemT]):
     """Tables of one sort that links offer to others with equal ones."""
 
     def __init__(self) -> None:
-        self._offers: dict[tuple[str, int], weakref.ref[SharedTable[ItemT]]] = {}
-        """By name and number of items."""
+        self._offers: dict[tuple[str, int], tuple[weakref.ref[SharedTable[ItemT]], ...]] = {}
+        """By name and number of items: several, since links may differ for a while."""
 
     def share(
-        self, name: str, items: dict[str, ItemT], shared: SharedTable[ItemT] | None
+        self, name: str, items: dict[str, ItemT], shared: SharedTable[ItemT] | None, links: int
     ) -> tuple[dict[str, ItemT], SharedTable[ItemT]]:
-        """Return an equal table of another link; if there is none, offer this one to others and return it."""
-        place = name, len(items)
-        offer = self._offers.get(place)
-        offered = None if offer is None else offer()
-        if offered is None or offered.is_taken:
-            offered = SharedTable(items) if shared is None else shared
+        """Return an equal table of another link; if there is none, offer this one to others and return it.
+
+        An offered table stays as it is for some steps: other links may come to it when this one has gone on.
+
+        Args:
+            name: What is in the table.
+            items: The table of the link.
+            shared: With whom it is shared; None: it is the link's own.
+            links: Number of links that may have an equal one.
+        """
+        place, mine = (name, len(items)), SharedTable(items) if shared is None else shared
+        found = [offer() for offer in self._offers.get(place, ())]
+        offers = [table for table in found if table is not None and not table.is_taken]
+        for table in offers:
+            if table is mine or (mine.holders == 1 and table.items == items):
+                break
+        else:
+            table = mine
+            table.expected = max(table.expected, links)
             if len(self._offers) >= OFFERS_MAX:
                 self._offers.clear()
-            self._offers[place] = weakref.ref(offered)
-            return items, offered
-        if offered is shared or (shared is not None and shared.holders > 1) or offered.items != items:
-            return items, SharedTable(items) if shared is None else shared
-        if shared is not None:
-            shared.leave()
-        offered.holders += 1
-        return offered.items, offered
+            self._offers[place] = tuple([weakref.ref(each) for each in (*offers, table)[-TABLES_MOST:]])
+        if table is not mine:
+            mine.leave()
+            table.holders += 1
+        return table.items, table
 
 
 PACKED_MOST: Final = 64

@@ -650,8 +650,9 @@ class Mirror:
 
     def _share_tables(self) -> None:
         """Hold the same tables as other links of the node, where they are equal."""
-        if self.assembly.share_tables():
-            self._feed.ledger.share_table(self._composer.shown_tables)
+        links = self.assembly.share_tables()
+        if links > 1:
+            self._feed.ledger.share_table(self._composer.shown_tables, links)
 
     def _element(self, address: Address, before: Element | None) -> Element | None:
         assembly = self.assembly

@@ -211,7 +211,7 @@ def test_a_ledger_that_shares_its_elements_changes_only_its_own(
 ) -> None:
     pool, ledgers = TablePool[Element](), [recorded("a", "b") for _ in range(3)]
     for ledger in ledgers:
-        ledger.share_table(pool)
+        ledger.share_table(pool, 3)
     assert len({id(ledger.elements) for ledger in ledgers}) == 1
     one, *others = ledgers
     change(one)

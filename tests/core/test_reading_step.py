@@ -18,8 +18,8 @@ class Holder:
         self.items: dict[str, int] = items
         self.shared: SharedTable[int] | None = None
 
-    def meet(self, pool: TablePool[int]) -> None:
-        self.items, self.shared = pool.share("agent", self.items, self.shared)
+    def meet(self, pool: TablePool[int], links: int = 1) -> None:
+        self.items, self.shared = pool.share("agent", self.items, self.shared, links)
 
     def go(self, next_tables: NextTables[int], **changes: int) -> None:
         self.items, self.shared = next_tables.apply(self.items, self.shared, changes)
@@ -125,6 +125,28 @@ def test_links_with_other_tables_do_not_share() -> None:
     assert two.items is not one.items, "it is that link's own now"
     one.meet(pool)
     assert one.items is two.items
+
+
+def test_links_of_several_groups_share_in_each() -> None:
+    pool, groups = TablePool[int](), [[Holder(a=number) for _ in range(3)] for number in range(TABLES_MOST)]
+    for turn in zip(*groups, strict=True):
+        for holder in turn:
+            holder.meet(pool)
+    assert [len({id(holder.items) for holder in group}) for group in groups] == [1] * TABLES_MOST
+    for number in range(3 * TABLES_MOST):
+        Holder(a=-number - 1).meet(pool)
+    assert [len(offers) for offers in pool._offers.values()] == [TABLES_MOST]
+
+
+def test_a_link_comes_to_the_table_of_one_that_has_gone_on_since() -> None:
+    pool, ahead, later = TablePool[int](), Holder(a=1, b=1), Holder(a=1, b=1)
+    steps = [NextTables[int]() for _ in range(2)]
+    for link in (ahead, later):
+        link.meet(pool, links=8)
+        for number, next_tables in enumerate(steps):
+            link.go(next_tables, a=number + 5)
+    assert later.items is ahead.items
+    assert ahead.items == {"a": 6, "b": 1}
 
 
 def test_links_that_share_stay_together() -> None:

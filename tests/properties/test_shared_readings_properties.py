@@ -83,8 +83,9 @@ class Link:
 
     def meet(self) -> None:
         """Share tables with links whose tables are equal."""
-        if self.shared.share_tables():
-            self.ledger.share_table(self.composer.shown_tables)
+        links = self.shared.share_tables()
+        if links > 1:
+            self.ledger.share_table(self.composer.shown_tables, links)
 
     def look(self, changed: set[Address], changed_alone: set[Address]) -> None:
         for address in changed:
