@@ -20,24 +20,23 @@ import aiohttp
 
 from gateway.client.dialogue import Dialogue, Hooks, Memory, Wishes
 from gateway.client.http import (
-    ABNORMAL,
     MACHINE_CLOCK,
-    RESPONSE_S,
     Account,
     Api,
     AskCredentials,
     ClientClock,
+    ClientConnection,
     Credentials,
     Ending,
     KeptSession,
     LogOnAgain,
+    NotOpened,
     Reconnect,
     Stop,
     Unreachable,
     Window,
     jitter,
     open_http,
-    retry_after_of,
 )
 from gateway.client.mirror import (
     Connected,
@@ -53,126 +52,7 @@ from gateway.domain.commands import Command, Outcome, Status
 from gateway.domain.errors import ERRORS, CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application
 from gateway.protocol import bodies, frames
-from gateway.protocol.codec import BYTES_IN_MAX, BYTES_OUT_MAX, JSON, BadFrame, Codec, UnknownKind
-from gateway.protocol.frames import ClientFrame, CommandFrame, GatewayFrame
-
-SEND_S: Final = 10.0
-"""Time limit for sending a frame: after it the network counts as gone."""
-
-_REFUSALS: Final = {
-    400: CloseCode.PROTOCOL_ERROR,
-    401: CloseCode.TOKEN_INVALID,
-    403: CloseCode.FORBIDDEN,
-}
-"""Status of a refused upgrade → the close code with the same meaning; others may pass: try again."""
-
-
-class NotOpened(Exception):  # noqa: N818 - names what happened
-    """There is no connection; *ending* has the reason."""
-
-    def __init__(self, ending: Ending) -> None:
-        super().__init__(ending.reason)
-        self.ending = ending
-
-
-class ClientConnection:
-    """An open WebSocket.
-
-    Invariant: frames are sent and received whole and in order. A broken connection is no exception but the
-    end of :meth:`frames`.
-    """
-
-    __slots__ = ("_clock", "_codec", "_socket", "close_code")
-
-    def __init__(
-        self, socket: aiohttp.ClientWebSocketResponse[bool], codec: Codec, clock: ClientClock
-    ) -> None:
-        self._socket = socket
-        self._codec = codec
-        self._clock = clock
-        self.close_code: int | None = None
-        """The close code of the gateway; None when it sent none."""
-
-    @classmethod
-    async def open(
-        cls, session: aiohttp.ClientSession, address: str, codec: Codec, clock: ClientClock
-    ) -> ClientConnection:
-        """Return a connection to the gateway at *address*.
-
-        Raises:
-            NotOpened: With the ending.
-        """
-        try:
-            async with clock.timeout(RESPONSE_S):
-                socket = await session.ws_connect(
-                    f"{address}/v1/realtime",
-                    protocols=(codec.subprotocol,),
-                    max_msg_size=BYTES_OUT_MAX,
-                    autoclose=False,
-                    compress=15,
-                )
-        except aiohttp.WSServerHandshakeError as refused:
-            raise NotOpened(_ending_of(refused)) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise NotOpened(Ending(ABNORMAL, f"unreachable ({type(error).__name__})")) from None
-        connection = cls(socket, codec, clock)
-        if socket.protocol != codec.subprotocol:
-            await connection.close()
-            raise NotOpened(Ending(CloseCode.PROTOCOL_ERROR, "no gateway: the subprotocol is not agreed on"))
-        return connection
-
-    async def send(self, frame: ClientFrame) -> None:
-        """Send *frame*; on a connection that is closed or closing it is lost.
-
-        Raises:
-            GatewayError: ``bad_request``: the frame is so long that a gateway would close for good.
-        """
-        data = self._codec.encode(frame)
-        if isinstance(frame, CommandFrame) and len(data) > BYTES_IN_MAX:
-            raise GatewayError(
-                ErrorCode.BAD_REQUEST, "It is longer than a gateway accepts; nothing was sent."
-            )
-        with contextlib.suppress(aiohttp.ClientError, OSError):
-            async with self._clock.timeout(SEND_S):
-                if self._codec.text:
-                    await self._socket.send_str(data.decode())
-                else:
-                    await self._socket.send_bytes(data)
-
-    async def frames(self) -> AsyncIterator[GatewayFrame | None]:
-        """Yield received frames until the connection ends; None for a frame of an unknown kind."""
-        while True:
-            message = await self._socket.receive()
-            match message.type:
-                case aiohttp.WSMsgType.TEXT if self._codec.text:
-                    data = message.data.encode()
-                case aiohttp.WSMsgType.BINARY if not self._codec.text:
-                    data = message.data
-                case aiohttp.WSMsgType.CLOSE:
-                    self.close_code = message.data
-                    return
-                case _:
-                    return
-            try:
-                yield self._codec.decode_gateway(data)
-            except UnknownKind:
-                yield None
-            except BadFrame:
-                return
-
-    async def close(self) -> None:
-        """End it at once. The close frame is sent; the gateway's is not awaited."""
-        with contextlib.suppress(TimeoutError):
-            async with self._clock.timeout(0):
-                await self._socket.close()
-
-
-def _ending_of(refused: aiohttp.WSServerHandshakeError) -> Ending:
-    code = _REFUSALS.get(refused.status, ABNORMAL)
-    wait_s = None if refused.headers is None else retry_after_of(refused.headers)
-    window = None if wait_s is None else Window(wait_s, wait_s)
-    return Ending(code, f"refused (HTTP {refused.status})", window=window)
-
+from gateway.protocol.codec import JSON, Codec
 
 _NORMAL: Final = 1000
 """RFC 6455 §7.4.1: its purpose is fulfilled."""

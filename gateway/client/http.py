@@ -1,4 +1,4 @@
-"""Requests to the gateway's HTTP API and their refusals, and when to connect again after a close.
+"""Network of the client: HTTP requests, the WebSocket, refusals, and when to connect again after a close.
 
 The rules of docs/clients.md: the range of the close code gives the verdict. Advised windows and
 ``Retry-After`` have precedence over the back-off, which is full jitter (AWS Architecture Blog, "Exponential
@@ -8,12 +8,13 @@ Backoff And Jitter", 2015).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import math
 import random  # noqa: TID251 - the SDK is used without the gateway's wiring; its jitter starts here
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ import aiohttp
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.client.mirror import Event, LogOffDelayed
-from gateway.domain.errors import ERRORS, Detail, ErrorCode, GatewayError, Verdict, verdict
+from gateway.domain.errors import ERRORS, CloseCode, Detail, ErrorCode, GatewayError, Verdict, verdict
 from gateway.domain.model import Application
 from gateway.protocol import frames
 from gateway.protocol.bodies import (
@@ -45,6 +46,8 @@ from gateway.protocol.bodies import (
     SessionsBody,
     write_body,
 )
+from gateway.protocol.codec import BYTES_IN_MAX, BYTES_OUT_MAX, BadFrame, Codec, UnknownKind
+from gateway.protocol.frames import ClientFrame, CommandFrame, GatewayFrame
 
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MAX_S: Final = 20.0
@@ -603,3 +606,124 @@ class Account:
     async def export(self) -> ExportBody:
         """Return all data that the gateway holds about the user."""
         return (await self._api.ask("GET", "/v1/me/export", token=self.token)).read(_EXPORT)
+
+
+# ---- the WebSocket ----
+
+
+SEND_S: Final = 10.0
+"""Time limit for sending a frame: after it the network counts as gone."""
+
+_REFUSALS: Final = {
+    400: CloseCode.PROTOCOL_ERROR,
+    401: CloseCode.TOKEN_INVALID,
+    403: CloseCode.FORBIDDEN,
+}
+"""Status of a refused upgrade → the close code with the same meaning; others may pass: try again."""
+
+
+class NotOpened(Exception):  # noqa: N818 - names what happened
+    """There is no connection; *ending* has the reason."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.reason)
+        self.ending = ending
+
+
+class ClientConnection:
+    """An open WebSocket.
+
+    Invariant: frames are sent and received whole and in order. A broken connection is no exception but the
+    end of :meth:`frames`.
+    """
+
+    __slots__ = ("_clock", "_codec", "_socket", "close_code")
+
+    def __init__(
+        self, socket: aiohttp.ClientWebSocketResponse[bool], codec: Codec, clock: ClientClock
+    ) -> None:
+        self._socket = socket
+        self._codec = codec
+        self._clock = clock
+        self.close_code: int | None = None
+        """The close code of the gateway; None when it sent none."""
+
+    @classmethod
+    async def open(
+        cls, session: aiohttp.ClientSession, address: str, codec: Codec, clock: ClientClock
+    ) -> ClientConnection:
+        """Return a connection to the gateway at *address*.
+
+        Raises:
+            NotOpened: With the ending.
+        """
+        try:
+            async with clock.timeout(RESPONSE_S):
+                socket = await session.ws_connect(
+                    f"{address}/v1/realtime",
+                    protocols=(codec.subprotocol,),
+                    max_msg_size=BYTES_OUT_MAX,
+                    autoclose=False,
+                    compress=15,
+                )
+        except aiohttp.WSServerHandshakeError as refused:
+            raise NotOpened(_ending_of(refused)) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise NotOpened(Ending(ABNORMAL, f"unreachable ({type(error).__name__})")) from None
+        connection = cls(socket, codec, clock)
+        if socket.protocol != codec.subprotocol:
+            await connection.close()
+            raise NotOpened(Ending(CloseCode.PROTOCOL_ERROR, "no gateway: the subprotocol is not agreed on"))
+        return connection
+
+    async def send(self, frame: ClientFrame) -> None:
+        """Send *frame*; on a connection that is closed or closing it is lost.
+
+        Raises:
+            GatewayError: ``bad_request``: the frame is so long that a gateway would close for good.
+        """
+        data = self._codec.encode(frame)
+        if isinstance(frame, CommandFrame) and len(data) > BYTES_IN_MAX:
+            raise GatewayError(
+                ErrorCode.BAD_REQUEST, "It is longer than a gateway accepts; nothing was sent."
+            )
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            async with self._clock.timeout(SEND_S):
+                if self._codec.text:
+                    await self._socket.send_str(data.decode())
+                else:
+                    await self._socket.send_bytes(data)
+
+    async def frames(self) -> AsyncIterator[GatewayFrame | None]:
+        """Yield received frames until the connection ends; None for a frame of an unknown kind."""
+        while True:
+            message = await self._socket.receive()
+            match message.type:
+                case aiohttp.WSMsgType.TEXT if self._codec.text:
+                    data = message.data.encode()
+                case aiohttp.WSMsgType.BINARY if not self._codec.text:
+                    data = message.data
+                case aiohttp.WSMsgType.CLOSE:
+                    self.close_code = message.data
+                    return
+                case _:
+                    return
+            try:
+                yield self._codec.decode_gateway(data)
+            except UnknownKind:
+                yield None
+            except BadFrame:
+                return
+
+    async def close(self) -> None:
+        """End it at once. The close frame is sent; the gateway's is not awaited."""
+        with contextlib.suppress(TimeoutError):
+            async with self._clock.timeout(0):
+                await self._socket.close()
+
+
+def _ending_of(refused: aiohttp.WSServerHandshakeError) -> Ending:
+    code = _REFUSALS.get(refused.status, ABNORMAL)
+    wait_s = None if refused.headers is None else retry_after_of(refused.headers)
+    window = None if wait_s is None else Window(wait_s, wait_s)
+    return Ending(code, f"refused (HTTP {refused.status})", window=window)

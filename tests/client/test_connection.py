@@ -8,8 +8,7 @@ from collections.abc import Callable
 import aiohttp
 import pytest
 
-from gateway.client.client import ClientConnection, NotOpened
-from gateway.client.http import Window
+from gateway.client.http import ClientConnection, NotOpened, Window
 from gateway.domain.commands import SetQueueParameters
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol import frames

@@ -27,7 +27,7 @@ from gateway.app.cli.demo import ChildProcess
 from gateway.app.config.settings import LimitsSection
 from gateway.app.process import tuned_gc
 from gateway.client import Connected, Event, Reconnecting
-from gateway.client.client import ClientConnection
+from gateway.client.http import ClientConnection
 from gateway.protocol.codec import Codec
 from gateway.runtime.event_loop import SystemClock
 from tests.cluster.cluster import Cluster, Size, cluster
