@@ -333,11 +333,9 @@ class LossyShelf(_Door):
     """One node's adapter of the shared store. See :class:`gateway.runtime.ports.SharedStore`."""
 
     def pseudonym(self, text: str) -> str:
-        """See :meth:`gateway.runtime.ports.SharedStore.pseudonym`."""
         return self._trouble.store(self._node).shared.pseudonym(text)
 
     async def shorten_denial(self, pseudonym: str, ttl_s: float) -> None:
-        """See :meth:`gateway.runtime.ports.SharedStore.shorten_denial`."""
         await self._write(lambda store: store.shared.shorten_denial(pseudonym, ttl_s))
 
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:

@@ -110,7 +110,6 @@ class SimCentre(FakeUpstream):
         self.admitted.clear()
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
-        """See :meth:`FakeUpstream.open`."""
         link = await super().open(user, secret, token=token, holder=holder)
         self.opens[user] += 1
         self.admitted.add(token)
@@ -236,12 +235,10 @@ class SiteDoor:
     # ---- Upstream ----
 
     async def about(self) -> About:
-        """See :meth:`gateway.runtime.ports.Upstream.about`."""
         await self._reach()
         return await self._centre.about()
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> SimLink:
-        """See :meth:`gateway.runtime.ports.Upstream.open`."""
         try:
             await self._reach()
         except GatewayError:
@@ -261,7 +258,6 @@ class SiteDoor:
     # ---- Authority ----
 
     async def log_on(self, credentials: LogOn) -> LoggedOn:
-        """See :meth:`gateway.runtime.ports.Authority.log_on`."""
         await self._enter()
         try:
             answer = await self._centre.log_on(credentials)
@@ -274,24 +270,20 @@ class SiteDoor:
         return replace(answer, expires_at_ms=answer.expires_at_ms + self._ahead_ms())
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
-        """See :meth:`gateway.runtime.ports.Authority.log_off`."""
         await self._enter()
         answer = await self._centre.log_off(secret)
         await self._come_back()
         return answer
 
     async def sessions(self, secret: SessionSecret) -> tuple[SessionInfo, ...]:
-        """See :meth:`gateway.runtime.ports.Authority.sessions`."""
         await self._enter()
         return await self._centre.sessions(secret)
 
     async def end(self, secret: SessionSecret, session: SessionId) -> LoggedOff:
-        """See :meth:`gateway.runtime.ports.Authority.end`."""
         await self._enter()
         return await self._centre.end(secret, session)
 
     async def keep_alive(self, secret: SessionSecret) -> int:
-        """See :meth:`gateway.runtime.ports.Authority.keep_alive`."""
         await self._enter()
         return await self._centre.keep_alive(secret) + self._ahead_ms()
 
@@ -327,14 +319,12 @@ class SimLink:
         """See :meth:`gateway.runtime.ports.Link.arrival`: :meth:`receive` waits itself."""
 
     async def receive(self, on_readings: OnReadings | None = None) -> LinkEvent | None:
-        """See :meth:`gateway.runtime.ports.Link.receive`."""
         event = await self.inner.receive()
         while self._door.swallowed is not None:
             await self._door.swallowed.wait()
         return event
 
     def send(self, request: LinkRequest, answered: OnAnswer) -> Callable[[], object] | None:
-        """See :meth:`gateway.runtime.ports.Link.send`."""
         if self._door.is_dead or not self.inner.open:
             return None
         answer = Prompt(answered)
@@ -348,7 +338,6 @@ class SimLink:
         loop.call_at(due, self._door.when_open, lambda: self._arrive(request, answer), context=OUTSIDE)
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
-        """See :meth:`gateway.runtime.ports.Link.request`."""
         if self._door.is_dead or not self.inner.open:
             raise LinkClosed("lost")
         answer: asyncio.Future[Received] = asyncio.get_running_loop().create_future()
@@ -368,7 +357,6 @@ class SimLink:
         self.inner.take(request, answer)
 
     async def close(self) -> None:
-        """See :meth:`gateway.runtime.ports.Link.close`."""
         if self._door.is_dead:
             return
         await self.inner.close()

@@ -181,7 +181,6 @@ class Door:
     # ---- Bus ----
 
     async def subscribe(self, channel: BusChannel, receive: Receive) -> None:
-        """See :meth:`gateway.runtime.ports.Bus.subscribe`."""
         if self.is_dead:
             raise bus_down()
         self.channels[channel] = receive
@@ -191,18 +190,15 @@ class Door:
             return  # with the next connection
 
     async def unsubscribe(self, channel: BusChannel) -> None:
-        """See :meth:`gateway.runtime.ports.Bus.unsubscribe`."""
         self.channels.pop(channel, None)
         if self._server is not None:
             self._server.unsubscribe(channel, self)
 
     async def publish(self, channel: BusChannel, envelope: Envelope) -> int:
-        """See :meth:`gateway.runtime.ports.Bus.publish`."""
         sent_at = self._loop.time()
         return await self._ask(lambda server: server.publish(channel, envelope, sent_at))
 
     def post(self, channel: BusChannel, envelope: Envelope, answered: OnPosted) -> bool:
-        """See :meth:`gateway.runtime.ports.Bus.post`."""
         sent_at = self._loop.time()
         future = self._begin(lambda server: server.publish(channel, envelope, sent_at))
         if future is None:
@@ -233,7 +229,6 @@ class Door:
     waiting_bytes = 0
 
     def watch(self, doubted: Callable[[], None]) -> None:
-        """See :meth:`gateway.runtime.ports.Bus.watch`."""
         self._doubted = doubted
 
     def deliver(self, channel: BusChannel, envelope: Envelope, sent_at: float) -> None:
@@ -255,93 +250,73 @@ class Door:
     async def acquire(
         self, user: UserId, node: NodeId, holder: str, *, floor: int, expected: int | None = None
     ) -> Grant:
-        """See :meth:`gateway.runtime.ports.Leases.acquire`."""
         wanted = Grant(node, holder, 0)
         return await self._write(lambda server: server.acquire(user, wanted, floor, expected), script=True)
 
     async def renew(self, user: UserId, node: NodeId, holder: str, token: int) -> bool:
-        """See :meth:`gateway.runtime.ports.Leases.renew`."""
         return await self._write(lambda server: server.renew(user, Grant(node, holder, token)), script=True)
 
     async def renew_many(
         self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]
     ) -> list[bool | None]:
-        """See :meth:`gateway.runtime.ports.Leases.renew_many`."""
         return await self._write(
             lambda server: [server.renew(user, Grant(node, holder, token)) for user, token in held],
             script=True,
         )
 
     async def release(self, user: UserId, holder: str, token: int) -> None:
-        """See :meth:`gateway.runtime.ports.Leases.release`."""
         await self._write(lambda server: server.release(user, holder, token), script=True)
 
     async def read(self, user: UserId) -> Grant | None:
-        """See :meth:`gateway.runtime.ports.Leases.read`."""
         return await self._ask(lambda server: server.read(user), script=True)
 
     # ---- NodeRegistry ----
 
     async def announce(self, record: NodeRecord) -> None:
-        """See :meth:`gateway.runtime.ports.NodeRegistry.announce`."""
         await self._write(lambda server: server.announce(record))
 
     async def leave(self, holder: str) -> None:
-        """See :meth:`gateway.runtime.ports.NodeRegistry.leave`."""
         await self._write(lambda server: server.left(holder))
 
     async def nodes(self) -> tuple[NodeRecord, ...]:
-        """See :meth:`gateway.runtime.ports.NodeRegistry.nodes`."""
         return await self._ask(lambda server: server.nodes())
 
     # ---- SharedStore ----
 
     def pseudonym(self, text: str) -> str:
-        """See :meth:`gateway.runtime.ports.SharedStore.pseudonym`."""
         return f"pseudonym of {text}"
 
     async def shorten_denial(self, pseudonym: str, ttl_s: float) -> None:
-        """See :meth:`gateway.runtime.ports.SharedStore.shorten_denial`."""
         await self._write(lambda server: server.deny(pseudonym, EndReason.UNKNOWN))
 
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
-        """See :meth:`gateway.runtime.ports.SharedStore.deny`."""
         await self._write(lambda server: server.deny(self.pseudonym(handle), reason))
 
     async def denied(self, handle: str) -> EndReason | None:
-        """See :meth:`gateway.runtime.ports.SharedStore.denied`."""
         return await self._ask(lambda server: server.denied(self.pseudonym(handle)))
 
     async def count(self, name: str, ttl_s: float) -> int:
-        """See :meth:`gateway.runtime.ports.SharedStore.count`."""
         return await self._write(lambda server: server.count(name))
 
     async def counted(self, name: str) -> int:
-        """See :meth:`gateway.runtime.ports.SharedStore.counted`."""
         return await self._ask(lambda server: server.counted(name))
 
     async def forget(self, name: str) -> None:
-        """See :meth:`gateway.runtime.ports.SharedStore.forget`."""
         await self._write(lambda server: server.forget_count(name))
 
     async def reserve(self, name: str, entry: str, ttl_s: float) -> tuple[str, ...]:
-        """See :meth:`gateway.runtime.ports.SharedStore.reserve`."""
         return await self._write(lambda server: server.reserve(name, entry), script=True)
 
     async def end_reservation(self, name: str, entry: str) -> None:
-        """See :meth:`gateway.runtime.ports.SharedStore.end_reservation`."""
         await self._write(lambda server: server.end_reservation(name, entry))
 
     outlives_node: Final = True
 
     async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
-        """See :meth:`gateway.runtime.ports.SharedStore.keep_log_off`."""
         return await self._write(lambda server: server.keep_log_off(kept), script=True)
 
     async def log_offs(self) -> tuple[KeptLogOff, ...]:
-        """See :meth:`gateway.runtime.ports.SharedStore.log_offs`."""
         return await self._ask(lambda server: server.log_offs())
 
     async def drop_log_off(self, handle: str) -> None:
-        """See :meth:`gateway.runtime.ports.SharedStore.drop_log_off`."""
         await self._write(lambda server: server.drop_log_off(handle))

@@ -77,27 +77,22 @@ class Line:
 
     @property
     def device(self) -> Device:
-        """See :class:`gateway.runtime.mirror.Connection`."""
         return self.ticket.device
 
     # ---- what the node does (Connection) ----
 
     def wake(self) -> None:
-        """See :class:`gateway.runtime.mirror.Connection`."""
         if not self.is_gone:
             self._take()
 
     def updated(self) -> None:
-        """See :class:`gateway.runtime.mirror.Connection`."""
         self.wake()
 
     def learned(self, facts: SessionFacts) -> None:
-        """See :class:`gateway.runtime.mirror.Connection`."""
         if not self.is_gone:
             self._run(self.session.learned(facts))
 
     def announce(self, notice: NoticeFrame) -> None:
-        """See :class:`gateway.runtime.mirror.Connection`."""
         if not self.is_gone:
             self._run(self.session.post(notice))
 
@@ -109,7 +104,6 @@ class Line:
         by: str | None = None,
         window_s: tuple[float, float] | None = None,
     ) -> None:
-        """See :class:`gateway.runtime.mirror.Connection`."""
         if not self.is_gone:
             self._run(self.session.close(code, reason, by=by, window_s=window_s))
 
