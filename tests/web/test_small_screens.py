@@ -13,7 +13,9 @@ from tests.web.test_sizes import CROWDED
 pytestmark = pytest.mark.scenario
 
 GERMAN = {"locale": "de-DE"}
-SIZES = ((390, 844, 100), (320, 568, 100), (390, 844, 200), (320, 568, 200))
+Sizes = tuple[tuple[int, int, int], ...]
+"""Width and height of the page, and the size of text in percent."""
+SIZES: Sizes = ((390, 844, 100), (320, 568, 100), (390, 844, 200), (320, 568, 200))
 COVERED = """[...(document.querySelector('dialog[open]') ?? document).querySelectorAll('.edit-row')]
   .filter((row) => row.checkVisibility()).flatMap((row) => {
     const words = row.querySelector('.edit-label');
@@ -28,19 +30,34 @@ ONE_WORD = """[...document.querySelectorAll('.act-list .a-name, .banner p')].fil
     return each.checkVisibility() && each.getBoundingClientRect().width < least;
   }).map((each) => `"${each.textContent}" has room for one word`)"""
 """Texts of many words in a column of one."""
+BROKEN = """[...document.querySelectorAll('.kpi dt')].flatMap((term) => {
+    const text = term.firstChild;
+    return [...text.data.matchAll(/[^\\s\u00ad]+/g)].filter(({0: word, index}) => {
+      const range = document.createRange();
+      // the hyphen before it belongs to its first letter
+      range.setStart(text, index + (text.data[index - 1] === '\u00ad' ? 1 : 0));
+      range.setEnd(text, index + word.length);
+      const lines = [...range.getClientRects()].filter(({width}) => width > 0).map(({top}) => top);
+      return new Set(lines).size > 1;
+    }).map(([word]) => `"${word}" is broken`);
+  })"""
+"""Words of the key figures that take two lines without a hyphen."""
 
 
-async def faults(page: Page, where: str) -> list[str]:
+LOOKS = (CROWDED, COVERED, ONE_WORD, BROKEN)
+
+
+async def faults(page: Page, where: str, sizes: Sizes = SIZES) -> list[str]:
     """Return what does not fit, at each size."""
     window, found = Chromium(page), []
-    for width, height, percent in SIZES:
+    for width, height, percent in sizes:
         await window.enlarge(percent)
         await window.resize(width, height)
         seen = ["not looked at"]
         for wait_ms in (50, 300, 1500):
             if seen:
                 await page.wait_for_timeout(wait_ms)
-                seen = [each for look in (CROWDED, COVERED, ONE_WORD) for each in await window.run(look)]
+                seen = [each for look in LOOKS for each in await window.run(look)]
         found += [f"{where} at {width} px, {percent} %: {each}" for each in seen]
     await window.enlarge(100)
     await window.resize(*PHONE["viewport"].values())
@@ -172,3 +189,13 @@ async def test_dialogs_lists_and_messages_of_the_dashboard() -> None:
             await walked(page, stage, parameters, skills, review, commands, team, silent, lost)
         finally:
             await stage.start()
+
+
+async def test_key_figures_on_a_small_phone_on_its_side() -> None:
+    async with opened() as stage, stage.page(**GERMAN) as page:
+        stage.send_away()
+        for _ in range(12):
+            stage.act("Arrive", QueueKey=next(iter(stage.simulator.center.directory.queues)))
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await expect(page.locator(".kpi dd[data-level]").first).to_be_visible()
+        assert await faults(page, "queues", ((568, 320, 100), (667, 375, 100))) == []
