@@ -277,7 +277,7 @@ class SharedTable(Generic[ItemT]):
         self.holders = 1
         self.expected = 0
         """Number of links that may still take it over: they held one before it, or may hold an equal one. At
-        each step that no other link takes over it is halved.
+        each step that no other link takes over it loses a quarter.
         """
         self.is_taken = False
         """Whether the items belong to one link, which changes them."""
@@ -324,7 +324,7 @@ class NextTables(Generic[ItemT]):
                 shared.holders -= 1
                 after.holders += 1
                 return after.items, after
-        expected = max(shared.holders, shared.expected // 2)
+        expected = max(shared.holders, shared.expected * 3 // 4)
         few = expected == 1 or expected * len(changes) * COPIED_FOR < len(items)
         if few or len(self._known) >= TABLES_MOST:
             own = shared.leave()

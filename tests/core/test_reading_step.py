@@ -73,6 +73,14 @@ def test_links_follow_one_that_is_several_steps_ahead() -> None:
     assert (ahead.items, others[0].items) == ({"a": 6, "b": 4}, {"a": 6, "b": 1})
 
 
+def test_links_that_read_many_steps_one_after_the_other_stay_together() -> None:
+    links, steps = together(60, a=1, b=1), [NextTables[int]() for _ in range(8)]
+    for link in links:  # as after a pause of the process
+        for number, next_tables in enumerate(steps):
+            link.go(next_tables, a=number)
+    assert len({id(link.items) for link in links}) == 1
+
+
 def test_a_change_of_one_link_is_no_other_links() -> None:
     one, two = together(2, a=1)
     one.change("a", 2)
