@@ -85,3 +85,12 @@ async def test_nothing_waits_without_a_pace_or_for_several_readers(pace_s: float
         at.come()
         assert at.link.is_due
         await at.processed(before + 1)
+
+
+async def test_what_comes_after_data_that_waited_is_processed_too() -> None:
+    async with way() as at:
+        for _ in range(3):
+            before = at.changes
+            at.come()
+            assert at.link.held_at is not None
+            await at.processed(before + 1)
