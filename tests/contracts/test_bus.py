@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.bus.connect import TRIAL, BusKeys
+from gateway.bus.pubsub import RedisBus
 from gateway.bus.sealing import DropReason
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import NodeId, UserId
@@ -273,13 +274,16 @@ async def test_strangers_are_not_received_and_older_keys_are(networked: tuple[Bu
     for number, (keys, why) in enumerate(
         [(older, None), (impostor, DropReason.FORGED), (stranger, DropReason.UNKNOWN_KEY)]
     ):
-
-        async def is_judged(why: DropReason | None = why) -> bool:
-            return bool(inbox.envelopes) if why is None else dropped[why] >= 2  # a greeting, too
-
         async with node(network.url, keys) as other:
+
+            async def is_judged(
+                bus: RedisBus = other.bus, number: int = number, why: DropReason | None = why
+            ) -> bool:
+                # again and again: one that waits for the answer to a greeting may be too late on a busy node
+                assert await bus.publish(A, envelope(number)) == 1
+                return bool(inbox.envelopes) if why is None else dropped[why] >= 2  # a greeting, too
+
             await connected(other)
-            assert await other.bus.publish(A, envelope(number)) == 1
             await until(is_judged, f"nothing became of {number}: {dropped}")
-    assert inbox.envelopes == [envelope(0)]
+    assert set(inbox.envelopes) == {envelope(0)}
     assert set(dropped) >= {DropReason.FORGED, DropReason.UNKNOWN_KEY}
