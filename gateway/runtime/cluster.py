@@ -327,7 +327,7 @@ class Exchange:
             "messages": self.under_way,
             "message_bytes": self._bus.waiting_bytes,
             "bundled": len(self.bundles),
-            "questions": len(self._requests),
+            "questions": len(self._requests) + len(self._replies),
             "batches": sum(map(len, self._put.values())),
             "peers": len(self.peers),
         }
