@@ -18,12 +18,18 @@ WITHIN_S = 10.0
 
 
 class Way:
-    """The link of one user, with a phone that was just sent its state."""
+    """The link of one user, with a phone that was just sent a frame."""
 
     def __init__(self, house: House) -> None:
         self.link = house.servers[0].link
         self.feed = house.users[0].feed
         self._house = house
+
+    def frame_sent(self) -> None:
+        """Let the phone have been sent all changes now."""
+        for reader in self.feed.ledger.readers:
+            if reader.pace is not None:
+                reader.pace.sent_at = self._house.clock.now()
 
     def come(self) -> None:
         """Let one change come."""
@@ -50,6 +56,7 @@ async def way(*, pace_s: float = PACE_S, phones: int = 1, have_own: bool = False
         before = at.changes
         at.come()
         await at.processed(before + 1)  # after this the link knows the pace
+        at.frame_sent()
         yield at
         for task in running:
             task.cancel()
@@ -94,3 +101,15 @@ async def test_what_comes_after_data_that_waited_is_processed_too() -> None:
             at.come()
             assert at.link.held_at is not None
             await at.processed(before + 1)
+            at.frame_sent()
+
+
+@pytest.mark.parametrize("phones", [1, 2], ids=["one phone", "one fan-out group"])
+async def test_nothing_waits_while_processed_data_waits_for_its_frame(phones: int) -> None:
+    async with way(phones=phones) as at:
+        before = at.changes
+        at.come()
+        await at.processed(before + 1)
+        at.come()  # held, it could come too late for the frame that the phone gets when its pace allows
+        assert (at.link.held_at, at.link.is_due) == (None, True)
+        await at.processed(before + 2)

@@ -234,7 +234,8 @@ async def test_readings_wait_together_while_the_only_phone_may_not_be_sent_anyth
     line.socket = LinkSocket(
         cast("asyncio.Transport", line.wire), LIMIT, line.faults.append, cast("Turns", hand)
     )
-    take = Taking([], pace=Paced(sent_at=99.99))
+    pace = Paced(sent_at=99.9)
+    take = Taking([], pace=pace)
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(line.socket.receive(take))
         await turns()
@@ -242,6 +243,7 @@ async def test_readings_wait_together_while_the_only_phone_may_not_be_sent_anyth
         assert hand.due.pop() is line.socket  # nothing was read, so the pace is unknown
         line.socket.is_due = False
         line.socket.digest()
+        pace.sent_at = 99.99
         line.come(reading(1, 2))
         line.come(reading(2, 3))
         line.come(reading(1, 4))
@@ -249,6 +251,7 @@ async def test_readings_wait_together_while_the_only_phone_may_not_be_sent_anyth
         line.socket.digest()
         assert take.taken[1:] == [reading(2, 3), reading(1, 4)]
         assert take.times == [None, 100.0]
+        pace.sent_at = 99.995
         line.come(reading(1, 5), "an answer")
     assert waiting.result() == "an answer"
     assert take.taken[3:] == [reading(1, 5)]
@@ -260,6 +263,30 @@ async def test_readings_wait_together_while_the_only_phone_may_not_be_sent_anyth
         line.come(reading(1, 6))
         assert hand.due == [line.socket]
         waiting.cancel()
+
+
+async def test_the_time_of_readings_that_waited_is_not_that_of_later_ones() -> None:
+    line, hand = Line(), HeldByHand()
+    line.socket = LinkSocket(
+        cast("asyncio.Transport", line.wire), LIMIT, line.faults.append, cast("Turns", hand)
+    )
+    pace = Paced(sent_at=99.9)
+    take = Taking([], pace=pace)
+    async with beside(line.socket.receive(take)) as waiting:
+        await turns()
+        line.come(reading(1, 1), "an answer")
+    assert waiting.result() == "an answer"
+    pace.sent_at = 99.99
+    line.come(reading(1, 2))
+    assert line.socket.held_at == 100.0
+    line.come("another answer")  # nobody waits: both are received
+    assert [await line.socket.receive(), await line.socket.receive()] == [reading(1, 2), "another answer"]
+    async with beside(line.socket.receive(take)) as waiting:
+        await turns()
+        hand.began_at = 100.02
+        line.come(reading(1, 3))
+        line.come("the last one")
+    assert take.times == [None, 100.02]
 
 
 async def test_who_takes_no_readings_receives_them(line: Line) -> None:

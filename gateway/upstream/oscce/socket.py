@@ -295,7 +295,7 @@ class LinkSocket(asyncio.Protocol):
     __slots__ = (
         "__weakref__", "_arrival", "_change", "_frames", "_has_closed", "_has_server_closed", "_inbox",
         "_is_full", "_is_lost", "_is_resting", "_lost", "_outgoing", "_pace", "_read_bytes", "_reader",
-        "_text_bytes", "_transport", "_turns", "_unread", "_waiting_chars", "held_at", "is_due",
+        "_sent_at", "_text_bytes", "_transport", "_turns", "_unread", "_waiting_chars", "held_at", "is_due",
     )  # fmt: skip
 
     def __init__(
@@ -309,6 +309,10 @@ class LinkSocket(asyncio.Protocol):
         self.held_at: float | None = None
         self._pace: ReaderPace | None = None
         """The pace of the only phone; None: there are several or none."""
+        self._sent_at: float | None = None
+        """When that phone had last been sent changes as data was processed. Until it is sent some, that data
+        may wait for the next frame, and later data must not wait: it would miss this frame.
+        """
         self._turns = turns
         self._unread = Unread()
         self._read_bytes = 0
@@ -446,7 +450,8 @@ class LinkSocket(asyncio.Protocol):
             else:  # nearly always it is one reading: as in _take_unread, two calls less for each update
                 unread.only, unread.chars, kept = None, 0, [only]
                 try:
-                    self._pace = reader.take_readings(kept, self.held_at)
+                    pace = self._pace = reader.take_readings(kept, self.held_at)
+                    self._sent_at = None if pace is None else pace.sent_at
                 except Exception as fault:  # noqa: BLE001 - it belongs to the reader, not to the event loop
                     self._arrived(fault)
                 if kept:
@@ -477,8 +482,12 @@ class LinkSocket(asyncio.Protocol):
             self._receive_frames(data)
         if unread.chars and not self.is_due and self.held_at is None:
             turns, pace = self._turns, self._pace
-            if pace is not None and pace.sent_at + pace.interval_s > turns.began_at:
-                turns.hold(self, pace.sent_at + pace.interval_s)
+            if (
+                pace is not None
+                and (sent_at := pace.sent_at) != self._sent_at
+                and sent_at + pace.interval_s > turns.began_at
+            ):
+                turns.hold(self, sent_at + pace.interval_s)
             else:  # as Turns.want, a call less for each update
                 self.is_due = True
                 turns.due.append(self)
@@ -567,6 +576,7 @@ class LinkSocket(asyncio.Protocol):
     def _flush(self) -> None:
         """Have the unread readings taken now, before the next message; the rest is received before it."""
         if self._inbox or self._arrival is None:
+            self.held_at = None
             self._keep_all(self._unread.take())
         elif self._unread.chars:
             self._take_unread()
@@ -584,7 +594,8 @@ class LinkSocket(asyncio.Protocol):
         came_at, self.held_at = self.held_at, None
         if not (reader is None or arrival is None or arrival.done()):  # done: the reader was cancelled
             try:
-                self._pace = reader.take_readings(kept, came_at)
+                pace = self._pace = reader.take_readings(kept, came_at)
+                self._sent_at = None if pace is None else pace.sent_at
             except Exception as fault:  # noqa: BLE001 - it belongs to the reader, not to the event loop
                 self._arrived(fault)
         if kept:
