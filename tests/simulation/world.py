@@ -339,7 +339,7 @@ class World:
         """Start an ended node again, after a while."""
 
         def start() -> None:
-            if not self._is_over:
+            if not self._is_over and process in self.processes:  # it may be killed while it stops
                 again = self._process(process.name)
                 self.processes[self.processes.index(process)] = again
                 again.begin(self._tasks, self._failed)
