@@ -517,6 +517,8 @@ class Place:
     urgency: Urgency
     number: int
     wake: Callable[[], None] = field(compare=False)
+    entered_before: int = field(default=0, compare=False)
+    """How many of its line had entered when it was taken."""
     gone: bool = field(default=False, compare=False)
 
 
@@ -544,6 +546,8 @@ class AdmissionQueue:
         self._newcomers: list[Place] = []
         self._others: list[Place] = []
         self._numbers = count()
+        self._entered = [0, 0]
+        """Places that have entered: of newcomers, and of others."""
         self._log_ons_in_row = 0
         """Log-ons admitted while links wait, since the last link that was lost or moved."""
 
@@ -552,7 +556,7 @@ class AdmissionQueue:
 
     def join(self, urgency: Urgency, wake: Callable[[], None]) -> Place:
         """Take a place; *wake* is called when its turn may have come, and must not call back."""
-        place = Place(urgency, next(self._numbers), wake)
+        place = Place(urgency, next(self._numbers), wake, self._entered[urgency is not Urgency.PERSON])
         heapq.heappush(self._line(urgency), place)
         return place
 
@@ -566,9 +570,20 @@ class AdmissionQueue:
         if not self._budget.admit(now, place.urgency):
             return False
         self.withdraw(place)
+        self._entered[place.urgency is not Urgency.PERSON] += 1
         if place.urgency is not Urgency.PERSON:
             self._log_ons_in_row = 0
         return True
+
+    def left_s(self, place: Place, waited_s: float) -> float:
+        """Estimate when it is the turn of a *place* that has waited for *waited_s*; inf if nobody's came.
+
+        Those before it, and those that entered meanwhile, are of its line.
+        """
+        first = _first(self._line(place.urgency))
+        before = 0 if first is None else max(0, place.number - first.number)
+        entered = self._entered[place.urgency is not Urgency.PERSON] - place.entered_before
+        return waited_s * (before + 1) / entered if entered else math.inf
 
     def would_admit(self, now: float, urgency: Urgency) -> bool:
         """Return whether a new link would enter at once."""

@@ -427,6 +427,13 @@ class LinkDialer:
         is_waiting = self._place is not None or self._entered_at > since
         return is_waiting and self._world.admission_queue.openings.advanced(since)
 
+    @property
+    def turn_in_s(self) -> float:
+        """When the user's turn will come, as far as the queue shows; 0: it came, or was not needed."""
+        if self._place is None:
+            return 0.0
+        return self._world.admission_queue.left_s(self._place, self._world.clock.now() - self._queued_at)
+
     def link_ended(self, replaced_by: int | None) -> None:
         """Record that the link is gone. *replaced_by*: the token of the link that took its place."""
         self._opened()

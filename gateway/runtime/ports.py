@@ -526,6 +526,20 @@ def not_reached(
     return SessionRefused(CloseCode.INTERNAL, why, window_s=window_s)
 
 
+TURN_MAX_S: Final = 50.0
+"""The longest time until a phone whose turn did not come is to return: meanwhile its user keeps the turn, at
+least where `linger_s` is as shipped.
+"""
+
+
+def not_their_turn(turn_in_s: float) -> SessionRefused:
+    """Return how to refuse a phone whose session waited while this node served others before it."""
+    first_s, last_s = RECONNECT_WINDOW_S
+    after_s = max(0.0, min(turn_in_s, TURN_MAX_S) - first_s)
+    reason = CloseCode.OVER_CAPACITY.name.lower()
+    return SessionRefused(CloseCode.OVER_CAPACITY, reason, window_s=(first_s + after_s, last_s + after_s))
+
+
 class Cluster(NamedTuple):
     """What the nodes of a gateway share."""
 

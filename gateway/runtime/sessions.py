@@ -38,13 +38,14 @@ from gateway.runtime.ports import (
     SharedStore,
     SiteParts,
     not_reached,
+    not_their_turn,
 )
 from gateway.telemetry import Tally
 
 ATTACH_S: Final = 10.0
 """How long a phone waits until its session is accepted and the first readings have arrived."""
 TURNS: Final = 3
-"""Number of further waits of that length while earlier phones are served: thousands may come at once."""
+"""Number of waits of that length while earlier phones are served: thousands may come at once."""
 UNSURE_S: Final = 5.0
 """Below this difference it is not certain which of two nodes a phone reached later, since a message between
 them may have been under way for as long. Then the last message counts.
@@ -83,6 +84,11 @@ class SessionsOwner(Protocol):
 
     def look(self) -> None:
         """Have the needed requests sent to OSCC-E."""
+        ...
+
+    @property
+    def turn_in_s(self) -> float:
+        """When the user's turn to have a link opened will come; 0: it came."""
         ...
 
     def waited(self, since: float) -> bool:
@@ -157,13 +163,17 @@ class SessionAdmission:
             except TimeoutError:
                 if member.attached is not None and owner.token:
                     break
-                if self._shown == shown and not owner.waited(began):
+                if self._shown == shown and not (owner.waited(began) or self._leaves_unread()):
                     raise not_reached(for_bus=self._world.refuses_writes()) from None
         else:
-            raise not_reached(for_bus=self._world.refuses_writes())
+            raise not_their_turn(owner.turn_in_s)
         for rival in owner.user_sessions.rivals(ticket):
             self._make_way(rival, node, came_at)
         return member.facts()
+
+    def _leaves_unread(self) -> bool:
+        """Return whether answers on the user's link may wait in this node."""
+        return self._owner.link is not None and self._world.is_behind()
 
     def _check_place(self, ticket: Ticket, node: NodeId | None, came_at: float) -> None:
         """Refuse a phone that has moved on, or for which there is no place."""

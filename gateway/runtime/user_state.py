@@ -227,6 +227,11 @@ class Owner:
         """Return whether the user waited for their turn after *since* while the queue moved on."""
         return self._link_dialer.waited(since)
 
+    @property
+    def turn_in_s(self) -> float:
+        """When the user's turn to have a link opened will come; 0: it came."""
+        return self._link_dialer.turn_in_s
+
     def answered(self) -> None:
         """Wake the tasks that wait in :meth:`attach`."""
         self.session_admission.wake()

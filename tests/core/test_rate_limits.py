@@ -439,6 +439,22 @@ def test_newcomers_of_an_overloaded_node_let_links_of_served_users_pass_at_the_f
     assert 45 <= sum(old for _, old in came) <= 10 + 50 - 6
 
 
+def test_a_place_learns_from_its_own_line_when_its_turn_comes() -> None:
+    gate = admission_queue(per_s=2.0, burst=1.0)
+    places = [gate.join(Urgency.PERSON, lambda: None) for _ in range(100)]
+    roaming = gate.join(Urgency.ROAMING, lambda: None)
+    last = places[-1]
+    assert gate.left_s(last, 0.0) == math.inf, "nobody has entered"
+    assert sum(entered(gate, places, tick / 2) for tick in range(61)) == 61
+    assert gate.left_s(places[0], 30.0) == pytest.approx(0.5, rel=0.05)
+    assert gate.left_s(last, 30.0) == pytest.approx(39 / 2, rel=0.05)
+    assert gate.left_s(roaming, 30.0) == math.inf, "newcomers come first"
+    late = gate.join(Urgency.PERSON, lambda: None)
+    assert gate.left_s(late, 0.0) == math.inf, "those that entered before it do not count"
+    assert sum(entered(gate, places, tick / 2) for tick in range(61, 71)) == 10
+    assert gate.left_s(late, 5.0) == pytest.approx(30 / 2, rel=0.05)
+
+
 def test_while_newcomers_are_slowed_each_line_has_its_first_that_is_woken() -> None:
     gate, woken = admission_queue(per_s=1.0, burst=4.0), list[str]()
     new = [gate.join(Urgency.PERSON, partial(woken.append, f"new{number}")) for number in range(2)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.core.link import OPENING_S, OPENINGS_MAX
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId, Scope
@@ -62,7 +64,43 @@ async def test_phones_wait_for_their_turn_while_others_are_served_before_them() 
         served = sum(_served(phones))
         assert 2 * TURNS * ATTACH_S - 2 <= served < 70
         assert _served(phones) == [True] * served + [False] * (70 - served), "who came first is served first"
-        assert [phone.code for phone in phones] == [None] * served + [CloseCode.INTERNAL] * (70 - served)
+        assert [phone.code for phone in phones] == [None] * served + [CloseCode.OVER_CAPACITY] * (70 - served)
+
+
+async def test_who_returns_at_the_given_time_waits_in_vain_no_second_time() -> None:
+    async with scene(SLOW) as at:
+        phones = await _come(at, 200)
+        returns, tries = list[tuple[float, PhoneLine]](), len(phones)
+        for _ in range(110):
+            await at.pass_time(1.0)
+            for phone in [each for each in phones if each.closed is not None]:
+                assert phone.closed is not None
+                assert phone.closed.window_s is not None
+                phones.remove(phone)
+                returns.append((at.clock.now() + phone.closed.window_s[0], phone))
+            for due in [due for due in returns if due[0] <= at.clock.now()]:
+                returns.remove(due)
+                phones.append(PhoneLine(at, due[1].ticket))
+                phones[-1].hello()
+                tries += 1
+        assert _served(phones) == [True] * 200
+        assert tries == pytest.approx(200 + 200 - 2 * TURNS * ATTACH_S, abs=2)
+
+
+async def test_a_link_whose_answers_this_node_has_not_read_is_no_fault_of_the_server() -> None:
+    async with scene(QUICK) as at:
+        at.upstream.mute_links = True
+        at.node.unread_s = lambda: 2.0
+        phones = await _come(at, 10)
+        await at.pass_time(2 * ATTACH_S)
+        assert {phone.code for phone in phones} == {None}
+        at.upstream.mute_links = False
+        for wire in list(at.upstream.wires.values())[:5]:
+            wire.link.unmute()
+        await at.clock.settle()
+        assert _served(phones) == [True] * 5 + [False] * 5
+        await at.pass_time(ATTACH_S + 1)
+        assert [phone.code for phone in phones] == [None] * 5 + [CloseCode.OVER_CAPACITY] * 5
 
 
 async def test_nobody_waits_longer_when_nobody_is_served() -> None:
