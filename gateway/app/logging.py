@@ -152,7 +152,7 @@ async def flush_suppressed(flood: RepetitionFilter, clock: Clock) -> None:
 
 def _kind(record: logging.LogRecord) -> LineKind:
     """Return the kind of a line, by its template."""
-    fields, event = vars(record), str(record.msg)[:_EVENT_CHARACTERS]
+    fields, event = vars(record), _template(record)[:_EVENT_CHARACTERS]
     code = fields.get("close_code")
     has_code = isinstance(code, int) and (fields.get("initiator") == "gateway" or code in PEER_CODES)
     return LineKind(record.name, record.levelno, event, code if has_code else None)
@@ -488,6 +488,18 @@ def set_level(level: LogLevel) -> None:
     logging.getLogger().setLevel(level.upper())
 
 
+def _is_own(record: logging.LogRecord) -> bool:
+    """Return whether the gateway wrote the line, not a library."""
+    return record.name.partition(".")[0] == ROOT_LOGGER
+
+
+def _template(record: logging.LogRecord) -> str:
+    """Return the constant text of a line: of a library's what comes before data, or the type of an object."""
+    if not isinstance(record.msg, str):
+        return type(record.msg).__name__
+    return record.msg if _is_own(record) else _CUT.split(record.msg, maxsplit=1)[0].strip()
+
+
 def _fields_of_record(logger: object, method: str, event: EventDict) -> EventDict:
     """Return the fields of a line: all of ours, only the template of a library's.
 
@@ -495,8 +507,8 @@ def _fields_of_record(logger: object, method: str, event: EventDict) -> EventDic
     """
     del logger, method
     record: logging.LogRecord = event["_record"]
-    fields: EventDict = {"event": _CUT.split(str(record.msg), maxsplit=1)[0].strip()}
-    if record.name.partition(".")[0] == ROOT_LOGGER:
+    fields: EventDict = {"event": _template(record)}
+    if _is_own(record):
         fields = {name: value for name, value in vars(record).items() if name not in _BUILT_IN}
         fields["event"] = event["event"]
     fields["logger"], fields["level"] = record.name, record.levelname.lower()
