@@ -196,6 +196,11 @@ class TracedLink:
         """Whether an event waits to be received."""
         return self._link.has_message
 
+    @property
+    def waits_since(self) -> float | None:
+        """When the oldest message came that waits to be received."""
+        return self._link.waits_since
+
     def arrival(self, on_readings: OnReadings) -> Awaitable[None] | None:
         """Return what is done when there is something to receive; None: now."""
         return self._link.arrival(on_readings)

@@ -590,7 +590,7 @@ class Digester(Protocol):
     is_due: bool
     """Whether :meth:`Turns.want` was called since the last :meth:`digest`; set by :class:`Turns`."""
     held_at: float | None
-    """When data came that waits by :meth:`Turns.hold`; None: none waits. :meth:`digest` resets it."""
+    """When data came that waits by :meth:`Turns.hold`, or for its reader; None: none is known to wait."""
 
     def digest(self) -> None:
         """Process all received data. Never blocks; may request the next turn by :meth:`Turns.want`."""
@@ -660,7 +660,7 @@ class Turns:
         """When the last turn began."""
         self._held: dict[int, dict[Digester, None]] = {}
         """Tick → links that process their data then."""
-        self._now: Final = clock.now
+        self.now: Final = clock.now
         self._digested_at_once = 0
         """Number of links that processed data in the last turn."""
         self._undigested = 0
@@ -683,7 +683,7 @@ class Turns:
 
     def hold(self, link: Digester, until: float) -> None:
         """Let *link* process its data at *until*, with all that comes before; earlier, if it wants."""
-        now = self._now()
+        now = self.now()
         if until <= now:
             self.want(link)
             return
@@ -703,7 +703,7 @@ class Turns:
     @property
     def behind_s(self) -> float:
         """How long no turn has finished all work; 0 when the last one did."""
-        return 0.0 if self._behind_since is None else self._now() - self._behind_since
+        return 0.0 if self._behind_since is None else self.now() - self._behind_since
 
     @property
     def is_overloaded(self) -> bool:
@@ -715,7 +715,7 @@ class Turns:
         """How long messages may have waited here, at most; 0 when the last turn left no work."""
         if self._behind_since is None:
             return 0.0
-        return self._now() - self._digested.served_by
+        return self.now() - self._digested.served_by
 
     def _wake(self) -> None:
         """Take a turn now: some link is ready, and no turn is planned."""
@@ -724,7 +724,7 @@ class Turns:
 
     def _turn(self) -> None:
         wires, phones = self.wires, self.phones
-        began = self.began_at = self._now()
+        began = self.began_at = self.now()
         full_reads, served = wires.full_reads, wires.served
         self.is_planned = True
         if wires.is_watched:
@@ -757,14 +757,14 @@ class Turns:
 
     def _read_more(self, began: float) -> bool:
         """Read further links that are ready; return whether there are no more."""
-        while self._now() - began <= INTAKE_S:
+        while self.now() - began <= INTAKE_S:
             if self.wires.serve() < EVENTS_AT_ONCE:
                 return True
         return False
 
     def _digest(self, most: int) -> int:
         """Let *most* links process, if time allows; return how many. One that asks again has a later turn."""
-        began = self._now()
+        began = self.now()
         for count in range(1, most + 1):
             link = self.due.popleft()
             link.is_due = False
@@ -773,14 +773,14 @@ class Turns:
             except Exception as fault:  # noqa: BLE001 - one link's fault ends one link
                 log_fault(_LOG, "digest_failed", fault)
                 link.abort()
-            if self._now() - began > DIGEST_S:
+            if self.now() - began > DIGEST_S:
                 return count
         return most
 
     def _stay_behind(self, began: float, read: int, unread: int, digested: int) -> None:
         """Record how many links a turn that left work has read, may have left unread, and let process."""
         if self._behind_since is None:
-            self._behind_since = self._now()
+            self._behind_since = self.now()
             self._read, self._digested = Rounds(self._kept_up_at), Rounds(self._kept_up_at)
         self._read.served(read, unread, began)
         # a link that is processed was read earlier, and what it received had waited since the reading before

@@ -55,6 +55,10 @@ UNREAD_S: Final = 1.0
 """The silence of a link after which its data may be old, where messages may have waited for as long. With the
 interval of the check and the way to the phone, a phone shows that before its data is 2 s old.
 """
+WAITS_S: Final = 0.5
+"""How long a message of a link may be known to wait here until its data counts as old. Phones are shown that
+at the next tick, before the message has waited for 2 s.
+"""
 UNREAD_STAYS_S: Final = 10.0
 """How long it is shown then, unless messages wait no more: else each message to a busy node would change the
 state of its phones twice.
@@ -542,8 +546,8 @@ class LinkHealth:
     """
 
     __slots__ = (
-        "_as_of", "_blind_since", "_feed", "_is_doubted", "_machine", "_mirror", "_unread_until", "_world",
-        "is_taking_over",
+        "_as_of", "_blind_since", "_feed", "_is_doubted", "_machine", "_mirror", "_unread_until", "_waits",
+        "_world", "is_taking_over", "link",
     )  # fmt: skip
 
     def __init__(
@@ -554,12 +558,16 @@ class LinkHealth:
         self._machine = machine
         self._world = world
         self.is_taking_over = is_taking_over
+        self.link: Link | None = None
+        """The open link."""
         self._blind_since = world.clock.now() if is_taking_over else None
         self._as_of = feed.health.as_of
         self._is_doubted = False
         """Whether another node was granted the lease, and the link has received nothing since."""
         self._unread_until = LONG_AGO
         """Until when data is shown as old because messages may wait unread, at least."""
+        self._waits = False
+        """Whether messages of the link waited here for too long when the health was published last."""
 
     def doubted(self, linked: Linked | None) -> None:
         """Record that another node was granted the lease: the link may be replaced, and its end lost."""
@@ -576,7 +584,7 @@ class LinkHealth:
         machine.received(now)
         self._date()
         self.publish()
-        return machine.state is not before
+        return self._waits or machine.state is not before
 
     def received_live(self, now: float) -> bool:
         """Record that a message arrived at *now*.
@@ -637,7 +645,7 @@ class LinkHealth:
         """Return when the link needs work by time alone; in the past: at each tick."""
         if linked is None:
             return math.inf
-        is_odd = self._is_doubted or self.is_taking_over
+        is_odd = self._is_doubted or self.is_taking_over or self._waits
         return LONG_AGO if is_odd else min(self._machine.due_at, linked.due_at)
 
     def _date(self) -> None:
@@ -654,8 +662,10 @@ class LinkHealth:
 
     def may_wait(self, now: float) -> bool:
         """Return whether messages of the link may have waited in this process for too long, or lately did."""
-        if not self._world.is_behind():
-            return False
+        since = None if self.link is None else self.link.waits_since
+        self._waits = since is not None and now - since > WAITS_S
+        if self._waits or not self._world.is_behind():
+            return self._waits
         return now < self._unread_until or now - self._feed.ledger.came_at > UNREAD_S
 
     def publish(self) -> None:

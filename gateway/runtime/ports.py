@@ -350,6 +350,11 @@ class Link(Protocol):
         """Whether :meth:`receive` would return at once."""
         ...
 
+    @property
+    def waits_since(self) -> float | None:
+        """When the oldest message came that is known to wait in this process; None: none is."""
+        ...
+
     def arrival(self, on_readings: OnReadings) -> Awaitable[None] | None:
         """Return what is done when :meth:`receive` has something to process; None: call it now.
 

@@ -270,6 +270,7 @@ class Owner:
     def _begin_link(self, opened: OpenedLink) -> Linked:
         """Use an open link, until :meth:`_end_link`."""
         linked = self._linked = self.execution.linked = Linked(*opened, self)
+        self.pulse.link = opened.link
         self._world.open_links.number += 1
         self._history_by = min(self._history_by, self.clock.now() + HISTORY_S)
         return linked
@@ -277,7 +278,7 @@ class Owner:
     def _end_link(self, linked: Linked) -> None:
         self.touch()
         self._world.open_links.number -= 1
-        self._linked = self.execution.linked = None
+        self._linked = self.execution.linked = self.pulse.link = None
         self.user_sessions.unlinked(replaced=linked.replaced_by is not None)
         self.mirror.live = False
 

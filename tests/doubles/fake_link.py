@@ -68,6 +68,8 @@ class FakeLink:
         self.token = token
         self.holder = holder
         self.last_received_at = clock.now()
+        self.waits_since: float | None = None
+        """When a message came that waits for its reader."""
         self._serve = serve
         self._left = left
         self._clock = clock

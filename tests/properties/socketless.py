@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -63,12 +64,22 @@ class GatewayEnd:
         server: The other end.
         received: Takes a request in.
         gone: Called at the end.
+        clock: Dates messages.
     """
 
-    def __init__(self, server: ServerEnd, arrived: Callable[[Any], None], gone: Callable[[], None]) -> None:
+    waits_since = None
+
+    def __init__(
+        self, server: ServerEnd, arrived: Callable[[Any], None], gone: Callable[[], None], clock: Clock
+    ) -> None:
         self._server = server
+        self._clock = clock
         self._received = arrived
         self._gone = gone
+
+    @property
+    def came_at(self) -> float:
+        return self._clock.now()
 
     @property
     def has_message(self) -> bool:
@@ -146,7 +157,8 @@ class Doors:
         except Refused as refused:
             raise _closed(refused) from None
         end = self.ends[user.key] = ServerEnd()
-        gateway = GatewayEnd(end, self._hear(link, end), lambda: self._server.board.closed(link))
+        gone = partial(self._server.board.closed, link)
+        gateway = GatewayEnd(end, self._hear(link, end), gone, self._clock)
         self._server.board.opened(link, end)
         terms = Terms(
             pool=self._pool,

@@ -141,6 +141,9 @@ class ByHand:
     def __init__(self) -> None:
         self.due: list[object] = []
 
+    def now(self) -> float:
+        return self.began_at
+
     def want(self, _: object) -> None: ...
 
     def hold(self, link: LinkSocket, _: float) -> None:

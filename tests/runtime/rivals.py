@@ -69,6 +69,10 @@ class SlowLink:
     def has_message(self) -> bool:
         return self._link.has_message
 
+    @property
+    def waits_since(self) -> float | None:
+        return self._link.waits_since
+
     def arrival(self, on_readings: OnReadings) -> None:
         """See :meth:`gateway.runtime.ports.Link.arrival`: :meth:`receive` waits itself."""
 

@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.domain.commands import AttachSession, LinkRequest, Listen
+from gateway.domain.commands import AttachSession, LinkRequest, Listen, QueryDirectory
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, Scope
 from gateway.domain.resources import Agent
-from gateway.domain.upstream import Part, Source
+from gateway.domain.upstream import CatalogueChanged, Part, Source
+from gateway.runtime.link_session import WAITS_S
+from gateway.runtime.node import TICK_S
 from gateway.runtime.subscriptions import DATA_ANSWER_S, REFUSED_PAUSE_S, ROUND_S, SERVED_S
-from tests.doubles.fake_link import Waiting, _tell
+from tests.doubles.fake_link import FakeLink, Waiting, _tell
 from tests.runtime.scene import PhoneLine, Scene, user
 
 LINE = 8
@@ -100,3 +102,36 @@ async def test_readings_that_come_before_the_answer_about_their_session_are_kept
     await at.pass_time(REFUSED_PAUSE_S + 2)
     assert {key for key in phone.shown if key.split(":")[0] in set(Kind)} == {"agent:7", "agent:8", "queue:5"}
     assert phone.shown["queue:5"]["contacts_waiting"] == 3
+
+
+async def test_a_new_link_is_not_live_while_its_messages_wait_in_this_process(
+    at: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits_since: list[float | None] = [at.clock.now()]
+    waits = property(lambda _: waits_since[0], lambda *_: None)
+    monkeypatch.setattr(FakeLink, "waits_since", waits, raising=False)
+    await at.clock.advance(2 * WAITS_S)
+    phone = await _come(at)
+    await at.pass_time(3)
+    assert (phone.shown["queue:5"]["contacts_waiting"], phone.health) == (3, "stale")
+    waits_since[0] = None
+    await at.pass_time(TICK_S)
+    assert phone.health == "live"
+
+
+@pytest.mark.parametrize("began_s", [0.0, 0.3, 0.6, 0.9])
+async def test_data_is_old_while_a_message_of_its_link_is_read(at: Scene, began_s: float) -> None:
+    phone = await at.served()
+    link = at.link(1)
+    link.holds = lambda request: isinstance(request, QueryDirectory)
+    link.push(CatalogueChanged())
+    await at.pass_time(TICK_S + began_s)
+    link.waits_since = at.clock.now()
+    await at.clock.advance(WAITS_S)
+    assert phone.health == "live"
+    await at.clock.advance(TICK_S)
+    assert phone.health == "stale", "before a message has waited for 2 s"
+    link.waits_since = None
+    link.serve_held()
+    await at.pass_time(TICK_S)
+    assert phone.health == "live"

@@ -315,6 +315,11 @@ class SimLink:
         """See :attr:`gateway.runtime.ports.Link.has_message`."""
         return self.inner.has_message
 
+    @property
+    def waits_since(self) -> float | None:
+        """See :attr:`gateway.runtime.ports.Link.waits_since`."""
+        return self.inner.waits_since
+
     def arrival(self, on_readings: OnReadings) -> None:
         """See :meth:`gateway.runtime.ports.Link.arrival`: :meth:`receive` waits itself."""
 

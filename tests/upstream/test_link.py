@@ -615,6 +615,44 @@ async def test_every_message_and_ping_is_received_and_silence_is_not(at: Scene, 
         await link.close()
 
 
+def _dated(link: OsccLink) -> tuple[float | None, float | None]:
+    """Return when its last message came, and the oldest that waits."""
+    return link.last_received_at, link.waits_since
+
+
+async def test_a_message_that_waits_for_its_reader_counts_from_when_it_came(
+    at: Scene, link: OsccLink
+) -> None:
+    came_at = at.clock.now()
+    await at.server.say({"Type": "SessionEnded", "Session": 2, "Reason": "Expired"})
+    await at.server.say(event("UserRealtime", USER_REALTIME))
+    await at.clock.settle()
+    await at.clock.advance(3)
+    assert link.waits_since == came_at
+    assert isinstance(await link.receive(), SessionEnded)
+    assert _dated(link) == (came_at, came_at)
+    assert isinstance(await link.receive(), Reading)
+    assert _dated(link) == (came_at, None)
+
+
+async def test_a_large_message_and_all_behind_it_wait_while_it_is_read(at: Scene, link: OsccLink) -> None:
+    came_at = at.clock.now()
+    elements = [USER_REALTIME | {"UserKey": key} for key in range(1, 500)]
+    await at.server.say(event("UserRealtime", *elements, Complete=True))
+    await at.clock.settle()
+    await at.clock.advance(3)
+    async with beside(link.receive()) as reading:
+        await asyncio.sleep(0)
+        assert not reading.done()
+        await at.server.say({"Type": "SessionEnded", "Session": 2, "Reason": "Expired"})
+        assert link.waits_since == came_at
+        await at.clock.settle()
+    assert isinstance(reading.result(), Reading)
+    assert link.last_received_at == came_at
+    assert isinstance(await link.receive(), SessionEnded)
+    assert _dated(link) == (came_at + 3, None)
+
+
 # ---- the end ----
 
 

@@ -221,6 +221,10 @@ class HeldByHand:
         self.due: list[LinkSocket] = []
         self.held_until: list[float] = []
 
+    def now(self) -> float:
+        """Return the time of the turn."""
+        return self.began_at
+
     def want(self, link: LinkSocket) -> None: ...
 
     def hold(self, link: LinkSocket, until: float) -> None:

@@ -289,6 +289,10 @@ class AsteriskLink:
         return bool(self._inbox)
 
     @property
+    def waits_since(self) -> None:
+        """See :attr:`gateway.runtime.ports.Link.waits_since`: events are made when they are read."""
+
+    @property
     def waiting(self) -> int:
         """Number of waiting events."""
         return len(self._inbox)

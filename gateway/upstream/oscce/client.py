@@ -148,6 +148,7 @@ class OsccLink:
         "_pending",
         "_pool",
         "_reader",
+        "_reads_since",
         "_ready",
         "_replaced",
         "_socket",
@@ -176,6 +177,8 @@ class OsccLink:
         """Queries to stop that belong to no reader."""
         self._unread: UnreadableData = NOTHING_UNREAD
         self._ready: list[LinkEvent] = []
+        self._reads_since: float | None = None
+        """When the message came that is being read; None: none is."""
         self._own_agents: dict[int, int] = NO_ITEMS
         self._clock = ServerClock()
         self._on_readings: OnReadings | None = None
@@ -190,6 +193,11 @@ class OsccLink:
     def has_message(self) -> bool:
         """Whether :meth:`receive` would return at once."""
         return bool(self._ready) or self._socket.has_message
+
+    @property
+    def waits_since(self) -> float | None:
+        """When the oldest message came that is known to wait here unread; None: none is."""
+        return self._socket.waits_since if self._reads_since is None else self._reads_since
 
     def arrival(self, on_readings: OnReadings) -> asyncio.Future[None] | None:
         """Return what is done when :meth:`receive` has something to process; None: call it now."""
@@ -226,7 +234,7 @@ class OsccLink:
             raise await self._lost(NORMAL) from None
         finally:
             self._on_readings = None  # it holds the owner, which holds the link
-        self.last_received_at = self._terms.clock.now()
+        self.last_received_at = self._socket.came_at
         self._has_passed_on, code = False, NORMAL
         match said:
             case str():
@@ -432,10 +440,14 @@ class OsccLink:
         """
         if len(text) <= LARGE_CHARS:
             return self._reader.read(text)
-        for said in self._reader.slices(text):
-            if said is not None:
-                return said
-            await self._terms.clock.sleep(0)
+        self._reads_since = self.last_received_at
+        try:
+            for said in self._reader.slices(text):
+                if said is not None:
+                    return said
+                await self._terms.clock.sleep(0)
+        finally:
+            self._reads_since = None
         return ()
 
     def _take(self, sent: Said) -> LinkEvent | None:

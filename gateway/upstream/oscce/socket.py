@@ -295,7 +295,8 @@ class LinkSocket(asyncio.Protocol):
     __slots__ = (
         "__weakref__", "_arrival", "_change", "_frames", "_has_closed", "_has_server_closed", "_inbox",
         "_is_full", "_is_lost", "_is_resting", "_lost", "_outgoing", "_pace", "_read_bytes", "_reader",
-        "_sent_at", "_text_bytes", "_transport", "_turns", "_unread", "_waiting_chars", "held_at", "is_due",
+        "_sent_at", "_text_bytes", "_transport", "_turns", "_unread", "_waiting_chars", "came_at", "held_at",
+        "is_due",
     )  # fmt: skip
 
     def __init__(
@@ -307,6 +308,8 @@ class LinkSocket(asyncio.Protocol):
     ) -> None:
         self.is_due = False
         self.held_at: float | None = None
+        self.came_at = turns.now()
+        """When the message came that :meth:`receive` returned last."""
         self._pace: ReaderPace | None = None
         """The pace of the only phone; None: there are several or none."""
         self._sent_at: float | None = None
@@ -321,7 +324,8 @@ class LinkSocket(asyncio.Protocol):
         self._frames = Frames(message_bytes)
         self._text_bytes = message_bytes
         self._lost = lost
-        self._inbox: list[Incoming] = []
+        self._inbox: list[tuple[float, Incoming]] = []
+        """Messages to receive, each with the time at which it came."""
         self._outgoing: bytearray | None = None
         """Frames that are sent in the next turn of the loop; None: there are none."""
         self._waiting_chars = 0
@@ -343,6 +347,11 @@ class LinkSocket(asyncio.Protocol):
     def has_message(self) -> bool:
         """Whether data waits to be received."""
         return bool(self._inbox)
+
+    @property
+    def waits_since(self) -> float | None:
+        """When the oldest data came that is known to wait; None: none is."""
+        return self._inbox[0][0] if self._inbox else self.held_at
 
     def arrival(self, reader: SocketReader | None) -> asyncio.Future[None] | None:
         """Return what is done when :meth:`receive` has something to return; None: it has.
@@ -370,8 +379,9 @@ class LinkSocket(asyncio.Protocol):
             finally:
                 self._reader = None
         if not self._inbox:
+            self.came_at = self._turns.now()
             return Closed()
-        said = self._inbox.pop(0)
+        self.came_at, said = self._inbox.pop(0)
         self._waiting_chars -= _chars(said)
         self._read_on(WAITING_CHARS_MAX // 2)
         return said
@@ -455,8 +465,11 @@ class LinkSocket(asyncio.Protocol):
                 except Exception as fault:  # noqa: BLE001 - it belongs to the reader, not to the event loop
                     self._arrived(fault)
                 if kept:
-                    self._keep_all(kept)
-        self.held_at = None
+                    self._keep_all(kept, self.held_at)
+        if not unread.chars:
+            self.held_at = None
+        elif self.held_at is None:
+            self.held_at = self._turns.now()
         if self._is_resting:
             self._read_on(WAITING_CHARS_MAX if is_share_read else WAITING_CHARS_MAX // 2)
 
@@ -576,8 +589,8 @@ class LinkSocket(asyncio.Protocol):
     def _flush(self) -> None:
         """Have the unread readings taken now, before the next message; the rest is received before it."""
         if self._inbox or self._arrival is None:
-            self.held_at = None
-            self._keep_all(self._unread.take())
+            came_at, self.held_at = self.held_at, None
+            self._keep_all(self._unread.take(), came_at)
         elif self._unread.chars:
             self._take_unread()
 
@@ -599,15 +612,15 @@ class LinkSocket(asyncio.Protocol):
             except Exception as fault:  # noqa: BLE001 - it belongs to the reader, not to the event loop
                 self._arrived(fault)
         if kept:
-            self._keep_all(kept)
+            self._keep_all(kept, came_at)
 
-    def _keep_all(self, unread: list[Kept]) -> None:
+    def _keep_all(self, unread: list[Kept], came_at: float | None) -> None:
         for each in unread:
-            self._keep(text_of(each))
+            self._keep(text_of(each), came_at)
 
-    def _keep(self, said: Incoming) -> None:
-        """Add a message for the reader, and wake it."""
-        self._inbox.append(said)
+    def _keep(self, said: Incoming, came_at: float | None = None) -> None:
+        """Add a message for the reader, and wake it. *came_at*: when it came; None: just now."""
+        self._inbox.append((self._turns.now() if came_at is None else came_at, said))
         self._waiting_chars += _chars(said)
         if type(said) is WebSocketPing:
             self._answer(said)
