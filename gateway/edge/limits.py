@@ -112,6 +112,10 @@ class SocketSlot:
             self._admission.forget(caller, self)
 
 
+FREE_AGAIN: Final = 0.99
+"""Descriptors are no longer short when a phone is accepted with this part of them: a full node accepts one
+each time that another has left.
+"""
 LAGGING_S: Final = 0.5
 """Mean delay of the event loop above which phones are admitted only as fast as others are served."""
 OPENING_S: Final = 3.0
@@ -282,14 +286,14 @@ class SocketAdmission:
         """Whether the node accepts no further phone."""
         return self.sockets >= self._limits.connections or self._lacks_files()
 
-    def _lacks_files(self) -> bool:
-        """Return whether a further phone and its user's link might find no descriptor.
+    def _lacks_files(self, part: float = 1.0) -> bool:
+        """Return whether a further phone and its user's link might find no descriptor in this part of them.
 
         Users who were not present at the `hello` are counted twice from when they are, until their phone has
         its session. Sockets without a `hello` count as phones only: when many phones come back at once, their
         users are present. :meth:`check_link` refuses the others.
         """
-        return self.sockets + self._arriving + 2 > self._files()
+        return self.sockets + self._arriving + 2 > part * self._files()
 
     def check_link(self) -> None:
         """Refuse a `hello` whose user is not present and could get no link.
@@ -302,7 +306,7 @@ class SocketAdmission:
             raise SessionRefused(CloseCode.OVER_CAPACITY, CloseCode.OVER_CAPACITY.name.lower())
 
     def _log_shortage(self) -> None:
-        """Log that descriptors are short, once until a phone is accepted again."""
+        """Log that descriptors are short, once until some more are free."""
         if not self._is_short:
             self._is_short = True
             _LOG.warning("file_limit_reached", extra={"connections": self.sockets})
@@ -326,7 +330,7 @@ class SocketAdmission:
             )
         if is_crowded:
             next(iter(silent)).take()
-        self._is_short = False
+        self._is_short = self._is_short and self._lacks_files(FREE_AGAIN)
         self.sockets += 1
         self.unhelloed += 1
         slot = SocketSlot(self, caller)

@@ -144,6 +144,27 @@ def test_phones_leave_descriptors_to_their_links(caplog: pytest.LogCaptureFixtur
     assert len(caplog.records) == 2, "once for each time"
 
 
+def test_a_full_node_does_not_log_each_phone_that_takes_the_place_of_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    doors = SocketAdmission(replace(MANY, connections=1_000, unhelloed=1_000), lambda: 500)
+
+    def fill() -> None:
+        while not doors.is_full:
+            doors.open_slot(HERE).hello_accepted(is_user_present=True).served()
+        with pytest.raises(GatewayError):
+            doors.open_slot(HERE)
+
+    for _ in range(3):
+        fill()
+        doors.served_slot.release()
+    assert len(caplog.records) == 1
+    for _ in range(5):
+        doors.served_slot.release()
+    fill()
+    assert len(caplog.records) == 2
+
+
 def test_a_hello_is_refused_whose_user_could_get_no_link(caplog: pytest.LogCaptureFixture) -> None:
     doors = SocketAdmission(MANY, lambda: 11)
     silent = [doors.open_slot(HERE) for _ in range(10)]
