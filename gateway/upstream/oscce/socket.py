@@ -313,9 +313,8 @@ class LinkSocket(asyncio.Protocol):
         self._pace: ReaderPace | None = None
         """The pace of the only phone; None: there are several or none."""
         self._sent_at: float | None = None
-        """When that phone had last been sent changes as data was processed. Until it is sent some, that data
-        may wait for the next frame, and later data must not wait: it would miss this frame.
-        """
+        """When it had last been sent changes as data was processed. Until it is sent some, later data must
+        not wait: it would miss the next frame."""
         self._turns = turns
         self._unread = Unread()
         self._read_bytes = 0
