@@ -532,11 +532,11 @@ class Assembly:
             if here.shared is None:
                 return None
             reading.steps = []  # as if other links had received the same, since its table is theirs, too
-        steps = [step for step in reading.steps if isinstance(step, ReadingStep)]
         if here.shared is not None and shared is not None:
-            for step in steps:
-                if step.applies_to_tables(here.shared, shared, offset_ms):
-                    return step
+            for each in reading.steps:
+                if isinstance(each, ReadingStep) and each.applies_to_tables(here.shared, shared, offset_ms):
+                    return each
+        steps = [each for each in reading.steps if isinstance(each, ReadingStep)]
         numbers = steps[0].numbers if steps else [part.number for part in reading.parts]
         keys = steps[0].keys if steps else [here.prefix + str(number) for number in numbers]
         befores, held = list(map(here.sent.get, keys)), list(map(shown.get, keys))

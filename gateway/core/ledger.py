@@ -368,11 +368,11 @@ class Ledger:
         """
         if not changes.elements:
             return
-        seq = self.seq + 1
+        seq = self.seq = self.shared_seq = self.seq + 1
         self._shared.store_all(changes.elements, seq, next_tables)
         self.elements = self._shared.elements
-        self._move(Position(self.epoch, seq), seq)
         self.has_news = True
+        self.joinable = self.firsts = NO_ITEMS
         for reader in tuple(self.readers):  # some leave their group during this
             reader.mark_all(changes)
 

@@ -371,12 +371,13 @@ class Outbox(GroupMember):
         """Let *changes*, which the phone may see, wait in one set with earlier ones, if they are few."""
         batch = self._batch
         both = changes if batch is None else batch.then(changes)
-        if len(both) > BATCH_MAX:
+        count = len(both.elements)
+        if count > BATCH_MAX:
             return False
         if batch is None:
             self._since = self.ledger.came_at
         else:
-            self._conflated += len(batch) + len(changes) - len(both)
+            self._conflated += len(batch) + len(changes) - count
         self._batch = both
         return True
 
@@ -604,18 +605,14 @@ class Outbox(GroupMember):
         self, dirty: dict[str, Base] | None, batch: ChangeSet | None
     ) -> tuple[list[tuple[str, bytes]] | Members | None, int]:
         """Return the patches of all waiting changes, and their number; None as :meth:`take_news`."""
+        size_bytes = self._frame_bytes // 2
         if batch is not None:
-            return self._written(batch), len(batch)
+            members = batch.patches(self.codec)
+            is_small = members is not None and 0 < len(members.written) <= size_bytes
+            return members if is_small else None, len(batch.elements)
         if not dirty:
             return None, 0
-        return patches_of(dirty, self.ledger, self.codec, self._frame_bytes // 2), len(dirty)
-
-    def _written(self, changes: ChangeSet) -> Members | None:
-        """Return the patches of all *changes*; None when there are none, or too many for a frame."""
-        patches = changes.patches(self.codec)
-        if patches is None or not patches.size or len(patches.written) > self._frame_bytes // 2:
-            return None
-        return patches
+        return patches_of(dirty, self.ledger, self.codec, size_bytes), len(dirty)
 
     def prepare(self) -> bool:
         """Encode some of the elements that a large state needs; False: call it again in a later turn.
