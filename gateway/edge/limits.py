@@ -127,7 +127,10 @@ _LAG_WEIGHT: Final = 0.3
 
 
 class _Retries:
-    """Appointments of the phones that were refused for one reason: they come again one after the other."""
+    """Appointments of the phones that were refused for one reason: they come again one after the other.
+
+    More phones than can come within a minute share its second half evenly: else all would come at its end.
+    """
 
     def __init__(self) -> None:
         self._at = 0.0
@@ -135,7 +138,9 @@ class _Retries:
 
     def next_s(self, now: float, per_s: float) -> float:
         """Return the seconds until the next try, of which *per_s* are to come per second."""
-        self._at = min(max(self._at, now) + 1 / per_s, now + _RETRY_MAX_S)
+        self._at = max(self._at, now) + 1 / per_s
+        if self._at > now + _RETRY_MAX_S:
+            self._at = now + _RETRY_MAX_S / 2
         return self._at - now
 
 

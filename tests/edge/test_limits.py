@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -407,6 +409,20 @@ def test_a_node_that_is_late_no_more_gives_times_by_its_rate() -> None:
         doors.lagged(0.0, half / 2)
     waits = [wait for _, wait in refused(doors.check_handshake, range(1, 26), 10.0)]
     assert waits == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+def test_more_phones_than_can_come_within_a_minute_do_not_all_come_at_its_end() -> None:
+    doors = SocketAdmission(replace(LIMITS, connections=10_000, unhelloed=10_000))
+    for half in range(40):
+        for _ in range(10):
+            doors.open_slot(HERE).hello_accepted().served().release()
+        doors.lagged(0.8, (half + 1) / 2)
+    waits = [wait for wait in come_to(doors, 8_000, 20.0) if wait is not None]
+    in_second = Counter(math.floor(wait) for wait in waits)
+    assert len(waits) > 7_900
+    assert max(waits) <= 60.0
+    assert {in_second[second] for second in range(1, 29)} <= {19, 20, 21}, "of 20 a second"
+    assert max(in_second.values()) < 300
 
 
 # ---- unfinished connections never keep others out ----
