@@ -27,6 +27,8 @@ class Following(RuleBasedStateMachine):
         self.owes = True
         """Whether something may be missing that nobody was asked for."""
         self.waits = False
+        self.doubts = False
+        """Whether the answer that is waited for may have been lost, or may not cover everything."""
         self.searches = False
         self.since = 0.0
         """Since when something is to be done."""
@@ -84,7 +86,7 @@ class Following(RuleBasedStateMachine):
             assert self.now - self.asked_at >= min(2.0, 0.25 * 2.0 ** max(0, self.tries - 1))
         self.follow.asked(self.now)
         self.asked_at, self.tries = self.now, self.tries + 1
-        self.owes, self.waits, self.received = False, True, False
+        self.owes, self.waits, self.doubts, self.received = False, True, False, False
         if self.answers:
             self.now += 0.03125
             self.something_is_published(0, Receipt.STALE)
@@ -105,7 +107,9 @@ class Following(RuleBasedStateMachine):
         if self.lower_since is not None or not self.received:
             return
         self.last_received_at = self.now
-        if self.waits:
+        if self.waits and self.doubts:
+            self.waits, self.owes, self.since, self.tries = False, True, self.now + 0.25, 1
+        elif self.waits:
             self.waits, self.tries, self.reads_tried, self.unsure = False, 0, 0, False
 
     @rule(above=EPOCHS, receipt=st.sampled_from(Receipt))
@@ -130,8 +134,9 @@ class Following(RuleBasedStateMachine):
     @rule()
     def a_connection_is_renewed(self) -> None:
         self.follow.doubt(self.now)
-        if not self.owes and not self.searches:
-            self.owes, self.waits, self.since = True, False, self.now
+        self.doubts = True
+        if not (self.owes or self.waits or self.searches):
+            self.owes, self.since = True, self.now
 
     @rule()
     def the_owner_is_out_of_hearing(self) -> None:
