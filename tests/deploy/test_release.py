@@ -86,7 +86,9 @@ def test_the_wheel_of_the_sdk_is_a_client_without_a_gateway(dist: Path, tmp_path
         about = wheel.read(f"oscc_gateway_client-{VERSION}.dist-info/METADATA").decode()
         wheel.extractall(tmp_path)  # noqa: S202 - an archive of our own
     needs = set(re.findall(r"(?m)^Requires-Dist: ([\w-]+)", about))
-    names = "aiohttp cryptography msgpack msgspec phonenumbers prometheus_client pydantic redis rich"
+    names = (
+        "aiohttp cryptography msgpack msgspec phonenumbers prometheus_client pydantic redis rich structlog"
+    )
     program = f"""import sys, gateway.client
 print(gateway.__file__)
 print(*{{name.partition('.')[0] for name in sys.modules}} & set({names!r}.split()))"""
