@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol, assert_never
 
 from gateway.core.lease import AssumedTokens, DueSlots, StoreWrites
 from gateway.core.ledger import Health
-from gateway.core.link import Linger, LinkMachine, LinkState, Pauses
+from gateway.core.link import BEAT_S, Linger, LinkMachine, LinkState, Pauses
 from gateway.core.rate_limits import AdmissionQueue, Quota, ReaderPace
 from gateway.core.view import Member
 from gateway.domain.commands import KeepAlive, LinkAnswer, NumberAct
@@ -268,9 +268,9 @@ class Linked:
     """
 
     __slots__ = (
-        "__weakref__", "_about", "_asking", "_feed", "_is_answered", "_is_over", "_keeper", "_mirror",
-        "_opened_at", "_opener", "_pauses", "_pulse", "_reported_at", "_tasks", "_user_sessions", "features",
-        "fenced", "link", "replaced_by",
+        "__weakref__", "_about", "_asking", "_feed", "_is_answered", "_is_over", "_is_timed", "_keeper",
+        "_mirror", "_opened_at", "_opener", "_pauses", "_pulse", "_reported_at", "_tasks", "_user_sessions",
+        "features", "fenced", "link", "replaced_by",
     )  # fmt: skip
 
     def __init__(self, link: Link, opener: Member, about: About, keeper: Keeper) -> None:
@@ -295,6 +295,8 @@ class Linked:
         self._is_answered = False
         """Whether a task with an answer may not have run since its arrival."""
         self._is_over = False
+        self._is_timed = False
+        """Whether a time of the server was read on this link while no message waited unread in this node."""
         keeper.feed.ledger.under_way_s = 0.0
 
     # ---- life ----
@@ -409,9 +411,7 @@ class Linked:
         else:  # mostly: as _note_message, a call less for each update
             self._feed.ledger.came_at = now
             if now - self._reported_at >= REPORT_EVERY_S:
-                self._reported_at = now
-                if not self._pulse.received_live(now):
-                    self._keeper.received()
+                self._report(now, readings)
         if not readings and not self.settled:
             return None  # on a new link answers come in groups: what one removes, another may add
         if asking is not None:
@@ -432,17 +432,29 @@ class Linked:
             ledger = self._feed.ledger
             ledger.came_at = at if at <= self._pauses.prompt_until else self._sent_at(at, readings)
         if at - self._reported_at >= REPORT_EVERY_S:
-            self._reported_at = at
-            if not self._pulse.received_live(at):
-                self._keeper.received()
+            self._report(at, readings)
+
+    def _report(self, at: float, readings: Sequence[Reading]) -> None:
+        """Inform the keeper of a message that arrived at *at*."""
+        self._reported_at = at
+        if readings and not self._is_timed:
+            self._note_time()
+        if not self._pulse.received_live(at):
+            self._keeper.received()
+
+    def _note_time(self) -> None:
+        """Record whether the time of the server that was just read shows the difference of the clocks."""
+        now = self._keeper.clock.now()
+        self._is_timed = now <= self._pauses.prompt_until and now - self.link.last_received_at < BEAT_S
 
     def _sent_at(self, at: float, readings: Sequence[Reading]) -> float:
         """Return when a message that is read at *at* may have been sent.
 
-        A node that is behind computes from the time in the message how long it waited unread.
+        A node that is behind computes from the time in the message how long it waited unread. It cannot while
+        all messages of the link have waited: their delay looks like a difference of the clocks.
         """
         sent_at, waited_s = self._pauses.sent_at(at), self._pauses.unread_s
-        if waited_s and readings:
+        if waited_s and readings and self._is_timed:
             waited_s = min(waited_s, self._mirror.late_s(readings[-1].time_ms, at))
         sent_at = min(sent_at, at - waited_s)
         return at if sent_at == at else max(sent_at, self._opened_at, self._feed.ledger.came_at)
@@ -459,6 +471,7 @@ class Linked:
     def _opened(self, event: Opened, tasks: asyncio.TaskGroup) -> None:
         self._keeper.agreed(event.keep_alive_s)
         self._mirror.begin(self._about, event.time_ms, event.last_end)
+        self._note_time()
         self._user_sessions.server = event.server
         self._asking = LinkSubscriptions(self.link, self._keeper, tasks)
         if self._opener in self._user_sessions:

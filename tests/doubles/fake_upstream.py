@@ -243,7 +243,11 @@ class FakeUpstream(Centre):
         user = User(session.person.id, session.person.login, session.person.display_name)
         attached = self.attach(wire, session)
         last_end = session.person.last_end
-        link.push(Opened(self.clock.wall_ms(), KEEP_ALIVE_S, user, attached, last_end, self.instance))
+        link.push(
+            Opened(
+                self.clock.wall_ms() - self.transit_ms, KEEP_ALIVE_S, user, attached, last_end, self.instance
+            )
+        )
         for function, state in self.functions.items():
             link.push(FunctionChanged(function, state))
         return link

@@ -548,3 +548,16 @@ async def test_a_wall_clock_that_is_set_makes_no_data_older_or_newer(at: Scene, 
     ping = phone.of_kind("ping")[-1]
     assert ping["upstream"] == "down"
     assert 0 <= ping["server_time_ms"] - ping["as_of_ms"] <= 33_000
+
+
+async def test_data_of_a_link_that_a_busy_node_opened_is_not_said_to_be_newer_than_it_is(at: Scene) -> None:
+    at.node.unread_s = lambda: 5.0
+    at.upstream.transit_ms = 3_000
+    await at.pass_time(2 * BEAT_S)
+    await at.served()
+    await at.pass_time(6)
+    _waiting(at, 1)
+    await at.clock.settle()
+    as_of = at.owner().feed.health.as_of
+    assert as_of is not None
+    assert at.clock.now() - as_of >= 3.0
