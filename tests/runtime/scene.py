@@ -294,7 +294,7 @@ class Scene:
         number: str | None = None,
         **hello: object,
     ) -> PhoneLine:
-        """Log on and say hello; give the phone once it is served."""
+        """Log on and say hello; give the phone, which is served unless the scene makes it wait."""
         phone = await self.phone(login, application, device=device, number=number)
         phone.hello(**hello)
         await self.clock.settle()
@@ -358,6 +358,11 @@ class Scene:
     def asked(self, kind: type[T]) -> list[T]:
         """Give what was asked on links of one kind, in order."""
         return [request for _, request in self.upstream.requests if isinstance(request, kind)]
+
+    @property
+    def queries(self) -> int:
+        """Number of queries that run on the first user's link."""
+        return len(self.upstream.wires[user(1)].queries)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from gateway.runtime.link_session import WAITS_S
 from gateway.runtime.node import TICK_S
 from gateway.runtime.subscriptions import DATA_ANSWER_S, REFUSED_PAUSE_S, ROUND_S, SERVED_S
 from tests.doubles.fake_link import FakeLink, Waiting, _tell
-from tests.runtime.scene import PhoneLine, Scene, user
+from tests.runtime.scene import Scene
 
 LINE = 8
 """So many queries a supervisor's link has."""
@@ -27,25 +27,13 @@ def _of(source: Source) -> Callable[[LinkRequest], bool]:
     return lambda asked: isinstance(asked, Listen) and asked.source is source
 
 
-def _queries(at: Scene) -> int:
-    return len(at.upstream.wires[user(1)].queries)
-
-
-async def _come(at: Scene) -> PhoneLine:
-    """Give a phone that has said hello, and may have to wait."""
-    phone = await at.phone("anna")
-    phone.hello()
-    await at.clock.settle()
-    return phone
-
-
 @pytest.mark.parametrize("source", [Source.CUMULATIVE, Source.REALTIME])
 async def test_a_first_reading_that_does_not_come_for_long_is_asked_for_again(
     at: Scene, source: Source
 ) -> None:
     at.upstream.put(Part(Kind.AGENT, 7, Source.CUMULATIVE, Agent(handled_today=2)))
     at.upstream.unsent = _of(source)
-    phone = await _come(at)
+    phone = await at.served()
     await at.pass_time(SERVED_S + 2)
     asked = len(at.asked(Listen))
     at.upstream.unsent = lambda _: False
@@ -54,7 +42,7 @@ async def test_a_first_reading_that_does_not_come_for_long_is_asked_for_again(
     await at.pass_time(REFUSED_PAUSE_S + 2)
     shown = phone.shown["agent:7"]
     assert (shown["handled_today"], shown["routing_state"], phone.health) == (2, "available", "live")
-    assert _queries(at) == LINE, "the query without a reading was stopped"
+    assert at.queries == LINE, "the query without a reading was stopped"
     asked = len(at.asked(Listen))
     await at.pass_time(2 * DATA_ANSWER_S)
     assert len(at.asked(Listen)) == asked
@@ -63,14 +51,14 @@ async def test_a_first_reading_that_does_not_come_for_long_is_asked_for_again(
 async def test_a_repeated_request_for_a_first_reading_may_be_refused(at: Scene) -> None:
     at.upstream.put(Part(Kind.AGENT, 7, Source.CUMULATIVE, Agent(handled_today=2)))
     at.upstream.unsent = _of(Source.CUMULATIVE)
-    phone = await _come(at)
+    phone = await at.served()
     await at.pass_time(SERVED_S + 2)
     refused = _of(Source.CUMULATIVE)
     at.upstream.refused = lambda request: DOWN if refused(request) else None
     await at.pass_time(DATA_ANSWER_S)
     at.upstream.refused, at.upstream.unsent = (lambda _: None), (lambda _: False)
     await at.pass_time(2 * REFUSED_PAUSE_S)
-    assert (phone.shown["agent:7"]["handled_today"], _queries(at)) == (2, LINE)
+    assert (phone.shown["agent:7"]["handled_today"], at.queries) == (2, LINE)
 
 
 @pytest.mark.parametrize("is_late", [True, False], ids=["late", "unreadable"])
@@ -111,7 +99,7 @@ async def test_a_new_link_is_not_live_while_its_messages_wait_in_this_process(
     waits = property(lambda _: waits_since[0], lambda *_: None)
     monkeypatch.setattr(FakeLink, "waits_since", waits, raising=False)
     await at.clock.advance(2 * WAITS_S)
-    phone = await _come(at)
+    phone = await at.served()
     await at.pass_time(3)
     assert (phone.shown["queue:5"]["contacts_waiting"], phone.health) == (3, "stale")
     waits_since[0] = None

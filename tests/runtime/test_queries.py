@@ -68,24 +68,12 @@ def _asking(at: Scene) -> LinkSubscriptions:
     return linked._asking
 
 
-def _queries(at: Scene) -> int:
-    return len(at.upstream.wires[user(1)].queries)
-
-
-async def _come(at: Scene) -> PhoneLine:
-    """Give a phone that has said hello, and may have to wait."""
-    phone = await at.phone("anna")
-    phone.hello()
-    await at.clock.settle()
-    return phone
-
-
 # ---- answers that come late ----
 
 
 async def test_a_late_answer_counts_and_nothing_is_asked_twice(at: Scene) -> None:
     at.upstream.slow = _is_listen
-    phone = await _come(at)
+    phone = await at.served()
     await at.pass_time(2 * ROUND_S + 1)
     _link(at).serve_held()
     await at.pass_time(1)
@@ -93,13 +81,13 @@ async def test_a_late_answer_counts_and_nothing_is_asked_twice(at: Scene) -> Non
     assert phone.shown["queue:5"]["contacts_waiting"] == 3
     assert phone.shown["agent:7"]["routing_state"] == "available"
     await at.pass_time(3 * REFUSED_PAUSE_S)
-    assert _queries(at) == LINE
+    assert at.queries == LINE
     assert at.asked(StopListening) == []
 
 
 async def test_a_server_that_is_always_slow_is_asked_for_each_set_once_at_a_time(at: Scene) -> None:
     at.upstream.slow = _is_listen
-    await _come(at)
+    await at.served()
     link = _link(at)
     asked: list[LinkRequest] = []
 
@@ -230,7 +218,7 @@ async def test_data_of_a_query_that_is_being_stopped_is_not_shown_to_a_phone_tha
 
 async def test_a_late_directory_is_shown_and_asked_for_once(at: Scene) -> None:
     at.upstream.slow = lambda request: isinstance(request, QueryDirectory)
-    phone = await _come(at)
+    phone = await at.served()
     await at.pass_time(ROUND_S + 3)
     assert not phone.shown
     _link(at).serve_held()
@@ -242,7 +230,7 @@ async def test_a_late_directory_is_shown_and_asked_for_once(at: Scene) -> None:
 
 async def test_a_directory_that_changed_while_it_was_asked_for_is_asked_for_again(at: Scene) -> None:
     at.upstream.slow = lambda request: isinstance(request, QueryDirectory)
-    phone = await _come(at)
+    phone = await at.served()
     await at.pass_time(ROUND_S + 1)
     at.upstream.set_catalogue()
     await at.pass_time(1)
@@ -269,7 +257,7 @@ async def test_a_session_that_is_accepted_late_is_served_and_reported_as_present
 
 async def test_realtime_data_that_is_not_reported_is_unknown_and_nothing_is_called_live(at: Scene) -> None:
     at.upstream.slow = _of(Source.REALTIME)
-    phone = await _come(at)
+    phone = await at.served()
     await at.pass_time(SERVED_S - 1)
     assert not phone.shown
     await at.pass_time(3)
@@ -291,12 +279,12 @@ async def test_realtime_data_that_is_not_reported_is_unknown_and_nothing_is_call
 @pytest.mark.parametrize("source", [Source.CUMULATIVE, Source.CONFIGURATION])
 async def test_a_first_reading_that_never_comes_is_done_without(at: Scene, source: Source) -> None:
     at.upstream.unsent = _of(source)
-    phone = await _come(at)
+    phone = await at.served()
     await at.pass_time(SERVED_S + 2)
     assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 3)
     again = await at.again(phone)
     assert again.of_kind("welcome"), "the next phone does not wait"
-    assert _queries(at) == LINE
+    assert at.queries == LINE
 
 
 async def test_what_phones_show_is_kept_longer_when_a_new_link_is_slow(at: Scene) -> None:
@@ -326,13 +314,13 @@ async def test_old_data_is_kept_and_shown_as_old_until_the_new_request_is_answer
     at.upstream.unsent = lambda _: False
     _asking(at).listen_again()
     await at.pass_time(1)
-    assert (phone.health, _queries(at)) == ("live", LINE)
+    assert (phone.health, at.queries) == ("live", LINE)
 
 
 @pytest.mark.parametrize("source", [Source.REALTIME, Source.CUMULATIVE])
 async def test_what_is_not_followed_any_more_is_not_waited_for(at: Scene, source: Source) -> None:
     at.upstream.unsent = _of(source, Kind.QUEUE)
-    phone = await _come(at)
+    phone = await at.served()
     await at.pass_time(2)
     at.owner().follow(phone.ticket.handle, ("agents",))
     await at.pass_time(1)
@@ -345,7 +333,7 @@ async def test_what_is_not_followed_any_more_is_not_waited_for(at: Scene, source
 
 async def test_what_is_late_is_done_without_also_after_a_doubt(at: Scene) -> None:
     at.upstream.slow = _of(Source.CUMULATIVE, Kind.QUEUE)
-    phone = await _come(at)
+    phone = await at.served()
     await at.pass_time(SERVED_S + 3)
     at.owner()._machine.doubt()
     at.owner().look()
@@ -359,7 +347,7 @@ async def test_what_is_remembered_of_queries_that_were_stopped_is_bounded(at: Sc
     at.upstream.unsent = _of(Source.REALTIME)
     for _ in range(STOPPED_MOST // 4):
         await _fall_silent(at)
-    assert _queries(at) == LINE
+    assert at.queries == LINE
     assert len(_asking(at)._queries._stopped) <= STOPPED_MOST
 
 
@@ -376,7 +364,7 @@ async def test_a_first_reading_may_come_before_it_is_said_which_query_it_is(at: 
 
 async def test_what_is_refused_though_no_function_is_reported_down_is_asked_for_again(at: Scene) -> None:
     at.upstream.refusals[Listen] = DOWN
-    phone = await _come(at)
+    phone = await at.served()
     assert phone.shown["agent:7"]["routing_state"] == "unknown"
     at.upstream.refusals.clear()
     await at.pass_time(REFUSED_PAUSE_S + 1)
@@ -387,7 +375,7 @@ async def test_what_a_function_refuses_that_is_down_is_asked_for_when_it_is_up_a
     at.upstream.functions["historical"] = FunctionState.DOWN
     refused = _of(Source.CUMULATIVE)
     at.upstream.refused = lambda request: DOWN if refused(request) else None
-    phone = await _come(at)
+    phone = await at.served()
     asked = len(at.asked(Listen))
     await at.pass_time(3 * REFUSED_PAUSE_S)
     assert (len(at.asked(Listen)), phone.health) == (asked, "live")
@@ -395,7 +383,7 @@ async def test_what_a_function_refuses_that_is_down_is_asked_for_when_it_is_up_a
     at.upstream.set_function("historical", FunctionState.UP)
     await at.pass_time(1)
     assert len(at.asked(Listen)) == asked + 2
-    assert _queries(at) == LINE
+    assert at.queries == LINE
 
 
 # ---- requests on a link ----

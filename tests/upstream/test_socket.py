@@ -233,11 +233,17 @@ class HeldByHand:
         self.held_until.append(until)
 
 
-async def test_readings_wait_together_while_the_only_phone_may_not_be_sent_anything() -> None:
+def held_by_hand() -> tuple[Line, HeldByHand]:
+    """Return a link whose turns the test takes itself."""
     line, hand = Line(), HeldByHand()
     line.socket = LinkSocket(
         cast("asyncio.Transport", line.wire), LIMIT, line.faults.append, cast("Turns", hand)
     )
+    return line, hand
+
+
+async def test_readings_wait_together_while_the_only_phone_may_not_be_sent_anything() -> None:
+    line, hand = held_by_hand()
     pace = Paced(sent_at=99.9)
     take = Taking([], pace=pace)
     async with asyncio.TaskGroup() as tasks:
@@ -270,10 +276,7 @@ async def test_readings_wait_together_while_the_only_phone_may_not_be_sent_anyth
 
 
 async def test_the_time_of_readings_that_waited_is_not_that_of_later_ones() -> None:
-    line, hand = Line(), HeldByHand()
-    line.socket = LinkSocket(
-        cast("asyncio.Transport", line.wire), LIMIT, line.faults.append, cast("Turns", hand)
-    )
+    line, hand = held_by_hand()
     pace = Paced(sent_at=99.9)
     take = Taking([], pace=pace)
     async with beside(line.socket.receive(take)) as waiting:
