@@ -61,11 +61,11 @@ _LOST: Final = "The command was lost on its way, and was not executed. Try again
 ATTACH_ANSWER_S: Final = 2.0
 """Time without an answer after which a request to an owner is repeated."""
 ATTACH_AGAIN_S: Final = 1.0
-SettleRead = Callable[[OnForwarded, Outcome], None]
-_AGAIN_S: Final = 0.5
+"""Pause before it is repeated."""
 SHOWN_S: Final = 2.0
 """How long the outcome of a repeated command waits for what it caused."""
-"""Pause before it is repeated."""
+_AGAIN_S: Final = 0.5
+SettleRead = Callable[[OnForwarded, Outcome], None]
 
 
 class _Turn(asyncio.Lock):
