@@ -563,10 +563,15 @@ class Exchange:
     def _send_reply(self, reply: _Reply) -> None:
         if self._has_room:
             self.post(Inbox(reply.node), reply.answer, partial(self._reply_sent, reply))
+        else:
+            self._send_later(reply)
 
     def _reply_sent(self, reply: _Reply, receivers: int | GatewayError) -> None:
-        is_lost = isinstance(receivers, GatewayError) and receivers.code is ErrorCode.BUS_DOWN
-        if is_lost and len(self._replies) < REPLIES_MAX:
+        if isinstance(receivers, GatewayError) and receivers.code is ErrorCode.BUS_DOWN:
+            self._send_later(reply)
+
+    def _send_later(self, reply: _Reply) -> None:
+        if len(self._replies) < REPLIES_MAX:
             self._replies.append(reply)
             self._repeat_soon()
 

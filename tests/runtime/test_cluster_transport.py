@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import pytest
 
+from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.domain.resources import Queue
@@ -33,6 +34,7 @@ from gateway.protocol.envelopes import (
 )
 from gateway.runtime.cluster import (
     ASKS_MAX,
+    REPEATED_AFTER_S,
     ROUNDS_MAX,
     UNDER_WAY_BYTES_MAX,
     UNDER_WAY_MAX,
@@ -303,6 +305,18 @@ async def test_beyond_so_much_under_way_what_is_sent_is_lost(monkeypatch: pytest
         at.exchange.send(Inbox(THERE), Leaving(HERE))
         await at.clock.settle()
         assert at.inbox == [Leaving(HERE)]
+
+
+async def test_an_answer_waits_while_too_much_is_under_way(at: Pair) -> None:
+    answer = CallAnswer(1, Outcome(Status.APPLIED))
+    at.exchange.under_way = UNDER_WAY_MAX
+    at.exchange.reply(THERE, answer, 5.0)
+    at.exchange.reply(THERE, CallAnswer(2, Outcome(Status.APPLIED)), REPEATED_AFTER_S)
+    await at.clock.advance(2 * REPEATED_AFTER_S)
+    assert at.inbox == []
+    at.exchange.under_way = 0
+    await at.clock.advance(2 * REPEATED_AFTER_S)
+    assert at.inbox == [answer], "once, and not the one that is of no use now"
 
 
 # ---- hearing ----
