@@ -452,10 +452,13 @@ class Dialogue:
 
     def _on_ping(self, ping: frames.Ping, now: float) -> Frames:
         self._memory.server_time.received(ping.server_time_ms, now)
-        resync = self._on_state(ping, now)
-        health = HealthChanged(ping.upstream, ping.bus, ping.as_of_ms)
+        resync, before = self._on_state(ping, now), self._memory.health
+        as_of_ms = ping.as_of_ms
+        if self._memory.mirror.lost:  # the age is that of data which this client does not have
+            as_of_ms = None if before is None else before.as_of_ms
+        health = HealthChanged(ping.upstream, ping.bus, as_of_ms)
         is_first, self._upstream = self._upstream is None, ping.upstream
-        if is_first or health != self._memory.health:
+        if is_first or health != before:
             self._memory.health = health
             self._hooks.event(health)
         return (frames.Pong(ping.nonce), *resync)

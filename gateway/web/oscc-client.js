@@ -902,7 +902,9 @@ export class Connection extends EventTarget {
     this.#changed(live, ping);
     const {bus, as_of_ms: asOfMs} = ping, upstream = UPSTREAMS.has(ping.upstream) ? ping.upstream : 'stale';
     live.upstream = upstream;
-    if (this.#live === live) this.#show(this.#link.state, {upstream, bus, asOfMs: asOfMs ?? null});
+    if (this.#live !== live) return;
+    // after a lost change the age is that of data which this client does not have
+    this.#show(this.#link.state, {upstream, bus, asOfMs: this.#state.lost ? this.#link.asOfMs : asOfMs ?? null});
   }
 
   /** @param {any} live @param {any} frame */

@@ -81,11 +81,17 @@ def test_nothing_known_is_never_zero() -> None:
     empty = BoardHealth("main", "Eve", "dashboard", connected=True)
     lines = _text({"queue:1": {}}, empty, None)
     assert _line(lines, "upstream") == "upstream – bus – as of –"
-    assert _line(lines, "waiting") == "waiting – longest – queues !! 0 action ! 0 attention"
-    assert _line(lines, "queue:1") == "queue:1 ? unknown – – – – – – – –"
+    assert _line(lines, "waiting") == "waiting – longest – queues !! – action ! – attention"
+    assert _line(lines, "queue:1") == "queue:1 – – – – – – – – –", "as of an Asterisk, which judges no queue"
     assert "agents –" in [" ".join(line.split()) for line in lines]
     assert _line(lines, "last:") == "last: –"
     assert "22:13:20" not in "".join(lines)
+
+
+def test_a_judgement_without_a_known_word_is_shown_as_unknown() -> None:
+    lines = _text(MIRROR | {"queue:4": {"name": "Returns", "level": "purple"}}, LIVE)
+    assert _line(lines, "Returns").startswith("Returns ? unknown")
+    assert [row.level for row in queue_rows(MIRROR | {"queue:4": {}})] == ["action", "attention", "ok", None]
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,19 @@ def test_the_mirror_is_current_from_the_first_live_ping_of_a_connection_on(
     assert received.events[-2:] == [Connected(True), health], "an app has an event at which to look again"
 
 
+def test_a_ping_that_shows_a_lost_change_does_not_date_the_data(
+    dialogue: Dialogue, memory: Memory, received: Received
+) -> None:
+    dialogue.receive(welcome(), 100.0)
+    dialogue.receive(RESET, 100.0)
+    dialogue.receive(ping(5, 5, as_of_ms=7), 101.0)
+    dialogue.receive(ping(6, 6, upstream="stale", as_of_ms=8), 102.0)
+    assert memory.health == HealthChanged("stale", "live", 7), "the change of 6 is missing here"
+    dialogue.receive(RESET, 103.0)
+    dialogue.receive(ping(5, 5, as_of_ms=9), 104.0)
+    assert memory.health == HealthChanged("live", "live", 9)
+
+
 def test_the_time_of_the_gateway_is_taken_from_its_frames(dialogue: Dialogue, memory: Memory) -> None:
     memory.server_time.received(9_999_999, 99.0)
     dialogue.receive(welcome(server_time_ms=50_000), 100.0)

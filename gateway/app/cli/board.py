@@ -31,8 +31,8 @@ STATES: Final = (
     LOGGED_OFF,
 )
 """The activities of an agent, the busiest first."""
-LEVELS: Final = ("action", "attention", "unknown", "ok")
-"""The state of a queue, the worst first."""
+LEVELS: Final = ("action", "attention", "unknown", "ok", None)
+"""The state of a queue, the worst first; None: the server judges no queue, as an Asterisk."""
 
 _OWN: Final = (None, "self")
 """Actors that are not named as the origin of an agent's next state: the agents themselves."""
@@ -43,7 +43,7 @@ class QueueRow:
     """One queue."""
 
     name: str
-    level: str
+    level: str | None
     waiting: int | None
     oldest_since_ms: int | None
     service_level_pct: float | None
@@ -80,8 +80,9 @@ class Totals:
     waiting_partly: bool
     """Whether some queue has no value."""
     oldest_since_ms: int | None
-    action: int
-    attention: int
+    action: int | None
+    """None when no queue is judged."""
+    attention: int | None
     agents: Mapping[str, int] | None
     """State → how many; None when no agent is shown."""
 
@@ -109,13 +110,13 @@ def agent_rows(mirror: Mapping[str, Value]) -> list[AgentRow]:
 def totals(queues: list[QueueRow], agents: list[AgentRow]) -> Totals:
     """Return the figures over all queues and agents."""
     known = [row.waiting for row in queues if row.waiting is not None]
-    levels = Counter(row.level for row in queues)
+    levels = Counter(row.level for row in queues if row.level is not None)
     return Totals(
         waiting=sum(known) if known else None,
         waiting_partly=0 < len(known) < len(queues),
         oldest_since_ms=min((row.oldest_since_ms for row in queues if row.oldest_since_ms), default=None),
-        action=levels["action"],
-        attention=levels["attention"],
+        action=levels["action"] if levels else None,
+        attention=levels["attention"] if levels else None,
         agents=Counter(row.state for row in agents) if agents else None,
     )
 
@@ -250,8 +251,10 @@ _BANNER_LINES: Final = 3
 _TABLE_LINES: Final = 2
 """Of a table's space and its headings."""
 
-_LEVEL_MARKS: Final = {"action": "!!", "attention": "! ", "unknown": "? ", "ok": "  "}
-_LEVEL_STYLES: Final = {"action": "bold red", "attention": "yellow", "unknown": "dim", "ok": "green"}
+_LEVEL_MARKS: Final = {"action": "!!", "attention": "! ", "unknown": "? ", "ok": "  ", None: "  "}
+_LEVEL_STYLES: Final = {
+    "action": "bold red", "attention": "yellow", "unknown": "dim", "ok": "green", None: "dim",
+}  # fmt: skip
 _STATE_MARKS: Final = dict(zip(STATES, "●◐○■✕?·", strict=True))
 _STATE_STYLES: Final = dict(
     zip(STATES, ("cyan", "blue", "green", "magenta", "yellow", "dim", "dim"), strict=True)
@@ -403,8 +406,9 @@ def _figures(figures: Totals, at_ms: int | None, width: int) -> list[Text]:
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append("waiting ").append(waiting, "bold")
     line.append("   longest ").append(_elapsed(figures.oldest_since_ms, at_ms), "bold")
-    line.append("   queues ").append(f"!! {figures.action} action", "bold red" if figures.action else "")
-    line.append("  ").append(f"! {figures.attention} attention", "yellow" if figures.attention else "")
+    action, attention = _count(figures.action), _count(figures.attention)
+    line.append("   queues ").append(f"!! {action} action", "bold red" if figures.action else "")
+    line.append("  ").append(f"! {attention} attention", "yellow" if figures.attention else "")
     if figures.agents is None:
         return [line, Text(f"agents  {UNKNOWN}")]
     counts = [
@@ -436,7 +440,7 @@ def _queue_table(rows: list[QueueRow], lines: int, at_ms: int | None, *, wide: b
         style = _LEVEL_STYLES[row.level]
         table.add_row(
             Text(_printable(row.name)),
-            Text(f"{_LEVEL_MARKS[row.level]} {row.level}", style),
+            Text(f"{_LEVEL_MARKS[row.level]} {row.level or UNKNOWN}", style),
             Text(_count(row.waiting), "bold"),
             _elapsed(row.oldest_since_ms, at_ms),
             _percent(row.service_level_pct),

@@ -30,6 +30,16 @@ test('the link is shown from connecting to gone', async () => {
   assert.equal(of('link').at(-1).state, 'gone');
 });
 
+test('a ping that shows a lost change does not date the data', async () => {
+  const {live, sockets} = await connected();
+  sockets[0].serve().say(ping());
+  sockets[0].say(ping({after: 6, upto: 6, as_of_ms: SERVER_MS, upstream: 'stale'}));
+  assert.deepEqual([live.link.state, live.asOfMs], ['stale', SERVER_MS - 1000], 'the change of 6 is missing');
+  sockets[0].say({kind: 'changes', after: 0, upto: 6, stream: '1.a', reset: true, put: {}});
+  sockets[0].say(ping({after: 6, upto: 6, as_of_ms: SERVER_MS}));
+  assert.deepEqual([live.link.state, live.asOfMs], ['live', SERVER_MS]);
+});
+
 test('all changes of a frame are told at once, when they are made', async () => {
   const {live, sockets, told, of} = await connected();
   live.addEventListener('changes', () => told.push(['held', [...live.mirror.keys()]]));
