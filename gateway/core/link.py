@@ -42,6 +42,11 @@ class Linger:
     dashboard_s: float = 90.0
     remote_assistant_s: float = 15 * 60.0
 
+    @property
+    def longer_s(self) -> float:
+        """How much longer it is at most while the node is late: phones that came back may not be read yet."""
+        return 2 * self.dashboard_s
+
     def of(self, application: Application) -> float:
         """Return the time for *application*, s."""
         return self.remote_assistant_s if application is Application.REMOTE_ASSISTANT else self.dashboard_s
@@ -449,6 +454,15 @@ BACKLOG_MOST_S: Final = 5.0
 quarter of the stop.
 """
 
+LAG_S: Final = 0.25
+"""Mean delay of the last beats from which on a process is late: to open a link takes some twenty turns of its
+loop, which are half a second long then.
+"""
+_LAG_WEIGHT: Final = 0.3
+"""Weight of the last beat in the mean."""
+_RETURN_S: Final = 90.0
+"""How long the process counts as late for phones: those that were sent away come back within a minute."""
+
 
 class Pauses:
     """Stops of this process, detected by its steady beat.
@@ -456,12 +470,24 @@ class Pauses:
     A process that was stopped (SIGSTOP, a frozen virtual machine) finds older data in its sockets, without a
     time. So data that is read before the beat is in time again may be as old as the last beat before the
     stop. After a long stop links bring for some time what had to wait, also at the server.
+
+    It also detects a process that does not get its core, whose beats are late: it reads answers late, so
+    another program must not be judged by its waits alone.
     """
 
-    __slots__ = ("_beat_at", "_doubt_from", "_waited_from", "_waited_until", "prompt_until", "unread_s")
+    __slots__ = (
+        "_beat_at", "_doubt_from", "_lag_s", "_late_at", "_late_s", "_waited_from", "_waited_until",
+        "prompt_until", "unread_s",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._beat_at = math.inf
+        self._late_s = 0.0
+        """By how much all beats together were late."""
+        self._lag_s = 0.0
+        """The mean of it for the last beats."""
+        self._late_at = LONG_AGO
+        """The last beat at which the mean was :data:`LAG_S` or more."""
         self._doubt_from: float | None = None
         """The last beat before a pause that ended with this beat; None: this beat was in time."""
         self._waited_from = self._waited_until = LONG_AGO
@@ -474,6 +500,11 @@ class Pauses:
     def beat(self, now: float, unread_s: float = 0.0) -> None:
         """Record that the process runs, and how long messages of links may have waited unread by now."""
         pause_s = now - self._beat_at
+        late_s = max(0.0, pause_s - BEAT_S)
+        self._late_s += late_s
+        self._lag_s += _LAG_WEIGHT * (late_s - self._lag_s)
+        if self._lag_s >= LAG_S:
+            self._late_at = now
         self._doubt_from = self._beat_at if pause_s > BEAT_S + LATE_S else None
         if self._doubt_from is not None:
             if now > self._waited_until:
@@ -482,6 +513,22 @@ class Pauses:
         self._beat_at, self.unread_s = now, unread_s
         is_prompt = self._doubt_from is None and now >= self._waited_until and not unread_s
         self.prompt_until = now + BEAT_S + LATE_S if is_prompt else LONG_AGO
+
+    def own_time(self, now: float) -> float:
+        """Return *now* by a clock that stands still while this process is late."""
+        return now - self._late_s - max(0.0, now - self._beat_at - BEAT_S)
+
+    def was_late(self, now: float, within_s: float) -> bool:
+        """Return whether this process is late, or was within the last *within_s*."""
+        is_overdue = _LAG_WEIGHT * (now - self._beat_at - BEAT_S) >= LAG_S
+        return is_overdue or now - self._late_at < within_s
+
+    def linger_time(self, now: float, linger: Linger) -> float:
+        """Return the instant by which lingers must have ended to be over *now*.
+
+        Phones that come back to a late process wait in its sockets, or were sent away for up to a minute.
+        """
+        return now - linger.longer_s if self.was_late(now, _RETURN_S) else now
 
     def came_at(self, now: float) -> float:
         """Return the earliest time at which data that is read *now* may have come."""
@@ -577,7 +624,9 @@ class ServerClock:
 OPENINGS_MAX: Final = 64
 """Links that a node opens at once: enough to keep a core busy while answers take 200 ms."""
 OPENING_S: Final = 2.0
-"""Time after which an opening no longer counts: it waits for the server, and uses little CPU time."""
+"""Time after which an opening no longer counts: it waits for the server, and uses little CPU time. It is the
+node's own time (:meth:`Pauses.own_time`), since openings of a late node wait for the node.
+"""
 RESOURCE_S: Final = 60e-6
 """Pause after an opening for each resource of its user: twice the CPU time that it takes, so that half of the
 time is left for users who are served. A user of 1,600 resources delays the next one by 0.1 s.
@@ -596,11 +645,15 @@ class Openings:
     estimated from the last ones.
 
     Invariant: at most :data:`OPENINGS_MAX` count at a time, except those that another node has handed over.
+
+    Args:
+        own_time: Returns an instant by the node's own clock: see :meth:`Pauses.own_time`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own_time: Callable[[float], float] = lambda now: now) -> None:
+        self._own_time = own_time
         self._began: dict[int, tuple[float, float]] = {}
-        """The start and the estimated pause of each opening that counts; the oldest first."""
+        """The start, in own time, and the estimated pause of each opening that counts; the oldest first."""
         self._numbers = count()
         self._pause_s = 0.0
         """The estimated pause after the next one."""
@@ -617,7 +670,7 @@ class Openings:
         number = next(self._numbers)
         before = max(now, self._paused_until)
         self._paused_until = self._bounded(before + self._pause_s, now, self._pause_s)
-        self._began[number] = now, max(0.0, self._paused_until - before)
+        self._began[number] = self._own_time(now), max(0.0, self._paused_until - before)
         return number
 
     def end(self, number: int, shown_at: float | None = None, resources: int = 0) -> None:
@@ -643,7 +696,7 @@ class Openings:
         pause_s = max(0.0, self._paused_until - AHEAD_S - now)
         while self._began:
             oldest = next(iter(self._began))
-            left_s = self._began[oldest][0] + OPENING_S - now
+            left_s = self._began[oldest][0] + OPENING_S - self._own_time(now)
             if left_s > 0:
                 return max(pause_s, left_s) if len(self._began) >= OPENINGS_MAX else pause_s
             del self._began[oldest]

@@ -285,7 +285,7 @@ class Registry(Generic[ConnectionT]):
             return
         staying = [person for user in self._lingering if (person := self._people[user]).until > now]
         if len(staying) > self._limits.connections:
-            min(staying, key=lambda person: person.until).until = now
+            min(staying, key=lambda person: person.until).until = -math.inf
 
 
 _ENTRIES_MAX: Final = 10_000

@@ -392,6 +392,10 @@ _RENEW_AT: Final = 1 / 3
 _SLEWED_MS: Final = 1_000
 """A wall clock that goes back by less was slewed, not set."""
 _NOTHING: Final = Scope()
+UNSURE_S: Final = 5.0
+"""Below this difference it is not certain which of two nodes a phone reached later, since a message between
+them may have been under way for as long. Then the last message counts.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -442,6 +446,15 @@ class Member:
     def renewal_ms(self) -> float:
         """When it must be renewed, in ms since 1970."""
         return self.expires_at_ms - self.life_s * 1000 * _RENEW_AT
+
+    def has_moved_on(self, node: NodeId | None, came_at: float) -> bool:
+        """Return whether a phone that came to *node* at *came_at* has moved to another node since.
+
+        A node that was stopped still submits phones that have left it, because it has not read their end yet.
+        """
+        if not self.present or self.node == node:
+            return False
+        return self.came_at > came_at + (0.0 if self.node is None else UNSURE_S)
 
     def end_at(self, server: str | None) -> EndReason:
         """Return why the session is unknown to the server's instance *server*: it may have restarted."""

@@ -119,6 +119,7 @@ class Attach:
 
     Sent again it changes the topics. *age_ms*: how long the session's phone has been on *node*; older nodes
     send None. *since*: the follower's request for changes, which is answered before the session is.
+    *may_wait*: whether the follower understands :attr:`AttachAnswer.waits`.
     """
 
     node: NodeId
@@ -127,6 +128,7 @@ class Attach:
     topics: tuple[str, ...]
     age_ms: int | None = None
     since: Since | None = None
+    may_wait: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class AttachAnswer:
     """The session is accepted, *refused*, or another node has become the owner: *moved*.
 
     *epoch*: the owner's token; older nodes send None. *read*: the request for changes was answered before.
+    *waits*: none of these; the session waits for its turn, and the request is to be repeated.
     """
 
     request: int
@@ -151,6 +154,7 @@ class AttachAnswer:
     moved: bool = False
     epoch: int | None = None
     read: bool = False
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -447,6 +447,7 @@ _PURPOSES: Final = {
 _MEMORY: Final = "memory of the nodes that serve the user; sealed between nodes; on no disk, in no log"
 _WHILE_LINKED: Final = (
     "while the user's link is open: at most 90 s after their last device left, 15 min for a Remote Assistant"
+    " (up to 3 min more on a node that does not get its core)"
 )
 _IN_SCOPE: Final = "the user's own sessions, within the scope that the contact centre grants"
 

@@ -53,7 +53,7 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.cluster import Exchange, NotDeliveredError
 from gateway.runtime.event_loop import log_fault, spawn
 from gateway.runtime.follower import Follower
-from gateway.runtime.ports import NODE_TTL_S, Clock, Grant, NodeRegistry, RoleOverError
+from gateway.runtime.ports import NODE_TTL_S, Clock, Grant, InTurnError, NodeRegistry, RoleOverError
 from gateway.runtime.user_state import Owner, UserState
 from gateway.telemetry import Tally
 
@@ -691,7 +691,7 @@ class ClusterReceiver:
     async def _attach(self, asked: Attach) -> None:
         owner, refused, moved = self._owner(asked.ticket.user), None, False
         epoch: int | None = None
-        is_read = False
+        is_read = waits = False
         try:
             if owner is None or asked.node == self._node:
                 moved = True
@@ -705,7 +705,12 @@ class ClusterReceiver:
             refused = Refusal(why.code, why.reason, why.by, why.window_s)
         except RoleOverError:
             moved = True
-        self._exchange.send(Inbox(asked.node), AttachAnswer(asked.request, refused, moved, epoch, is_read))
+        except InTurnError:
+            if not asked.may_wait:  # a node of an older version asks again without an answer, too
+                return
+            waits = True
+        answer = AttachAnswer(asked.request, refused, moved, epoch, is_read, waits)
+        self._exchange.send(Inbox(asked.node), answer)
 
     async def _attach_at(self, owner: Owner, asked: Attach) -> None:
         ended = self._local.denied(asked.ticket)

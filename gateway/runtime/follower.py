@@ -33,7 +33,7 @@ from gateway.core.lease import BusState
 from gateway.core.ledger import Health, Receipt
 from gateway.domain.commands import Call, History, Outcome
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
-from gateway.domain.model import Ticket, UserId
+from gateway.domain.model import LONG_AGO, Ticket, UserId
 from gateway.protocol.envelopes import (
     Announcement,
     Attach,
@@ -97,10 +97,6 @@ class RemoteAttach:
     async def ask(self, ticket: Ticket, topics: tuple[str, ...]) -> bool:
         """Submit a session with a phone here to the owner; return whether the owner accepted it.
 
-        Args:
-            ticket: The session's ticket.
-            topics: The topics that it follows.
-
         Raises:
             SessionRefused: The owner has refused it.
         """
@@ -113,7 +109,7 @@ class RemoteAttach:
         try:
             answer = await self._world.exchange.ask(
                 grant.node,
-                lambda number: Attach(node, number, ticket, topics, age_ms, since),
+                lambda number: Attach(node, number, ticket, topics, age_ms, since, may_wait=True),
                 ATTACH_ANSWER_S,
             )
         except (NotDeliveredError, TimeoutError, GatewayError):
@@ -135,6 +131,9 @@ class RemoteAttach:
             raise _refused(answer.refused)
         if answer.moved:
             self._subject.not_mine()
+            return False
+        if answer.waits:
+            self._subject.waited_at = self._world.clock.now()
             return False
         if handle in self._local:
             self._accepted[handle] = token
@@ -400,6 +399,8 @@ class Follower:
         self._is_over = False
         self._owner_discovery, self._takeover = OwnerDiscovery(me, world), Takeover(me, world)
         self._upstream = feed.health.upstream
+        self.waited_at = LONG_AGO
+        """When the owner last answered that a session waits for its turn."""
         feed.outlet = None
 
     @property

@@ -294,7 +294,7 @@ class Node:
         self.exchange = Exchange(settings.node, cluster.bus, clock, int(jitter() * _FIRST), self._tally)
         self._settings, self._cluster = settings, cluster
         self._writes, self.pauses, self._open_links = StoreWrites(), Pauses(), OpenLinks()
-        self._audit, self._jitter, self._openings = audit, jitter, Openings()
+        self._audit, self._jitter, self._openings = audit, jitter, Openings(self.pauses.own_time)
         self._queues = settings.admission_queues(sites, self._openings)
         self.links_per_s: Final = {name: settings.links_per_s(site) for name, site in sites.items()}
         self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
@@ -616,7 +616,7 @@ class Node:
             admission_queue.slow(now, is_slowed=self.is_overloaded())
         self._touch_on_changes(now)
         await self._user_states.tick(self.clock)
-        for user in self._registry.due(now):
+        for user in self._registry.due(self.pauses.linger_time(now, self._settings.linger)):
             gone = self.user_states.get(user)
             if gone is not None and not gone.is_kept:
                 gone.stop()

@@ -471,6 +471,10 @@ class RoleOverError(Exception):
     """The node's role for the user has changed: get the present role, and repeat the call."""
 
 
+class InTurnError(Exception):
+    """The session waits for its turn at a busy owner: repeat the call."""
+
+
 class Local(NamedTuple):
     """A session with a phone on this node."""
 

@@ -32,6 +32,7 @@ from gateway.runtime.ports import (
     Authority,
     Clock,
     Grant,
+    InTurnError,
     KeptLogOff,
     Link,
     RoleOverError,
@@ -46,10 +47,8 @@ ATTACH_S: Final = 10.0
 """How long a phone waits until its session is accepted and the first readings have arrived."""
 TURNS: Final = 3
 """Number of waits of that length while earlier phones are served: thousands may come at once."""
-UNSURE_S: Final = 5.0
-"""Below this difference it is not certain which of two nodes a phone reached later, since a message between
-them may have been under way for as long. Then the last message counts.
-"""
+TURN_SHOWN_S: Final = 1.0
+"""Time after which another node is answered that its phone waits for its turn; it asks again."""
 
 
 class SessionsOwner(Protocol):
@@ -132,10 +131,8 @@ class SessionAdmission:
 
     def until_changed(self, handle: str) -> asyncio.Future[None]:
         """Return what is done when a session may have changed."""
-        changed = self._waiting.get(handle)
-        if changed is None:
-            changed = LeanEvent()
-            self._waiting = with_item(self._waiting, handle, changed)
+        changed = self._waiting.get(handle) or LeanEvent()
+        self._waiting = with_item(self._waiting, handle, changed)
         return changed.wait()
 
     async def attach(
@@ -147,55 +144,69 @@ class SessionAdmission:
         since: float | None,
     ) -> SessionFacts:
         """See :meth:`gateway.runtime.user_state.Owner.attach`; *owner* stays in memory meanwhile."""
-        came_at = self._came_at(since)
+        came_at = self._world.pauses.came_at(owner.clock.now()) if since is None else since
         self._check_place(ticket, node, came_at)
         self._make_way(owner.user_sessions.by_handle.get(ticket.handle), node, came_at)
         member = owner.user_sessions.join(ticket, topics, node)
         member.came_at = came_at
         owner.look()
-        for _ in range(TURNS):
-            shown, began = self._shown, owner.clock.now()
-            try:
-                async with owner.clock.timeout(ATTACH_S):
-                    while not self._is_ready(member):
-                        await self.until_changed(member.handle)
-                break
-            except TimeoutError:
-                if member.attached is not None and owner.token:
-                    break
-                if self._shown == shown and not (owner.waited(began) or self._leaves_unread()):
-                    raise not_reached(for_bus=self._world.refuses_writes()) from None
-        else:
-            raise not_their_turn(owner.turn_in_s)
+        if node is None or not await self._is_served_far(member, came_at):
+            await self._serve(member)
         for rival in owner.user_sessions.rivals(ticket):
             self._make_way(rival, node, came_at)
         return member.facts()
 
-    def _leaves_unread(self) -> bool:
-        """Return whether answers on the user's link may wait in this node."""
-        return self._owner.link is not None and self._world.is_behind()
+    async def _serve(self, member: Member) -> None:
+        """Return when a session can be served, or raise SessionRefused."""
+        for _ in range(TURNS):
+            shown, began = self._shown, self._owner.clock.now()
+            if await self._until_ready(member, ATTACH_S) or self._is_accepted(member):
+                return
+            if self._shown == shown and not self._is_in_turn(began):
+                raise not_reached(for_bus=self._world.refuses_writes())
+        raise not_their_turn(self._owner.turn_in_s)
+
+    async def _is_served_far(self, member: Member, came_at: float) -> bool:
+        """Return whether a session can be served whose phone came to another node at *came_at*.
+
+        If it waits for its turn, InTurnError is raised, and after too long SessionRefused.
+        """
+        is_ready = await self._until_ready(member, TURN_SHOWN_S)
+        waited_s = self._owner.clock.now() - came_at
+        if is_ready or (waited_s >= ATTACH_S and self._is_accepted(member)):
+            return True
+        if not self._is_in_turn(came_at):
+            return False
+        raise InTurnError if waited_s < TURNS * ATTACH_S else not_their_turn(self._owner.turn_in_s)
+
+    def _is_accepted(self, member: Member) -> bool:
+        """Return whether a session may be served with the data that is there."""
+        return member.attached is not None and self._owner.token > 0
+
+    async def _until_ready(self, member: Member, within_s: float) -> bool:
+        """Return when a session can be served, or False after *within_s*."""
+        with suppress(TimeoutError):
+            async with self._owner.clock.timeout(within_s):
+                while not self._is_ready(member):
+                    await self.until_changed(member.handle)
+                return True
+        return False
+
+    def _is_in_turn(self, since: float) -> bool:
+        """Return whether sessions have waited *since* because this node was busy: no server is at fault."""
+        owner, pauses = self._owner, self._world.pauses
+        if owner.waited(since) or pauses.was_late(owner.clock.now(), ATTACH_S):
+            return True
+        return owner.link is not None and self._world.is_behind()
 
     def _check_place(self, ticket: Ticket, node: NodeId | None, came_at: float) -> None:
         """Refuse a phone that has moved on, or for which there is no place."""
         sessions = self._owner.user_sessions
         same_device = (sessions.by_handle.get(ticket.handle), *sessions.rivals(ticket))
-        if any(self._has_moved_on(each, node, came_at) for each in same_device):
+        if any(each is not None and each.has_moved_on(node, came_at) for each in same_device):
             raise SessionRefused(CloseCode.REPLACED, "replaced")
         if sessions.is_crowded(ticket, node, self._world.devices):
             raise SessionRefused(CloseCode.TOO_MANY_DEVICES, CloseCode.TOO_MANY_DEVICES.name.lower())
-
-    def _came_at(self, since: float | None) -> float:
-        return self._world.pauses.came_at(self._owner.clock.now()) if since is None else since
-
-    @staticmethod
-    def _has_moved_on(member: Member | None, node: NodeId | None, came_at: float) -> bool:
-        """Return whether a phone that came to *node* at *came_at* has moved to another node since.
-
-        A node that was stopped still submits phones that have left it, because it has not read their end yet.
-        """
-        if member is None or not member.present or member.node == node:
-            return False
-        return member.came_at > came_at + (0.0 if member.node is None else UNSURE_S)
 
     def _make_way(self, member: Member | None, node: NodeId | None, came_at: float) -> None:
         """Close a phone's connection if the phone has moved to another *node*."""
@@ -212,10 +223,9 @@ class SessionAdmission:
         owner = self._owner
         if member not in owner.user_sessions:
             raise refusal(member.ticket, *member.end)
-        if owner.is_over and owner.owned_by is not None:
-            raise RoleOverError
         if owner.is_over:
-            raise not_reached(for_bus=self._world.refuses_writes())
+            is_elsewhere = owner.owned_by is not None
+            raise RoleOverError if is_elsewhere else not_reached(for_bus=self._world.refuses_writes())
         if member.attached is None:
             return False
         if owner.link is None:
@@ -226,8 +236,6 @@ class SessionAdmission:
 SESSION_RENEW_AGAIN_S: Final = 30.0
 RENEWALS_IN_A_LIFE: Final = 12
 """Shorter lives are renewed more often: the last third has room for four tries."""
-WALL_CLOCK_S: Final = 60.0
-"""The longest time between two checks of when sessions expire: the wall clock may be set."""
 _SHORTEST_TRY_S: Final = 1.0
 _END_REPORTED_S: Final = 0.5
 """Time within which the link reports how a session ended that the server does not know."""

@@ -45,11 +45,14 @@ from gateway.runtime.ports import (
     RoleOverError,
     Start,
     not_reached,
+    not_their_turn,
 )
-from gateway.runtime.sessions import ATTACH_S, WALL_CLOCK_S, SessionAdmission, SessionRenewal
+from gateway.runtime.sessions import ATTACH_S, TURNS, SessionAdmission, SessionRenewal
 
 STRANGERS_S: Final = 30.0
 """How long a new owner keeps the last owner's sessions that no phone has confirmed."""
+_SET_CLOCK_S: Final = 60.0
+"""The longest time between two checks of when sessions expire: the wall clock may be set."""
 HISTORY_S: Final = 1.0
 """How long a command that may have run waits for the last owner's history, once the link is open."""
 
@@ -425,7 +428,7 @@ class Owner:
     def _sessions_due_at(self, now: float) -> float:
         """Return when :meth:`tick` has work for lease and sessions, unless it is touched before."""
         return min(
-            now if self._linked is not None and not self.lease.is_ours else now + WALL_CLOCK_S,
+            now if self._linked is not None and not self.lease.is_ours else now + _SET_CLOCK_S,
             self._began_at + STRANGERS_S,
             self.sharing.due_at,
             self.user_sessions.lingers_until(self._world.linger),
@@ -438,7 +441,8 @@ class Owner:
             self._began_at = math.inf
         for member in (member for node in self.sharing.silent(now) for member in self.user_sessions.at(node)):
             self.leave(member.handle, member.node)
-        for member in self.user_sessions.lingered(now, self._world.linger):
+        linger = self._world.linger
+        for member in self.user_sessions.lingered(self.pauses.linger_time(now, linger), linger):
             self.let_go(member.handle)
 
     async def renew(self) -> bool:
@@ -465,6 +469,8 @@ class Owner:
 UNFOLLOW_S: Final = 30.0
 """How long a user without a phone here is still followed, since phones come back."""
 _SLACK_S: Final = 1.0
+_TURN_SHOWN_S: Final = 6.0
+"""How long an owner's answer counts that a session waits for its turn: some of the next may be lost."""
 
 
 @lru_cache(maxsize=256)
@@ -549,27 +555,44 @@ class UserState(CommandedUser):
         now = self._world.clock.now()
         local = self.local[ticket.handle] = Local(ticket, topics, self._world.pauses.came_at(now), now)
         self.due.touch()
-        until = now + ATTACH_S + _SLACK_S
         try:
             if isinstance(self.role, Owner):  # which is bounded itself, by a shorter time
                 with suppress(RoleOverError):
                     return await self.role.attach(ticket, topics)
-            async with self._world.clock.timeout(until - self._world.clock.now()):
-                while True:
-                    role = self.role
-                    try:
-                        return await role.attach(ticket, topics)
-                    except RoleOverError:
-                        await self._turn(role)
-        except TimeoutError:
-            window_s = self.role.window_s if isinstance(self.role, Follower) else RECONNECT_WINDOW_S
-            raise not_reached(for_bus=self._world.refuses_writes(), window_s=window_s) from None
+            for turn in range(1, TURNS + 1):
+                with suppress(TimeoutError):
+                    return await self._attach(ticket, topics, now + turn * ATTACH_S + _SLACK_S)
+                if not self._is_in_turn:
+                    window_s = self.role.window_s if isinstance(self.role, Follower) else RECONNECT_WINDOW_S
+                    raise not_reached(for_bus=self._world.refuses_writes(), window_s=window_s)
+            raise not_their_turn(0.0)
         except SessionRefused as refused:
             if self._is_newest(local):  # else its phone has come again since
                 self.leave(ticket.handle)
             raise (local.replaced() if refused.code is CloseCode.REPLACED else refused) from None
         finally:
             self.due.touch()
+
+    async def _attach(self, ticket: Ticket, topics: tuple[str, ...], until: float) -> SessionFacts:
+        """Have the present role attach the session, and each that follows.
+
+        Raises:
+            TimeoutError: None has by *until*.
+        """
+        async with self._world.clock.timeout(until - self._world.clock.now()):
+            while True:
+                role = self.role
+                try:
+                    return await role.attach(ticket, topics)
+                except RoleOverError:
+                    await self._turn(role)
+
+    @property
+    def _is_in_turn(self) -> bool:
+        """Whether sessions wait because this node, or the owner's, is busy with others."""
+        now, role = self._world.clock.now(), self.role
+        is_waiting = isinstance(role, Follower) and now - role.waited_at < _TURN_SHOWN_S
+        return is_waiting or self._world.pauses.was_late(now, ATTACH_S)
 
     def _is_newest(self, local: Local) -> bool:
         """Return whether no other connection of the session has come since."""

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.link import BEAT_S, LATE_S, TRANSITIONS, LinkMachine, LinkState, Pauses
+from gateway.core.link import (
+    BEAT_S,
+    LATE_S,
+    TRANSITIONS,
+    Linger,
+    LinkMachine,
+    LinkState,
+    Pauses,
+)
 
 KEEP_ALIVE_S = 20.0
 EVENTS: dict[str, Callable[[LinkMachine], object]] = {
@@ -203,6 +211,35 @@ def test_after_a_long_stop_data_of_links_may_have_waited_for_some_seconds_more()
         elif beat == 9:
             assert pauses.sent_at(124.9) == 100.0
     assert pauses.sent_at(125.6) == 125.6
+
+
+def test_the_own_time_of_a_process_stands_still_while_it_is_late() -> None:
+    pauses = Pauses()
+    assert pauses.own_time(99.0) == 99.0, "nothing is known before the first beat"
+    pauses.beat(100.0)
+    assert [pauses.own_time(now) for now in (100.25, 100.5, 103.0)] == [100.25, 100.5, 100.5]
+    pauses.beat(103.0)
+    assert [pauses.own_time(now) for now in (103.0, 103.25)] == [100.5, 100.75]
+
+
+def test_a_process_is_late_when_its_beats_are_and_for_a_while_after_that() -> None:
+    pauses, now = Pauses(), 100.0
+    for _ in range(20):
+        pauses.beat(now)
+        now += BEAT_S + 0.2
+    assert not pauses.was_late(now, 60.0), "this is not late enough to keep anybody waiting"
+    for _ in range(5):
+        pauses.beat(now)
+        now += BEAT_S + 0.5
+    late_at = now
+    assert pauses.linger_time(now, Linger(30.0)) == now - 60.0
+    for _ in range(200):
+        pauses.beat(now)
+        now += BEAT_S
+    assert now - late_at == 200 * BEAT_S
+    assert [pauses.was_late(now, within_s) for within_s in (90.0, 110.0)] == [False, True]
+    assert pauses.linger_time(now, Linger(30.0)) == now
+    assert pauses.was_late(now + 1.5, 1.0), "the next beat is long overdue"
 
 
 @given(

@@ -202,7 +202,7 @@ def raw(name: str, envelope: Envelope, **changes: object) -> bytes:
     [
         ("Asks", Asks(NodeId("a"), 1), {"asks"}, Asks(NodeId("a"), 1)),
         ("Asked", Asked(NodeId("a"), "life", 1), {"not_mine"}, Asked(NodeId("a"), "life", 1)),
-        ("AttachAnswer", AttachAnswer(1), {"refused", "moved", "epoch", "read"}, AttachAnswer(1)),
+        ("AttachAnswer", AttachAnswer(1), {"refused", "moved", "epoch", "read", "waits"}, AttachAnswer(1)),
         ("Offer", OFFER, {"island", "lingering"}, OFFER),
         ("Publication", publication(), {"floor"}, publication()),
         ("Given", GIVEN, set(), GIVEN),

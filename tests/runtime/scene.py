@@ -317,6 +317,13 @@ class Scene:
                     line.tick()
             await self.clock.settle()
 
+    async def starve(self, seconds: float) -> None:
+        """Let time pass while each turn of the node's loop takes a second and more; the phones answer."""
+        until = self.clock.now() + seconds
+        while self.clock.now() < until:
+            self.clock.stand_still(1.0)
+            await self.pass_time(0.1)
+
     def counted(self, name: str, **labels: str) -> float:
         """Give a metric's value by its name without prefix; 0 when it has not moved."""
         return self.telemetry.registry.get_sample_value(f"oscc_gateway_{name}", labels) or 0.0

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.domain.commands import Execute, Listen
 from gateway.domain.errors import CloseCode, EndReason
-from gateway.domain.model import Kind, Scope
+from gateway.domain.model import Kind, NodeId, Scope
 from gateway.domain.upstream import Announced, Part, Source
 from gateway.protocol.envelopes import (
     Asks,
@@ -37,8 +37,9 @@ from gateway.runtime.follower import (
     RemoteAttach,
 )
 from gateway.runtime.ports import Grant
+from gateway.runtime.sessions import ATTACH_S, TURN_SHOWN_S, TURNS
 from tests.runtime.followed import TRUSTED_S, followed, follower, publication, resets, wait_for, waiting
-from tests.runtime.scene import replace_method, user
+from tests.runtime.scene import PhoneLine, replace_method, user
 from tests.runtime.street import Street, street
 
 # ---- served through the owner ----
@@ -521,3 +522,75 @@ async def test_what_concerns_nobody_who_follows_and_what_comes_after_its_end_is_
     gone.stop()
     gone.receive(publication(at, gone.machine.floor + 1, 99))
     assert (gone.feed.ledger.position, len(far.frames), gone.is_over) == (position, frames, True)
+
+
+# ---- phones that wait for their turn at the owner ----
+
+
+async def _begin_behind(at: Street) -> tuple[PhoneLine, PhoneLine]:
+    """Give a phone at the owner and one at its follower whose link does not answer yet, at a late owner."""
+    at.upstream.mute_links = True
+    near, far = [await scene.phone("anna", device=f"d{place}") for place, scene in enumerate(at.scenes)]
+    near.hello()
+    await at.pass_time(1)
+    far.hello()
+    await at.pass_time(1)
+    assert at.owners() == [0]
+    return near, far
+
+
+def _is_late(at: Street, *, node: int) -> None:
+    pauses = at.scenes[node].node.pauses
+    for beat in range(8):
+        pauses.beat(at.clock.now() + beat - 8.0)
+
+
+async def test_a_phone_waits_for_a_busy_owner_elsewhere_as_it_would_there(at: Street) -> None:
+    near, far = await _begin_behind(at)
+    for _ in range(int(2 * ATTACH_S)):
+        _is_late(at, node=0)
+        await at.pass_time(1)
+    assert (near.closed, far.closed) == (None, None)
+    assert not far.of_kind("welcome")
+    at.upstream.mute_links = False
+    at.link().unmute()
+    await at.pass_time(ATTACH_AGAIN_S)
+    assert near.of_kind("welcome")
+    assert far.of_kind("welcome")
+
+
+async def test_a_phone_that_waited_in_vain_at_a_busy_owner_learns_that_nothing_is_unavailable(
+    at: Street,
+) -> None:
+    _, far = await _begin_behind(at)
+    for _ in range(int(TURNS * ATTACH_S) + 2):
+        _is_late(at, node=0)
+        await at.pass_time(1)
+    assert far.code is CloseCode.OVER_CAPACITY
+
+
+async def test_a_late_follower_does_not_blame_the_owner(at: Street) -> None:
+    await at.scenes[0].served()
+    at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
+    far = await at.scenes[1].phone("anna", device="d2")
+    far.hello()
+    for _ in range(int(2 * ATTACH_S)):
+        _is_late(at, node=1)
+        await at.pass_time(1)
+    assert far.closed is None
+    await at.pass_time(2 * ATTACH_S)
+    assert far.code is CloseCode.INTERNAL
+
+
+async def test_a_node_of_an_older_version_is_not_answered_that_its_phone_waits(at: Street) -> None:
+    _, far = await _begin_behind(at)
+    _is_late(at, node=0)
+    at.said.clear()
+    bus = at.trouble.cluster(9).bus
+    asked = Attach(NodeId("n1"), 6, far.ticket, (), age_ms=100)
+    for may_wait in (False, True):
+        await bus.publish(Inbox(NodeId("n0")), replace(asked, may_wait=may_wait))
+        await at.pass_time(1.5 * TURN_SHOWN_S)
+        _is_late(at, node=0)
+        answers = [one for one in at.received(AttachAnswer) if isinstance(one, AttachAnswer)]
+        assert (AttachAnswer(6, waits=True) in answers) is may_wait

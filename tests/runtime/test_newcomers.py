@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from gateway.core.link import OPENING_S, OPENINGS_MAX
+from gateway.core.link import OPENING_S, OPENINGS_MAX, Linger
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId, Scope
 from gateway.runtime.node import NodeSettings
 from gateway.runtime.sessions import ATTACH_S, TURNS
-from tests.runtime.scene import PhoneLine, Scene, scene
+from tests.runtime.scene import PhoneLine, Scene, scene, user
 
 QUICK = NodeSettings(NodeId("n1"), "n1-1", log_ons_per_s=10_000.0, log_ons_in_flight=1_000)
 SLOW = NodeSettings(NodeId("n1"), "n1-1", log_ons_per_s=2.0)
@@ -101,6 +103,51 @@ async def test_a_link_whose_answers_this_node_has_not_read_is_no_fault_of_the_se
         assert _served(phones) == [True] * 5 + [False] * 5
         await at.pass_time(ATTACH_S + 1)
         assert [phone.code for phone in phones] == [None] * 5 + [CloseCode.OVER_CAPACITY] * 5
+
+
+async def test_a_late_node_does_not_blame_the_server_for_its_own_delay() -> None:
+    async with scene(QUICK) as at:
+        at.upstream.mute_links = True
+        phones = await _come(at, 10)
+        await at.starve(2 * ATTACH_S)
+        assert {phone.code for phone in phones} == {None}
+        at.upstream.mute_links = False
+        for wire in list(at.upstream.wires.values())[:5]:
+            wire.link.unmute()
+        await at.clock.settle()
+        assert _served(phones) == [True] * 5 + [False] * 5
+        await at.starve(ATTACH_S + 1)
+        assert [phone.code for phone in phones] == [None] * 5 + [CloseCode.OVER_CAPACITY] * 5
+
+
+async def test_links_that_a_late_node_opens_wait_for_it_and_not_for_the_server() -> None:
+    async with scene(QUICK) as at:
+        at.upstream.mute_links = True
+        await at.starve(5.0)
+        await _come(at, OPENINGS_MAX + 10)
+        await at.starve(OPENING_S + 0.5)
+        assert len(at.upstream.wires) == OPENINGS_MAX
+        await at.pass_time(OPENING_S)
+        assert len(at.upstream.wires) == OPENINGS_MAX + 10
+
+
+async def test_who_comes_back_to_a_late_node_finds_the_link_open() -> None:
+    async with scene(replace(QUICK, linger=Linger(30.0, 30.0))) as at:
+        phone = await at.served()
+        phone.leave()
+        await at.starve(85.0)
+        assert at.upstream.link(user(1)) is not None
+        await at.starve(10.0)
+        assert at.upstream.link(user(1)) is None, "however late the node is, this has an end"
+
+
+async def test_a_short_stop_keeps_nobody_longer() -> None:
+    async with scene(replace(QUICK, linger=Linger(30.0, 30.0))) as at:
+        phone = await at.served()
+        phone.leave()
+        at.clock.stand_still(0.7)
+        await at.pass_time(32.0)
+        assert at.upstream.link(user(1)) is None
 
 
 async def test_nobody_waits_longer_when_nobody_is_served() -> None:

@@ -685,7 +685,7 @@ class LimitsSection(Section):
         ge=0,
         le=3_600,
         description="Time that a user's link stays open after their last phone: phones lose their "
-        "connection briefly.",
+        "connection briefly. Up to three times as long on a node that does not get its core.",
     )
     linger_remote_assistant_s: float = Field(
         900,
