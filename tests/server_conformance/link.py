@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from aiohttp import ClientWebSocketResponse, WSMsgType
+from aiohttp import ClientWebSocketResponse, WSMessage, WSMsgType
 
 from tests.server_conformance import shapes
 from tests.server_conformance.errors import CODES
@@ -80,7 +80,7 @@ class Link:
                     elif received.type is WSMsgType.PING:
                         await self._pong(received.data)
                     elif received.type is not WSMsgType.PONG:
-                        self.faults.append(Failed(f"a frame of type {received.type.name}", FRAMES))
+                        self.faults.append(Failed(_other_frame(received), FRAMES))
                     self._came.notify_all()
         finally:
             with suppress(asyncio.CancelledError):
@@ -173,8 +173,8 @@ class Link:
             raise Failed(f"the link is closed ({self.closed_with}) before {what} comes")
         return message
 
-    async def ended(self, within_s: float | None = None) -> int:
-        """Return the code with which the server closes the link.
+    async def ended(self, within_s: float | None = None, cause: str = "") -> int:
+        """Return the code with which the server closes the link, for *cause*.
 
         Raises:
             Failed: It does not, in time.
@@ -183,7 +183,7 @@ class Link:
             async with asyncio.timeout(within_s or self._patience_s), self._came:
                 await self._came.wait_for(lambda: self.closed_with is not None)
         except TimeoutError:
-            raise Failed("the server does not close the link") from None
+            raise Failed(f"the server does not close the link{cause and f' after {cause}'}") from None
         return self.closed_with or 0
 
     # ---- what the kit says ----
@@ -278,6 +278,13 @@ class Link:
     async def settle(self) -> int:
         """Return how many messages have come once the server has answered all that was sent before."""
         return (await self.done("KeepAlive")).at
+
+
+def _other_frame(received: WSMessage) -> str:
+    """Return what came instead of a text frame."""
+    if received.type is WSMsgType.ERROR:
+        return f"a frame that RFC 6455 does not allow: {received.data}"
+    return f"a frame of type {received.type.name}"
 
 
 def _response(number: int) -> Test:

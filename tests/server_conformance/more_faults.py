@@ -153,6 +153,10 @@ FAULTS: Final[dict[str, Fault]] = {
         "commands.value_out_of_range", responds("SetRoutingParameters", drops("Min"))
     ),
     "finishes what has not begun": Fault("commands.not_post_processing", responds("PostProcessing", _done)),
+    "reports everybody's automatic post-processing": Fault(
+        "commands.auto_is_own",
+        reports("UserRealtime", each_element(sets(AutoPostProcessing={"On": True, "Duration": 5}))),
+    ),
     "reports automatic post-processing late": Fault("commands.auto_post_processing", EventsAfterResponses),
     "keeps what was pending": Fault(
         "contacts.cleared",
@@ -180,6 +184,9 @@ FAULTS: Final[dict[str, Fault]] = {
     ),
     "reports agents' counters as parts": Fault(
         "listen.first.UserCumulative", reports("UserCumulative", sets(Complete=False))
+    ),
+    "reports no agent": Fault(
+        "presence.said", reports("UserRealtime", lambda each: each["Elements"].clear())
     ),
     "accepts a device of no session": Fault("presence.unknown", responds("Presence", _done)),
     "routes for a Dashboard": Fault(

@@ -115,7 +115,7 @@ class Run:
                 await check.play(stage)
             except (Failed, Skipped, DriverError) as reason:
                 said = reason
-            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as malformed:
+            except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as malformed:
                 said = Failed(f"what the server says is malformed: {malformed!r}", shapes.TYPES)
         if isinstance(said, Failed) and said.sentence is None:
             raise Failed("\n        ".join([str(said), *map(_received, stage.faults[:1])]))

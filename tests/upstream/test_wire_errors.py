@@ -67,6 +67,12 @@ def test_names_become_codes(name: str, code: str) -> None:
     assert (error.code, error.details) == (ErrorCode(code), {})
 
 
+@pytest.mark.parametrize("until", ["1767225600000", "1767225600000.0", "17672256E5"])
+def test_details_may_be_written_in_any_form_of_an_integer(until: str) -> None:
+    error = refusal("LimitReached", f'{{"Error":41,"Until":{until}}}')
+    assert error.details == {"until_ms": 1_767_225_600_000}
+
+
 @pytest.mark.parametrize("name", ["Internal", "Nonsense", "Error77"])
 def test_other_names_are_reported_as_they_are(name: str) -> None:
     error = refused(name)

@@ -264,7 +264,7 @@ def refusal(name: str, body: str | bytes, offset_ms: int = 0) -> GatewayError:
     if meaning is None:
         return rejected(name)
     try:
-        details = _decode_details(body)
+        details = read_as_meant(_decode_details, body)
     except UNREADABLE:
         details = WireRefusal()
     found: dict[str, Detail] = {

@@ -20,6 +20,7 @@ _OWN_ONLY: Final = "a RemoteAssistant session commands this agent only"
 _BY: Final = 'RoutingStateBy?:"Self"\\|"Supervisor"\\|"System"'
 _REASON: Final = "a state needs a reason when any reason lists it"
 _OWN: Final = "Remote:{LoggedOn,AppPresent?,AppAbsentSince?,RemoteNumber? (own)}"
+_OWN_AUTO: Final = "AutoPostProcessing?:{On,Duration} (own)"
 _BY_SUPERVISOR: Final = "a supervisor's `LoggedOff` of an agent ends the agent's RemoteAssistant session with"
 _GROWS: Final = "`Version` grows only with them"
 _NOT_FOUND: Final = "What is not there, or not in the scope, is answered `NotFound`(5)"
@@ -521,10 +522,26 @@ async def number_is_own(stage: Stage) -> None:
     expect(not received, "a supervisor receives an agent's remote number")
 
 
+@check("commands.auto_is_own", "Events", _OWN_AUTO, agents=1, dashboards=1)
+async def auto_is_own(stage: Stage) -> None:
+    """Only the agent receives the agent's setting."""
+    key = own_agent(await stage.open(await stage.agent()))
+    seen = await stage.open(await stage.dashboard())
+    query = await stage.seen_agent(seen, key)
+    received = [
+        one
+        for each in seen.messages
+        if of_query(query)(each)
+        for one in each["Elements"]
+        if one.get("AutoPostProcessing") is not None
+    ]
+    expect(not received, "a supervisor receives an agent's AutoPostProcessing")
+
+
 @check(
     "commands.auto_post_processing",
     "Events",
-    "AutoPostProcessing?:{On,Duration} (own)",
+    _OWN_AUTO,
     agents=1,
     features=("PostProcessing.SetAuto",),
 )

@@ -21,7 +21,8 @@ async def _watched(stage: Stage, session: Session) -> tuple[Link, Link, int, int
     seen = await stage.open(await stage.dashboard())
     key = own_agent(link)
     query = await stage.seen_agent(seen, key)
-    remote = next(_remote(each, key) for each in seen.messages if element(query, "UserKey", key)(each))
+    listed = await seen.received(element(query, "UserKey", key), "the agent who is logged on")
+    remote = _remote(listed, key)
     if "AppPresent" not in remote:
         raise Skipped("the server reports no AppPresent")
     expect(remote["AppPresent"] is False, f"AppPresent is {remote['AppPresent']} before any device is there")

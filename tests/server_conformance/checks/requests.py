@@ -166,7 +166,7 @@ async def unreadable(stage: Stage) -> None:
     for text in ('{"Type":"Request","RequestID":1,', "[]"):
         link = await stage.open(await stage.dashboard())
         await link.say(text)
-        code = await link.ended()
+        code = await link.ended(cause=text)
         expect(code in {1002, 1007, 1009}, f"after {text} the link is closed with {code}")
 
 
