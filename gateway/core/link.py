@@ -476,8 +476,8 @@ class Pauses:
     """
 
     __slots__ = (
-        "_beat_at", "_doubt_from", "_lag_s", "_late_at", "_late_s", "_waited_from", "_waited_until",
-        "prompt_until", "unread_s",
+        "_beat_at", "_doubt_from", "_lag_s", "_late_at", "_late_s", "_unread_s", "_waited_from",
+        "_waited_s", "_waited_until", "prompt_from", "prompt_until",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -492,10 +492,12 @@ class Pauses:
         """The last beat before a pause that ended with this beat; None: this beat was in time."""
         self._waited_from = self._waited_until = LONG_AGO
         """The last beat before the last pause, and until when links bring data that had to wait."""
-        self.unread_s = 0.0
+        self._unread_s = 0.0
         """How long messages of links may have waited here unread at the last beat, at most."""
-        self.prompt_until = math.inf
-        """Data of links that is read by then has not waited, neither here nor at the server."""
+        self._waited_s = 0.0
+        """How long data may have waited, at most, that was read since :attr:`prompt_until` was over last."""
+        self.prompt_from, self.prompt_until = LONG_AGO, math.inf
+        """Data of links that is read between them has not waited, neither here nor at the server."""
 
     def beat(self, now: float, unread_s: float = 0.0) -> None:
         """Record that the process runs, and how long messages of links may have waited unread by now."""
@@ -510,9 +512,21 @@ class Pauses:
             if now > self._waited_until:
                 self._waited_from = self._doubt_from
             self._waited_until = max(self._waited_until, now + min(pause_s / 4, BACKLOG_MOST_S))
-        self._beat_at, self.unread_s = now, unread_s
-        is_prompt = self._doubt_from is None and now >= self._waited_until and not unread_s
-        self.prompt_until = now + BEAT_S + LATE_S if is_prompt else LONG_AGO
+        self._beat_at, self._unread_s = now, unread_s
+        was_prompt, waited_s = self.prompt_until != LONG_AGO, max(unread_s, now - self.sent_at(now))
+        if waited_s:
+            self._waited_s = waited_s if was_prompt else max(self._waited_s, waited_s)
+            self.prompt_until = LONG_AGO
+        else:
+            self.prompt_from = self.prompt_from if was_prompt else now
+            self.prompt_until = now + BEAT_S + LATE_S
+
+    def unread_s(self, at: float) -> float:
+        """Return how long messages of links that were read *at* may have waited here unread, at most.
+
+        A message that was read before the last beat has waited for its turn since.
+        """
+        return self._unread_s if at >= self._beat_at else self._waited_s
 
     def own_time(self, now: float) -> float:
         """Return *now* by a clock that stands still while this process is late."""

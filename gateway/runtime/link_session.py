@@ -406,7 +406,8 @@ class Linked:
         Return the pace of the only reader; None: later readings must not wait.
         """
         now, asking, tally = self.link.last_received_at, self._asking, self._keeper.tally
-        if self._mirror.is_blind or now > self._pauses.prompt_until:
+        pauses = self._pauses
+        if self._mirror.is_blind or not pauses.prompt_from <= now <= pauses.prompt_until:
             self._note_message(now, readings)
         else:  # mostly: as _note_message, a call less for each update
             self._feed.ledger.came_at = now
@@ -429,8 +430,8 @@ class Linked:
         Ages are shown in seconds, so a slightly longer silence does no harm.
         """
         if not self._mirror.is_blind:
-            ledger = self._feed.ledger
-            ledger.came_at = at if at <= self._pauses.prompt_until else self._sent_at(at, readings)
+            is_prompt = self._pauses.prompt_from <= at <= self._pauses.prompt_until
+            self._feed.ledger.came_at = at if is_prompt else self._sent_at(at, readings)
         if at - self._reported_at >= REPORT_EVERY_S:
             self._report(at, readings)
 
@@ -453,7 +454,7 @@ class Linked:
         A node that is behind computes from the time in the message how long it waited unread. It cannot while
         all messages of the link have waited: their delay looks like a difference of the clocks.
         """
-        sent_at, waited_s = self._pauses.sent_at(at), self._pauses.unread_s
+        sent_at, waited_s = self._pauses.sent_at(at), self._pauses.unread_s(at)
         if waited_s and readings and self._is_timed:
             waited_s = min(waited_s, self._mirror.late_s(readings[-1].time_ms, at))
         sent_at = min(sent_at, at - waited_s)

@@ -253,11 +253,21 @@ def test_prompt_data_has_waited_nowhere(beats: list[tuple[float, float, float]])
         now += pause_s
         pauses.beat(now, unread_s)
         if now + later_s <= pauses.prompt_until:
-            assert (pauses.sent_at(now + later_s), pauses.unread_s) == (now + later_s, 0.0)
+            at = now + later_s
+            assert (pauses.sent_at(at), pauses.unread_s(at), at >= pauses.prompt_from) == (at, 0.0, True)
     for _ in range(12):
         now += BEAT_S
         pauses.beat(now)
     assert pauses.prompt_until > now + BEAT_S, "a process that runs again finds nothing that waited"
+
+
+def test_what_was_read_before_a_process_had_caught_up_stays_late_after_that() -> None:
+    pauses = Pauses()
+    pauses.beat(99.5)
+    for at, unread_s in ((100.0, 5.0), (100.5, 2.0), (101.0, 0.0), (101.5, 0.0)):
+        pauses.beat(at, unread_s)
+    assert [pauses.prompt_from <= at <= pauses.prompt_until for at in (100.9, 101.1)] == [False, True]
+    assert [pauses.unread_s(at) for at in (100.9, 101.6)] == [5.0, 0.0]
 
 
 def test_nothing_is_taken_for_more_than_a_second_younger_than_it_may_be() -> None:

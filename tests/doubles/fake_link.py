@@ -68,6 +68,8 @@ class FakeLink:
         self.token = token
         self.holder = holder
         self.last_received_at = clock.now()
+        self.behind_s = 0.0
+        """How long messages wait for their reader."""
         self.waits_since: float | None = None
         """When a message came that waits for its reader."""
         self._serve = serve
@@ -104,7 +106,7 @@ class FakeLink:
         """Return the next event, or None for an answer; readings during the wait go to *on_readings*."""
         while True:
             has_waited = await self._arrival()
-            self.last_received_at = self._clock.now()
+            self.last_received_at = self._clock.now() - self.behind_s
             event = self._inbox.popleft()()
             if on_readings is None or not (has_waited and isinstance(event, Reading)):
                 return event

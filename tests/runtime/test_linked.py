@@ -407,6 +407,23 @@ async def test_the_age_of_data_follows_the_server_also_while_all_of_it_waits_for
     assert phone.health == "stale", "it is older than 2 s"
 
 
+async def test_data_that_was_read_while_the_node_was_behind_stays_old_when_it_is_processed_later(
+    at: Scene,
+) -> None:
+    await at.served()
+    await at.pass_time(4)
+    at.node.unread_s = lambda: 5.0
+    await at.pass_time(2)
+    at.node.unread_s = lambda: 0.0
+    await at.pass_time(2 * BEAT_S)
+    at.link().behind_s, at.upstream.transit_ms = 2.0, 3_000
+    _waiting(at, 1)
+    await at.clock.settle()
+    as_of = at.owner().feed.health.as_of
+    assert as_of is not None
+    assert at.clock.now() - as_of == pytest.approx(3.0, abs=0.01), "by the time in the message"
+
+
 async def test_an_answer_that_may_have_waited_unread_makes_data_only_as_new_as_that(at: Scene) -> None:
     await at.served()
     at.node.unread_s = lambda: 1.5
