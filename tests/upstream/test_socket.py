@@ -19,7 +19,7 @@ from gateway.protocol.websocket import (
     WebSocketEvent,
     WebSocketPing,
 )
-from gateway.runtime.event_loop import SystemClock, Turns
+from gateway.runtime.event_loop import READ_BYTES, SystemClock, Turns
 from gateway.upstream.oscce.readings import Kept, text_of
 from gateway.upstream.oscce.socket import WAITING_CHARS_MAX, Closed, LinkSocket
 from tests.doubles.tasks import beside
@@ -387,6 +387,45 @@ async def test_who_does_not_read_makes_the_server_wait(line: Line) -> None:
     assert line.wire.is_resting
     await line.socket.receive()
     assert line.wire.is_reading
+
+
+async def test_what_waited_in_the_kernel_while_reading_paused_counts_from_the_pause_on() -> None:
+    line, hand = held_by_hand()
+    line.come("x" * (WAITING_CHARS_MAX + 1))
+    assert line.wire.is_resting
+    hand.began_at = 103.0
+    await line.socket.receive()
+    line.socket.digest()
+    assert line.wire.is_reading
+    line.come("y" * READ_BYTES)  # this fills the buffer, so more waits
+    hand.began_at = 104.0
+    line.come("an answer", reading(1, 1), "another")
+    seen = []
+    for _ in range(4):
+        await line.socket.receive()
+        seen.append(line.socket.came_at)
+    assert seen == [100.0] * 4
+    hand.began_at = 105.0
+    line.come("the next")
+    await line.socket.receive()
+    assert line.socket.came_at == 105.0
+
+
+async def test_readings_that_waited_in_the_kernel_are_dated_for_their_reader() -> None:
+    line, hand = held_by_hand()
+    line.come("x" * (WAITING_CHARS_MAX + 1))
+    await line.socket.receive()
+    line.socket.digest()
+    take = Taking([])
+    async with beside(line.socket.receive(take)) as waiting:
+        await turns()
+        hand.began_at = 103.0
+        line.come(reading(1, 1))
+        line.socket.digest()
+        line.come(reading(1, 2))
+        line.socket.digest()
+        waiting.cancel()
+    assert take.times == [100.0, None]
 
 
 async def test_pings_that_nobody_reads_are_bounded_too(line: Line) -> None:

@@ -294,7 +294,7 @@ class LinkSocket(asyncio.Protocol):
 
     __slots__ = (
         "__weakref__", "_arrival", "_change", "_frames", "_has_closed", "_has_server_closed", "_inbox",
-        "_is_full", "_is_lost", "_is_resting", "_lost", "_outgoing", "_pace", "_read_bytes", "_reader",
+        "_is_full", "_is_lost", "_is_resting", "_late_since", "_lost", "_outgoing", "_pace", "_read_bytes", "_reader",
         "_sent_at", "_text_bytes", "_transport", "_turns", "_unread", "_waiting_chars", "came_at", "held_at",
         "is_due",
     )  # fmt: skip
@@ -339,6 +339,10 @@ class LinkSocket(asyncio.Protocol):
         self._is_lost = False
         self._is_resting = False
         """Whether reading pauses, since enough data waits."""
+        self._late_since: float | None = None
+        """Since when data may have waited in the kernel that is read next, as reading paused; None: it has
+        not.
+        """
 
     # ---- for the link ----
 
@@ -476,6 +480,9 @@ class LinkSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Process received bytes."""
+        if self._late_since is not None:
+            self._receive_late(data, self._late_since)
+            return
         unread, size_bytes = self._unread, len(data) - 4
         if (  # nearly always it is one text, which is a reading of a single element
             _LONG <= size_bytes <= self._text_bytes
@@ -509,6 +516,21 @@ class LinkSocket(asyncio.Protocol):
         if read_bytes > READ_BYTES or self._waiting_chars + unread.chars > WAITING_CHARS_MAX:
             self._bound()
 
+    def _receive_late(self, data: bytes, since: float) -> None:
+        """Process bytes that may have waited in the kernel *since* reading paused."""
+        unread = self._unread
+        self.held_at = since if self.held_at is None else min(self.held_at, since)
+        self._receive_frames(data)
+        if unread.chars:
+            self._turns.want(self)
+        else:
+            self.held_at = None
+        self._read_bytes += len(data)
+        if len(data) < READ_BYTES:  # the kernel had no more
+            self._late_since = None
+        if self._read_bytes > READ_BYTES or self._waiting_chars + unread.chars > WAITING_CHARS_MAX:
+            self._bound()
+
     def _receive_frames(self, data: bytes) -> None:
         """Process any frames, and parts of them."""
         at, frames = 0, self._frames
@@ -538,7 +560,7 @@ class LinkSocket(asyncio.Protocol):
     def _is_taken(self, said: str) -> bool:
         """Return whether the reader, if it waits, has processed a message that is no reading."""
         reader, arrival = self._reader, self._arrival
-        if reader is None or self._inbox or arrival is None or arrival.done():
+        if reader is None or self._inbox or arrival is None or arrival.done() or self._late_since is not None:
             return False
         try:
             return reader.take_text(said)
@@ -573,6 +595,8 @@ class LinkSocket(asyncio.Protocol):
             self._turns.want(self)
         if not (self._is_resting or self._frames.is_over or self._has_room(WAITING_CHARS_MAX)):
             self._is_resting = True
+            if self._late_since is None and self._waiting_chars + self._unread.chars > WAITING_CHARS_MAX:
+                self._late_since = self._turns.now()
             self._transport.pause_reading()
 
     def _read_on(self, most_chars: int) -> None:
@@ -588,7 +612,7 @@ class LinkSocket(asyncio.Protocol):
     def _flush(self) -> None:
         """Have the unread readings taken now, before the next message; the rest is received before it."""
         if self._inbox or self._arrival is None:
-            came_at, self.held_at = self.held_at, None
+            came_at, self.held_at = self.held_at, self._late_since
             self._keep_all(self._unread.take(), came_at)
         elif self._unread.chars:
             self._take_unread()
@@ -603,7 +627,7 @@ class LinkSocket(asyncio.Protocol):
             self._turns.skipped += unread.skipped
             unread.skipped = 0
         kept, reader, arrival = unread.take(), self._reader, self._arrival
-        came_at, self.held_at = self.held_at, None
+        came_at, self.held_at = self.held_at, self._late_since
         if not (reader is None or arrival is None or arrival.done()):  # done: the reader was cancelled
             try:
                 pace = self._pace = reader.take_readings(kept, came_at)
@@ -619,6 +643,7 @@ class LinkSocket(asyncio.Protocol):
 
     def _keep(self, said: Incoming, came_at: float | None = None) -> None:
         """Add a message for the reader, and wake it. *came_at*: when it came; None: just now."""
+        came_at = self._late_since if came_at is None else came_at
         self._inbox.append((self._turns.now() if came_at is None else came_at, said))
         self._waiting_chars += _chars(said)
         if type(said) is WebSocketPing:
