@@ -127,6 +127,8 @@ class Transport:
 
     def resume_reading(self) -> None: ...
 
+    def get_extra_info(self, name: str) -> None: ...
+
     def is_closing(self) -> bool:
         return False
 

@@ -637,7 +637,7 @@ async def test_a_message_that_waits_for_its_reader_counts_from_when_it_came(
 
 async def test_a_large_message_and_all_behind_it_wait_while_it_is_read(at: Scene, link: OsccLink) -> None:
     came_at = at.clock.now()
-    elements = [USER_REALTIME | {"UserKey": key} for key in range(1, 500)]
+    elements = [USER_REALTIME | {"UserKey": key} for key in range(1, 200)]
     await at.server.say(event("UserRealtime", *elements, Complete=True))
     await at.clock.settle()
     await at.clock.advance(3)

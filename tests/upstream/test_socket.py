@@ -45,6 +45,9 @@ class Wire:
         assert not self.is_closed
         self.is_reading = True
 
+    def get_extra_info(self, name: str) -> None:
+        """Have no descriptor."""
+
     @property
     def is_resting(self) -> bool:
         return not self.is_reading

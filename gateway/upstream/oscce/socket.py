@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
+import fcntl
 import secrets
+import termios
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
@@ -294,9 +297,9 @@ class LinkSocket(asyncio.Protocol):
 
     __slots__ = (
         "__weakref__", "_arrival", "_change", "_frames", "_has_closed", "_has_server_closed", "_inbox",
-        "_is_full", "_is_lost", "_is_resting", "_late_since", "_lost", "_outgoing", "_pace", "_read_bytes", "_reader",
-        "_sent_at", "_text_bytes", "_transport", "_turns", "_unread", "_waiting_chars", "came_at", "held_at",
-        "is_due",
+        "_is_full", "_is_lost", "_is_resting", "_late_since", "_lost", "_outgoing", "_pace", "_read_bytes",
+        "_reader", "_sent_at", "_text_bytes", "_transport", "_turns", "_unread", "_waiting_chars", "came_at",
+        "held_at", "is_due",
     )  # fmt: skip
 
     def __init__(
@@ -480,9 +483,6 @@ class LinkSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Process received bytes."""
-        if self._late_since is not None:
-            self._receive_late(data, self._late_since)
-            return
         unread, size_bytes = self._unread, len(data) - 4
         if (  # nearly always it is one text, which is a reading of a single element
             _LONG <= size_bytes <= self._text_bytes
@@ -491,6 +491,7 @@ class LinkSocket(asyncio.Protocol):
             and data[2] << 8 | data[3] == size_bytes
             and self._frames.is_between
             and not self._has_closed
+            and self._late_since is None
         ):
             text = data[4:]
             if not unread.chars and text.isascii() and text.startswith(EVENT_BYTES):
@@ -516,24 +517,11 @@ class LinkSocket(asyncio.Protocol):
         if read_bytes > READ_BYTES or self._waiting_chars + unread.chars > WAITING_CHARS_MAX:
             self._bound()
 
-    def _receive_late(self, data: bytes, since: float) -> None:
-        """Process bytes that may have waited in the kernel *since* reading paused."""
-        unread = self._unread
-        self.held_at = since if self.held_at is None else min(self.held_at, since)
-        self._receive_frames(data)
-        if unread.chars:
-            self._turns.want(self)
-        else:
-            self.held_at = None
-        self._read_bytes += len(data)
-        if len(data) < READ_BYTES:  # the kernel had no more
-            self._late_since = None
-        if self._read_bytes > READ_BYTES or self._waiting_chars + unread.chars > WAITING_CHARS_MAX:
-            self._bound()
-
     def _receive_frames(self, data: bytes) -> None:
         """Process any frames, and parts of them."""
-        at, frames = 0, self._frames
+        at, frames, late_since, size_bytes = 0, self._frames, self._late_since, len(data)
+        if late_since is not None:
+            self.held_at = late_since if self.held_at is None else min(self.held_at, late_since)
         if not frames.is_between:
             data = frames.joined(data)
         if frames.is_between and not self._has_closed:
@@ -542,6 +530,17 @@ class LinkSocket(asyncio.Protocol):
             at = texts[kept - 1][1] if kept else 0
         if at < len(data):
             self._process_all(frames.complete(data, at))
+        if late_since is not None:
+            self._received_late(size_bytes)
+
+    def _received_late(self, size_bytes: int) -> None:
+        """Record that so many bytes were processed that may have waited in the kernel."""
+        if self._unread.chars:
+            self._turns.want(self)
+        else:
+            self.held_at = None
+        if size_bytes < READ_BYTES:  # the kernel had no more
+            self._late_since = None
 
     def _process_all(self, incoming: list[Incoming]) -> None:
         """Keep messages that are no readings of a single element, and all that follow."""
@@ -604,6 +603,8 @@ class LinkSocket(asyncio.Protocol):
         if self._is_resting and self._has_room(most_chars):
             self._is_resting = False
             if not self._transport.is_closing():
+                if self._late_since is not None and not _may_have_unread(self._transport):
+                    self._late_since = None
                 self._transport.resume_reading()
 
     def _has_room(self, most_chars: int) -> bool:
@@ -690,6 +691,19 @@ class LinkSocket(asyncio.Protocol):
 
 def _chars(said: Incoming) -> int:
     return len(said) + _CONTROL_CHARS if type(said) is str else _CONTROL_CHARS
+
+
+def _may_have_unread(transport: asyncio.Transport) -> bool:
+    """Return whether data may wait in the kernel, or in the layer of TLS."""
+    raw = transport.get_extra_info("socket")
+    if raw is None or transport.get_extra_info("sslcontext") is not None:
+        return True
+    unread = array.array("i", [0])
+    try:
+        fcntl.ioctl(raw.fileno(), termios.FIONREAD, unread)
+    except OSError:
+        return True
+    return unread[0] > 0
 
 
 def _mask() -> bytes:
