@@ -211,23 +211,36 @@ def _operation(
     summary: str,
     answers: dict[str, Schema],
     *codes: ErrorCode,
-    token: bool = False,
-    statuses: tuple[int, ...] = (),
+    body: type[Any] | None = None,
     **more: object,
 ) -> Schema:
-    if token:
-        codes = (*codes, ErrorCode.UNTRUSTED_TRANSPORT)
+    statuses: tuple[int, ...] = ()
+    if body is not None:
+        statuses = (413, 415)
+        more["requestBody"] = {
+            "required": body is not bodies.NodeBody,
+            "content": {JSON_TYPE: {"schema": ref(body.__name__)}},
+        }
     return {
         "operationId": name,
         "summary": summary,
-        "security": [{"token": []}] if token else [],
         "responses": answers | refusals(*codes, statuses=statuses),
         **more,
     }
 
 
-def _in_path(name: str) -> Schema:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+def _open(name: str, summary: str, answer: Schema, *codes: ErrorCode, **more: object) -> Schema:
+    """Return a ``GET`` that needs no token."""
+    return {"get": _operation(name, summary, {"200": answer}, *codes, security=[]) | more}
+
+
+def _private(name: str, summary: str, answers: dict[str, Schema], *codes: ErrorCode) -> Schema:
+    """Return an operation that needs a token."""
+    return _operation(name, summary, answers, *codes, ErrorCode.UNTRUSTED_TRANSPORT, security=[{"token": []}])
+
+
+def _in_path(name: str, **schema: object) -> list[Schema]:
+    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string", **schema}}]
 
 
 def _paths() -> dict[str, Schema]:
@@ -236,49 +249,27 @@ def _paths() -> dict[str, Schema]:
 
 def _open_paths() -> dict[str, Schema]:
     language = {"name": "Accept-Language", "in": "header", "schema": {"type": "string"}}
+    about = _answer("About the gateway", bodies.AboutBody)
+    notices = _answer("Notices in the best language", bodies.NoticesBody)
+    of_notices = "Notices for the log-on page; answers also when the contact centre is down"
+    of_inventory = "The data inventory, generated from the class of every field"
     return {
-        "/v1/openapi.json": {
-            "get": _operation("getOpenapi", "This document", {"200": _document("OpenAPI 3.1")})
-        },
-        "/v1/asyncapi.json": {
-            "get": _operation("getAsyncapi", "The WebSocket's document", {"200": _document("AsyncAPI 3.0")})
-        },
-        "/v1/about": {
-            "get": _operation(
-                "getAbout", "Sites and capabilities", {"200": _answer("About the gateway", bodies.AboutBody)}
-            )
-        },
-        "/v1/notices": {
-            "get": _operation(
-                "getNotices",
-                "Notices for the log-on page; answers also when the contact centre is down",
-                {"200": _answer("Notices in the best language", bodies.NoticesBody)},
-                parameters=[language],
-            )
-        },
-        "/v1/privacy/inventory": {
-            "get": _operation(
-                "getInventory",
-                "The data inventory, generated from the class of every field",
-                {"200": _answer("The inventory", InventoryBody)},
-            )
-        },
+        "/v1/openapi.json": _open("getOpenapi", "This document", _document("OpenAPI 3.1")),
+        "/v1/asyncapi.json": _open("getAsyncapi", "The WebSocket's document", _document("AsyncAPI 3.0")),
+        "/v1/about": _open("getAbout", "Sites and capabilities", about),
+        "/v1/notices": _open("getNotices", of_notices, notices, parameters=[language]),
+        "/v1/privacy/inventory": _open("getInventory", of_inventory, _answer("The inventory", InventoryBody)),
     }
 
 
 def _schema_paths() -> dict[str, Schema]:
+    schema = _document("JSON Schema 2020-12", SCHEMA_TYPE)
+    summary = "The JSON Schema of a kind of frame or resource"
     return {
-        "/v1/schemas": {
-            "get": _operation("getSchemas", "The list of JSON Schemas", {"200": _listed_schemas()})
-        },
+        "/v1/schemas": _open("getSchemas", "The list of JSON Schemas", _listed_schemas()),
         "/v1/schemas/{kind}.json": {
-            "parameters": [_in_path("kind")],
-            "get": _operation(
-                "getSchema",
-                "The JSON Schema of a kind of frame or resource",
-                {"200": _document("JSON Schema 2020-12", SCHEMA_TYPE)},
-                ErrorCode.NOT_FOUND,
-            ),
+            "parameters": _in_path("kind"),
+            **_open("getSchema", summary, schema, ErrorCode.NOT_FOUND),
         },
     }
 
@@ -305,47 +296,29 @@ def _session_paths() -> dict[str, Schema]:
     listed = {"200": _answer("The user's sessions, as the contact centre lists them", bodies.SessionsBody)}
     me = {"200": _answer("User, application and end of life of the session", bodies.SessionBody)}
     held = {"200": _answer("One entry for each category of the inventory", bodies.ExportBody)}
+    off = "Log off; also for an ended session, and up to 24 h after the token expired"
+    end = ErrorCode.NOT_FOUND, *TOKEN, *UPSTREAM
     return {
         "/v1/sessions": {
             "post": _log_on(),
-            "get": _operation("getSessions", "The user's sessions", listed, *TOKEN, *UPSTREAM, token=True),
+            "get": _private("getSessions", "The user's sessions", listed, *TOKEN, *UPSTREAM),
         },
         "/v1/sessions/{id}": {
-            "parameters": [_in_path("id")],
-            "delete": _operation(
-                "endSession",
-                "End a session of the user",
-                ended,
-                ErrorCode.NOT_FOUND,
-                *TOKEN,
-                *UPSTREAM,
-                token=True,
-            ),
+            "parameters": _in_path("id"),
+            "delete": _private("endSession", "End a session of the user", ended, *end),
         },
         "/v1/session": {
-            "get": _operation("getSession", "Get this session", me, *TOKEN, token=True),
-            "delete": _operation(
-                "logOff",
-                "Log off; also for an ended session, and up to 24 h after the token expired",
-                ended,
-                ErrorCode.UNAUTHENTICATED,
-                token=True,
-            ),
+            "get": _private("getSession", "Get this session", me, *TOKEN),
+            "delete": _private("logOff", off, ended, ErrorCode.UNAUTHENTICATED),
         },
-        "/v1/me/export": {"get": _operation("exportMe", "All data about the user", held, *TOKEN, token=True)},
+        "/v1/me/export": {"get": _private("exportMe", "All data about the user", held, *TOKEN)},
     }
 
 
 def _log_on() -> Schema:
-    body = {"required": True, "content": {JSON_TYPE: {"schema": ref(bodies.LogOnBody.__name__)}}}
-    return _operation(
-        "logOn",
-        "Log on; for a Remote Assistant also the agent",
-        {"201": _answer("Logged on", bodies.SessionCreated)},
-        *LOG_ON,
-        statuses=(413, 415),
-        requestBody=body,
-    )
+    summary = "Log on; for a Remote Assistant also the agent"
+    created = {"201": _answer("Logged on", bodies.SessionCreated)}
+    return _operation("logOn", summary, created, *LOG_ON, body=bodies.LogOnBody, security=[])
 
 
 def _realtime() -> Schema:
@@ -355,7 +328,7 @@ def _realtime() -> Schema:
         "required": True,
         "schema": {"enum": list(PROTOCOLS), "type": "string"},
     }
-    operation = _operation(
+    return _operation(
         "openRealtime",
         "The WebSocket; see asyncapi.json. The token stands in the header or in `hello`",
         {"101": {"description": "Frames follow"}},
@@ -363,9 +336,9 @@ def _realtime() -> Schema:
         ErrorCode.UNTRUSTED_TRANSPORT,
         *TOKEN,
         *CROWD,
+        security=[{"token": []}, {}],
         parameters=[protocol],
     )
-    return operation | {"security": [{"token": []}, {}]}
 
 
 PAGE: Final = 100
@@ -377,6 +350,8 @@ USER_ID: Final = r"^([0-9a-f]{16}|[a-z0-9][a-z0-9-]{0,31}:[0-9]{1,16})$"
 
 _DOOR: Final = (ErrorCode.UNAUTHENTICATED, ErrorCode.RATE_LIMITED, ErrorCode.BAD_REQUEST)
 """Codes of every operation."""
+_MISSING: Final = (ErrorCode.NOT_FOUND, ErrorCode.BUS_DOWN)
+"""Codes of operations on a user, a session or a node."""
 _ADMIN_BODIES: Final[tuple[type[Any], ...]] = (
     bodies.NodeBody,
     bodies.LogLevelBody,
@@ -420,27 +395,6 @@ def _notices() -> dict[str, Schema]:
     return {"NoticeView": {"type": "object"}}
 
 
-def _admin_answer(description: str, of: type[Any]) -> Schema:
-    return {"description": description, "content": {JSON_TYPE: {"schema": ref(of.__name__)}}}
-
-
-def _admin_operation(
-    name: str, summary: str, answers: dict[str, Schema], *codes: ErrorCode, body: type[Any] | None = None
-) -> Schema:
-    made: Schema = {
-        "operationId": name,
-        "summary": summary,
-        "responses": answers | refusals(*codes, *_DOOR, statuses=() if body is None else (413, 415)),
-    }
-    if body is not None:
-        required = body is bodies.LogLevelBody or body is bodies.BundleBody
-        made["requestBody"] = {
-            "required": required,
-            "content": {JSON_TYPE: {"schema": ref(body.__name__)}},
-        }
-    return made
-
-
 def _query(name: str, schema: Schema) -> Schema:
     return {"name": name, "in": "query", "required": False, "schema": schema}
 
@@ -451,107 +405,87 @@ _PAGED: Final = [
 ]
 
 
+def _admin(
+    name: str,
+    summary: str,
+    answer: Schema,
+    *codes: ErrorCode,
+    status: int = 200,
+    body: type[Any] | None = None,
+) -> Schema:
+    return _operation(name, summary, {str(status): answer}, *codes, *_DOOR, body=body)
+
+
 def _reading() -> dict[str, Schema]:
-    document = {"description": "OpenAPI 3.1", "content": {JSON_TYPE: {"schema": {"type": "object"}}}}
-    listed = {"200": _admin_answer("A page of them, by id", bodies.AttachedBody)}
-    closed = {"200": _admin_answer("A page of them, the newest first", bodies.ClosesBody)}
+    listed = _answer("A page of them, by id", bodies.AttachedBody)
+    closed = _answer("A page of them, the newest first", bodies.ClosesBody)
+    nodes = _answer("As this node sees them", bodies.NodesBody)
+    of_sessions = "The sessions that contact centres have accepted, of all nodes"
+    of_closes = "The last connections that ended, of all nodes"
     return {
-        "/openapi.json": {"get": _admin_operation("getOpenapi", "This document", {"200": document})},
-        "/sessions": {
-            "parameters": _PAGED,
-            "get": _admin_operation(
-                "listSessions", "The sessions that contact centres have accepted, of all nodes", listed
-            ),
-        },
-        "/closes": {
-            "parameters": _PAGED,
-            "get": _admin_operation("listCloses", "The last connections that ended, of all nodes", closed),
-        },
-        "/nodes": {
-            "get": _admin_operation(
-                "listNodes",
-                "The live nodes",
-                {"200": _admin_answer("As this node sees them", bodies.NodesBody)},
-            )
-        },
+        "/openapi.json": {"get": _admin("getOpenapi", "This document", _document("OpenAPI 3.1"))},
+        "/sessions": {"parameters": _PAGED, "get": _admin("listSessions", of_sessions, listed)},
+        "/closes": {"parameters": _PAGED, "get": _admin("listCloses", of_closes, closed)},
+        "/nodes": {"get": _admin("listNodes", "The live nodes", nodes)},
     }
 
 
 def _people() -> dict[str, Schema]:
-    ended = {"200": _admin_answer("They have ended on every node that was reached", bodies.EndedBody)}
-    held = {"200": _admin_answer("One entry for each category of the inventory", bodies.HeldBody)}
-    missing = (ErrorCode.NOT_FOUND, ErrorCode.BUS_DOWN)
-    session = {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", "minLength": 1, "maxLength": CURSOR_CHARS_MAX},
-    }
-    user = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "pattern": USER_ID}}
+    ended = _answer("They have ended on every node that was reached", bodies.EndedBody)
+    held = _answer("One entry for each category of the inventory", bodies.HeldBody)
+    session = _in_path("id", minLength=1, maxLength=CURSOR_CHARS_MAX)
+    user = _in_path("id", pattern=USER_ID)
+    of_export = "All data that the gateway holds about a user"
     return {
         "/sessions/{id}": {
-            "parameters": [session],
-            "delete": _admin_operation("endSession", "End a session, wherever its phone is", ended, *missing),
+            "parameters": session,
+            "delete": _admin("endSession", "End a session, wherever its phone is", ended, *_MISSING),
         },
         "/users/{id}/end": {
-            "parameters": [user],
-            "post": _admin_operation("endUser", "End all sessions of a user", ended, *missing),
+            "parameters": user,
+            "post": _admin("endUser", "End all sessions of a user", ended, *_MISSING),
         },
         "/users/{id}/export": {
-            "parameters": [user],
-            "get": _admin_operation(
-                "exportUser", "All data that the gateway holds about a user", held, *missing
-            ),
+            "parameters": user,
+            "get": _admin("exportUser", of_export, held, *_MISSING),
         },
     }
 
 
 def _nodes() -> dict[str, Schema]:
-    unknown = (ErrorCode.NOT_FOUND, ErrorCode.BUS_DOWN)
-    done = {"200": _admin_answer("The nodes that did it", bodies.DoneBody)}
-    draining = {"202": _admin_answer("The drain has begun", bodies.DrainBody)}
-    return {
-        "/drain": {
-            "post": _admin_operation(
-                "drain",
-                "Send the phones of a node away, and end it; by default the node that gets the request",
-                draining,
-                *unknown,
-                body=bodies.NodeBody,
-            )
-        },
-        "/reload": {
-            "post": _admin_operation(
-                "reload",
-                "Read certificates, authorities of sites, keys and notices again; by default on all nodes",
-                done,
-                *unknown,
-                body=bodies.NodeBody,
-            )
-        },
-        "/log-level": {
-            "post": _admin_operation(
-                "setLogLevel",
-                "Change the lowest level that is logged; by default on all nodes",
-                done,
-                *unknown,
-                body=bodies.LogLevelBody,
-            )
-        },
-    }
+    done = _answer("The nodes that did it", bodies.DoneBody)
+    drain = _admin(
+        "drain",
+        "Send the phones of a node away, and end it; by default the node that gets the request",
+        _answer("The drain has begun", bodies.DrainBody),
+        *_MISSING,
+        status=202,
+        body=bodies.NodeBody,
+    )
+    reload = _admin(
+        "reload",
+        "Read certificates, authorities of sites, keys and notices again; by default on all nodes",
+        done,
+        *_MISSING,
+        body=bodies.NodeBody,
+    )
+    log_level = _admin(
+        "setLogLevel",
+        "Change the lowest level that is logged; by default on all nodes",
+        done,
+        *_MISSING,
+        body=bodies.LogLevelBody,
+    )
+    return {"/drain": {"post": drain}, "/reload": {"post": reload}, "/log-level": {"post": log_level}}
 
 
 def _bundle() -> dict[str, Schema]:
-    bundle = {"200": _admin_answer("The bundle, or the place of its file", bodies.BundleView)}
-    return {
-        "/support-bundle": {
-            "post": _admin_operation(
-                "supportBundle",
-                "Show a support bundle, then write exactly that bundle",
-                bundle,
-                ErrorCode.NOT_FOUND,
-                ErrorCode.KEY_REUSED,
-                body=bodies.BundleBody,
-            )
-        },
-    }
+    operation = _admin(
+        "supportBundle",
+        "Show a support bundle, then write exactly that bundle",
+        _answer("The bundle, or the place of its file", bodies.BundleView),
+        ErrorCode.NOT_FOUND,
+        ErrorCode.KEY_REUSED,
+        body=bodies.BundleBody,
+    )
+    return {"/support-bundle": {"post": operation}}
