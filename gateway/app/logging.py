@@ -239,17 +239,8 @@ LogValue = str | int | float | bool
 LoggedForm = Callable[[object], LogValue | None]
 """Returns the logged form of a value; None: it is not logged."""
 
-_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:/ -]{0,63}")
-_VERSION: Final = re.compile(r"[A-Za-z0-9.+-]{1,32}")
 _FRAME: Final = r"[\w./-]{1,120}:\d{1,6}:[\w<>]{1,80}"
-_PLACE: Final = re.compile(rf"{_FRAME}(?: < {_FRAME}){{0,{FRAMES_MAX - 1}}}")
-_MASKED: Final = re.compile(r"\*{3,64}[0-9]{0,3}")
-_HASH: Final = re.compile(r"[0-9a-f]{16}")
-_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
-_KEY_NAMES: Final = re.compile(r"[a-z0-9]{1,16}/[0-9a-f]{8}(?: [a-z0-9]{1,16}/[0-9a-f]{8})*")
-_NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_HOST: Final = re.compile(r"[A-Za-z0-9.:-]{1,253}")
-_MANY_DIGITS: Final = re.compile(r"\d{5}")
+_FEW_DIGITS: Final = r"(?!.*\d{5})"
 _LONG_NUMBER: Final = re.compile(r"\d{7,}")
 """The length of a telephone number; ports are shorter."""
 _HIDDEN_IN_TEXT: Final = (
@@ -269,41 +260,32 @@ def shape_text(value: object) -> str | None:
     return line[:TEXT_CHARACTERS]
 
 
-def _word(value: object) -> str | None:
-    """Shape a name from a closed set: a letter first, few digits."""
-    if not isinstance(value, str) or _MANY_DIGITS.search(value) is not None:
-        return None
-    return str(value) if _WORD.fullmatch(value) is not None else None
+def _text(form: str) -> LoggedForm:
+    """Return the shape of texts of a *form*."""
+    fits = re.compile(form).fullmatch
+
+    def shape(value: object) -> str | None:
+        return str(value) if isinstance(value, str) and fits(value) is not None else None
+
+    return shape
 
 
-def _version(value: object) -> str | None:
-    if not isinstance(value, str) or _MANY_DIGITS.search(value) is not None:
-        return None
-    return value if _VERSION.fullmatch(value) is not None else None
-
-
-def _place(value: object) -> str | None:
-    """Shape the frames of a fault."""
-    return value if isinstance(value, str) and _PLACE.fullmatch(value) is not None else None
-
-
-def _host(value: object) -> str | None:
-    return value if isinstance(value, str) and _HOST.fullmatch(value) is not None else None
-
-
-def _hash(value: object) -> str | None:
-    """Shape a hash (user, session), a process's life or an act's id: all have the same length."""
-    return str(value) if isinstance(value, str) and _HASH.fullmatch(value) is not None else None
-
-
-def _trace_id(value: object) -> str | None:
-    """Shape the number of a trace (W3C Trace Context)."""
-    return value if isinstance(value, str) and _TRACE_ID.fullmatch(value) is not None else None
-
-
-def _node(value: object) -> str | None:
-    """Shape a node's name: configured, or derived from the host's name."""
-    return value if isinstance(value, str) and _NODE.fullmatch(value) is not None else None
+_word: Final = _text(_FEW_DIGITS + r"[A-Za-z][A-Za-z0-9_.:/ -]{0,63}")
+"""Shape a name from a closed set: a letter first, few digits."""
+_version: Final = _text(_FEW_DIGITS + r"[A-Za-z0-9.+-]{1,32}")
+_place: Final = _text(rf"{_FRAME}(?: < {_FRAME}){{0,{FRAMES_MAX - 1}}}")
+"""Shape the frames of a fault."""
+_host: Final = _text(r"[A-Za-z0-9.:-]{1,253}")
+_hash: Final = _text(r"[0-9a-f]{16}")
+"""Shape a hash (user, session), a process's life or an act's id: all have the same length."""
+_trace_id: Final = _text(r"[0-9a-f]{32}")
+"""Shape the number of a trace (W3C Trace Context)."""
+_node: Final = _text(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Shape a node's name: configured, or derived from the host's name."""
+_key_names: Final = _text(r"[a-z0-9]{1,16}/[0-9a-f]{8}(?: [a-z0-9]{1,16}/[0-9a-f]{8})*")
+"""Shape ids and check values of sealing keys; a key itself has another form."""
+_masked: Final = _text(r"\*{3,64}[0-9]{0,3}")
+"""Shape a remote number of which at most the last digits are visible."""
 
 
 def _operators(value: object) -> str | None:
@@ -311,16 +293,6 @@ def _operators(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     return _LONG_NUMBER.sub("…", value.partition("\n")[0])[:OPERATORS_CHARACTERS]
-
-
-def _key_names(value: object) -> str | None:
-    """Shape ids and check values of sealing keys; a key itself has another form."""
-    return value if isinstance(value, str) and _KEY_NAMES.fullmatch(value) is not None else None
-
-
-def _masked(value: object) -> str | None:
-    """Shape a remote number of which at most the last digits are visible."""
-    return value if isinstance(value, str) and _MASKED.fullmatch(value) is not None else None
 
 
 def _count(value: object) -> int | None:
@@ -360,7 +332,7 @@ class Pseudonyms:
     def __init__(self, key: SecretKey) -> None:
         self._key: Final = hmac.digest(key.raw, b"user ids in logs", hashlib.sha256)
 
-    def __call__(self, value: object) -> str | None:
+    def __call__(self, value: object) -> LogValue | None:
         """Shape a :class:`UserId`, or a known hash of one; all other values are rejected."""
         if isinstance(value, UserHash):
             return _hash(value)
@@ -526,26 +498,8 @@ CLOSES_MAX: Final = 10_000
 """Number of stored closes; beyond it the oldest is removed."""
 CLOSES_MS: Final = 86_400_000
 """Age after which a close is removed, when a connection ends or the list is requested."""
-CLOSE_FIELDS: Final = (
-    "initiator",
-    "close_code",
-    "close_reason",
-    "user",
-    "application",
-    "codec",
-    "address",
-    "lasted_s",
-    "frames_in",
-    "frames_out",
-    "bytes_out",
-    "conflated",
-    "commands",
-)
-"""Fields of the log line of a session, in this order."""
-
-_VALUES: Final = attrgetter(*CLOSE_FIELDS)
 _Close = tuple[int, int, tuple[object, ...]]
-"""Time, number, and the values of :data:`CLOSE_FIELDS`."""
+"""Time, number, and the values of :data:`_SUMMARY_FIELDS`."""
 
 
 class CloseHistory:
@@ -566,7 +520,7 @@ class CloseHistory:
         self._node = node
         self._wall_ms = wall_ms
         shapes = field_shapes(pseudonyms)
-        self._shapes: tuple[LoggedForm, ...] = tuple(shapes[name] for name in CLOSE_FIELDS)
+        self._shapes: tuple[LoggedForm, ...] = tuple(shapes[name] for name in _SUMMARY_FIELDS)
         self._ring: deque[_Close] = deque(maxlen=kept)
         self._number = 0
 
@@ -576,7 +530,7 @@ class CloseHistory:
     def note(self, life: ConnectionSummary) -> None:
         """Store the summary of a connection."""
         self._number += 1
-        values = tuple(shape(value) for shape, value in zip(self._shapes, _VALUES(life), strict=True))
+        values = tuple(shape(value) for shape, value in zip(self._shapes, _SUMMARY(life), strict=True))
         self._young().append((self._wall_ms(), self._number, values))
 
     async def closes(self, order: Order) -> Page:
@@ -591,7 +545,7 @@ class CloseHistory:
 
     def of(self, user: str) -> list[Record]:
         """Return the closes of a user, by keyed hash."""
-        at = CLOSE_FIELDS.index("user")
+        at = _SUMMARY_FIELDS.index("user")
         return [self._record(kept) for kept in self._young() if kept[2][at] == user]
 
     def _young(self) -> deque[_Close]:
@@ -609,7 +563,7 @@ class CloseHistory:
         return f"{kept[0]:015d}.{kept[1]:010d}.{self._node}"
 
     def _record(self, kept: _Close) -> Record:
-        values = dict(zip(CLOSE_FIELDS, kept[2], strict=True))
+        values = dict(zip(_SUMMARY_FIELDS, kept[2], strict=True))
         values["close_reason"] = values["close_reason"] or ""
         return {"id": self._id(kept), "node": self._node, "at_ms": kept[0], **values}
 
