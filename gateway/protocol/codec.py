@@ -752,12 +752,9 @@ MSGPACK: Final = Codec(
 )
 
 
+_CODECS: Final = {each.subprotocol: each for each in (JSON, MSGPACK)}
+
+
 def codec_for(subprotocol: str) -> Codec | None:
     """Return the codec of a WebSocket subprotocol; None when there is no such subprotocol."""
-    match subprotocol:
-        case JSON.subprotocol:
-            return JSON
-        case MSGPACK.subprotocol:
-            return MSGPACK
-        case _:
-            return None
+    return _CODECS.get(subprotocol)
