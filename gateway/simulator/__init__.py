@@ -1,10 +1,10 @@
 """A complete OSCC-E Server for development, demos and tests, on the reference link protocol v1.
 
-It shares no code with the gateway. ``python -m gateway.simulator --help`` starts one; ``async with
+It shares no code with the gateway. ``oscc-gateway simulate`` starts one; ``async with
 Simulator(SimulatorSettings(...)) as simulator`` is one in this process.
 """
 
-from gateway.simulator.server import Simulator, run
+from gateway.simulator.server import Simulator
 from gateway.simulator.settings import Clock, ManualClock, RealClock, SimulatorSettings
 
-__all__ = ["Clock", "ManualClock", "RealClock", "Simulator", "SimulatorSettings", "run"]
+__all__ = ["Clock", "ManualClock", "RealClock", "Simulator", "SimulatorSettings"]

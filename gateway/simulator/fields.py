@@ -87,6 +87,7 @@ class Refused(Exception):  # noqa: N818 - an answer of the server, not an error 
 
 
 ChoiceT = TypeVar("ChoiceT", bound=str)
+MemberT = TypeVar("MemberT")
 Body = Mapping[str, object]
 TEXT_LIMIT = 1024
 """Characters of any text in a request."""
@@ -139,12 +140,7 @@ def flag(body: Body, name: str, *, default: bool | None = None) -> bool:
 
 def integers(body: Body, name: str) -> list[int]:
     """Return a bounded list of whole numbers."""
-    value = body.get(name)
-    if not isinstance(value, list) or len(value) > LIST_LIMIT:
-        raise Refused("BadRequest", Field=name)
-    if any(not isinstance(each, int) or isinstance(each, bool) for each in value):
-        raise Refused("BadRequest", Field=name)
-    return value
+    return _members(body, name, int)
 
 
 def mapping(body: Body, name: str) -> Body:
@@ -157,9 +153,13 @@ def mapping(body: Body, name: str) -> Body:
 
 def mappings(body: Body, name: str) -> list[Body]:
     """Return a bounded list of objects."""
+    return _members(body, name, dict)
+
+
+def _members(body: Body, name: str, kind: type[MemberT]) -> list[MemberT]:
     value = body.get(name)
     if not isinstance(value, list) or len(value) > LIST_LIMIT:
         raise Refused("BadRequest", Field=name)
-    if any(not isinstance(each, dict) for each in value):
+    if any(not isinstance(each, kind) or isinstance(each, bool) for each in value):
         raise Refused("BadRequest", Field=name)
     return value

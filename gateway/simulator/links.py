@@ -84,11 +84,6 @@ class Links:
         line = self._lines.get(user_key)
         return line.present[-1] if line is not None and line.present else None
 
-    def token(self, user_key: int) -> int | None:
-        """Return the highest token of the user."""
-        line = self._lines.get(user_key)
-        return None if line is None else line.token
-
     def is_present(self, user_key: int, link_id: str) -> bool:
         """Return whether *link_id* is the user's link; a request read on any other is not executed."""
         return self.present(user_key) == link_id

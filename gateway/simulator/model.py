@@ -17,7 +17,7 @@ from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from gateway.simulator.fields import Refused
-from gateway.simulator.settings import ALL_FEATURES, SimulatorSettings
+from gateway.simulator.settings import ALL_FEATURES
 
 Json = dict[str, object]
 """A JSON object on its way to or from the wire."""
@@ -477,8 +477,3 @@ class About:
             "Protocol": 1,
             "Features": known + sorted(self.features.difference(ALL_FEATURES)),
         }
-
-
-def about_of(settings: SimulatorSettings) -> About:
-    """Return the versions and features of the settings."""
-    return About(settings.extensions_version, settings.contact_center_version, set(settings.features))

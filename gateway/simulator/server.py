@@ -6,9 +6,9 @@ import asyncio
 import random  # noqa: TID251 - the one place where the seed of the settings becomes a generator
 import secrets
 import ssl
-import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +25,7 @@ from gateway.simulator.faults import Faults
 from gateway.simulator.fields import Body, Refused
 from gateway.simulator.life import Life, pace_for
 from gateway.simulator.links import Switchboard, of_kind, scope_json
-from gateway.simulator.model import Changes, FirstResponses, Json, Kind, about_of, midnight_before
+from gateway.simulator.model import About, Changes, FirstResponses, Json, Kind, midnight_before
 from gateway.simulator.requests import Requests
 from gateway.simulator.sessions import Sessions, open_accounts
 from gateway.simulator.settings import Clock, ManualClock, RealClock, SimulatorSettings
@@ -117,7 +117,10 @@ def links(simulator: Simulator) -> Json:
 
 
 def counts(simulator: Simulator) -> Json:
-    """Return the log-ons so far, and the number of links of the user who has most."""
+    """Return the log-ons so far, and the number of links of the user who has most.
+
+    It is read at short intervals, so it has no entry for each user.
+    """
     lines = simulator.links.counts().values()
     return {
         "PresentMost": max((len(line.present) for line in lines), default=0),
@@ -126,6 +129,14 @@ def counts(simulator: Simulator) -> Json:
 
 
 ROOT = "/simulator/v1"
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def _answers(read: Callable[[], Mapping[str, object]]) -> Handler:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.json_response(read())
+
+    return answer
 
 
 class ControlRoutes:
@@ -137,47 +148,29 @@ class ControlRoutes:
 
     def routes(self) -> list[web.RouteDef]:
         """List the routes."""
+        sim = self._simulator
         return [
-            web.get(f"{ROOT}/routing", self._routing),
-            web.get(f"{ROOT}/truth", self._truth),
-            web.get(f"{ROOT}/users", self._users),
-            web.get(f"{ROOT}/links", self._links),
-            web.get(f"{ROOT}/counts", self._counts),
-            web.post(f"{ROOT}/pause", self._pause),
-            web.post(f"{ROOT}/resume", self._resume),
-            web.post(f"{ROOT}/publish", self._publish),
+            web.get(f"{ROOT}/routing", _answers(sim.sessions.routing_table)),
+            web.get(f"{ROOT}/truth", _answers(partial(truth, sim))),
+            web.get(f"{ROOT}/users", _answers(partial(users, sim))),
+            web.get(f"{ROOT}/links", _answers(partial(links, sim))),
+            web.get(f"{ROOT}/counts", _answers(partial(counts, sim))),
+            web.post(f"{ROOT}/pause", self._timed(sim.pause)),
+            web.post(f"{ROOT}/resume", self._timed(sim.resume)),
+            web.post(f"{ROOT}/publish", self._timed(sim.board.publish)),
             web.post(f"{ROOT}/clock", self._clock),
             web.post(f"{ROOT}/act", self._act),
             web.post(f"{ROOT}/fault", self._fault),
         ]
 
-    async def _routing(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._simulator.sessions.routing_table())
+    def _timed(self, act: Callable[[], None]) -> Handler:
+        """Return the handler that does *act* and answers the server's time."""
 
-    async def _truth(self, _request: web.Request) -> web.Response:
-        return web.json_response(truth(self._simulator))
+        def do() -> Json:
+            act()
+            return {"Time": self._simulator.center.wall_ms}
 
-    async def _users(self, _request: web.Request) -> web.Response:
-        return web.json_response(users(self._simulator))
-
-    async def _links(self, _request: web.Request) -> web.Response:
-        return web.json_response(links(self._simulator))
-
-    async def _counts(self, _request: web.Request) -> web.Response:
-        """Return what is read at short intervals: it has no entry for each user."""
-        return web.json_response(counts(self._simulator))
-
-    async def _pause(self, _request: web.Request) -> web.Response:
-        self._simulator.pause()
-        return web.json_response({"Time": self._simulator.center.wall_ms})
-
-    async def _resume(self, _request: web.Request) -> web.Response:
-        self._simulator.resume()
-        return web.json_response({"Time": self._simulator.center.wall_ms})
-
-    async def _publish(self, _request: web.Request) -> web.Response:
-        self._simulator.board.publish()
-        return web.json_response({"Time": self._simulator.center.wall_ms})
+        return _answers(do)
 
     async def _clock(self, request: web.Request) -> web.Response:
         body = await read_body(request)
@@ -272,7 +265,9 @@ class Simulator:
         directory = populate(settings, rng, midnight_before(began_ms, settings.locale_zone))
         self.center = ContactCenter(directory, began_ms, settings.locale_zone)
         self.life = Life(self.center, rng, pace_for(self.center, settings.events_per_s))
-        self.about = about_of(settings)
+        self.about = About(
+            settings.extensions_version, settings.contact_center_version, set(settings.features)
+        )
         self.accounts = open_accounts(settings, directory)
         self.sessions = Sessions(self.center, self.accounts, settings, lambda: secrets.token_urlsafe(24))
         self.board = Switchboard(
@@ -379,14 +374,6 @@ def _application(routes: list[web.RouteDef], *middlewares: Middleware) -> web.Ap
     app = web.Application(middlewares=[*middlewares, refusals], client_max_size=BODY_LIMIT_BYTES)
     app.add_routes(routes)
     return app
-
-
-async def run(settings: SimulatorSettings) -> None:
-    """Run as an OSCC-E Server until cancelled; print its addresses and the log-ons."""
-    async with Simulator(settings) as simulator:
-        sys.stdout.write(introduction(simulator))
-        sys.stdout.flush()
-        await asyncio.Event().wait()
 
 
 def introduction(simulator: Simulator) -> str:

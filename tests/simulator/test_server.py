@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import pytest
 import uvloop
 
 from gateway.simulator import ManualClock, Simulator, SimulatorSettings
-from gateway.simulator.server import introduction, run
-from tests.doubles.tasks import during
+from gateway.simulator.server import introduction
 from tests.simulator.peer import AGENT, QUIET
 from tests.simulator.wire import Wire
 
@@ -90,16 +88,6 @@ async def test_a_centre_without_a_past_has_just_opened() -> None:
             center.now_ms
         }
         assert not any(queue.counters.received for queue in center.directory.queues.values())
-
-
-async def test_run_reports_its_address_and_ends_when_cancelled(capsys: pytest.CaptureFixture[str]) -> None:
-    received = ""
-    async with during(run(QUIET)) as task:
-        while "control door" not in received:
-            await asyncio.sleep(0)
-            received += capsys.readouterr().out
-    assert task.cancelled()
-    assert received.startswith("OSCC-E Server (simulated) at http://127.0.0.1:")
 
 
 def test_the_introduction_names_doors_and_log_ons() -> None:
