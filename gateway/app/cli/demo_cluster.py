@@ -15,11 +15,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 import aiohttp
+from aiohttp import web
 
 from gateway.app import logging, process
 from gateway.app.cli.demo import (
@@ -331,7 +334,6 @@ def _process_text(child: ChildProcess, state: str) -> str:
 # ---- control socket ----
 
 
-LINE_BYTES: Final = 200
 CONTROL_TIMEOUT_S: Final = 60.0
 """Long enough for a busy machine, like those below: an answer, or the end of a process, comes sooner."""
 
@@ -365,37 +367,25 @@ async def control_socket(path: Path, act: DemoAct) -> AsyncIterator[None]:
         CannotListen: The path cannot be used.
     """
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(request: web.Request) -> web.Response:
         try:
-            verb, _, name = (await _read_line(reader)).partition(" ")
-            said = f"done {await act(verb, name)}"
+            return web.Response(text=await act(request.match_info["verb"], request.match_info["name"]))
         except ValueError as refused:
-            said = f"refused {refused}"
-        with suppress(OSError):
-            writer.write(f"{said}\n".encode())
-            await writer.drain()
-        writer.close()
+            return web.Response(text=str(refused), status=HTTPStatus.CONFLICT)
 
+    app = web.Application()
+    app.router.add_post("/{verb}/{name:.*}", serve)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
     try:
-        server = await asyncio.start_unix_server(serve, path, limit=LINE_BYTES)
-    except OSError:
-        raise CannotListen(f"{path} cannot be listened at.") from None
-    try:
+        try:
+            await web.UnixSite(runner, path).start()
+        except OSError:
+            raise CannotListen(f"{path} cannot be listened at.") from None
         yield
     finally:
-        server.close()
-        _remove_path(path)
-
-
-async def _read_line(reader: asyncio.StreamReader) -> str:
-    try:
-        return (await reader.readline()).decode("utf-8", "replace").strip()
-    except ValueError:
-        raise ValueError("That is too long.") from None
-
-
-def _remove_path(path: Path) -> None:
-    path.unlink(missing_ok=True)
+        await runner.cleanup()
+        path.unlink(missing_ok=True)
 
 
 async def ask_demo(path: Path, verb: str, name: str) -> tuple[bool, str]:
@@ -404,19 +394,18 @@ async def ask_demo(path: Path, verb: str, name: str) -> tuple[bool, str]:
     Raises:
         NoDemoRunning: None runs there, or it does not answer.
     """
+    timeout = aiohttp.ClientTimeout(total=CONTROL_TIMEOUT_S)
     try:
-        async with asyncio.timeout(CONTROL_TIMEOUT_S):
-            reader, writer = await asyncio.open_unix_connection(path)
-            writer.write(f"{verb} {name}\n".encode())
-            answer = (await reader.readline()).decode()
-            writer.close()
-    except (OSError, TimeoutError):
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)), timeout=timeout) as http,
+            http.post(f"http://demo/{verb}/{quote(name, safe='')}") as answer,
+        ):
+            return answer.ok, await answer.text()
+    except (aiohttp.ClientError, OSError):  # a timeout is an OSError
         raise NoDemoRunning(
             "No demonstration of many nodes runs here: start it with `make demo-cluster` in another "
             "terminal. If that has a --port, give this command the same one."
         ) from None
-    word, _, sentence = answer.strip().partition(" ")
-    return word == "done", sentence
 
 
 # ---- command ----
