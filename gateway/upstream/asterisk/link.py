@@ -540,13 +540,9 @@ def leave_all(members: list[Membership]) -> list[Step]:
     """
     if not members:
         raise GatewayError(ErrorCode.NOT_LOGGED_ON, "The agent is not logged on to any queue.")
-    if not all(one.dynamic for one in members):
-        raise GatewayError(
-            ErrorCode.UPSTREAM_REJECTED,
-            "A membership that stands in queues.conf cannot be ended.",
-            upstream_code="NotDynamic",
-        )
-    return [leave(one) for one in members]
+    steps = [leave(one) for one in members]
+    _refuse_static(steps, members)
+    return steps
 
 
 def leave(member: Membership) -> Step:

@@ -337,18 +337,9 @@ class AsteriskServer:
             self._answers.popitem(last=False)
         try:
             executed = await self._carry_out(link, request)
-        except GatewayError as error:
-            answer.set_exception(error)
+        except BaseException as error:
+            answer.set_exception(error if isinstance(error, GatewayError) else _unknown())
             answer.exception()  # usually it is not sent again
-            raise
-        except BaseException:
-            answer.set_exception(
-                GatewayError(
-                    ErrorCode.UPSTREAM_TIMEOUT,
-                    "It may have been executed. Check the state before you try again.",
-                )
-            )
-            answer.exception()
             raise
         answer.set_result(executed)
         return executed
@@ -366,17 +357,14 @@ class AsteriskServer:
                     raise refusal(answer)
             await self.monitor.see(steps, (agent,))
         except LostError as error:
-            raise GatewayError(
-                ErrorCode.UPSTREAM_TIMEOUT,
-                "The contact centre did not answer. Check the state before you try again.",
-            ) from error
+            raise _unknown() from error
 
     async def _carry_out(self, link: AsteriskLink, request: Execute) -> Executed:
-        attachment = self._admitted(link, request)
+        attachment, view, own = self._admitted(link, request), self.monitor.view, link.user.key
         match request.command:
             case SetRoutingState() as command:
                 _need(attachment, Right.OWN_ROUTING_STATE)
-                return await self._steps(link.user.key, self._pause(link.user.key, command))
+                return await self._steps(own, pause(view, own, command))
             case SetAgentRoutingState() as state:
                 return await self._set_agent(attachment, state)
             case SetSkills() as wanted:
@@ -400,9 +388,6 @@ class AsteriskServer:
             raise unavailable(self.monitor.last_failure)
         return attachment
 
-    def _pause(self, agent: int, command: SetRoutingState | SetAgentRoutingState) -> list[Step]:
-        return pause(self.monitor.view, agent, command)
-
     async def _steps(self, agent: int, steps: list[Step]) -> Executed:
         if not steps:
             return Executed("unchanged")
@@ -417,7 +402,7 @@ class AsteriskServer:
                 raise GatewayError(
                     ErrorCode.CANNOT_LOG_ON_FOR_ANOTHER, "Only the agent can log on, with their own device."
                 )
-            return await self._steps(agent, self._pause(agent, command))
+            return await self._steps(agent, pause(self.monitor.view, agent, command))
         person = self.monitor.view.people.by_number.get(agent)
         assistant = None if person is None else self.accounts.sessions.assistant_of(person.login)
         members = self.monitor.view.memberships(agent)
@@ -464,9 +449,7 @@ class AsteriskServer:
         try:
             changed = await self.accounts.change_number(self._person(attachment.session), number)
         except LostError as error:
-            raise GatewayError(
-                ErrorCode.UPSTREAM_TIMEOUT, "It may have been executed. Check the state before you try again."
-            ) from error
+            raise _unknown() from error
         return Executed("applied" if changed else "unchanged")
 
     # ---- Authority ----
@@ -493,6 +476,13 @@ class AsteriskServer:
     async def keep_alive(self, secret: SessionSecret) -> int:
         """Request a longer life; return the new end, ms since 1970."""
         return await self.accounts.keep_alive(secret)
+
+
+def _unknown() -> GatewayError:
+    """Return the error of an action without an answer."""
+    return GatewayError(
+        ErrorCode.UPSTREAM_TIMEOUT, "It may have been executed. Check the state before you try again."
+    )
 
 
 def _need(attachment: LinkedSession, right: Right) -> None:
