@@ -430,7 +430,7 @@ def test_users_are_keyed_hashes() -> None:
         Pseudonyms(SecretKey(bytes([1]) * 32))(UserId("main", 5)),
     }
     assert len(others) == 4
-    assert name is not None
+    assert isinstance(name, str)
     assert len(name) == 16
 
 

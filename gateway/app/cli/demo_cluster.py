@@ -385,7 +385,11 @@ async def control_socket(path: Path, act: DemoAct) -> AsyncIterator[None]:
         yield
     finally:
         await runner.cleanup()
-        path.unlink(missing_ok=True)
+        _remove_path(path)
+
+
+def _remove_path(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 async def ask_demo(path: Path, verb: str, name: str) -> tuple[bool, str]:
