@@ -12,11 +12,11 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -125,6 +125,9 @@ def node_id(settings: Settings, host: str, holder: str) -> NodeId:
     return NodeId(f"{named}-{settings.client.port or holder[:8]}")
 
 
+L = TypeVar("L", SessionLimits, AdmissionLimits, RegistryLimits)
+
+
 def edge_settings(settings: Settings) -> EdgeSettings:
     """Return the settings of the listeners for phones."""
     client = settings.client
@@ -140,43 +143,15 @@ def edge_settings(settings: Settings) -> EdgeSettings:
         privacy_statement_url=settings.privacy.statement_url,
         app_minimum=minimum,
         compress=client.compress,
-        session=session_limits(settings.limits),
-        admission=admission_limits(settings.limits),
+        session=limits_of(SessionLimits, settings.limits),
+        admission=limits_of(AdmissionLimits, settings.limits),
     )
 
 
-def session_limits(limits: LimitsSection) -> SessionLimits:
-    """Return the limits of one connection."""
-    return SessionLimits(
-        devices=limits.devices,
-        ping_s=limits.ping_s,
-        pace_min_s=limits.pace_min_s,
-        frames_per_s=limits.frames_per_s,
-        frames_burst=limits.frames_burst,
-        commands_in_flight=limits.commands_in_flight,
-    )
-
-
-def admission_limits(limits: LimitsSection) -> AdmissionLimits:
-    """Return the limits of admission."""
-    return AdmissionLimits(
-        connections=limits.connections,
-        unhelloed=limits.unhelloed,
-        unhelloed_per_address=limits.unhelloed_per_address,
-        handshakes_per_s=limits.handshakes_per_s,
-        handshakes_burst=limits.handshakes_burst,
-        handshakes_per_s_of_address=limits.handshakes_per_s_of_address,
-        handshakes_burst_of_address=limits.handshakes_burst_of_address,
-        requests_per_s_of_session=limits.requests_per_s_of_session,
-        requests_burst_of_session=limits.requests_burst_of_session,
-        requests_per_s_of_address=limits.requests_per_s_of_address,
-        requests_burst_of_address=limits.requests_burst_of_address,
-    )
-
-
-def registry_limits(limits: LimitsSection) -> RegistryLimits:
-    """Return the limits of phones."""
-    return RegistryLimits(connections=limits.connections, devices=limits.devices)
+def limits_of(kind: type[L], limits: LimitsSection) -> L:
+    """Return the limits of a *kind*: its fields have the names of the settings, others their defaults."""
+    named = (field.name for field in fields(kind) if field.name in LimitsSection.model_fields)
+    return kind(**{name: getattr(limits, name) for name in named})
 
 
 def numbers(settings: Settings) -> NumberPolicies:

@@ -22,6 +22,7 @@ from gateway.app.adapters import (
     SiteServer,
     Tracing,
     edge_settings,
+    limits_of,
     linger,
     measured_sites,
     node_id,
@@ -30,7 +31,6 @@ from gateway.app.adapters import (
     open_server,
     open_tracing,
     rates,
-    registry_limits,
     site_context,
 )
 from gateway.app.admin import (
@@ -76,6 +76,7 @@ from gateway.app.reload import (
     reload_on_hangup,
 )
 from gateway.core.lease import BusState
+from gateway.core.registry import RegistryLimits
 from gateway.domain.model import NodeId
 from gateway.edge.channel import ConnectionSummary
 from gateway.edge.credentials import Tokens, renew_tokens
@@ -388,7 +389,7 @@ def _node_settings(settings: Settings, keyring: Keyring, holder: str) -> NodeSet
     return NodeSettings(
         node_id(settings, socket.gethostname(), holder),
         holder,
-        registry_limits(settings.limits),
+        limits_of(RegistryLimits, settings.limits),
         linger(settings.limits),
         settings.limits.log_ons_per_s,
         settings.limits.log_ons_in_flight,

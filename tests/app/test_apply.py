@@ -10,13 +10,11 @@ import pytest
 
 import gateway
 from gateway.app.adapters import (
-    admission_limits,
     edge_settings,
+    limits_of,
     linger,
     node_id,
     numbers,
-    registry_limits,
-    session_limits,
 )
 from gateway.app.config.settings import LimitsSection
 from gateway.core.link import Linger
@@ -77,9 +75,9 @@ def test_numbers_obey_their_site(tmp_path: Path) -> None:
 
 def test_defaults_are_those_of_the_rooms() -> None:
     limits = LimitsSection()
-    assert session_limits(limits) == SessionLimits()
-    assert admission_limits(limits) == AdmissionLimits()
-    assert registry_limits(limits).devices == RegistryLimits().devices
+    assert limits_of(SessionLimits, limits) == SessionLimits()
+    assert limits_of(AdmissionLimits, limits) == AdmissionLimits()
+    assert limits_of(RegistryLimits, limits).devices == RegistryLimits().devices
     assert linger(limits) == Linger()
 
 
@@ -88,9 +86,9 @@ def test_every_limit_arrives() -> None:
     odd = {name: int(value) + 1 for name, value in limits}
     changed = LimitsSection.model_validate(odd)
     arrived = {
-        **dataclasses.asdict(session_limits(changed)),
-        **dataclasses.asdict(admission_limits(changed)),
-        **dataclasses.asdict(registry_limits(changed)),
+        **dataclasses.asdict(limits_of(SessionLimits, changed)),
+        **dataclasses.asdict(limits_of(AdmissionLimits, changed)),
+        **dataclasses.asdict(limits_of(RegistryLimits, changed)),
         "linger_s": linger(changed).dashboard_s,
         "linger_remote_assistant_s": linger(changed).remote_assistant_s,
     }
