@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from gateway.app.cli.board import AgentRow, BoardHealth, agent_rows, board, queue_rows, totals
+from gateway.app.cli.board import AgentRow, Board, BoardHealth, agent_rows, queue_rows, totals
 from gateway.client import Value
 
 T = 1_700_000_000_000
@@ -45,7 +45,7 @@ def _text(
 ) -> list[str]:
     console = Console(width=width, file=io.StringIO(), force_terminal=False, color_system=None)
     with console.capture() as capture:
-        console.print(board(mirror, health, now_ms, **shown))  # type: ignore[arg-type]  # each test names its own
+        console.print(Board(mirror, health, now_ms, **shown))  # type: ignore[arg-type]  # each test names its own
     return capture.get().splitlines()
 
 
@@ -113,7 +113,7 @@ def test_old_data_is_grey() -> None:
     def styled(health: BoardHealth) -> str:
         console = Console(width=80, file=io.StringIO(), force_terminal=True, color_system="standard")
         with console.capture() as capture:
-            console.print(board(MIRROR, health, T))
+            console.print(Board(MIRROR, health, T))
         return capture.get()
 
     assert "\x1b[2mSales" in styled(dataclasses.replace(LIVE, upstream="stale"))

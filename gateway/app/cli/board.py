@@ -288,15 +288,19 @@ class BoardHealth:
 
 
 @dataclass(frozen=True, slots=True)
-class _Board:
+class Board:
     """A frame of the board, drawn to the available width."""
 
     mirror: Mapping[str, Value]
     health: BoardHealth
     now_ms: int | None
-    zone: tzinfo | None
-    lines: int | None
-    footer: str | None
+    """The gateway's clock; None when it is not known."""
+    zone: tzinfo | None = UTC
+    """The time zone of shown times; None: the machine's."""
+    lines: int | None = None
+    """Number of lines; None: as many as needed."""
+    footer: str | None = None
+    """Text at the bottom, of one or more lines."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._drawn(options.max_width)
@@ -331,28 +335,6 @@ class _Board:
         last = f"last: {_printable(self.health.last_event or UNKNOWN)}"
         lines = [last, *(self.footer or "").splitlines()]
         return [Text(line, "dim", no_wrap=True, overflow="ellipsis") for line in lines]
-
-
-def board(
-    mirror: Mapping[str, Value],
-    health: BoardHealth,
-    now_ms: int | None,
-    *,
-    zone: tzinfo | None = UTC,
-    lines: int | None = None,
-    footer: str | None = None,
-) -> RenderableType:
-    """Return one frame of the board.
-
-    Args:
-        mirror: What the gateway sent.
-        health: The health of the data.
-        now_ms: The gateway's clock; None when it is not known.
-        zone: The time zone of shown times; None: the machine's.
-        lines: Number of lines; None: as many as needed.
-        footer: Text at the bottom, of one or more lines.
-    """
-    return _Board(mirror, health, now_ms, zone, lines, footer)
 
 
 # ---- the parts, from the top ----

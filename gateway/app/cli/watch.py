@@ -25,7 +25,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 import gateway
-from gateway.app.cli.board import BoardHealth, board
+from gateway.app.cli.board import Board, BoardHealth
 from gateway.app.process import CliCommand, StopRequest, within
 from gateway.client import (
     Application,
@@ -529,7 +529,7 @@ class _Screen:
 
     def _frame(self) -> RenderableType:
         footer = self._options.footer
-        return board(
+        return Board(
             self._client.mirror,
             self._view.health,
             self._client.server_time_ms(),
