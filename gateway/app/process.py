@@ -17,10 +17,10 @@ import socket
 import ssl
 import sys
 import threading
-from asyncio import get_running_loop
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -110,6 +110,19 @@ _LOG: Final = logging.getLogger("gateway.app")
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
+@contextmanager
+def signal_handlers(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+    """Call the handler of each signal that comes while the block lasts."""
+    loop = asyncio.get_running_loop()
+    for number, act in handlers.items():
+        loop.add_signal_handler(number, act)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
+
+
 class StopRequest:
     """Whether the end was requested, and whether it is hurried."""
 
@@ -148,17 +161,9 @@ class StopRequest:
             _LOG.info(event, extra={"signal": number.name})
         self.ask()
 
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
+    def on_signals(self) -> AbstractContextManager[None]:
         """Let SIGTERM and SIGINT request the end while the block lasts."""
-        loop = asyncio.get_running_loop()
-        for number in SIGNALS:
-            loop.add_signal_handler(number, self._on_signal, number)
-        try:
-            yield
-        finally:
-            for number in SIGNALS:
-                loop.remove_signal_handler(number)
+        return signal_handlers({number: partial(self._on_signal, number) for number in SIGNALS})
 
 
 # ---- systemd ----
@@ -208,8 +213,7 @@ class SystemdNotifier:
             self._notify("WATCHDOG=1")
             await self._clock.sleep(self.watchdog_s / WATCHDOG_BEATS)
 
-    @contextmanager
-    def reloads(self, look: Callable[[], None]) -> Iterator[None]:
+    def reloads(self, look: Callable[[], None]) -> AbstractContextManager[None]:
         """Let SIGHUP call *look* for a reload, while the block lasts."""
 
         def ask() -> None:
@@ -218,12 +222,7 @@ class SystemdNotifier:
             self._notify("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.now() * _US)}")
             look()
 
-        loop = get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, ask)
-        try:
-            yield
-        finally:
-            loop.remove_signal_handler(signal.SIGHUP)
+        return signal_handlers({signal.SIGHUP: ask})
 
     def looked(
         self, after: Callable[[], Coroutine[None, None, None]], look: Callable[[], None]

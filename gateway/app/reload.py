@@ -38,7 +38,7 @@ from gateway.app.adapters import (
 )
 from gateway.app.config.errors import ConfigError, fault_ending
 from gateway.app.config.settings import ClientSection, PageUrl, SecretsSection, Section, SiteSection
-from gateway.app.process import SystemdNotifier
+from gateway.app.process import SystemdNotifier, signal_handlers
 from gateway.edge.policies import ID_CHARS_MAX, NOTICES_MAX, NoticesInForce, NoticeText, OperatorNotice
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
@@ -86,16 +86,6 @@ class Reloader:
         """Request a reading of all parts as soon as possible."""
         self._asked.set()
 
-    @contextmanager
-    def on_signal(self) -> Iterator[None]:
-        """Let SIGHUP request a reading, while the block lasts."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self.ask)
-        try:
-            yield
-        finally:
-            loop.remove_signal_handler(signal.SIGHUP)
-
     async def run(self, after: Callable[[], Awaitable[None]]) -> None:
         """Read at intervals until cancelled; call *after* each time."""
         while True:
@@ -142,7 +132,7 @@ def reload_on_hangup(
         with supervisor.reloads(reloading.ask):
             yield supervisor.looked(after, reloading.ask)
     else:
-        with reloading.on_signal() if is_any else nullcontext():
+        with signal_handlers({signal.SIGHUP: reloading.ask}) if is_any else nullcontext():
             yield after
 
 

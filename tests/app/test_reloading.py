@@ -18,7 +18,7 @@ from cryptography import x509
 
 from gateway.app.config.settings import SealingKey
 from gateway.app.config.sources import new_sealing_key, new_secret_key, write_block
-from gateway.app.process import SystemdNotifier
+from gateway.app.process import SystemdNotifier, signal_handlers
 from gateway.app.reload import RELOAD_EVERY_S, NoticesReloader, Reloader, ReloadFailed, reload_on_hangup
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app import processes
@@ -87,7 +87,7 @@ async def test_a_hang_up_asks_and_afterwards_is_as_before() -> None:
     async with running() as desk:
         desk.took()
         before = signal.getsignal(signal.SIGHUP)
-        with desk.reloading.on_signal():
+        with signal_handlers({signal.SIGHUP: desk.reloading.ask}):
             assert signal.getsignal(signal.SIGHUP) != before
             os.kill(os.getpid(), signal.SIGHUP)
             await asyncio.sleep(0)  # the loop hears of the signal in its next turn
