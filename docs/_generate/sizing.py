@@ -9,11 +9,28 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from gateway.app.cli.doctor import page_table
+from gateway.app.cli.doctor import Wanted, size
 
 PAGE: Final = Path(__file__).parents[1] / "sizing.md"
 BEGIN: Final = "<!-- sizing: begin -->\n"
 END: Final = "<!-- sizing: end -->\n"
+SHOWN: Final = (1_000, 10_000, 50_000, 200_000)
+
+
+def page_table() -> str:
+    """Return the table of docs/sizing.md."""
+    head = ["phones", "TLS", "nodes", "cores a node", "MB a node", "memory limit", "`connections`"]
+    head += ["open files", "`drain_s`", "shift start", "Redis"]
+    rows = [f"| {' | '.join(head)} |", "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    for phones in SHOWN:
+        for tls in (False, True):
+            one = size(Wanted(phones, phones, phones // 10, tls))
+            rows.append(
+                f"| {phones:,} | {'nodes' if tls else 'proxy'} | {one.nodes} | {one.cores} | {one.memory_mb} "
+                f"| {one.memory_limit_mb} MB | {one.connections} | {one.files} | {one.drain_s} s "
+                f"| {one.all_logged_on_s:,} s | {one.redis_per_s:,}/s, {one.redis_mb} MB |"
+            )
+    return "\n".join(rows) + "\n"
 
 
 def fresh() -> str:

@@ -572,27 +572,6 @@ def run_size(args: argparse.Namespace) -> int:
     return 0
 
 
-# ---- the page ----
-
-SHOWN: Final = (1_000, 10_000, 50_000, 200_000)
-
-
-def page_table() -> str:
-    """Return the table of docs/sizing.md."""
-    head = ["phones", "TLS", "nodes", "cores a node", "MB a node", "memory limit", "`connections`"]
-    head += ["open files", "`drain_s`", "shift start", "Redis"]
-    rows = [f"| {' | '.join(head)} |", "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
-    for phones in SHOWN:
-        for tls in (False, True):
-            one = size(Wanted(phones, phones, phones // 10, tls))
-            rows.append(
-                f"| {phones:,} | {'nodes' if tls else 'proxy'} | {one.nodes} | {one.cores} | {one.memory_mb} "
-                f"| {one.memory_limit_mb} MB | {one.connections} | {one.files} | {one.drain_s} s "
-                f"| {one.all_logged_on_s:,} s | {one.redis_per_s:,}/s, {one.redis_mb} MB |"
-            )
-    return "\n".join(rows) + "\n"
-
-
 COMMANDS: Final = {
     "doctor": CliCommand(
         "check this machine for a node: file limit, kernel queues, clock, Redis, proxy",
