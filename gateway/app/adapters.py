@@ -150,8 +150,7 @@ def edge_settings(settings: Settings) -> EdgeSettings:
 
 def limits_of(kind: type[L], limits: LimitsSection) -> L:
     """Return the limits of a *kind*: its fields have the names of the settings, others their defaults."""
-    named = (field.name for field in fields(kind) if field.name in LimitsSection.model_fields)
-    return kind(**{name: getattr(limits, name) for name in named})
+    return kind(**limits.model_dump(include={field.name for field in fields(kind)}))
 
 
 def numbers(settings: Settings) -> NumberPolicies:
