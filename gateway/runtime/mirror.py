@@ -379,9 +379,9 @@ class Mirror:
 
     __slots__ = (
         "__weakref__", "_about", "_clock", "_composed", "_composer", "_directory", "_feed", "_functions",
-        "_last_end", "_me_shown", "_narrowed_to", "_number", "_offsets", "_on_shown", "_server",
-        "_synced_to", "_uncomposed", "_user_sessions", "assembly", "early", "has_snapshot", "is_blind",
-        "live",
+        "_has_pruned", "_last_end", "_me_shown", "_narrowed_to", "_number", "_offsets", "_on_shown",
+        "_server", "_synced_to", "_uncomposed", "_user_sessions", "assembly", "early", "has_snapshot",
+        "is_blind", "live",
     )  # fmt: skip
 
     def __init__(
@@ -413,6 +413,8 @@ class Mirror:
         self._narrowed_to: Scope | None = None
         """A scope within which everything shown is: while it is that of the sessions, none is looked up."""
         self._synced_to: tuple[Scope, frozenset[int]] | None = None
+        self._has_pruned = False
+        """Whether data was removed that may be in the scope of a session which is not accepted yet."""
         """The scope of the sessions, and the user, when every request was answered last."""
         self._uncomposed: list[Address] | None = None
         """The elements that :meth:`prepare` has not composed yet; None: it has not begun."""
@@ -459,6 +461,7 @@ class Mirror:
         self._directory = None
         self._server = ServerOffset(self._offsets)
         self._narrowed_to = self._synced_to = None
+        self._has_pruned = False
         self._uncomposed, self._composed = None, NO_ITEMS
         self._see_clock(time_ms)
         self._last_end = None if last_end is None else self._dated(last_end)
@@ -564,8 +567,10 @@ class Mirror:
         if self.early.is_watching and not self.assembly.runs(reading.query):
             self.early.keep(reading)
         self.show(self.assembly.read(reading))
-        if self.assembly.size > self._user_sessions.scope.size + OUTSIDE_MOST:
-            self.assembly.keep(self._user_sessions.scope)
+        sessions = self._user_sessions
+        if self.assembly.size > sessions.scope.size + OUTSIDE_MOST:
+            self.assembly.keep(sessions.scope)
+            self._has_pruned = self._has_pruned or not sessions.are_all_accepted
 
     def listening(self, query: int, listen: Listen) -> None:
         """Record that *query* runs, and apply its earlier readings."""
@@ -616,6 +621,11 @@ class Mirror:
         for kind, number in self._shown():
             if number not in inside[kind]:
                 self._feed.ledger.record(key_of(kind, number), None)
+
+    def take_pruned(self) -> bool:
+        """Return whether data was removed that may be in the scope of a session, for want of room; once."""
+        has_pruned, self._has_pruned = self._has_pruned, False
+        return has_pruned
 
     def prune(self) -> None:
         """Remove data outside all scopes, also from the assembly: no session is being accepted now."""

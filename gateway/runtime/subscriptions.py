@@ -45,6 +45,8 @@ ROUND_S: Final = 5.0
 """How long the caller waits for the answer; a later answer counts, too."""
 DATA_ANSWER_S: Final = 60.0
 """How long an answer with data may take: a late answer costs less than a second request."""
+DATA_AGAIN_MAX_S: Final = 16 * DATA_ANSWER_S
+"""The longest wait until data that never comes is requested again; each wait is twice the one before."""
 PRESENCE_S: Final = 4.0
 """How long the answer to a presence may take: less than a round, so that a pause follows."""
 
@@ -101,13 +103,9 @@ class RequestsUnderWay:
     def begin(
         self, key: Hashable, request: LinkRequest, take: Take, within_s: float = DATA_ANSWER_S
     ) -> list[SentRequest]:
-        """Send a request unless it is under way; return what :meth:`wait` waits for.
+        """Send a request unless one of the same *key* is under way; return what :meth:`wait` waits for.
 
-        Args:
-            key: The identity of the request: an equal one is not sent while it is under way.
-            request: The message to send.
-            take: Receives the answer, or the reason why there is none, also when it is late.
-            within_s: How long the answer may take.
+        *take* receives the answer, or the reason why there is none within *within_s*, also when it is late.
         """
         if key in self._under_way:
             return []
@@ -192,8 +190,8 @@ class Queries:
     """
 
     __slots__ = (
-        "_again", "_ask_later", "_asked_at", "_clock", "_directory_subscribed", "_down", "_link", "_mirror",
-        "_placeholder", "_queries", "_requests", "_stopped", "_stopping", "_unanswered", "_wanted",
+        "_again", "_again_s", "_ask_later", "_asked_at", "_clock", "_directory_subscribed", "_down", "_link",
+        "_mirror", "_placeholder", "_queries", "_requests", "_stopped", "_stopping", "_unanswered", "_wanted",
     )  # fmt: skip
 
     def __init__(
@@ -212,6 +210,8 @@ class Queries:
         """Subscription → its query. One below 0 is a placeholder: it was refused, or is not waited for."""
         self._again: frozenset[Listen] = EMPTY_SET
         """Subscriptions to be requested again."""
+        self._again_s = DATA_ANSWER_S
+        """After which wait data that has not come is requested again."""
         self._asked_at: dict[Listen, float] = NO_ITEMS
         """Since when the first reading of each is waited for."""
         self._unanswered: frozenset[Listen] = EMPTY_SET
@@ -251,20 +251,22 @@ class Queries:
 
     def tick(self, now: float) -> None:
         """Stop waiting for late data, and request it again when it has not come in a long time."""
-        assembly = self._mirror.assembly
+        assembly, again = self._mirror.assembly, self._again
         for listen, since in list(self._asked_at.items()):
             query = self._queries.get(listen)
             is_unread = query is None or assembly.awaits(query)
             is_missed = query is not None and query >= 0 and assembly.lacks(query)
             if listen not in self._wanted or not (is_unread or is_missed):
                 del self._asked_at[listen]
-            elif is_missed and now - since >= DATA_ANSWER_S:
+            elif is_missed and now - since >= self._again_s:
                 del self._asked_at[listen]
                 self._again |= {listen}
                 self._ask_later()
             elif is_unread and now - since >= self._patience_s(listen):
                 self._do_without(listen)
         self._asked_at = self._asked_at or NO_ITEMS
+        if self._again != again:
+            self._again_s = min(2 * self._again_s, DATA_AGAIN_MAX_S)
 
     def _patience_s(self, listen: Listen) -> float:
         is_missed = listen.source is Source.REALTIME and not (self._mirror.live or self._mirror.is_empty)
@@ -614,6 +616,8 @@ class LinkSubscriptions:
             await self._detach()
             await self._queries.subscribe_directory()
             await self._attach()
+            if not self._attach_due and self._mirror.take_pruned():
+                self._queries.drop_all()
             sent_requests = [] if self._directory_known else self._query_directory()
             if self._mirror.live:
                 await self._requests.wait(sent_requests)

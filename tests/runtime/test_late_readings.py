@@ -11,7 +11,9 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, Scope
 from gateway.domain.resources import Agent
 from gateway.domain.upstream import CatalogueChanged, Part, Source
+from gateway.runtime import mirror
 from gateway.runtime.link_session import WAITS_S
+from gateway.runtime.mirror import OUTSIDE_MOST
 from gateway.runtime.node import TICK_S
 from gateway.runtime.subscriptions import DATA_ANSWER_S, REFUSED_PAUSE_S, ROUND_S, SERVED_S
 from tests.doubles.fake_link import FakeLink, Waiting, _tell
@@ -48,6 +50,19 @@ async def test_a_first_reading_that_does_not_come_for_long_is_asked_for_again(
     assert len(at.asked(Listen)) == asked
 
 
+async def test_data_that_never_comes_is_asked_for_less_and_less_often(at: Scene) -> None:
+    at.upstream.unsent = _of(Source.CUMULATIVE)
+    await at.served()
+    asked = []
+    for _ in range(6):
+        await at.pass_time(10 * DATA_ANSWER_S)
+        asked.append(len(at.asked(Listen)))
+    missing = 2  # of agents and of queues
+    assert asked[0] <= LINE + 3 * missing
+    assert asked[-1] <= LINE + 7 * missing
+    assert asked[-1] > asked[-3], "it may come after all"
+
+
 async def test_a_repeated_request_for_a_first_reading_may_be_refused(at: Scene) -> None:
     at.upstream.put(Part(Kind.AGENT, 7, Source.CUMULATIVE, Agent(handled_today=2)))
     at.upstream.unsent = _of(Source.CUMULATIVE)
@@ -61,10 +76,15 @@ async def test_a_repeated_request_for_a_first_reading_may_be_refused(at: Scene) 
     assert (phone.shown["agent:7"]["handled_today"], at.queries) == (2, LINE)
 
 
-@pytest.mark.parametrize("is_late", [True, False], ids=["late", "unreadable"])
-async def test_readings_that_come_before_the_answer_about_their_session_are_kept(
-    at: Scene, monkeypatch: pytest.MonkeyPatch, is_late: bool
+@pytest.mark.parametrize(
+    ("is_late", "outside_most"),
+    [(True, OUTSIDE_MOST), (False, OUTSIDE_MOST), (True, 0)],
+    ids=["late", "unreadable", "too many"],
+)
+async def test_readings_that_come_before_the_answer_about_their_session_are_not_lost(
+    at: Scene, monkeypatch: pytest.MonkeyPatch, is_late: bool, outside_most: int
 ) -> None:
+    monkeypatch.setattr(mirror, "OUTSIDE_MOST", outside_most)
     at.upstream.add_user(2, "dana", scope=Scope(agents=frozenset({7, 8}), queues=frozenset({5})), own_agent=7)
     topics = ["agents", "queues"]
     await at.served("dana", Application.REMOTE_ASSISTANT, number="+49301234567", topics=topics)
