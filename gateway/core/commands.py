@@ -121,12 +121,6 @@ def judge(
     return until_ms, None
 
 
-def unless_refused(outcome: Outcome, refusal: GatewayError | None) -> Outcome:
-    """Return *outcome*, or *refusal* if the command was not executed because of it."""
-    is_executed = outcome.error is None or outcome.error.code is not ErrorCode.EXPIRED
-    return outcome if refusal is None or is_executed else Outcome(Status.REJECTED, refusal)
-
-
 def deadline_ms(expires_at_ms: int, wall_ms: int, *, ahead_s: float, retry: bool) -> int:
     """Return the deadline of a command; refuse one that is past, or too far ahead.
 
@@ -182,12 +176,8 @@ def _key(kind: Kind, identity: str, scope: Scope) -> str:
     other = parse_key(identity)
     is_other = other is not None and other[0] is not kind
     if is_other or (parsed is not None and any(parsed[1] in scope.of(each) for each in Kind)):
-        raise _wrong_kind(kind)
+        raise GatewayError(ErrorCode.WRONG_RESOURCE_KIND, f"An id of the kind {kind} is needed.")
     raise GatewayError(ErrorCode.NOT_FOUND, f"There is no such {kind}.")
-
-
-def _wrong_kind(kind: Kind) -> GatewayError:
-    return GatewayError(ErrorCode.WRONG_RESOURCE_KIND, f"An id of the kind {kind} is needed.")
 
 
 _REASON_KINDS: Final[Mapping[str, ReasonKind]] = {"unavailable": "unavailable", "work": "work"}
@@ -545,54 +535,33 @@ class Calls(Generic[WaiterT]):
         """The settled keys with their outcomes, the oldest first."""
         return tuple((key, settled.outcome) for key, settled in self._settled.items())
 
-    def find(self, key: str, body_hash: bytes, waiter: WaiterT, now: float) -> Began | None:
+    def find(self, call: Call, waiter: WaiterT, now: float) -> Began | None:
         """Return the record of a command without deciding on it; None when there is none.
 
-        Args:
-            key: The id of the intended action.
-            body_hash: The hash of the command, see :func:`fingerprint`.
-            waiter: Gets the outcome when it is PENDING.
-            now: Monotonic seconds.
+        *waiter* gets the outcome when it is PENDING. *now* is monotonic seconds, as everywhere here.
         """
         self.expire(now)
-        if (done := self._settled.get(key)) is not None:
-            return done.outcome if done.body_hash == body_hash else Decision.REUSED
-        if (running := self._in_flight.get(key)) is not None:
-            return self._join(running, body_hash, waiter)
+        if (done := self._settled.get(call.key)) is not None:
+            return done.outcome if done.body_hash == fingerprint(call.command) else Decision.REUSED
+        if (running := self._in_flight.get(call.key)) is not None:
+            return self._join(running, fingerprint(call.command), waiter)
         return None
 
-    def begin(
-        self,
-        key: str,
-        body_hash: bytes,
-        waiter: WaiterT,
-        now: float,
-        *,
-        session: str,
-        retry: bool,
-        stream_epoch: int | None,
-        epoch: int,
-    ) -> Began:
-        """Process a command that is sent in the same turn, on the link of *epoch*.
+    def begin(self, call: Call, waiter: WaiterT, now: float, epoch: int) -> Began:
+        """Process a command that is sent in the same turn, on the link of *epoch*; *waiter* gets the outcome.
 
-        Args:
-            key: The id of the intended action.
-            body_hash: The hash of the command, see :func:`fingerprint`.
-            waiter: Gets the outcome.
-            now: Monotonic seconds, as everywhere here.
-            session: The session whose limit it counts against.
-            retry: Whether it may have been sent before: the phone marks it, or it had to wait.
-            stream_epoch: The phone's epoch when it first sent it.
-            epoch: The owner's epoch now.
+        A command that the phone marks, or that had to wait, may have been sent before.
         """
         self._enter(epoch)
-        if (known := self.find(key, body_hash, waiter, now)) is not None:
+        if (known := self.find(call, waiter, now)) is not None:
             return known
-        if retry and not self._remembers(stream_epoch, now):
+        retry = call.retry or call.waited
+        if retry and not self._remembers(call.stream_epoch, now):
             return Decision.FOREIGN
-        if self._is_busy(session) or not self._make_room():
+        if self._is_busy(call.session) or not self._make_room():
             return Decision.BUSY
-        self._in_flight = with_item(self._in_flight, key, _InFlight(body_hash, session, [waiter]))
+        running = _InFlight(fingerprint(call.command), call.session, [waiter])
+        self._in_flight = with_item(self._in_flight, call.key, running)
         return Decision.NEW
 
     def settle(self, key: str, outcome: Outcome, now: float) -> tuple[WaiterT, ...]:

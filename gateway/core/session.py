@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal, TypeGuard, assert_never
 
-from gateway.core.commands import Declared, judge, unless_refused
+from gateway.core.commands import Declared, judge
 from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Health, Ledger
 from gateway.core.outbox import CONTROL_MAX, UNREAD_S, Heartbeat, Outbox, PaceLadder, PingMaker
@@ -162,10 +162,6 @@ class Live:
 
     # ---- inputs ----
 
-    def received(self) -> None:
-        """Record that a frame arrived."""
-        self.heartbeat.received()
-
     def pong(self, nonce: str | None, now: float) -> Effects:
         """Process a pong; one that answers no ping is answered with a ping."""
         seconds = self.heartbeat.pong(nonce, now)
@@ -208,7 +204,9 @@ class Live:
         place = [id_ for id_, _ in in_flight].index(frame_id)
         _, refusal = in_flight.pop(place)
         self._in_flight = tuple(in_flight)
-        return self._result(frame_id, unless_refused(outcome, refusal))
+        if refusal is not None and outcome.error is not None and outcome.error.code is ErrorCode.EXPIRED:
+            outcome = Outcome(Status.REJECTED, refusal)  # it was not executed, for this reason
+        return self._result(frame_id, outcome)
 
     def over(self) -> None:
         """Answer the commands in flight, since this phone will not come back for their results.
@@ -229,16 +227,10 @@ class Live:
             return (Close(CloseCode.SLOW, "too many frames wait"),)
         return ()
 
-    def tick(self, now: float) -> Effects:
-        """Record that time has passed."""
-        if self.heartbeat.silent(now):
-            return (Close(CloseCode.NO_PONG, "no frame after a ping"),)
-        return ()
-
     # ---- what it gives ----
 
     def due_at(self, now: float, health: Health) -> float:
-        """Return when :meth:`tick` or :meth:`take` has something to do: *now* or later."""
+        """Return when :meth:`Session.tick` or :meth:`take` has something to do: *now* or later."""
         if self._is_news(health):
             return now
         waiting = self.outbox.due_at(now)
@@ -300,8 +292,9 @@ class Live:
         return ()
 
     def _command(self, frame: frames.CommandFrame, now: float, wall_ms: int) -> Effects:
-        declared, ahead_s = Declared(self.outbox.ledger, self.facts.handle), self._limits.command_ahead_s
-        server_ms = self.outbox.ledger.dated_ms(now, wall_ms)
+        ledger, ahead_s = self.outbox.ledger, self._limits.command_ahead_s
+        server_ms = ledger.dated_ms(now, wall_ms)
+        declared = Declared(ledger, self.facts.handle)
         until_ms, refusal = judge(frame, self.facts, declared, server_ms, ahead_s=ahead_s)
         if refusal is not None and not frame.retry:
             return self._result(frame.id, Outcome(Status.REJECTED, refusal))
@@ -494,8 +487,7 @@ class Session(StateMachine[State]):
         """Process one message of the phone."""
         if self.state is State.CLOSING:
             return ()
-        if self.live is not None:
-            self.live.received()
+        self.frame_received()
         full_at = full_after(self._full_at, now, self._limits, len(data))
         if full_at is None:
             return self._over_rate(self._kept_record().too_many(now, self._limits))
@@ -508,10 +500,10 @@ class Session(StateMachine[State]):
             return self._bad_frame(bad, now)
         return self._run(self._serve(frame, now, wall_ms))
 
-    def control_frame_received(self) -> None:
-        """Record a ping or pong of RFC 6455: any frame shows that the phone lives."""
+    def frame_received(self) -> None:
+        """Record a frame, also a ping or pong of RFC 6455: any shows that the phone lives."""
         if self.live is not None:
-            self.live.received()
+            self.live.heartbeat.received()
 
     def wrong_type(self) -> Effects:
         """Process a message of the wrong type: text for binary or the reverse."""
@@ -562,11 +554,12 @@ class Session(StateMachine[State]):
             self._greeting.by = min(now + UNREAD_S, self._greeting.ends_at)
 
     def tick(self, now: float) -> Effects:
-        """Record that time has passed."""
-        if self.is_late(now) and self.live is None:
+        """Record that time has passed: a phone whose hello or answer is late is closed."""
+        if not self.is_late(now):
+            return ()
+        if self.live is None:
             return self._close(Close(CloseCode.HELLO_TIMEOUT, "no hello in time"))
-        effects = self.live.tick(now) if self.live is not None and self.state is State.LIVE else ()
-        return self._run(effects) if effects else ()
+        return self._close(Close(CloseCode.NO_PONG, "no frame after a ping"))
 
     def close(
         self,
@@ -649,7 +642,7 @@ class Session(StateMachine[State]):
             case frames.ClientBye():
                 return (Close(_NORMAL),)
             case frames.Pong():
-                return self._on_pong(frame, now)
+                return () if self.live is None else self.live.pong(frame.nonce, now)
             case frames.Follow() | frames.Pace() | frames.CommandFrame() | frames.Resync():
                 if self.live is None:
                     return (Close(CloseCode.PROTOCOL_ERROR, "a frame came before welcome"),)
@@ -662,9 +655,6 @@ class Session(StateMachine[State]):
             return (Close(CloseCode.PROTOCOL_ERROR, "two hellos"),)
         self._greeting.hello = hello
         return (AcceptSession(hello.token, hello.topics, hello.client),)
-
-    def _on_pong(self, pong: frames.Pong, now: float) -> Effects:
-        return () if self.live is None else self.live.pong(pong.nonce, now)
 
     def _bad_frame(self, bad: BadFrame, now: float) -> Effects:
         if self.live is None:

@@ -107,21 +107,9 @@ class Channel(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_frames",
-        "_has_closed",
-        "_is_lost",
-        "_is_paused",
-        "_listener",
-        "_message_bytes",
-        "_parser",
-        "_pongs",
-        "_transport",
-        "_until_lost",
-        "_waiting",
-        "codec",
-        "deflate",
-        "open_fd",
-    )
+        "_frames", "_has_closed", "_is_lost", "_is_paused", "_listener", "_message_bytes", "_parser",
+        "_pongs", "_transport", "_until_lost", "_waiting", "codec", "deflate", "open_fd",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -490,17 +478,9 @@ class ConnectionStats:
     """
 
     __slots__ = (
-        "_address",
-        "_began",
-        "_commands",
-        "_connected",
-        "_frames_in",
-        "_user",
-        "bytes_out",
-        "conflated",
-        "frames_out",
-        "output",
-    )
+        "_address", "_began", "_commands", "_connected", "_user",
+        "bytes_out", "conflated", "frames_in", "frames_out", "output",
+    )  # fmt: skip
 
     def __init__(self, output: StatsOutput, codec: Codec, address: IPAddress, now: float) -> None:
         self.output = output
@@ -508,41 +488,32 @@ class ConnectionStats:
         self._address = address.packed
         self._began = now
         self._user: UserId | None = None
-        self._frames_in = self._commands = 0
+        self._commands = self.frames_in = 0
         self.frames_out = self.bytes_out = 0
         """Frames written to this phone, and their bytes."""
         self.conflated = 0
         """Values that newer ones have replaced, as far as they are counted."""
 
     @property
-    def telemetry(self) -> Telemetry:
-        """The metrics."""
-        return self.output.telemetry
-
-    @property
     def address(self) -> IPAddress:
         """The client's address."""
         return ip_address(self._address)
-
-    def frame_received(self) -> None:
-        """Count a received frame."""
-        self._frames_in += 1
 
     def welcomed(self, ticket: Ticket, platform: str, now: float) -> None:
         """Record that the session is served, to a client on *platform*."""
         self._user = ticket.user
         label = platform.lower() if platform.lower() in PLATFORMS else OTHER
         self._connected = _interned((ticket.application.value, label, self._connected[2]))
-        self.telemetry.handshakes[OK].inc()
-        self.telemetry.handshake_seconds.observe(now - self._began)
-        self.telemetry.connections[self._connected].inc()
+        self.output.telemetry.handshakes[OK].inc()
+        self.output.telemetry.handshake_seconds.observe(now - self._began)
+        self.output.telemetry.connections[self._connected].inc()
 
     def effect_received(self, effect: Resumed | Answered) -> None:
         """Record an effect that is only measured."""
         if isinstance(effect, Resumed):
-            self.telemetry.resumes[effect.how].inc()
+            self.output.telemetry.resumes[effect.how].inc()
         else:
-            self.telemetry.ping_rtt_seconds.observe(effect.seconds)
+            self.output.telemetry.ping_rtt_seconds.observe(effect.seconds)
 
     def frames_written(
         self, frames: list[bytes], now: float, waited: tuple[int, float] | None, outbox: Outbox | None
@@ -574,38 +545,40 @@ class ConnectionStats:
 
     def count_conflated(self, conflated: int) -> None:
         """Count values that were replaced by newer ones. *conflated* is the total so far."""
-        self.telemetry.conflated.inc(conflated - self.conflated)
+        self.output.telemetry.conflated.inc(conflated - self.conflated)
         self.conflated = conflated
 
     def command_started(self) -> None:
         """Count a command in flight. :meth:`command_finished` or :meth:`command_abandoned` follows."""
         self._commands += 1
-        self.telemetry.commands_in_flight.inc()
+        self.output.telemetry.commands_in_flight.inc()
 
     def command_finished(self, call: Call, outcome: Outcome, seconds: float) -> None:
         """Record the result of a command."""
-        self.telemetry.commands_in_flight.dec()
-        self.telemetry.commands[call.command.kind, _status(outcome)].inc()
+        telemetry, kind, status = self.output.telemetry, call.command.kind, _status(outcome)
+        telemetry.commands_in_flight.dec()
+        telemetry.commands[kind, status].inc()
         exemplar = None if outcome.trace_id is None else {"trace_id": outcome.trace_id}
-        self.telemetry.command_seconds[call.command.kind].observe(seconds, exemplar)
+        telemetry.command_seconds[kind].observe(seconds, exemplar)
 
     def command_abandoned(self) -> None:
         """Record that no task waits for the result of a command."""
-        self.telemetry.commands_in_flight.dec()
+        self.output.telemetry.commands_in_flight.dec()
 
     def closed(self, initiator: Initiator, code: int, reason: str, now: float) -> None:
         """Record the end of the connection. Called once."""
+        telemetry = self.output.telemetry
         label = str(code) if initiator == "gateway" or code in PEER_CODES else OTHER
-        self.telemetry.closes[initiator, label].inc()
-        self.telemetry.connection_age_seconds.observe(now - self._began)
+        telemetry.closes[initiator, label].inc()
+        telemetry.connection_age_seconds.observe(now - self._began)
         if initiator == "gateway" and code == CloseCode.SLOW:
-            self.telemetry.slow_closes.inc()
+            telemetry.slow_closes.inc()
         application = None
         if self._user is None:
-            self.telemetry.handshakes[REFUSED.get(code, LEFT) if initiator == "gateway" else LEFT].inc()
+            telemetry.handshakes[REFUSED.get(code, LEFT) if initiator == "gateway" else LEFT].inc()
         else:
             application = Application(self._connected[0])
-            self.telemetry.connections[self._connected].dec()
+            telemetry.connections[self._connected].dec()
         self.output.on_close(
             ConnectionSummary(
                 user=self._user,
@@ -616,7 +589,7 @@ class ConnectionStats:
                 initiator=initiator,
                 close_code=code,
                 close_reason=reason,
-                frames_in=self._frames_in,
+                frames_in=self.frames_in,
                 frames_out=self.frames_out,
                 bytes_out=self.bytes_out,
                 conflated=self.conflated,

@@ -326,7 +326,7 @@ class PhoneSocket:
             if not scheduler.is_held:
                 scheduler.ring()
         elif fanout_group.dirty:
-            scheduler.ready(fanout_writer_of(fanout_group, scheduler, self.stats.telemetry))
+            scheduler.ready(fanout_writer_of(fanout_group, scheduler, self.stats.output.telemetry))
 
     def learned(self, facts: SessionFacts) -> None:
         """Apply new facts of the session. A new end makes a new token."""
@@ -373,9 +373,9 @@ class PhoneSocket:
         if not isinstance(event, Message):
             if now - before >= CALM_S:
                 self.channel.restart_count()
-            self.session.control_frame_received()
+            self.session.frame_received()
             return
-        self.stats.frame_received()
+        self.stats.frames_in += 1
         if event.text is not self.channel.codec.text:
             self._run(self.session.wrong_type())
         else:

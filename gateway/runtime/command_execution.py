@@ -13,11 +13,9 @@ from functools import partial
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.commands import (
-    Began,
     Calls,
     Decision,
     answer,
-    fingerprint,
     not_begun,
     patience_s,
     unknown,
@@ -187,7 +185,7 @@ class CommandExecution:
         left_s = (call.deadline_ms - owner.clock.wall_ms()) / 1000
         if left_s <= 0 or not self._may_act(linked):
             return None
-        began = self._record(call, fingerprint(call.command), settle)
+        began = self._calls.begin(call, settle, owner.clock.now(), owner.epoch)
         match began:
             case Decision.NEW:
                 self._send(call, alias, linked, left_s, tasks)
@@ -251,10 +249,10 @@ class CommandExecution:
     ) -> None:
         """Settle a command with the server's answer."""
         outcome = _outcome(sent, offset_ms)
-        if isinstance(sent, Executed) and not self._owner.mirror.live:
-            self._sent.pop(call.key, None)
-            if spawn(tasks, self._settle_shown(call, outcome)):
-                return
+        self._sent.pop(call.key, None)
+        is_unshown = isinstance(sent, Executed) and not self._owner.mirror.live
+        if is_unshown and spawn(tasks, self._settle_shown(call, outcome)):
+            return
         self._settle(call.key, outcome)
         if outcome is _SESSION_OVER:
             self._owner.doubted(call.session)
@@ -297,9 +295,8 @@ class CommandExecution:
             return None
         tasks = self._tasks
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        now, body_hash = self._owner.clock.now(), fingerprint(call.command)
-        wake = partial(resolve, future)
-        began = self._calls.find(call.key, body_hash, wake, now)
+        wake, owner = partial(resolve, future), self._owner
+        began = self._calls.find(call, wake, owner.clock.now())
         if began is None:
             call = await self._its_turn(call, node)
             if not self._begins:
@@ -307,7 +304,9 @@ class CommandExecution:
             refused = self._unjudged(call)
             if refused is not None:
                 return refused
-            began = self._begin(call, body_hash, wake, tasks)
+            began = self._calls.begin(call, wake, owner.clock.now(), owner.epoch)
+            if began is Decision.NEW:
+                self._start(call, self.linked, tasks)
         match began:
             case Decision.NEW | Decision.PENDING:
                 pass
@@ -373,35 +372,12 @@ class CommandExecution:
             return None
         return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
 
-    def _begin(
-        self, call: Call, body_hash: bytes, settle: OnOutcome, tasks: asyncio.TaskGroup | None
-    ) -> Began:
-        """Decide whether *call* is sent, and send it on the link that is open now."""
-        began = self._record(call, body_hash, settle)
-        if began is Decision.NEW:
-            self._start(call, self.linked, tasks)
-        return began
-
     def _start(self, call: Call, linked: Linked | None, tasks: asyncio.TaskGroup | None) -> None:
         """Run a recorded command in a task. Commands that come before its first step wait for it."""
         self._tasks_running += 1
         if not spawn(tasks, self._run(call, linked)):
             self._tasks_running -= 1
             self._settle(call.key, _NOT_REACHED)
-
-    def _record(self, call: Call, body_hash: bytes, settle: OnOutcome) -> Began:
-        """Record *call* as in flight, unless it must not be sent."""
-        owner = self._owner
-        return self._calls.begin(
-            call.key,
-            body_hash,
-            settle,
-            owner.clock.now(),
-            session=call.session,
-            retry=call.retry or call.waited,
-            stream_epoch=call.stream_epoch,
-            epoch=owner.epoch,
-        )
 
     async def give(self, within_s: float) -> History:
         """Begin no further commands, and return the history for the next owner.
@@ -465,7 +441,8 @@ class CommandExecution:
             self._owner.doubted(call.session)
 
     def _settle(self, key: str, outcome: Outcome) -> None:
-        self._settled.set()
+        if self._is_closed:  # only the hand-over waits for it
+            self._settled.set()
         sent = self._sent.pop(key, None)
         self._sent = self._sent or NO_ITEMS
         if sent is not None:

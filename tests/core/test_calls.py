@@ -17,6 +17,7 @@ from gateway.core.commands import (
 from gateway.core.registry import CommandHistory
 from gateway.domain.commands import (
     AcknowledgeNotice,
+    Call,
     ChangeRemoteNumber,
     Command,
     ExtendPostProcessing,
@@ -35,7 +36,7 @@ from gateway.domain.commands import (
 from gateway.domain.errors import ErrorCode
 from gateway.domain.resources import Parameter
 
-BODY, OTHER_BODY = b"body", b"other body"
+BODY, OTHER_BODY = AcknowledgeNotice("body", 1), AcknowledgeNotice("other body", 1)
 APPLIED = Outcome(Status.APPLIED)
 REJECTED = Outcome(Status.REJECTED)
 EPOCH = 7
@@ -46,14 +47,14 @@ def begin(
     key: str,
     now: float = 0.0,
     *,
-    body: bytes = BODY,
+    body: Command = BODY,
     waiter: str = "first",
     session: str = "s",
     retry: bool = False,
     stream: int | None = EPOCH,
     epoch: int = EPOCH,
 ) -> Began:
-    return calls.begin(key, body, waiter, now, session=session, retry=retry, stream_epoch=stream, epoch=epoch)
+    return calls.begin(Call(key, session, body, stream, retry, 0), waiter, now, epoch)
 
 
 @pytest.mark.parametrize("settled", [False, True])
@@ -245,7 +246,7 @@ KEEP_S = 600.0
 
 
 def asked(calls: Calls[str], key: str, *, now: float = 0.0, retry: bool = False) -> object:
-    return calls.begin(key, b"body", "waiter", now, session="s", retry=retry, stream_epoch=1, epoch=1)
+    return begin(calls, key, now, retry=retry, stream=1, epoch=1)
 
 
 def served(command_history: CommandHistory[str, str], user: str, *, now: float = 0.0) -> None:

@@ -69,7 +69,7 @@ def served(**hello: object) -> Phone:
     """Return a phone that is in sync and has answered its first ping."""
     phone = Phone(Application.DASHBOARD, **hello)
     phone.take()
-    phone.live.received()
+    phone.live.heartbeat.received()
     phone.now += 10
     return phone
 
@@ -236,7 +236,7 @@ def test_a_ping_leaves_when_it_is_time_and_when_health_changes() -> None:
     (ping,) = phone.take(DOWN)
     assert (ping["upstream"], ping["as_of_ms"], ping["server_time_ms"]) == ("down", WALL_MS - 10_000, WALL_MS)
     assert phone.take(DOWN) == []
-    phone.live.received()
+    phone.live.heartbeat.received()
     phone.now = 135.0
     assert [frame["kind"] for frame in phone.take(DOWN)] == ["ping"]
 
@@ -284,7 +284,7 @@ def test_a_phone_goes_by_the_clock_of_the_values_it_is_shown(ahead_ms: int) -> N
     received = phone.take(Health("live", "live", NOW - 2))
     (welcome,) = [each for each in received if each["kind"] == "welcome"][1:]
     assert welcome["server_time_ms"] == WALL_MS + ahead_ms
-    phone.live.received()
+    phone.live.heartbeat.received()
     phone.now += 60
     (ping,) = [each for each in phone.take(Health("down", "live", phone.now - 2)) if each["kind"] == "ping"]
     assert ping["server_time_ms"] == WALL_MS + ahead_ms + 60_000
@@ -309,11 +309,11 @@ def test_a_wall_clock_that_is_set_changes_no_time_before_the_values_are_dated_by
     phone.ledger.clock_ms = WALL_MS - 1000 * phone.now
     phone.live.welcome(phone.ticket, frames.Hello(CLIENT), phone.now, WALL_MS + by_ms)
     phone.take(Health("live", "live", NOW - 2))
-    phone.live.received()
+    phone.live.heartbeat.received()
     phone.now += 60
     (ping,) = [each for each in phone.take(Health("live", "live", phone.now)) if each["kind"] == "ping"]
     assert ping["server_time_ms"] == WALL_MS + 60_000
-    phone.live.received()
+    phone.live.heartbeat.received()
     phone.ledger.record("queue:1", Element(Queue(contacts_waiting=2, oldest_since_ms=WALL_MS + by_ms)))
     phone.ledger.clock_ms += by_ms
     changes, ping = phone.take(Health("live", "live", phone.now))

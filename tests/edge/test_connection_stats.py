@@ -105,7 +105,7 @@ def test_frames_and_commands_are_counted_and_left() -> None:
     watched = Watched()
     stats = watched.stats
     stats.welcomed(ticket_of(ManualClock()), "ios", 10.0)
-    stats.frame_received()
+    stats.frames_in += 1
     outbox = phone_of_three()
     for waiting in range(1, 6):
         outbox.ledger.record("queue:1", queue(waiting))

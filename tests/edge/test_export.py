@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from gateway.core.commands import fingerprint
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
-from gateway.domain.commands import AcknowledgeNotice, Outcome, Status
+from gateway.domain.commands import AcknowledgeNotice, Call, Outcome, Status
 from gateway.domain.model import Application, NodeId, Scope, UserId
 from gateway.domain.resources import Agent, Handling, Me, Queue, Resource, RoutingState, Site
 from gateway.edge.export import (
@@ -257,18 +256,9 @@ async def test_every_category_that_can_be_held_is_held_and_named_in_the_inventor
     await at.node.account.log_off(over.ticket)
     calls = at.node.command_history.of(user(7))
     assert calls is not None
-    command = fingerprint(AcknowledgeNotice("n", 1))
     for key in ("k1", "k2"):
-        calls.begin(
-            key,
-            command,
-            lambda _: None,
-            at.clock.now(),
-            session="s",
-            retry=False,
-            stream_epoch=None,
-            epoch=1,
-        )
+        call = Call(key, "s", AcknowledgeNotice("n", 1), None, retry=False, deadline_ms=0)
+        calls.begin(call, lambda _: None, at.clock.now(), 1)
     calls.settle("k1", Outcome(Status.APPLIED), at.clock.now())
     at.node.number_changes.take(user(7), at.clock.now())
     found = await all_pages(at, "main:7")

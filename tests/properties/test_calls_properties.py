@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.core.commands import Began, CallLimits, Calls, Decision
-from gateway.domain.commands import Outcome, Status
+from gateway.domain.commands import AcknowledgeNotice, Call, Outcome, Status
 
 LIMITS = CallLimits(keep_s=20.0, per_session=2, per_user=3, entries=4, waiters=3)
 SESSIONS = st.sampled_from(["desk", "phone"])
@@ -73,12 +73,12 @@ class Commands(RuleBasedStateMachine):
     def misuse_a_key(self, which: int) -> None:
         key = list(self.running)[which % len(self.running)]
         one = Sent(key, "desk", self.epoch, self.now)
-        assert self.begin(one, retry=True, body=b"other") is Decision.REUSED
+        assert self.begin(one, retry=True, body="other") is Decision.REUSED
 
     def deliver(self, one: Sent, *, retry: bool) -> None:
         self.waiters += 1
         self.crowded = self.crowded or len(self.owner) >= LIMITS.entries
-        began = self.begin(one, retry=retry, body=one.key.encode())
+        began = self.begin(one, retry=retry, body=one.key)
         self.check_known(one, began)
         match began:
             case Decision.NEW:
@@ -110,17 +110,9 @@ class Commands(RuleBasedStateMachine):
             of_session = sum(session == one.session for session in self.running.values())
             assert of_session == LIMITS.per_session or len(self.running) == LIMITS.per_user
 
-    def begin(self, one: Sent, *, retry: bool, body: bytes) -> Began:
-        return self.owner.begin(
-            one.key,
-            body,
-            self.waiters,
-            self.now,
-            session=one.session,
-            retry=retry,
-            stream_epoch=one.stream,
-            epoch=self.epoch,
-        )
+    def begin(self, one: Sent, *, retry: bool, body: str) -> Began:
+        call = Call(one.key, one.session, AcknowledgeNotice(body, 1), one.stream, retry, 0)
+        return self.owner.begin(call, self.waiters, self.now, self.epoch)
 
     # ---- the owner ----
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from gateway.core.commands import Calls, Decision
 from gateway.core.lease import Acquire, Lease, LeaseState, Renew
 from gateway.core.link import LinkMachine
-from gateway.domain.commands import Outcome, Status
+from gateway.domain.commands import AcknowledgeNotice, Call, Outcome, Status
 from tests.properties.lease_store import Store
 
 NODES = st.integers(0, 2)
@@ -213,9 +213,8 @@ class Ownership(RuleBasedStateMachine):
             retry = False
         else:
             (key, stream), retry = self.sent[which % len(self.sent)], True
-        began = one.calls.begin(
-            key, b"", 0, self.now, session="s", retry=retry, stream_epoch=stream, epoch=one.linked
-        )
+        call = Call(key, "s", AcknowledgeNotice("n", 1), stream, retry, 0)
+        began = one.calls.begin(call, 0, self.now, one.linked)
         if began == Decision.NEW:
             ran = self.server.execute(one.holder, one.linked, key)
             one.calls.settle(key, Outcome(Status.APPLIED if ran else Status.UNKNOWN), self.now)
