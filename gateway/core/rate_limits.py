@@ -20,7 +20,7 @@ from gateway.protocol import frames
 KeyT = TypeVar("KeyT", bound=Hashable)
 
 _LOOKED_AT: Final = 16
-"""Least recently used buckets to examine for a full one: bounds the work under a flood."""
+"""Least recently used keys to examine for one with its whole burst: bounds the work under a flood."""
 TURN_MAX: Final = 256
 """Entries that one turn of a pool looks at: bounds its time."""
 _SOON_S: Final = 1.0
@@ -34,15 +34,13 @@ class TokenBucket:
     Invariant: never more than ``burst + rate_per_s * t`` in any t seconds.
     """
 
-    __slots__ = ("_at", "_level", "_next_at", "burst", "rate_per_s")
+    __slots__ = ("_at", "_level", "burst", "rate_per_s")
 
     def __init__(self, rate_per_s: float, burst: float) -> None:
         self.rate_per_s = rate_per_s
         self.burst = float(burst)
         self._level = self.burst
         self._at: float | None = None
-        self._next_at = -math.inf
-        """The last assigned appointment."""
 
     def take(self, now: float, amount: float = 1.0, *, reserve: float = 0.0) -> bool:
         """Take *amount* if it is there and *reserve* remains; otherwise change nothing."""
@@ -66,17 +64,6 @@ class TokenBucket:
             return math.inf
         return missing / self.rate_per_s
 
-    def appointment_s(self, now: float, most_s: float) -> float:
-        """Return the seconds after which to come back, one caller after the other as the rate allows."""
-        at = max(now + self.wait_s(now), self._next_at + 1 / self.rate_per_s)
-        self._next_at = min(at, now + most_s)
-        return self._next_at - now
-
-    def is_full(self, now: float) -> bool:
-        """Return whether the bucket is full, like a new one."""
-        self._fill(now)
-        return self._level >= self.burst
-
     def resize(self, now: float, rate_per_s: float, burst: float) -> None:
         """Continue with another rate and burst; the content is kept up to the new burst."""
         self._fill(now)
@@ -96,56 +83,60 @@ class TokenBucket:
             self._at = now
 
 
-class Buckets(Generic[KeyT]):
-    """A bucket for each key, for example each client address.
+class KeyedRates(Generic[KeyT]):
+    """A rate limit with a burst for each key, for example each client address (GCRA).
 
-    Bounded: beyond *keys_max* a full bucket is removed, as it has the same effect as a new one. If none is
-    full, the one used least recently is removed, with the record of what it took.
+    Invariant: in any t seconds one key takes at most ``burst + per_s * (t + most_s)``.
+
+    Bounded: beyond *keys_max* a key with its whole burst is removed, as it has the same effect as a new one.
+    If there is none, the one used least recently is removed, with the record of what it took.
     """
 
-    def __init__(self, rate_per_s: float, burst: float, *, keys_max: int = 10_000) -> None:
-        self._rate_per_s = rate_per_s
-        self._burst = burst
+    def __init__(self, per_s: float, burst: float, *, keys_max: int = 10_000) -> None:
+        self._per_s = per_s
+        self._burst_s = burst / per_s
         self._keys_max = keys_max
-        self._buckets: OrderedDict[KeyT, TokenBucket] = OrderedDict()
+        self._full_at: OrderedDict[KeyT, float] = OrderedDict()
+        """When each key has its whole burst again."""
+        self._next_at: dict[KeyT, float] = {}
+        """The last assigned appointment of a key."""
 
     def __len__(self) -> int:
-        return len(self._buckets)
+        return len(self._full_at)
 
-    def take(self, key: KeyT, now: float) -> bool:
-        """Take one token of *key*; return whether there was one."""
-        return self._bucket(key, now).take(now)
-
-    def wait_s(self, key: KeyT, now: float) -> float:
-        """Return the seconds until *key* may take one. This stores nothing."""
-        bucket = self._buckets.get(key)
-        return 0.0 if bucket is None else bucket.wait_s(now)
+    def take(self, key: KeyT, now: float, amount: float = 1.0, most_s: float = 0.0) -> float:
+        """Take *amount* of *key*, if it has to wait for at most *most_s*; return how long, s."""
+        after = max(self._full_at.get(key, now), now) + amount / self._per_s
+        wait_s = after - now - self._burst_s
+        if wait_s <= most_s + _ROUNDING:
+            if key not in self._full_at:
+                self._make_room(now)
+            self._full_at[key] = after
+        if key in self._full_at:
+            self._full_at.move_to_end(key)
+        return wait_s if wait_s > _ROUNDING else 0.0
 
     def appointment_s(self, key: KeyT, now: float, most_s: float) -> float:
-        """Return the appointment of a refused caller, see :meth:`TokenBucket.appointment_s`."""
-        bucket = self._buckets.get(key)
-        return 0.0 if bucket is None else bucket.appointment_s(now, most_s)
+        """Return when a refused caller is to come back, s: one after the other as the rate allows."""
+        free_at = self._full_at.get(key, now) + 1 / self._per_s - self._burst_s
+        at = max(now, free_at, self._next_at.get(key, -math.inf) + 1 / self._per_s)
+        self._next_at[key] = min(at, now + most_s)
+        return self._next_at[key] - now
 
     def turn(self, now: float) -> None:
-        """Remove full buckets, also without new keys: a key may be an address or a name."""
-        oldest = list(islice(self._buckets.items(), TURN_MAX))
-        for key in [key for key, bucket in oldest if bucket.is_full(now)]:
-            del self._buckets[key]
-
-    def _bucket(self, key: KeyT, now: float) -> TokenBucket:
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            self._make_room(now)
-            bucket = self._buckets[key] = TokenBucket(self._rate_per_s, self._burst)
-        self._buckets.move_to_end(key)
-        return bucket
+        """Remove keys with their whole burst, also without new ones: a key may be an address or a name."""
+        for key, full_at in list(islice(self._full_at.items(), TURN_MAX)):
+            if full_at <= now:
+                self._forget(key)
 
     def _make_room(self, now: float) -> None:
-        if len(self._buckets) < self._keys_max:
-            return
-        oldest = list(islice(self._buckets.items(), _LOOKED_AT))
-        gone = next((key for key, bucket in oldest if bucket.is_full(now)), oldest[0][0])
-        del self._buckets[gone]
+        if len(self._full_at) >= self._keys_max:
+            oldest = list(islice(self._full_at.items(), _LOOKED_AT))
+            self._forget(next((key for key, full_at in oldest if full_at <= now), oldest[0][0]))
+
+    def _forget(self, key: KeyT) -> None:
+        del self._full_at[key]
+        self._next_at.pop(key, None)
 
 
 class Quota(Generic[KeyT]):

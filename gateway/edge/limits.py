@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Hashable
 from ipaddress import IPv6Network
-from itertools import islice
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Protocol
 
 from aiohttp import hdrs, web
 
-from gateway.core.rate_limits import TURN_MAX, Buckets, TokenBucket
+from gateway.core.rate_limits import KeyedRates, TokenBucket
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import UserId
 from gateway.edge.credentials import BearerAuth
@@ -178,7 +177,7 @@ class SocketAdmission:
         self._is_short = False
         """Whether phones are refused for want of descriptors, which was logged."""
         self._rate = TokenBucket(limits.handshakes_per_s, limits.handshakes_burst)
-        self._rate_of: Buckets[Caller] = Buckets(
+        self._rate_of: KeyedRates[Caller] = KeyedRates(
             limits.handshakes_per_s_of_address,
             limits.handshakes_burst_of_address,
             keys_max=limits.addresses,
@@ -271,7 +270,7 @@ class SocketAdmission:
 
     def _check_caller(self, address: IPAddress, now: float, user: UserId | None) -> None:
         caller = caller_of(address, user)
-        if not self._rate_of.take(caller, now):
+        if self._rate_of.take(caller, now) > 0:
             wait_s = self._rate_of.appointment_s(caller, now, _RETRY_MAX_S)
             what = "of this user" if user is not None else "from this address"
             raise GatewayError(
@@ -440,7 +439,7 @@ class PendingConnections:
         where, _ = self._open.get(caller, (None, None))
         if where is None or self._handshakes is None:
             return 0.0
-        wait_s = self._handshakes.wait_s(where, now, 1.0)
+        wait_s = self._handshakes.take(where, now, 1.0, WAIT_MAX_S)
         self.dropped += wait_s > WAIT_MAX_S
         return wait_s
 
@@ -489,8 +488,6 @@ PENDING_CONNECTIONS: Final = web.AppKey("callers", PendingConnections)
 """Key of an application's pending connections."""
 
 
-K = TypeVar("K", bound=Hashable)
-
 WAIT_MAX_S: Final = 1.0
 """Longest wait of a request, whether it is served or refused then."""
 EXPORT_PRICE: Final = 20
@@ -500,53 +497,6 @@ ASKING_PRICE: Final = 10
 _PRICES: Final = {("GET", "/v1/me/export"): EXPORT_PRICE, ("GET", "/v1/sessions"): ASKING_PRICE}
 _HAS_ITS_OWN: Final = frozenset({("GET", "/v1/realtime"), ("POST", "/v1/sessions")})
 """Handshakes and log-ons have limits of their own: see :class:`SocketAdmission`."""
-_LOOKED_AT: Final = 16
-
-
-class KeyedRates(Generic[K]):
-    """Rate limit with a burst for each of many keys (GCRA). :meth:`turn` removes unused keys.
-
-    Invariant: in any t seconds one key is admitted at most ``burst + rate * (t + WAIT_MAX_S)``.
-    Bounded: beyond *keys_max* a key with its whole burst is removed, or else the one used longest ago.
-
-    Args:
-        per_s: The amount admitted for one key per second.
-        burst: How much is admitted at once.
-        keys_max: How many keys are stored.
-    """
-
-    def __init__(self, per_s: float, burst: float, *, keys_max: int) -> None:
-        self._per_s = per_s
-        self._burst = burst
-        self._keys_max = keys_max
-        self._full_at: OrderedDict[K, float] = OrderedDict()
-        """The time at which each key has its whole burst again."""
-
-    def __len__(self) -> int:
-        return len(self._full_at)
-
-    def wait_s(self, key: K, now: float, price: float) -> float:
-        """Return how long *price* of *key* has to wait. A wait of up to :data:`WAIT_MAX_S` admits it."""
-        after = max(self._full_at.get(key, now), now) + price / self._per_s
-        wait_s = max(0.0, after - now - self._burst / self._per_s)
-        if wait_s <= WAIT_MAX_S:
-            if key not in self._full_at:
-                self._make_room(now)
-            self._full_at[key] = after
-            self._full_at.move_to_end(key)
-        return wait_s
-
-    def turn(self, now: float) -> None:
-        """Remove keys that have their whole burst again: a key may be an address or a session."""
-        oldest = list(islice(self._full_at.items(), TURN_MAX))
-        for key in [key for key, full_at in oldest if full_at <= now]:
-            del self._full_at[key]
-
-    def _make_room(self, now: float) -> None:
-        if len(self._full_at) >= self._keys_max:
-            oldest = list(islice(self._full_at.items(), _LOOKED_AT))
-            gone = next((key for key, full_at in oldest if full_at <= now), oldest[0][0])
-            del self._full_at[gone]
 
 
 class RequestRates:
@@ -600,7 +550,7 @@ class RequestRates:
         session = self._bearer.session_of(request.headers.getall(hdrs.AUTHORIZATION, []))
         rates = self._of_address if session is None else self._of_session
         key = caller_of(self._context.address(request), None) if session is None else session
-        wait_s = rates.wait_s(key, self._clock.now(), _price(request))
+        wait_s = rates.take(key, self._clock.now(), _price(request), WAIT_MAX_S)
         if wait_s > 0:
             await self._clock.sleep(min(wait_s, WAIT_MAX_S))
         if wait_s > WAIT_MAX_S:

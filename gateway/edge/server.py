@@ -21,6 +21,7 @@ from typing import Final, cast
 
 from aiohttp import StreamReader, hdrs, web
 
+from gateway.core.rate_limits import KeyedRates
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.credentials import BearerAuth
 from gateway.edge.handshake import WIRES, EdgeParts, Login, RealtimeRoute
@@ -29,7 +30,6 @@ from gateway.edge.limits import (
     HEAD_S,
     PENDING_CONNECTIONS,
     REQUEST_RATES,
-    KeyedRates,
     PendingConnections,
     RequestRates,
 )

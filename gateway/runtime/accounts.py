@@ -21,7 +21,7 @@ from gateway.core.log_ons import (
     LogOnQueue,
     name_hash,
 )
-from gateway.core.rate_limits import TURN_MAX, AdmissionQueue, Buckets, Quota
+from gateway.core.rate_limits import TURN_MAX, AdmissionQueue, KeyedRates, Quota
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
@@ -129,7 +129,7 @@ class LogOns:
         self._reserved = 0
         self._guard = LogOnGuard()
         self._queues = {site: LogOnQueue(admission_queue) for site, admission_queue in queues.items()}
-        self._names: Buckets[bytes] = Buckets(_NAME_PER_S, _NAME_BURST, keys_max=_NAMES_MAX)
+        self._names: KeyedRates[bytes] = KeyedRates(_NAME_PER_S, _NAME_BURST, keys_max=_NAMES_MAX)
         if number_changes is None:
             number_changes = Quota(most=NUMBERS - 1, window_s=NUMBERS_S)
         self._number_changes: Final = number_changes
@@ -372,8 +372,8 @@ class LogOns:
         """
         now, news = self._clock.now(), asyncio.Event()
         name = name_hash(asked.site, asked.name)
-        if not self._names.take(name, now):
-            raise _rate_limited(self._names.wait_s(name, now))
+        if (wait_s := self._names.take(name, now)) > 0:
+            raise _rate_limited(wait_s)
         queue = self._queues[asked.site]
         client = name_hash(asked.site, asked.name, "client", asked.address, asked.device)
         place = queue.join(client, asked.address, now, news.set, is_trusted=asked.is_trusted)

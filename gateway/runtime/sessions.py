@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
-from gateway.core.rate_limits import Buckets
+from gateway.core.rate_limits import KeyedRates
 from gateway.core.registry import Denylist, End, refusal
 from gateway.core.view import Member, UserSessions
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
@@ -423,7 +423,7 @@ class LogOffs:
         self._under_way: dict[bytes, asyncio.Future[LoggedOff]] = {}
         self._answered: OrderedDict[bytes, _Answered] = OrderedDict()
         self._repeats: Counter[str] = Counter()
-        self.rates: Buckets[bytes] = Buckets(REPEATS_PER_S, REPEATS_BURST)
+        self.rates: KeyedRates[bytes] = KeyedRates(REPEATS_PER_S, REPEATS_BURST)
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -466,7 +466,7 @@ class LogOffs:
         if before is not None and now < before.until:
             return before.answer
         is_first = before is None and not self.is_pending(ticket)
-        is_soon = not self.rates.take(key, now)
+        is_soon = self.rates.take(key, now) > 0
         if is_first:
             self._users.logged_off(ticket, by)
         elif is_soon or self._repeats[ticket.user.site] >= REPEATS_AT_ONCE:

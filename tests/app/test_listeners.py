@@ -28,7 +28,8 @@ from gateway.app.config.sources import generate_secrets
 from gateway.app.metrics import STUCK_S
 from gateway.app.process import CannotListen, StopRequest, listening, listening_in_thread, on_this_loop
 from gateway.app.wiring import serving
-from gateway.edge.limits import PENDING_CONNECTIONS, AddressGroup, KeyedRates, PendingConnections
+from gateway.core.rate_limits import KeyedRates
+from gateway.edge.limits import PENDING_CONNECTIONS, AddressGroup, PendingConnections
 from gateway.runtime.event_loop import SystemClock
 from tests.app.certificates import both_ends, make
 from tests.app.samples import settings_for

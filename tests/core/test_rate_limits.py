@@ -10,8 +10,8 @@ import pytest
 from gateway.core.link import OPENING_S, OPENINGS_MAX, PAUSE_MAX_S, RESOURCE_S, Openings
 from gateway.core.rate_limits import (
     AdmissionQueue,
-    Buckets,
     Budget,
+    KeyedRates,
     Place,
     Quota,
     TokenBucket,
@@ -45,24 +45,24 @@ def test_a_bucket_may_be_resized_without_gaining_anything() -> None:
 
 
 def test_when_none_is_full_the_least_recently_used_goes() -> None:
-    buckets = Buckets[str](1.0, 1, keys_max=2)
+    rates = KeyedRates[str](1.0, 1, keys_max=2)
     for key in ("a", "b", "a"):
-        buckets.take(key, 0.0)
-    buckets.take("c", 0.0)
-    assert not buckets.take("a", 0.0)
-    assert len(buckets) == 2
+        rates.take(key, 0.0)
+    rates.take("c", 0.0)
+    assert rates.take("a", 0.0) == 1.0
+    assert len(rates) == 2
 
 
 def test_a_turn_removes_the_keys_that_are_full_again_and_no_other() -> None:
-    buckets = Buckets[str](1.0, 2)
+    rates = KeyedRates[str](1.0, 2)
     for key, now in (("a", 0.0), ("b", 0.0), ("b", 0.5)):
-        buckets.take(key, now)
-    buckets.turn(0.9)
-    assert len(buckets) == 2
-    buckets.turn(1.0)
-    assert (len(buckets), buckets.wait_s("b", 1.0)) == (1, 0.0)
-    buckets.turn(2.0)
-    assert len(buckets) == 0
+        rates.take(key, now)
+    rates.turn(0.9)
+    assert len(rates) == 2
+    rates.turn(1.0)
+    assert (len(rates), rates.take("b", 1.0, 2.0)) == (1, 1.0)
+    rates.turn(2.0)
+    assert len(rates) == 0
 
 
 def test_a_turn_removes_the_users_whose_changes_no_longer_count() -> None:

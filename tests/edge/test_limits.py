@@ -18,12 +18,12 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.rate_limits import KeyedRates
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import UserId
 from gateway.edge.limits import (
     OPENING_MIN,
     WAIT_MAX_S,
-    KeyedRates,
     PendingConnections,
     SocketAdmission,
     SocketSlot,
@@ -203,16 +203,6 @@ def test_the_limit_of_connections_alone_is_not_logged(caplog: pytest.LogCaptureF
     with pytest.raises(GatewayError):
         doors.open_slot(HERE)
     assert not caplog.records
-
-
-def test_a_turn_removes_the_addresses_that_are_limited_no_more() -> None:
-    rates = KeyedRates[str](1.0, 2, keys_max=10)
-    for key in ("a", "b", "b"):
-        rates.wait_s(key, 0.0, 1.0)
-    rates.turn(0.9)
-    assert len(rates) == 2
-    rates.turn(1.0)
-    assert (len(rates), rates.wait_s("b", 1.0, 2.0)) == (1, 1.0)
 
 
 def test_of_too_many_silent_sockets_of_an_address_the_oldest_goes() -> None:
@@ -638,7 +628,7 @@ async def test_log_ons_and_handshakes_have_rates_of_their_own(gateway_with: Open
 
 def test_a_flood_that_is_refused_makes_nobody_wait_longer() -> None:
     paces: KeyedRates[str] = KeyedRates(2.0, 3.0, keys_max=10)
-    waits = [paces.wait_s("a", 0.0, 1) for _ in range(100)]
+    waits = [paces.take("a", 0.0, 1, WAIT_MAX_S) for _ in range(100)]
     assert waits[:5] == [0.0, 0.0, 0.0, 0.5, 1.0]
     assert set(waits[5:]) == {1.5}
 
@@ -649,20 +639,20 @@ def test_what_is_admitted_is_bounded(asks: list[tuple[float, int]]) -> None:
     now, admitted = 0.0, 0
     for after_s, price in asks:
         now += after_s
-        admitted += price if paces.wait_s("a", now, price) <= WAIT_MAX_S else 0
+        admitted += price if paces.take("a", now, price, WAIT_MAX_S) <= WAIT_MAX_S else 0
     assert admitted <= 30 + 2 * (now + WAIT_MAX_S) + 1e-6
 
 
 def test_what_is_remembered_is_bounded_and_who_owes_nothing_goes_first() -> None:
     paces: KeyedRates[int] = KeyedRates(1.0, 1.0, keys_max=3)
-    paces.wait_s(1, 0.0, 2)
+    paces.take(1, 0.0, 2, WAIT_MAX_S)
     for key in range(2, 5):
-        paces.wait_s(key, 0.0, 1)
+        paces.take(key, 0.0, 1, WAIT_MAX_S)
     assert len(paces) == 3
     for key in range(5, 50):
-        paces.wait_s(key, 1.5, 1)
+        paces.take(key, 1.5, 1, WAIT_MAX_S)
     assert len(paces) == 3
-    assert paces.wait_s(1, 1.5, 1) >= 0
+    assert paces.take(1, 1.5, 1, WAIT_MAX_S) >= 0
 
 
 async def test_a_request_gives_way_before_it_is_served(gateway_with: Open) -> None:

@@ -15,8 +15,8 @@ MIRROR, NOBODY = "agent.personal", ""
 """The mirrors, of whatever resource; nothing about a person."""
 CONTAINERS: Final = frozenset(
     {
-        "Buckets", "Counter", "Few", "OrderedDict", "Quota", "SmallMap", "WeakKeyDictionary", "WeakSet",
-        "WeakValueDictionary", "defaultdict", "deque", "dict", "list", "set",
+        "Counter", "Few", "KeyedRates", "OrderedDict", "Quota", "SmallMap", "WeakKeyDictionary",
+        "WeakSet", "WeakValueDictionary", "defaultdict", "deque", "dict", "list", "set",
     }
 )  # fmt: skip
 ROOMS: Final = ("app/", "bus/", "core/", "domain/", "edge/", "runtime/", "telemetry.py", "upstream/")
@@ -151,9 +151,10 @@ PLACES: Final[dict[str, str]] = {
         """,
         "people_file": "upstream/asterisk/people.py PeopleFile.by_interface by_login by_number",
         "connection": """
-            core/rate_limits.py Buckets._buckets; core/log_ons.py LogOnQueue._addresses;
+            core/rate_limits.py KeyedRates._full_at _next_at; core/log_ons.py LogOnQueue._addresses;
             edge/limits.py PendingConnections._open _of _silent; app/process.py _Acceptor._listening _rests;
-            edge/limits.py SocketAdmission._silent _rate_of; edge/limits.py KeyedRates._full_at;
+            edge/limits.py SocketAdmission._silent _rate_of;
+            edge/limits.py RequestRates._of_session _of_address;
             runtime/event_loop.py Wires._wires;
             upstream/oscce/client.py OsccServer._links_open
         """,
