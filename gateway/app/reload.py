@@ -349,7 +349,6 @@ class TrustStore(Protocol):
 
     def trust(self, tls: ssl.SSLContext) -> None:
         """Verify it with *tls* from now on."""
-        ...
 
 
 class AuthoritiesReloader:

@@ -230,15 +230,12 @@ class ClientClock(Protocol):
 
     def now(self) -> float:
         """Return monotonic seconds. Never goes back."""
-        ...
 
     async def sleep(self, seconds: float) -> None:
         """Return after *seconds* of :meth:`now` have passed."""
-        ...
 
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
         """Bound the block: :class:`TimeoutError` when *seconds* of :meth:`now` passed inside it."""
-        ...
 
 
 class MachineClock:

@@ -65,11 +65,9 @@ class Writer(Protocol):
     @property
     def open_fd(self) -> int:
         """The descriptor while it may be written to directly; negative: it may not."""
-        ...
 
     def put(self, data: bytes) -> None:
         """Send *data*, which is whole WebSocket frames. Never blocks."""
-        ...
 
 
 class Sink(Protocol):
@@ -78,15 +76,12 @@ class Sink(Protocol):
     @property
     def channel(self) -> Writer:
         """The channel of the phone."""
-        ...
 
     def wake(self) -> None:
         """Record that something may be due."""
-        ...
 
     def fail(self, fault: Exception) -> None:
         """Record that a write failed."""
-        ...
 
 
 class GroupMember(abc.ABC):

@@ -441,7 +441,6 @@ class SupportBundles(Protocol):
 
     async def preview(self, purpose: str | None) -> BundleView:
         """Return the complete bundle that would be written."""
-        ...
 
     async def write(self, digest: str) -> BundleView:
         """Write exactly the bundle of the preview.
@@ -450,7 +449,6 @@ class SupportBundles(Protocol):
             GatewayError: ``not_found``: there is no recent preview with this digest;
                 ``forbidden``: no folder is configured.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,23 +73,18 @@ class ChannelListener(Protocol):
 
     def event_received(self, event: ChannelEvent) -> None:
         """Handle a message, a ping or pong, or a violation, after which nothing follows."""
-        ...
 
     def fail(self, fault: Exception) -> None:
         """Handle the exception that an event caused."""
-        ...
 
     def disconnected(self, gone: Disconnect) -> None:
         """Handle the end of the connection. Called at most once, not after :meth:`Channel.close`."""
-        ...
 
     def write_blocked(self) -> None:
         """Handle a full send buffer: the kernel has not accepted everything."""
-        ...
 
     def write_unblocked(self) -> None:
         """Handle an empty send buffer: the kernel has accepted everything."""
-        ...
 
 
 class Channel(asyncio.Protocol):

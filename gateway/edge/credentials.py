@@ -494,7 +494,6 @@ class TokenHolder(Protocol):
 
     def renew(self) -> None:
         """Send a new token, now or as soon as the session is served."""
-        ...
 
 
 async def renew_tokens(phones: Collection[TokenHolder], clock: Clock) -> None:

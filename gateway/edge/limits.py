@@ -367,11 +367,9 @@ class PendingTransport(Protocol):
 
     def get_extra_info(self, name: str) -> object:
         """Return the address of the peer for a ``peername``."""
-        ...
 
     def abort(self) -> None:
         """End the connection now."""
-        ...
 
 
 class PendingConnections:

@@ -435,7 +435,6 @@ class NoticeReceiver(Protocol):
 
     def notify(self) -> None:
         """Send the notices that are new to the phone. Do nothing before the session is served."""
-        ...
 
 
 class NoticeBroadcast:

@@ -51,11 +51,9 @@ class Schedulable(Protocol):
 
     def turn(self, now: float) -> None:
         """Do what is due at *now*. Called at least once after :meth:`Scheduler.ready`. Never blocks."""
-        ...
 
     def fail(self, fault: Exception) -> None:
         """Handle the exception that ended its turn."""
-        ...
 
 
 class SchedulableSocket(Schedulable, Protocol):
@@ -63,7 +61,6 @@ class SchedulableSocket(Schedulable, Protocol):
 
     def abandon(self) -> None:
         """End at once, because the process ends."""
-        ...
 
 
 _LOG: Final = logging.getLogger(__name__)
@@ -262,11 +259,9 @@ class TaskOwner(Protocol):
 
     def fail(self, fault: Exception) -> None:
         """Handle the exception that ended a task."""
-        ...
 
     def rested(self) -> None:
         """Handle the end of the last task."""
-        ...
 
 
 class SocketTasks:

@@ -561,7 +561,6 @@ class WriteChanges(Protocol):
         gone: Sequence[str],
     ) -> bytes:
         """Return the frame; empty fields are left out."""
-        ...
 
 
 class Codec:

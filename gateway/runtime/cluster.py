@@ -63,11 +63,9 @@ class BundleSource(Protocol):
 
     def __hash__(self) -> int:
         """By identity."""
-        ...
 
     def take(self) -> Share | None:
         """Return the changes to publish now, which then count as sent; None when there are none."""
-        ...
 
 
 class _Round:
@@ -217,11 +215,9 @@ class Asker(Protocol):
 
     def answered(self) -> None:
         """Record that the owner has answered a request for changes."""
-        ...
 
     def not_mine(self, holder: str | None = None) -> None:
         """Record that the node *holder* answered that it is not the owner."""
-        ...
 
 
 class Listener(Protocol):
@@ -229,11 +225,9 @@ class Listener(Protocol):
 
     def received(self, envelope: Envelope) -> None:
         """Process a message to this node, or to all nodes. Does not block."""
-        ...
 
     def recovered(self, recovery: int) -> None:
         """Record that the bus works again: all messages that may be missing are to be requested."""
-        ...
 
 
 MessageAnswer = AttachAnswer | CallAnswer | Report

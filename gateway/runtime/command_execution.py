@@ -84,11 +84,9 @@ class ExecutingOwner(Protocol):
     @property
     def expects_history(self) -> bool:
         """Whether the owner that gave the user away may still send its command history."""
-        ...
 
     def doubted(self, handle: str) -> None:
         """Record that the server reported a session as unknown."""
-        ...
 
 
 class CommandExecution:

@@ -71,19 +71,15 @@ class TakingFollower(Protocol):
     @property
     def owner(self) -> Grant:
         """The owner of the user, as last reported to this node."""
-        ...
 
     def look(self) -> None:
         """Have :meth:`Takeover.step` called again soon."""
-        ...
 
     def turn_to(self, grant: Grant, now: float) -> None:
         """Follow the owner that the lease names."""
-        ...
 
     def end(self, start: Start | None) -> None:
         """Stop following, and have this node own the user if *start* is given."""
-        ...
 
 
 HEALTHY_S: Final = 5.0
@@ -383,12 +379,10 @@ class HandingOwner(Protocol):
 
     async def renew(self) -> bool:
         """Request an extension of the lease, if this node still holds it; return whether it was granted."""
-        ...
 
     @property
     def link(self) -> Link | None:
         """The open link."""
-        ...
 
 
 class Handover:

@@ -245,48 +245,37 @@ class Served(Protocol):
     @property
     def is_over(self) -> bool:
         """Whether no link is needed."""
-        ...
 
     @property
     def is_fenced(self) -> bool:
         """Whether the server ends the open link when another node opens one."""
-        ...
 
     def epoch_began(self, epoch: int) -> None:
         """Record that a new lease was granted: later changes are written under *epoch*."""
-        ...
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
         """Remove a session that OSCC-E refused."""
-        ...
 
     def renewed(self, answer: RenewalAnswer, *, was_ours: bool) -> None:
         """Process the answer to a renewal."""
-        ...
 
     def redial(self) -> None:
         """Close the link, and open one under another lease."""
-        ...
 
     def unreached(self) -> None:
         """Record that a dial failed, or the link is gone."""
-        ...
 
     def owned_elsewhere(self, grant: Grant) -> None:
         """Record that another node owns the user."""
-        ...
 
     def cut_off(self) -> None:
         """Record that other live nodes own the user, and that this node does not reach them."""
-        ...
 
     def send_on(self) -> None:
         """Send the phones here to another node, which owns the user."""
-        ...
 
     def stop(self) -> None:
         """End."""
-        ...
 
 
 class OpenedLink(NamedTuple):

@@ -47,11 +47,9 @@ class Executor(Protocol):
 
     def begin(self, call: Call, settle: OnForwarded) -> Callable[[], None] | None:
         """Have a command executed without a task; None: use :meth:`execute`."""
-        ...
 
     async def execute(self, call: Call) -> Outcome | None:
         """Have a command executed; None: the owner has not begun it."""
-        ...
 
 
 class Role(Protocol):
@@ -60,12 +58,10 @@ class Role(Protocol):
     @property
     def execution(self) -> Executor:
         """What executes commands while this is the role."""
-        ...
 
     @property
     def token(self) -> int:
         """The token of the owner."""
-        ...
 
 
 Receive: TypeAlias = Callable[[Envelope], None]
@@ -77,19 +73,15 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Return monotonic seconds. Never goes back."""
-        ...
 
     def wall_ms(self) -> int:
         """Return ms since 1970 UTC. May jump."""
-        ...
 
     async def sleep(self, seconds: float) -> None:
         """Return after *seconds* of :meth:`now` have passed."""
-        ...
 
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
         """Bound the block: :class:`TimeoutError` when *seconds* of :meth:`now` passed inside it."""
-        ...
 
 
 class NotSentError(GatewayError):
@@ -118,11 +110,9 @@ class Bus(Protocol):
         when the bus is back, and :meth:`watch` reports it. *receive* must not block or raise. A channel has
         one receiver per node; a second subscribe replaces the first.
         """
-        ...
 
     async def unsubscribe(self, channel: BusChannel) -> None:
         """End the subscription. Nothing arrives after this returned. Unknown channels are ignored."""
-        ...
 
     async def publish(self, channel: BusChannel, envelope: Envelope) -> int:
         """Send it; return the number of nodes that were subscribed.
@@ -131,7 +121,6 @@ class Bus(Protocol):
             GatewayError: ``bus_down``; the envelope may or may not have been sent.
             NotSentError: It was not sent.
         """
-        ...
 
     def post(self, channel: BusChannel, envelope: Envelope, answered: OnPosted) -> bool:
         """Send it after all earlier ones, in this call, and call *answered* as soon as the result is known.
@@ -145,20 +134,16 @@ class Bus(Protocol):
             False, and nothing happens, when it has to wait, for example for a large message before it: then
                 only :meth:`publish` sends it.
         """
-        ...
 
     def flush(self) -> None:
         """Write now what was posted, as far as the network accepts it, instead of in the loop's next turn."""
-        ...
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes of the encoded messages that have not left yet, or have no answer."""
-        ...
 
     def watch(self, doubted: Callable[[], None]) -> None:
         """Call *doubted* whenever messages may have been lost unnoticed, for example after a reconnect."""
-        ...
 
 
 class Grant(NamedTuple):
@@ -185,7 +170,6 @@ class Leases(Protocol):
         early takeover), or when *holder* has it already. A granted token is above *floor* and above every
         token granted before.
         """
-        ...
 
     async def renew(self, user: UserId, node: NodeId, holder: str, token: int) -> bool:
         """Extend one's own lease, or create it again when the store has lost it.
@@ -195,7 +179,6 @@ class Leases(Protocol):
         A token above every granted one always wins: its holder took the user while the store was away, and
         OSCC-E has accepted it.
         """
-        ...
 
     async def renew_many(
         self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]
@@ -209,15 +192,12 @@ class Leases(Protocol):
             holder: Its life.
             held: The users and the tokens of their leases.
         """
-        ...
 
     async def release(self, user: UserId, holder: str, token: int) -> None:
         """Give one's own lease up; another node's lease is not changed."""
-        ...
 
     async def read(self, user: UserId) -> Grant | None:
         """Return the present owner of *user*."""
-        ...
 
 
 class NodeRegistry(Protocol):
@@ -228,15 +208,12 @@ class NodeRegistry(Protocol):
 
     async def announce(self, record: NodeRecord) -> None:
         """Store the record of a running node; it is stored again at least every 3 s."""
-        ...
 
     async def leave(self, holder: str) -> None:
         """Remove the record of a node that ends."""
-        ...
 
     async def nodes(self) -> tuple[NodeRecord, ...]:
         """Return the running nodes, ordered by id."""
-        ...
 
 
 LOG_OFFS_MAX: Final = 10_000
@@ -272,47 +249,36 @@ class SharedStore(Protocol):
     @property
     def outlives_node(self) -> bool:
         """Whether other nodes can still read the values after this node has ended."""
-        ...
 
     async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
         """Store the log-off, in place of an earlier one of that session; False when too many are stored."""
-        ...
 
     async def log_offs(self) -> tuple[KeptLogOff, ...]:
         """Return all stored log-offs."""
-        ...
 
     async def drop_log_off(self, handle: str) -> None:
         """Delete the log-off of a session."""
-        ...
 
     def pseudonym(self, text: str) -> str:
         """Return a keyed hash that stands for a user, or for the handle of a session."""
-        ...
 
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
         """Store that a session ended."""
-        ...
 
     async def shorten_denial(self, pseudonym: str, ttl_s: float) -> None:
         """Refuse the session whose handle has a pseudonym for *ttl_s* only, and delete the reason."""
-        ...
 
     async def denied(self, handle: str) -> EndReason | None:
         """Return why a session ended, if that is stored."""
-        ...
 
     async def count(self, name: str, ttl_s: float) -> int:
         """Add 1 to *name*'s counter, which lives *ttl_s* from its first count; return its value."""
-        ...
 
     async def counted(self, name: str) -> int:
         """Return the value of *name*'s counter; 0 when there is none."""
-        ...
 
     async def forget(self, name: str) -> None:
         """Delete *name*'s counter."""
-        ...
 
     async def reserve(self, name: str, entry: str, ttl_s: float) -> tuple[str, ...]:
         """Make the reservation *entry* of *name* unless it is made; return all, the oldest first.
@@ -320,11 +286,9 @@ class SharedStore(Protocol):
         It lasts *ttl_s* unless it is ended before. Without *entry* among them there were
         :data:`RESERVATIONS_MAX` already.
         """
-        ...
 
     async def end_reservation(self, name: str, entry: str) -> None:
         """End a reservation of *name*."""
-        ...
 
 
 OnReadings: TypeAlias = Callable[[Sequence[Reading]], ReaderPace | None]
@@ -343,17 +307,14 @@ class Link(Protocol):
     @property
     def last_received_at(self) -> float:
         """When the last message of the server was received, in seconds of the clock's ``now``."""
-        ...
 
     @property
     def has_message(self) -> bool:
         """Whether :meth:`receive` would return at once."""
-        ...
 
     @property
     def waits_since(self) -> float | None:
         """When the oldest message came that is known to wait in this process; None: none is."""
-        ...
 
     def arrival(self, on_readings: OnReadings) -> Awaitable[None] | None:
         """Return what is done when :meth:`receive` has something to process; None: call it now.
@@ -361,7 +322,6 @@ class Link(Protocol):
         A link is silent for most of its life, and a future takes less memory than a call of :meth:`receive`
         that waits. Meanwhile *on_readings* takes readings, as there.
         """
-        ...
 
     async def receive(self, on_readings: OnReadings | None = None) -> LinkEvent | None:
         """Return the next event; None for a message without one (an answer, a keep-alive).
@@ -375,7 +335,6 @@ class Link(Protocol):
         Raises:
             LinkClosed: The link is gone.
         """
-        ...
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """Send *request* and wait for its answer; needs a concurrent :meth:`receive`.
@@ -386,7 +345,6 @@ class Link(Protocol):
             GatewayError: The server refused it, with the protocol's code, or gave no answer in time.
             LinkClosed: The link ended before the answer came.
         """
-        ...
 
     def send(self, request: LinkRequest, answered: OnAnswer) -> Callable[[], object] | None:
         """Send *request* without a task; None: it was not sent, and :meth:`request` can send it.
@@ -398,11 +356,9 @@ class Link(Protocol):
         Raises:
             GatewayError: The request cannot be sent in any way.
         """
-        ...
 
     async def close(self) -> None:
         """Close it. Requests under way end with :class:`LinkClosed`. It may be closed twice."""
-        ...
 
 
 class Upstream(Protocol):
@@ -414,7 +370,6 @@ class Upstream(Protocol):
         Raises:
             GatewayError: ``upstream_version_unsupported`` or ``upstream_unavailable``.
         """
-        ...
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> Link:
         """Open the user's link by any of their live sessions; the first event is ``Opened``.
@@ -423,7 +378,6 @@ class Upstream(Protocol):
             LinkClosed: ``session_unknown``, ``stale`` (with the token), ``unavailable``,
                 ``version_unsupported``.
         """
-        ...
 
 
 class Authority(Protocol):
@@ -442,26 +396,21 @@ class Authority(Protocol):
                 ``role_missing``, ``already_logged_on``, ``remote_number_*``, ``function_unavailable``,
                 ``upstream_version_unsupported``.
         """
-        ...
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
         """End the session. An ended or unknown one counts as removed."""
-        ...
 
     async def sessions(self, secret: SessionSecret) -> tuple[SessionInfo, ...]:
         """List the sessions of the user."""
-        ...
 
     async def end(self, secret: SessionSecret, session: SessionId) -> LoggedOff:
         """End another session of the same user. Raises ``not_found`` when there is none.
 
         The answer for an ended session contains what is routed now.
         """
-        ...
 
     async def keep_alive(self, secret: SessionSecret) -> int:
         """Request a longer life; return the new end, ms since 1970."""
-        ...
 
 
 RECONNECT_WINDOW_S: Final = (1.0, 10.0)

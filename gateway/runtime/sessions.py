@@ -64,39 +64,31 @@ class SessionsOwner(Protocol):
     @property
     def link(self) -> Link | None:
         """The open link."""
-        ...
 
     @property
     def token(self) -> int:
         """The token under which this node acts; 0 when another node may have overtaken it."""
-        ...
 
     @property
     def is_over(self) -> bool:
         """Whether no session is left to act for, or the user was released."""
-        ...
 
     @property
     def is_settled(self) -> bool:
         """Whether every request on the open link has been answered."""
-        ...
 
     def look(self) -> None:
         """Have the needed requests sent to OSCC-E."""
-        ...
 
     @property
     def turn_in_s(self) -> float:
         """When the user's turn to have a link opened will come; 0: it came."""
-        ...
 
     def waited(self, since: float) -> bool:
         """Return whether the user waited for their turn after *since* while the queue moved on."""
-        ...
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
         """Remove a session that OSCC-E ended or refused."""
-        ...
 
 
 class SessionAdmission:
@@ -352,11 +344,9 @@ class Users(Protocol):
 
     def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
         """Record that a user logged on, and the instant at which the log-on began."""
-        ...
 
     def logged_off(self, ticket: Ticket, by: str = "self") -> None:
         """Record that the user ended a session, here or from the device *by*."""
-        ...
 
 
 class OtherNodes(NamedTuple):

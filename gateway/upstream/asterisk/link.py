@@ -194,27 +194,21 @@ class Server(Protocol):
     @property
     def last_received_at(self) -> float:
         """When Asterisk's last message was received; the present time while Asterisk is known to be away."""
-        ...
 
     def serve(self, link: AsteriskLink, request: LinkRequest) -> LinkAnswer:
         """Answer a request that needs no Asterisk."""
-        ...
 
     async def find(self, secret: SessionSecret) -> None:
         """Read a session that another node has opened, if it is not stored here."""
-        ...
 
     async def execute(self, link: AsteriskLink, request: Execute) -> LinkAnswer:
         """Have a command executed; its effect is pushed to the link before this returns."""
-        ...
 
     def left(self, link: AsteriskLink) -> None:
         """Remove a closed link."""
-        ...
 
     def asks_otherwise(self) -> None:
         """Record that the queries or the scope of a link changed."""
-        ...
 
 
 class Dated(NamedTuple):

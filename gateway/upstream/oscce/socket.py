@@ -68,11 +68,9 @@ class SocketReader(Protocol):
         Returns:
             The pace of the only one who is sent what they change; None: later readings must not wait.
         """
-        ...
 
     def take_text(self, text: str) -> bool:
         """Process a message that is no reading; False: it must be received."""
-        ...
 
 
 class Frames:
