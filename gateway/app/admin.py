@@ -554,7 +554,7 @@ async def log_status(surroundings: StatusLog, node: Node, telemetry: Telemetry, 
     while True:
         await clock.sleep(STATUS_EVERY_S)
         fences, two_owners = (int(next(iter(each.collect())).samples[0].value) for each in counters)
-        state, log_offs = node.exchange.machine.state, node.account.log_offs_pending
+        state, log_offs = node.exchange.machine.state, len(node.log_offs)
         surroundings.look(NodeStatus(state, log_offs, fences, two_owners, node.bus_refusals))
 
 

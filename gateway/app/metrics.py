@@ -157,7 +157,7 @@ def measure_users(node: Node, telemetry: Telemetry) -> None:
         silence_s = max(silence_s, _silence_s(owner, user_state.feed.ledger, now))
     telemetry.users.set(len(node.user_states))
     telemetry.upstream_silence_seconds.set(silence_s)
-    telemetry.log_offs_pending.set(node.account.log_offs_pending)
+    telemetry.log_offs_pending.set(len(node.log_offs))
     for state in LINK_STATES:
         telemetry.links[state].set(links[state])
     for application in Application:

@@ -79,12 +79,12 @@ from gateway.core.lease import BusState
 from gateway.core.registry import RegistryLimits
 from gateway.domain.model import NodeId
 from gateway.edge.channel import ConnectionSummary
-from gateway.edge.credentials import Tokens, renew_tokens
+from gateway.edge.credentials import Tokens
 from gateway.edge.export import OwnDataExport
 from gateway.edge.limits import PENDING_CONNECTIONS, REQUEST_RATES, SocketAdmission
 from gateway.edge.policies import NoticeBroadcast
 from gateway.edge.request_context import EdgeSettings
-from gateway.edge.scheduler import Scheduler
+from gateway.edge.scheduler import Scheduler, in_turns
 from gateway.edge.server import EdgeParts, OpsParts, make_app, make_ops_app
 from gateway.edge.socket import PhoneSocket
 from gateway.runtime.event_loop import REST_S, Turns
@@ -211,7 +211,7 @@ class Gateway:
         self.phones: Final = parts.phones
         self.broadcast: Final = NoticeBroadcast(parts.notices, parts.phones, clock)
         keyring.subscribe(tokens.rekey)
-        renew = partial(renew_tokens, self.phones, clock)
+        renew = partial(in_turns, self.phones, PhoneSocket.renew, clock)
         keys = KeysReloader(options.reread, secrets, keyring, renew, telemetry)
         authorities = AuthoritiesReloader(settings.sites, servers, telemetry)
         always = self.notices_reloader.look, self.certificate_reloader.look, authorities.look

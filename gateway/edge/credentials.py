@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import enum
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -350,11 +350,6 @@ def token_in(authorization: Sequence[str]) -> str:
     return token.strip()
 
 
-def same_session(one: Ticket, other: Ticket) -> bool:
-    """Return whether two tickets belong to the same session."""
-    return (one.user, one.session) == (other.user, other.session)
-
-
 def as_http_error(refused: SessionRefused) -> GatewayError:
     """Return the HTTP error that corresponds to a close."""
     if refused.code is CloseCode.TOKEN_INVALID:
@@ -442,10 +437,9 @@ class SessionCredentials:
         Raises:
             SessionRefused: The token does not open, or its session has ended.
         """
-        opened = self._shown if token is None else self._services.bearer.open(token)
-        if opened is None or (
-            self._shown is not None and not same_session(self._shown.ticket, opened.ticket)
-        ):
+        shown = self._shown
+        opened = shown if token is None else self._services.bearer.open(token)
+        if opened is None or (shown is not None and shown.ticket.handle != opened.ticket.handle):
             raise SessionRefused(CloseCode.TOKEN_INVALID, TOKEN_INVALID)
         self.verified, self._shown = opened.ticket, None
         self._is_stale = self._is_stale or opened.stale
@@ -483,25 +477,3 @@ class SessionCredentials:
         renewed, token = tokens.renew(ticket, expires_at_ms, wall_ms)
         self.verified, self._is_stale = renewed, False
         return Renewed(token, expires_at_ms)
-
-
-TOKENS_PER_TURN: Final = 100
-"""Phones per turn of the event loop: for each a token is sealed and a frame is made."""
-
-
-class TokenHolder(Protocol):
-    """A connection whose phone has a token."""
-
-    def renew(self) -> None:
-        """Send a new token, now or as soon as the session is served."""
-
-
-async def renew_tokens(phones: Collection[TokenHolder], clock: Clock) -> None:
-    """Renew the token of each of *phones*; other tasks run in between.
-
-    A phone that connects meanwhile shows a token that an old key sealed, and gets a new one for that.
-    """
-    for number, phone in enumerate(list(phones), 1):
-        phone.renew()
-        if number % TOKENS_PER_TURN == 0:
-            await clock.sleep(0)

@@ -66,7 +66,7 @@ class AdminUsers:
         """Return the user with that keyed hash, if this node has any data about them."""
         node = self._node
         known = {*node.user_states, *node.command_history.users}
-        known |= {ticket.user for ticket in node.account.pending}
+        known |= {ticket.user for ticket in node.log_offs.pending}
         for number, user in enumerate(known, 1):
             if self._named(user) == name:
                 return user
@@ -469,7 +469,7 @@ class NodeHoldings:
                 yield None
 
     def _remembered(self, user: UserId) -> Iterator[HeldRecord]:
-        for ticket in self._node.account.pending:
+        for ticket in self._node.log_offs.pending:
             if ticket.user == user:
                 yield HeldRecord(f"{_PENDING}|{ticket.handle}", _PENDING, partial(_pending, ticket))
         yield from self._number_changes(user)

@@ -12,6 +12,7 @@ import phonenumbers
 from phonenumbers import CountryCodeSource, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.edge.scheduler import in_turns
 from gateway.protocol.bodies import NoticeReference, NoticeView
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.ports import Clock
@@ -406,10 +407,6 @@ def _checked(notices: tuple[OperatorNotice, ...]) -> tuple[OperatorNotice, ...]:
     return notices
 
 
-NOTICES_PER_TURN: Final = 100
-"""Phones per turn of the event loop."""
-
-
 def unread_notices(
     edition: NoticeSet, shown: NoticeSet, acknowledged: Collection[tuple[str, int]], languages: Sequence[str]
 ) -> list[NoticeFrame]:
@@ -458,7 +455,4 @@ class NoticeBroadcast:
         if edition is self._sent:
             return
         self._sent = edition
-        for number, phone in enumerate(list(self._phones), 1):
-            phone.notify()
-            if number % NOTICES_PER_TURN == 0:
-                await self._clock.sleep(0)
+        await in_turns(self._phones, lambda phone: phone.notify(), self._clock)

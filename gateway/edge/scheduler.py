@@ -11,7 +11,7 @@ import heapq
 import logging
 import math
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -308,6 +308,19 @@ async def guarded(work: Coroutine[None, None, None], owner: TaskOwner) -> None:
         await work
     except Exception as fault:  # noqa: BLE001 - the outermost handler before the shared task group
         owner.fail(fault)
+
+
+PHONES_PER_TURN: Final = 100
+"""Phones for each of which a frame is made in one turn of the event loop, outside their own turns."""
+PhoneT = TypeVar("PhoneT")
+
+
+async def in_turns(phones: Collection[PhoneT], act: Callable[[PhoneT], None], clock: Clock) -> None:
+    """Call *act* with each of *phones*, for example to renew its token; other tasks run in between."""
+    for number, phone in enumerate(list(phones), 1):
+        act(phone)
+        if number % PHONES_PER_TURN == 0:
+            await clock.sleep(0)
 
 
 # ---- fan-out ----

@@ -554,23 +554,13 @@ class Accounts:
         self.log_ons.turn(now)
         self.log_offs.rates.turn(now)
 
-    @property
-    def log_offs_pending(self) -> int:
-        """Number of log-offs that wait for their confirmation."""
-        return len(self.log_offs)
-
-    @property
-    def pending(self) -> tuple[Ticket, ...]:
-        """The sessions whose log-off waits for its confirmation."""
-        return self.log_offs.pending
-
     async def log_on(self, site: str, credentials: LogOn, address: str = "") -> LoggedOn:
         """Open a session at OSCC-E. *address* is the unit that limits apply to.
 
         Raises:
             GatewayError: ``site_unknown``, ``account_locked``, ``rate_limited``, or the refusal of OSCC-E.
         """
-        authority = self._authority(site)
+        authority = authority_of(self._sites, site)
         logged_on, began_ms = await self.log_ons.log_on(authority, site, credentials, address)
         self._users.logged_on(logged_on, began_ms)
         return logged_on
@@ -594,7 +584,7 @@ class Accounts:
         waiting = self._listing[ticket.handle] = asyncio.get_running_loop().create_future()
         waiting.add_done_callback(asyncio.Future.exception)  # there may be no other waiter
         try:
-            listed = await self._authority(ticket.user.site).sessions(ticket.secret)
+            listed = await authority_of(self._sites, ticket.user.site).sessions(ticket.secret)
         except BaseException as error:
             is_known = isinstance(error, GatewayError)
             waiting.set_exception(error if is_known else _not_reached())
@@ -622,18 +612,11 @@ class Accounts:
             raise GatewayError(ErrorCode.RATE_LIMITED, message, retry_after_s=1.0)
         self._ending.add(ticket.handle)
         try:
-            answer = await self._authority(ticket.user.site).end(ticket.secret, session)
+            answer = await authority_of(self._sites, ticket.user.site).end(ticket.secret, session)
         finally:
             self._ending.discard(ticket.handle)
         self._users.logged_off(replace(ticket, session=session), by or ticket.device.name)
         return answer
-
-    async def run(self) -> None:
-        """Retry unconfirmed log-offs until cancelled."""
-        await self.log_offs.run()
-
-    def _authority(self, site: str) -> Authority:
-        return authority_of(self._sites, site)
 
 
 def _not_reached() -> GatewayError:

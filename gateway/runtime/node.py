@@ -574,7 +574,7 @@ class Node:
         """Serve users until cancelled; they end before the parts that they use."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            tasks.create_task(self.account.run())
+            tasks.create_task(self.log_offs.run())
             while True:
                 await self.clock.sleep(TICK_S)
                 await self._tick()

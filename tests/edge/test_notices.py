@@ -15,7 +15,6 @@ from gateway.edge.policies import (
     ID_CHARS_MAX,
     MUST_ACKNOWLEDGE_MAX,
     NOTICES_MAX,
-    NOTICES_PER_TURN,
     NoticeBroadcast,
     NoticesInForce,
     NoticeText,
@@ -24,6 +23,7 @@ from gateway.edge.policies import (
     languages,
     unread_notices,
 )
+from gateway.edge.scheduler import PHONES_PER_TURN
 from gateway.protocol.bodies import LOG_ON, NoticeReference
 from tests.doubles.clock import ManualClock
 from tests.doubles.tasks import beside
@@ -178,17 +178,17 @@ async def test_phones_are_notified_when_there_is_news_and_only_then(clock: Manua
 
 
 async def test_others_have_their_turn_while_many_are_notified(clock: ManualClock) -> None:
-    phones = [Phone() for _ in range(2 * NOTICES_PER_TURN + 1)]
+    phones = [Phone() for _ in range(2 * PHONES_PER_TURN + 1)]
     received = []
     async with beside(NoticeBroadcast(NoticesInForce([UPKEEP]), phones, clock).send()):
         for _ in range(3):
             await asyncio.sleep(0)
             received.append(sum(phone.received for phone in phones))
-    assert received == [NOTICES_PER_TURN, 2 * NOTICES_PER_TURN, 2 * NOTICES_PER_TURN + 1]
+    assert received == [PHONES_PER_TURN, 2 * PHONES_PER_TURN, 2 * PHONES_PER_TURN + 1]
 
 
 async def test_a_phone_that_leaves_meanwhile_disturbs_nobody(clock: ManualClock) -> None:
-    phones = {Phone() for _ in range(NOTICES_PER_TURN + 1)}
+    phones = {Phone() for _ in range(PHONES_PER_TURN + 1)}
     everybody = list(phones)
     async with beside(NoticeBroadcast(NoticesInForce([UPKEEP]), phones, clock).send()):
         await asyncio.sleep(0)

@@ -17,8 +17,8 @@ from gateway.domain.commands import ChangeRemoteNumber, Outcome, SetAgentRouting
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import Application
 from gateway.edge.channel import ConnectionStats
-from gateway.edge.credentials import TOKENS_PER_TURN, Tokens, renew_tokens
-from gateway.edge.scheduler import TICK_S, SocketTasks
+from gateway.edge.credentials import Tokens
+from gateway.edge.scheduler import PHONES_PER_TURN, TICK_S, SocketTasks, in_turns
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
@@ -583,7 +583,7 @@ class Phone:
 
 async def test_all_phones_are_renewed_in_slices() -> None:
     left: list[Phone] = []
-    phones = [Phone(left) for _ in range(TOKENS_PER_TURN * 2 + 1)]
+    phones = [Phone(left) for _ in range(PHONES_PER_TURN * 2 + 1)]
     left.extend(phones)
     clock, seen = ManualClock(), list[int]()
 
@@ -594,9 +594,9 @@ async def test_all_phones_are_renewed_in_slices() -> None:
 
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         tasks.create_task(other())
-        await renew_tokens(left, clock)
+        await in_turns(left, Phone.renew, clock)
     assert {phone.renewals for phone in phones} == {1}
-    assert {TOKENS_PER_TURN + 1, 1} & set(seen)
+    assert {PHONES_PER_TURN + 1, 1} & set(seen)
 
 
 # ---- coroutines of a phone are closed when nothing runs them ----

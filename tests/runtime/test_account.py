@@ -266,7 +266,7 @@ async def test_a_confirmed_log_off_closes_the_phone_and_refuses_its_token(at: Sc
     await at.clock.settle()
     assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "self")
     assert at.upstream.routing == {}
-    assert at.node.account.log_offs_pending == 0
+    assert len(at.node.account.log_offs) == 0
     again = await at.again(phone)
     assert again.code == CloseCode.LOGGED_OFF
     assert not at.node.user_states
@@ -281,11 +281,11 @@ async def test_an_unconfirmed_log_off_is_pending_and_retried_until_it_is_confirm
     assert answer.routed_until_ms == at.clock.wall_ms() + phone.ticket.idle_timeout_s * 1_000
     assert phone.closed is not None
     await at.clock.advance(10 * RETRY_S)
-    assert at.node.account.log_offs_pending == 1
+    assert len(at.node.account.log_offs) == 1
     assert at.upstream.routing != {}
     at.upstream.unreachable = False
     await at.clock.advance(2 * RETRY_S)
-    assert at.node.account.log_offs_pending == 0
+    assert len(at.node.account.log_offs) == 0
     assert at.upstream.routing == {}
 
 
@@ -301,9 +301,9 @@ async def test_a_log_off_during_a_contact_is_retried_until_routing_is_removed(
     monkeypatch.setattr(at.upstream, "log_off", log_off)
     assert await at.node.account.log_off(phone.ticket) == LoggedOff("after_contact", 77)
     await at.clock.advance(RETRY_S)
-    assert at.node.account.log_offs_pending == 1
+    assert len(at.node.account.log_offs) == 1
     await at.clock.advance(RETRY_S)
-    assert (at.node.account.log_offs_pending, answers) == (0, [])
+    assert (len(at.node.account.log_offs), answers) == (0, [])
 
 
 async def test_a_log_off_is_given_up_when_the_session_is_over_anyway(at: Scene) -> None:
@@ -313,9 +313,9 @@ async def test_a_log_off_is_given_up_when_the_session_is_over_anyway(at: Scene) 
     answer = await at.node.account.log_off(phone.ticket)
     assert answer.routed_until_ms == phone.ticket.expires_at_ms
     await at.clock.advance(10)
-    assert at.node.account.log_offs_pending == 1
+    assert len(at.node.account.log_offs) == 1
     await at.clock.advance(10)
-    assert at.node.account.log_offs_pending == 0
+    assert len(at.node.account.log_offs) == 0
 
 
 async def test_a_log_off_with_an_expired_token_is_tried_until_an_idle_session_is_over(at: Scene) -> None:
@@ -326,11 +326,11 @@ async def test_a_log_off_with_an_expired_token_is_tried_until_an_idle_session_is
     answer = await at.node.account.log_off(phone.ticket)
     assert answer.routed_until_ms == at.clock.wall_ms() + idle_s * 1_000
     await at.clock.advance(idle_s - RETRY_S)
-    assert at.node.account.log_offs_pending == 1
+    assert len(at.node.account.log_offs) == 1
     at.upstream.unreachable = False
     await at.clock.advance(2 * RETRY_S)
     assert at.upstream.routing == {}
-    assert at.node.account.log_offs_pending == 0
+    assert len(at.node.account.log_offs) == 0
 
 
 @pytest.mark.parametrize("reached", [False, True])
@@ -448,7 +448,7 @@ async def test_of_another_session_that_ended_during_a_contact_it_is_reported_unt
     await at.clock.settle()
     assert answer == LoggedOff("after_contact", 77)
     assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, desk.ticket.device.name)
-    assert at.node.account.log_offs_pending == 0
+    assert len(at.node.account.log_offs) == 0
     assert desk.closed is None
 
 
@@ -460,7 +460,7 @@ async def test_ending_the_own_session_is_a_log_off(at: Scene, unreachable: bool)
     await at.clock.settle()
     assert answer.routing == ("after_contact" if unreachable else "removed")
     assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "self")
-    assert at.node.account.log_offs_pending == int(unreachable)
+    assert len(at.node.account.log_offs) == int(unreachable)
 
 
 async def test_a_site_that_does_not_exist_is_refused(at: Scene) -> None:

@@ -290,7 +290,7 @@ async def test_the_phone_is_notified_at_once_though_oscc_e_says_nothing(
     await at.clock.advance(CONFIRM_S + 0.1)
     (record,) = (await ending).records
     assert not record["confirmed"]
-    assert at.node.account.pending == (phone.ticket,)
+    assert at.node.account.log_offs.pending == (phone.ticket,)
 
 
 async def test_all_of_a_user_is_ended_also_what_only_oscc_e_knows_of(at: Scene) -> None:

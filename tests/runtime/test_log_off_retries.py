@@ -129,7 +129,7 @@ def account_of(
 
 @asynccontextmanager
 async def running(account: Accounts) -> AsyncIterator[Accounts]:
-    async with during(account.run()):
+    async with during(account.log_offs.run()):
         yield account
 
 
@@ -149,7 +149,7 @@ async def test_many_are_asked_side_by_side_but_not_all_at_once() -> None:
         await clock.advance(RETRY_S + 2.5)
         assert len(door.received) == 2 * RETRIES_AT_ONCE
         await clock.advance(1.0)
-        assert account.log_offs_pending == 0
+        assert len(account.log_offs) == 0
         assert sorted(door.received) == sorted(f"secret-{n}" for n in range(3 * RETRIES_AT_ONCE))
         assert door.most_at_once == RETRIES_AT_ONCE
 
@@ -182,7 +182,7 @@ async def test_what_the_phone_had_confirmed_meanwhile_is_asked_no_more() -> None
         await clock.advance(3 * RETRY_S)
         assert door.received.count(repeated.secret) == 1
         assert len(door.received) == RETRIES_AT_ONCE + 1
-        assert account.log_offs_pending == 0
+        assert len(account.log_offs) == 0
 
 
 # ---- faults ----
@@ -198,14 +198,14 @@ async def test_an_unforeseen_fault_of_one_retry_ends_nothing_and_holds_up_no_oth
             await account.log_off(ticket(clock, number))
         door.away, door.fault = False, ZeroDivisionError("secret-0")
         await clock.advance(RETRY_S)
-        assert [each.session for each in account.pending] == ["main-0"]
+        assert [each.session for each in account.log_offs.pending] == ["main-0"]
         assert faults.parts == ["log_off"]
         (record,) = [one for one in caplog.records if one.getMessage() == "log_off_retry_failed"]
         assert "gateway/runtime/sessions.py:" in vars(record)["place"]
         assert "secret-0" not in str(vars(record))
         door.fault = None
         await clock.advance(RETRY_S)
-        assert account.log_offs_pending == 0
+        assert len(account.log_offs) == 0
 
 
 # ---- repeated ----
@@ -275,7 +275,7 @@ async def test_a_log_off_whose_first_asker_leaves_is_answered_to_the_others() ->
         first.cancel()
         await clock.settle()
         assert (await second).routing == "after_contact"
-    assert account.log_offs_pending == 1
+    assert len(account.log_offs) == 1
 
 
 # ---- other nodes ----
@@ -297,13 +297,13 @@ async def test_what_a_node_that_ended_left_unconfirmed_another_retries() -> None
     await one.log_off(ticket(clock, 1))
     async with running(other):
         await clock.advance(2 * READ_STORED_S)
-        assert other.log_offs_pending == 0, "its node lives"
+        assert len(other.log_offs) == 0, "its node lives"
         living.remove("h1")
         await clock.advance(READ_STORED_S)
-        assert [each.session for each in other.pending] == ["main-1"]
+        assert [each.session for each in other.log_offs.pending] == ["main-1"]
         door.away = False
         await clock.advance(RETRY_S)
-        assert (door.received, other.log_offs_pending) == (["secret-1"], 0)
+        assert (door.received, len(other.log_offs)) == (["secret-1"], 0)
         assert await shared.log_offs() == ()
 
 
@@ -326,7 +326,7 @@ async def test_a_node_that_ends_in_order_hands_its_log_offs_on_at_once() -> None
     living.remove("h1")
     async with running(other):
         await clock.advance(READ_STORED_S)
-        assert other.log_offs_pending == 3 * RETRIES_AT_ONCE
+        assert len(other.log_offs) == 3 * RETRIES_AT_ONCE
 
 
 async def test_of_several_living_nodes_one_takes_each_log_off_over() -> None:
@@ -341,7 +341,7 @@ async def test_of_several_living_nodes_one_takes_each_log_off_over() -> None:
     living.remove("h0")
     async with running(accounts[1]), running(accounts[2]), running(accounts[3]):
         await clock.advance(READ_STORED_S)
-        shares = [account.log_offs_pending for account in accounts[1:]]
+        shares = [len(account.log_offs) for account in accounts[1:]]
         assert sum(shares) == 40
         assert min(shares) > 0
 

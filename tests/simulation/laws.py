@@ -262,7 +262,7 @@ def _tidy(process: Process) -> list[str]:
     held = exchange.sizes["questions"], sum(map(len, exchange._put.values()))
     if held[0] > 0 or held[1] > BATCHES_MAX:
         missing.append(f"{process.holder} waits for {held[0]} answers, {held[1]} batches")
-    if process.node.account.log_offs_pending:
+    if len(process.node.account.log_offs):
         missing.append(f"{process.holder} has log-offs pending")
     return missing
 
