@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeGuard, assert_never
 
 from gateway.core.commands import Declared, judge
-from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Health, Ledger
 from gateway.core.outbox import CONTROL_MAX, UNREAD_S, Heartbeat, Outbox, PaceLadder, PingMaker
 from gateway.core.rate_limits import ANY_TIME, RateViolations, Ruling, SessionLimits
@@ -595,11 +594,6 @@ class Session(StateMachine[State]):
             self.live = None
 
     # ---- what it gives ----
-
-    @property
-    def fanout_group(self) -> FanoutGroup | None:
-        """The fan-out group that sends its state."""
-        return None if self.live is None else self.live.outbox.fanout_group
 
     def due_at(self, now: float, health: Health) -> float | None:
         """Return when :meth:`tick` or :meth:`take` has something to do: *now* or later; None: never."""

@@ -514,6 +514,8 @@ class ConnectionStats:
         self, frames: list[bytes], now: float, waited: tuple[int, float] | None, outbox: Outbox | None
     ) -> None:
         """Count *frames* of *outbox* that were written. *waited*: what waited before."""
+        if outbox is not None and outbox.conflated != self.conflated:
+            self.count_conflated(outbox.conflated)
         if frames:
             size_bytes = sum(map(len, frames))
             self.frames_out += len(frames)
@@ -527,8 +529,6 @@ class ConnectionStats:
                 since, ledger = waited[1] if names else math.inf, outbox.ledger
                 came_at, under_way_s = ledger.came_at, ledger.under_way_s
                 telemetry.update_times.sent(len(frames), size_bytes, names, since, came_at, under_way_s, now)
-        if outbox is not None and outbox.conflated != self.conflated:
-            self.count_conflated(outbox.conflated)
 
     def shared_frames_written(self, live: Live | None) -> None:
         """Count the frames of a session that ends which were written by its fan-out group."""

@@ -299,7 +299,7 @@ class PhoneSocket:
     def wake(self) -> None:
         """Ask for a turn for the phone, and for its fan-out group. Several calls count as one."""
         self._services.scheduler.ready(self)
-        if self.session.fanout_group is not None:
+        if self.session.live is not None and self.session.live.outbox.fanout_group is not None:
             self.updated()
 
     def updated(self) -> None:

@@ -215,12 +215,10 @@ class CommandExecution:
 
     def _send(self, call: Call, alias: int, linked: Linked, left_s: float, tasks: asyncio.TaskGroup) -> None:
         """Send a command that was recorded. Its outcome is settled in any case."""
-        offset_ms = self._owner.mirror.offset_ms
         try:
-            answered = partial(self._answered, call, offset_ms, tasks)
-            withdraw = linked.link.send(self._request(call, alias, offset_ms), answered)
+            withdraw = linked.link.send(self._request(call, alias), partial(self._answered, call, tasks))
         except GatewayError as error:
-            self._settle(call.key, _refused(_in_gateway_time(error, offset_ms)))
+            self._settle(call.key, self._outcome(error))
             return
         except BaseException:
             self._settle(call.key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
@@ -241,12 +239,11 @@ class CommandExecution:
     def _answered(
         self,
         call: Call,
-        offset_ms: int,
         tasks: asyncio.TaskGroup,
         sent: LinkAnswer | GatewayError | LinkClosed,
     ) -> None:
         """Settle a command with the server's answer."""
-        outcome = _outcome(sent, offset_ms)
+        outcome = self._outcome(sent)
         self._sent.pop(call.key, None)
         is_unshown = isinstance(sent, Executed) and not self._owner.mirror.live
         if is_unshown and spawn(tasks, self._settle_shown(call, outcome)):
@@ -492,24 +489,34 @@ class CommandExecution:
     async def _ask(self, call: Call, alias: int, link: Link) -> Outcome:
         owner = self._owner
         left_s = (call.deadline_ms - owner.clock.wall_ms()) / 1000
-        offset_ms = owner.mirror.offset_ms
-        request = self._request(call, alias, offset_ms)
+        request = self._request(call, alias)
         try:
             async with owner.clock.timeout(left_s):
                 executed = await link.request(request)
         except (TimeoutError, LinkClosed):
             return unknown(ErrorCode.UPSTREAM_TIMEOUT)
         except GatewayError as error:
-            return _outcome(error, offset_ms)
+            return self._outcome(error)
         if isinstance(executed, Executed) and not owner.mirror.live:
             await self._show(call)
-        return _outcome(executed, offset_ms)
+        return self._outcome(executed)
 
-    def _request(self, call: Call, alias: int, offset_ms: int) -> Execute:
+    def _request(self, call: Call, alias: int) -> Execute:
         command = call.command
         if isinstance(command, ExtendPostProcessing):  # the only one with an instant
-            command = replace(command, until_ms=command.until_ms - offset_ms)
+            command = replace(command, until_ms=command.until_ms - self._owner.mirror.offset_ms)
         return Execute(alias, command, call.key, self._owner.mirror.deadline_ms(call.deadline_ms))
+
+    def _outcome(self, sent: LinkAnswer | GatewayError | LinkClosed) -> Outcome:
+        """Return the outcome of a command by the server's answer, with its instant in gateway time."""
+        if isinstance(sent, GatewayError):
+            until_ms = sent.details.get("until_ms")
+            if isinstance(until_ms, int):
+                sent.details["until_ms"] = until_ms + self._owner.mirror.offset_ms
+            return _refused(sent)
+        if not isinstance(sent, Executed):
+            return unknown(ErrorCode.UPSTREAM_TIMEOUT)
+        return Outcome(_STATUS[sent.state], version=sent.version, trace_id=sent.trace_id)
 
     async def _show(self, call: Call) -> None:
         """Return when the effect of an executed command is shown, or there is no more time for it."""
@@ -519,22 +526,6 @@ class CommandExecution:
             async with owner.clock.timeout(max(0.0, left_s)):
                 while not (owner.mirror.live or self._is_closed):
                     await owner.session_admission.until_changed(call.session)
-
-
-def _in_gateway_time(error: GatewayError, offset_ms: int) -> GatewayError:
-    until_ms = error.details.get("until_ms")
-    if isinstance(until_ms, int):
-        error.details["until_ms"] = until_ms + offset_ms
-    return error
-
-
-def _outcome(sent: LinkAnswer | GatewayError | LinkClosed, offset_ms: int) -> Outcome:
-    """Return the outcome of a command by the server's answer."""
-    if isinstance(sent, GatewayError):
-        return _refused(_in_gateway_time(sent, offset_ms))
-    if not isinstance(sent, Executed):
-        return unknown(ErrorCode.UPSTREAM_TIMEOUT)
-    return Outcome(_STATUS[sent.state], version=sent.version, trace_id=sent.trace_id)
 
 
 def _refused(error: GatewayError) -> Outcome:

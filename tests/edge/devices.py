@@ -14,6 +14,11 @@ PACE_S = 0.06
 """Longer than the least time between two state frames."""
 
 
+def group_of(socket: PhoneSocket) -> FanoutGroup | None:
+    """Return the fan-out group of a phone."""
+    return None if socket.session.live is None else socket.session.live.outbox.fanout_group
+
+
 class Home:
     """One user's devices on one mirror, woken as the node wakes them: one for all that are in step."""
 
@@ -54,7 +59,7 @@ class Home:
         await self.gateway.clock.advance(1)
         for phone in self.phones:
             await figure(phone, 100)
-        assert {socket.session.fanout_group for socket in self.sockets} == {self.fanout_group}
+        assert {group_of(socket) for socket in self.sockets} == {self.fanout_group}
 
     @property
     def fanout_group(self) -> FanoutGroup:

@@ -28,7 +28,7 @@ from gateway.telemetry import Telemetry
 from tests.core.outbox_line import SCOPE, note, queue
 from tests.core.samples import decoded
 from tests.edge.conftest import Open
-from tests.edge.devices import PACE_S, Home, figure, figure_in_any_form
+from tests.edge.devices import PACE_S, Home, figure, figure_in_any_form, group_of
 from tests.edge.visits import Gateway, ticket_of
 from tests.protocol.framing import received
 
@@ -389,7 +389,7 @@ async def test_each_codec_has_a_fan_out_group_of_its_own(home: Home) -> None:
         await home.come({"json": JSON, "msgpack": MSGPACK}[codec])
     await home.gateway.clock.advance(1)
     home.change(7)
-    assert len({socket.session.fanout_group for socket in home.sockets}) == 2
+    assert len({group_of(socket) for socket in home.sockets}) == 2
     for phone in home.phones:
         await figure(phone, 7)
 
@@ -583,7 +583,7 @@ async def test_a_device_that_stalls_is_conflated_alone_and_comes_back(home: Home
         for waiting in range(2, 12):
             home.change(waiting)
             await clock.advance(PACE_S)
-            assert stalled.session.fanout_group is None
+            assert group_of(stalled) is None
         assert len(home.fanout_group.members) == 2
         assert stalled.session.live is not None
         assert stalled.session.live.outbox.dirty == 1
@@ -597,5 +597,5 @@ async def test_a_device_that_stalls_is_conflated_alone_and_comes_back(home: Home
             home.change(waiting)
             await clock.advance(1)
             await slow.read_until(b'"contacts_waiting":%d' % waiting)
-        assert stalled.session.fanout_group is home.fanout_group
+        assert group_of(stalled) is home.fanout_group
         assert len(home.fanout_group.members) == 3
