@@ -52,33 +52,6 @@ class RegistryLimits:
     """Silence after which a device may be replaced by a new one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Added(Generic[ConnectionT]):
-    """The connection was added.
-
-    *first*: its user had neither a connection nor a linger before. *replaced*: connections that were replaced
-    and removed, to be closed with 4004.
-    """
-
-    first: bool
-    replaced: tuple[ConnectionT, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class NotAdmitted:
-    """The connection is not admitted: close it with *code*."""
-
-    code: CloseCode
-
-
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """The connection was removed. *last*: its user has no other one here, and lingers from now on."""
-
-    seat: Seat
-    last: bool
-
-
 @dataclass(slots=True, eq=False)
 class _Person(Generic[ConnectionT]):
     sessions: SmallMap[str, ConnectionT] = field(default_factory=SmallMap)
@@ -87,10 +60,8 @@ class _Person(Generic[ConnectionT]):
     """Those of the Dashboard, by device."""
     assistants: SmallMap[str, ConnectionT] = field(default_factory=SmallMap)
     """Those of the Remote Assistant."""
-    silent: list[tuple[float, str]] | None = None
-    """Sessions that were too silent at the last check, and since when, the most silent last."""
     silent_at: float = -math.inf
-    """Earliest time at which another connection is too silent."""
+    """Earliest time at which a connection is too silent."""
     assistant: str | None = None
     """The handle of the newest Remote Assistant session that has not ended; OSCC-E allows one."""
     left_at: float = 0.0
@@ -132,23 +103,6 @@ class Registry(Generic[ConnectionT]):
         """Return the number of connections."""
         return len(self._seats)
 
-    def __contains__(self, connection: ConnectionT) -> bool:
-        return connection in self._seats
-
-    def __iter__(self) -> Iterator[UserId]:
-        """Return the users with a connection or a linger."""
-        return iter(tuple(self._people))
-
-    @property
-    def lingering(self) -> int:
-        """Number of users without a connection who linger."""
-        return len(self._lingering)
-
-    def connections(self, user: UserId) -> tuple[ConnectionT, ...]:
-        """Return the user's connections, the oldest first."""
-        person = self._people.get(user)
-        return () if person is None else tuple(person.sessions.values())
-
     def unseats(self, seat: Seat, now: float) -> bool:
         """Return whether a device of another session would be replaced.
 
@@ -160,43 +114,37 @@ class Registry(Generic[ConnectionT]):
         leaving = self._making_way(person, seat, now)
         return any(self._seats[other].session != seat.session for other in leaving)
 
-    def add(self, connection: ConnectionT, seat: Seat, now: float) -> Added[ConnectionT] | NotAdmitted:
-        """Add a connection whose token was opened; a replaced connection is removed.
+    def add(self, connection: ConnectionT, seat: Seat, now: float) -> tuple[ConnectionT, ...] | CloseCode:
+        """Add a connection whose token was opened; return those that it replaces, to be closed with 4004.
 
-        A refusal changes nothing. A connection that is here already keeps its seat: it is added, but not
-        first, and replaces none.
+        A close code: it is not admitted, and nothing changed. A connection that is here already keeps its
+        seat and replaces none.
         """
         if connection in self._seats:
-            return Added(first=False)
-        person = self._people.get(seat.user)
-        first = person is None
-        if person is None:
-            person = _Person()
+            return ()
+        person = self._people.get(seat.user) or _Person()
         replaced = self._making_way(person, seat, now)
         if len(person.sessions) - len(replaced) >= self._limits.devices:
-            return NotAdmitted(CloseCode.TOO_MANY_DEVICES)
+            return CloseCode.TOO_MANY_DEVICES
         if len(self._seats) - len(replaced) >= self._limits.connections:
-            return NotAdmitted(CloseCode.OVER_CAPACITY)
+            return CloseCode.OVER_CAPACITY
         for other in replaced:
             self._unseat(person, other)
         self._seat(person, connection, seat)
-        return Added(first, replaced)
+        return replaced
 
-    def remove(self, connection: ConnectionT, now: float) -> Removed | None:
-        """Remove a connection; None when it is not here, for example when it was replaced."""
+    def remove(self, connection: ConnectionT, now: float) -> None:
+        """Remove a connection, if it is here: it may have been replaced. A user without another lingers."""
         seat = self._seats.get(connection)
         if seat is None:
-            return None
-        user = seat.user
-        person = self._people[user]
+            return
+        person = self._people[seat.user]
         self._unseat(person, connection)
-        if person.sessions:
-            return Removed(seat, last=False)
-        person.left_at = now
-        person.until = now + self._linger_s(person)
-        self._lingering[user] = None
-        self._limit_lingering(now)
-        return Removed(seat, last=True)
+        if not person.sessions:
+            person.left_at = now
+            person.until = now + self._linger_s(person)
+            self._lingering[seat.user] = None
+            self._limit_lingering(now)
 
     def ended(self, user: UserId, session: str) -> None:
         """Record that a session ended: it no longer lingers."""
@@ -213,11 +161,6 @@ class Registry(Generic[ConnectionT]):
         for user in gone:
             del self._lingering[user], self._people[user]
         return gone
-
-    @property
-    def next_at(self) -> float | None:
-        """When :meth:`due` has users to report; None while no user lingers."""
-        return min((self._people[user].until for user in self._lingering), default=None)
 
     # ---- inner ----
 
@@ -236,30 +179,14 @@ class Registry(Generic[ConnectionT]):
     def _most_silent(self, person: _Person[ConnectionT], now: float) -> ConnectionT | None:
         """Return the most silent connection, if it is silent for too long.
 
-        All are checked only at intervals.
+        A user may have thousands: they are compared again only when the one that was the most silent would be
+        too silent.
         """
-        silent = self._next_silent(person)
-        if silent is None and now > person.silent_at:
-            self._look_for_silent(person, now)
-            silent = self._next_silent(person)
-        return silent
-
-    def _next_silent(self, person: _Person[ConnectionT]) -> ConnectionT | None:
-        while person.silent:
-            last_received_at, session = person.silent[-1]
-            connection = person.sessions.get(session)
-            if connection is not None and self._last_received_at(connection) == last_received_at:
-                return connection
-            person.silent.pop()
-        return None
-
-    def _look_for_silent(self, person: _Person[ConnectionT], now: float) -> None:
-        received = [(self._last_received_at(each), session) for session, each in person.sessions.items()]
-        received.sort(key=lambda item: item[0])
-        person.silent = [item for item in received if now - item[0] > self._limits.silent_s]
-        others = received[len(person.silent) :]
-        person.silent_at = others[0][0] + self._limits.silent_s if others else now
-        person.silent.reverse()
+        if now <= person.silent_at:
+            return None
+        silent = min(person.sessions.values(), key=self._last_received_at)
+        person.silent_at = self._last_received_at(silent) + self._limits.silent_s
+        return silent if now > person.silent_at else None
 
     def _seat(self, person: _Person[ConnectionT], connection: ConnectionT, seat: Seat) -> None:
         self._seats[connection] = seat

@@ -24,7 +24,6 @@ from gateway.core.registry import (
     CommandHistory,
     DueTime,
     DueTimes,
-    NotAdmitted,
     Registry,
     RegistryLimits,
     Seat,
@@ -429,10 +428,10 @@ class Node:
 
     def _take_in(self, connection: Connection, seat: Seat) -> None:
         """Give the connection a seat, and close the connection that it displaces."""
-        added = self._registry.add(connection, seat, self.clock.now())
-        if isinstance(added, NotAdmitted):
-            raise SessionRefused(added.code, added.code.name.lower())
-        for other in added.replaced:
+        replaced = self._registry.add(connection, seat, self.clock.now())
+        if isinstance(replaced, CloseCode):
+            raise SessionRefused(replaced, replaced.name.lower())
+        for other in replaced:
             other.close(CloseCode.REPLACED, "replaced")
 
     def follow(self, connection: Connection, topics: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.registry import Added, Denylist, End, NotAdmitted, Registry, RegistryLimits, Removed, Seat
+from gateway.core.registry import Denylist, End, Registry, RegistryLimits, Seat
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, UserId
 
@@ -50,23 +50,22 @@ def test_adding_what_is_here_changes_nothing() -> None:
     received: dict[str, float] = {}
     registry = Registry[str](received.__getitem__)
     registry.add("a", seat("s"), 0.0)
-    assert registry.add("a", seat("other"), 1.0) == Added(first=False)
-    assert ("a" in registry, registry.lingering) == (True, 0)
-    assert registry.remove("a", 2.0) == Removed(seat("s"), last=True)
-    assert ("a" in registry, registry.lingering) == (False, 1)
+    assert registry.add("a", seat("other"), 1.0) == ()
+    assert (len(registry), registry.due(1e9)) == (1, ())
+    registry.remove("a", 2.0)
+    assert (len(registry), registry.due(1e9)) == (0, (ANN,))
 
 
 def test_silent_devices_make_way_in_the_order_of_their_silence_unless_they_spoke_since() -> None:
     received = {"n0": 700.0, "n1": 702.0, "n2": 703.0, "n3": 704.0}
     registry = full(received, devices=4)
-    assert registry.add("n0", seat("t0"), 700.0) == Added(False, ("c0",))
+    assert registry.add("n0", seat("t0"), 700.0) == ("c0",)
     received["c1"] = 701.0
-    assert registry.add("n1", seat("t1"), 702.0) == Added(False, ("c2",))
+    assert registry.add("n1", seat("t1"), 702.0) == ("c2",)
     registry.remove("c3", 703.0)
     registry.add("n2", seat("t2"), 703.0)
-    assert registry.add("n3", seat("t3"), 704.0) == NotAdmitted(CloseCode.TOO_MANY_DEVICES)
-    assert registry.add("n3", seat("t3"), 1301.0) == Added(False, ("n0",))
-    assert registry.connections(ANN) == ("c1", "n1", "n2", "n3")
+    assert registry.add("n3", seat("t3"), 704.0) is CloseCode.TOO_MANY_DEVICES
+    assert registry.add("n3", seat("t3"), 1301.0) == ("n0",)
 
 
 # ---- denylist ----
