@@ -62,11 +62,6 @@ class OpenedToken(NamedTuple):
     stale: bool
 
 
-class _Key(NamedTuple):
-    id: str
-    cipher: AESGCM
-
-
 class Tokens:
     """Sealing of tickets and opening of tokens.
 
@@ -83,26 +78,21 @@ class Tokens:
     ) -> None:
         self._sites: Final = frozenset(sites)
         self._nonce = nonce
-        self._keys: dict[str, _Key]
-        self._first: _Key
+        self._keys: dict[str, AESGCM]
+        self._first: str
         self.rekey(keys)
 
     def rekey(self, keys: Sequence[tuple[str, bytes]]) -> None:
         """Use *keys* from now on. Tokens of other keys do not open."""
-        derived = [_Key(name, AESGCM(_derive(secret))) for name, secret in keys]
-        self._keys, self._first = {key.id: key for key in derived}, derived[0]
+        self._keys = {name: AESGCM(_derive(secret)) for name, secret in keys}
+        self._first = keys[0][0]
 
     def seal(self, ticket: Ticket) -> str:
         """Return the token of *ticket*."""
-        head = _VERSION + _name(self._first.id) + _name(ticket.user.site)
+        head = _VERSION + _name(self._first) + _name(ticket.user.site)
         nonce = self._nonce(_NONCE_BYTES)
-        sealed = self._first.cipher.encrypt(nonce, _pack(ticket), _PURPOSE + head)
+        sealed = self._keys[self._first].encrypt(nonce, _pack(ticket), _PURPOSE + head)
         return base64.urlsafe_b64encode(head + nonce + sealed).rstrip(b"=").decode("ascii")
-
-    def renew(self, ticket: Ticket, expires_at_ms: int, wall_ms: int) -> tuple[Ticket, str]:
-        """Return *ticket* with a new expiry, and its token."""
-        renewed = replace(ticket, issued_at_ms=wall_ms, expires_at_ms=expires_at_ms)
-        return renewed, self.seal(renewed)
 
     def open(self, text: str, wall_ms: int, *, grace_s: float = 0.0) -> OpenedToken | TokenFault:
         """Return the content of *text*, or why it does not open.
@@ -115,13 +105,13 @@ class Tokens:
         found = self._unseal(text)
         if isinstance(found, TokenFault):
             return found
-        ticket, key = found
+        ticket, key_id = found
         late_ms = wall_ms - ticket.expires_at_ms
         if late_ms >= 0 and late_ms >= grace_s * 1000:
             return TokenFault.EXPIRED
-        return OpenedToken(ticket, expired=late_ms >= 0, stale=key is not self._first)
+        return OpenedToken(ticket, expired=late_ms >= 0, stale=key_id != self._first)
 
-    def _unseal(self, text: str) -> tuple[Ticket, _Key] | TokenFault:
+    def _unseal(self, text: str) -> tuple[Ticket, str] | TokenFault:
         raw = _decode(text)
         parsed = None if raw is None else _parse(raw)
         if parsed is None:
@@ -131,12 +121,12 @@ class Tokens:
         if key is None:
             return TokenFault.UNKNOWN_KEY
         try:
-            packed = key.cipher.decrypt(nonce, sealed, _PURPOSE + head)
+            packed = key.decrypt(nonce, sealed, _PURPOSE + head)
         except InvalidTag:
             return TokenFault.FORGED
         if site not in self._sites:
             return TokenFault.FOREIGN_SITE
-        return _unpack(packed, site), key
+        return _unpack(packed, site), key_id
 
 
 def _derive(secret: bytes) -> bytes:
@@ -161,15 +151,8 @@ def _decode(text: str) -> bytes | None:
     return raw if base64.urlsafe_b64encode(raw).rstrip(b"=") == text.encode() else None
 
 
-class _Parsed(NamedTuple):
-    key_id: str
-    site: str
-    head: bytes
-    nonce: bytes
-    sealed: bytes
-
-
-def _parse(raw: bytes) -> _Parsed | None:
+def _parse(raw: bytes) -> tuple[str, str, bytes, bytes, bytes] | None:
+    """Return key id, site, all up to these, nonce and sealed part of a token."""
     if raw[:1] != _VERSION:
         return None
     names: list[str] = []
@@ -181,7 +164,7 @@ def _parse(raw: bytes) -> _Parsed | None:
         at += 1 + raw[at]
     if len(raw) <= at + _NONCE_BYTES:
         return None
-    return _Parsed(names[0], names[1], raw[:at], raw[at : at + _NONCE_BYTES], raw[at + _NONCE_BYTES :])
+    return names[0], names[1], raw[:at], raw[at : at + _NONCE_BYTES], raw[at + _NONCE_BYTES :]
 
 
 class _Sealed(msgspec.Struct, array_like=True, frozen=True):
@@ -473,7 +456,7 @@ class SessionCredentials:
         return self._renew(replace(ticket, notices=notices), ticket.expires_at_ms)
 
     def _renew(self, ticket: Ticket, expires_at_ms: int) -> Renewed:
-        tokens, wall_ms = self._services.bearer.tokens, self._services.clock.wall_ms()
-        renewed, token = tokens.renew(ticket, expires_at_ms, wall_ms)
+        wall_ms = self._services.clock.wall_ms()
+        renewed = replace(ticket, issued_at_ms=wall_ms, expires_at_ms=expires_at_ms)
         self.verified, self._is_stale = renewed, False
-        return Renewed(token, expires_at_ms)
+        return Renewed(self._services.bearer.tokens.seal(renewed), expires_at_ms)
