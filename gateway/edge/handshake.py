@@ -48,15 +48,6 @@ from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
 
 
-async def _nowhere(_: Ticket) -> RemoteHoldings:
-    """Return no holdings of other nodes."""
-    return RemoteHoldings({}, complete=True)
-
-
-def _forget(_: ConnectionSummary) -> None:
-    """Discard the summary of a closed connection."""
-
-
 @dataclass(frozen=True, slots=True)
 class EdgeParts:
     """Dependencies of the edge.
@@ -76,8 +67,8 @@ class EdgeParts:
     scheduler: Scheduler[PhoneSocket]
     jitter: Callable[[], float]
     telemetry: Telemetry
-    on_close: Callable[[ConnectionSummary], None] = _forget
-    elsewhere: Callable[[Ticket], Awaitable[RemoteHoldings]] = _nowhere
+    on_close: Callable[[ConnectionSummary], None]
+    elsewhere: Callable[[Ticket], Awaitable[RemoteHoldings]]
 
     @property
     def phones(self) -> Collection[PhoneSocket]:

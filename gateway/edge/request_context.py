@@ -43,10 +43,6 @@ _OF_HTTP: Final[dict[int, tuple[ErrorCode, str]]] = {
 """HTTP status of a refusal by aiohttp → the nearest error code, and its text."""
 
 
-class UnsupportedMediaType(web.HTTPUnsupportedMediaType):
-    """The body is not plain ``application/json``."""
-
-
 def check_json(request: web.Request) -> None:
     """Refuse a body that is not plain ``application/json``.
 
@@ -54,12 +50,12 @@ def check_json(request: web.Request) -> None:
     does not return from nested comments.
 
     Raises:
-        UnsupportedMediaType: It is another type, compressed, or has no type.
+        web.HTTPUnsupportedMediaType: It is another type, compressed, or has no type.
     """
     content_types = request.headers.getall(hdrs.CONTENT_TYPE, [])
     plain = len(content_types) == 1 and content_types[0].partition(";")[0].strip().lower() == JSON_TYPE
     if not plain or hdrs.CONTENT_ENCODING in request.headers:
-        raise UnsupportedMediaType
+        raise web.HTTPUnsupportedMediaType
 
 
 def answer(body: object, *, status: int = 200) -> web.Response:
@@ -251,9 +247,12 @@ def is_encrypted(*, tls: bool, peer: str | None, forwarded_proto: Sequence[str],
 
 
 _DEFAULT_PORT: Final = {"http": 80, "https": 443}
-_METHODS: Final = "GET, POST, DELETE"
-_HEADERS: Final = "Authorization, Content-Type"
-_PREFLIGHT_S: Final = 600
+PREFLIGHT_HEADERS: Final = {
+    "Access-Control-Allow-Methods": "GET, POST, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Max-Age": "600",
+}
+"""Headers of the answer to a preflight request (Fetch §3.2.2)."""
 
 
 def may_connect(origin: str, host: str | None, allowed: AbstractSet[str], *, tls: bool) -> bool:
@@ -283,15 +282,6 @@ def cors_headers(origin: str) -> dict[str, str]:
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Expose-Headers": "Retry-After",
         "Vary": "Origin",
-    }
-
-
-def preflight_headers() -> dict[str, str]:
-    """Return the headers of the answer to a preflight request (Fetch §3.2.2)."""
-    return {
-        "Access-Control-Allow-Methods": _METHODS,
-        "Access-Control-Allow-Headers": _HEADERS,
-        "Access-Control-Max-Age": str(_PREFLIGHT_S),
     }
 
 
@@ -443,7 +433,7 @@ class RequestContext:
         """Refuse pages of other origins, and answer preflight requests."""
         page = self.origin(request)
         if page is not None and _is_preflight(request):
-            return web.Response(status=204, headers=preflight_headers())
+            return web.Response(status=204, headers=PREFLIGHT_HEADERS)
         return await handler(request)
 
     async def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:

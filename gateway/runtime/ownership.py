@@ -125,14 +125,6 @@ class LeaseKeeper:
         if answered is not None:
             answered.set()
 
-    async def read(self) -> Grant | None:
-        """Return the owner of the user from the store.
-
-        Raises:
-            GatewayError: ``bus_down``.
-        """
-        return await self._world.leases.read(self._user)
-
     async def outbid(self, token: int) -> None:
         """Give the lease up, since OSCC-E has seen *token*: the next lease is above it."""
         if self.lease.outbid(token):
@@ -393,8 +385,8 @@ class LinkDialer:
         while await self._hold():
             if self.gives_way:
                 await self._yield_user()
-            elif not self._is_due():
-                await self._pause(self._due_in_s())
+            elif (due_in_s := self._due_in_s()) > 0:
+                await self._pause(due_in_s)
             elif not self._may_enter():
                 await self._pause(self._queue_s())
             elif (opened := await self._dial()) is not None:
@@ -502,11 +494,6 @@ class LinkDialer:
     def _is_bus_down(self) -> bool:
         return self._world.exchange.machine.state is BusState.DOWN
 
-    @property
-    def _is_replaced(self) -> bool:
-        """Whether this node holds the lease, and another node's link replaced its link."""
-        return self.lease_keeper.lease.state is LeaseState.HELD and not self.lease_keeper.lease.may_dial
-
     def _cut_off(self) -> None:
         if not self._is_cut_off:
             self._is_cut_off = True
@@ -560,10 +547,11 @@ class LinkDialer:
             return True
         if not world.writes.is_away(world.clock.now()) or not await self._fences():
             return False
-        if self._is_replaced:  # by a node that this node does not reach
+        lease = self.lease_keeper.lease
+        if lease.state is LeaseState.HELD and not lease.may_dial:  # replaced by a node that is not reached
             self._cut_off()
         elif not self._served.is_over and self._assume():
-            owned = Owned(self._user, world.node, world.holder, self.lease_keeper.lease.epoch)
+            owned = Owned(self._user, world.node, world.holder, lease.epoch)
             world.exchange.send(Control(), owned)
             return True
         return False
@@ -617,7 +605,7 @@ class LinkDialer:
         so for long.
         """
         try:
-            grant = await self.lease_keeper.read()
+            grant = await self._world.leases.read(self._user)
         except GatewayError:
             return
         since = self._outbid_since
@@ -665,9 +653,6 @@ class LinkDialer:
             return 0.0
         wait_s = self._world.admission_queue.wait_s(self._place, self._world.clock.now())
         return min(max(wait_s, _TURN_S), _IDLE_S)
-
-    def _is_due(self) -> bool:
-        return self._due_in_s() <= 0
 
     def _due_in_s(self) -> float:
         now = self._world.clock.now()

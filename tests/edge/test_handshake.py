@@ -19,7 +19,7 @@ from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRef
 from gateway.edge import handshake
 from gateway.edge.channel import Channel
 from gateway.edge.handshake import check_version, parse_version
-from gateway.edge.request_context import AdmissionLimits, cors_headers, may_connect, preflight_headers
+from gateway.edge.request_context import PREFLIGHT_HEADERS, AdmissionLimits, cors_headers, may_connect
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK
 from gateway.protocol.openapi import openapi
@@ -241,9 +241,8 @@ def test_a_page_may_read_answers_and_nothing_is_shared_by_caches() -> None:
 
 
 def test_a_browser_learns_beforehand_what_it_may_send() -> None:
-    headers = preflight_headers()
-    assert headers["Access-Control-Allow-Methods"] == "GET, POST, DELETE"
-    assert headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
+    assert PREFLIGHT_HEADERS["Access-Control-Allow-Methods"] == "GET, POST, DELETE"
+    assert PREFLIGHT_HEADERS["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
 
 
 # ---- no secret travels in clear text ----

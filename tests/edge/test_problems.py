@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_aiohttp.plugin import AiohttpClient
 
 from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
-from gateway.edge.request_context import UnsupportedMediaType, problem, problems, reword
+from gateway.edge.request_context import problem, problems, reword
 
 
 async def visitor(aiohttp_client: AiohttpClient, handler: Handler) -> TestClient[web.Request, None]:
@@ -84,7 +84,7 @@ async def test_a_refusal_is_reported_with_its_members(aiohttp_client: AiohttpCli
         (web.HTTPNotFound(), 404, "not_found"),
         (web.HTTPMethodNotAllowed("PUT", ["GET"]), 405, "bad_request"),
         (web.HTTPRequestEntityTooLarge(1, 2), 413, "bad_request"),
-        (UnsupportedMediaType(), 415, "bad_request"),
+        (web.HTTPUnsupportedMediaType(), 415, "bad_request"),
         (web.HTTPBadRequest(text="what was sent"), 400, "bad_request"),
         (web.HTTPExpectationFailed(), 417, "bad_request"),
         (web.RequestPayloadError("what was sent"), 400, "bad_request"),

@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from gateway.domain.model import Application, Ticket, UserId
 from gateway.edge.channel import ConnectionSummary
 from gateway.edge.credentials import Tokens
+from gateway.edge.export import RemoteHoldings
 from gateway.edge.handshake import EdgeParts
 from gateway.edge.limits import SocketAdmission
 from gateway.edge.policies import NoticesInForce, NumberPolicies, NumberPolicy
@@ -219,6 +220,10 @@ class Server(TestServer):
         return await super()._make_runner(**kwargs | {"handler_cancellation": False, "access_log": None})
 
 
+async def nowhere(_: Ticket) -> RemoteHoldings:
+    return RemoteHoldings({}, complete=True)
+
+
 def house(settings: EdgeSettings = SETTINGS, notices: NoticesInForce | None = None) -> House:
     """Return what an edge over a fake node is made of."""
     clock = ManualClock()
@@ -237,6 +242,7 @@ def house(settings: EdgeSettings = SETTINGS, notices: NoticesInForce | None = No
         jitter=lambda: 0.5,
         telemetry=Telemetry(),
         on_close=lives.append,
+        elsewhere=nowhere,
     )
     return House(clock, node, parts, lives)
 

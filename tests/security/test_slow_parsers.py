@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 
 import pytest
+from aiohttp import web
 
-from gateway.edge import request_context, routes
+from gateway.edge import routes
 from gateway.protocol.bodies import JSON_TYPE
 from tests.security.doors import node, say, status
 
@@ -55,7 +56,7 @@ async def test_no_header_takes_long(door: str) -> None:
 async def test_a_slow_reading_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def read_as_mail(request: object) -> None:
         if getattr(request, "content_type", "") != JSON_TYPE:
-            raise request_context.UnsupportedMediaType
+            raise web.HTTPUnsupportedMediaType
 
     monkeypatch.setattr(routes, "check_json", read_as_mail)
     async with node() as ports:
