@@ -76,6 +76,9 @@ class _Failed(NamedTuple):
     """From the same address."""
 
 
+_NOTHING_FAILED: Final = _Failed()
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class _Try:
     """One log-on: the keys under which it is counted, and the counts of all nodes together."""
@@ -86,14 +89,19 @@ class _Try:
     origin: str
     """The key of the guard: the address, or the device if it had a session of the name."""
     device: str
-    is_trusted: bool
-    failed: _Failed
+    is_trusted: bool = False
+    failed: _Failed = _NOTHING_FAILED
     reservation: str = ""
     """One of its name, on all nodes together; empty: none could be made."""
 
     def key(self, *more: str) -> str:
         """Return the name of a counter that all nodes share."""
         return name_hash(self.site, self.name, *more).hex()
+
+    @property
+    def failures(self) -> tuple[str, str, str]:
+        """The names of the counters of :class:`_Failed`."""
+        return self.key(), self.key("day"), self.key("origin", self.address)
 
 
 class LogOns:
@@ -202,12 +210,12 @@ class LogOns:
 
     async def _asked(self, site: str, credentials: LogOn, address: str) -> _Try:
         """Read the counts of all nodes together; best effort."""
-        name, device = credentials.user_name, credentials.device.id
-        by_device = [name_hash(site, name, "device", device).hex()] if RANDOM_ID.fullmatch(device) else []
-        wrong, lasting, own, *sessions = await self._counted(*_failures(site, name, address), *by_device)
-        is_trusted = any(sessions)
-        origin = f"device {device}" if is_trusted else f"address {address}"
-        return _Try(site, name, address, origin, device, is_trusted, _Failed(wrong, lasting, own))
+        device = credentials.device.id
+        asked = _Try(site, credentials.user_name, address, f"address {address}", device)
+        by_device = [asked.key("device", device)] if RANDOM_ID.fullmatch(device) else []
+        wrong, lasting, own, *sessions = await self._counted(*asked.failures, *by_device)
+        asked = replace(asked, failed=_Failed(wrong, lasting, own))
+        return replace(asked, origin=f"device {device}", is_trusted=True) if any(sessions) else asked
 
     @asynccontextmanager
     async def _reserved_try(self, asked: _Try) -> AsyncIterator[_Try]:
@@ -246,8 +254,8 @@ class LogOns:
                     made = await self._shared.reserve(asked.key(), reservation, RESERVED_S)
                     is_answered = True
                     # read after reserving: a wrong password is counted before its reservation is released
-                    failures = await self._counted(*_failures(asked.site, asked.name, asked.address))
-                    asked = replace(asked, failed=_Failed(*failures), reservation=reservation)
+                    failed = _Failed(*await self._counted(*asked.failures))
+                    asked = replace(asked, failed=failed, reservation=reservation)
                     if self._is_locked(asked) or self._has_room(asked, made):
                         return asked
                     await self._clock.sleep(_RESERVED_AGAIN_S)
@@ -285,11 +293,10 @@ class LogOns:
         """
         guard, now = self._guard, self._clock.now()
         known, is_trusted = (asked.site, asked.name, now, asked.origin), asked.is_trusted
-        locked_s = guard.locked_s(*known, is_trusted=is_trusted) or (
-            LOCKED_S if self._is_locked(asked) else 0.0
-        )
+        locked_s = guard.locked_s(*known, is_trusted=is_trusted) or LOCKED_S * self._is_locked(asked)
         if locked_s > 0:
-            raise _locked(locked_s)
+            message = "Too many wrong passwords: the account is locked for a while."
+            raise GatewayError(ErrorCode.ACCOUNT_LOCKED, message, retry_after_s=locked_s)
         if guard.is_busy(*known, is_trusted=is_trusted):
             raise _rate_limited(_SOON_S)
 
@@ -335,15 +342,14 @@ class LogOns:
             made = await self._shared.reserve(asked.key(), asked.reservation, RESERVED_S)
         except GatewayError:
             return False
-        failures = await self._counted(*_failures(asked.site, asked.name, asked.address))
-        return made == (asked.reservation,) and _Failed(*failures) == asked.failed
+        failed = _Failed(*await self._counted(*asked.failures))
+        return made == (asked.reservation,) and failed == asked.failed
 
     async def _note_success(self, asked: _Try, *, is_alone: bool) -> None:
         """Delete the wrong passwords on all nodes, and store the device."""
         notes: list[Awaitable[object]] = []
         if is_alone:
-            keys = (asked.key(), asked.key("day"), asked.key("origin", asked.address))
-            notes += [self._shared.forget(key) for key in keys]
+            notes += [self._shared.forget(key) for key in asked.failures]
         if not asked.is_trusted and RANDOM_ID.fullmatch(asked.device):
             notes.append(self._shared.count(asked.key("device", asked.device), DEVICE_LIFE_S))
         async with asyncio.TaskGroup() as tasks:
@@ -485,13 +491,6 @@ class LogOns:
                 await self._shared.count(asked.key("numbers"), NUMBERS_S)
 
 
-def _failures(site: str, name: str, address: str) -> tuple[str, str, str]:
-    """Return the names of the counters of :class:`_Failed`."""
-    more = ((), ("day",), ("origin", address))
-    by_name, by_day, by_origin = (name_hash(site, name, *each).hex() for each in more)
-    return by_name, by_day, by_origin
-
-
 def _judged(error: GatewayError) -> Judged:
     if error.code in _WRONG:
         return "wrong"
@@ -505,11 +504,6 @@ def _digest(asked: _Try, number: str) -> bytes:
 async def _best_effort(asked: Awaitable[object]) -> None:
     with suppress(GatewayError):
         await asked
-
-
-def _locked(wait_s: float) -> GatewayError:
-    message = "Too many wrong passwords: the account is locked for a while."
-    return GatewayError(ErrorCode.ACCOUNT_LOCKED, message, retry_after_s=wait_s)
 
 
 def _rate_limited(wait_s: float) -> GatewayError:
@@ -586,8 +580,11 @@ class Accounts:
         try:
             listed = await authority_of(self._sites, ticket.user.site).sessions(ticket.secret)
         except BaseException as error:
+            message = "The request to the contact centre was interrupted. Try again."
             is_known = isinstance(error, GatewayError)
-            waiting.set_exception(error if is_known else _not_reached())
+            waiting.set_exception(
+                error if is_known else GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, message)
+            )
             raise
         else:
             waiting.set_result(listed)
@@ -617,9 +614,3 @@ class Accounts:
             self._ending.discard(ticket.handle)
         self._users.logged_off(replace(ticket, session=session), by or ticket.device.name)
         return answer
-
-
-def _not_reached() -> GatewayError:
-    return GatewayError(
-        ErrorCode.UPSTREAM_UNAVAILABLE, "The request to the contact centre was interrupted. Try again."
-    )
