@@ -15,6 +15,7 @@ from itertools import count, islice, zip_longest
 from typing import Final, Generic, Protocol, TypeVar
 
 from gateway.core.link import Openings
+from gateway.domain.model import LONG_AGO
 from gateway.protocol import frames
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -272,22 +273,20 @@ class Budget:
     ) -> None:
         self._whole = (rate_per_s, burst, in_flight_max)
         self._log_on_part = min(LOG_ON_PART, log_ons_max_per_s / rate_per_s)
-        self._nodes = 1
         self.is_slowed = False
         """Whether newcomers are slowed, since the node is overloaded."""
         self._bucket = TokenBucket(rate_per_s, burst)
-        self._newcomer_bucket = TokenBucket(rate_per_s * SLOWED_PART, max(1.0, burst * SLOWED_PART))
+        self._newcomer_bucket = TokenBucket(rate_per_s, burst)
         """For links of users who have just logged on, in addition, while the node is overloaded."""
-        self._log_on_bucket = TokenBucket(rate_per_s * self._log_on_part, max(1.0, burst * self._log_on_part))
-        self._beyond_bucket = TokenBucket(
-            self._log_on_bucket.rate_per_s * BEYOND_PART, max(1.0, self._log_on_bucket.burst * BEYOND_PART)
-        )
+        self._log_on_bucket = TokenBucket(rate_per_s, burst)
+        self._beyond_bucket = TokenBucket(rate_per_s, burst)
         """For log-ons beyond their half."""
         self._in_flight_max = in_flight_max
         self._links = 0
         self._log_ons = 0
         self.hand_overs = 0
         """Number of links that other nodes are to hand over, without a place."""
+        self.share(1, LONG_AGO)
 
     @property
     def in_flight(self) -> int:
@@ -308,14 +307,14 @@ class Budget:
         """Set this node's part of the budget: one of *nodes* live ones."""
         self._nodes = nodes
         rate_per_s, burst, in_flight_max = self._whole[0] / nodes, self._whole[1] / nodes, self._whole[2]
-        self._bucket.resize(now, rate_per_s, max(1.0, burst))
-        self._newcomer_bucket.resize(now, rate_per_s * SLOWED_PART, max(1.0, burst * SLOWED_PART))
-        part = self._log_on_part * (SLOWED_PART if self.is_slowed else 1.0)
-        self._log_on_bucket.resize(now, rate_per_s * part, max(1.0, burst * part))
-        log_ons = self._log_on_bucket
-        self._beyond_bucket.resize(
-            now, log_ons.rate_per_s * BEYOND_PART, max(1.0, log_ons.burst * BEYOND_PART)
-        )
+        log_ons = self._log_on_part * (SLOWED_PART if self.is_slowed else 1.0)
+        for bucket, part in (
+            (self._bucket, 1.0),
+            (self._newcomer_bucket, SLOWED_PART),
+            (self._log_on_bucket, log_ons),
+            (self._beyond_bucket, log_ons * BEYOND_PART),
+        ):
+            bucket.resize(now, rate_per_s * part, max(1.0, burst * part))
         self._in_flight_max = max(1, in_flight_max // nodes)
 
     def slow(self, now: float, *, is_slowed: bool) -> None:
