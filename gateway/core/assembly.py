@@ -124,11 +124,6 @@ class Composer:
         A link keeps its own instants while nothing changes. A changed or first element becomes that of other
         links, if both are equal but for jitter: a thousand links that deliver it one after the other hold one
         element.
-
-        Args:
-            parts: The parts that the link received.
-            before: The element that the link shows.
-            offset_ms: Gateway minus server clock.
         """
         key, shown = parts.key, self.newest
         other = None if key is None else shown.get(key)
@@ -153,12 +148,7 @@ class Composer:
         return made
 
     def step(self, reading: Reading, place: ReadingStep) -> ReadingStep | None:
-        """Return the step of *reading* from *place*; None: it is no plain change of shown elements.
-
-        Args:
-            reading: Some parts of one kind and source.
-            place: The state of a link.
-        """
+        """Return the step of *reading* from *place*; None: it is no plain change of shown elements."""
         changed: list[int] = []
         changes: list[tuple[str, Element, Element]] = []
         is_realtime = reading.source is Source.REALTIME
@@ -305,9 +295,6 @@ class Assembly:
     Invariant: of each resource and source it holds the part with the greatest reading time; of equal times
     the one that came last. Where a part differs from the shown element only by jitter, it may hold the part
     of which that element was composed.
-
-    Args:
-        composer: Shared by all links of a node.
     """
 
     __slots__ = (
@@ -440,12 +427,8 @@ class Assembly:
     ) -> ReadingStep | None:
         """Apply a reading like :meth:`read`, if it only changes shown resources.
 
-        Args:
-            reading: The reading of the link.
-            shown: The newest element of each shown key.
-            offset_ms: Gateway minus server clock.
-            scope: The resources that may be shown; None: all shown ones may.
-            shared: With whom *shown* is shared.
+        *scope* has the resources that may be shown; None: all shown ones may. *shared*: with whom *shown* is
+        shared. *offset_ms* is gateway minus server clock.
 
         Returns:
             The changes. None, and nothing was applied, when :meth:`read` is needed.

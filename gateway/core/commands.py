@@ -278,12 +278,7 @@ def check_parameters(
 ) -> None:
     """Refuse parameters that do not exist or cannot be changed, and values of the wrong type or size.
 
-    Args:
-        changes: New values by name.
-        kind: The kind of the resource.
-        present: Its parameters now. The present value and the default are always allowed.
-        scope: The resources that the session may see, and so refer to.
-        declared: The catalogue.
+    The *present* value and the default are always allowed.
 
     Raises:
         GatewayError: ``parameter_unknown``, ``parameter_read_only``, ``wrong_type``, ``value_out_of_range``,
@@ -385,10 +380,6 @@ class Declared:
     """Catalogues, functions and present values in a user's mirror at this moment.
 
     None means that a value is unknown; then no command is refused because of it.
-
-    Args:
-        ledger: The user's mirror.
-        handle: The session of the command.
     """
 
     def __init__(self, ledger: Ledger, handle: str) -> None:
@@ -596,9 +587,7 @@ class Calls(Generic[WaiterT]):
 
         The caller first settles the commands in flight, as unknown if necessary, and begins no more commands.
 
-        Args:
-            now: Monotonic seconds.
-            epoch: The present epoch of the giving owner, also when no command was begun in it.
+        *epoch* is that of the giving owner, also when no command was begun in it.
 
         Raises:
             RuntimeError: Commands are in flight.
@@ -616,10 +605,7 @@ class Calls(Generic[WaiterT]):
     def adopt(self, history: History, epoch: int, now: float) -> None:
         """Import the history of an owner that gave the user away.
 
-        Args:
-            history: The history of the giving node.
-            epoch: The new owner's epoch: granted directly after the giver's, without an owner in between.
-            now: Monotonic seconds of the new owner.
+        *epoch* is the new owner's: granted directly after the giver's, without an owner in between.
         """
         self._enter(epoch)
         self._since = min(self._since, history.since)

@@ -237,11 +237,6 @@ class DrainPace:
     Users may move later than the grace allows, since their phones are served with data from this node
     meanwhile. But no phone is sent while those before it are not served. At the end of the grace the phones
     that are left are all sent away, each with the time at which it will be served.
-
-    Args:
-        began: When the drain began.
-        phones: How many phones there are.
-        grace_s: Seconds within which all are sent away.
     """
 
     def __init__(self, began: float, phones: int, grace_s: float) -> None:
@@ -270,10 +265,6 @@ class DrainPace:
 
         They come back at the highest rate at which phones before them did, or faster, so that none is away
         for too long. But none comes back before its planned slot: the other nodes would refuse it.
-
-        Args:
-            planned: What was planned for each of them.
-            now: The time.
         """
         left, per_s, past_s = len(planned), self._returning.per_s(now), now - self._began
         most_s = min(LAST_S, self._grace_s)
@@ -316,9 +307,6 @@ class Balance:
     would leave this node with fewer than :data:`END` times the mean. In any period at most what the rate
     allows in that period and half of :data:`UNSEEN_S`, plus one. None during the pause after a round in which
     the phones came back here.
-
-    Args:
-        now: When the node starts.
     """
 
     def __init__(self, now: float) -> None:

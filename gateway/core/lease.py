@@ -81,9 +81,6 @@ class AssumedTokens:
     Invariant: each token is above all earlier ones. Two nodes that take a user in the same millisecond take
     different tokens, unless their holders have the same three digits (1 pair in 1,000). Then the server
     refuses the second as stale, and it takes another.
-
-    Args:
-        holder: The node's life.
     """
 
     def __init__(self, holder: str) -> None:
@@ -105,9 +102,6 @@ class Lease(StateMachine[LeaseState]):
 
     The link decides which node acts (docs/architecture.md). Without a lease that :meth:`holds`, the holder of
     an open, fenced link continues, also while the store is away.
-
-    Args:
-        renew_s: Time between renewals.
     """
 
     __slots__ = (
@@ -138,9 +132,7 @@ class Lease(StateMachine[LeaseState]):
         Exactly one of :meth:`granted`, :meth:`renewed`, :meth:`refused` and :meth:`unanswered` must follow.
         None: a request is under way already.
 
-        Args:
-            now: When it is sent.
-            expected: Take the lease from the holder of this token (an early or planned takeover).
+        *expected*: take the lease from the holder of this token (an early or planned takeover).
         """
         ours = self.state is LeaseState.HELD
         if not self._move("ask"):
@@ -405,9 +397,7 @@ class BusMachine(StateMachine[BusState]):
     Invariants: at most one probe is under way. No state is live after a failed probe until a later one
     returns in time, nor before lost messages were requested. An illegal transition changes nothing.
 
-    Args:
-        now: When the node starts.
-        first: The number before that of its first probe; each life of the node begins at another one.
+    *first* is the number before that of its first probe; each life of the node begins at another one.
     """
 
     TABLE = BUS_TRANSITIONS

@@ -193,10 +193,7 @@ class LogOnQueue:
     Beyond *addresses_max* an address without effect is removed, else the one used least recently. Beyond
     *appointments_max* the oldest appointment loses its precedence.
 
-    Args:
-        admission_queue: The queue of the site's links, which has the budget.
-        addresses_max: Limit of stored addresses.
-        appointments_max: Limit of stored appointments.
+    *admission_queue* is that of the site's links, which has the budget.
     """
 
     def __init__(
@@ -336,10 +333,7 @@ class LogOnQueue:
         An early log-on keeps its appointment. One that is booked comes after all booked ones of the site, any
         other after those of its address: a flood delays only its own address.
 
-        Args:
-            place: The place that is refused.
-            now: Monotonic seconds.
-            limited_s: How long the address may not log on.
+        *limited_s*: how long the address may not log on.
         """
         known = self._appointment(place.client, now)
         if known is not None and now < known.at:
@@ -428,11 +422,6 @@ class LogOnGuard:
 
     Bounded: beyond *names_max* the name used longest ago is removed; then only OSCC-E's own lock-out protects
     it.
-
-    Args:
-        tries: Tries of a name; one below OSCC-E's lock-out.
-        window_s: How long a wrong password counts.
-        names_max: Limit of stored names.
     """
 
     def __init__(
@@ -456,13 +445,7 @@ class LogOnGuard:
     ) -> float:
         """Return how long *origin* may try no further password of the name, s.
 
-        Args:
-            site: The site.
-            name: The name of the log-on.
-            now: Monotonic seconds.
-            origin: The origin of the log-on.
-            is_trusted: Whether the origin is a device that had a session of the name: only its own tries bind
-                it.
+        *is_trusted*: the origin is a device that had a session of the name, so only its own tries bind it.
         """
         full = (
             failed[-most].at + self.window_s - now

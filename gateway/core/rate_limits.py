@@ -524,9 +524,7 @@ class AdmissionQueue:
     its place back with :meth:`done`, and one that is to be handed over has it from :meth:`handed_over`. The
     queue is as long as there are users without a link.
 
-    Args:
-        budget: The site's budget.
-        openings: The node's openings: no link enters while there is no room for another.
+    No link enters while *openings* have no room for another.
     """
 
     def __init__(self, budget: Budget, openings: Openings | None = None) -> None:

@@ -79,11 +79,6 @@ class Registry(Generic[ConnectionT]):
     Invariants: a user has at most one connection per session, at most one per application and device, and at
     most *devices* in all. A user without a connection lingers, and :meth:`due` reports them exactly once when
     the linger ends. *now* is monotonic seconds everywhere.
-
-    Args:
-        last_received_at: Returns when the last frame of a connection arrived.
-        limits: The limits of the node.
-        linger: How long a user without a connection is kept.
     """
 
     def __init__(
@@ -356,12 +351,7 @@ _SLACK: Final = 64
 
 
 class DueTime(Generic[KeyT]):
-    """The next due time of one item. It holds only the key of the item.
-
-    Args:
-        key: Identifies the item.
-        touched: Collects the items that are due at once.
-    """
+    """The next due time of one item. It holds only the key of the item."""
 
     __slots__ = ("_touched", "at", "entry_at", "is_over", "is_touched", "key", "was_touched")
 

@@ -103,11 +103,7 @@ class Live:
     Invariants: every command gets exactly one result, after the state that it caused. The phone's view is
     always within the scope of the newest facts.
 
-    Args:
-        facts: What OSCC-E accepted.
-        ledger: The user's mirror.
-        hello: The phone's `hello`.
-        jitter: In [0, 1): spreads the pings.
+    *jitter*, in [0, 1), spreads the pings.
     """
 
     __slots__ = (
@@ -414,10 +410,7 @@ UNREAD_MAX_S: Final = 30.0
 class _Greeting:
     """Data of a connection until it is served.
 
-    Args:
-        now: When it began; monotonic seconds.
-        hello_s: How long the phone has for its hello.
-        jitter: In [0, 1): spreads the pings.
+    *jitter*, in [0, 1), spreads the pings.
     """
 
     __slots__ = ("by", "ends_at", "hello", "jitter")
@@ -441,11 +434,8 @@ def full_after(full_at: float, now: float, limits: SessionLimits, size_bytes: in
     more for each whole KiB, so never more than ``frames_burst + frames_per_s * t`` frames are served in any t
     seconds, and about as many KiB.
 
-    Args:
-        full_at: The result of the frame before; :data:`ANY_TIME` without one.
-        now: When it came.
-        limits: The limits of a connection; the rate is above 0.
-        size_bytes: The size of the frame. It never counts as more than a whole burst.
+    *full_at* is the result of the frame before, or :data:`ANY_TIME`. A frame never counts as more than a
+    whole burst. The rate is above 0.
     """
     frames = min(1 + size_bytes // _COUNTED_BYTES, limits.frames_burst)
     after = max(full_at, now) + frames / limits.frames_per_s
@@ -458,11 +448,7 @@ class Session(StateMachine[State]):
     Invariants: no data of the mirror is framed before OSCC-E accepted the session. After :class:`Close`
     nothing more is requested or processed. An illegal transition changes nothing.
 
-    Args:
-        codec: The agreed subprotocol.
-        limits: Its limits.
-        now: Monotonic seconds, here and everywhere below.
-        jitter: In [0, 1): spreads the pings.
+    *now* is monotonic seconds, here and everywhere below. *jitter*, in [0, 1), spreads the pings.
     """
 
     __slots__ = (

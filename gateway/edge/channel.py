@@ -465,11 +465,7 @@ class ConnectionStats:
     Invariants: each connection that was added to a gauge is subtracted once, at :meth:`closed`. The handshake
     is counted once: at :meth:`welcomed`, or else at :meth:`closed`.
 
-    Args:
-        output: The receivers of statistics.
-        codec: The agreed subprotocol.
-        address: The client's address.
-        now: The time of the upgrade, in monotonic seconds, as below.
+    *now* is monotonic seconds, here and below.
     """
 
     __slots__ = (

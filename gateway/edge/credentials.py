@@ -97,10 +97,7 @@ class Tokens:
     def open(self, text: str, wall_ms: int, *, grace_s: float = 0.0) -> OpenedToken | TokenFault:
         """Return the content of *text*, or why it does not open.
 
-        Args:
-            text: Any text.
-            wall_ms: Now.
-            grace_s: How long after its expiry a token still opens, as expired.
+        *grace_s*: how long after its expiry a token still opens, as expired.
         """
         found = self._unseal(text)
         if isinstance(found, TokenFault):
@@ -389,10 +386,7 @@ class SessionCredentials:
     Invariant: a notice is sent once, see :func:`gateway.edge.policies.unread_notices`. That costs one
     reference to the set of notices that was sent last.
 
-    Args:
-        services: Shared by all phones.
-        shown: The content of the token in the header, if there was one.
-        languages: The phone's languages, best first.
+    *shown* is the content of the token in the header, if there was one. *languages* are sorted best first.
     """
 
     __slots__ = ("_edition", "_is_stale", "_languages", "_services", "_shown", "verified")

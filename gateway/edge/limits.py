@@ -53,9 +53,7 @@ class SocketSlot:
     Each socket without a `hello` has a slot of its own; all that wait for their session share one, and so do
     all that are served.
 
-    Args:
-        admission: Counts it.
-        caller: The caller of a socket without a `hello`; None: a shared slot.
+    *caller* None: a shared slot.
     """
 
     __slots__ = ("_admission", "_caller", "_drop", "_is_evicted")
@@ -83,8 +81,7 @@ class SocketSlot:
     def hello_accepted(self, *, is_user_present: bool = False) -> SocketSlot:
         """Count a `hello` whose token opens. Return the slot of the socket until :meth:`served`.
 
-        Args:
-            is_user_present: Whether the node has its user already, and so counts the user's link.
+        *is_user_present*: the node has its user already, and so counts the user's link.
 
         Raises:
             SessionRefused: ``over_capacity``: no descriptor is left for a link of the user.
@@ -152,10 +149,8 @@ class SocketAdmission:
     A node that does not get its core refuses phones beyond the few that it is serving, each with the time at
     which it will have served those before. Otherwise all would wait in it, give up, and come again.
 
-    Args:
-        limits: The limits.
-        files: Returns how many descriptors phones may have: those that the process may open, without its own
-            and without those of the links that present users may need.
+    *files* returns how many descriptors phones may have: those that the process may open, without its own and
+    without those of the links that present users may need.
     """
 
     def __init__(self, limits: AdmissionLimits, files: Callable[[], float] = lambda: math.inf) -> None:
@@ -503,12 +498,6 @@ class RequestRates:
     A request beyond the rate waits for up to :data:`WAIT_MAX_S`. One that would have to wait longer is
     refused, after that wait: it holds its connection, and a connection has one request at a time, so a flood
     is slowed down to what the connections of one address allow.
-
-    Args:
-        limits: The rates.
-        bearer: Opens tokens.
-        context: Returns the address of a request.
-        clock: The source of time.
     """
 
     def __init__(

@@ -93,8 +93,7 @@ _NOWHERE: Final = NumberPolicy(None)
 class NumberPolicies:
     """Policies of remote numbers of all sites.
 
-    Args:
-        policies: By id of site. A site without a policy allows no number.
+    A site without a policy allows no number.
     """
 
     def __init__(self, policies: Mapping[str, NumberPolicy]) -> None:
@@ -414,11 +413,7 @@ def unread_notices(
 
     A notice is shown again only in another version, or when it begins to bind.
 
-    Args:
-        edition: The notices to show now.
-        shown: The notices that were shown last.
-        acknowledged: What the session has acknowledged, as (id, version).
-        languages: The phone's languages, best first.
+    *shown* were shown last. The session has *acknowledged* some, as (id, version). *languages*: best first.
     """
     return [
         NoticeFrame(**asdict(notice.view(languages)))
@@ -435,13 +430,7 @@ class NoticeReceiver(Protocol):
 
 
 class NoticeBroadcast:
-    """Broadcast of changed notices: after a replacement, or when a notice begins to bind.
-
-    Args:
-        notices: The notices in force.
-        phones: The connected phones.
-        clock: Decides which notices bind.
-    """
+    """Broadcast of changed notices: after a replacement, or when a notice begins to bind."""
 
     def __init__(self, notices: NoticesInForce, phones: Collection[NoticeReceiver], clock: Clock) -> None:
         self._notices = notices

@@ -209,10 +209,7 @@ def is_trusted(address: IPAddress, trusted: Networks) -> bool:
 def client_address(peer: str | None, forwarded_for: Sequence[str], trusted: Networks) -> IPAddress:
     """Return the client's address: the last one that is not a trusted proxy's.
 
-    Args:
-        peer: The address of the connection's peer.
-        forwarded_for: The values of `X-Forwarded-For`, in order.
-        trusted: The networks of the proxies.
+    *forwarded_for* are the values of `X-Forwarded-For`, in order.
     """
     address = parse_address(peer or "") or NO_ADDRESS
     hops = [hop for value in forwarded_for for hop in value.split(",")][-_HOPS_MAX:]

@@ -73,9 +73,6 @@ class Scheduler(Generic[S]):
 
     Invariants: a socket that is ready has its turn before anything that becomes ready later. A socket that
     asks for a time has a turn at most one tick, and one turn of the event loop, after it.
-
-    Args:
-        clock: The source of time.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -265,12 +262,7 @@ class TaskOwner(Protocol):
 
 
 class SocketTasks:
-    """Tasks of one phone: the attach, and commands.
-
-    Args:
-        start: Runs work in a task; see :meth:`Scheduler.start`.
-        owner: Called with a fault, which ends this phone only.
-    """
+    """Tasks of one phone: the attach, and commands."""
 
     __slots__ = ("_owner", "_start", "_tasks")
 
@@ -330,11 +322,6 @@ class FanoutWriter:
     """Writer of the frames that all members of a fan-out group share.
 
     Members may join and leave while it writes.
-
-    Args:
-        fanout_group: The group.
-        scheduler: Gives it turns.
-        telemetry: Counts frames.
     """
 
     __slots__ = ("_fanout_group", "_scheduler", "_telemetry", "far_tick", "is_ready", "near_tick")

@@ -49,12 +49,7 @@ CALM_S: Final = 0.05
 
 
 class WriteStall:
-    """Write progress of a blocked socket, until the kernel has taken everything.
-
-    Args:
-        unsent_bytes: Bytes that the kernel has not accepted.
-        now: Monotonic seconds.
-    """
+    """Write progress of a blocked socket, until the kernel has taken everything."""
 
     __slots__ = ("_is_late", "_progress_at", "_unsent_bytes")
 
@@ -76,12 +71,7 @@ class WriteStall:
 
 
 class CommandPrechecks:
-    """Checks of commands that only the edge can make: telephone numbers and notices.
-
-    Args:
-        numbers: The policies of remote numbers.
-        notices: The notices in force.
-    """
+    """Checks of commands that only the edge can make: telephone numbers and notices."""
 
     def __init__(self, numbers: NumberPolicies, notices: NoticesInForce) -> None:
         self._numbers = numbers
@@ -121,10 +111,6 @@ class CommandRunner:
     """Runner of the commands of phones.
 
     Invariant: each command that was counted as in flight is subtracted when it ends, however it ends.
-
-    Args:
-        prechecks: Checks commands before they are executed.
-        clock: Measures how long they take.
     """
 
     def __init__(self, prechecks: CommandPrechecks, clock: Clock) -> None:
@@ -138,12 +124,6 @@ class CommandRunner:
 
         *settle* is called once with the outcome, perhaps in this call. The returned function ends the wait:
         then *settle* is not called.
-
-        Args:
-            commands: Executes it.
-            call: The command.
-            stats: Counts.
-            settle: Gets the outcome.
         """
         if isinstance(call.command, ChangeRemoteNumber | AcknowledgeNotice):
             return None
@@ -166,14 +146,7 @@ class CommandRunner:
     async def run(
         self, commands: CommandedUser, call: Call, credentials: SessionCredentials, stats: ConnectionStats
     ) -> CommandResult:
-        """Run *call* and return its result. Bounded by the deadline of the call.
-
-        Args:
-            commands: Executes it.
-            call: The command.
-            credentials: The phone's session, with the notices it has acknowledged.
-            stats: Counts.
-        """
+        """Run *call* and return its result. Bounded by the deadline of the call."""
         began = self._clock.now()
         stats.command_started()
         try:
@@ -219,13 +192,6 @@ class PhoneSocket:
 
     Invariants: the node's `detach` is called once. Commands are bounded by the session's limit of commands in
     flight, and cancelled at the end.
-
-    Args:
-        session: Decides what happens next.
-        channel: Carries messages.
-        services: Shared by all sockets of the node.
-        credentials: The phone's session.
-        stats: Counts.
     """
 
     __slots__ = (

@@ -111,13 +111,8 @@ class LogOns:
     OSCC-E's own lock-out, also when many passwords are tried at once, on this node or on several nodes that
     reach their bus. A site never gets more log-ons than its budget allows.
 
-    Args:
-        queues: The admission queues of links, by site, which have the budgets.
-        clock: The node's time.
-        shared: Counters of all nodes together.
-        number_changes: How often users may change their remote numbers.
-        holder: The process, after which reservations are named.
-        living: Returns the processes of all live nodes, with this one; None: unknown.
+    *holder* is this process, after which reservations are named. *living* returns the processes of all live
+    nodes, with this one; None: unknown.
     """
 
     def __init__(
@@ -172,11 +167,7 @@ class LogOns:
     ) -> tuple[LoggedOn, int]:
         """Open a session at OSCC-E; return it with the instant of the request, ms since 1970.
 
-        Args:
-            authority: The site's log-on service.
-            site: The id of the site.
-            credentials: The data of the log-on.
-            address: The client's address, as the unit that limits apply to.
+        *address* is the client's, as the unit that limits apply to.
 
         Raises:
             GatewayError: ``account_locked`` after wrong passwords, ``rate_limited``, or the refusal of

@@ -84,9 +84,7 @@ class Bundles:
     given to *post*. A lost message loses the changes of its users, and nothing else: a node that missed it
     finds a gap, and requests the changes. At most :data:`ROUNDS_MAX` rounds are under way.
 
-    Args:
-        post: Sends an envelope.
-        flush: Has what was posted written at once.
+    *flush* has what was posted written at once.
     """
 
     def __init__(
@@ -272,12 +270,7 @@ class Exchange:
     ``bus_down``, in a timeout or in :class:`NotDeliveredError`. No request outlives its caller. A
     fault while one message is processed ends what that message requested, and nothing else.
 
-    Args:
-        node: This node.
-        bus: The bus.
-        clock: The node's time.
-        first: The first number of a request; each life of the node begins at another one.
-        tally: Receives the events that are counted.
+    *first* is the first number of a request; each life of the node begins at another one.
     """
 
     def __init__(self, node: NodeId, bus: Bus, clock: Clock, first: int, tally: Tally | None = None) -> None:
@@ -463,10 +456,7 @@ class Exchange:
     async def ask(self, node: NodeId, question: Callable[[int], Envelope], within_s: float) -> MessageAnswer:
         """Send a request to *node* and wait for its answer.
 
-        Args:
-            node: The node that gets the request.
-            question: Makes the envelope from the request's number.
-            within_s: How long to wait.
+        *question* makes the envelope from the request's number.
 
         Raises:
             NotDeliveredError: No node received it.
@@ -547,10 +537,7 @@ class Exchange:
     def reply(self, node: NodeId, answer: MessageAnswer, within_s: float) -> None:
         """Send an answer to *node*, and again while the bus does not confirm that it took it.
 
-        Args:
-            node: The node that sent the request.
-            answer: The answer; it may arrive several times.
-            within_s: How long it is of use.
+        It may arrive several times, and is of use for *within_s*.
         """
         self._send_reply(_Reply(node, answer, self.clock.now() + within_s))
 

@@ -100,13 +100,7 @@ class CommandExecution:
     that link or not at all. Only a command that comes from the phone over its present node counts as sent for
     the first time. Any other is treated like one that is sent again.
 
-    Args:
-        user: The user.
-        owner: The owner.
-        lease: The owner's lease.
-        calls: The records of the user's commands.
-        number_changes: How often the remote number may be changed.
-        audit: Called with each change of the remote number that was sent to OSCC-E.
+    *audit* is called with each change of the remote number that was sent to OSCC-E.
     """
 
     __slots__ = (
@@ -169,10 +163,7 @@ class CommandExecution:
         *settle* is called once with the outcome, perhaps in this call. The returned function ends the wait:
         then *settle* is not called.
 
-        Args:
-            call: The command.
-            settle: Gets the outcome.
-            node: The node over which it came; None is this one.
+        *node* is the node over which it came; None is this one.
         """
         owner, linked, tasks = self._owner, self.linked, self._tasks
         alias = self._alias(call, node)
@@ -282,9 +273,7 @@ class CommandExecution:
 
         Returns None when it was not begun, since the user is being given to another node.
 
-        Args:
-            call: The command.
-            node: The node over which it came; None is this one.
+        *node* is the node over which it came; None is this one.
         """
         if self._is_closed:
             return None
@@ -583,9 +572,7 @@ class CommandedUser(ABC):
 
     Invariant: a command that an owner has denied is not overtaken by a later one of the user.
 
-    Args:
-        world: The ports and limits of the node.
-        tasks: Where denied commands wait for another owner.
+    Denied commands wait for another owner in *tasks*.
     """
 
     __slots__ = ("_holds_until", "_last_place", "_news", "_tasks", "_world", "role")

@@ -108,12 +108,7 @@ class _Grounds(NamedTuple):
 
 
 class OwnerDiscovery:
-    """Finds the owner of one followed user.
-
-    Args:
-        subject: The follower.
-        world: The ports and limits of the node.
-    """
+    """Finds the owner of one followed user."""
 
     def __init__(self, subject: TakingFollower, world: World) -> None:
         self.denied_since: float | None = None
@@ -241,10 +236,6 @@ class Takeover:
 
     Invariant: a place in the admission queue is given back. One at the site, which is taken when the user is
     handed over, is passed on in the :class:`Start`.
-
-    Args:
-        subject: The follower.
-        world: The ports and limits of the node.
     """
 
     __slots__ = (
@@ -391,10 +382,6 @@ class Handover:
     Invariants: the user is offered to one node at a time. After the offer no command is begun here until a
     renewal is granted that was requested when no node could take the user. At most
     :data:`REQUESTS_MAX` further requests delay this. Then the user is offered to no node for :data:`REST_S`.
-
-    Args:
-        giver: The owner that gives the user away.
-        world: The ports and limits of the node.
     """
 
     __slots__ = (
@@ -428,10 +415,7 @@ class Handover:
     def asked(self, node: NodeId, adopt: int, tasks: asyncio.TaskGroup | None) -> None:
         """Record that *node* requests the user, and offer the user if this node should not own them.
 
-        Args:
-            node: The requesting node.
-            adopt: The number of its request.
-            tasks: Where the hand-over runs.
+        *adopt* is the number of its request.
         """
         now = self._world.clock.now()
         reason = self._reason(now)
@@ -548,10 +532,6 @@ class Sharing:
     """The nodes that follow one owned user.
 
     Invariant: other nodes read no data of an epoch before :meth:`disclose`.
-
-    Args:
-        feed: The feed of the user.
-        exchange: Sends to the other nodes.
     """
 
     __slots__ = (

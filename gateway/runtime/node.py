@@ -120,9 +120,6 @@ class UserStates:
 
     Invariant: a user has at most one user state that is not over. It begins when the last one has given up
     link and lease.
-
-    Args:
-        composer: Shares elements between the users.
     """
 
     def __init__(self, composer: Composer) -> None:
@@ -249,14 +246,7 @@ class Node:
 
     Invariant: a user has at most one user state here, and so one owner and one link.
 
-    Args:
-        settings: Identity and limits of the node.
-        sites: The OSCC-E Servers by the id of their site.
-        cluster: The parts that all nodes share.
-        clock: The node's time.
-        jitter: Returns numbers in [0, 1).
-        audit: Called with each act that may have to be accounted for.
-        tally: Receives the events that are counted.
+    *jitter* returns numbers in [0, 1). *audit* is called with each act that may have to be accounted for.
     """
 
     is_overloaded: Callable[[], bool] = staticmethod(bool)

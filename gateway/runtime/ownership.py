@@ -33,10 +33,6 @@ class LeaseKeeper:
 
     Invariant: one request at a time. Each request ends with an answer or without one, also when the task that
     sent it is cancelled.
-
-    Args:
-        user: The user.
-        world: The ports and limits of the node.
     """
 
     __slots__ = ("_answered", "_good_epoch", "_is_together", "_user", "_world", "lease", "other")
@@ -58,8 +54,7 @@ class LeaseKeeper:
     async def ask(self, *, expected: int | None = None) -> RenewalAnswer:
         """Request the lease, or its extension if it is held; first wait for a request under way.
 
-        Args:
-            expected: Take it from the holder of that token.
+        *expected*: take it from the holder of that token.
         """
         await self._begin()
         try:
@@ -95,10 +90,7 @@ class LeaseKeeper:
     def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> RenewalAnswer:
         """Process the answer to a renewal that was sent together with others; None: there was no answer.
 
-        Args:
-            token: The token of the lease.
-            is_renewed: The answer.
-            tasks: Where the lease is released when it is no longer needed.
+        The lease is released in *tasks* when it is no longer needed.
         """
         if is_renewed is None:
             self.lease.unanswered(self._world.clock.now())
@@ -283,13 +275,6 @@ class LinkDialer:
 
     Invariants: one link at a time. It is opened only under a granted lease. After the link was replaced it is
     opened only when a renewal that was sent later was granted, too. In the end the lease is given up.
-
-    Args:
-        user: The user.
-        world: The ports and limits of the node.
-        machine: Decides when a dial is due.
-        served: The user state to which the link belongs.
-        start: How the ownership begins.
     """
 
     __slots__ = (
