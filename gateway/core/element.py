@@ -214,6 +214,14 @@ class Element(Lean):
         return fragment
 
 
+def value_once(element: Element, made: dict[Element, Value]) -> Value:
+    """Return the value of *element*; *made* keeps it, so that users who share the element share the value."""
+    value = made.get(element) if element.lasting is None else element.lasting
+    if value is None:
+        value = made[element] = element.value
+    return value
+
+
 def _differing(before: Element, after: Element) -> tuple[Resource | QueueFigures, Resource | QueueFigures]:
     """Return what differs in two values of one key: the figures of a queue, if all else is the same."""
     mine, theirs = after.parts, before.parts

@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
+from gateway.core.element import Element
 from gateway.core.follower import Peers
 from gateway.core.lease import BusMachine, BusState
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -33,6 +34,7 @@ from gateway.protocol.envelopes import (
     Publications,
     Report,
     Since,
+    Value,
 )
 from gateway.protocol.frames import BusHealth
 from gateway.runtime.event_loop import Phones, log_fault, resolve, spawn
@@ -64,8 +66,11 @@ class BundleSource(Protocol):
     def __hash__(self) -> int:
         """By identity."""
 
-    def take(self) -> Share | None:
-        """Return the changes to publish now, which then count as sent; None when there are none."""
+    def take(self, made: dict[Element, Value]) -> Share | None:
+        """Return the changes to publish now, which then count as sent; None when there are none.
+
+        *made*: see :func:`gateway.core.element.value_once`.
+        """
 
 
 class _Round:
@@ -145,9 +150,10 @@ class Bundles:
 def _taken(sources: Iterable[BundleSource]) -> list[Share]:
     """Return what *sources* have to publish; a fault of one keeps nothing else from being sent."""
     shares = []
+    made: dict[Element, Value] = {}
     for source in sources:
         try:
-            share = source.take()
+            share = source.take(made)
         except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from theirs
             log_fault(_LOG, "changes_not_taken", fault)
             continue

@@ -49,6 +49,7 @@ from gateway.protocol.envelopes import (
     SessionOver,
     Since,
     Sought,
+    Value,
 )
 from gateway.runtime.cluster import Exchange, NotDeliveredError
 from gateway.runtime.event_loop import log_fault, spawn
@@ -657,28 +658,30 @@ class ClusterReceiver:
         """
         not_mine: list[UserId] = []
         answers: list[Publication] = []
+        made: dict[Element, Value] = {}
         values = 0
         for since in asked.asks:
             owner = self._owner(since.user)
             if owner is None or asked.node == self._node:
                 not_mine.append(since.user)
                 continue
-            answer = self._answer(owner, asked.node, since)
+            answer = self._answer(owner, asked.node, since, made)
             answers.append(answer)
             values += len(answer.updates)
             if not since.together or values > VALUES_AT_ONCE:
                 self._send_answers(asked.node, answers)
+                made.clear()
             if values > VALUES_AT_ONCE:
                 await self._local.clock.sleep(0)
                 values = 0
         self._send_answers(asked.node, answers)
         self._exchange.send(Inbox(asked.node), Asked(self._node, self._holder, asked.number, tuple(not_mine)))
 
-    def _answer(self, owner: Owner, node: NodeId, since: Since) -> Publication:
+    def _answer(self, owner: Owner, node: NodeId, since: Since, made: dict[Element, Value]) -> Publication:
         """Record a request of *node*, and return the changes that it misses."""
         owner.sharing.reads(node, together=since.together)
         owner.asked(node, since)
-        return owner.sharing.answer(since)
+        return owner.sharing.answer(since, made)
 
     def _send_answers(self, node: NodeId, answers: list[Publication]) -> None:
         """Send *answers*, and clear the list; later changes must not overtake them."""
@@ -699,7 +702,8 @@ class ClusterReceiver:
                 await self._attach_at(owner, asked)
                 epoch = owner.epoch
                 if asked.since is not None and owner is self._owner(asked.since.user):
-                    self._exchange.send(Inbox(asked.node), self._answer(owner, asked.node, asked.since))
+                    changes = self._answer(owner, asked.node, asked.since, {})
+                    self._exchange.send(Inbox(asked.node), changes)
                     is_read = True
         except SessionRefused as why:
             refused = Refusal(why.code, why.reason, why.by, why.window_s)

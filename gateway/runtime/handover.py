@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
 
-from gateway.core.element import ChangeSet, Element
+from gateway.core.element import ChangeSet, Element, value_once
 from gateway.core.follower import FollowMachine
 from gateway.core.lease import TTL_S, BusState
 from gateway.core.ledger import Delta
@@ -40,6 +40,7 @@ from gateway.protocol.envelopes import (
     Publication,
     PublishedValue,
     Since,
+    Value,
 )
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import Exchange, Share
@@ -572,7 +573,7 @@ class Sharing:
             self._is_disclosed = True
             self._mark_all_sent()
             self._publish_to_all(
-                self._publication(Delta(*self._sent, self._sent.seq, reset=False, updates=()))
+                self._publication(Delta(*self._sent, self._sent.seq, reset=False, updates=()), {})
             )
 
     def interested(self, node: NodeId, now: float) -> None:
@@ -608,18 +609,18 @@ class Sharing:
         """Earliest time at which :meth:`silent` may return a node."""
         return min(self._asked_at.values()) + INTEREST_S if self._asked_at else math.inf
 
-    def answer(self, since: Since) -> Publication:
-        """Return the changes that the requesting node misses.
+    def answer(self, since: Since, made: dict[Element, Value]) -> Publication:
+        """Return the changes that the requesting node misses; *made*: see :meth:`take`.
 
         Only the epoch's number while its data is withheld.
         """
         if not self._is_disclosed:
             return self._withheld()
-        return self._publication(self._feed.ledger.since(Position(since.epoch, since.seq)))
+        return self._publication(self._feed.ledger.since(Position(since.epoch, since.seq)), made)
 
     def _withheld(self) -> Publication:
         epoch = self._feed.ledger.position.epoch
-        return self._publication(Delta(epoch, 0, 0, reset=False, updates=()))
+        return self._publication(Delta(epoch, 0, 0, reset=False, updates=()), {})
 
     # ---- what is published ----
 
@@ -632,16 +633,18 @@ class Sharing:
         """Publish the changes before the next envelope is sent."""
         self._exchange.bundles.hurry(self)
 
-    def take(self) -> Share | None:
+    def take(self, made: dict[Element, Value]) -> Share | None:
         """See :meth:`gateway.runtime.cluster.BundleSource.take`."""
         if not self._has_news():
             return None
-        publication = self._next() or self._publication(self._feed.ledger.delta_of(self._sent, self._changed))
+        publication = self._next(made)
+        if publication is None:
+            publication = self._publication(self._feed.ledger.delta_of(self._sent, self._changed), made)
         self._mark_all_sent()
         all_together = self._together >= self._asked_at.keys()
         return Share(publication, tuple(self._asked_at) if all_together else None)
 
-    def _next(self) -> Publication | None:
+    def _next(self, made: dict[Element, Value]) -> Publication | None:
         """Return the publication of one shared value that changed, as nearly all are; None: it is another."""
         ledger, sent, changed = self._feed.ledger, self._sent, self._changed
         if len(changed) != 1 or sent.epoch != ledger.epoch:
@@ -652,7 +655,7 @@ class Sharing:
             return None
         age_ms = self._age_ms()
         as_of_ms = None if age_ms is None else self._dated_ms() - age_ms
-        updates = (PublishedValue(key, seq, element.value),)
+        updates = (PublishedValue(key, seq, value_once(element, made)),)
         upstream = ledger.health.upstream
         return Publication(
             self._feed.user, sent.epoch, sent.seq, seq, False, updates, upstream, as_of_ms, None, age_ms
@@ -713,13 +716,13 @@ class Sharing:
     def epoch_began(self) -> None:
         """See :meth:`gateway.core.ledger.Reader.epoch_began`; :meth:`disclose` sends the new epoch."""
 
-    def _publication(self, delta: Delta) -> Publication:
+    def _publication(self, delta: Delta, made: dict[Element, Value]) -> Publication:
         upstream = self._feed.ledger.health.upstream
         if not self._is_disclosed and upstream != "down":
             upstream = "stale"
         updates = tuple(
             [
-                PublishedValue(key, seq, None if element is None else element.value)
+                PublishedValue(key, seq, None if element is None else value_once(element, made))
                 for key, seq, element in delta.updates
             ]
         )

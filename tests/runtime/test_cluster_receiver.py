@@ -12,6 +12,7 @@ from typing import NoReturn, TypeVar
 import msgspec
 import pytest
 
+from gateway.core.element import Element
 from gateway.domain.commands import AcknowledgeNotice, Call, Execute, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import NodeId
@@ -34,6 +35,7 @@ from gateway.protocol.envelopes import (
     Refusal,
     Replaced,
     Since,
+    Value,
 )
 from gateway.runtime.command_execution import CommandExecution
 from gateway.runtime.ports import RECONNECT_WINDOW_S, OnOutcome
@@ -42,6 +44,7 @@ from tests.runtime.scene import PhoneLine, replace_method, user
 from tests.runtime.street import Street, street
 
 T = TypeVar("T", bound=Envelope)
+Made = dict[Element, Value]
 STRANGER = NodeId("stranger")
 
 
@@ -297,10 +300,10 @@ async def test_others_have_turns_between_large_answers_to_one_question(
         others: list[None] = []
         answered_after: list[int] = []
 
-        def counted(answer: Callable[[Since], Publication], since: Since) -> Publication:
+        def counted(answer: Callable[[Since, Made], Publication], since: Since, made: Made) -> Publication:
             answered_after.append(len(others))
             asyncio.get_running_loop().call_soon(others.append, None)
-            return answer(since)
+            return answer(since, made)
 
         for each in users:
             owner = at.scenes[0].node.user_states[each].owner

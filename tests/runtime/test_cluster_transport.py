@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import pytest
 
+from gateway.core.element import Element
 from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
@@ -31,6 +32,7 @@ from gateway.protocol.envelopes import (
     Publications,
     PublishedValue,
     Since,
+    Value,
 )
 from gateway.runtime.cluster import (
     ASKS_MAX,
@@ -575,7 +577,7 @@ class Owner:
         self.updates = updates
         self.news = 0
 
-    def take(self) -> Share | None:
+    def take(self, made: dict[Element, Value]) -> Share | None:
         if not self.news:
             return None
         updates = tuple(PublishedValue(f"queue:{n}", n, Queue()) for n in range(self.updates))
@@ -692,7 +694,7 @@ async def test_changes_of_one_turn_are_written_when_all_messages_are_given(at: P
 
 async def test_a_fault_of_one_owner_costs_nobody_else_their_changes() -> None:
     class Faulty(Owner):
-        def take(self) -> NoReturn:
+        def take(self, made: dict[Element, Value]) -> NoReturn:
             raise ArithmeticError
 
     async with place() as at:

@@ -11,13 +11,13 @@ from typing import NoReturn
 import pytest
 from msgspec.structs import replace
 
-from gateway.core.element import Element
+from gateway.core.element import Element, Parts
 from gateway.core.follower import RECENT_MAX, Shared, arrived, as_of, delta, is_of_sessions, receive_next
 from gateway.core.ledger import Delta, Health, Ledger, Receipt
 from gateway.core.ledger import Update as Held
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
-from gateway.domain.resources import Queue
+from gateway.domain.resources import Queue, QueueEntry, QueueFigures
 from gateway.protocol.envelopes import (
     Announcement,
     Attach,
@@ -31,6 +31,7 @@ from gateway.protocol.envelopes import (
     Publications,
     PublishedValue,
     Since,
+    Value,
 )
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import ROUNDS_MAX, Exchange
@@ -243,7 +244,7 @@ async def test_nothing_of_a_new_epoch_is_read_before_everything_is_there(at: Own
     begun = at.published[-1]
     assert (begun.epoch, begun.after, begun.upto, begun.updates) == (EPOCH + 1, 0, 0, ())
     assert begun.upstream == "stale"
-    received = at.sharing.answer(Since(USER, EPOCH, 1))
+    received = at.sharing.answer(Since(USER, EPOCH, 1), {})
     assert (received.epoch, received.upto, received.updates, received.upstream) == (
         EPOCH + 1,
         0,
@@ -256,7 +257,7 @@ async def test_nothing_of_a_new_epoch_is_read_before_everything_is_there(at: Own
     assert len(at.published) == 3
     assert (lit.epoch, lit.after, lit.upto, lit.upstream) == (EPOCH + 1, 3, 3, "live")
     at.bus.go_on()
-    received = at.sharing.answer(Since(USER, EPOCH, 1))
+    received = at.sharing.answer(Since(USER, EPOCH, 1), {})
     assert (received.reset, received.upto, len(received.updates)) == (True, 3, 1)
 
 
@@ -307,7 +308,7 @@ async def test_while_nobody_follows_changes_cost_nothing(at: Owned) -> None:
 async def test_a_follower_equals_the_owner_whatever_changes_in_whichever_turns(at: Owned) -> None:
     at.bus.is_slow = False
     replica = Ledger()
-    taken = [at.sharing.answer(Since(USER, 0, 0))]
+    taken = [at.sharing.answer(Since(USER, 0, 0), {})]
     at.follow(FAR, 0.0, together=True)
     for number in range(30):
         at.feed.ledger.record(f"queue:{number % 4}", None if number % 7 == 3 else element(number))
@@ -319,6 +320,31 @@ async def test_a_follower_equals_the_owner_whatever_changes_in_whichever_turns(a
         assert replica.receive(delta(one, replica, Shared())) is Receipt.APPLIED
     assert replica.position == at.feed.ledger.position
     assert values(replica) == values(at.feed.ledger)
+
+
+@pytest.mark.parametrize("is_answer", [False, True], ids=["changes", "answers"])
+async def test_users_with_the_same_element_have_one_value_in_a_message(at: Owned, is_answer: bool) -> None:
+    at.bus.is_slow = False
+    other = Feed(UserId("main", 2))
+    other.outlet = Sharing(other, at.sharing._exchange)
+    other.outlet.run_in(at.sharing._exchange._tasks)
+    owners = {at.feed: at.sharing, other: other.outlet}
+    composed = Element(None, Parts(QueueEntry(name="Billing"), QueueFigures(contacts_waiting=3), None, None))
+    other.ledger.rebase(EPOCH)
+    for feed, sharing in owners.items():
+        sharing.disclose()
+        sharing.reads(FAR, together=True)
+        sharing.interested(FAR, 0.0)
+        feed.ledger.record("queue:5", composed)
+        feed.flush()
+    await at.clock.settle()
+    sent = at.published[-2:]
+    if is_answer:
+        made: dict[Element, Value] = {}
+        sent = [sharing.answer(Since(feed.user, EPOCH, 0), made) for feed, sharing in owners.items()]
+    assert [one.user for one in sent] == [USER, other.user]
+    first, second = (one.updates[0].value for one in sent)
+    assert first is second == composed.value
 
 
 def element(number: int) -> Element:
