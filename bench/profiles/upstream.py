@@ -69,6 +69,11 @@ class Socket:
         """Whether a message waits to be received."""
         return bool(self._told)
 
+    @property
+    def came_at(self) -> float:
+        """When the newest message came, by the centre's clock."""
+        return self._centre.now_ms / 1_000
+
     def arrival(self, reader: SocketReader) -> None:
         """Have :meth:`receive` wait itself."""
 

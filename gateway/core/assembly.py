@@ -37,6 +37,7 @@ from gateway.core.element import (
 from gateway.core.link import Query
 from gateway.domain.commands import Listen
 from gateway.domain.model import (
+    ALONE_MOST,
     EMPTY_SET,
     KEY_PREFIXES,
     NO_ITEMS,
@@ -118,15 +119,17 @@ class Composer:
         elif not more:
             del self.newest[key]
 
-    def element(self, parts: Parts, before: Element | None, offset_ms: int) -> Element:
+    def element(
+        self, parts: Parts, before: Element | None, offset_ms: int, like: Element | None = None
+    ) -> Element:
         """Return the element of *parts*, following *before*; *offset_ms* is gateway minus server clock.
 
         A link keeps its own instants while nothing changes. A changed or first element becomes that of other
         links, if both are equal but for jitter: a thousand links that deliver it one after the other hold one
-        element.
+        element. *like*: the one that another link showed after the same reading, if that is known.
         """
         key, shown = parts.key, self.newest
-        other = None if key is None else shown.get(key)
+        other = like if key is None or like is not None else shown.get(key)
         if other is before:
             other = None
         elif before is None and other is not None and other.parts == parts and other.offset_ms == offset_ms:
@@ -134,36 +137,45 @@ class Composer:
         made = queue_element(parts, before, offset_ms) if other is None else None
         if made is None:
             made = composed_element(parts, before, other, offset_ms)
-        if made is not before and key is not None and key in shown:
+        if made is not before and made is not like and key is not None and key in shown:
             shown[key] = made
         return made
 
-    def first_step(self, reading: Reading, place: ReadingStep) -> ReadingStep | None:
+    def first_step(
+        self, reading: Reading, place: ReadingStep, other: ReadingStep | None
+    ) -> ReadingStep | None:
         """Return :meth:`step`, recorded for other links that receive the same."""
-        made, steps = self.step(reading, place), reading.steps
+        made, steps = self.step(reading, place, other), reading.steps
         if made is not None and steps is not None:
             steps.append(made)
             del steps[:-STEPS_MOST]
             self.open_steps.note(made)
         return made
 
-    def step(self, reading: Reading, place: ReadingStep) -> ReadingStep | None:
-        """Return the step of *reading* from *place*; None: it is no plain change of shown elements."""
+    def step(
+        self, reading: Reading, place: ReadingStep, other: ReadingStep | None = None
+    ) -> ReadingStep | None:
+        """Return the step of *reading* from *place*; None: it is no plain change of shown elements.
+
+        Elements of the *other* step of this reading, from the state of another link, are taken where they are
+        equal: the newest ones of other links may be of a later reading.
+        """
+        likes = NO_ITEMS if other is None else other.presents
         changed: list[int] = []
         changes: list[tuple[str, Element, Element]] = []
-        is_realtime = reading.source is Source.REALTIME
+        is_realtime, own_place = reading.source is Source.REALTIME, PLACES[reading.source]
         for part, key, before, held in zip(reading.parts, place.keys, place.befores, place.held, strict=True):
             if before is None or held is None or before.directory is None:
                 return None
             if not is_realtime and before.realtime is None:
                 return None
             after = with_part(before, reading.source, part)
-            element = self.element(after, held, place.offset_ms)
+            element = place.presents[key] = self.element(after, held, place.offset_ms, likes.get(key))
             kept = place.afters[key] = converged(after, element)
-            if kept is not after:
-                place.rereads += _rereads(key, after, kept)
-            if part.time_ms != reading.time_ms:
+            if part.time_ms != reading.time_ms or time_of(kept, reading.source) != reading.time_ms:
                 place.other_times_ms[key] = reading.time_ms
+            if kept is not after:
+                place.rereads += [each for each in _rereads(key, after, kept) if each[0] != own_place]
             if element is not held:
                 changes.append((key, held, element))
                 changed.append(part.number)
@@ -262,6 +274,12 @@ class _OfKind(Lean):
         if self.shared is not None:
             self.sent, self.shared = self.shared.leave(), None
         return self.sent
+
+    def hold(self, table: SharedTable[Parts]) -> None:
+        """Hold a table that other links may hold, too."""
+        self.sent, self.shared = table.items, table
+        if table.alone > ALONE_MOST:
+            self.own()
 
     def converge(self, key: str, mine: Parts, others: Parts) -> None:
         """Hold the parts *others* in place of *mine*; their times of reading stay."""
@@ -445,8 +463,10 @@ class Assembly:
             return None
         if not step.is_open:
             self._composer.open_steps.open(step)
-        if step.afters:
-            here.sent, here.shared = step.sent.apply(here.sent, here.shared, step.afters)
+        if here.shared is not None and step.afters:
+            here.hold(step.sent.apply(here.shared, step.afters))
+        elif step.afters:
+            here.sent.update(step.afters)
         times.read_all(step)
         times.newest_ms = time_ms
         if step.rereads:
@@ -527,7 +547,7 @@ class Assembly:
             if step.applies(befores, held, offset_ms):
                 return step
         place = ReadingStep(numbers, keys, befores, held, offset_ms)
-        return self._composer.first_step(reading, place)
+        return self._composer.first_step(reading, place, steps[-1] if steps else None)
 
     def directory(self, parts: Iterable[Part]) -> set[Address]:
         """Apply the whole directory; objects that are not in it are removed."""
@@ -601,7 +621,7 @@ class Assembly:
         links, pool = self._composer.holders(first), self._composer.sent_tables
         if links > 1:
             for here in self._kinds.values():
-                here.sent, here.shared = pool.share(here.prefix, here.sent, here.shared, links)
+                here.hold(pool.share(here.prefix, here.shared or SharedTable(here.sent), links))
         return links
 
     def addresses(self) -> set[Address]:

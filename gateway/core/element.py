@@ -333,7 +333,7 @@ class ReadingStep:
 
     __slots__ = (
         "__weakref__", "afters", "befores", "changed", "changes", "compares_tables", "held", "is_open",
-        "keys", "numbers", "offset_ms", "other_times_ms", "rereads", "sent", "shown",
+        "keys", "numbers", "offset_ms", "other_times_ms", "presents", "rereads", "sent", "shown",
     )  # fmt: skip
 
     def __init__(
@@ -349,11 +349,13 @@ class ReadingStep:
         self.offset_ms = offset_ms
         self.afters: dict[str, Parts] = {}
         """The parts received now, by key."""
+        self.presents: dict[str, Element] = {}
+        """The elements shown now, by key."""
         self.other_times_ms: dict[str, int] = {}
         """The reading's time for each key whose part has another time."""
         self.rereads: list[tuple[int, str, int | None, int | None]] = []
-        """Where :attr:`afters` has the part of another link: the place of its source, the key, and when the
-        link's own part and that one were read; None: there is none.
+        """Where :attr:`afters` has the part of another link from another source than the reading's: the place
+        of its source, the key, and when the link's own part and that one were read; None: there is none.
         """
         self.changed: frozenset[int] = EMPTY_SET
         """The numbers whose shown element differs now."""

@@ -20,6 +20,7 @@ from gateway.core.element import ChangeSet, Element, WireForms
 from gateway.core.rate_limits import ReaderPace
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, View
 from gateway.domain.model import (
+    ALONE_MOST,
     ALWAYS,
     NO_ITEMS,
     Lean,
@@ -68,21 +69,54 @@ class VersionedMap(Lean):
     """The seq of each removal, the last one last."""
     floor: int = 0
     seqs: dict[str, int] = NO_ITEMS
-    """The seq of each key that has an element, but for those that have had none since :meth:`join`."""
+    """The seq of each key that has an element, but for those that have had none since :meth:`join`.
+
+    While :attr:`elements` is shared it is, too, and has the clock of that table instead of seqs.
+    """
     _rest: int = 0
     """The seq of all others."""
+    _shift: int = 0
+    """The seq minus that clock."""
+    _joined_at: int = -1
+    """The clock when this ledger took over the table; keys that changed before have :attr:`_rest`, too."""
     shared: SharedTable[Element] | None = None
     """With whom :attr:`elements` is shared; None: it is this ledger's own."""
 
     def own(self) -> dict[str, Element]:
         """Return the elements in a table that no other ledger holds."""
         if self.shared is not None:
+            rest = self._rest
+            self.seqs = {key: seq for key in self.elements if (seq := self.seq_of(key)) != rest} or NO_ITEMS
             self.elements, self.shared = self.shared.leave(), None
+            self._shift, self._joined_at = 0, -1
         return self.elements
 
+    def share(self, others: TablePool[Element], links: int, seq: int) -> None:
+        """Hold the table of another ledger, if it is equal. *seq*: that of the last change of any key."""
+        mine = self.shared
+        if mine is None:
+            mine = SharedTable(self.elements, changed_at={})
+            self._joined_at = mine.clock - seq
+            mine.changed_at = {key: at + self._joined_at for key, at in self.seqs.items()}
+        table = others.share("", mine, links)
+        if table is not mine:  # no key has changed later
+            self._rest, self._joined_at = seq, table.clock
+        self._hold(table, seq)
+
+    def _hold(self, table: SharedTable[Element], seq: int) -> None:
+        """Hold a table that other ledgers may hold, too. *seq*: that of its last step."""
+        self.shared, self.elements, self.seqs = table, table.items, table.changed_at or NO_ITEMS
+        self._shift = seq - table.clock
+        if table.alone > ALONE_MOST:
+            self.own()
+
     def seq_of(self, key: str) -> int:
-        """Return the seq of a key that has an element."""
-        return self.seqs.get(key, self._rest)
+        """Return the seq of a key that has an element.
+
+        In a shared table it is too large by the number of keys of single sessions that changed since.
+        """
+        at = self.seqs.get(key, self._joined_at)
+        return at + self._shift if at > self._joined_at else self._rest
 
     def store(self, update: Update) -> None:
         """Store the newest value of a key."""
@@ -102,13 +136,14 @@ class VersionedMap(Lean):
         self, elements: dict[str, Element], seq: int, next_tables: NextTables[Element] | None
     ) -> None:
         """Store the elements of several keys that changed in one step."""
-        if next_tables is None:
+        if next_tables is not None and self.shared is not None:
+            before, table = self.shared, next_tables.apply(self.shared, elements)
+            if table.clock != before.clock + 1:
+                self._rest, self._joined_at = seq, table.clock
+            self._hold(table, seq)
+        else:
             self.own().update(elements)
-        else:
-            self.elements, self.shared = next_tables.apply(self.elements, self.shared, elements)
-        if self.seqs is NO_ITEMS:
-            self.seqs = dict.fromkeys(elements, seq)
-        else:
+            self.seqs = {} if self.seqs is NO_ITEMS else self.seqs
             self.seqs.update(dict.fromkeys(elements, seq))
         if self.gone:
             for key in elements:
@@ -116,7 +151,8 @@ class VersionedMap(Lean):
 
     def join(self, since: int, seq: int) -> None:
         """Give all keys that have an element and changed after *since* one *seq*, which needs no memory."""
-        self.seqs = {key: at for key in self.elements if (at := self.seq_of(key)) <= since} or NO_ITEMS
+        elements = self.own()
+        self.seqs = {key: at for key in elements if (at := self.seq_of(key)) <= since} or NO_ITEMS
         self._rest = seq
 
     def forget_gone(self, floor: int) -> None:
@@ -135,7 +171,7 @@ class VersionedMap(Lean):
     def after(self, seen: int) -> list[Update]:
         """Return the newest value of each key, removed ones included, if it is newer than *seen*."""
         elements = self.elements
-        if self._rest > seen:
+        if self._rest > seen or self.shared is not None:
             missing = [each for each in self.updates() if each.seq > seen]
         else:
             missing = [Update(key, seq, elements[key]) for key, seq in self.seqs.items() if seq > seen]
@@ -355,9 +391,8 @@ class Ledger:
 
     def share_table(self, others: TablePool[Element], links: int) -> None:
         """Hold the table of another ledger, if it is equal, as those of *links* may be."""
-        here = self._shared
-        here.elements, here.shared = others.share("", here.elements, here.shared, links)
-        self.elements = here.elements
+        self._shared.share(others, links, self.shared_seq)
+        self.elements = self._shared.elements
 
     def record_all(self, changes: ChangeSet, next_tables: NextTables[Element] | None = None) -> None:
         """Write the values of several shared keys, for the owner only, as :meth:`record` does one by one.
@@ -379,11 +414,11 @@ class Ledger:
     def record_one(self, key: str, before: Element, element: Element) -> None:
         """Write another value of a shared key that holds *before*, for the owner only."""
         shared, seq = self._shared, self.seq + 1
+        if shared.shared is not None:
+            self.elements = shared.own()
         if shared.seqs is NO_ITEMS:
             shared.seqs = {}
         self.seq = self.shared_seq = shared.seqs[key] = seq
-        if shared.shared is not None:
-            self.elements = shared.own()
         shared.elements[key] = element
         self.has_news = True
         self.joinable = self.firsts = NO_ITEMS

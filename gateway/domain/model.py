@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, ValuesView
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -255,30 +256,54 @@ def with_few(items: SmallMap[KeyT, ItemT], key: KeyT, item: ItemT) -> SmallMap[K
 
 
 TABLES_MOST: Final = 4
-"""Kept tables of one step: links that have just opened differ from the others for a while."""
+"""Kept tables of one step: links that have just opened, or are behind, differ from the others for a while."""
 COPIED_FOR: Final = 64
 """A shared table is copied for all links that share it, if it has at most so many items for each change of
 each link. Otherwise each link has a copy of its own from its next change on.
 """
+ALONE_MOST: Final = 16
+"""Steps for which a table that one link changes alone stays one to which others may come."""
+COMPARED_FOR: Final = 16
+"""Steps for which a new sort of tables is compared with others."""
 OFFERS_MAX: Final = 64
 """Number of tables of a sort that are offered. At this limit all offers are forgotten."""
+_SORTS: Final = count(1)
+_STEPS: Final = 2**40 - 1
 
 
 class SharedTable(Generic[ItemT]):
     """A table that several links hold. It is replaced instead of changed, unless one link holds it.
 
     A link that was freed is still counted, so the table may be copied once more than needed.
+
+    Args:
+        items: The items.
+        before: The table that it comes from by one step; None: it is the first of its sort.
+        changed_at: When each item changed last, by :attr:`clock`, if that is kept; those that are missing
+            did not change since the first table of its sort.
     """
 
-    __slots__ = ("__weakref__", "expected", "holders", "is_taken", "items")
+    __slots__ = (
+        "__weakref__", "alone", "changed_at", "clock", "expected", "holders", "is_taken", "items",
+    )  # fmt: skip
 
-    def __init__(self, items: dict[str, ItemT]) -> None:
+    def __init__(
+        self,
+        items: dict[str, ItemT],
+        before: SharedTable[ItemT] | None = None,
+        changed_at: dict[str, int] | None = None,
+    ) -> None:
         self.items: Final = items
+        self.clock: Final[int] = next(_SORTS) * (_STEPS + 1) if before is None else before.clock + 1
+        """Number of steps since the first table of its sort. Equal numbers are of the same sort."""
+        self.changed_at = changed_at
         self.holders = 1
         self.expected = 0
         """Number of links that may still take it over: they held one before it, or may hold an equal one. At
         each step that no other link takes over it loses a quarter.
         """
+        self.alone = 0
+        """Number of steps since when one link changes it alone."""
         self.is_taken = False
         """Whether the items belong to one link, which changes them."""
 
@@ -289,6 +314,36 @@ class SharedTable(Generic[ItemT]):
             return self.items.copy()
         self.is_taken = True
         return self.items
+
+    def after(self, changes: dict[str, ItemT], *, is_alone: bool) -> SharedTable[ItemT]:
+        """Return the table of one holder after *changes*; *is_alone*: no other one is expected to take it."""
+        changed_at = self.changed_at
+        if is_alone:
+            made = SharedTable(self.leave(), self, changed_at)
+            made.alone = self.alone + 1
+            made.items.update(changes)
+            if changed_at is not None:
+                made.changed_at = changed_at if self.is_taken else changed_at.copy()
+                made.changed_at.update(dict.fromkeys(changes, made.clock))
+            return made
+        self.holders -= 1
+        made = SharedTable(self.items | changes, self)
+        if changed_at is not None:
+            made.changed_at = changed_at | dict.fromkeys(changes, made.clock)
+        return made
+
+    def comes_to(self, other: SharedTable[ItemT]) -> bool:
+        """Return whether its holder may hold *other* instead, as both are equal after the same step.
+
+        They are compared if both have gone through as many steps of one sort, or if this sort is new and
+        several links hold the other one.
+        """
+        is_new = self.clock & _STEPS < COMPARED_FOR and other.holders > 1
+        if other.is_taken or not (self.clock == other.clock or is_new):
+            return False
+        return self.items == other.items and (
+            self.clock != other.clock or self.changed_at == other.changed_at
+        )
 
 
 class NextTables(Generic[ItemT]):
@@ -306,35 +361,26 @@ class NextTables(Generic[ItemT]):
                 return True
         return False
 
-    def apply(
-        self, items: dict[str, ItemT], shared: SharedTable[ItemT] | None, changes: dict[str, ItemT]
-    ) -> tuple[dict[str, ItemT], SharedTable[ItemT] | None]:
-        """Return the table of a link after *changes*, and with whom it is shared.
-
-        Args:
-            items: The table of the link.
-            shared: With whom it is shared; None: it is the link's own.
-            changes: The items that the step changes.
-        """
-        if shared is None:
-            items.update(changes)
-            return items, None
+    def apply(self, shared: SharedTable[ItemT], changes: dict[str, ItemT]) -> SharedTable[ItemT]:
+        """Return the table of a link after the *changes* of the step. *shared*: its table before."""
         for before, after in self._known:
             if before is shared and not after.is_taken:
                 shared.holders -= 1
                 after.holders += 1
-                return after.items, after
+                return after
         expected = max(shared.holders, shared.expected * 3 // 4)
-        few = expected == 1 or expected * len(changes) * COPIED_FOR < len(items)
-        if few or len(self._known) >= TABLES_MOST:
-            own = shared.leave()
-            own.update(changes)
-            return own, None
-        shared.holders -= 1
-        made = SharedTable(items | changes)
-        made.expected = expected
-        self._known.append((shared, made))
-        return made.items, made
+        is_worth = expected * len(changes) * COPIED_FOR >= len(shared.items)
+        made = shared.after(changes, is_alone=expected == 1 or not is_worth)
+        made.expected, is_known = expected, is_worth or not shared.holders
+        for _, after in self._known:
+            if (after.holders + 1) * len(changes) * COPIED_FOR >= len(made.items) and made.comes_to(after):
+                after.holders += 1
+                made, is_known = after, shared.holders > 0
+                break
+        if is_known:
+            self._known.append((shared, made))
+            del self._known[:-TABLES_MOST]
+        return made
 
     def close(self) -> None:
         """Forget all."""
@@ -348,35 +394,30 @@ class TablePool(Generic[ItemT]):
         self._offers: dict[tuple[str, int], tuple[weakref.ref[SharedTable[ItemT]], ...]] = {}
         """By name and number of items: several, since links may differ for a while."""
 
-    def share(
-        self, name: str, items: dict[str, ItemT], shared: SharedTable[ItemT] | None, links: int
-    ) -> tuple[dict[str, ItemT], SharedTable[ItemT]]:
+    def share(self, name: str, mine: SharedTable[ItemT], links: int) -> SharedTable[ItemT]:
         """Return an equal table of another link; if there is none, offer this one to others and return it.
 
         An offered table stays as it is for some steps: other links may come to it when this one has gone on.
 
         Args:
             name: What is in the table.
-            items: The table of the link.
-            shared: With whom it is shared; None: it is the link's own.
+            mine: The table of the link.
             links: Number of links that may have an equal one.
         """
-        place, mine = (name, len(items)), SharedTable(items) if shared is None else shared
+        place = name, len(mine.items)
         found = [offer() for offer in self._offers.get(place, ())]
         offers = [table for table in found if table is not None and not table.is_taken]
         for table in offers:
-            if table is mine or (mine.holders == 1 and table.items == items):
-                break
-        else:
-            table = mine
-            table.expected = max(table.expected, links)
+            if table is not mine and mine.holders <= max(1, table.holders) and table.items == mine.items:
+                mine.leave()
+                table.holders += 1
+                return table
+        if mine not in offers:
+            mine.expected = max(mine.expected, links)
             if len(self._offers) >= OFFERS_MAX:
                 self._offers.clear()
-            self._offers[place] = tuple([weakref.ref(each) for each in (*offers, table)[-TABLES_MOST:]])
-        if table is not mine:
-            mine.leave()
-            table.holders += 1
-        return table.items, table
+            self._offers[place] = tuple([weakref.ref(each) for each in (*offers, mine)[-TABLES_MOST:]])
+        return mine
 
 
 PACKED_MOST: Final = 64

@@ -344,6 +344,23 @@ def test_a_link_that_stood_elsewhere_takes_a_step_of_its_own() -> None:
     assert len(now.steps) == STEPS_MOST
 
 
+def test_a_link_behind_takes_the_elements_that_others_showed_after_the_same_reading() -> None:
+    composer = Composer()
+    ahead, behind = links = [Link(composer) for _ in range(2)]
+    for link in links:
+        link.read(whole())
+    behind.follow(reading(8, part(*AGENT, REALTIME, Agent(reason_id="1"))))
+    several = reading(10, WORK, part(Kind.AGENT, 6, REALTIME, Agent(routing_state=RoutingState.WORK)))
+    assert ahead.follow(several) is not None
+    shown = dict(ahead.shown)
+    for number in (5, 6):
+        assert ahead.follow(reading(20, available(number))) is not None
+    newest = dict(composer.newest)
+    assert behind.follow(several) is not None
+    assert behind.shown == shown, "the newest elements are of later readings"
+    assert composer.newest == newest, "those who open now hold these"
+
+
 def test_no_more_steps_hold_tables_when_most_links_are_far_behind_one() -> None:
     composer = Composer()
     ahead, *others = links = [Link(composer) for _ in range(3)]

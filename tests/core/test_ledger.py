@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from gateway.core.element import ChangeSet, Element
 from gateway.core.ledger import Delta, Ledger, Receipt, Update
-from gateway.domain.model import Position, TablePool
+from gateway.core.view import me_key
+from gateway.domain.model import NextTables, Position, TablePool
 from gateway.domain.resources import Queue
 
 ONE, TWO, THREE = (Element(Queue(contacts_waiting=waiting)) for waiting in (1, 2, 3))
@@ -219,6 +221,114 @@ def test_a_ledger_that_shares_its_elements_changes_only_its_own(
     for other in others:
         assert dict(other.elements) == dict(other.shared()) == {"a": ONE, "b": ONE}
     assert len({id(other.elements) for other in others}) == 1
+
+
+class Twins:
+    """Ledgers that share their elements, each with one that shares nothing."""
+
+    def __init__(self, count: int) -> None:
+        self.pool = TablePool[Element]()
+        self.steps: list[tuple[ChangeSet, NextTables[Element]]] = []
+        self.pairs = [(Ledger(1), Ledger(1)) for _ in range(count)]
+        self.taken = [0] * count
+        for each in chain(*self.pairs):
+            for key in "abc":
+                each.record(key, ONE)
+
+    def act(self, verb: str, at: int, key: str, element: Element | None) -> None:
+        sharing, alone = pair = self.pairs[at]
+        match verb:
+            case "step" if self.taken[at] == len(self.steps) and element is not None:
+                changes = ChangeSet([(key, sharing.get(key), element)])
+                self.steps.append((changes, NextTables()))
+                self.take(at)
+            case "take" if self.taken[at] < len(self.steps):
+                self.take(at)
+            case "share":
+                sharing.share_table(self.pool, len(self.pairs))
+            case "record":
+                for each in pair:
+                    each.record(key, element)
+            case "join":
+                for each in pair:
+                    each.join_changes(alone.seq - 2)
+
+    def take(self, at: int) -> None:
+        """Apply the next step, unless the elements before it are others."""
+        sharing, alone = self.pairs[at]
+        changes, next_tables = self.steps[self.taken[at]]
+        self.taken[at] += 1
+        if all(sharing.get(key) is before for key, before in changes.befores.items()):
+            sharing.record_all(changes, next_tables)
+            alone.record_all(changes)
+
+    def check(self) -> None:
+        for sharing, alone in self.pairs:
+            assert (sharing.position, sharing.shared_seq) == (alone.position, alone.shared_seq)
+            assert dict(sharing.items()) == dict(alone.items())
+            for seen in range(alone.seq + 1):
+                some, needed = (each.since(Position(1, seen)) for each in (sharing, alone))
+                assert some[:4] == needed[:4]
+                seqs, least = ({update.key: update.seq for update in each.updates} for each in (some, needed))
+                assert seqs.keys() >= least.keys(), "it may say more than it has to"
+                assert all(seqs[key] >= seq for key, seq in least.items())
+                for key, seq, element in some.updates:
+                    assert seen < seq <= sharing.seq or some.reset
+                    assert element is alone.get(key)
+                if seen >= alone.shared_seq:
+                    assert seqs == least, "a phone that has everything is sent nothing again"
+
+
+LEDGERS, KEYS = st.integers(0, 2), st.sampled_from("abc")
+ELEMENTS = st.sampled_from([ONE, TWO, THREE])
+ACTS = st.lists(
+    st.one_of(
+        *[st.tuples(st.sampled_from(["step", "take", "take"]), LEDGERS, KEYS, ELEMENTS)] * 3,
+        st.tuples(st.sampled_from(["share", "share", "join"]), LEDGERS, KEYS, ELEMENTS),
+        st.tuples(st.just("record"), LEDGERS, st.sampled_from(["a", me_key("h")]), ELEMENTS | st.none()),
+    ),
+    max_size=40,
+)
+
+
+@given(acts=ACTS)
+def test_a_ledger_that_shares_its_elements_misses_no_change(acts: list[tuple]) -> None:
+    twins = Twins(3)
+    for at in range(3):
+        twins.act("share", at, "a", ONE)
+    for act in acts:
+        twins.act(*act)
+    twins.check()
+
+
+def test_ledgers_that_share_their_elements_know_what_changed_since_a_position() -> None:
+    twins = Twins(3)
+    for at in range(3):
+        twins.act("share", at, "a", ONE)
+    for key in "ab":
+        for at in range(3):
+            twins.act("step" if at == 0 else "take", at, key, TWO)
+    for sharing, alone in twins.pairs:
+        assert [sharing.since(Position(1, seen)) for seen in range(6)] == [
+            alone.since(Position(1, seen)) for seen in range(6)
+        ]
+    assert len({id(sharing._shared.seqs) for sharing, _ in twins.pairs}) == 1, "none keeps seqs of its own"
+
+
+def test_a_ledger_that_comes_to_what_others_share_misses_nothing_of_its_own() -> None:
+    twins = Twins(3)
+    for at in (0, 1):
+        twins.act("share", at, "a", ONE)
+    for at, verb in enumerate(("step", "take")):
+        twins.act(verb, at, "a", TWO)
+    for element in (THREE, TWO):
+        twins.act("record", 2, "a", element)
+    twins.taken[2] = 1
+    twins.act("share", 2, "a", ONE)
+    for at, verb in enumerate(("step", "take", "take")):
+        twins.act(verb, at, "b", TWO)
+    assert len({id(sharing.elements) for sharing, _ in twins.pairs}) == 1
+    twins.check()
 
 
 def test_one_value_is_recorded_as_any_other() -> None:

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.element import COMPARED_EVERY, OPEN_STEPS, Element, OpenSteps, Parts, ReadingStep
-from gateway.domain.model import COPIED_FOR, OFFERS_MAX, TABLES_MOST, NextTables, SharedTable, TablePool
+from gateway.domain.model import (
+    ALONE_MOST,
+    COPIED_FOR,
+    OFFERS_MAX,
+    TABLES_MOST,
+    NextTables,
+    SharedTable,
+    TablePool,
+)
 
 
 class Holder:
@@ -19,10 +27,15 @@ class Holder:
         self.shared: SharedTable[int] | None = None
 
     def meet(self, pool: TablePool[int], links: int = 1) -> None:
-        self.items, self.shared = pool.share("agent", self.items, self.shared, links)
+        self.shared = pool.share("agent", self.shared or SharedTable(self.items), links)
+        self.items = self.shared.items
 
     def go(self, next_tables: NextTables[int], **changes: int) -> None:
-        self.items, self.shared = next_tables.apply(self.items, self.shared, changes)
+        if self.shared is None:
+            self.items.update(changes)
+        else:
+            self.shared = next_tables.apply(self.shared, changes)
+            self.items = self.shared.items
 
     def change(self, key: str, value: int) -> None:
         """Change one item without other links."""
@@ -66,11 +79,70 @@ def test_links_follow_one_that_is_several_steps_ahead() -> None:
             link.go(next_tables, a=number + 5)
     assert {id(link.items) for link in others} == {id(ahead.items)}
     assert ahead.items == {"a": 6, "b": 1}
-    for number in range(5):
+    for number in range(2 * ALONE_MOST):
         ahead.go(NextTables[int](), b=number)
-    assert ahead.shared is None, "nobody came"
+    assert ahead.shared is not None
+    assert ahead.shared.alone > ALONE_MOST, "nobody came"
     assert {id(link.items) for link in others} == {id(others[0].items)}
-    assert (ahead.items, others[0].items) == ({"a": 6, "b": 4}, {"a": 6, "b": 1})
+    assert (ahead.items, others[0].items) == ({"a": 6, "b": 2 * ALONE_MOST - 1}, {"a": 6, "b": 1})
+
+
+def test_links_that_were_behind_share_again_as_soon_as_they_have_caught_up() -> None:
+    ahead, *others = together(4, a=1, b=1)
+    steps = [NextTables[int]() for _ in range(ALONE_MOST)]
+    for number, next_tables in enumerate(steps):
+        ahead.go(next_tables, a=number)
+        if number < ALONE_MOST - 1:
+            next_tables.close()
+    for link in others:
+        for number, next_tables in enumerate(steps):
+            assert link.items is not ahead.items
+            link.go(next_tables, a=number)
+        assert link.items is ahead.items
+    assert ahead.shared is not None
+    assert (ahead.shared.holders, ahead.items) == (4, {"a": ALONE_MOST - 1, "b": 1})
+
+
+def test_a_table_that_one_link_has_changed_since_is_no_longer_that_of_the_step() -> None:
+    ahead, behind = together(2, a=1, b=1)
+    behind.go(NextTables[int](), a=2)
+    ahead.go(NextTables[int](), a=2)
+    steps = [NextTables[int]() for _ in range(2)]
+    for next_tables in steps:
+        ahead.go(next_tables, a=3)
+    behind.go(steps[0], a=3)
+    assert behind.items == ahead.items
+    assert behind.items is not ahead.items
+    behind.go(steps[1], a=3)
+    assert behind.items is ahead.items
+
+
+def test_a_link_that_goes_its_own_way_takes_no_times_of_changes_along() -> None:
+    table = SharedTable({"a": 1}, changed_at={"a": 1})
+    table.holders = 2
+    made = table.after({"a": 2}, is_alone=True)
+    assert (table.items, table.changed_at) == ({"a": 1}, {"a": 1})
+    assert (made.items, made.changed_at) == ({"a": 2}, {"a": made.clock})
+
+
+def test_a_link_that_lacks_a_step_shares_nothing_until_both_hold_the_same() -> None:
+    one, two = together(2, a=1, b=1)
+    one.go(NextTables[int](), a=2)
+    two.go(NextTables[int](), b=2)
+    for changes, is_shared in (({"a": 3}, False), ({"b": 3}, True)):
+        next_tables = NextTables[int]()
+        for link in (one, two):
+            link.go(next_tables, **changes)
+        assert (one.items is two.items) is is_shared
+
+
+def test_a_link_that_has_just_opened_comes_to_what_several_share_after_a_step() -> None:
+    one, two = together(2, a=1)
+    for opened in (together(1, a=1)[0], together(1, a=2)[0]):
+        next_tables = NextTables[int]()
+        for link in (one, two, opened):
+            link.go(next_tables, a=2)
+        assert opened.items is one.items
 
 
 def test_links_that_read_many_steps_one_after_the_other_stay_together() -> None:
@@ -103,11 +175,15 @@ def test_a_table_that_one_link_changes_alone_is_not_taken_over() -> None:
 def test_a_table_is_not_copied_for_few_changes_of_few_links() -> None:
     items = {str(number): number for number in range(2 * COPIED_FOR + 1)}
     for count, is_shared in ((2, False), (3, True)):
-        one, *_ = together(count, **items)
+        one, two, *_ = together(count, **items)
         next_tables = NextTables[int]()
-        one.go(next_tables, **{"0": 7})
-        assert (one.shared is not None) is is_shared
-        assert one.items == items | {"0": 7}
+        for link in (one, two):
+            link.go(next_tables, **{"0": 7})
+        assert (one.items is two.items) is is_shared
+        assert one.items == two.items == items | {"0": 7}
+        mine = one.items
+        one.go(NextTables[int](), **{"0": 8})
+        assert (one.items is mine) is not is_shared, "a table of its own is not copied"
 
 
 def test_no_more_tables_are_kept_for_a_step_than_for_a_reading() -> None:

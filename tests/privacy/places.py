@@ -96,7 +96,7 @@ PLACES: Final[dict[str, str]] = {
             core/assembly.py Assembly._kinds _queries; core/assembly.py _OfKind.times sent;
             core/assembly.py _ReadTimes.others_ms; core/view.py RefCounter._others;
             core/assembly.py Composer.newest _more_holders _catalogues;
-            core/element.py ReadingStep.afters other_times_ms rereads;
+            core/element.py ReadingStep.afters other_times_ms presents rereads;
             domain/model.py TablePool._offers;
             core/element.py OpenSteps._steps; domain/model.py NextTables._known;
             core/fanout_group.py FanoutGroup.dirty members own_frames positions;

@@ -217,6 +217,17 @@ def test_a_link_among_others_says_what_it_would_say_alone(
             link.check()
 
 
+def opened(some: tuple[int, int]) -> tuple[list[Link], Known]:
+    """Return three links that have read the same whole sets."""
+    composer = Composer()
+    links, known = [Link(composer, 0) for _ in range(3)], Known()
+    begin: list[tuple] = [("object", number, 0) for number in NUMBERS]
+    begin += [each for query in (1, 2) for each in (("listen", query, False), ("read", query, 0, 0, some))]
+    for index, (verb, *rest) in product(range(3), begin):
+        take(links, known, (verb, index, *rest))
+    return links, known
+
+
 BOTH = st.tuples(st.integers(0, 3), st.integers(-1, 3))
 TOGETHER = st.lists(
     st.one_of(
@@ -235,17 +246,64 @@ TOGETHER = st.lists(
 def test_links_that_share_tables_say_what_they_would_say_alone(
     some: tuple[int, int], steps: list[tuple]
 ) -> None:
-    composer = Composer()
-    links, known = [Link(composer, 0) for _ in range(3)], Known()
-    begin: list[tuple] = [("object", number, 0) for number in NUMBERS]
-    begin += [each for query in (1, 2) for each in (("listen", query, False), ("read", query, 0, 0, some))]
-    for index, (verb, *rest) in product(range(3), begin):
-        take(links, known, (verb, index, *rest))
+    links, known = opened(some)
     for at, step in enumerate([MEET, *steps]):
         if step == MEET:
             for link in links:
                 link.meet()
         verb, *rest = step
         take(links, known, (verb, rest[0], 4 + at, rest[1]) if verb == "everybody" else step)
+        for link in links:
+            link.check()
+
+
+BEHIND = st.lists(
+    st.one_of(
+        *[st.tuples(st.just("send"), st.sampled_from([1, 1, 2]), BOTH)] * 4,
+        *[st.tuples(st.just("take"), LINKS, st.integers(1, 4))] * 8,
+        st.tuples(st.just("skip"), LINKS),
+        st.just(MEET),
+        READ,
+    ),
+    min_size=10,
+    max_size=60,
+)
+
+
+class Waiting:
+    """Links with the readings that each has not taken yet."""
+
+    def __init__(self, links: list[Link]) -> None:
+        self.links = links
+        self.waiting: list[list[tuple]] = [[] for _ in links]
+
+    def act(self, step: tuple, time: int) -> list[tuple]:
+        """Take *step*; return what happens on links now."""
+        match step:
+            case ("send", query, both):
+                for index, each in enumerate(self.waiting):
+                    each.append(("read", index, query, time, 2, both))
+            case ("take", index, count):
+                now, self.waiting[index] = self.waiting[index][:count], self.waiting[index][count:]
+                return now
+            case ("skip", index):
+                del self.waiting[index][:1]
+            case ("meet",):
+                for link in self.links:
+                    link.meet()
+            case _:
+                return [step]
+        return []
+
+
+@given(some=BOTH, steps=BEHIND)
+def test_links_that_are_behind_others_say_what_they_would_say_alone(
+    some: tuple[int, int], steps: list[tuple]
+) -> None:
+    links, known = opened(some)
+    waiting = Waiting(links)
+    for at, step in enumerate([MEET, *steps]):
+        for each in waiting.act(step, 4 + at):
+            take(links, known, each)
         for link in links:
             link.check()
