@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from gateway.core.element import MADE_AT_ONCE, ChangeSet, Element, WireForms
@@ -14,7 +14,6 @@ from gateway.core.ledger import (
     Held,
     Ledger,
     changes_of,
-    forms_of,
     frames_of,
     patches_of,
 )
@@ -32,6 +31,28 @@ TURN_S: Final = 0.005
 """Phones whose last frames left within this time of each other get the next one together, when the last of
 them is due.
 """
+
+
+def forms_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Codec) -> WireForms:
+    """Return the encodings that :func:`changes_of` needs, if they are kept."""
+    elements, shared = ledger.elements, view.shared
+    return WireForms(
+        [
+            (element, base if isinstance(base, Element) else None)
+            for key, base in dirty.items()
+            if (key in shared or key in ALWAYS)
+            and (element := elements.get(key)) is not None
+            and element is not base
+        ],
+        codec,
+    )
+
+
+def forms_of_all(ledger: Ledger, view: View, codec: Codec) -> WireForms:
+    """Return the encodings that :func:`first_of` needs, if they are kept."""
+    shared = view.shared
+    seen = [element for key, element in ledger.shared() if key in shared or key in ALWAYS]
+    return WireForms([(element, None) for element in seen], codec)
 
 
 def place_of(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple, Protocol
 
-from gateway.core.element import ChangeSet, Element, WireForms
+from gateway.core.element import ChangeSet, Element
 from gateway.core.rate_limits import ReaderPace
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, View
 from gateway.domain.model import (
@@ -730,28 +730,6 @@ def patches_of(
             patches.append((key, fragment))
             size_bytes -= len(fragment) + len(key)
     return patches if size_bytes > 0 else None
-
-
-def forms_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Codec) -> WireForms:
-    """Return the encodings that :func:`changes_of` needs, if they are kept."""
-    elements, shared = ledger.elements, view.shared
-    return WireForms(
-        [
-            (element, base if isinstance(base, Element) else None)
-            for key, base in dirty.items()
-            if (key in shared or key in ALWAYS)
-            and (element := elements.get(key)) is not None
-            and element is not base
-        ],
-        codec,
-    )
-
-
-def forms_of_all(ledger: Ledger, view: View, codec: Codec) -> WireForms:
-    """Return the encodings that :func:`first_of` needs, if they are kept."""
-    shared = view.shared
-    seen = [element for key, element in ledger.shared() if key in shared or key in ALWAYS]
-    return WireForms([(element, None) for element in seen], codec)
 
 
 def _change(key: str, base: Base, element: Element | None, codec: Codec) -> Change | None:

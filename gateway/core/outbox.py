@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from gateway.core.element import MADE_AT_ONCE, ChangeSet, Element, WireForms
-from gateway.core.fanout_group import FanoutGroup, GroupMember, News, Sink, place_of
+from gateway.core.fanout_group import FanoutGroup, GroupMember, News, Sink, forms_of, forms_of_all, place_of
 from gateway.core.ledger import (
     FRAME_BYTES_MAX,
     Base,
@@ -22,8 +22,6 @@ from gateway.core.ledger import (
     Held,
     Ledger,
     first_of,
-    forms_of,
-    forms_of_all,
     news_of,
     patches_of,
 )
