@@ -69,24 +69,22 @@ class VersionedMap(Lean):
     """The seq of each removal, the last one last."""
     floor: int = 0
     seqs: dict[str, int] = NO_ITEMS
-    """The seq of each key that has an element, but for those that have had none since :meth:`join`.
-
-    While :attr:`elements` is shared it is, too, and has the clock of that table instead of seqs.
+    """The seq of each key that has an element, but for those that have had none since :meth:`join`. Of a
+    shared table: its clock at that change, which is less by :attr:`_shift`.
     """
     _rest: int = 0
-    """The seq of all others."""
+    """The seq of all others, and of those whose last change was at :attr:`_joined_at` or before."""
     _shift: int = 0
-    """The seq minus that clock."""
     _joined_at: int = -1
-    """The clock when this ledger took over the table; keys that changed before have :attr:`_rest`, too."""
+    """The clock of the shared table when this ledger came to it."""
     shared: SharedTable[Element] | None = None
     """With whom :attr:`elements` is shared; None: it is this ledger's own."""
 
     def own(self) -> dict[str, Element]:
         """Return the elements in a table that no other ledger holds."""
         if self.shared is not None:
-            rest = self._rest
-            self.seqs = {key: seq for key in self.elements if (seq := self.seq_of(key)) != rest} or NO_ITEMS
+            seqs = {key: self.seq_of(key) for key in self.elements}
+            self.seqs = {key: seq for key, seq in seqs.items() if seq != self._rest} or NO_ITEMS
             self.elements, self.shared = self.shared.leave(), None
             self._shift, self._joined_at = 0, -1
         return self.elements
@@ -111,10 +109,7 @@ class VersionedMap(Lean):
             self.own()
 
     def seq_of(self, key: str) -> int:
-        """Return the seq of a key that has an element.
-
-        In a shared table it is too large by the number of keys of single sessions that changed since.
-        """
+        """Return the seq of a key with an element; in a shared table plus that of own keys changed since."""
         at = self.seqs.get(key, self._joined_at)
         return at + self._shift if at > self._joined_at else self._rest
 
@@ -143,8 +138,8 @@ class VersionedMap(Lean):
             self._hold(table, seq)
         else:
             self.own().update(elements)
-            self.seqs = {} if self.seqs is NO_ITEMS else self.seqs
-            self.seqs.update(dict.fromkeys(elements, seq))
+            for key in elements:
+                self.seqs = with_item(self.seqs, key, seq)
         if self.gone:
             for key in elements:
                 self.gone.pop(key, None)
