@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Final, NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -406,30 +406,19 @@ def _site_faults(place: int, site: SiteSection) -> Iterator[str]:
             'are checked against the site\'s country; name it, or set applications = ["dashboard"].'
         )
     parts = urlsplit(site.url)
-    if site.asterisk is not None or parts.scheme in {"ami", "amis"}:
-        yield from _asterisk_faults(place, site, parts)
-        return
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK and not site.insecure:
-        yield (
-            f"sites[{place}].url is clear text to another machine: use https://, "
-            f"or accept it with insecure = true for site {site.id}."
-        )
-    if parts.scheme == "http" and site.ca_file is not None:
-        yield f"sites[{place}].ca_file is set, but sites[{place}].url is not https://."
-
-
-def _asterisk_faults(place: int, site: SiteSection, parts: SplitResult) -> Iterator[str]:
-    if site.asterisk is None:
+    if (is_ami := parts.scheme in {"ami", "amis"}) and site.asterisk is None:
         yield f"sites[{place}].url is an Asterisk's, but site {site.id} has no table [sites.asterisk]."
-    elif parts.scheme not in {"ami", "amis"}:
+    elif site.asterisk is not None and not is_ami:
         yield f"sites[{place}] has a table [sites.asterisk], so its url must be ami:// or amis://."
-    if parts.scheme == "ami" and parts.hostname not in LOOPBACK and not site.insecure:
+    if parts.scheme not in {"http", "ami"}:
+        return
+    if parts.hostname not in LOOPBACK and not site.insecure:
         yield (
-            f"sites[{place}].url is clear text to another machine: use amis://, "
+            f"sites[{place}].url is clear text to another machine: use {parts.scheme}s://, "
             f"or accept it with insecure = true for site {site.id}."
         )
-    if parts.scheme == "ami" and site.ca_file is not None:
-        yield f"sites[{place}].ca_file is set, but sites[{place}].url is not amis://."
+    if site.ca_file is not None:
+        yield f"sites[{place}].ca_file is set, but sites[{place}].url is not {parts.scheme}s://."
 
 
 def _key_faults(settings: Settings) -> Iterator[str]:
