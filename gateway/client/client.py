@@ -29,10 +29,8 @@ from gateway.client.http import (
     Credentials,
     Ending,
     KeptSession,
-    LogOnAgain,
     NotOpened,
     Reconnect,
-    Stop,
     Unreachable,
     Window,
     jitter,
@@ -286,8 +284,8 @@ class Realtime:
         failed: Ending | None = ending
         while failed is not None and self.ended is None and self._is(_Mode.ON):
             step = self._reconnect.after(failed, up_s, self._means.jitter())
-            log_on_again = self._access.log_on_again if isinstance(step, LogOnAgain) else None
-            if isinstance(step, Stop) or (isinstance(step, LogOnAgain) and log_on_again is None):
+            log_on_again = self._access.log_on_again if step is not None and step.logs_on else None
+            if step is None or (step.logs_on and log_on_again is None):
                 self.end(failed)
                 return
             await self._pause(step.in_s, failed.reason)

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, assert_never
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -81,26 +81,11 @@ class Ending:
 LOST: Final = Ending(ABNORMAL, "connection lost")
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Do not come back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """Connect again with the same session."""
+class Step(NamedTuple):
+    """Connect again after *in_s*. *logs_on*: log on with the stored login data before."""
 
     in_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class LogOnAgain:
-    """Log on with the stored login data, then connect."""
-
-    in_s: float
-
-
-Step = Stop | Again | LogOnAgain
+    logs_on: bool = False
 
 
 class Backoff:
@@ -132,18 +117,16 @@ class Reconnect:
         self._backoff = Backoff()
         self._hurried_at: float | None = None
 
-    def after(self, ending: Ending, up_s: float, jitter: float) -> Step:
-        """Return what to do after a connection that was up for *up_s* ended; *jitter* is in [0, 1)."""
+    def after(self, ending: Ending, up_s: float, jitter: float) -> Step | None:
+        """Return what to do after a connection that was up for *up_s* ended; None: do not come back.
+
+        *jitter* is in [0, 1).
+        """
         self._backoff.lasted(up_s)
-        match verdict(ending.code):
-            case Verdict.STOP:
-                return Stop()
-            case Verdict.BACK_OFF | Verdict.WINDOW:
-                return Again(self.wait_s(ending.window, jitter))
-            case Verdict.LOG_ON:
-                return LogOnAgain(self.wait_s(ending.window, jitter))
-            case other:
-                assert_never(other)
+        given = verdict(ending.code)
+        if given is Verdict.STOP:
+            return None
+        return Step(self.wait_s(ending.window, jitter), logs_on=given is Verdict.LOG_ON)
 
     def wait_s(self, window: Window | None, jitter: float) -> float:
         """Return the seconds until the next try: within *window* if there is one, else by back-off."""
