@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.simulator import model
 from gateway.simulator.contact_center import ContactCenter
-from gateway.simulator.model import MEDIA, Agent, Changes, Contact, Json, Kind, Queue
+from gateway.simulator.model import MEDIA, Agent, Changes, Contact, Group, Json, Kind, PostProcessing, Queue
 
 
 def render(center: ContactCenter, kind: Kind, key: int, *, own: bool = False) -> Json | None:
@@ -39,27 +39,15 @@ def render(center: ContactCenter, kind: Kind, key: int, *, own: bool = False) ->
 def configuration(center: ContactCenter, key: int) -> Json | None:
     """Return an object's skills or routing parameters."""
     directory = center.directory
-    match directory.kind_of(key):
+    match kind := directory.kind_of(key):
         case "User":
             agent = directory.agents[key]
             skills = directory.skills_json(agent)
-            return {"ObjectType": "User", "Key": key, "Skills": skills, "Version": agent.version}
-        case "Queue":
-            queue = directory.queues[key]
-            return {
-                "ObjectType": "Queue",
-                "Key": key,
-                "RoutingParameters": queue.parameters,
-                "Version": queue.version,
-            }
-        case "Group":
-            group = directory.groups[key]
-            return {
-                "ObjectType": "Group",
-                "Key": key,
-                "RoutingParameters": group.parameters,
-                "Version": group.version,
-            }
+            return {"ObjectType": kind, "Key": key, "Skills": skills, "Version": agent.version}
+        case "Queue" | "Group":
+            thing: Queue | Group = directory.queues.get(key) or directory.groups[key]
+            parameters = {"RoutingParameters": thing.parameters, "Version": thing.version}
+            return {"ObjectType": kind, "Key": key, **parameters}
         case _:
             return None
 
@@ -131,24 +119,13 @@ def _presence(agent: Agent) -> str:
 
 
 def _handling(center: ContactCenter, agent: Agent) -> list[Json]:
-    found = [_handled(center, each) for each in agent.contacts]
-    if (post := agent.post) is not None:
-        element: Json = {
-            "HandlingState": "PostProcessing",
-            "TimeInHandlingState": _seconds(center.now_ms - post.since_ms),
-            "CallID": post.call_id,
-            "Media": post.media,
-            "Direct": post.direct,
-        }
-        if post.queue_key is not None:
-            element["QueueKey"] = post.queue_key
-        found.append(element)
-    return found
+    found = [_handled(center, each.state, each) for each in agent.contacts]
+    return found if agent.post is None else [*found, _handled(center, "PostProcessing", agent.post)]
 
 
-def _handled(center: ContactCenter, contact: Contact) -> Json:
+def _handled(center: ContactCenter, state: str, contact: Contact | PostProcessing) -> Json:
     found: Json = {
-        "HandlingState": contact.state,
+        "HandlingState": state,
         "TimeInHandlingState": _seconds(center.now_ms - contact.since_ms),
         "CallID": contact.call_id,
         "Media": contact.media,
