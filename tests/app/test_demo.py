@@ -109,7 +109,7 @@ def test_the_introduction_names_what_there_is_to_try() -> None:
     assert "http://127.0.0.1:8080/app/\n" in text
     assert "oscc-gateway watch http://127.0.0.1:8080 --user supervisor2\n" in text
     assert max(map(len, text.splitlines())) <= 80
-    options = board_options(center, addresses.client, 5.0, 60)
+    options = board_options(center.password, addresses.client, 5.0, 60)
     assert (options.lines, options.for_s) == (60, 5.0)
     assert options.footer == "gateway http://127.0.0.1:8080 · password demo · Ctrl-C ends it"
     assert (options.address, options.user_name) == (addresses.client, "supervisor1")

@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -139,41 +140,47 @@ async def _demo(center: SimulatorSettings, secrets: SecretsSection, args: argpar
     stopping, clock = StopRequest(), SystemClock()
     with stopping.on_signals():
         async with Simulator(center) as simulator:
-            settings = demo_settings(simulator.url, args.port)
+            site = SiteSection(id=SITE, url=simulator.url, display_name="Demo", country="DE")
+            settings = demo_settings(site, args.port)
             async with wiring.serving(settings, secrets, clock, stopping) as addresses:
                 sys.stdout.write(f"{introduction(center, simulator.url, addresses)}\n")
                 sys.stdout.flush()
-                if args.no_board:
-                    await stopping.wait(clock, args.for_s)
-                    return 0
-                options = board_options(center, addresses.client, args.for_s, args.lines)
-                code = await watch(options, stopping=stopping)
-                return 0 if stopping.asked.is_set() else code
+                options = board_options(center.password, addresses.client, args.for_s, args.lines)
+                return await show_board(None if args.no_board else options, args.for_s, stopping, clock)
 
 
-def demo_settings(upstream: str, port: int) -> Settings:
+async def show_board(
+    options: WatchOptions | None, for_s: float | None, stopping: StopRequest, clock: Clock
+) -> int:
+    """Show the board until its end; without *options* only wait. Returns the exit code."""
+    if options is None:
+        await stopping.wait(clock, for_s)
+        return 0
+    code = await watch(options, stopping=stopping)
+    return 0 if stopping.asked.is_set() else code
+
+
+def demo_settings(site: SiteSection, port: int) -> Settings:
     """Return the gateway's settings: this machine only, clear text, one site."""
     return Settings(
         client=ClientSection(port=port, insecure=True),
         ops=OpsSection(port=0),
         admin=AdminSection(port=0),
-        sites=(SiteSection(id=SITE, url=upstream, display_name="Demo", country="DE"),),
+        sites=(site,),
     )
 
 
-def board_options(
-    center: SimulatorSettings, gateway: str, for_s: float | None, lines: int | None
-) -> WatchOptions:
+def board_options(password: str, gateway: str, for_s: float | None, lines: int | None) -> WatchOptions:
     """Return the options of the board: for the supervisor who sees everything."""
     return WatchOptions(
         gateway,
         BOARD_USER,
-        center.password,
+        password,
         site=SITE,
         for_s=for_s,
         refresh_s=1.0 if sys.stdout.isatty() else PLAIN_REFRESH_S,
         lines=lines,
-        footer=f"gateway {gateway} · password {center.password} · Ctrl-C ends it",
+        footer=f"gateway {gateway} · password {password} · Ctrl-C ends it",
     )
 
 
@@ -224,6 +231,18 @@ class DemoSite(NamedTuple):
     what: str
     people: str
 
+    @property
+    def site(self) -> SiteSection:
+        """The site in the gateway's settings."""
+        return SiteSection(
+            id=SITE,
+            url=self.url,
+            display_name="Asterisk",
+            country="DE",
+            asterisk=self.settings,
+            insecure=True,
+        )
+
 
 def add_asterisk_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this demonstration."""
@@ -255,7 +274,7 @@ async def run_asterisk_demo(args: argparse.Namespace, secrets: SecretsSection) -
                 if args.asterisk
                 else await stack.enter_async_context(_simulated_asterisk(args))
             )
-            settings = _asterisk_demo_settings(place, args.port)
+            settings = demo_settings(place.site, args.port)
             fault = (await check_site(0, settings.sites[0], clock)).fault if args.asterisk else None
             if fault is not None:
                 raise ConfigError([fault])
@@ -265,22 +284,10 @@ async def run_asterisk_demo(args: argparse.Namespace, secrets: SecretsSection) -
             )
             sys.stdout.write(text)
             sys.stdout.flush()
-            if args.no_board or args.asterisk:
-                await stopping.wait(clock, args.for_s)
-                return 0
-            options = WatchOptions(
-                addresses.client,
-                "boss",
-                PASSWORD,
-                site=SITE,
-                for_s=args.for_s,
-                refresh_s=1.0 if sys.stdout.isatty() else 5.0,
-                lines=args.lines,
-                waits_for_site=True,
-                footer=f"gateway {addresses.client} · password {PASSWORD} · Ctrl-C ends it",
-            )
-            code = await watch(options, stopping=stopping)
-            return 0 if stopping.asked.is_set() else code
+            options = board_options(PASSWORD, addresses.client, args.for_s, args.lines)
+            options = replace(options, user_name="boss", waits_for_site=True)
+            has_board = not (args.no_board or args.asterisk)
+            return await show_board(options if has_board else None, args.for_s, stopping, clock)
 
 
 def real_asterisk(args: argparse.Namespace) -> DemoSite:
@@ -344,23 +351,6 @@ def _people(queues: list[str]) -> str:
             f"agent = true\nqueues = [{own}]\n"
         )
     return "\n".join(entries)
-
-
-def _asterisk_demo_settings(place: DemoSite, port: int) -> Settings:
-    site = SiteSection(
-        id=SITE,
-        url=place.url,
-        display_name="Asterisk",
-        country="DE",
-        asterisk=place.settings,
-        insecure=True,
-    )
-    return Settings(
-        client=ClientSection(port=port, insecure=True),
-        ops=OpsSection(port=0),
-        admin=AdminSection(port=0),
-        sites=(site,),
-    )
 
 
 # ---- simulate ----

@@ -36,8 +36,9 @@ from gateway.app.cli.demo import (
     board_options,
     find_redis,
     free_port,
+    show_board,
 )
-from gateway.app.cli.watch import WatchError, WatchOptions, watch
+from gateway.app.cli.watch import WatchError, WatchOptions
 from gateway.app.config.errors import PREFIX
 from gateway.app.config.settings import SecretsSection
 from gateway.app.config.sources import generate_secrets, write_block
@@ -525,13 +526,8 @@ async def _show_cluster(
             if not await _all_ready(stage.crew, stopping, clock):
                 return 0
             _print(f"\n{cluster_introduction(center, stage, program)}")
-            if args.no_board:
-                await stopping.wait(clock, args.for_s)
-                return 0
-            code = await watch(
-                cluster_board_options(center, stage, args.for_s, args.lines), stopping=stopping
-            )
-            return 0 if stopping.asked.is_set() else code
+            options = cluster_board_options(center, stage, args.for_s, args.lines)
+            return await show_board(None if args.no_board else options, args.for_s, stopping, clock)
 
 
 @asynccontextmanager
@@ -598,7 +594,7 @@ def cluster_board_options(
     center: SimulatorSettings, stage: DemoCluster, for_s: float | None, lines: int | None
 ) -> WatchOptions:
     """Return the options of the board, which has a port of its own."""
-    options = board_options(center, stage.board_url, for_s, lines)
+    options = board_options(center.password, stage.board_url, for_s, lines)
     return replace(options, footer=lambda: cluster_footer(center, stage))
 
 
