@@ -81,7 +81,7 @@ class Ending:
 LOST: Final = Ending(ABNORMAL, "connection lost")
 
 
-class Step(NamedTuple):
+class NextTry(NamedTuple):
     """Connect again after *in_s*. *logs_on*: log on with the stored login data before."""
 
     in_s: float
@@ -117,7 +117,7 @@ class Reconnect:
         self._backoff = Backoff()
         self._hurried_at: float | None = None
 
-    def after(self, ending: Ending, up_s: float, jitter: float) -> Step | None:
+    def after(self, ending: Ending, up_s: float, jitter: float) -> NextTry | None:
         """Return what to do after a connection that was up for *up_s* ended; None: do not come back.
 
         *jitter* is in [0, 1).
@@ -126,7 +126,7 @@ class Reconnect:
         given = verdict(ending.code)
         if given is Verdict.STOP:
             return None
-        return Step(self.wait_s(ending.window, jitter), logs_on=given is Verdict.LOG_ON)
+        return NextTry(self.wait_s(ending.window, jitter), logs_on=given is Verdict.LOG_ON)
 
     def wait_s(self, window: Window | None, jitter: float) -> float:
         """Return the seconds until the next try: within *window* if there is one, else by back-off."""

@@ -14,8 +14,8 @@ from gateway.client.http import (
     ADVISED_MAX_S,
     Backoff,
     Ending,
+    NextTry,
     Reconnect,
-    Step,
     Window,
     window_of,
 )
@@ -154,8 +154,8 @@ def test_only_a_stable_connection_ends_a_row_of_failures(up_s: float, expected: 
 
 
 STOP = None
-NOW = Step(0.5)
-LOG_ON = Step(0.5, logs_on=True)
+NOW = NextTry(0.5)
+LOG_ON = NextTry(0.5, logs_on=True)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ LOG_ON = Step(0.5, logs_on=True)
     + [(code, NOW) for code in (1001, 1006, 1011, 1012, 1013)]
     + [(code, STOP) for code in (1000, 1002, 1003, 1007, 1008, 1009, 3000, 4400)],
 )
-def test_the_range_of_the_close_code_decides(code: int, step: Step | None) -> None:
+def test_the_range_of_the_close_code_decides(code: int, step: NextTry | None) -> None:
     assert Reconnect().after(Ending(code, "why"), 0.0, 1.0) == step
 
 
@@ -184,7 +184,7 @@ def test_advice_is_bounded_and_never_negative() -> None:
     far = reconnect.after(Ending(4200, "why", window=Window(1e9, 1e12)), 0.0, 0.5)
     odd = reconnect.after(Ending(4200, "why", window=Window(-5.0, -9.0)), 0.0, 0.5)
     swapped = reconnect.after(Ending(4200, "why", window=Window(8.0, 2.0)), 0.0, 0.5)
-    assert (far, odd, swapped) == (Step(ADVISED_MAX_S), Step(0.0), Step(8.0))
+    assert (far, odd, swapped) == (NextTry(ADVISED_MAX_S), NextTry(0.0), NextTry(8.0))
 
 
 @given(st.lists(st.floats(0, 5), max_size=30))
