@@ -237,7 +237,9 @@ class Feed:
 OUTSIDE_MOST: Final = 16_384
 """Resources outside all scopes that are held: those of a session may come before its acceptance."""
 COMPOSED_AT_ONCE: Final = 64
-"""Resources that are composed in one turn of the loop before a large set is shown: about 1 ms."""
+"""Resources that are composed at once when they are shown: about 1 ms. More are composed before."""
+COMPOSED_S: Final = 0.002
+"""Time of composing these in one turn of the loop; one more is composed."""
 
 
 WALL_CLOCK_S: Final = 0.002
@@ -477,16 +479,16 @@ class Mirror:
             if len(addresses) <= COMPOSED_AT_ONCE:
                 return True
             left = self._uncomposed = list(addresses)
-        inside = self._user_sessions.scope.by_kind()
-        for address in left[-COMPOSED_AT_ONCE:]:
-            kind, number = address
+        inside, until, is_due = self._user_sessions.scope.by_kind(), self._clock.now() + COMPOSED_S, False
+        while left and not is_due:
+            kind, number = address = left.pop()
             parts = assembly.parts(address) if number in inside[kind] else None
             if parts is not None:
                 before, offset_ms = self._feed.ledger.get(key_of(kind, number)), self.offset_ms
                 element = self._composer.element(parts, before, offset_ms)
                 made = parts, before, offset_ms, element
                 self._composed = with_item(self._composed, address, made)
-        del left[-COMPOSED_AT_ONCE:]
+            is_due = self._clock.now() >= until
         return not left
 
     def settle(self) -> None:

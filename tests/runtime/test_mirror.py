@@ -23,6 +23,7 @@ from gateway.domain.model import (
 )
 from gateway.domain.resources import Agent, FunctionState, LastEnd, Queue, Resource, RoutingState
 from gateway.domain.upstream import Attached, FunctionChanged, ObjectChanged, Part, Reading, Source
+from gateway.runtime import mirror as mirrors
 from gateway.runtime.mirror import (
     COMPOSED_AT_ONCE,
     OFFSETS_MAX,
@@ -33,8 +34,8 @@ from gateway.runtime.mirror import (
     ServerOffset,
     SharedOffsets,
 )
+from gateway.upstream.oscce import client
 from gateway.upstream.oscce.directory import ROWS_AT_ONCE
-from gateway.upstream.oscce.messages import READ_AT_ONCE
 from gateway.upstream.oscce.readings import Readings
 from tests.runtime.mirror_room import ABOUT, ALL_AGENTS, ALL_QUEUES, REMOTE, Room
 from tests.runtime.scene import scene
@@ -612,9 +613,12 @@ class Work:
             self.most_composed = max(self.most_composed, self.composed - composed)
 
 
+@pytest.mark.parametrize("budget_s", [0.0, GIVE_UP_S], ids=["no time", "time for all"])
 async def test_others_have_turns_while_a_link_brings_thousands_of_agents(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, budget_s: float
 ) -> None:
+    monkeypatch.setattr(client, "SLICES_S", budget_s)
+    monkeypatch.setattr(mirrors, "COMPOSED_S", budget_s)
     work = Work(monkeypatch)
     async with simulated(AGENTS) as (at, _):
         phone = await at.phone("supervisor1")
@@ -625,8 +629,11 @@ async def test_others_have_turns_while_a_link_brings_thousands_of_agents(
         phone.leave()
         at.lines.clear()
     assert min(work.read, work.rows, work.composed) >= AGENTS
+    if budget_s:
+        assert min(work.most_read, work.most_rows, work.most_composed) >= AGENTS
+        return
     # a message of less than 64 KiB is read at once
-    assert work.most_read <= 4 * READ_AT_ONCE
+    assert work.most_read <= AGENTS // 10
     assert work.most_rows <= 4 * ROWS_AT_ONCE
     # and what changed while the others were composed is composed when it is shown
     assert work.most_composed <= 4 * COMPOSED_AT_ONCE

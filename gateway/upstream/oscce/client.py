@@ -74,6 +74,8 @@ from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, S
 from gateway.upstream.oscce.readings import Kept, Readings
 from gateway.upstream.oscce.socket import Incoming, LinkSocket
 
+SLICES_S: Final = 0.002
+"""Time of reading a large message in one turn of the loop; one slice more is read."""
 MOST_IN_FLIGHT: Final = 64
 """Requests of one user without an answer; one more is ``busy``."""
 GIVEN_UP_MOST: Final = 64
@@ -433,19 +435,22 @@ class OsccLink:
         return sent
 
     async def _read(self, text: str) -> Said:
-        """Read a message; a large one in slices, between which other tasks run.
+        """Read a message; a large one in slices, with other tasks after each :data:`SLICES_S`.
 
         Raises:
             WireError: It cannot be read.
         """
         if len(text) <= LARGE_CHARS:
             return self._reader.read(text)
-        self._reads_since = self.last_received_at
+        self._reads_since, clock = self.last_received_at, self._terms.clock
+        until = clock.now() + SLICES_S
         try:
             for said in self._reader.slices(text):
                 if said is not None:
                     return said
-                await self._terms.clock.sleep(0)
+                if clock.now() >= until:
+                    await clock.sleep(0)
+                    until = clock.now() + SLICES_S
         finally:
             self._reads_since = None
         return ()

@@ -257,8 +257,8 @@ _VALUE: Final = re.compile(r" '.*'(?= - at |$)", re.DOTALL)
 
 
 LARGE_CHARS: Final = LARGE_BYTES
-READ_AT_ONCE: Final = 64
-"""Elements that are read in one turn of the loop: 1 to 3 ms."""
+READ_AT_ONCE: Final = 8
+"""Elements of a large message that are read in one slice: up to 0.4 ms."""
 
 
 class LinkReader:
