@@ -304,7 +304,7 @@ class QueryDirectory:
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """End a silence of the link. Answer: None."""
+    """End a silence of the link. Answer: :class:`Alive`, or None from a server that sends no time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +365,14 @@ class Executed:
     trace_id: str | None = field(default=None, compare=False)
 
 
-LinkAnswer = Attached | Listening | Directory | Executed | None
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The server's time when it answered a keep-alive."""
+
+    time_ms: int
+
+
+LinkAnswer = Attached | Listening | Directory | Executed | Alive | None
 
 
 # ---- audit records ----

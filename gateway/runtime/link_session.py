@@ -18,7 +18,7 @@ from gateway.core.ledger import Health
 from gateway.core.link import BEAT_S, Linger, LinkMachine, LinkState, Pauses
 from gateway.core.rate_limits import AdmissionQueue, Quota, ReaderPace
 from gateway.core.view import Member
-from gateway.domain.commands import KeepAlive, LinkAnswer, NumberAct
+from gateway.domain.commands import Alive, KeepAlive, LinkAnswer, NumberAct
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import (
     LONG_AGO,
@@ -44,7 +44,7 @@ from gateway.domain.upstream import (
 )
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import Exchange
-from gateway.runtime.event_loop import forget_frames, heed_cancellation, log_fault, spawn
+from gateway.runtime.event_loop import forget_frames, heed_cancellation, log_fault, spawn, weakly
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from gateway.runtime.ports import Authority, Clock, Leases, Link, Upstream
 from gateway.runtime.subscriptions import LinkSubscriptions, SubscribingOwner
@@ -342,8 +342,16 @@ class Linked:
 
     def keep_alive(self) -> None:
         """End a silence: send a keep-alive. Its answer is a message of the server, like any other."""
-        if self._asking is not None and self.link.send(KeepAlive(), _ignore) is None:
+        if self._asking is not None and self.link.send(KeepAlive(), weakly(self._alive)) is None:
             spawn(self._tasks, self._keep_alive())
+
+    def _alive(self, answer: LinkAnswer | GatewayError | LinkClosed) -> None:
+        """Compare the clocks: all messages of a silent link so far may have come late."""
+        if isinstance(answer, Alive) and self._asking is not None:
+            self._mirror.see_clock(answer.time_ms)
+            self._feed.flush()
+            if not self._is_timed:
+                self._note_time()
 
     def close(self) -> None:
         """Close the link: :meth:`run` returns soon."""
@@ -368,7 +376,7 @@ class Linked:
 
     async def _keep_alive(self) -> None:
         try:
-            await self.link.request(KeepAlive())
+            self._alive(await self.link.request(KeepAlive()))
         except GatewayError:
             return  # the silence continues, and is noticed
 
@@ -542,10 +550,6 @@ class Linked:
             case LinkReplaced():
                 self.replaced_by = event.token
                 self._keeper.replaced(event.token)
-
-
-def _ignore(_: LinkAnswer | GatewayError | LinkClosed) -> None:
-    """Do nothing with an answer."""
 
 
 class LinkHealth:

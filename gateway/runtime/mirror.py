@@ -341,9 +341,10 @@ class ServerOffset:
         return 0.0 if least_ms == math.inf else max(0.0, now - (time_ms + least_ms) / 1000)
 
     def see(self, time_ms: int, now: float, wall_ms: float) -> bool:
-        """Process the server's time, received at *now*; return whether the wall clock has jumped.
+        """Process the server's time, received at *now*; return whether what is shown has wrong instants.
 
-        While the time is not the earliest of this window, and no clock has changed, it does nothing.
+        So it is when the wall clock has jumped, and when all messages before were slow. While the time is not
+        the earliest of this window, and no clock has changed, it does nothing.
         """
         zero_ms, is_new = wall_ms - now * 1000, self.wall_zero_ms == -math.inf
         if now >= self.until:
@@ -359,9 +360,10 @@ class ServerOffset:
             self.own_ms = step_ms
         if has_jumped:
             self._shared.forget()
-        self.offset_ms = self._shared.nearest(self.own_ms, now)
+        before_ms, self.offset_ms = self.offset_ms, self._shared.nearest(self.own_ms, now)
         self.version = self._shared.version
-        return has_jumped
+        were_slow = not is_new and before_ms - self.offset_ms > STEADY_MS
+        return has_jumped or were_slow
 
 
 class Mirror:
@@ -465,7 +467,7 @@ class Mirror:
         self._narrowed_to = self._synced_to = None
         self._has_pruned = False
         self._uncomposed, self._composed = None, NO_ITEMS
-        self._see_clock(time_ms)
+        self.see_clock(time_ms)
         self._last_end = None if last_end is None else self._dated(last_end)
 
     def prepare(self) -> bool:
@@ -762,8 +764,8 @@ class Mirror:
         """Return how much longer a message took than the fastest one, s: sent at *time_ms*, read at *now*."""
         return self._server.late_s(time_ms, now)
 
-    def _see_clock(self, time_ms: int) -> None:
-        """Compare the clocks; after a jump of this node's, show every instant again."""
+    def see_clock(self, time_ms: int) -> None:
+        """Compare the clocks; where instants were wrong, show all of them again."""
         if self._server.see(time_ms, self._clock.now(), self._clock.wall_ms()):
             self._show_all()
 

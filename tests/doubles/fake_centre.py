@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 
 from gateway.domain.commands import (
+    Alive,
     AttachSession,
     ChangeRemoteNumber,
     DetachSession,
@@ -195,10 +196,11 @@ class Centre:
             case Execute():
                 return self._execute(wire, request)
             case DetachSession() | Presence() | StopListening() | KeepAlive():
-                self._note(wire, request)
-        return None
+                return self._note(wire, request)
 
-    def _note(self, wire: Wire, request: DetachSession | Presence | StopListening | KeepAlive) -> None:
+    def _note(
+        self, wire: Wire, request: DetachSession | Presence | StopListening | KeepAlive
+    ) -> Alive | None:
         match request:
             case DetachSession(alias):
                 wire.session(alias).alias = 0
@@ -209,7 +211,8 @@ class Centre:
             case StopListening(query):
                 wire.queries.pop(query, None)
             case KeepAlive():
-                pass
+                return Alive(self.clock.wall_ms() - self.transit_ms)
+        return None
 
     def _attach_asked(self, wire: Wire, secret: SessionSecret) -> Attached:
         session = self.live.get(secret)

@@ -37,6 +37,8 @@ class Room:
 
     def __init__(self, application: Application = Application.DASHBOARD, own: int | None = None) -> None:
         self.clock = ManualClock()
+        self.late_ms = 0
+        """How long messages of the link take."""
         self.feed = Feed(UserId("main", 1))
         self.user_sessions = UserSessions()
         self.composer, self.offsets = Composer(), SharedOffsets()
@@ -54,7 +56,7 @@ class Room:
         self.mirror = Mirror(self.feed, self.user_sessions, other.composer, other.offsets, self.clock)
 
     def begin(self) -> None:
-        self.mirror.begin(ABOUT, self.clock.wall_ms(), LastEnd("expired", None, 5))
+        self.mirror.begin(ABOUT, self.clock.wall_ms() - self.late_ms, LastEnd("expired", None, 5))
 
     @property
     def last_end(self) -> LastEnd | None:
@@ -105,7 +107,8 @@ class Room:
         remote: str | None = None,
     ) -> Reading:
         part = Part(kind, number, Source.REALTIME, value, remote)
-        return Reading(query, kind, Source.REALTIME, self.clock.wall_ms(), complete, (part,))
+        time_ms = self.clock.wall_ms() - self.late_ms
+        return Reading(query, kind, Source.REALTIME, time_ms, complete, (part,))
 
     def shown(self, key: str) -> Resource | None:
         element = self.feed.ledger.get(key)

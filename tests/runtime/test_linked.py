@@ -407,6 +407,16 @@ async def test_the_age_of_data_follows_the_server_also_while_all_of_it_waits_for
     assert phone.health == "stale", "it is older than 2 s"
 
 
+async def test_a_silent_link_whose_messages_were_all_slow_is_timed_by_its_keep_alive(at: Scene) -> None:
+    began_ms, at.upstream.transit_ms = at.clock.wall_ms(), 7_000
+    at.upstream.put(Part(Kind.AGENT, 7, Source.REALTIME, Agent(routing_state_since_ms=began_ms - 60_000)))
+    phone = await at.served()
+    late_ms = phone.shown["agent:7"]["routing_state_since_ms"]
+    at.upstream.transit_ms = 0
+    await at.pass_time(KEEP_ALIVE_S / 2 + 1)
+    assert late_ms - phone.shown["agent:7"]["routing_state_since_ms"] == 7_000
+
+
 async def test_data_that_was_read_while_the_node_was_behind_stays_old_when_it_is_processed_later(
     at: Scene,
 ) -> None:

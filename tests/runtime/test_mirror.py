@@ -305,6 +305,26 @@ def test_links_of_one_server_use_the_smallest_of_their_offsets() -> None:
     assert slow.offset_ms == 0
 
 
+def test_instants_are_shown_again_once_a_message_comes_that_was_not_slow(room: Room) -> None:
+    began_ms, room.late_ms = room.clock.wall_ms(), 7_000
+    room.begin()
+    room.learn()
+    room.agents(Agent(routing_state=RoutingState.AVAILABLE, routing_state_since_ms=began_ms - 5_000))
+    room.mirror.settle()
+
+    def since_ms() -> int | None:
+        agent = room.shown("agent:7")
+        assert isinstance(agent, Agent)
+        return agent.routing_state_since_ms
+
+    assert since_ms() == began_ms + 2_000, "nothing shows that all of it was slow"
+    room.mirror.see_clock(room.clock.wall_ms())
+    assert since_ms() == began_ms - 5_000
+    room.clock.stand_still(1.0)
+    room.mirror.see_clock(room.clock.wall_ms() - 9_000)
+    assert since_ms() == began_ms - 5_000
+
+
 def test_a_server_with_another_clock_has_an_offset_of_its_own() -> None:
     shared = SharedOffsets()
     one, other = ServerOffset(shared), ServerOffset(shared)

@@ -23,6 +23,7 @@ from yarl import URL
 from gateway.core.link import ServerClock
 from gateway.core.rate_limits import ReaderPace
 from gateway.domain.commands import (
+    Alive,
     AttachSession,
     DetachSession,
     Execute,
@@ -430,9 +431,11 @@ class OsccLink:
         if self._unread:
             self._unread = without_read(self._unread, pending.request)
         time_ms = response.time_ms if isinstance(pending.request, KeepAlive) else None
-        if time_ms is not None and not self._clock.answered(time_ms, pending.asked_at, self._now()):
+        if time_ms is None:
+            return sent
+        if not self._clock.answered(time_ms, pending.asked_at, self._now()):
             raise ClockSetError("the server's clock was set")
-        return sent
+        return Alive(time_ms)
 
     async def _read(self, text: str) -> Said:
         """Read a message; a large one in slices, with other tasks after each :data:`SLICES_S`.
