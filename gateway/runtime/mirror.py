@@ -403,10 +403,8 @@ class Mirror:
         """Whether the present link has answered every first request."""
         self.has_snapshot = False
         """Whether any link has answered every first request."""
-        self._feed = feed
-        self._user_sessions = user_sessions
+        self._feed, self._user_sessions, self._clock = feed, user_sessions, clock
         self._composer, self._offsets = composer, offsets
-        self._clock = clock
         self._about: About | None = None
         self._directory: Directory | None = None
         self._functions = _UNKNOWN_FUNCTIONS
@@ -417,9 +415,9 @@ class Mirror:
         self._narrowed_to: Scope | None = None
         """A scope within which everything shown is: while it is that of the sessions, none is looked up."""
         self._synced_to: tuple[Scope, frozenset[int]] | None = None
+        """The scope of the sessions, and the user, when every request was answered last."""
         self._has_pruned = False
         """Whether data was removed that may be in the scope of a session which is not accepted yet."""
-        """The scope of the sessions, and the user, when every request was answered last."""
         self._uncomposed: list[Address] | None = None
         """The elements that :meth:`prepare` has not composed yet; None: it has not begun."""
         self._composed: dict[Address, tuple[Parts, Element | None, int, Element]] = NO_ITEMS

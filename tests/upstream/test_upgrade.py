@@ -15,7 +15,7 @@ import pytest
 import uvloop
 from yarl import URL
 
-from gateway.domain.commands import KeepAlive
+from gateway.domain.commands import Alive, KeepAlive
 from gateway.domain.upstream import LinkClosed, Opened
 from gateway.protocol import websocket
 from gateway.runtime.event_loop import SystemClock, Turns
@@ -201,7 +201,7 @@ async def talk(folder: Path | None) -> None:
             # as a server's clock goes on: one that stood still for two seconds would have been set back
             await at.server.respond(Time=TIME_MS + round(1000 * (clock.now() - began)))
             assert await link.receive() is None
-        assert asking.result() is None
+        assert isinstance(asking.result(), Alive)
         await link.close()
         assert at.server.link is not None
         assert at.server.link.close_code == 1000

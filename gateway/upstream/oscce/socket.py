@@ -334,15 +334,11 @@ class LinkSocket(asyncio.Protocol):
         """None unless :meth:`receive` waits for one."""
         self._change: asyncio.Event | None = None
         """Set when there is room again, or the connection has ended; it exists only while a task waits."""
-        self._has_closed = False
-        self._has_server_closed = False
-        self._is_full = False
-        self._is_lost = False
+        self._has_closed = self._has_server_closed = self._is_full = self._is_lost = False
         self._is_resting = False
         """Whether reading pauses, since enough data waits."""
         self._late_since: float | None = None
-        """Since when data may have waited in the kernel that is read next, as reading paused; None: it has
-        not.
+        """When reading paused: data that is read next may have waited in the kernel since; None: it has not.
         """
 
     # ---- for the link ----
