@@ -8,11 +8,12 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
-from typing import Final, Literal, TypeGuard, assert_never
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple, TypeGuard, assert_never
 
 from gateway.core.commands import Declared, judge
 from gateway.core.ledger import Health, Ledger
-from gateway.core.outbox import CONTROL_MAX, UNREAD_S, Heartbeat, Outbox, PaceLadder, PingMaker
+from gateway.core.outbox import CONTROL_MAX, Outbox, PaceLadder, PingMaker
 from gateway.core.rate_limits import ANY_TIME, RateViolations, Ruling, SessionLimits
 from gateway.core.view import View, facts_key, view_of
 from gateway.domain.commands import Call, Outcome, Status
@@ -97,6 +98,116 @@ Effect = AcceptSession | Invoke | Close | Resumed | Answered
 Effects = tuple[Effect, ...]
 
 
+_SPREAD: Final = 0.1
+_STEPS: Final = 128
+"""Number of different intervals within the spread: phones with the same one share it."""
+_UNASKED_S: Final = 1.0
+"""Minimum time between pings to a phone that sends pongs unasked: answers must not cause further answers."""
+
+
+class _Rhythm(NamedTuple):
+    """Time between two pings, and for an answer."""
+
+    every_s: float
+    pong_s: float
+
+
+@lru_cache(maxsize=8 * _STEPS)
+def _rhythm(every_s: float, pong_s: float, step: int) -> _Rhythm:
+    """Return one shared object for connections with equal intervals and spread."""
+    return _Rhythm(every_s * (1 - _SPREAD + 2 * _SPREAD * step / _STEPS), pong_s)
+
+
+UNREAD_S: Final = 1.0
+"""How much longer a phone has for its hello or its answer when the node has not yet read its data."""
+
+
+class Heartbeat:
+    """When pings are sent, and whether the phone answered in time. Any frame counts as an answer.
+
+    Args:
+        every_s: Time between pings; each is spread by ± 10 % so that pings of phones do not coincide.
+        pong_s: How long after a ping the phone may be silent.
+        jitter: In [0, 1), one per connection.
+    """
+
+    __slots__ = ("_answered", "_asked_at", "_count", "_is_asked", "_rhythm", "_waiting_since", "next_at")
+
+    def __init__(self, now: float, *, every_s: float, pong_s: float, jitter: float) -> None:
+        self._rhythm = _rhythm(every_s, pong_s, round(jitter * _STEPS))
+        self._asked_at = now
+        """When the newest ping was sent; before the first, when its interval began."""
+        self._is_asked = False
+        """Whether the phone has requested a ping since."""
+        self._waiting_since: float | None = None
+        self._count = 0
+        self._answered = 0
+        self.next_at = self._next_at()
+        """When a result of the methods below may change by time alone."""
+
+    def received(self) -> None:
+        """Record that a frame arrived."""
+        if self._waiting_since is not None:
+            self._waiting_since = None
+            self.next_at = self._next_at()
+
+    def pong(self, nonce: str | None, now: float) -> float | None:
+        """Record that a pong arrived; return the seconds since the newest ping, if it answers that.
+
+        A pong that answers no ping is answered with a ping.
+
+        A phone whose network changed sends such a pong, and gives the connection 3 s to answer.
+        """
+        number = int(nonce) if nonce is not None and nonce.isascii() and nonce.isdecimal() else 0
+        if self._answered < number <= self._count:
+            self._answered = number
+            return now - self._asked_at if number == self._count else None
+        self._is_asked = True
+        self.next_at = self._next_at()
+        return None
+
+    def due(self, now: float) -> bool:
+        """Return whether it is time for a ping."""
+        return now >= self._asked_at + self._rhythm.every_s or (self._is_asked and now >= self._due_at)
+
+    def ping(self, now: float) -> str:
+        """Record that a ping is sent; return its nonce."""
+        self._asked_at, self._is_asked = now, False
+        if self._waiting_since is None:
+            self._waiting_since = now
+        self._count += 1
+        self.next_at = self._next_at()
+        return str(self._count)
+
+    def unsent(self, now: float) -> None:
+        """Record that written data has not been sent yet: the phone's time to answer begins after that."""
+        if self._waiting_since is not None:
+            self._waiting_since = now
+            self.next_at = self._next_at()
+
+    def unread(self, now: float) -> None:
+        """Record that the node has not yet read the phone's data, which may contain the answer."""
+        if self._waiting_since is not None:
+            self._waiting_since = now + UNREAD_S - self._rhythm.pong_s
+            self.next_at = self._next_at()
+
+    def silent(self, now: float) -> bool:
+        """Return whether the phone has not answered in time."""
+        return self._waiting_since is not None and now >= self._waiting_since + self._rhythm.pong_s
+
+    def _next_at(self) -> float:
+        if self._waiting_since is None:
+            return self._due_at if self._is_asked else self._asked_at + self._rhythm[0]
+        return min(self._due_at, self._waiting_since + self._rhythm.pong_s)
+
+    @property
+    def _due_at(self) -> float:
+        wait_s = self._rhythm.every_s
+        if self._is_asked:
+            wait_s = min(wait_s, _UNASKED_S if self._count else 0.0)
+        return self._asked_at + wait_s
+
+
 class Live:
     """A served session.
 
@@ -143,15 +254,18 @@ class Live:
     def welcome(self, ticket: Ticket, hello: frames.Hello, now: float, wall_ms: int) -> Effects:
         """Queue the `welcome` of *ticket*; the `changes` for *hello* follow."""
         resumed = self.outbox.begin(hello.position)
-        welcome = welcome_frame(
-            ticket,
-            self.facts,
-            self.outbox.view,
-            self._limits.frame(),
+        facts, limits, outbox = self.facts, self._limits, self.outbox
+        welcome = frames.Welcome(
+            session=frames.SessionView(ticket.session, ticket.application, facts.expires_at_ms),
+            user=frames.UserView(str(ticket.user.key), ticket.display_name),
+            rights=facts.rights,
+            application=facts.application,
+            topics=topics_of(outbox.view),
             resumed=resumed,
-            server_time_ms=self.outbox.ledger.dated_ms(now, wall_ms),
-            ping_s=hello.ping_s or self._limits.ping_s,
-            pace_s=self.outbox.pace.every_s,
+            server_time_ms=outbox.ledger.dated_ms(now, wall_ms),
+            ping_s=hello.ping_s or limits.ping_s,
+            pace_s=outbox.pace.every_s,
+            limits=limits.frame(),
         )
         return (*self.post(welcome), *self._resumption(hello.position, resumed=resumed))
 
@@ -353,32 +467,6 @@ def outcome_view(outcome: Outcome) -> frames.OutcomeView:
     """Return an outcome in the form that is sent to phones."""
     error = None if outcome.error is None else outcome.error.members
     return frames.OutcomeView(outcome.status._value_, error, outcome.version)  # `value` is two calls
-
-
-def welcome_frame(
-    ticket: Ticket,
-    facts: SessionFacts,
-    view: View,
-    limits: frames.Limits,
-    *,
-    resumed: bool,
-    server_time_ms: int,
-    ping_s: float,
-    pace_s: float,
-) -> frames.Welcome:
-    """Return the frame that opens a served session."""
-    return frames.Welcome(
-        session=frames.SessionView(ticket.session, ticket.application, facts.expires_at_ms),
-        user=frames.UserView(str(ticket.user.key), ticket.display_name),
-        rights=facts.rights,
-        application=facts.application,
-        topics=topics_of(view),
-        resumed=resumed,
-        server_time_ms=server_time_ms,
-        ping_s=ping_s,
-        pace_s=pace_s,
-        limits=limits,
-    )
 
 
 class State(enum.StrEnum):

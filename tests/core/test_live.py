@@ -18,17 +18,15 @@ from gateway.core.session import (
     Live,
     Resumed,
     outcome_view,
-    welcome_frame,
 )
-from gateway.core.view import view_of
 from gateway.domain.commands import Call, Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import Application, Right, Scope
+from gateway.domain.model import Application, Scope
 from gateway.domain.resources import Queue
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON
-from gateway.protocol.frames import OutcomeView, SessionView, UserView
-from tests.core.samples import KEY, LIVE, NOW, SCOPE, WALL_MS, decoded, facts_of, ticket_of
+from gateway.protocol.frames import OutcomeView
+from tests.core.samples import KEY, LIVE, NOW, WALL_MS, decoded, facts_of, ticket_of
 
 CLIENT = frames.ClientInfo("test", "1", "none")
 DOWN = Health("down", "live", NOW)
@@ -337,36 +335,14 @@ def test_an_error_is_reported_with_its_details() -> None:
 
 def test_a_welcome_says_who_one_is_and_what_one_may() -> None:
     limits = replace(SessionLimits(), frames_burst=7)
-    facts = replace(facts_of(TICKET, rights=(Right.SKILLS_WRITE,)), expires_at_ms=99)
-    welcome = welcome_frame(
-        TICKET,
-        facts,
-        view_of(facts.handle, SCOPE, ("agents", "queue:9")),
-        limits.frame(),
-        resumed=True,
-        server_time_ms=WALL_MS,
-        ping_s=20.0,
-        pace_s=1.0,
-    )
-    assert welcome.session == SessionView("s1", Application.DASHBOARD, 99)
-    assert welcome.user == UserView("7", "Ann Archer")
-    assert (welcome.rights, welcome.application) == ((Right.SKILLS_WRITE,), Application.DASHBOARD)
-    assert welcome.topics.granted == ("agents",)
-    assert (welcome.resumed, welcome.server_time_ms) == (True, WALL_MS)
-    assert (welcome.ping_s, welcome.pace_s, welcome.limits.frames_burst) == (20.0, 1.0, 7)
-
-
-def test_no_secret_is_in_a_welcome() -> None:
-    facts = facts_of(TICKET)
-    welcome = welcome_frame(
-        TICKET,
-        facts,
-        view_of(facts.handle, SCOPE, ()),
-        SessionLimits().frame(),
-        resumed=False,
-        server_time_ms=0,
-        ping_s=1.0,
-        pace_s=0.0,
-    )
+    phone = Phone(Application.DASHBOARD, limits, topics=("agents", "queue:9"), ping_s=20.0, pace_s=1.0)
+    welcome = phone.take()[0]
+    session = {"id": "s1", "application": "dashboard", "expires_at_ms": phone.facts.expires_at_ms}
+    assert welcome["session"] == session
+    assert welcome["user"] == {"user_id": "7", "display_name": "Ann Archer"}
+    assert (welcome["rights"], welcome["application"]) == (list(phone.facts.rights), "dashboard")
+    assert welcome["topics"]["granted"] == ["agents"]
+    assert (welcome["resumed"], welcome["server_time_ms"]) == (False, WALL_MS)
+    assert (welcome["ping_s"], welcome["pace_s"], welcome["limits"]["frames_burst"]) == (20.0, 1.0, 7)
     assert "secret of" not in repr(welcome)
-    assert facts.handle not in repr(welcome)
+    assert phone.facts.handle not in repr(welcome)

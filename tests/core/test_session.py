@@ -12,13 +12,14 @@ import pytest
 
 from gateway.core.element import Element
 from gateway.core.ledger import Health, Ledger
-from gateway.core.outbox import Heartbeat, PaceLadder
+from gateway.core.outbox import PaceLadder
 from gateway.core.rate_limits import ANY_TIME, RateViolations, Ruling, SessionLimits
 from gateway.core.session import (
     TRANSITIONS,
     AcceptSession,
     Close,
     Effects,
+    Heartbeat,
     Session,
     State,
     full_after,

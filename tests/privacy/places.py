@@ -212,7 +212,7 @@ PLACES: Final[dict[str, str]] = {
             bus/pubsub.py Subscriber.doubts; bus/redis.py RedisClient.losses;
             bus/connect.py Refusals._said_at;
             bus/sealing.py Seals._ciphers dropped; runtime/event_loop.py Turns.due _held;
-            core/rate_limits.py RateViolations._errors; core/outbox.py _rhythm;
+            core/rate_limits.py RateViolations._errors; core/session.py _rhythm;
             edge/credentials.py Tokens._keys;
             runtime/cluster_receiver.py ClusterMembership._known _last_received_at;
             runtime/sessions.py LogOffs._repeats;
