@@ -94,10 +94,6 @@ class Composer:
             found = self._catalogues[key] = rows, Element(make(rows))
         return found[1]
 
-    def shown(self, key: str) -> Element | None:
-        """Return the element of a resource that some link of the node showed last."""
-        return self.newest.get(key)
-
     def holders(self, key: str) -> int:
         """Return how many links hold a resource, if some link does."""
         return self._more_holders.get(key, 0) + 1
@@ -713,7 +709,7 @@ class Assembly:
 
         So a thousand links that open at once do not hold a thousand copies.
         """
-        element = self._composer.shown(before.key or key_of(part.kind, part.number))
+        element = self._composer.newest.get(before.key or key_of(part.kind, part.number))
         others = None if element is None else element.parts
         theirs = None if others is None else part_of(others, source)
         if others is None or theirs is None or not differ_by_jitter(theirs, part.value):

@@ -100,13 +100,6 @@ class CommandPrechecks:
         return self._notices.kept((*ticket.notices, (command.notice_id, command.version)))
 
 
-class CommandResult(NamedTuple):
-    """Result of a command. *renewed* is sent before it."""
-
-    outcome: Outcome
-    renewed: Renewed | None
-
-
 class CommandRunner:
     """Runner of the commands of phones.
 
@@ -145,8 +138,8 @@ class CommandRunner:
 
     async def run(
         self, commands: CommandedUser, call: Call, credentials: SessionCredentials, stats: ConnectionStats
-    ) -> CommandResult:
-        """Run *call* and return its result. Bounded by the deadline of the call."""
+    ) -> tuple[Outcome, Renewed | None]:
+        """Return the outcome of *call*, and a token to send before it. Bounded by the call's deadline."""
         began = self._clock.now()
         stats.command_started()
         try:
@@ -158,13 +151,10 @@ class CommandRunner:
             stats.command_abandoned()
             raise
         stats.command_finished(call, outcome, self._clock.now() - began)
-        return CommandResult(outcome, self._renewed(call, outcome, credentials))
-
-    def _renewed(self, call: Call, outcome: Outcome, credentials: SessionCredentials) -> Renewed | None:
-        """Return a token that contains the acknowledgement."""
         if not isinstance(call.command, AcknowledgeNotice) or outcome.status is not Status.APPLIED:
-            return None
-        return credentials.acknowledge(self._prechecks.acknowledged(call.command, credentials.ticket))
+            return outcome, None
+        notices = self._prechecks.acknowledged(call.command, credentials.ticket)
+        return outcome, credentials.acknowledge(notices)
 
 
 _GOING_AWAY: Final = 1001
@@ -647,10 +637,10 @@ class PhoneSocket:
         if self._commands is None:
             return  # the socket has ended
         run = self._services.commands.run
-        result = await run(self._commands, invoke.call, self._credentials, self.stats)
-        if result.renewed is not None:
-            self.announce(result.renewed)
-        self._run(self.session.settled(invoke.id, result.outcome))
+        outcome, renewed = await run(self._commands, invoke.call, self._credentials, self.stats)
+        if renewed is not None:
+            self.announce(renewed)
+        self._run(self.session.settled(invoke.id, outcome))
 
     def _refresh(self, facts: SessionFacts) -> None:
         """Send a new token if the phone's token has an outdated end or is sealed by an old key."""

@@ -516,11 +516,11 @@ def test_elements_of_links_that_are_gone_are_forgotten() -> None:
     one.read(whole())
     other.read(whole())
     key = key_of(*AGENT)
-    element = composer.shown(key)
+    element = composer.newest.get(key)
     del one
-    assert composer.shown(key) is element is not None
+    assert composer.newest.get(key) is element is not None
     del other
-    assert composer.shown(key) is None
+    assert composer.newest.get(key) is None
 
 
 # ---- readings that arrive before their query is known ----

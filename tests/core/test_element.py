@@ -411,7 +411,7 @@ def test_the_same_parts_are_one_element_for_everybody() -> None:
     key = composer.hold(QUEUE)
     reported = replace(parts(Queue(name="Sales"), Queue(contacts_waiting=3)), key=key)
     first = composer.element(reported, None, 0)
-    assert composer.element(reported, None, 0) is first is composer.shown(key)
+    assert composer.element(reported, None, 0) is first is composer.newest.get(key)
 
 
 def test_what_nobody_shows_any_more_is_forgotten() -> None:
@@ -423,11 +423,11 @@ def test_what_nobody_shows_any_more_is_forgotten() -> None:
         assert composer.hold(QUEUE) == key
     for _ in range(2):
         composer.release(key)
-        assert composer.shown(key) is first
+        assert composer.newest.get(key) is first
     composer.release(key)
-    assert composer.shown(key) is None
+    assert composer.newest.get(key) is None
     composer.element(reported, None, 0)
-    assert composer.shown(key) is None, "no link holds it"
+    assert composer.newest.get(key) is None, "no link holds it"
 
 
 def test_nothing_is_made_of_what_the_directory_does_not_know() -> None:
