@@ -26,22 +26,9 @@ from aiohttp import web
 import gateway
 from gateway.app.adapters import redis_url
 from gateway.app.config.errors import PREFIX
-from gateway.app.config.settings import (
-    AdminSection,
-    BusSection,
-    Settings,
-    socket_path,
-    without_password,
-)
+from gateway.app.config.settings import AdminSection, BusSection, Settings, socket_path, without_password
 from gateway.app.config.sources import Configuration, effective_toml
-from gateway.app.logging import (
-    AuditTrail,
-    CloseHistory,
-    LogLevel,
-    LogLines,
-    Pseudonyms,
-    set_level,
-)
+from gateway.app.logging import AuditTrail, CloseHistory, LogLevel, LogLines, Pseudonyms, set_level
 from gateway.app.metrics import SiteReach
 from gateway.app.process import DEFAULT_CONNECTIONS, CannotListen, StopRequest, listening, os_error_text
 from gateway.app.reload import ReloadFailed

@@ -40,15 +40,7 @@ from gateway.edge.channel import FAILED, OK, REFUSED
 from gateway.protocol.frames import COMMANDS
 from gateway.runtime.event_loop import Turns
 from gateway.runtime.node import Node
-from gateway.runtime.ports import (
-    ENTRY_REFUSALS,
-    WRITE_REFUSALS,
-    Authority,
-    Clock,
-    Cluster,
-    Link,
-    Upstream,
-)
+from gateway.runtime.ports import ENTRY_REFUSALS, WRITE_REFUSALS, Authority, Clock, Cluster, Link, Upstream
 from gateway.runtime.user_state import Owner
 from gateway.telemetry import (
     MOVE_REASONS,

@@ -20,13 +20,7 @@ from gateway.core.session import AcceptSession, Answered, Close, Effects, Invoke
 from gateway.domain.commands import AcknowledgeNotice, Call, ChangeRemoteNumber, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Device, Ticket
-from gateway.edge.channel import (
-    Channel,
-    ChannelEvent,
-    ConnectionStats,
-    Disconnect,
-    Initiator,
-)
+from gateway.edge.channel import Channel, ChannelEvent, ConnectionStats, Disconnect, Initiator
 from gateway.edge.credentials import SessionCredentials
 from gateway.edge.limits import SocketSlot
 from gateway.edge.policies import NoticesInForce, NumberPolicies
