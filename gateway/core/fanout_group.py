@@ -149,12 +149,8 @@ class FanoutGroup:
     :attr:`positions`, in this epoch, and has no frames of its own. The shared keys of their views are equal,
     and so are their codecs and paces. :attr:`positions` is empty while nothing waits.
 
-    Args:
-        ledger: The mirror it reads until its last member has left.
-        view: The view of each member, except keys of single sessions.
-        codec: Encodes frames.
-        interval_s: The minimum time between two of them.
-        frame_bytes: The size limit of a frame.
+    It reads *ledger* until its last member has left. *view* is that of each member, except keys of single
+    sessions. *interval_s* is the minimum time between two frames.
     """
 
     __slots__ = (

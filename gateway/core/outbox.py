@@ -39,10 +39,6 @@ class PaceLadder:
 
     The first change after a pause is sent at once. A flush that finds the socket not drained goes one step
     up; three good ones in a row go one step down. Never faster than the phone requested.
-
-    Args:
-        every_s: The interval that the phone requested.
-        least_s: The lowest step.
     """
 
     __slots__ = ("_least_s", "every_s", "interval_s", "sent_at", "to_go")
@@ -112,11 +108,7 @@ class Outbox(GroupMember):
     one answer leave together and in order. The cursor only moves with the last part. Control frames are never
     dropped.
 
-    Args:
-        ledger: The mirror it reads. The outbox is one of its readers until :meth:`close`.
-        view: The keys that may be seen.
-        codec: Encodes frames.
-        pace: Decides when state may be sent.
+    It is one of the readers of *ledger* until :meth:`close`.
     """
 
     __slots__ = (
@@ -572,8 +564,7 @@ class Outbox(GroupMember):
     def _head(self, *, is_new: bool) -> int:
         """Return the seq up to which all is sent, if all waiting changes are: never lower in one stream.
 
-        Args:
-            is_new: Whether a stream begins.
+        *is_new*: a stream begins.
         """
         ledger = self.ledger
         head = ledger.seq if ledger.seq == ledger.shared_seq else ledger.seen_upto(self.view.me)

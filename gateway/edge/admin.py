@@ -77,12 +77,7 @@ class AdminAccess:
     Invariants: an accepted request showed the token, and each accepted request is audited. Of the refused
     requests one per second is audited; the others are counted in the next record.
 
-    Args:
-        token: The operators' token.
-        named: Returns a user's keyed hash.
-        audit: Writes an audit record.
-        clock: The source of time, for the limit of wrong tokens.
-        draw: Draws the id of an act.
+    *named* returns a user's keyed hash, *draw* the id of an act.
     """
 
     def __init__(
@@ -201,10 +196,7 @@ class ClusterOperations:
 
     Invariant: every live node has answered, or is named in ``unreached``.
 
-    Args:
-        node: The node that received the request.
-        named: Returns a user's keyed hash.
-        act_id: The id of the act, which is in the audit records of all nodes.
+    *named* returns a user's keyed hash. *act_id* is in the audit records of all nodes.
     """
 
     def __init__(self, node: Node, named: Callable[[UserId], str], act_id: str) -> None:
@@ -480,9 +472,7 @@ def make_admin_app(parts: AdminParts) -> web.Application:
 class AdminRoutes:
     """Routes of the admin API. Their names are the names of the audited acts.
 
-    Args:
-        operations: Returns the operations for the act with an id.
-        bundles: Maker of support bundles.
+    *operations* returns those for the act with an id.
     """
 
     def __init__(self, operations: Callable[[str], ClusterOperations], bundles: SupportBundles) -> None:

@@ -48,9 +48,7 @@ class AdminUsers:
 
     Invariant: a session's phone is closed and its tokens are refused before OSCC-E is asked to end it.
 
-    Args:
-        node: Where they are.
-        named: Returns a user's keyed hash.
+    *named* returns a user's keyed hash.
     """
 
     def __init__(self, node: Node, named: Callable[[UserId], str]) -> None:
@@ -325,12 +323,7 @@ async def _all_of(orders: AdminRpc, node: NodeId, user: UserId, act_id: str) -> 
 
 
 class OwnDataExport:
-    """Collector of the data that all nodes hold about a user, for their own export.
-
-    Args:
-        orders: Sends requests to the nodes.
-        clock: The source of time, for the rate.
-    """
+    """Collector of the data that all nodes hold about a user, for their own export."""
 
     def __init__(self, orders: AdminRpc, clock: Clock) -> None:
         self._orders = orders
@@ -389,10 +382,7 @@ MADE_AT_ONCE: Final = 50
 class NodeHoldings:
     """Data that this node holds about each user.
 
-    Args:
-        node: The node.
-        named: Returns a user's keyed hash.
-        closes: Returns the stored records of a user's closed connections, by keyed hash.
+    *named* returns a user's keyed hash, *closes* the stored records of their closed connections by that hash.
     """
 
     def __init__(

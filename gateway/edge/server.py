@@ -72,10 +72,6 @@ class ListenerRunner(web.AppRunner):
     """Runner of an application without an access log, which would contain personal data.
 
     Bodies stay compressed: otherwise aiohttp would decompress also what is refused and discarded.
-
-    Args:
-        app: The application.
-        callers: Bounds the pending connections.
     """
 
     __slots__ = ("_callers",)
@@ -351,9 +347,7 @@ class MetricsPage:
 
     Requests during that time get the same page, or the same error.
 
-    Args:
-        parts: Of the ops listener.
-        has_exemplars: Whether it is written as OpenMetrics, with exemplars.
+    *has_exemplars*: it is written as OpenMetrics, with exemplars.
     """
 
     def __init__(self, parts: OpsParts, *, has_exemplars: bool) -> None:

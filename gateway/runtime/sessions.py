@@ -92,12 +92,7 @@ class SessionsOwner(Protocol):
 
 
 class SessionAdmission:
-    """One user's sessions until they are served.
-
-    Args:
-        owner: The owner that acts for them.
-        world: The ports and limits of the node.
-    """
+    """One user's sessions until they are served."""
 
     __slots__ = ("_owner", "_shown", "_waiting", "_world")
 
@@ -239,10 +234,6 @@ class SessionRenewal:
     Invariant: one renewal at a time for each session. It is given up after half of the remaining life, so
     that a request without an answer leaves time for another. After the end of the life, renewals are not
     urgent.
-
-    Args:
-        owner: The owner that acts for them.
-        world: The ports and limits of the node.
     """
 
     __slots__ = ("_owner", "_under_way", "_world")
@@ -387,13 +378,6 @@ class LogOffs:
     OSCC-E: two nodes may retry the same one.
 
     Bounded: beyond LOG_OFFS_MAX the oldest log-off is dropped, and its session ends by its own timeout.
-
-    Args:
-        sites: The OSCC-E Servers by the id of their site.
-        clock: The only time.
-        users: The receiver of begun and ended sessions.
-        others: Data about the other nodes.
-        tally: Counts faults.
     """
 
     def __init__(
@@ -444,9 +428,7 @@ class LogOffs:
         confirmed. A call during a request under way waits for that answer. A call too soon after another, or
         while too many are repeated, gets the earlier answer.
 
-        Args:
-            ticket: The session's ticket.
-            by: The cause that the phone is sent.
+        *by* is the cause that the phone is sent.
         """
         key = _key(ticket)
         under_way = self._under_way.get(key)
@@ -702,11 +684,7 @@ class SessionRevocations:
     as long as a token may be used. The cause of an end is stored as it is, because a phone that returns is
     sent it.
 
-    Args:
-        clock: The node's time.
-        exchange: Sends to the other nodes.
-        shared: Stores the ends for nodes that missed them.
-        tally: Counts faults.
+    *shared* stores the ends for nodes that missed them.
     """
 
     def __init__(self, clock: Clock, exchange: Exchange, shared: SharedStore, tally: Tally) -> None:
