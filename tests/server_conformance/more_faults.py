@@ -78,6 +78,15 @@ def _another_pending_reason(element: Message) -> None:
         element["PendingReasonKey"] += 1
 
 
+def _changes_at_once(element: Message) -> None:
+    element["RoutingState"] = element.get("PendingRoutingState") or element["RoutingState"]
+
+
+def _first_pending(element: Message) -> None:
+    if element.get("PendingRoutingState") == "LoggedOff":
+        element["PendingRoutingState"] = "Available"
+
+
 def _stays_unavailable(element: Message) -> None:
     if element.get("RoutingState") == "Available":
         element["RoutingState"] = "Unavailable"
@@ -158,6 +167,12 @@ FAULTS: Final[dict[str, Fault]] = {
         reports("UserRealtime", each_element(sets(AutoPostProcessing={"On": True, "Duration": 5}))),
     ),
     "reports automatic post-processing late": Fault("commands.auto_post_processing", EventsAfterResponses),
+    "changes the state during a contact": Fault(
+        "contacts.pending", reports("UserRealtime", each_element(_changes_at_once))
+    ),
+    "keeps the first pending state": Fault(
+        "contacts.cleared", reports("UserRealtime", each_element(_first_pending))
+    ),
     "keeps what was pending": Fault(
         "contacts.cleared",
         responds("SetRoutingState", lambda each: each.update(State="Pending") if "State" in each else None),

@@ -201,6 +201,23 @@ async def test_a_server_where_a_state_needs_a_reason_keeps_it_too() -> None:
     assert len(report.verdicts) == len(checks) > len(names)
 
 
+async def test_a_check_leaves_no_agent_in_post_processing() -> None:
+    """A server may keep an agent in it after the log-off, and then the next check of that agent fails."""
+    actions: list[str] = []
+
+    class Listens(Spoil):
+        def up(self, line: Line, message: Message) -> Iterable[Message]:
+            if message.get("Method") == "PostProcessing":
+                actions.append(message["Action"])
+            return super().up(line, message)
+
+    async with Simulator(SETTINGS) as simulator, FaultyServer(simulator.url, Listens()) as server:
+        driver = driver_of(simulator, server.url, PATIENCE_S)
+        report = await run(driver, [CHECKS["contacts.pending_post_processing"]])
+    assert not not_passed(report)
+    assert actions == ["SetAuto", "Start", "Finish"]
+
+
 def kit(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.server_conformance", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 from tests.server_conformance.checks.directory import objects
@@ -11,7 +11,7 @@ from tests.server_conformance.checks.requests import asked
 from tests.server_conformance.link import Link, element
 from tests.server_conformance.registry import check
 from tests.server_conformance.stage import Session, Stage, logged_off, own_agent
-from tests.server_conformance.verdicts import Skipped, expect
+from tests.server_conformance.verdicts import Failed, Skipped, expect
 
 _HOOKS: Final = ("give_contact", "end_contact")
 _PENDING: Final = (
@@ -61,10 +61,16 @@ async def _handling(stage: Stage) -> AsyncIterator[Contact]:
         yield Contact(session, link, query, key, end)
     finally:
         await end()
+        if "PostProcessing.Finish" in stage.about.get("Features", ()):
+            with suppress(Failed):  # the session may have ended
+                await link.ask("PostProcessing", Session=link.alias, Action="Finish")
 
 
 def _pending(state: str | None) -> Any:  # noqa: ANN401 - a test of elements
-    return lambda one: one.get("PendingRoutingState") == state
+    def fits(one: dict[str, Any]) -> bool:
+        return one.get("PendingRoutingState") == state and one.get("RoutingState") == "Unavailable"
+
+    return fits
 
 
 @check("contacts.pending", "State rules", _PENDING, agents=1, hooks=_HOOKS)
@@ -75,7 +81,7 @@ async def pending(stage: Stage) -> None:
         expect(answer.body["State"] == "Pending", f"State is {answer.body['State']}")
         expect(
             link.between(answer, element(query, "UserKey", key, _pending("Available"))),
-            "no event reports what is pending",
+            "no event reports what is pending beside the state of before",
         )
 
 
@@ -86,7 +92,7 @@ async def pending_now(stage: Stage) -> None:
         answer = await link.done("SetRoutingState", **asked(link, "Available"))
         expect(answer.body["State"] == "Pending", f"State is {answer.body['State']}")
         received = element(query, "UserKey", key, _pending("Available"))
-        expect(link.between(answer, received), "no event reports what is pending")
+        expect(link.between(answer, received), "no event reports what is pending beside the state of before")
 
 
 @check("contacts.pending_by", "Events", _PENDING_BY, agents=1, hooks=_HOOKS)
@@ -144,6 +150,11 @@ async def cleared(stage: Stage) -> None:
     """The newest request counts, and a request for the present state removes the pending one."""
     async with _handling(stage) as (_, link, query, key, _):
         await link.done("SetRoutingState", **asked(link, "Available", When="AfterContact"))
+        answer = await link.done("SetRoutingState", **asked(link, "LoggedOff", When="AfterContact"))
+        expect(
+            link.between(answer, element(query, "UserKey", key, _pending("LoggedOff"))),
+            "no event reports that the later request has replaced the pending one",
+        )
         answer = await link.done("SetRoutingState", **asked(link, "Unavailable", When="AfterContact"))
         expect(answer.body["State"] == "Applied", f"State is {answer.body['State']} for the present state")
         expect(
