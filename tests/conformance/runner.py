@@ -98,7 +98,9 @@ async def _fault(driver: Driver, check: Check, time: Time) -> str | None:
         return f"the client refuses: {refusal.error}"
     except TimeoutError:
         return f"it took longer than {_LIMIT_S:.0f} s"
-    except (KeyError, TypeError, ValueError) as malformed:
+    except KeyError as missing:
+        return f"what the driver or the client says lacks {missing}"
+    except (TypeError, ValueError) as malformed:
         return f"what the driver or the client says is malformed: {malformed!r}"
     return None
 

@@ -95,7 +95,7 @@ class Link:
 
     def _take(self, text: str) -> None:
         try:
-            message = json.loads(text)
+            message = shapes.read_json(text)
         except ValueError:
             message = None
         if not isinstance(message, dict):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from tests.server_conformance import faults as first
 from tests.server_conformance.faults import CURRENT, SESSIONS, EventsAfterResponses, Fault
 from tests.server_conformance.faulty import (
     Call,
+    Line,
     Message,
     Said,
     Spoil,
@@ -39,6 +41,36 @@ class KeepsNumber(Spoil):
             if "RemoteNumber" in call.body:
                 call.body["RemoteNumber"] = self._number
         return None
+
+
+class KeepsGoodSkills(Spoil):
+    """Skills that exist are set although the request is refused."""
+
+    def up(self, line: Line, message: Message) -> Iterable[Message]:
+        skills = message.get("Skills") or ()
+        if len(skills) < 2:
+            return (message,)
+        return ({**message, "RequestID": 1_000_000 + message["RequestID"], "Skills": skills[:1]}, message)
+
+    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
+        if message.get("RequestID", 0) > 1_000_000:
+            return ()
+        if message.get("ErrorName") == "VersionConflict":
+            message |= {"Error": 10, "ErrorName": "SkillUnknown"}
+        return (message,)
+
+
+def _first_is_attached(said: Message) -> None:
+    said["Sessions"][0]["Attached"] = True
+
+
+def _removes_changed(event: Message) -> None:
+    if not event.get("Complete"):
+        event["Removed"] = [each["UserKey"] for each in event["Elements"]]
+
+
+def _without_key(request: Message) -> None:
+    request.pop("RequestKey", None)
 
 
 def _in_milliseconds(element: Message) -> None:
@@ -167,6 +199,20 @@ FAULTS: Final[dict[str, Fault]] = {
         reports("UserRealtime", each_element(sets(AutoPostProcessing={"On": True, "Duration": 5}))),
     ),
     "reports automatic post-processing late": Fault("commands.auto_post_processing", EventsAfterResponses),
+    "answers a repeated attach without rights": Fault(
+        "attach.again", responds("AttachSession", sets(Rights=[]))
+    ),
+    "reports a session as attached for ever": Fault(
+        "session.attached", answers("GET", SESSIONS, body(_first_is_attached))
+    ),
+    "removes the agent who changed": Fault("listen.changes", reports("UserRealtime", _removes_changed)),
+    "forgets the keys of refused requests": Fault(
+        "requests.key_refused", hears("SetRoutingState", _without_key)
+    ),
+    "reports a smaller scope to some queries": Fault(
+        "scope.narrowed", reports("QueueCumulative", sets(Complete=False))
+    ),
+    "executes a part of a refused request": Fault("commands.refused_whole", KeepsGoodSkills),
     "changes the state during a contact": Fault(
         "contacts.pending", reports("UserRealtime", each_element(_changes_at_once))
     ),

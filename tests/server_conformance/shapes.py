@@ -42,6 +42,20 @@ def _fault(reference: str, value: object) -> str | None:
     return None
 
 
+def read_json(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON
+    """Return what *text* says; an integer may be written in any form, as ``10.0`` or ``1E2``.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    return json.loads(text, parse_float=_number)
+
+
+def _number(written: str) -> int | float:
+    number = float(written)
+    return int(number) if number.is_integer() else number
+
+
 def message_fault(message: Mapping[str, Any]) -> str | None:
     """Return what is wrong with a message on the link."""
     kind = message.get("Type")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import ssl
 import time
 from collections.abc import Mapping
@@ -395,6 +394,6 @@ _ROUTES: Final = frozenset(
 
 def _json(text: bytes) -> Any:  # noqa: ANN401 - any JSON
     try:
-        return json.loads(text)
+        return shapes.read_json(text)
     except ValueError:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -199,6 +200,19 @@ async def test_a_server_where_a_state_needs_a_reason_keeps_it_too() -> None:
         report = await run(driver_of(simulator, simulator.url, PATIENCE_S), checks)
     assert not not_passed(report)
     assert len(report.verdicts) == len(checks) > len(names)
+
+
+async def test_a_server_that_writes_integers_in_another_form_keeps_it_too() -> None:
+    names = ("link.opens", "attach.*", "listen.first.*", "requests.key_once", "commands.skills", "session.*")
+    checks = [each for each in CHECKS.values() if any(fnmatch(each.name, name) for name in names)]
+
+    class Writes(Spoil):
+        def down(self, line: Line, message: Message) -> Iterable[Message | str]:
+            return (re.sub(r"([:\[,] ?)(\d+)(?=[,\]}])", r"\1\2.0", json.dumps(message)),)
+
+    async with Simulator(SETTINGS) as simulator, FaultyServer(simulator.url, Writes()) as server:
+        report = await run(driver_of(simulator, server.url, PATIENCE_S), checks)
+    assert not not_passed(report)
 
 
 async def test_a_check_leaves_no_agent_in_post_processing() -> None:

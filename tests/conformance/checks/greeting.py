@@ -117,7 +117,8 @@ async def follow_refused(stage: Stage) -> None:
     await phone.ping(5)
     phone.drop()
     hello = await (await stage.gateway.phone()).receive("hello")
-    expect(hello.get("topics") == ["queues"], f"the next hello asks for {hello.get('topics')}")
+    topics = hello.get("topics")
+    expect(topics == ["queues"], f"after a refused follow the next hello asks for {topics}, not for queues")
 
 
 @check("greeting.pace", "at most one state frame in that time")

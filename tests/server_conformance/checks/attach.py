@@ -32,6 +32,9 @@ async def again(stage: Stage) -> None:
     link = await stage.open(session)
     received = (await link.done("AttachSession", SessionID=session.secret)).body
     expect(received["Session"] == link.alias, "an attached session gets another alias")
+    for name in ("Rights", "Scope"):
+        same = received.get(name) == link.opened["Session"].get(name)
+        expect(same, f"the answer for an attached session has other {name} than LinkOpened")
 
 
 @check("attach.new_alias", "Messages", _ONE_SESSION, dashboards=1)

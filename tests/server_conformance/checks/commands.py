@@ -20,6 +20,7 @@ _OWN_ONLY: Final = "a RemoteAssistant session commands this agent only"
 _BY: Final = 'RoutingStateBy?:"Self"\\|"Supervisor"\\|"System"'
 _REASON: Final = "a state needs a reason when any reason lists it"
 _OWN: Final = "Remote:{LoggedOn,AppPresent?,AppAbsentSince?,RemoteNumber? (own)}"
+_WHOLE: Final = "A request that is answered with an error changes nothing."
 _OWN_AUTO: Final = "AutoPostProcessing?:{On,Duration} (own)"
 _BY_SUPERVISOR: Final = "a supervisor's `LoggedOff` of an agent ends the agent's RemoteAssistant session with"
 _GROWS: Final = "`Version` grows only with them"
@@ -286,6 +287,20 @@ async def skills(stage: Stage) -> None:
     finally:
         back = {"SkillKey": skill["Key"], "Level": present}
         await link.ask("SetSkills", **{**said, "Version": answer.body.get("Version")}, Skills=[back])
+
+
+@check("commands.refused_whole", "Messages", _WHOLE, agents=1, dashboards=1, features=_SKILLS)
+async def refused_whole(stage: Stage) -> None:
+    """One skill that does not exist: the other one of the request keeps its level."""
+    link, said, skill, present = await _skill(stage)
+    change = {"SkillKey": skill["Key"], "Level": _other_level(skill, present)}
+    await link.refused(10, "SetSkills", **said, Skills=[change, {"SkillKey": 987_654_321, "Level": 50}])
+    (user,) = [each for each in (await objects(link, "User"))["User"] if each["Key"] == said["UserKey"]]
+    (level,) = [each["Level"] for each in user["Skills"] if each["SkillKey"] == skill["Key"]]
+    if level != present:
+        back = {"SkillKey": skill["Key"], "Level": present}
+        await link.ask("SetSkills", **{**said, "Version": user["Version"]}, Skills=[back])
+    expect(level == present, f"a refused request changed a level from {present} to {level}")
 
 
 @check("commands.version_grows", "Events", _GROWS, agents=1, dashboards=1, features=_SKILLS)

@@ -155,6 +155,7 @@ async def changes(stage: Stage) -> None:
         not event.get("Complete") or not lost,
         f"a Complete event leaves {len(lost)} agents out, who are logged on",
     )
+    expect(key not in (event.get("Removed") or ()), "an agent who is logged on is in Removed")
 
 
 @check("listen.removed", "Events", _CHANGED, agents=1, dashboards=1)

@@ -81,6 +81,29 @@ async def key_once(stage: Stage) -> None:
     expect(state == "Unavailable", f"a repeated command was executed again: the agent is {state}")
 
 
+@check("requests.key_refused", "Messages", _ONCE, agents=1, dashboards=1, features=("RequestKeys",))
+async def key_refused(stage: Stage) -> None:
+    """A refusal is an answer, too: the request is not executed when it could be, later."""
+    session = await stage.agent()
+    key = own_agent(await stage.open(session))
+    link = await stage.open(await stage.dashboard())
+    if "RoutingStateWrite" not in (link.opened["Session"].get("Rights") or ()):
+        raise Skipped("the Dashboard's user has no right RoutingStateWrite")
+    await stage.seen_agent(link, key)
+    await stage.success("DELETE", "/sessions/current", session.secret)
+    said = {"Session": link.alias, "UserKey": key, "RoutingState": "Available", "When": "Now"}
+    first = await link.ask("SetRoutingState", **said, RequestKey="kit-1")
+    expect(first.error != 0, "the state of an agent who is logged off was set")
+    agent = await stage.open(await stage.agent())
+    again = await link.ask("SetRoutingState", **said, RequestKey="kit-1")
+    expect(
+        again.error == first.error,
+        f"the repeated command is answered {again.error} {again.name}, not {first.error} {first.name}",
+    )
+    state = await present_state(agent)
+    expect(state == "Unavailable", f"a refused command was executed when it was repeated: {state}")
+
+
 @check("requests.key_on_next_link", "Messages", _ONCE, agents=1, features=("RequestKeys",))
 async def key_on_next_link(stage: Stage) -> None:
     """The key belongs to the session: a command is sent again after the loss of a link."""

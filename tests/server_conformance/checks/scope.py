@@ -65,13 +65,13 @@ def _complete(query: int, keys: list[int]) -> Any:  # noqa: ANN401 - a test of m
 async def narrowed(stage: Stage) -> None:
     """A resource that leaves the scope leaves the set."""
     async with _narrowed(stage) as (link, _, new):
-        query, _ = await link.listen("QueueRealtime")
+        queries = {kind: (await link.listen(kind))[0] for kind in ("QueueRealtime", "QueueCumulative")}
         await link.done("ListenForEvents", EventType="Administration", Keys="All")
         mark = await link.settle()
         await set_scope(stage, new)
-        await link.received(
-            _complete(query, new["Queues"]), "a Complete event of the smaller set", after=mark
-        )
+        for kind, query in queries.items():
+            smaller = _complete(query, new["Queues"])
+            await link.received(smaller, f"a Complete event of the smaller set of {kind}", after=mark)
         received = _administration(link, mark, "Session")
         expect(received, "no element of Administration reports the new scope")
         queues = sorted(received[-1][1]["Scope"]["Queues"])

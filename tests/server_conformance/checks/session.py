@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final
 
 from tests.server_conformance.registry import check
 from tests.server_conformance.stage import Stage
@@ -58,13 +60,24 @@ async def listed(stage: Stage) -> None:
 async def attached(stage: Stage) -> None:
     """Attached says whether a session is on a link."""
     session, other = await stage.dashboard(), await stage.dashboard()
-    await stage.open(session)
-    received = (await stage.success("GET", "/sessions", session.secret))["Sessions"]
-    states = {each["ID"]: each["Attached"] for each in received}
-    on, off = states.get(session.public), states.get(other.public)
+    link = await stage.open(session)
+
+    async def states() -> tuple[Any, Any]:
+        received = (await stage.success("GET", "/sessions", session.secret))["Sessions"]
+        found = {each["ID"]: each["Attached"] for each in received}
+        return found.get(session.public), found.get(other.public)
+
+    on, off = await states()
     expect(
         (on, off) == (True, False), f"Attached is {on} for a session on a link, {off} for one that is on none"
     )
+    await link.close()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(stage.driver.patience_s):
+            while on:
+                await asyncio.sleep(0.1)
+                on, _ = await states()
+    expect(on is False, f"Attached is {on} for a session whose link was closed")
 
 
 @check("session.end_other", "A session", "as above, for another session of the user", dashboards=2)
