@@ -7,7 +7,9 @@ event overtake each other, the next one corrects the value.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final, Literal, TypeVar
 
 from gateway.upstream.asterisk.ami import AmiMessage, decimal, whole
@@ -522,35 +524,16 @@ def _apply(member: Membership, message: AmiMessage) -> None:
     member.reason = (member.reason if said is None else said) if member.paused else ""
 
 
-def _figures(queue: QueueState) -> tuple[object, ...]:
-    return (
-        queue.strategy,
-        queue.length_max,
-        queue.weight,
-        queue.waiting,
-        queue.hold_s,
-        queue.completed,
-        queue.abandoned,
-        queue.threshold_s,
-        queue.level_pct,
-    )
-
-
-def _values(member: Membership) -> tuple[object, ...]:
-    return (
-        member.penalty,
-        member.calls_taken,
-        member.last_call_s,
-        member.last_pause_s,
-        member.login_s,
-        member.in_call,
-        member.status,
-        member.paused,
-        member.reason,
-        member.wrapup_s,
-        member.dynamic,
-        member.name,
-    )
+_figures: Final[Callable[[QueueState], object]] = attrgetter(
+    "strategy", "length_max", "weight", "waiting", "hold_s", "completed", "abandoned", "threshold_s",
+    "level_pct",
+)  # fmt: skip
+"""Returns what a reading of queues shows of one."""
+_values: Final[Callable[[Membership], object]] = attrgetter(
+    "penalty", "calls_taken", "last_call_s", "last_pause_s", "login_s", "in_call", "status", "paused",
+    "reason", "wrapup_s", "dynamic", "name",
+)  # fmt: skip
+"""Returns what a row or an event shows of a membership."""
 
 
 def take(waiting: dict[KeyT, None], most: int) -> list[KeyT]:
