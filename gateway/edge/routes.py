@@ -10,9 +10,8 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import resources
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from aiohttp import ETag, hdrs, web
 
@@ -27,6 +26,7 @@ from gateway.edge.policies import NoticesInForce
 from gateway.edge.request_context import (
     RETRY_AFTER_S,
     EdgeSettings,
+    Handler,
     RequestContext,
     accept_language,
     address_group,
@@ -68,44 +68,38 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _COMPONENT: Final = "#/components/schemas/"
 
 
-class PublishedDocuments:
-    """Documents about the gateway, as they are sent. Each is made once, at its first request."""
+def published(make: Callable[[], bytes], *, charset: str | None = "utf-8") -> Handler:
+    """Return the handler of a document that never changes.
 
-    @cached_property
-    def openapi(self) -> bytes:
-        """The HTTP API as OpenAPI."""
-        return codec.write_json(openapi())
+    It is made at its first request, in another thread: that takes up to 0.5 s.
+    """
+    made: list[bytes] = []
 
-    @cached_property
-    def inventory(self) -> bytes:
-        """The inventory of personal data."""
-        return write_body(inventory())
+    async def get(_request: web.Request) -> web.Response:
+        if not made:
+            made.append(await asyncio.to_thread(make))
+        return web.Response(body=made[0], content_type=JSON_TYPE, charset=charset)
 
-    @cached_property
-    def asyncapi(self) -> bytes:
-        """The WebSocket as AsyncAPI."""
-        return codec.write_json(asyncapi())
+    return get
 
-    @cached_property
-    def schema_index(self) -> bytes:
-        """The list of JSON Schemas."""
-        sent = {_kind_of(each) for each in GATEWAY_FRAMES}
-        received = {_kind_of(each) for each in CLIENT_FRAMES}
-        kinds = [
-            *((kind, "frame" if kind in sent else "client_frame") for kind in sorted(received)),
-            *((kind, "gateway_frame") for kind in sorted(sent - received)),
-            *((kind, "resource") for kind in RESOURCES),
-        ]
-        entries = [{"kind": kind, "of": of, "href": f"/v1/schemas/{kind}.json"} for kind, of in kinds]
-        return codec.write_json({"schemas": entries})
 
-    @cached_property
-    def schemas(self) -> dict[str, bytes]:
-        """A JSON Schema for each kind of frame and of resource, complete in itself."""
-        components = frame_schemas()
-        return {
-            kind: codec.write_json(_document(names, components)) for kind, names in _types_by_kind().items()
-        }
+def schema_index() -> bytes:
+    """Return the list of JSON Schemas."""
+    sent = {_kind_of(each) for each in GATEWAY_FRAMES}
+    received = {_kind_of(each) for each in CLIENT_FRAMES}
+    kinds = [
+        *((kind, "frame" if kind in sent else "client_frame") for kind in sorted(received)),
+        *((kind, "gateway_frame") for kind in sorted(sent - received)),
+        *((kind, "resource") for kind in RESOURCES),
+    ]
+    entries = [{"kind": kind, "of": of, "href": f"/v1/schemas/{kind}.json"} for kind, of in kinds]
+    return codec.write_json({"schemas": entries})
+
+
+def whole_schemas() -> dict[str, bytes]:
+    """Return a JSON Schema for each kind of frame and of resource, complete in itself."""
+    components = frame_schemas()
+    return {kind: codec.write_json(_document(names, components)) for kind, names in _types_by_kind().items()}
 
 
 def _types_by_kind() -> dict[str, list[str]]:
@@ -148,9 +142,6 @@ def _references(part: object) -> Iterator[str]:
             yield from _references(inner)
 
 
-T = TypeVar("T")
-
-
 class PublicRoutes:
     """Routes that need neither a token nor the OSCC-E Server."""
 
@@ -158,7 +149,7 @@ class PublicRoutes:
         self._settings: Final = settings
         self._notices = notices
         self._context = context
-        self._published: Final = PublishedDocuments()
+        self._schemas: dict[str, bytes] = {}
         self._about: Final = {trusted: write_body(_about(settings, trusted)) for trusted in (True, False)}
 
     def routes(self) -> list[web.RouteDef]:
@@ -166,10 +157,10 @@ class PublicRoutes:
         return [
             web.get("/v1/about", self.about),
             web.get("/v1/notices", self.notices),
-            web.get("/v1/privacy/inventory", self.inventory),
-            web.get("/v1/openapi.json", self.openapi),
-            web.get("/v1/asyncapi.json", self.asyncapi),
-            web.get("/v1/schemas", self.schema_index),
+            web.get("/v1/privacy/inventory", published(lambda: write_body(inventory()))),
+            web.get("/v1/openapi.json", published(lambda: codec.write_json(openapi()), charset=None)),
+            web.get("/v1/asyncapi.json", published(lambda: codec.write_json(asyncapi()), charset=None)),
+            web.get("/v1/schemas", published(schema_index)),
             web.get("/v1/schemas/{kind}.json", self.schema),
         ]
 
@@ -183,37 +174,14 @@ class PublicRoutes:
         response.headers[hdrs.VARY] = hdrs.ACCEPT_LANGUAGE
         return response
 
-    async def inventory(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
-        """``GET /v1/privacy/inventory``."""
-        return _json(await self._made("inventory", lambda: self._published.inventory))
-
-    async def openapi(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
-        """``GET /v1/openapi.json``."""
-        return web.Response(
-            body=await self._made("openapi", lambda: self._published.openapi), content_type=JSON_TYPE
-        )
-
-    async def asyncapi(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
-        """``GET /v1/asyncapi.json``."""
-        return web.Response(
-            body=await self._made("asyncapi", lambda: self._published.asyncapi), content_type=JSON_TYPE
-        )
-
-    async def schema_index(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
-        """``GET /v1/schemas``."""
-        return _json(self._published.schema_index)
-
     async def schema(self, request: web.Request) -> web.Response:
         """``GET /v1/schemas/<kind>.json``."""
-        schemas = await self._made("schemas", lambda: self._published.schemas)
-        schema = schemas.get(request.match_info["kind"])
+        if not self._schemas:
+            self._schemas = await asyncio.to_thread(whole_schemas)
+        schema = self._schemas.get(request.match_info["kind"])
         if schema is None:
             raise web.HTTPNotFound
         return web.Response(body=schema, content_type=SCHEMA_TYPE)
-
-    async def _made(self, name: str, read: Callable[[], T]) -> T:
-        """Return a document. Making it takes up to 0.5 s, so that happens in another thread."""
-        return read() if name in vars(self._published) else await asyncio.to_thread(read)
 
 
 def _about(settings: EdgeSettings, trusted_transport: bool) -> AboutBody:

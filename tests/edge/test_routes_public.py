@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from ipaddress import ip_network
+from unittest.mock import Mock
 
 import pytest
+from aiohttp import web
 
 from gateway.domain.resources import RESOURCES
 from gateway.edge.policies import NoticesInForce, NoticeText, OperatorNotice
 from gateway.edge.request_context import EdgeSettings
-from gateway.edge.routes import PublishedDocuments
+from gateway.edge.routes import published, whole_schemas
 from gateway.protocol.bodies import write_body
 from gateway.protocol.schemas import CLIENT_FRAMES, GATEWAY_FRAMES, inventory
 from tests.edge.conftest import Open
@@ -91,7 +93,7 @@ async def test_the_inventory_is_published(gateway: Gateway) -> None:
 async def test_the_list_of_schemas_has_all_that_can_be_had(gateway: Gateway) -> None:
     listed = (await (await gateway.client.get("/v1/schemas")).json())["schemas"]
     of = {entry["kind"]: entry["of"] for entry in listed}
-    assert len(of) == len(listed) == len(PublishedDocuments().schemas)
+    assert len(of) == len(listed) == len(SCHEMAS)
     assert (of["hello"], of["changes"], of["bye"], of["queue"]) == (
         *("client_frame", "gateway_frame", "frame", "resource"),
     )
@@ -102,7 +104,7 @@ async def test_the_list_of_schemas_has_all_that_can_be_had(gateway: Gateway) -> 
 # ---- published documents are complete, one for each kind ----
 
 
-SCHEMAS = PublishedDocuments().schemas
+SCHEMAS = whole_schemas()
 KINDS = sorted(
     {str(of.__dataclass_fields__["kind"].default) for of in (*CLIENT_FRAMES, *GATEWAY_FRAMES)}
     | set(RESOURCES)
@@ -125,11 +127,17 @@ def test_bye_is_said_by_both_sides() -> None:
     assert len(json.loads(SCHEMAS["bye"])["anyOf"]) == 2
 
 
-def test_documents_are_made_once() -> None:
-    published = PublishedDocuments()
-    assert published.openapi is published.openapi
-    assert json.loads(published.openapi)["openapi"].startswith("3.1")
-    assert json.loads(published.asyncapi)["asyncapi"].startswith("3.")
+async def test_documents_are_made_once(gateway: Gateway) -> None:
+    made = Mock(return_value=b"{}")
+    get = published(made)
+    first, again = await get(Mock()), await get(Mock())
+    assert isinstance(first, web.Response)
+    assert isinstance(again, web.Response)
+    assert first.body is again.body
+    made.assert_called_once_with()
+    for name, starts in (("openapi", "3.1"), ("asyncapi", "3.")):
+        document = await (await gateway.client.get(f"/v1/{name}.json")).json()
+        assert document[name].startswith(starts)
 
 
 # ---- CORS and headers of every answer ----

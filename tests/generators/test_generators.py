@@ -17,7 +17,8 @@ from typing import Final
 import pytest
 
 from gateway.domain.resources import RESOURCES
-from gateway.edge.routes import PublishedDocuments
+from gateway.protocol import codec, schemas
+from gateway.protocol import openapi as http_api
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
 
@@ -68,14 +69,14 @@ def run(*command: str | Path) -> str:
 @pytest.fixture(scope="module")
 def asyncapi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("documents") / "asyncapi.json"
-    file.write_bytes(PublishedDocuments().asyncapi)
+    file.write_bytes(codec.write_json(schemas.asyncapi()))
     return file
 
 
 @pytest.fixture(scope="module")
 def openapi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("documents") / "openapi.json"
-    file.write_bytes(PublishedDocuments().openapi)
+    file.write_bytes(codec.write_json(http_api.openapi()))
     return file
 
 
