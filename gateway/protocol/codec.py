@@ -669,10 +669,6 @@ class Codec:
                 changed[names[place]] = new if type(new) in _SCALARS else plain(new)
         return self._write(changed) if changed else None
 
-    def fields(self, value: Resource) -> dict[str, object]:
-        """Return the plain mapping that :meth:`fragment` encodes."""
-        return plain_fields(value)
-
 
 def _client_frame(sent: dict[str, Any]) -> ClientFrame:
     """Make a client frame of plain values, which the types of commands would convert.
