@@ -324,7 +324,6 @@ class Gateway:
         return EdgeParts(
             edge,
             self.node,
-            self.node.account,
             tokens,
             self.notices_reloader.notices,
             numbers(settings),

@@ -41,7 +41,6 @@ from gateway.protocol import websocket
 from gateway.protocol.bodies import LogOnBody, SessionCreated
 from gateway.protocol.codec import Codec, codec_for
 from gateway.protocol.frames import ClientInfo
-from gateway.runtime.accounts import Accounts
 from gateway.runtime.event_loop import Wires
 from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock
@@ -58,7 +57,6 @@ class EdgeParts:
 
     settings: EdgeSettings
     node: Node
-    accounts: Accounts
     tokens: Tokens
     notices: NoticesInForce
     numbers: NumberPolicies
@@ -173,7 +171,7 @@ class Login:
     async def _ask(self, site: str, credentials: LogOn, address: str) -> LoggedOn:
         began = self._parts.clock.now()
         try:
-            return await self._parts.accounts.log_on(site, credentials, address)
+            return await self._parts.node.account.log_on(site, credentials, address)
         except GatewayError as error:
             if error.code not in _SAY_NOTHING:
                 raise

@@ -249,7 +249,7 @@ class SessionRoutes:
         _LOG.info("log_on_undelivered")
         if request.transport is not None:
             request.transport.abort()  # the token must not be sent now
-        await self._parts.accounts.log_off(self._bearer.for_log_off([f"Bearer {created.token}"]).ticket)
+        await self._parts.node.account.log_off(self._bearer.for_log_off([f"Bearer {created.token}"]).ticket)
 
     async def session(self, request: web.Request) -> web.Response:
         """``GET /v1/session``.
@@ -260,19 +260,19 @@ class SessionRoutes:
         ticket = opened.ticket
         if opened.expired:
             with session_end_mapped(ticket):
-                await self._parts.accounts.sessions(ticket)
+                await self._parts.node.account.sessions(ticket)
         return answer(SessionBody(session_view(ticket), user_view(ticket)))
 
     async def log_off(self, request: web.Request) -> web.Response:
         """``DELETE /v1/session``."""
         opened = self._bearer.for_log_off(request.headers.getall(hdrs.AUTHORIZATION, []))
-        return _ended(await self._parts.accounts.log_off(opened.ticket))
+        return _ended(await self._parts.node.account.log_off(opened.ticket))
 
     async def sessions(self, request: web.Request) -> web.Response:
         """``GET /v1/sessions``."""
         ticket = self._ticket(request)
         with session_end_mapped(ticket):
-            found = await self._parts.accounts.sessions(ticket)
+            found = await self._parts.node.account.sessions(ticket)
         return answer(SessionsBody(tuple(_entry(info, ticket) for info in found)))
 
     async def end(self, request: web.Request) -> web.Response:
@@ -282,7 +282,7 @@ class SessionRoutes:
         # the own session may be ended whenever it may be logged off
         ticket = opened.ticket if session == opened.ticket.session else self._ticket(request)
         with session_end_mapped(ticket):
-            return _ended(await self._parts.accounts.end(ticket, session))
+            return _ended(await self._parts.node.account.end(ticket, session))
 
     async def export(self, request: web.Request) -> web.Response:
         """``GET /v1/me/export``."""
@@ -298,7 +298,7 @@ class SessionRoutes:
         try:
             if opened.expired:  # OSCC-E decides whether its session has ended
                 with session_end_mapped(ticket):
-                    await self._parts.accounts.sessions(ticket)
+                    await self._parts.node.account.sessions(ticket)
             body = await self._exported(ticket, str(self._context.address(request)))
         finally:
             self._exporting.remove(ticket.handle)

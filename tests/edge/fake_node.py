@@ -40,6 +40,7 @@ class FakeNode:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.account = self
         self.ledger = Ledger(1)
         self.scope = Scope(queues=frozenset({1, 2}))
         self.rights: tuple[Right, ...] = (Right.ROUTING_STATE_WRITE,)

@@ -26,7 +26,6 @@ from gateway.edge.server import make_app
 from gateway.protocol import frames
 from gateway.protocol.bodies import SiteView
 from gateway.protocol.codec import JSON, Codec
-from gateway.runtime.accounts import Accounts
 from gateway.runtime.node import Node
 from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock
@@ -232,7 +231,6 @@ def house(settings: EdgeSettings = SETTINGS, notices: NoticesInForce | None = No
     parts = EdgeParts(
         settings=settings,
         node=cast("Node", node),
-        accounts=cast("Accounts", node),
         tokens=Tokens(KEYS, ("main",), nonces()),
         notices=notices or NoticesInForce(),
         numbers=NumberPolicies({site.id: NumberPolicy("DE") for site in settings.sites}),
