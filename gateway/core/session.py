@@ -486,8 +486,6 @@ TRANSITIONS: Final[dict[tuple[State, str], State]] = {
     (State.LIVE, "close"): State.CLOSING,
 }
 
-_WRONG_TYPE: Final = 1003
-"""RFC 6455 §7.4.1: data of a type that is not accepted."""
 _NORMAL: Final = 1000
 
 
@@ -577,10 +575,6 @@ class Session(StateMachine[State]):
         """Record a frame, also a ping or pong of RFC 6455: any shows that the phone lives."""
         if self.live is not None:
             self.live.heartbeat.received()
-
-    def wrong_type(self) -> Effects:
-        """Process a message of the wrong type: text for binary or the reverse."""
-        return self.violated(_WRONG_TYPE, "wrong message type")
 
     def violated(self, code: int, reason: str) -> Effects:
         """Process a violation of RFC 6455, which closes with *code*.

@@ -152,6 +152,8 @@ class CommandRunner:
 
 
 _GOING_AWAY: Final = 1001
+_WRONG_TYPE: Final = 1003
+"""RFC 6455 §7.4.1: data of a type that is not accepted, as text for binary."""
 _LIVE: Final = State.LIVE
 """Read at each update: the look-up of an enumeration's member takes longer than that of a global name."""
 
@@ -327,7 +329,7 @@ class PhoneSocket:
             return
         self.stats.frames_in += 1
         if event.text is not self.channel.codec.text:
-            self._run(self.session.wrong_type())
+            self._run(self.session.violated(_WRONG_TYPE, "wrong message type"))
         else:
             effects = self.session.receive(event.data, now, clock.wall_ms())
             self._carry_out(effects)

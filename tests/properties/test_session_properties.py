@@ -145,7 +145,7 @@ class Connections(RuleBasedStateMachine):
         if not chance:
             return
         expected = {State.LIVE: [1003], State.CLOSING: []}.get(self.session.state, [4000])
-        assert codes(self.onlooker.ran(self.session.wrong_type())) == expected
+        assert codes(self.onlooker.ran(self.session.violated(1003, "wrong message type"))) == expected
 
     @rule(chance=events.ONE_IN_TEN)
     def leave(self, chance: bool) -> None:

@@ -125,7 +125,7 @@ class PhoneCall:
 
     def wrong_type(self) -> None:
         self.transcript.write(self.now, "phone →", "a binary message")
-        self._effects(self.session.wrong_type())
+        self._effects(self.session.violated(1003, "wrong message type"))
 
     # ---- OSCC-E and the gateway ----
 
