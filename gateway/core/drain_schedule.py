@@ -345,9 +345,9 @@ class Balance:
         excess = phones - END * mean
         if self.is_active and self._is_futile(now, phones, elsewhere):
             return 0
-        if not self.is_active and not self._begins(phones, mean, excess):
-            return 0
         if not self.is_active:
+            if phones <= BEGIN * mean or excess < EXCESS_MIN:
+                return 0
             self._round_at, self._round_phones, self._round_sent = now, (phones, elsewhere), 0
         self.is_active = excess >= 1
         excess -= END * self._unseen(now) / (len(others) + 1)  # other nodes may or may not count them yet
@@ -370,9 +370,6 @@ class Balance:
         if nodes != self._nodes:
             self._nodes, self._since = nodes, now
         return bool(nodes) and now - self._since >= SETTLED_S
-
-    def _begins(self, phones: int, mean: float, excess: float) -> bool:
-        return phones > BEGIN * mean and excess >= EXCESS_MIN
 
     def _is_futile(self, now: float, phones: int, elsewhere: int) -> bool:
         """Check a finished round; without effect a pause begins, as the load balancer sends phones back."""

@@ -129,11 +129,6 @@ class AddressRecord:
         has_room = is_due or self.booked < BOOKED + self.succeeded.count(now)
         return self.balance(now) < SUSPECT and has_room
 
-    def book(self, at: float) -> None:
-        """Record an appointment that holds a place."""
-        self.booked += 1
-        self.booked_until = max(self.booked_until, at)
-
 
 @dataclass(slots=True, eq=False)
 class LogOnPlace:
@@ -349,7 +344,8 @@ class LogOnQueue:
             return APPOINTMENT_MAX_S * (0.5 + place.number % _SPREAD / (2 * _SPREAD))
         record.next_at = max(record.next_at, at)
         if is_booked:
-            record.book(at)
+            record.booked += 1
+            record.booked_until = max(record.booked_until, at)
             self._booked_until = at
         if not limited_s:
             self._remember(place.client, _Appointment(place.since, at, is_booked))

@@ -181,23 +181,9 @@ class PhoneSocket:
     """
 
     __slots__ = (
-        "_commands",
-        "_credentials",
-        "_ending",
-        "_is_over",
-        "_leaves",
-        "_services",
-        "_slot",
-        "_stall",
-        "_work",
-        "channel",
-        "far_tick",
-        "is_ready",
-        "last_received_at",
-        "near_tick",
-        "session",
-        "stats",
-    )
+        "_commands", "_credentials", "_ending", "_is_over", "_leaves", "_services", "_slot", "_stall",
+        "_work", "channel", "far_tick", "is_ready", "last_received_at", "near_tick", "session", "stats",
+    )  # fmt: skip
 
     def __init__(
         self,
