@@ -204,33 +204,31 @@ class Receipt(enum.Enum):
     GAP = enum.auto()
 
 
-class Reader(Protocol):
-    """A reader of the changes of a ledger. Readers are compared by identity."""
+class ChangeReader(Protocol):
+    """A reader of the changes of a ledger."""
+
+    def mark(self, key: str, before: Element | None) -> None:
+        """Record that *key* changed; *before* is its element in the ledger until now."""
+
+    def mark_all(self, changes: ChangeSet) -> None:
+        """Record that several shared keys changed, as :meth:`mark` does one by one."""
+
+
+class Reader(ChangeReader, Protocol):
+    """A reader of changes for phones. Readers are compared by identity."""
 
     @property
     def pace(self) -> ReaderPace | None:
         """When it may be sent changes. None: at any time."""
-        ...
 
     def __hash__(self) -> int:
         """By identity."""
-        ...
 
     def waiting(self) -> str | None:
         """Return the handle of the session to wake. None: nothing waits."""
-        ...
-
-    def mark(self, key: str, before: Element | None) -> None:
-        """Record that *key* changed; *before* is its element in the ledger until now."""
-        ...
-
-    def mark_all(self, changes: ChangeSet) -> None:
-        """Record that several shared keys changed, as :meth:`mark` does one by one."""
-        ...
 
     def epoch_began(self) -> None:
         """Record that the position belongs to another epoch."""
-        ...
 
 
 OWN_PREFIXES: Final = (FACTS_PREFIX, ME_PREFIX)
@@ -265,18 +263,19 @@ class Ledger:
 
     __slots__ = (
         "__weakref__", "_own", "_shared", "came_at", "clock_ms", "elements", "epoch", "firsts",
-        "has_new_clock", "has_news", "health", "joinable", "late", "on_own_change", "own_news", "readers",
-        "seq", "shared_seq", "under_way_s",
+        "has_new_clock", "has_news", "health", "joinable", "late", "on_own_change", "outlet", "own_news",
+        "readers", "seq", "shared_seq", "under_way_s",
     )  # fmt: skip
 
     def __init__(self, epoch: int = 0, *, tombstones: int = 1024) -> None:
-        self.epoch = epoch
-        self.seq = 0
+        self.epoch, self.seq = epoch, 0
         self.shared_seq = 0
         """The seq of the last change of a shared key. A reader that has all changes up to it, and all keys of
         its own session, is complete; complete readers are at the same position.
         """
         self.readers: dict[Reader, None] = {}
+        self.outlet: ChangeReader | None = None
+        """What sends the owner's changes to other nodes; None while no node follows."""
         self.health = UNKNOWN_HEALTH
         """The age of its data."""
         self.came_at = -math.inf
@@ -299,10 +298,9 @@ class Ledger:
         """The first state of phones with the same view, encoded once for all; empty as soon as it is old."""
         self.on_own_change: Callable[[str, Element | None], None] | None = None
         """Called instead of all readers when a key of one session changes, with its element before."""
-        self._shared = VersionedMap(tombstones, {})
+        self._shared, self._own = VersionedMap(tombstones, {}), VersionedMap(tombstones, {})
         self.elements: Mapping[str, Element] = self._shared.elements
         """The newest element of each shared key that has a value; another object after a change."""
-        self._own = VersionedMap(tombstones, {})
         self.has_news = False
         """Whether a key has changed for all readers; the task that wakes them resets it."""
         self.has_new_clock = False
@@ -403,6 +401,8 @@ class Ledger:
         self.elements = self._shared.elements
         self.has_news = True
         self.joinable = self.firsts = NO_ITEMS
+        if self.outlet is not None:
+            self.outlet.mark_all(changes)
         for reader in tuple(self.readers):  # some leave their group during this
             reader.mark_all(changes)
 
@@ -417,6 +417,8 @@ class Ledger:
         shared.elements[key] = element
         self.has_news = True
         self.joinable = self.firsts = NO_ITEMS
+        if self.outlet is not None:
+            self.outlet.mark(key, before)
         for reader in self.readers:  # none leaves its group because of a shared key
             reader.mark(key, before)
 
@@ -568,6 +570,8 @@ class Ledger:
             self.on_own_change(key, before)
             return
         self.has_news = True
+        if self.outlet is not None:
+            self.outlet.mark(key, before)
         for reader in list(self.readers):  # some leave their group during this
             reader.mark(key, before)
 

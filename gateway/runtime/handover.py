@@ -626,7 +626,7 @@ class Sharing:
 
     def flush(self) -> None:
         """Publish the changes, if a node follows."""
-        if self._is_reading and self._has_news():
+        if self._has_news():
             self._exchange.bundles.add(self)
 
     def hurry(self) -> None:
@@ -673,9 +673,9 @@ class Sharing:
         if is_wanted and not self._is_reading:
             self._changed = {}
             self._mark_all_sent()
-            self._feed.ledger.readers[self] = None
+            self._feed.ledger.outlet = self
         elif self._is_reading and not is_wanted:
-            del self._feed.ledger.readers[self]
+            self._feed.ledger.outlet = None
             self._changed = NO_ITEMS
         self._is_reading = is_wanted
 
@@ -695,26 +695,15 @@ class Sharing:
         if self._is_running:
             self._exchange.send(Events(self._feed.user), publication)
 
-    # ---- a reader of the ledger ----
-
-    @property
-    def pace(self) -> None:
-        """See :attr:`gateway.core.ledger.Reader.pace`: changes are sent at once."""
-
-    def waiting(self) -> str | None:
-        """See :meth:`gateway.core.ledger.Reader.waiting`: no connection waits for this."""
-        return None
+    # ---- the outlet of the ledger ----
 
     def mark(self, key: str, before: Element | None) -> None:  # noqa: ARG002 - the port's
-        """See :meth:`gateway.core.ledger.Reader.mark`."""
+        """See :meth:`gateway.core.ledger.ChangeReader.mark`."""
         self._changed[key] = None
 
     def mark_all(self, changes: ChangeSet) -> None:
-        """See :meth:`gateway.core.ledger.Reader.mark_all`."""
+        """See :meth:`gateway.core.ledger.ChangeReader.mark_all`."""
         self._changed.update(dict.fromkeys(changes.elements))
-
-    def epoch_began(self) -> None:
-        """See :meth:`gateway.core.ledger.Reader.epoch_began`; :meth:`disclose` sends the new epoch."""
 
     def _publication(self, delta: Delta, made: dict[Element, Value]) -> Publication:
         upstream = self._feed.ledger.health.upstream

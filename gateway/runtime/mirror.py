@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from gateway.core.assembly import Assembly, Composer
 from gateway.core.element import Address, Element, Parts, ReadingStep
-from gateway.core.ledger import Health, Ledger, Reader
+from gateway.core.ledger import ChangeReader, Health, Ledger
 from gateway.core.link import Early, wanted_by
 from gateway.core.outbox import unite_due
 from gateway.core.rate_limits import ReaderPace
@@ -107,8 +107,8 @@ class Connection(Protocol):
         ...
 
 
-class Outlet(Reader, Protocol):
-    """Sends changes to other nodes; a reader of the ledger while any node follows."""
+class Outlet(ChangeReader, Protocol):
+    """Sends changes to other nodes; the outlet of the ledger while any node follows."""
 
     def flush(self) -> None:
         """Record a change of data or of its age."""
@@ -146,11 +146,11 @@ class Feed:
         """Wake the connections with waiting changes, and publish to other nodes.
 
         Returns:
-            The pace of the only reader; None: there are several or none, or it may be sent changes at any
-                time.
+            The pace of the only reader; None: there are several or none, it may be sent changes at any time,
+                or another node follows.
         """
         ledger, connections, outlet = self.ledger, self.connections, self.outlet
-        if outlet is not None and outlet in ledger.readers:  # otherwise no node follows
+        if outlet is not None and outlet is ledger.outlet:  # otherwise no node follows
             outlet.flush()
         if ledger.has_news:
             ledger.has_news = False
@@ -168,12 +168,13 @@ class Feed:
                     connection.updated()
         for key in ledger.take_own_news() if ledger.own_news else ():
             self._wake(key.removeprefix(ME_PREFIX))
-        return next(iter(ledger.readers)).pace if len(ledger.readers) == 1 else None
+        is_alone = len(ledger.readers) == 1 and ledger.outlet is None
+        return next(iter(ledger.readers)).pace if is_alone else None
 
     def _mark_own(self, key: str, before: Element | None) -> None:
         """Mark a change of *key* for the only session that sees it, and for other nodes."""
-        if self.outlet is not None and self.outlet in self.ledger.readers:
-            self.outlet.mark(key, before)
+        if self.ledger.outlet is not None:
+            self.ledger.outlet.mark(key, before)
         connection = self.connections.get(key.removeprefix(ME_PREFIX)) if key.startswith(ME_PREFIX) else None
         live = None if connection is None else connection.session.live
         if live is not None:

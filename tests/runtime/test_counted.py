@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import pytest
 
 from gateway.core.element import ChangeSet, Element
-from gateway.core.ledger import Health
+from gateway.core.ledger import Health, Reader
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Kind
 from gateway.domain.resources import FunctionState, Me, Queue, Site
@@ -190,8 +191,6 @@ async def test_facts_are_sent_to_their_connection_in_the_same_turn_and_only_when
 class Outlet:
     """Records what other nodes would receive."""
 
-    pace = None
-
     def __init__(self) -> None:
         self.flushed = 0
         self.notices: list[NoticeFrame] = []
@@ -200,9 +199,6 @@ class Outlet:
     def flush(self) -> None:
         self.flushed += 1
 
-    def waiting(self) -> str | None:
-        return None
-
     def mark_all(self, changes: ChangeSet) -> None:
         for key, before in changes.befores.items():
             self.mark(key, before)
@@ -210,11 +206,20 @@ class Outlet:
     def mark(self, key: str, before: Element | None) -> None:
         self.marked.append(key)
 
-    def epoch_began(self) -> None:
-        raise AssertionError
-
     def announce(self, notice: NoticeFrame) -> None:
         self.notices.append(notice)
+
+
+def test_data_waits_for_the_pace_of_the_only_phone_unless_another_node_follows() -> None:
+    class Phone:
+        pace = object()
+
+    feed, phone = Feed(user(1)), Phone()
+    feed.ledger.readers[cast("Reader", phone)] = None
+    paces: list[object] = [feed.flush()]
+    feed.ledger.outlet = Outlet()
+    paces.append(feed.flush())
+    assert paces == [phone.pace, None]
 
 
 def test_other_nodes_are_notified_of_changes_of_health_and_of_notices() -> None:
@@ -222,7 +227,7 @@ def test_other_nodes_are_notified_of_changes_of_health_and_of_notices() -> None:
     feed.outlet = outlet
     feed.flush()
     assert outlet.flushed == 0, "no node follows"
-    feed.ledger.readers[outlet] = None
+    feed.ledger.outlet = outlet
     feed.flush()
     assert outlet.flushed == 1
     feed.set_health(Health("live", "live", 5.0))
