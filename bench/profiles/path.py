@@ -423,11 +423,9 @@ def _show_memory(users: int) -> None:
         print(f"{held.size / users / 1024:9.2f} KB {held.count / users:9.1f} blocks  {name}")
 
 
-def main() -> None:
-    """Read the options and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def arguments(text: str) -> argparse.ArgumentParser:
+    """Return the parser of a profile's options, with *text* as its description."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=200)
     parser.add_argument("--queues", type=int, default=20)
     parser.add_argument("--phones", type=int, default=1, help="phones of each user")
@@ -444,8 +442,13 @@ def main() -> None:
     parser.add_argument("--first", action="store_true", help="show the calls of the first update, too")
     parser.add_argument("--show", type=int, default=0, help="how many functions to list by calls")
     parser.add_argument("--trace", action="store_true", help="show which files hold memory; slow")
+    return parser
+
+
+def main() -> None:
+    """Read the options and run."""
     with suppress(asyncio.CancelledError):
-        run_loop(measure(parser.parse_args()))
+        run_loop(measure(arguments(__doc__ or "").parse_args()))
 
 
 if __name__ == "__main__":

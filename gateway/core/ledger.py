@@ -526,7 +526,7 @@ class Ledger:
             element = elements.get(key)
             if element is not None:
                 newest.append(Update(key, seq_of(key), element))
-            elif (update := self._of(key).newest(key)) is not None:
+            elif (update := (self._own if is_own(key) else self._shared).newest(key)) is not None:
                 newest.append(update)
         return Delta(epoch, seen.seq, head, reset=False, updates=_in_order(newest))
 
@@ -536,9 +536,6 @@ class Ledger:
         if me is None or me not in self._own.elements:
             floor = max(floor, self._own.floor)
         return seen.epoch == self.epoch and floor <= seen.seq <= self.seq
-
-    def _of(self, key: str) -> VersionedMap:
-        return self._own if is_own(key) else self._shared
 
     def _forget_gone(self, floor: int) -> None:
         self._shared.forget_gone(floor)
