@@ -266,8 +266,9 @@ class House:
                 self._composer,
                 self._offsets,
                 self._tally,
+                tasks,
             )
-            running.append(tasks.create_task(one.linked.run()))
+            running.append(tasks.create_task(one.run()))
             server.tell(server.opened())
             await one.live.wait()
             self.users.append(one)

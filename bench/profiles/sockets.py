@@ -115,8 +115,8 @@ async def measure(links: int, readings: int, url: str) -> None:
                 link = await server.open(
                     UserId("main", user), SessionSecret(str(user)), token=1, holder="bench"
                 )
-                supervisors.append(one := Supervisor(user, link, clock, composer, offsets, tally))
-                tasks.create_task(one.linked.run())
+                supervisors.append(one := Supervisor(user, link, clock, composer, offsets, tally, tasks))
+                tasks.create_task(one.run())
                 await one.live.wait()
             print(f"links        {(time.process_time() - began) / links * 1e3:.1f} ms each until live")
             gc.collect()

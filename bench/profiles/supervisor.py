@@ -24,7 +24,14 @@ class Supervisor:
     """One user with one session and a link: the part of an owner that profiles need."""
 
     def __init__(
-        self, user: int, link: Link, clock: Clock, composer: Composer, offsets: SharedOffsets, tally: Tally
+        self,
+        user: int,
+        link: Link,
+        clock: Clock,
+        composer: Composer,
+        offsets: SharedOffsets,
+        tally: Tally,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self.clock = clock
         self.pauses = Pauses()
@@ -48,7 +55,14 @@ class Supervisor:
         member = self.user_sessions.join(ticket, TOPICS)
         self.tally = tally
         self.pulse = cast("LinkHealth", self)
-        self.linked = Linked(link, member, ABOUT, self)
+        self.linked = Linked(tasks, link, member, ABOUT, self)
+
+    async def run(self) -> None:
+        """Serve the link until it is gone."""
+        await self.linked.run()
+        while self.linked.silence is not None:
+            await asyncio.shield(self.linked.silence)
+            await self.linked.run()
 
     # ---- Keeper and LinkHealth ----
 

@@ -6,10 +6,11 @@ A span never identifies a person: attributes are words from closed sets. Of the 
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import types
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -201,7 +202,7 @@ class TracedLink:
         """When the oldest message came that waits to be received."""
         return self._link.waits_since
 
-    def arrival(self, on_readings: OnReadings) -> Awaitable[None] | None:
+    def arrival(self, on_readings: OnReadings) -> asyncio.Future[None] | None:
         """Return what is done when there is something to receive; None: now."""
         return self._link.arrival(on_readings)
 

@@ -50,7 +50,7 @@ from gateway.domain.upstream import Attached, LinkClosed
 from gateway.runtime.event_loop import LeanEvent, log_fault, resolve, spawn
 from gateway.runtime.link_session import Linked, LinkHealth, World
 from gateway.runtime.mirror import Mirror
-from gateway.runtime.ports import Clock, Link, OnOutcome, Role
+from gateway.runtime.ports import Clock, Link, OnOutcome, Role, Tasks
 from gateway.runtime.sessions import SessionAdmission
 
 TAKEN_OVER_S: Final = 3.0
@@ -122,7 +122,7 @@ class CommandExecution:
         """The open link."""
         self._user = user
         self._owner, self._lease = owner, lease
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks: Tasks | None = None
         self._number_changes = number_changes
         self._audit = audit
         self._calls = calls
@@ -152,7 +152,7 @@ class CommandExecution:
         """Number of commands without an outcome."""
         return len(self._calls.in_flight)
 
-    def run_in(self, tasks: asyncio.TaskGroup | None) -> None:
+    def run_in(self, tasks: Tasks | None) -> None:
         """Run commands in *tasks*; None: the owner ends, and with it all waits for answers."""
         self._tasks = tasks
         self._sooner.set()
@@ -204,7 +204,7 @@ class CommandExecution:
             return None
         return member.attached.alias
 
-    def _send(self, call: Call, alias: int, linked: Linked, left_s: float, tasks: asyncio.TaskGroup) -> None:
+    def _send(self, call: Call, alias: int, linked: Linked, left_s: float, tasks: Tasks) -> None:
         """Send a command that was recorded. Its outcome is settled in any case."""
         try:
             withdraw = linked.link.send(self._request(call, alias), partial(self._answered, call, tasks))
@@ -230,7 +230,7 @@ class CommandExecution:
     def _answered(
         self,
         call: Call,
-        tasks: asyncio.TaskGroup,
+        tasks: Tasks,
         sent: LinkAnswer | GatewayError | LinkClosed,
     ) -> None:
         """Settle a command with the server's answer."""
@@ -356,7 +356,7 @@ class CommandExecution:
             return None
         return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
 
-    def _start(self, call: Call, linked: Linked | None, tasks: asyncio.TaskGroup | None) -> None:
+    def _start(self, call: Call, linked: Linked | None, tasks: Tasks | None) -> None:
         """Run a recorded command in a task. Commands that come before its first step wait for it."""
         self._tasks_running += 1
         if not spawn(tasks, self._run(call, linked)):
@@ -579,7 +579,7 @@ class CommandedUser(ABC):
 
     role: Role
 
-    def __init__(self, world: World, tasks: asyncio.TaskGroup | None) -> None:
+    def __init__(self, world: World, tasks: Tasks | None) -> None:
         self._world, self._tasks = world, tasks
         self._last_place = 0
         """The place of the newest command; each has a higher one than those before it."""

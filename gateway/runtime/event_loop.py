@@ -33,13 +33,13 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast
 from weakref import ref
 
 import gateway
-from gateway.runtime.ports import Clock
+from gateway.runtime.ports import Clock, Tasks
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def spawn(tasks: asyncio.TaskGroup | None, work: Coroutine[None, None, None]) -> bool:
+def spawn(tasks: Tasks | None, work: Coroutine[None, None, None]) -> bool:
     """Run *work* in *tasks*.
 
     Returns:
@@ -48,7 +48,7 @@ def spawn(tasks: asyncio.TaskGroup | None, work: Coroutine[None, None, None]) ->
     if tasks is not None:
         try:
             tasks.create_task(work)
-        except RuntimeError:  # asyncio.TaskGroup.create_task: its life is ending
+        except RuntimeError:  # its life is ending
             pass
         else:
             return True

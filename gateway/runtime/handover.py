@@ -14,7 +14,6 @@ that come during this time go with the next one.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from contextlib import suppress
 from dataclasses import replace
@@ -48,7 +47,7 @@ from gateway.runtime.command_execution import CommandExecution
 from gateway.runtime.event_loop import LeanEvent, spawn
 from gateway.runtime.link_session import World
 from gateway.runtime.mirror import Feed
-from gateway.runtime.ports import RECONNECT_WINDOW_S, Grant, Link, Start
+from gateway.runtime.ports import RECONNECT_WINDOW_S, Grant, Link, Start, Tasks
 from gateway.telemetry import GiftReason
 
 REQUEST_S: Final = 6.0
@@ -168,7 +167,7 @@ class OwnerDiscovery:
             await self._take()
         subject.turn_to(grant, now)
 
-    def tick(self, now: float, tasks: asyncio.TaskGroup | None) -> None:
+    def tick(self, now: float, tasks: Tasks | None) -> None:
         """Check whether the owner receives."""
         exchange = self._world.exchange
         if not exchange.peers.is_unreachable(self._subject.owner.node, now):
@@ -413,7 +412,7 @@ class Handover:
         """Record that a dial failed, or the link is gone."""
         self._island_since = self._island_since or self._world.clock.now()
 
-    def asked(self, node: NodeId, adopt: int, tasks: asyncio.TaskGroup | None) -> None:
+    def asked(self, node: NodeId, adopt: int, tasks: Tasks | None) -> None:
         """Record that *node* requests the user, and offer the user if this node should not own them.
 
         *adopt* is the number of its request.
@@ -554,7 +553,7 @@ class Sharing:
         self._changed: dict[str, None] = NO_ITEMS
         """Keys that changed since the last publication, while a node follows."""
 
-    def run_in(self, tasks: asyncio.TaskGroup | None) -> None:
+    def run_in(self, tasks: Tasks | None) -> None:
         """Publish from now on; None ends publishing."""
         self._is_running = tasks is not None
         self._read(self._is_running and bool(self._asked_at))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol, assert_never
+from typing import Any, Final, NamedTuple, Protocol, assert_never
 
 from gateway.core.lease import AssumedTokens, DueSlots, StoreWrites
 from gateway.core.ledger import Health
@@ -22,9 +23,11 @@ from gateway.domain.commands import Alive, KeepAlive, LinkAnswer, NumberAct
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import (
     LONG_AGO,
+    NO_ITEMS,
     NodeId,
     Ticket,
     UserId,
+    with_item,
 )
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import (
@@ -44,9 +47,9 @@ from gateway.domain.upstream import (
 )
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import Exchange
-from gateway.runtime.event_loop import forget_frames, heed_cancellation, log_fault, spawn, weakly
+from gateway.runtime.event_loop import forget_frames, log_fault, spawn, weakly
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
-from gateway.runtime.ports import Authority, Clock, Leases, Link, Upstream
+from gateway.runtime.ports import Authority, Clock, Leases, Link, Tasks, Upstream
 from gateway.runtime.subscriptions import LinkSubscriptions, SubscribingOwner
 from gateway.telemetry import Tally
 
@@ -93,7 +96,7 @@ class Renewer(Protocol):
         """Send a renewal now, through :meth:`LeaseRenewals.add`, if one is needed."""
         ...
 
-    def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> None:
+    def renewed(self, token: int, is_renewed: bool | None, tasks: Tasks | None) -> None:
         """Process the answer; None: there was none. Follow-up work runs in *tasks*."""
         ...
 
@@ -228,6 +231,57 @@ class World:
 # ---- the link ----
 
 
+class OwnTasks(ABC):
+    """The tasks of an object that needs none while nothing happens, unlike an :class:`asyncio.TaskGroup`.
+
+    Args:
+        group: Where they run.
+    """
+
+    __slots__ = ("_are_over", "_fault", "_running", "group")
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self.group: Final = group
+        self._are_over = False
+        self._fault: Exception | None = None
+        """Why one of them has failed."""
+        self._running: dict[asyncio.Task[None], Coroutine[Any, Any, None]] = NO_ITEMS
+
+    def create_task(self, work: Coroutine[Any, Any, None], /) -> None:
+        """Run *work*. Raises :class:`RuntimeError` when no more tasks begin."""
+        if self._are_over:
+            raise RuntimeError
+        task = self.group.create_task(self._run(work))
+        self._running = with_item(self._running, task, work)
+        task.add_done_callback(self._ran)
+
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as fault:  # noqa: BLE001 - it ends this object, not the group
+            self.failed(fault)
+
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        self._running.pop(task).close()  # it has not begun if it was cancelled before
+        self._running = self._running or NO_ITEMS
+
+    @abstractmethod
+    def failed(self, fault: Exception) -> None:
+        """Record that one of the tasks has failed."""
+
+    async def end_tasks(self, *, at_once: bool) -> None:
+        """Begin no more tasks, and return when all have ended; cancel them *at_once*, or when cancelled."""
+        self._are_over = True
+        try:
+            while self._running and not at_once:
+                await asyncio.wait(self._running)
+        finally:
+            for task in self._running:
+                task.cancel()
+            while self._running:
+                await asyncio.wait(self._running)
+
+
 class Keeper(SubscribingOwner, Protocol):
     """The owner of a link."""
 
@@ -255,12 +309,13 @@ class Keeper(SubscribingOwner, Protocol):
         ...
 
 
-class Linked:
+class Linked(OwnTasks):
     """One open link.
 
     Invariant: data that was read is in the mirror, and its readers are awake, before more is read.
 
     Args:
+        group: Where its tasks run.
         link: The open link; its first event is ``Opened``.
         opener: The session by which it was opened.
         about: Name, version and features of the server.
@@ -268,13 +323,18 @@ class Linked:
     """
 
     __slots__ = (
-        "__weakref__", "_about", "_asking", "_feed", "_is_answered", "_is_over", "_is_timed", "_keeper",
-        "_mirror", "_opened_at", "_opener", "_pauses", "_pulse", "_reported_at", "_tasks", "_user_sessions",
-        "features", "fenced", "link", "replaced_by",
+        "__weakref__", "_about", "_asking", "_feed", "_is_answered", "_is_over", "_is_timed",
+        "_keeper", "_mirror", "_opened_at", "_opener", "_pauses", "_pulse", "_reported_at", "_user_sessions",
+        "features", "fenced", "link", "replaced_by", "silence",
     )  # fmt: skip
 
-    def __init__(self, link: Link, opener: Member, about: About, keeper: Keeper) -> None:
+    def __init__(
+        self, group: asyncio.TaskGroup, link: Link, opener: Member, about: About, keeper: Keeper
+    ) -> None:
+        super().__init__(group)
         self.link = link
+        self.silence: asyncio.Future[None] | None = None
+        """After a :meth:`run` whose link is not gone: done when to call it again."""
         self.replaced_by: int | None = None
         """The token of the link that replaced this one."""
         self.fenced = Feature.LINK_FENCING in about.features
@@ -287,7 +347,6 @@ class Linked:
         self._user_sessions = keeper.user_sessions
         self._mirror = keeper.mirror
         self._feed = keeper.feed
-        self._tasks: asyncio.TaskGroup | None = None
         self._asking: LinkSubscriptions | None = None
         self._opened_at = keeper.clock.now()
         self._pauses, self._pulse = keeper.pauses, keeper.pulse
@@ -302,23 +361,41 @@ class Linked:
     # ---- life ----
 
     async def run(self) -> None:
-        """Serve the link until it is gone."""
+        """Serve the link until it is gone, or silent: see :attr:`silence`."""
+        silence, self.silence = self.silence, None
         try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                while self.replaced_by is None:
-                    arrival = None if self._is_answered else self.link.arrival(self._take_in)
-                    if arrival is not None:
-                        await arrival
-                    await self._turn(tasks)
-                raise LinkClosed("lost")  # noqa: TRY301 - it ends whatever is asked on the link
-        except* LinkClosed as closed:
+            if silence is not None:
+                await silence  # it raises what failed while messages were taken
+            while self.replaced_by is None:
+                self.silence = None if self._is_answered else self.link.arrival(self._take_in)
+                if self.silence is not None:
+                    return
+                await self._turn()
+        except LinkClosed as closed:
             forget_frames(closed)
         finally:
-            self._tasks = self._asking = None
+            if self.silence is None:
+                await self._end()
+        if self._fault is not None:
+            raise self._fault
+
+    async def _end(self) -> None:
+        """End all that is asked on the link, and close it."""
+        asking, self._asking = self._asking, None
+        try:
+            await self.end_tasks(at_once=True)
+        finally:
             self._over("closed by this node")
             await self.link.close()
-        heed_cancellation()
+        if asking is not None:
+            asking.requests.end()
+
+    def failed(self, fault: Exception) -> None:
+        """Close the link; :meth:`run` raises *fault* then, unless the link is gone anyway."""
+        forget_frames(fault)
+        _, other = ExceptionGroup("on a link", [fault]).split(LinkClosed)
+        self._fault = self._fault or other
+        self.close()
 
     @property
     def settled(self) -> bool:
@@ -343,7 +420,7 @@ class Linked:
     def keep_alive(self) -> None:
         """End a silence: send a keep-alive. Its answer is a message of the server, like any other."""
         if self._asking is not None and self.link.send(KeepAlive(), weakly(self._alive)) is None:
-            spawn(self._tasks, self._keep_alive())
+            spawn(self, self._keep_alive())
 
     def _alive(self, answer: LinkAnswer | GatewayError | LinkClosed) -> None:
         """Compare the clocks: all messages of a silent link so far may have come late."""
@@ -356,7 +433,7 @@ class Linked:
     def close(self) -> None:
         """Close the link: :meth:`run` returns soon."""
         self._over("closed by this node")
-        spawn(self._tasks, self.link.close())
+        spawn(self, self.link.close())
 
     def _over(self, reason: str) -> None:
         """Log the end of the link, once."""
@@ -382,7 +459,7 @@ class Linked:
 
     # ---- reading ----
 
-    async def _turn(self, tasks: asyncio.TaskGroup) -> None:
+    async def _turn(self) -> None:
         try:
             event = await self.link.receive(None if self._is_answered else self._take_in)
         except LinkClosed as closed:
@@ -403,7 +480,7 @@ class Linked:
             self._keeper.tally.came(event)
         asking = self._asking
         if isinstance(event, Opened):
-            self._opened(event, tasks)
+            self._opened(event)
         elif event is not None and asking is not None:
             self._process(event, asking)
         self._keeper.feed.flush()
@@ -477,12 +554,12 @@ class Linked:
         for _ in ("execution", "phone"):
             await self._keeper.clock.sleep(0)
 
-    def _opened(self, event: Opened, tasks: asyncio.TaskGroup) -> None:
+    def _opened(self, event: Opened) -> None:
         self._keeper.agreed(event.keep_alive_s)
         self._mirror.begin(self._about, event.time_ms, event.last_end)
         self._note_time()
         self._user_sessions.server = event.server
-        self._asking = LinkSubscriptions(self.link, self._keeper, tasks)
+        self._asking = LinkSubscriptions(self.link, self._keeper, self)
         if self._opener in self._user_sessions:
             self._user_sessions.accepted(self._opener.handle, event.attached)
             self._mirror.narrowed()

@@ -149,9 +149,10 @@ class UserStates:
         """Begin to serve a user who is not served; *grant*: the other node that owns them, if known."""
         before = self._user_states.get(user)
         calls, due = self.command_history.came(user), self._due_times.add(user)
-        user_state = UserState(user, world, self._composer, calls, due, tasks, None if before else grant)
+        grant = None if before else grant
+        user_state = UserState(user, world, self._composer, calls, due, tasks, self._resume, grant)
         self._user_states[user] = user_state
-        tasks.create_task(self._serve(user, user_state, before), name="user")  # one object for all
+        tasks.create_task(self._serve(user_state, before))
         return user_state
 
     async def tick(self, clock: Clock) -> None:
@@ -202,7 +203,8 @@ class UserStates:
         """Number of links when any one of the nodes is gone that own users who are followed here."""
         return len(self._user_states) - len(self._followed) + self._followed.most_of_one
 
-    async def _serve(self, user: UserId, user_state: UserState, before: UserState | None) -> None:
+    async def _serve(self, user_state: UserState, before: UserState | None = None) -> None:
+        """Serve a user until their link is silent, or they are released."""
         try:
             if before is not None:
                 await before.over.wait()
@@ -213,13 +215,32 @@ class UserStates:
             for connection in list(user_state.feed.connections.values()):
                 connection.close(CloseCode.INTERNAL, "internal")
         finally:
-            user_state.over.set()
-            user_state.feed.ledger.health = UNKNOWN_HEALTH
-            self._due_times.drop(user_state.due)
-            if self._user_states.get(user) is user_state:
-                del self._user_states[user]
-                self._followed.note(user, None)
-                self.command_history.left(user)
+            if user_state.silence is None:
+                self._ended(user_state)
+
+    async def _resume(self, user_state: UserState) -> None:
+        """Serve a user again after a silence; one task at a time does so."""
+        if user_state.silence is not None:
+            await self._serve(user_state)
+
+    def _ended(self, user_state: UserState) -> None:
+        user = user_state.feed.user
+        user_state.over.set()
+        user_state.feed.ledger.health = UNKNOWN_HEALTH
+        self._due_times.drop(user_state.due)
+        if self._user_states.get(user) is user_state:
+            del self._user_states[user]
+            self._followed.note(user, None)
+            self.command_history.left(user)
+
+    async def end_silent(self) -> None:
+        """End the users who have no task now."""
+        while silent := [each for each in self if each.silence is not None]:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._resume(each)) for each in silent]
+                await asyncio.sleep(0)  # a task that has not begun would not end its user
+                for task in tasks:
+                    task.cancel()
 
 
 # ---- the node ----
@@ -564,9 +585,12 @@ class Node:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self.log_offs.run())
-            while True:
-                await self.clock.sleep(TICK_S)
-                await self._tick()
+            try:
+                while True:
+                    await self.clock.sleep(TICK_S)
+                    await self._tick()
+            finally:
+                await self._user_states.end_silent()
 
     def watch_move(self, connection: Connection) -> Callable[[], Move] | None:
         """Return a function that returns how far the phone has moved to another node.

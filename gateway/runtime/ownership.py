@@ -18,7 +18,7 @@ from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Control, Owned, Sought
 from gateway.runtime.event_loop import LeanEvent, spawn
 from gateway.runtime.link_session import Renewal, World
-from gateway.runtime.ports import NO_START, Grant, Link, Start
+from gateway.runtime.ports import NO_START, Grant, Link, Start, Tasks
 
 RenewalAnswer = Literal["ours", "refused", "unanswered"]
 
@@ -87,7 +87,7 @@ class LeaseKeeper:
         self._note_lapse(question.token, now)
         return Renewal(self._user, question.token)
 
-    def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> RenewalAnswer:
+    def renewed(self, token: int, is_renewed: bool | None, tasks: Tasks | None) -> RenewalAnswer:
         """Process the answer to a renewal that was sent together with others; None: there was no answer.
 
         The lease is released in *tasks* when it is no longer needed.
@@ -352,7 +352,7 @@ class LinkDialer:
         if due_at is not None:
             self._world.renewals.put(self, due_at)
 
-    def renewed(self, token: int, is_renewed: bool | None, tasks: asyncio.TaskGroup | None) -> None:
+    def renewed(self, token: int, is_renewed: bool | None, tasks: Tasks | None) -> None:
         """See :meth:`gateway.runtime.link_session.Renewer.renewed`."""
         was_ours = self.lease_keeper.lease.is_ours
         answer = self.lease_keeper.renewed(token, is_renewed, tasks)

@@ -5,10 +5,11 @@ Every adapter passes the contract suite of its port in ``tests/contracts``.
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from gateway.core.rate_limits import ReaderPace
 from gateway.domain.commands import Call, History, LinkAnswer, LinkRequest, Outcome
@@ -66,6 +67,13 @@ class Role(Protocol):
 
 Receive: TypeAlias = Callable[[Envelope], None]
 """Takes a message of another node. Never blocks."""
+
+
+class Tasks(Protocol):
+    """What runs tasks: an :class:`asyncio.TaskGroup`, or an object that ends its own tasks."""
+
+    def create_task(self, work: Coroutine[Any, Any, None], /) -> object:
+        """Run *work*. Raises :class:`RuntimeError` when no more tasks begin."""
 
 
 class Clock(Protocol):
@@ -316,11 +324,11 @@ class Link(Protocol):
     def waits_since(self) -> float | None:
         """When the oldest message came that is known to wait in this process; None: none is."""
 
-    def arrival(self, on_readings: OnReadings) -> Awaitable[None] | None:
+    def arrival(self, on_readings: OnReadings) -> asyncio.Future[None] | None:
         """Return what is done when :meth:`receive` has something to process; None: call it now.
 
-        A link is silent for most of its life, and a future takes less memory than a call of :meth:`receive`
-        that waits. Meanwhile *on_readings* takes readings, as there.
+        A link is silent for most of its life, and a future takes less memory than a task that waits.
+        Meanwhile *on_readings* takes readings, as there.
         """
 
     async def receive(self, on_readings: OnReadings | None = None) -> LinkEvent | None:

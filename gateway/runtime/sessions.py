@@ -38,6 +38,7 @@ from gateway.runtime.ports import (
     RoleOverError,
     SharedStore,
     SiteParts,
+    Tasks,
     not_reached,
     not_their_turn,
 )
@@ -243,7 +244,7 @@ class SessionRenewal:
         self._world = world
         self._under_way: dict[str, asyncio.Task[None] | None] = NO_ITEMS
 
-    def tick(self, now: float, tasks: asyncio.TaskGroup) -> None:
+    def tick(self, now: float, tasks: Tasks) -> None:
         """Renew the sessions that have little life left."""
         owner = self._owner
         for member in owner.user_sessions.expiring(now, owner.clock.wall_ms()):

@@ -6,7 +6,6 @@ the wanted ones, so that two changes never overlap.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
@@ -36,7 +35,7 @@ from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import Attached, FunctionChanged, FunctionName, LinkClosed, SessionEnded, Source
 from gateway.runtime.event_loop import LeanEvent, TaskGroup, spawn, weakly
 from gateway.runtime.mirror import Feed, Mirror
-from gateway.runtime.ports import Clock, Link
+from gateway.runtime.ports import Clock, Link, Tasks
 from gateway.telemetry import Tally
 
 MOST: Final = 48
@@ -83,7 +82,7 @@ class RequestsUnderWay:
 
     __slots__ = ("_clock", "_late", "_link", "_tasks", "_under_way")
 
-    def __init__(self, link: Link, clock: Clock, tasks: asyncio.TaskGroup, late: Callable[[], None]) -> None:
+    def __init__(self, link: Link, clock: Clock, tasks: Tasks, late: Callable[[], None]) -> None:
         self._link, self._clock = link, clock
         self._tasks, self._late = tasks, late
         self._under_way: dict[Hashable, SentRequest] = NO_ITEMS
@@ -141,6 +140,10 @@ class RequestsUnderWay:
                 sent_request.withdraw()
                 message = "The contact centre did not answer in time."
                 self._answered(key, GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, message))
+
+    def end(self) -> None:
+        """Forget all requests: the link is gone, and a task that was to send one may never have begun."""
+        self._under_way = NO_ITEMS  # each request holds its taker, which holds this object
 
     async def _ask(self, key: Hashable, request: LinkRequest) -> None:
         answer: LinkAnswer | GatewayError
@@ -296,7 +299,6 @@ class Queries:
         """Run the wanted queries and no others.
 
         Args:
-            wanted: The queries.
             sent_before: Other requests whose answers to wait for, too.
         """
         self._wanted = wanted
@@ -455,19 +457,17 @@ class LinkSubscriptions:
     :data:`gateway.runtime.subscriptions.ROUND_S`; a later answer counts, too.
 
     Args:
-        link: The open link.
-        owner: The owner of the link.
         tasks: Where rounds run: the lifetime of the link.
     """
 
     __slots__ = (
         "__weakref__", "_again_at", "_asking", "_attach_due", "_directory_known", "_doubts", "_early_ends",
         "_gained", "_gained_at", "_is_served", "_is_settling", "_leaving", "_link", "_mirror", "_needed",
-        "_owner", "_pause", "_presence_due", "_queries", "_requests", "_tasks", "_tried", "_user_sessions",
+        "_owner", "_pause", "_presence_due", "_queries", "_tasks", "_tried", "_user_sessions", "requests",
         "settled",
     )  # fmt: skip
 
-    def __init__(self, link: Link, owner: SubscribingOwner, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, link: Link, owner: SubscribingOwner, tasks: Tasks) -> None:
         self.settled = False
         self._link, self._owner, self._tasks = link, owner, tasks
         self._user_sessions, self._mirror = owner.user_sessions, owner.mirror
@@ -480,9 +480,9 @@ class LinkSubscriptions:
         """Sessions that the link was asked to attach in this round."""
         self._presence_due: dict[str, Member] = NO_ITEMS
         """Sessions whose presence at OSCC-E may be wrong."""
-        self._requests = RequestsUnderWay(link, owner.clock, tasks, weakly(self.need))
+        self.requests = RequestsUnderWay(link, owner.clock, tasks, weakly(self.need))
         callbacks = weakly(self._ask_later), weakly(self._directory_subscribed)
-        self._queries = Queries(link, self._requests, owner.mirror, owner.clock, *callbacks)
+        self._queries = Queries(link, self.requests, owner.mirror, owner.clock, *callbacks)
         self._gained: frozenset[Address] = EMPTY_SET
         """Resources that came into scope, while their directory objects may be missing."""
         self._gained_at = LONG_AGO
@@ -555,8 +555,8 @@ class LinkSubscriptions:
 
     def tick(self, now: float) -> None:
         """Stop waiting for late data, and repeat requests that are due."""
-        if len(self._requests):
-            self._requests.tick(now)
+        if len(self.requests):
+            self.requests.tick(now)
         if self._queries.awaits:
             self._queries.tick(now)
         if self._gained:
@@ -571,7 +571,7 @@ class LinkSubscriptions:
     @property
     def due_at(self) -> float:
         """When :meth:`tick` has something to do; in the past: each time."""
-        is_waiting = not self.settled or self._gained or self._queries.awaits or len(self._requests)
+        is_waiting = not self.settled or self._gained or self._queries.awaits or len(self.requests)
         return LONG_AGO if is_waiting else self._again_at
 
     def settle(self) -> None:
@@ -605,7 +605,7 @@ class LinkSubscriptions:
 
     @property
     def _is_read(self) -> bool:
-        return self._directory_known and QueryDirectory not in self._requests and self._queries.are_read
+        return self._directory_known and QueryDirectory not in self.requests and self._queries.are_read
 
     # ---- rounds ----
 
@@ -620,7 +620,7 @@ class LinkSubscriptions:
                 self._queries.drop_all()
             sent_requests = [] if self._directory_known else self._query_directory()
             if self._mirror.live:
-                await self._requests.wait(sent_requests)
+                await self.requests.wait(sent_requests)
             sent_requests += await self._send_presence()
             await self._queries.listen(wanted(self._user_sessions.followings), sent_requests)
             if self._needed and not self._mirror.live and self._mirror.is_empty:
@@ -694,13 +694,13 @@ class LinkSubscriptions:
                 tasks.create_task(work())
 
     async def _attach_one(self, member: Member) -> None:
-        if len(self._requests) >= AT_ONCE:
+        if len(self.requests) >= AT_ONCE:
             self._ask_later()
             return
         if self._early_ends and not self._is_attaching:
             self._early_ends = ()
         secret = member.ticket.secret
-        await self._requests.ask(member, AttachSession(secret), partial(self._take_attached, member))
+        await self.requests.ask(member, AttachSession(secret), partial(self._take_attached, member))
 
     def _take_attached(self, member: Member, answer: LinkAnswer | GatewayError) -> None:
         if isinstance(answer, GatewayError):
@@ -740,13 +740,13 @@ class LinkSubscriptions:
 
     @property
     def _is_attaching(self) -> bool:
-        return any(member in self._requests for member in self._attach_due.values())
+        return any(member in self.requests for member in self._attach_due.values())
 
     def _query_directory(self) -> list[SentRequest]:
-        if QueryDirectory in self._requests:
+        if QueryDirectory in self.requests:
             return []
         self._directory_known = True
-        return self._requests.begin(QueryDirectory, QueryDirectory(), self._take_directory)
+        return self.requests.begin(QueryDirectory, QueryDirectory(), self._take_directory)
 
     def _take_directory(self, answer: LinkAnswer | GatewayError) -> None:
         if isinstance(answer, Directory):
@@ -772,17 +772,17 @@ class LinkSubscriptions:
         return []
 
     async def _send_presence_of(self, member: Member) -> None:
-        await self._requests.wait(self._begin_presence(member))
+        await self.requests.wait(self._begin_presence(member))
 
     def _begin_presence(self, member: Member) -> list[SentRequest]:
         present, attached, key = member.present, member.attached, (Presence, member)
         if attached is None or not member.on_link or member not in self._user_sessions:
             return []
-        if key in self._requests:
+        if key in self.requests:
             self._presence_due = with_item(self._presence_due, member.handle, member)
             return []
         take = partial(self._take_presence, member, present)
-        return self._requests.begin(key, Presence(attached.alias, present), take, PRESENCE_S)
+        return self.requests.begin(key, Presence(attached.alias, present), take, PRESENCE_S)
 
     def _take_presence(self, member: Member, present: bool, answer: LinkAnswer | GatewayError) -> None:
         if member not in self._user_sessions:

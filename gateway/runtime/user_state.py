@@ -28,10 +28,10 @@ from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import LONG_AGO, NodeId, SmallMap, Ticket, UserId
 from gateway.protocol.envelopes import SessionFacts, Since
 from gateway.runtime.command_execution import CommandedUser, CommandExecution
-from gateway.runtime.event_loop import LeanEvent, TaskGroup, spawn
+from gateway.runtime.event_loop import LeanEvent, forget_frames, spawn
 from gateway.runtime.follower import Follower
 from gateway.runtime.handover import Handover, Sharing
-from gateway.runtime.link_session import Linked, LinkHealth, World
+from gateway.runtime.link_session import Linked, LinkHealth, OwnTasks, World
 from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ownership import LinkDialer, OpenedLink, RenewalAnswer
 from gateway.runtime.ports import (
@@ -57,13 +57,14 @@ HISTORY_S: Final = 1.0
 """How long a command that may have run waits for the last owner's history, once the link is open."""
 
 
-class Owner:
+class Owner(OwnTasks):
     """The upstream side of one user.
 
     Invariants: at most one link, under a token that this node was granted. No session is served before OSCC-E
     has accepted it in this epoch. A command is sent upstream at most once.
 
     Args:
+        group: Where its tasks run, and those of its links.
         feed: Where the user's changes go on this node.
         world: The ports and limits of the node.
         composer: Shares elements between the users of the node.
@@ -74,14 +75,15 @@ class Owner:
     """
 
     __slots__ = (
-        "__weakref__", "_began_at", "_handover", "_history_by", "_link_dialer", "_linked", "_machine",
-        "_renewing", "_sessions_at", "_start", "_stopped", "_tasks", "_world", "clock", "epoch", "execution",
-        "feed", "lease", "mirror", "owned_by", "pauses", "pulse", "session_admission", "sharing", "tally",
-        "touch", "user_sessions",
+        "__weakref__", "_began_at", "_handover", "_history_by", "_is_running", "_link_dialer",
+        "_linked", "_machine", "_renewing", "_sessions_at", "_start", "_stopped", "_world", "clock", "epoch",
+        "execution", "feed", "lease", "mirror", "owned_by", "pauses", "pulse", "session_admission", "sharing",
+        "tally", "touch", "user_sessions",
     )  # fmt: skip
 
     def __init__(
         self,
+        group: asyncio.TaskGroup,
         feed: Feed,
         world: World,
         composer: Composer,
@@ -90,9 +92,11 @@ class Owner:
         local: tuple[Local, ...] = (),
         touch: Callable[[], None] = lambda: None,
     ) -> None:
+        super().__init__(group)
         me: Owner = proxy(self)  # an ended owner leaves memory at once: no collaborator holds its owner
         self.clock, self.pauses, self.tally = world.clock, world.pauses, world.tally
-        self.feed, self.user_sessions, self.epoch, self._stopped = feed, UserSessions(), 0, False
+        self.feed, self.user_sessions, self.epoch = feed, UserSessions(), 0
+        self._is_running = self._stopped = False
         self.session_admission = SessionAdmission(me, world)
         wake = self.session_admission.wake
         self.mirror = Mirror(feed, self.user_sessions, composer, world.offsets, world.clock, wake)
@@ -107,7 +111,6 @@ class Owner:
         self.pulse = LinkHealth(feed, self.mirror, self._machine, world, is_taking_over=start != NO_START)
         self._handover, self._renewing = Handover(me, world), SessionRenewal(me, world)
         self._linked: Linked | None = None
-        self._tasks: asyncio.TaskGroup | None = None
         self._began_at = math.inf
         self._history_by = LONG_AGO
         """Until when the history of the former owner may arrive."""
@@ -272,7 +275,7 @@ class Owner:
 
     def _begin_link(self, opened: OpenedLink) -> Linked:
         """Use an open link, until :meth:`_end_link`."""
-        linked = self._linked = self.execution.linked = Linked(*opened, self)
+        linked = self._linked = self.execution.linked = Linked(self.group, *opened, self)
         self.pulse.link = opened.link
         self._world.open_links.number += 1
         self._history_by = min(self._history_by, self.clock.now() + HISTORY_S)
@@ -338,7 +341,7 @@ class Owner:
         """Record that the server reported a session as unknown."""
         member = self.user_sessions.by_handle.get(handle)
         if member is not None:
-            spawn(self._tasks, self._renewing.doubt(member))
+            spawn(self, self._renewing.doubt(member))
 
     @property
     def token(self) -> int:
@@ -352,41 +355,69 @@ class Owner:
         """Whether no session is left to act for, or the user was released."""
         return self._stopped or not len(self.user_sessions)
 
+    @property
+    def silence(self) -> asyncio.Future[None] | None:
+        """After a :meth:`run` that has not ended the ownership: done when to call it again."""
+        return None if self._linked is None else self._linked.silence
+
     async def run(self) -> None:
-        """Own the user until no session is left, :meth:`stop` is called, or another node owns the user."""
+        """Own the user until no session is left, :meth:`stop` is called, or another node owns the user.
+
+        It returns, too, while the link is silent, see :attr:`silence`: most users have no task most of the
+        time.
+        """
+        self._is_running, is_over = True, False
+        if self._linked is None:
+            self.execution.run_in(self)
+            self.sharing.run_in(self)
         try:
-            async with TaskGroup() as tasks:
-                self._tasks = tasks
-                self.execution.run_in(tasks)
-                self.sharing.run_in(tasks)
-                try:
-                    await self._run_links()
-                finally:
-                    self._link_dialer.leave()
-                    self._tasks = None
-                    self.execution.run_in(None)
-                    self.sharing.run_in(None)
-                    self._handover.over()
-                    self._renewing.stop()
+            await self._run_links()
+            is_over = True
         finally:
-            self._stopped = True
+            if self.silence is None:
+                await self._end(at_once=not is_over or self._fault is not None)
+        if self._fault is not None:
+            raise self._fault
+
+    async def _run_links(self) -> None:
+        """Run one link after the other. Between two of them no data of the last one remains."""
+        while (linked := self._linked or await self._next_link()) is not None:
+            try:
+                await linked.run()
+            finally:
+                if linked.silence is None:
+                    self._end_link(linked)
+            if linked.silence is not None:
+                return
+            self._link_dialer.link_ended(linked.replaced_by)
+            del linked
+
+    async def _next_link(self) -> Linked | None:
+        opened = await self._link_dialer.next_link()
+        return None if opened is None else self._begin_link(opened)
+
+    async def _end(self, *, at_once: bool) -> None:
+        """End the ownership; its tasks finish their work, unless they are to end *at_once*."""
+        self._is_running, self._stopped = False, True
+        self._link_dialer.leave()
+        self.execution.run_in(None)
+        self.sharing.run_in(None)
+        self._handover.over()
+        self._renewing.stop()
+        try:
+            await self.end_tasks(at_once=at_once)
+        finally:
             if self.feed.outlet is self.sharing:
                 self.feed.outlet = None
             self.execution.end()
             self.answered()
             await self._link_dialer.release()
 
-    async def _run_links(self) -> None:
-        """Run one link after the other. Between two of them no data of the last one remains."""
-        while (opened := await self._link_dialer.next_link()) is not None:
-            linked = self._begin_link(opened)
-            del opened
-            try:
-                await linked.run()
-            finally:
-                self._end_link(linked)
-            self._link_dialer.link_ended(linked.replaced_by)
-            del linked
+    def failed(self, fault: Exception) -> None:
+        """Release the user; :meth:`run` raises *fault* then."""
+        forget_frames(fault)
+        self._fault = self._fault or fault
+        self.stop()
 
     def stop(self) -> None:
         """Release the user."""
@@ -401,7 +432,7 @@ class Owner:
         if self.user_sessions.seen(node, since.phones, self.clock.now()):
             self.look()
         if since.adopt:
-            self._handover.asked(node, since.adopt, self._tasks)
+            self._handover.asked(node, since.adopt, self)
 
     def owned(self, grant: Grant) -> None:
         """Record that another node reported itself as the owner; it counts while no link is open."""
@@ -409,13 +440,13 @@ class Owner:
 
     def tick(self, now: float, *, is_touched: bool = True) -> None:
         """Do what is due by time; if it *is_touched*, also what a change may have made due."""
-        if self._tasks is None:
+        if not self._is_running:
             return
         self.pulse.tend(self._linked, now)
         if is_touched or now >= self._sessions_at:
             if self._linked is not None and self._link_dialer.is_outbid(now):
-                spawn(self._tasks, self._link_dialer.reconsider())
-            self._renewing.tick(now, self._tasks)
+                spawn(self, self._link_dialer.reconsider())
+            self._renewing.tick(now, self)
             self._handover.tick(now)
             self._see_who_left(now)
             self._sessions_at = self._sessions_due_at(now)
@@ -423,7 +454,7 @@ class Owner:
 
     def due_at(self, now: float) -> float:
         """Return when :meth:`tick` is due if nothing happens before; *now*: at each tick."""
-        return now if self._tasks is None else min(self._sessions_at, self.pulse.due_at(self._linked))
+        return now if not self._is_running else min(self._sessions_at, self.pulse.due_at(self._linked))
 
     def _sessions_due_at(self, now: float) -> float:
         """Return when :meth:`tick` has work for lease and sessions, unless it is touched before."""
@@ -490,13 +521,14 @@ class UserState(CommandedUser):
         composer: Shares elements between the users of the node.
         calls: The records of the user's commands.
         due: The times of the next :meth:`tick` of all users.
-        tasks: Where denied commands wait for another owner.
+        group: Where the user's tasks run.
+        serve: Has :meth:`run` called again after a silence.
         grant: The other node that owns the user, if that is known.
     """
 
     __slots__ = (
-        "__weakref__", "_calls", "_composer", "_empty_since", "_is_stopped", "_turned", "due", "feed",
-        "local", "over",
+        "__weakref__", "_calls", "_composer", "_empty_since", "_group", "_is_stopped", "_serve", "_turned",
+        "due", "feed", "local", "over",
     )  # fmt: skip
 
     def __init__(
@@ -506,10 +538,12 @@ class UserState(CommandedUser):
         composer: Composer,
         calls: Calls[OnOutcome],
         due: DueTime[UserId],
-        tasks: asyncio.TaskGroup,
+        group: asyncio.TaskGroup,
+        serve: Callable[[UserState], Coroutine[Any, Any, None]],
         grant: Grant | None = None,
     ) -> None:
-        super().__init__(world, tasks)
+        super().__init__(world, group)
+        self._group, self._serve = group, serve
         self.due = due
         self.feed = Feed(user)
         self.local: SmallMap[str, Local] = SmallMap()
@@ -639,11 +673,19 @@ class UserState(CommandedUser):
 
     # ---- life ----
 
+    @property
+    def silence(self) -> asyncio.Future[None] | None:
+        """While no task runs for the user, since their link is silent: done when one is to run again."""
+        return None if self.owner is None else self.owner.silence
+
     async def run(self) -> None:
-        """Serve the user until no phone needs them here."""
+        """Serve the user until no phone needs them here, or their link is silent."""
         try:
             while True:
                 await self.role.run()
+                if self.silence is not None:
+                    self.silence.add_done_callback(self._go_on)
+                    return
                 match None if self._is_stopped else self._following:
                     case None:
                         return
@@ -653,12 +695,21 @@ class UserState(CommandedUser):
                         self.role = self._follow(grant)
                 self._wake_all()
         finally:
-            self._is_stopped = True
-            self.feed.ledger.joinable.clear()
-            if isinstance(self.role, Follower) and self.role.start is not None and self.role.start.entered:
-                self._world.admission_queue.done()  # else the next owner does so, but none begins
-            self.over.set()
-            self._wake_all()
+            if self.silence is None:
+                self._end()
+
+    def _go_on(self, _: asyncio.Future[None]) -> None:
+        """Have the user served by a task again, after a silence."""
+        if self.silence is not None:
+            spawn(self._group, self._serve(self))
+
+    def _end(self) -> None:
+        self._is_stopped = True
+        self.feed.ledger.joinable.clear()
+        if isinstance(self.role, Follower) and self.role.start is not None and self.role.start.entered:
+            self._world.admission_queue.done()  # else the next owner does so, but none begins
+        self.over.set()
+        self._wake_all()
 
     def _wake_all(self) -> None:
         self.due.touch()
@@ -674,8 +725,8 @@ class UserState(CommandedUser):
         return role.owned_by if self.local or self.feed.connections else None
 
     def _own(self, start: Start) -> Owner:
-        local = tuple(self.local.values())
-        return Owner(self.feed, self._world, self._composer, self._calls, start, local, self.due.touch)
+        world, calls, local = self._world, self._calls, tuple(self.local.values())
+        return Owner(self._group, self.feed, world, self._composer, calls, start, local, self.due.touch)
 
     def _follow(self, grant: Grant) -> Follower:
         return Follower(self.feed, self._world, grant, self.local, self.due.touch)

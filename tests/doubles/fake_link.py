@@ -11,6 +11,7 @@ from typing import Final, Literal, Protocol
 from gateway.domain.commands import AttachSession, Execute, LinkAnswer, LinkRequest, Listen, QueryDirectory
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.upstream import LinkClosed, LinkEvent, Reading
+from gateway.runtime.event_loop import resolve
 from gateway.runtime.ports import Clock, OnAnswer, OnReadings
 
 REQUEST_S: Final = 5.0
@@ -86,6 +87,7 @@ class FakeLink:
         self._held: list[tuple[LinkRequest, Waiting]] = []
         self._inbox: deque[Callable[[], LinkEvent | None]] = deque()
         self._came = asyncio.Event()
+        self._silence: asyncio.Future[None] | None = None
         self._pending: set[Waiting] = set()
         self._closed: LinkClosed | None = None
 
@@ -99,8 +101,12 @@ class FakeLink:
         """Whether :meth:`receive` would return at once."""
         return bool(self._inbox) and not self._muted
 
-    def arrival(self, on_readings: OnReadings) -> None:
-        """See :meth:`gateway.runtime.ports.Link.arrival`: :meth:`receive` waits itself."""
+    def arrival(self, on_readings: OnReadings) -> asyncio.Future[None] | None:
+        """Return what is done when :meth:`receive` has something to process, readings too; None: it has."""
+        if self.has_message or (self._closed is not None and not self._inbox):
+            return None
+        self._silence = asyncio.get_running_loop().create_future()
+        return self._silence
 
     async def receive(self, on_readings: OnReadings | None = None) -> LinkEvent | None:
         """Return the next event, or None for an answer; readings during the wait go to *on_readings*."""
@@ -123,6 +129,11 @@ class FakeLink:
             has_waited = True
             await self._came.wait()
         return has_waited
+
+    def _wake(self) -> None:
+        self._came.set()
+        if self._silence is not None:
+            resolve(self._silence, None)
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """Have the centre serve *request*; wait until :meth:`receive` has read its answer."""
@@ -195,7 +206,7 @@ class FakeLink:
     def unmute(self) -> None:
         """Send the messages that were held back, and hold back none."""
         self._muted = False
-        self._came.set()
+        self._wake()
 
     def finish(self, reason: Literal["session_unknown", "lost"] = "lost", *, discard: bool = False) -> None:
         """End it: after the messages sent so far, or at once."""
@@ -207,7 +218,7 @@ class FakeLink:
         if discard:
             self._abandon()
         self._muted = False
-        self._came.set()
+        self._wake()
 
     def _have_served(self, request: LinkRequest, answer: Waiting) -> None:
         received: Received
@@ -226,7 +237,7 @@ class FakeLink:
 
     def _put(self, item: Callable[[], LinkEvent | None]) -> None:
         self._inbox.append(item)
-        self._came.set()
+        self._wake()
 
 
 def _tell(answer: Waiting, received: Received) -> None:

@@ -266,9 +266,9 @@ async def test_who_has_no_epoch_yet_has_nothing_to_give(at: Street, lost: bool) 
     await at.clock.settle()
     owner = at.home(0).owner
     assert owner is not None
-    owner._handover.asked(at.scenes[1].node.exchange.node, 1, owner._tasks)
+    owner._handover.asked(at.scenes[1].node.exchange.node, 1, owner)
     at.scenes[0].node.is_draining = True
-    owner._handover.asked(at.scenes[1].node.exchange.node, 2, owner._tasks)
+    owner._handover.asked(at.scenes[1].node.exchange.node, 2, owner)
     await at.clock.settle()
     assert bool(at.received(Offer)) is not lost
 

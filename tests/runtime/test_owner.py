@@ -15,7 +15,7 @@ from gateway.domain.commands import AttachSession, DetachSession, Listen, QueryD
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, Kind, NodeId, SessionSecret, UserId
 from gateway.domain.resources import FunctionState, Queue
-from gateway.domain.upstream import Part, Source
+from gateway.domain.upstream import LinkClosed, Part, Source
 from gateway.protocol.envelopes import Replaced
 from gateway.runtime.link_session import UNREAD_S, UNREAD_STAYS_S
 from gateway.runtime.node import NodeSettings
@@ -263,6 +263,56 @@ async def test_a_fault_of_one_owner_is_his_alone_and_says_nothing_secret(
     assert await at.leases.read(user(1)) is None
     again = await at.again(phone)
     assert again.of_kind("welcome")
+
+
+@pytest.mark.parametrize("of", ["owner", "link"])
+async def test_a_task_that_fails_while_the_link_is_silent_ends_its_user(
+    at: Scene, of: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    phone = await at.served()
+    await at.pass_time(2)
+    owner = at.owner()
+    assert owner._linked is not None
+    assert owner.silence is not None
+
+    async def fail() -> None:
+        raise ValueError("secret-0815")
+
+    (owner if of == "owner" else owner._linked).create_task(fail())
+    del owner
+    await at.clock.settle()
+    assert phone.code == CloseCode.INTERNAL
+    assert user(1) not in at.node.user_states
+    (record,) = [one for one in caplog.records if one.getMessage() == "user_failed"]
+    assert vars(record)["error"] == "ValueError"
+    assert await at.leases.read(user(1)) is None
+
+
+async def test_a_lost_link_that_a_task_notices_first_is_opened_again(at: Scene) -> None:
+    phone = await at.served()
+    link, linked = at.link(), at.owner()._linked
+    assert linked is not None
+
+    async def ask() -> None:
+        raise ExceptionGroup("of several", [LinkClosed("lost")])
+
+    linked.create_task(ask())
+    await at.pass_time(5)
+    assert not link.open
+    assert at.link().open
+    assert phone.closed is None
+
+
+async def test_a_user_whose_link_is_silent_has_no_task(at: Scene) -> None:
+    phone = await at.served()
+    before = asyncio.all_tasks()
+    other = await at.served("bert", ASSISTANT, number="1234")
+    await at.pass_time(2)
+    assert len(asyncio.all_tasks()) == len(before), "a phone has a task while it waits"
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+    await at.clock.settle()
+    assert len(asyncio.all_tasks()) == len(before)
+    assert phone.health == other.health == "live"
 
 
 async def test_a_life_that_is_cancelled_gives_link_and_lease_up() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import logging
 import random  # noqa: TID251 - seeded by the test
@@ -29,6 +30,7 @@ from gateway.runtime.event_loop import (
     log_fault,
     spawn,
 )
+from gateway.runtime.link_session import OwnTasks
 from tests.doubles.clock import ManualClock
 from tests.doubles.tasks import beside
 
@@ -70,6 +72,67 @@ async def _end(
         tasks.create_task(linger(tasks))
         await asyncio.sleep(0)
         raise ZeroDivisionError
+
+
+class Keeper(OwnTasks):
+    """The owner of tasks, which keeps what they raised."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        super().__init__(group)
+        self.faults: list[Exception] = []
+
+    def failed(self, fault: Exception) -> None:
+        self.faults.append(fault)
+
+
+async def test_own_tasks_end_together_and_their_faults_stay_with_their_owner() -> None:
+    ended: list[str] = []
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("wait")
+
+    async with asyncio.TaskGroup() as tasks:
+        keeper = Keeper(tasks)
+        for work in (fail(), wait()):
+            assert spawn(keeper, work)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert [type(each) for each in keeper.faults] == [ZeroDivisionError]
+        assert ended == []
+        unbegun = wait()
+        assert inspect.getcoroutinestate(unbegun) == inspect.CORO_CREATED
+        assert spawn(keeper, unbegun)
+        await keeper.end_tasks(at_once=True)
+        assert ended == ["wait"]
+        assert inspect.getcoroutinestate(unbegun) == inspect.CORO_CLOSED, "although it never began"
+        assert not spawn(keeper, wait())
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_own_tasks_may_finish_their_work_unless_their_owner_is_cancelled(*, is_cancelled: bool) -> None:
+    may_end, ended = asyncio.Event(), []
+
+    async def wait() -> None:
+        await may_end.wait()
+        ended.append("wait")
+
+    async with asyncio.TaskGroup() as tasks:
+        keeper = Keeper(tasks)
+        keeper.create_task(wait())
+        ending = tasks.create_task(keeper.end_tasks(at_once=False))
+        await asyncio.sleep(0)
+        if is_cancelled:
+            ending.cancel()
+            await asyncio.wait([ending])
+        may_end.set()
+    assert ending.cancelled() == is_cancelled
+    assert ended == ([] if is_cancelled else ["wait"])
 
 
 async def test_a_cancellation_that_a_group_swallows_is_gone_on_with() -> None:

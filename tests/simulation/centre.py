@@ -320,8 +320,9 @@ class SimLink:
         """See :attr:`gateway.runtime.ports.Link.waits_since`."""
         return self.inner.waits_since
 
-    def arrival(self, on_readings: OnReadings) -> None:
-        """See :meth:`gateway.runtime.ports.Link.arrival`: :meth:`receive` waits itself."""
+    def arrival(self, on_readings: OnReadings) -> asyncio.Future[None] | None:
+        """See :meth:`gateway.runtime.ports.Link.arrival`."""
+        return self.inner.arrival(on_readings)
 
     async def receive(self, on_readings: OnReadings | None = None) -> LinkEvent | None:
         event = await self.inner.receive()
