@@ -74,7 +74,6 @@ class RequestsUnderWay:
     the next message of the link.
 
     Args:
-        link: The open link.
         clock: Bounds how long a caller waits.
         tasks: The lifetime of the link.
         late: Called after a late answer was processed.
@@ -299,6 +298,7 @@ class Queries:
         """Run the wanted queries and no others.
 
         Args:
+            wanted: The queries.
             sent_before: Other requests whose answers to wait for, too.
         """
         self._wanted = wanted
