@@ -54,6 +54,9 @@ from gateway.domain.model import (
 from gateway.domain.upstream import PLACES, SOURCES, Part, Reading, Source
 from gateway.protocol.envelopes import Value
 
+_REALTIME: Final = Source.REALTIME
+_CONFIGURATION: Final = Source.CONFIGURATION
+"""Names of their own, as each update asks for them."""
 _Change = tuple[str, Element, Element]
 """A key, the element shown before, and the present one."""
 
@@ -479,7 +482,7 @@ class Assembly:
                 when :meth:`read` is needed.
         """
         kind, source, time_ms, part = reading.kind, reading.source, reading.time_ms, reading.parts[0]
-        if kind is None or reading.query not in self._queries or source is Source.CONFIGURATION:
+        if kind is None or reading.query not in self._queries or source is _CONFIGURATION:
             return None
         here = self._kinds.get(kind) or self._of(kind)
         number, times, sent = part.number, here.times[PLACES[source]] or here.times_of(source), here.sent
@@ -492,11 +495,11 @@ class Assembly:
             key is None
             or held is None
             or (scope is not None and number not in scope.of(kind))
-            or (before.realtime is None and source is not Source.REALTIME)
+            or (before.realtime is None and source is not _REALTIME)
             or not (here.is_covered or here.covers_all)
         ):
             return None
-        if source is Source.REALTIME:  # as with_part, a call less for each update
+        if source is _REALTIME:  # as with_part, a call less for each update
             value, read_ms, number_shown = part.value, part.time_ms, part.remote_number
             after = changed(before, realtime=value, realtime_ms=read_ms, remote_number=number_shown)
         else:

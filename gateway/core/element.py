@@ -200,7 +200,9 @@ class Element(Lean):
             and before.lasting is None is self.lasting
             and type(old := theirs.realtime) is type(new := mine.realtime) is QueueFigures
             and old.oldest_since_ms == new.oldest_since_ms  # then no patch has it
-            and _OTHERS(theirs) == _OTHERS(mine)
+            and theirs.directory is mine.directory  # as _OTHERS compares, for nearly all
+            and theirs.cumulative is mine.cumulative
+            and theirs.configuration is mine.configuration
         ):  # mostly only the figures of a queue differ
             fragment = codec.patch_fragment(old, new)
         else:
@@ -478,7 +480,18 @@ def queue_element(parts: Parts, before: Element | None, offset_ms: int) -> Eleme
     if others is None or before.offset_ms != offset_ms or before.lasting is not None:
         return None
     old, new = others.realtime, parts.realtime
-    if type(old) is not QueueFigures or type(new) is not QueueFigures or _OTHERS(others) != _OTHERS(parts):
+    if (
+        type(old) is not QueueFigures
+        or type(new) is not QueueFigures
+        or (
+            (  # nearly all hold the same objects: their content is not compared
+                others.directory is not parts.directory
+                or others.cumulative is not parts.cumulative
+                or others.configuration is not parts.configuration
+            )
+            and _OTHERS(others) != _OTHERS(parts)
+        )
+    ):
         return None
     shown_ms, oldest_ms = old.oldest_since_ms, new.oldest_since_ms
     if shown_ms != oldest_ms:

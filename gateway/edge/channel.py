@@ -452,7 +452,8 @@ class ConnectionSummary:
     commands: int
 
 
-class StatsOutput(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StatsOutput:
     """Receivers of statistics. *on_close* receives the summary of each connection."""
 
     telemetry: Telemetry

@@ -10,13 +10,13 @@ import logging
 import os
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from gateway.core.ledger import UNKNOWN_HEALTH, Health
 from gateway.core.outbox import PaceLadder
-from gateway.core.session import AcceptSession, Answered, Close, Effects, Invoke, Session, State
+from gateway.core.session import AcceptSession, Answered, Close, Effects, Invoke, Live, Session, State
 from gateway.domain.commands import AcknowledgeNotice, Call, ChangeRemoteNumber, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Device, Ticket
@@ -160,7 +160,8 @@ _LIVE: Final = State.LIVE
 _LOG: Final = logging.getLogger(__name__)
 
 
-class SocketServices(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SocketServices:
     """Dependencies that all sockets of a node share.
 
     *node* serves sessions, *scheduler* gives turns, *commands* runs commands. *admit* raises SessionRefused
@@ -251,13 +252,10 @@ class PhoneSocket:
         if fanout_group is None:
             if self.is_ready:
                 return
-            is_alone = live is not None and len(live.outbox.ledger.readers) == 1
-            if live is not None and is_alone and self._stall is None and self.far_tick != NEVER:
-                now, pace = scheduler.clock.now(), live.outbox.pace
+            if live is not None:
+                ledger, pace = live.outbox.ledger, live.outbox.pace
                 due_at = pace.sent_at + pace.interval_s
-                if now < due_at and now < live.heartbeat.next_at:
-                    if self.near_tick * TICK_S >= due_at + TICK_S:
-                        scheduler.at(self, due_at)
+                if ledger.came_at < due_at and len(ledger.readers) == 1 and self._waits(live, due_at):
                     return
             self.is_ready = True  # as in Scheduler.ready, without its call
             scheduler.waiting.append(self)
@@ -265,6 +263,16 @@ class PhoneSocket:
                 scheduler.ring()
         elif fanout_group.dirty:
             scheduler.ready(fanout_writer_of(fanout_group, scheduler, self.stats.output.telemetry))
+
+    def _waits(self, live: Live, due_at: float) -> bool:
+        """Return whether changes wait until *due_at*, and have the turn then."""
+        scheduler = self._services.scheduler
+        now = scheduler.clock.now()
+        if self._stall is not None or self.far_tick == NEVER or now >= min(due_at, live.heartbeat.next_at):
+            return False
+        if self.near_tick * TICK_S >= due_at + TICK_S:
+            scheduler.at(self, due_at)
+        return True
 
     def learned(self, facts: SessionFacts) -> None:
         """Apply new facts of the session. A new end makes a new token."""

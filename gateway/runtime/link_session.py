@@ -323,8 +323,8 @@ class Linked(OwnTasks):
     """
 
     __slots__ = (
-        "__weakref__", "_about", "_asking", "_feed", "_is_answered", "_is_over", "_is_timed",
-        "_keeper", "_mirror", "_opened_at", "_opener", "_pauses", "_pulse", "_reported_at", "_user_sessions",
+        "__weakref__", "_about", "_asking", "_feed", "_is_answered", "_is_over", "_is_timed", "_keeper",
+        "_mirror", "_opened_at", "_opener", "_pauses", "_pulse", "_reported_at", "_tally", "_user_sessions",
         "features", "fenced", "link", "replaced_by", "silence",
     )  # fmt: skip
 
@@ -349,7 +349,7 @@ class Linked(OwnTasks):
         self._feed = keeper.feed
         self._asking: LinkSubscriptions | None = None
         self._opened_at = keeper.clock.now()
-        self._pauses, self._pulse = keeper.pauses, keeper.pulse
+        self._pauses, self._pulse, self._tally = keeper.pauses, keeper.pulse, keeper.tally
         self._reported_at = LONG_AGO
         self._is_answered = False
         """Whether a task with an answer may not have run since its arrival."""
@@ -477,7 +477,7 @@ class Linked(OwnTasks):
             return
         self._note_message(self.link.last_received_at)
         if event is not None:
-            self._keeper.tally.came(event)
+            self._tally.came(event)
         asking = self._asking
         if isinstance(event, Opened):
             self._opened(event)
@@ -490,7 +490,7 @@ class Linked(OwnTasks):
 
         Return the pace of the only reader; None: later readings must not wait.
         """
-        now, asking, tally = self.link.last_received_at, self._asking, self._keeper.tally
+        now, asking, tally = self.link.last_received_at, self._asking, self._tally
         pauses = self._pauses
         if self._mirror.is_blind or not pauses.prompt_from <= now <= pauses.prompt_until:
             self._note_message(now, readings)

@@ -150,6 +150,7 @@ class Feed:
                 or another node follows.
         """
         ledger, connections, outlet = self.ledger, self.connections, self.outlet
+        readers = ledger.readers
         if outlet is not None and outlet is ledger.outlet:  # otherwise no node follows
             outlet.flush()
         if ledger.has_news:
@@ -157,19 +158,16 @@ class Feed:
             if ledger.has_new_clock:  # each phone is sent a ping, also in a fan-out group
                 ledger.has_new_clock = False
                 self._wake_all()
-            if len(ledger.readers) > 1 < len(connections):
+            if len(readers) > 1 < len(connections):
                 unite_due(ledger, ledger.came_at)
-            # mostly there is one phone alone: its turn costs less than asking whether it waits for one
-            is_one = len(ledger.readers) == 1 == len(connections)
-            woken: list[str | None]
-            woken = list(connections) if is_one else [reader.waiting() for reader in ledger.readers]
-            for handle in woken:
-                if handle is not None and (connection := connections.get(handle)) is not None:
+            if len(readers) == 1 == len(connections):  # its turn costs less than asking if it waits
+                for connection in connections.values():
                     connection.updated()
+            else:
+                self._wake_waiting()
         for key in ledger.take_own_news() if ledger.own_news else ():
             self._wake(key.removeprefix(ME_PREFIX))
-        is_alone = len(ledger.readers) == 1 and ledger.outlet is None
-        return next(iter(ledger.readers)).pace if is_alone else None
+        return next(iter(readers)).pace if len(readers) == 1 and ledger.outlet is None else None
 
     def _mark_own(self, key: str, before: Element | None) -> None:
         """Mark a change of *key* for the only session that sees it, and for other nodes."""
@@ -185,6 +183,12 @@ class Feed:
         connection = self.connections.get(handle)
         if connection is not None:
             connection.wake()
+
+    def _wake_waiting(self) -> None:
+        """Wake the connections for which changes wait."""
+        for handle in [reader.waiting() for reader in self.ledger.readers]:
+            if handle is not None and (connection := self.connections.get(handle)) is not None:
+                connection.updated()
 
     def _wake_all(self) -> None:
         for connection in list(self.connections.values()):
