@@ -90,7 +90,7 @@ from gateway.edge.socket import PhoneSocket
 from gateway.runtime.event_loop import REST_S, Turns
 from gateway.runtime.node import Node, NodeSettings
 from gateway.runtime.ports import ENTRY_REFUSALS, Clock, Cluster, SiteParts
-from gateway.runtime.sessions import LogOffs
+from gateway.runtime.sessions import ATTACH_S, LogOffs
 from gateway.telemetry import Families, Tally, Telemetry, written
 from gateway.upstream.oscce.client import OsccServer
 
@@ -339,6 +339,9 @@ class Gateway:
     def _is_overloaded(self) -> bool:
         return any(server.turns.is_overloaded for server in self._oscc)
 
+    def _is_late(self) -> bool:
+        return self.node.pauses.was_late(self.node.clock.now(), ATTACH_S)
+
     def _unread_s(self) -> float:
         most_s = 0.0  # a plain loop, as it is called for each user who has work
         for server in self._oscc:
@@ -355,6 +358,8 @@ class Gateway:
         self._log = _named(options, self.node.orders.node)
         self.telemetry.trace_id = options.tracing.trace_id
         self.node.is_overloaded, self.node.unread_s = self._is_overloaded, self._unread_s
+        for server in self._oscc:
+            server.is_late = self._is_late
         self.node.exchange.phones = self.scheduler
         create_startup_series(self.telemetry)
         self.telemetry.drain_limit_seconds.set(drain_limit_s(settings.limits))

@@ -197,13 +197,16 @@ async def test_how_long_renewals_take_is_shown(monkeypatch: pytest.MonkeyPatch) 
 
 @asynccontextmanager
 async def gateway(
-    clock: ManualClock, cluster: Cluster | None = None, **sections: Mapping[str, object]
+    clock: ManualClock,
+    cluster: Cluster | None = None,
+    server: OsccServer | None = None,
+    **sections: Mapping[str, object],
 ) -> AsyncIterator[wiring.Gateway]:
     url = "http://127.0.0.1:1"
     settings = settings_for(url, limits={"drain_s": 7}, **sections)
-    async with OsccServer("main", url, clock) as server:
+    async with server or OsccServer("main", url, clock) as opened:
         yield wiring.Gateway(
-            settings, generate_secrets(), {"main": server}, cluster or alone(clock), clock, Telemetry()
+            settings, generate_secrets(), {"main": opened}, cluster or alone(clock), clock, Telemetry()
         )
 
 
@@ -234,6 +237,16 @@ async def test_a_node_is_ready_once_it_may_serve_and_while_its_redis_lets_it_in(
         assert made.ready() is None
         assert b'oscc_gateway_bus_refused{reason="OOM"} 1.0\n' in made.render()
         serving.cancel()
+
+
+async def test_a_node_reports_to_its_server_that_it_is_late() -> None:
+    clock = ManualClock()
+    server = OsccServer("main", "http://127.0.0.1:1", clock)
+    async with gateway(clock, server=server) as made:
+        made.node.pauses.beat(clock.now())
+        assert not server.is_late()
+        await clock.advance(2)
+        assert server.is_late(), "the next beat is long overdue"
 
 
 async def test_ready_means_started_not_full_and_not_leaving(monkeypatch: pytest.MonkeyPatch) -> None:

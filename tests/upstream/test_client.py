@@ -341,6 +341,16 @@ async def test_opening_ends_at_its_deadline(at: Scene) -> None:
     assert failing.result().reason == "unavailable"
 
 
+async def test_a_late_node_gives_a_link_more_time_to_open(at: Scene) -> None:
+    await at.adapter.about()
+    at.server.mute, at.adapter.is_late = True, lambda: True
+    async with beside(closed(at.open())) as failing:
+        await at.clock.advance(29)
+        assert not failing.done()
+        await at.clock.advance(1)
+    assert failing.result().reason == "unavailable"
+
+
 async def test_a_header_that_cannot_be_sent_opens_nothing(at: Scene) -> None:
     opening = at.adapter.open(USER, SECRET, token=1, holder="a\r\nb")
     assert (await closed(opening)).reason == "unavailable"

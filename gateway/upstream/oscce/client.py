@@ -578,6 +578,9 @@ class OsccServer:
         trace: Called with each request before it is sent, and may add headers; not for links.
     """
 
+    is_late: Callable[[], bool] = staticmethod(bool)
+    """Whether the node does not get its core; set by the node."""
+
     def __init__(
         self,
         site: str,
@@ -771,7 +774,7 @@ class OsccServer:
 
     async def _upgrade(self, headers: dict[str, str]) -> LinkSocket:
         try:
-            async with self._clock.timeout(self._deadlines.open_s):
+            async with self._clock.timeout(self._deadlines.upgrade_s(is_late=self.is_late())):
                 link = await upgrade(
                     self._links,
                     URL(self._root + "link", encoded=True),

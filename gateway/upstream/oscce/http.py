@@ -501,12 +501,18 @@ class Deadlines:
     """One HTTP request."""
     open_s: float = 10.0
     """The upgrade to a link, and then the wait for the server's first message."""
+    late_open_s: float = 30.0
+    """The upgrade on a node that does not get its core, which reads the server's answers late."""
     request_s: float = 5.0
     """One request on a link; a command has its own deadline."""
     patience_s: float = 60.0
     """A request on a link whose answer has data: late is better than repeated."""
     close_s: float = 1.0
     """The closing handshake of a link."""
+
+    def upgrade_s(self, *, is_late: bool) -> float:
+        """Return the time for the upgrade; *is_late*: this node does not get its core."""
+        return self.late_open_s if is_late else self.open_s
 
 
 def unreached(error: Exception) -> UnreachedError:
