@@ -72,6 +72,7 @@ class _Turn(asyncio.Lock):
     """Held by the first of the commands that wait for their session."""
 
     waiting = 0
+    """Number of these commands."""
 
 
 class RemoteAttach:
@@ -91,6 +92,7 @@ class RemoteAttach:
         self._accepted: dict[str, int] = {}
         """The token of the owner that accepted a session."""
         self._again_at: dict[str, float] = {}
+        """When a session may be submitted again."""
         self._turns: dict[str, _Turn] = {}
         """Sessions with commands that wait in :meth:`wait_in_turn`."""
 
@@ -490,7 +492,7 @@ class Follower:
         self._remote_attach.left(handle)
 
     def let_go(self, handle: str) -> None:
-        """Do nothing: the owner itself detects the end of a session."""
+        """Report to the owner that the session's phone left: the owner itself detects its end."""
         self.leave(handle)
 
     def _check(self) -> None:
