@@ -508,15 +508,12 @@ class ReceivingNode(Protocol):
     @property
     def user_states(self) -> Mapping[UserId, UserState]:
         """The users of this node."""
-        ...
 
     def denied(self, ticket: Ticket) -> SessionRefused | None:
         """Return how the session ended, if this node has a record of it."""
-        ...
 
     def session_over(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Record that a session ended, as another node reported."""
-        ...
 
 
 class ClusterReceiver:

@@ -594,11 +594,9 @@ class Digester(Protocol):
 
     def digest(self) -> None:
         """Process all received data. Never blocks; may request the next turn by :meth:`Turns.want`."""
-        ...
 
     def abort(self) -> None:
         """End the link at once."""
-        ...
 
 
 class Phones(Protocol):
@@ -609,7 +607,6 @@ class Phones(Protocol):
 
     def release(self) -> None:
         """Write the due frames of phones whose changes came while they were held."""
-        ...
 
 
 class Rounds:

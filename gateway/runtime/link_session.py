@@ -94,11 +94,9 @@ class Renewer(Protocol):
 
     def renew(self, now: float) -> None:
         """Send a renewal now, through :meth:`LeaseRenewals.add`, if one is needed."""
-        ...
 
     def renewed(self, token: int, is_renewed: bool | None, tasks: Tasks | None) -> None:
         """Process the answer; None: there was none. Follow-up work runs in *tasks*."""
-        ...
 
 
 class LeaseRenewals:
@@ -290,23 +288,18 @@ class Keeper(SubscribingOwner, Protocol):
     @property
     def pulse(self) -> LinkHealth:
         """The link's health."""
-        ...
 
     def received(self) -> None:
         """Record that a message arrived."""
-        ...
 
     def agreed(self, keep_alive_s: float) -> None:
         """Record after which silence the server expects a keep-alive."""
-        ...
 
     def sees(self, *, regained: bool) -> None:
         """Record that the server may have begun or ceased to send realtime data."""
-        ...
 
     def replaced(self, token: int) -> None:
         """Record that the link with *token* replaced this one."""
-        ...
 
 
 class Linked(OwnTasks):

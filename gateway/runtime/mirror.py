@@ -62,38 +62,30 @@ class Connection(Protocol):
 
     def __hash__(self) -> int:
         """Connections are compared by identity."""
-        ...
 
     @property
     def session(self) -> Session:
         """The connection's machine."""
-        ...
 
     @property
     def device(self) -> Device:
         """The phone, from its token."""
-        ...
 
     @property
     def last_received_at(self) -> float:
         """When its last frame arrived, monotonic seconds."""
-        ...
 
     def wake(self) -> None:
         """Record that something may be due."""
-        ...
 
     def updated(self) -> None:
         """Record that values wait for the phone, or for those that get the same frames."""
-        ...
 
     def learned(self, facts: SessionFacts) -> None:
         """Process OSCC-E's new facts of the session."""
-        ...
 
     def announce(self, notice: NoticeFrame) -> None:
         """Send the phone a notice."""
-        ...
 
     def close(
         self,
@@ -104,7 +96,6 @@ class Connection(Protocol):
         window_s: tuple[float, float] | None = None,
     ) -> None:
         """Send `bye` with *code* and close."""
-        ...
 
 
 class Outlet(ChangeReader, Protocol):
@@ -112,11 +103,9 @@ class Outlet(ChangeReader, Protocol):
 
     def flush(self) -> None:
         """Record a change of data or of its age."""
-        ...
 
     def announce(self, notice: NoticeFrame) -> None:
         """Have a notice shown on other nodes."""
-        ...
 
 
 class Feed:

@@ -433,19 +433,15 @@ class SubscribingOwner(Protocol):
     @property
     def touch(self) -> Callable[[], None]:
         """Called when the time of the next :meth:`LinkSubscriptions.tick` may be earlier than before."""
-        ...
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
         """Remove a session that OSCC-E refused."""
-        ...
 
     def answered(self) -> None:
         """Wake the tasks that wait for answers."""
-        ...
 
     def synced(self) -> None:
         """Record that every request was answered, and the mirror has the data."""
-        ...
 
 
 class LinkSubscriptions:

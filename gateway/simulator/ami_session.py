@@ -67,7 +67,6 @@ class ManagedAsterisk(Protocol):
 
     def act(self, session: Session, name: str, number: str, fields: dict[str, str]) -> None:
         """Carry out an action that the account may request."""
-        ...
 
 
 class Session:

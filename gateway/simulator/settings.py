@@ -191,15 +191,12 @@ class Clock(Protocol):
 
     def now_ms(self) -> int:
         """Return ms since 1970 UTC in the centre. Never goes back."""
-        ...
 
     def transport_s(self) -> float:
         """Return monotonic seconds of the transport."""
-        ...
 
     async def sleep(self, seconds: float) -> None:
         """Return after *seconds* of the transport's time."""
-        ...
 
 
 class RealClock:
