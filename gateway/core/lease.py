@@ -293,8 +293,8 @@ SlottedT = TypeVar("SlottedT", bound=Slotted)
 class DueSlots(Generic[SlottedT]):
     """The next due times of many items that may be due up to :data:`SLOT_S` early.
 
-    It takes less memory than :class:`DueTimes`. Its work depends on the items that are due, not on their
-    number. Invariant: each item is in at most one slot.
+    Its work depends on the items that are due, not on their number. Invariant: each item is in at most one
+    slot.
     """
 
     def __init__(self) -> None:

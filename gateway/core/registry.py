@@ -6,7 +6,6 @@ The rules are those of docs/protocol.md: one connection per session, one per use
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.core.commands import Calls
+from gateway.core.lease import NO_SLOT, DueSlots
 from gateway.core.link import Linger
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for, log_on_window_s
 from gateway.domain.model import Application, SmallMap, Ticket, UserId
@@ -346,20 +346,14 @@ class CommandHistory(Generic[KeyT, WaiterT]):
 # ---- users that need work now ----
 
 
-_SLACK: Final = 64
-"""Outdated entries that the heap may hold beside one for each item."""
-
-
 class DueTime(Generic[KeyT]):
     """The next due time of one item. It holds only the key of the item."""
 
-    __slots__ = ("_touched", "at", "entry_at", "is_over", "is_touched", "key", "was_touched")
+    __slots__ = ("_touched", "is_over", "is_touched", "key", "slot", "was_touched")
 
     def __init__(self, key: KeyT, touched: list[DueTime[KeyT]]) -> None:
         self.key = key
-        self.at = math.inf
-        self.entry_at = math.inf
-        """The time of its entry in the heap; infinity without one."""
+        self.slot = NO_SLOT
         self.is_touched = False
         self.was_touched = True
         """Whether :meth:`DueTimes.take` last returned it because it was touched, not because of its time."""
@@ -374,37 +368,27 @@ class DueTime(Generic[KeyT]):
 
 
 class DueTimes(Generic[KeyT]):
-    """The due times of all items of one kind.
+    """The due times of all items of one kind, each due up to a slot of :class:`DueSlots` early.
 
-    Invariants: one :meth:`take` returns an item at most once. The heap has at most twice as many entries as
-    there are items, plus :data:`_SLACK`.
+    Invariant: one :meth:`take` returns an item at most once.
     """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, DueTime[KeyT]]] = []
+        self._slots: DueSlots[DueTime[KeyT]] = DueSlots()
         self._touched: list[DueTime[KeyT]] = []
-        self._count = 0
-        self._serial = 0
-
-    def __len__(self) -> int:
-        """Return the number of entries in the heap, for tests and gauges."""
-        return len(self._heap)
 
     def add(self, key: KeyT) -> DueTime[KeyT]:
         """Return the due time of a new item, which is due at once."""
         due = DueTime(key, self._touched)
         due.touch()
-        self._count += 1
         return due
 
     def drop(self, due: DueTime[KeyT]) -> None:
-        """Remove an item: it is never due again. An entry that remains in the heap does not refer to it."""
+        """Remove an item: it is never due again."""
         if not due.is_over:
-            due.is_over, due.at, due.entry_at = True, math.inf, math.inf
+            due.is_over = True
             del due.key
-            self._count -= 1
-            if len(self._heap) > 2 * self._count + _SLACK:
-                self._compact()
+            self._slots.drop(due)
 
     @property
     def touched(self) -> Iterator[KeyT]:
@@ -413,38 +397,19 @@ class DueTimes(Generic[KeyT]):
 
     def put(self, due: DueTime[KeyT], at: float) -> None:
         """Set the next due time of an item; it is due earlier when it is touched."""
-        if due.is_over:
-            return
-        due.at = at
-        if at < due.entry_at:  # a later time is applied when the entry's time has come
-            self._push(due)
+        if due.is_over or at == math.inf:
+            self._slots.drop(due)
+        else:
+            self._slots.put(due, at)
 
     def take(self, now: float) -> list[DueTime[KeyT]]:
         """Return the due items, each to be followed by :meth:`put`: until then it is not due again."""
-        taken = [due for due in self._touched if not due.is_over]
+        touched = [due for due in self._touched if not due.is_over]
         self._touched.clear()
-        for due in taken:
-            due.is_touched, due.was_touched, due.at = False, True, math.inf
-        while self._heap and self._heap[0][0] <= now:
-            at, _, due = heapq.heappop(self._heap)
-            if due.entry_at != at:
-                continue
-            due.entry_at = math.inf
-            if due.at <= now:
-                due.was_touched, due.at = False, math.inf
-                taken.append(due)
-            elif due.at < math.inf:
-                self._push(due)
-        return taken
-
-    def _push(self, due: DueTime[KeyT]) -> None:
-        if len(self._heap) >= 2 * self._count + _SLACK:
-            self._compact()
-        self._serial += 1
-        due.entry_at = due.at
-        heapq.heappush(self._heap, (due.at, self._serial, due))
-
-    def _compact(self) -> None:
-        """Remove outdated entries: at most one remains for each item."""
-        self._heap = [entry for entry in self._heap if entry[2].entry_at == entry[0]]
-        heapq.heapify(self._heap)
+        for due in touched:
+            due.is_touched, due.was_touched = False, True
+            self._slots.drop(due)
+        by_time = self._slots.take(now)
+        for due in by_time:
+            due.was_touched = False
+        return touched + by_time

@@ -139,7 +139,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
             core/rate_limits.py AdmissionQueue._newcomers _others; core/link.py Openings._began freed;
             runtime/node.py UserStates._user_states; runtime/node.py Node._tickets;
-            core/registry.py DueTimes._heap _touched; runtime/link_session.py LeaseRenewals._waiting;
+            core/registry.py DueTimes._touched; runtime/link_session.py LeaseRenewals._waiting;
             runtime/link_session.py OwnTasks._running;
             core/lease.py DueSlots._slots _order; core/follower.py FollowedNodes._owner_of;
             runtime/command_execution.py CommandedUser._holds_until;
