@@ -620,10 +620,6 @@ class AsteriskView:
 
     def reasons(self) -> tuple[Reason, ...]:
         """Return the catalogue of reasons: the configured ones, and those that appeared."""
-        kinds: dict[str, Literal["unavailable", "work"]] = {}
-        for text in (self._rules.begin_reason, *self._rules.unavailable_reasons, *self._learned):
-            kinds[text] = "unavailable"
-        kinds.update(dict.fromkeys(self._rules.work_reasons, "work"))
         return tuple(
             Reason(
                 reason_id=self._reason_number(text),
@@ -631,8 +627,15 @@ class AsteriskView:
                 name=readable(text, VALUE_CHARS),
                 required_for=("work",) if kind == "work" else (),
             )
-            for text, kind in sorted(kinds.items())
+            for text, kind in sorted(self._kinds().items())
         )
+
+    def _kinds(self) -> dict[str, Literal["unavailable", "work"]]:
+        """Return the kind of each reason."""
+        rules, kinds = self._rules, dict[str, Literal["unavailable", "work"]]()
+        for text in (rules.begin_reason, *rules.unavailable_reasons, *self._learned):
+            kinds[text] = "unavailable"
+        return kinds | dict.fromkeys(rules.work_reasons, "work")
 
     def reason_id(self, text: str) -> str | None:
         """Return the id of a reason; a new one is added. None: the limit is reached."""
@@ -653,14 +656,7 @@ class AsteriskView:
 
     def reason(self, reason_id: str) -> tuple[str, Literal["unavailable", "work"]] | None:
         """Return text and kind of a reason of the catalogue."""
-        rules = self._rules
-        for text in rules.work_reasons:
-            if self._reason_number(text) == reason_id:
-                return text, "work"
-        for text in (rules.begin_reason, *rules.unavailable_reasons, *self._learned):
-            if self._reason_number(text) == reason_id:
-                return text, "unavailable"
-        return None
+        return next((one for one in self._kinds().items() if self._reason_number(one[0]) == reason_id), None)
 
     def take_learned(self) -> bool:
         """Return whether reasons were added since the last call."""
