@@ -62,6 +62,8 @@ _Change = tuple[str, Element, Element]
 
 
 RowT = TypeVar("RowT")
+BEHIND_MS: Final = 60_000
+"""How far a link may be behind others. With a longer time the server's clock was set back."""
 CATALOGUES_MAX: Final = 64
 """Number of catalogues that are stored: each site has three, and others after a change."""
 
@@ -137,7 +139,7 @@ class Composer:
         if made is None:
             made = composed_element(parts, before, other, offset_ms)
         if made is not before and made is not like and key is not None and key in shown:
-            shown[key] = made
+            shown[key] = shown[key] if _is_earlier(made, shown[key]) else made
         return made
 
     def first_step(
@@ -182,6 +184,15 @@ class Composer:
         if changes:
             place.changes = ChangeSet(changes)
         return place if len(place.afters) == len(place.numbers) else None
+
+
+def _is_earlier(element: Element, newest: Element | None) -> bool:
+    """Return whether *element* is of an earlier reading than *newest*, to which its link comes soon."""
+    mine, others = element.parts, None if newest is None else newest.parts
+    if mine is None or others is None:
+        return False
+    earlier_ms = max(others.realtime_ms, others.cumulative_ms) - max(mine.realtime_ms, mine.cumulative_ms)
+    return 0 < earlier_ms < BEHIND_MS
 
 
 def _rereads(key: str, mine: Parts, others: Parts) -> Iterator[tuple[int, str, int | None, int | None]]:

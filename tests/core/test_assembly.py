@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.assembly import Assembly, Composer
+from gateway.core.assembly import BEHIND_MS, Assembly, Composer
 from gateway.core.element import OPEN_STEPS, STEPS_MOST, UNREADABLE, Element, ReadingStep
 from gateway.core.link import MOST, PARTS_MOST, Early, Query
 from gateway.domain.commands import Listen
@@ -359,6 +359,30 @@ def test_a_link_behind_takes_the_elements_that_others_showed_after_the_same_read
     assert behind.follow(several) is not None
     assert behind.shown == shown, "the newest elements are of later readings"
     assert composer.newest == newest, "those who open now hold these"
+
+
+def dated(time_ms: int, reason: str, *, whole: bool = False) -> Reading:
+    """Return a reading of both agents whose parts know their time."""
+    agent = Agent(reason_id=reason)
+    some = [Part(Kind.AGENT, number, REALTIME, agent, None, time_ms) for number in (5, 6)]
+    return reading(time_ms, *some, whole=whole)
+
+
+@pytest.mark.parametrize(("later_ms", "is_kept"), [(2_000, True), (BEHIND_MS, False)])
+def test_links_that_are_behind_come_to_the_elements_of_one_that_opened(later_ms: int, is_kept: bool) -> None:
+    composer, start_ms = Composer(), 1_000
+    links = [Link(composer) for _ in range(2)]
+    for link in links:
+        link.read(dated(start_ms, "0", whole=True))
+    opened = Link(composer)
+    opened.read(dated(start_ms + later_ms, "2", whole=True))
+    for news in (dated(start_ms, "1"), dated(start_ms + later_ms, "2")):
+        for link in links:
+            assert link.follow(news) is not None
+        is_newest = composer.newest["agent:5"] is opened.shown["agent:5"]
+        assert is_newest is is_kept, "unless the server's clock was set back"
+    for link in links:
+        assert all((link.shown[key] is element) is is_kept for key, element in opened.shown.items())
 
 
 def test_no_more_steps_hold_tables_when_most_links_are_far_behind_one() -> None:
