@@ -280,15 +280,15 @@ class SocketTasks:
             work.close()
             return
         self._tasks = (*self._tasks, task)
-        task.add_done_callback(self._done)
-        task.add_done_callback(lambda _: work.close())  # it may be cancelled before its first step
+        task.add_done_callback(lambda ended: self._done(ended, work))
 
     def cancel(self) -> None:
         """Cancel all tasks."""
         for task in self._tasks:
             task.cancel()
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[None], work: Coroutine[None, None, None]) -> None:
+        work.close()  # it may have been cancelled before its first step
         self._tasks = tuple(each for each in self._tasks if each is not task)
         if not self._tasks:
             self._owner.rested()

@@ -173,12 +173,13 @@ class SessionAdmission:
 
     async def _until_ready(self, member: Member, within_s: float) -> bool:
         """Return when a session can be served, or False after *within_s*."""
-        with suppress(TimeoutError):
+        try:
             async with self._owner.clock.timeout(within_s):
                 while not self._is_ready(member):
                     await self.until_changed(member.handle)
-                return True
-        return False
+        except TimeoutError:
+            return False
+        return True
 
     def _is_in_turn(self, since: float) -> bool:
         """Return whether sessions have waited *since* because this node was busy: no server is at fault."""
