@@ -141,3 +141,22 @@ async def once_per_2_s(stage: Stage) -> None:
     tries = [at for at in stage.gateway.tries() if at >= began - stage.early_s]
     expect(tries, "nothing was tried")
     expect(len(tries) <= 5, f"{len(tries)} tries in 6 s")
+
+
+@check(
+    "resuming.delayed_try", "A try that is due sooner is delayed until they are over, and is not left out."
+)
+async def delayed_try(stage: Stage) -> None:
+    """The foreground, twice within 2 s: the second try comes when the 2 s are over."""
+    phone = await stage.live(chance=0.9)
+    stage.gateway.refuse(0)
+    await phone.bye(4200, "draining", min_s=30, max_s=40)
+    await phone.left()
+    before = len(stage.gateway.tries())
+    for _ in range(2):
+        await stage.driver.ask("background")
+        await stage.driver.ask("foreground")
+        await stage.time.sleep(0.3)
+    again = await stage.gateway.phone(within_s=4.0)
+    first = stage.gateway.tries()[before]
+    stage.within(again.came_at - first, 2.0, 2.3, "the second try")
