@@ -678,7 +678,8 @@ class UserState(CommandedUser):
     @property
     def silence(self) -> asyncio.Future[None] | None:
         """While no task runs for the user, since their link is silent: done when one is to run again."""
-        return None if self.owner is None else self.owner.silence
+        owner = self.owner
+        return None if owner is None else owner.silence
 
     async def run(self) -> None:
         """Serve the user until no phone needs them here, or their link is silent."""
