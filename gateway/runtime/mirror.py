@@ -233,7 +233,8 @@ OUTSIDE_MOST: Final = 16_384
 COMPOSED_AT_ONCE: Final = 64
 """Resources that are composed at once when they are shown: about 1 ms. More are composed before."""
 COMPOSED_S: Final = 0.002
-"""Time of composing these in one turn of the loop; one more is composed."""
+"""Time of composing these in one turn of the loop; it is looked at after each :data:`COMPOSED_LEAST`."""
+COMPOSED_LEAST: Final = 32
 
 
 WALL_CLOCK_S: Final = 0.002
@@ -482,7 +483,7 @@ class Mirror:
                 element = self._composer.element(parts, before, offset_ms)
                 made = parts, before, offset_ms, element
                 self._composed = with_item(self._composed, address, made)
-            is_due = self._clock.now() >= until
+            is_due = not len(left) % COMPOSED_LEAST and self._clock.now() >= until
         return not left
 
     def settle(self) -> None:

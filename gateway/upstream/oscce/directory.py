@@ -263,8 +263,8 @@ class _RowReader:
         return rows
 
 
-ROWS_AT_ONCE: Final = 8
-"""Rows of the directory that are read in one slice: up to 0.4 ms."""
+ROWS_AT_ONCE: Final = 32
+"""Rows of the directory that are read in one slice: up to 1.5 ms."""
 
 
 def directory(body: str | bytes, pool: Readings) -> Directory:
