@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.domain.commands import (
+    Alive,
     AttachSession,
     DetachSession,
     Directory,
@@ -111,7 +112,8 @@ async def test_attaching_an_unknown_session_leaves_the_link_open(site: Site) -> 
         with pytest.raises(GatewayError) as refused:
             await link.request(AttachSession(SessionSecret("no-such-session")))
         assert refused.value.code is ErrorCode.SESSION_ENDED
-        assert await link.request(KeepAlive()) is None
+        alive = await link.request(KeepAlive())
+        assert alive is None or isinstance(alive, Alive), "an adapter may have no clock of its server"
 
 
 async def test_a_session_that_ends_is_reported_with_its_reason(site: Site) -> None:
