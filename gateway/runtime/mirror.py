@@ -232,9 +232,9 @@ OUTSIDE_MOST: Final = 16_384
 """Resources outside all scopes that are held: those of a session may come before its acceptance."""
 COMPOSED_AT_ONCE: Final = 64
 """Resources that are composed at once when they are shown: about 1 ms. More are composed before."""
-COMPOSED_S: Final = 0.002
+COMPOSED_S: Final = 0.001
 """Time of composing these in one turn of the loop; it is looked at after each :data:`COMPOSED_LEAST`."""
-COMPOSED_LEAST: Final = 32
+COMPOSED_LEAST: Final = 64
 
 
 WALL_CLOCK_S: Final = 0.002

@@ -75,8 +75,8 @@ from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, S
 from gateway.upstream.oscce.readings import Kept, Readings
 from gateway.upstream.oscce.socket import Incoming, LinkSocket
 
-SLICES_S: Final = 0.002
-"""Time of reading a large message in one turn of the loop; one slice more is read."""
+SLICES_S: Final = 0.001
+"""Time of reading a large message in one turn of the loop; a slice that was begun is finished."""
 MOST_IN_FLIGHT: Final = 64
 """Requests of one user without an answer; one more is ``busy``."""
 GIVEN_UP_MOST: Final = 64

@@ -257,8 +257,8 @@ _VALUE: Final = re.compile(r" '.*'(?= - at |$)", re.DOTALL)
 
 
 LARGE_CHARS: Final = LARGE_BYTES
-READ_AT_ONCE: Final = 32
-"""Elements of a large message that are read in one slice: up to 1.5 ms. With fewer a process that is often
+READ_AT_ONCE: Final = 64
+"""Elements of a large message that are read in one slice: up to 3 ms. With fewer a process that is often
 interrupted would read few in a turn.
 """
 
