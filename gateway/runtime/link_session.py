@@ -249,7 +249,12 @@ class OwnTasks(ABC):
         """Run *work*. Raises :class:`RuntimeError` when no more tasks begin."""
         if self._are_over:
             raise RuntimeError
-        task = self.group.create_task(self._run(work))
+        run = self._run(work)
+        try:
+            task = self.group.create_task(run)
+        except RuntimeError:
+            run.close()
+            raise
         self._running = with_item(self._running, task, work)
         task.add_done_callback(self._ran)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import itertools
 import logging
 import random  # noqa: TID251 - seeded by the test
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -112,6 +114,38 @@ async def test_own_tasks_end_together_and_their_faults_stay_with_their_owner() -
         assert ended == ["wait"]
         assert inspect.getcoroutinestate(unbegun) == inspect.CORO_CLOSED, "although it never began"
         assert not spawn(keeper, wait())
+
+
+@pytest.mark.filterwarnings("error")
+async def test_own_tasks_that_a_cancelled_group_does_not_run_leave_no_coroutine_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[bool] = []
+    ignored: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    async def begin_at_the_end(keeper: Keeper) -> None:
+        try:
+            await wait()
+        finally:
+            begun.append(spawn(keeper, wait()))
+
+    async def serve() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(begin_at_the_end(Keeper(tasks)))
+            await wait()
+
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(serve())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        serving.cancel()
+    gc.collect()
+    assert begun == [False]
+    assert ignored == []
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
