@@ -477,6 +477,7 @@ class Ledger:
         So a first state has one seq instead of one for each key.
         """
         self._shared.join(since, self.shared_seq)
+        self.elements = self._shared.elements
 
     def disown(self) -> None:
         """Record that a replica belongs to no owner: the next received state replaces it."""
@@ -492,6 +493,7 @@ class Ledger:
         seq = shared_seq + len(self._own.elements)
         self._shared.join(-1, shared_seq)
         self._own.join(-1, seq)
+        self.elements = self._shared.elements
         self._forget_gone(0)
         self._move(Position(epoch, seq), shared_seq)
 
