@@ -61,6 +61,9 @@ class VersionedMap(Lean):
 
     Invariant: a key that has an element has a seq and is not removed. Removed keys are stored as far as
     *tombstones* allows; all other removals happened at :attr:`floor` or before.
+
+    A shared table dates changes by its clock, from which each ledger computes seqs. They are never too small;
+    one that is too large, because the ledger counted other changes, only sends a reader a value twice.
     """
 
     tombstones: int
@@ -69,16 +72,15 @@ class VersionedMap(Lean):
     """The seq of each removal, the last one last."""
     floor: int = 0
     seqs: dict[str, int] = NO_ITEMS
-    """The seq of each key that has an element, but for those that have had none since :meth:`join`. Of a
-    shared table: its clock at that change, which is less by :attr:`_shift`.
-    """
+    """When each key changed last: its seq, or the clock of the shared table."""
     _rest: int = 0
-    """The seq of all others, and of those whose last change was at :attr:`_joined_at` or before."""
+    """The seq of keys without a time in :attr:`seqs`, or with one that is not after :attr:`_came_at`."""
+    _came_at: int = -1
+    """The clock of the shared table when this ledger came to it; -1: there is none."""
     _shift: int = 0
-    _joined_at: int = -1
-    """The clock of the shared table when this ledger came to it."""
+    """The last seq minus the clock of the shared table; 0: there is none."""
     shared: SharedTable[Element] | None = None
-    """With whom :attr:`elements` is shared; None: it is this ledger's own."""
+    """The table of :attr:`elements`, which other ledgers may hold; None: they are this ledger's own."""
 
     def own(self) -> dict[str, Element]:
         """Return the elements in a table that no other ledger holds."""
@@ -86,7 +88,7 @@ class VersionedMap(Lean):
             seqs = {key: self.seq_of(key) for key in self.elements}
             self.seqs = {key: seq for key, seq in seqs.items() if seq != self._rest} or NO_ITEMS
             self.elements, self.shared = self.shared.leave(), None
-            self._shift, self._joined_at = 0, -1
+            self._came_at, self._shift = -1, 0
         return self.elements
 
     def share(self, others: TablePool[Element], links: int, seq: int) -> None:
@@ -94,24 +96,24 @@ class VersionedMap(Lean):
         mine = self.shared
         if mine is None:
             mine = SharedTable(self.elements, changed_at={})
-            self._joined_at = mine.clock - seq
-            mine.changed_at = {key: at + self._joined_at for key, at in self.seqs.items()}
+            self._came_at = mine.clock - seq  # so that each seq stays as it is
+            mine.changed_at = {key: at + self._came_at for key, at in self.seqs.items()}
         table = others.share("", mine, links)
-        if table is not mine:  # no key has changed later
-            self._rest, self._joined_at = seq, table.clock
-        self._hold(table, seq)
+        self._hold(table, seq, is_another=table is not mine)
 
-    def _hold(self, table: SharedTable[Element], seq: int) -> None:
-        """Hold a table that other ledgers may hold, too. *seq*: that of its last step."""
+    def _hold(self, table: SharedTable[Element], seq: int, *, is_another: bool) -> None:
+        """Hold *table*, whose last step has *seq*. *is_another*: its times are of other ledgers."""
+        if is_another:
+            self._rest, self._came_at = seq, table.clock  # all keys count as changed now
         self.shared, self.elements, self.seqs = table, table.items, table.changed_at or NO_ITEMS
         self._shift = seq - table.clock
         if table.alone > ALONE_MOST:
             self.own()
 
     def seq_of(self, key: str) -> int:
-        """Return the seq of a key with an element; in a shared table plus that of own keys changed since."""
-        at = self.seqs.get(key, self._joined_at)
-        return at + self._shift if at > self._joined_at else self._rest
+        """Return the seq of a key that has an element."""
+        at = self.seqs.get(key, self._came_at)
+        return at + self._shift if at > self._came_at else self._rest
 
     def store(self, update: Update) -> None:
         """Store the newest value of a key."""
@@ -133,9 +135,7 @@ class VersionedMap(Lean):
         """Store the elements of several keys that changed in one step."""
         if next_tables is not None and self.shared is not None:
             before, table = self.shared, next_tables.apply(self.shared, elements)
-            if table.clock != before.clock + 1:
-                self._rest, self._joined_at = seq, table.clock
-            self._hold(table, seq)
+            self._hold(table, seq, is_another=table.clock != before.clock + 1)
         else:
             self.own().update(elements)
             for key in elements:
@@ -152,8 +152,7 @@ class VersionedMap(Lean):
 
     def forget_gone(self, floor: int) -> None:
         """Delete the removed keys, which were all removed at *floor* or before."""
-        self.gone = NO_ITEMS
-        self.floor = floor
+        self.gone, self.floor = NO_ITEMS, floor
 
     def removed_upto(self) -> int:
         """Return the seq after which no key was removed."""
@@ -165,11 +164,10 @@ class VersionedMap(Lean):
 
     def after(self, seen: int) -> list[Update]:
         """Return the newest value of each key, removed ones included, if it is newer than *seen*."""
-        elements = self.elements
         if self._rest > seen or self.shared is not None:
             missing = [each for each in self.updates() if each.seq > seen]
         else:
-            missing = [Update(key, seq, elements[key]) for key, seq in self.seqs.items() if seq > seen]
+            missing = [Update(key, seq, self.elements[key]) for key, seq in self.seqs.items() if seq > seen]
         return missing + [Update(key, seq, None) for key, seq in self.gone.items() if seq > seen]
 
     def newest(self, key: str) -> Update | None:

@@ -264,23 +264,25 @@ each link. Otherwise each link has a copy of its own from its next change on.
 ALONE_MOST: Final = 16
 """Steps for which a table that one link changes alone stays one to which others may come."""
 COMPARED_FOR: Final = 16
-"""Steps for which a new sort of tables is compared with others."""
+"""Steps for which the tables of a new series are compared with those of others."""
 OFFERS_MAX: Final = 64
-"""Number of tables of a sort that are offered. At this limit all offers are forgotten."""
-_SORTS: Final = count(1)
-_STEPS: Final = 2**40 - 1
+"""Number of places in a pool for offered tables. At this limit all offers are forgotten."""
+_SERIES: Final = count(1)
+_SERIES_STEPS: Final = 2**40
+"""Room for the steps of one series: with 30 a second for a thousand years."""
 
 
 class SharedTable(Generic[ItemT]):
     """A table that several links hold. It is replaced instead of changed, unless one link holds it.
 
-    A link that was freed is still counted, so the table may be copied once more than needed.
+    A link that was freed is still counted, so the table may be copied once more than needed. The tables that
+    come from one by steps are a series; those of links that took other steps may be in the same one.
 
     Args:
         items: The items.
-        before: The table that it comes from by one step; None: it is the first of its sort.
+        before: The table that it comes from by one step; None: it is the first of its series.
         changed_at: When each item changed last, by :attr:`clock`, if that is kept; those that are missing
-            did not change since the first table of its sort.
+            did not change since the first table of the series.
     """
 
     __slots__ = (
@@ -294,8 +296,8 @@ class SharedTable(Generic[ItemT]):
         changed_at: dict[str, int] | None = None,
     ) -> None:
         self.items: Final = items
-        self.clock: Final[int] = next(_SORTS) * (_STEPS + 1) if before is None else before.clock + 1
-        """Number of steps since the first table of its sort. Equal numbers are of the same sort."""
+        self.clock: Final[int] = next(_SERIES) * _SERIES_STEPS if before is None else before.clock + 1
+        """Number of steps since the first table, plus one that no other series has."""
         self.changed_at = changed_at
         self.holders = 1
         self.expected = 0
@@ -303,7 +305,7 @@ class SharedTable(Generic[ItemT]):
         each step that no other link takes over it loses a quarter.
         """
         self.alone = 0
-        """Number of steps since when one link changes it alone."""
+        """Number of the last steps for which one link changed it alone."""
         self.is_taken = False
         """Whether the items belong to one link, which changes them."""
 
@@ -335,10 +337,10 @@ class SharedTable(Generic[ItemT]):
     def comes_to(self, other: SharedTable[ItemT]) -> bool:
         """Return whether its holder may hold *other* instead, as both are equal after the same step.
 
-        They are compared if both have gone through as many steps of one sort, or if this sort is new and
-        several links hold the other one.
+        They are compared if both are as many steps from the first of their series, or if this series is new
+        and several links hold the other one.
         """
-        is_new = self.clock & _STEPS < COMPARED_FOR and other.holders > 1
+        is_new = self.clock % _SERIES_STEPS < COMPARED_FOR and other.holders > 1
         if other.is_taken or not (self.clock == other.clock or is_new):
             return False
         return self.items == other.items and (
@@ -388,7 +390,7 @@ class NextTables(Generic[ItemT]):
 
 
 class TablePool(Generic[ItemT]):
-    """Tables of one sort that links offer to others with equal ones."""
+    """Tables that links offer to others with equal ones."""
 
     def __init__(self) -> None:
         self._offers: dict[tuple[str, int], tuple[weakref.ref[SharedTable[ItemT]], ...]] = {}
