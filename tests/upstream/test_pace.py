@@ -25,11 +25,12 @@ class Way:
         self.feed = house.users[0].feed
         self._house = house
 
-    def frame_sent(self) -> None:
-        """Let the phone have been sent all changes now."""
+    def frame_sent(self, ago_s: float = 0.0) -> None:
+        """Let all phones have been sent their last frame *ago_s* before now."""
+        sent_at = self._house.clock.now() - ago_s
         for reader in self.feed.ledger.readers:
             if reader.pace is not None:
-                reader.pace.sent_at = self._house.clock.now()
+                reader.pace.sent_at = sent_at
 
     def come(self) -> None:
         """Let one change come."""
@@ -54,6 +55,8 @@ async def way(*, pace_s: float = PACE_S, phones: int = 1, have_own: bool = False
         running = await house.open(tasks)
         at = Way(house)
         before = at.changes
+        if not have_own:
+            at.frame_sent(ago_s=pace_s)  # phones that may be sent a frame at the same time form a group
         at.come()
         await at.processed(before + 1)  # after this the link knows the pace
         at.frame_sent()
