@@ -139,7 +139,7 @@ class Registry(Generic[ConnectionT]):
             person.left_at = now
             person.until = now + self._linger_s(person)
             self._lingering[seat.user] = None
-            self._limit_lingering(now)
+            self._limit_lingering()
 
     def ended(self, user: UserId, session: str) -> None:
         """Record that a session ended: it no longer lingers."""
@@ -201,11 +201,14 @@ class Registry(Generic[ConnectionT]):
         assisted = person.assistant is not None
         return self._linger.of(Application.REMOTE_ASSISTANT if assisted else Application.DASHBOARD)
 
-    def _limit_lingering(self, now: float) -> None:
-        """Keep the number of lingering users within its limit: the one that ends next is removed at once."""
+    def _limit_lingering(self) -> None:
+        """Keep the number of lingering users within its limit: the one that ends next is removed at once.
+
+        Those whose time is over count: a late node keeps them longer.
+        """
         if len(self._lingering) <= self._limits.connections:
             return
-        staying = [person for user in self._lingering if (person := self._people[user]).until > now]
+        staying = [person for user in self._lingering if (person := self._people[user]).until > -math.inf]
         if len(staying) > self._limits.connections:
             min(staying, key=lambda person: person.until).until = -math.inf
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core.link import Linger
 from gateway.core.registry import Denylist, End, Registry, RegistryLimits, Seat
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, UserId
@@ -54,6 +55,18 @@ def test_adding_what_is_here_changes_nothing() -> None:
     assert (len(registry), registry.due(1e9)) == (1, ())
     registry.remove("a", 2.0)
     assert (len(registry), registry.due(1e9)) == (0, (ANN,))
+
+
+def test_also_a_late_node_which_keeps_users_longer_keeps_no_more_of_them() -> None:
+    registry = Registry[str](lambda _: 0.0, RegistryLimits(connections=3), Linger(dashboard_s=10.0))
+    kept: set[UserId] = set()
+    for number in range(12):
+        user, now = UserId("main", number), 6.0 * number
+        registry.add(f"c{number}", seat(f"s{number}", user=user), now)
+        registry.remove(f"c{number}", now)
+        kept.add(user)
+        kept.difference_update(registry.due(now - 1e3))
+        assert kept == {UserId("main", each) for each in range(max(0, number - 2), number + 1)}
 
 
 def test_silent_devices_make_way_in_the_order_of_their_silence_unless_they_spoke_since() -> None:
