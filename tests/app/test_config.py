@@ -11,12 +11,20 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 import gateway
 from gateway.app.config import errors as config_errors
 from gateway.app.config import settings as types
-from gateway.app.config.errors import BY_VARIABLE, SETTINGS, ConfigError
-from gateway.app.config.settings import SealingKey, SecretKey, Settings
+from gateway.app.config.errors import BY_VARIABLE, SETTINGS, ConfigError, Setting
+from gateway.app.config.settings import (
+    Password,
+    SealingKey,
+    SealingKeyText,
+    SecretKey,
+    SecretKeyText,
+    Settings,
+)
 from gateway.app.config.sources import effective_toml, json_schema, load, reference_page
 from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, loaded, write
 
@@ -147,6 +155,21 @@ def test_secrets_are_known_as_such() -> None:
         "secrets.pseudonym_key",
         "sites[<n>].asterisk.secret",
     ]
+
+
+def test_a_new_secret_is_known_by_its_type_and_none_has_the_type_of_a_text() -> None:
+    secret: tuple[Any, ...] = (
+        Password,
+        Password | None,
+        tuple[SealingKeyText, ...],
+        dict[str, SecretKeyText],
+    )
+    for annotation in secret:
+        assert Setting("limits", "new", FieldInfo.from_annotation(annotation)).secret
+    assert not Setting("limits", "new", FieldInfo.from_annotation(tuple[str, ...])).secret
+    for setting in SETTINGS:
+        if setting.key.endswith(("password", "secret", "token", "passphrase")):
+            assert setting.secret, setting.path
 
 
 def test_every_setting_says_why_and_numbers_and_lists_have_bounds() -> None:
@@ -422,6 +445,19 @@ def test_what_fits_together_is_accepted(sections: dict[str, object]) -> None:
         (
             {"sites": [{**SITE, "url": "http://localhost", "ca_file": "ca.pem"}]},
             "sites[0].ca_file is set, but sites[0].url is not https://.",
+        ),
+        (
+            {
+                "sites": [
+                    {
+                        **SITE,
+                        "url": "http://pbx",
+                        "ca_file": "ca.pem",
+                        "asterisk": {"user": "oscc", "secret": "x", "people_file": "p.toml"},
+                    }
+                ]
+            },
+            "sites[0] has a table [sites.asterisk], so its url must be ami:// or amis://.",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -152,6 +153,37 @@ async def test_what_a_killed_demonstration_left_is_in_nobodys_way(tmp_path: Path
 async def test_a_place_that_cannot_be_had_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CannotListen, match="cannot be listened at"):
         await control_socket(tmp_path / "none" / "s", act).__aenter__()
+
+
+async def test_a_file_where_none_can_listen_stays(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.write_text("another program's")
+    with pytest.raises(CannotListen, match="cannot be listened at"):
+        await control_socket(path, act).__aenter__()
+    assert path.read_text() == "another program's"
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a?b#c", "%41", "n 1 ä"])
+async def test_a_name_comes_as_it_was_given(tmp_path: Path, name: str) -> None:
+    async with control_socket(tmp_path / "s", act):
+        assert await ask_demo(tmp_path / "s", "kill", name) == (True, f"{name} was killed.")
+
+
+async def test_the_end_does_not_wait_for_what_takes_long(tmp_path: Path) -> None:
+    is_begun = asyncio.Event()
+
+    async def wait(_verb: str, _name: str) -> str:
+        is_begun.set()
+        await asyncio.sleep(60)
+        return "done"
+
+    async def ask() -> None:
+        with pytest.raises(NoDemoRunning):
+            await ask_demo(tmp_path / "s", "kill", "n1")
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks, control_socket(tmp_path / "s", wait):
+        tasks.create_task(ask())
+        await is_begun.wait()
 
 
 def test_the_folder_is_this_users_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

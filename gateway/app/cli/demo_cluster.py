@@ -19,7 +19,6 @@ from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
-from urllib.parse import quote
 
 import aiohttp
 from aiohttp import web
@@ -337,6 +336,8 @@ def _process_text(child: ChildProcess, state: str) -> str:
 
 CONTROL_TIMEOUT_S: Final = 60.0
 """Long enough for a busy machine, like those below: an answer, or the end of a process, comes sooner."""
+CONTROL_END_S: Final = 1.0
+"""How long the end of a demonstration waits for what was requested before."""
 
 DemoAct = Callable[[str, str], Coroutine[None, None, str]]
 """Applies a verb to a name; returns a sentence, or raises one as ValueError."""
@@ -370,23 +371,25 @@ async def control_socket(path: Path, act: DemoAct) -> AsyncIterator[None]:
 
     async def serve(request: web.Request) -> web.Response:
         try:
-            return web.Response(text=await act(request.match_info["verb"], request.match_info["name"]))
+            return web.Response(text=await act(request.query["verb"], request.query["name"]))
         except ValueError as refused:
             return web.Response(text=str(refused), status=HTTPStatus.CONFLICT)
 
     app = web.Application()
-    app.router.add_post("/{verb}/{name:.*}", serve)
-    runner = web.AppRunner(app, access_log=None)
+    app.router.add_post("/", serve)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=CONTROL_END_S)
     await runner.setup()
     try:
         try:
             await web.UnixSite(runner, path).start()
         except OSError:
             raise CannotListen(f"{path} cannot be listened at.") from None
-        yield
+        try:
+            yield
+        finally:
+            _remove_path(path)
     finally:
         await runner.cleanup()
-        _remove_path(path)
 
 
 def _remove_path(path: Path) -> None:
@@ -403,7 +406,7 @@ async def ask_demo(path: Path, verb: str, name: str) -> tuple[bool, str]:
     try:
         async with (
             aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)), timeout=timeout) as http,
-            http.post(f"http://demo/{verb}/{quote(name, safe='')}") as answer,
+            http.post("http://demo/", params={"verb": verb, "name": name}) as answer,
         ):
             return answer.ok, await answer.text()
     except (aiohttp.ClientError, OSError):  # a timeout is an OSError

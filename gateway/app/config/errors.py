@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from gateway.app.config.settings import (
     LOOPBACK,
     MEMORY,
+    SECRET_TYPES,
     AdminSection,
     BusSection,
     ClientSection,
@@ -61,12 +62,7 @@ class Setting(NamedTuple):
     @property
     def secret(self) -> bool:
         """Whether its value is never shown."""
-        return self.section == "secrets" or (self.section, self.key) in {
-            ("admin", "token"),
-            ("bus", "password"),
-            ("bus", "sentinel_password"),
-            (SITES, "asterisk.secret"),
-        }
+        return _is_secret(self.field.annotation)
 
     @property
     def from_file(self) -> bool:
@@ -106,6 +102,12 @@ def _fields(table: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
             yield key, field
         else:
             yield from ((f"{key}.{inner_key}", inner_field) for inner_key, inner_field in _fields(inner))
+
+
+def _is_secret(annotation: object) -> bool:
+    """Return whether values of a type contain a secret."""
+    is_one = isinstance(annotation, type) and issubclass(annotation, SECRET_TYPES)
+    return is_one or any(map(_is_secret, typing.get_args(annotation)))
 
 
 def _table(annotation: object) -> type[BaseModel] | None:
@@ -410,6 +412,7 @@ def _site_faults(place: int, site: SiteSection) -> Iterator[str]:
         yield f"sites[{place}].url is an Asterisk's, but site {site.id} has no table [sites.asterisk]."
     elif site.asterisk is not None and not is_ami:
         yield f"sites[{place}] has a table [sites.asterisk], so its url must be ami:// or amis://."
+        return  # what follows would name another scheme
     if parts.scheme not in {"http", "ami"}:
         return
     if parts.hostname not in LOOPBACK and not site.insecure:

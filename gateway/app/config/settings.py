@@ -285,6 +285,8 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Host = Annotated[str, Field(min_length=1, max_length=255)]
 File = Annotated[Path, AfterValidator(_path)]
 """A path; a relative one counts from the folder of the configuration file."""
+SECRET_TYPES: Final = (SecretStr, SecretKey, SealingKey)
+"""Types of values that are never shown."""
 Password = Annotated[SecretStr, Field(min_length=1, max_length=4096, json_schema_extra={"writeOnly": True})]
 SecretKeyText = Annotated[
     SecretKey, PlainValidator(_secret_key), PlainSerializer(lambda _: HIDDEN), WithJsonSchema(_SECRET)
