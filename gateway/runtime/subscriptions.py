@@ -269,6 +269,8 @@ class Queries:
         self._asked_at = self._asked_at or NO_ITEMS
         if self._again != again:
             self._again_s = min(2 * self._again_s, DATA_AGAIN_MAX_S)
+        elif not (self._asked_at or self._again):  # all of it has come
+            self._again_s = DATA_ANSWER_S
 
     def _patience_s(self, listen: Listen) -> float:
         is_missed = listen.source is Source.REALTIME and not (self._mirror.live or self._mirror.is_empty)

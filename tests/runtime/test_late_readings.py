@@ -63,6 +63,22 @@ async def test_data_that_never_comes_is_asked_for_less_and_less_often(at: Scene)
     assert asked[-1] > asked[-3], "it may come after all"
 
 
+async def test_once_all_data_has_come_later_data_is_asked_for_again_as_soon_as_the_first(at: Scene) -> None:
+    at.upstream.put(Part(Kind.AGENT, 7, Source.CUMULATIVE, Agent(handled_today=2)))
+    at.upstream.unsent = _of(Source.CUMULATIVE)
+    phone = await at.served(topics=["queues"])
+    await at.pass_time(10 * DATA_ANSWER_S)
+    at.upstream.unsent = lambda _: False
+    await at.pass_time(16 * DATA_ANSWER_S)
+    at.upstream.unsent = _of(Source.CUMULATIVE)
+    at.node.follow(phone, ("queues", "agents"))
+    await at.pass_time(SERVED_S + 2)
+    at.upstream.unsent = lambda _: False
+    asked = len(at.asked(Listen))
+    await at.pass_time(DATA_ANSWER_S + REFUSED_PAUSE_S)
+    assert len(at.asked(Listen)) == asked + 1
+
+
 async def test_a_repeated_request_for_a_first_reading_may_be_refused(at: Scene) -> None:
     at.upstream.put(Part(Kind.AGENT, 7, Source.CUMULATIVE, Agent(handled_today=2)))
     at.upstream.unsent = _of(Source.CUMULATIVE)
