@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import random  # noqa: TID251 - seeded
 from dataclasses import replace
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_no_more_is_kept_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> Non
     most = 3 * ENTRY_BYTES
     monkeypatch.setattr("gateway.upstream.oscce.readings.GENERATION_BYTES", most)
     readings = Readings()
-    for number in range(200):
+    for number in range(100):
         readings.note(b"%10d" % number, READING)
         assert readings.reading(b"%10d" % number) is READING
         if number:
@@ -222,6 +223,16 @@ def test_links_that_share_are_noticed_after_many_readings_that_no_other_link_got
     shared = readings.shared
     readings.event(single(1, 3_000))
     assert readings.shared == shared + 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_teams_are_noticed_among_many_users_who_come_at_once(seed: int) -> None:
+    readings, users = Readings(), list(range(1_000))
+    random.Random(seed).shuffle(users)
+    for user in users:
+        for text in (single(user // 5, 1_000), single(user // 5, 1_001), single(10_000 + user, 1_000)):
+            readings.event(text)
+    assert (readings.parsed, readings.shared) == (1_000 + 2 * 200, 2 * 800)
 
 
 def test_users_who_share_only_empty_sets_share_nothing() -> None:
