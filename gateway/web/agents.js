@@ -76,6 +76,7 @@ export class Agents {
       'aria-label': t('agents.search'),
       oninput: () => {
         this.text = this.search.value.trim().toLowerCase();
+        this.count();
         this.sort();
       },
     });
@@ -222,7 +223,7 @@ export class Agents {
   }
 
   /** The agents of the chosen team or queue. */
-  entries() {
+  inside() {
     const [kind, id] = this.within.split(':');
     const all = this.live.of('agent');
     const has = {
@@ -234,28 +235,34 @@ export class Agents {
     return all.filter(([, agent]) => has(agent));
   }
 
+  /** Those of them whom the search finds. */
+  entries() {
+    const {text} = this;
+    const inside = this.inside();
+    return text
+      ? inside.filter(
+          ([, agent]) =>
+            (agent.display_name ?? '').toLowerCase().includes(text) || (agent.extension ?? '').startsWith(text),
+        )
+      : inside;
+  }
+
   count() {
     const known = this.live.knows('agents');
-    const within = this.entries().map(([, agent]) => agent);
-    const counts = count(within);
+    const found = this.entries().map(([, agent]) => agent);
+    const counts = count(found);
     if (!known) this.counts = null;
-    else this.counts = this.within ? count(this.live.of('agent').map(([, agent]) => agent)) : counts;
+    else this.counts = this.within || this.text ? count(this.live.of('agent').map(([, agent]) => agent)) : counts;
     for (const [name, {element, number}] of this.chips) {
-      put(number, known ? whole(name ? counts[name] : within.length) : NONE);
+      put(number, known ? whole(name ? counts[name] : found.length) : NONE);
       shown(element, !name || counts[name] > 0 || name === this.state);
     }
     this.rove();
   }
 
   sort() {
-    const {state, text} = this;
-    const found = this.entries().filter(
-      ([, agent]) =>
-        (!state || stateOf(agent).name === state) &&
-        (!text ||
-          (agent.display_name ?? '').toLowerCase().includes(text) ||
-          (agent.extension ?? '').startsWith(text)),
-    );
+    const {state} = this;
+    const found = this.entries().filter(([, agent]) => !state || stateOf(agent).name === state);
     this.rows.order(inOrder(found));
     const known = this.live.knows('agents');
     put(this.total, known ? t('agents.n', whole(found.length)) : NONE);

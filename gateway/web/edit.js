@@ -199,6 +199,16 @@ class Editor {
   }
 }
 
+/** Whether a number is within its bounds; if not, say so in the language of the page: the browser may have another. */
+export function fits(input, {min, max, step, unit}) {
+  input.setCustomValidity('');
+  const {valid, stepMismatch, rangeUnderflow, rangeOverflow} = input.validity;
+  const onlyStep = stepMismatch && !rangeUnderflow && !rangeOverflow;
+  if (!valid)
+    input.setCustomValidity(onlyStep ? t('edit.step', num(step)) : t('error.value_out_of_range', {min, max, unit}));
+  return input.reportValidity();
+}
+
 /** A number with its bounds. */
 export function numberControl(label, value, {min, max, step, unit}) {
   const input = h('input', {
@@ -214,13 +224,13 @@ export function numberControl(label, value, {min, max, step, unit}) {
   return {
     element: input,
     hint: [
-      [min == null && max == null ? '' : `${num(min)} – ${num(max)}`, unit].filter(Boolean).join(' '),
+      [min == null && max == null ? '' : `${num(min)}\u00a0– ${num(max)}`, unit].filter(Boolean).join('\u00a0'),
       step > 1 && t('edit.step', num(step)),
     ]
       .filter(Boolean)
       .join(', '),
     read: () => (input.value === '' ? undefined : Number(input.value)),
-    valid: () => input.reportValidity(),
+    valid: () => fits(input, {min, max, step, unit}),
     input,
   };
 }

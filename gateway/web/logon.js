@@ -47,15 +47,22 @@ class LogOnForm {
       autocomplete: 'username',
       autocapitalize: 'none',
       spellcheck: 'false',
+      maxlength: 256,
       value: known.user ?? '',
       required: true,
       oninput: () => this.renamed(),
     });
-    this.password = input('password', {type: 'password', autocomplete: 'current-password', required: true});
+    this.password = input('password', {
+      type: 'password',
+      autocomplete: 'current-password',
+      maxlength: 1024,
+      required: true,
+    });
     this.number = input('number', {
       type: 'tel',
       autocomplete: 'tel',
       inputmode: 'tel',
+      maxlength: 64,
       value: this.offered()[0] ?? '',
       'aria-describedby': 'own-number',
     });

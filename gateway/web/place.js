@@ -1,7 +1,7 @@
 /** The page of one queue or team: figures, agents, routing parameters. */
 import {agentRow, inOrder, namesChanged} from './agents.js';
 import {setAll} from './bulk.js';
-import {choiceControl, edit, numberControl, switchControl, textControl} from './edit.js';
+import {choiceControl, edit, fits, numberControl, switchControl, textControl} from './edit.js';
 import {FIGURES} from './figures.js';
 import {NAMES} from './levels.js';
 import {sparkline, why} from './queues.js';
@@ -16,6 +16,7 @@ import {
   h,
   icon,
   language,
+  left,
   NONE,
   num,
   pct,
@@ -38,6 +39,7 @@ const OF_QUEUE = [
 
 const SET = 'agent.routing_state.set';
 const ASKED = ['unavailable', 'work'];
+const LIMIT_S = {min: 5, max: 3600, step: 1};
 const HELP = ['available', 'post', 'unavailable', 'work'];
 const HELPERS_SHOWN = 6;
 
@@ -82,9 +84,7 @@ export class Place {
     this.limit = h('input', {
       type: 'number',
       id: 'own-limit',
-      min: 5,
-      max: 3600,
-      step: 1,
+      ...LIMIT_S,
       inputmode: 'numeric',
       onchange: () => this.setLimit(),
     });
@@ -147,7 +147,7 @@ export class Place {
 
   /** The person's own limit of the wait in this queue; empty: that of the service level. */
   setLimit() {
-    if (!this.limit.reportValidity()) return;
+    if (!fits(this.limit, {...LIMIT_S, unit: 's'})) return;
     const limits = {...this.shell.choices.limits};
     if (this.limit.value) limits[this.id] = Number(this.limit.value);
     else delete limits[this.id];
@@ -367,7 +367,7 @@ export class Place {
           ),
         ),
         until
-          ? h('span', {class: 'a-time'}, t('post.left.before'), ' ', h('time', {'data-until': until}))
+          ? h('span', {class: 'a-time'}, left(until))
           : timer(state.since, 'a-time'),
       ),
       may && !asked

@@ -18,7 +18,7 @@ import {
   withReason,
 } from './states.js';
 import {
-  button, byName, clock, day, dotted, fill, h, icon, isolated, isToday, NONE, num, put, shown, span, t, tOr,
+  button, byName, clock, day, dotted, fill, h, icon, isolated, isToday, left, NONE, num, put, shown, span, t, tOr,
 } from './ui.js';
 
 const STATES = ['available', 'unavailable', 'work'];
@@ -137,6 +137,7 @@ export class Sheet {
         ? (pending ?? withReason(t(`state.${agent.routing_state}`), reason))
         : null;
     const by = setBy(agent);
+    const until = agent.post_processing?.ends_at_ms;
     // what is pending stands in the chip below
     const under = routing
       ? dotted(contact && this.about(contact), !pending && t('agent.routing', routing))
@@ -158,18 +159,10 @@ export class Sheet {
           {class: 'now', 'data-state': state.name},
           stateIcon(state.name),
           h('strong', {}, state.text),
-          timer(state.since),
+          until ? h('span', {class: 'timer'}, left(until)) : timer(state.since),
         ),
         // always present, so that nothing below moves when a reason or a role appears
         h('p', {class: 'muted'}, under || '\u00a0'),
-        agent.post_processing?.ends_at_ms &&
-          h(
-            'p',
-            {},
-            `${t('post.left.before')} `,
-            h('time', {'data-until': agent.post_processing.ends_at_ms}),
-            ` ${t('post.left.after')}`,
-          ),
         h(
           'p',
           {class: 'chip next', 'data-asked': asked !== null, 'data-empty': !pending && !asked},

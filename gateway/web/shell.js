@@ -259,7 +259,8 @@ export class Shell {
     this.welcomed = true;
     const {last_end: end} = this.live.me;
     this.session.user ??= this.connection.welcome.user;
-    if (end && end.reason !== 'logged_off')
+    // one that was taken over was taken over from here, and the person has just confirmed it
+    if (end && !['logged_off', 'taken_over'].includes(end.reason))
       toast(`${endedAt(end.at_ms)} ${whyEnded(end.reason, end.by)}`);
   }
 

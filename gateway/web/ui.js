@@ -168,6 +168,13 @@ export const check = (name, on) =>
     h('span', {}, t(`field.${name}`), h('small', {}, t(`field.${name}.hint`))),
   );
 
+/** A countdown to an instant, with its words. */
+export const left = (until) => [
+  `${t('post.left.before')} `,
+  h('time', {'data-until': until}),
+  ` ${t('post.left.after')}`,
+];
+
 /** Set the differing text or attribute, and no other. */
 export function put(node, text) {
   const shown = isolated(text);

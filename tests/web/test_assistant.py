@@ -26,6 +26,11 @@ async def test_one_tap_changes_the_state_and_one_more_gives_a_reason() -> None:
         await expect(page.locator(".hero-name")).to_have_text("Work")
         await expect(page.locator(".hero-reason")).to_have_text("Back office")
         assert stage.agent().state == "Work"
+        times = page.locator(".mine .act-list time")
+        await expect(times).to_have_count(4)
+        assert (
+            len({box["x"] for box in [await each.bounding_box() for each in await times.all()] if box}) == 1
+        )
 
 
 async def test_what_comes_after_the_contact_is_shown_and_cancelled() -> None:

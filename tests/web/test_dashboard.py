@@ -222,6 +222,11 @@ async def test_agents_are_found_by_state_team_and_name() -> None:
         await page.locator(".filters .chip").filter(has_text="All").click()
         await page.get_by_label("Name or extension").fill(stage.agent("agent9").extension)
         await expect(rows).to_have_count(1)
+        # the filters count what the search has found
+        counted = page.locator(".filters .chip:visible b")
+        await expect(counted).to_have_text(["1", "1"])
+        await page.get_by_label("Name or extension").fill("")
+        await expect(counted.first).to_have_text("24")
 
 
 async def test_only_what_is_visible_exists() -> None:

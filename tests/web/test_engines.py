@@ -310,7 +310,7 @@ async def test_a_dead_link_is_found_by_the_command_that_gets_no_answer(engine: s
         assert stage.agent().state == "Unavailable"
         way.cut()
         await reads(window, ".health-text", "Live")
-        asked = re.compile(r"No answer\. You are still Unavailable \(\d\d:\d\d\)\. Try again\?")
+        asked = re.compile(r"No answer\. Your state is still Unavailable \(\d\d:\d\d\)\. Try again\?")
         await reads(window, ".unsure", asked)
         await click(window, ".unsure button", "Available")
         await reads(window, ".hero-name", "Available")

@@ -43,6 +43,28 @@ async def test_a_red_queue_says_why_and_who_could_help() -> None:
         assert agent.handling or agent.contacts
 
 
+async def test_the_end_of_post_processing_is_said_in_words_and_moves_nothing() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        agent = stage.agent("agent1")
+        queue = stage.queue_of(agent)
+        key = stage.talk("agent1")
+        await stage.sheet(page, "agent1")
+        await expect(page.locator(".detail .now")).to_contain_text("Talking")
+        top = "document.querySelector('.detail .acts').getBoundingClientRect().top"
+        before = await page.evaluate(top)
+        agent.auto = AutoPostProcessing(on=True, duration_s=300)
+        stage.act("EndContact", UserKey=key)
+        await expect(page.locator(".agent-state")).to_contain_text(re.compile(r"[45]:\d\d left"))
+        assert await page.evaluate(top) == before
+        stage.send_away()
+        for _ in range(8):
+            stage.act("Arrive", QueueKey=queue)
+        await page.locator(".tabs button").first.click()
+        await page.locator(stage.tile(queue)).click()
+        await expect(page.locator(".help li").first).to_contain_text(re.compile(r"[45]:\d\d left"))
+
+
 async def test_those_who_are_free_stand_first_and_counts_are_filters() -> None:
     async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
@@ -119,6 +141,15 @@ async def test_parameters_have_names_and_a_line_of_help_in_ones_language() -> No
         await page.locator(".detail").get_by_role("button", name="Ändern").click()
         dialog = page.get_by_role("dialog")
         await expect(dialog).to_contain_text("Ein in dieser Zeit angenommener Kontakt zählt als rechtzeitig.")
+        # a value out of bounds, too: the browser itself speaks English
+        due = dialog.get_by_label("Servicelevel-Schwelle")
+        for value, told in (("7777", "Der Wert muss 5 bis 600 s sein."), ("7", "in Schritten von 5")):
+            await due.fill(value)
+            await dialog.get_by_role("button", name="Prüfen").click()
+            assert await due.evaluate("(input) => input.validationMessage") == told
+        await due.fill("30")
+        await dialog.get_by_role("button", name="Prüfen").click()
+        await expect(dialog.locator(".diff")).to_be_visible()
 
 
 async def test_what_somebody_else_has_changed_since_is_not_taken_back() -> None:

@@ -13,6 +13,13 @@ from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PASSWORD, Page, Route,
 pytestmark = pytest.mark.scenario
 
 STORED = "JSON.stringify([localStorage, sessionStorage])"
+TOASTS = """() => {
+  globalThis.toasts = [];
+  new MutationObserver((changes) => {
+    for (const {addedNodes} of changes) for (const each of addedNodes) toasts.push(each.textContent);
+  }).observe(document.querySelector('#toasts'), {childList: true});
+}"""
+"""Notes the messages that are shown from now on."""
 NOTICE = """
 id = "statement"
 version = 2
@@ -147,9 +154,23 @@ async def test_a_session_elsewhere_is_named_and_taken_over() -> None:
         dialog = second.get_by_role("dialog")
         await expect(dialog).to_contain_text("logged on elsewhere")
         await expect(dialog).to_contain_text("Chrome")
+        await second.evaluate(TOASTS)
         await second.get_by_role("button", name="Take over here").click()
         await expect(second.locator(".number")).to_have_text("+49 897 654 321")
         await expect(first.locator(".told")).to_contain_text("taken over elsewhere")
+        await second.wait_for_timeout(500)
+        assert await second.evaluate("toasts") == [], "it was taken over from here"
+
+
+async def test_a_name_is_typed_no_longer_than_a_gateway_reads_it() -> None:
+    async with opened() as stage, stage.page() as page:
+        await page.goto(f"{stage.base}/app/")
+        for name, most in (("user", 256), ("password", 1024)):
+            await page.focus(f"#in-{name}")
+            await page.keyboard.insert_text("x" * 2000)
+            assert len(await page.locator(f"#in-{name}").input_value()) == most
+        await page.click("button[type=submit]")
+        await expect(page.locator(".problem")).to_have_text("User name or password is wrong.")
 
 
 async def remembered(stage: Stage, page: Page, user: str, number: str) -> None:

@@ -199,3 +199,56 @@ async def test_key_figures_on_a_small_phone_on_its_side() -> None:
         await stage.live(page, DASHBOARD, "supervisor1")
         await expect(page.locator(".kpi dd[data-level]").first).to_be_visible()
         assert await faults(page, "queues", ((568, 320, 100), (667, 375, 100))) == []
+
+
+async def test_the_figures_of_a_queue_stand_apart() -> None:
+    async with opened() as stage, stage.page() as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.locator(".tile").first.click()
+        gaps = await page.locator(".figures").evaluate("""(figures) => {
+          const terms = [...figures.querySelectorAll('dd')];
+          const places = ['888', '88:88', '100 %', '88:88'].map((text, place) => {
+            const words = document.createRange();
+            terms[place].textContent = text;
+            words.selectNodeContents(terms[place]);
+            return words.getBoundingClientRect();
+          });
+          return places.slice(1).map(({left, top}, place) =>
+            top > places[place].top ? 99 : left - places[place].right);
+        }""")
+        assert min(gaps) >= 8
+
+
+async def test_neither_a_state_nor_its_time_is_broken_in_large_text() -> None:
+    async with opened() as stage, stage.page(**GERMAN) as page:
+        await stage.log_on(page, DASHBOARD, "supervisor1")
+        stage.talk("agent1")
+        await Chromium(page).enlarge(200)
+        await page.locator(".tabs button").nth(1).click()
+        await page.locator(".agents .agent[data-state=contact]").first.click()
+        await expect(page.locator(".now strong")).to_have_text("Im Gespräch")
+        lines = await page.locator(".now").evaluate("""(now) => {
+          const state = document.createRange();
+          state.setStart(now.querySelector('strong').firstChild, 'Im '.length);
+          state.setEnd(now.querySelector('strong').firstChild, 'Im Gespräch'.length);
+          const time = now.querySelector('.timer').firstChild;
+          time.data = '11:56';
+          const said = document.createRange();
+          said.selectNodeContents(time);
+          return [state, said].map((each) => each.getClientRects().length);
+        }""")
+        assert lines == [1, 1]
+
+
+async def test_the_numbers_of_states_stand_apart() -> None:
+    async with opened() as stage, stage.page(**GERMAN) as page:
+        await page.set_viewport_size({"width": 360, "height": 640})
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.locator(".tile").first.click()
+        room = await page.locator(".state-count").evaluate_all("""(all) => all.map((each) => {
+          const words = document.createRange();
+          each.querySelector('b').textContent = '88';
+          words.selectNodeContents(each);
+          return each.getBoundingClientRect().right - words.getBoundingClientRect().right;
+        })""")
+        assert min(room) >= 0
