@@ -73,8 +73,9 @@ class SlowLink:
     def waits_since(self) -> float | None:
         return self._link.waits_since
 
-    def arrival(self, on_readings: OnReadings) -> None:
-        """See :meth:`gateway.runtime.ports.Link.arrival`: :meth:`receive` waits itself."""
+    def arrival(self, on_readings: OnReadings) -> asyncio.Future[None] | None:
+        """See :meth:`gateway.runtime.ports.Link.arrival`."""
+        return self._link.arrival(on_readings)
 
     async def receive(self, on_readings: OnReadings | None = None) -> LinkEvent | None:
         return await self._link.receive(on_readings)
