@@ -260,7 +260,7 @@ class Ledger:
     """
 
     __slots__ = (
-        "__weakref__", "_own", "_shared", "came_at", "clock_ms", "elements", "epoch", "firsts",
+        "__weakref__", "_own", "_shared", "came_at", "clock_ms", "epoch", "firsts",
         "has_new_clock", "has_news", "health", "joinable", "late", "on_own_change", "outlet", "own_news",
         "readers", "seq", "shared_seq", "under_way_s",
     )  # fmt: skip
@@ -297,8 +297,6 @@ class Ledger:
         self.on_own_change: Callable[[str, Element | None], None] | None = None
         """Called instead of all readers when a key of one session changes, with its element before."""
         self._shared, self._own = VersionedMap(tombstones, {}), VersionedMap(tombstones, {})
-        self.elements: Mapping[str, Element] = self._shared.elements
-        """The newest element of each shared key that has a value; another object after a change."""
         self.has_news = False
         """Whether a key has changed for all readers; the task that wakes them resets it."""
         self.has_new_clock = False
@@ -376,6 +374,11 @@ class Ledger:
         return True
 
     @property
+    def elements(self) -> Mapping[str, Element]:
+        """The newest element of each shared key that has a value; another object after a change."""
+        return self._shared.elements
+
+    @property
     def table(self) -> SharedTable[Element] | None:
         """With which ledgers :attr:`elements` is shared."""
         return self._shared.shared
@@ -383,7 +386,6 @@ class Ledger:
     def share_table(self, others: TablePool[Element], links: int) -> None:
         """Hold the table of another ledger, if it is equal, as those of *links* may be."""
         self._shared.share(others, links, self.shared_seq)
-        self.elements = self._shared.elements
 
     def record_all(self, changes: ChangeSet, next_tables: NextTables[Element] | None = None) -> None:
         """Write the values of several shared keys, for the owner only, as :meth:`record` does one by one.
@@ -396,7 +398,6 @@ class Ledger:
             return
         seq = self.seq = self.shared_seq = self.seq + 1
         self._shared.store_all(changes.elements, seq, next_tables)
-        self.elements = self._shared.elements
         self.has_news = True
         self.joinable = self.firsts = NO_ITEMS
         if self.outlet is not None:
@@ -408,7 +409,7 @@ class Ledger:
         """Write another value of a shared key that holds *before*, for the owner only."""
         shared, seq = self._shared, self.seq + 1
         if shared.shared is not None:
-            self.elements = shared.own()
+            shared.own()
         if shared.seqs is NO_ITEMS:
             shared.seqs = {}
         self.seq = self.shared_seq = shared.seqs[key] = seq
@@ -457,7 +458,7 @@ class Ledger:
         if shared.gone:
             shared.gone.pop(key, None)
         if shared.shared is not None:
-            self.elements = shared.own()
+            shared.own()
         shared.elements[key] = element
         if shared.seqs is NO_ITEMS:  # as with_item, a call less for each change
             shared.seqs = {}
@@ -475,7 +476,6 @@ class Ledger:
         So a first state has one seq instead of one for each key.
         """
         self._shared.join(since, self.shared_seq)
-        self.elements = self._shared.elements
 
     def disown(self) -> None:
         """Record that a replica belongs to no owner: the next received state replaces it."""
@@ -491,7 +491,6 @@ class Ledger:
         seq = shared_seq + len(self._own.elements)
         self._shared.join(-1, shared_seq)
         self._own.join(-1, seq)
-        self.elements = self._shared.elements
         self._forget_gone(0)
         self._move(Position(epoch, seq), shared_seq)
 
@@ -557,7 +556,6 @@ class Ledger:
         versions = self._own if own else self._shared
         before = versions.elements.get(update.key)
         versions.store(update)
-        self.elements = self._shared.elements
         if update.element is not before:
             self._mark_readers(update.key, before, own=own)
 
