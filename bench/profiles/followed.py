@@ -12,15 +12,12 @@ import asyncio
 import gc
 import os
 import statistics
-import sys
 import time
-from collections import Counter
-from collections.abc import Coroutine
 from contextlib import suppress
-from types import FrameType, SimpleNamespace
-from typing import Any, Final, TypeVar, cast
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
-from bench.profiles.path import SETTLING, House
+from bench.profiles.path import SETTLING, House, counted_calls
 from bench.profiles.path import arguments as path_arguments
 from bench.profiles.supervisor import Supervisor
 from gateway.app.process import run_loop
@@ -42,7 +39,6 @@ OWNER, SECOND = NodeId("owner"), NodeId("second")
 EPOCH: Final = 1
 SETTLED_S: Final = 0.5
 CHANNEL: Final = b"second"
-T = TypeVar("T")
 
 
 class _Bus:
@@ -142,22 +138,6 @@ class TwoNodes(House):
         return took + time.thread_time() - began, messages
 
 
-async def _counted(work: Coroutine[Any, Any, T]) -> tuple[T, Counter[str]]:
-    """Await *work*; returns its result, and the number of calls of each Python function."""
-    calls = Counter[str]()
-
-    def note(frame: FrameType, event: str, _: object) -> None:
-        if event == "call":
-            where = frame.f_code.co_filename.rpartition("/gateway/")[2]
-            calls[f"{where}:{frame.f_code.co_qualname}"] += 1
-
-    sys.setprofile(note)
-    try:
-        return await work, calls
-    finally:
-        sys.setprofile(None)
-
-
 async def measure(options: argparse.Namespace) -> None:
     """Run the profile and print the figures."""
     gc.set_threshold(50_000, 20, 100)
@@ -173,8 +153,10 @@ async def measure(options: argparse.Namespace) -> None:
             at_owner.append(took / changes * 1e6)
             at_second.append(await nodes.follow(messages, changes) / changes * 1e6)
             sizes.append(sum(map(len, messages)))
-        (_, sent), of_owner = await _counted(nodes.publish(options.at_once))
-        _, of_second = await _counted(nodes.follow(sent, changes))
+        with counted_calls() as of_owner:
+            _, sent = await nodes.publish(options.at_once)
+        with counted_calls() as of_second:
+            await nodes.follow(sent, changes)
         for name, figures, calls in (("owner", at_owner, of_owner), ("second node", at_second, of_second)):
             best, median = min(figures), statistics.median(figures)
             print(f"{name}: CPU {best:.1f} µs best, {median:.1f} median, {calls.total() / changes:.1f} calls")

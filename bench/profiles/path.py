@@ -29,7 +29,7 @@ import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -382,9 +382,9 @@ def _rss() -> int:
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * 4096
 
 
-async def _calls(house: House, at_once: int, rounds: int) -> Counter[str]:
-    """Return the number of calls of each Python function in *rounds* rounds."""
-    updates = [house.round() for _ in range(rounds)]
+@contextmanager
+def counted_calls() -> Iterator[Counter[str]]:
+    """Count the calls of each Python function."""
     calls: Counter[str] = Counter()
 
     def note(frame: FrameType, event: str, _: object) -> None:
@@ -394,10 +394,17 @@ async def _calls(house: House, at_once: int, rounds: int) -> Counter[str]:
 
     sys.setprofile(note)
     try:
-        for some in updates:
-            await house.pass_on(some, at_once)
+        yield calls
     finally:
         sys.setprofile(None)
+
+
+async def _calls(house: House, at_once: int, rounds: int) -> Counter[str]:
+    """Return the number of calls of each Python function in *rounds* rounds."""
+    updates = [house.round() for _ in range(rounds)]
+    with counted_calls() as calls:
+        for some in updates:
+            await house.pass_on(some, at_once)
     return calls
 
 

@@ -89,34 +89,24 @@ async def test_who_returns_at_the_given_time_waits_in_vain_no_second_time() -> N
         assert tries == pytest.approx(200 + 200 - 2 * TURNS * ATTACH_S, abs=2)
 
 
-async def test_a_link_whose_answers_this_node_has_not_read_is_no_fault_of_the_server() -> None:
+@pytest.mark.parametrize("is_starved", [False, True], ids=["answers wait unread", "turns are late"])
+async def test_a_link_whose_answers_this_node_has_not_read_is_no_fault_of_the_server(
+    is_starved: bool,
+) -> None:
     async with scene(QUICK) as at:
+        let_pass = at.starve if is_starved else at.pass_time
         at.upstream.mute_links = True
-        at.node.unread_s = lambda: 2.0
+        if not is_starved:
+            at.node.unread_s = lambda: 2.0
         phones = await _come(at, 10)
-        await at.pass_time(2 * ATTACH_S)
+        await let_pass(2 * ATTACH_S)
         assert {phone.code for phone in phones} == {None}
         at.upstream.mute_links = False
         for wire in list(at.upstream.wires.values())[:5]:
             wire.link.unmute()
         await at.clock.settle()
         assert _served(phones) == [True] * 5 + [False] * 5
-        await at.pass_time(ATTACH_S + 1)
-        assert [phone.code for phone in phones] == [None] * 5 + [CloseCode.OVER_CAPACITY] * 5
-
-
-async def test_a_late_node_does_not_blame_the_server_for_its_own_delay() -> None:
-    async with scene(QUICK) as at:
-        at.upstream.mute_links = True
-        phones = await _come(at, 10)
-        await at.starve(2 * ATTACH_S)
-        assert {phone.code for phone in phones} == {None}
-        at.upstream.mute_links = False
-        for wire in list(at.upstream.wires.values())[:5]:
-            wire.link.unmute()
-        await at.clock.settle()
-        assert _served(phones) == [True] * 5 + [False] * 5
-        await at.starve(ATTACH_S + 1)
+        await let_pass(ATTACH_S + 1)
         assert [phone.code for phone in phones] == [None] * 5 + [CloseCode.OVER_CAPACITY] * 5
 
 
