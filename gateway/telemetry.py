@@ -222,9 +222,6 @@ class UpdateTimes:
     """Number, latency and age of the values that are sent to phones.
 
     Args:
-        frames: Counts frames.
-        frame_bytes: Counts their bytes.
-        updates: Counts values.
         latency: The latency of changes, by part of the way.
         age: The time since the last message of the user's link.
     """

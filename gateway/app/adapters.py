@@ -112,12 +112,9 @@ _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
 def node_id(settings: Settings, host: str, holder: str) -> NodeId:
-    """Return the name of this node.
+    """Return the configured name of this node, or one made of *host* and its port.
 
-    Args:
-        settings: May contain the name.
-        host: Name of the machine, pod or container.
-        holder: This process's life; distinguishes nodes of one host that listen on any free port.
+    *holder*, this process's life, distinguishes nodes of one host that listen on any free port.
     """
     if settings.node.name is not None:
         return NodeId(settings.node.name)
@@ -497,11 +494,7 @@ KeyUser = Callable[[RawKeys], None]
 
 
 class Keyring:
-    """The sealing keys of one node. Its repr shows none.
-
-    Args:
-        keys: The first keys in force.
-    """
+    """The sealing keys of one node. Its repr shows none."""
 
     def __init__(self, keys: Sequence[SealingKey]) -> None:
         self._keys: tuple[SealingKey, ...] = tuple(keys)
@@ -571,16 +564,6 @@ async def open_bus(
 ) -> AsyncIterator[Cluster]:
     """Yield the parts that the nodes of a gateway share; the bus may not be connected yet.
 
-    Args:
-        bus: The settings of the bus.
-        secrets: The secrets of all nodes.
-        clock: The only time.
-        jitter: Draws from [0, 1).
-        draw: Draws that many unpredictable bytes.
-        node: The node that receives messages; none by default.
-        renewed: Called with the seconds that each renewal of leases took.
-        keyring: Passes on changed sealing keys.
-
     Raises:
         ConfigError: The file of the authority cannot be used.
     """
@@ -635,17 +618,7 @@ def open_server(
     is_alone: bool,
     chance: Randomness,
 ) -> SiteServer:
-    """Return the adapter of a site; ``async with`` opens it.
-
-    Args:
-        site: As configured.
-        clock: The only time.
-        tls: Verifies the server; None for clear text.
-        turns: Reads the links.
-        trace: Called for each HTTP request.
-        is_alone: Whether no other node serves the site.
-        chance: Sources of random numbers and bytes.
-    """
+    """Return the adapter of a site; ``async with`` opens it."""
     if site.asterisk is None:
         return OsccServer(site.id, site.url, clock, tls=tls, turns=turns, trace=trace)
     settings = asterisk_settings(site, site.asterisk, tls, is_alone=is_alone)

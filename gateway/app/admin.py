@@ -172,11 +172,6 @@ class BundleWriter:
     """Shows bundles, and writes the last one shown.
 
     Invariant: a written bundle is byte for byte the one that was shown; at most one preview is stored.
-
-    Args:
-        parts: Sources of bundles.
-        folder: Where they are written; None: nowhere.
-        clock: Decides when a preview expires.
     """
 
     def __init__(self, parts: BundleSources, folder: Path | None, clock: Clock) -> None:
@@ -489,9 +484,6 @@ class StatusLog:
     """Compares each status with the one before, and logs the changes.
 
     Invariant: one :meth:`look` writes at most one line for each subject, and none without a change.
-
-    Args:
-        sites: The ids of the sites.
     """
 
     def __init__(self, sites: Iterable[str]) -> None:

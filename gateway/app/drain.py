@@ -42,13 +42,8 @@ class PhoneBalancer:
     :class:`gateway.core.drain_schedule.Balance` decides how many phones are sent away.
 
     Args:
-        membership: The nodes and their phones.
         is_steady: Returns whether this node reaches the others and neither drains nor is cut off.
-        phones: Returns the connected phones.
         log_ons_per_s: Log-ons and links that the sites accept per second.
-        clock: The only time.
-        shuffle: Shuffles phones.
-        telemetry: Counts the phones that are sent away.
     """
 
     def __init__(

@@ -172,11 +172,6 @@ class LineWriter(logging.StreamHandler[TextIO]):
     Invariants: a line has listed fields only, each in its shape; the number of other fields is in
     ``dropped``. A line is kept as it was written, for 24 h at most. Lines of the audit and of connections are
     not kept: the bundle has its own list of connections, and the audit belongs to the operator.
-
-    Args:
-        stream: Where lines are written.
-        wall_ms: Milliseconds since the epoch.
-        listed: The shape of each field.
     """
 
     def __init__(self, stream: TextIO, wall_ms: Callable[[], int], listed: Mapping[str, LoggedForm]) -> None:
@@ -506,12 +501,6 @@ class CloseHistory:
     """The connections of this node that ended last.
 
     Invariant: a value is stored in the form in which it may be logged, or not at all.
-
-    Args:
-        node: This node.
-        pseudonyms: Returns the hashes of users.
-        wall_ms: Returns the time.
-        kept: How many are stored.
     """
 
     def __init__(
@@ -607,11 +596,7 @@ def _act(act: Act) -> tuple[str, dict[str, object]]:
 
 
 class AuditTrail:
-    """Numbers the acts of one process, so that a missing line is noticed.
-
-    Args:
-        write: Writes one act with its number.
-    """
+    """Numbers the acts of one process, so that a missing line is noticed."""
 
     def __init__(self, write: WriteAct) -> None:
         self._write: Final = write

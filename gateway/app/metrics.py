@@ -384,12 +384,6 @@ class CountedAuthority:
     """The port Authority with counters. Invariant: it changes nothing.
 
     All its series exist from the start, since a series that begins with its first event shows no increase.
-
-    Args:
-        authority: The site's port.
-        site: The site's id.
-        telemetry: The metrics.
-        reach: Records whether the site was reached.
     """
 
     def __init__(self, authority: Authority, site: str, telemetry: Telemetry, reach: SiteReach) -> None:

@@ -180,11 +180,6 @@ class SystemdNotifier:
     """Reports the state of the process to systemd.
 
     Invariant: a report never waits and never fails; a datagram that cannot be delivered is dropped.
-
-    Args:
-        environ: Variables of the process.
-        pid: The id of the process.
-        clock: The only time.
     """
 
     def __init__(self, environ: Mapping[str, str], pid: int, clock: Clock) -> None:
@@ -361,12 +356,7 @@ async def _idle_moment(clock: Clock) -> None:
 
 @contextmanager
 def tuned_gc(clock: Clock, paused: Callable[[float], None]) -> Iterator[None]:
-    """Collect garbage rarely while the block lasts, and never scan objects from before it.
-
-    Args:
-        clock: Measures collections.
-        paused: Called with the seconds of each collection.
-    """
+    """Collect garbage rarely while the block lasts, and never scan objects from before it."""
     began = clock.now()
 
     def note(phase: str, _: dict[str, int]) -> None:
@@ -471,9 +461,7 @@ class _Acceptor:
     """Accepts connections, counts each from its first moment, and does its TLS handshake.
 
     Args:
-        server: Makes the protocol of each connection.
         callers: Bounds how many connections wait.
-        tls: None for clear text.
         keeps_reserve: Whether it leaves the last descriptors of the process to others.
     """
 

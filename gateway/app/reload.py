@@ -53,11 +53,7 @@ makes it fail.
 
 
 class ReloadFailed(Exception):  # noqa: N818 - names what happened
-    """The content of some files cannot be used; that of all others is in force.
-
-    Args:
-        what: The names of the parts that could not be reloaded.
-    """
+    """The content of some files cannot be used; that of all others is in force."""
 
     def __init__(self, what: Sequence[str]) -> None:
         super().__init__(", ".join(what))
@@ -72,7 +68,6 @@ class Reloader:
     Args:
         always: The parts that are read each time, in order.
         when_asked: The parts that are read only on request, before the others.
-        clock: The only time.
     """
 
     def __init__(self, always: Sequence[ReloadStep], when_asked: Sequence[ReloadStep], clock: Clock) -> None:
@@ -152,10 +147,7 @@ class KeysReloader:
 
     Args:
         reread: Reads the secrets again; None: they have no source.
-        secrets: The present secrets.
-        keyring: Puts keys in force.
         renew: Sends each phone a new token when another key seals.
-        telemetry: Shows whether the keys of the settings are in force.
     """
 
     def __init__(
@@ -219,8 +211,6 @@ class CertificateReloader:
 
     Args:
         client: Has the paths of the files; without them the listener uses clear text and nothing is read.
-        clock: Shows how long the certificate is still valid.
-        telemetry: Shows when it ends, and whether the content of the files is in force.
 
     Raises:
         ConfigError: The files cannot be used now.
@@ -355,11 +345,6 @@ class AuthoritiesReloader:
     """Keeps each site's verification equal to its ``ca_file``.
 
     Invariant: a file that cannot be used changes nothing, and each of its faults is logged once.
-
-    Args:
-        sites: The configured sites. Sites that trust the system's authorities need no reading.
-        servers: The verifiers, by the id of the site.
-        telemetry: Shows whether the content of the files is in force.
     """
 
     def __init__(
@@ -544,10 +529,6 @@ class NoticesReloader:
     """The notices in force, kept equal to their files.
 
     Invariant: content that cannot be used changes nothing, and each of its faults is logged once.
-
-    Args:
-        entries: Files, and folders of files.
-        clock: Decides which of them are in force.
 
     Raises:
         ConfigError: They cannot be used now.

@@ -85,9 +85,7 @@ class SpanTracing(Tracing):
     Invariants: no span lives as long as a connection. No span has the text of an exception.
 
     Args:
-        processor: Receives ended spans.
         sampled: The share of traces that are kept. A caller cannot request a larger share.
-        clock: Dates the end of a takeover.
         drawn: An unpredictable number of 64 bits, by which the share is chosen.
     """
 

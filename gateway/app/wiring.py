@@ -170,13 +170,9 @@ class Gateway:
     """One node, built and not yet started.
 
     Args:
-        settings: Valid settings.
         secrets: The secrets of the settings, or those made for this process.
         servers: The contact centres by the id of their site; the caller closes them.
         cluster: The parts that all nodes share; the caller closes them.
-        clock: The only time.
-        telemetry: All metrics of the node.
-        options: Further options.
     """
 
     is_started = False

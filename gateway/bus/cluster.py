@@ -117,7 +117,6 @@ class Topology:
 
     Args:
         address: Some of the nodes; the others are found by them.
-        clock: The only time.
         connections: The class of connections without TLS.
         refusal_s: How long a refusal counts at least.
 
@@ -316,10 +315,6 @@ class ClusterClient(CommandSender):
     that got no answer is never sent again. Works while :meth:`run` runs.
 
     Args:
-        topology: The primaries.
-        clock: The only time.
-        jitter: Draws from [0, 1).
-        limits: Deadlines and bounds of each connection.
         first: The commands that each new connection begins with.
     """
 

@@ -181,7 +181,6 @@ class Refusals:
     server accepts a write or is unreachable. Bounded: unknown words are ignored.
 
     Args:
-        clock: The only time.
         lasts_s: How long a refusal counts at least.
     """
 
@@ -271,7 +270,6 @@ class Connector:
 
     Args:
         address: The server, or its sentinels.
-        clock: The only time.
         name: The name of the connections in the server's list of clients.
         connections: The class of connections without TLS.
         refusals: Records what the server refuses; its own when None.

@@ -225,7 +225,6 @@ class MemoryStore:
     """See :class:`gateway.runtime.ports.SharedStore`. One for all nodes of the process.
 
     Args:
-        clock: The only time.
         outlives_node: Whether other nodes of the process remain when one ends.
     """
 

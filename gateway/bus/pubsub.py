@@ -137,9 +137,6 @@ class Subscriber:
     :meth:`unsubscribe` returned.
 
     Args:
-        connector: Opens connections.
-        clock: The only time.
-        jitter: Draws from [0, 1).
         verbs: The commands by which channels are subscribed to.
     """
 
@@ -312,11 +309,6 @@ class RedisBus:
 
     Args:
         partitions: All of them, in the same order at all nodes.
-        names: Names channels.
-        seals: Seals and opens messages.
-        clock: The only time.
-        jitter: Draws from [0, 1).
-        draw: Draws that many unpredictable bytes.
         node: Whose bus it is, which decides the partition in which it receives.
     """
 

@@ -122,10 +122,6 @@ class Begun:
 
     redis-py writes in coroutines only. They end in their first step unless the kernel is full, so a task for
     each batch would only delay it by a turn of the loop.
-
-    Args:
-        work: The coroutine.
-        awaited: What its first step waits for.
     """
 
     def __init__(self, work: Coroutine[Any, Any, None], awaited: object) -> None:
@@ -338,10 +334,6 @@ class RedisClient(CommandSender):
     wait for it, as long as their deadline allows.
 
     Args:
-        connector: Opens connections.
-        clock: The only time.
-        jitter: Draws from [0, 1).
-        limits: Deadlines and bounds.
         pipelines: Wraps a new connection.
         first: The commands that each new connection begins with.
         opened: Called for each new connection with the replies to these, before anything else is sent.

@@ -64,7 +64,6 @@ class Seals:
 
     Args:
         keys: (id, 32 secret bytes), one at least. The first seals, all open.
-        draw: Draws that many unpredictable bytes.
 
     Raises:
         ValueError: There is no key, or one has another length or too long an id.
@@ -231,7 +230,6 @@ class Lives:
     lives, messages and bytes.
 
     Args:
-        draw: Draws that many unpredictable bytes.
         now: When this process began, in seconds of its steady clock.
     """
 

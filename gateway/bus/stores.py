@@ -69,8 +69,6 @@ class RedisLeases:
     Args:
         client: Runs the script. Renewals of one turn of the loop are sent in one batch; in a Redis Cluster
             each user's lease is renewed by a command of its own, at the user's shard.
-        names: Names keys.
-        clock: The only time.
         ttl_s: How long a lease lasts that is not renewed.
         renewed: Called with the seconds that each answered renewal took.
     """
@@ -209,8 +207,6 @@ class RedisNodeRegistry:
     """See :class:`gateway.runtime.ports.NodeRegistry`.
 
     Args:
-        client: Sends commands.
-        names: Names keys.
         ttl_s: How long a record lasts that is not renewed.
     """
 
@@ -278,12 +274,6 @@ class RedisStore:
     """See :class:`gateway.runtime.ports.SharedStore`.
 
     Invariant: a value that no node of this cluster sealed for that very key counts as missing.
-
-    Args:
-        client: Sends commands.
-        names: Names keys.
-        seals: Seals and opens values.
-        clock: Dates counters.
     """
 
     def __init__(self, client: CommandSender, names: KeyNames, seals: Seals, clock: Clock) -> None:
@@ -470,11 +460,6 @@ class RedisBackend:
 
     Args:
         url: See :mod:`gateway.bus.connect`.
-        keys: The cluster's secrets.
-        clock: The only time.
-        jitter: Draws from [0, 1).
-        draw: Draws that many unpredictable bytes.
-        options: See :class:`BackendOptions`; the defaults when None.
         connections: The class of connections without TLS.
 
     Raises:

@@ -372,8 +372,6 @@ class GatewayClient:
         credentials: Called when the session ended and the protocol demands a new log-on; without it the
             client ends with code 4300.
         ssl: The trusted authorities, when not the machine's.
-        clock: The only time.
-        chance: Returns numbers in [0, 1).
     """
 
     def __init__(

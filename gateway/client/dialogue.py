@@ -332,9 +332,6 @@ class Dialogue:
     requested at most once in :data:`RESYNC_S`.
 
     Args:
-        memory: Data that outlives the connection.
-        hooks: Receivers of frames other than state.
-        token: Opens the session.
         now: Monotonic seconds, here and below.
     """
 

@@ -284,7 +284,6 @@ class Api:
     Args:
         session: Whose connections are used; follows no redirects (:func:`open_http`).
         address: The gateway's, without a slash at its end.
-        clock: Bounds every call.
     """
 
     __slots__ = ("_address", "_clock", "_session")
@@ -439,9 +438,6 @@ class Account:
     confirmed.
 
     Args:
-        api: The gateway's routes.
-        clock: Waits between repeated log-offs.
-        jitter: Returns numbers in [0, 1).
         tell: Called when a log-off is pending.
     """
 

@@ -95,8 +95,6 @@ class Channel(asyncio.Protocol):
 
     Args:
         transport: The connection. Nothing else reads, writes or closes it.
-        codec: The agreed subprotocol.
-        message_bytes: The largest message that is accepted.
         early: Bytes that arrived together with the handshake.
         deflate: Whether compressed messages were agreed on (RFC 7692).
     """

@@ -69,8 +69,6 @@ class Tokens:
 
     Args:
         keys: (id, 32 secret bytes). The first key seals, all open.
-        sites: The sites whose tokens open.
-        nonce: Returns that many unpredictable bytes.
     """
 
     def __init__(
@@ -234,9 +232,7 @@ class BearerAuth:
     """Authentication by bearer tokens.
 
     Args:
-        tokens: Opens tokens.
         denied: Returns how a session ended, or None without a record of its end.
-        clock: Decides whether a token has expired.
         grace_s: How long an expired token still logs off.
     """
 

@@ -569,8 +569,6 @@ class Codec:
     Invariant: holds no state; the two that exist are :data:`JSON` and :data:`MSGPACK`.
 
     Args:
-        name: Its name in metrics.
-        subprotocol: Its WebSocket subprotocol.
         text: Whether its frames are text messages, not binary ones.
         write: Encodes a plain value.
         read: Reads one value from all bytes, or raises :class:`BadFrame`.

@@ -76,12 +76,7 @@ class ClusterMembership:
     """The list of live nodes, as this node sees it.
 
     Args:
-        registry: The records of all nodes.
-        exchange: Carries the announcements between nodes.
-        clock: The node's time.
-        record: Returns this node's present record.
         queues: The admission queues whose budgets the nodes share.
-        tally: Counts faults.
     """
 
     def __init__(
@@ -339,11 +334,6 @@ class AdminRpc:
     The time to answer is bounded.
 
     Args:
-        node: This node.
-        holder: Its life.
-        exchange: Sends to the other nodes.
-        membership: The list of live nodes.
-        clock: The node's time.
         audit: Records orders that were carried out for an operator of another node.
     """
 
@@ -520,13 +510,6 @@ class ClusterReceiver:
     """Receives and dispatches the messages of other nodes.
 
     Invariant: a fault while one user's message is processed ends what it requested, and nothing else.
-
-    Args:
-        node: This node's name.
-        holder: Its life.
-        local: The node itself.
-        exchange: Its messages to other nodes.
-        tally: Receives the events that are counted.
     """
 
     def __init__(

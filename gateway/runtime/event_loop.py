@@ -396,12 +396,7 @@ class Wires:
 
 
 class Wire(asyncio.Transport):
-    """One connection, for its protocol; it is full as soon as the kernel does not accept everything.
-
-    Args:
-        wires: All of its kind.
-        fd: The descriptor, which is its own.
-    """
+    """One connection, for its protocol; it is full as soon as the kernel does not accept everything."""
 
     __slots__ = ("_events", "_fd", "_is_closing", "_is_ending", "_protocol", "_unsent", "_wires")
 
@@ -638,7 +633,6 @@ class Turns:
     requests.
 
     Args:
-        clock: Measures budgets.
         rest_s: Pause after a turn that left no work. 0: links are served when they are ready.
     """
 

@@ -80,11 +80,6 @@ class RemoteAttach:
 
     Invariant: each session is submitted to the owner again until the owner has accepted or refused it, and
     when the replica no longer contains it.
-
-    Args:
-        subject: The follower.
-        world: The ports and limits of the node.
-        local: The present sessions.
     """
 
     def __init__(self, subject: Follower, world: World, local: Mapping[str, Local]) -> None:
@@ -232,8 +227,6 @@ class RemoteCommands:
     key the owner executes it once. It is not sent again after a later one that the owner has begun.
 
     Args:
-        user: The user.
-        world: The ports and limits of the node.
         moved: Called when another node has become the owner.
         shown: Passes an outcome on when the replica shows what the command caused.
     """
@@ -368,8 +361,6 @@ class Follower:
 
     Args:
         feed: Where the user's changes go on this node.
-        world: The ports and limits of the node.
-        grant: The owner.
         local: The present sessions with a phone on this node.
         touch: Called when :meth:`due_at` may return another time.
     """
@@ -557,13 +548,7 @@ class Follower:
                 return
 
     def read(self, publication: Publication, made: Shared, arrival: Arrival) -> None:
-        """Process a publication.
-
-        Args:
-            publication: The publication.
-            made: The elements of publications that arrived with it, of this user and of others.
-            arrival: When they arrived.
-        """
+        """Process a publication."""
         now, wall_ms, waited_s, bus = arrival
         machine, ledger = self.machine, self.feed.ledger
         if self._is_over:

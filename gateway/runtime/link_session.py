@@ -104,11 +104,6 @@ class LeaseRenewals:
 
     Invariants: a lease whose renewal is not due costs nothing. Each renewal gets one answer, which may be
     None. It is sent in the next turn of the loop.
-
-    Args:
-        leases: The store.
-        node: This node.
-        holder: Its life.
     """
 
     def __init__(self, leases: Leases, node: NodeId, holder: str) -> None:
@@ -230,11 +225,7 @@ class World:
 
 
 class OwnTasks(ABC):
-    """The tasks of an object that needs none while nothing happens, unlike an :class:`asyncio.TaskGroup`.
-
-    Args:
-        group: Where they run.
-    """
+    """The tasks of an object that needs none while nothing happens, unlike an :class:`asyncio.TaskGroup`."""
 
     __slots__ = ("_are_over", "_fault", "_running", "group")
 
@@ -313,11 +304,8 @@ class Linked(OwnTasks):
     Invariant: data that was read is in the mirror, and its readers are awake, before more is read.
 
     Args:
-        group: Where its tasks run.
         link: The open link; its first event is ``Opened``.
         opener: The session by which it was opened.
-        about: Name, version and features of the server.
-        keeper: The link's owner.
     """
 
     __slots__ = (
@@ -631,10 +619,6 @@ class LinkHealth:
     """The health of one owner's link.
 
     Args:
-        feed: The readers of the health.
-        mirror: The data whose age it is.
-        machine: The state machine of the link.
-        world: The ports and limits of the node.
         is_taking_over: Whether another owner's data is shown: it is stale until a link was tried.
     """
 

@@ -368,11 +368,6 @@ class Mirror:
     is over, all data stays: its phone, on any node, keeps it until it is closed.
 
     Args:
-        feed: The user's feed.
-        user_sessions: The user's sessions.
-        composer: Shares elements between the users of the node.
-        offsets: The clock offsets of the links of the user's site.
-        clock: Dates readings.
         shown: Called with each session that OSCC-E accepted, once that is recorded.
     """
 

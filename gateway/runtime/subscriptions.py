@@ -74,8 +74,6 @@ class RequestsUnderWay:
     the next message of the link.
 
     Args:
-        clock: Bounds how long a caller waits.
-        tasks: The lifetime of the link.
         late: Called after a late answer was processed.
     """
 
@@ -183,10 +181,6 @@ class Queries:
     longer changes.
 
     Args:
-        link: Where queries are stopped.
-        requests: Sends requests for queries.
-        mirror: Shows their readings.
-        clock: Decides what is late.
         ask_later: Called when requests are due soon.
         directory_subscribed: Called when it is known whether the server sends changes of the directory.
     """

@@ -66,10 +66,7 @@ class Owner(OwnTasks):
     Args:
         group: Where its tasks run, and those of its links.
         feed: Where the user's changes go on this node.
-        world: The ports and limits of the node.
-        composer: Shares elements between the users of the node.
         calls: The records of the user's commands; they outlive the owner.
-        start: How the ownership begins.
         local: The sessions with a phone on this node.
         touch: Called when :meth:`due_at` may return another time.
     """
@@ -516,12 +513,7 @@ class UserState(CommandedUser):
     Invariant: one role at a time. The next one begins when the last has given up link and lease.
 
     Args:
-        user: The user.
-        world: The ports and limits of the node.
-        composer: Shares elements between the users of the node.
-        calls: The records of the user's commands.
         due: The times of the next :meth:`tick` of all users.
-        group: Where the user's tasks run.
         serve: Has :meth:`run` called again after a silence.
         grant: The other node that owns the user, if that is known.
     """

@@ -56,13 +56,6 @@ async def ask_admin(
 ) -> AdminAnswer:
     """Send a request to the listener, and return its answer.
 
-    Args:
-        admin: Its address, and the token.
-        method: The method of the request.
-        path: The path; :func:`path_part` encodes variable parts.
-        body: The JSON body, if there is one.
-        query: The query of the path.
-
     Raises:
         AdminRefused: There is no token, no answer came, or it refused.
     """

@@ -410,12 +410,6 @@ class ChildProcess:
     """A process that can be started again, and that ends when this process ends.
 
     It has its own session, so that Ctrl-C in the terminal reaches its parent only.
-
-    Args:
-        name: Its name for users.
-        command: The program and its arguments.
-        log: The file for its output.
-        environ: Its variables; None: those of this process.
     """
 
     def __init__(
@@ -545,12 +539,7 @@ def find_redis(
 
 
 class LocalRedis:
-    """A Redis on the loopback that stores nothing on disk and requires its own password.
-
-    Args:
-        program: The program of the server.
-        folder: For its configuration, which contains the password, and its log.
-    """
+    """A Redis on the loopback that stores nothing on disk and requires its own password."""
 
     def __init__(self, program: RedisProgram, folder: Path) -> None:
         self.port: Final = free_port()

@@ -77,9 +77,6 @@ class LoadBalancer:
     """Forwards connections to nodes of this machine, in turn.
 
     Invariant: a connection stays with the node that accepted it, and ends when either side ends it.
-
-    Args:
-        targets: Returns the nodes that may be tried now.
     """
 
     def __init__(self, targets: Callable[[], Sequence[BalancerTarget]]) -> None:
@@ -192,13 +189,7 @@ _MARKS: Final = {DOWN: "✕", STARTING: "○", READY: "●", DRAINING: "▲"}
 
 
 class NodeProcess:
-    """One node of the demonstration.
-
-    Args:
-        name: Its name for other nodes.
-        config: The file that all nodes share.
-        folder: For its log.
-    """
+    """One node of the demonstration."""
 
     def __init__(self, name: str, config: Path, folder: Path) -> None:
         self.name: Final = name
@@ -232,13 +223,7 @@ class NodeProcess:
 
 
 class DemoProcesses:
-    """The nodes and their Redis.
-
-    Args:
-        nodes: The nodes.
-        redis: Their Redis.
-        clock: Time.
-    """
+    """The nodes and their Redis."""
 
     def __init__(self, nodes: Sequence[NodeProcess], redis: LocalRedis, clock: Clock) -> None:
         self.nodes: Final = tuple(nodes)

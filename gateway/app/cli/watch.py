@@ -175,10 +175,6 @@ class BoardState:
     """The state of one user's board, updated by events and changes.
 
     Args:
-        site: Name of the site.
-        user: Name of the person.
-        application: Which of the two apps.
-        clock: Counts down to the next try.
         zone: The time zone of shown times; None: the machine's.
     """
 

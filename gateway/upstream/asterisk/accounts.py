@@ -75,12 +75,7 @@ class AsteriskAccounts:
     """The people and sessions of one site.
 
     Args:
-        site: Its id.
-        monitor: The Asterisk.
-        clock: The only time.
-        draw: Returns that many random bytes.
         idle_timeout_s: Time without a device after which a Remote Assistant is logged off.
-        session_s: Life of a session.
         ended: Called for each session that has ended, with the reason and the cause.
     """
 

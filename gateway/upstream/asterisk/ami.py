@@ -242,8 +242,6 @@ class AmiConnection(asyncio.BufferedProtocol):
     to *event* before that answer settles.
 
     Args:
-        clock: The only time.
-        event: Called for each event.
         chunk: Called after the messages of each piece that was received.
     """
 

@@ -235,13 +235,6 @@ class AsteriskLink:
 
     Invariant: ``Opened`` comes first. Events are received in the order in which they were pushed. An answer
     comes after the events that were pushed before it.
-
-    Args:
-        server: The server of the link.
-        user: The user.
-        token: The token of the user's owner.
-        holder: The owner's life.
-        clock: Bounds requests.
     """
 
     def __init__(self, server: Server, user: UserId, clock: Clock, *, token: int, holder: str) -> None:

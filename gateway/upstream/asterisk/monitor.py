@@ -79,12 +79,7 @@ LinkGroup = tuple[list[AsteriskLink], frozenset[int], frozenset[int]]
 
 
 class Publisher:
-    """The links of one site, and the data that they were sent.
-
-    Args:
-        queues: The state.
-        view: Composes the parts.
-    """
+    """The links of one site, and the data that they were sent."""
 
     def __init__(self, queues: Queues, view: AsteriskView) -> None:
         self.links: dict[int, AsteriskLink] = {}
@@ -406,13 +401,7 @@ class Monitor:
     """One Asterisk, as this node sees it.
 
     Args:
-        site: Its id, for logs.
-        address: Its address and account.
-        people_file: The file of the people who may log on.
         clock: The only time; its time of day never jumps.
-        rules: The settings of the site.
-        timing: Intervals of readings.
-        jitter: Returns numbers in [0, 1).
     """
 
     def __init__(

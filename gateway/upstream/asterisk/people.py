@@ -259,12 +259,7 @@ NO_FACTS: Final = AgentFacts()
 
 
 class AsteriskView:
-    """Composes parts from the state; each is made once and kept while it does not change.
-
-    Args:
-        queues: The state.
-        rules: The settings.
-    """
+    """Composes parts from the state; each is made once and kept while it does not change."""
 
     def __init__(self, queues: Queues, rules: Rules) -> None:
         self.people = PeopleFile((), rules.remote_context)
@@ -711,12 +706,7 @@ EVERYTHING: Final = "*"
 
 
 class PersonScopes:
-    """The scopes of people: each is made once, until queues or memberships change.
-
-    Args:
-        view: The people and the memberships.
-        queues: The state.
-    """
+    """The scopes of people: each is made once, until queues or memberships change."""
 
     def __init__(self, view: AsteriskView, queues: Queues) -> None:
         self._view, self._queues = view, queues

@@ -74,12 +74,7 @@ class AsteriskSettings:
     """Settings of a site that is an Asterisk.
 
     Args:
-        address: Its address and account.
-        people_file: The file of the people who may log on.
-        rules: Rules for its names and reasons.
-        timing: Intervals of readings.
         idle_timeout_s: Time without a device after which a Remote Assistant is logged off.
-        session_s: Life of a session.
         is_alone: Whether only this process connects to the Asterisk: then it fences links.
     """
 

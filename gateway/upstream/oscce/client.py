@@ -569,11 +569,8 @@ class OsccServer:
     SessionIDs or numbers. Made inside a running loop; ``async with`` closes it.
 
     Args:
-        site: The site of its users.
         base_url: ``https://host:port``, with or without a path.
-        clock: The only time.
         tls: Verifies the server; None means the system's authorities.
-        deadlines: Bounds of every wait.
         turns: Reads the links of the whole node, and schedules processing. None: at once.
         trace: Called with each request before it is sent, and may add headers; not for links.
     """

@@ -153,12 +153,7 @@ class ClockSetError(WireError):
 
 
 class UnreadableMessages:
-    """Log of messages that a site's links did not accept: one line a minute, with the place of the fault.
-
-    Args:
-        site: The id of the site.
-        clock: Dates the lines.
-    """
+    """Log of messages that a site's links did not accept: one line a minute, with the place of the fault."""
 
     def __init__(self, site: str, clock: Clock) -> None:
         self._site = site

@@ -264,12 +264,7 @@ interrupted would read few in a turn.
 
 
 class LinkReader:
-    """Reads the messages of one link.
-
-    Args:
-        site: The site of its users.
-        pool: Shared by all links of the node to this server.
-    """
+    """Reads the messages of one link."""
 
     __slots__ = ("_local_routing", "_network_routing", "_pool", "_site")
 
