@@ -11,12 +11,12 @@ import re
 import signal
 import ssl
 import tomllib
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Final, Literal, Protocol
+from typing import Annotated, Final, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
@@ -131,23 +131,75 @@ def reload_on_hangup(
             yield after
 
 
-# ---- sealing keys ----
+# ---- parts that are kept equal to files ----
 
 
 ReadSecrets = Callable[[], SecretsSection | None]
 """Reads the settings again from their sources; raises ConfigError."""
 
+ContentT = TypeVar("ContentT")
+
 _LOG: Final = logging.getLogger("gateway.app")
 
 
-class KeysReloader:
-    """Keeps the sealing keys equal to those of the settings.
+class FileReloader(ABC, Generic[ContentT]):
+    """A part of the node that is kept equal to its files.
 
-    Invariant: settings that cannot be used change nothing; no key is logged.
+    Invariant: content that cannot be used changes nothing, and its faults are logged once.
+
+    Args:
+        part: Its name.
+        telemetry: Shows whether the content of the files is in force; None: the caller does.
+        seen: The content in force.
+    """
+
+    def __init__(self, part: str, telemetry: Telemetry | None, seen: ContentT | None = None) -> None:
+        self._part: Final = part
+        self._failed = None if telemetry is None else telemetry.reload_failed[part]
+        self._seen = seen
+        self._faults: tuple[str, ...] = ()
+
+    @abstractmethod
+    def _read(self) -> ContentT:
+        """Read the files; raises ConfigError. Runs in a thread."""
+
+    @abstractmethod
+    async def _apply(self, content: ContentT) -> None:
+        """Put *content* in force; raises ConfigError when it cannot be used."""
+
+    async def look(self) -> str | None:
+        """Put the content of the files in force; return the name of this part if it cannot be used."""
+        faults: tuple[str, ...] = ()
+        try:
+            # in a thread: a network volume may block its reader, and must not block the phones
+            content = await asyncio.to_thread(self._read)
+            # try again what failed: a certificate may be valid by now, or the system have descriptors
+            if self._faults or content != self._seen:
+                await self._apply(content)
+                self._seen = content
+        except ConfigError as error:
+            faults = tuple(error.faults)
+        before, self._faults = self._faults, faults
+        if self._failed is not None:
+            self._failed.set(int(bool(faults)))
+        if faults and faults != before:
+            self._log_faults(faults)
+        return self._part if faults else None
+
+    @abstractmethod
+    def _log_faults(self, faults: Sequence[str]) -> None:
+        """Log why the files cannot be used."""
+
+
+class KeysReloader(FileReloader[SecretsSection | None]):
+    """The sealing keys in force, kept equal to those of the settings. No key is logged.
 
     Args:
         reread: Reads the secrets again; None: they have no source.
+        secrets: The secrets of the start.
+        keyring: Puts keys in force.
         renew: Sends each phone a new token when another key seals.
+        telemetry: As in :class:`FileReloader`.
     """
 
     def __init__(
@@ -158,135 +210,106 @@ class KeysReloader:
         renew: Callable[[], Awaitable[None]],
         telemetry: Telemetry,
     ) -> None:
+        super().__init__("keys", telemetry, secrets)
         self._reread = reread
         self._pseudonym = secrets.pseudonym_key
         self._keyring = keyring
         self._renew = renew
-        self._failed = telemetry.reload_failed["keys"]
 
-    async def look(self) -> Literal["keys"] | None:
-        """Put the keys of the settings in force; return the name of this part if they cannot be used."""
-        if self._reread is None:
-            return None
-        try:
-            # in a thread: a network volume may block its reader, and must not block the phones
-            secrets = await asyncio.to_thread(self._reread)
-        except ConfigError as error:
-            return self._stay(error.faults)
-        if secrets is None or secrets.pseudonym_key != self._pseudonym:
-            return self._stay(["secrets.pseudonym_key is another than at the start: it is never rotated."])
-        self._failed.set(0)
+    async def look(self) -> str | None:
+        """Put the keys of the settings in force, if they have a source."""
+        self._faults = ()  # read on request only: each request has its line
+        return None if self._reread is None else await super().look()
+
+    def _read(self) -> SecretsSection | None:
+        return None if self._reread is None else self._reread()
+
+    async def _apply(self, content: SecretsSection | None) -> None:
+        if content is None or content.pseudonym_key != self._pseudonym:
+            raise ConfigError(["secrets.pseudonym_key is another than at the start: it is never rotated."])
         before = self._keyring.ids
-        is_another = self._keyring.replace(secrets.sealing_keys)
-        if is_another or self._keyring.ids != before:
-            _LOG.info(
-                "keys_reloaded",
-                extra={"new": ", ".join(self._keyring.ids), "gone": _removed(before, self._keyring)},
-            )
+        is_another = self._keyring.replace(content.sealing_keys)
+        ids = self._keyring.ids
+        if is_another or ids != before:
+            gone = ", ".join(each for each in before if each not in ids) or "none"
+            _LOG.info("keys_reloaded", extra={"new": ", ".join(ids), "gone": gone})
         if is_another:
             await self._renew()
-        return None
 
-    def _stay(self, faults: Sequence[str]) -> Literal["keys"]:
-        self._failed.set(1)
+    def _log_faults(self, faults: Sequence[str]) -> None:
         _LOG.error("keys_reload_failed", extra={"fault": " ".join(faults)})
-        return "keys"
 
 
-def _removed(before: tuple[str, ...], keyring: Keyring) -> str:
-    return ", ".join(each for each in before if each not in keyring.ids) or "none"
-
-
-# ---- reload of the certificate ----
+# ---- certificate ----
 
 
 WARN_EVERY_MS: Final = 86_400_000
 
 
-class CertificateReloader:
+class CertificateReloader(FileReloader[CertificatePair]):
     """The certificate in force, kept equal to its files.
 
-    Invariants: a certificate that phones would refuse changes nothing and is reported once. Open connections
-    are not affected, as only handshakes use the context.
+    Invariant: a certificate that phones would refuse changes nothing. Open connections are not affected, as
+    only handshakes use the context.
 
     Args:
         client: Has the paths of the files; without them the listener uses clear text and nothing is read.
+        clock: Shows how long the certificate is still valid.
+        telemetry: Shows when it ends, too.
 
     Raises:
         ConfigError: The files cannot be used now.
     """
 
     def __init__(self, client: ClientSection, clock: Clock, telemetry: Telemetry) -> None:
+        pair = read_pair(client)
+        super().__init__("certificate", telemetry, pair)
         self._client = client
         self._clock = clock
         self._telemetry = telemetry
-        self._seen: CertificatePair | ConfigError | None = read_pair(client)
-        self._faults: tuple[str, ...] = ()
         self._ends_at_s = 0.0
         self._names: list[str] = []
-        self._sort: type[object] = object
+        self._key_type: type[object] = object
         self._warned_at_ms: int | None = None
-        self.context: Final = self._start(self._seen)
+        self.context: Final = None if pair is None else server_context(client, pair)
         """The TLS context of the listener, for its whole life."""
+        if pair is not None:
+            for flaw in certificate_problems(client, pair, clock.wall_ms()):
+                # phones refuse a faulty certificate; a node that does not start would not help them
+                (_LOG.error if flaw.is_fault else _LOG.warning)(
+                    "certificate_problem", extra={"fault": flaw.text}
+                )
+            self._note(pair)
 
-    async def look(self) -> Literal["certificate"] | None:
-        """Put the content of the files in force, and log a warning before the end of the certificate.
-
-        Returns the name of this part if they cannot be used.
-        """
+    async def look(self) -> str | None:
+        """Put the content of the files in force, and log a warning before the end of the certificate."""
         if self.context is None:
             return None
-        # in a thread: a network volume may block its reader, and must not block the phones
-        found = await asyncio.to_thread(self._read)
-        # try again what failed: the certificate may be valid by now, or the system have descriptors
-        if self._faults or found != self._seen:
-            self._seen = found
-            self._take(found, self.context)
+        failed = await super().look()
         self._warn()
-        return "certificate" if self._faults else None
+        return failed
 
-    def _start(self, pair: CertificatePair | None) -> ssl.SSLContext | None:
-        if pair is None:
-            return None
-        context = server_context(self._client, pair)
-        for flaw in certificate_problems(self._client, pair, self._clock.wall_ms()):
-            # phones refuse a faulty certificate; a node that does not start would not help them
-            (_LOG.error if flaw.is_fault else _LOG.warning)("certificate_problem", extra={"fault": flaw.text})
-        self._note(pair)
-        return context
-
-    def _read(self) -> CertificatePair | ConfigError:
-        try:
-            pair = read_pair(self._client)
-        except ConfigError as error:
-            return error
+    def _read(self) -> CertificatePair:
+        pair = read_pair(self._client)
         assert pair is not None  # noqa: S101 - without files there is no context, and no look
         return pair
 
-    def _take(self, found: CertificatePair | ConfigError, context: ssl.SSLContext) -> None:
-        try:
-            faults = found.faults if isinstance(found, ConfigError) else tuple(self._flaws(found))
-            if isinstance(found, CertificatePair) and not faults:
-                load_pair(context, found)
-        except ConfigError as error:
-            faults = error.faults
-        if not isinstance(found, CertificatePair) or faults:
-            self._stay(faults)
-            return
+    async def _apply(self, content: CertificatePair) -> None:
+        assert self.context is not None  # noqa: S101 - as above
+        if faults := self._flaws(content):
+            raise ConfigError(faults)
+        load_pair(self.context, content)
         before = self._names
-        self._note(found)
-        new = chain_of(self._client, found)[0]
+        self._note(content)
         _LOG.info(
             "certificate_reloaded", extra={"new": ", ".join(self._names), "days_left": self._days_left()}
         )
-        if gone := [name for name in before if not covers(new, name)]:
+        own = chain_of(self._client, content)[0]
+        if gone := [name for name in before if not covers(own, name)]:
             _LOG.warning("certificate_covers_fewer_names", extra={"gone": ", ".join(gone)})
 
-    def _stay(self, faults: tuple[str, ...]) -> None:
-        if faults != self._faults:
-            self._faults = faults
-            self._telemetry.reload_failed["certificate"].set(1)
-            _LOG.error("certificate_reload_failed", extra={"fault": " ".join(faults)})
+    def _log_faults(self, faults: Sequence[str]) -> None:
+        _LOG.error("certificate_reload_failed", extra={"fault": " ".join(faults)})
 
     def _flaws(self, found: CertificatePair) -> list[str]:
         """Return why *found* must not be used.
@@ -301,21 +324,16 @@ class CertificateReloader:
             if flaw.is_fault
         ]
         # a context has one pair for each type of key, and would still use the old one beside the new
-        if self._sort_of(found) is not self._sort:
+        if type(chain_of(self._client, found)[0].public_key()) is not self._key_type:
             faults.append("The key has another type (RSA, EC) than the one in force: restart the node.")
         return faults
 
-    def _sort_of(self, pair: CertificatePair) -> type[object]:
-        return type(chain_of(self._client, pair)[0].public_key())
-
     def _note(self, pair: CertificatePair) -> None:
-        self._sort = self._sort_of(pair)
         chain = chain_of(self._client, pair)
+        self._key_type = type(chain[0].public_key())
         self._ends_at_s, self._names = expires_at_s(chain), host_names(chain[0])
         self._telemetry.certificate_expiry_timestamp_seconds.set(self._ends_at_s)
-        self._telemetry.reload_failed["certificate"].set(0)
         self._warned_at_ms = None
-        self._faults = ()
 
     def _warn(self) -> None:
         """Log once a day."""
@@ -334,64 +352,56 @@ class CertificateReloader:
 # ---- authorities of sites ----
 
 
-class TrustStore(Protocol):
-    """The verifier of a site's server."""
+Trust = Callable[[ssl.SSLContext], None]
+"""Verifies a site's server with this context from now on."""
 
-    def trust(self, tls: ssl.SSLContext) -> None:
-        """Verify it with *tls* from now on."""
+
+class _SiteAuthorities(FileReloader[bytes]):
+    """The authorities that verify one site's server, kept equal to its ``ca_file``."""
+
+    def __init__(self, place: int, site: SiteSection, trust: Trust) -> None:
+        super().__init__("authorities", None)
+        self._place, self._site, self._trust = place, site, trust
+        self._trusted: bytes | None = None
+
+    def _read(self) -> bytes:
+        held = read_authorities(self._place, self._site)
+        assert held is not None  # noqa: S101 - only sites with a file are read
+        return held
+
+    async def _apply(self, content: bytes) -> None:
+        if content == self._trusted:
+            return
+        self._trust(await asyncio.to_thread(trust_context, self._place, self._site, content))
+        if self._trusted is not None:
+            _LOG.info("authorities_reloaded", extra={"site": self._site.id})
+        self._trusted = content
+
+    def _log_faults(self, faults: Sequence[str]) -> None:
+        _LOG.error("authorities_reload_failed", extra={"site": self._site.id, "fault": " ".join(faults)})
 
 
 class AuthoritiesReloader:
-    """Keeps each site's verification equal to its ``ca_file``.
-
-    Invariant: a file that cannot be used changes nothing, and each of its faults is logged once.
-    """
+    """Keeps the verification of each site with a ``ca_file`` equal to it. *trust*: by the id of the site."""
 
     def __init__(
-        self, sites: Sequence[SiteSection], servers: Mapping[str, TrustStore], telemetry: Telemetry
+        self, sites: Sequence[SiteSection], trust: Mapping[str, Trust], telemetry: Telemetry
     ) -> None:
-        self._watched: Final = [
-            (place, site, servers[site.id])
+        self._sites: Final = [
+            _SiteAuthorities(place, site, trust[site.id])
             for place, site in enumerate(sites)
             if site.ca_file is not None and site.url.startswith(("https://", "amis://"))
         ]
-        self._seen: dict[str, bytes | None] = {}
-        self._faults: dict[str, tuple[str, ...]] = {}
         self._failed = telemetry.reload_failed["authorities"]
 
-    async def look(self) -> Literal["authorities"] | None:
+    async def look(self) -> str | None:
         """Put the content of the files in force; return the name of this part if one cannot be used."""
-        for place, site, server in self._watched:
-            is_first = site.id not in self._seen
-            # in a thread: a network volume may block its reader, and must not block the phones
-            found = await asyncio.to_thread(self._read, place, site)
-            if isinstance(found, ConfigError):
-                self._stay(site.id, tuple(found.faults))
-                continue
-            self._faults.pop(site.id, None)
-            if found is not None:
-                server.trust(found)
-                if not is_first:
-                    _LOG.info("authorities_reloaded", extra={"site": site.id})
-        self._failed.set(int(bool(self._faults)))
-        return "authorities" if self._faults else None
+        failed = [await site.look() for site in self._sites]
+        self._failed.set(int(any(failed)))
+        return "authorities" if any(failed) else None
 
-    def _read(self, place: int, site: SiteSection) -> ssl.SSLContext | ConfigError | None:
-        """Return the new context; None: the present one stays."""
-        try:
-            held = read_authorities(place, site)
-            if held is None or held == self._seen.get(site.id):
-                return None
-            context = trust_context(place, site, held)
-        except ConfigError as error:
-            return error
-        self._seen[site.id] = held
-        return context
 
-    def _stay(self, site: str, faults: tuple[str, ...]) -> None:
-        if self._faults.get(site) != faults:
-            self._faults[site] = faults
-            _LOG.error("authorities_reload_failed", extra={"site": site, "fault": " ".join(faults)})
+# ---- notices ----
 
 
 FILE_BYTES: Final = 64 * 1024
@@ -512,58 +522,31 @@ def _notice(found: NoticeFile) -> OperatorNotice:
         id=found.id,
         version=found.version,
         category=found.category,
-        effective_at_ms=_ms(found.effective_at),
+        effective_at_ms=round(found.effective_at.timestamp() * 1000),
         must_acknowledge=found.must_acknowledge,
         texts={tag: NoticeText(text.title, text.summary, text.link) for tag, text in found.texts.items()},
     )
 
 
-def _ms(instant: datetime) -> int:
-    return round(instant.timestamp() * 1000)
-
-
-# ---- reload ----
-
-
-class NoticesReloader:
+class NoticesReloader(FileReloader[Contents]):
     """The notices in force, kept equal to their files.
-
-    Invariant: content that cannot be used changes nothing, and each of its faults is logged once.
 
     Raises:
         ConfigError: They cannot be used now.
     """
 
-    def __init__(self, entries: Sequence[Path], clock: Clock) -> None:
+    def __init__(self, entries: Sequence[Path], clock: Clock, telemetry: Telemetry) -> None:
+        contents = read_files(entries)
+        super().__init__("notices", telemetry, contents)
         self._entries: Final = entries
         self._clock = clock
-        self._seen: Contents = read_files(entries)
-        self.is_stale = False
-        """Whether the files differ from the values in use, because the files cannot be used."""
-        self.notices: Final[NoticesInForce] = parse_notices(self._seen)
+        self.notices: Final[NoticesInForce] = parse_notices(contents)
 
-    async def look(self) -> Literal["notices"] | None:
-        """Put the content of the files in force; return the name of this part if it cannot be used."""
-        # in a thread: a network volume may block its reader, and must not block the phones
-        contents = await asyncio.to_thread(read_files, self._entries)
-        if contents != self._seen:
-            self._seen = contents
-            await self._take(contents)
-        return "notices" if self.is_stale else None
+    def _read(self) -> Contents:
+        return read_files(self._entries)
 
-    async def _take(self, contents: Contents) -> None:
-        try:
-            found = await asyncio.to_thread(parse_notices, contents)
-        except ConfigError as error:
-            self.is_stale = True
-            for fault in error.faults:
-                _LOG.error("notices_reload_failed", extra={"fault": fault})
-            return
-        self.is_stale = False
-        self._note(found)
-        self.notices.replace(found)
-
-    def _note(self, found: NoticesInForce) -> None:
+    async def _apply(self, content: Contents) -> None:
+        found = await asyncio.to_thread(parse_notices, content)
         before = {_label(notice) for notice in self.notices.all}
         fresh = [notice for notice in found.all if _label(notice) not in before]
         gone = sorted(before.difference(map(_label, found.all)))
@@ -572,6 +555,11 @@ class NoticesReloader:
         for notice in fresh:
             if notice.category == "privacy" and notice.effective_at_ms <= self._clock.wall_ms():
                 _LOG.warning("privacy_notice_late", extra={"new": _label(notice)})
+        self.notices.replace(found)
+
+    def _log_faults(self, faults: Sequence[str]) -> None:
+        for fault in faults:
+            _LOG.error("notices_reload_failed", extra={"fault": fault})
 
 
 def _label(notice: OperatorNotice) -> str:

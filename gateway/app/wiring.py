@@ -192,7 +192,7 @@ class Gateway:
         self.telemetry: Final = telemetry
         self.admission: Final = SocketAdmission(edge.admission, self._files_of_phones)
         self.process_metrics: Final = ProcessMetrics(clock, self.telemetry, self.admission.lagged)
-        self.notices_reloader: Final = NoticesReloader(settings.notices.files, clock)
+        self.notices_reloader: Final = NoticesReloader(settings.notices.files, clock, telemetry)
         self.certificate_reloader: Final = CertificateReloader(settings.client, clock, telemetry)
         self.status_log: Final = StatusLog(servers)
         sites = measured_sites(servers, telemetry, options.tracing, self.status_log.reaches, rates(settings))
@@ -209,7 +209,9 @@ class Gateway:
         keyring.subscribe(tokens.rekey)
         renew = partial(in_turns, self.phones, PhoneSocket.renew, clock)
         keys = KeysReloader(options.reread, secrets, keyring, renew, telemetry)
-        authorities = AuthoritiesReloader(settings.sites, servers, telemetry)
+        authorities = AuthoritiesReloader(
+            settings.sites, {site: server.trust for site, server in servers.items()}, telemetry
+        )
         always = self.notices_reloader.look, self.certificate_reloader.look, authorities.look
         self.reloading: Final = Reloader(always, (keys.look,), clock)
         self.edge: Final = make_app(parts)
@@ -274,7 +276,6 @@ class Gateway:
         measure_turns({server.turns for server in self._oscc}, self.telemetry)
         measure_shared((server.pool for server in self._oscc), self.telemetry)
         self.telemetry.drain_state.set(int(self.node.membership.has_given_notice))
-        self.telemetry.reload_failed["notices"].set(int(self.notices_reloader.is_stale))
         return self.telemetry.collect()
 
     async def reload_all(self) -> None:

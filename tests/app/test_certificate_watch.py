@@ -256,7 +256,9 @@ class Sites:
         public = site.model_copy(update={"id": "public", "ca_file": None})
         self.servers = {each.id: Server() for each in (site, clear, public)}
         self.telemetry = Telemetry()
-        self.watch = AuthoritiesReloader([site, clear, public], self.servers, self.telemetry)
+        self.watch = AuthoritiesReloader(
+            [site, clear, public], {name: each.trust for name, each in self.servers.items()}, self.telemetry
+        )
 
     @property
     def trusted(self) -> list[list[str]]:

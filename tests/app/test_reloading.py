@@ -21,6 +21,7 @@ from gateway.app.config.sources import new_sealing_key, new_secret_key, write_bl
 from gateway.app.process import SystemdNotifier, signal_handlers
 from gateway.app.reload import RELOAD_EVERY_S, NoticesReloader, Reloader, ReloadFailed, reload_on_hangup
 from gateway.simulator import Simulator, SimulatorSettings
+from gateway.telemetry import Telemetry
 from tests.app import processes
 from tests.app.certificates import Authority
 from tests.app.samples import LOG_ON
@@ -361,8 +362,9 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.clock = ManualClock()
+        self.telemetry = Telemetry()
         self.write("upkeep")
-        self.watch = NoticesReloader([path], self.clock)
+        self.watch = NoticesReloader([path], self.clock, self.telemetry)
 
     def write(
         self, name: str, version: int = 1, category: str = "maintenance", at: str = PAST, more: str = ""
@@ -414,7 +416,7 @@ async def test_a_config_map_that_swaps_its_link_is_seen(tmp_path: Path) -> None:
         (version / "upkeep.toml").write_text(text, "utf-8")
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "upkeep.toml").symlink_to("..data/upkeep.toml")
-    watch = NoticesReloader([tmp_path], ManualClock())
+    watch = NoticesReloader([tmp_path], ManualClock(), Telemetry())
     (tmp_path / "..swap").symlink_to("..2")
     (tmp_path / "..swap").replace(tmp_path / "..data")
     await watch.look()
@@ -433,12 +435,12 @@ async def test_each_fault_is_reported_once_and_the_old_ones_stay(folder: Folder)
     assert (await folder.looked(), folder.in_force) == ([], [("upkeep", 1)])
     folder.write("upkeep", 0)
     assert len(await folder.looked()) == 1, "another fault"
-    assert folder.watch.is_stale
+    assert b'reload_failed{what="notices"} 1.0' in folder.telemetry.render()
     assert await folder.watch.look() == "notices", "also when it was reported before"
     folder.write("upkeep")
     assert await folder.looked() == [("info", "notices_reloaded: new none: gone none")]
     assert await folder.watch.look() is None
-    assert not folder.watch.is_stale
+    assert b'reload_failed{what="notices"} 0.0' in folder.telemetry.render()
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/cluster_receiver.py ClusterReceiver._executing; runtime/ownership.py LinkDialer._others
         """,
         NOBODY: """
-            edge/routes.py PublicRoutes._schemas; app/reload.py AuthoritiesReloader._faults _seen;
+            edge/routes.py PublicRoutes._schemas;
             app/reload.py CertificateReloader._names; app/admin.py StatusLog._away;
             app/admin.py _BusLines._written;
             telemetry.py Tally._unread_rows; telemetry.py Counts.values; telemetry.py Telemetry.labels;
