@@ -40,7 +40,6 @@ M = TypeVar("M", bound=MetricWrapperBase)
 OwnT = TypeVar("OwnT", bound=Collector)
 
 Families = list[Metric]
-"""The values of metrics at one instant."""
 
 PREFIX: Final = "oscc_gateway"
 LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -670,7 +669,6 @@ EVENTS: Final[Mapping[type[LinkEvent], str]] = {
     LinkReplaced: "link_replaced",
     Announced: "announced",
 }
-"""All events, as they are counted."""
 MOVE_REASONS: Final[Mapping[TakeoverKind, str]] = {"early": "deaf", "expired": "expired", "assumed": "island"}
 """Ways to take a user from another node. The node that offers a user counts the offered ones."""
 URGENCY_NAMES: Final[Mapping[Urgency, str]] = {urgency: urgency.name.lower() for urgency in Urgency}

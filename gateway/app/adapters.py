@@ -290,12 +290,6 @@ def certificate_problems(
     yield from _chain_order(of, chain)
 
 
-def describe_chain(chain: Sequence[x509.Certificate]) -> str:
-    """Return the names and the end of a certificate as text."""
-    until = dt.datetime.fromtimestamp(expires_at_s(chain), dt.UTC)
-    return f"for {', '.join(host_names(chain[0])) or 'no host'} until {until:%Y-%m-%d %H:%M} UTC"
-
-
 def _names_and_addresses(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
     """Return the names and the addresses of *certificate*."""
     try:
@@ -598,7 +592,6 @@ LINKS_PER_S: Final = 500.0
 """Budget of links of an Asterisk's site: they are views in this process, and send it nothing."""
 
 SiteServer = OsccServer | AsteriskServer
-"""The server behind a site."""
 
 
 class Randomness(NamedTuple):

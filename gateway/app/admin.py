@@ -183,7 +183,7 @@ class BundleWriter:
     async def preview(self, purpose: str | None) -> BundleView:
         """See :meth:`gateway.edge.admin.SupportBundles.preview`."""
         bundle = make_bundle(self._parts, purpose)
-        data = bundle_bytes(bundle)
+        data = json.dumps(bundle, indent=1, ensure_ascii=False).encode() + b"\n"
         digest = hashlib.sha256(data).hexdigest()
         self._last = _Previewed(digest, data, bundle["bundle"]["node"], self._clock.now() + PREVIEW_KEEP_S)
         return BundleView(digest, len(data), bundle)
@@ -205,11 +205,6 @@ class BundleWriter:
             raise GatewayError(ErrorCode.FORBIDDEN, sentence) from None
         self._last = None
         return BundleView(digest, len(last.data), path=str(path))
-
-
-def bundle_bytes(bundle: Bundle) -> bytes:
-    """Return *bundle* as the content of its file."""
-    return json.dumps(bundle, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def folder_faults(folder: Path) -> Iterator[str]:
@@ -457,7 +452,6 @@ class _BusLines:
     def __init__(self, first: BusState) -> None:
         self._was = first
         self._changes = 0
-        """Changes since the last line."""
         self._looks = 0
         self._written: Final[dict[bool, deque[int]]] = {
             is_warning: deque(maxlen=BUS_LINES) for is_warning in (False, True)

@@ -409,7 +409,6 @@ REST_S: Final = 1.0
 RESERVE_REST_S: Final = 0.05
 """The same when only the reserve of descriptors is left: new connections wait in the kernel."""
 TLS_HANDSHAKE_S: Final = 10.0
-"""Time limit of a TLS handshake."""
 TLS_SHUTDOWN_S: Final = 3_600.0
 """Time limit for the end of TLS, with all waiting data: the library's 30 s would cut off a long answer. The
 runner closes a connection whose client accepts nothing during this time.
@@ -440,7 +439,6 @@ class _Arrival:
     def __init__(self, raw: socket.socket, address: object) -> None:
         self.raw: Final = raw
         self.task: asyncio.Task[None] | None = None
-        """The task of its handshake."""
         self.is_aborted = False
         self._address = address
 

@@ -98,7 +98,6 @@ _LOG: Final = logging.getLogger("gateway.app")
 
 
 POOLS_TURN_S: Final = 2.0
-"""Interval in which pools remove old entries."""
 
 
 async def forget_by_time(turns: Collection[Callable[[float], None]], clock: Clock) -> None:
@@ -209,15 +208,13 @@ class Gateway:
         keyring.subscribe(tokens.rekey)
         renew = partial(in_turns, self.phones, PhoneSocket.renew, clock)
         keys = KeysReloader(options.reread, secrets, keyring, renew, telemetry)
-        authorities = AuthoritiesReloader(
-            settings.sites, {site: server.trust for site, server in servers.items()}, telemetry
-        )
+        trust = {site: server.trust for site, server in servers.items()}
+        authorities = AuthoritiesReloader(settings.sites, trust, telemetry)
         always = self.notices_reloader.look, self.certificate_reloader.look, authorities.look
         self.reloading: Final = Reloader(always, (keys.look,), clock)
         self.edge: Final = make_app(parts)
         self.ops: Final = self._ops(clock)
         self._servers, self._cluster = servers, cluster
-        self._requires_bus = settings.bus.required_at_start and settings.bus.url != MEMORY
         self._begin(settings, options)
 
     def _files_of_phones(self) -> float:
@@ -351,6 +348,7 @@ class Gateway:
 
     def _begin(self, settings: Settings, options: NodeOptions) -> None:
         self._oscc = [server for server in self._servers.values() if isinstance(server, OsccServer)]
+        self._requires_bus = settings.bus.required_at_start and settings.bus.url != MEMORY
         self._balancing = self._balancer(settings.limits) if settings.limits.balance else None
         self._log = _named(options, self.node.orders.node)
         self.telemetry.trace_id = options.tracing.trace_id

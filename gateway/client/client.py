@@ -71,7 +71,6 @@ class Access:
     """Credentials of the WebSocket."""
 
     token: Callable[[], str]
-    """Returns the present token."""
     renewed: Callable[[frames.Renewed], None]
     log_on_again: Callable[[], Awaitable[None]] | None
     """Makes a new session or raises :class:`GatewayError`; None: there is no stored data to do so."""
@@ -346,7 +345,6 @@ def session_ended(ended: Ended) -> GatewayError:
 T = TypeVar("T")
 
 EVERYTHING: Final = Wishes()
-"""The application's default topics, without a pace."""
 
 
 class GatewayClient:

@@ -258,7 +258,6 @@ class ServerTime:
 RESYNC_S: Final = 5.0
 """A gateway serves one `resync` in this time."""
 PING_S: Final = 25.0
-"""How often a gateway pings unless it says otherwise."""
 
 CLIENT: Final = frames.ClientInfo("python-sdk", gateway.__version__, "python")
 
@@ -272,7 +271,6 @@ class Wishes:
     """
 
     client: frames.ClientInfo = CLIENT
-    """The name of the program."""
     topics: tuple[str, ...] | None = None
     """The topics; None: the application's default."""
     pace_s: float | None = None

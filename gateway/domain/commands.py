@@ -395,7 +395,6 @@ class NumberAct:
     number: str
     """Masked (:func:`gateway.domain.model.masked`)."""
     result: str
-    """A status or an error code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,15 +402,12 @@ class OperatorAct:
     """An operator requested an operation, or tried to."""
 
     act: str
-    """The operation."""
     subject: str | None
     """A user's keyed hash, or the hash of a session's public id."""
     node: str | None
-    """The addressed node."""
     result: str
     """``ok``, ``not_in_force`` or an error code."""
     status: int
-    """The status of the HTTP answer."""
     suppressed: int = 0
     """Refused tries before it that were counted and not recorded one by one."""
     user: UserHash | None = None
@@ -425,7 +421,6 @@ class OrderAct:
     """This node carried out the request of an operator at another node."""
 
     act: str
-    """The operation."""
     act_id: str
     """:attr:`OperatorAct.act_id` of the operator's request."""
     asked_node: str

@@ -144,7 +144,6 @@ class Part:
     remote_number: str | None = field(default=None, repr=False)
     """Only in the own agent's realtime part."""
     time_ms: int = 0
-    """The server's time of the message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,7 +276,6 @@ class NoticeKey(NamedTuple):
 
 
 NoticeSet = Mapping[NoticeKey, OperatorNotice]
-"""The notices to show from some time on, those to be acknowledged first."""
 
 
 class NoticesInForce:

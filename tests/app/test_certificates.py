@@ -20,7 +20,6 @@ from gateway.app.adapters import (
     chain_of,
     client_context,
     covers,
-    describe_chain,
     expires_at_s,
     host_names,
     read_pair,
@@ -62,7 +61,6 @@ def test_a_whole_chain_has_no_flaw(tmp_path: Path) -> None:
     assert pair is not None
     chain = chain_of(client, pair)
     assert host_names(chain[0]) == ["gateway.example", "10.1.2.3"]
-    assert describe_chain(chain) == "for gateway.example, 10.1.2.3 until 2026-08-30 00:00 UTC"
 
 
 @pytest.mark.parametrize(

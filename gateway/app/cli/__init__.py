@@ -67,11 +67,6 @@ _UNCONFIRMED_TEXT: Final = (
 _LOG: Final = logging.getLogger("gateway.app")
 
 
-def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    add_config(parser)
-
-
 def run_serve(args: argparse.Namespace) -> int:
     """Run a node until SIGTERM or SIGINT. Returns the exit code.
 
@@ -138,7 +133,7 @@ async def _serve(
 
 SERVE: Final = CliCommand(
     "run one node until SIGTERM or Ctrl-C, then send its phones to other nodes",
-    add_serve_arguments,
+    add_config,
     run_serve,
     "oscc-gateway serve --config gateway.toml\n"
     "  OSCC_GATEWAY__LOG__LEVEL=debug oscc-gateway serve --config gateway.toml",

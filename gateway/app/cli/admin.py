@@ -11,7 +11,7 @@ import secrets as randomness
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -40,6 +40,7 @@ from gateway.runtime.ports import Clock, NodeRegistry
 
 ADMIN_TIMEOUT_S: Final = 30.0
 AdminAnswer = dict[str, Any]
+AdminCall = Callable[[AdminSection, argparse.Namespace], Coroutine[None, None, AdminAnswer]]
 
 
 class AdminRefused(Exception):  # noqa: N818 - names what happened
@@ -85,9 +86,13 @@ async def ask_admin(
     return content
 
 
-def path_part(text: str) -> str:
-    """Return *text* encoded as one part of a path."""
-    return quote(text, safe="")
+def _asked(act: AdminCall, args: argparse.Namespace) -> AdminAnswer | None:
+    """Return the answer to *act*; print the reason and return None when there is none."""
+    try:
+        return asyncio.run(act(load(args.config, os.environ).settings.admin, args))
+    except AdminRefused as why:
+        sys.stderr.write(f"oscc-gateway: {why}\n")
+        return None
 
 
 def _refusal(problem: AdminAnswer) -> str:
@@ -99,9 +104,6 @@ def _refusal(problem: AdminAnswer) -> str:
 
 
 # ---- support-bundle ----
-
-
-_PATH: Final = "/support-bundle"
 
 
 def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,25 +127,20 @@ def run_bundle(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: The configuration cannot be used.
     """
-    admin = load(args.config, os.environ).settings.admin
-    try:
-        asyncio.run(_bundle(admin, args))
-    except AdminRefused as why:
-        sys.stderr.write(f"oscc-gateway: {why}\n")
-        return 1
-    return 0
+    return 1 if _asked(_bundle, args) is None else 0
 
 
-async def _bundle(admin: AdminSection, args: argparse.Namespace) -> None:
+async def _bundle(admin: AdminSection, args: argparse.Namespace) -> AdminAnswer:
     wish = {"preview": True} | ({} if args.purpose is None else {"purpose": args.purpose})
-    shown = await ask_admin(admin, "POST", _PATH, body=wish)
+    shown = await ask_admin(admin, "POST", "/support-bundle", body=wish)
     sys.stdout.write(json.dumps(shown["bundle"], indent=1, ensure_ascii=False) + "\n")
     sys.stdout.flush()
     if not args.write and not (sys.stdin.isatty() and not args.json and _is_confirmed(shown["size_bytes"])):
-        return
-    written = await ask_admin(admin, "POST", _PATH, body={"digest": shown["digest"]})
+        return shown
+    written = await ask_admin(admin, "POST", "/support-bundle", body={"digest": shown["digest"]})
     line = json.dumps({"path": written["path"]}) if args.json else f"Written to {written['path']}"
     sys.stdout.write(f"{line}\n")
+    return written
 
 
 def _is_confirmed(size_bytes: int) -> bool:
@@ -164,7 +161,6 @@ BUNDLE_COMMAND: Final = CliCommand(
 
 
 LIMIT_MAX: Final = 1_000_000
-AdminCall = Callable[[AdminSection, argparse.Namespace], Awaitable[AdminAnswer]]
 ShowAnswer = Callable[[AdminAnswer], str]
 
 
@@ -174,13 +170,10 @@ def run_admin(args: argparse.Namespace, act: AdminCall, show: ShowAnswer) -> int
     Raises:
         ConfigError: The configuration cannot be used.
     """
-    admin = load(args.config, os.environ).settings.admin
-    try:
-        content = asyncio.run(_awaited(act(admin, args)))
-    except AdminRefused as why:
-        sys.stderr.write(f"oscc-gateway: {why}\n")
+    content = _asked(act, args)
+    if content is None:
         return 1
-    sys.stdout.write(f"{json.dumps(content, indent=2, ensure_ascii=False)}\n" if args.json else show(content))
+    sys.stdout.write(_export(content) if args.json else show(content))
     missing = [f"{_node_label(each['node'])} ({each['reason']})" for each in content.get("unreached", [])]
     if missing:
         sys.stderr.write(f"oscc-gateway: Not reached: {', '.join(missing)}.\n")
@@ -209,10 +202,6 @@ def _node_label(node: str) -> str:
     return "the other nodes, of which this one knows none" if node == EVERY_OTHER else node
 
 
-async def _awaited(act: Awaitable[AdminAnswer]) -> AdminAnswer:
-    return await act
-
-
 # ---- what is asked ----
 
 
@@ -237,7 +226,7 @@ def _about(method: str, path: str) -> AdminCall:
     """Return a request about the user or session of the command line, which replaces ``{id}`` in *path*."""
 
     async def act(admin: AdminSection, args: argparse.Namespace) -> AdminAnswer:
-        return await ask_admin(admin, method, path.replace("{id}", path_part(args.id)))
+        return await ask_admin(admin, method, path.replace("{id}", quote(args.id, safe="")))
 
     return act
 
@@ -302,7 +291,7 @@ def _ended(content: AdminAnswer) -> str:
 
 def _export(content: AdminAnswer) -> str:
     """Return the whole export, since no part of it can be left out."""
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return f"{json.dumps(content, indent=2, ensure_ascii=False)}\n"
 
 
 def _done(content: AdminAnswer) -> str:
@@ -314,10 +303,6 @@ def _reloaded(content: AdminAnswer) -> str:
     if not keys:
         return _done(content)
     return table(("DONE BY", "SEALING KEYS"), [(node, keys.get(node, "-")) for node in content["nodes"]])
-
-
-def _drains(content: AdminAnswer) -> str:
-    return table(("NODE", "STATE"), [(content["node"], content["state"])])
 
 
 def _timestamp(at_ms: int) -> str:
@@ -411,7 +396,7 @@ ADMIN_COMMANDS: Final = {
     "drain": _command(
         "send the phones of a node away and end it; by default the node of this configuration",
         _post_options("/drain", "node"),
-        _drains,
+        lambda content: table(("NODE", "STATE"), [(content["node"], content["state"])]),
         "oscc-gateway drain --config gateway.toml\n  oscc-gateway drain --node gw-2 --config gateway.toml",
         _node,
     ),
@@ -444,7 +429,6 @@ ADMIN_COMMANDS: Final = {
 
 NODES_TIMEOUT_S: Final = 3.0
 _AGAIN_S: Final = 0.1
-_HEADINGS: Final = ("NODE", "VERSION", "PHONES", "LINKS", "ACCEPTS/S", "STATE", "SEALING KEYS")
 
 
 class NodesUnknown(Exception):  # noqa: N818 - names what happened
@@ -470,8 +454,11 @@ def run_nodes(args: argparse.Namespace) -> int:
         sys.stderr.write(f"oscc-gateway: {none}\n")
         return 1
     sys.stdout.write(nodes_json(nodes) if args.json else nodes_table(nodes))
-    for name in duplicate_names(nodes):
-        sys.stderr.write(f"advice: {name} is the name of several nodes: give each its own in node.name.\n")
+    for name, times in Counter(node.node for node in nodes).items():
+        if times > 1:
+            sys.stderr.write(
+                f"advice: {name} is the name of several nodes: give each its own in node.name.\n"
+            )
     if keys_differ(nodes):
         sys.stderr.write(
             "advice: the sealing keys of the nodes differ: see OsccGatewayKeysDiffer in the runbook.\n"
@@ -530,11 +517,6 @@ async def _from_registry(registry: NodeRegistry, clock: Clock) -> tuple[NodeReco
         await clock.sleep(_AGAIN_S)
 
 
-def duplicate_names(nodes: Sequence[NodeRecord]) -> Iterator[str]:
-    """Yield each name that several live nodes share."""
-    yield from (name for name, times in Counter(node.node for node in nodes).items() if times > 1)
-
-
 def keys_differ(nodes: Sequence[NodeRecord]) -> bool:
     """Return whether live nodes have different sealing keys, or different first keys."""
     return len({node.sealing_keys for node in nodes if node.sealing_keys}) > 1
@@ -542,28 +524,25 @@ def keys_differ(nodes: Sequence[NodeRecord]) -> bool:
 
 def nodes_json(nodes: Sequence[NodeRecord]) -> str:
     """Return the nodes as a JSON list."""
-    return json.dumps([_fields(node) for node in nodes], indent=2) + "\n"
+    fields = [{**node._asdict(), "sealing_keys": node.sealing_keys.split()} for node in nodes]
+    return json.dumps(fields, indent=2) + "\n"
 
 
 def nodes_table(nodes: Sequence[NodeRecord]) -> str:
     """Return the nodes as a table, one line each."""
-    return table(_HEADINGS, [_node_row(node) for node in nodes])
-
-
-def _fields(node: NodeRecord) -> dict[str, object]:
-    return {**node._asdict(), "sealing_keys": node.sealing_keys.split()}
-
-
-def _node_row(node: NodeRecord) -> tuple[str, ...]:
-    return (
-        node.node,
-        node.version,
-        str(node.connections),
-        str(node.links),
-        f"{node.accepts_per_s:g}",
-        "draining" if node.draining else "live",
-        node.sealing_keys or "-",
-    )
+    rows = [
+        (
+            node.node,
+            node.version,
+            str(node.connections),
+            str(node.links),
+            f"{node.accepts_per_s:g}",
+            "draining" if node.draining else "live",
+            node.sealing_keys or "-",
+        )
+        for node in nodes
+    ]
+    return table(("NODE", "VERSION", "PHONES", "LINKS", "ACCEPTS/S", "STATE", "SEALING KEYS"), rows)
 
 
 COMMANDS: Final = {

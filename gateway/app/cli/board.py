@@ -276,9 +276,7 @@ class BoardHealth:
     as_of_ms: int | None = None
     reconnect_in_s: float | None = None
     reason: str | None = None
-    """Why the connection is gone."""
     ended: str | None = None
-    """Why the session is over."""
     last_event: str | None = None
 
     @property
@@ -298,9 +296,7 @@ class Board:
     zone: tzinfo | None = UTC
     """The time zone of shown times; None: the machine's."""
     lines: int | None = None
-    """Number of lines; None: as many as needed."""
     footer: str | None = None
-    """Text at the bottom, of one or more lines."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._drawn(options.max_width)

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from gateway.app.adapters import (
     AMI_TLS_PORT,
+    DAY_S,
     WARNING_S,
     CertificateProblem,
     asterisk_settings,
@@ -32,14 +33,22 @@ from gateway.app.adapters import (
     chain_of,
     client_context,
     covers,
-    describe_chain,
+    expires_at_s,
+    host_names,
     read_pair,
     site_context,
 )
 from gateway.app.admin import check_bus, folder_faults
 from gateway.app.config import sources as config_sources
 from gateway.app.config.errors import ConfigError
-from gateway.app.config.settings import MEMORY, AsteriskSection, Settings, SiteSection, socket_path
+from gateway.app.config.settings import (
+    MEMORY,
+    AsteriskSection,
+    ClientSection,
+    Settings,
+    SiteSection,
+    socket_path,
+)
 from gateway.app.config.sources import (
     load,
     new_sealing_key,
@@ -69,7 +78,6 @@ from gateway.upstream.oscce.http import Deadlines
 
 SITE_S: Final = 5.0
 _HTTPS_PORT: Final = 443
-_DAY_S: Final = 86_400
 
 
 class SiteCheck(NamedTuple):
@@ -187,7 +195,7 @@ def _expiry_advice(site: SiteSection, shown: _Handshake, clock: Clock) -> str | 
     left_s = None if shown.ends_at_s is None else shown.ends_at_s - clock.wall_ms() / 1000
     if left_s is None or left_s >= WARNING_S:
         return None
-    return f"The certificate of site {site.id}'s server expires in {left_s / _DAY_S:.0f} days."
+    return f"The certificate of site {site.id}'s server expires in {left_s / DAY_S:.0f} days."
 
 
 async def _handshake(site: SiteSection, context: ssl.SSLContext, clock: Clock) -> _Handshake:
@@ -323,8 +331,7 @@ def listener_certificate_problems(settings: Settings, wall_ms: int) -> list[Cert
 def uncovered_hosts(settings: Settings, hosts: Sequence[str]) -> Iterator[str]:
     """Yield a sentence per host in *hosts* that the listener's certificate does not cover."""
     try:
-        pair = read_pair(settings.client)
-        chain = None if pair is None else chain_of(settings.client, pair)
+        chain = _chain(settings.client)
     except ConfigError:
         return  # an unreadable file is reported as a fault of the file
     for host in hosts:
@@ -337,10 +344,18 @@ def uncovered_hosts(settings: Settings, hosts: Sequence[str]) -> Iterator[str]:
 def describe_certificate(settings: Settings) -> str | None:
     """Return the names and the end of the listener's certificate; None without a readable one."""
     try:
-        pair = read_pair(settings.client)
-        return None if pair is None else describe_chain(chain_of(settings.client, pair))
+        chain = _chain(settings.client)
     except ConfigError:
         return None
+    if chain is None:
+        return None
+    until = dt.datetime.fromtimestamp(expires_at_s(chain), dt.UTC)
+    return f"for {', '.join(host_names(chain[0])) or 'no host'} until {until:%Y-%m-%d %H:%M} UTC"
+
+
+def _chain(client: ClientSection) -> Sequence[x509.Certificate] | None:
+    pair = read_pair(client)
+    return None if pair is None else chain_of(client, pair)
 
 
 async def check_reachable(settings: Settings, clock: Clock) -> list[str]:
@@ -423,7 +438,6 @@ def socket_faults(settings: Settings) -> Iterator[str]:
 
 
 TOKEN_VARIETY: Final = 6
-"""A token with fewer different characters can be guessed."""
 _GUESSED: Final = ("password", "passwort", "secret", "changeme", "change-me", "example", "qwert", "12345678")
 PROXY_ADDRESSES: Final = 65_536
 """Larger networks have machines that are no proxies."""

@@ -90,12 +90,6 @@ _YEAR_S: Final = 365 * 86_400
 _SPAN: Final = process.within(float, 0, _YEAR_S, f"between 0 and {_YEAR_S} seconds")
 
 
-def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    add_common_arguments(parser, "the gateway")
-    add_asterisk_arguments(parser)
-
-
 def add_common_arguments(parser: argparse.ArgumentParser, door: str) -> None:
     """Add the options of every demonstration; *door* is the name of the address to connect to."""
     parser.add_argument(
@@ -244,8 +238,9 @@ class DemoSite(NamedTuple):
         )
 
 
-def add_asterisk_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this demonstration."""
+def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_common_arguments(parser, "the gateway")
     parser.add_argument(
         "--asterisk",
         nargs="?",
@@ -403,7 +398,6 @@ COMMANDS: Final = {
 
 
 ENDED_WITHIN_S: Final = 10.0
-"""How long a process may take to end before it is killed."""
 
 
 class ChildProcess:
@@ -417,7 +411,9 @@ class ChildProcess:
     ) -> None:
         self.name: Final = name
         self.log: Final = log
-        self._command = (*_die_with_parent(), *command)
+        # the process is to end with its parent, however the parent ends
+        dying = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+        self._command = (*dying, *command)
         self._environ = dict(os.environ if environ is None else environ)
         self._process: asyncio.subprocess.Process | None = None
 
@@ -472,11 +468,6 @@ def free_port() -> int:
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         return int(door.getsockname()[1])
-
-
-def _die_with_parent() -> tuple[str, ...]:
-    """Have a process end with its parent, however the parent ends."""
-    return ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
 
 
 # ---- Redis ----

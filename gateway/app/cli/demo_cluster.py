@@ -62,7 +62,6 @@ class BalancerTarget(NamedTuple):
 
     name: str
     port: int
-    """The port, on this machine."""
 
 
 class _NodeConnection(NamedTuple):
@@ -83,7 +82,6 @@ class LoadBalancer:
         self.carried: Final[Counter[str]] = Counter()
         """Number of open connections, by node."""
         self.last: str | None = None
-        """The node that took the last connection."""
         self._targets = targets
         self._tasks: asyncio.TaskGroup | None = None
         self._turn = 0
@@ -181,7 +179,6 @@ async def _abort(writer: asyncio.StreamWriter) -> None:
 
 VERBS: Final = ("kill", "stop", "start")
 STATE_EVERY_S: Final = 0.25
-"""Interval in which the state of each node is requested."""
 _ANSWER_S: Final = 1.0
 
 DOWN, STARTING, READY, DRAINING = "down", "starting", "ready", "draining"
@@ -196,6 +193,8 @@ class NodeProcess:
         self.port: Final = free_port()
         self.ops_port: Final = free_port()
         self.state = DOWN
+        # settings in the environment are meant for another node
+        others = {key: value for key, value in os.environ.items() if not key.startswith(f"{PREFIX}__")}
         own = {
             "NODE__NAME": name,
             "CLIENT__PORT": str(self.port),
@@ -206,7 +205,7 @@ class NodeProcess:
             name,
             (sys.executable, "-m", "gateway", "serve", "--config", str(config)),
             folder / f"{name}.log",
-            _without_settings() | {f"{PREFIX}__{key}": value for key, value in own.items()},
+            others | {f"{PREFIX}__{key}": value for key, value in own.items()},
         )
 
     async def look(self, http: aiohttp.ClientSession) -> None:
@@ -304,11 +303,6 @@ class DemoProcesses:
         else:
             await child.start()
         return f"{child.name} starts (process {child.pid})."
-
-
-def _without_settings() -> dict[str, str]:
-    """Return this process's variables without settings meant for another node."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(f"{PREFIX}__")}
 
 
 def _process_text(child: ChildProcess, state: str) -> str:
