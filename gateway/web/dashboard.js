@@ -106,11 +106,11 @@ class Dashboard {
       h(
         'section',
         {class: 'kpis data', 'aria-label': t('kpis')},
-        h(
+        (this.kpis = h(
           'dl',
           {},
           Object.values(this.figures).map(({element}) => element),
-        ),
+        )),
       ),
       this.queues.element,
       this.agents.element,
@@ -222,6 +222,7 @@ class Dashboard {
     }
     if (!page) this.detail.replaceChildren();
     this.page = page || null;
+    this.few();
   }
 
   read(changed) {
@@ -246,6 +247,14 @@ class Dashboard {
     if (this.live.whole) this.shell.alerts.count(this.queues.critical());
   }
 
+  /** A phone shows four figures until it follows agents. */
+  few() {
+    const few = !this.agents.counts && !this.looksAtAgents;
+    attribute(this.kpis, 'data-few', few);
+    shown(this.figures.available.element, !few);
+    shown(this.figures.contact.element, !few);
+  }
+
   /** The figures over all that the session sees; an agent counts once, in however many queues. */
   sum() {
     const {live, figures, shell} = this;
@@ -265,6 +274,7 @@ class Dashboard {
     figures.share.show(inTime === null ? null : pct(inTime), Math.min(this.shareHeld, ATTENTION));
     put(figures.share.hint, t('kpi.share.hint', shell.choices.target));
     const {counts} = this.agents;
+    this.few();
     figures.available.show(counts && whole(counts.available));
     figures.contact.show(counts && whole(counts.contact + counts.ringing));
     figures.abandoned.show(pct(weighted(queues, 'abandoned_rate_pct')));
