@@ -40,6 +40,9 @@ async def at() -> AsyncIterator[Scene]:
         yield made
 
 
+AWAY, OTHER_VERSION = "upstream_unavailable", "upstream_version_unsupported"
+
+
 async def refused(call: Awaitable[object]) -> GatewayError:
     """Return the error of *call*, having looked that it reveals no secret."""
     with pytest.raises(GatewayError) as raised:
@@ -102,26 +105,30 @@ async def test_waiters_for_the_same_answer_share_its_failure(at: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "reason"),
+    ("answer", "code", "reason", "trouble"),
     [
-        ((200, ABOUT | {"ExtensionsVersion": "V2R0"}), "upstream_version_unsupported", "version_unsupported"),
-        ((200, ABOUT | {"ContactCenterVersion": "?"}), "upstream_version_unsupported", "version_unsupported"),
-        ((200, b"<html>"), "upstream_unavailable", "unavailable"),
-        ((200, b"x" * (2**20 + 1)), "upstream_unavailable", "unavailable"),
-        ((404, {"Error": "NotFound"}), "upstream_unavailable", "unavailable"),
-        ((500, b""), "upstream_unavailable", "unavailable"),
-        ((302, b""), "upstream_unavailable", "unavailable"),
+        ((200, ABOUT | {"ExtensionsVersion": "V2R0"}), OTHER_VERSION, "version_unsupported", "other"),
+        ((200, ABOUT | {"ContactCenterVersion": "?"}), OTHER_VERSION, "version_unsupported", "other"),
+        ((200, b"<html>"), AWAY, "unavailable", "unreadable"),
+        ((200, b"x" * (2**20 + 1)), AWAY, "unavailable", "unreadable"),
+        ((404, {"Error": "NotFound"}), AWAY, "unavailable", "status"),
+        ((500, b""), AWAY, "unavailable", "status"),
+        ((302, b""), AWAY, "unavailable", "status"),
     ],
 )
 async def test_a_server_that_is_not_accepted(
-    at: Scene, answer: tuple[int, object], code: str, reason: str
+    at: Scene, answer: tuple[int, object], code: str, reason: str, trouble: str
 ) -> None:
     at.server.answers["GET about"] = answer
     at.server.headers["Location"] = at.server.url
-    assert (await refused(at.adapter.about())).code == code
+    error = await refused(at.adapter.about())
+    assert (error.code, trouble_of(error)) == (code, trouble)
     assert (await refused(at.adapter.log_on(CREDENTIALS))).code == code
     assert (await closed(at.open())).reason == reason
     assert {asked.path for asked in at.server.asked} == {"about"}
+    if code == AWAY:
+        at.server.answers["GET sessions"] = answer
+        assert trouble_of(await refused(at.adapter.sessions(SECRET))) == trouble
 
 
 async def test_nobody_listens() -> None:
@@ -136,18 +143,6 @@ async def test_a_name_that_is_not_found_is_distinguished() -> None:
     async with OsccServer("main", "http://nowhere.invalid:9", ManualClock()) as adapter:
         assert trouble_of(await refused(adapter.sessions(SECRET))) == "dns"
         assert trouble_of(await refused(adapter.about())) == "dns"
-
-
-@pytest.mark.parametrize(
-    ("answer", "trouble"), [((500, b""), "status"), ((200, b"<html>"), "unreadable")], ids=["status", "html"]
-)
-async def test_an_answer_that_is_none_is_distinguished(
-    at: Scene, answer: tuple[int, object], trouble: str
-) -> None:
-    at.server.answers["GET about"] = answer
-    assert trouble_of(await refused(at.adapter.about())) == trouble
-    at.server.answers["GET sessions"] = answer
-    assert trouble_of(await refused(at.adapter.sessions(SECRET))) == trouble
 
 
 async def test_an_answer_that_does_not_come_is_distinguished(at: Scene) -> None:
@@ -226,65 +221,59 @@ async def test_a_log_on_ends_at_its_deadline(at: Scene) -> None:
 # ---- sessions ----
 
 
-async def test_the_answer_to_a_log_off_has_the_state_of_routing(at: Scene) -> None:
-    at.server.answers["DELETE sessions/current"] = (200, {"Routing": "AfterContact", "RoutedUntil": 9})
-    assert await at.adapter.log_off(SECRET) == LoggedOff("after_contact", 9)
-    assert at.server.asked[-1].headers["OSCCE-Session"] == SECRET
+UNKNOWN = (401, {"Error": "SessionUnknown"})
+AFTER_CONTACT = (200, {"Routing": "AfterContact", "RoutedUntil": 9})
+CALLS: dict[str, Callable[[OsccServer], Awaitable[object]]] = {
+    "DELETE sessions/current": lambda server: server.log_off(SECRET),
+    "GET sessions": lambda server: server.sessions(SECRET),
+    "POST sessions/current/keepalive": lambda server: server.keep_alive(SECRET),
+    "DELETE sessions/a%2Fb%3Fc": lambda server: server.end(SECRET, SessionId("a/b?c")),
+}
+LOG_OFF, LIST, KEEP_ALIVE, END = CALLS
 
 
-async def test_an_unknown_session_counts_as_removed(at: Scene) -> None:
-    at.server.answers["DELETE sessions/current"] = (401, {"Error": "SessionUnknown"})
-    assert await at.adapter.log_off(SECRET) == LoggedOff("removed", None)
-
-
-@pytest.mark.parametrize("answer", [(404, b""), (500, b""), (200, b"{}"), (401, b"")])
-async def test_a_log_off_that_is_not_confirmed_is_unavailable(at: Scene, answer: tuple[int, object]) -> None:
-    at.server.answers["DELETE sessions/current"] = answer
-    assert (await refused(at.adapter.log_off(SECRET))).code is ErrorCode.UPSTREAM_UNAVAILABLE
-
-
-async def test_sessions_are_listed_and_kept_alive(at: Scene) -> None:
-    at.server.answers["GET sessions"] = (200, {"Sessions": []})
-    at.server.answers["POST sessions/current/keepalive"] = (200, {"ExpiresAt": 77})
-    assert await at.adapter.sessions(SECRET) == ()
-    assert await at.adapter.keep_alive(SECRET) == 77
-
-
-@pytest.mark.parametrize("call", [OsccServer.sessions, OsccServer.keep_alive])
-async def test_an_ended_session_is_reported(
-    at: Scene, call: Callable[[OsccServer, str], Awaitable[object]]
+@pytest.mark.parametrize(
+    ("route", "answer", "result"),
+    [
+        (LOG_OFF, AFTER_CONTACT, LoggedOff("after_contact", 9)),
+        (LOG_OFF, UNKNOWN, LoggedOff("removed", None)),
+        (LIST, (200, {"Sessions": []}), ()),
+        (KEEP_ALIVE, (200, {"ExpiresAt": 77}), 77),
+        (END, AFTER_CONTACT, LoggedOff("after_contact", 9)),
+        (END, (204, b""), LoggedOff("none", None)),
+        (END, (200, b""), LoggedOff("none", None)),
+        (END, (200, {}), LoggedOff("none", None)),
+    ],
+)
+async def test_what_is_asked_about_sessions(
+    at: Scene, route: str, answer: tuple[int, object], result: object
 ) -> None:
-    at.server.answers["GET sessions"] = (401, {"Error": "SessionUnknown"})
-    at.server.answers["POST sessions/current/keepalive"] = (401, {"Error": "SessionUnknown"})
-    assert (await refused(call(at.adapter, SECRET))).code is ErrorCode.SESSION_ENDED
+    at.server.answers[route] = answer
+    assert await CALLS[route](at.adapter) == result
+    asked = at.server.asked[-1]
+    assert (f"{asked.method} {asked.path}", asked.headers["OSCCE-Session"]) == (route, SECRET)
 
 
-async def test_another_session_is_ended_by_its_id_alone(at: Scene) -> None:
-    at.server.answers["DELETE sessions/a%2Fb%3Fc"] = (200, {"Routing": "AfterContact", "RoutedUntil": 9})
-    assert await at.adapter.end(SECRET, SessionId("a/b?c")) == LoggedOff("after_contact", 9)
-    assert at.server.asked[-1].path == "sessions/a%2Fb%3Fc"
-
-
-@pytest.mark.parametrize("answer", [(204, b""), (200, b""), (200, {})])
-async def test_another_session_may_end_without_a_word(at: Scene, answer: tuple[int, object]) -> None:
-    at.server.answers["DELETE sessions/x"] = answer
-    assert await at.adapter.end(SECRET, SessionId("x")) == LoggedOff("none", None)
-
-
-async def test_an_end_that_cannot_be_read_is_unavailable(at: Scene) -> None:
-    at.server.answers["DELETE sessions/x"] = (200, b"<html>")
-    assert (await refused(at.adapter.end(SECRET, SessionId("x")))).code is ErrorCode.UPSTREAM_UNAVAILABLE
-
-
-@pytest.mark.parametrize("status", [403, 404])
-async def test_another_users_session_is_none(at: Scene, status: int) -> None:
-    at.server.answers["DELETE sessions/x"] = (status, {"Error": "Forbidden"})
-    assert (await refused(at.adapter.end(SECRET, SessionId("x")))).code is ErrorCode.NOT_FOUND
-
-
-async def test_ending_another_session_needs_a_living_one(at: Scene) -> None:
-    at.server.answers["DELETE sessions/x"] = (401, {"Error": "SessionUnknown"})
-    assert (await refused(at.adapter.end(SECRET, SessionId("x")))).code is ErrorCode.SESSION_ENDED
+@pytest.mark.parametrize(
+    ("route", "answer", "code"),
+    [
+        *(
+            (LOG_OFF, each, "upstream_unavailable")
+            for each in ((404, b""), (500, b""), (200, b"{}"), (401, b""))
+        ),
+        (LIST, UNKNOWN, "session_ended"),
+        (KEEP_ALIVE, UNKNOWN, "session_ended"),
+        (END, UNKNOWN, "session_ended"),
+        (END, (403, {"Error": "Forbidden"}), "not_found"),
+        (END, (404, {"Error": "Forbidden"}), "not_found"),
+        (END, (200, b"<html>"), "upstream_unavailable"),
+    ],
+)
+async def test_what_is_refused_about_sessions(
+    at: Scene, route: str, answer: tuple[int, object], code: str
+) -> None:
+    at.server.answers[route] = answer
+    assert (await refused(CALLS[route](at.adapter))).code == code
 
 
 @pytest.mark.parametrize("session", ["current", ".", "..", ""])
@@ -333,19 +322,14 @@ async def test_a_redirected_link_takes_its_secret_nowhere(at: Scene) -> None:
     assert [asked.path for asked in at.server.asked] == ["about", "link"]
 
 
-async def test_opening_ends_at_its_deadline(at: Scene) -> None:
+@pytest.mark.parametrize(("is_late", "most_s"), [(False, 10), (True, 30)])
+async def test_opening_ends_at_its_deadline_which_is_later_on_a_late_node(
+    at: Scene, is_late: bool, most_s: float
+) -> None:
     await at.adapter.about()
-    at.server.mute = True
+    at.server.mute, at.adapter.is_late = True, lambda: is_late
     async with beside(closed(at.open())) as failing:
-        await at.clock.advance(10)
-    assert failing.result().reason == "unavailable"
-
-
-async def test_a_late_node_gives_a_link_more_time_to_open(at: Scene) -> None:
-    await at.adapter.about()
-    at.server.mute, at.adapter.is_late = True, lambda: True
-    async with beside(closed(at.open())) as failing:
-        await at.clock.advance(29)
+        await at.clock.advance(most_s - 1)
         assert not failing.done()
         await at.clock.advance(1)
     assert failing.result().reason == "unavailable"

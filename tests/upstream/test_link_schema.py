@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,29 +10,11 @@ from jsonschema import Draft202012Validator
 
 from docs._generate.link import ELEMENTS, FILE, OBJECTS, REQUESTS, main
 from gateway.domain.commands import (
-    AttachSession,
-    ChangeRemoteNumber,
-    Command,
-    DetachSession,
     Execute,
-    ExtendPostProcessing,
-    FinishPostProcessing,
-    KeepAlive,
     LinkRequest,
     Listen,
-    Presence,
-    QueryDirectory,
-    SetAgentRoutingState,
-    SetAutoPostProcessing,
-    SetGroupParameters,
-    SetQueueParameters,
-    SetRoutingState,
-    SetSkills,
-    SkillChange,
-    StartPostProcessing,
-    StopListening,
 )
-from gateway.domain.model import Kind, SessionSecret
+from gateway.domain.model import Kind
 from gateway.domain.upstream import Source
 from gateway.simulator import SimulatorSettings
 from gateway.upstream.oscce.decode import References
@@ -42,30 +23,14 @@ from gateway.upstream.oscce.messages import render
 from tests.simulator.peer import Message, World
 from tests.upstream.samples import LINK_OPENED, QUEUE_CONFIGURATION, USER_REALTIME, event
 from tests.upstream.scripted_server import CREDENTIALS
+from tests.upstream.test_wire_requests import PLAIN, WRITTEN
 
 SCHEMA: dict[str, Any] = json.loads(FILE.read_text("utf-8"))
-COMMANDS: tuple[Command, ...] = (
-    SetAgentRoutingState("7", "unavailable", reason_id="31", when="now"),
-    SetRoutingState("available", when="after_contact"),
-    SetSkills("7", (SkillChange("61", 3, 1, active=True), SkillChange("62", None)), "patch", 4),
-    SetQueueParameters("3", {"A": 1, "B": ("x", None), "C": True, "D": 2.5}, 4),
-    SetGroupParameters("4", {"A": None}, 4),
-    StartPostProcessing(),
-    ExtendPostProcessing(1_700_000_000_000),
-    FinishPostProcessing("work", ("51",)),
-    SetAutoPostProcessing(on=True, duration_s=30),
-    ChangeRemoteNumber("+49301234567"),
-)
 SAID: tuple[LinkRequest, ...] = (
-    AttachSession(SessionSecret("s")),
-    DetachSession(2),
-    Presence(2, present=True),
+    *(request for request, _ in PLAIN),
     Listen(Kind.QUEUE, Source.REALTIME, frozenset({3})),
     Listen(None, Source.DIRECTORY, None),
-    StopListening(9),
-    QueryDirectory(),
-    KeepAlive(),
-    *(Execute(2, command, "key", 1_700_000_000_000) for command in COMMANDS),
+    *(Execute(2, command, "key", 1_700_000_000_000) for command, _ in WRITTEN),
 )
 
 
@@ -75,9 +40,14 @@ def faults(name: str, received: object) -> list[str]:
     return [error.message for error in Draft202012Validator(schema).iter_errors(received)]
 
 
-def test_the_published_schema_is_the_present_one() -> None:
+def test_the_published_schema_is_the_present_one_with_a_type_for_each_field_and_elements_of_each_event() -> (
+    None
+):
     Draft202012Validator.check_schema(SCHEMA)
     assert main(["--check"]) == 0
+    definitions = SCHEMA["$defs"].values()
+    assert all(shown for each in definitions for shown in each.get("properties", {}).values())
+    assert SCHEMA["x-elements"].keys() == ELEMENTS.keys()
 
 
 def _name(request_: LinkRequest) -> str:
@@ -123,21 +93,6 @@ def test_what_is_read_is_described() -> None:
 def test_a_parameter_applies_to_one_object_type_or_several(applies_to: object, *, is_legal: bool) -> None:
     row = {"Name": "n", "AppliesTo": applies_to, "DataType": "Integer"}
     assert (faults("RoutingParameter", row) == []) is is_legal
-
-
-def test_every_field_has_a_type() -> None:
-    untyped = [place for place, shown in _fields(SCHEMA["$defs"]) if not shown]
-    assert untyped == []
-
-
-def test_every_event_has_its_elements() -> None:
-    assert SCHEMA["x-elements"].keys() == ELEMENTS.keys()
-
-
-def _fields(definitions: dict[str, Any]) -> Iterator[tuple[str, object]]:
-    for name, definition in definitions.items():
-        for field, shown in definition.get("properties", {}).items():
-            yield f"{name}.{field}", shown
 
 
 @pytest.fixture(scope="module")

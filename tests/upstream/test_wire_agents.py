@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -177,12 +178,6 @@ def test_a_field_of_the_wrong_kind_is_unreadable(wrong: dict[str, Any]) -> None:
         realtime(**wrong)
 
 
-def test_a_day_is_mapped() -> None:
-    part = user_cumulative(msgspec.convert(USER_CUMULATIVE, UserCumulative), TIME_MS)
-    assert (part.kind, part.number, part.source) == (Kind.AGENT, 7, Source.CUMULATIVE)
-    assert part.value == Agent(handled_today=21, talk_s_today=5400.4, day_start_ms=1_699_999_000_000)
-
-
 def test_skills_are_mapped() -> None:
     reported = msgspec.convert(SKILLS, tuple[UserSkill, ...])
     assert skills(reported) == (AgentSkill("61", 3, 2, active=True), AgentSkill("62"))
@@ -192,63 +187,84 @@ def test_skills_are_mapped() -> None:
 # ---- queues, groups and aggregates ----
 
 
-def test_a_queue_is_mapped_whole() -> None:
-    part = queue_realtime(msgspec.convert(QUEUE_REALTIME, QueueRealtime), TIME_MS)
-    assert (part.kind, part.number, part.source) == (Kind.QUEUE, 3, Source.REALTIME)
-    assert part.value == QueueFigures(
-        contacts_waiting=5,
-        oldest_since_ms=TIME_MS - 61_250,
-        service_level_pct=87.5,
-        service_level_threshold_s=20,
-        service_level_formula="answered in time / all",
-        abandoned_rate_pct=2.5,
-        estimated_wait_s=33,
-        agents_logged_on=10,
-        agents_available=2,
-        agents_handling=4,
-        agents_post_processing=1,
-        agents_unavailable=2,
-        agents_work=1,
-        level="attention",
-    )
+MAPPED: list[tuple[Callable[[Any, int], Part], object, tuple[Kind, int, Source], object]] = [
+    (
+        user_cumulative,
+        msgspec.convert(USER_CUMULATIVE, UserCumulative),
+        (Kind.AGENT, 7, Source.CUMULATIVE),
+        Agent(handled_today=21, talk_s_today=5400.4, day_start_ms=1_699_999_000_000),
+    ),
+    (
+        queue_realtime,
+        msgspec.convert(QUEUE_REALTIME, QueueRealtime),
+        (Kind.QUEUE, 3, Source.REALTIME),
+        QueueFigures(
+            contacts_waiting=5,
+            oldest_since_ms=TIME_MS - 61_250,
+            service_level_pct=87.5,
+            service_level_threshold_s=20,
+            service_level_formula="answered in time / all",
+            abandoned_rate_pct=2.5,
+            estimated_wait_s=33,
+            agents_logged_on=10,
+            agents_available=2,
+            agents_handling=4,
+            agents_post_processing=1,
+            agents_unavailable=2,
+            agents_work=1,
+            level="attention",
+        ),
+    ),
+    (
+        queue_cumulative,
+        msgspec.convert(QUEUE_CUMULATIVE, QueueCumulative),
+        (Kind.QUEUE, 3, Source.CUMULATIVE),
+        QueueWindow(
+            window_start_ms=1_699_999_000_000,
+            received=100,
+            answered=90,
+            abandoned=6,
+            average_wait_s=14.5,
+            maximum_wait_s=120,
+        ),
+    ),
+    (
+        group_realtime,
+        msgspec.convert(GROUP_REALTIME, GroupRealtime),
+        (Kind.GROUP, 4, Source.REALTIME),
+        Group(
+            users_logged_on=8,
+            users_idle=1,
+            users_busy=5,
+            users_away=2,
+            users_handling_routed=4,
+            users_handling_direct=1,
+            calls_waiting=3,
+        ),
+    ),
+    (
+        aggregate_realtime,
+        msgspec.convert(AGGREGATE_REALTIME, AggregateRealtime),
+        (Kind.AGGREGATE, 5, Source.REALTIME),
+        Aggregate(contacts_waiting=9, oldest_since_ms=TIME_MS - 10_000),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "element", "place", "value"), MAPPED, ids=lambda each: type(each).__name__
+)
+def test_figures_are_mapped_whole(
+    mapping: Callable[[Any, int], Part], element: object, place: tuple[Kind, int, Source], value: object
+) -> None:
+    part = mapping(element, TIME_MS)
+    assert (part.kind, part.number, part.source) == place
+    assert part.value == value
 
 
 def test_null_figures_are_none_and_an_empty_queue_has_no_oldest() -> None:
     reported = {"QueueKey": 3, "ServiceLevel": None, "OldestContactWaitTime": None, "AbandonedRate": None}
     assert queue_realtime(msgspec.convert(reported, QueueRealtime), TIME_MS).value == QueueFigures()
-
-
-def test_figures_since_the_window_began_are_mapped() -> None:
-    part = queue_cumulative(msgspec.convert(QUEUE_CUMULATIVE, QueueCumulative), TIME_MS)
-    assert (part.kind, part.number, part.source) == (Kind.QUEUE, 3, Source.CUMULATIVE)
-    assert part.value == QueueWindow(
-        window_start_ms=1_699_999_000_000,
-        received=100,
-        answered=90,
-        abandoned=6,
-        average_wait_s=14.5,
-        maximum_wait_s=120,
-    )
-
-
-def test_a_group_is_mapped_whole() -> None:
-    part = group_realtime(msgspec.convert(GROUP_REALTIME, GroupRealtime), TIME_MS)
-    assert (part.kind, part.number, part.source) == (Kind.GROUP, 4, Source.REALTIME)
-    assert part.value == Group(
-        users_logged_on=8,
-        users_idle=1,
-        users_busy=5,
-        users_away=2,
-        users_handling_routed=4,
-        users_handling_direct=1,
-        calls_waiting=3,
-    )
-
-
-def test_an_aggregate_is_mapped_whole() -> None:
-    part = aggregate_realtime(msgspec.convert(AGGREGATE_REALTIME, AggregateRealtime), TIME_MS)
-    assert (part.kind, part.number, part.source) == (Kind.AGGREGATE, 5, Source.REALTIME)
-    assert part.value == Aggregate(contacts_waiting=9, oldest_since_ms=TIME_MS - 10_000)
 
 
 # ---- No figure that cannot be true ----
@@ -298,7 +314,7 @@ def test_every_figure_is_one_that_can_be(figures: dict[str, Any]) -> None:
                 assert value <= 100 or not name.endswith("_pct"), name
 
 
-def test_figures_of_a_queue_that_cannot_be_are_unknown() -> None:
+def test_figures_that_cannot_be_are_unknown() -> None:
     wrong = {
         "Contacts": -1,
         "ServiceLevel": 250,
@@ -310,13 +326,9 @@ def test_figures_of_a_queue_that_cannot_be_are_unknown() -> None:
     assert isinstance(value, QueueFigures)
     assert (value.contacts_waiting, value.service_level_pct, value.abandoned_rate_pct) == (None, None, None)
     assert (value.estimated_wait_s, value.agents_work, value.agents_available) == (None, None, 2)
-
-
-def test_figures_of_a_day_that_cannot_be_are_unknown() -> None:
-    wrong = {"Handled": -1, "TotalTalkTime": -0.5}
-    assert user_cumulative(_received(samples.USER_CUMULATIVE, wrong, UserCumulative), 0).value == Agent(
-        day_start_ms=samples.USER_CUMULATIVE["WindowStart"]
-    )
+    day = _received(samples.USER_CUMULATIVE, {"Handled": -1, "TotalTalkTime": -0.5}, UserCumulative)
+    began_ms = samples.USER_CUMULATIVE["WindowStart"]
+    assert user_cumulative(day, 0).value == Agent(day_start_ms=began_ms)
 
 
 def test_nothing_that_is_there_began_later() -> None:

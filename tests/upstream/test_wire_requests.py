@@ -63,6 +63,17 @@ def rendered(request: LinkRequest, *, keys: bool = True) -> dict[str, Any]:
     return fields
 
 
+PLAIN: list[tuple[LinkRequest, dict[str, Any]]] = [
+    (AttachSession(SessionSecret("s")), {"Method": "AttachSession", "SessionID": "s"}),
+    (DetachSession(2), {"Method": "DetachSession", "Session": 2}),
+    (Presence(2, present=True), {"Method": "Presence", "Session": 2, "Present": True}),
+    (Presence(2, present=False), {"Method": "Presence", "Session": 2, "Present": False}),
+    (StopListening(9), {"Method": "StopListeningForEvents", "QueryID": 9}),
+    (QueryDirectory(), {"Method": "QueryDirectory", "Kinds": list(DIRECTORY_KINDS)}),
+    (KeepAlive(), {"Method": "KeepAlive"}),
+]
+
+
 def execute(command: Command) -> Execute:
     return Execute(2, command, KEY, 1_700_000_000_000)
 
@@ -72,18 +83,7 @@ def answered(request: LinkRequest, **fields: Any) -> LinkAnswer:  # noqa: ANN401
     return answer(request, body, Readings())
 
 
-@pytest.mark.parametrize(
-    ("request_", "fields"),
-    [
-        (AttachSession(SessionSecret("s")), {"Method": "AttachSession", "SessionID": "s"}),
-        (DetachSession(2), {"Method": "DetachSession", "Session": 2}),
-        (Presence(2, present=True), {"Method": "Presence", "Session": 2, "Present": True}),
-        (Presence(2, present=False), {"Method": "Presence", "Session": 2, "Present": False}),
-        (StopListening(9), {"Method": "StopListeningForEvents", "QueryID": 9}),
-        (QueryDirectory(), {"Method": "QueryDirectory", "Kinds": list(DIRECTORY_KINDS)}),
-        (KeepAlive(), {"Method": "KeepAlive"}),
-    ],
-)
+@pytest.mark.parametrize(("request_", "fields"), PLAIN)
 def test_requests_are_written_as_the_page_says(request_: LinkRequest, fields: dict[str, Any]) -> None:
     assert rendered(request_) == fields
 
