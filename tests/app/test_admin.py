@@ -29,6 +29,7 @@ from gateway.protocol.envelopes import Order
 from gateway.protocol.schemas import inventory
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
+from tests.app.phone import Socket, arrived
 from tests.app.samples import settings_for
 from tests.app.test_logging import DEVICE, NUMBER, PASSWORD, REMOTE
 from tests.app.test_wiring import NOTICE
@@ -50,7 +51,7 @@ class Operated:
         self.stopping = stopping
         self.log = io.StringIO()
         self.session: dict[str, Any] = {}
-        self.ws: aiohttp.ClientWebSocketResponse
+        self.ws: Socket
 
     async def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         """Ask as an operator."""
@@ -76,10 +77,7 @@ class Operated:
 
     async def until(self, kind: str) -> dict[str, Any]:
         """Return the next frame of a kind."""
-        while True:
-            frame: dict[str, Any] = await self.ws.receive_json()
-            if frame["kind"] == kind:
-                return frame
+        return await arrived(self.ws, kind)
 
     @property
     def lines(self) -> list[dict[str, Any]]:

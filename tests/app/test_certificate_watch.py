@@ -92,24 +92,6 @@ def filed(folder: Path) -> int:
     return x509.load_pem_x509_certificate((folder / "server.crt").read_bytes()).serial_number
 
 
-async def test_new_handshakes_are_shown_the_new_one_and_streams_flow_on(door: Door) -> None:
-    assert door.watch.context is not None
-    first, began_s = filed(door.folder), door.clock.wall_ms() // 1000
-    assert float(door.gauge("certificate_expiry_timestamp_seconds")) == began_s + 90 * DAY_S
-    async with listening(door.watch.context) as port, asyncio.timeout(20):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
-        door.renew(80)
-        assert await door.looked() == [("info", "certificate_reloaded")]
-        writer.write(b"flows\n")
-        assert await reader.readline() == b"flows\n"
-        _, newer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
-        assert (serial(writer), serial(newer)) == (first, filed(door.folder))
-        assert first != filed(door.folder)
-        assert float(door.gauge("certificate_expiry_timestamp_seconds")) == began_s + 80 * DAY_S
-        writer.close()
-        newer.close()
-
-
 async def test_a_phone_that_comes_back_resumes_by_its_ticket(door: Door) -> None:
     assert door.watch.context is not None
     context = trusting()

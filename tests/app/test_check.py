@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -403,17 +402,6 @@ async def test_one_that_is_believed_is_asked(tmp_path: Path) -> None:
     assert "TLS" not in answer.fault
     assert answer.advice is None
     assert any(line.startswith(b"GET") for line in asked)
-
-
-async def test_one_that_answers_is_reported(tmp_path: Path) -> None:
-    async with Simulator(SimulatorSettings(agents=1, queues=1, users=1, tls=True)) as simulator:
-        port = int(simulator.url.rpartition(":")[2])
-        shown = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))
-        (tmp_path / "simulator.pem").write_text(shown)
-        site = site_of(port, tmp_path).model_copy(update={"ca_file": tmp_path / "simulator.pem"})
-        answer = await check_site(0, site, SystemClock())
-    assert answer.note == "site main answers: OSCC-E V2R1, contact centre V8R2"
-    assert answer.fault is None
 
 
 async def test_a_certificate_that_ends_soon_is_advised(tmp_path: Path) -> None:

@@ -159,26 +159,25 @@ async def test_among_others_it_is_not_ready_for_a_while_before_anybody_is_sent_a
     assert node.received == [(10, 10)]
 
 
-async def test_phones_leave_no_faster_than_the_budget_of_log_ons_allows() -> None:
-    node = Leaver(phones=20, users=20, others=(OTHER,))
+LEAVING = OTHER._replace(node=NodeId("n1"), holder="h1", draining=True)
+
+
+@pytest.mark.parametrize(
+    ("phones", "nodes", "per_s"),
+    # of two nodes the other takes one half of 4 links a second, until this node is gone
+    [(20, None, 4), (8, (LEAVING, OTHER), 2)],
+    ids=["4 links a second", "the other's part of them"],
+)
+async def test_phones_leave_no_faster_than_the_budget_of_log_ons_allows(
+    phones: int, nodes: tuple[NodeRecord, ...] | None, per_s: float
+) -> None:
+    node = Leaver(phones=phones, users=phones, others=(OTHER,), nodes=nodes)
     async with beside(node.run()) as running:
         await node.clock.advance(16)
         node.user_states.clear()
         await node.clock.advance(1)
         assert running.done()
-    # 20 users at 4 links a second
-    assert node.received == [(10 + n / 4, 10 + n / 4) for n in range(20)]
-
-
-async def test_phones_leave_no_faster_than_the_others_part_of_the_budget_allows() -> None:
-    leaving = OTHER._replace(node=NodeId("n1"), holder="h1", draining=True)
-    node = Leaver(phones=8, users=8, others=(OTHER,), nodes=(leaving, OTHER))
-    async with beside(node.run()):
-        await node.clock.advance(15)
-        node.user_states.clear()
-        await node.clock.advance(1)
-    # the other takes one half of 4 links a second, until this node is gone
-    assert node.received == [(10 + n / 2, 10 + n / 2) for n in range(8)]
+    assert node.received == [(10 + n / per_s, 10 + n / per_s) for n in range(phones)]
 
 
 async def test_phones_are_sent_away_as_fast_as_the_users_of_those_before_them_move() -> None:
@@ -312,15 +311,6 @@ def test_what_may_be_waited_is_what_the_page_asks_operators_to_wait() -> None:
 
 
 # ---- signals: the first ends the process, a second one at once ----
-
-
-def test_asking_once_is_polite_and_twice_is_a_hurry() -> None:
-    stopping = StopRequest()
-    assert not stopping.asked.is_set()
-    stopping.ask()
-    assert (stopping.asked.is_set(), stopping.hurried.is_set()) == (True, False)
-    stopping.ask()
-    assert stopping.hurried.is_set()
 
 
 def test_who_was_asked_gently_is_asked_by_a_signal_for_the_first_time() -> None:

@@ -6,7 +6,6 @@ import asyncio
 import platform
 import resource
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -22,8 +21,6 @@ import uvloop
 from aiohttp import web
 
 from gateway.app import process
-from gateway.app.adapters import client_context
-from gateway.app.config.settings import ClientSection
 from gateway.app.config.sources import generate_secrets
 from gateway.app.metrics import STUCK_S
 from gateway.app.process import CannotListen, StopRequest, listening, listening_in_thread, on_this_loop
@@ -31,7 +28,7 @@ from gateway.app.wiring import serving
 from gateway.core.rate_limits import KeyedRates
 from gateway.edge.limits import PENDING_CONNECTIONS, AddressGroup, PendingConnections
 from gateway.runtime.event_loop import SystemClock
-from tests.app.certificates import both_ends, make
+from tests.app.certificates import both_ends
 from tests.app.samples import settings_for
 
 
@@ -50,35 +47,6 @@ def _app() -> web.Application:
     app.router.add_get("/", hello)
     app.router.add_get("/echo", echo)
     return app
-
-
-async def test_it_serves_where_it_says() -> None:
-    async with listening("client", _app(), "127.0.0.1", 0) as listener, aiohttp.ClientSession() as http:
-        assert listener.url == f"http://127.0.0.1:{listener.port}"
-        async with http.get(listener.url) as response:
-            assert await response.text() == "hello"
-
-
-async def test_it_speaks_tls(tmp_path: Path) -> None:
-    certificate, key = make(tmp_path, days=100_000)
-    tls = client_context(ClientSection(certificate=certificate, key=key))
-    trust = ssl.create_default_context(cafile=certificate)
-    async with listening("client", _app(), "127.0.0.1", 0, tls) as listener, aiohttp.ClientSession() as http:
-        assert listener.url.startswith("https://")
-        async with http.get(listener.url, ssl=trust) as response:
-            assert response.status == 200
-
-
-async def test_who_does_not_speak_tls_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "TLS_HANDSHAKE_S", 0.2)
-    certificate, key = make(tmp_path, days=100_000)
-    tls = client_context(ClientSection(certificate=certificate, key=key))
-    async with listening("client", _app(), "127.0.0.1", 0, tls) as listener, asyncio.timeout(10):
-        for said in (b"", b"\x16\x03\x01"):
-            reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
-            writer.write(said)
-            assert await reader.read() == b""
-            writer.close()
 
 
 async def test_it_refuses_newcomers_and_keeps_who_is_there() -> None:

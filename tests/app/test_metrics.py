@@ -68,6 +68,7 @@ from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import CHILDREN_MAX, PREFIX, Telemetry
 from gateway.upstream.oscce.readings import Readings
 from tests.app.metrics import values_of
+from tests.app.phone import Socket, arrived, command, hello, log_on
 from tests.app.samples import LOG_ON, settings_for
 from tests.deploy.expressions import RULES
 from tests.deploy.programs import ask, machine
@@ -170,15 +171,7 @@ async def test_the_features_of_a_site_come_from_any_node_with_a_link() -> None:
         assert (level("realtime"), level("callback")) == (0, 0)
 
 
-async def test_elements_that_came_late_are_reported() -> None:
-    telemetry = Telemetry()
-    async with scene() as at:
-        at.node.composer.late = 3
-        measure_late(at.node, telemetry)
-    assert values_of(telemetry)["late_elements_total"] == 3
-
-
-async def test_readings_of_all_links_are_counted() -> None:
+async def test_readings_of_all_links_and_elements_that_came_late_are_counted() -> None:
     telemetry = Telemetry()
 
     def readings() -> float:
@@ -192,7 +185,9 @@ async def test_readings_of_all_links_are_counted() -> None:
         assert before > 0
         at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
         await at.clock.settle()
+        at.node.composer.late = 3
         assert readings() == before + 1
+    assert values_of(telemetry)["late_elements_total"] == 3
 
 
 async def test_a_silence_goes_on_while_the_link_is_gone_and_ends_when_it_is_back() -> None:
@@ -298,27 +293,23 @@ def test_what_was_known_already_is_a_share_of_all() -> None:
 BESIDES = {"le"}
 
 
-async def _visit(http: aiohttp.ClientSession, url: str) -> aiohttp.ClientWebSocketResponse[bool]:
+async def _visit(http: aiohttp.ClientSession, url: str) -> Socket:
     """Fail to log on, log on, be served, command; returns the phone."""
-    as_ios = {**LOG_ON, "device": {**LOG_ON["device"], "platform": "ios"}}
-    async with http.post(f"{url}/v1/sessions", json={**as_ios, "password": "wrong"}) as refused:
+    device = {**LOG_ON["device"], "platform": "ios"}
+    async with http.post(
+        f"{url}/v1/sessions", json={**LOG_ON, "device": device, "password": "wrong"}
+    ) as refused:
         assert refused.status == 401
-    async with http.post(f"{url}/v1/sessions", json=as_ios) as created:
-        token = (await created.json())["token"]
+    token = (await log_on(http, url, device=device))["token"]
     async with http.get(f"{url}/v1/realtime") as refused:
         assert refused.status == 400
-    ws = await http.ws_connect(f"{url}/v1/realtime", protocols=["oscc.v1.json"])
-    client = {"app": "test", "version": "1", "platform": "iOS"}
-    await ws.send_json({"kind": "hello", "token": token, "client": client})
+    ws = await hello(http, url, token, "iOS")
     received = [await ws.receive_json() for _ in range(3)]
     nonce = next(frame["nonce"] for frame in received if frame["kind"] == "ping")
     await ws.send_json({"kind": "pong", "nonce": nonce})
     stream = next(frame["stream"] for frame in received if frame["kind"] == "changes")
-    command = {"kind": "agent.routing_state.set", "agent_id": "999", "state": "work", "when": "now"}
-    asked = {"id": "1", "key": "00000000-0000-4000-8000-000000000001", "stream": stream, "command": command}
-    await ws.send_json({"kind": "command", **asked, "expires_at_ms": SystemClock().wall_ms() + 5_000})
-    while (await ws.receive_json())["kind"] != "result":
-        pass
+    await command(ws, stream, kind="agent.routing_state.set", agent_id="999", state="work", when="now")
+    await arrived(ws, "result")
     return ws
 
 
@@ -413,11 +404,6 @@ async def test_a_loop_that_turns_is_alive_and_its_lag_is_measured() -> None:
     assert values["loop_lag_seconds_count"] == 4
     assert values["loop_lag_seconds_sum"] < 0.001
     assert lagged == pytest.approx([0.0] * 4, abs=0.001)
-
-
-async def test_a_loop_that_does_not_turn_is_not() -> None:
-    clock = ManualClock()
-    vitals = ProcessMetrics(clock, Telemetry())
     await clock.advance(STUCK_S - 1)
     assert vitals.live() is None
     await clock.advance(1)

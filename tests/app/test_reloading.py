@@ -24,6 +24,7 @@ from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry
 from tests.app import processes
 from tests.app.certificates import Authority
+from tests.app.phone import Socket, arrived, hello
 from tests.app.samples import LOG_ON
 from tests.doubles.clock import ManualClock
 from tests.doubles.log_lines import capture_logs
@@ -71,9 +72,10 @@ async def running() -> AsyncIterator[Desk]:
         yield desk
 
 
-async def test_files_are_looked_at_again_and_again_keys_when_asked() -> None:
+async def test_files_are_looked_at_again_and_again_keys_when_asked_whatever_stays_old() -> None:
     async with running() as desk:
         assert desk.took() == ["files", "more", "after"]
+        desk.old = {"keys": "the keys", "files": "the files"}
         await desk.clock.advance(RELOAD_EVERY_S - 0.1)
         assert desk.took() == []
         await desk.clock.advance(0.2)
@@ -82,6 +84,8 @@ async def test_files_are_looked_at_again_and_again_keys_when_asked() -> None:
         desk.reloading.ask()
         await desk.clock.settle()
         assert desk.took() == ["keys", "files", "more", "after"], "asking twice is one look"
+        await desk.clock.advance(RELOAD_EVERY_S)
+        assert desk.took() == ["files", "more", "after"]
 
 
 async def test_a_hang_up_asks_and_afterwards_is_as_before() -> None:
@@ -111,17 +115,6 @@ async def test_who_asks_sees_what_stays_old_when_all_were_looked_at() -> None:
     assert (caught.value.what, desk.took()) == (("the keys", "the rest"), ["keys", "files", "more"])
     desk.old = {}
     await desk.reloading.reload_all()
-
-
-async def test_what_stays_old_ends_no_looking() -> None:
-    async with running() as desk:
-        desk.old = {"keys": "the keys", "files": "the files"}
-        desk.took()
-        desk.reloading.ask()
-        await desk.clock.settle()
-        assert desk.took() == ["keys", "files", "more", "after"]
-        await desk.clock.advance(RELOAD_EVERY_S)
-        assert desk.took() == ["files", "more", "after"]
 
 
 @pytest.mark.parametrize("is_any", [True, False])
@@ -180,13 +173,6 @@ class House:
         return line
 
 
-async def log_on(http: aiohttp.ClientSession, house: House) -> str:
-    """Log on; returns the token."""
-    received = await asked_for_log_on(http, house)
-    assert "token" in received, received
-    return str(received["token"])
-
-
 async def asked_for_log_on(http: aiohttp.ClientSession, house: House) -> dict[str, Any]:
     """Ask for a log-on; a node that has just come lets nobody in until it knows who shares the budget."""
     asked = {**LOG_ON, "device": {**LOG_ON["device"], "id": house.path.stem}}
@@ -199,20 +185,10 @@ async def asked_for_log_on(http: aiohttp.ClientSession, house: House) -> dict[st
             return received
 
 
-async def stream(http: aiohttp.ClientSession, house: House, token: str) -> aiohttp.ClientWebSocketResponse:
-    ws = await http.ws_connect(f"{house.client}/v1/realtime", protocols=["oscc.v1.json"])
-    phone = {"app": "test", "version": "1", "platform": "test"}
-    await ws.send_json({"kind": "hello", "token": token, "client": phone})
+async def stream(http: aiohttp.ClientSession, house: House, token: str) -> Socket:
+    ws = await hello(http, house.client, token)
     await arrived(ws, "welcome")
     return ws
-
-
-async def arrived(ws: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any]:
-    """Return the next frame of *kind*."""
-    while True:
-        frame: dict[str, Any] = await ws.receive_json()
-        if frame["kind"] == kind:
-            return frame
 
 
 async def opens(http: aiohttp.ClientSession, house: House, token: str) -> bool:
@@ -235,7 +211,7 @@ async def test_keys_rotate_on_all_nodes_without_a_log_out(tmp_path: Path) -> Non
             for house in houses:
                 await asyncio.to_thread(house.start, stack)
             async with asyncio.timeout(40):
-                tokens = [await log_on(http, house) for house in houses]
+                tokens = [(await asked_for_log_on(http, house))["token"] for house in houses]
                 streams = [await stream(http, *pair) for pair in zip(houses, tokens, strict=True)]
                 # 1. all learn the new key; 2. it seals, the old one still opens; 3. the old one goes
                 for house in houses:
@@ -278,7 +254,7 @@ async def test_a_renewed_certificate_is_shown_and_open_streams_flow_on(tmp_path:
         with ExitStack() as stack:
             await asyncio.to_thread(house.start, stack)
             async with asyncio.timeout(40):
-                ws = await stream(http, house, await log_on(http, house))
+                ws = await stream(http, house, (await asked_for_log_on(http, house))["token"])
                 before = await shown(house, trusts)
                 (tmp_path / "server.key").write_text("broken")
                 await asyncio.to_thread(house.process.until, "certificate_reload_failed")  # by itself
@@ -312,11 +288,11 @@ async def test_other_authorities_of_a_site_are_trusted_by_the_next_request(tmp_p
                 shown_pem = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))
                 trusted.write_text(shown_pem)
                 await house.reload("authorities_reloaded")
-                ws = await stream(http, house, await log_on(http, house))
+                ws = await stream(http, house, (await asked_for_log_on(http, house))["token"])
                 trusted.write_text("broken")
                 await house.reload("authorities_reload_failed")
                 assert (await metrics(http, house))['reload_failed{what="authorities"}'] == 1
-                await log_on(http, house)
+                assert "token" in await asked_for_log_on(http, house)
                 assert (await arrived(ws, "changes"))["kind"] == "changes"
                 await ws.close()
 
@@ -392,19 +368,15 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
 
 
-async def test_a_change_takes_effect_and_is_logged_once(folder: Folder) -> None:
+async def test_a_change_takes_effect_and_is_logged_once_also_if_the_last_notice_goes(folder: Folder) -> None:
     folder.write("upkeep", 2)
     folder.write("key", category="security")
-    assert await folder.looked() == [
-        ("info", "notices_reloaded: new key v1, upkeep v2: gone upkeep v1"),
-    ]
+    assert await folder.looked() == [("info", "notices_reloaded: new key v1, upkeep v2: gone upkeep v1")]
     assert folder.in_force == [("key", 1), ("upkeep", 2)]
     assert await folder.looked() == []
-
-
-async def test_the_last_notice_may_go(folder: Folder) -> None:
-    (folder.path / "upkeep.toml").unlink()
-    assert await folder.looked() == [("info", "notices_reloaded: new none: gone upkeep v1")]
+    for name in ("key", "upkeep"):
+        (folder.path / f"{name}.toml").unlink()
+    assert await folder.looked() == [("info", "notices_reloaded: new none: gone key v1, upkeep v2")]
     assert folder.in_force == []
 
 

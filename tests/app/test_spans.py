@@ -33,6 +33,7 @@ from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock, Link, OnAnswer, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Tally, Telemetry, written
+from tests.app.phone import arrived, command, hello
 from tests.app.samples import LOG_ON, settings_for
 from tests.doubles.clock import ManualClock
 from tests.doubles.log_lines import capture_logs
@@ -66,7 +67,7 @@ async def gateway(
         yield addresses
 
 
-async def log_on(http: aiohttp.ClientSession, client: str, **headers: str) -> tuple[int, dict[str, Any]]:
+async def ask_log_on(http: aiohttp.ClientSession, client: str, **headers: str) -> tuple[int, dict[str, Any]]:
     asked = {**LOG_ON, "device": {**LOG_ON["device"], "id": CANARY, "name": CANARY}}
     async with http.post(f"{client}/v1/sessions", json=asked, headers=headers) as found:
         return found.status, await found.json()
@@ -82,7 +83,7 @@ async def test_log_on_and_command_of_a_whole_gateway(monkeypatch: pytest.MonkeyP
         aiohttp.ClientSession() as http,
     ):
         client = at.client
-        status, made = await log_on(
+        status, made = await ask_log_on(
             http, client, traceparent=PARENT, tracestate=f"x={CANARY}", baggage=f"user={CANARY}"
         )
         assert status == 201
@@ -111,15 +112,10 @@ async def test_log_on_and_command_of_a_whole_gateway(monkeypatch: pytest.MonkeyP
 
 async def command_something(http: aiohttp.ClientSession, client: str, token: str) -> None:
     """Have the gateway execute a command."""
-    ws = await http.ws_connect(f"{client}/v1/realtime", protocols=["oscc.v1.json"])
-    phone = {"app": "test", "version": "1", "platform": "test"}
-    await ws.send_json({"kind": "hello", "token": token, "client": phone})
+    ws = await hello(http, client, token)
     changes = await arrived(ws, "changes")
     agent = next(name.partition(":")[2] for name in changes["put"] if name.startswith("agent:"))
-    command = {"kind": "agent.routing_state.set", "agent_id": agent, "state": "unavailable"}
-    key, deadline_ms = "00000000-0000-4000-8000-000000000001", SystemClock().wall_ms() + 5_000
-    asked = {"id": "1", "key": key, "stream": changes["stream"], "expires_at_ms": deadline_ms}
-    await ws.send_json({"kind": "command", **asked, "command": command})
+    await command(ws, changes["stream"], kind="agent.routing_state.set", agent_id=agent, state="unavailable")
     await arrived(ws, "result")
     await ws.close()
 
@@ -131,13 +127,6 @@ async def exemplars(http: aiohttp.ClientSession, url: str) -> dict[str, str]:
         families = list(text_string_to_metric_families(await page.text()))  # type: ignore[no-untyped-call]  # untyped in the library
     samples = [sample for family in families for sample in family.samples if sample.exemplar is not None]
     return {sample.name: sample.exemplar.labels["trace_id"] for sample in samples if sample.exemplar}
-
-
-async def arrived(ws: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any]:
-    while True:
-        frame: dict[str, Any] = await ws.receive_json()
-        if frame["kind"] == kind:
-            return frame
 
 
 async def answered(collector: Collector, *received: str) -> str | None:
@@ -219,7 +208,7 @@ async def test_the_trace_is_handed_on_to_the_server_without_what_others_wrote(
         gateway(collector, server.url, monkeypatch) as at,
         aiohttp.ClientSession() as http,
     ):
-        status, _ = await log_on(http, at.client, traceparent=PARENT, tracestate=f"x={CANARY}")
+        status, _ = await ask_log_on(http, at.client, traceparent=PARENT, tracestate=f"x={CANARY}")
     assert status == 503
     (span,) = collector.spans
     assert span.context is not None
@@ -249,6 +238,7 @@ class FarLink:
 EXECUTE = Execute(1, SetRoutingState("available"), "key", 1)
 
 
+@pytest.mark.parametrize("has_task", [True, False], ids=["in a task", "without one"])
 @pytest.mark.parametrize(
     ("answer", "attributes"),
     [
@@ -258,47 +248,27 @@ EXECUTE = Execute(1, SetRoutingState("available"), "key", 1)
     ],
 )
 async def test_of_a_refusal_only_its_kind_is_kept(
-    answer: Executed | Exception, attributes: dict[str, str]
+    answer: Executed | Exception, attributes: dict[str, str], *, has_task: bool
 ) -> None:
     collector = Collector(ManualClock())
-    link = TracedLink(cast("Link", FarLink(answer)), collector.tracing)
-    if isinstance(answer, Exception):
+    link, seen = TracedLink(cast("Link", FarLink(answer)), collector.tracing), list[object]()
+    if not has_task:
+        withdraw = link.send(EXECUTE, seen.append)
+        assert withdraw is not None
+        withdraw()
+    elif isinstance(answer, Exception):
         with pytest.raises(type(answer)) as caught:
             await link.request(EXECUTE)
-        assert caught.value is answer
+        seen.append(caught.value)
     else:
-        executed = await link.request(EXECUTE)
-        assert executed == answer
-        assert isinstance(executed, Executed)
-        assert executed.trace_id is not None
+        seen.append(await link.request(EXECUTE))
+    assert seen == [answer]
+    assert not isinstance(seen[0], Executed) or seen[0].trace_id is not None
     (span,) = collector.spans
     assert (span.name, span.kind) == ("command", SpanKind.CLIENT)
     assert dict(span.attributes or {}) == {"oscc.command": "routing_state.set", **attributes}
     assert span.events == ()
     assert (span.status.status_code is StatusCode.ERROR) is bool(attributes)
-    assert CANARY not in span.to_json()
-
-
-@pytest.mark.parametrize(
-    ("answer", "attributes"),
-    [
-        (Executed("applied"), {}),
-        (GatewayError(ErrorCode.BUSY, CANARY), {"error.type": "busy"}),
-        (LinkClosed("lost"), {"error.type": "LinkClosed", "oscc.link": "lost"}),
-    ],
-)
-async def test_a_command_without_a_task_is_traced_alike(
-    answer: Executed | Exception, attributes: dict[str, str]
-) -> None:
-    collector = Collector(ManualClock())
-    link, seen = TracedLink(cast("Link", FarLink(answer)), collector.tracing), list[object]()
-    withdraw = link.send(EXECUTE, seen.append)
-    assert withdraw is not None
-    withdraw()
-    assert seen == [answer]
-    assert not isinstance(seen[0], Executed) or seen[0].trace_id is not None
-    (span,) = collector.spans
-    assert dict(span.attributes or {}) == {"oscc.command": "routing_state.set", **attributes}
     assert CANARY not in span.to_json()
 
 

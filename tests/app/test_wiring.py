@@ -11,7 +11,6 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -32,7 +31,8 @@ from gateway.runtime.ports import Clock, Cluster
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry
 from gateway.upstream.oscce.client import OsccServer
-from tests.app.samples import LOG_ON, settings_for
+from tests.app.phone import Socket, arrived, command, hello, log_on
+from tests.app.samples import settings_for
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.servers import redis_server, until
@@ -60,27 +60,13 @@ async def metrics_of(http: aiohttp.ClientSession, addresses: wiring.Addresses) -
         return await response.text()
 
 
-async def _hello(http: aiohttp.ClientSession, client: str) -> aiohttp.ClientWebSocketResponse:
+async def _hello(http: aiohttp.ClientSession, client: str) -> Socket:
     """Log on and say hello."""
-    async with http.post(f"{client}/v1/sessions", json=LOG_ON) as response:
-        assert response.status == 201
-        token = (await response.json())["token"]
-    ws = await http.ws_connect(f"{client}/v1/realtime", protocols=["oscc.v1.json"])
-    phone = {"app": "test", "version": "1", "platform": "test"}
-    await ws.send_json({"kind": "hello", "token": token, "client": phone})
-    return ws
+    return await hello(http, client, (await log_on(http, client))["token"])
 
 
-async def _rest(ws: aiohttp.ClientWebSocketResponse) -> list[dict[str, object]]:
+async def _rest(ws: Socket) -> list[dict[str, object]]:
     return [json.loads(message.data) async for message in ws]
-
-
-async def _received(ws: aiohttp.ClientWebSocketResponse, *kinds: str) -> dict[str, Any]:
-    """Return the next frame of one of *kinds*."""
-    while True:
-        frame: dict[str, Any] = await ws.receive_json()
-        if frame["kind"] in kinds:
-            return frame
 
 
 async def test_a_phone_is_served_and_sent_away_at_the_end() -> None:
@@ -120,16 +106,13 @@ async def test_a_notice_that_changes_is_shown_and_acknowledged(tmp_path: Path) -
         running(StopRequest(), tmp_path) as addresses,
     ):
         ws = await _hello(http, addresses.client)
-        assert (await _received(ws, "notice"))["version"] == 1
+        assert (await arrived(ws, "notice"))["version"] == 1
         file.write_text(NOTICE.format(2), "utf-8")
         os.kill(os.getpid(), signal.SIGHUP)
-        assert (await _received(ws, "notice"))["version"] == 2
-        command = {"kind": "notices.acknowledge", "notice_id": "upkeep", "version": 2}
-        key, deadline_ms = "00000000-0000-4000-8000-000000000001", SystemClock().wall_ms() + 5_000
-        asked = {"id": "1", "key": key, "stream": "1.x", "expires_at_ms": deadline_ms, "command": command}
-        await ws.send_json({"kind": "command", **asked})
-        renewed = await _received(ws, "renewed", "result")
-        assert (await _received(ws, "result"))["outcome"] == {"status": "applied"}
+        assert (await arrived(ws, "notice"))["version"] == 2
+        await command(ws, "1.x", kind="notices.acknowledge", notice_id="upkeep", version=2)
+        renewed = await arrived(ws, "renewed", "result")
+        assert (await arrived(ws, "result"))["outcome"] == {"status": "applied"}
         again = {"Authorization": f"Bearer {renewed['token']}"}
         async with http.get(f"{addresses.client}/v1/me/export", headers=again) as response:
             assert '"accepted_notices":[{"id":"upkeep","version":2}]' in await response.text()
