@@ -80,7 +80,7 @@ async def test_a_supervisor_of_one_queue_sees_no_other(at: Place) -> None:
         assert set(ear.shown(Kind.AGENT, Source.REALTIME)) == {CEM}
 
 
-async def test_a_call_is_shown_from_ringing_to_its_end(at: Place) -> None:
+async def test_a_call_is_shown_from_ringing_to_its_end_and_nothing_of_the_caller(at: Place) -> None:
     async with at.linked(await at.boss()) as ear:
         await ear.until(lambda: ear.agent(CEM))
 
@@ -98,6 +98,8 @@ async def test_a_call_is_shown_from_ringing_to_its_end(at: Place) -> None:
         at.fake.forgets_caller = True
         at.fake.complete("sales", caller, DESK)
         await ear.until(lambda: phases() == [])
+        assert "89123" not in repr(ear.received.events)
+        assert "Dear Caller" not in repr(ear.received.events)
 
 
 async def test_wrap_up_ends_by_time_alone() -> None:
@@ -157,14 +159,6 @@ async def test_a_machine_whose_clock_is_set_dates_nothing_otherwise(by_ms: int) 
         assert times_ms[-1] <= clock.wall_ms() - by_ms
         refused = await ear.command(SetAgentRoutingState(str(CEM), "available"), expires_in_ms=10_000 - by_ms)
         assert refused == Executed("unchanged"), "a deadline is one of that clock, too"
-
-
-async def test_nothing_of_a_caller_but_the_wait_is_kept(at: Place) -> None:
-    async with at.linked(await at.boss()) as ear:
-        at.fake.join("sales", "+49891234567")
-        await ear.until(lambda: queue(ear).contacts_waiting == 1)
-        assert "89123" not in repr(ear.received.events)
-        assert "Dear Caller" not in repr(ear.received.events)
 
 
 async def test_an_agent_begins_paused_and_becomes_available(at: Place) -> None:
@@ -323,22 +317,23 @@ async def test_sessions_outlive_the_gateway(at: Place) -> None:
         assert listed.session == session.session
 
 
+def states(ear: Ear) -> list[FunctionState]:
+    """Return how the realtime function was said to be, one after the other."""
+    changes = (one for one in ear.received.events if isinstance(one, FunctionChanged))
+    return [one.state for one in changes if one.function == "realtime"]
+
+
 async def test_an_asterisk_that_restarts_is_shown_as_away_and_read_again(at: Place) -> None:
     async with at.linked(await at.boss()) as ear:
         await ear.until(lambda: ear.agent(CEM))
-
-        def states() -> list[FunctionState]:
-            changes = (one for one in ear.received.events if isinstance(one, FunctionChanged))
-            return [one.state for one in changes if one.function == "realtime"]
-
         await at.fake.stop(kill=True)
-        await ear.until(lambda: states()[-1] is FunctionState.DOWN)
+        await ear.until(lambda: states(ear)[-1] is FunctionState.DOWN)
         with pytest.raises(GatewayError) as refused:
             await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
         assert refused.value.code is ErrorCode.UPSTREAM_UNAVAILABLE
         at.fake.add_static("sales", "Local/2006@desk/n", "Dan Desk")
         await at.fake.start()
-        await ear.until(lambda: states()[-1] is FunctionState.UP)
+        await ear.until(lambda: states(ear)[-1] is FunctionState.UP)
         dan = number_of("interface", "Local/2006@desk/n")
         await ear.until(lambda: ear.agent(dan))
         assert ear.link.is_open
@@ -347,17 +342,12 @@ async def test_an_asterisk_that_restarts_is_shown_as_away_and_read_again(at: Pla
 async def test_an_asterisk_that_unloads_its_queues_is_shown_as_away(monkeypatch: pytest.MonkeyPatch) -> None:
     async with asyncio.timeout(15), place(figures_s=0.1) as at, at.linked(await at.boss()) as ear:
         await ear.until(lambda: ear.agent(CEM))
-
-        def states() -> list[FunctionState]:
-            changes = (one for one in ear.received.events if isinstance(one, FunctionChanged))
-            return [one.state for one in changes if one.function == "realtime"]
-
         with monkeypatch.context() as without:
             without.delitem(ACTIONS, "QueueStatus")
-            await ear.until(lambda: states()[-1] is FunctionState.DOWN)
+            await ear.until(lambda: states(ear)[-1] is FunctionState.DOWN)
             while at.server.monitor.last_failure != "rights":
                 await at.clock.sleep(0.02)
-        await ear.until(lambda: states()[-1] is FunctionState.UP)
+        await ear.until(lambda: states(ear)[-1] is FunctionState.UP)
         assert ear.link.is_open
 
 
@@ -550,7 +540,6 @@ async def test_why_an_asterisk_is_not_reached_is_distinguished(at: Place) -> Non
 # ---- Two nodes' adapters before one Asterisk: what each knows of what the other did ----
 
 
-ANA = number_of("person", "ana")
 OTHER = "+498912345678"
 
 

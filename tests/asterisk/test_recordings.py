@@ -164,20 +164,6 @@ def test_a_pause_that_a_kill_has_lost_is_corrected_by_the_reading() -> None:
     assert list(reasons) == ["", "Training", "Lunch"]
 
 
-def test_a_call_rings_is_connected_and_ends() -> None:
-    phases = _phases("03-call-life", "Local/2008@desk/n")
-    assert phases[:3] == [(), ("ringing",), ("talking",)]
-    assert phases[3] == ()
-
-
-def test_a_completion_without_its_caller_ends_the_contact() -> None:
-    assert _phases("17-complete-without-caller", "Local/2008@desk/n") == [(), ("ringing",), ("talking",), ()]
-
-
-def test_a_caller_who_gives_up_ends_the_ringing() -> None:
-    assert _phases("04-abandon", "Local/2007@desk/n")[-1] == ()
-
-
 def _phases(name: str, interface: str) -> list[tuple[str, ...]]:
     """Return the phases of an interface's contacts, each time that they change."""
     queues, found = Queues(), list[tuple[str, ...]]()
@@ -193,6 +179,18 @@ def _phases(name: str, interface: str) -> list[tuple[str, ...]]:
         if not found or found[-1] != phases:
             found.append(phases)
     return found
+
+
+@pytest.mark.parametrize(
+    ("name", "interface", "phases"),
+    [
+        ("03-call-life", "Local/2008@desk/n", [(), ("ringing",), ("talking",), ()]),
+        ("17-complete-without-caller", "Local/2008@desk/n", [(), ("ringing",), ("talking",), ()]),
+        ("04-abandon", "Local/2007@desk/n", [(), ("ringing",), (), ("ringing",), ()]),
+    ],
+)
+def test_a_call_rings_is_connected_and_ends(name: str, interface: str, phases: list[tuple[str, ...]]) -> None:
+    assert _phases(name, interface) == phases
 
 
 # ---- what phones are shown of it ----
@@ -233,35 +231,36 @@ def test_no_call_is_made_up_where_a_device_state_follows_the_end_of_a_contact(na
     assert not [event for event, agent, *_ in _shown(name) if any(one.direct for one in agent.handling or ())]
 
 
-def test_a_call_that_a_reading_has_shown_ends_with_its_completion() -> None:
+def _until(name: str, last: str, *, reads: str = "") -> tuple[Replay, AsteriskView, int]:
+    """Replay up to the first event *last*; at events *reads* a reading shows the telephone in a call."""
     replay = Replay()
     view = AsteriskView(replay.queues, Rules())
-    for now_ms, message in _messages("18-call-on-ami-11"):
+    for now_ms, message in _messages(name):
         replay.take(now_ms, message)
-        if message.get("Event") == "AgentConnect":
+        if message.get("Event") == reads:
             row = {**message, "Event": "QueueMember", "InCall": "1", "Status": "2"}
             replay.queues.member(row, ANA, now_ms)
-        elif message.get("Event") == "AgentComplete":
-            break
-    view.index()
+        elif message.get("Event") == last:
+            view.index()
+            return replay, view, now_ms
+    raise AssertionError(f"{name} has no {last}")
+
+
+def _handling(view: AsteriskView, now_ms: int) -> list[bool]:
+    """Return which contacts of the agent are shown as direct."""
     realtime = view.agent_parts(view.agent_of(ANA), now_ms)[1]
     assert realtime is not None
     assert isinstance(realtime.value, Agent)
-    assert realtime.value.handling == ()
+    return [bool(one.direct) for one in realtime.value.handling or ()]
+
+
+def test_a_call_that_a_reading_has_shown_ends_with_its_completion() -> None:
+    _, view, now_ms = _until("18-call-on-ami-11", "AgentComplete", reads="AgentConnect")
+    assert _handling(view, now_ms) == []
 
 
 def test_a_telephone_that_stays_busy_after_a_contact_is_in_a_call_of_its_own() -> None:
-    replay = Replay()
-    view = AsteriskView(replay.queues, Rules())
-    for now_ms, message in _messages("19-no-answer-on-ami-11"):
-        replay.take(now_ms, message)
-        if message.get("Event") == "AgentRingNoAnswer":
-            break
-    view.index()
-    agent = view.agent_of(ANA)
+    replay, view, now_ms = _until("19-no-answer-on-ami-11", "AgentRingNoAnswer")
     replay.queues.due(now_ms + 500)
     assert view.agent_of(ANA) in map(view.agent_of, replay.queues.changed_interfaces)
-    realtime = view.agent_parts(agent, now_ms + 500)[1]
-    assert realtime is not None
-    assert isinstance(realtime.value, Agent)
-    assert [one.direct for one in realtime.value.handling or ()] == [True]
+    assert _handling(view, now_ms + 500) == [True]

@@ -87,22 +87,18 @@ async def test_lists_without_eventlist_are_read() -> None:
             assert await ear.command(SetRoutingState("available")) == Executed("applied")
 
 
-async def test_an_agent_begins_with_a_reason_where_queueadd_knows_none() -> None:
-    async with asyncio.timeout(30), place() as at:
-        at.fake.not_in_queue_add = frozenset({"Reason"})
-        async with at.linked(await at.assistant()) as ear:
-            assert shown(ear, ANA).reason_id == LOGGED_ON
-            held = [queue.members[REMOTE] for queue in at.fake.queues.values() if REMOTE in queue.members]
-            assert [one.reason for one in held] == ["Logged on", "Logged on"]
-
-
-async def test_a_queue_that_is_joined_in_a_pause_has_its_reason_where_queueadd_knows_none() -> None:
+async def test_an_agent_begins_and_joins_a_queue_in_a_pause_with_its_reason_where_queueadd_knows_none() -> (
+    None
+):
     async with asyncio.timeout(30), place() as at:
         at.fake.not_in_queue_add = frozenset({"Reason"})
         at.fake.add_queue("late")
         await again(at)
         async with at.linked(await at.assistant()), at.linked(await at.boss()) as ear:
             await ear.until(lambda: ear.agent(ANA))
+            assert shown(ear, ANA).reason_id == LOGGED_ON
+            held = [queue.members[REMOTE] for queue in at.fake.queues.values() if REMOTE in queue.members]
+            assert [one.reason for one in held] == ["Logged on", "Logged on"]
             entry = ear.shown(Kind.AGENT, Source.CONFIGURATION)[ANA].value
             assert isinstance(entry, Agent)
             joined = SkillChange(str(number_of("queue", "late")), 10)
@@ -234,9 +230,7 @@ async def test_an_account_that_is_sent_no_events_is_said_and_its_commands_take_e
             with capture_logs() as logs:
                 answer = await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
             assert answer == Executed("applied")
-            shown = ear.agent(CEM)
-            assert shown is not None
-            assert shown.routing_state is RoutingState.UNAVAILABLE
+            assert shown(ear, CEM).routing_state is RoutingState.UNAVAILABLE
         assert [one["event"] for one in logs].count("asterisk_sends_no_events") == 1
 
 
@@ -274,6 +268,18 @@ async def test_an_account_that_may_log_in_once_is_distinguished_from_a_wrong_sec
                 await at.clock.sleep(0.02)
             assert not other.monitor.is_up
             assert other.monitor.last_failure == "login_in_use"
+
+
+async def test_a_session_that_is_ended_at_the_console_is_opened_again() -> None:
+    """`manager kick session`, or a Logoff: Goodbye, then the end of the connection."""
+    async with asyncio.timeout(30), place() as at:
+        for session in tuple(at.fake.sessions):
+            await session.serve({"Action": "Logoff"})
+        await at.clock.sleep(0.05)
+        assert at.server.monitor.is_up
+        await again(at)
+        async with at.linked(await at.boss()) as ear:
+            await ear.until(lambda: ear.agent(CEM))
 
 
 async def test_a_dialplan_without_the_context_refuses_remote_agents() -> None:
@@ -541,38 +547,16 @@ async def _log_in(connection: AmiConnection, address: AmiAddress) -> None:
         connection.drop("done")
 
 
-async def test_an_asterisk_behind_tls_is_trusted_or_not(tmp_path: Path) -> None:
+async def test_an_asterisk_behind_tls_is_trusted_or_not_and_clear_text_at_one_end_is_said(
+    tmp_path: Path,
+) -> None:
     server, client = both_ends(tmp_path)
     async with asyncio.timeout(30), served(FakeAsterisk(lambda: 0.0), server) as address:
         assert await logged_in(address._replace(tls=client)) == "13.0.0"
         assert await logged_in(address._replace(tls=ssl.create_default_context())) == "tls"
-
-
-async def test_tls_that_is_asked_of_a_port_in_clear_text_is_said(tmp_path: Path) -> None:
-    _, client = both_ends(tmp_path)
+        assert await logged_in(address) in {"closed", "protocol"}
     async with asyncio.timeout(30), served(FakeAsterisk(lambda: 0.0), None) as address:
         assert await logged_in(address._replace(tls=client)) == "tls"
-
-
-async def test_clear_text_that_is_sent_to_a_port_with_tls_is_said(tmp_path: Path) -> None:
-    server, _ = both_ends(tmp_path)
-    async with asyncio.timeout(30), served(FakeAsterisk(lambda: 0.0), server) as address:
-        assert await logged_in(address) in {"closed", "protocol"}
-
-
-async def test_a_session_that_is_ended_at_the_console_is_opened_again() -> None:
-    """`manager kick session`, or a Logoff: Goodbye, then the end of the connection."""
-    async with asyncio.timeout(30), place() as at:
-        before = at.server.monitor.connections
-        for session in tuple(at.fake.sessions):
-            await session.serve({"Action": "Logoff"})
-        await at.clock.sleep(0.05)
-        assert at.server.monitor.is_up
-        at.fake.cut()
-        while at.server.monitor.connections == before or not at.server.monitor.is_up:
-            await at.clock.sleep(0.02)
-        async with at.linked(await at.boss()) as ear:
-            await ear.until(lambda: ear.agent(CEM))
 
 
 async def test_an_event_that_comes_before_its_answer_is_the_effect_all_the_same() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -493,11 +494,17 @@ async def test_a_confirmation_that_nobody_asked_for_is_no_answer() -> None:
         (b"HTTP/1.1 400\r\n", "its answer is not RESP"),
         (b":1\r\n", "it sent a reply to no command"),
         (b"*3\r\n$7\r\nmessage\r\n:1\r\n:2\r\n", "it sent a reply to no command"),
+        (None, CLOSED),
     ],
+    ids=["HTTP", "a reply", "a strange message", "the end"],
 )
-async def test_what_talks_otherwise_is_left(data: bytes, why: str) -> None:
+async def test_what_talks_otherwise_or_hangs_up_is_left(data: bytes | None, why: str) -> None:
     async with wired() as on:
-        await on.hear(data)
+        if data is None:
+            on.transport.hang_up()
+        else:
+            on.transport.feed(data)
+        await CLOCK.settle()
         assert on.wire.why == why
         assert not on.transport.is_open
 
@@ -610,14 +617,6 @@ async def test_what_ended_before_the_pipeline_was_there_is_lost_at_once(*, is_cu
     assert len(peer.transports) == 1
 
 
-async def test_a_server_that_hangs_up_is_lost_at_once() -> None:
-    async with wired() as on:
-        on.transport.hang_up()
-        await CLOCK.settle()
-        assert on.wire.why == CLOSED
-        assert not on.transport.is_open
-
-
 # ---- errors of redis-py ----
 
 
@@ -674,6 +673,7 @@ def caused(cause: BaseException | None = None, context: BaseException | None = N
         (RuntimeError("secret"), "the connection broke"),
         (caused(context=OSError("secret")), "it cannot be reached"),
         (caused(cause=UnicodeError("secret")), "it cannot be reached"),
+        (caused(context=socket.gaierror("secret")), "its host name cannot be resolved"),
         (caused(context=asyncio.CancelledError()), "it closed the connection"),
         (caused(), "it closed the connection"),
         (InvalidResponse("secret"), "its answer is not RESP"),

