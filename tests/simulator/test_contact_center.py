@@ -287,14 +287,10 @@ def test_an_instant_lies_between_its_midnights(now_ms: int) -> None:
     assert model.midnight_before(now_ms, BERLIN) <= now_ms < model.midnight_after(now_ms, BERLIN)
 
 
-def test_what_nobody_has_counted_is_unknown() -> None:
-    empty = Counters(0)
+def test_counting_and_what_nobody_has_counted_is_unknown() -> None:
     assert model.service_level(0, 0, 0) is None
-    assert model.abandoned_rate(empty) is None
-    assert model.average_wait_s(empty) is None
-
-
-def test_counting() -> None:
+    assert model.abandoned_rate(Counters(0)) is None
+    assert model.average_wait_s(Counters(0)) is None
     count = model.answered(model.received(model.received(Counters(0))), 20_000, 20)
     count = model.abandoned(model.answered(count, 40_000, 20), 50_000)
     assert count == Counters(0, 2, 2, 1, 1, 60_000, 50_000)

@@ -64,9 +64,6 @@ def test_every_default_is_allowed() -> None:
         assert check_parameters(applies_to, writable) == writable
 
 
-# ---- names ----
-
-
 # ---- centres of any size ----
 
 

@@ -131,36 +131,26 @@ async def test_requests_of_a_frozen_line_wait_and_may_be_too_late(wire: Wire) ->
 # ---- repeated requests at the simulator ----
 
 
-def counted(keys: SeenKeys) -> tuple[int, int, int]:
-    return keys.keys, keys.again, keys.twice
+FIRST = [(act, user, key) for user, key in ((1, "a"), (1, "b"), (2, "a")) for act in ("came", "executed")]
 
 
-def test_a_key_is_counted_per_user_when_it_comes_and_when_it_is_executed() -> None:
+@pytest.mark.parametrize(
+    ("acts", "counts"),
+    [
+        pytest.param(FIRST, (3, 0, 0), id="per user"),
+        pytest.param([*FIRST, ("came", 1, "a")], (3, 1, 0), id="comes again"),
+        pytest.param([*FIRST, ("came", 1, "a"), ("executed", 1, "a")], (3, 1, 1), id="executed twice"),
+        pytest.param([("came", 1, "a")] * 2 + [("executed", 1, "a")], (1, 1, 0), id="refused before"),
+        pytest.param([("came", 1, None), *[("executed", 1, None)] * 2], (0, 0, 0), id="no key"),
+    ],
+)
+def test_a_key_is_counted_when_it_comes_and_when_it_is_executed(
+    acts: list[tuple[str, int, str | None]], counts: tuple[int, int, int]
+) -> None:
     keys = SeenKeys()
-    for user, key in ((1, "a"), (1, "b"), (2, "a")):
-        keys.came(user, {"RequestKey": key})
-        keys.executed(user, {"RequestKey": key})
-    assert counted(keys) == (3, 0, 0)
-    keys.came(1, {"RequestKey": "a"})
-    assert counted(keys) == (3, 1, 0)
-    keys.executed(1, {"RequestKey": "a"})
-    assert counted(keys) == (3, 1, 1)
-
-
-def test_a_key_that_was_refused_before_is_not_executed_twice() -> None:
-    keys = SeenKeys()
-    keys.came(1, {"RequestKey": "a"})
-    keys.came(1, {"RequestKey": "a"})
-    keys.executed(1, {"RequestKey": "a"})
-    assert counted(keys) == (1, 1, 0)
-
-
-def test_what_has_no_key_is_not_counted() -> None:
-    keys = SeenKeys()
-    keys.came(1, {})
-    keys.executed(1, {})
-    keys.executed(1, {})
-    assert counted(keys) == (0, 0, 0)
+    for act, user, key in acts:
+        getattr(keys, act)(user, {} if key is None else {"RequestKey": key})
+    assert (keys.keys, keys.again, keys.twice) == counts
 
 
 def test_the_oldest_keys_are_forgotten() -> None:
@@ -169,7 +159,7 @@ def test_the_oldest_keys_are_forgotten() -> None:
         keys.came(1, {"RequestKey": str(number)})
     keys.came(1, {"RequestKey": "1"})
     keys.came(1, {"RequestKey": "0"})
-    assert counted(keys) == (requests.KEPT + 2, 1, 0)
+    assert (keys.keys, keys.again, keys.twice) == (requests.KEPT + 2, 1, 0)
 
 
 async def test_the_control_interface_counts_a_repeated_request_once(wire: Wire) -> None:

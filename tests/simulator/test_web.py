@@ -94,9 +94,6 @@ async def test_a_body_that_is_no_object_is_a_bad_request(wire: Wire) -> None:
             assert (response.status, (await response.json())["Error"]) == (400, "BadRequest")
 
 
-# ---- server of the simulator ----
-
-
 # ---- functions ----
 
 

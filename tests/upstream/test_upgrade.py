@@ -22,7 +22,7 @@ from gateway.runtime.event_loop import SystemClock, Turns
 from gateway.simulator.web import self_signed, server_context
 from gateway.upstream.oscce.client import MESSAGE_BYTES, OsccServer
 from gateway.upstream.oscce.http import tls_context, upgrade
-from gateway.upstream.oscce.socket import Closed
+from gateway.upstream.oscce.socket import Closed, LinkSocket
 from tests.doubles.tasks import beside
 from tests.upstream.samples import TIME_MS
 from tests.upstream.scripted_server import SECRET, USER, scene
@@ -61,6 +61,19 @@ class Place(NamedTuple):
     url: URL
     http: aiohttp.ClientSession
 
+    async def upgrade(self, **headers: str) -> LinkSocket:
+        """Open a link."""
+        return await upgrade(
+            self.http, self.url, headers, tls=True, subprotocol="s.v1", message_bytes=LIMIT, turns=TURNS
+        )
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the client's session holds no connection."""
+        connector = self.http.connector
+        assert isinstance(connector, aiohttp.TCPConnector)
+        return not connector._acquired
+
 
 @asynccontextmanager
 async def raw(answer: Callable[[Asked], bytes]) -> AsyncIterator[Place]:
@@ -84,9 +97,7 @@ async def test_what_comes_with_the_handshake_is_received() -> None:
     hello = websocket.frame(1, b"hello")
     for early in (hello, hello * 2 + hello[:3], websocket.frame(1, b"x" * 300_000)):
         async with raw(lambda asked, early=early: asked.accept() + early) as at:  # type: ignore[misc] # a lambda has no types
-            socket = await upgrade(
-                at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT, turns=TURNS
-            )
+            socket = await at.upgrade()
             first = await socket.receive()
             assert first == "hello" if early.startswith(hello) else len(str(first)) == 300_000
             socket.abort()
@@ -94,7 +105,7 @@ async def test_what_comes_with_the_handshake_is_received() -> None:
                 pass
 
 
-async def test_it_asks_for_what_it_speaks() -> None:
+async def test_it_asks_for_what_it_speaks_and_its_session_holds_nothing_before_and_after_the_end() -> None:
     seen: list[Asked] = []
 
     def answer(asked: Asked) -> bytes:
@@ -103,12 +114,11 @@ async def test_it_asks_for_what_it_speaks() -> None:
 
     async with raw(answer) as at:
         for _ in range(2):
-            mine = {"X-Mine": "1"}
-            socket = await upgrade(
-                at.http, at.url, mine, tls=True, subprotocol="s.v1", message_bytes=LIMIT, turns=TURNS
-            )
+            socket = await at.upgrade(**{"X-Mine": "1"})
+            assert (at.is_idle, len(TURNS.wires)) == (True, 1)
             socket.abort()
             assert await socket.receive() == Closed()
+            assert (at.is_idle, len(TURNS.wires)) == (True, 0)
     first, second = seen
     assert first.header(b"Sec-WebSocket-Protocol") == b"s.v1"
     assert first.header(b"Sec-WebSocket-Version") == b"13"
@@ -122,9 +132,7 @@ async def test_it_asks_for_what_it_speaks() -> None:
 )
 async def test_what_else_the_server_says_of_the_connection_is_legal(connection: str) -> None:
     async with raw(lambda asked: asked.accept(Connection=connection)) as at:
-        socket = await upgrade(
-            at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT, turns=TURNS
-        )
+        socket = await at.upgrade()
         await socket.send("hello")
         socket.abort()
 
@@ -152,25 +160,8 @@ async def test_what_is_no_websocket_is_refused(answer: Callable[[Asked], bytes])
 
     async with raw(once) as at:
         with pytest.raises(aiohttp.ClientError):
-            await upgrade(at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT, turns=TURNS)
-        connector = at.http.connector
-        assert isinstance(connector, aiohttp.TCPConnector)
-        assert not connector._acquired
-
-
-async def test_of_a_connection_in_clear_text_its_session_holds_nothing_before_and_after_its_end() -> None:
-    async with raw(lambda asked: asked.accept()) as at:
-        socket = await upgrade(
-            at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT, turns=TURNS
-        )
-        connector = at.http.connector
-        assert isinstance(connector, aiohttp.TCPConnector)
-        assert not connector._acquired
-        assert len(TURNS.wires) == 1
-        socket.abort()
-        assert await socket.receive() == Closed()
-        assert not connector._acquired
-        assert len(TURNS.wires) == 0
+            await at.upgrade()
+        assert at.is_idle
 
 
 # ---- taking a link's connection from aiohttp ----

@@ -154,20 +154,20 @@ def test_what_has_no_name_is_reported_without(fields: dict[str, Any]) -> None:
     assert read.parts[0].value == QueueEntry()
 
 
-@pytest.mark.parametrize("beyond", [2**53, -(2**53), 2**63, 2**64, 2**70])
-def test_bounds_that_no_frame_can_carry_are_none(beyond: int) -> None:
-    row = {"Name": "Limit", "AppliesTo": "Queue", "DataType": "Integer"}
-    (received,) = directory(
-        body({"RoutingParameter": [row | {"Min": beyond, "Max": beyond, "Step": beyond}]}), Readings()
-    ).parameters
-    assert (received.min, received.max, received.step) == (None, None, None)
-
-
-def test_the_largest_bounds_are_reported() -> None:
-    row = {"Name": "Limit", "AppliesTo": "Queue", "DataType": "Integer"}
-    bounds = {"Min": -(2**53) + 1, "Max": 2**53 - 1, "Step": 0.5}
-    (received,) = directory(body({"RoutingParameter": [row | bounds]}), Readings()).parameters
-    assert (received.min, received.max, received.step) == (-(2**53) + 1, 2**53 - 1, 0.5)
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        *(((beyond,) * 3, (None,) * 3) for beyond in (2**53, -(2**53), 2**63, 2**64, 2**70)),
+        ((-(2**53) + 1, 2**53 - 1, 0.5),) * 2,
+    ],
+)
+def test_bounds_that_no_frame_can_carry_are_none(
+    sent: tuple[float, ...], read: tuple[float | None, ...]
+) -> None:
+    bounds = dict(zip(("Min", "Max", "Step"), sent, strict=True))
+    row = {"Name": "Limit", "AppliesTo": "Queue", "DataType": "Integer"} | bounds
+    (received,) = directory(body({"RoutingParameter": [row]}), Readings()).parameters
+    assert (received.min, received.max, received.step) == read
 
 
 def test_the_pool_learns_the_references_and_shares_objects() -> None:
@@ -241,12 +241,9 @@ def test_a_row_is_read_as_it_was_meant() -> None:
     assert (read.parts[0].number, read.skills, read.dropped) == (3, (Skill("61"),), ())
 
 
-def test_a_kind_that_is_null_is_empty() -> None:
-    assert directory(body({"User": None, "Skill": None}), Readings()).parts == ()
-
-
-def test_kinds_that_are_missing_are_empty() -> None:
-    read = directory(body({}), Readings())
+@pytest.mark.parametrize("objects", [{}, {"User": None, "Skill": None}])
+def test_kinds_that_are_missing_or_null_are_empty(objects: dict[str, Any]) -> None:
+    read = directory(body(objects), Readings())
     assert (read.parts, read.skills, read.reasons, read.parameters) == ((), (), (), ())
 
 
