@@ -21,7 +21,7 @@ from gateway.app import wiring
 from gateway.app.admin import AdminOperations
 from gateway.app.config.settings import SecretKey
 from gateway.app.config.sources import generate_secrets
-from gateway.app.logging import CLOSES_MAX, CLOSES_MS, CloseHistory, Pseudonyms, configure
+from gateway.app.logging import CLOSES_MAX, CLOSES_MS, CloseHistory, Pseudonyms, configure, log_session
 from gateway.app.process import StopRequest
 from gateway.domain.model import Application, NodeId, UserId
 from gateway.edge.channel import ConnectionSummary
@@ -296,7 +296,9 @@ ANNA = UserId("main", 4711)
 def life(*, user: UserId | None = ANNA, reason: str = "no pong", code: int = 4109) -> ConnectionSummary:
     application = None if user is None else Application.DASHBOARD
     address = ip_address("192.0.2.77")
-    return ConnectionSummary(user, application, "json", address, 1.5, "gateway", code, reason, 1, 2, 3, 0, 0)
+    return ConnectionSummary(
+        user, application, "json", address, 1.23456, "gateway", code, reason, 1, 2, 3, 4, 5
+    )
 
 
 class Wall:
@@ -318,29 +320,30 @@ async def page(of: CloseHistory, after: str = "", most: int = 10) -> tuple[list[
     return [record["at_ms"] for record in found.records], ids[-1] if ids else "", found.more
 
 
-def test_a_line_is_kept_as_the_log_has_it() -> None:
-    made = closes(Wall())
+def test_a_connection_leaves_one_line_that_is_kept_as_the_log_has_it(own_logging: None) -> None:
+    made, log = closes(Wall()), io.StringIO()
+    configure("info", SecretKey(bytes(32)), log)
     made.note(life())
-    assert made.last(5) == [
-        {
-            "id": "000000000001000.0000000001.n1",
-            "node": "n1",
-            "at_ms": 1_000,
-            "initiator": "gateway",
-            "close_code": 4109,
-            "close_reason": "no pong",
-            "user": PSEUDONYMS.of(ANNA),
-            "application": "dashboard",
-            "codec": "json",
-            "address": "192.0.2.0/24",
-            "lasted_s": 1.5,
-            "frames_in": 1,
-            "frames_out": 2,
-            "bytes_out": 3,
-            "conflated": 0,
-            "commands": 0,
-        }
-    ]
+    log_session(life())
+    (logged,) = (json.loads(line) for line in log.getvalue().splitlines())
+    del logged["timestamp"]
+    line = {
+        "initiator": "gateway",
+        "close_code": 4109,
+        "close_reason": "no pong",
+        "user": PSEUDONYMS.of(ANNA),
+        "application": "dashboard",
+        "codec": "json",
+        "address": "192.0.2.0/24",
+        "lasted_s": 1.235,
+        "frames_in": 1,
+        "frames_out": 2,
+        "bytes_out": 3,
+        "conflated": 4,
+        "commands": 5,
+    }
+    assert logged == line | {"event": "session_closed", "level": "info", "logger": "gateway.session"}
+    assert made.last(5) == [{"id": "000000000001000.0000000001.n1", "node": "n1", "at_ms": 1_000} | line]
 
 
 def test_what_may_not_be_logged_is_not_kept() -> None:

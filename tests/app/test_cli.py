@@ -59,13 +59,6 @@ def test_a_node_loads_nothing_of_other_commands_nor_of_redis() -> None:
     assert shown.stdout == "set()\n"
 
 
-def test_the_version_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["--version"])
-    assert caught.value.code == 0
-    assert capsys.readouterr().out == f"oscc-gateway {gateway.__version__}\n"
-
-
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -38,7 +38,6 @@ from gateway.app.logging import (
     configure,
     field_shapes,
     flush_suppressed,
-    log_session,
     network_of,
     set_level,
     shape_text,
@@ -54,7 +53,6 @@ from gateway.domain.model import (
     SessionId,
     UserId,
 )
-from gateway.edge.channel import ConnectionSummary
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.upstream.oscce.errors import ClockSetError, UnreadableMessages, WireError
@@ -208,45 +206,6 @@ def test_the_level_can_be_changed_at_any_time(stream: io.StringIO) -> None:
     set_level("error")
     log.warning("three")
     assert [line["event"] for line in lines(stream)] == ["two"]
-
-
-def test_a_connection_leaves_one_line(stream: io.StringIO) -> None:
-    log_session(
-        ConnectionSummary(
-            user=UserId("main", 5),
-            application=Application.DASHBOARD,
-            codec="oscc.v1.json",
-            address=ip_address("203.0.113.77"),
-            lasted_s=12.3456,
-            initiator="client",
-            close_code=1000,
-            close_reason="",
-            frames_in=1,
-            frames_out=2,
-            bytes_out=3,
-            conflated=5,
-            commands=6,
-        )
-    )
-    (line,) = lines(stream)
-    assert re.fullmatch("[0-9a-f]{16}", str(line.pop("user")))
-    del line["timestamp"]
-    assert line == {
-        "event": "session_closed",
-        "level": "info",
-        "logger": "gateway.session",
-        "application": "dashboard",
-        "codec": "oscc.v1.json",
-        "address": "203.0.113.0/24",
-        "lasted_s": 12.346,
-        "initiator": "client",
-        "close_code": 1000,
-        "frames_in": 1,
-        "frames_out": 2,
-        "bytes_out": 3,
-        "conflated": 5,
-        "commands": 6,
-    }
 
 
 def test_every_line_has_the_node_and_its_trace_and_what_it_says_itself_stays(own_logging: None) -> None:

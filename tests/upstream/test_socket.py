@@ -151,8 +151,7 @@ def reading(key: int, value: int, *, time_ms: int = 1) -> str:
 
 
 async def test_who_waits_takes_readings_in_a_turn_and_what_is_none_follows_them(line: Line) -> None:
-    taken: list[str] = []
-    take = Taking(taken)
+    take = Taking([])
     line.come(reading(1, 0))
     async with beside(line.socket.receive(take)) as waiting:
         await turns()
@@ -161,12 +160,12 @@ async def test_who_waits_takes_readings_in_a_turn_and_what_is_none_follows_them(
         assert not waiting.done()
         line.come(reading(1, 3), "an answer", reading(1, 4))
     assert waiting.result() == "an answer"
-    assert taken == [reading(1, 0), reading(1, 1), reading(2, 2), reading(1, 3)]
+    assert take.taken == [reading(1, 0), reading(1, 1), reading(2, 2), reading(1, 3)]
     async with beside(line.socket.receive(take)) as waiting:
         await turns()
         line.come("the end")
     assert waiting.result() == "the end"
-    assert taken[4:] == [reading(1, 4)]
+    assert take.taken[4:] == [reading(1, 4)]
 
 
 async def test_readings_before_an_answer_are_received_before_it_when_nobody_waits_to_take_them(
@@ -178,26 +177,24 @@ async def test_readings_before_an_answer_are_received_before_it_when_nobody_wait
 
 
 async def test_a_reading_that_is_not_digested_yet_is_replaced_by_a_newer_one_of_its_key(line: Line) -> None:
-    taken: list[str] = []
-    take = Taking(taken)
+    take = Taking([])
     async with beside(line.socket.receive(take)) as waiting:
         await turns()
         line.come(reading(1, 1), reading(2, 2), reading(1, 3), reading(1, 0, time_ms=0))
         await turns()
         line.come("the end")
     assert waiting.done()
-    assert taken == [reading(2, 2), reading(1, 3), reading(1, 0, time_ms=0)]
+    assert take.taken == [reading(2, 2), reading(1, 3), reading(1, 0, time_ms=0)]
 
 
 async def test_of_much_that_comes_at_once_only_the_newest_of_each_key_is_read(line: Line) -> None:
-    taken: list[str] = []
-    take = Taking(taken)
+    take = Taking([])
     async with beside(line.socket.receive(take)) as waiting:
         await turns()
         line.come(*[reading(value % 3, value) for value in range(60)])
         await turns()
         waiting.cancel()
-    assert taken == [reading(0, 57), reading(1, 58), reading(2, 59)]
+    assert take.taken == [reading(0, 57), reading(1, 58), reading(2, 59)]
 
 
 async def test_what_else_comes_with_much_has_its_place_among_it(line: Line) -> None:
@@ -333,15 +330,14 @@ async def _failed(receiving: Awaitable[object]) -> str:
 
 
 async def test_who_has_left_takes_nothing(line: Line) -> None:
-    taken: list[str] = []
-    take = Taking(taken)
+    take = Taking([])
     async with beside(line.socket.receive(take)) as waiting:
         await turns()
         waiting.cancel()
         line.come(reading(1, 1))
     line.come(reading(2, 2))
     assert [await line.socket.receive() for _ in range(2)] == [reading(1, 1), reading(2, 2)]
-    assert taken == []
+    assert take.taken == []
 
 
 async def test_readings_that_nobody_takes_make_the_server_wait(line: Line) -> None:

@@ -19,22 +19,11 @@ from gateway.upstream.oscce import http
 from gateway.upstream.oscce.decode import MOST, in_gateway_time
 from gateway.upstream.oscce.errors import WireError
 from gateway.upstream.oscce.http import NONE_BELOW_MS, offset_ms, retry_after_s
+from tests.upstream import scripted_server as server
 
-ABOUT: dict[str, Any] = {
-    "Product": "OSCC-E",
-    "ExtensionsVersion": "V2R1",
-    "ContactCenterVersion": "V8R2",
-    "Protocol": 1,
-    "Features": ["Skills", "LinkFencing", "Teleportation"],
-}
-LOGGED_ON: dict[str, Any] = {
-    "SessionID": "canary-secret",
-    "ID": "public-1",
-    "ExpiresAt": 1_700_000_000_000,
-    "IdleTimeout": 900,
-    "User": {"Key": 7, "ID": "ana", "FirstName": "Ana", "LastName": "Agent", "Department": "Sales"},
-    "RemoteNumber": "+49891234",
-}
+ABOUT: dict[str, Any] = server.ABOUT | {"Features": ["Skills", "LinkFencing", "Teleportation"]}
+LOGGED_ON: dict[str, Any] = server.LOGGED_ON | {"SessionID": "canary-secret", "RemoteNumber": "+49891234"}
+
 LISTED: dict[str, Any] = {
     "ID": "p-1",
     "Application": "Dashboard",
@@ -108,7 +97,7 @@ def test_a_log_on_is_written_as_the_page_says() -> None:
 def test_a_session_is_read() -> None:
     read = http.logged_on(body(LOGGED_ON), 0, "main")
     assert (read.secret, read.session) == ("canary-secret", "public-1")
-    assert (read.expires_at_ms, read.idle_timeout_s) == (1_700_000_000_000, 900)
+    assert (read.expires_at_ms, read.idle_timeout_s) == (1_700_000_500_000, 900)
     assert read.user == User(UserId("main", 7), "ana", "Ana Agent")
     assert read.remote_number == "+49891234"
 
