@@ -36,7 +36,7 @@ EVERYTHING = (
 )
 
 
-def test_the_routes_receive_everything(tmp_path: Path) -> None:
+def test_the_routes_receive_everything_and_whether_tls_is_on(tmp_path: Path) -> None:
     received = edge_settings(loaded(tmp_path, EVERYTHING).settings)
     assert received.version == gateway.__version__
     both = (Application.DASHBOARD, Application.REMOTE_ASSISTANT)
@@ -46,9 +46,6 @@ def test_the_routes_receive_everything(tmp_path: Path) -> None:
     assert received.origins == {"https://a"}
     assert received.app_minimum == {"android": "1.2", "ios": "3"}
     assert (received.privacy_contact, received.privacy_statement_url) == ("the board", "https://a/privacy")
-
-
-def test_tls_is_reported(tmp_path: Path) -> None:
     text = SMALLEST.replace("insecure = true", 'certificate = "a"\nkey = "b"')
     received = edge_settings(loaded(tmp_path, text).settings)
     assert (received.tls, received.insecure, received.privacy_contact) == (True, False, None)

@@ -59,14 +59,7 @@ def parts(folder: Path) -> BundleSources:
     )
 
 
-def test_it_says_what_it_is_for_and_until_when(tmp_path: Path) -> None:
-    head = make_bundle(parts(tmp_path), "case 4711")["bundle"]
-    assert (head["purpose"], head["node"], head["made_at_ms"]) == ("case 4711", "n1", 1_000)
-    assert head["expires_at_ms"] == 1_000 + BUNDLE_KEEP_S * 1_000
-    assert make_bundle(parts(tmp_path), None)["bundle"]["purpose"] == PURPOSE_UNSTATED
-
-
-def test_it_holds_what_helps(tmp_path: Path) -> None:
+def test_it_holds_what_helps_and_says_what_it_is_for_and_until_when(tmp_path: Path) -> None:
     bundle = make_bundle(parts(tmp_path), None)
     assert bundle["versions"]["oscc-gateway"] == gateway.__version__
     assert all(bundle["versions"].values())
@@ -77,6 +70,10 @@ def test_it_holds_what_helps(tmp_path: Path) -> None:
     assert "[client]" in bundle["configuration"]
     assert (len(bundle["closes"]), len(bundle["sessions"])) == (BUNDLE_CLOSES, BUNDLE_SESSIONS)
     assert "user" not in bundle["closes"][0]
+    head = make_bundle(parts(tmp_path), "case 4711")["bundle"]
+    assert (head["purpose"], head["node"], head["made_at_ms"]) == ("case 4711", "n1", 1_000)
+    assert head["expires_at_ms"] == 1_000 + BUNDLE_KEEP_S * 1_000
+    assert make_bundle(parts(tmp_path), None)["bundle"]["purpose"] == PURPOSE_UNSTATED
 
 
 def test_no_secret_is_in_it(tmp_path: Path) -> None:

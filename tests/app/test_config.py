@@ -270,7 +270,7 @@ def test_every_text_that_is_never_shown_counts_as_a_secret() -> None:
     assert hidden <= {setting.path for setting in SETTINGS if setting.secret}
 
 
-def test_the_effective_settings_say_where_each_came_from(tmp_path: Path) -> None:
+def test_the_effective_settings_say_where_each_came_from_also_in_a_table_of_a_site(tmp_path: Path) -> None:
     shown = effective_toml(
         loaded(tmp_path, OSCC_GATEWAY__OPS__PORT="1", OSCC_GATEWAY__SITES__0__COUNTRY="AT")
     )
@@ -280,9 +280,6 @@ def test_the_effective_settings_say_where_each_came_from(tmp_path: Path) -> None
     assert "port = 8080\n" in shown
     assert "# [secrets] is not set" in shown
     assert "# certificate is not set" in shown
-
-
-def test_a_table_of_a_site_is_shown_with_where_each_key_came_from(tmp_path: Path) -> None:
     variable = "OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__ALLOW"
     text = SMALLEST + 'remote_numbers.deny = ["+4319"]\n'
     shown = effective_toml(loaded(tmp_path, text, **{variable: "+43,+41"}))

@@ -57,7 +57,7 @@ def test_sites_of_the_file_can_be_changed_and_others_added(tmp_path: Path) -> No
     assert (sites[0]["id"], sites[0]["country"], sites[1]) == ("main", "AT", {"id": "second"})
 
 
-def test_a_table_of_a_site_is_changed_key_by_key(tmp_path: Path) -> None:
+def test_a_table_of_a_site_is_changed_key_by_key_and_made_where_it_is_needed(tmp_path: Path) -> None:
     text = SMALLEST + '[sites.remote_numbers]\nallow = ["+1"]\ndeny = ["+43"]\n'
     variable = "OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__ALLOW"
     found = read_sources(write(tmp_path, text), {variable: "+4331, +41"})
@@ -65,9 +65,6 @@ def test_a_table_of_a_site_is_changed_key_by_key(tmp_path: Path) -> None:
     assert isinstance(sites, list)
     assert sites[0]["remote_numbers"] == {"allow": ["+4331", "+41"], "deny": ["+43"]}
     assert found.origins == {"sites[0].remote_numbers.allow": variable}
-
-
-def test_the_environment_makes_the_table_that_it_needs() -> None:
     found = read_sources(None, {"OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__OWN": "+49301"})
     assert found.values == {"sites": [{"remote_numbers": {"own": ["+49301"]}}]}
 

@@ -150,12 +150,9 @@ async def test_what_a_killed_demonstration_left_is_in_nobodys_way(tmp_path: Path
         assert await ask_demo(path, "kill", "n1") == (True, "n1 was killed.")
 
 
-async def test_a_place_that_cannot_be_had_is_reported(tmp_path: Path) -> None:
+async def test_a_place_that_cannot_be_had_is_reported_and_a_file_there_stays(tmp_path: Path) -> None:
     with pytest.raises(CannotListen, match="cannot be listened at"):
         await control_socket(tmp_path / "none" / "s", act).__aenter__()
-
-
-async def test_a_file_where_none_can_listen_stays(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text("another program's")
     with pytest.raises(CannotListen, match="cannot be listened at"):

@@ -87,7 +87,7 @@ FIRST = new_sealing_key()
 NEXT = new_sealing_key([FIRST])
 
 
-def test_users_of_keys_get_new_ones_once() -> None:
+def test_users_of_keys_get_new_ones_once_and_a_key_under_an_old_name_is_another() -> None:
     ring, received = Keyring([FIRST]), list[RawKeys]()
     ring.subscribe(received.append)
     assert (ring.replace([FIRST]), received) == (False, [])
@@ -97,9 +97,6 @@ def test_users_of_keys_get_new_ones_once() -> None:
     assert ring.ids == ("k2", "k1")
     assert ring.replace([NEXT]) is False
     assert len(received) == 3
-
-
-def test_a_key_under_an_old_name_is_another_key() -> None:
     ring = Keyring([FIRST])
     assert ring.replace([SealingKey("k1", NEXT.key)]) is True
 

@@ -335,12 +335,9 @@ def scraped() -> str:
     return asyncio.run(live())
 
 
-def test_promtool_finds_no_fault(scraped: str) -> None:
+def test_promtool_finds_no_fault_and_would_find_one(scraped: str) -> None:
     said = ask(machine("promtool"), "check", "metrics", given=scraped)
     assert (said.code, said.text) == (0, "")
-
-
-def test_promtool_would_find_one(scraped: str) -> None:
     wrong = scraped.replace(f"{PREFIX}_slow_closes_total", f"{PREFIX}_slow_closes")
     assert ask(machine("promtool"), "check", "metrics", given=wrong).code != 0
 
@@ -489,12 +486,9 @@ def missing(telemetry: Telemetry) -> set[tuple[str, Labels]]:
     }
 
 
-def test_whatever_the_rules_ask_for_is_there() -> None:
+def test_whatever_the_rules_ask_for_is_there_and_what_is_not_would_be_found() -> None:
     assert len(asked()) > 10
     assert missing(begun()) == set()
-
-
-def test_what_is_not_there_would_be_found() -> None:
     names = {name for name, _ in missing(Telemetry())}
     assert f"{PREFIX}_commands_total" in names
     assert f"{PREFIX}_self_fences_total" not in names

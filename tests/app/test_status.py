@@ -243,12 +243,6 @@ async def test_a_redis_is_looked_at_until_it_was_seen(monkeypatch: pytest.Monkey
     ]
 
 
-async def test_without_redis_there_is_nothing_to_say() -> None:
-    with capture_logs() as lines:
-        await log_bus_faults(BusSection(), ManualClock())
-    assert lines == []
-
-
 async def test_a_node_with_the_same_name_is_reported_once_while_it_is_there() -> None:
     clock, membership = ManualClock(), SimpleNamespace(has_namesake=True, node=NodeId("n1"))
     with capture_logs() as lines:
@@ -416,8 +410,11 @@ def test_an_old_one_is_a_fault() -> None:
     assert fault == "The server at h:6379 is too old: the gateway needs Redis 7.2 or Valkey 8.0, or newer."
 
 
-async def test_without_redis_there_is_nothing_to_find() -> None:
+async def test_without_redis_there_is_nothing_to_find_or_to_say() -> None:
     assert await check_bus(BusSection(), CLOCK) == BusReport()
+    with capture_logs() as lines:
+        await log_bus_faults(BusSection(), ManualClock())
+    assert lines == []
 
 
 async def test_no_answer_is_a_fault_without_the_password() -> None:

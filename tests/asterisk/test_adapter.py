@@ -308,13 +308,15 @@ async def test_a_slow_answer_moves_no_instant(at: Place) -> None:
     assert monitor.view.offset_ms == 0
 
 
-async def test_sessions_outlive_the_gateway(at: Place) -> None:
+async def test_a_secret_stands_nowhere_in_asterisk_and_sessions_outlive_the_gateway(at: Place) -> None:
     session = await at.assistant()
     other = type(at.server)("main", at.server.settings, at.clock, jitter=lambda: 0.0, draw=bytes)
     async with other:
         assert await other.reached()
         (listed,) = await other.sessions(session.secret)
         assert listed.session == session.session
+    assert session.secret not in repr(at.fake.db)
+    assert PASSWORD not in repr(at.fake.received)
 
 
 def states(ear: Ear) -> list[FunctionState]:
@@ -519,12 +521,6 @@ async def test_a_file_of_many_people_does_not_hold_the_loop(
     await at.server.monitor.look_at_people()
     assert threading.main_thread() not in threads
     assert len(threads) == 1
-
-
-async def test_a_secret_stands_nowhere_in_asterisk(at: Place) -> None:
-    session = await at.assistant()
-    assert session.secret not in repr(at.fake.db)
-    assert PASSWORD not in repr(at.fake.received)
 
 
 async def test_why_an_asterisk_is_not_reached_is_distinguished(at: Place) -> None:

@@ -70,7 +70,7 @@ def test_parts_are_bounded() -> None:
     assert mirror.receive(Changes(5, 5, more=True)) is Took.GAP
 
 
-def test_listeners_hear_what_changed_and_nothing_else() -> None:
+def test_listeners_hear_what_changed_and_nothing_else_and_see_the_frame_whole() -> None:
     mirror = _in_sync(queue_1={"name": "a"}, queue_2={"name": "b"})
     arrived: list[tuple[str, Value | None, Value | None]] = []
     end = mirror.listen(lambda *change: arrived.append(change))
@@ -82,9 +82,6 @@ def test_listeners_hear_what_changed_and_nothing_else() -> None:
     assert len(arrived) == 2
     assert mirror.position is None
     assert len(mirror) == 0
-
-
-def test_listeners_see_the_frame_whole() -> None:
     mirror = _in_sync()
     seen: list[set[str]] = []
     mirror.listen(lambda *_: seen.append(set(mirror)))

@@ -111,7 +111,7 @@ def test_the_budget_is_a_token_bucket() -> None:
     assert [budget.take(60_000) for _ in range(3)] == [True, True, False]
 
 
-def test_supervisor1_sees_everything_and_others_their_team() -> None:
+def test_supervisor1_sees_everything_and_others_their_team_unless_all_may() -> None:
     accounts, directory = World().sim.accounts, World().sim.center.directory
     assert accounts.by_name["supervisor1"].scope == directory.everything()
     for name in ("supervisor2", "supervisor3"):
@@ -120,8 +120,5 @@ def test_supervisor1_sees_everything_and_others_their_team() -> None:
         assert 0 < len(scope.users) < 20
         assert scope.aggregates
     assert accounts.by_name["supervisor2"].scope is accounts.by_name["supervisor4"].scope
-
-
-def test_all_may_see_everything() -> None:
     accounts = World(replace(QUIET, all_see_everything=True)).sim.accounts
     assert accounts.by_name["supervisor4"].scope is accounts.by_name["supervisor1"].scope

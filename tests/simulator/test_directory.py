@@ -98,15 +98,12 @@ CATALOGUE = {key: Skill(key, f"Skill {key}") for key in (1, 2, 3)}
 PRESENT = {1: AgentSkill(50, 7, active=False), 2: AgentSkill(20)}
 
 
-def test_a_patch_keeps_what_it_does_not_name() -> None:
+def test_a_patch_keeps_what_it_does_not_name_and_a_replacement_only_what_it_names() -> None:
     changes = [SkillChange(1, 60), SkillChange(2, None), SkillChange(3, 10, 2, active=True)]
     assert changed(PRESENT, changes, CATALOGUE, replace=False) == {
         1: AgentSkill(60, 7, active=False),
         3: AgentSkill(10, 2, active=True),
     }
-
-
-def test_a_replacement_keeps_only_what_it_names() -> None:
     assert changed(PRESENT, [SkillChange(1, 60)], CATALOGUE, replace=True) == {
         1: AgentSkill(60, 7, active=False)
     }

@@ -105,7 +105,7 @@ def administer(*elements: dict[str, Any]) -> tuple[LinkEvent, ...]:
     return changes(received, Readings())
 
 
-def test_objects_become_parts() -> None:
+def test_objects_become_parts_and_catalogues_are_mapped() -> None:
     read = directory(body(OBJECTS), Readings())
     assert {(part.kind, part.number): part.value for part in read.parts} == {
         (Kind.AGENT, 7): ANA,
@@ -115,10 +115,6 @@ def test_objects_become_parts() -> None:
         (Kind.AGGREGATE, 5): Aggregate(name="All", queue_ids=("3", "9")),
     }
     assert {part.source for part in read.parts} == {Source.DIRECTORY}
-
-
-def test_catalogues_are_mapped() -> None:
-    read = directory(body(OBJECTS), Readings())
     assert read.skills == (Skill("61", "French", 1, 10, 1),)
     assert read.reasons == (
         Reason("31", "unavailable", "Lunch"),
