@@ -5,12 +5,7 @@ from __future__ import annotations
 from gateway.domain.commands import AttachSession
 from gateway.domain.model import Application, Device, Kind, SessionId, SessionSecret, User, UserId
 from gateway.domain.resources import Agent
-from gateway.domain.upstream import (
-    LoggedOn,
-    LogOn,
-    Part,
-    Source,
-)
+from gateway.domain.upstream import LoggedOn, LogOn, Part, Source
 
 CANARY = "canary-4711"
 

@@ -21,13 +21,7 @@ from hypothesis import strategies as st
 from gateway.core.rate_limits import KeyedRates
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import UserId
-from gateway.edge.limits import (
-    OPENING_MIN,
-    WAIT_MAX_S,
-    PendingConnections,
-    SocketAdmission,
-    SocketSlot,
-)
+from gateway.edge.limits import OPENING_MIN, WAIT_MAX_S, PendingConnections, SocketAdmission, SocketSlot
 from gateway.edge.request_context import BODY_S, AdmissionLimits, read_body_in_time
 from tests.doubles.clock import ManualClock
 from tests.doubles.tasks import beside

@@ -65,10 +65,7 @@ LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
     ],
 )
 async def test_about_says_whether_the_way_is_encrypted(
-    gateway_with: Open,
-    settings: EdgeSettings,
-    proto: str | None,
-    trusted: bool,
+    gateway_with: Open, settings: EdgeSettings, proto: str | None, trusted: bool
 ) -> None:
     gateway = await gateway_with(settings)
     headers = {} if proto is None else {"X-Forwarded-Proto": proto}

@@ -59,9 +59,7 @@ async def leave(phone: Phone) -> None:
 @FUZZ
 @given(MESSAGES, st.booleans(), st.booleans())
 async def test_whatever_a_phone_says_others_see_nothing_of_it(
-    messages: list[str | bytes],
-    helloed: bool,
-    text: bool,
+    messages: list[str | bytes], helloed: bool, text: bool
 ) -> None:
     gateway = await opened()
     try:

@@ -232,8 +232,7 @@ def test_http_says_what_a_close_would(code: CloseCode, verdict: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("application", "verdict"),
-    [(Application.DASHBOARD, "log_on"), (Application.REMOTE_ASSISTANT, "stop")],
+    ("application", "verdict"), [(Application.DASHBOARD, "log_on"), (Application.REMOTE_ASSISTANT, "stop")]
 )
 def test_what_the_server_calls_ended_says_what_to_do(
     house: House, application: Application, verdict: str

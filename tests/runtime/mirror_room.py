@@ -5,24 +5,9 @@ from __future__ import annotations
 from gateway.core.assembly import Composer
 from gateway.core.view import UserSessions, me_key
 from gateway.domain.commands import Directory, Listen
-from gateway.domain.model import (
-    Application,
-    Device,
-    Kind,
-    Scope,
-    SessionId,
-    SessionSecret,
-    Ticket,
-    UserId,
-)
+from gateway.domain.model import Application, Device, Kind, Scope, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.resources import Agent, LastEnd, Me, Queue, Resource, RoutingState, Site
-from gateway.domain.upstream import (
-    About,
-    Attached,
-    Part,
-    Reading,
-    Source,
-)
+from gateway.domain.upstream import About, Attached, Part, Reading, Source
 from gateway.protocol.envelopes import SessionFacts
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from tests.doubles.clock import ManualClock

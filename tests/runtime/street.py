@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from gateway.core.link import Linger
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -21,6 +21,7 @@ from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.lossy_bus import Trouble
 from tests.runtime.scene import Scene, people, user
 
+T = TypeVar("T", bound=Envelope)
 STEP_S = 0.25
 MET_S = 5.0
 """Until each node knows of the others, and takes its part of the log-ons."""
@@ -92,7 +93,7 @@ class Street:
         self.said: list[tuple[int, BusChannel, Envelope]] = []
         """Everything that a node sent to others, with the node."""
 
-    def received(self, kind: type[Envelope]) -> list[Envelope]:
+    def received(self, kind: type[T]) -> list[T]:
         """Return what nodes said of one kind."""
         return [envelope for _, _, envelope in self.said if isinstance(envelope, kind)]
 

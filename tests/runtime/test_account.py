@@ -14,13 +14,7 @@ from gateway.core.log_ons import name_hash
 from gateway.core.rate_limits import AdmissionQueue, Budget
 from gateway.domain.commands import Execute, NumberAct
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
-from gateway.domain.model import (
-    Application,
-    Device,
-    NodeId,
-    SessionId,
-    SessionSecret,
-)
+from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret
 from gateway.domain.upstream import LoggedOff, LogOn, SessionInfo
 from gateway.runtime.accounts import LogOns
 from gateway.runtime.node import NodeSettings
@@ -435,10 +429,7 @@ async def test_one_end_of_another_session_at_a_time(at: Scene, monkeypatch: pyte
 async def test_of_another_session_that_ended_during_a_contact_it_is_reported_until_when_calls_may_come(
     at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    phone, desk = (
-        await at.served("bert", ASSISTANT, number="1234"),
-        await at.served("bert", device="desk"),
-    )
+    phone, desk = (await at.served("bert", ASSISTANT, number="1234"), await at.served("bert", device="desk"))
 
     async def end(*_: object) -> LoggedOff:
         return LoggedOff("after_contact", 77)

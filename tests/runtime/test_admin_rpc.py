@@ -96,10 +96,7 @@ async def test_without_the_bus_this_node_still_answers(at: Street) -> None:
     register_orders(at)
     at.trouble.take_away(0)
     received = await answers(at, asks())
-    assert [(one.page.records, one.trouble) for one in received] == [
-        (({"at": 0},), None),
-        ((), "bus_down"),
-    ]
+    assert [(one.page.records, one.trouble) for one in received] == [(({"at": 0},), None), ((), "bus_down")]
 
 
 async def test_a_node_that_refuses_is_distinguished_from_one_that_is_not_reached(at: Street) -> None:

@@ -89,8 +89,7 @@ async def test_a_repeated_command_that_is_denied_may_have_been_executed(at: Stre
     await at.clock.settle()
     assert executed(at) == ["1"]
     end(at)
-    owner = at.home(0).owner
-    assert owner is not None
+    owner = at.scenes[0].owner()
     owner.execution._is_closed = True  # as while it gives the user away
     at.trouble.lose = None
     await at.pass_time(REPEATED_AFTER_S + 0.25)

@@ -59,7 +59,7 @@ async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken(at: Stree
             near.command(f"before {number}", "1", stream=stream)
             await at.clock.settle()
     at.trouble.lose = None
-    for late in [one for one in at.received(Offer) if isinstance(one, Offer)]:
+    for late in at.received(Offer):
         at.scenes[1].node._cluster_receiver.received(late)
     await at.pass_time(1)
     assert at.owners() == [0]
@@ -192,7 +192,7 @@ async def test_the_history_of_who_gave_comes_with_the_word_whose_link_took_its_p
     at.scenes[0].node.drain()
     await at.pass_time(5)
     assert at.holder() == 1
-    word, *more = [one for one in at.received(Given) if isinstance(one, Given)]
+    word, *more = at.received(Given)
     assert not more
     assert word.token == at.openings[-1].token
     again = await sent_again(at, near, stream)
@@ -231,7 +231,7 @@ async def test_the_offer_of_an_island_is_sent_once_for_a_wish(at: Street) -> Non
     for way in at.ways:
         way.shut()
     await at.pass_time(UNLINKED_S + 40)
-    received = [one.adopt for one in at.received(Offer) if isinstance(one, Offer)]
+    received = [one.adopt for one in at.received(Offer)]
     assert received
     assert len(received) == len(set(received)), "each of them is tried at the site"
     assert at.owners() == [0]
@@ -242,7 +242,7 @@ async def test_a_user_whom_no_offer_leaves_is_served_on_while_others_ask_for_him
     lose_offers(at)
     at.scenes[0].node.drain()
     await at.pass_time((1 + REQUESTS_MAX) * TAKEN_S)
-    wishes = {one.adopt for one in at.received(Offer) if isinstance(one, Offer)}
+    wishes = {one.adopt for one in at.received(Offer)}
     assert 1 < len(wishes) <= 1 + REQUESTS_MAX
     for second in range(30):
         if not executed(at):
@@ -401,7 +401,7 @@ async def test_a_user_that_waits_for_its_turn_is_requested_by_no_node(at: Street
     await at.pass_time(1)
     at.said.clear()
     await at.pass_time(20)
-    wishes = [since.adopt for asks in at.received(Asks) if isinstance(asks, Asks) for since in asks.asks]
+    wishes = [since.adopt for asks in at.received(Asks) for since in asks.asks]
     assert wishes
     assert not any(wishes)
     assert not at.received(Offer)

@@ -78,8 +78,7 @@ async def test_sessions_that_linger_move_with_their_user(at: Street) -> None:
     near.bye()
     await at.pass_time(ALONE_S + ASKED_S + 1)
     assert at.owners() == [1]
-    owner = at.home(1).owner
-    assert owner is not None
+    owner = at.scenes[1].owner()
     assert {(member.handle, member.present) for member in owner.user_sessions} == {
         (near.ticket.handle, False),
         (far.ticket.handle, True),
@@ -264,8 +263,7 @@ async def test_who_has_no_epoch_yet_has_nothing_to_give(at: Street, lost: bool) 
     near = await at.scenes[0].phone("anna")
     near.hello()
     await at.clock.settle()
-    owner = at.home(0).owner
-    assert owner is not None
+    owner = at.scenes[0].owner()
     owner._handover.asked(at.scenes[1].node.exchange.node, 1, owner)
     at.scenes[0].node.is_draining = True
     owner._handover.asked(at.scenes[1].node.exchange.node, 2, owner)

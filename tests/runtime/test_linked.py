@@ -51,8 +51,7 @@ async def test_a_server_that_dates_its_silence_does_not_look_like_a_clock_that_w
 ) -> None:
     """A reading that a new query brings at an Asterisk is made here; its last message may be old."""
     phone = await at.served()
-    link = at.upstream.link(user(1))
-    assert link is not None
+    link = at.link()
     silent_since = property(lambda _: at.clock.now() - 10, lambda *_: None)
     monkeypatch.setattr(type(link), "last_received_at", silent_since, raising=False)
     for contacts in (7, 8):
@@ -98,8 +97,7 @@ async def test_nothing_is_said_before_the_server_has_spoken(at: Scene) -> None:
 
 async def test_a_silent_link_is_stale_then_dropped_then_dialled(at: Scene) -> None:
     phone = await at.served()
-    old = at.upstream.link(user(1))
-    assert old is not None
+    old = at.link()
     old.mute()
     await at.pass_time(1.5 * KEEP_ALIVE_S - 2)
     assert phone.health == "live"

@@ -13,14 +13,7 @@ from gateway.core.element import Element, Parts
 from gateway.core.link import wanted_by
 from gateway.core.view import Member, UserSessions, me_key
 from gateway.domain.commands import Directory, Listen
-from gateway.domain.model import (
-    Application,
-    Device,
-    Kind,
-    Scope,
-    SessionId,
-    UserId,
-)
+from gateway.domain.model import Application, Device, Kind, Scope, SessionId, UserId
 from gateway.domain.resources import Agent, FunctionState, LastEnd, Queue, Resource, RoutingState
 from gateway.domain.upstream import Attached, FunctionChanged, ObjectChanged, Part, Reading, Source
 from gateway.runtime import mirror as mirrors

@@ -63,7 +63,7 @@ async def test_a_session_that_oscc_e_ended_is_over_everywhere_at_once(at: Street
     at.upstream.end_session(at.upstream.session(far.ticket.secret), EndReason.TAKEN_OVER)
     await at.clock.settle()
     assert (far.ended.code, far.ended.reason) == (CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER)
-    received = [one for one in at.received(SessionOver) if isinstance(one, SessionOver)]
+    received = at.received(SessionOver)
     assert [(one.ticket.handle, one.reason) for one in received] == [
         (far.ticket.handle, EndReason.TAKEN_OVER)
     ], "only who knew it first says it"

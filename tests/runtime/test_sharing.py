@@ -245,12 +245,7 @@ async def test_nothing_of_a_new_epoch_is_read_before_everything_is_there(at: Own
     assert (begun.epoch, begun.after, begun.upto, begun.updates) == (EPOCH + 1, 0, 0, ())
     assert begun.upstream == "stale"
     received = at.sharing.answer(Since(USER, EPOCH, 1), {})
-    assert (received.epoch, received.upto, received.updates, received.upstream) == (
-        EPOCH + 1,
-        0,
-        (),
-        "stale",
-    )
+    assert (received.epoch, received.upto, received.updates, received.upstream) == (EPOCH + 1, 0, (), "stale")
     at.sharing.disclose()
     await at.clock.settle()
     lit = at.published[-1]
@@ -559,11 +554,7 @@ async def test_every_session_is_attached_again_when_another_owner_begins() -> No
         await at.pass_time(5)
         (owner,) = at.owners()
         assert at.counted("resyncs_total", reason="epoch")[3 - owner] == 1
-        attached = {
-            (received.node, received.ticket.handle)
-            for received in at.received(Attach)
-            if isinstance(received, Attach)
-        }
+        attached = {(received.node, received.ticket.handle) for received in at.received(Attach)}
         assert attached == {
             (f"n{node}", phone.ticket.handle) for node, phone in enumerate(phones) if node != owner
         }
@@ -625,10 +616,8 @@ async def test_before_a_new_owner_knows_everything_readers_keep_what_they_have_m
         await at.pass_time(2)
         (owner,) = at.owners()
         others = [phone for node, phone in enumerate(phones) if node != owner]
-        received = [one for one in at.received(Publication) if isinstance(one, Publication)]
-        received += [
-            one for many in at.received(Publications) if isinstance(many, Publications) for one in many.told
-        ]
+        received = at.received(Publication)
+        received += [one for many in at.received(Publications) for one in many.told]
         begun = [one for one in received if one.epoch == at.openings[-1].token]
         assert begun, "a node that asks receives the new owner's epoch"
         assert not any(one.updates or one.upto for one in begun)
