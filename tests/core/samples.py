@@ -10,14 +10,7 @@ from gateway.core.commands import Declared
 from gateway.core.element import Element
 from gateway.core.ledger import Health, Ledger
 from gateway.domain.errors import EndReason
-from gateway.domain.model import (
-    Application,
-    Kind,
-    Right,
-    Scope,
-    Ticket,
-    UserId,
-)
+from gateway.domain.model import Application, Kind, Right, Scope, Ticket, UserId
 from gateway.domain.resources import Agent, Aggregate, Group, Queue, Resource
 from gateway.domain.upstream import Part, Source
 from gateway.protocol.envelopes import SessionFacts

@@ -14,12 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.core.commands import (
-    check_command,
-    check_parameters,
-    check_skills,
-    deadline_ms,
-)
+from gateway.core.commands import check_command, check_parameters, check_skills, deadline_ms
 from gateway.domain.commands import (
     AcknowledgeNotice,
     ChangeRemoteNumber,

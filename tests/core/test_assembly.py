@@ -101,20 +101,14 @@ def test_the_same_part_again_is_no_change_but_newer() -> None:
 # ---- queries ----
 
 
-def test_directory_objects_stay_when_their_changes_are_listened_to_no_more() -> None:
+def test_directory_objects_stay_and_unknown_queries_say_nothing() -> None:
     assembly = known(Listen(None, DIRECTORY, None))
     assembly.stopped(1)
     assert assembly.received(AGENT).directory is not None
-
-
-def test_unknown_queries_say_nothing() -> None:
     assembly = known(ALL_AGENTS)
     assert assembly.read(reading(10, available(), query=9, whole=True)) == set()
     assert assembly.stopped(9) == set()
     assert not assembly.settled
-
-
-def test_changes_of_the_directory_have_no_first_reading() -> None:
     assert known(Listen(None, DIRECTORY, None)).settled
 
 
@@ -150,14 +144,11 @@ def test_data_of_a_late_query_is_left_out_until_it_arrives() -> None:
     assert found.realtime is None
 
 
-def test_what_was_sent_or_is_unknown_is_not_done_without() -> None:
+def test_only_late_queries_that_run_are_done_without() -> None:
     assembly = known(ALL_AGENTS)
     assembly.read(reading(10, available(), whole=True))
     assert assembly.do_without(1) == assembly.do_without(2) == set()
     assert not assembly.lacks_realtime
-
-
-def test_a_late_query_that_is_stopped_is_missed_no_more() -> None:
     assembly = known(ALL_AGENTS, Listen(Kind.AGENT, CUMULATIVE, None))
     assembly.do_without(2)
     assert not assembly.lacks_realtime
@@ -174,11 +165,21 @@ def test_a_late_query_that_is_stopped_is_missed_no_more() -> None:
 FIVE = Listen(Kind.AGENT, REALTIME, frozenset({5}))
 
 
-def test_a_wider_query_has_the_data_of_a_narrower_one() -> None:
+def test_a_complete_query_has_delivered_what_it_covers() -> None:
     assert Query(ALL_AGENTS, complete=True).has_delivered(FIVE)
     assert not Query(ALL_AGENTS).has_delivered(FIVE)
     assert not Query(FIVE, complete=True).has_delivered(ALL_AGENTS)
     assert not Query(ALL_AGENTS, complete=True).has_delivered(Listen(Kind.AGENT, CUMULATIVE, None))
+    assembly = Assembly()
+    some, few = (Listen(Kind.AGENT, REALTIME, frozenset(numbers)) for numbers in ({5, 6}, {5}))
+    assembly.listening(1, some)
+    assert not assembly.has_delivered([few])
+    assembly.read(Reading(1, Kind.AGENT, REALTIME, 1_000, True, ()))
+    assert assembly.has_delivered([few, some])
+    assert not assembly.has_delivered([ALL_AGENTS])
+    assert not assembly.has_delivered([few, Listen(Kind.AGENT, CUMULATIVE, frozenset({5}))])
+    assembly.refused(-1, ALL_AGENTS)
+    assert assembly.has_delivered([ALL_AGENTS, few]), "what cannot be had is not waited for"
 
 
 # ---- when a resource was last read, also where the part of another link is held ----
@@ -485,19 +486,6 @@ def test_nothing_is_followed_before_the_whole_set() -> None:
     assert refused.follow(reading(10, available()), {}, 0, SEEN) is None
 
 
-def test_it_has_reported_what_queries_that_are_complete_cover() -> None:
-    assembly = Assembly()
-    some, few = (Listen(Kind.AGENT, REALTIME, frozenset(numbers)) for numbers in ({5, 6}, {5}))
-    assembly.listening(1, some)
-    assert not assembly.has_delivered([few])
-    assembly.read(Reading(1, Kind.AGENT, REALTIME, 1_000, True, ()))
-    assert assembly.has_delivered([few, some])
-    assert not assembly.has_delivered([ALL_AGENTS])
-    assert not assembly.has_delivered([few, Listen(Kind.AGENT, CUMULATIVE, frozenset({5}))])
-    assembly.refused(-1, ALL_AGENTS)
-    assert assembly.has_delivered([ALL_AGENTS, few]), "what cannot be had is not waited for"
-
-
 def test_links_after_another_share_steps_although_they_show_its_elements() -> None:
     composer = Composer()
     first = Link(composer)
@@ -550,23 +538,17 @@ def test_elements_of_links_that_are_gone_are_forgotten() -> None:
 # ---- readings that arrive before their query is known ----
 
 
-def test_what_was_read_of_a_query_is_reported_when_the_query_is_known() -> None:
+def test_early_readings_are_those_of_the_query_and_kept_only_while_one_is_unknown() -> None:
     early = Early()
     early.expect(True)
     early.keep(first := reading(10, available(), whole=True))
     early.keep(reading(11, available(), query=2))
     early.keep(second := reading(12, available()))
     assert early.take(1, ALL_AGENTS) == [first, second]
-
-
-def test_data_of_another_source_is_not_of_the_query() -> None:
     early = Early()
     early.expect(True)
     early.keep(reading(10, available(), source=CUMULATIVE))
     assert early.take(1, ALL_AGENTS) == []
-
-
-def test_nothing_is_kept_when_every_query_is_known() -> None:
     early = Early()
     early.expect(True)
     early.keep(reading(10, available()))
@@ -602,15 +584,12 @@ def test_a_query_that_an_answer_names_later_is_not_taken_for_an_unnamed_one() ->
     assert early.take_unnamed() == (2,)
 
 
-def test_the_newest_are_kept_and_no_more() -> None:
+def test_the_newest_early_readings_are_kept_and_no_more() -> None:
     early = Early()
     early.expect(True)
     for time_ms in range(MOST + 1):
         early.keep(reading(time_ms, available()))
     assert [each.time_ms for each in early.take(1, ALL_AGENTS)] == list(range(1, MOST + 1))
-
-
-def test_readings_that_are_too_large_together_are_not_kept() -> None:
     early = Early()
     early.expect(True)
     part = available()

@@ -101,7 +101,7 @@ def test_messages_may_have_waited_since_the_last_probe_that_came_back_in_time() 
     assert bus.carried_since(9.0) == carried_at
 
 
-def test_what_failed_before_cannot_fail_again() -> None:
+def test_what_is_said_of_a_probe_again_or_of_none_is_ignored() -> None:
     bus = live()
     fails(bus, 1.0)
     number = bus.probing(2.0)
@@ -110,9 +110,6 @@ def test_what_failed_before_cannot_fail_again() -> None:
     assert bus.state is BusState.RECOVERING
     bus.failed(number, 2.25)
     assert bus.state is BusState.RECOVERING
-
-
-def test_a_probe_that_comes_back_twice_or_was_never_sent_is_ignored() -> None:
     bus = BusMachine(0.0)
     bus.returned(1, 0.0)
     bus.returned(0, 0.0)

@@ -6,14 +6,7 @@ from typing import get_args
 
 import pytest
 
-from gateway.core.commands import (
-    Began,
-    CallLimits,
-    Calls,
-    Decision,
-    answer,
-    fingerprint,
-)
+from gateway.core.commands import Began, CallLimits, Calls, Decision, answer, fingerprint
 from gateway.core.registry import CommandHistory
 from gateway.domain.commands import (
     AcknowledgeNotice,
@@ -158,14 +151,11 @@ def test_what_is_reported_at_once() -> None:
     ]
 
 
-def test_so_many_may_wait_for_one_command() -> None:
+def test_waiters_and_commands_under_way_are_bounded() -> None:
     calls = Calls[str](CallLimits(waiters=2))
     decisions = [begin(calls, "a", waiter=waiter) for waiter in "xyz"]
     assert decisions == [Decision.NEW, Decision.PENDING, Decision.BUSY]
     assert calls.settle("a", APPLIED, 1.0) == ("x", "y")
-
-
-def test_when_all_are_in_flight_the_newcomer_is_refused() -> None:
     calls = Calls[str](CallLimits(entries=1))
     begin(calls, "a")
     assert begin(calls, "b") == Decision.BUSY
@@ -227,12 +217,9 @@ def test_different_commands_have_different_fingerprints() -> None:
     assert len({fingerprint(command) for command in DIFFERENT}) == len(DIFFERENT)
 
 
-def test_a_fingerprint_is_the_same_on_every_node() -> None:
+def test_a_fingerprint_is_the_same_on_every_node_and_shows_no_number() -> None:
     known = fingerprint(SetSkills("5", (SkillChange("61", 1),), "patch", 1)).hex()
     assert known == "2bf4a8df74bfdc3fb604fffd6588d503"
-
-
-def test_a_fingerprint_shows_no_number() -> None:
     found = fingerprint(ChangeRemoteNumber("+4989123456"))
     assert len(found) == 16
     assert b"123456" not in found
@@ -257,17 +244,14 @@ def served(command_history: CommandHistory[str, str], user: str, *, now: float =
     command_history.left(user)
 
 
-def test_of_a_caller_that_leaves_without_an_outcome_nothing_is_kept() -> None:
+def test_of_a_caller_that_leaves_what_is_under_way_is_kept_and_nothing_without_an_outcome() -> None:
     command_history: CommandHistory[str, str] = CommandHistory()
     command_history.came("anna")
     command_history.left("anna")
     command_history.left("anna")
     command_history.left("nobody")
     assert len(command_history) == 0
-
-
-def test_a_command_that_is_still_under_way_is_kept_too() -> None:
-    command_history: CommandHistory[str, str] = CommandHistory()
+    command_history = CommandHistory()
     asked(command_history.came("anna"), "1")
     command_history.left("anna")
     assert command_history.came("anna").in_flight == ("1",)

@@ -84,7 +84,7 @@ def send(away: Away, now: float) -> list[Phone]:
     return sent
 
 
-def test_one_phone_more_may_be_away_for_each_that_is_back_in_time() -> None:
+def test_one_phone_more_is_away_for_each_that_is_back_and_none_counts_after_four_seconds() -> None:
     away = Away(0.0)
     phones = send(away, 0.0)
     assert len(phones) == ROOM_MIN
@@ -92,6 +92,10 @@ def test_one_phone_more_may_be_away_for_each_that_is_back_in_time() -> None:
     phones[0].moved = Move.DONE
     assert away.may_send(0.6)
     assert away.room == ROOM_MIN + 1
+    away = Away(0.0)
+    send(away, 0.5)
+    assert not away.may_send(4.4)
+    assert away.may_send(4.6)
 
 
 def test_a_phone_that_is_back_has_not_moved_for_those_who_wait_for_its_user() -> None:
@@ -103,14 +107,7 @@ def test_a_phone_that_is_back_has_not_moved_for_those_who_wait_for_its_user() ->
     assert returning.may_send(0.5)
 
 
-def test_phones_that_have_not_moved_are_counted_for_four_seconds() -> None:
-    away = Away(0.0)
-    send(away, 0.5)
-    assert not away.may_send(4.4)
-    assert away.may_send(4.6)
-
-
-def test_when_many_are_late_fewer_may_be_away() -> None:
+def test_many_late_phones_slow_a_drain_down_and_a_single_one_does_not() -> None:
     away = Away(0.0)
     away.room = 16.0
     phones = send(away, 0.0)
@@ -121,9 +118,6 @@ def test_when_many_are_late_fewer_may_be_away() -> None:
         phone.moved = Move.DONE
     away.may_send(2.1)
     assert away.room == pytest.approx(0.7 * (16 + 8))
-
-
-def test_a_single_late_phone_slows_nobody_down() -> None:
     away = Away(0.0)
     away.room = 16.0
     away.sent(Phone(), 0.0)
@@ -173,7 +167,7 @@ def test_the_highest_rate_counts_for_the_last_phones() -> None:
     assert away.per_s(now) == pytest.approx(8.0, rel=0.1)
 
 
-def test_phones_that_never_come_say_nothing_about_the_other_nodes_while_others_come() -> None:
+def test_phones_that_never_come_slow_a_drain_down_only_when_none_comes() -> None:
     away, now, sent = Away(0.0), 0.0, 0
     while sent < 1000 and now < 100.0:
         phones = send(away, now)
@@ -182,9 +176,6 @@ def test_phones_that_never_come_say_nothing_about_the_other_nodes_while_others_c
         for phone in phones[::2]:  # half of them are in the background
             phone.moved = Move.DONE
     assert now < 20.0
-
-
-def test_when_no_phone_comes_back_few_are_away() -> None:
     away = Away(0.0)
     away.room, now = 64.0, 0.0
     while now < 60.0:

@@ -16,7 +16,7 @@ def keys(taken: list[DueTime[str]]) -> list[str]:
     return [due.key for due in taken]
 
 
-def test_what_is_touched_is_due_in_the_next_take_and_only_once() -> None:
+def test_what_is_touched_is_due_once_and_what_is_dropped_never() -> None:
     times: DueTimes[str] = DueTimes()
     due = times.add("a")
     times.take(0)
@@ -28,10 +28,7 @@ def test_what_is_touched_is_due_in_the_next_take_and_only_once() -> None:
     times.put(due, 9)
     assert keys(times.take(8)) == []
     assert keys(times.take(9)) == ["a"]
-
-
-def test_what_is_dropped_is_never_due_again() -> None:
-    times: DueTimes[str] = DueTimes()
+    times = DueTimes()
     due, other = times.add("a"), times.add("b")
     times.take(0)
     times.put(due, 1)

@@ -91,14 +91,11 @@ def test_a_patch_that_is_needed_soon_is_kept_at_once(codec: Codec) -> None:
     assert after.patch(before, codec) is kept
 
 
-def test_of_patches_from_several_elements_the_last_one_is_kept() -> None:
+def test_the_last_patch_of_each_codec_is_kept() -> None:
     first, second, after = queue(1), queue(2), queue(3)
     for before in (first, second, second, first):
         assert after.patch(before, JSON) == b'{"contacts_waiting":3}'
     assert after.patch(first, JSON) is after.patch(first, JSON)
-
-
-def test_each_codec_has_its_own_patch() -> None:
     before, after = queue(1), queue(2)
     assert after.patch(before, JSON) == b'{"contacts_waiting":2}'
     assert after.patch(before, MSGPACK) == b"\x81\xb0contacts_waiting\x02"
@@ -115,14 +112,11 @@ def queue_at(oldest_ms: int | None, waiting: int = 1, offset_ms: int = 0) -> Ele
 SALES, WINDOW = QueueEntry(name="Sales"), QueueWindow(window_start_ms=9_000)
 
 
-def test_after_a_jump_of_the_clock_a_patch_has_every_instant_of_a_queue() -> None:
+def test_a_patch_has_every_instant_after_a_jump_of_the_clock_and_none_from_before_1970() -> None:
     before, after = queue_at(10_000), queue_at(10_000, 2, 5_000)
     assert after.patch(before, JSON) == (
         b'{"contacts_waiting":2,"oldest_since_ms":15000,"window_start_ms":14000}'
     )
-
-
-def test_a_patch_has_no_instant_from_before_1970() -> None:
     before, after = queue_at(10_000), queue_at(-5_000, 2)
     assert after.patch(before, JSON) == b'{"contacts_waiting":2,"oldest_since_ms":null}'
 
@@ -149,7 +143,7 @@ def test_facts_of_sessions_are_never_framed() -> None:
         queue(1).patch(element, JSON)
 
 
-def test_a_catalogue_is_one_element_for_all_users_who_received_the_same_object() -> None:
+def test_a_catalogue_is_one_element_for_all_users_who_received_the_same_object_of_its_kind() -> None:
     composer, rows = Composer(), (Skill("1"),)
     first = composer.catalogue(rows, Skills)
     assert first.value == Skills(rows)
@@ -157,9 +151,6 @@ def test_a_catalogue_is_one_element_for_all_users_who_received_the_same_object()
     for number in range(CATALOGUES_MAX + 1):
         assert composer.catalogue((Skill(str(number)),), Skills).value == Skills((Skill(str(number)),))
     assert composer.catalogue(rows, Skills).value == first.value
-
-
-def test_empty_catalogues_of_several_kinds_are_different_elements() -> None:
     composer = Composer()
     assert composer.catalogue((), Skills).value == Skills(())
     assert composer.catalogue((), Reasons).value == Reasons(())
@@ -172,9 +163,14 @@ TALKING = Handling("c1", "voice", "talking", 1_000, False, "1")
 AVAILABLE = Agent(routing_state=RoutingState.AVAILABLE, routing_state_since_ms=1_000)
 
 
-def test_what_keeps_no_instant_is_itself() -> None:
+def test_only_an_instant_that_is_known_before_and_after_stays() -> None:
     after = replace(AVAILABLE, display_name="b")
     assert steady(AVAILABLE, after) is after
+    known, unknown = Queue(oldest_since_ms=1_000), Queue()
+    assert steady(known, unknown) == unknown
+    assert steady(unknown, known) == known
+    assert steady(Group(name="a"), Group(name="b")) == Group(name="b")
+    assert steady(Queue(), Agent(routing_state_since_ms=1)) == Agent(routing_state_since_ms=1)
 
 
 @pytest.mark.parametrize(
@@ -217,17 +213,6 @@ def test_a_new_state_has_its_own_instant_however_near() -> None:
     other = replace(TALKING, contact_id="c2", since_ms=1_500)
     for contact in (held, other):
         assert steady(Agent(handling=(TALKING,)), Agent(handling=(contact,))) == Agent(handling=(contact,))
-
-
-def test_an_instant_that_becomes_known_or_unknown_changes() -> None:
-    known, unknown = Queue(oldest_since_ms=1_000), Queue()
-    assert steady(known, unknown) == unknown
-    assert steady(unknown, known) == known
-
-
-def test_what_has_no_instants_is_as_it_is() -> None:
-    assert steady(Group(name="a"), Group(name="b")) == Group(name="b")
-    assert steady(Queue(), Agent(routing_state_since_ms=1)) == Agent(routing_state_since_ms=1)
 
 
 # ---- resources composed of parts ----
@@ -293,7 +278,7 @@ def test_what_began_before_1970_began_nobody_knows_when() -> None:
     assert early == Queue(oldest_since_ms=4_000), "a server's clock may stand at 1970"
 
 
-def test_a_queue_is_put_together() -> None:
+def test_queues_groups_and_aggregates_are_put_together() -> None:
     now = Queue(contacts_waiting=3, oldest_since_ms=1_000, level="attention")
     window = Queue(
         window_start_ms=500, received=9, answered=7, abandoned=2, average_wait_s=1.5, maximum_wait_s=4.0
@@ -313,6 +298,16 @@ def test_a_queue_is_put_together() -> None:
         maximum_wait_s=4.0,
         routing_parameters={"x": 1},
         version=4,
+    )
+    group = parts(
+        Group(name="East"), Group(users_idle=2), None, Group(routing_parameters={"y": 2}, version=3)
+    )
+    assert compose(group, 100) == Group(name="East", users_idle=2, routing_parameters={"y": 2}, version=3)
+    aggregate = parts(
+        Aggregate(name="All", queue_ids=("1", "2")), Aggregate(contacts_waiting=3, oldest_since_ms=1_000)
+    )
+    assert compose(aggregate, 100) == Aggregate(
+        name="All", queue_ids=("1", "2"), contacts_waiting=3, oldest_since_ms=1_100
     )
 
 
@@ -356,34 +351,15 @@ def test_a_queue_is_kept_as_its_parts_only() -> None:
     assert then.value == Queue(name="Sales", contacts_waiting=4)
 
 
-def test_groups_and_aggregates_are_put_together() -> None:
-    group = parts(
-        Group(name="East"), Group(users_idle=2), None, Group(routing_parameters={"y": 2}, version=3)
-    )
-    assert compose(group, 100) == Group(name="East", users_idle=2, routing_parameters={"y": 2}, version=3)
-    aggregate = parts(
-        Aggregate(name="All", queue_ids=("1", "2")), Aggregate(contacts_waiting=3, oldest_since_ms=1_000)
-    )
-    assert compose(aggregate, 100) == Aggregate(
-        name="All", queue_ids=("1", "2"), contacts_waiting=3, oldest_since_ms=1_100
-    )
-
-
 # ---- agents who are not there ----
 
 
-def test_an_absent_agent_is_logged_off_and_nothing_else() -> None:
+def test_an_absent_agent_is_logged_off_and_one_who_cannot_be_read_is_unknown() -> None:
     known = Agent(display_name="Ann", extension="11", group_ids=("3",), version=1)
     found = compose(parts(known, realtime_ms=1_000), 100)
     assert found == replace(
-        known,
-        routing_state=RoutingState.LOGGED_OFF,
-        routing_state_since_ms=1_100,
-        logged_on_remotely=False,
+        known, routing_state=RoutingState.LOGGED_OFF, routing_state_since_ms=1_100, logged_on_remotely=False
     )
-
-
-def test_an_agent_who_cannot_be_read_is_not_said_to_be_logged_off() -> None:
     found = compose(parts(Agent(display_name="Ann"), UNREADABLE), 100)
     assert found == Agent(display_name="Ann", routing_state=RoutingState.UNKNOWN)
 

@@ -56,10 +56,13 @@ def tell(fanout_group: FanoutGroup, now: float) -> None:
     fanout_group.unite(now)
 
 
-def test_phones_served_in_the_same_turn_are_one_reader() -> None:
+def test_phones_served_in_the_same_turn_are_one_reader_until_a_new_epoch() -> None:
     house = House(3)
     assert len(only(house).members) == 3
     assert len(house.ledger.readers) == 1
+    house.ledger.rebase(2)
+    assert not house.fanout_groups
+    assert all(outbox.waiting() == outbox.view.handle for outbox in house.outboxes)
 
 
 def test_when_the_oldest_that_waits_came_is_known_and_goes_along_with_who_parts() -> None:
@@ -115,15 +118,12 @@ def test_who_was_served_before_the_others_and_has_something_of_its_own_since_is_
     assert list(only(house).members) == house.outboxes[1:]
 
 
-def test_a_new_epoch_parts_all() -> None:
-    house = House(3)
-    house.ledger.rebase(2)
-    assert not house.fanout_groups
-    assert all(outbox.waiting() == outbox.view.handle for outbox in house.outboxes)
-
-
-def test_a_fan_out_group_is_bounded() -> None:
+def test_fan_out_groups_are_bounded() -> None:
     house = House(SIZE + 2)
+    assert sorted(len(fanout_group.members) for fanout_group in house.fanout_groups) == [2, SIZE]
+    house = came_one_by_one(SIZE + 2)
+    house.wait(5)
+    unite_due(house.ledger, house.now)
     assert sorted(len(fanout_group.members) for fanout_group in house.fanout_groups) == [2, SIZE]
 
 
@@ -180,16 +180,13 @@ def test_a_group_and_phones_alone_share_the_first_change() -> None:
     assert len(only(house).members) == 6
 
 
-def test_who_may_not_be_sent_the_change_yet_does_not_hold_up_the_others() -> None:
+def test_who_may_not_be_sent_the_change_or_has_its_own_goes_alone() -> None:
     house = came_one_by_one(2)
     house.add("late")
     house.wait(5)
     unite_due(house.ledger, house.now)
     assert len(only(house).members) == 2
     assert only(house).due_at(house.now) == house.now
-
-
-def test_who_has_a_change_of_its_own_shares_nothing() -> None:
     house = came_one_by_one(3)
     house.wait(5)
     house.outboxes[0].mark(me_key("s0"), None)
@@ -266,13 +263,6 @@ def test_at_different_positions_a_large_change_is_sent_to_each_alone(monkeypatch
     assert list(fanout_group.members) == [house.outboxes[0]]
     frames = [decoded(outbox.take(house.now))[0] for outbox in house.outboxes[1:]]
     assert [frame["after"] for frame in frames] == [3, 4]
-
-
-def test_the_groups_for_a_waiting_change_are_bounded() -> None:
-    house = came_one_by_one(SIZE + 2)
-    house.wait(5)
-    unite_due(house.ledger, house.now)
-    assert sorted(len(fanout_group.members) for fanout_group in house.fanout_groups) == [2, SIZE]
 
 
 def test_while_it_is_written_and_counted_everybody_is_where_he_was() -> None:

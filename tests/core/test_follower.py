@@ -131,7 +131,7 @@ def test_a_request_that_was_not_read_is_sent_again_at_once() -> None:
     assert follow.need(0.125) == "ask"
 
 
-def test_the_same_owner_is_asked_again_with_growing_pauses() -> None:
+def test_owner_and_lease_are_asked_again_with_growing_pauses() -> None:
     follow, now, times = FollowMachine(EPOCH, 0.0), 0.0, []
     for _ in range(5):
         follow.asked(now)
@@ -141,9 +141,6 @@ def test_the_same_owner_is_asked_again_with_growing_pauses() -> None:
         follow.read(EPOCH, now)
         now = follow.due_at
     assert times == [0.0, 0.25, 1.25, 3.25, 5.25]
-
-
-def test_a_lease_that_cannot_be_read_is_tried_again_with_growing_pauses() -> None:
     follow, now, times = following(), 1.0, []
     follow.not_mine(1.0)
     for _ in range(6):
@@ -181,16 +178,13 @@ def test_when_the_time_of_lower_epochs_is_over_the_lease_is_read_however_it_is_r
         assert follow.need(follow.due_at) == "read_lease"
 
 
-def test_what_is_not_received_of_for_15_s_is_stale() -> None:
+def test_data_is_stale_when_it_is_old_or_incomplete_or_its_owner_unreachable() -> None:
     follow = following()
     answer(follow, 100.0)
     assert follow.health(115.0, "live") == "live"
     assert follow.health(115.125, "live") == "stale"
     assert follow.health(115.125, "down") == "down"
     assert follow.health(100.0, "stale") == "stale"
-
-
-def test_what_is_missing_for_3_s_makes_the_rest_stale_until_it_comes() -> None:
     follow = following()
     for now in (1.0, 2.0, 3.0):
         follow.published(EPOCH, Receipt.GAP, now)
@@ -198,9 +192,6 @@ def test_what_is_missing_for_3_s_makes_the_rest_stale_until_it_comes() -> None:
     assert follow.health(4.125, "live") == "stale"
     follow.published(EPOCH, Receipt.APPLIED, 5.0)
     assert follow.health(9.0, "live") == "live"
-
-
-def test_an_unreachable_owner_is_not_live_before_it_answers() -> None:
     follow = following()
     follow.unsure(5.0)
     assert follow.due_at == 5.0
@@ -248,13 +239,10 @@ def ask(asker: Peers, now: float, receivers: int = 1) -> int:
     return number
 
 
-def test_numbers_grow_over_all_nodes_from_where_they_begin() -> None:
+def test_numbers_grow_over_all_nodes_and_nobody_followed_is_nobody_to_ask() -> None:
     asker = Peers(40)
     asker.follow((A, B))
     assert [asker.asking(node, 0.0) for node in (A, B, A, NodeId("stranger"))] == [41, 42, 43, 44]
-
-
-def test_nobody_followed_is_nobody_to_ask() -> None:
     asker = Peers()
     assert asker.due(0.0) == ()
     assert asker.due_at == math.inf

@@ -155,9 +155,6 @@ def test_what_is_of_no_owner_is_replaced_by_whatever_comes_next_even_of_a_lower_
     assert ledger.receive(lower) is Receipt.APPLIED
     assert dict(ledger.items()) == {"a": TWO}
     assert ledger.position == Position(1, 1)
-
-
-def test_who_asks_for_all_of_what_is_of_no_owner_is_sent_no_removal_before() -> None:
     ledger = replica()
     ledger.receive(delta(2, 3, Update("b", 3, None)))
     ledger.disown()
@@ -446,15 +443,12 @@ def test_news_are_taken_once_and_distinguish_what_all_were_sent_from_what_few_we
     assert (ledger.has_news, ledger.take_own_news()) == (True, []), "streams have other names now"
 
 
-def test_a_session_sees_what_all_share_and_its_own() -> None:
+def test_a_session_sees_and_misses_what_all_share_and_its_own() -> None:
     ledger = own("me:1", "session:1", "me:2")
     assert ledger.shared() == [("a", ONE)]
     assert ledger.seen_by("me:1") == [("a", ONE), ("me:1", ONE)]
     assert ledger.seen_by("me:3") == [("a", ONE)]
     assert {key for key, _ in ledger.items()} == {"a", "me:1", "session:1", "me:2"}
-
-
-def test_a_session_misses_of_what_is_anybodys_own_only_its_own() -> None:
     ledger = own("me:1", "me:2")
     assert ledger.since(Position(1, 1), "me:1") == delta(1, 3, Update("me:1", 2, ONE))
     assert ledger.since(Position(1, 2), "me:1") == delta(2, 3)
@@ -474,7 +468,7 @@ def test_sessions_that_leave_in_crowds_reset_nobody_who_has_his_own() -> None:
     assert ledger.since(seen, "me:2").reset, "nobody knows whether he had it"
 
 
-def test_a_follower_is_sent_own_keys_too() -> None:
+def test_own_keys_are_sent_to_followers_and_count_for_their_phone() -> None:
     ledger = own("me:1")
     ledger.record("me:1", None)
     ledger.record("a", TWO)
@@ -482,9 +476,6 @@ def test_a_follower_is_sent_own_keys_too() -> None:
     assert (
         received == ledger.since(Position(1, 2)) == delta(2, 4, Update("me:1", 3, None), Update("a", 4, TWO))
     )
-
-
-def test_a_phone_is_sent_up_to_what_is_shared_or_its_own() -> None:
     ledger = recorded("queue:1", "me:one", "me:two", "queue:2", "me:one")
     ledger.record("me:one", TWO)
     assert (ledger.seen_upto("me:one"), ledger.seen_upto("me:two"), ledger.seen_upto("me:three")) == (5, 4, 4)

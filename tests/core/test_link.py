@@ -8,15 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.link import (
-    BEAT_S,
-    LATE_S,
-    TRANSITIONS,
-    Linger,
-    LinkMachine,
-    LinkState,
-    Pauses,
-)
+from gateway.core.link import BEAT_S, LATE_S, TRANSITIONS, Linger, LinkMachine, LinkState, Pauses
 
 KEEP_ALIVE_S = 20.0
 EVENTS: dict[str, Callable[[LinkMachine], object]] = {
@@ -112,7 +104,7 @@ def test_a_few_refused_dials_are_followed_at_once_and_then_they_pause() -> None:
     assert link.dial_at(50.0) == 50.0
 
 
-def test_each_kick_waits_longer_within_a_bound() -> None:
+def test_kicks_wait_longer_each_time_until_a_quiet_time_and_jitter_spreads_rivals() -> None:
     link = LinkMachine()
     waits, now = [], 0.0
     for _ in range(8):
@@ -123,9 +115,6 @@ def test_each_kick_waits_longer_within_a_bound() -> None:
         waits.append(due_at - now)
         now = due_at
     assert waits == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 320.0]
-
-
-def test_kicks_are_forgotten_after_a_quiet_time() -> None:
     link = live()
     link.kicked(0.0, 0.0)
     live(5.0, link)
@@ -134,15 +123,12 @@ def test_kicks_are_forgotten_after_a_quiet_time() -> None:
     live(25.0, link)
     link.kicked(45.5, 0.0)
     assert link.dial_at(45.5) == 50.5
-
-
-def test_jitter_spreads_rivals() -> None:
     link = live()
     link.kicked(0.0, 0.8)
     assert link.dial_at(0.0) == 6.0
 
 
-def test_a_sign_of_life_is_given_every_half_keep_alive() -> None:
+def test_a_sign_of_life_is_given_every_half_keep_alive_also_to_a_server_that_talks() -> None:
     link = live()
     assert [link.need(now) for now in (9.9, 10.0, 10.1, 19.9)] == [
         "nothing",
@@ -151,10 +137,7 @@ def test_a_sign_of_life_is_given_every_half_keep_alive() -> None:
         "nothing",
     ]
     assert link.need(20.0) == "keep_alive"
-
-
-def test_a_server_that_talks_is_given_signs_of_life_too() -> None:
-    """It drops a link on which it hears nothing, however much it sends itself."""
+    # it drops a link on which it hears nothing, however much it sends itself
     link = live()
     for now in range(1, 10):
         link.received(float(now))
@@ -180,9 +163,6 @@ def test_a_doubt_makes_a_live_link_stale_until_whole_sets_were_asked_for_and_ans
     assert link.need(1.0) == "listen_again"
     link.synced(1.5)
     assert link.health(1.5) == "live"
-
-
-def test_where_there_is_no_link_there_is_nothing_to_doubt() -> None:
     link = LinkMachine()
     link.doubt()
     assert link.state is LinkState.IDLE
@@ -291,7 +271,7 @@ def test_after_more_than_a_keep_alive_of_silence_it_requests_everything_before_i
     assert link.health(since + 20.4) == "live"
 
 
-def test_health_is_live_stale_or_down() -> None:
+def test_health_is_live_stale_or_down_and_a_silent_link_is_dropped() -> None:
     link = LinkMachine()
     assert link.health(0.0) == "down"
     link.dialling()
@@ -302,9 +282,6 @@ def test_health_is_live_stale_or_down() -> None:
     assert [link.health(now) for now in (1.0, 29.9, 30.0)] == ["live", "live", "stale"]
     link.failed(30.0, 0.0)
     assert link.health(30.0) == "down"
-
-
-def test_a_silent_link_is_dropped() -> None:
     link = live()
     assert link.need(59.9) == "keep_alive"
     assert link.need(60.0) == "drop"

@@ -10,15 +10,7 @@ import pytest
 from gateway.core.element import Element
 from gateway.core.ledger import Health, Ledger
 from gateway.core.rate_limits import SessionLimits
-from gateway.core.session import (
-    AcceptSession,
-    Answered,
-    Effects,
-    Invoke,
-    Live,
-    Resumed,
-    outcome_view,
-)
+from gateway.core.session import AcceptSession, Answered, Effects, Invoke, Live, Resumed, outcome_view
 from gateway.domain.commands import Call, Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Scope
@@ -174,10 +166,15 @@ def test_a_burst_of_commands_that_is_allowed_makes_no_phone_slow() -> None:
     assert [frame["id"] for frame in phone.take() if frame["kind"] == "result"] == list(refused)
 
 
-def test_what_became_of_a_late_command_that_comes_again_only_its_owner_knows() -> None:
+def test_a_command_that_comes_again_late_is_looked_up_and_may_have_expired() -> None:
     (effect,) = served().command(expires_at_ms=WALL_MS - 5_000, retry=True)
     assert isinstance(effect, Invoke)
     assert (effect.call.deadline_ms, effect.call.retry) == (WALL_MS - 5_000, True)
+    phone = served()
+    phone.command(retry=True)
+    phone.live.settled("c1", _EXPIRED)
+    (result,) = [each for each in phone.take() if each["kind"] == "result"]
+    assert result["outcome"]["error"]["code"] == "expired"
 
 
 _EXPIRED = Outcome(Status.REJECTED, GatewayError(ErrorCode.EXPIRED, "Too late."))
@@ -202,14 +199,6 @@ def test_a_command_that_became_impossible_is_only_looked_up_when_it_comes_again(
     phone.live.settled("c1", outcome)
     (result,) = [each for each in phone.take() if each["kind"] == "result"]
     assert (result["outcome"]["status"], result["outcome"].get("error", {}).get("code")) == (status, code)
-
-
-def test_a_command_that_expired_by_itself_is_called_expired() -> None:
-    phone = served()
-    phone.command(retry=True)
-    phone.live.settled("c1", _EXPIRED)
-    (result,) = [each for each in phone.take() if each["kind"] == "result"]
-    assert result["outcome"]["error"]["code"] == "expired"
 
 
 @pytest.mark.parametrize("topics", [("queues",), ("agents",)])
@@ -248,16 +237,13 @@ def test_the_state_leaves_before_it_is_said_that_the_link_is_live() -> None:
     assert [frame["kind"] for frame in phone.take(LIVE)] == ["changes", "ping"]
 
 
-def test_data_is_not_said_to_be_newer_than_what_waits_for_the_pace() -> None:
+def test_data_is_as_old_as_the_oldest_change_that_waits() -> None:
     phone = served(pace_s=60.0)
     phone.now = phone.ledger.came_at = 123.0
     phone.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
     phone.now = 125.0
     (ping,) = phone.take(replace(LIVE, as_of=125.0))
     assert (ping["kind"], ping["as_of_ms"]) == ("ping", WALL_MS - 2_000)
-
-
-def test_data_is_as_old_as_the_oldest_change_that_waits_when_several_come_late() -> None:
     phone = served(pace_s=60.0)
     phone.ledger.health = replace(LIVE, as_of=110.0)
     phone.now = phone.ledger.came_at = 123.0

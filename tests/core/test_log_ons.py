@@ -63,7 +63,7 @@ def test_an_address_is_removed_once_its_log_ons_no_longer_count(result: Judged, 
     assert line.addresses == 0
 
 
-def test_an_address_with_a_log_on_under_way_stays() -> None:
+def test_addresses_and_names_stay_while_a_log_on_is_under_way() -> None:
     line = queue()
     place = join(line, "ann")
     line.turn(1e6)
@@ -71,9 +71,6 @@ def test_an_address_with_a_log_on_under_way_stays() -> None:
     line.withdraw(place, 1e6)
     line.turn(1e6)
     assert line.addresses == 0
-
-
-def test_a_name_is_removed_once_its_failures_no_longer_count() -> None:
     guard = LogOnGuard()
     guard.trying("main", "ann")
     guard.failed("main", "ann", 10.0)
@@ -173,15 +170,12 @@ def test_wrong_passwords_of_an_address_are_limited_and_right_ones_raise_the_limi
     assert day == pytest.approx(20 + 1_440, abs=2)
 
 
-def test_an_address_without_success_has_a_share_and_success_gives_it_back() -> None:
+def test_an_address_without_success_has_a_share_and_what_is_refused_comes_back_one_by_one() -> None:
     line = queue(2_000.0)
     assert come_to(line, "refused", "a", 0.0, 100) == SHARE
     assert come_to(line, "refused", "a", 10.0, 100) == 10
     assert come_to(line, "right", "b", 0.0, 100) == 100
     assert come_to(line, "unjudged", "c", 0.0, 100) == 100
-
-
-def test_what_is_refused_of_an_address_comes_back_one_after_the_other() -> None:
     line = queue(2_000.0)
     come_to(line, "refused", "a", 0.0, int(SHARE))
     waits = [join(line, f"x{number}").refused_s for number in range(3)]
@@ -238,15 +232,12 @@ def test_who_comes_too_early_keeps_the_appointment_and_who_comes_in_time_comes_f
     assert line.enter(due, 3.0)
 
 
-def test_appointments_that_would_be_too_late_are_spread_within_five_minutes() -> None:
+def test_appointments_are_spread_and_a_flood_moves_only_its_own() -> None:
     line = queue(2.0)
     waits = [join(line, f"n{number}", f"a{number}").refused_s for number in range(1_000)]
     received = [wait_s for wait_s in waits if wait_s is not None]
     assert max(received) <= 300.0
     assert max(Counter(round(wait_s) for wait_s in received[400:]).values()) < 20
-
-
-def test_a_flood_of_one_address_moves_only_its_own_appointments() -> None:
     line = queue(20.0)
     for number in range(500):
         join(line, f"f{number}", "flood")
@@ -500,7 +491,7 @@ def test_blanks_inside_a_name_are_one() -> None:
     assert len({name_hash(SITE, each) for each in ("ann lee", "annlee", "an nlee", "\u00e4nn")}) == 4
 
 
-def test_one_origin_leaves_a_try_to_the_others_and_all_together_have_no_more_than_the_name() -> None:
+def test_an_origin_leaves_a_try_to_the_others_and_a_trusted_device_has_its_own() -> None:
     guard = LogOnGuard()
     for _ in range(3):
         guard.failed(SITE, ANN, 0.0, "guesser")
@@ -509,9 +500,6 @@ def test_one_origin_leaves_a_try_to_the_others_and_all_together_have_no_more_tha
     guard.failed(SITE, ANN, 0.0, "home")
     assert guard.locked_s(SITE, ANN, 0.0, "third") == 900.0
     assert guard.locked_s(SITE, ANN, 0.0, "device", is_trusted=True) == 0.0
-
-
-def test_a_trusted_device_is_bound_by_its_own_tries() -> None:
     guard = LogOnGuard()
     for _ in range(3):
         assert guard.locked_s(SITE, ANN, 0.0, "device", is_trusted=True) == 0.0
@@ -560,16 +548,13 @@ def test_tries_without_an_answer_count_as_wrong_but_lock_nothing() -> None:
     assert not own.is_busy(SITE, ANN, 0.0, "elsewhere")
 
 
-def test_a_right_password_forgets_the_wrong_ones() -> None:
+def test_a_right_password_forgets_the_wrong_ones_unless_others_are_under_way() -> None:
     guard = LogOnGuard()
     fail(guard, 2, 0.0)
     guard.trying(SITE, ANN)
     assert guard.succeeded(SITE, ANN)
     fail(guard, 3, 0.0)
     assert guard.locked_s(SITE, ANN, 0.0) == 900.0
-
-
-def test_a_right_password_among_others_at_once_forgets_nothing() -> None:
     guard = LogOnGuard()
     fail(guard, 1, 0.0)
     guard.trying(SITE, ANN)
@@ -590,16 +575,13 @@ def test_a_failure_counts_also_when_nobody_said_that_it_was_tried() -> None:
     assert guard.locked_s(SITE, ANN, 20.0, "elsewhere") == 900.0
 
 
-def test_a_try_without_a_verdict_does_not_count_and_is_not_kept() -> None:
+def test_names_without_failures_are_not_kept() -> None:
     guard = LogOnGuard()
     for _ in range(10):
         assert guard.locked_s(SITE, ANN, 0.0) == 0.0
         guard.trying(SITE, ANN)
         guard.unanswered(SITE, ANN)
     assert len(guard) == 0
-
-
-def test_names_that_logged_on_are_not_kept() -> None:
     guard = LogOnGuard()
     guard.trying(SITE, ANN)
     guard.succeeded(SITE, ANN)

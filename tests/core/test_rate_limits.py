@@ -8,15 +8,7 @@ from functools import partial
 import pytest
 
 from gateway.core.link import OPENING_S, OPENINGS_MAX, PAUSE_MAX_S, RESOURCE_S, Openings
-from gateway.core.rate_limits import (
-    AdmissionQueue,
-    Budget,
-    KeyedRates,
-    Place,
-    Quota,
-    TokenBucket,
-    Urgency,
-)
+from gateway.core.rate_limits import AdmissionQueue, Budget, KeyedRates, Place, Quota, TokenBucket, Urgency
 
 
 def test_a_clock_that_goes_back_fills_nothing() -> None:
@@ -53,7 +45,7 @@ def test_when_none_is_full_the_least_recently_used_goes() -> None:
     assert len(rates) == 2
 
 
-def test_a_turn_removes_the_keys_that_are_full_again_and_no_other() -> None:
+def test_a_turn_removes_what_no_longer_counts_and_nothing_else() -> None:
     rates = KeyedRates[str](1.0, 2)
     for key, now in (("a", 0.0), ("b", 0.0), ("b", 0.5)):
         rates.take(key, now)
@@ -63,9 +55,6 @@ def test_a_turn_removes_the_keys_that_are_full_again_and_no_other() -> None:
     assert (len(rates), rates.take("b", 1.0, 2.0)) == (1, 1.0)
     rates.turn(2.0)
     assert len(rates) == 0
-
-
-def test_a_turn_removes_the_users_whose_changes_no_longer_count() -> None:
     quota = Quota[str](most=2, window_s=60.0)
     quota.take("a", 0.0)
     quota.take("b", 10.0)
@@ -133,13 +122,10 @@ def test_the_smallest_share_still_serves_every_class(urgency: Urgency) -> None:
     assert budget.admit(4.0, urgency)
 
 
-def test_a_node_that_begins_beside_others_takes_nothing_before_they_know_of_it() -> None:
+def test_a_node_begins_with_nothing_before_others_know_of_it_and_alone_with_all() -> None:
     budget = Budget(rate_per_s=10.0, burst=10.0, in_flight_max=100)
     budget.begin_beside(2, 0.0, 3.0)
     assert [tenth for tenth in range(40) if budget.admit(tenth / 10)] == [32, 34, 36, 38]
-
-
-def test_a_node_that_begins_alone_takes_all_at_once() -> None:
     budget = Budget(rate_per_s=10.0, burst=10.0, in_flight_max=100)
     budget.begin_beside(1, 0.0, 3.0)
     assert sum(budget.admit(0.0) for _ in range(20)) == 10
@@ -183,7 +169,7 @@ def test_beside_links_log_ons_that_are_likely_to_succeed_have_half_as_all_others
     assert links >= 90
 
 
-def test_log_ons_take_half_of_the_places_and_links_always_find_one() -> None:
+def test_log_ons_and_links_leave_each_other_places() -> None:
     budget = Budget(rate_per_s=1_000.0, burst=1_000.0, in_flight_max=32)
     assert sum(budget.admit_log_on(0.0) for _ in range(40)) == 16
     assert budget.log_on_wait_s(0.0) == 1.0
@@ -192,9 +178,6 @@ def test_log_ons_take_half_of_the_places_and_links_always_find_one() -> None:
     budget.log_on_done()
     assert budget.admit_log_on(0.0)
     assert not budget.admit(0.0)
-
-
-def test_links_leave_log_ons_their_places_unless_they_are_of_people_who_logged_on() -> None:
     budget = Budget(rate_per_s=1_000.0, burst=1_000.0, in_flight_max=32)
     while budget.admit(0.0, Urgency.ROAMING):
         pass
@@ -231,19 +214,23 @@ def quota() -> Quota[str]:
     return Quota(most=3, window_s=100.0, keys_max=2)
 
 
-def test_a_key_that_took_nothing_is_not_remembered() -> None:
+def test_a_quota_is_bounded_and_gives_back_once() -> None:
     found = quota()
     found.take("anna", 0.0)
     found.give_back("anna", 0.0)
     assert len(found) == 0
-
-
-def test_it_is_bounded_and_forgets_who_took_least_recently() -> None:
     found = quota()
     for key in ("anna", "bert", "anna", "cora"):
         found.take(key, 0.0)
     assert len(found) == 2
     assert [found.take("anna", 0.0) for _ in range(2)] == [0.0, 100.0]
+    found = quota()
+    for now in (0.0, 1.0, 2.0):
+        found.take("anna", now)
+    found.give_back("anna", 1.0)
+    found.give_back("anna", 1.0)
+    found.give_back("bert", 1.0)
+    assert (found.take("anna", 3.0), found.take("anna", 3.0)) == (0.0, 97.0)
 
 
 def test_what_was_taken_elsewhere_counts_too_and_nothing_counts_twice() -> None:
@@ -260,7 +247,7 @@ def test_what_was_taken_elsewhere_counts_too_and_nothing_counts_twice() -> None:
     assert here.take("bert", 40.0) == 0.0
 
 
-def test_what_only_one_of_two_knows_is_not_forgotten() -> None:
+def test_what_is_adopted_adds_to_what_is_known_within_bounds() -> None:
     found = quota()
     for now in (0.0, 10.0, 20.0):
         found.take("anna", now)
@@ -268,9 +255,6 @@ def test_what_only_one_of_two_knows_is_not_forgotten() -> None:
     assert found.taken("anna", 30.0) == (0.0, 10.0, 20.0)
     found.adopt("anna", [25.0], 30.0)
     assert found.taken("anna", 30.0) == (0.0, 10.0, 25.0)
-
-
-def test_what_is_adopted_is_bounded_and_what_counts_no_more_is_not_kept() -> None:
     found = quota()
     found.adopt("anna", [0.0], 100.0)
     assert len(found) == 0
@@ -278,16 +262,6 @@ def test_what_is_adopted_is_bounded_and_what_counts_no_more_is_not_kept() -> Non
         found.adopt(key, [1.0, 2.0, 3.0, 4.0], 10.0)
     assert len(found) == 2
     assert found.taken("cora", 10.0) == (2.0, 3.0, 4.0)
-
-
-def test_what_came_to_nothing_is_given_back_once() -> None:
-    found = quota()
-    for now in (0.0, 1.0, 2.0):
-        found.take("anna", now)
-    found.give_back("anna", 1.0)
-    found.give_back("anna", 1.0)
-    found.give_back("bert", 1.0)
-    assert (found.take("anna", 3.0), found.take("anna", 3.0)) == (0.0, 97.0)
 
 
 # ---- admission queue ----
@@ -337,23 +311,20 @@ def test_log_ons_and_links_that_were_lost_take_turns() -> None:
     assert gate.admit_log_on(0.0)
 
 
-def test_links_that_find_no_place_hold_no_log_on_up() -> None:
+def test_links_come_before_log_ons_where_there_is_one_place_and_hold_none_up_without_one() -> None:
     gate = admission_queue(per_s=100.0, burst=100.0, in_flight=4)
     lost = [gate.join(Urgency.REOPENING, lambda: None) for _ in range(3)]
     assert [gate.enter(place, 0.0) for place in lost] == [True, True, False]
     assert gate.admit_log_on(0.0)
     assert gate.admit_log_on(0.0)
-
-
-def test_where_there_is_one_place_links_that_wait_come_before_log_ons() -> None:
     gate, woken = admission_queue(in_flight=1), list[str]()
     assert gate.admit_log_on(0.0)
-    lost = gate.join(Urgency.REOPENING, lambda: woken.append("lost"))
-    assert not gate.enter(lost, 0.0)
+    first = gate.join(Urgency.REOPENING, lambda: woken.append("lost"))
+    assert not gate.enter(first, 0.0)
     gate.log_on_done()
     assert woken == ["lost"]
     assert not gate.admit_log_on(0.0)
-    assert gate.enter(lost, 0.0)
+    assert gate.enter(first, 0.0)
     gate.done()
     assert gate.admit_log_on(0.0)
 

@@ -125,7 +125,7 @@ def test_a_link_that_goes_its_own_way_takes_no_times_of_changes_along() -> None:
     assert (made.items, made.changed_at) == ({"a": 2}, {"a": made.clock})
 
 
-def test_a_link_that_lacks_a_step_shares_nothing_until_both_hold_the_same() -> None:
+def test_links_share_as_soon_as_they_hold_the_same() -> None:
     one, two = together(2, a=1, b=1)
     one.go(NextTables[int](), a=2)
     two.go(NextTables[int](), b=2)
@@ -134,9 +134,6 @@ def test_a_link_that_lacks_a_step_shares_nothing_until_both_hold_the_same() -> N
         for link in (one, two):
             link.go(next_tables, **changes)
         assert (one.items is two.items) is is_shared
-
-
-def test_a_link_that_has_just_opened_comes_to_what_several_share_after_a_step() -> None:
     one, two = together(2, a=1)
     for opened in (together(1, a=1)[0], together(1, a=2)[0]):
         next_tables = NextTables[int]()
@@ -161,9 +158,6 @@ def test_a_change_of_one_link_is_no_other_links() -> None:
     two.change("a", 3)
     assert two.items is last, "the last one needs no copy"
     assert (one.items, two.items) == ({"a": 2}, {"a": 3})
-
-
-def test_a_table_that_one_link_changes_alone_is_not_taken_over() -> None:
     one, two = together(2, a=1, b=1)
     next_tables = NextTables[int]()
     one.go(next_tables, a=2)
@@ -197,7 +191,7 @@ def test_no_more_tables_are_kept_for_a_step_than_for_a_reading() -> None:
     assert not next_tables._known
 
 
-def test_links_with_other_tables_do_not_share() -> None:
+def test_only_links_with_equal_tables_share_and_they_stay_together() -> None:
     pool, one, two, more = TablePool[int](), Holder(a=1), Holder(a=2), Holder(a=1, b=1)
     for holder in (one, two, more, one):
         holder.meet(pool)
@@ -207,6 +201,11 @@ def test_links_with_other_tables_do_not_share() -> None:
     two.meet(pool)
     assert kept is not None
     assert two.items is not one.items, "it is that link's own now"
+    one.meet(pool)
+    assert one.items is two.items
+    pool, (one, two) = TablePool[int](), together(2, a=1)
+    other = Holder(a=1)
+    other.meet(pool)
     one.meet(pool)
     assert one.items is two.items
 
@@ -231,14 +230,6 @@ def test_a_link_comes_to_the_table_of_one_that_has_gone_on_since() -> None:
             link.go(next_tables, a=number + 5)
     assert later.items is ahead.items
     assert ahead.items == {"a": 6, "b": 1}
-
-
-def test_links_that_share_stay_together() -> None:
-    pool, (one, two) = TablePool[int](), together(2, a=1)
-    other = Holder(a=1)
-    other.meet(pool)
-    one.meet(pool)
-    assert one.items is two.items
 
 
 def test_a_table_is_freed_with_its_last_link() -> None:

@@ -99,15 +99,12 @@ def denying(*ended: tuple[str, End], most: int = 100) -> Denylist:
     return denied
 
 
-def test_a_turn_removes_the_ends_whose_time_is_over_though_nobody_asks() -> None:
+def test_a_turn_removes_the_ends_whose_time_is_over_and_no_others() -> None:
     denied = denying(("a", BLOCKED), ("b", OFF))
     denied.turn(99)
     assert len(denied) == 2
     denied.turn(100)
     assert len(denied) == 0
-
-
-def test_a_turn_removes_an_end_also_behind_many_that_last_longer() -> None:
     denied = Denylist()
     for number in range(1_000):
         denied.add(HASH_OF_ANN, f"long {number}", OFF, since_ms=10, until_ms=1_000)
@@ -125,13 +122,6 @@ def test_an_end_is_known_until_the_token_expires_and_no_longer() -> None:
     assert len(denied) == 0
 
 
-def test_what_was_said_first_stands() -> None:
-    denied = denying(("a", OUSTED))
-    denied.add(HASH_OF_ANN, "a", BLOCKED, since_ms=10, until_ms=200)
-    assert denied.get("a", 0) == OUSTED
-    assert denied.get("a", 150) is None
-
-
 def test_a_log_on_clears_the_users_sessions_but_what_it_ended_itself_and_nobody_elses() -> None:
     denied = denying(("a1", BLOCKED), ("a2", BLOCKED), ("taken over", OUSTED), ("b", BLOCKED))
     denied.clear(HASH_OF_ANN, 20, new="new")
@@ -139,15 +129,16 @@ def test_a_log_on_clears_the_users_sessions_but_what_it_ended_itself_and_nobody_
     assert known == [None, None, OUSTED, BLOCKED]
 
 
-def test_when_full_the_first_is_forgotten() -> None:
+def test_the_ends_of_a_user_stand_as_they_were_said_first_until_there_are_too_many() -> None:
+    denied = denying(("a1", BLOCKED), ("b", OUSTED), ("a2", OUSTED))
+    assert denied.of(HASH_OF_ANN) == (("a1", BLOCKED), ("a2", OUSTED))
+    denied = denying(("a", OUSTED))
+    denied.add(HASH_OF_ANN, "a", BLOCKED, since_ms=10, until_ms=200)
+    assert denied.get("a", 0) == OUSTED
+    assert denied.get("a", 150) is None
     denied = denying(("a", BLOCKED), ("b", BLOCKED), ("c", BLOCKED), most=2)
     assert [denied.get(handle, 0) for handle in ("a", "b", "c")] == [None, BLOCKED, BLOCKED]
     assert len(denied) == 2
-
-
-def test_the_ended_sessions_of_a_user_are_found() -> None:
-    denied = denying(("a1", BLOCKED), ("b", OUSTED), ("a2", OUSTED))
-    assert denied.of(HASH_OF_ANN) == (("a1", BLOCKED), ("a2", OUSTED))
 
 
 @pytest.mark.parametrize(("new", "cleared", "known"), [("new", (), OFF), ("off", ("off",), None)])

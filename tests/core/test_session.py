@@ -179,18 +179,15 @@ def test_a_connection_that_is_gone_reads_no_more() -> None:
     assert line.take() == []
 
 
-def test_no_refusal_repeats_what_came() -> None:
+# ---- effects and limits ----
+
+
+def test_neither_a_token_nor_a_refusal_shows_what_came() -> None:
+    assert "canary" not in repr(AcceptSession("canary", ()))
     line = led(State.LIVE)
     for data in (frame("canary"), json.dumps({"kind": "follow", "topics": {"canary": 1}}).encode()):
         line.send(data)
     assert "canary" not in json.dumps(line.take())
-
-
-# ---- effects and limits ----
-
-
-def test_a_token_on_its_way_shows_nowhere() -> None:
-    assert "canary" not in repr(AcceptSession("canary", ()))
 
 
 def test_the_defaults_are_the_protocols() -> None:
@@ -315,14 +312,11 @@ def test_pings_are_spread_by_a_tenth(jitter: float, every_s: float) -> None:
     assert heartbeat.due(100.0 + every_s + 0.1)
 
 
-def test_the_first_ping_without_an_answer_counts() -> None:
+def test_the_first_unanswered_ping_counts_and_none_that_has_not_left() -> None:
     heartbeat = beating()
     heartbeat.ping(120.0)
     heartbeat.ping(129.0)
     assert heartbeat.silent(130.0)
-
-
-def test_a_ping_that_has_not_left_cannot_be_answered() -> None:
     heartbeat = beating()
     heartbeat.unsent(110.0)
     assert heartbeat.next_at == 120.0, "nothing was asked"
@@ -357,16 +351,13 @@ def test_a_pong_that_no_ping_asked_for_is_answered_by_one(nonce: str | None) -> 
     assert heartbeat.due(110.0)
 
 
-def test_a_phone_that_never_asks_by_name_is_answered_once_a_second() -> None:
+def test_unasked_pongs_are_answered_once_a_second_and_put_off_no_ping() -> None:
     heartbeat = beating()
     heartbeat.ping(120.0)
     for now in (120.1, 120.2, 120.9):
         heartbeat.pong(None, now)
         assert not heartbeat.due(now)
     assert heartbeat.due(121.0)
-
-
-def test_an_unasked_pong_puts_off_no_ping() -> None:
     heartbeat = Heartbeat(100.0, every_s=0.5, pong_s=10.0, jitter=0.5)
     heartbeat.ping(100.0)
     heartbeat.pong(None, 100.1)
@@ -383,15 +374,16 @@ def slow(level: int, every_s: float = 0.0) -> PaceLadder:
     return pace
 
 
-def test_the_first_change_leaves_at_once() -> None:
+def test_a_change_leaves_at_once_or_after_the_interval_in_force() -> None:
     assert PaceLadder(5.0).due_at(100.0) == 100.0
-
-
-def test_the_next_waits_for_the_interval_and_a_quiet_one_has_waited() -> None:
     pace = PaceLadder()
     pace.sent(100.0)
     assert pace.due_at(100.01) == 100.05
     assert pace.due_at(103.0) == 103.0
+    pace = PaceLadder(60.0)
+    pace.sent(100.0)
+    pace.request(0.0)
+    assert pace.due_at(100.0) == 100.05
 
 
 def test_a_slow_phone_climbs_a_ladder_that_has_an_end() -> None:
@@ -413,13 +405,6 @@ def test_never_faster_than_the_phone_asked_nor_than_it_can(
     level: int, every_s: float, interval_s: float
 ) -> None:
     assert slow(level, every_s).interval_s == interval_s
-
-
-def test_a_phone_may_change_its_mind() -> None:
-    pace = PaceLadder(60.0)
-    pace.sent(100.0)
-    pace.request(0.0)
-    assert pace.due_at(100.0) == 100.05
 
 
 # ---- rate violations ----

@@ -160,7 +160,9 @@ def on_device(number: int, session: str | None = None) -> Ticket:
     return replace(ticket, device=Device(f"device {number}", "Phone"))
 
 
-def test_a_phone_that_moved_is_not_missed_where_it_was(user_sessions: UserSessions) -> None:
+def test_a_phone_that_moved_is_seen_where_it_is_and_not_missed_where_it_was(
+    user_sessions: UserSessions,
+) -> None:
     member = user_sessions.join(ONE, (), NEAR)
     user_sessions.join(ONE, (), FAR)
     user_sessions.leave(ONE.handle, 50.0, NEAR)
@@ -168,6 +170,18 @@ def test_a_phone_that_moved_is_not_missed_where_it_was(user_sessions: UserSessio
     assert (member.present, member.node) == (True, FAR)
     user_sessions.leave(ONE.handle, 52.0, FAR)
     assert (member.present, member.left_at) == (False, 52.0)
+    far, farther = NodeId("n1"), NodeId("n2")
+    member = user_sessions.join(ONE, (), far)
+    assert user_sessions.at(far) == [member]
+    user_sessions.join(ONE, (), farther)
+    assert (user_sessions.at(far), user_sessions.at(farther)) == ([], [member])
+    assert not user_sessions.seen(far, (), 5.0)
+    user_sessions.join(ONE, ())
+    assert (user_sessions.at(farther), user_sessions.seen(farther, (), 5.0), member.present) == (
+        [],
+        False,
+        True,
+    )
 
 
 def test_rivals_are_the_other_sessions_of_one_application_on_one_device(user_sessions: UserSessions) -> None:
@@ -290,21 +304,6 @@ def test_all_are_accepted_when_each_is() -> None:
     assert seen == [True, False, True, False]
 
 
-def test_a_phone_that_moved_is_seen_where_it_is(user_sessions: UserSessions) -> None:
-    far, farther = NodeId("n1"), NodeId("n2")
-    member = user_sessions.join(ONE, (), far)
-    assert user_sessions.at(far) == [member]
-    user_sessions.join(ONE, (), farther)
-    assert (user_sessions.at(far), user_sessions.at(farther)) == ([], [member])
-    assert not user_sessions.seen(far, (), 5.0)
-    user_sessions.join(ONE, ())
-    assert (user_sessions.at(farther), user_sessions.seen(farther, (), 5.0), member.present) == (
-        [],
-        False,
-        True,
-    )
-
-
 def test_nobody_is_looked_through_for_renewal_before_somebody_is_due(user_sessions: UserSessions) -> None:
     user_sessions.join(ONE, ())
     assert user_sessions.expiring(0.0, ONE.issued_at_ms) == []
@@ -336,10 +335,7 @@ def asked(*followings: Following) -> set[Listen]:
 
 
 def test_directory_and_configuration_are_always_listened_to() -> None:
-    assert wanted([]) == {
-        Listen(None, Source.DIRECTORY, None),
-        Listen(None, Source.CONFIGURATION, None),
-    }
+    assert wanted([]) == {Listen(None, Source.DIRECTORY, None), Listen(None, Source.CONFIGURATION, None)}
 
 
 def test_a_kind_is_listened_to_with_all_its_sources() -> None:

@@ -86,9 +86,13 @@ async def test_a_session_that_may_be_where_nobody_is_reached_is_not_said_to_be_u
     assert (status, received["code"]) == (503, "bus_down")
 
 
-async def test_nodes_are_listed(at: Operated) -> None:
+async def test_what_is_there_is_listed_and_what_is_not_is_refused_in_words_of_ours(at: Operated) -> None:
     _, received = await at.ask("GET", "/nodes")
     assert [(each["node"], each["here"]) for each in received["nodes"]] == [("n0", True), ("n1", False)]
+    assert (await at.ask("GET", "/openapi.json"))[1] == json.loads(json.dumps(admin_openapi()))
+    assert refused(await at.ask("GET", "/openapi.json", headers={})) == (401, "unauthenticated")
+    assert refused(await at.ask("GET", "/nowhere")) == (404, "not_found")
+    assert refused(await at.ask("PUT", "/nodes")) == (405, "bad_request")
 
 
 async def test_closes_are_listed_the_newest_first(at: Operated) -> None:
@@ -173,11 +177,6 @@ async def test_a_bundle_is_shown_first_and_written_by_its_digest(at: Operated) -
         assert refused(await at.ask("POST", "/support-bundle", wrong)) == (400, "bad_request")
 
 
-async def test_the_document_is_served_behind_the_same_door(at: Operated) -> None:
-    assert (await at.ask("GET", "/openapi.json"))[1] == json.loads(json.dumps(admin_openapi()))
-    assert refused(await at.ask("GET", "/openapi.json", headers={})) == (401, "unauthenticated")
-
-
 PAGES = (
     "/sessions?limit=0", "/sessions?limit=1001", "/sessions?limit=-1", "/sessions?limit=x",
     "/sessions?limit=1&limit=2", "/sessions?after=", "/closes?after=%00", "/closes?limit=",
@@ -217,11 +216,6 @@ async def test_answers_are_kept_by_nobody_and_read_by_no_page(at: Operated) -> N
         assert not [name for name in answer.headers if name.lower().startswith("access-control")]
     async with at.client.options("/nodes", headers={**BEARER, "Origin": "https://a.example"}) as answer:
         assert answer.status == 403
-
-
-async def test_methods_and_paths_that_are_not_there_are_refused_in_words_of_ours(at: Operated) -> None:
-    assert refused(await at.ask("GET", "/nowhere")) == (404, "not_found")
-    assert refused(await at.ask("PUT", "/nodes")) == (405, "bad_request")
 
 
 # ---- answers of all nodes are merged, also incomplete ones ----

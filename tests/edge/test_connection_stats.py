@@ -217,7 +217,7 @@ async def test_of_what_waited_together_the_oldest_counts(gateway: Gateway) -> No
     assert gateway.sample("state_age_seconds_sum") == pytest.approx(0.25)
 
 
-async def test_the_age_and_the_end_of_a_connection(gateway: Gateway) -> None:
+async def test_connections_their_age_and_their_limit_are_counted(gateway: Gateway) -> None:
     phone = await gateway.served()
     await gateway.clock.advance(7)
     await phone.ws.close()
@@ -225,7 +225,4 @@ async def test_the_age_and_the_end_of_a_connection(gateway: Gateway) -> None:
     assert gateway.sample("connection_age_seconds_count") == 1
     assert gateway.sample("connection_age_seconds_sum") == pytest.approx(7)
     assert gateway.sample("slow_closes_total") == 0
-
-
-async def test_how_many_connections_there_may_be(gateway: Gateway) -> None:
     assert gateway.sample("connections_limit") == gateway.parts.settings.admission.connections

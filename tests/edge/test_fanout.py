@@ -208,7 +208,7 @@ def test_parts_of_one_message_are_counted_one_by_one_and_for_each_phone() -> Non
     assert house.sample("frames_total") == 6
 
 
-def test_a_phone_that_cannot_be_written_to_fails_alone() -> None:
+def test_a_phone_that_cannot_be_written_to_fails_alone_and_one_not_yet_is_passed_by() -> None:
     house = House()
     house.phones[1].fault = fault = ConnectionError("x")
     house.wait(5)
@@ -216,6 +216,11 @@ def test_a_phone_that_cannot_be_written_to_fails_alone() -> None:
     assert [phone.faults for phone in house.phones] == [[], [fault], []]
     assert [len(phone.written) for phone in house.phones] == [1, 0, 1]
     assert house.phones[0].outbox.fanout_group is house.fanout_group
+    house = House()
+    house.phones[1].outbox.sink = None
+    house.wait(5)
+    house.turn()
+    assert [len(phone.written) for phone in house.phones] == [1, 0, 1]
 
 
 def test_who_parts_while_others_are_written_to_is_written_to_once() -> None:
@@ -228,14 +233,6 @@ def test_who_parts_while_others_are_written_to_is_written_to_once() -> None:
     assert parted.outbox.shipped == parted.size
     assert [frame["patch"] for frame in parted.received] == [{"queue:1": {"contacts_waiting": 5}}]
     assert [frame["kind"] for frame in decoded(parted.outbox.take(house.now))] == ["error"]
-
-
-def test_who_is_not_written_to_yet_is_passed_by() -> None:
-    house = House()
-    house.phones[1].outbox.sink = None
-    house.wait(5)
-    house.turn()
-    assert [len(phone.written) for phone in house.phones] == [1, 0, 1]
 
 
 def test_each_phone_is_credited_with_what_was_written_to_it_wherever_it_is_now() -> None:
@@ -263,7 +260,7 @@ def figures(frame: dict[str, Any]) -> dict[str, int]:
     return {key: queue["contacts_waiting"] for key, queue in frame["put"].items()}
 
 
-def test_after_a_fault_each_phone_gets_everything_again_alone_and_is_woken() -> None:
+def test_a_fault_parts_all_and_each_phone_gets_everything_again_alone() -> None:
     house = House()
     house.wait(5)
     house.writer.fail(RuntimeError("x"))
@@ -271,9 +268,6 @@ def test_after_a_fault_each_phone_gets_everything_again_alone_and_is_woken() -> 
     for phone in house.phones:
         [changes] = decoded(phone.outbox.take(house.now))
         assert figures(changes) == {"queue:1": 5, "queue:2": 1}
-
-
-def test_a_fault_parts_who_is_not_written_to_yet_too() -> None:
     house = House()
     house.phones[1].outbox.sink = None
     house.writer.fail(RuntimeError("x"))

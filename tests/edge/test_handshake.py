@@ -233,14 +233,11 @@ def test_nothing_that_is_said_does_harm(origin: str, host: str | None, tls: bool
     assert may_connect(origin, host, frozenset(), tls=tls) in {True, False}
 
 
-def test_a_page_may_read_answers_and_nothing_is_shared_by_caches() -> None:
+def test_a_browser_learns_what_it_may_send_and_read() -> None:
     headers = cors_headers("https://app.example")
     assert headers["Access-Control-Allow-Origin"] == "https://app.example"
     assert headers["Vary"] == "Origin"
     assert "Access-Control-Allow-Credentials" not in headers
-
-
-def test_a_browser_learns_beforehand_what_it_may_send() -> None:
     assert PREFLIGHT_HEADERS["Access-Control-Allow-Methods"] == "GET, POST, DELETE"
     assert PREFLIGHT_HEADERS["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
 
@@ -269,13 +266,11 @@ async def test_where_secrets_come_along_clear_text_is_refused_and_nowhere_else(g
     assert (gateway.node.connections, gateway.node.credentials) == ([], [])
 
 
-async def test_head_is_refused_like_get(gateway_with: Open) -> None:
+async def test_without_tls_head_is_refused_like_get_and_a_socket_before_the_upgrade(
+    gateway_with: Open,
+) -> None:
     gateway = await gateway_with(ELSEWHERE)
     assert (await gateway.client.head("/v1/session", headers=bearer(gateway.token()))).status == 403
-
-
-async def test_a_socket_is_refused_before_the_upgrade_also_without_a_token(gateway_with: Open) -> None:
-    gateway = await gateway_with(ELSEWHERE)
     assert await code_of(await knock(gateway)) == REFUSED
     with pytest.raises(aiohttp.WSServerHandshakeError):
         await gateway.hello(gateway.token())
@@ -400,11 +395,19 @@ async def knock(gateway: Gateway, **headers: str | None) -> aiohttp.ClientRespon
     return await gateway.client.get("/v1/realtime", headers=sent)
 
 
-async def test_the_first_known_subprotocol_is_chosen(gateway: Gateway) -> None:
+async def test_an_upgrade_has_the_first_known_subprotocol_and_the_headers_of_every_answer(
+    gateway: Gateway,
+) -> None:
     protocols = ("other", MSGPACK.subprotocol, "oscc.v1.json")
     ws = await gateway.client.ws_connect("/v1/realtime", protocols=protocols)
     assert ws.protocol == MSGPACK.subprotocol
     await ws.close()
+    ws = await gateway.client.ws_connect("/v1/realtime", protocols=("oscc.v1.json",))
+    assert ws._response.headers["Cache-Control"] == "no-store"
+    await ws.close()
+    answer = await knock(gateway, Sec_WebSocket_Version="99")
+    assert (answer.status, answer.headers["Sec-WebSocket-Version"]) == (400, "13")
+    assert gateway.admission.sockets == 0
 
 
 @pytest.mark.parametrize(
@@ -422,12 +425,6 @@ async def test_nobody_writes_a_line_into_the_log_by_a_handshake(
     async with await RawPhone.connect(gateway.client.port, connection=f"Upgrade\r\n{head}") as phone:
         assert phone.head.split()[1] == str(status)
     assert caplog.records == []
-
-
-async def test_what_is_no_handshake_gets_the_version_and_takes_no_place(gateway: Gateway) -> None:
-    answer = await knock(gateway, Sec_WebSocket_Version="99")
-    assert (answer.status, answer.headers["Sec-WebSocket-Version"]) == (400, "13")
-    assert gateway.admission.sockets == 0
 
 
 async def test_its_own_page_may_connect(gateway: Gateway) -> None:
@@ -473,12 +470,6 @@ async def test_a_token_in_the_header_counts_for_its_user_not_for_the_address(gat
     await gateway.connect(headers=bearer(gateway.token()))
     again = await knock(gateway, **bearer(gateway.token()))
     assert await code_of(again) == (429, "rate_limited"), "and no faster than an address may come"
-
-
-async def test_an_upgrade_wears_the_headers_of_every_answer(gateway: Gateway) -> None:
-    ws = await gateway.client.ws_connect("/v1/realtime", protocols=("oscc.v1.json",))
-    assert ws._response.headers["Cache-Control"] == "no-store"
-    await ws.close()
 
 
 @pytest.mark.parametrize("fault", [ZeroDivisionError, OSError, ConnectionResetError])

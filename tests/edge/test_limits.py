@@ -58,7 +58,7 @@ def refused(
     return found
 
 
-def test_an_address_may_knock_at_its_rate() -> None:
+def test_an_address_may_knock_at_its_rate_and_neighbours_on_ipv6_are_one() -> None:
     doors = SocketAdmission(LIMITS)
     for _ in range(3):
         doors.check_rate(HERE, 0.0)
@@ -67,9 +67,6 @@ def test_an_address_may_knock_at_its_rate() -> None:
     assert refusal(error) == (ErrorCode.RATE_LIMITED, 1.0)
     doors.check_rate(THERE, 0.0)
     doors.check_rate(HERE, 1.0)
-
-
-def test_neighbours_on_ipv6_are_one() -> None:
     doors = SocketAdmission(LIMITS)
     for last in range(3):
         doors.check_rate(IPv6Address(f"2001:db8::{last}"), 0.0)
@@ -78,10 +75,16 @@ def test_neighbours_on_ipv6_are_one() -> None:
     doors.check_rate(IPv6Address("2001:db8:0:1::"), 0.0)
 
 
-def test_a_crowd_is_given_appointments_apart() -> None:
+def test_appointments_of_a_crowd_are_apart_not_too_far_away_and_addresses_bounded() -> None:
     doors = SocketAdmission(LIMITS)
     waits = [(ErrorCode.OVER_CAPACITY, wait) for wait in (0.1, 0.2, 0.3, 0.4, 0.5)]
     assert refused(doors.check_rate, range(1, 26), 0.0) == waits
+    doors = SocketAdmission(replace(LIMITS, handshakes_per_s=0.1, handshakes_burst=1))
+    assert max(wait for _, wait in refused(doors.check_rate, range(1, 13), 0.0)) == 60
+    doors = SocketAdmission(replace(LIMITS, addresses=7, handshakes_burst=1000))
+    for number in range(50):
+        doors.check_rate(IPv4Address(number + 1), 0.0)
+    assert doors.remembered == 7
 
 
 def test_those_who_are_refused_of_one_address_are_given_appointments_apart_too() -> None:
@@ -99,18 +102,6 @@ def test_those_who_are_refused_of_one_address_are_given_appointments_apart_too()
     assert waits(1, 1, 0.1) == [], "who comes back in time is let in"
     assert waits(1, 1, 0.1) == [0.4], "and a newcomer stands behind all others"
     assert max(waits(1_000, 1, 0.1)) == 60
-
-
-def test_no_appointment_is_too_far_away() -> None:
-    doors = SocketAdmission(replace(LIMITS, handshakes_per_s=0.1, handshakes_burst=1))
-    assert max(wait for _, wait in refused(doors.check_rate, range(1, 13), 0.0)) == 60
-
-
-def test_remembered_addresses_are_bounded() -> None:
-    doors = SocketAdmission(replace(LIMITS, addresses=7, handshakes_burst=1000))
-    for number in range(50):
-        doors.check_rate(IPv4Address(number + 1), 0.0)
-    assert doors.remembered == 7
 
 
 MANY = AdmissionLimits(connections=100, unhelloed=100, unhelloed_per_address=100)
@@ -249,16 +240,13 @@ def test_who_shows_a_token_counts_for_the_user_and_not_for_the_address() -> None
     assert closed == []
 
 
-def test_sockets_without_a_hello_are_few_on_the_node() -> None:
+def test_a_full_node_and_too_many_silent_sockets_are_refused() -> None:
     doors = SocketAdmission(LIMITS)
     for address in (HERE, HERE, THERE, THERE):
         doors.open_slot(address)
     with pytest.raises(GatewayError) as error:
         doors.open_slot(IPv4Address("192.0.2.3"))
     assert refusal(error) == (ErrorCode.OVER_CAPACITY, None)
-
-
-def test_a_full_node_says_so() -> None:
     doors = SocketAdmission(LIMITS)
     for number in range(5):
         doors.open_slot(IPv4Address(number + 1)).hello_accepted()

@@ -152,13 +152,6 @@ async def test_whether_an_account_is_locked_takes_as_long(code: ErrorCode, desk:
     assert (error.code, error.retry_after_s, round(seconds, 3)) == (code, 30, 0.3)
 
 
-async def test_other_refusals_come_at_once_and_whole(desk: Desk) -> None:
-    desk.node.error = GatewayError(ErrorCode.ALREADY_LOGGED_ON, "Elsewhere.", where="two", since_ms=5)
-    error = await desk.refused(BODY)
-    assert (error.code, error.details) == (ErrorCode.ALREADY_LOGGED_ON, {"where": "two", "since_ms": 5})
-    assert desk.clock.waiting == 0
-
-
 async def test_a_fault_of_ours_is_counted_as_one(desk: Desk) -> None:
     desk.node.fault = RuntimeError("boom")
     with pytest.raises(RuntimeError):
@@ -174,6 +167,10 @@ async def test_a_name_with_a_control_character_never_reaches_the_server(name: st
     assert name not in error.message
 
 
-async def test_the_log_on_door_learns_from_where_somebody_comes(desk: Desk) -> None:
+async def test_a_log_on_learns_where_somebody_comes_from_and_refusals_come_at_once(desk: Desk) -> None:
     await desk.login.log_on(BODY, "", "192.0.2.7")
     assert desk.node.addresses == ["192.0.2.7"]
+    desk.node.error = GatewayError(ErrorCode.ALREADY_LOGGED_ON, "Elsewhere.", where="two", since_ms=5)
+    error = await desk.refused(BODY)
+    assert (error.code, error.details) == (ErrorCode.ALREADY_LOGGED_ON, {"where": "two", "since_ms": 5})
+    assert desk.clock.waiting == 0

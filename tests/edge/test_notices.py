@@ -68,7 +68,7 @@ def test_any_header_chooses_a_text(header: str) -> None:
     assert NoticesInForce([notice()]).views(header)[0].title in {"Hello", "Hallo"}
 
 
-def test_what_binds_must_be_accepted_in_its_version() -> None:
+def test_what_binds_must_be_accepted_in_its_version_and_nothing_else_is_kept() -> None:
     notices = NoticesInForce([notice("a", 2), notice("b"), notice("c", binding=False)])
     with pytest.raises(GatewayError) as refused:
         notices.acknowledged([NoticeReference("a", 1), NoticeReference("b", 1)], "de", THEN)
@@ -76,12 +76,11 @@ def test_what_binds_must_be_accepted_in_its_version() -> None:
     received = refused.value.details["notices"]
     assert isinstance(received, list)
     assert [(each["id"], each["version"], each["title"]) for each in received] == [("a", 2, "Hallo")]
-
-
-def test_what_was_accepted_is_kept_and_nothing_else() -> None:
     notices = NoticesInForce([notice("a", 2), notice("c", binding=False)])
     accepted = [NoticeReference(name, version) for name, version in [("c", 1), ("a", 2), ("invented", 9)]]
     assert notices.acknowledged(accepted * 2, "", THEN) == (("a", 2), ("c", 1))
+    notices = NoticesInForce([notice("a", 2), notice("b"), notice("c")])
+    assert notices.kept([("gone", 1), ("c", 1), ("a", 1), ("b", 1), ("c", 1)]) == (("b", 1), ("c", 1))
 
 
 @pytest.mark.parametrize("accepted", [(), (("privacy", 2),)])
@@ -96,11 +95,6 @@ def test_what_takes_effect_later_binds_then_and_may_be_accepted_before(
         return
     with pytest.raises(GatewayError):
         notices.acknowledged(said, "", THEN)
-
-
-def test_acknowledgements_are_kept_in_the_version_in_force() -> None:
-    notices = NoticesInForce([notice("a", 2), notice("b"), notice("c")])
-    assert notices.kept([("gone", 1), ("c", 1), ("a", 1), ("b", 1), ("c", 1)]) == (("b", 1), ("c", 1))
 
 
 @pytest.mark.parametrize(

@@ -65,16 +65,13 @@ async def test_each_check_answers_for_itself(aiohttp_client: AiohttpClient, path
         assert (await client.get(other)).status == 200
 
 
-async def test_metrics_are_shown_as_prometheus_reads_them(aiohttp_client: AiohttpClient) -> None:
+async def test_metrics_are_written_as_prometheus_or_openmetrics(aiohttp_client: AiohttpClient) -> None:
     node = Node()
     node.telemetry.frames.inc(3)
     client = await open_ops(aiohttp_client, node)
     shown = await client.get("/metrics")
     assert shown.headers["Content-Type"].startswith("text/plain; version=")
     assert "oscc_gateway_frames_total 3.0" in await shown.text()
-
-
-async def test_openmetrics_are_written_for_those_who_ask_for_them(aiohttp_client: AiohttpClient) -> None:
     node = Node()
     node.telemetry.frames.inc(3)
     client = await open_ops(aiohttp_client, node)
@@ -88,12 +85,19 @@ async def test_openmetrics_are_written_for_those_who_ask_for_them(aiohttp_client
     assert plain.headers["Content-Type"].startswith("text/plain")
 
 
-async def test_metrics_that_nobody_comes_to_write_are_refused(aiohttp_client: AiohttpClient) -> None:
+async def test_a_busy_loop_is_asked_for_metrics_once_for_all_who_wait(aiohttp_client: AiohttpClient) -> None:
     node = Node()
     node.is_busy = True
     client = await open_ops(aiohttp_client, node)
     shown = await client.get("/metrics")
     assert (shown.status, await shown.text()) == (503, "the event loop is busy\n")
+    node = Node()
+    node.is_busy = True
+    client = await open_ops(aiohttp_client, node)
+    statuses = [(await client.get("/metrics")).status for _ in range(5)]
+    assert (statuses, node.measured) == ([503] * 5, 1)
+    node.now, node.is_busy = node.now + 1.0, False
+    assert (await client.get("/metrics")).status == 200
 
 
 async def test_however_often_they_are_asked_for_metrics_are_collected_once_a_second(
@@ -110,16 +114,6 @@ async def test_however_often_they_are_asked_for_metrics_are_collected_once_a_sec
     node.now += 1.0
     assert "oscc_gateway_frames_total 3.0" in await (await client.get("/metrics")).text()
     assert node.measured == 2
-
-
-async def test_a_busy_loop_is_asked_once_for_all_who_wait(aiohttp_client: AiohttpClient) -> None:
-    node = Node()
-    node.is_busy = True
-    client = await open_ops(aiohttp_client, node)
-    statuses = [(await client.get("/metrics")).status for _ in range(5)]
-    assert (statuses, node.measured) == ([503] * 5, 1)
-    node.now, node.is_busy = node.now + 1.0, False
-    assert (await client.get("/metrics")).status == 200
 
 
 async def test_there_is_nothing_else(aiohttp_client: AiohttpClient) -> None:

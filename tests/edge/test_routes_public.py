@@ -108,19 +108,13 @@ KINDS = sorted(
 )
 
 
-def test_there_is_a_schema_for_each_kind() -> None:
+def test_a_schema_is_there_for_each_kind_and_complete() -> None:
     assert sorted(SCHEMAS) == KINDS
-
-
-def test_a_schema_is_complete_in_itself_and_holds_no_more() -> None:
     for kind in KINDS:
         schema = json.loads(SCHEMAS[kind])
         assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
         held = {f"#/components/schemas/{name}" for name in schema["components"]["schemas"]}
         assert references(schema) == held, kind
-
-
-def test_bye_is_said_by_both_sides() -> None:
     assert len(json.loads(SCHEMAS["bye"])["anyOf"]) == 2
 
 
@@ -144,22 +138,14 @@ PAGE = "https://app.example"
 LISTED = replace(SETTINGS, origins=frozenset({PAGE}))
 
 
-async def test_a_foreign_page_reads_nothing(gateway_with: Open) -> None:
+async def test_pages_on_the_list_may_ask_and_read_and_foreign_ones_nothing(gateway_with: Open) -> None:
     gateway = await gateway_with(LISTED)
     for method, path in (("GET", "/v1/about"), ("POST", "/v1/sessions"), ("DELETE", "/v1/session")):
         answer = await gateway.client.request(method, path, headers={"Origin": "https://evil.example"})
         assert (answer.status, (await answer.json())["code"]) == (403, "forbidden")
         assert "Access-Control-Allow-Origin" not in answer.headers
-
-
-async def test_two_origins_are_none(gateway_with: Open) -> None:
-    gateway = await gateway_with(LISTED)
     answer = await gateway.client.get("/v1/about", headers=[("Origin", PAGE), ("Origin", PAGE)])
     assert answer.status == 403
-
-
-async def test_a_page_on_the_list_may_ask_and_read(gateway_with: Open) -> None:
-    gateway = await gateway_with(LISTED)
     asked = await gateway.client.options(
         "/v1/sessions", headers={"Origin": PAGE, "Access-Control-Request-Method": "POST"}
     )

@@ -477,12 +477,9 @@ async def test_a_token_that_does_not_open_is_4001(gateway: Gateway, token: str |
     assert gateway.node.connections == []
 
 
-async def test_the_token_in_the_header_is_enough(gateway: Gateway) -> None:
+async def test_a_token_in_the_header_and_a_second_of_the_same_session_are_fine(gateway: Gateway) -> None:
     phone = await gateway.hello(None, headers=bearer(gateway.token()))
     assert isinstance(await phone.hear(), frames.Welcome)
-
-
-async def test_two_tokens_of_one_session_are_fine(gateway: Gateway) -> None:
     phone = await gateway.hello(gateway.token(), headers=bearer(gateway.token()))
     assert isinstance(await phone.hear(), frames.Welcome)
 
@@ -514,21 +511,18 @@ async def test_a_token_expired_for_long_is_4001(gateway: Gateway) -> None:
     assert (await phone.end())[1] == 4001
 
 
-async def test_a_denied_session_is_closed_as_it_ended(gateway: Gateway) -> None:
+async def test_a_refused_attach_and_a_denied_session_are_closed_with_their_code(gateway: Gateway) -> None:
+    gateway.node.refusal = SessionRefused(CloseCode.SESSION_ENDED, "expired", window_s=(0, 30))
+    phone = await gateway.hello(gateway.token())
+    bye, code = await phone.end()
+    assert bye is not None
+    assert (code, bye.reconnect, bye.min_s, bye.max_s) == (4300, "log_on", 0, 30)
     gateway.node.denials["public-1"] = SessionRefused(
         CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF_BY_SUPERVISOR, by="Eve"
     )
     phone = await gateway.hello(gateway.token())
     bye, code = await phone.end()
     assert (code, bye and bye.reason, bye and bye.by) == (4005, "logged_off_by_supervisor", "Eve")
-
-
-async def test_a_refused_attach_closes_with_its_code_and_window(gateway: Gateway) -> None:
-    gateway.node.refusal = SessionRefused(CloseCode.SESSION_ENDED, "expired", window_s=(0, 30))
-    phone = await gateway.hello(gateway.token())
-    bye, code = await phone.end()
-    assert bye is not None
-    assert (code, bye.reconnect, bye.min_s, bye.max_s) == (4300, "log_on", 0, 30)
 
 
 # ---- renewal ----

@@ -39,9 +39,12 @@ async def test_every_file_is_served_under_its_policy(gateway: Gateway) -> None:
         assert answer.headers.get("Service-Worker-Allowed") == ("/app/" if name == "sw.js" else None)
 
 
-async def test_the_folder_itself_is_the_page(gateway: Gateway) -> None:
+async def test_the_folder_itself_is_the_page_and_head_has_the_length_only(gateway: Gateway) -> None:
     answer = await gateway.client.get("/app/")
     assert await answer.read() == WebClient().files["index.html"].body
+    answer = await gateway.client.head("/app/main.js")
+    length = len(WebClient().files["main.js"].packed or b"")
+    assert (answer.status, answer.headers["Content-Length"], await answer.read()) == (200, str(length), b"")
 
 
 async def test_what_is_no_part_of_the_client_is_not_there(gateway: Gateway) -> None:
@@ -98,47 +101,29 @@ async def test_a_copy_that_is_the_newest_is_not_sent_again(gateway: Gateway) -> 
     assert (other.status, other.headers["ETag"]) == (200, tag)
 
 
-async def test_head_has_the_length_only(gateway: Gateway) -> None:
-    answer = await gateway.client.head("/app/main.js")
-    length = len(WebClient().files["main.js"].packed or b"")
-    assert (answer.status, answer.headers["Content-Length"], await answer.read()) == (200, str(length), b"")
-
-
-def test_only_known_types_are_served() -> None:
+def test_the_worker_names_all_known_files_but_itself_and_changes_with_each() -> None:
     assert WebClient(TEXTS).files.keys() == {"index.html", "app.css", "main.js", "sw.js"}
-
-
-def test_the_worker_names_all_files_but_itself() -> None:
     worker = WebClient(TEXTS).files["sw.js"].body.decode()
     assert worker.endswith("work()")
     assert 'const FILES = ["./", "app.css", "main.js"];' in worker
-
-
-def test_the_page_names_the_version_of_its_worker() -> None:
-    files = WebClient({**TEXTS, "index.html": b'<html lang="en">'}).files
-    version = re.search(rb"VERSION = '(\w+)'", files["sw.js"].body)
-    assert version is not None
-    assert files["index.html"].body == b'<html data-version="%s" lang="en">' % version[1]
-
-
-def test_one_changed_byte_makes_a_new_worker() -> None:
     workers = {
         WebClient({**TEXTS, **changed}).files["sw.js"].body
         for changed in ({}, {"main.js": b"2"}, {"sw.js": b"rest()"}, {"app.css": b"a{ }"})
     }
     assert len(workers) == 4
     assert WebClient(TEXTS).files["sw.js"].body in workers
-
-
-def test_a_file_nobody_serves_changes_nothing() -> None:
     assert WebClient({**TEXTS, "notes.md": b"else"}).files == WebClient(TEXTS).files
+
+
+def test_the_page_names_the_version_of_its_worker_if_there_is_one() -> None:
+    files = WebClient({**TEXTS, "index.html": b'<html lang="en">'}).files
+    version = re.search(rb"VERSION = '(\w+)'", files["sw.js"].body)
+    assert version is not None
+    assert files["index.html"].body == b'<html data-version="%s" lang="en">' % version[1]
+    files = WebClient({"index.html": b"page"}).files
+    assert files["index.html"].body == b"page"
 
 
 def test_the_policy_lets_nothing_foreign_in() -> None:
     sources = re.findall(r"'[\w-]+'|https?:\S*|\*|data:|blob:", POLICY)
     assert set(sources) == {"'none'", "'self'", "'script'"}
-
-
-def test_without_a_worker_all_is_served_as_it_is() -> None:
-    files = WebClient({"index.html": b"page"}).files
-    assert files["index.html"].body == b"page"

@@ -100,6 +100,13 @@ class Room:
         return None if element is None or isinstance(element.value, SessionFacts) else element.value
 
     @property
+    def agent(self) -> Agent:
+        """What is shown of agent 7."""
+        shown = self.shown("agent:7")
+        assert isinstance(shown, Agent)
+        return shown
+
+    @property
     def me(self) -> Me:
         shown = self.shown(me_key(self.ticket.handle))
         assert isinstance(shown, Me)

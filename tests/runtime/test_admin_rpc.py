@@ -44,7 +44,7 @@ async def answers(
     return await asking
 
 
-async def test_every_node_is_asked_and_answers() -> None:
+async def test_every_node_or_one_alone_is_asked_once_and_answers() -> None:
     async with street(3) as at:
         asked = register_orders(at)
         assert at.scenes[1].node.orders.nodes == (N1, N0, N2)
@@ -56,11 +56,7 @@ async def test_every_node_is_asked_and_answers() -> None:
         ]
         (order,) = [order for number, order in asked if number == 2]
         assert (order.node, order.act, order.after, order.most) == (N0, "name", "after", 3)
-
-
-async def test_one_may_be_asked_alone_and_only_once() -> None:
-    async with street(3) as at:
-        asked = register_orders(at)
+        asked.clear()
         asking = at.scenes[0].tasks.create_task(at.scenes[0].node.orders.ask(asks(), [N2, N2]))
         await at.clock.settle()
         assert await asking == [NodeAnswer(N2, Page(({"at": 2},)))]
@@ -99,12 +95,9 @@ async def test_without_the_bus_this_node_still_answers(at: Street) -> None:
     assert [(one.page.records, one.trouble) for one in received] == [(({"at": 0},), None), ((), "bus_down")]
 
 
-async def test_a_node_that_refuses_is_distinguished_from_one_that_is_not_reached(at: Street) -> None:
+async def test_what_another_node_refuses_is_named_and_what_this_one_refuses_is_raised(at: Street) -> None:
     register_orders(at)
     assert [one.trouble for one in await answers(at, asks("n1"))] == [None, "refused"]
-
-
-async def test_what_this_node_refuses_is_raised_when_the_others_were_asked(at: Street) -> None:
     asked = register_orders(at)
     orders = at.scenes[0].node.orders
     with pytest.raises(GatewayError, match="Not now"):
@@ -112,15 +105,12 @@ async def test_what_this_node_refuses_is_raised_when_the_others_were_asked(at: S
     assert [number for number, _ in asked] == [0, 1]
 
 
-async def test_an_act_that_a_node_does_not_know_is_refused(at: Street) -> None:
+async def test_an_unknown_act_is_refused_and_a_fault_over_one_order_ends_nothing_else(at: Street) -> None:
     orders = at.scenes[0].node.orders
     with pytest.raises(GatewayError) as refused:
         await orders.ask(Order(NodeId(""), 0, "dance"), [N0])
     assert refused.value.code is ErrorCode.NOT_FOUND
     assert [one.trouble for one in await orders.ask(Order(NodeId(""), 0, "dance"), [N1])] == ["refused"]
-
-
-async def test_a_fault_over_an_order_ends_the_order_and_nothing_else(at: Street) -> None:
     register_orders(at)
 
     async def fail(order: Order) -> Page:
@@ -265,10 +255,15 @@ async def test_a_session_is_ended_and_no_other(at: Scene) -> None:
     assert again.code == CloseCode.LOGGED_OFF
 
 
-async def test_a_session_that_is_not_here_is_nothing_to_do(at: Scene) -> None:
+async def test_what_is_not_here_is_nothing_to_do_and_an_oscc_e_that_is_away_keeps_nobody(at: Scene) -> None:
     await at.served()
     assert await people_of(at).end_session(order("end_session", "nobody's")) == Page()
     assert await people_of(at).end_user(order("end_user", "nobody's")) == Page()
+    phone = await at.served()
+    at.upstream.unreachable = True
+    (record,) = (await people_of(at).end_user(order("end_user", "hash of 1"))).records
+    assert not record["confirmed"]
+    assert is_ended(phone)
 
 
 async def test_the_phone_is_notified_at_once_though_oscc_e_says_nothing(
@@ -346,11 +341,3 @@ async def test_a_node_with_the_phone_ends_it_though_the_owner_is_not_reached(at:
     received = await everywhere(at, order("end_session", far.ticket.session), by=1)
     assert {each.node: each.trouble for each in received} == {"n1": None, "n0": "not_heard"}
     assert is_ended(far)
-
-
-async def test_an_oscc_e_that_is_away_keeps_nobody_here(at: Scene) -> None:
-    phone = await at.served()
-    at.upstream.unreachable = True
-    (record,) = (await people_of(at).end_user(order("end_user", "hash of 1"))).records
-    assert not record["confirmed"]
-    assert is_ended(phone)

@@ -92,17 +92,20 @@ async def fleets(nodes: int) -> AsyncIterator[Fleets]:
 PLACES = {"Fleets": partial(fleets, 2)}
 
 
-async def test_every_node_knows_who_lives_within_three_seconds() -> None:
+async def test_every_node_knows_who_lives_and_they_share_the_log_ons_of_a_site() -> None:
     async with fleets(3) as at:
         await at.clock.advance(ANNOUNCE_S)
         assert [at.known(number) for number in range(3)] == [["n0", "n1", "n2"]] * 3
         assert [record.node for record in at.members[1].membership.others] == ["n0", "n2"]
-
-
-async def test_nodes_share_the_log_ons_of_a_site() -> None:
-    async with fleets(3) as at:
         await at.clock.advance(3 * ANNOUNCE_S)
         assert [member.log_ons(at.clock.now()) for member in at.members] == [4, 4, 4]
+        await at.clock.advance(2 * ANNOUNCE_S)
+        at.members[2].draining = True
+        at.running[2].cancel()
+        await at.clock.settle()
+        assert [at.known(number) for number in range(2)] == [["n0", "n1"]] * 2
+        await at.clock.advance(ANNOUNCE_S)
+        assert [at.members[number].log_ons(at.clock.now()) for number in range(2)] == [6, 6]
 
 
 async def test_where_the_store_takes_no_writes_nodes_are_known_by_what_they_say(
@@ -119,17 +122,6 @@ async def test_where_the_store_takes_no_writes_nodes_are_known_by_what_they_say(
         at.running[2].cancel()
         await at.clock.advance(NODE_TTL_S + ANNOUNCE_S)
         assert [at.known(number) for number in range(2)] == [["n0", "n1"]] * 2
-        assert [at.members[number].log_ons(at.clock.now()) for number in range(2)] == [6, 6]
-
-
-async def test_a_node_that_ends_in_order_takes_no_share_of_a_budget_any_more() -> None:
-    async with fleets(3) as at:
-        await at.clock.advance(2 * ANNOUNCE_S)
-        at.members[2].draining = True
-        at.running[2].cancel()
-        await at.clock.settle()
-        assert [at.known(number) for number in range(2)] == [["n0", "n1"]] * 2
-        await at.clock.advance(ANNOUNCE_S)
         assert [at.members[number].log_ons(at.clock.now()) for number in range(2)] == [6, 6]
 
 

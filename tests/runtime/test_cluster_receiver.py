@@ -78,7 +78,7 @@ def call(at: Street, phone: PhoneLine) -> Call:
 # ---- to the owner ----
 
 
-async def test_a_follower_gets_what_it_lacks_and_then_the_end_mark(at: Street) -> None:
+async def test_a_follower_gets_what_it_lacks_and_is_not_the_owner(at: Street) -> None:
     await followed(at)
     asks = Asks(STRANGER, 5, (Since(user(1), 0, 0), Since(user(7), 0, 0)))
     received = await Stranger(at).say(asks)
@@ -87,9 +87,6 @@ async def test_a_follower_gets_what_it_lacks_and_then_the_end_mark(at: Street) -
     assert publication.reset
     assert publication.updates
     assert only(Asked, received) == Asked(NodeId("n0"), "n0-1", 5, (user(7),))
-
-
-async def test_a_follower_is_not_the_owner(at: Street) -> None:
     _, far = await followed(at)
     stranger = Stranger(at)
     assert await stranger.say(Asks(STRANGER, 5, (Since(user(1), 0, 0),)), to=1) == [
@@ -216,7 +213,7 @@ async def test_a_command_over_a_node_that_its_phone_has_left_counts_as_sent_agai
     assert not at.scenes[0].asked(Execute)
 
 
-async def test_a_phone_that_left_a_node_where_it_is_not_has_not_left(at: Street) -> None:
+async def test_a_phone_that_left_is_neither_missed_elsewhere_nor_presented_as_new(at: Street) -> None:
     _, far = await followed(at)
     member = at.scenes[0].member(far)
     stranger = Stranger(at)
@@ -224,6 +221,13 @@ async def test_a_phone_that_left_a_node_where_it_is_not_has_not_left(at: Street)
     assert member.left_at is None
     await stranger.say(Detach(user(1), far.ticket.handle, NodeId("n1")))
     assert [member.left_at] == [at.clock.now()]
+    await at.pass_time(20)
+    at.said.clear()
+    follower(at).follow(far.ticket.handle, ("queues",))
+    await at.clock.settle()
+    (asked,) = at.received(Attach)
+    assert asked.age_ms is not None
+    assert 20_000 <= asked.age_ms <= 25_000
 
 
 # ---- to phones here ----
@@ -401,17 +405,6 @@ async def test_a_phone_that_came_back_is_not_replaced_by_what_came_before_it(at:
     assert was_open
     await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=100), to=1)
     assert far.code is CloseCode.REPLACED
-
-
-async def test_a_follower_says_since_when_a_phone_is_there(at: Street) -> None:
-    _, far = await followed(at)
-    await at.pass_time(20)
-    at.said.clear()
-    follower(at).follow(far.ticket.handle, ("queues",))
-    await at.clock.settle()
-    (asked,) = at.received(Attach)
-    assert asked.age_ms is not None
-    assert 20_000 <= asked.age_ms <= 25_000
 
 
 async def test_a_phone_that_has_left_is_not_presented_as_one_that_has_just_come(at: Street) -> None:

@@ -85,16 +85,13 @@ async def test_a_question_that_nobody_received_ends_at_once() -> None:
         assert at.exchange.sizes["questions"] == 0
 
 
-async def test_a_question_without_an_answer_ends_in_time(at: Pair) -> None:
+async def test_a_question_ends_in_time_without_an_answer_and_at_once_without_the_bus(at: Pair) -> None:
     asking = at.begin(at.exchange.ask(THERE, attach, 4.0))
     await at.clock.advance(3.9)
     assert not asking.done()
     await at.clock.advance(0.1)
     assert isinstance(await asking, TimeoutError)
     assert at.exchange.sizes["questions"] == 0
-
-
-async def test_without_the_bus_a_question_ends_at_once(at: Pair) -> None:
     at.trouble.take_away()
     error = await at.begin(at.exchange.ask(THERE, attach, 4.0))
     assert isinstance(error, GatewayError)
@@ -134,16 +131,13 @@ async def test_a_request_needs_no_task_and_ends_once(at: Pair) -> None:
     assert at.exchange.sizes["questions"] == at.exchange.under_way == 0
 
 
-async def test_a_shorter_request_ends_before_a_longer_one_that_was_made_before(at: Pair) -> None:
+async def test_a_request_ends_in_its_time_and_with_its_node(at: Pair) -> None:
     ends: list[list[object]] = [[], [], []]
     for within_s, end in zip((9.0, 1.0, 4.0), ends, strict=True):
         at.exchange.request(THERE, attach, within_s, end.append)
     for seconds, ended in ((0.9, [0, 0, 0]), (0.1, [0, 1, 0]), (3.0, [0, 1, 1]), (5.0, [1, 1, 1])):
         await at.clock.advance(seconds)
         assert list(map(len, ends)) == ended
-
-
-async def test_the_end_of_a_node_ends_its_requests(at: Pair) -> None:
     answers: list[object] = []
     at.exchange.request(THERE, attach, 9.0, answers.append)
     at.running.cancel()
@@ -181,11 +175,18 @@ async def test_a_question_does_not_outlive_who_asked(at: Pair) -> None:
 # ---- what is sent ----
 
 
-async def test_what_is_sent_leaves_in_the_order_in_which_it_was_given(at: Pair) -> None:
+async def test_messages_leave_in_their_order_and_what_cannot_be_sent_is_lost(at: Pair) -> None:
     for number in range(20):
         at.exchange.send(Inbox(THERE), Detach(UserId("main", number), "s", HERE))
     await at.clock.settle()
     assert [one.user.key for one in at.inbox if isinstance(one, Detach)] == list(range(20))
+    at.trouble.take_away()
+    at.exchange.send(Inbox(THERE), Leaving(HERE))
+    await at.clock.settle()
+    at.trouble.give_back()
+    await at.clock.advance(1)
+    assert Leaving(HERE) not in at.inbox
+    assert at.exchange.under_way == 0
 
 
 @pytest.mark.parametrize("posts", [lambda n: n % 2, lambda n: n not in {3, 4}, lambda _: True])
@@ -210,16 +211,6 @@ async def test_what_the_bus_does_not_take_at_once_is_not_overtaken(posts: Callab
         await at.clock.settle()
         assert [one.user.key for one in at.inbox if isinstance(one, Detach)] == list(range(11))
         assert answers == 11 * [1]
-
-
-async def test_what_cannot_be_sent_is_lost(at: Pair) -> None:
-    at.trouble.take_away()
-    at.exchange.send(Inbox(THERE), Leaving(HERE))
-    await at.clock.settle()
-    at.trouble.give_back()
-    await at.clock.advance(1)
-    assert Leaving(HERE) not in at.inbox
-    assert at.exchange.under_way == 0
 
 
 async def test_what_cannot_be_written_is_lost_and_keeps_nothing_else_from_leaving(
@@ -327,16 +318,13 @@ async def test_an_answer_waits_while_too_much_is_under_way(at: Pair) -> None:
 # ---- probes ----
 
 
-async def test_a_bus_is_live_once_it_has_carried_a_probe_and_everything_was_asked_for(at: Pair) -> None:
+async def test_a_bus_is_live_once_it_carried_a_probe_and_noticed_when_it_is_away(at: Pair) -> None:
     assert at.state == "recovering"
     assert at.listener.recoveries == [1]
     at.exchange.machine.resynced(1)
     await at.clock.advance(30)
     assert at.state == "live"
     assert at.listener.recoveries == [1]
-
-
-async def test_a_bus_that_is_away_is_noticed_within_two_seconds_and_down_after_seven(at: Pair) -> None:
     at.exchange.machine.resynced(1)
     at.trouble.take_away()
     await at.clock.advance(2)

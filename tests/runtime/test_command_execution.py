@@ -37,7 +37,7 @@ async def _unmute(at: Scene) -> None:
     await at.clock.settle()
 
 
-async def test_a_command_is_waited_for_until_its_deadline_however_far_that_is(at: Scene) -> None:
+async def test_a_command_is_waited_for_until_its_deadline_unless_its_user_is_let_go(at: Scene) -> None:
     phone = await at.served()
     await _mute(at)
     phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 20_000)
@@ -45,6 +45,15 @@ async def test_a_command_is_waited_for_until_its_deadline_however_far_that_is(at
     assert phone.result("1") is None
     await _unmute(at)
     assert phone.result("1") == {"status": "applied"}
+    await _mute(at)
+    phone.command("2", "2", expires_at_ms=at.clock.wall_ms() + 60_000)
+    await at.clock.settle()
+    at.owner().stop()
+    link = at.upstream.link(user(1))
+    await at.pass_time(2)
+    assert phone.outcome("2") == ("unknown", "upstream_timeout")
+    assert link is not None
+    assert not link.open
 
 
 async def test_a_result_on_a_new_link_comes_after_the_state_that_it_caused(at: Scene) -> None:
@@ -73,19 +82,6 @@ async def test_a_result_waits_for_the_first_answers_of_a_link_until_its_deadline
     assert phone.result("1") is None
     await at.pass_time(2)
     assert phone.result("1") == {"status": "applied"}
-
-
-async def test_a_user_who_is_let_go_waits_for_no_command(at: Scene) -> None:
-    phone = await at.served()
-    await _mute(at)
-    phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 60_000)
-    await at.clock.settle()
-    at.owner().stop()
-    link = at.upstream.link(user(1))
-    await at.pass_time(2)
-    assert phone.outcome("1") == ("unknown", "upstream_timeout")
-    assert link is not None
-    assert not link.open
 
 
 async def test_without_a_link_a_command_is_refused(at: Scene) -> None:
@@ -169,7 +165,7 @@ async def test_on_a_fenced_link_the_lease_does_not_matter(at: Scene) -> None:
     assert phone.outcome("1") == ("applied", None)
 
 
-async def test_what_comes_too_late_is_not_sent(at: Scene) -> None:
+async def test_what_comes_too_late_or_to_an_owner_that_has_ended_is_not_sent(at: Scene) -> None:
     phone = await at.served()
     owner = at.owner()
     command = SetAgentRoutingState("7", "work")
@@ -180,11 +176,6 @@ async def test_what_comes_too_late_is_not_sent(at: Scene) -> None:
     assert outcome.error is not None
     assert outcome.error.code is ErrorCode.EXPIRED
     assert _runs(at) == 0
-
-
-async def test_an_owner_that_has_ended_executes_nothing(at: Scene) -> None:
-    phone = await at.served()
-    owner = at.owner()
     owner.stop()
     await at.clock.settle()
     command = SetAgentRoutingState("7", "work")

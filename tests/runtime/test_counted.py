@@ -59,12 +59,17 @@ async def test_what_is_published_takes_its_time_until_who_follows_has_it(at: Str
     assert hop(at.scenes[0], "bus") == (0, 0)
 
 
-async def test_nothing_new_is_no_news(at: Street) -> None:
+async def test_nothing_new_is_no_news_and_it_is_one_end_on_two_nodes(at: Street) -> None:
     await followed(at)
     await at.pass_time(3)
     times, _ = hop(at.scenes[1], "bus")
     await at.pass_time(30)
     assert hop(at.scenes[1], "bus")[0] == times
+    _, far = await followed(at)
+    await at.scenes[1].node.account.log_off(far.ticket)
+    await at.pass_time(2)
+    ends = [one.counted("session_ends_total", reason="logged_off") for one in at.scenes]
+    assert sum(ends) == 1
 
 
 async def test_each_new_phone_reports_the_number_of_its_users_phones(at: Scene) -> None:
@@ -83,14 +88,6 @@ async def test_a_session_that_ends_is_counted_once_with_its_reason(at: Scene) ->
     await at.pass_time(2)
     assert at.counted("session_ends_total", reason="maintenance") == 1
     assert at.counted("session_ends_total", reason="logged_off") == 1
-
-
-async def test_on_two_nodes_it_is_one_end(at: Street) -> None:
-    _, far = await followed(at)
-    await at.scenes[1].node.account.log_off(far.ticket)
-    await at.pass_time(2)
-    ends = [one.counted("session_ends_total", reason="logged_off") for one in at.scenes]
-    assert sum(ends) == 1
 
 
 async def test_an_element_that_comes_late_is_counted(at: Scene) -> None:

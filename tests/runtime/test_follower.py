@@ -41,7 +41,7 @@ from tests.runtime.street import Street, street
 # ---- served through the owner ----
 
 
-async def test_a_second_device_on_another_node_is_served_through_the_one_link(at: Street) -> None:
+async def test_a_phone_at_another_node_is_served_through_the_one_link(at: Street) -> None:
     near, far = await followed(at)
     assert len(at.openings) == 1
     assert far.shown.keys() == near.shown.keys()
@@ -49,6 +49,17 @@ async def test_a_second_device_on_another_node_is_served_through_the_one_link(at
     wait_for(at, 9)
     await at.pass_time(1)
     assert (waiting(near), waiting(far)) == (9, 9)
+    far.command("1", "1")
+    await at.pass_time(0.5)
+    assert far.result("1") == {"status": "applied"}
+    assert near.shown["agent:7"]["routing_state"] == far.shown["agent:7"]["routing_state"] == "unavailable"
+    near.command("2", "1", retry=True)
+    await at.pass_time(0.5)
+    assert near.result("2") == {"status": "applied"}
+    assert len(at.scenes[0].asked(Execute)) == 1
+    at.link().push(Announced("n", 1, "maintenance", "Tonight", "An update", None, None))
+    await at.clock.settle()
+    assert [len(phone.of_kind("notice")) for phone in (near, far)] == [1, 1]
 
 
 async def test_a_phone_of_an_owned_user_is_served_without_a_request_for_the_lease(
@@ -165,18 +176,6 @@ async def test_changes_are_not_answered_for_a_session_that_is_refused(at: Street
     assert not any(one.read for one in at.received(AttachAnswer))
 
 
-async def test_a_command_is_routed_to_the_owner_and_executed_once(at: Street) -> None:
-    near, far = await followed(at)
-    far.command("1", "1")
-    await at.pass_time(0.5)
-    assert far.result("1") == {"status": "applied"}
-    assert near.shown["agent:7"]["routing_state"] == far.shown["agent:7"]["routing_state"] == "unavailable"
-    near.command("2", "1", retry=True)
-    await at.pass_time(0.5)
-    assert near.result("2") == {"status": "applied"}
-    assert len(at.scenes[0].asked(Execute)) == 1
-
-
 @pytest.mark.parametrize("turns", [0, 3, 6])
 async def test_commands_that_wait_for_their_session_are_not_overtaken(at: Street, turns: int) -> None:
     _, far = await followed(at)
@@ -216,26 +215,6 @@ async def test_what_a_phone_elsewhere_follows_is_listened_to_at_the_owner(at: St
     assert (Kind.QUEUE, frozenset({5})) in listened
 
 
-async def test_a_phone_that_leaves_is_missed_at_the_owner(at: Street) -> None:
-    _, far = await followed(at)
-    owner = at.scenes[0].owner()
-    assert [member.handle for member in owner.user_sessions.at(at.scenes[1].node.exchange.node)] == [
-        far.ticket.handle
-    ]
-    far.bye()
-    await at.clock.settle()
-    member = owner.user_sessions.by_handle.get(far.ticket.handle)
-    assert member is not None
-    assert not member.present
-
-
-async def test_a_notice_reaches_phones_on_all_nodes(at: Street) -> None:
-    near, far = await followed(at)
-    at.link().push(Announced("n", 1, "maintenance", "Tonight", "An update", None, None))
-    await at.clock.settle()
-    assert [len(phone.of_kind("notice")) for phone in (near, far)] == [1, 1]
-
-
 async def test_a_phone_in_sync_resumes_at_a_node_that_begins_to_follow(at: Street) -> None:
     near = await at.scenes[0].served()
     await at.scenes[0].served(device="d2")  # what is another session's own has a later number
@@ -249,7 +228,7 @@ async def test_a_phone_in_sync_resumes_at_a_node_that_begins_to_follow(at: Stree
     assert far.of_kind("changes") == [{"kind": "changes", "after": seq, "upto": seq}]
 
 
-async def test_rights_and_scope_that_change_are_sent_elsewhere_too(at: Street) -> None:
+async def test_a_phone_elsewhere_has_its_rights_and_is_missed_when_it_leaves(at: Street) -> None:
     _, far = await followed(at)
     received = len(far.facts)
     person = at.upstream.people[user(1)]
@@ -260,6 +239,15 @@ async def test_rights_and_scope_that_change_are_sent_elsewhere_too(at: Street) -
     assert far.facts[-1].scope.agents == {7}
     assert len(far.facts) > received
     assert "agent:8" not in far.shown
+    owner = at.scenes[0].owner()
+    assert [member.handle for member in owner.user_sessions.at(at.scenes[1].node.exchange.node)] == [
+        far.ticket.handle
+    ]
+    far.bye()
+    await at.clock.settle()
+    member = owner.user_sessions.by_handle.get(far.ticket.handle)
+    assert member is not None
+    assert not member.present
 
 
 async def test_a_session_that_oscc_e_does_not_know_is_refused_elsewhere_as_here(at: Street) -> None:
@@ -411,16 +399,12 @@ def presented(at: Street) -> int:
     return len(at.received(Attach))
 
 
-async def test_a_session_is_presented_once_while_its_owner_knows_it(at: Street) -> None:
+async def test_a_session_is_presented_once_until_the_replica_loses_sight_of_it(at: Street) -> None:
     _, far = await followed(at, settled_s=2)
     assert remote_attach(at).is_accepted(far.ticket.handle)
     at.said.clear()
     await at.pass_time(60)
     assert presented(at) == 0
-
-
-async def test_a_session_that_the_replica_has_lost_sight_of_is_presented_again(at: Street) -> None:
-    _, far = await followed(at, settled_s=2)
     at.said.clear()
     at.scenes[0].owner().let_go(far.ticket.handle)
     await at.pass_time(3)

@@ -40,6 +40,14 @@ def room() -> Room:
     return Room()
 
 
+def settled(application: Application = Application.DASHBOARD, own: int | None = None) -> Room:
+    """Return a mirror to which a link has brought everything."""
+    room = Room(application, own)
+    room.learn()
+    room.mirror.settle()
+    return room
+
+
 def test_nothing_is_shown_before_everything_was_sent(room: Room) -> None:
     room.learn()
     assert [key for key, _ in room.feed.ledger.items()] == []
@@ -61,9 +69,8 @@ def test_there_is_a_snapshot_once_some_link_has_sent_all(room: Room) -> None:
     assert known == [False, True, True]
 
 
-def test_a_new_link_replaces_what_it_does_not_name_and_only_when_it_has_sent_all(room: Room) -> None:
-    room.learn()
-    room.mirror.settle()
+def test_a_new_link_replaces_what_it_does_not_name_and_only_when_it_has_sent_all() -> None:
+    room = settled()
     room.begin()
     assert not room.mirror.live
     room.mirror.assembly.listening(1, Listen(Kind.AGENT, Source.REALTIME, None))
@@ -74,14 +81,11 @@ def test_a_new_link_replaces_what_it_does_not_name_and_only_when_it_has_sent_all
     room.agents(Agent(routing_state=RoutingState.WORK), complete=True)
     room.mirror.settle()
     assert room.resources == {"agent:7"}
-    shown = room.shown("agent:7")
-    assert isinstance(shown, Agent)
-    assert (shown.display_name, shown.routing_state) == ("B.", RoutingState.WORK)
+    assert (room.agent.display_name, room.agent.routing_state) == ("B.", RoutingState.WORK)
 
 
-def test_nothing_outside_the_union_of_scopes_is_shown_or_kept(room: Room) -> None:
-    room.learn()
-    room.mirror.settle()
+def test_nothing_outside_the_union_of_scopes_is_shown_or_kept() -> None:
+    room = settled()
     before = room.user_sessions.scope
     room.accept(Scope(agents=frozenset({8})))
     room.mirror.rescoped(before)
@@ -110,9 +114,8 @@ def test_any_number_leaves_with_its_scope(room: Room, number: int) -> None:
     assert room.resources == {"queue:5"}
 
 
-def test_what_a_server_sends_of_resources_outside_all_scopes_is_bounded(room: Room) -> None:
-    room.learn()
-    room.mirror.settle()
+def test_what_a_server_sends_of_resources_outside_all_scopes_is_bounded() -> None:
+    room = settled()
     now_ms = room.clock.wall_ms()
     for number in range(10, OUTSIDE_MOST + 20):
         part = Part(Kind.QUEUE, number, Source.REALTIME, Queue(contacts_waiting=1))
@@ -121,11 +124,16 @@ def test_what_a_server_sends_of_resources_outside_all_scopes_is_bounded(room: Ro
     assert room.resources == {"agent:7", "agent:8", "queue:5"}
 
 
-def test_while_a_session_is_not_accepted_nothing_is_taken_away(room: Room) -> None:
-    room.learn()
-    room.mirror.settle()
+def test_nothing_is_taken_away_while_no_session_is_accepted() -> None:
+    room = settled()
     room.user_sessions.forget_acceptances()
     room.mirror.narrowed()
+    assert room.resources == {"agent:7", "agent:8", "queue:5"}
+    room = settled()
+    room.user_sessions.remove(room.ticket.handle)
+    room.mirror.narrowed()
+    # a server sends whole sets again when it sees that fewer sessions are on the link
+    room.read(Reading(2, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), complete=True, parts=()))
     assert room.resources == {"agent:7", "agent:8", "queue:5"}
 
 
@@ -142,33 +150,18 @@ def test_what_left_the_scope_and_is_still_shown_is_not_updated(
     assert "agent:7" not in room.resources
 
 
-def test_when_the_last_session_is_over_nothing_is_taken_away(room: Room) -> None:
-    room.learn()
-    room.mirror.settle()
-    room.user_sessions.remove(room.ticket.handle)
-    room.mirror.narrowed()
-    # a server sends whole sets again when it sees that fewer sessions are on the link
-    room.read(Reading(2, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), complete=True, parts=()))
-    assert room.resources == {"agent:7", "agent:8", "queue:5"}
-
-
-def test_a_changed_directory_object_is_shown_and_a_removed_one_is_gone(room: Room) -> None:
-    room.learn()
-    room.mirror.settle()
+def test_a_changed_directory_object_is_shown_and_a_removed_one_is_gone() -> None:
+    room = settled()
     named = Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(display_name="Bertha"))
     room.mirror.object(ObjectChanged(Kind.AGENT, 7, named))
-    shown = room.shown("agent:7")
-    assert isinstance(shown, Agent)
-    assert shown.display_name == "Bertha"
+    assert room.agent.display_name == "Bertha"
     room.mirror.object(ObjectChanged(Kind.QUEUE, 5, None))
     assert room.resources == {"agent:7", "agent:8"}
 
 
 def test_the_number_is_whole_in_the_remote_assistant_and_masked_elsewhere() -> None:
     for application, number in ((REMOTE, "+49891234567"), (Application.DASHBOARD, "*********567")):
-        room = Room(application, own=7)
-        room.learn()
-        room.mirror.settle()
+        room = settled(application, own=7)
         assert room.me.remote_number == number
 
 
@@ -184,9 +177,7 @@ def test_the_number_is_reported_to_a_session_of_which_the_server_does_not_say_wh
 
 
 def test_me_follows_the_own_agent() -> None:
-    room = Room(REMOTE, own=7)
-    room.learn()
-    room.mirror.settle()
+    room = settled(REMOTE, own=7)
     room.agents(Agent(routing_state=RoutingState.WORK), number="+49897654321")
     assert room.me.remote_number == "+49897654321"
     assert room.me.last_end == LastEnd("expired", None, 5)
@@ -214,9 +205,8 @@ def test_the_last_end_does_not_jitter_from_link_to_link(late_ms: int, moved_ms: 
     assert room.last_end == LastEnd("logged_off", "Eva", now_ms + moved_ms)
 
 
-def test_functions_are_the_present_links(room: Room) -> None:
-    room.learn()
-    room.mirror.settle()
+def test_functions_are_the_present_links() -> None:
+    room = settled()
     room.mirror.function(FunctionChanged("voice", FunctionState.UP))
     assert room.voice == FunctionState.UP.value
     room.begin()
@@ -247,9 +237,7 @@ def test_after_a_jump_of_this_nodes_clock_every_instant_is_shown_by_the_new_one(
     reading = Reading(2, Kind.QUEUE, Source.REALTIME, began_ms, complete=False, parts=())
     room.read(reading)
     assert room.mirror.offset_ms == by_ms
-    agent = room.shown("agent:7")
-    assert isinstance(agent, Agent)
-    assert agent.routing_state_since_ms == began_ms - 5_000 + by_ms
+    assert room.agent.routing_state_since_ms == began_ms - 5_000 + by_ms
 
 
 @pytest.mark.parametrize("by_ms", [3_600_000, -3_600_000])
@@ -261,10 +249,8 @@ def test_durations_are_right_all_the_time_while_this_nodes_clock_is_set(by_ms: i
     room.mirror.settle()
 
     def lasted_ms() -> int:
-        agent = room.shown("agent:7")
-        assert isinstance(agent, Agent)
         now_ms = room.feed.ledger.dated_ms(room.clock.now(), room.clock.wall_ms())
-        return now_ms - (agent.routing_state_since_ms or 0)
+        return now_ms - (room.agent.routing_state_since_ms or 0)
 
     assert lasted_ms() == 5_000
     room.clock.jump_wall(by_ms)
@@ -275,7 +261,7 @@ def test_durations_are_right_all_the_time_while_this_nodes_clock_is_set(by_ms: i
     assert room.feed.ledger.dated_ms(room.clock.now(), 0) == room.clock.wall_ms()
 
 
-def test_a_clock_that_drifts_is_followed_in_both_directions() -> None:
+def test_a_clock_that_drifts_is_followed_and_a_slow_message_moves_none() -> None:
     offset = ServerOffset(SharedOffsets())
     for second in range(0, 3 * 3_600, 10):  # 100 ppm fast for three hours: a second
         offset.see(round(second * 1000 * (1 - 1e-4)), float(second), second * 1000)
@@ -285,6 +271,10 @@ def test_a_clock_that_drifts_is_followed_in_both_directions() -> None:
         at_s = second + 3 * 3_600
         offset.see(round(slow_ms + second * 1000 * (1 + 1e-4)), float(at_s), at_s * 1000)
     assert abs(offset.offset_ms) <= 500
+    offset = ServerOffset(SharedOffsets())
+    for second in range(0, 600, 5):
+        assert not offset.see(second * 1000 - (5_000 if second % 10 else 0), float(second), second * 1000)
+        assert offset.offset_ms == 0
 
 
 def test_links_of_one_server_use_the_smallest_of_their_offsets() -> None:
@@ -306,9 +296,7 @@ def test_instants_are_shown_again_once_a_message_comes_that_was_not_slow(room: R
     room.mirror.settle()
 
     def since_ms() -> int | None:
-        agent = room.shown("agent:7")
-        assert isinstance(agent, Agent)
-        return agent.routing_state_since_ms
+        return room.agent.routing_state_since_ms
 
     assert since_ms() == began_ms + 2_000, "nothing shows that all of it was slow"
     room.mirror.see_clock(room.clock.wall_ms())
@@ -318,13 +306,17 @@ def test_instants_are_shown_again_once_a_message_comes_that_was_not_slow(room: R
     assert since_ms() == began_ms - 5_000
 
 
-def test_a_server_with_another_clock_has_an_offset_of_its_own() -> None:
+def test_offsets_of_another_server_are_apart_and_bounded() -> None:
     shared = SharedOffsets()
     one, other = ServerOffset(shared), ServerOffset(shared)
     for at_s in range(1, 4):
         one.see(at_s * 1_000, float(at_s), at_s * 1_000)
         other.see(at_s * 1_000 - 60_000, float(at_s), at_s * 1_000)
     assert (one.offset_ms, other.offset_ms) == (0, 60_000)
+    shared = SharedOffsets()
+    for number in range(10 * OFFSETS_MAX):
+        assert shared.nearest(number * 60_000, float(number)) == number * 60_000
+    assert len(shared) == OFFSETS_MAX
 
 
 def test_a_site_with_a_clock_that_differs_a_little_does_not_move_the_instants_of_another() -> None:
@@ -348,20 +340,6 @@ def test_the_offset_of_a_link_that_ended_is_no_longer_used_after_ten_minutes() -
     assert later.offset_ms == 1_000
 
 
-def test_a_server_whose_clock_differs_on_each_link_fills_no_memory() -> None:
-    shared = SharedOffsets()
-    for number in range(10 * OFFSETS_MAX):
-        assert shared.nearest(number * 60_000, float(number)) == number * 60_000
-    assert len(shared) == OFFSETS_MAX
-
-
-def test_a_slow_message_moves_no_clock() -> None:
-    offset = ServerOffset(SharedOffsets())
-    for second in range(0, 600, 5):
-        assert not offset.see(second * 1000 - (5_000 if second % 10 else 0), float(second), second * 1000)
-        assert offset.offset_ms == 0
-
-
 def test_the_day_of_somebody_who_is_not_there_is_shown(room: Room) -> None:
     room.mirror.assembly.listening(3, Listen(Kind.AGENT, Source.CUMULATIVE, None))
     room.learn()
@@ -373,9 +351,8 @@ def test_the_day_of_somebody_who_is_not_there_is_shown(room: Room) -> None:
     assert (shown.routing_state, shown.handled_today) == (RoutingState.LOGGED_OFF, 4)
 
 
-def test_what_the_directory_does_not_know_is_not_shown(room: Room) -> None:
-    room.learn()
-    room.mirror.settle()
+def test_what_the_directory_does_not_know_is_not_shown() -> None:
+    room = settled()
     room.mirror.object(ObjectChanged(Kind.AGENT, 7, None))
     room.agents(Agent(routing_state=RoutingState.WORK))
     assert room.resources == {"agent:8", "queue:5"}
@@ -501,9 +478,7 @@ def test_sessions_that_see_the_same_of_their_user_share_it(room: Room) -> None:
 
 
 def test_a_number_that_stays_is_shown_to_nobody_again() -> None:
-    room = Room(REMOTE, own=7)
-    room.learn()
-    room.mirror.settle()
+    room = settled(REMOTE, own=7)
     room.agents(Agent(routing_state=RoutingState.WORK), number="+49897654321")
     shown: list[str] = []
     room.mirror._on_shown = shown.append
@@ -514,20 +489,13 @@ def test_a_number_that_stays_is_shown_to_nobody_again() -> None:
     assert room.me.remote_number == "+49897654322"
 
 
-def test_a_number_that_changes_alone_is_shown_also_when_no_other_link_got_the_reading() -> None:
-    room = Room(REMOTE, own=7)
-    room.learn()
-    room.mirror.settle()
+def test_a_number_that_changes_alone_is_shown_however_it_comes() -> None:
+    room = settled(REMOTE, own=7)
     room.agents(Agent(routing_state=RoutingState.WORK), number="+49897654321")
     part = Part(Kind.AGENT, 7, Source.REALTIME, Agent(routing_state=RoutingState.WORK), "+49897654322")
     room.read(Reading(1, Kind.AGENT, Source.REALTIME, room.clock.wall_ms(), False, (part,), (), None))
     assert room.me.remote_number == "+49897654322"
-
-
-def test_a_number_that_changes_alone_is_shown_also_when_a_whole_set_has_it_beside_the_same_value() -> None:
-    room = Room(REMOTE, own=7)
-    room.learn()
-    room.mirror.settle()
+    room = settled(REMOTE, own=7)
     working = Agent(routing_state=RoutingState.WORK)
     room.agents(working, number="+49897654321", complete=True)
     room.agents(working, number="+49897654322", complete=True)
@@ -544,9 +512,7 @@ def test_a_reading_that_came_before_the_answer_to_its_question_is_taken_and_coun
 
 
 def test_a_directory_that_says_the_same_composes_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    room = Room()
-    room.learn()
-    room.mirror.settle()
+    room = settled()
     parts = (
         Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(display_name="Bert B.")),
         Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Support")),

@@ -355,17 +355,13 @@ async def test_another_function_that_is_down_leaves_the_data_live(at: Scene) -> 
 # ---- admission of sessions ----
 
 
-def code(phone: PhoneLine) -> int | None:
-    return None if phone.closed is None else int(phone.closed.code)
-
-
 async def devices(at: Street, *nodes: int) -> list[PhoneLine]:
     """Give one served phone at each of the nodes, on a device of its own."""
     phones = []
     for number, node in enumerate(nodes):
         phones.append(await at.scenes[node].served(device=f"device {number}"))
         await at.pass_time(0.5)
-    assert [code(phone) for phone in phones] == [None] * len(nodes)
+    assert [phone.code for phone in phones] == [None] * len(nodes)
     return phones
 
 
@@ -375,9 +371,9 @@ async def devices(at: Street, *nodes: int) -> list[PhoneLine]:
 async def test_a_session_that_comes_to_another_node_closes_its_connection_at_the_owner(at: Street) -> None:
     near, _ = await devices(at, 0, 1)
     moved = await at.scenes[1].again(near)
-    assert code(near) == CloseCode.REPLACED
+    assert near.code == CloseCode.REPLACED
     await at.pass_time(1)
-    assert code(moved) is None
+    assert moved.code is None
     assert moved.of_kind("welcome")
     member = at.scenes[0].member(near)
     assert (member.node, member.present) == ("n1", True), "the one that makes way is not missed"
@@ -387,9 +383,9 @@ async def test_a_session_that_comes_to_the_owner_closes_its_connection_at_anothe
     _, far = await devices(at, 0, 1)
     moved = await at.scenes[0].again(far)
     await at.clock.settle()
-    assert code(far) == CloseCode.REPLACED
+    assert far.code == CloseCode.REPLACED
     await at.pass_time(1)
-    assert code(moved) is None
+    assert moved.code is None
     assert moved.of_kind("welcome")
     member = at.scenes[0].member(far)
     assert (member.node, member.present) == (None, True)
@@ -400,7 +396,7 @@ async def test_a_session_that_goes_from_one_to_another_of_the_other_nodes_has_on
         _, far = await devices(at, 0, 1)
         moved = await at.scenes[2].again(far)
         await at.pass_time(1)
-        assert (code(far), code(moved)) == (CloseCode.REPLACED, None)
+        assert (far.code, moved.code) == (CloseCode.REPLACED, None)
 
 
 async def test_a_device_that_logs_on_at_another_node_closes_its_open_connections(at: Street) -> None:
@@ -409,12 +405,12 @@ async def test_a_device_that_logs_on_at_another_node_closes_its_open_connections
     fresh.ticket = replace(fresh.ticket, device=Device("device 0", "Phone"))
     fresh.hello()
     await at.pass_time(1)
-    assert (code(near), code(far), code(fresh)) == (CloseCode.REPLACED, None, None)
+    assert (near.code, far.code, fresh.code) == (CloseCode.REPLACED, None, None)
     again = await at.scenes[0].phone("anna", device="another")
     again.ticket = replace(again.ticket, device=Device("device 0", "Phone"))
     again.hello()
     await at.pass_time(1)
-    assert (code(fresh), code(far), code(again)) == (CloseCode.REPLACED, None, None)
+    assert (fresh.code, far.code, again.code) == (CloseCode.REPLACED, None, None)
 
 
 async def test_nobody_makes_way_for_a_session_that_is_refused(at: Street) -> None:
@@ -424,14 +420,14 @@ async def test_nobody_makes_way_for_a_session_that_is_refused(at: Street) -> Non
     fresh.ticket = replace(fresh.ticket, device=Device("device 0", "Phone"))
     fresh.hello()
     await at.pass_time(1)
-    assert (code(near), code(fresh)) == (None, CloseCode.SESSION_ENDED)
+    assert (near.code, fresh.code) == (None, CloseCode.SESSION_ENDED)
 
 
 async def test_the_same_connection_that_is_presented_again_stays(at: Street) -> None:
     _, far = await devices(at, 0, 1)
     far.send(kind="follow", id="1", topics=["agents"])
     await at.pass_time(1)
-    assert code(far) is None
+    assert far.code is None
     assert not at.received(Replaced)
 
 
@@ -444,24 +440,20 @@ async def test_five_devices_on_any_nodes_and_no_more() -> None:
         for node in range(3):
             sixth = await at.scenes[node].served(device=f"sixth at {node}")
             await at.pass_time(0.5)
-            assert code(sixth) == CloseCode.TOO_MANY_DEVICES
-        assert [code(phone) for phone in phones] == [None] * 5
+            assert sixth.code == CloseCode.TOO_MANY_DEVICES
+        assert [phone.code for phone in phones] == [None] * 5
 
 
-async def test_a_caller_that_left_makes_room(at: Street) -> None:
+async def test_a_caller_that_left_makes_room_and_who_moves_needs_none(at: Street) -> None:
     phones = await devices(at, 0, 1, 1, 1, 1)
     phones[3].bye()
     await at.clock.settle()
     sixth = await at.scenes[0].served(device="sixth")
     await at.pass_time(0.5)
-    assert code(sixth) is None
-
-
-async def test_who_moves_needs_no_room(at: Street) -> None:
-    phones = await devices(at, 0, 1, 1, 1, 1)
+    assert sixth.code is None
     moved = await at.scenes[0].again(phones[4])
     await at.pass_time(0.5)
-    assert code(moved) is None
+    assert moved.code is None
     assert moved.of_kind("welcome")
 
 
@@ -475,9 +467,9 @@ async def test_a_session_that_nobody_accepts_in_time_is_not_served(at: Street) -
     link.mute()
     fresh.hello()
     await at.pass_time(ATTACH_S - 1)
-    assert code(fresh) is None
+    assert [fresh.code] == [None]
     await at.pass_time(3)
-    assert code(fresh) == CloseCode.INTERNAL
+    assert fresh.code == CloseCode.INTERNAL
     assert fresh.ended.window_s is not None
 
 
@@ -506,16 +498,12 @@ async def test_a_session_that_waits_when_its_user_moves_waits_for_the_next_owner
     at.scenes[0].node.drain()
     await at.pass_time(3)
     assert at.owners() == [1]
-    assert (code(near), code(fresh)) == (None, None)
+    assert (near.code, fresh.code) == (None, None)
     assert fresh.of_kind("welcome")
     assert at.scenes[1].asked(AttachSession)
 
 
 # ---- sessions with a phone ----
-
-
-def _code(phone: PhoneLine) -> int | None:
-    return None if phone.closed is None else phone.closed.code
 
 
 async def test_sessions_with_a_phone_are_renewed_when_a_third_of_their_life_is_left(at: Scene) -> None:
@@ -666,10 +654,10 @@ async def test_a_session_that_is_gone_when_it_is_renewed_twice_has_ended(at: Sce
     del at.upstream.live[phone.ticket.secret]
     at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
     await at.pass_time(2)
-    assert _code(phone) is None, "the link should tell why"
+    assert [phone.code] == [None], "the link should tell why"
     await at.pass_time(SESSION_RENEW_AGAIN_S)
-    assert _code(phone) == CloseCode.SESSION_ENDED
-    assert _code(other) is None
+    assert phone.code == CloseCode.SESSION_ENDED
+    assert other.code is None
 
 
 async def test_a_session_that_is_on_no_link_has_ended_when_its_renewal_is_refused(at: Scene) -> None:
@@ -679,7 +667,7 @@ async def test_a_session_that_is_on_no_link_has_ended_when_its_renewal_is_refuse
     at.owner().user_sessions.unlinked()
     at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
     await at.pass_time(2)
-    assert _code(phone) == CloseCode.SESSION_ENDED
+    assert phone.code == CloseCode.SESSION_ENDED
 
 
 @pytest.mark.parametrize("first", ["link", "renewal"])

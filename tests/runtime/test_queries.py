@@ -39,7 +39,7 @@ from gateway.runtime.subscriptions import (
     RequestsUnderWay,
 )
 from tests.doubles.clock import ManualClock
-from tests.doubles.fake_link import PATIENCE_S, FakeLink
+from tests.doubles.fake_link import PATIENCE_S
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
 from tests.runtime.scene import PhoneLine, Scene, scene, user
 
@@ -57,10 +57,6 @@ def _of(source: Source, kind: Kind | None = None) -> Callable[[LinkRequest], boo
     return lambda asked: isinstance(asked, Listen) and asked.source is source and kind in (None, asked.kind)
 
 
-def _link(at: Scene) -> FakeLink:
-    return at.link()
-
-
 def _asking(at: Scene) -> LinkSubscriptions:
     linked = at.owner()._linked
     assert linked is not None
@@ -75,7 +71,7 @@ async def test_a_late_answer_counts_and_nothing_is_asked_twice(at: Scene) -> Non
     at.upstream.slow = _is_listen
     phone = await at.served()
     await at.pass_time(2 * ROUND_S + 1)
-    _link(at).serve_held()
+    at.link().serve_held()
     await at.pass_time(1)
     assert phone.health == "live"
     assert phone.shown["queue:5"]["contacts_waiting"] == 3
@@ -88,7 +84,7 @@ async def test_a_late_answer_counts_and_nothing_is_asked_twice(at: Scene) -> Non
 async def test_a_server_that_is_always_slow_is_asked_for_each_set_once_at_a_time(at: Scene) -> None:
     at.upstream.slow = _is_listen
     await at.served()
-    link = _link(at)
+    link = at.link()
     asked: list[LinkRequest] = []
 
     def hold(request: LinkRequest) -> bool:
@@ -111,11 +107,11 @@ async def test_a_presence_without_an_answer_is_sent_again_after_a_pause(at: Scen
         sent.extend([request] if isinstance(request, Presence) else [])
         return isinstance(request, Presence)
 
-    _link(at).holds = hold
+    at.link().holds = hold
     second = await at.served(device="d2")
     await at.pass_time(3 * (PRESENCE_S + REFUSED_PAUSE_S) - 1)
     assert 2 <= len(sent) <= 3
-    _link(at).serve_held()
+    at.link().serve_held()
     await at.pass_time(PRESENCE_S + REFUSED_PAUSE_S + 1)
     assert all(session.present for session in at.upstream.live.values())
     assert second.closed is None
@@ -125,12 +121,12 @@ async def test_a_phone_that_left_before_a_late_answer_about_its_presence_is_repo
     at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await at.served()
-    _link(at).holds = lambda request: isinstance(request, Presence)
+    at.link().holds = lambda request: isinstance(request, Presence)
     monkeypatch.setattr(RequestsUnderWay, "tick", lambda *_: None)  # a busy process does so late
     second = await at.served(device="d2")
     second.leave()
     await at.pass_time(ROUND_S + 0.5)
-    _link(at).serve_held()
+    at.link().serve_held()
     await at.pass_time(1)
     assert not at.upstream.session(second.ticket.secret).present
 
@@ -150,12 +146,12 @@ async def test_a_phone_that_came_on_a_link_that_was_lost_is_reported_on_the_next
 async def test_what_is_not_wanted_any_more_when_it_is_answered_is_stopped(at: Scene) -> None:
     phone = await at.served(topics=["agents"])
     queues = _of(Source.REALTIME, Kind.QUEUE)
-    _link(at).holds = queues
+    at.link().holds = queues
     phone.send(kind="follow", id="1", topics=["agents", "queues"])
     await at.pass_time(ROUND_S + 1)
     phone.send(kind="follow", id="2", topics=["agents"])
     await at.pass_time(1)
-    _link(at).serve_held()
+    at.link().serve_held()
     await at.pass_time(1)
     listens = at.upstream.wires[user(1)].queries.values()
     assert not any(queues(listen) for listen in listens)
@@ -164,7 +160,7 @@ async def test_what_is_not_wanted_any_more_when_it_is_answered_is_stopped(at: Sc
 
 async def test_a_query_whose_answer_cannot_be_read_is_stopped_when_its_readings_come(at: Scene) -> None:
     phone = await at.served(topics=["agents"])
-    link, unread, queues = _link(at), list[object](), _of(Source.REALTIME, Kind.QUEUE)
+    link, unread, queues = at.link(), list[object](), _of(Source.REALTIME, Kind.QUEUE)
     serve = link._serve
 
     def answer(request: LinkRequest) -> LinkAnswer:
@@ -188,13 +184,13 @@ async def test_a_query_whose_answer_cannot_be_read_is_stopped_when_its_readings_
 
 async def test_while_a_query_is_replaced_no_change_is_missed(at: Scene) -> None:
     phone = await at.served(topics=["queues"])
-    _link(at).holds = _is_listen
+    at.link().holds = _is_listen
     phone.send(kind="follow", id="1", topics=["queue:5"])
     await at.pass_time(1)
     at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
     await at.pass_time(1)
     assert phone.shown["queue:5"]["contacts_waiting"] == 9
-    _link(at).serve_held()
+    at.link().serve_held()
     await at.pass_time(1)
     assert len(at.asked(StopListening)) == 2
     at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=8)))
@@ -205,13 +201,13 @@ async def test_while_a_query_is_replaced_no_change_is_missed(at: Scene) -> None:
 async def test_data_of_a_query_that_is_being_stopped_is_not_shown_to_a_phone_that_follows_it_again() -> None:
     async with scene() as at:
         phone = await at.served()
-        _link(at).holds = lambda request: isinstance(request, StopListening)
+        at.link().holds = lambda request: isinstance(request, StopListening)
         phone.send(kind="follow", id="1", topics=["queues"])
         await at.pass_time(1)
         phone.send(kind="follow", id="2", topics=["agents", "queues"])
         await at.pass_time(1)
         assert "agent:7" not in phone.shown
-        _link(at).serve_held()
+        at.link().serve_held()
         await at.pass_time(1)
         assert phone.shown["agent:7"]["routing_state"] == "available"
 
@@ -221,7 +217,7 @@ async def test_a_late_directory_is_shown_and_asked_for_once(at: Scene) -> None:
     phone = await at.served()
     await at.pass_time(ROUND_S + 3)
     assert not phone.shown
-    _link(at).serve_held()
+    at.link().serve_held()
     await at.pass_time(1)
     assert (phone.health, phone.shown["agent:7"]["display_name"]) == ("live", "Bert")
     await at.pass_time(3 * REFUSED_PAUSE_S)
@@ -234,19 +230,19 @@ async def test_a_directory_that_changed_while_it_was_asked_for_is_asked_for_agai
     await at.pass_time(ROUND_S + 1)
     at.upstream.set_catalogue()
     await at.pass_time(1)
-    _link(at).serve_held()
+    at.link().serve_held()
     await at.pass_time(1)
     assert (len(at.asked(QueryDirectory)), phone.health) == (2, "live")
 
 
 async def test_a_session_that_is_accepted_late_is_served_and_reported_as_present(at: Scene) -> None:
     await at.served()
-    _link(at).holds = lambda request: isinstance(request, AttachSession)
+    at.link().holds = lambda request: isinstance(request, AttachSession)
     second = await at.phone("anna", device="d2")
     second.hello()
     await at.pass_time(ROUND_S + 1)
     assert not second.of_kind("welcome")
-    _link(at).serve_held()
+    at.link().serve_held()
     await at.pass_time(1)
     assert second.of_kind("welcome")
     assert at.upstream.session(second.ticket.secret).present
@@ -265,12 +261,12 @@ async def test_realtime_data_that_is_not_reported_is_unknown_and_nothing_is_call
     assert phone.shown["agent:7"]["routing_state"] == "unknown"
     assert phone.shown["queue:5"] == {"name": "Billing"}
     assert phone.health == "stale"
-    _link(at).serve_held()
+    at.link().serve_held()
     await at.pass_time(1)
     assert phone.shown["agent:7"]["routing_state"] == "available"
     assert phone.shown["queue:5"]["contacts_waiting"] == 3
     assert phone.health == "live"
-    _link(at).holds = lambda _: False
+    at.link().holds = lambda _: False
     at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
     await at.pass_time(1)
     assert phone.shown["queue:5"]["contacts_waiting"] == 9
@@ -299,9 +295,9 @@ async def test_what_phones_show_is_kept_longer_when_a_new_link_is_slow(at: Scene
 
 async def _fall_silent(at: Scene) -> None:
     """Let the link be silent until all queries are asked again, and let time for that pass."""
-    _link(at).mute()
+    at.link().mute()
     await at.pass_time(KEEP_ALIVE_S + 3)
-    _link(at).unmute()
+    at.link().unmute()
     await at.pass_time(SERVED_S + 3)
 
 
@@ -543,11 +539,16 @@ async def test_a_session_that_left_while_it_was_attached_is_taken_off_again(at: 
     assert len(at.upstream.wires[user(1)].sessions) == 1
 
 
-async def test_catalogues_are_asked_for_again_when_they_change(at: Scene) -> None:
+async def test_catalogues_and_rights_that_change_are_reported_at_once(at: Scene) -> None:
     phone = await at.served()
     at.upstream.set_catalogue(skills=(Skill("3", "French", 1, 100, None, None),))
     await at.pass_time(1)
     assert [skill["name"] for skill in phone.shown["catalogue:skills"]["skills"]] == ["French"]
+    rights = frozenset({Right.SKILLS_WRITE})
+    at.upstream.set_scope(user(1), Application.DASHBOARD, WIDE, rights)
+    await at.pass_time(1)
+    assert phone.shown["me"]["rights"] == ["skills_write"]
+    assert phone.facts[-1].rights == (Right.SKILLS_WRITE,)
 
 
 async def test_a_hello_for_more_topics_waits_until_they_were_read(at: Scene) -> None:
@@ -558,15 +559,6 @@ async def test_a_hello_for_more_topics_waits_until_they_were_read(at: Scene) -> 
     again = await at.again(phone, topics=["queues"])
     assert [frame["kind"] for frame in again.frames][:2] == ["welcome", "changes"]
     assert again.of_kind("changes")[0]["put"]["queue:5"]["contacts_waiting"] == 8
-
-
-async def test_rights_that_change_are_reported_at_once(at: Scene) -> None:
-    phone = await at.served()
-    rights = frozenset({Right.SKILLS_WRITE})
-    at.upstream.set_scope(user(1), Application.DASHBOARD, WIDE, rights)
-    await at.pass_time(1)
-    assert phone.shown["me"]["rights"] == ["skills_write"]
-    assert phone.facts[-1].rights == (Right.SKILLS_WRITE,)
 
 
 async def test_a_phone_that_comes_back_is_present_also_when_its_leaving_may_have_been_lost(at: Scene) -> None:

@@ -82,7 +82,7 @@ def fate(outcome: Outcome | None) -> tuple[Status, ErrorCode | None] | None:
     return outcome.status, None if outcome.error is None else outcome.error.code
 
 
-async def test_a_command_is_sent_once_and_its_outcome_reported(at: Road) -> None:
+async def test_a_command_is_sent_once_unless_its_deadline_is_over_or_it_went_elsewhere(at: Road) -> None:
     asking = await at.begin()
     assert not asking.done()
     assert at.received[-1].left_ms == 5_000
@@ -90,19 +90,18 @@ async def test_a_command_is_sent_once_and_its_outcome_reported(at: Road) -> None
     assert await asking == APPLIED
     assert [(one.user, one.node, one.call.key) for one in at.received] == [(user(1), "n0", "key")]
     assert at.moved == 0
+    asking = await at.begin()
+    await at.answer(None)
+    assert await asking is None
+    assert at.moved == 1
+    assert await (await at.begin(0.0)) is None
+    assert len(at.received) == 2
 
 
 async def test_a_command_that_nobody_received_was_not_begun() -> None:
     async with road(listens=False) as at:
         assert await (await at.begin()) is None
         assert at.moved == 0
-
-
-async def test_a_command_that_went_to_another_than_the_owner_was_not_begun(at: Road) -> None:
-    asking = await at.begin()
-    await at.answer(None)
-    assert await asking is None
-    assert at.moved == 1
 
 
 @pytest.mark.parametrize("may_be_taken", [False, True], ids=["sent", "perhaps taken by the bus"])
@@ -118,11 +117,6 @@ async def test_a_command_without_an_answer_is_unknown_by_its_deadline(
     assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
     assert [one.call.retry for one in at.received] == [False] + [True] * (3 * may_be_taken)
     assert len({(one.request, one.call.key) for one in at.received}) == 1
-
-
-async def test_a_command_whose_deadline_is_over_is_not_sent(at: Road) -> None:
-    assert await (await at.begin(0.0)) is None
-    assert at.received == []
 
 
 async def test_the_answer_to_a_command_that_a_slow_bus_may_have_taken_is_waited_for(at: Road) -> None:
@@ -204,14 +198,9 @@ def _call(*, retry: bool) -> Call:
     return Call("key", "session", AcknowledgeNotice("n", 1), None, retry, deadline_ms=10_000)
 
 
-def test_the_owner_is_asked_until_the_deadline_and_about_what_was_sent_before_for_a_while_in_any_case() -> (
-    None
-):
+def test_who_is_asked_how_long_and_what_nobody_was_asked_for_is_refused() -> None:
     assert [patience_s(_call(retry=False), wall_ms) for wall_ms in (4_000, 11_000)] == [6.0, -1.0]
     assert [patience_s(_call(retry=True), wall_ms) for wall_ms in (4_000, 11_000)] == [6.0, RETRY_S]
-
-
-def test_a_command_that_nobody_was_asked_for_is_refused_unless_it_may_have_been_done_before() -> None:
     received = [not_begun(_call(retry=retry), ErrorCode.BUS_DOWN, "why") for retry in (False, True)]
     assert [one.status for one in received] == [Status.REJECTED, Status.UNKNOWN]
     assert [one.error and one.error.code for one in received] == [ErrorCode.BUS_DOWN, ErrorCode.OWNER_LOST]

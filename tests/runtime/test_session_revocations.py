@@ -299,7 +299,7 @@ def test_who_logs_on_again_is_given_a_window_and_nobody_else() -> None:
 SITE = SiteParts(FakeUpstream(ManualClock()), FakeUpstream(ManualClock()))
 
 
-def test_a_site_is_asked_for_as_many_log_ons_as_is_said_and_no_more_at_a_time() -> None:
+def test_a_site_is_asked_for_as_many_log_ons_as_is_said_at_a_rate_of_its_own() -> None:
     settings = NodeSettings(NodeId("n"), "n-1", log_ons_per_s=5.0, log_ons_in_flight=3)
     budget = settings.budget(SITE)
     assert [budget.admit(0.0) for _ in range(4)] == [True, True, True, False]
@@ -307,9 +307,6 @@ def test_a_site_is_asked_for_as_many_log_ons_as_is_said_and_no_more_at_a_time() 
         budget.done()
     assert [budget.admit(0.0) for _ in range(3)] == [True, True, False]
     assert [budget.admit(at / 10) for at in (1, 2)] == [False, True]
-
-
-def test_a_site_may_have_a_rate_of_its_own() -> None:
     settings = NodeSettings(NodeId("n"), "n-1", log_ons_per_s=5.0)
     assert settings.links_per_s(SITE._replace(log_ons_per_s=2.0)) == 2.0
     assert settings.links_per_s(SITE._replace(links_per_s=500.0, log_ons_per_s=2.0)) == 500.0

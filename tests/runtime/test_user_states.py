@@ -344,10 +344,6 @@ async def test_what_a_phone_follows_goes_with_it_to_the_next_owner(at: Street) -
 ASSISTANT = Application.REMOTE_ASSISTANT
 
 
-def _code(phone: PhoneLine) -> int | None:
-    return None if phone.closed is None else phone.closed.code
-
-
 def _stranger(
     at: Scene, phone: PhoneLine, *, user: UserId | None = None, session: SessionId | None = None
 ) -> PhoneLine:
@@ -391,7 +387,7 @@ async def test_the_refusal_of_an_earlier_connection_does_not_concern_the_present
 async def test_the_next_connection_of_a_session_replaces_the_last_which_leaves_it_alone(at: Scene) -> None:
     old = await at.served()
     new = await at.again(old)
-    assert _code(old) == CloseCode.REPLACED
+    assert old.code == CloseCode.REPLACED
     old.leave()
     at.node.detach(old)
     await at.clock.settle()
@@ -415,21 +411,21 @@ async def test_a_replaced_connection_that_goes_late_does_not_detach_its_successo
 async def test_a_sixth_device_is_refused_and_a_silent_one_makes_way(at: Scene) -> None:
     phones = [await at.served(device=f"d{number}") for number in range(5)]
     sixth = await at.served(device="d5")
-    assert _code(sixth) == CloseCode.TOO_MANY_DEVICES
-    assert [_code(phone) for phone in phones] == [None] * 5
+    assert sixth.code == CloseCode.TOO_MANY_DEVICES
+    assert [phone.code for phone in phones] == [None] * 5
     await at.clock.advance(601)
     for phone in phones[1:]:
         phone.last_received_at = at.clock.now()
     late = await at.served(device="d6")
-    assert [_code(phone) for phone in phones] == [CloseCode.REPLACED, None, None, None, None]
-    assert _code(late) is None
+    assert [phone.code for phone in phones] == [CloseCode.REPLACED, None, None, None, None]
+    assert late.code is None
 
 
 async def test_a_full_node_refuses() -> None:
     settings = NodeSettings(NodeId("n1"), "n1-1", limits=RegistryLimits(connections=1))
     async with scene(settings) as at:
         await at.served()
-        assert _code(await at.served("bert", ASSISTANT, number="1234")) == CloseCode.OVER_CAPACITY
+        assert (await at.served("bert", ASSISTANT, number="1234")).code == CloseCode.OVER_CAPACITY
         assert set(at.node.user_states) == {user(1)}
 
 
@@ -439,7 +435,7 @@ async def test_a_site_that_is_gone_is_refused(at: Scene) -> None:
     at.upstream.people[UserId("gone", 1)] = at.upstream.people[user(1)]
     foreign.hello()
     await at.clock.settle()
-    assert _code(foreign) == CloseCode.TOKEN_INVALID
+    assert foreign.code == CloseCode.TOKEN_INVALID
     assert not at.node.user_states
 
 
