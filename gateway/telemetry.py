@@ -40,6 +40,7 @@ M = TypeVar("M", bound=MetricWrapperBase)
 OwnT = TypeVar("OwnT", bound=Collector)
 
 Families = list[Metric]
+"""The values of metrics at one instant."""
 
 PREFIX: Final = "oscc_gateway"
 LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

@@ -452,6 +452,7 @@ class _BusLines:
     def __init__(self, first: BusState) -> None:
         self._was = first
         self._changes = 0
+        """Changes since the last line."""
         self._looks = 0
         self._written: Final[dict[bool, deque[int]]] = {
             is_warning: deque(maxlen=BUS_LINES) for is_warning in (False, True)

@@ -125,7 +125,9 @@ class Departure(NamedTuple):
     sockets: Callable[[], int]
     """Returns the number of connections, with or without a `bye`."""
     refuse: Callable[[], Coroutine[None, None, None]]
+    """Refuses new connections from now on."""
     shuffle: Callable[[list[PhoneSocket]], None]
+    """Shuffles the phones of all users."""
     watch_move: Callable[[PhoneSocket], Callable[[], Move] | None]
     """Returns a function that returns how far a phone has moved; None when that is unknown."""
 

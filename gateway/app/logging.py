@@ -274,6 +274,7 @@ _host: Final = _text(r"[A-Za-z0-9.:-]{1,253}")
 _hash: Final = _text(r"[0-9a-f]{16}")
 """Shape a hash (user, session), a process's life or an act's id: all have the same length."""
 _trace_id: Final = _text(r"[0-9a-f]{32}")
+"""Shape the number of a trace (W3C Trace Context)."""
 _node: Final = _text(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Shape a node's name: configured, or derived from the host's name."""
 _key_names: Final = _text(r"[a-z0-9]{1,16}/[0-9a-f]{8}(?: [a-z0-9]{1,16}/[0-9a-f]{8})*")
@@ -489,6 +490,7 @@ def _fields_of_record(logger: object, method: str, event: EventDict) -> EventDic
 
 
 CLOSES_MAX: Final = 10_000
+"""Number of stored closes; beyond it the oldest is removed."""
 CLOSES_MS: Final = 86_400_000
 """Age after which a close is removed, when a connection ends or the list is requested."""
 _Close = tuple[int, int, tuple[object, ...]]

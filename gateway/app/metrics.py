@@ -96,6 +96,7 @@ def _create(family: Family[M], *values: Iterable[str]) -> None:
 
 
 LINK_STATES: Final = ("live", "stale", "down")
+"""Names that are sent to phones."""
 BUS_STATES: Final[Mapping[BusState, int]] = {
     BusState.LIVE: 0,
     BusState.RECOVERING: 1,
@@ -106,6 +107,7 @@ BUS_STATES: Final[Mapping[BusState, int]] = {
 
 
 FRESH_S: Final = 2.0
+"""Highest waiting time of a phone whose data counts as fresh."""
 FUNCTION_LEVELS: Final[Mapping[FunctionState, float]] = {
     FunctionState.UP: 1.0,
     FunctionState.DEGRADED: 0.5,

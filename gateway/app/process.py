@@ -409,6 +409,7 @@ REST_S: Final = 1.0
 RESERVE_REST_S: Final = 0.05
 """The same when only the reserve of descriptors is left: new connections wait in the kernel."""
 TLS_HANDSHAKE_S: Final = 10.0
+"""Time limit of a TLS handshake."""
 TLS_SHUTDOWN_S: Final = 3_600.0
 """Time limit for the end of TLS, with all waiting data: the library's 30 s would cut off a long answer. The
 runner closes a connection whose client accepts nothing during this time.

@@ -272,6 +272,7 @@ class CertificateReloader(FileReloader[CertificatePair]):
         self._key_type: type[object] = object
         self._warned_at_ms: int | None = None
         self.context: Final = None if pair is None else server_context(client, pair)
+        """The TLS context of the listener, for its whole life."""
         if pair is not None:
             for flaw in certificate_problems(client, pair, clock.wall_ms()):
                 # phones refuse a faulty certificate; a node that does not start would not help them

@@ -98,6 +98,7 @@ _LOG: Final = logging.getLogger("gateway.app")
 
 
 POOLS_TURN_S: Final = 2.0
+"""Interval in which pools remove old entries."""
 
 
 async def forget_by_time(turns: Collection[Callable[[float], None]], clock: Clock) -> None:

@@ -210,6 +210,7 @@ class ServerFacts(NamedTuple):
     engine: str | None
     version: tuple[int, ...]
     persists: bool | None
+    """Whether it writes its data to a disk."""
     evicts: bool | None
     """Whether it evicts keys when it is full, instead of refusing writes."""
     clock_offset_s: float | None
@@ -217,6 +218,7 @@ class ServerFacts(NamedTuple):
     write_refusal: str | None = None
     """The word with which it refuses writes; None: it accepts them."""
     is_cluster_node: bool = False
+    """Whether it is a node of a Redis Cluster."""
 
     @property
     def is_too_old(self) -> bool:

@@ -38,9 +38,11 @@ time.
 QUERY_SOON_S: Final = 0.25
 """Interval of queries after a sign of a change."""
 ASKED_MAX: Final = 32
+"""Nodes of the cluster that are queried at a time."""
 TRIES: Final = 6
 """How often a command is sent at most while its slot moves."""
 TRY_AGAIN_S: Final = 0.05
+"""Pause between two of these sends."""
 REDIRECTED_MAX: Final = 8
 """Commands to a node that takes over a slot, at a time; each has its own connection."""
 _TRIALS_MAX: Final = 100_000

@@ -212,6 +212,7 @@ def bus_down(why: str) -> GatewayError:
 
 
 OPEN_S: Final = 2.0
+"""The time to connect, log in and answer the first commands."""
 _OPEN_TURNS: Final = 10
 """It may last so many turns of the event loop in any case: each answer waits for its turn."""
 _OPEN_MAX_S: Final = 10.0
@@ -294,6 +295,7 @@ class Connector:
         self._connections = connections
         self._tls = ssl.create_default_context(cafile=address.ca_file) if address.tls else None
         self._elected: Endpoint | None = None
+        """The primary in the newest answer of the sentinels."""
         self.refusals: Final = refusals or Refusals(clock)
         """Refusals of the server on any connection that was opened here."""
 

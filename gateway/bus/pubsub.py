@@ -324,7 +324,9 @@ class RedisBus:
         node: NodeId = NOBODY,
     ) -> None:
         self.published = 0
+        """Messages that Redis accepted."""
         self.received = 0
+        """Messages that were passed to a receiver."""
         self.partitions: Final = tuple(partitions)
         self._all_partitions: Final = range(len(self.partitions))
         self.own: Final = self.partitions[partition_of(node, len(partitions))]

@@ -176,6 +176,7 @@ class Pipeline:
         self.why = ""
         """Why it ended, without text of the server."""
         self.answered: Callable[[], None] | None = None
+        """Called after each reply."""
         self.pending_bytes = 0
         """The bytes of the commands without a reply so far."""
         self._connection = connection
@@ -370,6 +371,7 @@ class RedisClient(CommandSender):
         self._is_planned = False
         """Whether :meth:`flush` is called in the next turn of the loop."""
         self._begun: Begun | None = None
+        """The write that the kernel has not taken wholly."""
         self._has_begun: Final = asyncio.Event()
 
     @property

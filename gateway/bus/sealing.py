@@ -165,6 +165,7 @@ HELD_S: Final = 5.0
 HELD_MAX: Final = 1_000
 """Messages that wait, of all lives together; beyond this the oldest is dropped."""
 HELD_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Bytes of these messages."""
 LIVES_MAX: Final = 1_024
 """Known lives; beyond this the one that proved itself longest ago is removed."""
 ANSWERS_MAX: Final = 64
@@ -248,6 +249,7 @@ class Lives:
         self._held: deque[WaitingMessage] = deque()
         self._held_bytes = 0
         self._is_wanted = True
+        """Whether a challenge is due."""
 
     def __len__(self) -> int:
         return len(self._known)

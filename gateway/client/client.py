@@ -345,6 +345,7 @@ def session_ended(ended: Ended) -> GatewayError:
 T = TypeVar("T")
 
 EVERYTHING: Final = Wishes()
+"""The application's default topics, without a pace."""
 
 
 class GatewayClient:

@@ -258,6 +258,7 @@ class ServerTime:
 RESYNC_S: Final = 5.0
 """A gateway serves one `resync` in this time."""
 PING_S: Final = 25.0
+"""How often a gateway pings unless it says otherwise."""
 
 CLIENT: Final = frames.ClientInfo("python-sdk", gateway.__version__, "python")
 

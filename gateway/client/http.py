@@ -248,6 +248,7 @@ def jitter() -> float:
 
 
 RESPONSE_S: Final = 15.0
+"""How long to wait for an answer."""
 ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 """Highest size of an answer; an export of everything about one user is far smaller."""
 

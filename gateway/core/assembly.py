@@ -79,6 +79,7 @@ class Composer:
         self.late = 0
         """Number of elements that were older than the known ones, and ignored."""
         self.readings = 0
+        """Number of readings of all links."""
         self.newest: Final[dict[str, Element | None]] = {}
         """The element of each resource that some link showed last, while any link holds the resource."""
         self._more_holders: dict[str, int] = {}

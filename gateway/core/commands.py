@@ -73,6 +73,7 @@ from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import CommandFrame
 
 WaiterT = TypeVar("WaiterT")
+"""A caller that waits for an outcome."""
 
 # ---- checks ----
 
@@ -444,7 +445,9 @@ class CallLimits:
     """Limits of stored and running commands of one user."""
 
     keep_s: float = 600.0
+    """How long an outcome is kept."""
     per_session: int = 8
+    """Commands of one session in flight."""
     per_user: int = 40
     """Commands of one user in flight: five devices at their limit."""
     entries: int = 1024

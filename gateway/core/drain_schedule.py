@@ -134,6 +134,7 @@ class Away:
         self.room = ROOM_MIN
         self._began = now
         self._moved = 0
+        """How many have moved as far as necessary."""
         self._measured = (now, 0)
         """When the present measurement of the rate began, and how many had moved then."""
         self._highest_per_s = 0.0
@@ -291,6 +292,7 @@ SHARE: Final = 0.1
 UNSEEN_S: Final = 10.0
 """Time within which a phone that was sent away is counted elsewhere; until then it counts at no node."""
 ROUND_S: Final = 60.0
+"""Time after which the effect is checked."""
 FUTILE: Final = 0.25
 """Part of the phones sent away in a round that must have moved to other nodes."""
 PAUSE_S: Final = 600.0

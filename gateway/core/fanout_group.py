@@ -175,9 +175,11 @@ class FanoutGroup:
         self.codec: Final = codec
         self._frame_bytes = frame_bytes
         self.dirty: dict[str, Base] = {}
+        """The waiting keys, each with the element that the members hold."""
         self._forms: WireForms | None = None
         """The encodings that a large number of changes still needs."""
         self.members: Final[dict[GroupMember, None]] = {}
+        """The outboxes of its phones."""
         self.positions: dict[GroupMember, int] = NO_ITEMS
         """The positions of those that are not at :attr:`seq`."""
         self.own_frames: dict[GroupMember, bytes] = NO_ITEMS

@@ -411,6 +411,7 @@ class BusMachine(StateMachine[BusState]):
         self._number = first
         self._returned = first
         self._sent_at: float | None = None
+        """When the probe without an answer was sent."""
         self._probe_at = now
         self._silent_since = now
         self._good_at = LONG_AGO

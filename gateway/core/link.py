@@ -589,6 +589,7 @@ class ServerClock:
         self._most_ms = _LOWEST_MS
         """The greatest difference (request - Time)."""
         self._at = 0.0
+        """When the last time was received."""
 
     def opened(self, time_ms: int, asked_at: float, now: float) -> None:
         """Process the time in the first message, received at *now*; the link was requested at *asked_at*."""

@@ -90,6 +90,7 @@ class AddressRecord:
     failed: Decaying = field(default_factory=lambda: Decaying(FAILED_PER_S, FAILED + SUCCEEDED))
     succeeded: Decaying = field(default_factory=lambda: Decaying(SUCCEEDED_PER_S, SUCCEEDED))
     open: int = 0
+    """Log-ons that wait or are under way."""
     booked: int = 0
     booked_until: float = 0.0
     """Appointments that hold a place, and the last of them."""
@@ -147,6 +148,7 @@ class LogOnPlace:
     is_due: bool
     """Whether it comes at its appointment, or a little later."""
     booked_at: float | None
+    """Its appointment, if it holds a place."""
     refused_s: float | None = None
 
     def rank(self, now: float) -> tuple[bool, bool, float, int, bool, int, float, int]:

@@ -58,6 +58,7 @@ class PaceLadder:
     def _climb(self, to_go: int) -> None:
         self.to_go = to_go
         self.interval_s = max(self.every_s, LADDER_S[self.level] if to_go else self._least_s)
+        """The minimum time between two state frames now."""
 
     @property
     def level(self) -> int:

@@ -100,6 +100,7 @@ class KeyedRates(Generic[KeyT]):
         self._full_at: OrderedDict[KeyT, float] = OrderedDict()
         """When each key has its whole burst again."""
         self._next_at: dict[KeyT, float] = {}
+        """The last assigned appointment of a key."""
 
     def __len__(self) -> int:
         return len(self._full_at)

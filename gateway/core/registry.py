@@ -47,6 +47,7 @@ class RegistryLimits:
     next is removed.
     """
     devices: int = 5
+    """Devices of one user."""
     silent_s: float = 600.0
     """Silence after which a device may be replaced by a new one."""
 
@@ -56,13 +57,16 @@ class _Person(Generic[ConnectionT]):
     sessions: SmallMap[str, ConnectionT] = field(default_factory=SmallMap)
     """The connections, the oldest first."""
     dashboards: SmallMap[str, ConnectionT] = field(default_factory=SmallMap)
+    """Those of the Dashboard, by device."""
     assistants: SmallMap[str, ConnectionT] = field(default_factory=SmallMap)
+    """Those of the Remote Assistant."""
     silent_at: float = -math.inf
     """Earliest time at which a connection is too silent."""
     assistant: str | None = None
     """The handle of the newest Remote Assistant session that has not ended; OSCC-E allows one."""
     left_at: float = 0.0
     until: float = math.inf
+    """When the linger ends."""
 
     def devices(self, application: Application) -> SmallMap[str, ConnectionT]:
         """Return the connections of *application*, by device."""

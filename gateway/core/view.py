@@ -426,6 +426,7 @@ class Member:
     end: tuple[EndReason, str | None] = (EndReason.UNKNOWN, None)
     """How it ended, once it has been removed."""
     handle: str = field(init=False)
+    """The session's name inside the gateway."""
 
     def __post_init__(self) -> None:
         """Copy the handle from the ticket."""

@@ -405,9 +405,11 @@ class OperatorAct:
     subject: str | None
     """A user's keyed hash, or the hash of a session's public id."""
     node: str | None
+    """The addressed node."""
     result: str
     """``ok``, ``not_in_force`` or an error code."""
     status: int
+    """The status of the HTTP answer."""
     suppressed: int = 0
     """Refused tries before it that were counted and not recorded one by one."""
     user: UserHash | None = None

@@ -32,6 +32,7 @@ from typing import (
 import msgspec
 
 NodeId = NewType("NodeId", str)
+"""One gateway process, chosen by its operator."""
 SessionId = NewType("SessionId", str)
 """OSCC-E's public id of one of a user's sessions; may be shown and listed."""
 SessionSecret = NewType("SessionSecret", str)
@@ -541,6 +542,7 @@ class User:
 
     id: UserId
     login: str
+    """The name for log-ons."""
     display_name: str
 
 

@@ -144,6 +144,7 @@ class Part:
     remote_number: str | None = field(default=None, repr=False)
     """Only in the own agent's realtime part."""
     time_ms: int = 0
+    """The server's time of the message."""
 
 
 @dataclass(frozen=True, slots=True)

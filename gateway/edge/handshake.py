@@ -220,6 +220,7 @@ _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY_BYTES: Final = 16
 """RFC 6455 §4.1."""
 VERSION: Final = "13"
+"""Version of the WebSocket protocol."""
 _CANNOT_INFLATE: Final = re.compile(r"Version/15\.[0-3]\b.* Safari/")
 """Safari 15.0 to 15.3 offers compression and ends connections over it
 (github.com/uNetworking/uWebSockets/issues/1347)."""

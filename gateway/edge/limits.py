@@ -130,6 +130,7 @@ class _Retries:
 
     def __init__(self) -> None:
         self._at = 0.0
+        """The latest appointment."""
 
     def next_s(self, now: float, per_s: float) -> float:
         """Return the seconds until the next try, of which *per_s* are to come per second."""
@@ -477,6 +478,7 @@ class PendingConnections:
 
 
 PENDING_CONNECTIONS: Final = web.AppKey("callers", PendingConnections)
+"""Key of an application's pending connections."""
 
 
 WAIT_MAX_S: Final = 1.0
@@ -546,6 +548,7 @@ class RequestRates:
 
 
 REQUEST_RATES: Final = web.AppKey("request_rates", RequestRates)
+"""Key of an application's rate limits of requests."""
 
 
 def _price(request: web.Request) -> int:

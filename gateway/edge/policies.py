@@ -276,6 +276,7 @@ class NoticeKey(NamedTuple):
 
 
 NoticeSet = Mapping[NoticeKey, OperatorNotice]
+"""The notices to show from some time on, those to be acknowledged first."""
 
 
 class NoticesInForce:

@@ -181,6 +181,7 @@ IPAddress = IPv4Address | IPv6Address
 Networks = Sequence[IPv4Network | IPv6Network]
 
 NO_ADDRESS: Final = IPv4Address(0)
+"""Placeholder for a peer without an address."""
 _ENCRYPTED: Final = frozenset({"https", "wss"})
 _HOPS_MAX: Final = 32
 
@@ -300,6 +301,7 @@ class AdmissionLimits:
     """Limits of admission. Each refusal contains the time of the next try."""
 
     connections: int = 20_000
+    """WebSockets of this node."""
     unhelloed: int = 2_000
     """WebSockets of this node without a valid token."""
     unhelloed_per_address: int = 200
@@ -329,6 +331,7 @@ class EdgeSettings:
     """Allowed sites. Clients send the id of a site, never an address."""
     name: str = "OSCC gateway"
     tls: bool = False
+    """Whether the listener uses TLS."""
     insecure: bool = False
     """Whether passwords and tokens are accepted in clear text without a trusted proxy."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()

@@ -406,6 +406,7 @@ class WebClient:
 
     def __init__(self, texts: Mapping[str, bytes] | None = None) -> None:
         self.files: Final = _prepared(_carried() if texts is None else texts)
+        """Served files, by name."""
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""

@@ -36,6 +36,7 @@ SLICE_S: Final = 0.002
 RELEASE_S: Final = 0.006
 """Time for writing to phones in the turn of the loop in which links were processed: as long as for links."""
 NEVER: Final = 1 << 62
+"""A tick that is never reached."""
 _WAIT_MIN_S: Final = 0.001
 """Shortest wait. Event loops wake up to 1 ms early; a shorter wait would make them spin."""
 _ROUNDING: Final = 1e-6
@@ -84,6 +85,7 @@ class Scheduler(Generic[S]):
         self._ticks: list[int] = []
         self._wake = asyncio.Event()
         self.ring: Final = self._wake.set
+        """Wake the task."""
         self._planned = NEVER
         self._tasks: asyncio.TaskGroup | None = None
         self.is_held = False

@@ -40,6 +40,7 @@ from gateway.runtime.event_loop import Wires, log_fault
 from gateway.telemetry import Families, written
 
 SHUTDOWN_S: Final = 2.0
+"""Time for open requests once the listener closes."""
 LINGER_S: Final = 2.0
 """Time for which the rest of an answered request is read and discarded."""
 
@@ -128,7 +129,9 @@ class _HttpConnection(web.RequestHandler):
     _heads: int
     """Number of complete heads at the last count."""
     _body: StreamReader | None
+    """The body of the last request, as long as it is incomplete."""
     _body_bytes: int
+    """Received bytes of that body."""
     _held_bytes: bytes
     """Data received while the queue of requests is full."""
 

@@ -114,6 +114,7 @@ class AboutBody:
     privacy: PrivacyView
     protocols: tuple[str, ...] = PROTOCOLS
     capabilities: tuple[str, ...] = tuple(COMMANDS)
+    """The offered kinds of commands."""
     client_may_keep: tuple[str, ...] = ("address", "login_data", "session_token")
     client_must_not_keep: tuple[str, ...] = ("realtime_data",)
 

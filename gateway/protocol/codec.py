@@ -49,7 +49,9 @@ from gateway.protocol.frames import (
 )
 
 BYTES_IN_MAX: Final = 16 * 1024
+"""Largest frame that a phone may send."""
 BYTES_OUT_MAX: Final = 256 * 1024
+"""Largest frame that the gateway sends."""
 DEPTH_MAX: Final = 16
 """Nesting of objects and arrays, including the frame itself."""
 ID_CHARS_MAX: Final = 128
@@ -355,6 +357,7 @@ def _getter(names: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
 # ---- JSON ----
 
 write_json: Final = msgspec.json.Encoder().encode
+"""Write a plain value."""
 
 
 def _no_number(_: str) -> NoReturn:
@@ -453,6 +456,7 @@ def json_patches(after: int, upto: int, patch: Fragments | Members) -> bytes:
 # ---- msgpack ----
 
 write_msgpack: Final = msgspec.msgpack.Encoder().encode
+"""Write a plain value."""
 
 _KIND: Final = write_msgpack("kind") + write_msgpack("changes")
 _AFTER: Final = write_msgpack("after")

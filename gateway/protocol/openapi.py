@@ -342,6 +342,7 @@ def _realtime() -> Schema:
 
 
 PAGE: Final = 100
+"""Records of a page when the request names no size."""
 PAGE_MAX: Final = 1_000
 CURSOR_CHARS_MAX: Final = 256
 USER_ID: Final = r"^([0-9a-f]{16}|[a-z0-9][a-z0-9-]{0,31}:[0-9]{1,16})$"

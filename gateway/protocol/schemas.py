@@ -23,6 +23,7 @@ from gateway.protocol.codec import BYTES_IN_MAX, BYTES_OUT_MAX, DEPTH_MAX
 from gateway.protocol.frames import JSON_PROTOCOL, MSGPACK_PROTOCOL, PROTOCOLS, Hello, Welcome
 
 API_VERSION: Final = "1.0.0"
+"""Version of the protocol; the package has its own."""
 
 Schema = dict[str, Any]
 """A JSON Schema, or a part of a document made of them."""

@@ -73,6 +73,7 @@ class _Failed(NamedTuple):
     lasting: int = 0
     """Within a day."""
     own: int = 0
+    """From the same address."""
 
 
 _NOTHING_FAILED: Final = _Failed()

@@ -253,6 +253,7 @@ class _Request:
     ) -> None:
         self.node = node
         self.until = until
+        """When it ends without an answer."""
         self.settle = settle
         self.again = again
         """Makes the envelope that is sent again; None: it is sent once."""
@@ -292,7 +293,9 @@ class Exchange:
         """The number of the last probe, and its time."""
         self._requests: dict[int, _Request] = {}
         self._unsure: dict[int, _Request] = {}
+        """Requests to be sent again."""
         self._replies: list[_Reply] = []
+        """Answers to be sent again."""
         self._is_repeating = False
         """Whether a task sends them again."""
         self._ends_at = math.inf

@@ -69,6 +69,7 @@ Within this time a budget that begins empty has room for a log-on, unless it is 
 _NOTICES: Final = 3
 """How often a leaving node without a list of live nodes tries to read one."""
 READ_S: Final = 60.0
+"""How often the registry is read, which scans all keys of the store."""
 
 
 class ClusterMembership:

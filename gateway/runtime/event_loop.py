@@ -280,6 +280,7 @@ class Wires:
         """By descriptor: the kernel returns the lowest free one."""
         self._open = 0
         self.view: Final = memoryview(bytearray(READ_BYTES if _HAS_EPOLL else 0))
+        """The buffer of each read."""
         self.buffers: Final = (self.view,)
         self._loop: asyncio.AbstractEventLoop
         self._epoll: select.epoll
@@ -563,7 +564,9 @@ class Wire(asyncio.Transport):
 
 
 INTAKE_S: Final = 0.004
+"""Time for reading links in one turn."""
 DIGEST_S: Final = 0.006
+"""Time for processing their data in one turn."""
 REST_S: Final = 0.002
 """Pause after a turn that left no work: waking up for each message costs more than reading it."""
 BUSY_RESTS: Final = 2

@@ -61,6 +61,7 @@ _LOST: Final = "The command was lost on its way, and was not executed. Try again
 ATTACH_ANSWER_S: Final = 2.0
 """Time without an answer after which a request to an owner is repeated."""
 ATTACH_AGAIN_S: Final = 1.0
+"""Pause before it is repeated."""
 SHOWN_S: Final = 2.0
 """How long the outcome of a repeated command waits for what it caused."""
 _AGAIN_S: Final = 0.5
@@ -71,6 +72,7 @@ class _Turn(asyncio.Lock):
     """Held by the first of the commands that wait for their session."""
 
     waiting = 0
+    """Number of these commands."""
 
 
 class RemoteAttach:

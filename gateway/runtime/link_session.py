@@ -186,10 +186,12 @@ class World:
     session_ended: Callable[[Ticket, EndReason, str | None], None]
     """Called with each session that OSCC-E ended or refused; the ticket has the end of its life."""
     admission_queue: AdmissionQueue
+    """The queue for the site's budget of log-ons and links."""
     number_changes: Quota[UserId]
     """How often users may change their remote number."""
     audit: Callable[[NumberAct], None]
     exchange: Exchange
+    """The exchange of messages with the other nodes."""
     is_draining: Callable[[], bool]
     is_leaving: Callable[[str], bool]
     """Returns whether the node of a holder has begun to leave."""
@@ -214,6 +216,7 @@ class World:
     pauses: Pauses = field(default_factory=Pauses)
     """When this process was stopped."""
     tally: Tally = field(default_factory=Tally)
+    """Receives the events that are counted."""
     offsets: SharedOffsets = field(default_factory=SharedOffsets)
     """The clock offsets of the site's links."""
 
@@ -323,6 +326,7 @@ class Linked(OwnTasks):
         self.fenced = Feature.LINK_FENCING in about.features
         """Whether OSCC-E executes no command on a link that was replaced."""
         self.features = about.features
+        """The features of the server."""
         self._opener = opener
         self._about = about
         self._keeper = keeper
@@ -632,6 +636,7 @@ class LinkHealth:
         self._world = world
         self.is_taking_over = is_taking_over
         self.link: Link | None = None
+        """The open link."""
         self._blind_since = world.clock.now() if is_taking_over else None
         self._as_of = feed.health.as_of
         self._is_doubted = False

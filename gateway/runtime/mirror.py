@@ -321,6 +321,7 @@ class ServerOffset:
         self.least_ms = self._before_ms = math.inf
         """The smallest difference of this window, and of the one before it."""
         self.until = -math.inf
+        """When this window ends."""
         self.wall_zero_ms = -math.inf
         """The wall clock at the zero of the monotonic clock; -infinity before the first time."""
 

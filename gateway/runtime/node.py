@@ -71,12 +71,15 @@ class NodeSettings:
 
     node: NodeId
     holder: str
+    """This process's life: each start of the same node has another holder."""
     limits: RegistryLimits = field(default_factory=RegistryLimits)
     linger: Linger = field(default_factory=Linger)
     log_ons_per_s: float = 20.0
+    """Log-ons per second at a site."""
     log_ons_in_flight: int = 32
     version: str = ""
     accepts_per_s: float = 100.0
+    """Handshakes that the node accepts."""
     key_names: Callable[[], tuple[str, ...]] = tuple
     """Returns public ids of the sealing keys in use, the sealing one first."""
 
@@ -285,6 +288,7 @@ class Node:
     """Whether other nodes live that this node does not reach."""
 
     user_states: Mapping[UserId, UserState]
+    """The users of this node."""
 
     def __init__(
         self,

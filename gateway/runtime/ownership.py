@@ -315,6 +315,7 @@ class LinkDialer:
         self._opening: int | None = None
         """The number of the link that is being opened, in the node's queue of openings."""
         self._was_open = False
+        """Whether this node has had the user's link before."""
         self.slot = NO_SLOT
 
     def look(self) -> None:

@@ -306,6 +306,7 @@ It returns the pace of the only reader: later readings may wait until that one m
 must not wait.
 """
 OnAnswer: TypeAlias = Callable[[LinkAnswer | GatewayError | LinkClosed], None]
+"""Takes the answer to a request, its refusal, or the end of the link."""
 
 
 class Link(Protocol):

@@ -357,6 +357,7 @@ class OtherNodes(NamedTuple):
 class _Pending:
     ticket: Ticket
     until_ms: int
+    """When the session ends in any case."""
     is_kept: bool = False
     """Whether the shared store has it."""
     is_taken: bool = False

@@ -58,6 +58,7 @@ class SentRequest:
     """A request without an answer yet."""
 
     until: float
+    """When the wait for its answer ends."""
     take: Take
     answered: LeanEvent = field(default_factory=LeanEvent)
     withdraw: Callable[[], object] | None = None

@@ -276,7 +276,9 @@ class BoardHealth:
     as_of_ms: int | None = None
     reconnect_in_s: float | None = None
     reason: str | None = None
+    """Why the connection is gone."""
     ended: str | None = None
+    """Why the session is over."""
     last_event: str | None = None
 
     @property
@@ -296,6 +298,7 @@ class Board:
     zone: tzinfo | None = UTC
     """The time zone of shown times; None: the machine's."""
     lines: int | None = None
+    """Number of lines; None: as many as needed."""
     footer: str | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

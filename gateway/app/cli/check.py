@@ -438,6 +438,7 @@ def socket_faults(settings: Settings) -> Iterator[str]:
 
 
 TOKEN_VARIETY: Final = 6
+"""A token with fewer different characters can be guessed."""
 _GUESSED: Final = ("password", "passwort", "secret", "changeme", "change-me", "example", "qwert", "12345678")
 PROXY_ADDRESSES: Final = 65_536
 """Larger networks have machines that are no proxies."""

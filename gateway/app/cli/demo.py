@@ -398,6 +398,7 @@ COMMANDS: Final = {
 
 
 ENDED_WITHIN_S: Final = 10.0
+"""How long a process may take to end before it is killed."""
 
 
 class ChildProcess:

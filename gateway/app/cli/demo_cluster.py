@@ -82,6 +82,7 @@ class LoadBalancer:
         self.carried: Final[Counter[str]] = Counter()
         """Number of open connections, by node."""
         self.last: str | None = None
+        """The node that took the last connection."""
         self._targets = targets
         self._tasks: asyncio.TaskGroup | None = None
         self._turn = 0
@@ -179,6 +180,7 @@ async def _abort(writer: asyncio.StreamWriter) -> None:
 
 VERBS: Final = ("kill", "stop", "start")
 STATE_EVERY_S: Final = 0.25
+"""Interval in which the state of each node is requested."""
 _ANSWER_S: Final = 1.0
 
 DOWN, STARTING, READY, DRAINING = "down", "starting", "ready", "draining"

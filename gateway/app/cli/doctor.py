@@ -96,6 +96,7 @@ class MachineLimits(NamedTuple):
     somaxconn: int | None
     syn_backlog: int | None
     is_time_kept: bool
+    """Whether a service that sets the clock was found."""
     nodes: tuple[RunningNode, ...] = ()
     """Nodes that run here, as far as this user may see them."""
 
@@ -361,6 +362,7 @@ async def _healthy(request: web.Request) -> web.Response:  # noqa: ARG001 - a ha
 # ---- measured: docs/benchmarks.md, one core of its machine; a test holds these to its tables ----
 
 FRESH_MB: Final = 96.0
+"""Memory of a node without phones."""
 PHONE_KB: Final = 3.66
 PHONE_TLS_KB: Final = 72.25
 """Memory of an idle phone, in clear text behind a proxy, and when the node ends TLS itself."""

@@ -185,6 +185,7 @@ class BoardState:
         self._connected = False
         self._health: HealthChanged | None = None
         self._changed_ms: int | None = None
+        """When data last changed."""
         self._reason: str | None = None
         self._next_try_at: float | None = None
         self._ended: str | None = None
@@ -292,7 +293,9 @@ def _event_text(event: NoticeShown | Refused | Renewed | LogOffPending) -> str |
 
 BUSY: Final = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.OVER_CAPACITY})
 LOG_ON_PATIENCE_S: Final = 30.0
+"""How long a gateway may be busy with other log-ons."""
 LOG_OFF_S: Final = 10.0
+"""How long the log-off may wait to be confirmed."""
 
 
 async def log_on(client: GatewayClient, options: WatchOptions, clock: Clock) -> BoardState:

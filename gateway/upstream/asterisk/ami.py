@@ -185,6 +185,7 @@ UNDER_WAY: Final = 256
 ROWS: Final = 200_000
 """Rows of one list; more end the connection."""
 AMI_ANSWER_S: Final = 10.0
+"""How long the answer to an action may take."""
 LOG_IN_S: Final = 10.0
 _NUMBER_DIGITS: Final = 18
 
@@ -227,6 +228,7 @@ class AmiAddress(NamedTuple):
 @dataclass(slots=True, eq=False)
 class _Pending:
     answered: asyncio.Future[AmiMessage]
+    """The answer; for a list, after its last row."""
     row: OnRow | None
     end: Callable[[], None] | None
     rows: int = 0

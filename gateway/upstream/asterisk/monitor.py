@@ -426,6 +426,7 @@ class Monitor:
         self.last_failure = "starting"
         """Why Asterisk is not reached, as a token."""
         self.connections = 0
+        """Number of connections that were opened and read whole."""
         self.wants_reading = False
         """Whether everything is to be read again soon."""
         self._site = site

@@ -61,6 +61,7 @@ def remote_interface(login: str, context: str) -> str:
 
 
 PEOPLE: Final = 20_000
+"""People in one file."""
 FILE_BYTES: Final = 16 * 2**20
 _LOGIN: Final = re.compile(r"[a-z0-9_.-]{1,32}")
 _N, _R, _P, _KEY_BYTES = 2**15, 8, 1, 32
@@ -270,6 +271,7 @@ class AsteriskView:
         self.facts: dict[int, AgentFacts] = {}
         """By the number of the agent."""
         self.interfaces: dict[int, tuple[str, ...]] = {}
+        """Agent → the interfaces of its memberships."""
         self._queues = queues
         self._rules = rules
         self._directories: dict[int, Part] = {}

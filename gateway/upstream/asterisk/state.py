@@ -131,6 +131,7 @@ class Queues:
         self.contacts: dict[str, dict[tuple[str, str], Contact]] = {}
         """Interface → its contacts by (queue, Uniqueid)."""
         self.memberships: dict[str, dict[str, Membership]] = {}
+        """Interface → its memberships by queue."""
         self.changed_queues: set[str] = set()
         self.changed_interfaces: set[str] = set()
         self.shape = 0

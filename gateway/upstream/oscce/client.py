@@ -172,6 +172,7 @@ class OsccLink:
         self._now = terms.clock.now
         self._reader = LinkReader(user.site, terms.pool)
         self._number = 0
+        """The number of the last request."""
         self._pending: dict[int, _Pending] = NO_ITEMS
         self._given_up: tuple[int, ...] = ()
         """Abandoned requests for events: if one is answered, its query is stopped."""
@@ -552,6 +553,7 @@ T = TypeVar("T")
 
 SUBPROTOCOL: Final = "oscce.link.v1"
 MESSAGE_BYTES: Final = 8 * 2**20
+"""The largest message of a link."""
 DOORS: Final = 32
 """HTTP requests under way at once; more wait within their deadline."""
 ABOUT_S: Final = 60.0

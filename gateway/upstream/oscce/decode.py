@@ -43,6 +43,7 @@ from gateway.domain.upstream import Category, Feature, FunctionName, Part, Sourc
 MOST: Final = 2**53 - 1
 """Larger integers are no integers for a JSON peer (RFC 8259 §6)."""
 Key = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+"""OSCC-E's Key of an object."""
 Millis = Annotated[int, msgspec.Meta(ge=0, le=8_640_000_000_000_000)]
 """Milliseconds since 1970 UTC, as far as dates go (ECMA-262 §21.4.1.1): no offset leads beyond MOST."""
 Count = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]

@@ -463,6 +463,7 @@ def _place(error: Exception) -> str:
 
 
 Fields = dict[str, Any]
+"""A request in the form that is sent."""
 
 
 def render_command(

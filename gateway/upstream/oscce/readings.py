@@ -111,6 +111,7 @@ class Readings:
 
     def __init__(self) -> None:
         self.parsed = 0
+        """Number of elements that had to be parsed."""
         self.shared = 0
         """Number of elements that were known."""
         self.giants = 0
@@ -388,6 +389,7 @@ class Unread:
         self._places: dict[tuple[bytes, ...], int] = NO_ITEMS
         """The place of the newest reading of each query and key since the last whole set."""
         self._next = 0
+        """The next place."""
 
     def __len__(self) -> int:
         return len(self._kept) + (self.only is not None)

@@ -90,6 +90,7 @@ class Frames:
 
     def __init__(self, message_bytes: int) -> None:
         self.is_over = False
+        """Whether reading has ended."""
         self.is_between = True
         """Whether the next frame begins a message: no incomplete message is held."""
         self._message_bytes = message_bytes
