@@ -17,7 +17,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -32,6 +32,10 @@ from gateway.runtime.event_loop import is_reserved, log_fault, spawn
 from gateway.runtime.ports import Clock
 
 T = TypeVar("T")
+
+
+class CommandFailed(Exception):  # noqa: N818 - names what happened
+    """A command cannot be done. The message is a sentence for its user; the exit code is 1."""
 
 
 def run_loop(main: Coroutine[None, None, T]) -> T:
@@ -416,8 +420,8 @@ runner closes a connection whose client accepts nothing during this time.
 """
 
 
-class CannotListen(Exception):  # noqa: N818 - names what happened
-    """An address cannot be used. The message is a sentence for operators."""
+class CannotListen(CommandFailed):
+    """An address cannot be used."""
 
 
 class BoundListener:
@@ -718,6 +722,17 @@ class CliCommand(NamedTuple):
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
     examples: str
+
+
+def advise(advices: Iterable[str]) -> None:
+    """Print advice, a line each."""
+    sys.stderr.writelines(f"advice: {advice}\n" for advice in advices)
+
+
+def report_faults(faults: Sequence[str]) -> int:
+    """Print the faults that a check has found, a line each; return its exit code."""
+    sys.stderr.writelines(f"fault: {fault}\n" for fault in faults)
+    return 1 if faults else 0
 
 
 def program_name() -> str:

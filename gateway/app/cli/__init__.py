@@ -25,8 +25,8 @@ from gateway.app.config.settings import SecretsSection, Settings
 from gateway.app.config.sources import generate_secrets, load
 from gateway.app.logging import Log, configure, flush_suppressed
 from gateway.app.process import (
-    CannotListen,
     CliCommand,
+    CommandFailed,
     StopRequest,
     SystemdNotifier,
     add_config,
@@ -89,13 +89,10 @@ def run_serve(args: argparse.Namespace) -> int:
         process.run_loop(
             _serve(settings, secrets, lambda: load(args.config, os.environ).settings.secrets, log, holder)
         )
-    except CannotListen as taken:
-        sys.stderr.write(f"oscc-gateway: {taken}\n")
-        return 1
     except LogOffsLost as lost:
         sys.stderr.write(f"oscc-gateway: {_UNCONFIRMED_TEXT.format(count=lost.count)}\n")
         return UNCONFIRMED
-    except ConfigError:
+    except (CommandFailed, ConfigError):
         raise
     except Exception:  # noqa: BLE001 - the last line: a trace may hold secrets, the log shows type and place
         _LOG.exception("node_failed")
@@ -183,6 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the output has gone, as `head` does after its lines
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except CommandFailed as failed:
+        print(f"oscc-gateway: {failed}", file=sys.stderr)
+        return 1
     except ConfigError as error:
         for fault in error.faults:
             print(f"oscc-gateway: {fault}", file=sys.stderr)

@@ -30,7 +30,7 @@ from gateway.app.config.settings import (
     socket_path,
 )
 from gateway.app.config.sources import load
-from gateway.app.process import CliCommand, add_config, table, within
+from gateway.app.process import CliCommand, CommandFailed, add_config, advise, table, within
 from gateway.domain.errors import GatewayError
 from gateway.protocol.envelopes import NodeRecord
 from gateway.protocol.openapi import PAGE, PAGE_MAX
@@ -43,8 +43,8 @@ AdminAnswer = dict[str, Any]
 AdminCall = Callable[[AdminSection, argparse.Namespace], Coroutine[None, None, AdminAnswer]]
 
 
-class AdminRefused(Exception):  # noqa: N818 - names what happened
-    """The listener refused a request. The message is a sentence."""
+class AdminRefused(CommandFailed):
+    """The listener refused a request."""
 
 
 async def ask_admin(
@@ -86,13 +86,8 @@ async def ask_admin(
     return content
 
 
-def _asked(act: AdminCall, args: argparse.Namespace) -> AdminAnswer | None:
-    """Return the answer to *act*; print the reason and return None when there is none."""
-    try:
-        return asyncio.run(act(load(args.config, os.environ).settings.admin, args))
-    except AdminRefused as why:
-        sys.stderr.write(f"oscc-gateway: {why}\n")
-        return None
+def _asked(act: AdminCall, args: argparse.Namespace) -> AdminAnswer:
+    return asyncio.run(act(load(args.config, os.environ).settings.admin, args))
 
 
 def _refusal(problem: AdminAnswer) -> str:
@@ -122,12 +117,14 @@ def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_bundle(args: argparse.Namespace) -> int:
-    """Print the bundle, and write it if requested. Returns 0, or 1 when it was not written.
+    """Print the bundle, and write it if requested. Returns 0.
 
     Raises:
+        AdminRefused: It was not written.
         ConfigError: The configuration cannot be used.
     """
-    return 1 if _asked(_bundle, args) is None else 0
+    _asked(_bundle, args)
+    return 0
 
 
 async def _bundle(admin: AdminSection, args: argparse.Namespace) -> AdminAnswer:
@@ -168,25 +165,26 @@ def run_admin(args: argparse.Namespace, act: AdminCall, show: ShowAnswer) -> int
     """Send the request and print the result. Returns 0, or 1 when it was not done on all nodes.
 
     Raises:
+        AdminRefused: It was refused.
         ConfigError: The configuration cannot be used.
     """
     content = _asked(act, args)
-    if content is None:
-        return 1
     sys.stdout.write(_export(content) if args.json else show(content))
     missing = [f"{_node_label(each['node'])} ({each['reason']})" for each in content.get("unreached", [])]
-    if missing:
-        sys.stderr.write(f"oscc-gateway: Not reached: {', '.join(missing)}.\n")
-    if content.get("next") is not None:
-        sys.stderr.write(f"oscc-gateway: There are more: --after={shlex.quote(content['next'])}\n")
-    elif getattr(args, "after", None) is not None and [] in (content.get("sessions"), content.get("closes")):
-        sys.stderr.write(f"oscc-gateway: There are none after {shlex.quote(args.after)}\n")
     kept = [f"{each['node']} ({', '.join(each['what'])})" for each in content.get("kept", [])]
-    if kept:
-        sys.stderr.write(f"oscc-gateway: Not changed, see the log: {', '.join(kept)}.\n")
     differ = _differing_keys(content)
+    notes = []
+    if missing:
+        notes.append(f"Not reached: {', '.join(missing)}.")
+    if content.get("next") is not None:
+        notes.append(f"There are more: --after={shlex.quote(content['next'])}")
+    elif getattr(args, "after", None) is not None and [] in (content.get("sessions"), content.get("closes")):
+        notes.append(f"There are none after {shlex.quote(args.after)}")
+    if kept:
+        notes.append(f"Not changed, see the log: {', '.join(kept)}.")
     if differ:
-        sys.stderr.write(f"oscc-gateway: The sealing keys differ: {differ}.\n")
+        notes.append(f"The sealing keys differ: {differ}.")
+    sys.stderr.writelines(f"oscc-gateway: {note}\n" for note in notes)
     return 1 if missing or kept or differ else 0
 
 
@@ -431,8 +429,8 @@ NODES_TIMEOUT_S: Final = 3.0
 _AGAIN_S: Final = 0.1
 
 
-class NodesUnknown(Exception):  # noqa: N818 - names what happened
-    """Neither Redis nor a node can list the live nodes. The message is a sentence."""
+class NodesUnknown(CommandFailed):
+    """Neither Redis nor a node can list the live nodes."""
 
 
 def add_nodes_arguments(parser: argparse.ArgumentParser) -> None:
@@ -442,30 +440,26 @@ def add_nodes_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_nodes(args: argparse.Namespace) -> int:
-    """Print the live nodes. Returns 0, or 1 when there is none or the list is not available.
+    """Print the live nodes. Returns 0.
 
     Raises:
+        NodesUnknown: The list is not available.
+        CommandFailed: There is none.
         ConfigError: The configuration cannot be used.
     """
-    settings = load(args.config, os.environ).settings
-    try:
-        nodes = asyncio.run(_find_nodes(settings))
-    except NodesUnknown as none:
-        sys.stderr.write(f"oscc-gateway: {none}\n")
-        return 1
+    nodes = asyncio.run(_find_nodes(load(args.config, os.environ).settings))
     sys.stdout.write(nodes_json(nodes) if args.json else nodes_table(nodes))
-    for name, times in Counter(node.node for node in nodes).items():
-        if times > 1:
-            sys.stderr.write(
-                f"advice: {name} is the name of several nodes: give each its own in node.name.\n"
-            )
+    times_of = Counter(node.node for node in nodes)
+    advise(
+        f"{name} is the name of several nodes: give each its own in node.name."
+        for name, times in times_of.items()
+        if times > 1
+    )
     if keys_differ(nodes):
-        sys.stderr.write(
-            "advice: the sealing keys of the nodes differ: see OsccGatewayKeysDiffer in the runbook.\n"
-        )
+        advise(["the sealing keys of the nodes differ: see OsccGatewayKeysDiffer in the runbook."])
     if not nodes:
-        sys.stderr.write("oscc-gateway: There is no live node.\n")
-    return 0 if nodes else 1
+        raise CommandFailed("There is no live node.")
+    return 0
 
 
 async def _find_nodes(settings: Settings) -> tuple[NodeRecord, ...]:

@@ -57,7 +57,7 @@ from gateway.app.config.sources import (
     write_block,
     write_lines,
 )
-from gateway.app.process import CliCommand, add_config, within
+from gateway.app.process import CliCommand, CommandFailed, add_config, advise, report_faults, within
 from gateway.app.reload import read_notices
 from gateway.domain.errors import GatewayError
 from gateway.domain.upstream import Trouble, trouble_of
@@ -252,8 +252,7 @@ def run_check(args: argparse.Namespace) -> int:
     certificate = describe_certificate(configuration.settings)
     if certificate is not None:
         sys.stdout.write(f"# client.certificate is {certificate}\n")
-    for advice in setting_advices(configuration.settings, clock.wall_ms()):
-        sys.stderr.write(f"advice: {advice}\n")
+    advise(setting_advices(configuration.settings, clock.wall_ms()))
     faults = [
         *file_faults(configuration.settings, clock.wall_ms()),
         *uncovered_hosts(configuration.settings, args.host),
@@ -262,9 +261,7 @@ def run_check(args: argparse.Namespace) -> int:
         faults += strange_hosts(configuration.settings)
     if not faults and not args.offline:
         faults += asyncio.run(check_reachable(configuration.settings, clock))
-    for fault in faults:
-        sys.stderr.write(f"fault: {fault}\n")
-    return 1 if faults else 0
+    return report_faults(faults)
 
 
 def file_faults(settings: Settings, wall_ms: int) -> Iterator[str]:
@@ -363,8 +360,7 @@ async def check_reachable(settings: Settings, clock: Clock) -> list[str]:
     bus = await check_bus(settings.bus, clock)
     for answer in bus.notes:
         sys.stdout.write(f"# {answer}\n")
-    for advice in bus.advices:
-        sys.stderr.write(f"advice: {advice}\n")
+    advise(bus.advices)
     return [*bus.faults, *await check_sites(settings, clock)]
 
 
@@ -378,8 +374,7 @@ async def check_sites(settings: Settings, clock: Clock) -> list[str]:
     for answer in answers:
         if answer.note is not None:
             sys.stdout.write(f"# {answer.note}\n")
-        if answer.advice is not None:
-            sys.stderr.write(f"advice: {answer.advice}\n")
+    advise(answer.advice for answer in answers if answer.advice is not None)
     return [answer.fault for answer in answers if answer.fault is not None]
 
 
@@ -518,10 +513,7 @@ def run_keys(args: argparse.Namespace) -> int:
         return 0
     secrets = load(args.rotate, os.environ).settings.secrets
     if secrets is None:
-        sys.stderr.write(
-            f"oscc-gateway: {args.rotate} has no [secrets]: make them with `oscc-gateway keys`.\n"
-        )
-        return 1
+        raise CommandFailed(f"{args.rotate} has no [secrets]: make them with `oscc-gateway keys`.")
     present = secrets.sealing_keys
     if args.lines is not None:
         lines = newest_first(present) if args.lines == "lead" else [*present, new_sealing_key(present)]
@@ -614,8 +606,7 @@ def run_person(args: argparse.Namespace) -> int:
         said = [(one["loc"][0], str(one["msg"]).removeprefix("Value error, ").rstrip(".")) for one in found]
         raise ConfigError([f"{field}: {text}." for field, text in said]) from None
     sys.stdout.write(person_toml(person))
-    for advice in person_advices(person):
-        sys.stderr.write(f"advice: {advice}\n")
+    advise(person_advices(person))
     return 0
 
 

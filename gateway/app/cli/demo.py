@@ -26,7 +26,7 @@ from pydantic import SecretStr
 
 from gateway.app import logging, process, wiring
 from gateway.app.cli.check import check_site
-from gateway.app.cli.watch import WatchError, WatchOptions, add_lines, watch
+from gateway.app.cli.watch import WatchOptions, add_lines, watch
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import (
     AdminSection,
@@ -41,6 +41,7 @@ from gateway.app.config.sources import generate_secrets
 from gateway.app.process import (
     CannotListen,
     CliCommand,
+    CommandFailed,
     StopRequest,
     background_tasks,
     os_error_text,
@@ -106,13 +107,9 @@ def run_demo(args: argparse.Namespace) -> int:
     """Run the demo until SIGTERM, SIGINT or the time is over. Returns the exit code.
 
     Raises:
-        ConfigError: The Asterisk of the command line cannot be used.
+        ConfigError: The options contradict each other, or the Asterisk cannot be used.
     """
-    try:
-        center = SimulatorSettings(agents=args.agents, queues=args.queues)
-    except ValueError as error:
-        sys.stderr.write(f"oscc-gateway: {error}\n")
-        return 2
+    center = simulated_center(args)
     secrets = generate_secrets()
     logging.configure("error", secrets.pseudonym_key, sys.stderr)
     process.raise_file_limit()
@@ -125,9 +122,18 @@ def run_demo(args: argparse.Namespace) -> int:
         )
     except LogOffsLost:
         return 0  # the contact centre ends, too
-    except (CannotListen, WatchError) as refused:
-        sys.stderr.write(f"oscc-gateway: {refused}\n")
-        return 1
+
+
+def simulated_center(args: argparse.Namespace) -> SimulatorSettings:
+    """Return the settings of the simulated contact centre.
+
+    Raises:
+        ConfigError: A number is out of its bounds.
+    """
+    try:
+        return SimulatorSettings(agents=args.agents, queues=args.queues)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from None
 
 
 async def _demo(center: SimulatorSettings, secrets: SecretsSection, args: argparse.Namespace) -> int:
@@ -356,19 +362,16 @@ def run_simulate(args: argparse.Namespace) -> int:
     try:
         settings = settings_from(args)
     except ValueError as error:
-        sys.stderr.write(f"oscc-gateway: {error}\n")
-        return 2
+        raise ConfigError([str(error)]) from None
     process.raise_file_limit()
     reasons: list[str] = []
     try:
         process.run_loop(_simulate(settings))
     except* OSError as taken:
         reasons = [os_error_text(error) for error in taken.exceptions if isinstance(error, OSError)]
-    for reason in reasons:
-        sys.stderr.write(
-            f"oscc-gateway: The simulator cannot listen at {args.host} port {args.port}: {reason}.\n"
-        )
-    return 1 if reasons else 0
+    if reasons:
+        raise CannotListen(f"The simulator cannot listen at {args.host} port {args.port}: {reasons[0]}.")
+    return 0
 
 
 async def _simulate(settings: SimulatorSettings) -> None:
@@ -491,8 +494,8 @@ requirepass {password}
 """
 
 
-class RedisUnavailable(Exception):  # noqa: N818 - names what happened
-    """There is no Redis to start, or it does not start. The message is a sentence."""
+class RedisUnavailable(CommandFailed):
+    """There is no Redis to start, or it does not start."""
 
 
 class RedisProgram(NamedTuple):

@@ -36,14 +36,16 @@ from gateway.app.cli.demo import (
     find_redis,
     free_port,
     show_board,
+    simulated_center,
 )
-from gateway.app.cli.watch import WatchError, WatchOptions
+from gateway.app.cli.watch import WatchOptions
 from gateway.app.config.errors import PREFIX
 from gateway.app.config.settings import SecretsSection
 from gateway.app.config.sources import generate_secrets, write_block
 from gateway.app.process import (
     CannotListen,
     CliCommand,
+    CommandFailed,
     StopRequest,
     background_tasks,
     os_error_text,
@@ -324,8 +326,8 @@ DemoAct = Callable[[str, str], Coroutine[None, None, str]]
 """Applies a verb to a name; returns a sentence, or raises one as ValueError."""
 
 
-class NoDemoRunning(Exception):  # noqa: N818 - names what happened
-    """No demonstration runs. The message is a sentence."""
+class NoDemoRunning(CommandFailed):
+    """No demonstration runs."""
 
 
 def control_path(port: int) -> Path:
@@ -447,8 +449,8 @@ country = "DE"
 """
 
 
-class DemoFailed(Exception):  # noqa: N818 - names what happened
-    """A node does not start. The message is a sentence, and the end of its log."""
+class DemoFailed(CommandFailed):
+    """A node does not start. The message ends with the end of its log."""
 
 
 class DemoCluster(NamedTuple):
@@ -472,21 +474,14 @@ def add_demo_cluster_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_demo_cluster(args: argparse.Namespace) -> int:
     """Run the demo until its end is requested, or act on a running one. Returns the exit code."""
-    try:
-        if args.verb is not None:
-            return _run_verb(args.port, args.verb, args.name or "")
-        center = SimulatorSettings(agents=args.agents, queues=args.queues)
-        program, secrets = find_redis(), generate_secrets()
-        logging.configure("error", secrets.pseudonym_key, sys.stderr)
-        process.raise_file_limit()
-        with TemporaryDirectory(prefix="oscc-gateway-demo-") as folder:
-            return process.run_loop(_show_cluster(center, program, secrets, Path(folder), args))
-    except ValueError as error:
-        sys.stderr.write(f"oscc-gateway: {error}\n")
-        return 2
-    except (CannotListen, WatchError, RedisUnavailable, DemoFailed, NoDemoRunning) as refused:
-        sys.stderr.write(f"oscc-gateway: {refused}\n")
-        return 1
+    if args.verb is not None:
+        return _run_verb(args.port, args.verb, args.name or "")
+    center = simulated_center(args)
+    program, secrets = find_redis(), generate_secrets()
+    logging.configure("error", secrets.pseudonym_key, sys.stderr)
+    process.raise_file_limit()
+    with TemporaryDirectory(prefix="oscc-gateway-demo-") as folder:
+        return process.run_loop(_show_cluster(center, program, secrets, Path(folder), args))
 
 
 def _run_verb(port: int, verb: str, name: str) -> int:

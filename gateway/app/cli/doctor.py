@@ -35,6 +35,7 @@ from gateway.app.cli.check import (
     listener_certificate_problems,
     people_faults,
 )
+from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import LimitsSection, Settings
 from gateway.app.config.sources import load
 from gateway.app.drain import drain_limit_s
@@ -44,8 +45,10 @@ from gateway.app.process import (
     CannotListen,
     CliCommand,
     add_config,
+    advise,
     files_needed,
     listening,
+    report_faults,
     within,
 )
 from gateway.runtime.event_loop import SystemClock
@@ -138,14 +141,11 @@ def run_doctor(args: argparse.Namespace) -> int:
     if settings.client.trusted_proxies and not args.through:
         advices.append(_PROXY_ADVICE)
     advices += asterisk_advices(settings)
-    for advice in (*machine_advices(machine), *bus.advices, *advices):
-        sys.stderr.write(f"advice: {advice}\n")
+    advise((*machine_advices(machine), *bus.advices, *advices))
     found = [*machine_faults(machine, settings), *bus.faults, *people_faults(settings)]
     found += [one.fault for one in held if one.fault is not None]
     found += [*(problem.text for problem in certificate if problem.is_fault), *client_file_faults(settings)]
-    for fault in found:
-        sys.stderr.write(f"fault: {fault}\n")
-    return 1 if found else 0
+    return report_faults(found)
 
 
 def machine_faults(machine: MachineLimits, settings: Settings) -> Iterator[str]:
@@ -555,14 +555,15 @@ def _pace(text: str) -> float:
 
 
 def run_size(args: argparse.Namespace) -> int:
-    """Print nodes and limits. Returns 0, or 2 when the numbers contradict each other."""
+    """Print nodes and limits. Returns 0.
+
+    Raises:
+        ConfigError: The numbers contradict each other.
+    """
     users = args.phones if args.users is None else args.users
     dashboards = math.ceil(users / 10) if args.dashboards is None else args.dashboards
     if users > args.phones or dashboards > users:
-        sys.stderr.write(
-            "oscc-gateway: There are at most as many users as phones, and Dashboards as users.\n"
-        )
-        return 2
+        raise ConfigError(["There are at most as many users as phones, and Dashboards as users."])
     wanted = Wanted(args.phones, users, dashboards, args.tls, args.log_ons_per_s)
     found = size(wanted)
     if args.json:

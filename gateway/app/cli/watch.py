@@ -26,7 +26,7 @@ from rich.live import Live
 
 import gateway
 from gateway.app.cli.board import Board, BoardHealth
-from gateway.app.process import CliCommand, StopRequest, within
+from gateway.app.process import CliCommand, CommandFailed, StopRequest, within
 from gateway.client import (
     Application,
     Clock,
@@ -84,8 +84,8 @@ class WatchOptions:
     """
 
 
-class WatchError(Exception):
-    """The board cannot be shown. The message is a sentence."""
+class WatchError(CommandFailed):
+    """The board cannot be shown."""
 
 
 def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -426,11 +426,7 @@ WISHES: Final = Wishes(ping_s=10)
 
 def run_watch(args: argparse.Namespace) -> int:
     """Show the board. Returns the exit code."""
-    try:
-        return asyncio.run(watch(watch_options(args)))
-    except WatchError as refusal:
-        sys.stderr.write(f"oscc-gateway: {refusal}\n")
-        return 1
+    return asyncio.run(watch(watch_options(args)))
 
 
 async def watch(
