@@ -143,47 +143,47 @@ class Composer:
         return made
 
     def first_step(
-        self, reading: Reading, place: ReadingStep, other: ReadingStep | None
+        self, reading: Reading, step: ReadingStep, other: ReadingStep | None
     ) -> ReadingStep | None:
-        """Return :meth:`step`, recorded for other links that receive the same."""
-        made, steps = self.step(reading, place, other), reading.steps
-        if made is not None and steps is not None:
-            steps.append(made)
+        """Compute *step* and record it for other links that receive the same; None: as :meth:`_computed`."""
+        is_plain, steps = self._computed(reading, step, other), reading.steps
+        if is_plain and steps is not None:
+            steps.append(step)
             del steps[:-STEPS_MOST]
-            self.open_steps.note(made)
-        return made
+            self.open_steps.note(step)
+        return step if is_plain else None
 
-    def step(
-        self, reading: Reading, place: ReadingStep, other: ReadingStep | None = None
-    ) -> ReadingStep | None:
-        """Return the step of *reading* from *place*; None: it is no plain change of shown elements.
+    def _computed(self, reading: Reading, step: ReadingStep, other: ReadingStep | None) -> bool:
+        """Compute the effect of *reading* in *step*; False: it is no plain change of shown elements.
 
         Elements of the *other* step of this reading, from the state of another link, are taken where they are
         equal: the newest ones of other links may be of a later reading.
         """
-        likes = NO_ITEMS if other is None else other.presents
+        likes = NO_ITEMS if other is None else other.shown_after
         changed: list[int] = []
         changes: list[tuple[str, Element, Element]] = []
         is_realtime, own_place = reading.source is Source.REALTIME, PLACES[reading.source]
-        for part, key, before, held in zip(reading.parts, place.keys, place.befores, place.held, strict=True):
+        for part, key, before, held in zip(
+            reading.parts, step.keys, step.parts_before, step.shown_before, strict=True
+        ):
             if before is None or held is None or before.directory is None:
-                return None
+                return False
             if not is_realtime and before.realtime is None:
-                return None
+                return False
             after = with_part(before, reading.source, part)
-            element = place.presents[key] = self.element(after, held, place.offset_ms, likes.get(key))
-            kept = place.afters[key] = converged(after, element)
+            element = step.shown_after[key] = self.element(after, held, step.offset_ms, likes.get(key))
+            kept = step.parts_after[key] = converged(after, element)
             if part.time_ms != reading.time_ms or time_of(kept, reading.source) != reading.time_ms:
-                place.other_times_ms[key] = reading.time_ms
+                step.other_times_ms[key] = reading.time_ms
             if kept is not after:
-                place.rereads += [each for each in _rereads(key, after, kept) if each[0] != own_place]
+                step.rereads += [each for each in _rereads(key, after, kept) if each[0] != own_place]
             if element is not held:
                 changes.append((key, held, element))
                 changed.append(part.number)
-        place.changed = frozenset(changed)
+        step.changed = frozenset(changed)
         if changes:
-            place.changes = ChangeSet(changes)
-        return place if len(place.afters) == len(place.numbers) else None
+            step.changes = ChangeSet(changes)
+        return len(step.parts_after) == len(step.numbers)
 
 
 def _is_earlier(element: Element, newest: Element | None) -> bool:
@@ -255,7 +255,7 @@ class _ReadTimes(Lean):
         return self.others_ms
 
 
-class _OfKind(Lean):
+class _KindParts(Lean):
     """What one link received of the resources of one kind."""
 
     prefix: str
@@ -339,7 +339,7 @@ class Assembly:
         self.lacks_realtime = False
         """Whether resources are shown without realtime data that may still come."""
         self._composer = Composer() if composer is None else composer
-        self._kinds: dict[Kind, _OfKind] = {}
+        self._kinds: dict[Kind, _KindParts] = {}
         """Only kinds of which something was received, or is subscribed to."""
         self._queries: dict[int, Query] = {}
         self._missing: frozenset[int] = EMPTY_SET
@@ -373,16 +373,16 @@ class Assembly:
         late = self._queries.get(query)
         if late is None or late.complete:
             return set()
-        self._requery()
+        self._queries_changed()
         late.complete = late.refused = True
-        self._miss(self._missing | {query})
+        self._set_missing(self._missing | {query})
         return self._covered(late)
 
     def stopped(self, query: int) -> set[Address]:
         """Record that *query* ended: data that only it covered is removed. Directory objects stay."""
         gone = self._queries.pop(query, None)
-        self._requery()
-        self._miss(self._missing - {query})
+        self._queries_changed()
+        self._set_missing(self._missing - {query})
         if gone is None:
             return set()
         source, covered = gone.listen.source, self._covered(gone)
@@ -434,8 +434,8 @@ class Assembly:
             query.whole_at_ms = reading.time_ms
             changed = self._gained(query) if query.has_arrived else self._covered(query) | self._gained(query)
             query.complete, query.refused = True, False
-            self._requery()
-            self._miss(self._missing - {reading.query})
+            self._queries_changed()
+            self._set_missing(self._missing - {reading.query})
             self._read_whole(query, reading)
         for part in reading.parts:
             if self._take((part.kind, part.number), reading.source, part, reading.time_ms):
@@ -473,10 +473,10 @@ class Assembly:
             return None
         if not step.is_open:
             self._composer.open_steps.open(step)
-        if here.shared is not None and step.afters:
-            here.hold(step.sent.apply(here.shared, step.afters))
-        elif step.afters:
-            here.sent.update(step.afters)
+        if here.shared is not None and step.parts_after:
+            here.hold(step.sent_tables.apply(here.shared, step.parts_after))
+        elif step.parts_after:
+            here.sent.update(step.parts_after)
         times.read_all(step)
         times.newest_ms = time_ms
         if step.rereads:
@@ -532,7 +532,7 @@ class Assembly:
     def _step(
         self,
         reading: Reading,
-        here: _OfKind,
+        here: _KindParts,
         shown: Mapping[str, Element],
         offset_ms: int,
         shared: SharedTable[Element] | None,
@@ -556,8 +556,8 @@ class Assembly:
         for step in steps:
             if step.applies(befores, held, offset_ms):
                 return step
-        place = ReadingStep(numbers, keys, befores, held, offset_ms)
-        return self._composer.first_step(reading, place, steps[-1] if steps else None)
+        made = ReadingStep(numbers, keys, befores, held, offset_ms)
+        return self._composer.first_step(reading, made, steps[-1] if steps else None)
 
     def directory(self, parts: Iterable[Part]) -> set[Address]:
         """Apply the whole directory; objects that are not in it are removed."""
@@ -651,19 +651,19 @@ class Assembly:
 
     # ---- inner ----
 
-    def _of(self, kind: Kind) -> _OfKind:
+    def _of(self, kind: Kind) -> _KindParts:
         found = self._kinds.get(kind)
         if found is None:
-            found = self._kinds[kind] = _OfKind(KEY_PREFIXES[kind], [None] * len(SOURCES))
+            found = self._kinds[kind] = _KindParts(KEY_PREFIXES[kind], [None] * len(SOURCES))
         return found
 
-    def _requery(self) -> None:
+    def _queries_changed(self) -> None:
         """Record that queries changed."""
         for here in self._kinds.values():
             here.is_covered = None
 
     def _run(self, number: int, query: Query) -> None:
-        self._requery()
+        self._queries_changed()
         self._queries[number] = query
         if query.listen.source is Source.REALTIME and query.listen.kind is not None:
             self._of(query.listen.kind).queries += (query,)
@@ -672,13 +672,13 @@ class Assembly:
         self.late += elements
         self._composer.late += elements
 
-    def _miss(self, queries: frozenset[int]) -> None:
+    def _set_missing(self, queries: frozenset[int]) -> None:
         """Record the queries without which resources are shown."""
         self._missing = queries or EMPTY_SET
         sources = [self._queries[query].listen.source for query in queries]
         self.lacks_realtime = Source.REALTIME in sources
 
-    def _is_plain(self, reading: Reading, here: _OfKind) -> bool:
+    def _is_plain(self, reading: Reading, here: _KindParts) -> bool:
         """Return whether a reading contains only present values of resources that some query covers."""
         if reading.complete or reading.removed or reading.source is Source.CONFIGURATION:
             return False

@@ -323,70 +323,65 @@ COMPARED_EVERY: Final = 64
 class ReadingStep:
     """The effect of one reading on all links in the same state.
 
-    A step applies only to a link that received the reading's bytes, received *befores* and shows *held*, with
-    a clock *offset_ms* ahead of the server's.
-
-    Args:
-        numbers: The numbers of the reading's parts, in order.
-        keys: Their keys in a ledger.
-        befores: The parts received before.
-        held: The elements shown before.
+    A step applies only to a link that received the reading's bytes, held *parts_before*, showed
+    *shown_before*, and has a clock *offset_ms* ahead of the server's. *numbers* and *keys* are those of the
+    reading's parts, in order.
     """
 
     __slots__ = (
-        "__weakref__", "afters", "befores", "changed", "changes", "compares_tables", "held", "is_open",
-        "keys", "numbers", "offset_ms", "other_times_ms", "presents", "rereads", "sent", "shown",
+        "__weakref__", "changed", "changes", "compares_tables", "is_open", "keys", "numbers", "offset_ms",
+        "other_times_ms", "parts_after", "parts_before", "rereads", "sent_tables", "shown_after",
+        "shown_before", "shown_tables",
     )  # fmt: skip
 
     def __init__(
         self,
         numbers: list[int],
         keys: list[str],
-        befores: list[Parts | None],
-        held: list[Element | None],
+        parts_before: list[Parts | None],
+        shown_before: list[Element | None],
         offset_ms: int,
     ) -> None:
         self.numbers, self.keys = numbers, keys
-        self.befores, self.held = befores, held
+        self.parts_before, self.shown_before = parts_before, shown_before
         self.offset_ms = offset_ms
-        self.afters: dict[str, Parts] = {}
-        """The parts received now, by key."""
-        self.presents: dict[str, Element] = {}
-        """The elements shown now, by key."""
+        self.parts_after: dict[str, Parts] = {}
+        self.shown_after: dict[str, Element] = {}
+        """Parts and shown elements after the reading, by key."""
         self.other_times_ms: dict[str, int] = {}
         """The reading's time for each key whose part has another time."""
         self.rereads: list[tuple[int, str, int | None, int | None]] = []
-        """Where :attr:`afters` has the part of another link from another source than the reading's: the place
-        of its source, the key, and when the link's own part and that one were read; None: there is none.
+        """Where :attr:`parts_after` has another link's part from another source than the reading's: the place
+        of that source, the key, and when the link's own part and that one were read; None: there is none.
         """
         self.changed: frozenset[int] = EMPTY_SET
         """The numbers whose shown element differs now."""
         self.changes = _NO_CHANGES
         """The shown elements of each."""
-        self.sent: Final = NextTables[Parts]()
-        """The links' tables of received parts."""
-        self.shown: Final = NextTables[Element]()
-        """The links' tables of shown elements."""
+        self.sent_tables: Final = NextTables[Parts]()
+        self.shown_tables: Final = NextTables[Element]()
+        """The links' tables of received parts and of shown elements after it."""
         self.compares_tables = False
         """Whether links compare their tables after it."""
         self.is_open = False
         """Whether it is one of :class:`OpenSteps`: only then it may hold tables."""
 
-    def applies(self, befores: list[Parts | None], held: list[Element | None], offset_ms: int) -> bool:
-        """Return whether this step applies to a link."""
-        return self.held == held and self.befores == befores and self.offset_ms == offset_ms
+    def applies(self, parts: list[Parts | None], shown: list[Element | None], offset_ms: int) -> bool:
+        """Return whether this step applies to a link that holds *parts* and shows *shown*."""
+        return self.shown_before == shown and self.parts_before == parts and self.offset_ms == offset_ms
 
     def applies_to_tables(
         self, sent: SharedTable[Parts] | None, shown: SharedTable[Element] | None, offset_ms: int
     ) -> bool:
         """Return whether this step applies to a link that shares tables with one to which it applied."""
-        return self.offset_ms == offset_ms and self.sent.has_next(sent) and self.shown.has_next(shown)
+        has_next = self.sent_tables.has_next(sent) and self.shown_tables.has_next(shown)
+        return has_next and self.offset_ms == offset_ms
 
     def close(self) -> None:
         """Forget all tables."""
         self.is_open = False
-        self.sent.close()
-        self.shown.close()
+        self.sent_tables.close()
+        self.shown_tables.close()
 
 
 class OpenSteps:

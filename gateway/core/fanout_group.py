@@ -63,7 +63,7 @@ def place_of(
     For those that may be sent to at once, the time of the last frame does not matter.
     """
     turn = None if now - sent_at >= interval_s else int(sent_at / TURN_S)
-    return (view.sight.digest, codec.name, frame_bytes, interval_s, seq, turn)
+    return (view.common.digest, codec.name, frame_bytes, interval_s, seq, turn)
 
 
 class News(NamedTuple):
@@ -342,7 +342,7 @@ class FanoutGroup:
         """Return the same key as a phone alone for which the same changes are due; None: not due."""
         if not self.dirty or self._forms is not None or self.sent_at + self.interval_s > now:
             return None
-        return (self._view.sight.digest, self.codec.name, self._frame_bytes, self.interval_s)
+        return (self._view.common.digest, self.codec.name, self._frame_bytes, self.interval_s)
 
     def join_group(self, found: FanoutGroup) -> bool:
         """Have all members continue in *found*, which holds the same, if that is possible."""

@@ -624,7 +624,7 @@ def _everything(ledger: Ledger, view: View, codec: Codec) -> _Puts:
 
     The common part of views with equal shared keys is kept when a second reader needs it.
     """
-    place = view.sight.digest, codec.name
+    place = view.common.digest, codec.name
     found = ledger.firsts.get(place)
     if not isinstance(found, _Puts):
         shared = view.shared

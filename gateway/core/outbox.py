@@ -404,7 +404,7 @@ class Outbox(GroupMember):
             or self._sent_epoch != self.ledger.epoch
         ):
             return None
-        return (view.sight.digest, self.codec.name, self._frame_bytes, pace.interval_s)
+        return (view.common.digest, self.codec.name, self._frame_bytes, pace.interval_s)
 
     def waiting_changes(self) -> dict[str, Base]:
         """Return the waiting keys, each with the element that the phone holds."""

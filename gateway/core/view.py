@@ -179,7 +179,7 @@ def _union(sets: list[frozenset[int]]) -> frozenset[int]:
     return largest if all(each <= largest for each in sets) else largest.union(*sets)
 
 
-SIGHTS_MAX: Final = 64
+COMMON_VIEWS_MAX: Final = 64
 """Number of cached scopes; each phone with another scope costs a few hundred microseconds more."""
 FACTS_PREFIX = "session:"
 ME_PREFIX = "me:"
@@ -195,7 +195,7 @@ def me_key(handle: str) -> str:
     return ME_PREFIX + handle
 
 
-class Sight(NamedTuple):
+class CommonView(NamedTuple):
     """The common part of views of equal scope and topics."""
 
     topics: tuple[str, ...]
@@ -211,11 +211,11 @@ class View:
     """The part of the ledger that one session sees: *shared* keys, those of `ALWAYS`, and its own `me`.
 
     Every phone has one, so it holds nothing that can be computed. Sessions of equal scope and topics have the
-    same *shared* and *sight*.
+    same *shared* and *common*.
     """
 
     shared: KeysView[str] = field(hash=False)
-    sight: Sight = field(hash=False)
+    common: CommonView = field(hash=False)
     handle: str
     rights: tuple[Right, ...]
 
@@ -234,24 +234,24 @@ class View:
 
         It is the part of a stream's name that changes when the session's view or rights change.
         """
-        mark = hashlib.blake2s(self.sight.digest, digest_size=6, person=b"view")
+        mark = hashlib.blake2s(self.common.digest, digest_size=6, person=b"view")
         mark.update(f"|{self.handle}|{sorted(self.rights)}".encode())
         return mark.hexdigest()
 
     @property
     def topics(self) -> tuple[str, ...]:
         """The requested topics."""
-        return self.sight.topics
+        return self.common.topics
 
     @property
     def granted(self) -> tuple[str, ...]:
         """The requested topics that are followed."""
-        return self.sight.granted
+        return self.common.granted
 
     @property
     def refused(self) -> tuple[str, ...]:
         """The requested topics that are refused."""
-        return self.sight.refused
+        return self.common.refused
 
     @property
     def keys(self) -> frozenset[str]:
@@ -313,12 +313,12 @@ def view_of(handle: str, scope: Scope, topics: tuple[str, ...], rights: tuple[Ri
     A topic is a kind (``agents``) or a single key (``queue:5``). Single keys out of scope and unknown topics
     get the same refusal, so that it reveals nothing.
     """
-    sight = _sight(scope, topics)
-    return View(sight.keys, sight, handle, rights)
+    common = _common_view(scope, topics)
+    return View(common.keys, common, handle, rights)
 
 
-@lru_cache(maxsize=SIGHTS_MAX)
-def _sight(scope: Scope, topics: tuple[str, ...]) -> Sight:
+@lru_cache(maxsize=COMMON_VIEWS_MAX)
+def _common_view(scope: Scope, topics: tuple[str, ...]) -> CommonView:
     """Return the common part of the views of one user's phones, made once while phones connect."""
     keys: set[str] = set()
     granted: list[str] = []
@@ -331,7 +331,7 @@ def _sight(scope: Scope, topics: tuple[str, ...]) -> Sight:
             granted.append(topic)
             keys |= found
     table = dict.fromkeys(list(keys))  # made from a set it would be larger
-    return Sight(topics, table.keys(), tuple(granted), tuple(refused), _digest(scope, granted))
+    return CommonView(topics, table.keys(), tuple(granted), tuple(refused), _digest(scope, granted))
 
 
 def _keys_of(topic: str, scope: Scope) -> set[str] | None:
@@ -483,7 +483,7 @@ class UserSessions:
 
     __slots__ = (
         "__weakref__", "_aliases", "_changed", "_devices", "_elsewhere", "_left", "_renewal_ms", "_rescoped",
-        "_standing", "_wall_zero_ms", "by_handle", "own_agents", "scope", "server",
+        "_union", "_wall_zero_ms", "by_handle", "own_agents", "scope", "server",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -503,10 +503,10 @@ class UserSessions:
         """Sessions whose rights or scope changed since :meth:`take_rescoped`."""
         self._changed: SmallMap[str, Member] = NO_ITEMS
         """Sessions that may need requests on the link, since the last :meth:`take_changed`."""
-        self._standing = ScopeUnion()
-        self.scope = self._standing.scope
+        self._union = ScopeUnion()
+        self.scope = self._union.scope
         """The union of the scopes of the accepted sessions: the same object while it is unchanged."""
-        self.own_agents = self._standing.own_agents
+        self.own_agents = self._union.own_agents
         """The user as an agent, by the accepted sessions."""
         self._renewal_ms = math.inf
         """The time before which no session with a phone is to be renewed."""
@@ -522,7 +522,7 @@ class UserSessions:
     def __iter__(self) -> Iterator[Member]:
         return iter(list(self.by_handle.values()))
 
-    # ---- whose phone is where ----
+    # ---- places of phones ----
 
     def join(self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None = None) -> Member:
         """Add a session, or record that its phone is back, on *node*; None is here."""
@@ -533,25 +533,25 @@ class UserSessions:
             self._devices.add(ticket.device.id, member)
         self.follow(member, topics)
         self._move(member, node)
-        self._come(member)
+        self._phone_came(member)
         return member
 
     def follow(self, member: Member, topics: tuple[str, ...]) -> None:
         """Record what a session follows now."""
         if member.topics != topics:
-            self._discount(member)
+            self._drop_scope(member)
             member.topics = topics
-            self._count(member)
+            self._add_scope(member)
 
     def linger(self, ticket: Ticket, left_at: float) -> None:
-        """Process a session whose phone left at *left_at*."""
-        self._go(self.join(ticket, ()), left_at)
+        """Add a session whose phone left at *left_at*."""
+        self._phone_left(self.join(ticket, ()), left_at)
 
     def leave(self, handle: str, now: float, node: NodeId | None = None) -> None:
         """Record that the session's phone left *node*. It may have come back at another node already."""
         member = self.by_handle.get(handle)
         if member is not None and member.present and member.node == node:
-            self._go(member, now)
+            self._phone_left(member, now)
 
     def at(self, node: NodeId) -> list[Member]:
         """Return the sessions whose phones are on *node*."""
@@ -563,9 +563,9 @@ class UserSessions:
         news = [m for m in self._elsewhere.get(node, {}).values() if m.present is not (m.handle in there)]
         for member in news:
             if member.present:
-                self._go(member, now)
+                self._phone_left(member, now)
             else:
-                self._come(member)
+                self._phone_came(member)
         return bool(news)
 
     def rivals(self, ticket: Ticket) -> list[Member]:
@@ -647,8 +647,8 @@ class UserSessions:
         member = self.by_handle.pop(handle, None)
         if member is None:
             return None
-        self._discount(member)
-        self._stand()
+        self._drop_scope(member)
+        self._store_scope()
         self._left.pop(handle, None)
         self._rescoped.pop(handle, None)
         self._changed.pop(handle, None)
@@ -665,18 +665,18 @@ class UserSessions:
             there = with_item(self._elsewhere.get(node, NO_ITEMS), member.handle, member)
             self._elsewhere = with_few(self._elsewhere, node, there)
 
-    def _come(self, member: Member) -> None:
+    def _phone_came(self, member: Member) -> None:
         member.left_at = None
         self._changed = with_few(self._changed, member.handle, member)
         self._left.pop(member.handle, None)
         self._renewal_ms = min(self._renewal_ms, member.renewal_ms)
 
-    def _go(self, member: Member, left_at: float) -> None:
+    def _phone_left(self, member: Member, left_at: float) -> None:
         member.left_at = left_at
         self._left = with_few(self._left, member.handle, member)
         self._changed = with_few(self._changed, member.handle, member)
 
-    # ---- what OSCC-E says ----
+    # ---- acceptance by OSCC-E ----
 
     def accepted(self, handle: str, attached: Attached) -> None:
         """Record that OSCC-E accepted the session on the present link."""
@@ -729,44 +729,44 @@ class UserSessions:
     @property
     def are_all_accepted(self) -> bool:
         """Whether OSCC-E has accepted each session in this epoch."""
-        return self._standing.accepted == len(self.by_handle)
+        return self._union.accepted == len(self.by_handle)
 
     @property
     def followings(self) -> list[Following]:
         """The topics of all sessions on the link; equal ones once."""
-        return self._standing.followings
+        return self._union.followings
 
     def _accept(self, member: Member, attached: Attached | None, *, on_link: bool) -> None:
         before = member.attached
         if attached is not None and before is not None and attached.scope == before.scope:
             attached = replace(attached, scope=before.scope)  # an equal one takes no memory of its own
-        self._discount(member)
+        self._drop_scope(member)
         if not on_link or attached is None or before is None or before.alias != attached.alias:
             member.sent_presence = False
         member.attached, member.on_link = attached, on_link
         self._changed = with_few(self._changed, member.handle, member)
-        self._count(member)
-        self._stand()
+        self._add_scope(member)
+        self._store_scope()
 
-    def _stand(self) -> None:
+    def _store_scope(self) -> None:
         """Store the combined scope where every update reads it."""
-        self.scope, self.own_agents = self._standing.scope, self._standing.own_agents
+        self.scope, self.own_agents = self._union.scope, self._union.own_agents
 
-    def _count(self, member: Member) -> None:
+    def _add_scope(self, member: Member) -> None:
         """Add the scope of a session."""
         if member.attached is not None:
-            member.attached = self._standing.add(member.attached)
+            member.attached = self._union.add(member.attached)
             if member.on_link:
                 self._aliases[member.attached.alias] = member
-                self._standing.follow(_following(member, member.attached))
+                self._union.follow(_following(member, member.attached))
 
-    def _discount(self, member: Member) -> None:
+    def _drop_scope(self, member: Member) -> None:
         """Remove the scope of a session."""
         attached = member.attached
         if attached is not None:
-            self._standing.drop(attached)
+            self._union.drop(attached)
             if member.on_link:
-                self._standing.unfollow(_following(member, attached))
+                self._union.unfollow(_following(member, attached))
                 if self._aliases.get(attached.alias) is member:
                     del self._aliases[attached.alias]
 

@@ -644,7 +644,7 @@ class Mirror:
 
     def _show_step(self, step: ReadingStep, kind: Kind | None) -> None:
         """Record the new values of resources of one kind, like :meth:`show`."""
-        self._feed.ledger.record_all(step.changes, step.shown)
+        self._feed.ledger.record_all(step.changes, step.shown_tables)
         if step.compares_tables:
             self._share_tables()
         if kind is Kind.AGENT and not self._user_sessions.own_agents.isdisjoint(step.numbers):

@@ -402,7 +402,7 @@ def test_no_more_steps_hold_tables_when_most_links_are_far_behind_one() -> None:
             assert steps[0] is steps[-1] is not None
     made = [step for now in news for step in now.steps or () if isinstance(step, ReadingStep)]
     assert len(made) == len(news), "all links took the same steps"
-    assert [not step.sent._known for step in made] == [True] * OPEN_STEPS + [False] * OPEN_STEPS
+    assert [not step.sent_tables._known for step in made] == [True] * OPEN_STEPS + [False] * OPEN_STEPS
 
 
 def show_the_parts_of_another_link(link: Link) -> None:

@@ -246,14 +246,14 @@ def test_a_table_is_freed_with_its_last_link() -> None:
 
 def test_only_the_newest_steps_hold_tables() -> None:
     opened, steps = OpenSteps(), [step() for _ in range(OPEN_STEPS + 2)]
-    next_tables = [each.sent for each in steps]
+    next_tables = [each.sent_tables for each in steps]
     for each in steps:
-        each.sent._known.append((SharedTable({}), SharedTable({})))
-        each.shown._known.append((SharedTable({}), SharedTable({})))
+        each.sent_tables._known.append((SharedTable({}), SharedTable({})))
+        each.shown_tables._known.append((SharedTable({}), SharedTable({})))
     for each in steps:
         opened.note(each)
     assert [bool(each._known) for each in next_tables] == [False] * 2 + [True] * OPEN_STEPS
-    assert [bool(each.shown._known) for each in steps] == [False] * 2 + [True] * OPEN_STEPS
+    assert [bool(each.shown_tables._known) for each in steps] == [False] * 2 + [True] * OPEN_STEPS
     gone = weakref.ref(steps.pop())
     assert gone() is not None
     del each
@@ -262,9 +262,9 @@ def test_only_the_newest_steps_hold_tables() -> None:
 
 def test_a_step_applies_to_links_that_share_both_tables_with_another_one() -> None:
     each, sent, shown = step(), SharedTable[Parts]({}), SharedTable[Element]({})
-    each.sent._known.append((sent, SharedTable({})))
+    each.sent_tables._known.append((sent, SharedTable({})))
     assert not each.applies_to_tables(sent, shown, 0)
-    each.shown._known.append((shown, SharedTable({})))
+    each.shown_tables._known.append((shown, SharedTable({})))
     assert each.applies_to_tables(sent, shown, 0)
     assert not each.applies_to_tables(sent, shown, 1)
     assert not each.applies_to_tables(SharedTable({}), shown, 0)

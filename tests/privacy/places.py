@@ -93,10 +93,10 @@ PLACES: Final[dict[str, str]] = {
             bus/sealing.py Lives._held;
             bus/memory.py MemoryChannels.receivers;
             bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
-            core/assembly.py Assembly._kinds _queries; core/assembly.py _OfKind.times sent;
+            core/assembly.py Assembly._kinds _queries; core/assembly.py _KindParts.times sent;
             core/assembly.py _ReadTimes.others_ms; core/view.py RefCounter._others;
             core/assembly.py Composer.newest _more_holders _catalogues;
-            core/element.py ReadingStep.afters other_times_ms presents rereads;
+            core/element.py ReadingStep.parts_after other_times_ms shown_after rereads;
             domain/model.py TablePool._offers;
             core/element.py OpenSteps._steps; domain/model.py NextTables._known;
             core/fanout_group.py FanoutGroup.dirty members own_frames positions;
@@ -176,7 +176,7 @@ PLACES: Final[dict[str, str]] = {
         """,
         "remembered_ids": """
             core/link.py wanted_by; core/link.py _listens_to; core/view.py _in_order;
-            core/view.py _same; core/view.py _sight;
+            core/view.py _same; core/view.py _common_view;
             upstream/asterisk/people.py number_of; upstream/asterisk/people.py _skill;
             domain/model.py handle_of; domain/model.py _shared_keys;
             edge/credentials.py _user; runtime/user_state.py _same

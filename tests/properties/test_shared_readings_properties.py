@@ -69,7 +69,7 @@ class Link:
         if step is None:
             changed = self.shared.read(reading)
         else:
-            ledger.record_all(step.changes, step.shown)
+            ledger.record_all(step.changes, step.shown_tables)
         self.look(changed, self.alone.read(reading))
 
     def listen(self, query: int, *, refused: bool) -> None:
