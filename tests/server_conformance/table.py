@@ -12,7 +12,7 @@ from typing import Final
 
 from tests.server_conformance import checks as registered
 from tests.server_conformance import link, shapes
-from tests.server_conformance.more_faults import FAULTS
+from tests.server_conformance.faults import FAULTS
 from tests.server_conformance.registry import CHECKS
 from tests.server_conformance.verdicts import Sentence
 

@@ -15,7 +15,7 @@ from tests.server_conformance import link, shapes, table
 from tests.server_conformance.checks.directory import KINDS
 from tests.server_conformance.driver import HOOKS, DriverError, filled, read
 from tests.server_conformance.errors import CODES, STATUSES
-from tests.server_conformance.more_faults import FAULTS
+from tests.server_conformance.faults import FAULTS
 from tests.server_conformance.registry import CHECKS, check
 from tests.server_conformance.stage import Stage
 from tests.server_conformance.verdicts import Sentence

@@ -24,10 +24,9 @@ from tests.conformance.report import Report, Verdict
 from tests.server_conformance import checks as registered
 from tests.server_conformance.__main__ import main
 from tests.server_conformance.driver import Driver, User, read
-from tests.server_conformance.faults import Fault
+from tests.server_conformance.faults import FAULTS, Fault
 from tests.server_conformance.faulty import Call, FaultyServer, Line, Message, Spoil
 from tests.server_conformance.faulty import Said as Answered
-from tests.server_conformance.more_faults import FAULTS
 from tests.server_conformance.registry import CHECKS
 from tests.server_conformance.runner import run
 from tests.server_conformance.small_server import PASSWORD, USERS, SmallServer
