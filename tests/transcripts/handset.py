@@ -149,8 +149,8 @@ class Handset:
 
     async def asks(
         self, command: str, *, expires_in_s: float = 10.0, then_s: float = 1.0, **fields: object
-    ) -> Json:
-        """Command something with a new key; returns the outcome, or nothing when there is none yet.
+    ) -> None:
+        """Command something with a new key.
 
         The state that it caused has come before its result; without any no state came. Then time passes.
         """
@@ -165,22 +165,20 @@ class Handset:
             did_something = bool({"changes", "renewed"} & set(self._news))
             assert did_something is (outcome["status"] in {"applied", "pending"})
         await self._journal.passes(then_s)
-        return outcome
 
-    async def repeats(self, **fields: object) -> Json:
+    async def repeats(self, **fields: object) -> None:
         """Send the last command again, with its key: OSCC-E is not asked, and nothing changes."""
         requests = self._journal.requests
-        outcome = await self.sends_again(**fields)
+        await self.sends_again(**fields)
         assert self._journal.requests == requests
         assert "changes" not in self._news
         await self._journal.passes(1)
-        return outcome
 
-    async def sends_again(self, **fields: object) -> Json:
+    async def sends_again(self, **fields: object) -> None:
         """Send the last command again, with its key, but for *fields*."""
         before = {} if "key" in fields else self.last
         self.last = {**self.last, **fields}
-        return await self._command(before)
+        await self._command(before)
 
     async def _command(self, before: Json) -> Json:
         self._ids += 1

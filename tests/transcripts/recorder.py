@@ -17,6 +17,11 @@ class Transcript:
         self._width = width
         self._times = 1
 
+    def does(self, line: str) -> None:
+        """Add what is done by the test."""
+        self._times = 1
+        self._lines.append(line)
+
     def head(self, says: str) -> None:
         """Add what the next lines show."""
         self._times = 1

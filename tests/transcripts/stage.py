@@ -50,7 +50,6 @@ CENTRE: Final = SimulatorSettings(
 SUPERVISOR, COLLEAGUE, AGENT = "supervisor2", "supervisor1", "agent1"
 PEOPLE: Final = {SUPERVISOR: "supervisor", COLLEAGUE: "colleague", AGENT: "agent", "agent2": "agent2"}
 """Who is called how: a supervisor of Team Berlin, one of everybody, and an agent of Team Berlin."""
-NUMBER: Final = "+4930901820"
 
 
 class Numbered:
@@ -74,7 +73,7 @@ class Stage:
     Invariant: the same acts make the same text.
     """
 
-    def __init__(self, title: str, notices: NoticesInForce, first_key: int) -> None:
+    def __init__(self, title: str) -> None:
         self.transcript = Transcript(title, width=22)
         self.clock = ManualClock()
         self.server = Simulator(CENTRE, CentreClock(self.clock))
@@ -82,7 +81,7 @@ class Stage:
         self._recorded = Recorded(self.server.requests, self)
         self.server.requests = cast("Requests", self._recorded)
         self.doors = Doors("main", self.server, self.clock)
-        self.notices = notices
+        self.notices = NoticesInForce()
         self.node = Node(
             NodeSettings(NodeId("n1"), "n1-1"),
             {"main": SiteParts(cast("Upstream", self.doors), cast("Authority", self.doors))},
@@ -91,7 +90,7 @@ class Stage:
             lambda: 0.5,
             self._audit,
         )
-        self.prechecks = CommandPrechecks(NumberPolicies({"main": NumberPolicy("DE")}), notices)
+        self.prechecks = CommandPrechecks(NumberPolicies({"main": NumberPolicy("DE")}), self.notices)
         self.requests = 0
         """How many requests OSCC-E was sent, signs of life not counted."""
         self.is_slow = False
@@ -100,7 +99,7 @@ class Stage:
             Tokens(KEYS, ("main",), nonces()), self.node.denied, self.clock, grace_s=86_400.0
         )
         self._telemetry = Telemetry()
-        self._keys = count(first_key)
+        self._keys = count(1)
         self._began = self.clock.now()
         self._is_hidden = self._are_links_hidden = False
         self._signs_of_life: set[tuple[str, int]] = set()
@@ -161,11 +160,8 @@ class Stage:
 
     # ---- phones ----
 
-    async def comes(
-        self, login: str, name: str | None = None, *, number: str | None = None, **hello: object
-    ) -> Handset:
+    async def comes(self, login: str, name: str, *, number: str | None = None, **hello: object) -> Handset:
         """Log on and say hello; give the phone once it is served. With a *number* it is an agent's."""
-        name = name or PEOPLE[login]
         application = Application.DASHBOARD if number is None else Application.REMOTE_ASSISTANT
         credentials = LogOn(application, login, "secret", Device(name, name), number)
         logged_on = await self.node.account.log_on("main", credentials)
@@ -256,12 +252,10 @@ def _forget(_: ConnectionSummary) -> None:
 
 
 @asynccontextmanager
-async def stage(
-    title: str, notices: NoticesInForce | None = None, *, first_key: int = 1
-) -> AsyncIterator[Stage]:
-    """Run a node before a server; all is over when the block is left. *first_key* names the first command."""
+async def stage(title: str) -> AsyncIterator[Stage]:
+    """Run a node before a server; all is over when the block is left."""
     with patch("gateway.simulator.server.secrets", Numbered()):
-        made = Stage(title, notices or NoticesInForce(), first_key)
+        made = Stage(title)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(life) for life in (made.node.run(), made.scheduler.run())]
             await made.settle()

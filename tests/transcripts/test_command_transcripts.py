@@ -1,42 +1,26 @@
 """Commands agree with their transcripts on both sides of the gateway.
 
-Read the ``command_*.txt`` beside this. ``phone →`` says, ``phone ←`` hears; ``OSCC-E → somebody`` is said
-on that user's link, ``OSCC-E ← somebody`` is asked there. "…" stands for what was sent before, for the
-long part of keys, and for secrets.
+Read the ``command_*.txt`` beside this. A line ``>`` is what is done, the others are what comes of it.
+``phone →`` says, ``phone ←`` hears; ``OSCC-E → somebody`` is said on that user's link,
+``OSCC-E ← somebody`` is asked there. "…" stands for what was sent before, for the long part of keys, and
+for secrets.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import pytest
 
 from gateway.domain.errors import ErrorCode
 from gateway.protocol.frames import COMMANDS
-from tests.transcripts.command_agent_routing_state import agent_routing_state
-from tests.transcripts.command_lifecycle import lifecycle
-from tests.transcripts.command_notices import notices
-from tests.transcripts.command_own_routing_state import own_routing_state
-from tests.transcripts.command_parameters import group_parameters, queue_parameters
-from tests.transcripts.command_post_processing import post_processing
-from tests.transcripts.command_remote_number import remote_number
-from tests.transcripts.command_skills import skills
+from tests.transcripts.play import played
 from tests.transcripts.recorder import FOLDER, check
 
-CONVERSATIONS: Final[dict[str, Callable[[], Awaitable[str]]]] = {
-    "command_skills": skills,
-    "command_agent_routing_state": agent_routing_state,
-    "command_queue_parameters": queue_parameters,
-    "command_group_parameters": group_parameters,
-    "command_own_routing_state": own_routing_state,
-    "command_post_processing": post_processing,
-    "command_remote_number": remote_number,
-    "command_notices": notices,
-    "command_lifecycle": lifecycle,
-}
+CONVERSATIONS: Final = sorted(path.stem for path in FOLDER.glob("command_*.txt"))
 
 _REASONS: Final = {"reason_required", "reason_unknown", "reason_wrong_kind", "not_allowed_while_handling"}
 _PARAMETERS: Final = {
@@ -147,11 +131,7 @@ def all_answers() -> list[Answer]:
 
 @pytest.mark.parametrize("name", CONVERSATIONS)
 async def test_the_conversation_goes_as_it_is_written_down(name: str) -> None:
-    check(name, await CONVERSATIONS[name]())
-
-
-def test_every_file_is_a_conversation() -> None:
-    assert {path.stem for path in FOLDER.glob("command_*.txt")} == set(CONVERSATIONS)
+    check(name, await played((FOLDER / f"{name}.txt").read_text("utf-8")))
 
 
 def test_every_command_is_applied_and_repeated() -> None:
