@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -368,6 +368,51 @@ class DueTime(Generic[KeyT]):
         if not self.is_touched:
             self.is_touched = True
             self._touched.append(self)
+
+
+class WaitQueue(Generic[KeyT]):
+    """Items with turns of one length. An item is due when it is touched, and when its turn is over.
+
+    Invariant: the turn that began last ends last.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[KeyT, float] = {}
+        self._touched: dict[KeyT, None] = {}
+        self.ring: Callable[[], None] = lambda: None
+        """Called when :attr:`due_at` may be earlier."""
+
+    def begin(self, item: KeyT, until: float) -> None:
+        """Begin a turn of *item*, also if it has one."""
+        self.drop(item)
+        self._until[item] = until
+        if len(self._until) == 1:
+            self.ring()
+
+    def touch(self, item: KeyT) -> None:
+        """Record a change of *item*."""
+        if not self._touched:
+            self.ring()
+        self._touched[item] = None
+
+    def drop(self, item: KeyT) -> None:
+        """Remove *item*, if it is here."""
+        self._until.pop(item, None)
+        self._touched.pop(item, None)
+
+    @property
+    def due_at(self) -> float:
+        """When :meth:`take` returns something, if nothing happens before."""
+        return -math.inf if self._touched else next(iter(self._until.values()), math.inf)
+
+    def take(self, now: float) -> Iterable[KeyT]:
+        """Return the due items, each once. Where the turn is over, :meth:`begin` or :meth:`drop` follows."""
+        due, self._touched = self._touched, {}
+        for item, until in self._until.items():
+            if now < until:
+                break
+            due[item] = None
+        return due
 
 
 class DueTimes(Generic[KeyT]):

@@ -31,7 +31,7 @@ from gateway.protocol.frames import ClientInfo, ControlFrame, Renewed
 from gateway.protocol.websocket import Message, Violation
 from gateway.runtime.command_execution import CommandedUser
 from gateway.runtime.event_loop import log_fault
-from gateway.runtime.node import Node
+from gateway.runtime.node import Attachment, Node
 from gateway.runtime.ports import Clock, OnOutcome
 
 STALL_S: Final = 10.0
@@ -546,13 +546,14 @@ class PhoneSocket:
                     self._attach(effect)
                 case Invoke():
                     if not self._is_begun(effect):
-                        self._start(self._invoke(effect))
+                        self.start(self._invoke(effect))
                 case Close():
                     self._ending = effect
                 case _:
                     self.stats.effect_received(effect)
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        """Run *work* until it ends, or the connection does. A fault in it ends the connection."""
         self._work = self._work or SocketTasks(self._services.scheduler.start, self)
         self._work.start(work)
 
@@ -569,18 +570,28 @@ class PhoneSocket:
         except SessionRefused as refused:
             self._refuse(refused)
             return
-        self._start(self._open(ticket, attach.topics, attach.client.platform))
+        self.start(self._open(ticket, attach.topics, partial(self._attached, attach.client.platform)))
 
-    async def _open(self, ticket: Ticket, topics: tuple[str, ...] | None, platform: str) -> None:
+    async def _open(
+        self, ticket: Ticket, topics: tuple[str, ...] | None, serve: Callable[[Attachment], None]
+    ) -> None:
         try:
-            attached = await self._services.node.attach(self, ticket, topics)
+            await self._services.node.attach(self, ticket, topics, serve)
         except SessionRefused as refused:
             self._refuse(refused)
-            return
+
+    def _attached(self, platform: str, attached: Attachment) -> None:
+        """Serve the session, at once: no change is missed after the node's answer."""
+        try:
+            self._serve(platform, attached)
+        except Exception as fault:  # noqa: BLE001 - a fault of one socket ends that socket only
+            self.fail(fault)
+
+    def _serve(self, platform: str, attached: Attachment) -> None:
+        ticket, clock = self._credentials.ticket, self._services.scheduler.clock
+        now = clock.now()
         self._commands = attached.commands
-        # no await between the node's answer and its use by the session: no change is missed
-        now, wall_ms = self._services.scheduler.clock.now(), self._services.scheduler.clock.wall_ms()
-        self._run(self.session.attached(ticket, attached.facts, attached.ledger, now, wall_ms))
+        self._run(self.session.attached(ticket, attached.facts, attached.ledger, now, clock.wall_ms()))
         if self.session.live is not None:  # None: the session ended during the attach
             self.session.live.outbox.sink = self
             self._slot = self._slot.served()

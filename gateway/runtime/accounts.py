@@ -1,15 +1,17 @@
-"""Accounts: log-on, log-off and session requests, within the limits of each site."""
+"""Accounts: log-on, log-off and session requests, within the limits of each site; and ended sessions."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import math
 import re
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, NamedTuple
 
 from gateway.core.log_ons import (
@@ -22,11 +24,16 @@ from gateway.core.log_ons import (
     name_hash,
 )
 from gateway.core.rate_limits import TURN_MAX, AdmissionQueue, KeyedRates, Quota
-from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import SessionId, Ticket, UserId
+from gateway.core.registry import Denylist, End, refusal
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError, SessionRefused
+from gateway.domain.model import SessionId, Ticket, UserId, handle_of
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
+from gateway.protocol.envelopes import Control, SessionOver
+from gateway.runtime.cluster import Exchange
+from gateway.runtime.event_loop import log_fault, spawn
 from gateway.runtime.ports import Authority, Clock, SharedStore, SiteParts
 from gateway.runtime.sessions import LogOffs, Users, authority_of
+from gateway.telemetry import Tally
 
 LOCKED_S: Final = 60.0
 """Time after which to retry when all nodes together lock a name: the shared store returns no times."""
@@ -605,3 +612,110 @@ class Accounts:
             self._ending.discard(ticket.handle)
         self._users.logged_off(replace(ticket, session=session), by or ticket.device.name)
         return answer
+
+
+_LOG: Final = logging.getLogger(__name__)
+
+DENIED_BEYOND_MS: Final = 24 * 3_600_000
+"""How long after the session's life its token may still be used, for a log-off; its end is known until
+then.
+"""
+
+_FORGET_EVERY_S: Final = 60.0
+_FORGOTTEN_S: Final = 60.0
+"""How long other nodes can read the end of a session after it no longer matters: later OSCC-E itself reports
+it.
+"""
+_AT_ONCE_S: Final = 0.001
+"""The shortest time for which the store keeps a value."""
+
+
+class SessionRevocations:
+    """The sessions that have ended, as far as this node has records.
+
+    Users and sessions are stored as keyed hashes, so that no person can be found in the records, which live
+    as long as a token may be used. The cause of an end is stored as it is, because a phone that returns is
+    sent it.
+
+    *shared* stores the ends for nodes that missed them.
+    """
+
+    def __init__(self, clock: Clock, exchange: Exchange, shared: SharedStore, tally: Tally) -> None:
+        self._tally = tally
+        self._clock = clock
+        self._exchange = exchange
+        self._shared = shared
+        self._denied: Final = Denylist()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def __len__(self) -> int:
+        return len(self._denied)
+
+    async def run(self) -> None:
+        """Store each end for nodes that missed it, and remove those that are over, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                while True:
+                    await self._clock.sleep(_FORGET_EVERY_S)
+                    self._denied.turn(self._clock.wall_ms())
+            finally:
+                self._tasks = None
+
+    def known(self, ticket: Ticket) -> SessionRefused | None:
+        """Return how the session ended, if this node has a record."""
+        end = self._denied.get(self._shared.pseudonym(ticket.handle), self._clock.wall_ms())
+        return None if end is None else refusal(ticket, end.reason, end.by)
+
+    async def known_elsewhere(self, ticket: Ticket) -> SessionRefused | None:
+        """Return how the session ended, if another node has stored it."""
+        try:
+            reason = await self._shared.denied(ticket.handle)
+        except GatewayError:
+            return None
+        return None if reason is None else refusal(ticket, reason, None)
+
+    def record_and_send(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
+        """Record that a session ended, and send it to every node."""
+        self.note(ticket, reason, by)
+        self._exchange.send(Control(), SessionOver(ticket, reason, by))
+        left_s = (ticket.expires_at_ms + DENIED_BEYOND_MS - self._clock.wall_ms()) / 1000
+        if left_s > 0:
+            spawn(self._tasks, self._write(partial(self._shared.deny, ticket.handle, reason, left_s)))
+
+    def note(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
+        """Record that a session ended."""
+        self._denied.add(
+            self._of(ticket.user),
+            self._shared.pseudonym(ticket.handle),
+            End(reason, by),
+            since_ms=self._clock.wall_ms(),
+            until_ms=ticket.expires_at_ms + DENIED_BEYOND_MS,
+        )
+
+    def logged_on(self, user: UserId, session: SessionId, began_ms: int) -> None:
+        """Delete records of the user's sessions from before *began_ms*; a log-off remains valid.
+
+        They do not concern the new session: a server may give the id of an ended one again. Then the record
+        in the store ends at once. Other nodes may still refuse the new session by their own records.
+        """
+        new = self._shared.pseudonym(handle_of(user, session))
+        for ended in self._denied.clear(self._of(user), began_ms, new=new):
+            left_s = _AT_ONCE_S if ended == new else _FORGOTTEN_S
+            spawn(self._tasks, self._write(partial(self._shared.shorten_denial, ended, left_s)))
+
+    def of(self, user: UserId) -> tuple[tuple[str, End], ...]:
+        """Return the user's ended sessions by keyed hash, with the reason of each."""
+        return self._denied.of(self._of(user))
+
+    def _of(self, user: UserId) -> str:
+        return self._shared.pseudonym(f"{user.site}:{user.key}")
+
+    async def _write(self, write: Callable[[], Coroutine[object, object, None]]) -> None:
+        try:
+            await write()
+        except GatewayError:
+            return
+        except Exception as fault:  # noqa: BLE001 - one note's fault must not end the node
+            log_fault(_LOG, "end_not_noted", fault)
+            self._tally.faulted("endings")

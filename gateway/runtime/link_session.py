@@ -18,6 +18,7 @@ from gateway.core.lease import AssumedTokens, DueSlots, StoreWrites
 from gateway.core.ledger import Health
 from gateway.core.link import BEAT_S, Linger, LinkMachine, LinkState, Pauses
 from gateway.core.rate_limits import AdmissionQueue, Quota, ReaderPace
+from gateway.core.registry import WaitQueue
 from gateway.core.view import Member
 from gateway.domain.commands import Alive, KeepAlive, LinkAnswer, NumberAct
 from gateway.domain.errors import EndReason, GatewayError
@@ -213,6 +214,8 @@ class World:
     devices: int = 5
     """Maximum of one user's phones at a time, on all nodes."""
     linger: Linger = field(default_factory=Linger)
+    waits: WaitQueue[Any] = field(default_factory=WaitQueue)
+    """The sessions for which phones of this node wait, of all sites."""
     pauses: Pauses = field(default_factory=Pauses)
     """When this process was stopped."""
     tally: Tally = field(default_factory=Tally)

@@ -7,7 +7,7 @@ answers of a new link have arrived, the mirror keeps its data. Data outside all 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final, Protocol
@@ -86,6 +86,9 @@ class Connection(Protocol):
 
     def announce(self, notice: NoticeFrame) -> None:
         """Send the phone a notice."""
+
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        """Run *work* until it ends, or the connection does."""
 
     def close(
         self,

@@ -43,7 +43,7 @@ from gateway.domain.model import (
 from gateway.domain.resources import Resource
 from gateway.domain.upstream import LoggedOn
 from gateway.protocol.envelopes import Control, Leaving, NodeRecord, SessionFacts
-from gateway.runtime.accounts import Accounts
+from gateway.runtime.accounts import Accounts, SessionRevocations
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.cluster_receiver import AdminRpc, ClusterMembership, ClusterReceiver
 from gateway.runtime.command_execution import CommandedUser
@@ -55,10 +55,12 @@ from gateway.runtime.ports import (
     Clock,
     Cluster,
     Grant,
+    Local,
     OnOutcome,
+    RoleOverError,
     SiteParts,
 )
-from gateway.runtime.sessions import LogOffs, OtherNodes, SessionRevocations
+from gateway.runtime.sessions import LogOffs, OtherNodes, SessionWait, SessionWaits
 from gateway.runtime.user_state import UserState
 from gateway.telemetry import Tally
 
@@ -262,6 +264,22 @@ class Attachment(NamedTuple):
     commands: CommandedUser
 
 
+class Newcomer(NamedTuple):
+    """A phone whose session is not served yet, with what it needs then."""
+
+    user_state: UserState
+    local: Local
+    seat: Seat | None
+    """The seat that it takes only when it is served; None: it has its seat."""
+    serve: Callable[[Attachment], None]
+    wait: SessionWait | None
+    """None: a task waits."""
+
+
+def _close(connection: Connection, refused: SessionRefused) -> None:
+    connection.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
+
+
 class Node:
     """All users of one node.
 
@@ -323,11 +341,12 @@ class Node:
             settings.node, settings.holder, self, self.exchange, self._tally
         )
         self._user_states, self._assumed = UserStates(self.composer), AssumedTokens(settings.holder)
-        self.user_states = self._user_states.present
+        self.user_states, self._waits = self._user_states.present, SessionWaits(clock, self._settle)
         self._renewals = LeaseRenewals(cluster.leases, settings.node, settings.holder)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = settings.registry()
         self._tickets: dict[Connection, Ticket] = {}
+        self._newcomers: dict[Connection, Newcomer] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     def record(self) -> NodeRecord:
@@ -384,9 +403,15 @@ class Node:
     # ---- phones ----
 
     async def attach(
-        self, connection: Connection, ticket: Ticket, topics: tuple[str, ...] | None
-    ) -> Attachment:
-        """Return when OSCC-E has accepted the session in this epoch; bounded in time.
+        self,
+        connection: Connection,
+        ticket: Ticket,
+        topics: tuple[str, ...] | None,
+        serve: Callable[[Attachment], None],
+    ) -> None:
+        """Have *serve* called when OSCC-E has accepted the session in this epoch, or close *connection*.
+
+        Both are bounded in time, and may happen after this call.
 
         Raises:
             SessionRefused: With the close code for the connection.
@@ -405,11 +430,68 @@ class Node:
         if before is not None:  # it may also wait for its seat
             before.close(CloseCode.REPLACED, "replaced")
         wanted = topics if topics is not None else DEFAULT_TOPICS[ticket.application]
-        facts = await user_state.attach(ticket, wanted)
-        if is_judged_first and self._tickets.get(connection) is ticket:
+        local = user_state.join(ticket, wanted)
+        wait = user_state.admit(local)
+        newcomer = Newcomer(user_state, local, seat if is_judged_first else None, serve, wait)
+        if wait is None:
+            await self._attach_in_task(connection, newcomer)
+        elif not self._is_settled(connection, newcomer, wait):
+            wait.connection = connection
+            self._newcomers[connection] = newcomer
+            wait.admission.hold(wait)
+
+    def _is_settled(self, connection: Connection, newcomer: Newcomer, wait: SessionWait) -> bool:
+        """Serve the session if that is possible now; False: it waits on.
+
+        Raises:
+            SessionRefused: With the close code for the connection.
+        """
+        try:
+            facts = newcomer.user_state.facts_of(newcomer.local, wait)
+        except RoleOverError:
+            connection.start(self._attach_in_task(connection, newcomer._replace(wait=None)))
+            return True
+        if facts is not None:
+            self._serve_newcomer(connection, newcomer, facts)
+        return facts is not None
+
+    async def _attach_in_task(self, connection: Connection, newcomer: Newcomer) -> None:
+        """Wait until another node, or the user's next role here, has had the session accepted."""
+        try:
+            facts = await newcomer.user_state.attach(newcomer.local)
+            self._serve_newcomer(connection, newcomer, facts)
+        except SessionRefused as refused:
+            _close(connection, refused)
+
+    def _serve_newcomer(self, connection: Connection, newcomer: Newcomer, facts: SessionFacts) -> None:
+        user_state, seat = newcomer.user_state, newcomer.seat
+        if seat is not None and self._tickets.get(connection) is newcomer.local.ticket:
             self._take_in(connection, seat)
         self._tally.attached(len(user_state.feed.connections))
-        return Attachment(facts, user_state.feed.ledger, user_state)
+        newcomer.serve(Attachment(facts, user_state.feed.ledger, user_state))
+
+    def _settle(self, wait: SessionWait) -> None:
+        connection, until = wait.connection, wait.until
+        newcomer = None if connection is None else self._newcomers.get(connection)
+        if connection is None or newcomer is None or newcomer.wait is not wait:
+            return  # it left between two slices
+        is_settled = True
+        try:
+            is_settled = self._is_settled(connection, newcomer, wait)
+        except SessionRefused as refused:
+            _close(connection, refused)
+        except Exception as fault:  # noqa: BLE001 - one phone's fault must not end the node
+            log_fault(_LOG, "user_failed", fault)
+            connection.close(CloseCode.INTERNAL, "internal")
+        if is_settled:
+            self._forget_newcomer(connection)
+        elif wait.until > until:
+            wait.admission.hold(wait)
+
+    def _forget_newcomer(self, connection: Connection) -> None:
+        newcomer = self._newcomers.pop(connection, None)
+        if newcomer is not None and newcomer.wait is not None:
+            newcomer.wait.admission.drop(newcomer.wait)
 
     async def _owner_elsewhere(self, ticket: Ticket) -> Grant | None:
         """Return the other node that owns the user, if the store knows one and nothing of the user is here.
@@ -458,6 +540,7 @@ class Node:
         Another connection of its session is not affected.
         """
         self._registry.remove(connection, self.clock.now())
+        self._forget_newcomer(connection)
         ticket = self._tickets.pop(connection, None)
         user_state = None if ticket is None else self.user_states.get(ticket.user)
         if ticket is None or user_state is None:
@@ -511,8 +594,7 @@ class Node:
             return
         connection = user_state.feed.connections.get(ticket.handle)
         if connection is not None:
-            end = refusal(ticket, reason, by)
-            connection.close(end.code, end.reason, by=end.by, window_s=end.window_s)
+            _close(connection, refusal(ticket, reason, by))
         user_state.let_go(ticket.handle)
 
     def seen_by(self, ticket: Ticket) -> Mapping[str, Resource]:
@@ -541,6 +623,7 @@ class Node:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._beat())
+                tasks.create_task(self._waits.run())
                 tasks.create_task(self._cluster_receiver.run())
                 tasks.create_task(self.membership.run())
                 tasks.create_task(self.session_revocations.run())
@@ -678,6 +761,7 @@ class Node:
             devices=settings.limits.devices,
             linger=settings.linger,
             pauses=self.pauses,
+            waits=self._waits.turns,
             is_behind=lambda: self._is_behind,
             tally=self._tally,
         )

@@ -1,7 +1,7 @@
-"""Sessions of an owner: acceptance by OSCC-E, renewal, log-off, and their end on all nodes.
+"""Sessions of an owner: acceptance by OSCC-E, renewal and log-off.
 
 A session is served only after OSCC-E has accepted it. Sessions are kept alive while their phones are. A
-log-off is retried until OSCC-E confirms it. A session ends on every node.
+log-off is retried until OSCC-E confirms it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -16,17 +17,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
-from gateway.core.rate_limits import KeyedRates
-from gateway.core.registry import Denylist, End, refusal
+from gateway.core.rate_limits import KeyedRates, TurnShare
+from gateway.core.registry import WaitQueue, refusal
 from gateway.core.view import Member, UserSessions
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
-from gateway.domain.model import NO_ITEMS, Device, NodeId, SessionId, Ticket, UserId, handle_of, with_item
+from gateway.domain.model import NO_ITEMS, Device, NodeId, Ticket, with_item
 from gateway.domain.upstream import LoggedOff, LoggedOn
-from gateway.protocol.envelopes import Control, Inbox, Replaced, SessionFacts, SessionOver
-from gateway.runtime.cluster import Exchange
+from gateway.protocol.envelopes import Inbox, Replaced, SessionFacts
 from gateway.runtime.event_loop import LeanEvent, log_fault, spawn
 from gateway.runtime.link_session import LinkHealth, World
-from gateway.runtime.mirror import Feed, Mirror
+from gateway.runtime.mirror import Connection, Feed, Mirror
 from gateway.runtime.ports import (
     LOG_OFFS_MAX,
     Authority,
@@ -50,6 +50,10 @@ TURNS: Final = 3
 """Number of waits of that length while earlier phones are served: thousands may come at once."""
 TURN_SHOWN_S: Final = 1.0
 """Time after which another node is answered that its phone waits for its turn; it asks again."""
+_SLICE_S: Final = 0.002
+"""Time for which waiting phones are served in one turn of the loop, plus one phone; more in long turns."""
+_WAIT_MIN_S: Final = 0.001
+"""Shortest wait. Event loops wake up to 1 ms early; a shorter wait would make them spin."""
 
 
 class SessionsOwner(Protocol):
@@ -92,30 +96,111 @@ class SessionsOwner(Protocol):
         """Remove a session that OSCC-E ended or refused."""
 
 
+class SessionWait:
+    """The wait for one session: a turn of :data:`ATTACH_S`, or more while others are served before it.
+
+    A phone of this node waits without a task: thousands may wait at once.
+    """
+
+    __slots__ = (
+        "_owner", "admission", "began_at", "came_at", "connection", "member", "node", "shown", "turns",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        owner: SessionsOwner,
+        admission: SessionAdmission,
+        member: Member,
+        node: NodeId | None,
+        came_at: float,
+    ) -> None:
+        self._owner = owner
+        """It stays in memory during the wait."""
+        self.admission, self.member, self.node, self.came_at = admission, member, node, came_at
+        self.connection: Connection | None = None
+        self.turns = self.shown = 0
+        self.began_at = came_at
+
+    @property
+    def until(self) -> float:
+        """When the turn is over."""
+        return self.began_at + ATTACH_S
+
+    def next_turn(self, now: float, shown: int) -> None:
+        """Begin a turn. *shown* is the number of changes of single sessions until now."""
+        self.turns += 1
+        self.began_at, self.shown = now, shown
+
+
+class SessionWaits:
+    """The waits of the phones of a node. *settle* serves or refuses a session, or begins its next turn."""
+
+    def __init__(self, clock: Clock, settle: Callable[[SessionWait], None]) -> None:
+        self.turns: Final[WaitQueue[SessionWait]] = WaitQueue()
+        self._clock = clock
+        self._settle = settle
+        self._changed = LeanEvent()
+        self.turns.ring = self._changed.set
+        self._share = TurnShare(_SLICE_S)
+
+    async def run(self) -> None:
+        """Settle what is due until cancelled; between two slices all other work has a turn."""
+        while True:
+            self._changed.clear()
+            await self._until_due()
+            await self._settle_due()
+            await self._clock.sleep(0)
+
+    async def _until_due(self) -> None:
+        wait_s = self.turns.due_at - self._clock.now()
+        if wait_s == math.inf:
+            await self._changed.wait()
+        elif wait_s > 0:
+            with suppress(TimeoutError):
+                async with self._clock.timeout(max(wait_s, _WAIT_MIN_S)):
+                    await self._changed.wait()
+
+    async def _settle_due(self) -> None:
+        began = now = self._clock.now()
+        for wait in self.turns.take(now):
+            self._settle(wait)
+            now = self._clock.now()
+            if now - began >= self._share.time_s:
+                await self._clock.sleep(0)
+                began = self._clock.now()
+                self._share.others_took(began - now)
+
+
 class SessionAdmission:
     """One user's sessions until they are served."""
 
-    __slots__ = ("_owner", "_shown", "_waiting", "_world")
+    __slots__ = ("_owner", "_shown", "_waiting", "_waits", "_world")
 
     def __init__(self, owner: SessionsOwner, world: World) -> None:
         self._owner = owner
         self._world = world
         self._waiting: dict[str, LeanEvent] = NO_ITEMS
         """Sessions for which a task waits, by handle."""
+        self._waits: dict[str, SessionWait] = NO_ITEMS
+        """Sessions for which a phone of this node waits without a task, by handle."""
         self._shown = 0
         """Number of changes of one session alone; most are its acceptance."""
 
     def wake(self, handle: str | None = None) -> None:
-        """Wake the tasks that wait for one session, or with None for any session."""
+        """Wake what waits for one session, or with None for any session."""
         if handle is not None:
             self._shown += 1
-            changed = self._waiting.pop(handle, None)
+            changed, wait = self._waiting.pop(handle, None), self._waits.get(handle)
             if changed is not None:
                 changed.set()
+            if wait is not None:
+                self._world.waits.touch(wait)
             return
         waiting, self._waiting = self._waiting, NO_ITEMS
         for changed in waiting.values():
             changed.set()
+        for wait in self._waits.values():
+            self._world.waits.touch(wait)
 
     def until_changed(self, handle: str) -> asyncio.Future[None]:
         """Return what is done when a session may have changed."""
@@ -131,28 +216,76 @@ class SessionAdmission:
         node: NodeId | None,
         since: float | None,
     ) -> SessionFacts:
-        """See :meth:`gateway.runtime.user_state.Owner.attach`; *owner* stays in memory meanwhile."""
+        """See :meth:`gateway.runtime.user_state.Owner.attach`."""
         came_at = self._world.pauses.came_at(owner.clock.now()) if since is None else since
+        wait = self.admit(owner, ticket, topics, node, came_at)
+        if node is not None and await self._is_served_far(wait.member, came_at):
+            return self._served(wait)
+        wait.began_at, wait.shown = owner.clock.now(), self._shown
+        while (facts := self.facts_of(wait)) is None:
+            await self._until_ready(wait.member, wait.until - owner.clock.now())
+        return facts
+
+    def admit(
+        self,
+        owner: SessionsOwner,
+        ticket: Ticket,
+        topics: tuple[str, ...],
+        node: NodeId | None,
+        came_at: float,
+    ) -> SessionWait:
+        """Add a session, or raise SessionRefused: there is no place for it."""
+        sessions = owner.user_sessions
         self._check_place(ticket, node, came_at)
-        self._make_way(owner.user_sessions.by_handle.get(ticket.handle), node, came_at)
-        member = owner.user_sessions.join(ticket, topics, node)
+        self._make_way(sessions.by_handle.get(ticket.handle), node, came_at)
+        member = sessions.join(ticket, topics, node)
         member.came_at = came_at
         owner.look()
-        if node is None or not await self._is_served_far(member, came_at):
-            await self._serve(member)
-        for rival in owner.user_sessions.rivals(ticket):
-            self._make_way(rival, node, came_at)
-        return member.facts()
+        wait = SessionWait(owner, self, member, node, came_at)
+        wait.next_turn(owner.clock.now(), self._shown)
+        return wait
 
-    async def _serve(self, member: Member) -> None:
-        """Return when a session can be served, or raise SessionRefused."""
-        for _ in range(TURNS):
-            shown, began = self._shown, self._owner.clock.now()
-            if await self._until_ready(member, ATTACH_S) or self._is_accepted(member):
-                return
-            if self._shown == shown and not self._is_in_turn(began):
-                raise not_reached(for_bus=self._world.refuses_writes())
-        raise not_their_turn(self._owner.turn_in_s)
+    def facts_of(self, wait: SessionWait) -> SessionFacts | None:
+        """Return the facts of a session if it can be served now; None: it waits on.
+
+        Raises:
+            SessionRefused: It has ended, or no answer came in time.
+            RoleOverError: Another node owns the user by now.
+        """
+        now = self._owner.clock.now()
+        if not self._is_ready(wait.member):
+            if now < wait.until:
+                return None
+            if not self._is_accepted(wait.member):
+                self._next_turn(wait, now)
+                return None
+        return self._served(wait)
+
+    def _next_turn(self, wait: SessionWait, now: float) -> None:
+        """Let a session wait on, or refuse it."""
+        if self._shown == wait.shown and not self._is_in_turn(wait.began_at):
+            raise not_reached(for_bus=self._world.refuses_writes())
+        if wait.turns == TURNS:
+            raise not_their_turn(self._owner.turn_in_s)
+        wait.next_turn(now, self._shown)
+
+    def _served(self, wait: SessionWait) -> SessionFacts:
+        """Close the phones that a session replaces. Return its facts."""
+        for rival in self._owner.user_sessions.rivals(wait.member.ticket):
+            self._make_way(rival, wait.node, wait.came_at)
+        return wait.member.facts()
+
+    def hold(self, wait: SessionWait) -> None:
+        """Have a wait settled when its session may have changed, and at the end of its turn."""
+        self._waits = with_item(self._waits, wait.member.handle, wait)
+        self._world.waits.begin(wait, wait.until)
+
+    def drop(self, wait: SessionWait) -> None:
+        """Forget a wait that is over."""
+        self._world.waits.drop(wait)
+        if self._waits.get(wait.member.handle) is wait:
+            del self._waits[wait.member.handle]
+            self._waits = self._waits or NO_ITEMS
 
     async def _is_served_far(self, member: Member, came_at: float) -> bool:
         """Return whether a session can be served whose phone came to another node at *came_at*.
@@ -663,108 +796,3 @@ def authority_of(sites: Mapping[str, SiteParts], site: str) -> Authority:
 def _key(ticket: Ticket) -> bytes:
     """Return the key of a session's answers: a server that was restarted may use ids again."""
     return hashlib.blake2s(ticket.secret.encode(), digest_size=16, person=b"log-off").digest()
-
-
-DENIED_BEYOND_MS: Final = 24 * 3_600_000
-"""How long after the session's life its token may still be used, for a log-off; its end is known until
-then.
-"""
-
-_FORGET_EVERY_S: Final = 60.0
-_FORGOTTEN_S: Final = 60.0
-"""How long other nodes can read the end of a session after it no longer matters: later OSCC-E itself reports
-it.
-"""
-_AT_ONCE_S: Final = 0.001
-"""The shortest time for which the store keeps a value."""
-
-
-class SessionRevocations:
-    """The sessions that have ended, as far as this node has records.
-
-    Users and sessions are stored as keyed hashes, so that no person can be found in the records, which live
-    as long as a token may be used. The cause of an end is stored as it is, because a phone that returns is
-    sent it.
-
-    *shared* stores the ends for nodes that missed them.
-    """
-
-    def __init__(self, clock: Clock, exchange: Exchange, shared: SharedStore, tally: Tally) -> None:
-        self._tally = tally
-        self._clock = clock
-        self._exchange = exchange
-        self._shared = shared
-        self._denied: Final = Denylist()
-        self._tasks: asyncio.TaskGroup | None = None
-
-    def __len__(self) -> int:
-        return len(self._denied)
-
-    async def run(self) -> None:
-        """Store each end for nodes that missed it, and remove those that are over, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            try:
-                while True:
-                    await self._clock.sleep(_FORGET_EVERY_S)
-                    self._denied.turn(self._clock.wall_ms())
-            finally:
-                self._tasks = None
-
-    def known(self, ticket: Ticket) -> SessionRefused | None:
-        """Return how the session ended, if this node has a record."""
-        end = self._denied.get(self._shared.pseudonym(ticket.handle), self._clock.wall_ms())
-        return None if end is None else refusal(ticket, end.reason, end.by)
-
-    async def known_elsewhere(self, ticket: Ticket) -> SessionRefused | None:
-        """Return how the session ended, if another node has stored it."""
-        try:
-            reason = await self._shared.denied(ticket.handle)
-        except GatewayError:
-            return None
-        return None if reason is None else refusal(ticket, reason, None)
-
-    def record_and_send(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
-        """Record that a session ended, and send it to every node."""
-        self.note(ticket, reason, by)
-        self._exchange.send(Control(), SessionOver(ticket, reason, by))
-        left_s = (ticket.expires_at_ms + DENIED_BEYOND_MS - self._clock.wall_ms()) / 1000
-        if left_s > 0:
-            spawn(self._tasks, self._write(partial(self._shared.deny, ticket.handle, reason, left_s)))
-
-    def note(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
-        """Record that a session ended."""
-        self._denied.add(
-            self._of(ticket.user),
-            self._shared.pseudonym(ticket.handle),
-            End(reason, by),
-            since_ms=self._clock.wall_ms(),
-            until_ms=ticket.expires_at_ms + DENIED_BEYOND_MS,
-        )
-
-    def logged_on(self, user: UserId, session: SessionId, began_ms: int) -> None:
-        """Delete records of the user's sessions from before *began_ms*; a log-off remains valid.
-
-        They do not concern the new session: a server may give the id of an ended one again. Then the record
-        in the store ends at once. Other nodes may still refuse the new session by their own records.
-        """
-        new = self._shared.pseudonym(handle_of(user, session))
-        for ended in self._denied.clear(self._of(user), began_ms, new=new):
-            left_s = _AT_ONCE_S if ended == new else _FORGOTTEN_S
-            spawn(self._tasks, self._write(partial(self._shared.shorten_denial, ended, left_s)))
-
-    def of(self, user: UserId) -> tuple[tuple[str, End], ...]:
-        """Return the user's ended sessions by keyed hash, with the reason of each."""
-        return self._denied.of(self._of(user))
-
-    def _of(self, user: UserId) -> str:
-        return self._shared.pseudonym(f"{user.site}:{user.key}")
-
-    async def _write(self, write: Callable[[], Coroutine[object, object, None]]) -> None:
-        try:
-            await write()
-        except GatewayError:
-            return
-        except Exception as fault:  # noqa: BLE001 - one note's fault must not end the node
-            log_fault(_LOG, "end_not_noted", fault)
-            self._tally.faulted("endings")

@@ -47,7 +47,7 @@ from gateway.runtime.ports import (
     not_reached,
     not_their_turn,
 )
-from gateway.runtime.sessions import ATTACH_S, TURNS, SessionAdmission, SessionRenewal
+from gateway.runtime.sessions import ATTACH_S, TURNS, SessionAdmission, SessionRenewal, SessionWait
 
 STRANGERS_S: Final = 30.0
 """How long a new owner keeps the last owner's sessions that no phone has confirmed."""
@@ -145,10 +145,19 @@ class Owner(OwnTasks):
             SessionRefused: It has ended, its phone is on another node since, or no answer came in time.
             RoleOverError: Another node owns the user by now.
         """
+        self._accept()
+        return self.session_admission.attach(self, ticket, topics, node, since)
+
+    def admit(self, local: Local) -> SessionWait:
+        """Begin what :meth:`attach` does, for a phone of this node that waits without a task."""
+        self._accept()
+        return self.session_admission.admit(self, local.ticket, local.topics, None, local.since)
+
+    def _accept(self) -> None:
+        """Refuse sessions of a user who is given to another node."""
         self.touch()
         if self._link_dialer.gives_way:
             raise SessionRefused(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
-        return self.session_admission.attach(self, ticket, topics, node, since)
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
         """Subscribe to the topics that the session follows now."""
@@ -571,35 +580,60 @@ class UserState(CommandedUser):
 
     # ---- phones ----
 
-    async def attach(self, ticket: Ticket, topics: tuple[str, ...]) -> SessionFacts:
-        """Return when OSCC-E has accepted the session in this epoch; bounded in time.
+    def join(self, ticket: Ticket, topics: tuple[str, ...]) -> Local:
+        """Add a session with a phone here; :meth:`admit` or :meth:`attach` follows."""
+        now = self._world.clock.now()
+        local = Local(ticket, _same(topics), self._world.pauses.came_at(now), now)
+        self.local[ticket.handle] = local
+        self.due.touch()
+        return local
+
+    def admit(self, local: Local) -> SessionWait | None:
+        """Return the wait for a session, which needs no task; None: :meth:`attach` has to wait for it.
+
+        Raises:
+            SessionRefused: There is no place for it.
+        """
+        if not isinstance(self.role, Owner):
+            return None
+        try:
+            return self.role.admit(local)
+        except SessionRefused as refused:
+            raise self._refused(local, refused) from None
+
+    def facts_of(self, local: Local, wait: SessionWait) -> SessionFacts | None:
+        """See :meth:`gateway.runtime.sessions.SessionAdmission.facts_of`."""
+        self.due.touch()
+        try:
+            return wait.admission.facts_of(wait)
+        except SessionRefused as refused:
+            raise self._refused(local, refused) from None
+
+    async def attach(self, local: Local) -> SessionFacts:
+        """Return when OSCC-E has accepted a session in this epoch; bounded in time.
 
         Raises:
             SessionRefused: It has ended, or no answer came in time.
         """
-        topics = _same(topics)
-        now = self._world.clock.now()
-        local = self.local[ticket.handle] = Local(ticket, topics, self._world.pauses.came_at(now), now)
-        self.due.touch()
         try:
-            if isinstance(self.role, Owner):  # which is bounded itself, by a shorter time
-                try:  # not suppress(): while thousands of phones wait here, it takes 128 bytes for each
-                    return await self.role.attach(ticket, topics)
-                except RoleOverError:
-                    pass
             for turn in range(1, TURNS + 1):
                 with suppress(TimeoutError):
-                    return await self._attach(ticket, topics, now + turn * ATTACH_S + _SLACK_S)
+                    until = local.at_latest + turn * ATTACH_S + _SLACK_S
+                    return await self._attach(local.ticket, local.topics, until)
                 if not self._is_in_turn:
                     window_s = self.role.window_s if isinstance(self.role, Follower) else RECONNECT_WINDOW_S
                     raise not_reached(for_bus=self._world.refuses_writes(), window_s=window_s)
             raise not_their_turn(0.0)
         except SessionRefused as refused:
-            if self._is_newest(local):  # else its phone has come again since
-                self.leave(ticket.handle)
-            raise (local.replaced() if refused.code is CloseCode.REPLACED else refused) from None
+            raise self._refused(local, refused) from None
         finally:
             self.due.touch()
+
+    def _refused(self, local: Local, refused: SessionRefused) -> SessionRefused:
+        """Remove a session that is refused. Return how to close its connection."""
+        if self._is_newest(local):  # else its phone has come again since
+            self.leave(local.ticket.handle)
+        return local.replaced() if refused.code is CloseCode.REPLACED else refused
 
     async def _attach(self, ticket: Ticket, topics: tuple[str, ...], until: float) -> SessionFacts:
         """Have the present role attach the session, and each that follows.

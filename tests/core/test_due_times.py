@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.lease import NO_SLOT, SLOT_S, DueSlots
 from gateway.core.rate_limits import TURN_MAX_S, TurnShare
-from gateway.core.registry import DueTime, DueTimes
+from gateway.core.registry import DueTime, DueTimes, WaitQueue
 
 
 def keys(taken: list[DueTime[str]]) -> list[str]:
@@ -37,6 +37,37 @@ def test_what_is_touched_is_due_once_and_what_is_dropped_never() -> None:
     times.drop(due)
     times.put(due, 2)
     assert keys(times.take(100)) == ["b"]
+
+
+def test_turns_end_in_the_order_in_which_they_began() -> None:
+    turns: WaitQueue[str] = WaitQueue()
+    rung: list[float] = []
+    turns.ring = lambda: rung.append(turns.due_at)
+    assert turns.due_at == math.inf
+    turns.begin("a", 10)
+    turns.begin("b", 11)
+    assert (turns.due_at, list(turns.take(9.9)), list(turns.take(11))) == (10, [], ["a", "b"])
+    turns.begin("a", 20)
+    turns.drop("b")
+    assert (turns.due_at, list(turns.take(19))) == (20, [])
+    turns.drop("a")
+    turns.drop("a")
+    assert (turns.due_at, list(turns.take(99))) == (math.inf, [])
+    assert rung == [10], "a later turn makes nothing due earlier"
+
+
+def test_who_is_touched_has_the_turn_still() -> None:
+    turns: WaitQueue[str] = WaitQueue()
+    turns.begin("a", 10)
+    turns.begin("b", 11)
+    turns.touch("b")
+    turns.touch("b")
+    assert turns.due_at == -math.inf
+    assert list(turns.take(0)) == ["b"]
+    assert list(turns.take(0)) == []
+    turns.touch("a")
+    turns.drop("a")
+    assert list(turns.take(11)) == ["b"]
 
 
 @pytest.mark.parametrize("seed", range(6))

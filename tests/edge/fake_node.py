@@ -99,15 +99,19 @@ class FakeNode:
     # ---- Sessions ----
 
     async def attach(
-        self, connection: Connection, ticket: Ticket, topics: tuple[str, ...] | None
-    ) -> Attachment:
+        self,
+        connection: Connection,
+        ticket: Ticket,
+        topics: tuple[str, ...] | None,
+        serve: Callable[[Attachment], None],
+    ) -> None:
         await self.gate.wait()
         if self.fault is not None:
             raise self.fault
         if self.refusal is not None:
             raise self.refusal
         self.connections.append(connection)
-        return Attachment(self.facts(ticket), self.ledger, cast("CommandedUser", self))
+        serve(Attachment(self.facts(ticket), self.ledger, cast("CommandedUser", self)))
 
     def follow(self, connection: Connection, topics: tuple[str, ...]) -> None:
         self.followed.append(topics)

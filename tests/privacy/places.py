@@ -134,7 +134,8 @@ PLACES: Final[dict[str, str]] = {
             core/view.py UserSessions.by_handle _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets waiting _wheel _ticks;
             edge/routes.py SessionRoutes._exporting;
-            runtime/sessions.py SessionAdmission._waiting;
+            runtime/sessions.py SessionAdmission._waiting _waits;
+            core/registry.py WaitQueue._until _touched; runtime/node.py Node._newcomers;
             runtime/subscriptions.py LinkSubscriptions._attach_due _presence_due _doubts;
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
             core/rate_limits.py AdmissionQueue._newcomers _others; core/link.py Openings._began freed;

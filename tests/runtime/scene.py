@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -26,7 +26,7 @@ from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.command_execution import CommandedUser
 from gateway.runtime.link_session import World
-from gateway.runtime.node import Node, NodeSettings
+from gateway.runtime.node import Attachment, Node, NodeSettings
 from gateway.runtime.ports import Cluster, Grant, SiteParts
 from gateway.runtime.user_state import Owner
 from gateway.telemetry import Tally, Telemetry
@@ -147,12 +147,16 @@ class PhoneLine:
         self.take()
 
     async def _attach(self, topics: tuple[str, ...] | None) -> None:
-        clock = self.scene.clock
         try:
-            attachment = await self.scene.node.attach(self, self.ticket, topics)
+            await self.scene.node.attach(self, self.ticket, topics, self._served)
         except SessionRefused as refused:
             self.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
-            return
+
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        self.scene.tasks.create_task(work)
+
+    def _served(self, attachment: Attachment) -> None:
+        clock = self.scene.clock
         self.commands = attachment.commands
         self.run(
             self.session.attached(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -138,6 +139,35 @@ async def test_a_short_stop_keeps_nobody_longer() -> None:
         at.clock.stand_still(0.7)
         await at.pass_time(32.0)
         assert at.upstream.link(user(1)) is None
+
+
+async def test_a_phone_that_waits_for_its_session_has_no_task() -> None:
+    async with scene(QUICK) as at:
+        at.upstream.mute_links = True
+        phones, tasks = await _come(at, 1), len(asyncio.all_tasks())
+        for device in ("d2", "d3"):
+            phones.append(await at.phone("user100", device=device))
+            phones[-1].hello()
+        await at.clock.settle()
+        assert len(asyncio.all_tasks()) == tasks
+        phones.pop(1).leave()
+        at.link(100).unmute()
+        await at.clock.settle()
+        assert _served(phones) == [True, True]
+
+
+async def test_a_fault_of_one_newcomer_ends_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    async with scene(QUICK) as at:
+        at.upstream.mute_links = True
+        phones = await _come(at, 3)
+        del phones[1].session._greeting
+        at.upstream.mute_links = False
+        for wire in at.upstream.wires.values():
+            wire.link.unmute()
+        await at.clock.settle()
+        assert _served(phones) == [True, False, True]
+        assert [phone.code for phone in phones] == [None, CloseCode.INTERNAL, None]
+        assert "user_failed" in caplog.text
 
 
 async def test_nobody_waits_longer_when_nobody_is_served() -> None:

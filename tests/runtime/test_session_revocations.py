@@ -12,10 +12,11 @@ from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret, Ticket, User, UserId
 from gateway.domain.upstream import LoggedOn
 from gateway.protocol.envelopes import SessionOver
+from gateway.runtime.accounts import DENIED_BEYOND_MS
 from gateway.runtime.cluster_receiver import ANNOUNCE_S
 from gateway.runtime.node import NodeSettings
 from gateway.runtime.ports import NODE_TTL_S, SiteParts
-from gateway.runtime.sessions import DENIED_BEYOND_MS, READ_STORED_S, RETRY_S
+from gateway.runtime.sessions import READ_STORED_S, RETRY_S
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.runtime.followed import followed

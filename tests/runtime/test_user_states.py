@@ -478,7 +478,7 @@ async def test_after_its_life_a_node_takes_nobody() -> None:
     async with scene() as at:
         phone = await at.phone("anna")
     with pytest.raises(SessionRefused) as refused:
-        await at.node.attach(phone, phone.ticket, None)
+        await at.node.attach(phone, phone.ticket, None, print)
     assert refused.value.code is CloseCode.DRAINING
 
 

@@ -19,7 +19,7 @@ from gateway.domain.model import Device, Ticket
 from gateway.protocol.codec import JSON
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
-from gateway.runtime.node import Node
+from gateway.runtime.node import Attachment, Node
 from tests.simulation.loop import Host, NodeClock
 
 LIMITS = SessionLimits()
@@ -149,7 +149,7 @@ class Line:
         for task in self._work:
             task.cancel()
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def start(self, work: Coroutine[None, None, None]) -> None:
         task = self._tasks.create_task(work, context=self._host.context.copy())
         self._work[task] = None
         task.add_done_callback(lambda done: self._work.pop(done, None))
@@ -160,7 +160,7 @@ class Line:
                 case AcceptSession(token=None):
                     self._node.follow(self, effect.topics or ())
                 case AcceptSession():
-                    self._start(self._attach(effect.topics))
+                    self.start(self._attach(effect.topics))
                 case Invoke():
                     self._command(effect)
                 case Close():
@@ -173,10 +173,11 @@ class Line:
 
     async def _attach(self, topics: tuple[str, ...] | None) -> None:
         try:
-            attachment = await self._node.attach(self, self.ticket, topics)
+            await self._node.attach(self, self.ticket, topics, self._attached)
         except SessionRefused as refused:
             self.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
-            return
+
+    def _attached(self, attachment: Attachment) -> None:
         if self.is_gone:
             return
         self._commands = attachment.commands
@@ -186,7 +187,7 @@ class Line:
     def _command(self, effect: Invoke) -> None:
         settle = partial(self._settled, effect.id)
         if self._work or self._commands.begin(effect.call, settle) is None:
-            self._start(self._invoke(effect))
+            self.start(self._invoke(effect))
 
     async def _invoke(self, effect: Invoke) -> None:
         self._settled(effect.id, await self._commands.execute(effect.call))
