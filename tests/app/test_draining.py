@@ -193,17 +193,6 @@ async def test_phones_are_sent_away_as_fast_as_the_users_of_those_before_them_mo
     assert 15 < node.received[-1][0] - 10 <= 25
 
 
-async def test_phones_that_come_back_at_once_are_sent_away_as_planned() -> None:
-    node = Leaver(phones=200, users=200, others=(OTHER._replace(accepts_per_s=1000.0),))
-    node.links_per_s["main"] = 50.0
-    node.back_after_s = lambda _: 0.3
-    async with beside(node.run()):
-        await node.clock.advance(10 + 20)
-        node.user_states.clear()
-        await node.clock.advance(1)
-    assert node.received[-1][0] - 10 == pytest.approx(4, abs=0.5)
-
-
 @pytest.mark.parametrize("others", [(), (OTHER._replace(accepts_per_s=1000.0),)])
 async def test_phones_that_stay_away_hold_nobody_up_beyond_the_limit(others: tuple[NodeRecord, ...]) -> None:
     node = Leaver(phones=100, users=100, others=others)
@@ -288,20 +277,6 @@ async def test_more_users_than_can_move_in_time_take_longer_than_the_limit(users
         await node.clock.advance(120)
     assert node.gone_after is not None
     assert (node.gone_after <= drain_limit_s(LIMITS)) is fits
-
-
-async def test_a_budget_too_small_for_the_users_keeps_no_phone_away() -> None:
-    node = Leaver(phones=1000, users=1000, others=(OTHER._replace(accepts_per_s=500.0),))
-    node.links_per_s["main"] = 40 / 3  # 75 s for a grace of 60 s
-    async with beside(node.run()):
-        await node.clock.advance(10 + 61)
-        assert max(high for phone in node.phones for _, _, high in phone.received) <= 1.0
-        assert (len(node.received), node.gone_after) == (
-            1000,
-            None,
-        )  # it keeps the links until others have them
-        node.user_states.clear()
-        await node.clock.advance(1)
 
 
 def test_what_may_be_waited_is_what_the_page_asks_operators_to_wait() -> None:

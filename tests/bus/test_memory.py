@@ -1,11 +1,11 @@
-"""The bus of one process is bounded, and exact about time and tokens. See also tests/contracts."""
+"""The bus of one process is bounded, and exact about tokens. See also tests/contracts."""
 
 from __future__ import annotations
 
-from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
+from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryStore
 from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Inbox, NodeRecord
+from gateway.protocol.envelopes import Inbox
 from tests.doubles.clock import ManualClock
 
 ANN = UserId("main", 1)
@@ -30,16 +30,6 @@ async def test_a_token_is_the_wall_clock_in_microseconds_unless_others_are_highe
     assert (await leases.acquire(ANN, NODE, "h", floor=5_000_000, expected=1_000_001)).token == 5_000_001
 
 
-async def test_a_lease_lasts_exactly_its_time() -> None:
-    clock = ManualClock()
-    leases = MemoryLeases(clock, ttl_s=15.0)
-    grant = await leases.acquire(ANN, NODE, "h", floor=0)
-    await clock.advance(14.5)
-    assert await leases.read(ANN) == grant
-    await clock.advance(0.5)
-    assert await leases.read(ANN) is None
-
-
 async def test_leases_of_users_who_never_come_back_go() -> None:
     clock = ManualClock()
     leases = MemoryLeases(clock, ttl_s=15.0)
@@ -60,21 +50,6 @@ async def test_the_oldest_tokens_are_forgotten() -> None:
 
 
 # ---- registry and store of one process ----
-
-
-RECORD = NodeRecord(NodeId("a"), "h", "1", 0, 0, False, 0.0)
-
-
-async def test_a_node_lives_exactly_its_time_from_its_last_word() -> None:
-    clock = ManualClock()
-    registry = MemoryNodeRegistry(clock)
-    await registry.announce(RECORD)
-    await clock.advance(5.0)
-    await registry.announce(RECORD)
-    await clock.advance(9.5)
-    assert await registry.nodes() == (RECORD,)
-    await clock.advance(0.5)
-    assert await registry.nodes() == ()
 
 
 async def test_what_was_taken_away_may_come_again_and_lives_its_new_time() -> None:

@@ -34,7 +34,9 @@ from tests.doubles.tasks import beside, during
 # ---- coming and going ----
 
 
-async def test_leaving_the_block_says_bye(gateway: ScriptedGateway, clock: ManualClock) -> None:
+async def test_leaving_the_block_says_bye_and_it_does_not_connect_again(
+    gateway: ScriptedGateway, clock: ManualClock
+) -> None:
     gateway.answer("POST", "/v1/sessions", 201, created())
     async with GatewayClient(gateway.address, clock=clock) as client:
         await log_on(client, accepted_notices=[("n1", 2)])
@@ -45,6 +47,8 @@ async def test_leaving_the_block_says_bye(gateway: ScriptedGateway, clock: Manua
     await phone.left()
     assert client.ended is None
     assert (gateway.asked[0].body or {})["accepted_notices"] == [{"id": "n1", "version": 2}]
+    error = await _refused(client)
+    assert (error.code, error.details["reason"]) == (ErrorCode.SESSION_ENDED, "closed")
 
 
 async def test_a_log_on_names_the_notices_that_were_accepted_last(
@@ -271,16 +275,6 @@ async def test_a_log_off_may_be_cancelled_at_any_moment(
         await peer.left()
         assert not connecting.done(), "there is no connection yet"
         await again.serve()
-
-
-async def test_a_client_that_was_left_does_not_connect(gateway: ScriptedGateway, clock: ManualClock) -> None:
-    gateway.answer("POST", "/v1/sessions", 201, created())
-    async with GatewayClient(gateway.address, clock=clock) as client:
-        await log_on(client)
-        async with beside(client.connect()):
-            await (await gateway.phone()).serve()
-    error = await _refused(client)
-    assert (error.code, error.details["reason"]) == (ErrorCode.SESSION_ENDED, "closed")
 
 
 async def test_ending_the_own_session_is_a_log_off(client: GatewayClient, gateway: ScriptedGateway) -> None:

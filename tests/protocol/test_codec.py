@@ -30,7 +30,6 @@ from gateway.protocol.codec import (
     BadFrame,
     Codec,
     UnknownKind,
-    check_value,
     codec_for,
     plain,
     plain_fields,
@@ -228,24 +227,6 @@ def test_secrets_do_not_show(codec: Codec) -> None:
 
 
 @CODECS
-def test_changes_hold_the_fragments_as_they_are(codec: Codec) -> None:
-    pack = PACK[codec.name]
-    put, patch = {"agent:5": {"a": 1}, "site": {}}, {"queue:1": {"b": None}}
-    frame = codec.changes(
-        after=0,
-        upto=70_000,
-        stream='8.a"b',
-        reset=True,
-        more=True,
-        put=[(key, pack(value)) for key, value in put.items()],
-        patch=[(key, pack(value)) for key, value in patch.items()],
-        gone=["group:1", "group:2"],
-    )
-    whole = {"kind": "changes", "after": 0, "upto": 70_000, "stream": '8.a"b', "reset": True, "more": True}
-    assert frame == pack({**whole, "put": put, "patch": patch, "gone": ["group:1", "group:2"]})
-
-
-@CODECS
 def test_changes_leave_out_what_is_empty(codec: Codec) -> None:
     frame = codec.changes(after=3, upto=3, stream=None, reset=False, more=False, put=(), patch=(), gone=())
     assert frame == PACK[codec.name]({"kind": "changes", "after": 3, "upto": 3})
@@ -342,16 +323,6 @@ def test_bodies_follow_the_same_rules() -> None:
     assert plain_fields(LogOffPending(None, retry_after_s=5.0)) == pending
 
 
-def test_changed_fields_clear_with_null_and_replace_parts_whole() -> None:
-    before = Agent(reason_id="3", media=Media(voice=Switch.ON, email=Switch.ON), version=1)
-    after = Agent(media=Media(voice=Switch.OFF), group_ids=("1",), version=1)
-    patch = read_json(JSON.patch_fragment(before, after) or b"")
-    assert patch == {"reason_id": None, "media": {"voice": "off"}, "group_ids": ["1"]}
-    assert JSON.patch_fragment(after, after) is None
-    cleared = JSON.patch_fragment(Queue(contacts_waiting=0), Queue(contacts_waiting=None))
-    assert cleared == b'{"contacts_waiting":null}'
-
-
 # ---- JSON ----
 
 
@@ -395,14 +366,6 @@ def test_what_is_no_strict_msgpack_is_refused(data: bytes) -> None:
     with pytest.raises(BadFrame) as refused:
         read_msgpack(data)
     assert refused.value.close_code is None
-
-
-@pytest.mark.parametrize(
-    "value", [b"", b"bin", msgpack.ExtType(1, b"x"), msgpack.Timestamp(5), msgpack.Timestamp(2**40, 7)]
-)
-def test_types_that_json_has_not_do_not_pass_for_values(value: object) -> None:
-    with pytest.raises(BadFrame):
-        check_value(read_msgpack(msgpack.packb({"a": value})))
 
 
 def test_single_precision_is_read_as_the_number_it_is() -> None:

@@ -24,7 +24,7 @@ from gateway.protocol.websocket import (
     WebSocketPing,
 )
 from tests.fuzz.second_reader import second_reading
-from tests.protocol.framing import MASK, Received, closing, framed, received, received_all, text
+from tests.protocol.framing import Received, closing, framed, received, received_all, text
 
 LIMIT = 70_000
 KAPPA = "κόσμε".encode()
@@ -60,28 +60,6 @@ def test_the_examples_of_the_rfc() -> None:
     assert read(bytes.fromhex("898537fa213d7f9f4d5158")) == [WebSocketPing(b"Hello")]
     assert websocket.frame(1, b"Hello") == bytes.fromhex("810548656c6c6f")
     assert hello == text("Hello")
-
-
-def test_fragments_are_one_message() -> None:
-    first, more, last = framed(1, b"frag", fin=False), framed(0, b"", fin=False), framed(0, b"ment")
-    assert read(first, more, last) == [Message(b"fragment", text=True)]
-    assert read(framed(2, b"", fin=False), framed(0, b"\xff")) == [Message(b"\xff", text=False)]
-
-
-def test_control_frames_stand_between_fragments() -> None:
-    stream = framed(1, b"a", fin=False) + framed(9, b"1") + framed(0, b"b", fin=False) + framed(10, b"2")
-    assert read(stream + framed(0, b"c") + text("next")) == [
-        WebSocketPing(b"1"),
-        PongFrame(b"2"),
-        Message(b"abc", text=True),
-        Message(b"next", text=True),
-    ]
-
-
-@pytest.mark.parametrize("mask", [bytes(4), b"\xff\xff\xff\xff", b"\x01\x00\x00\x00"])
-def test_every_mask_is_taken_off(mask: bytes) -> None:
-    payload = bytes(range(256)) + b"tail"
-    assert read(framed(2, payload, mask=mask)) == [Message(payload, text=False)]
 
 
 def test_what_stood_before_a_breach_was_said() -> None:
@@ -229,20 +207,6 @@ def test_text_fails_at_its_first_wrong_byte_or_at_the_end_of_a_surrogate(bad: by
     assert list(parser.feed(framed(1, said[:most], fin=False) + framed(9))) == [WebSocketPing(b"")]
     assert list(parser.feed(framed(0, said[most:], fin=False))) == [FAILED]
     assert parser.is_over
-
-
-def test_what_is_judged_ahead_is_not_judged_again() -> None:
-    first, last = framed(1, KAPPA[:3], fin=False, mask=b"1234"), framed(0, KAPPA[3:], mask=b"5678")
-    stream = first + framed(9, b"\xff") + last + framed(2, b"\xff" * 9) + text("κ") + framed(1, b"\xce")
-    for step in range(1, 12):
-        pieces = (stream[at : at + step] for at in range(0, len(stream), step))
-        assert read(*pieces) == [
-            WebSocketPing(b"\xff"),
-            Message(KAPPA, text=True),
-            Message(b"\xff" * 9, text=False),
-            Message("κ".encode(), text=True),
-            FAILED,
-        ]
 
 
 # ---- closes (7.x) ----
@@ -420,7 +384,3 @@ def test_a_reason_is_cut_to_what_a_control_frame_holds(reason: str) -> None:
     assert len(payload) in {124, 125}
     assert reason.encode("utf-8", "replace").startswith(payload[2:])
     payload[2:].decode()
-
-
-def test_a_mask_is_taken_off_by_putting_it_on() -> None:
-    assert websocket.unmask(websocket.unmask(b"abcdefg", MASK), MASK) == b"abcdefg"

@@ -64,10 +64,13 @@ async def link(at: Scene) -> OsccLink:
         b'{"Type":"LinkOpened"}',
     ],
 )
-async def test_what_does_not_open_the_users_link_closes_it(at: Scene, greeting: bytes) -> None:
+async def test_what_does_not_open_the_users_link_closes_it_and_is_received_by_nobody(
+    at: Scene, greeting: bytes
+) -> None:
     at.server.greeting = greeting
-    link = await at.dial()
-    assert await ended(link) == "lost"
+    arrived: list[object] = []
+    assert await _end(await at.dial(), arrived) == "lost"
+    assert arrived == []
     assert await code_seen(at) == 1002
 
 
@@ -335,15 +338,6 @@ async def test_readings_are_received_without_waking_anybody_and_in_their_order_a
         assert isinstance(arrived[2], Reading)
 
 
-async def test_a_reading_before_the_opening_is_received_by_nobody(at: Scene) -> None:
-    at.server.greeting = event("UserRealtime", USER_REALTIME)
-    link = await at.dial()
-    arrived: list[object] = []
-    with pytest.raises(LinkClosed):
-        await link.receive(arrived.extend)
-    assert arrived == []
-
-
 async def test_an_unreadable_reading_closes_the_link_also_with_a_callback(at: Scene, link: OsccLink) -> None:
     arrived: list[object] = []
     async with beside(_end(link, arrived)) as receiving:
@@ -572,31 +566,6 @@ async def test_a_message_may_have_eight_mebibytes(at: Scene, link: OsccLink) -> 
     head = b'{"Type":"Greeting","Text":"'
     await at.server.say(head + b"x" * (MESSAGE_BYTES - len(head) - 2) + b'"}')
     assert await link.receive() is None
-
-
-@pytest.mark.parametrize("ends_ms", [25_000, 3_600_000])
-async def test_a_server_clock_that_was_set_ends_the_link_for_what_is_shown_after_it_would_be_wrong(
-    at: Scene, link: OsccLink, ends_ms: int
-) -> None:
-    async def ask(*, later_ms: int) -> tuple[object, object]:
-        await at.clock.advance(10)
-        async with asyncio.TaskGroup() as tasks:
-            asking = tasks.create_task(outcome(link, KeepAlive()))
-            await at.server.respond(Time=TIME_MS + later_ms)
-            received = tasks.create_task(_received(link))
-        return asking.result(), received.result()
-
-    for later_ms in (10_000, 18_500):  # which is jitter
-        assert await ask(later_ms=later_ms) == (Alive(TIME_MS + later_ms), None)
-    assert await ask(later_ms=ends_ms) == ("lost", "lost")
-    assert await code_seen(at) == 1000, "nothing of it was against the page"
-
-
-async def _received(link: OsccLink) -> object:
-    try:
-        return await link.receive()
-    except LinkClosed as closed:
-        return closed.reason
 
 
 # ---- hearing ----

@@ -110,15 +110,6 @@ def test_configuration_covers_several_kinds() -> None:
     assert [part.kind for part in reading.parts] == [Kind.AGENT, Kind.QUEUE, Kind.GROUP]
 
 
-def test_links_of_one_node_share_parts() -> None:
-    pool = Readings()
-    text = event("UserRealtime", samples.USER_REALTIME).decode()
-    (first,), (second,) = (LinkReader("main", pool).read(text) for _ in range(2))
-    assert isinstance(first, Reading)
-    assert isinstance(second, Reading)
-    assert first.parts[0] is second.parts[0]
-
-
 LARGE = tuple(samples.USER_REALTIME | {"UserKey": key} for key in range(1, 501))
 
 
