@@ -131,6 +131,8 @@ class FollowMachine(StateMachine[FollowState]):
         """Whether a message that fits has come since the request to the owner."""
         self._is_doubted = False
         """Whether the answer to the request under way may not cover everything."""
+        self._is_usual = False
+        """Whether the last request was one of those at intervals: nothing was missing."""
         self.is_unsure = False
         """Whether the owner was unreachable, and has not answered since: the data may be old."""
 
@@ -214,7 +216,11 @@ class FollowMachine(StateMachine[FollowState]):
 
     def asked(self, now: float) -> None:
         """Record that a request is sent to the owner."""
+        is_usual = self.state is FollowState.FOLLOWING or (
+            self.state is FollowState.ASKING and self._is_usual
+        )
         if self._move("ask"):
+            self._is_usual = is_usual
             self._asked_at, self._is_answered, self._is_doubted = now, False, False
             self._not_before = self._wait(now)
             self._due_at = max(self._due_at, now + LOST_S)
@@ -259,6 +265,14 @@ class FollowMachine(StateMachine[FollowState]):
         if self._lower_since is None or self.state is FollowState.SEARCHING:
             return self._due_at
         return min(self._due_at, self._lower_since + LOWER_S)
+
+    @property
+    def urgent_at(self) -> float:
+        """When to call :meth:`need` exactly: not for requests at intervals, which may be a little late."""
+        is_resting = self.state is FollowState.FOLLOWING or (
+            self.state is FollowState.ASKING and self._is_usual
+        )
+        return math.inf if is_resting and self._lower_since is None else self.due_at
 
     @property
     def stale_at(self) -> float:

@@ -390,11 +390,14 @@ class Exchange:
         self._news.set()
 
     def tick(self, now: float, followed: Iterable[NodeId]) -> None:
-        """Send a probe to each owner node in *followed* that has not been probed in this interval."""
+        """Send a request to each owner node in *followed* that has had none in this interval.
+
+        It is empty, and so a probe, unless followers have requests in this turn of the loop.
+        """
         self.peers.follow(nodes := frozenset(followed))
         self._put = {node: waiting for node, waiting in self._put.items() if node in nodes}
         for node in self.peers.due(now):
-            self._put_questions(node, {})
+            self._batch(node)
 
     # ---- sending ----
 
@@ -638,14 +641,20 @@ class Exchange:
 
     def want(self, node: NodeId, since: Since, asker: Asker) -> None:
         """Request all changes since a position from *node*; all requests of one turn go in one batch."""
-        batch = self._batches.setdefault(node, {})
-        batch[since.user] = (since, asker)
-        if len(batch) == 1:
-            spawn(self._tasks, self._put_batch(node))
+        self._batch(node)[since.user] = (since, asker)
+
+    def _batch(self, node: NodeId) -> dict[UserId, tuple[Since, Asker]]:
+        """Return the requests that leave for *node* in the next turn of the loop."""
+        batch = self._batches.get(node)
+        if batch is None:
+            batch = self._batches[node] = {}
+            if not spawn(self._tasks, self._put_batch(node)):
+                del self._batches[node]
+        return batch
 
     async def _put_batch(self, node: NodeId) -> None:
         wanted = list(self._batches.pop(node, {}).items())
-        for at in range(0, len(wanted), ASKS_MAX):
+        for at in range(0, max(len(wanted), 1), ASKS_MAX):
             self._put_questions(node, dict(wanted[at : at + ASKS_MAX]))
 
     def _put_questions(self, node: NodeId, wanted: dict[UserId, tuple[Since, Asker]]) -> None:

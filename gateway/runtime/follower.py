@@ -595,12 +595,19 @@ class Follower:
         self.feed.flush()
         if self._changed is not None:
             self._change()
-        self._look()
+        if is_gap or is_of_sessions(publication):
+            self._look()
+        else:
+            self._wake()
 
     def _look(self) -> None:
         """Report that something is due earlier than before."""
         self._touch()
-        if self.machine.due_at < self._rests_until:
+        self._wake()
+
+    def _wake(self) -> None:
+        """Wake the follower's task if something is due before it wakes by itself."""
+        if self.machine.urgent_at < self._rests_until:
             self._news.set()
 
     def _change(self) -> None:
@@ -638,7 +645,7 @@ class Follower:
         if was_unsure and not self.machine.is_unsure:
             self._say(self.feed.health.as_of, self._world.clock.now())
         self._change()
-        self._look()
+        self._wake()
 
     def unread(self) -> None:
         """Record that the owner did not read the request for changes that came with another message."""
@@ -704,8 +711,7 @@ class Follower:
             async with TaskGroup() as tasks:
                 self._tasks = tasks
                 # its answer comes to this node, not on the user's channel
-                if (since := self.request_due(self._world.clock.now())) is not None:
-                    exchange.want(self._grant.node, since, self)
+                self._request_if_due(self._world.clock.now())
                 await exchange.follow(user, self.receive)
                 self.machine.doubt(self._world.clock.now())  # what came on that channel meanwhile is missing
                 self._remote_attach.turned(tasks)
@@ -722,14 +728,17 @@ class Follower:
 
     async def _turn(self) -> None:
         now = self._world.clock.now()
-        if (since := self.request_due(now)) is not None:
-            self._world.exchange.want(self._grant.node, since, self)
+        self._request_if_due(now)
         match self.machine.need(now):
             case "read_lease":
                 self.machine.reading(now)
                 await self._owner_discovery.find()
             case _:
-                await self._pause(now, min(self.machine.due_at, self._takeover.due_at(now)))
+                await self._pause(now, min(self.machine.urgent_at, self._takeover.due_at(now)))
+
+    def _request_if_due(self, now: float) -> None:
+        if (since := self.request_due(now)) is not None:
+            self._world.exchange.want(self._grant.node, since, self)
 
     def request_due(self, now: float) -> Since | None:
         """Return the request for changes that is to be sent to the owner now, if one is."""
@@ -745,18 +754,23 @@ class Follower:
     async def _pause(self, now: float, until: float) -> None:
         self._news.clear()
         self._rests_until = until
+        if until == math.inf:
+            await self._news.wait()
+            return
         with suppress(TimeoutError):
             async with self._world.clock.timeout(max(until - now, 0.001)):
                 await self._news.wait()
 
     def tick(self, now: float) -> None:
-        """Check whether the owner lives, and whether it has accepted each session."""
+        """Check whether the owner lives and has accepted each session; send the requests at intervals."""
         self._say(self.feed.health.as_of, now)
         self._report_sessions()
         self._owner_discovery.tick(now, self._tasks)
         self._remote_attach.tick(now, self._tasks)
-        if self._takeover.is_open(now):
+        if self._takeover.is_open(now) or self.machine.need(now) == "read_lease":
             self.look()
+        elif self._tasks is not None:
+            self._request_if_due(now)
 
     def due_at(self, now: float) -> float:
         """Return when :meth:`tick` is due if nothing happens before; *now*: at each tick."""
@@ -768,7 +782,7 @@ class Follower:
             return now
         if self._world.is_leaving(owner.holder) or not self._remote_attach.are_all_accepted:
             return now
-        return self.machine.stale_at
+        return min(self.machine.stale_at, self.machine.due_at)
 
     def _say(self, as_of: float | None, now: float) -> None:
         exchange = self._world.exchange

@@ -575,17 +575,17 @@ class Sharing:
                 self._publication(Delta(*self._sent, self._sent.seq, reset=False, updates=()), {})
             )
 
-    def interested(self, node: NodeId, now: float) -> None:
-        """Record that *node* follows."""
+    def interested(self, node: NodeId, now: float) -> bool:
+        """Record that *node* follows; return whether it did not before."""
+        is_new = node not in self._asked_at
         self._read(self._is_running)
         self._asked_at = with_item(self._asked_at, node, now)
+        return is_new
 
     def reads(self, node: NodeId, *, together: bool) -> None:
         """Record whether *node* reads :class:`Publications`; until then it reads the user's channel."""
-        if together:
-            self._together |= {node}
-        else:
-            self._together -= {node}
+        if together is not (node in self._together):
+            self._together ^= {node}
 
     def silent(self, now: float) -> list[NodeId]:
         """Remove and return the nodes that have not requested changes for so long that they get none.

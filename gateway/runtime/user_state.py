@@ -433,8 +433,8 @@ class Owner(OwnTasks):
 
     def asked(self, node: NodeId, since: Since) -> None:
         """Record that another node follows, which phones it has, and whether it requests the user."""
-        self.touch()
-        self.sharing.interested(node, self.clock.now())
+        if self.sharing.interested(node, self.clock.now()):
+            self.touch()
         if self.user_sessions.seen(node, since.phones, self.clock.now()):
             self.look()
         if since.adopt:

@@ -97,6 +97,23 @@ def test_once_answered_it_asks_every_10_s_less_jitter(jitter: float, after_s: fl
     assert follow.due_at == 100.0 + after_s
 
 
+def test_only_requests_at_intervals_may_be_late() -> None:
+    follow = FollowMachine(EPOCH, 0.0)
+    assert follow.urgent_at == follow.due_at == 0.0
+    follow.asked(0.0)
+    assert follow.urgent_at == LOST_S, "the first answer is missing"
+    answer(follow, 0.125)
+    assert follow.urgent_at == math.inf
+    follow.asked(follow.due_at)
+    follow.asked(follow.due_at)
+    assert follow.urgent_at == math.inf, "nothing is missing, as far as known"
+    follow.published(EPOCH - 1, Receipt.STALE, 12.0)
+    assert follow.urgent_at == follow.due_at
+    answer(follow, 12.5)
+    follow.doubt(12.5)
+    assert follow.urgent_at == follow.due_at < 13.0
+
+
 @pytest.mark.parametrize("received", [(), (Receipt.GAP,)], ids=["did not come", "does not fit"])
 def test_it_is_no_answer_when_what_belongs_to_it(received: tuple[Receipt, ...]) -> None:
     follow = FollowMachine(EPOCH, 0.0)

@@ -110,6 +110,23 @@ def since_requests(at: Street) -> list[Since]:
     return found
 
 
+async def test_requests_at_intervals_for_many_users_leave_in_one_message_a_second(at: Street) -> None:
+    keys = range(20, 30)
+    for key in keys:
+        at.upstream.add_user(key, f"anna{key}", scope=Scope(queues=frozenset({5})))
+        for number, scene in enumerate(at.scenes):
+            await scene.served(f"anna{key}", device=f"d{number}")
+        await at.pass_time(0.35)
+    await at.pass_time(TRUSTED_S)
+    at.said.clear()
+    await at.pass_time(30)
+    by_user = Counter(since.user for since in since_requests(at))
+    assert by_user.keys() == {user(key) for key in keys}
+    assert set(by_user.values()) <= {3, 4}, "every 7.5 to 10 s, up to a second late"
+    assert len(at.received(Asks)) <= 31, "none beside the probe of each second"
+    assert {scene.lines[-1].health for scene in at.scenes} == {"live"}
+
+
 @pytest.mark.parametrize("late_s", [0.0, 0.4])
 async def test_a_phone_that_moves_in_a_drain_costs_seven_messages_and_one_whole_state(late_s: float) -> None:
     async with street() as at:

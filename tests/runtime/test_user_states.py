@@ -216,9 +216,7 @@ async def test_a_followed_user_costs_nothing_until_something_is_due(
     await at.scenes[0].served()
     await at.scenes[1].served(device="d2")
     await at.pass_time(10 + seconds)
-    ticked: list[float] = []
-    home = next(at.home(n) for n in (0, 1) if at.home(n).follower is not None)
-    replace_method(monkeypatch, home, "tick", ticked.append)
+    ticked = _ticks_of(next(at.home(n) for n in (0, 1) if at.home(n).follower is not None), monkeypatch)
     await at.pass_time(30)
     assert len(ticked) <= 10
 
