@@ -122,7 +122,8 @@ def measure_node(node: Node, sites: Iterable[str], telemetry: Telemetry) -> None
     measure_owned(node, telemetry)
     measure_phones(node, telemetry)
     measure_functions(node, sites, telemetry)
-    measure_late(node, telemetry)
+    telemetry.late_elements.value = node.composer.late
+    telemetry.upstream_events.values["reading"] = node.composer.readings
 
 
 class ServedPhones(NamedTuple):
@@ -216,12 +217,6 @@ def measure_functions(node: Node, sites: Iterable[str], telemetry: Telemetry) ->
             if functions is not None:
                 level = FUNCTION_LEVELS[asdict(functions)[function.name]]
             telemetry.site_function_up[site, function.name].set(level)
-
-
-def measure_late(node: Node, telemetry: Telemetry) -> None:
-    """Record how many elements were too old to be processed."""
-    telemetry.late_elements.value = node.composer.late
-    telemetry.upstream_events.values["reading"] = node.composer.readings
 
 
 def measure_owned(node: Node, telemetry: Telemetry) -> None:

@@ -100,7 +100,7 @@ class Composer:
         return found[1]
 
     def holders(self, key: str) -> int:
-        """Return how many links hold a resource, if some link does."""
+        """Return how many links hold a resource that some link holds."""
         return self._more_holders.get(key, 0) + 1
 
     def hold(self, address: Address) -> str:
@@ -125,9 +125,9 @@ class Composer:
     ) -> Element:
         """Return the element of *parts*, following *before*; *offset_ms* is gateway minus server clock.
 
-        A link keeps its own instants while nothing changes. A changed or first element becomes that of other
-        links, if both are equal but for jitter: a thousand links that deliver it one after the other hold one
-        element. *like*: the one that another link showed after the same reading, if that is known.
+        While nothing changes, *before* stays, with its own instants. A changed or first element is replaced
+        by that of other links when both differ only by jitter: so a thousand links hold one element. *like*:
+        the element that another link showed after the same reading, if that is known.
         """
         key, shown = parts.key, self.newest
         other = like if key is None or like is not None else shown.get(key)
@@ -206,9 +206,9 @@ def _rereads(key: str, mine: Parts, others: Parts) -> Iterator[tuple[int, str, i
 class _ReadTimes(Lean):
     """When the resources of one kind were last read from one source (server clock).
 
-    For most that is the time of the held part or of the last whole set. Only other times are stored: those of
-    absent parts, and of parts that stand in for newer ones. *newest_ms*: the latest time of all, which is not
-    before the last whole set. Without *others_ms* a part of that time needs no :meth:`read`.
+    Mostly that is the time of the held part or of the last whole set. Only other times are stored, in
+    *others_ms*: of absent parts, and of parts that are held in place of newer ones. *newest_ms*: the latest
+    time of all. While no other time is stored, a part of that time needs no :meth:`read`.
     """
 
     others_ms: dict[str, int] | None = None
@@ -245,7 +245,7 @@ class _ReadTimes(Lean):
             self._others().update(step.other_times_ms)
 
     def forget(self, key: str) -> None:
-        """Forget a resource without a part."""
+        """Remove the time of a resource without a part."""
         if self.others_ms is not None:
             self.others_ms.pop(key, None)
 
@@ -265,7 +265,7 @@ class _KindParts(Lean):
     sent: dict[str, Parts] = NO_ITEMS
     """By the key of the resource in ledgers, which takes a third less than by its number."""
     shared: SharedTable[Parts] | None = None
-    """With whom it is shared; None: it is the link's own."""
+    """The table that contains *sent* and that other links hold, too; None: it is the link's own."""
     queries: tuple[Query, ...] = ()
     """The queries for realtime data."""
     is_covered: bool | None = None
@@ -333,8 +333,8 @@ class Assembly:
     def __init__(self, composer: Composer | None = None) -> None:
         self.late = 0
         self.is_unshown = False
-        """Whether its user has been shown nothing yet. Until then, where a part differs only by jitter from
-        the one that other links show, theirs is held.
+        """Whether its user has been shown nothing yet. Until then the part of other links is held where the
+        own one differs only by jitter.
         """
         self.lacks_realtime = False
         """Whether resources are shown without realtime data that may still come."""

@@ -56,8 +56,8 @@ class Parts:
 
 NOTHING: Final = Parts(None, None, None, None)
 UNREADABLE: Final = Agent(routing_state=RoutingState.UNKNOWN)
-"""Shown as an agent's realtime part while realtime data is not available at all: only when it is, a user
-missing in it is logged off.
+"""Shown as an agent's realtime part while there is no realtime data: a user missing in it is logged off only
+when there is some.
 """
 
 
@@ -129,9 +129,9 @@ class _Patch(Lean):
 class Element(Lean):
     """One immutable value, with each of its encodings made at most twice per codec.
 
-    Invariant: the value never changes, so every reader may hold the same element, and identity implies
-    equality. The whole value, and the patch from the element that most readers hold, are kept from the second
-    request on, as most are needed once.
+    Invariant: the value never changes, so all readers may hold the same element. Encodings of the whole value
+    and of the patch from the element that most readers hold are kept from the second request on, since most
+    are needed once.
     """
 
     lasting: Value | None
@@ -140,7 +140,7 @@ class Element(Lean):
     """The parts of which it was composed, under :attr:`offset_ms`; None: it was not composed."""
     offset_ms: int = 0
     _number: int = 0
-    """A number that no other element of the process has; 0: it has not been needed."""
+    """A number that no other element of the process has; 0: none was assigned yet."""
     _fragments: dict[str, bytes | None] | str | None = None
     _patches: tuple[_Patch, ...] | None = None
     """The kept patches, all from one element: none after the first request; None before it."""
@@ -271,7 +271,7 @@ class ChangeSet:
         return len(self.elements)
 
     def is_within(self, keys: Set[str]) -> bool:
-        """Return whether all keys are among *keys*; asked about the same set again it costs nothing."""
+        """Return whether all keys are among *keys*. The answer for the last set is kept."""
         if keys is not self._seen_by:
             if not self.elements.keys() <= keys:
                 return False
@@ -279,9 +279,9 @@ class ChangeSet:
         return True
 
     def then(self, later: ChangeSet) -> ChangeSet:
-        """Return these changes and the *later* ones as one set; asked about the same again it costs nothing.
+        """Return these changes and the *later* ones as one set. The last result is kept.
 
-        So readers who all missed the same changes still share one set, and its patches.
+        So readers that missed the same changes share one set and its patches.
         """
         if self._followed is None or self._followed[0] is not later:
             both = ChangeSet(())

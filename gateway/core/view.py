@@ -210,8 +210,8 @@ class CommonView(NamedTuple):
 class View:
     """The part of the ledger that one session sees: *shared* keys, those of `ALWAYS`, and its own `me`.
 
-    Every phone has one, so it holds nothing that can be computed. Sessions of equal scope and topics have the
-    same *shared* and *common*.
+    Every phone has one, so it holds nothing that can be computed. Sessions of equal scope and topics share
+    *shared* and *common*.
     """
 
     shared: KeysView[str] = field(hash=False)

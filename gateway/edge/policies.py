@@ -82,7 +82,8 @@ class NumberPolicy:
             return False
         kind = phonenumbers.number_type(number)
         if kind == PhoneNumberType.UAN or _PRIVATE_NETWORKS.fullmatch(e164):
-            return any(e164.startswith(prefix) and len(prefix) > len(_code(number)) for prefix in self.allow)
+            code_chars = len(f"+{number.country_code}")
+            return any(e164.startswith(prefix) and len(prefix) > code_chars for prefix in self.allow)
         is_home = phonenumbers.region_code_for_number(number) == self.country
         return kind in _OF_PERSONS and (is_home or e164.startswith(self.allow))
 
@@ -200,10 +201,6 @@ def _local(number: PhoneNumber) -> tuple[str | None, str]:
     area = phonenumbers.length_of_geographical_area_code(number)
     region = phonenumbers.region_code_for_number(number) if area > 0 else None
     return region, phonenumbers.national_significant_number(number)[area:]
-
-
-def _code(number: PhoneNumber) -> str:
-    return f"+{number.country_code}"
 
 
 def _invalid() -> GatewayError:

@@ -166,7 +166,8 @@ class PublicRoutes:
 
     async def about(self, request: web.Request) -> web.Response:
         """``GET /v1/about``."""
-        return _json(self._about[self._context.is_encrypted(request)])
+        body = self._about[self._context.is_encrypted(request)]
+        return web.Response(body=body, content_type=JSON_TYPE, charset="utf-8")
 
     async def notices(self, request: web.Request) -> web.Response:
         """``GET /v1/notices``."""
@@ -196,10 +197,6 @@ def _about(settings: EdgeSettings, trusted_transport: bool) -> AboutBody:
 
 
 _LOG: Final = logging.getLogger(__name__)
-
-
-def _json(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type=JSON_TYPE, charset="utf-8")
 
 
 EXPORT_AGAIN_S: Final = 5.0

@@ -189,7 +189,7 @@ def openapi() -> Schema:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "The gateway that serves this document"}],
-        "paths": _paths(),
+        "paths": _open_paths() | _schema_paths() | _session_paths() | {"/v1/realtime": {"get": _realtime()}},
         "components": {
             "schemas": schemas_of(_BODIES) | problem_schemas(),
             "responses": by_http(),
@@ -241,10 +241,6 @@ def _private(name: str, summary: str, answers: dict[str, Schema], *codes: ErrorC
 
 def _in_path(name: str, **schema: object) -> list[Schema]:
     return [{"name": name, "in": "path", "required": True, "schema": {"type": "string", **schema}}]
-
-
-def _paths() -> dict[str, Schema]:
-    return _open_paths() | _schema_paths() | _session_paths() | {"/v1/realtime": {"get": _realtime()}}
 
 
 def _open_paths() -> dict[str, Schema]:

@@ -418,14 +418,6 @@ class AdminRpc:
             raise refused
         return [sent[node] for node in wanted]
 
-    async def ask_all(self, order: Order, within_s: float = ORDER_ANSWER_S) -> list[NodeAnswer]:
-        """Have all live nodes carry out *order*; :data:`EVERY_OTHER` stands for unknown nodes.
-
-        Raises:
-            GatewayError: This node itself refuses.
-        """
-        return [*await self.ask(order, self.nodes, within_s), *self.unknown]
-
     async def _put(self, node: NodeId, order: Order, within_s: float) -> NodeAnswer:
         def numbered(number: int) -> Order:
             return replace(order, node=self.node, request=number)

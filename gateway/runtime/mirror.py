@@ -339,10 +339,10 @@ class ServerOffset:
         return 0.0 if least_ms == math.inf else max(0.0, now - (time_ms + least_ms) / 1000)
 
     def see(self, time_ms: int, now: float, wall_ms: float) -> bool:
-        """Process the server's time, received at *now*; return whether what is shown has wrong instants.
+        """Process the server's time, received at *now*; return whether shown instants are wrong.
 
-        So it is when the wall clock has jumped, and when all messages before were slow. While the time is not
-        the earliest of this window, and no clock has changed, it does nothing.
+        They are when the wall clock has jumped, or when all earlier messages were slow. Nothing changes while
+        the clocks stay as they were and an earlier message of this window took less time.
         """
         zero_ms, is_new = wall_ms - now * 1000, self.wall_zero_ms == -math.inf
         if now >= self.until:
@@ -406,7 +406,7 @@ class Mirror:
         self._server = ServerOffset(self._offsets)
         self._last_end: LastEnd | None = None
         self._narrowed_to: Scope | None = None
-        """A scope within which everything shown is: while it is that of the sessions, none is looked up."""
+        """The scope that contains all shown data. While it is the sessions' one, none is looked up."""
         self._synced_to: tuple[Scope, frozenset[int]] | None = None
         """The scope of the sessions, and the user, when every request was answered last."""
         self._has_pruned = False
@@ -743,7 +743,7 @@ class Mirror:
         return self.live and self._remote_number() == number
 
     def _dated(self, end: LastEnd) -> LastEnd:
-        """Return it in gateway time. Each link sends it again, with a slightly different clock."""
+        """Return *end* in gateway time. Each link sends it again, with a slightly different clock."""
         if end.at_ms is None:
             return end
         at_ms, before = end.at_ms + self.offset_ms, self._last_end
@@ -767,7 +767,7 @@ class Mirror:
         self._set_clock()
 
     def _set_clock(self) -> None:
-        """Record by which wall clock the shown instants are, if another one than before."""
+        """Record in the ledger which wall clock dates the shown instants, if it has changed."""
         ledger, clock_ms = self._feed.ledger, self._server.wall_zero_ms
         if self.live and clock_ms != -math.inf and abs(clock_ms - ledger.clock_ms) >= REBASED_MS:
             ledger.set_clock(clock_ms)

@@ -207,9 +207,9 @@ class Queries:
         self._again: frozenset[Listen] = EMPTY_SET
         """Subscriptions to be requested again."""
         self._again_s = DATA_ANSWER_S
-        """After which wait data that has not come is requested again."""
+        """How long data is waited for until it is requested again."""
         self._asked_at: dict[Listen, float] = NO_ITEMS
-        """Since when the first reading of each is waited for."""
+        """Subscription → since when its first reading is waited for."""
         self._unanswered: frozenset[Listen] = EMPTY_SET
         self._down: frozenset[FunctionName] = EMPTY_SET
         self._stopping: tuple[int, ...] = ()
@@ -290,13 +290,8 @@ class Queries:
         if self._is_to_ask(DIRECTORY):
             await self._requests.wait(self._listen_to(DIRECTORY))
 
-    async def listen(self, wanted: frozenset[Listen], sent_before: Sequence[SentRequest] = ()) -> None:
-        """Run the wanted queries and no others.
-
-        Args:
-            wanted: The queries.
-            sent_before: Other requests whose answers to wait for, too.
-        """
+    async def listen(self, wanted: frozenset[Listen], sent_before: Sequence[SentRequest]) -> None:
+        """Run the *wanted* queries and no others; wait for the answers to *sent_before*, too."""
         self._wanted = wanted
         for listen in self._queries.keys() - wanted:
             self._drop(listen)
@@ -406,7 +401,7 @@ class Queries:
 
 AT_ONCE: Final = 32
 """Sessions for which requests are sent at once: half of what a link accepts, since commands need room."""
-REPORTED_AT_ONCE: Final = 4 * AT_ONCE
+PRESENCES_AT_ONCE: Final = 4 * AT_ONCE
 """Phones whose presence is sent before sessions that came later are attached."""
 FIRST_S: Final = 1.0
 """How long a round waits for the first readings that the round before requested."""
@@ -753,12 +748,12 @@ class LinkSubscriptions:
 
         Returns the requests whose answers are to be waited for.
         """
-        unheard, self._presence_due = self._presence_due, NO_ITEMS
-        news = [each for each in unheard.values() if each.on_link and each.sent_presence is not each.present]
+        due, self._presence_due = self._presence_due, NO_ITEMS
+        news = [each for each in due.values() if each.on_link and each.sent_presence is not each.present]
         if len(news) == 1 and not self._mirror.live:
             return self._begin_presence(news[0])
-        for at in range(0, len(news), REPORTED_AT_ONCE):
-            await self._of_each(news[at : at + REPORTED_AT_ONCE], self._send_presence_of)
+        for at in range(0, len(news), PRESENCES_AT_ONCE):
+            await self._of_each(news[at : at + PRESENCES_AT_ONCE], self._send_presence_of)
             if self._mirror.live:
                 await self._attach()  # sessions that come during this do not wait for all the others
         return []

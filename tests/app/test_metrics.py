@@ -33,7 +33,7 @@ from gateway.app.metrics import (
     create_startup_series,
     measure_bus,
     measure_functions,
-    measure_late,
+    measure_node,
     measure_owned,
     measure_phones,
     measure_shared,
@@ -175,7 +175,7 @@ async def test_readings_of_all_links_and_elements_that_came_late_are_counted() -
     telemetry = Telemetry()
 
     def readings() -> float:
-        measure_late(at.node, telemetry)
+        measure_node(at.node, [], telemetry)
         return values_of(telemetry)["upstream_events_totalreading"]
 
     async with scene() as at:

@@ -245,7 +245,8 @@ def _sentence(found: ErrorDetails, origins: Mapping[str, str]) -> str:
         case "tuple_type" if place.path == SITES:
             return "sites must be a list: write [[sites]], with two brackets on each side."
         case "missing" if setting is not None:
-            return f"{place.path} is missing: {lower_first(setting.field.description or '')}"
+            why = setting.field.description or ""
+            return f"{place.path} is missing: {why[:1].lower()}{why[1:]}"
         case "missing":
             return "No site is configured: add a [[sites]] with id, url, display_name and country."
         case _:
@@ -273,11 +274,6 @@ def unknown_setting(place: SettingLocation) -> str:
     return _with_full_stop(
         f"{place.path}: there is no such setting" + (f"; did you mean {elsewhere[0]}?" if elsewhere else "")
     )
-
-
-def lower_first(sentence: str) -> str:
-    """Return *sentence* with a lower-case first letter, to follow a colon."""
-    return sentence[:1].lower() + sentence[1:]
 
 
 def _with_full_stop(sentence: str) -> str:

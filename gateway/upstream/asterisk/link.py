@@ -12,6 +12,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import quote, unquote
 
@@ -358,19 +359,17 @@ class AsteriskLink:
         try:
             served = self._server.serve(self, request)
         except GatewayError as error:
-            refused = error
-            self._put(lambda: _fail(answer, refused))
+            self._put(partial(_fail, answer, error))
         else:
-            self._put(lambda: resolve(answer, served))
+            self._put(partial(resolve, answer, served))
 
     async def _execute(self, request: Execute, answer: asyncio.Future[LinkAnswer]) -> None:
         try:
             served = await self._server.execute(self, request)
         except GatewayError as error:
-            refused = error
-            self._put(lambda: _fail(answer, refused))
+            self._put(partial(_fail, answer, error))
         else:
-            self._put(lambda: resolve(answer, served))
+            self._put(partial(resolve, answer, served))
 
     async def close(self) -> None:
         """Close it. Requests under way end with :class:`LinkClosed`. It may be closed twice."""
@@ -534,12 +533,9 @@ def leave_all(members: list[Membership]) -> list[Step]:
 
 def leave(member: Membership) -> Step:
     """Return the step that ends one membership."""
-    fields = {"Queue": member.queue, "Interface": member.interface}
-    return Step("QueueRemove", fields, _is_absent(member.queue, member.interface))
-
-
-def _is_absent(queue: str, interface: str) -> Callable[[Queues], bool]:
-    return lambda queues: queue not in queues.memberships.get(interface, {})
+    queue, interface = member.queue, member.interface
+    fields = {"Queue": queue, "Interface": interface}
+    return Step("QueueRemove", fields, lambda queues: queue not in queues.memberships.get(interface, {}))
 
 
 def join(queue: str, interface: str, name: str, rules: Rules, **more: str) -> Step:
@@ -562,12 +558,10 @@ def missed_reasons(queues: Queues, steps: Sequence[Step]) -> list[Step]:
         if member is None or not member.paused or is_same_reason(member.reason, reason):
             continue
         sent = {"Queue": queue, "Interface": interface, "Paused": "true", "Reason": reason}
-        missed.append(Step("QueuePause", sent, _has(queue, interface, _with_reason(reason))))
+        missed.append(
+            Step("QueuePause", sent, _has(queue, interface, partial(_is, paused=True, reason=reason)))
+        )
     return missed
-
-
-def _with_reason(reason: str) -> Callable[[Membership], bool]:
-    return lambda one: _is(one, paused=True, reason=reason)
 
 
 def rejoin(view: AsteriskView, agent: int, rules: Rules, wrap_up_s: int) -> list[Step]:
