@@ -298,9 +298,7 @@ def written(families: Families, *, has_exemplars: bool = False) -> bytes:
 
     Any thread may do it.
 
-    Args:
-        families: The collected metrics.
-        has_exemplars: Whether to write OpenMetrics, with the exemplars of histograms.
+    *has_exemplars*: write OpenMetrics, with the exemplars of histograms.
     """
     collected = _Collected([*families, *_PROCESS.collect()])
     write = openmetrics.generate_latest if has_exemplars else prometheus_client.generate_latest

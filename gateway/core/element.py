@@ -64,11 +64,7 @@ when there is some.
 def with_part(parts: Parts, source: Source, part: Part | None, left_at_ms: int = 0) -> Parts:
     """Return *parts* with another part of one source, or without.
 
-    Args:
-        parts: What the link received before.
-        source: Whose part it is.
-        part: The part; None for none.
-        left_at_ms: When a realtime part that is no more left.
+    *left_at_ms*: when a realtime part that is no more left.
     """
     value, time_ms = (None, 0) if part is None else (part.value, part.time_ms)
     if source is _REALTIME:
@@ -181,10 +177,7 @@ class Element(Lean):
     def patch(self, before: Element, codec: Codec, *, keep: bool = False) -> bytes | None:
         """Return the fields that differ from *before*, or None when none does.
 
-        Args:
-            before: The reader's element.
-            codec: The reader's.
-            keep: Whether to keep it from the first request on, as it is needed again soon.
+        *keep*: whether to keep it from the first request on, as it is needed again soon.
         """
         kept = self._patches
         for each in kept or ():

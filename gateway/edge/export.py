@@ -200,13 +200,8 @@ def export(
 
     The pieces form a :class:`~gateway.protocol.bodies.ExportBody`. Other tasks can run between them.
 
-    Args:
-        ticket: The session that requested it.
-        mirror: The session's view of the mirror on this node, by key.
-        address: The client's address.
-        at_ms: Now.
-        elsewhere: What all nodes hold about the user, by category.
-        complete: Whether all nodes were asked and answered.
+    *mirror*: the view of the session on this node, by key. *elsewhere*: what all nodes hold about the user,
+    by category. *complete*: whether all of them answered.
     """
     more = elsewhere or {}
     beside = beside_the_mirror(ticket, mirror, address)

@@ -255,11 +255,8 @@ PREFLIGHT_HEADERS: Final = {
 def may_connect(origin: str, host: str | None, allowed: AbstractSet[str], *, tls: bool) -> bool:
     """Return whether *origin* is on the list or, without a list, is that of *host*.
 
-    Args:
-        origin: The value of `Origin`. `null` is refused.
-        host: The value of `Host`.
-        allowed: Exact origins; empty: the same host only.
-        tls: The listener speaks TLS, so its own pages are `https` ones.
+    *origin* is the value of `Origin`, *host* that of `Host`. The origin `null` is refused. With *tls* the own
+    pages of the listener are `https` ones.
     """
     if origin == "null":
         return False

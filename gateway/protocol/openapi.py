@@ -97,9 +97,7 @@ def by_http() -> dict[str, Schema]:
 def refusals(*codes: ErrorCode, statuses: tuple[int, ...] = ()) -> dict[str, Schema]:
     """Return the error responses of an operation.
 
-    Args:
-        codes: Its codes, beside those of every operation.
-        statuses: Its refusals of HTTP itself, beside those of every operation.
+    *statuses* are refusals of HTTP itself. Each operation has some further codes.
     """
     own = {
         str(status): _response(status, same, " · ".join(same))

@@ -262,12 +262,7 @@ async def hold_quiet(
 ) -> ProxyCheck:
     """Hold one idle WebSocket through *url* for *hold_s*, then send one message each way.
 
-    Args:
-        http: Connects.
-        url: Address that phones use.
-        mark: Header value by which the answer of this process is recognised.
-        hold_s: How long nothing is sent.
-        clock: Measures.
+    *mark* is the value of the header by which the answer of this process is recognised.
     """
     try:
         stream = await _open_stream(http, url, clock)

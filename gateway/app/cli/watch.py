@@ -438,11 +438,7 @@ async def watch(
 ) -> int:
     """Log on, show the board, log off. Returns 0, or 1 when the session was ended or no data came.
 
-    Args:
-        options: Options of the board.
-        console: The terminal; standard output when None.
-        stopping: Requests the end; by default SIGINT and SIGTERM do.
-        clock: The only time.
+    *console* None: standard output. *stopping* None: SIGINT and SIGTERM request the end.
 
     Raises:
         WatchError: The gateway cannot be reached or refuses the log-on.

@@ -142,10 +142,7 @@ def _greeting(line: bytes) -> str:
 def render(action: str, number: int, fields: Mapping[str, str]) -> bytes:
     """Return the bytes of one action.
 
-    Args:
-        action: Its name.
-        number: The ActionID of its answer.
-        fields: The other lines, in their order.
+    *number* is the ActionID of its answer; *fields* are the other lines, in order.
 
     Raises:
         AmiError: A value holds a control character, which could begin another line, or is too long.

@@ -640,10 +640,7 @@ def session(
 ) -> aiohttp.ClientSession:
     """Return a pool of at most *most* connections, 0 for any number.
 
-    Args:
-        most: Connections at once.
-        judge: Raises for an answer that is a refusal; None: no answer is one here.
-        trace: Called with each request before it is sent.
+    *judge* raises for an answer that is a refusal. *trace* is called with each request before it is sent.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=most),

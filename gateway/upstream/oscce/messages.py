@@ -471,11 +471,8 @@ def render_command(
 ) -> Fields:
     """Encode a command.
 
-    Args:
-        request: What is to be executed.
-        own_agents: Alias of an attached session → its own agent.
-        references: Which routing parameters hold Keys.
-        keys: Whether the server knows ``RequestKey``.
+    *own_agents*: alias of an attached session → its own agent. *references*: which routing parameters hold
+    Keys. *keys*: whether the server knows ``RequestKey``.
 
     Raises:
         GatewayError: ``not_found``, ``skill_unknown``, ``reason_unknown``, ``reference_unknown`` when an id
@@ -655,12 +652,7 @@ def render(
 ) -> str:
     """Encode a request.
 
-    Args:
-        request: The request.
-        number: Pairs the answer on this link.
-        own_agents: Alias of an attached session → its own agent.
-        references: Which routing parameters hold Keys.
-        keys: Whether the server knows ``RequestKey``.
+    *number* pairs the answer on this link. For the others see :func:`render_command`.
 
     Raises:
         GatewayError: See :func:`gateway.upstream.oscce.messages.render_command`.

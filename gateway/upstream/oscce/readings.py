@@ -399,9 +399,7 @@ class Unread:
 
         Of many only the newest of each key is read.
 
-        Args:
-            data: The received bytes.
-            texts: Start and end of whole texts in it, in order.
+        *texts*: start and end of whole texts in *data*, in order.
         """
         if len(data) > SKIM_FROM and len(texts) > 1 and self._skim(data, texts):
             return len(texts)

@@ -256,10 +256,7 @@ def _text(payload: bytes) -> str:
 def masked(opcode: int, payload: bytes, mask: bytes) -> bytes:
     """Return *payload* as one final frame of a client (§5.3).
 
-    Args:
-        opcode: The opcode.
-        payload: The payload.
-        mask: :data:`MASK_BYTES` unpredictable bytes.
+    *mask* is :data:`MASK_BYTES` unpredictable bytes.
     """
     first, length, *rest = head(opcode, len(payload))
     return bytes((first, length | _MASKED, *rest)) + mask + unmask(payload, mask)
