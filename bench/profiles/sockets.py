@@ -97,9 +97,8 @@ def _rss() -> int:
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * 4096
 
 
-async def _all_heard(supervisors: list[Supervisor], before: int, messages: int) -> None:
-    due = before + messages * len(supervisors)
-    while sum(one.messages for one in supervisors) < due:  # noqa: ASYNC110 - an event would be measured too
+async def _are_applied(composer: Composer, readings: int) -> None:
+    while composer.readings < readings:  # noqa: ASYNC110 - an event would be measured too
         await asyncio.sleep(0.005)
 
 
@@ -124,13 +123,9 @@ async def measure(links: int, readings: int, url: str) -> None:
             took: list[float] = []
             elements = 0
             for _ in range(SETTLING + readings):
-                heard, began, elapsed = (
-                    sum(one.messages for one in supervisors),
-                    time.process_time(),
-                    time.time(),
-                )
+                due, began, elapsed = composer.readings + 2 * links, time.process_time(), time.time()
                 elements = json.loads(await (await http.post(url + "/read")).text())
-                await _all_heard(supervisors, heard, 2)
+                await _are_applied(composer, due)
                 took.append((time.process_time() - began) / links / elements * 1e6)
                 await asyncio.sleep(max(0.0, elapsed + 1 - time.time()))
             each = statistics.median(took[SETTLING:])

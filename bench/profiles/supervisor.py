@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import cast
 
 from gateway.core.assembly import Composer
-from gateway.core.link import Pauses
+from gateway.core.link import LinkMachine, Pauses
 from gateway.core.view import Member, UserSessions
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import About
-from gateway.runtime.link_session import Linked, LinkHealth
+from gateway.runtime.link_session import Linked, LinkHealth, World
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from gateway.runtime.ports import Clock, Link
 from gateway.telemetry import Tally
@@ -39,7 +40,6 @@ class Supervisor:
         self.user_sessions = UserSessions()
         self.mirror = Mirror(self.feed, self.user_sessions, composer, offsets, clock)
         self.live = asyncio.Event()
-        self.messages = 0
         ticket = Ticket(
             user=self.feed.user,
             display_name="Ada",
@@ -54,7 +54,12 @@ class Supervisor:
         )
         member = self.user_sessions.join(ticket, TOPICS)
         self.tally = tally
-        self.pulse = cast("LinkHealth", self)
+        machine = LinkMachine()
+        machine.dialling()
+        machine.opened(clock.now())
+        exchange = SimpleNamespace(machine=SimpleNamespace(health="live"))
+        world = SimpleNamespace(clock=clock, exchange=exchange, tally=tally, is_behind=bool)
+        self.pulse = LinkHealth(self.feed, self.mirror, machine, cast("World", world), is_taking_over=False)
         self.linked = Linked(tasks, link, member, ABOUT, self)
 
     async def run(self) -> None:
@@ -64,15 +69,11 @@ class Supervisor:
             await asyncio.shield(self.linked.silence)
             await self.linked.run()
 
-    # ---- Keeper and LinkHealth ----
-
-    def received_live(self, _: float) -> bool:
-        """Count a message."""
-        self.messages += 1
-        return True
+    # ---- Keeper ----
 
     def received(self) -> None:
-        """Do nothing: the message is counted elsewhere."""
+        """Record that a message arrived."""
+        self.pulse.received()
 
     def agreed(self, keep_alive_s: float) -> None:
         """Do nothing: profiles send no keep-alives."""
@@ -88,6 +89,7 @@ class Supervisor:
 
     def synced(self) -> None:
         """Set *live*: every query is answered, and the mirror holds the elements."""
+        self.pulse.synced()
         self.live.set()
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:

@@ -323,7 +323,7 @@ class LinkMachine(StateMachine[LinkState]):
             or now - last_received_at > self._keep_alive_s
         ):
             return False
-        self._last_received_at = now
+        self._last_received_at = max(last_received_at, now)
         return True
 
     def doubt(self) -> None:

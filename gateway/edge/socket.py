@@ -450,11 +450,9 @@ class PhoneSocket:
         self._services.scheduler.at(self, now + PROGRESS_S)
 
     def _health(self) -> Health:
-        live = self.session.live
-        if live is not None:
-            return live.outbox.ledger.health
-        known = self._credentials.verified
-        return UNKNOWN_HEALTH if known is None else self._services.node.health(known.user)
+        known, live = self._credentials.verified, self.session.live
+        health = UNKNOWN_HEALTH if known is None else self._services.node.health(known.user)
+        return health if live is None else live.outbox.ledger.health  # which is as new now
 
     # ---- the end ----
 

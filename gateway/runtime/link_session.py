@@ -69,6 +69,10 @@ state of its phones twice.
 """
 REPORT_EVERY_S: Final = 0.05
 """Interval in which the keeper is informed of received messages."""
+REPORT_LIVE_S: Final = 2.0
+"""Interval for readings of live data, which change nothing but times; less if keep-alives are frequent."""
+_REPORTS_LEAST: Final = 10
+"""Number of reports during a keep-alive's interval, at least."""
 
 
 # ---- dependencies of owners ----
@@ -313,8 +317,8 @@ class Linked(OwnTasks):
 
     __slots__ = (
         "__weakref__", "_about", "_asking", "_feed", "_is_answered", "_is_over", "_is_timed", "_keeper",
-        "_mirror", "_opened_at", "_opener", "_pauses", "_pulse", "_reported_at", "_tally", "_user_sessions",
-        "features", "fenced", "link", "replaced_by", "silence",
+        "_mirror", "_opened_at", "_opener", "_pauses", "_pulse", "_report_live_s", "_reported_at", "_tally",
+        "_user_sessions", "features", "fenced", "link", "replaced_by", "silence",
     )  # fmt: skip
 
     def __init__(
@@ -339,7 +343,7 @@ class Linked(OwnTasks):
         self._asking: LinkSubscriptions | None = None
         self._opened_at = keeper.clock.now()
         self._pauses, self._pulse, self._tally = keeper.pauses, keeper.pulse, keeper.tally
-        self._reported_at = LONG_AGO
+        self._reported_at, self._report_live_s = LONG_AGO, REPORT_EVERY_S
         self._is_answered = False
         """Whether a task with an answer may not have run since its arrival."""
         self._is_over = False
@@ -484,8 +488,9 @@ class Linked(OwnTasks):
         if self._mirror.is_blind or not pauses.prompt_from <= now <= pauses.prompt_until:
             self._note_message(now, readings)
         else:  # mostly: as _note_message, a call less for each update
-            self._feed.ledger.came_at = now
-            if now - self._reported_at >= REPORT_EVERY_S:
+            ledger, since_s = self._feed.ledger, now - self._reported_at
+            ledger.came_at = now
+            if since_s >= (self._report_live_s if ledger.health.upstream == "live" else REPORT_EVERY_S):
                 self._report(now, readings)
         if not readings and not self.settled:
             return None  # on a new link answers come in groups: what one removes, another may add
@@ -545,6 +550,7 @@ class Linked(OwnTasks):
 
     def _opened(self, event: Opened) -> None:
         self._keeper.agreed(event.keep_alive_s)
+        self._report_live_s = min(REPORT_LIVE_S, event.keep_alive_s / _REPORTS_LEAST)
         self._mirror.begin(self._about, event.time_ms, event.last_end)
         self._note_time()
         self._user_sessions.server = event.server
@@ -701,6 +707,19 @@ class LinkHealth:
         self._date()
         self.publish()
 
+    def catch_up(self) -> None:
+        """Record the last reading of live data, as not each one is reported."""
+        health, came_at = self._feed.health, self._feed.ledger.came_at
+        is_newer = health.as_of is not None and came_at > health.as_of
+        if is_newer and health.upstream == "live" and self._machine.received_live(came_at):
+            self._as_of = came_at
+            self._feed.ledger.health = Health("live", health.bus, came_at)
+
+    def unlinked(self) -> None:
+        """Record that the link is gone."""
+        self.catch_up()
+        self.link = None
+
     def unreached(self) -> None:
         """Record that there is no link now."""
         self._is_doubted = False
@@ -750,6 +769,7 @@ class LinkHealth:
 
     def publish(self) -> None:
         """Send the health to phones and other nodes."""
+        self.catch_up()
         now = self._world.clock.now()
         upstream = self._machine.health(now)
         is_waiting = self.may_wait(now)

@@ -552,7 +552,7 @@ class Node:
     def health(self, user: UserId) -> Health:
         """Return the age of the user's data."""
         user_state = self.user_states.get(user)
-        return UNKNOWN_HEALTH if user_state is None else user_state.feed.health
+        return UNKNOWN_HEALTH if user_state is None else user_state.health
 
     # ---- sessions ----
 

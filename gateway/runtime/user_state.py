@@ -20,6 +20,7 @@ from weakref import proxy
 
 from gateway.core.assembly import Composer
 from gateway.core.commands import Calls
+from gateway.core.ledger import Health
 from gateway.core.link import LinkMachine
 from gateway.core.registry import DueTime
 from gateway.core.view import Member, UserSessions
@@ -290,7 +291,8 @@ class Owner(OwnTasks):
     def _end_link(self, linked: Linked) -> None:
         self.touch()
         self._world.open_links.number -= 1
-        self._linked = self.execution.linked = self.pulse.link = None
+        self._linked = self.execution.linked = None
+        self.pulse.unlinked()
         self.user_sessions.unlinked(replaced=linked.replaced_by is not None)
         self.mirror.live = False
 
@@ -557,6 +559,13 @@ class UserState(CommandedUser):
         self._turned = LeanEvent()
         self._empty_since: float | None = None
         self.role: Owner | Follower = self._own(NO_START) if grant is None else self._follow(grant)
+
+    @property
+    def health(self) -> Health:
+        """The age of the user's data."""
+        if self.owner is not None:
+            self.owner.pulse.catch_up()
+        return self.feed.health
 
     @property
     def owner(self) -> Owner | None:

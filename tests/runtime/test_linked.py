@@ -23,7 +23,7 @@ from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, Kind, NodeId, Scope
 from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
 from gateway.domain.upstream import Announced, Attached, Part, SessionEnded, Source
-from gateway.runtime.link_session import REPORT_EVERY_S, LinkHealth
+from gateway.runtime.link_session import REPORT_EVERY_S, REPORT_LIVE_S, LinkHealth
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
@@ -37,7 +37,7 @@ def _waiting(at: Scene, contacts: int) -> None:
 
 def _as_of(at: Scene) -> float:
     """Return when the data of the first user was received."""
-    as_of = at.node.user_states[user(1)].feed.health.as_of
+    as_of = at.node.health(user(1)).as_of
     assert as_of is not None
     return as_of
 
@@ -351,25 +351,47 @@ async def test_a_stream_of_readings_is_noted_as_received_now_and_then_and_all_sh
         return was_received(now)
 
     replace_method(monkeypatch, owner.pulse, "received_live", spy)
-    for contacts in range(40):
+    for contacts in range(20):
         _waiting(at, contacts)
-        await at.clock.advance(REPORT_EVERY_S / 5)
-    await at.pass_time(1)
-    assert phone.shown["queue:5"]["contacts_waiting"] == 39
-    assert 6 <= len(received) <= 9
-    assert all(later - earlier >= REPORT_EVERY_S - 1e-9 for earlier, later in itertools.pairwise(received))
+        await at.clock.advance(REPORT_LIVE_S / 5)
+    assert phone.shown["queue:5"]["contacts_waiting"] == 19
+    assert 3 <= len(received) <= 5
+    assert all(later - earlier >= REPORT_LIVE_S - 1e-9 for earlier, later in itertools.pairwise(received))
 
 
 async def test_the_age_of_the_data_is_that_of_the_last_message_also_in_a_stream_of_readings() -> None:
     async with scene() as at:
         await at.served()
         at.upstream.put(Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Support")))
-        owner = next(iter(at.node.user_states.values())).owner
-        assert owner is not None
         for contacts in range(20):
             _waiting(at, contacts)
             await at.clock.advance(0.09)
             assert at.clock.now() - _as_of(at) <= 0.1
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+async def test_data_that_grows_old_after_a_stream_of_readings_is_as_old_as_the_last_one(
+    at: Scene, *, is_lost: bool
+) -> None:
+    phone = await at.served()
+    for contacts in range(25):
+        await at.clock.advance(0.09)
+        _waiting(at, contacts)
+        await at.clock.settle()
+    last_ms, last_at = at.clock.wall_ms(), at.clock.now()
+    link = at.upstream.link(user(1))
+    assert link is not None
+    if is_lost:
+        at.upstream.drop(user(1))
+        at.upstream.unreachable = True
+    else:
+        link.mute()
+        await at.clock.advance(1.5 * KEEP_ALIVE_S - 0.1)
+        assert at.node.health(user(1)).upstream == "live"
+    await at.pass_time(2)
+    assert phone.health == ("down" if is_lost else "stale")
+    assert phone.of_kind("ping")[-1]["as_of_ms"] == last_ms
+    assert at.node.health(user(1)).as_of == last_at
 
 
 @pytest.mark.parametrize(
