@@ -15,8 +15,10 @@ from tests.scenarios.phones import Phone
 class Assistant(Phone):
     """A Remote Assistant with one session. Its connection lives in the house's tasks."""
 
-    def __init__(self, house: House, device: str = "d1", *, user: str = "agent1", deaf_to: str = "") -> None:
-        super().__init__(house.http, house.base, user, device)
+    def __init__(
+        self, house: House, device: str = "d1", *, user: str = "agent1", deaf_to: str = "", base: str = ""
+    ) -> None:
+        super().__init__(house.http, base or house.base, user, device)
         self.bye: dict[str, Any] = {}
         self._deaf_to = deaf_to
         """Frames of this kind are lost on it."""

@@ -16,9 +16,8 @@ from gateway.domain.model import Application, Device, Ticket, UserId
 from gateway.domain.upstream import LogOn
 from tests.simulation.line import Frame, Line
 from tests.simulation.nodes import Process
-from tests.simulation.phone import CLIENT, Phone
 from tests.simulation.store import Server
-from tests.simulation.world import TICK_S, World
+from tests.simulation.world import CLIENT, TICK_S, Phone, World
 
 FOR_EVER: Final = 120
 _GRACE_S: Final = 25.0

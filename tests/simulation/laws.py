@@ -12,9 +12,8 @@ from gateway.domain.model import SessionSecret, UserId
 from gateway.runtime.handover import INTEREST_S
 from gateway.runtime.user_state import Owner
 from tests.simulation.nodes import Process
-from tests.simulation.phone import DEADLINE_MS, QUEUE, Order, Phone
 from tests.simulation.sorts import GENTLE, REFUSING, UNMOVED
-from tests.simulation.world import World
+from tests.simulation.world import DEADLINE_MS, QUEUE, Order, Phone, World
 
 TRIES: Final = 4
 """Wrong passwords of one name that all nodes together may send to OSCC-E."""

@@ -11,8 +11,7 @@ from typing import Any, Final
 from gateway.edge.policies import NoticesInForce, NoticeText, OperatorNotice
 from gateway.simulator.sessions import Session
 from tests.transcripts.abridged import Json
-from tests.transcripts.handset import Handset
-from tests.transcripts.stage import SUPERVISOR, Stage, stage
+from tests.transcripts.stage import SUPERVISOR, Handset, Stage, stage
 
 TERMS: Final = OperatorNotice(
     "terms", 3, "privacy", 0, True, {"en": NoticeText("Privacy", "What we keep.", "https://x.example")}
