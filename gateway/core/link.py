@@ -544,6 +544,15 @@ class Pauses:
         """
         return now - linger.longer_s if self.was_late(now, _RETURN_S) else now
 
+    def linger_over_at(self, until: float, now: float, linger: Linger) -> float:
+        """Return when a linger that lasts *until*, or longer while this process is late, can be over first.
+
+        It can be over later, if the process is late again; *now*: look again at the returned time.
+        """
+        if not self.was_late(now, _RETURN_S):
+            return until
+        return min(until + linger.longer_s, max(until, self._late_at + _RETURN_S))
+
     def came_at(self, now: float) -> float:
         """Return the earliest time at which data that is read *now* may have come."""
         if now - self._beat_at > BEAT_S + LATE_S:

@@ -466,11 +466,12 @@ class Owner(OwnTasks):
 
     def _sessions_due_at(self, now: float) -> float:
         """Return when :meth:`tick` has work for lease and sessions, unless it is touched before."""
+        linger = self._world.linger
         return min(
             now if self._linked is not None and not self.lease.is_ours else now + _SET_CLOCK_S,
             self._began_at + STRANGERS_S,
             self.sharing.due_at,
-            self.user_sessions.lingers_until(self._world.linger),
+            self.pauses.linger_over_at(self.user_sessions.lingers_until(linger), now, linger),
             now + (self.user_sessions.renewal_ms - self.clock.wall_ms()) / 1000,
         )
 

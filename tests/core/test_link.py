@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -212,13 +213,17 @@ def test_a_process_is_late_when_its_beats_are_and_for_a_while_after_that() -> No
         pauses.beat(now)
         now += BEAT_S + 0.5
     late_at = now
-    assert pauses.linger_time(now, Linger(30.0)) == now - 60.0
+    linger = Linger(30.0)
+    assert pauses.linger_time(now, linger) == now - 60.0
+    over_at = [pauses.linger_over_at(until, now, linger) for until in (now - 50.0, now, math.inf)]
+    assert over_at == [now + 10.0, now + 60.0, math.inf]
     for _ in range(200):
         pauses.beat(now)
         now += BEAT_S
     assert now - late_at == 200 * BEAT_S
     assert [pauses.was_late(now, within_s) for within_s in (90.0, 110.0)] == [False, True]
-    assert pauses.linger_time(now, Linger(30.0)) == now
+    assert pauses.linger_time(now, linger) == now
+    assert pauses.linger_over_at(now, now, linger) == now
     assert pauses.was_late(now + 1.5, 1.0), "the next beat is long overdue"
 
 

@@ -209,6 +209,22 @@ async def test_little_is_done_for_a_user_who_waits_for_a_link(monkeypatch: pytes
         assert (phone.health, phone.closed) == ("live", None)
 
 
+async def test_little_is_done_for_a_user_whom_a_late_node_keeps_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene(NodeSettings(NodeId("n1"), "n1-1", linger=Linger(30.0, 30.0))) as at:
+        phone = await at.served("anna")
+        phone.leave()
+        await at.starve(5.0)
+        (anna,) = at.node.user_states.values()
+        ticked = _ticks_of(anna, monkeypatch)
+        await at.pass_time(84.0)
+        assert at.upstream.link(user(1)) is not None
+        assert len(ticked) <= 20
+        await at.pass_time(8.0)
+        assert at.upstream.link(user(1)) is None
+
+
 @pytest.mark.parametrize("seconds", [0.0, 40.0])
 async def test_a_followed_user_costs_nothing_until_something_is_due(
     at: Street, seconds: float, monkeypatch: pytest.MonkeyPatch
