@@ -307,16 +307,15 @@ def test_an_asterisk_of_several_nodes_is_advised(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_of_people_that_others_may_read_is_advised(tmp_path: Path) -> None:
+def test_a_file_of_people_that_others_may_read_is_advised_and_one_that_is_not_there_a_fault(
+    tmp_path: Path,
+) -> None:
     people = tmp_path / "people.toml"
     people.write_text("people = []\n", "utf-8")
     people.chmod(0o644)
     settings = loaded(tmp_path, ASTERISK.replace('"people.toml"', f'"{people}"')).settings
     assert list(file_faults(settings, 0)) == []
     assert [text for text in setting_advices(settings, 0) if text.endswith(": chmod 600.")]
-
-
-def test_a_file_of_people_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
     settings = loaded(tmp_path, ASTERISK.replace('"people.toml"', f'"{tmp_path / "none.toml"}"')).settings
     (fault,) = file_faults(settings, 0)
     assert fault.startswith("Site main: the file of people ")

@@ -250,7 +250,9 @@ FIELDS = field_shapes(PSEUDONYMS)
 LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
 
 
-def test_no_field_has_the_name_of_personal_or_realtime_data() -> None:
+def test_no_field_has_the_name_of_personal_or_realtime_data_nor_one_that_the_standard_library_refuses() -> (
+    None
+):
     guarded = {
         field.name
         for each in vars(resources).values()
@@ -261,6 +263,8 @@ def test_no_field_has_the_name_of_personal_or_realtime_data() -> None:
     assert len(guarded) > 50
     # the logging library's own name for its severity
     assert set(FIELDS) & guarded == {"level"}
+    taken = {*vars(logging.makeLogRecord({})), "message", "asctime"}
+    assert set(FIELDS) & taken == set()
 
 
 def _lines_of(tree: ast.AST) -> Iterator[ast.Call]:
@@ -290,11 +294,6 @@ def test_every_field_that_a_line_of_the_log_has_is_shown() -> None:
     }
     assert len(fields) > 70
     assert {field for field in fields if field[0] not in FIELDS} == set()
-
-
-def test_no_field_has_a_name_that_the_standard_library_refuses() -> None:
-    taken = {*vars(logging.makeLogRecord({})), "message", "asctime"}
-    assert set(FIELDS) & taken == set()
 
 
 def test_every_line_that_operators_may_see_is_on_a_page() -> None:

@@ -33,22 +33,19 @@ def test_agents_serve_the_queues_of_their_active_sufficient_skills() -> None:
         assert (agent in directory.agents_of[60_001]) == serves
 
 
-def test_an_empty_scope_sees_catalogues_only() -> None:
-    found = World().sim.center.directory.query(DIRECTORY_KINDS, Scope())
-    assert [found[kind] for kind in ("User", "Queue", "Group", "Aggregate")] == [[], [], [], []]
-    assert {"Key": 95_005, "Name": "Back office", "RequiredFor": ("Work",)} in found["WorkReason"]
-    assert found["UnavailableReason"][0] == {"Key": 95_001, "Name": "Lunch"}
-    assert {each["AppliesTo"] for each in found["RoutingParameter"]} == {"Queue", "Group"}
-    assert found["Skill"][0]["LevelMax"] == 100
-
-
-def test_scopes_follow_from_groups() -> None:
+def test_scopes_follow_from_groups_and_an_empty_one_sees_catalogues_only() -> None:
     directory = World().sim.center.directory
     assert directory.within(()) == Scope()
     assert directory.within(directory.groups).users == frozenset(directory.agents)
     own = directory.own(directory.agents[AGENT])
     assert own.keys - own.queues - own.groups == frozenset((AGENT,))
     assert directory.within((70_001, 4711)).groups == {70_001}
+    found = World().sim.center.directory.query(DIRECTORY_KINDS, Scope())
+    assert [found[kind] for kind in ("User", "Queue", "Group", "Aggregate")] == [[], [], [], []]
+    assert {"Key": 95_005, "Name": "Back office", "RequiredFor": ("Work",)} in found["WorkReason"]
+    assert found["UnavailableReason"][0] == {"Key": 95_001, "Name": "Lunch"}
+    assert {each["AppliesTo"] for each in found["RoutingParameter"]} == {"Queue", "Group"}
+    assert found["Skill"][0]["LevelMax"] == 100
 
 
 # ---- routing parameters ----

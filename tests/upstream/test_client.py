@@ -91,16 +91,17 @@ async def test_a_closed_link_is_no_lost_one(at: Scene) -> None:
 
 async def test_waiters_for_the_same_answer_share_its_failure(at: Scene) -> None:
     at.server.mute = True
-    codes: list[ErrorCode] = []
+    failures: list[tuple[str, str]] = []
 
     async def ask() -> None:
-        codes.append((await refused(at.adapter.about())).code)
+        error = await refused(at.adapter.about())
+        failures.append((error.code, trouble_of(error)))
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(20):
             tasks.create_task(ask())
         await at.clock.advance(10)
-    assert codes == [ErrorCode.UPSTREAM_UNAVAILABLE] * 20
+    assert failures == [(AWAY, "timeout")] * 20
     assert len(at.server.asked) == 1
 
 
@@ -131,25 +132,14 @@ async def test_a_server_that_is_not_accepted(
         assert trouble_of(await refused(at.adapter.sessions(SECRET))) == trouble
 
 
-async def test_nobody_listens() -> None:
-    async with OsccServer("main", "http://127.0.0.1:9", ManualClock()) as adapter:
+@pytest.mark.parametrize(("host", "trouble"), [("127.0.0.1", "refused"), ("nowhere.invalid", "dns")])
+async def test_nobody_listens_or_the_name_is_not_found(host: str, trouble: str) -> None:
+    async with OsccServer("main", f"http://{host}:9", ManualClock()) as adapter:
         error = await refused(adapter.log_on(CREDENTIALS))
-        assert (error.code, trouble_of(error)) == (ErrorCode.UPSTREAM_UNAVAILABLE, "refused")
+        assert (error.code, trouble_of(error)) == (ErrorCode.UPSTREAM_UNAVAILABLE, trouble)
+        assert trouble_of(await refused(adapter.sessions(SECRET))) == trouble
         ended = await closed(adapter.open(USER, SECRET, token=1, holder="a"))
-        assert (ended.reason, trouble_of(ended)) == ("unavailable", "refused")
-
-
-async def test_a_name_that_is_not_found_is_distinguished() -> None:
-    async with OsccServer("main", "http://nowhere.invalid:9", ManualClock()) as adapter:
-        assert trouble_of(await refused(adapter.sessions(SECRET))) == "dns"
-        assert trouble_of(await refused(adapter.about())) == "dns"
-
-
-async def test_an_answer_that_does_not_come_is_distinguished(at: Scene) -> None:
-    at.server.mute = True
-    async with beside(refused(at.adapter.about())) as asking:
-        await at.clock.advance(10)
-    assert trouble_of(asking.result()) == "timeout"
+        assert (ended.reason, trouble_of(ended)) == ("unavailable", trouble)
 
 
 # ---- log-on ----
@@ -305,20 +295,16 @@ async def test_a_link_is_asked_for_with_token_and_holder(at: Scene) -> None:
         (503, {"Error": "FunctionUnavailable", "Function": "RealTime"}, "unavailable", None),
         (400, {"Error": "BadRequest"}, "unavailable", None),
         (200, {}, "unavailable", None),
+        (307, b"", "unavailable", None),
     ],
 )
-async def test_a_refused_link(
+async def test_a_refused_link_takes_its_secret_nowhere(
     at: Scene, status: int, received: object, reason: str, token: int | None
 ) -> None:
     at.server.answers["GET link"] = (status, received)
+    at.server.headers["Location"] = at.server.url + "elsewhere"
     why = await closed(at.open())
     assert (why.reason, why.token) == (reason, token)
-
-
-async def test_a_redirected_link_takes_its_secret_nowhere(at: Scene) -> None:
-    at.server.answers["GET link"] = (307, b"")
-    at.server.headers["Location"] = at.server.url + "elsewhere"
-    assert (await closed(at.open())).reason == "unavailable"
     assert [asked.path for asked in at.server.asked] == ["about", "link"]
 
 
