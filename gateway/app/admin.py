@@ -542,19 +542,19 @@ NODE_TIMEOUT_S: Final = 5.0
 """A failed primary of a Redis Cluster must be replaced before leases expire, after 10 s."""
 
 
-class BusReport(NamedTuple):
-    """Result of the check, a sentence each. *notes*: what is well; *faults*: no node should run with them."""
+class CheckReport(NamedTuple):
+    """Result of a check, a sentence each. *notes*: what is well; *faults*: no node should run with them."""
 
     notes: tuple[str, ...] = ()
     advices: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
 
 
-async def check_bus(bus: BusSection, clock: Clock) -> BusReport:
+async def check_bus(bus: BusSection, clock: Clock) -> CheckReport:
     """Check the bus's Redis, if there is one; bounded in time."""
     url = redis_url(bus)
     if url is None:
-        return BusReport()
+        return CheckReport()
     from gateway.bus.stores import inspect, inspect_cluster  # noqa: PLC0415 - as in adapters.open_bus
 
     try:
@@ -564,7 +564,7 @@ async def check_bus(bus: BusSection, clock: Clock) -> BusReport:
         return report_on(await inspect(address, clock))
     except RedisUnreachable as error:
         fault = f"The Redis at {without_password(bus.url)} cannot be used: {error}."
-        return BusReport(faults=(f"{fault} {_remedy(error, is_tls=url.startswith(_TLS_SCHEMES))}",))
+        return CheckReport(faults=(f"{fault} {_remedy(error, is_tls=url.startswith(_TLS_SCHEMES))}",))
 
 
 def _remedy(error: RedisUnreachable, *, is_tls: bool) -> str:
@@ -586,7 +586,7 @@ _REMEDIES: Final = {
 """First word of a refusal → what to do, as a sentence."""
 
 
-def report_on(seen: ServerFacts) -> BusReport:
+def report_on(seen: ServerFacts) -> CheckReport:
     """Return the report on a server."""
     engine = f"{seen.engine or 'a Redis'} {'.'.join(map(str, seen.version))}".strip()
     faults = list(_bus_faults(seen))
@@ -595,18 +595,18 @@ def report_on(seen: ServerFacts) -> BusReport:
             f"The server at {seen.endpoint} is a node of a Redis Cluster: bus.url must begin with "
             "redis+cluster:// or rediss+cluster://."
         )
-    return BusReport(
+    return CheckReport(
         (f"Redis at {seen.endpoint} answers: {engine}",), tuple(_bus_advices(seen)), tuple(faults)
     )
 
 
-def report_on_cluster(seen: ClusterFacts) -> BusReport:
+def report_on_cluster(seen: ClusterFacts) -> CheckReport:
     """Return the report on a Redis Cluster."""
     reports = [report_on(server._replace(is_cluster_node=False)) for server in seen.servers]
     faults = [fault for report in reports for fault in report.faults]
     if seen.lost_slots:
         faults.append(f"{seen.lost_slots} of 16384 slots of the Redis Cluster are served by no primary.")
-    return BusReport(
+    return CheckReport(
         tuple(line for report in reports for line in report.notes),
         (*(advice for report in reports for advice in report.advices), *_cluster_advices(seen)),
         tuple(faults),

@@ -385,7 +385,7 @@ async def test_a_server_that_must_not_be_believed_is_refused(tmp_path: Path, kin
     async with server(None if kind == "clear text" else paths, asked) as port, asyncio.timeout(20):
         site = site_of(port, tmp_path)
         answer = await check_site(0, site, SystemClock())
-        assert answer.fault == f"Site main at {site.url}: TLS with its server fails: {reason}."
+        assert answer.faults == (f"Site main at {site.url}: TLS with its server fails: {reason}.",)
         async with OsccServer("main", site.url, SystemClock(), tls=site_context(0, site)) as adapter:
             with pytest.raises(GatewayError) as refused:
                 await adapter.about()
@@ -397,13 +397,13 @@ async def test_one_that_is_believed_is_asked(tmp_path: Path) -> None:
     asked: list[bytes] = []
     async with server(ROOT.issue(tmp_path, chain=(ROOT,)), asked) as port, asyncio.timeout(20):
         answer = await check_site(0, site_of(port, tmp_path), SystemClock())
-    assert answer.fault is not None
-    assert "TLS" not in answer.fault
-    assert answer.advice is None
+    (fault,) = answer.faults
+    assert "TLS" not in fault
+    assert answer.advices == ()
     assert any(line.startswith(b"GET") for line in asked)
 
 
 async def test_a_certificate_that_ends_soon_is_advised(tmp_path: Path) -> None:
     async with server(ROOT.issue(tmp_path, ends_d=9.1), []) as port, asyncio.timeout(20):
         answer = await check_site(0, site_of(port, tmp_path), SystemClock())
-    assert answer.advice == "The certificate of site main's server expires in 9 days."
+    assert answer.advices == ("The certificate of site main's server expires in 9 days.",)

@@ -21,7 +21,7 @@ from gateway.app.admin import (
     DUPLICATE_NAME_EVERY_S,
     KEYS_LOOK_S,
     STATUS_EVERY_S,
-    BusReport,
+    CheckReport,
     NodeStatus,
     StatusLog,
     check_bus,
@@ -222,11 +222,11 @@ async def test_a_gateway_reports_a_bus_and_a_site_once(own_logging: None) -> Non
 
 
 async def test_a_redis_is_looked_at_until_it_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = [BusReport(faults=("It is away.",))] * 2 + [
-        BusReport(("There.",), advices=("It writes to a disk.",))
+    seen = [CheckReport(faults=("It is away.",))] * 2 + [
+        CheckReport(("There.",), advices=("It writes to a disk.",))
     ]
 
-    async def found(bus: BusSection, clock: Clock) -> BusReport:
+    async def found(bus: BusSection, clock: Clock) -> CheckReport:
         return seen.pop(0)
 
     monkeypatch.setattr(admin, "check_bus", found)
@@ -411,7 +411,7 @@ def test_an_old_one_is_a_fault() -> None:
 
 
 async def test_without_redis_there_is_nothing_to_find_or_to_say() -> None:
-    assert await check_bus(BusSection(), CLOCK) == BusReport()
+    assert await check_bus(BusSection(), CLOCK) == CheckReport()
     with capture_logs() as lines:
         await log_bus_faults(BusSection(), ManualClock())
     assert lines == []

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 import gateway
+from gateway.app.admin import CheckReport
 from gateway.app.cli import check as check_module
 from gateway.app.cli import main
-from gateway.app.cli.check import SiteCheck, check_site
+from gateway.app.cli.check import check_site
 from gateway.app.config.settings import AsteriskSection
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator.ami import FakeAsterisk
@@ -27,7 +28,7 @@ from tests.architecture.house import imports, tracked
 from tests.asterisk.site import Place, place
 
 
-async def check(at: Place, folder: Path, secret: str = "secret") -> SiteCheck:
+async def check(at: Place, folder: Path, secret: str = "secret") -> CheckReport:
     table = f'[sites.asterisk]\nuser = "oscc"\nsecret = "{secret}"\npeople_file = "{at.people}"\n'
     text = SECRET.replace("https://oscce.example", f"ami://127.0.0.1:{at.fake.port}") + table
     return await check_site(0, loaded(folder, text).settings.sites[0], SystemClock())
@@ -36,8 +37,8 @@ async def check(at: Place, folder: Path, secret: str = "secret") -> SiteCheck:
 async def test_an_asterisk_with_everything_is_only_described(tmp_path: Path) -> None:
     async with place() as at:
         found = await check(at, tmp_path)
-        assert (found.advice, found.fault) == (None, None)
-        assert found.note == (
+        assert (found.advices, found.faults) == ((), ())
+        assert found.notes[0] == (
             f"site main answers: Asterisk {at.fake.version}, AMI 13.0.0, 2 queues, 3 people"
         )
 
@@ -59,10 +60,10 @@ async def test_what_is_missing_is_advised(
         at.fake.ami = ami
         at.people.write_text(at.people.read_text("utf-8").replace("support", queue), "utf-8")
         found = await check(at, tmp_path)
-        assert found.fault is None
-        assert advice in str(found.advice)
+        assert found.faults == ()
+        assert advice in found.advices[0]
         is_shown = "system" in write  # the version is
-        assert str(found.note).startswith(
+        assert found.notes[0].startswith(
             f"site main answers: Asterisk {at.fake.version if is_shown else 'of'}"
         )
 
@@ -73,10 +74,10 @@ async def test_why_it_cannot_be_used_is_a_fault_at_once(
     monkeypatch.setattr(check_module, "SITE_S", 60.0)
     async with place() as at, asyncio.timeout(30):
         wrong = await check(at, tmp_path, secret="another")
-        assert str(wrong.fault).endswith("it refuses the user or the secret.")
+        assert wrong.faults[0].endswith("it refuses the user or the secret.")
         at.fake.allows_many = False
         found = await check(at, tmp_path)
-        assert "is logged in already" in str(found.fault)
+        assert "is logged in already" in found.faults[0]
 
 
 # ---- The files of "Your Asterisk in 20 minutes" fit each other, and the gateway accep ----

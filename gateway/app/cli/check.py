@@ -38,7 +38,7 @@ from gateway.app.adapters import (
     read_pair,
     site_context,
 )
-from gateway.app.admin import check_bus, folder_faults
+from gateway.app.admin import CheckReport, check_bus, folder_faults
 from gateway.app.config import sources as config_sources
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import (
@@ -80,14 +80,6 @@ SITE_S: Final = 5.0
 _HTTPS_PORT: Final = 443
 
 
-class SiteCheck(NamedTuple):
-    """The result of a query of a site, one sentence each; None: nothing to report."""
-
-    note: str | None = None
-    advice: str | None = None
-    fault: str | None = None
-
-
 class _Handshake(NamedTuple):
     """The result of a handshake: why it failed, or when the certificate ends."""
 
@@ -95,7 +87,7 @@ class _Handshake(NamedTuple):
     ends_at_s: float | None = None
 
 
-async def check_site(place: int, site: SiteSection, clock: Clock) -> SiteCheck:
+async def check_site(place: int, site: SiteSection, clock: Clock) -> CheckReport:
     """Query the site for its version; bounded in time.
 
     Raises:
@@ -104,10 +96,11 @@ async def check_site(place: int, site: SiteSection, clock: Clock) -> SiteCheck:
     context = site_context(place, site)
     shown = _Handshake() if context is None else await _handshake(site, context, clock)
     if shown.trouble is not None:
-        return SiteCheck(fault=f"Site {site.id} at {site.url}: TLS with its server fails: {shown.trouble}.")
-    advice = _expiry_advice(site, shown, clock)
+        fault = f"Site {site.id} at {site.url}: TLS with its server fails: {shown.trouble}."
+        return CheckReport(faults=(fault,))
+    advices = _expiry_advices(site, shown, clock)
     if site.asterisk is not None:
-        return await _ask_asterisk(site, site.asterisk, context, clock, advice)
+        return await _ask_asterisk(site, site.asterisk, context, clock, advices)
     async with OsccServer(
         site.id, site.url, clock, tls=context, deadlines=Deadlines(answer_s=SITE_S)
     ) as server:
@@ -115,9 +108,9 @@ async def check_site(place: int, site: SiteSection, clock: Clock) -> SiteCheck:
             about = await server.about()
         except GatewayError as error:
             why = _SITE_FAULTS.get(trouble_of(error), error.message)
-            return SiteCheck(None, advice, f"Site {site.id} at {site.url}: {why}")
+            return CheckReport((), advices, (f"Site {site.id} at {site.url}: {why}",))
     line = f"site {site.id} answers: OSCC-E {about.extensions_version}, contact centre"
-    return SiteCheck(f"{line} {about.contact_center_version}", advice)
+    return CheckReport((f"{line} {about.contact_center_version}",), advices)
 
 
 _SITE_FAULTS: Final[dict[Trouble, str]] = {
@@ -136,25 +129,24 @@ async def _ask_asterisk(
     asterisk: AsteriskSection,
     context: ssl.SSLContext | None,
     clock: Clock,
-    advice: str | None,
-) -> SiteCheck:
+    advices: tuple[str, ...],
+) -> CheckReport:
     """Log in to an Asterisk and read it once."""
     try:
         people = read_people(asterisk.people_file, asterisk.remote_context)
     except PeopleError as error:
-        return SiteCheck(fault=f"Site {site.id}: the file of people {asterisk.people_file} {error}.")
+        fault = f"Site {site.id}: the file of people {asterisk.people_file} {error}."
+        return CheckReport(faults=(fault,))
     settings = asterisk_settings(site, asterisk, context, is_alone=True)
     async with AsteriskServer(site.id, settings, clock, jitter=lambda: 0.0, draw=token_bytes) as server:
         if not await server.reached(SITE_S):
             why = _AMI_FAULTS.get(server.monitor.last_failure, "it does not answer")
-            return SiteCheck(None, advice, f"Site {site.id} at {site.url}: {why}.")
+            return CheckReport((), advices, (f"Site {site.id} at {site.url}: {why}.",))
         version = server.monitor.version or "of a version that only write=system shows"
         line = f"site {site.id} answers: Asterisk {version}, AMI {server.monitor.ami_version}"
         counts = f"{len(server.monitor.queues.queues)} queues, {len(people.by_login)} people"
-        advices = [] if advice is None else [advice]
-        advices += _asterisk_advices(site.id, server, people)
-        advice = " ".join(advices) or None
-    return SiteCheck(f"{line}, {counts}", advice)
+        advices += tuple(_asterisk_advices(site.id, server, people))
+    return CheckReport((f"{line}, {counts}",), (" ".join(advices),) if advices else ())
 
 
 def _asterisk_advices(site: str, server: AsteriskServer, people: PeopleFile) -> Iterator[str]:
@@ -191,11 +183,11 @@ _AMI_FAULTS: Final = {
 """Why an Asterisk is not reached, as the end of a sentence."""
 
 
-def _expiry_advice(site: SiteSection, shown: _Handshake, clock: Clock) -> str | None:
+def _expiry_advices(site: SiteSection, shown: _Handshake, clock: Clock) -> tuple[str, ...]:
     left_s = None if shown.ends_at_s is None else shown.ends_at_s - clock.wall_ms() / 1000
     if left_s is None or left_s >= WARNING_S:
-        return None
-    return f"The certificate of site {site.id}'s server expires in {left_s / DAY_S:.0f} days."
+        return ()
+    return (f"The certificate of site {site.id}'s server expires in {left_s / DAY_S:.0f} days.",)
 
 
 async def _handshake(site: SiteSection, context: ssl.SSLContext, clock: Clock) -> _Handshake:
@@ -358,10 +350,7 @@ def _chain(client: ClientSection) -> Sequence[x509.Certificate] | None:
 async def check_reachable(settings: Settings, clock: Clock) -> list[str]:
     """Try Redis and the sites; print those that answer and advice, return a sentence per fault."""
     bus = await check_bus(settings.bus, clock)
-    for answer in bus.notes:
-        sys.stdout.write(f"# {answer}\n")
-    advise(bus.advices)
-    return [*bus.faults, *await check_sites(settings, clock)]
+    return [*_faults_of(bus), *await check_sites(settings, clock)]
 
 
 async def check_sites(settings: Settings, clock: Clock) -> list[str]:
@@ -370,12 +359,14 @@ async def check_sites(settings: Settings, clock: Clock) -> list[str]:
         asked = [
             group.create_task(check_site(place, site, clock)) for place, site in enumerate(settings.sites)
         ]
-    answers = [task.result() for task in asked]
-    for answer in answers:
-        if answer.note is not None:
-            sys.stdout.write(f"# {answer.note}\n")
-    advise(answer.advice for answer in answers if answer.advice is not None)
-    return [answer.fault for answer in answers if answer.fault is not None]
+    return [fault for task in asked for fault in _faults_of(task.result())]
+
+
+def _faults_of(report: CheckReport) -> Sequence[str]:
+    """Print the notes and the advice of *report*; return its faults."""
+    sys.stdout.writelines(f"# {note}\n" for note in report.notes)
+    advise(report.advices)
+    return report.faults
 
 
 def setting_advices(settings: Settings, wall_ms: int) -> Iterator[str]:

@@ -276,9 +276,9 @@ async def run_asterisk_demo(args: argparse.Namespace, secrets: SecretsSection) -
                 else await stack.enter_async_context(_simulated_asterisk(args))
             )
             settings = demo_settings(place.site, args.port)
-            fault = (await check_site(0, settings.sites[0], clock)).fault if args.asterisk else None
-            if fault is not None:
-                raise ConfigError([fault])
+            faults = (await check_site(0, settings.sites[0], clock)).faults if args.asterisk else ()
+            if faults:
+                raise ConfigError(faults)
             addresses = await stack.enter_async_context(wiring.serving(settings, secrets, clock, stopping))
             text = _ASTERISK_INTRODUCTION.format(
                 what=place.what, client=addresses.client, ops=addresses.ops, people=place.people

@@ -28,7 +28,7 @@ from aiohttp import web
 from annotated_types import Le
 
 from gateway.app.adapters import client_context
-from gateway.app.admin import check_bus
+from gateway.app.admin import CheckReport, check_bus
 from gateway.app.cli.check import (
     asterisk_advices,
     client_file_faults,
@@ -135,7 +135,7 @@ def run_doctor(args: argparse.Namespace) -> int:
     bus = asyncio.run(check_bus(settings.bus, clock))
     held = asyncio.run(check_proxies(settings, args.through, args.hold, clock)) if args.through else []
     certificate = listener_certificate_problems(settings, clock.wall_ms())
-    for line in (*_machine_lines(machine), *bus.notes, *(one.note for one in held if one.note is not None)):
+    for line in (*_machine_lines(machine), *bus.notes, *(note for one in held for note in one.notes)):
         sys.stdout.write(f"{line}\n")
     advices = [problem.text for problem in certificate if not problem.is_fault]
     if settings.client.trusted_proxies and not args.through:
@@ -143,7 +143,7 @@ def run_doctor(args: argparse.Namespace) -> int:
     advices += asterisk_advices(settings)
     advise((*machine_advices(machine), *bus.advices, *advices))
     found = [*machine_faults(machine, settings), *bus.faults, *people_faults(settings)]
-    found += [one.fault for one in held if one.fault is not None]
+    found += [fault for one in held for fault in one.faults]
     found += [*(problem.text for problem in certificate if problem.is_fault), *client_file_faults(settings)]
     return report_faults(found)
 
@@ -228,16 +228,9 @@ def _number(path: Path) -> int | None:
 # ---- proxies ----
 
 
-class ProxyCheck(NamedTuple):
-    """Result of holding an idle WebSocket through a proxy: one sentence."""
-
-    note: str | None = None
-    fault: str | None = None
-
-
 async def check_proxies(
     settings: Settings, urls: Sequence[str], hold_s: float, clock: Clock
-) -> list[ProxyCheck]:
+) -> list[CheckReport]:
     """Listen in the node's place, and hold an idle WebSocket through each of *urls* at the same time."""
     mark = token_hex(8)
     app, ops = web.Application(), web.Application()
@@ -253,13 +246,13 @@ async def check_proxies(
         ):
             held = [group.create_task(hold_quiet(http, url, mark, hold_s, clock)) for url in urls]
     except CannotListen as taken:
-        return [ProxyCheck(fault=f"{taken} Stop the node first: --through listens in its place.")]
+        return [_refusal(f"{taken} Stop the node first: --through listens in its place.")]
     return [task.result() for task in held]
 
 
 async def hold_quiet(
     http: aiohttp.ClientSession, url: str, mark: str, hold_s: float, clock: Clock
-) -> ProxyCheck:
+) -> CheckReport:
     """Hold one idle WebSocket through *url* for *hold_s*, then send one message each way.
 
     *mark* is the value of the header by which the answer of this process is recognised.
@@ -267,19 +260,23 @@ async def hold_quiet(
     try:
         stream = await _open_stream(http, url, clock)
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return ProxyCheck(fault=_no_stream(url, error))
+        return _refusal(_no_stream(url, error))
     async with stream:
         response = stream._response  # noqa: SLF001 - aiohttp shows the headers of an upgrade nowhere else
         if response.headers.get(_MARK) != mark:
-            return ProxyCheck(fault=f"{url} leads to another machine. {_BALANCER_HINT}")
+            return _refusal(f"{url} leads to another machine. {_BALANCER_HINT}")
         began = clock.now()
         if not await _is_cut(stream, hold_s, clock) and await _is_alive(stream, clock):
-            return ProxyCheck(note=f"{url} kept a quiet WebSocket open for {hold_s:g} s")
+            return CheckReport((f"{url} kept a quiet WebSocket open for {hold_s:g} s",))
         lasted_s = clock.now() - began
-    return ProxyCheck(
-        fault=f"{url} closed a quiet WebSocket after {lasted_s:.0f} s: let the proxy wait {HOLD_S:g} s "
+    return _refusal(
+        f"{url} closed a quiet WebSocket after {lasted_s:.0f} s: let the proxy wait {HOLD_S:g} s "
         f"or more ({_PROXY_SETTINGS})."
     )
+
+
+def _refusal(fault: str) -> CheckReport:
+    return CheckReport(faults=(fault,))
 
 
 def _no_stream(url: str, error: Exception) -> str:
