@@ -124,9 +124,7 @@ def site(function: str, state: FunctionState) -> dict[str, Resource]:
 
 
 @pytest.mark.parametrize(("command", "needs"), NEEDS, ids=lambda one: getattr(one, "kind", ""))
-def test_a_command_is_refused_while_a_function_that_it_needs_is_known_to_be_down(
-    command: Command, needs: set[str]
-) -> None:
+def test_a_command_is_refused_while_a_function_it_needs_is_down(command: Command, needs: set[str]) -> None:
     for function in FUNCTIONS:
         error = refusal(command, site(function, FunctionState.DOWN))
         received = None if error is None else (error.code, error.details)
@@ -179,9 +177,7 @@ LUNCH = Agent(routing_state=RoutingState.UNAVAILABLE, reason_id="31")
 
 
 @pytest.mark.parametrize(("number", "expected"), [("5", None), ("6", ErrorCode.REASON_REQUIRED)])
-def test_an_agent_who_is_in_the_state_already_needs_no_reason(
-    number: str, expected: ErrorCode | None
-) -> None:
+def test_an_agent_in_that_state_already_needs_no_reason(number: str, expected: ErrorCode | None) -> None:
     command = SetAgentRoutingState(number, "unavailable")
     assert code_of(refusal(command, CATALOGUES | {"agent:5": LUNCH})) is expected
 
@@ -285,9 +281,7 @@ def parameters(changes: dict[str, Parameter], kind: Kind = Kind.QUEUE) -> Refusa
         (SkillChange("061", 5), (ErrorCode.SKILL_UNKNOWN, {"skill_id": "061"})),
     ],
 )
-def test_a_skill_that_is_refused_is_reported_with_its_bounds(
-    change: SkillChange, expected: Refusal | None
-) -> None:
+def test_a_refused_skill_is_reported_with_its_bounds(change: SkillChange, expected: Refusal | None) -> None:
     assert skills(change) == expected
     assert skills(SkillChange("60", 1), change, SkillChange("99", 1)) == (
         expected or (ErrorCode.SKILL_UNKNOWN, {"skill_id": "99"})
@@ -490,9 +484,7 @@ NAMING = [kind for kind, row in PAGE.items() if row.names is not None]
     ("code", "least"),
     [("not_found", len(VALUES) + len(MALFORMED) + 1), ("wrong_resource_kind", 5 * (len(VALUES) - 1))],
 )
-def test_what_is_out_of_sight_is_reported_like_what_does_not_exist_or_is_in_sight(
-    kind: str, code: str, least: int
-) -> None:
+def test_what_is_out_of_sight_is_reported_like_what_does_not_exist(kind: str, code: str, least: int) -> None:
     """Not only the code: nothing that the phone gets differs."""
     answers = [
         received(kind, address, Application.DASHBOARD, tuple(Right))

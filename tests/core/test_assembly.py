@@ -450,11 +450,15 @@ def test_one_part_for_one_link_is_no_reason_to_change_a_table_that_it_shares() -
     assert [realtime(link.assembly) is WORK.value for link in links] == [True, False]
 
 
-def test_what_is_outside_the_scope_has_to_be_read() -> None:
+def test_what_is_outside_the_scope_or_before_the_whole_set_has_to_be_read() -> None:
     link = Link(Composer(), scope=Scope(agents=frozenset({6})))
     link.read(whole())
     assert link.follow(reading(10, WORK)) is None
     assert realtime(link.assembly) is not WORK.value
+    assert Link(Composer()).follow(reading(10, available())) is None
+    refused = known()
+    refused.refused(1, ALL_AGENTS)
+    assert refused.follow(reading(10, available()), {}, 0, SEEN) is None
 
 
 @pytest.mark.parametrize(
@@ -477,13 +481,6 @@ def test_whatever_says_more_than_what_is_has_to_be_read(other: Reading) -> None:
     assert link.follow(other) is None
     assert realtime(link.assembly) is now.value
     assert link.assembly.late == 0
-
-
-def test_nothing_is_followed_before_the_whole_set() -> None:
-    assert Link(Composer()).follow(reading(10, available())) is None
-    refused = known()
-    refused.refused(1, ALL_AGENTS)
-    assert refused.follow(reading(10, available()), {}, 0, SEEN) is None
 
 
 def test_links_after_another_share_steps_although_they_show_its_elements() -> None:
@@ -558,7 +555,7 @@ def test_early_readings_are_those_of_the_query_and_kept_only_while_one_is_unknow
     assert early.take_unnamed() == ()
 
 
-def test_a_query_that_no_answer_names_is_found_by_its_readings() -> None:
+def test_queries_that_no_answer_names_are_found_by_their_readings() -> None:
     early = Early()
     early.expect(True)
     early.keep(reading(10, available()))
@@ -572,10 +569,7 @@ def test_a_query_that_no_answer_names_is_found_by_its_readings() -> None:
         early.keep(reading(12, available(), query=number))
     assert len(early.take_unnamed()) == MOST
     assert early.take_unnamed() == ()
-
-
-def test_a_query_that_an_answer_names_later_is_not_taken_for_an_unnamed_one() -> None:
-    """A server may give a query the number of one that has ended, whose last readings came late."""
+    # a server may give a query the number of one that has ended, whose last readings came late
     early = Early()
     early.missed()
     for number in (1, 2):

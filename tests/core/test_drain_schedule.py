@@ -128,9 +128,7 @@ def test_many_late_phones_slow_a_drain_down_and_a_single_one_does_not() -> None:
 @pytest.mark.parametrize(
     ("before", "room"), [([], 64), ([0.1] * 3, ROOM_MIN + 1)], ids=["slow", "slower than before"]
 )
-def test_on_nodes_that_need_longer_for_each_phone_it_is_late_after_twice_that_time(
-    before: list[float], room: float
-) -> None:
+def test_on_slow_nodes_a_phone_is_late_after_twice_their_time(before: list[float], room: float) -> None:
     away, now = Away(0.0), 0.0
     for took_s in before + [3.0] * 6:  # however many are away
         phones = send(away, now)
@@ -222,16 +220,13 @@ def test_a_short_grace_lets_no_more_phones_return_than_the_other_nodes_accept(gr
     assert max(returns) == pytest.approx(49.9, abs=1.0)
 
 
-def test_phones_that_are_told_to_come_later_do_not_hold_back_others() -> None:
+def test_phones_that_come_later_hold_back_none_and_those_before_hold_back_all() -> None:
     away, phones = Away(0.0), [Phone() for _ in range(20)]
     for phone in phones:
         away.sent(phone, 30.0)
     assert away.may_send(28.0)
     assert not any(phone.looks for phone in phones), "they are not looked at before their windows"
     assert not away.may_send(29.5)
-
-
-def test_phones_wait_for_those_before_them_though_their_users_may_move_later() -> None:
     plan = drain_schedules(100, accepts_per_s=[1e3], moving=[], grace_s=60.0)
     for reached, may in ((Move.BACK, True), (Move.AWAY, False)):
         pace = DrainPace(0.0, 100, 60.0)
@@ -304,14 +299,11 @@ def test_small_differences_stay(phones: int, others: dict[str, int]) -> None:
     assert sum(looks(Balance(0.0), phones, others, for_s=5 * SETTLED_S)) == 0
 
 
-def test_what_is_sent_on_is_bounded_by_the_rate_of_links() -> None:
+def test_what_is_sent_on_is_bounded_by_the_rate_and_what_could_not_be_may_be_later() -> None:
     balance, for_s = Balance(0.0), SETTLED_S + ROUND_S
     sent = looks(balance, 9_000, {"b": 0}, for_s=for_s)
     assert 0 < sum(sent) <= SHARE * LOG_ONS_PER_S * (ROUND_S + 5)
     assert max(sent) <= SHARE * LOG_ONS_PER_S * 5
-
-
-def test_what_could_not_be_sent_on_may_be_later() -> None:
     balance = Balance(0.0)
     looks(balance, 900, {"b": 0}, for_s=SETTLED_S)
     first = balance.look(SETTLED_S, 900, {"b": 0}, LOG_ONS_PER_S)

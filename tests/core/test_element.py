@@ -188,7 +188,7 @@ def test_only_an_instant_that_is_known_before_and_after_stays() -> None:
     ],
     ids=lambda of: of if isinstance(of, str) else "",
 )
-def test_an_instant_that_jitters_stays(
+def test_a_jittering_instant_stays(
     value: Agent | Queue | Aggregate, field: str, by_ms: int, moves: bool
 ) -> None:
     dated: Callable[..., Any] = replace
@@ -328,9 +328,7 @@ REPORTED = st.builds(
 
 
 @given(st.lists(st.tuples(REPORTED, st.sampled_from([0, 0, 250, -1_000])), min_size=1, max_size=8))
-def test_a_queue_that_is_not_kept_composed_is_shown_and_patched_as_if_it_were(
-    reported: list[tuple[Parts, int]],
-) -> None:
+def test_a_queue_kept_in_parts_is_shown_and_patched_as_composed(reported: list[tuple[Parts, int]]) -> None:
     composer, element, value = Composer(), None, None
     for received, offset_ms in reported:
         said = compose(received, offset_ms)
@@ -343,12 +341,14 @@ def test_a_queue_that_is_not_kept_composed_is_shown_and_patched_as_if_it_were(
         element, value = made, expected
 
 
-def test_a_queue_is_kept_as_its_parts_only() -> None:
+def test_a_queue_is_kept_as_its_parts_only_and_nothing_is_made_without_a_directory() -> None:
     composer, directory = Composer(), QueueEntry("Sales")
     first = composer.element(Parts(directory, QueueFigures(3), None, None), None, 0)
     then = composer.element(Parts(directory, QueueFigures(4), None, None), first, 0)
     assert (first.lasting, then.lasting) == (None, None)
     assert then.value == Queue(name="Sales", contacts_waiting=4)
+    with pytest.raises(ValueError, match="directory"):
+        Composer().element(NOTHING, None, 0)
 
 
 # ---- agents who are not there ----
@@ -382,15 +382,12 @@ def test_of_two_skill_sets_the_one_of_the_higher_version_is_right(
 # ---- elements ----
 
 
-def test_the_same_parts_are_one_element_for_everybody() -> None:
+def test_the_same_parts_are_one_element_until_nobody_shows_it() -> None:
     composer = Composer()
     key = composer.hold(QUEUE)
     reported = replace(parts(Queue(name="Sales"), Queue(contacts_waiting=3)), key=key)
     first = composer.element(reported, None, 0)
     assert composer.element(reported, None, 0) is first is composer.newest.get(key)
-
-
-def test_what_nobody_shows_any_more_is_forgotten() -> None:
     composer = Composer()
     key = composer.hold(QUEUE)
     reported = replace(parts(Queue(name="Sales")), key=key)
@@ -404,11 +401,6 @@ def test_what_nobody_shows_any_more_is_forgotten() -> None:
     assert composer.newest.get(key) is None
     composer.element(reported, None, 0)
     assert composer.newest.get(key) is None, "no link holds it"
-
-
-def test_nothing_is_made_of_what_the_directory_does_not_know() -> None:
-    with pytest.raises(ValueError, match="directory"):
-        Composer().element(NOTHING, None, 0)
 
 
 # ---- where links that receive the same at other instants stand ----

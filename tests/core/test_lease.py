@@ -72,7 +72,7 @@ def test_the_table_is_what_happens_and_the_illegal_changes_nothing(state: LeaseS
         assert everything(lease) == before
 
 
-def test_a_renewal_without_an_answer_changes_nothing_but_when_to_ask() -> None:
+def test_a_renewal_without_an_answer_changes_nothing_and_a_grant_may_answer_an_earlier_question() -> None:
     lease = held()
     lease.ask(5.0)
     lease.unanswered(5.25)
@@ -82,9 +82,6 @@ def test_a_renewal_without_an_answer_changes_nothing_but_when_to_ask() -> None:
     lease.unanswered(6.5)
     assert not lease.holds(10.0)
     assert lease.may_dial
-
-
-def test_a_grant_may_be_the_answer_to_an_earlier_question() -> None:
     lease = Lease()
     lease.ask(0.0)
     lease.unanswered(1.0)

@@ -225,9 +225,7 @@ def test_a_ledger_that_shares_its_elements_changes_only_its_own(
     [lambda ledger: ledger.rebase(2), lambda ledger: ledger.join_changes(ledger.seq)],
     ids=["a new owner", "a new link"],
 )
-def test_a_ledger_that_shared_its_elements_shows_only_its_own_when_it_begins_again(
-    begin: Callable[[Ledger], object],
-) -> None:
+def test_a_ledger_that_begins_again_shows_no_shared_elements(begin: Callable[[Ledger], object]) -> None:
     pool, ledgers = TablePool[Element](), [recorded("a", "b") for _ in range(2)]
     for ledger in ledgers:
         ledger.share_table(pool, 2)
@@ -416,7 +414,7 @@ def own(*keys: str, tombstones: int = 1024) -> Ledger:
     return ledger
 
 
-def test_what_is_one_sessions_own_goes_to_on_own_change_alone() -> None:
+def test_own_keys_go_to_on_own_change_alone_and_news_are_taken_once() -> None:
     ledger = Ledger(1)
     reader = Reader(ledger)
     received: list[tuple[str, Element | None]] = []
@@ -427,9 +425,6 @@ def test_what_is_one_sessions_own_goes_to_on_own_change_alone() -> None:
     assert received == [("me:1", None), ("session:1", None), ("me:1", ONE)]
     assert reader.marks == [("a", None)]
     assert ledger.position.seq == 4
-
-
-def test_news_are_taken_once_and_distinguish_what_all_were_sent_from_what_few_were() -> None:
     ledger = Ledger(1)
     ledger.on_own_change = lambda *_: None
     assert (ledger.has_news, ledger.take_own_news()) == (False, [])

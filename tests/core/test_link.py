@@ -260,9 +260,7 @@ def test_nothing_is_taken_for_more_than_a_second_younger_than_it_may_be() -> Non
 
 
 @pytest.mark.parametrize("synced", [False, True])
-def test_after_more_than_a_keep_alive_of_silence_it_requests_everything_before_it_is_live(
-    synced: bool,
-) -> None:
+def test_after_a_long_silence_it_requests_everything_before_it_is_live(synced: bool) -> None:
     link = live() if synced else led(LinkState.SYNCING)
     since = 0.0 if synced else 100.0
     link.received(since + 20.1)

@@ -84,12 +84,19 @@ def test_addresses_and_names_stay_while_a_log_on_is_under_way() -> None:
 # ---- order ----
 
 
-def test_while_there_is_room_a_log_on_enters_at_once() -> None:
+def test_log_ons_enter_at_once_while_there_is_room_and_leave_links_their_turn() -> None:
     line = queue()
     place = join(line, "ann")
     assert line.enter(place, 0.0)
     line.judged(place, "right", 0.0)
     assert (len(line), line.addresses, line.appointments) == (0, 1, 0)
+    admission_queue = AdmissionQueue(Budget(rate_per_s=20.0, burst=20.0))
+    line = LogOnQueue(admission_queue)
+    waiting = admission_queue.join(Urgency.PERSON, lambda: None)
+    place = join(line, "ann")
+    assert not line.enter(place, 0.0)
+    assert admission_queue.enter(waiting, 0.0)
+    assert line.enter(place, 0.0)
 
 
 def test_addresses_have_their_turns_one_after_the_other_and_in_each_the_oldest_first() -> None:
@@ -143,16 +150,6 @@ def test_the_new_first_of_the_queue_is_woken() -> None:
     line.give_up(third, 0.6)
     assert third.refused_s is not None
     assert len(line) == 0
-
-
-def test_log_ons_leave_the_links_of_those_who_logged_on_their_turn() -> None:
-    admission_queue = AdmissionQueue(Budget(rate_per_s=20.0, burst=20.0))
-    line = LogOnQueue(admission_queue)
-    waiting = admission_queue.join(Urgency.PERSON, lambda: None)
-    place = join(line, "ann")
-    assert not line.enter(place, 0.0)
-    assert admission_queue.enter(waiting, 0.0)
-    assert line.enter(place, 0.0)
 
 
 # ---- one address ----
@@ -565,7 +562,7 @@ def test_a_right_password_forgets_the_wrong_ones_unless_others_are_under_way() -
     assert guard.locked_s(SITE, ANN, 0.0) == 900.0
 
 
-def test_a_failure_counts_also_when_nobody_said_that_it_was_tried() -> None:
+def test_failures_count_without_a_try_and_of_a_name_no_longer_kept() -> None:
     guard = LogOnGuard(tries=3)
     guard.failed(SITE, ANN, 0.0)
     assert guard.locked_s(SITE, ANN, 0.0) == 0.0
@@ -573,6 +570,12 @@ def test_a_failure_counts_also_when_nobody_said_that_it_was_tried() -> None:
     assert guard.locked_s(SITE, ANN, 10.0) == 890.0
     guard.failed(SITE, ANN, 20.0, "elsewhere")
     assert guard.locked_s(SITE, ANN, 20.0, "elsewhere") == 900.0
+    guard = LogOnGuard(tries=1, names_max=1)
+    guard.trying(SITE, ANN)
+    guard.trying(SITE, BOB)
+    assert len(guard) == 1
+    guard.failed(SITE, ANN, 0.0)
+    assert guard.locked_s(SITE, ANN, 1.0) == 899.0
 
 
 def test_names_without_failures_are_not_kept() -> None:
@@ -587,12 +590,3 @@ def test_names_without_failures_are_not_kept() -> None:
     guard.succeeded(SITE, ANN)
     guard.succeeded(SITE, ANN)
     assert len(guard) == 0
-
-
-def test_so_many_names_are_kept_and_a_late_answer_still_counts() -> None:
-    guard = LogOnGuard(tries=1, names_max=1)
-    guard.trying(SITE, ANN)
-    guard.trying(SITE, BOB)
-    assert len(guard) == 1
-    guard.failed(SITE, ANN, 0.0)
-    assert guard.locked_s(SITE, ANN, 1.0) == 899.0

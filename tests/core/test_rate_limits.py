@@ -11,20 +11,12 @@ from gateway.core.link import OPENING_S, OPENINGS_MAX, PAUSE_MAX_S, RESOURCE_S, 
 from gateway.core.rate_limits import AdmissionQueue, Budget, KeyedRates, Place, Quota, TokenBucket, Urgency
 
 
-def test_a_clock_that_goes_back_fills_nothing() -> None:
+def test_a_bucket_gains_nothing_by_a_clock_that_goes_back_or_another_size() -> None:
     bucket = TokenBucket(1.0, 1)
     assert bucket.take(100.0)
     assert not bucket.take(50.0)
     assert not bucket.take(100.5)
     assert bucket.take(101.0)
-
-
-@pytest.mark.parametrize(("rate", "n", "expected"), [(1.0, 3.0, math.inf), (0.0, 1.0, 0.0), (1.0, 2.0, 0.0)])
-def test_what_never_fits_waits_for_ever(rate: float, n: float, expected: float) -> None:
-    assert TokenBucket(rate, 2).wait_s(0.0, n) == expected
-
-
-def test_a_bucket_may_be_resized_without_gaining_anything() -> None:
     bucket = TokenBucket(4.0, 4)
     bucket.take(0.0, 4)
     bucket.resize(0.5, 1.0, 1)
@@ -34,6 +26,11 @@ def test_a_bucket_may_be_resized_without_gaining_anything() -> None:
     bucket.resize(100.0, 1.0, 4)
     assert bucket.take(100.0)
     assert not bucket.take(100.0)
+
+
+@pytest.mark.parametrize(("rate", "n", "expected"), [(1.0, 3.0, math.inf), (0.0, 1.0, 0.0), (1.0, 2.0, 0.0)])
+def test_what_never_fits_waits_for_ever(rate: float, n: float, expected: float) -> None:
+    assert TokenBucket(rate, 2).wait_s(0.0, n) == expected
 
 
 def test_when_none_is_full_the_least_recently_used_goes() -> None:
@@ -73,9 +70,7 @@ def test_a_turn_removes_what_no_longer_counts_and_nothing_else() -> None:
         (Urgency.GIVING, 5, 20),  # each takes its place when it is handed over
     ],
 )
-def test_the_less_urgent_leaves_something_to_the_more_urgent(
-    urgency: Urgency, begun: int, places: int
-) -> None:
+def test_the_less_urgent_leave_something_to_the_others(urgency: Urgency, begun: int, places: int) -> None:
     by_rate = Budget(rate_per_s=20.0, burst=20.0, in_flight_max=1000)
     assert sum(by_rate.admit(0.0, urgency) for _ in range(30)) == begun
     by_flights = Budget(rate_per_s=1000.0, burst=1000.0, in_flight_max=20)
@@ -184,7 +179,7 @@ def test_log_ons_and_links_leave_each_other_places() -> None:
     assert sum(budget.admit_log_on(0.0) for _ in range(40)) == 8
 
 
-def test_the_part_of_log_ons_is_shared_by_the_nodes_that_live() -> None:
+def test_log_ons_have_half_of_the_rate_or_less_shared_by_nodes() -> None:
     budget = Budget(rate_per_s=20.0, burst=20.0, in_flight_max=32)
     budget.share(4, 0.0)
     assert budget.log_ons_per_s == 2.5
@@ -197,9 +192,6 @@ def test_the_part_of_log_ons_is_shared_by_the_nodes_that_live() -> None:
     budget.log_on_done()
     assert budget.has_one_place
     assert budget.admit_log_on(300.0), "each node may begin one"
-
-
-def test_log_ons_may_be_held_below_half_of_the_rate() -> None:
     budget = Budget(rate_per_s=500.0, burst=500.0, in_flight_max=1_000, log_ons_max_per_s=10.0)
     assert sum(budget.admit_log_on(0.0) for _ in range(100)) == 10
     assert sum(budget.admit(0.0) for _ in range(600)) == 490
@@ -398,9 +390,7 @@ def entered(gate: AdmissionQueue, places: list[Place], now: float) -> int:
 
 
 @pytest.mark.parametrize("urgency", [Urgency.ROAMING, Urgency.REOPENING, Urgency.GIVING])
-def test_newcomers_of_an_overloaded_node_let_links_of_served_users_pass_at_the_full_rate(
-    urgency: Urgency,
-) -> None:
+def test_newcomers_of_an_overloaded_node_let_links_of_served_users_pass(urgency: Urgency) -> None:
     gate = admission_queue(per_s=10.0, burst=10.0)
     gate.slow(0.0, is_slowed=True)
     newcomers = [gate.join(Urgency.PERSON, lambda: None) for _ in range(100)]

@@ -77,7 +77,7 @@ def test_facts_are_what_was_accepted() -> None:
     assert (facts.end, facts.end_by) == (EndReason.TAKEN_OVER, "another phone")
 
 
-def test_an_alias_names_a_session_on_the_present_link_only() -> None:
+def test_an_alias_ends_with_its_link_and_what_was_accepted_with_its_epoch() -> None:
     user_sessions = full()
     found = user_sessions.by_alias(2)
     assert found is not None
@@ -86,24 +86,27 @@ def test_an_alias_names_a_session_on_the_present_link_only() -> None:
     user_sessions.unlinked()
     assert user_sessions.by_alias(2) is None
     assert found.attached is not None
-
-
-def test_rights_and_scope_change_in_place() -> None:
-    user_sessions = full()
-    member = user_sessions.rescoped(1, frozenset(), Scope(agents=frozenset({6})))
-    assert member is user_sessions.by_handle.get(ONE.handle)
-    assert member is not None
-    assert (member.facts().rights, member.facts().scope) == ((), Scope(agents=frozenset({6})))
-    assert user_sessions.rescoped(9, frozenset(), Scope()) is None
-
-
-def test_a_link_that_is_gone_leaves_what_was_accepted_unless_a_higher_epoch_replaced_it() -> None:
     user_sessions = full()
     user_sessions.unlinked()
     assert None not in [member.attached for member in user_sessions]
     user_sessions.unlinked(replaced=True)
     assert [member.attached for member in user_sessions] == [None, None]
     assert user_sessions.scope == Scope()
+
+
+def test_rights_and_scope_change_in_place_and_are_notified_once() -> None:
+    user_sessions = full()
+    member = user_sessions.rescoped(1, frozenset(), Scope(agents=frozenset({6})))
+    assert member is user_sessions.by_handle.get(ONE.handle)
+    assert member is not None
+    assert (member.facts().rights, member.facts().scope) == ((), Scope(agents=frozenset({6})))
+    assert user_sessions.rescoped(9, frozenset(), Scope()) is None
+    user_sessions = full()
+    member = user_sessions.rescoped(1, frozenset(), Scope(agents=frozenset({6})))
+    user_sessions.rescoped(2, frozenset(), Scope(agents=frozenset({7})))
+    user_sessions.remove(TWO.handle)
+    assert user_sessions.take_rescoped() == [member]
+    assert user_sessions.take_rescoped() == []
 
 
 def test_the_scope_is_the_union_of_those_accepted() -> None:
@@ -160,9 +163,7 @@ def on_device(number: int, session: str | None = None) -> Ticket:
     return replace(ticket, device=Device(f"device {number}", "Phone"))
 
 
-def test_a_phone_that_moved_is_seen_where_it_is_and_not_missed_where_it_was(
-    user_sessions: UserSessions,
-) -> None:
+def test_a_phone_that_moved_is_seen_where_it_is_and_missed_nowhere(user_sessions: UserSessions) -> None:
     member = user_sessions.join(ONE, (), NEAR)
     user_sessions.join(ONE, (), FAR)
     user_sessions.leave(ONE.handle, 50.0, NEAR)
@@ -283,15 +284,6 @@ def test_what_a_session_follows_now_is_followed_and_nothing_else() -> None:
     assert user_sessions.following(member) is None
 
 
-def test_who_was_rescoped_is_notified_once() -> None:
-    user_sessions = full()
-    member = user_sessions.rescoped(1, frozenset(), Scope(agents=frozenset({6})))
-    user_sessions.rescoped(2, frozenset(), Scope(agents=frozenset({7})))
-    user_sessions.remove(TWO.handle)
-    assert user_sessions.take_rescoped() == [member]
-    assert user_sessions.take_rescoped() == []
-
-
 def test_all_are_accepted_when_each_is() -> None:
     user_sessions = full()
     seen = [user_sessions.are_all_accepted]
@@ -334,11 +326,8 @@ def asked(*followings: Following) -> set[Listen]:
     return set(found - ALWAYS_LISTENED)
 
 
-def test_directory_and_configuration_are_always_listened_to() -> None:
+def test_directory_configuration_and_all_sources_of_a_kind_are_listened_to() -> None:
     assert wanted([]) == {Listen(None, Source.DIRECTORY, None), Listen(None, Source.CONFIGURATION, None)}
-
-
-def test_a_kind_is_listened_to_with_all_its_sources() -> None:
     assert asked(supervisor("agents")) == {
         Listen(Kind.AGENT, REALTIME, None),
         Listen(Kind.AGENT, CUMULATIVE, None),

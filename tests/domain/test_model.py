@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.commands import AttachSession
 from gateway.domain.model import (
     ALWAYS,
     DEFAULT_TOPICS,
@@ -16,17 +17,22 @@ from gateway.domain.model import (
     PACKED_MOST,
     TOPIC_OF_KIND,
     Application,
+    Device,
     Kind,
     Position,
     Scope,
     SessionId,
+    SessionSecret,
     SmallMap,
+    User,
     UserId,
     key_of,
     keys_shared,
     parse_key,
     value,
 )
+from gateway.domain.resources import Agent
+from gateway.domain.upstream import LoggedOn, LogOn, Part, Source
 from tests.doubles.tickets import ticket as made_ticket
 
 TICKET = made_ticket(
@@ -168,3 +174,30 @@ def test_a_small_map_is_a_dictionary(steps: list[tuple[str, int, int]]) -> None:
         del small[9]
     with pytest.raises(KeyError):
         small[9]
+
+
+# ---- what a server says ----
+
+
+CANARY = "canary-4711"
+
+
+def test_credentials_show_nothing() -> None:
+    credentials = LogOn(
+        Application.REMOTE_ASSISTANT, CANARY, CANARY, Device(CANARY, CANARY), remote_number=CANARY
+    )
+    assert CANARY not in repr(credentials)
+    assert CANARY not in f"{[credentials]}"
+
+
+def test_a_session_that_was_opened_shows_nothing() -> None:
+    user = User(UserId("main", 1), CANARY, CANARY)
+    logged_on = LoggedOn(SessionSecret(CANARY), SessionId(CANARY), 1, 0, user, CANARY)
+    assert CANARY not in repr(logged_on) + repr(AttachSession(SessionSecret(CANARY)))
+
+
+def test_parts_are_equal_only_to_themselves() -> None:
+    one, other = (Part(Kind.AGENT, 5, Source.REALTIME, Agent()) for _ in range(2))
+    assert one == one  # noqa: PLR0124 - identity is what is tested
+    assert one != other
+    assert len({one, other}) == 2

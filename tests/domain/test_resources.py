@@ -5,17 +5,33 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
 from gateway.domain import resources
-from gateway.domain.model import ALWAYS, ME, Kind, Privacy, key_of, value
+from gateway.domain.commands import ChangeRemoteNumber
+from gateway.domain.model import (
+    ALWAYS,
+    ME,
+    Application,
+    Device,
+    Kind,
+    Privacy,
+    key_of,
+    masked,
+    neutral,
+    personal,
+    realtime,
+    value,
+)
 from gateway.domain.resources import (
     RESOURCES,
     Agent,
     Aggregate,
     Group,
     Handling,
+    Me,
     Media,
     PostProcessing,
     Queue,
@@ -25,6 +41,7 @@ from gateway.domain.resources import (
     Resource,
     RoutingState,
 )
+from gateway.domain.upstream import LogOn, Part, Source
 
 
 def values() -> Iterator[type]:
@@ -98,3 +115,49 @@ def test_nothing_in_a_catalogue_is_about_a_person() -> None:
     assert catalogues == {resources.Skills, resources.Reasons, resources.RoutingParameters}
     for of in (*catalogues, resources.Skill, resources.Reason, resources.RoutingParameter):
         assert {field.metadata["privacy"] for field in dataclasses.fields(of)} == {Privacy.NEUTRAL}
+
+
+# ---- classes of privacy ----
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    name: str | None = personal("what it is")
+    names: tuple[str, ...] = personal("what it is", many=True)
+    kind: str | None = neutral("what it is")
+    state: str | None = realtime("what it is")
+    states: tuple[str, ...] = realtime("what it is", many=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "privacy", "default"),
+    [
+        ("name", Privacy.PERSONAL, None),
+        ("names", Privacy.PERSONAL, ()),
+        ("kind", Privacy.NEUTRAL, None),
+        ("state", Privacy.REALTIME, None),
+        ("states", Privacy.REALTIME, ()),
+    ],
+)
+def test_a_field_has_its_class_and_knows_if_it_is_unknown(
+    field: str, privacy: Privacy, default: object
+) -> None:
+    found = next(one for one in dataclasses.fields(Sample) if one.name == field)
+    assert found.metadata["privacy"] is privacy
+    assert getattr(Sample(), field) == default
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [("+49891234567", "*********567"), ("1234", "*234"), ("123", "***"), ("", "***")]
+)
+def test_a_masked_number_shows_three_digits_at_most(number: str, shown: str) -> None:
+    assert masked(number) == shown
+
+
+def test_no_repr_shows_a_remote_number() -> None:
+    me = Me(display_name="Ann", remote_number="+49301234567")
+    part = Part(Kind.AGENT, 7, Source.REALTIME, Agent(), remote_number="+49301234567")
+    credentials = LogOn(Application.REMOTE_ASSISTANT, "ann", "secret", Device("d", "D"), "+49301234567")
+    command = ChangeRemoteNumber("+49301234567")
+    for each in (me, part, credentials, command):
+        assert "1234567" not in repr(each)

@@ -8,7 +8,8 @@ from gateway.edge.socket import PhoneSocket
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, Codec
 from gateway.runtime.mirror import Feed
-from tests.edge.visits import HELLO, Gateway, Phone, SlowPhone, ticket_of
+from tests.edge.raw_phone import RawPhone
+from tests.edge.visits import Gateway, Phone, ticket_of
 
 PACE_S = 0.06
 """Longer than the least time between two state frames."""
@@ -36,11 +37,11 @@ class Home:
         self._note(ticket.handle)
         return phone
 
-    async def come_slowly(self) -> SlowPhone:
+    async def come_slowly(self) -> RawPhone:
         """Let one more device be served, one that reads only when asked to."""
         ticket = ticket_of(self.gateway.clock, session="slow")
-        phone = await SlowPhone.connect(self.gateway.client)
-        phone.say(frames.Hello(HELLO.client, self.gateway.token(ticket)))
+        phone = await self.gateway.raw(slow=True)
+        phone.hello(self.gateway.token(ticket))
         await phone.read_until(b'"ping"')
         self._note(ticket.handle)
         return phone

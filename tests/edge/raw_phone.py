@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from contextlib import suppress
 
@@ -14,6 +15,8 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 PROOF = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 """The example of RFC 6455 §1.3."""
 SOON_S = 5.0
+TOO_LONG_S = 30.0
+"""Bounds a failing test, also on a busy machine."""
 
 
 class RawPhone:
@@ -35,9 +38,17 @@ class RawPhone:
         connection: str = "Upgrade",
         protocol: str = JSON.subprotocol,
         tls: ssl.SSLContext | None = None,
+        slow: bool = False,
     ) -> RawPhone:
-        """Open a WebSocket. *early* leaves together with the handshake."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+        """Open a WebSocket. *early* leaves with the handshake; the kernel holds little for a *slow* one."""
+        if slow:
+            small = socket.socket()
+            small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            small.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(small, ("127.0.0.1", port))
+            reader, writer = await asyncio.open_connection(sock=small, limit=1024)
+        else:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
         lines = [
             f"GET {path} HTTP/1.1",
             "Host: x",
@@ -78,6 +89,15 @@ class RawPhone:
         self.hello(token)
         while b'"ping"' not in (await self.hear()).payload:
             pass
+
+    async def read_until(self, end: bytes) -> bytes:
+        """Read until these bytes have come, or to the end when there are none."""
+        data = b""
+        async with asyncio.timeout(TOO_LONG_S):
+            with suppress(ConnectionError):
+                while (not end or end not in data) and (more := await self.reader.read(65_536)):
+                    data += more
+        return data
 
     async def end(self) -> list[Received]:
         async with asyncio.timeout(SOON_S):

@@ -46,9 +46,7 @@ def test_addresses_are_read_as_proxies_write_them(text: str, address: str | None
         ("10.0.0.1", [], "10.0.0.1"),
     ],
 )
-def test_the_client_is_the_last_that_no_trusted_proxy_has(
-    peer: str, forwarded: list[str], client: str
-) -> None:
+def test_the_client_is_the_last_no_trusted_proxy_has(peer: str, forwarded: list[str], client: str) -> None:
     assert client_address(peer, forwarded, TRUSTED) == ip_address(client)
 
 
@@ -82,9 +80,7 @@ def test_one_subscriber_is_limited_as_one() -> None:
         (False, "10.0.0.1", "ws", False), (False, "10.0.0.1", "", False), (False, None, "https", False),
     ],
 )  # fmt: skip
-def test_who_vouches_for_encryption(
-    *, tls: bool, peer: str | None, proto: str | None, encrypted: bool
-) -> None:
+def test_vouching_for_encryption(*, tls: bool, peer: str | None, proto: str | None, encrypted: bool) -> None:
     said = [] if proto is None else [proto]
     assert is_encrypted(tls=tls, peer=peer, forwarded_proto=said, trusted=TRUSTED) is encrypted
 

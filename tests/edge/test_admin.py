@@ -250,26 +250,20 @@ async def test_of_two_who_list_the_same_session_the_one_with_its_link_is_right(a
         assert body.next is None
 
 
-async def test_a_page_ends_where_no_node_knows_of_something_between(at: Operated) -> None:
+async def test_sessions_of_two_nodes_are_merged_and_one_confirmation_is_enough(at: Operated) -> None:
     says(at.street, 0, "sessions", {**SESSION, "id": "a"}, {**SESSION, "id": "c"}, more=True)
     says(at.street, 1, "sessions", {**SESSION, "id": "b"}, {**SESSION, "id": "d"})
     body = await desk_of(at.street).sessions(2, "")
     assert ([one.id for one in body.sessions], body.next) == (["a", "b"], "b")
-
-
-async def test_a_node_of_a_later_version_may_say_more_and_one_that_says_less_is_named(at: Operated) -> None:
     says(at.street, 0, "sessions", {**SESSION, "id": "a", "colour": "red"})
     says(at.street, 1, "sessions", {"id": "b"})
     body = await desk_of(at.street).sessions(10, "")
     assert [one.id for one in body.sessions] == ["a"]
     assert body.unreached == (Unreached("n1", "refused"),)
-
-
-async def test_one_confirmation_is_enough(at: Operated) -> None:
     says(at.street, 0, "end_session", {**ENDED, "id": "s", "confirmed": True})
     says(at.street, 1, "end_session", {**ENDED, "id": "s", "confirmed": False})
-    body = await desk_of(at.street).end_session("s")
-    assert [(one.id, one.confirmed) for one in body.ended] == [("s", True)]
+    ended = (await desk_of(at.street).end_session("s")).ended
+    assert [(one.id, one.confirmed) for one in ended] == [("s", True)]
 
 
 async def test_an_export_goes_on_until_a_node_has_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,9 +321,7 @@ async def test_a_node_that_cannot_be_asked_is_reported_out_of_reach(at: Operated
     assert refused.value.code is ErrorCode.BUS_DOWN
 
 
-async def test_a_node_that_refuses_or_says_nothing_is_reported_as_that(
-    at: Operated, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_refusing_or_silent_node_is_reported(at: Operated, monkeypatch: pytest.MonkeyPatch) -> None:
     orders = at.street.scenes[1].node.orders
     monkeypatch.delitem(orders._known, "drain")
     with pytest.raises(GatewayError, match=r"n1 does not support this request\."):
@@ -416,6 +408,11 @@ async def test_who_shows_no_token_keeps_nobody_out(at: Operated) -> None:
     assert await status_of(at, **BEARER) == 200
 
 
+async def test_web_pages_are_refused_even_with_the_token(at: Operated) -> None:
+    assert await status_of(at, **BEARER, Origin="http://127.0.0.1") == 403
+    assert at.audited[-1].result == "forbidden"
+
+
 async def test_refusals_of_a_flood_are_counted_and_reported_with_the_next_line(at: Operated) -> None:
     for _ in range(TRIES_BURST + 5):
         await status_of(at, Authorization="Bearer wrong")
@@ -429,11 +426,6 @@ async def test_refusals_of_a_flood_are_counted_and_reported_with_the_next_line(a
     assert (at.audited[-1].result, at.audited[-1].suppressed) == ("ok", refused - 1)
     await status_of(at, **BEARER)
     assert at.audited[-1].suppressed == 0
-
-
-async def test_web_pages_are_refused_even_with_the_token(at: Operated) -> None:
-    assert await status_of(at, **BEARER, Origin="http://127.0.0.1") == 403
-    assert at.audited[-1].result == "forbidden"
 
 
 async def test_every_call_is_written_down_with_whom_it_concerned(at: Operated) -> None:

@@ -13,7 +13,6 @@ import pytest
 from gateway.edge.request_context import AdmissionLimits
 from gateway.protocol import websocket
 from tests.edge.conftest import Open
-from tests.edge.raw_phone import RawPhone
 from tests.edge.visits import SETTINGS, Gateway
 from tests.protocol.framing import Received, closing, framed, text
 
@@ -46,16 +45,11 @@ MANY = AdmissionLimits(
 )
 
 
-async def connect(gateway: Gateway) -> RawPhone:
-    assert gateway.client.port is not None
-    return await RawPhone.connect(gateway.client.port)
-
-
 @pytest.mark.parametrize("attached", [False, True], ids=["before a hello", "while it is attached"])
 async def test_before_a_welcome_every_breach_is_4000(gateway: Gateway, attached: bool) -> None:
     gateway.node.gate.clear()
     for name, (data, _) in BREACHES.items():
-        async with await connect(gateway) as phone:
+        async with await gateway.raw() as phone:
             if attached:
                 phone.hello(gateway.token())
             phone.send(data)
@@ -68,7 +62,7 @@ async def test_before_a_welcome_every_breach_is_4000(gateway: Gateway, attached:
 
 async def test_after_a_welcome_every_breach_is_closed_with_the_code_of_the_rfc(gateway: Gateway) -> None:
     for name, (data, code) in BREACHES.items():
-        async with await connect(gateway) as phone:
+        async with await gateway.raw() as phone:
             await phone.served(gateway.token())
             phone.send(data)
             assert await phone.end_of_both() == (None, code), name
@@ -81,21 +75,21 @@ async def test_after_a_welcome_every_breach_is_closed_with_the_code_of_the_rfc(g
 
 
 async def test_what_was_said_before_a_breach_is_served(gateway: Gateway) -> None:
-    async with await connect(gateway) as phone:
+    async with await gateway.raw() as phone:
         await phone.served(gateway.token())
         phone.send(text('{"kind": "bye"}') + framed(3))
         assert await phone.end() == [Received(8, b"\x03\xe8")]
 
 
 async def test_a_message_of_the_full_size_is_read(gateway: Gateway) -> None:
-    async with await connect(gateway) as phone:
+    async with await gateway.raw() as phone:
         await phone.served(gateway.token())
         phone.send(text('{"kind": "nonsense"}'.ljust(16 * 1024)))
         assert b"bad_request" in (await phone.hear()).payload
 
 
 async def test_pings_of_the_websocket_are_answered_before_a_hello(gateway: Gateway) -> None:
-    async with await connect(gateway) as phone:
+    async with await gateway.raw() as phone:
         phone.send(framed(9, b"there?"))
         assert await phone.hear() == Received(10, b"there?")
 
@@ -104,7 +98,7 @@ async def test_a_phone_that_only_pings_may_do_so_for_as_long_as_it_likes(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(websocket, "FRAMES_BETWEEN_MAX", 3)
-    async with await connect(gateway) as phone:
+    async with await gateway.raw() as phone:
         await phone.served(gateway.token())
         for number in range(9):
             phone.send(framed(9, b"%d" % number))
@@ -115,11 +109,9 @@ async def test_a_phone_that_only_pings_may_do_so_for_as_long_as_it_likes(
     assert (last.opcode, last.payload[:2]) == (8, b"\x03\xf0"), "a flood is still refused"
 
 
-async def test_pings_between_them_allow_no_more_fragments(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_pings_allow_no_more_fragments(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "FRAMES_BETWEEN_MAX", 4)
-    async with await connect(gateway) as phone:
+    async with await gateway.raw() as phone:
         await phone.served(gateway.token())
         for opcode in (1, 0):
             phone.send(framed(opcode, fin=False) + framed(9))
@@ -131,15 +123,14 @@ async def test_pings_between_them_allow_no_more_fragments(
 
 
 async def test_a_hello_that_came_with_the_handshake_is_served(gateway: Gateway) -> None:
-    assert gateway.client.port is not None
     early = text('{"kind":"hello","token":"x","client":{"app":"t","version":"1","platform":"p"}}')
-    async with await RawPhone.connect(gateway.client.port, early=early) as phone:
+    async with await gateway.raw(early=early) as phone:
         assert await phone.end_of_both() == (4001, 4001)
 
 
 @pytest.mark.parametrize("helloed", [True, False])
 async def test_half_a_connection_is_none(gateway: Gateway, *, helloed: bool) -> None:
-    async with await connect(gateway) as phone:
+    async with await gateway.raw() as phone:
         if helloed:
             await phone.served(gateway.token())
         phone.writer.write_eof()
@@ -149,7 +140,7 @@ async def test_half_a_connection_is_none(gateway: Gateway, *, helloed: bool) -> 
 
 @pytest.mark.parametrize("last", [b"", closing(1000), framed(3)])
 async def test_a_phone_that_never_hangs_up_is_left_within_a_second(gateway: Gateway, last: bytes) -> None:
-    async with await connect(gateway) as phone:
+    async with await gateway.raw() as phone:
         await phone.served(gateway.token())
         phone.send(text('{"kind": "bye"}') + last)
         assert await phone.end() == [Received(8, b"\x03\xe8")]
@@ -159,7 +150,7 @@ async def test_a_phone_that_never_hangs_up_is_left_within_a_second(gateway: Gate
 
 async def test_of_hundreds_that_come_and_go_nothing_is_left(gateway_with: Open) -> None:
     gateway = await gateway_with(replace(SETTINGS, admission=MANY))
-    async with await connect(gateway) as phone:  # what is made once is made
+    async with await gateway.raw() as phone:  # what is made once is made
         await phone.served(gateway.token())
     await gateway.clock.settle()
     before = tasks_and_files()
@@ -167,7 +158,7 @@ async def test_of_hundreds_that_come_and_go_nothing_is_left(gateway_with: Open) 
     for batch in range(10):
         async with AsyncExitStack() as phones:
             for number in range(20):
-                phone = await phones.enter_async_context(await connect(gateway))
+                phone = await phones.enter_async_context(await gateway.raw())
                 if number % 2:
                     await phone.served(gateway.token())
                 phone.send(ends[(batch + number) % len(ends)])

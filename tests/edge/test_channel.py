@@ -18,7 +18,6 @@ from aiohttp import web
 from gateway.edge.channel import PONGS_MAX, Channel, Disconnect, packed
 from gateway.edge.handshake import NOTSENT_BYTES, UNACKNOWLEDGED_MS, WIRES, accept
 from gateway.edge.socket import STALL_S, WriteStall
-from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.protocol.frames import Renewed
 from gateway.protocol.websocket import DEFLATE_ANSWER, Message, Violation
@@ -26,7 +25,7 @@ from gateway.runtime.event_loop import Wires
 from tests.app.certificates import make
 from tests.edge.channels import Ear, Serving, echo, raw
 from tests.edge.raw_phone import RawPhone
-from tests.edge.visits import HELLO, Gateway, SlowPhone
+from tests.edge.visits import Gateway
 from tests.protocol.framing import Received, closing, framed, received_all, text
 
 
@@ -169,16 +168,14 @@ async def test_what_the_kernel_does_not_take_is_seen_and_drains(serving: Serving
         await ear.empty()
         unsent.put_nowait(channel.unsent_bytes)
 
-    async with await SlowPhone.connect(await serving(serve), "/") as slow, asyncio.timeout(10):
+    async with await raw(await serving(serve), slow=True) as slow, asyncio.timeout(10):
         assert await unsent.get() > 500_000
         await slow.reader.readexactly(1_000_000)
         assert await unsent.get() == 0
 
 
 @pytest.mark.parametrize(("size", "whole"), [(10, True), (4_000_000, False)])
-async def test_a_peer_that_does_not_answer_a_close_is_left(
-    serving: Serving, *, size: int, whole: bool
-) -> None:
+async def test_a_peer_that_answers_no_close_is_left(serving: Serving, *, size: int, whole: bool) -> None:
     left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def serve(channel: Channel) -> None:
@@ -186,10 +183,10 @@ async def test_a_peer_that_does_not_answer_a_close_is_left(
         await channel.close(4108, "slow")
         left.set_result(None)
 
-    async with await SlowPhone.connect(await serving(serve), "/") as slow:
+    async with await raw(await serving(serve), slow=True) as slow:
         async with asyncio.timeout(5):
             await left
-        assert (await slow.read_to_the_end() > size) is whole
+        assert (len(await slow.read_until(b"")) > size) is whole
 
 
 async def test_a_channel_whose_peer_has_gone_takes_frames_without_complaint(serving: Serving) -> None:
@@ -402,11 +399,11 @@ def test_a_conversation_goes_its_way(
 # ---- a phone that does not read costs memory for a short time only ----
 
 
-async def slow_phone(gateway: Gateway) -> SlowPhone:
+async def slow_phone(gateway: Gateway) -> RawPhone:
     """Open a WebSocket whose other end reads nothing after hello, with more to say than it holds."""
     gateway.node.show_queues(1_000, "n" * 2_000)
-    phone = await SlowPhone.connect(gateway.client)
-    phone.say(frames.Hello(HELLO.client, gateway.token()))
+    phone = await gateway.raw(slow=True)
+    phone.hello(gateway.token())
     await gateway.clock.settle()
     return phone
 
@@ -454,31 +451,19 @@ async def test_a_phone_that_takes_its_time_is_given_it_to_answer_the_first_ping(
 # ---- stalled phones are detected; slow ones are not disconnected ----
 
 
-def test_without_progress_it_is_over_after_a_while() -> None:
+def test_a_stall_is_over_after_a_while_without_progress() -> None:
     stall = WriteStall(1_000, 50.0)
     assert not stall.is_over(1_000, 50.0 + STALL_S - 0.001)
     assert stall.is_over(1_000, 50.0 + STALL_S)
-
-
-def test_any_progress_restarts_the_wait() -> None:
     stall = WriteStall(1_000, 50.0)
     assert not stall.is_over(999, 50.0 + STALL_S - 1)
     assert not stall.is_over(999, 50.0 + 2 * STALL_S - 1.001)
     assert stall.is_over(999, 50.0 + 2 * STALL_S - 1)
-
-
-def test_progress_that_is_seen_late_counts_from_when_it_is_seen() -> None:
     stall = WriteStall(1_000, 50.0)
     assert not stall.is_over(1, 50.0 + 5 * STALL_S)
-
-
-def test_more_that_waits_is_no_progress() -> None:
     stall = WriteStall(1_000, 50.0)
     assert not stall.is_over(5_000, 50.0 + STALL_S - 1)
     assert not stall.is_over(2_000, 50.0 + STALL_S - 0.5), "less than then, and no less than ever"
     assert stall.is_over(2_000, 50.0 + STALL_S)
-
-
-def test_it_is_found_late_once() -> None:
     stall = WriteStall(1_000, 50.0)
     assert [stall.was_due_first() for _ in range(3)] == [True, False, False]

@@ -70,7 +70,7 @@ def test_every_category_of_the_inventory_is_there_once_and_in_order() -> None:
     assert (body.user.user_id, body.at_ms) == ("7", 5)
 
 
-def test_every_field_of_the_mirror_is_in_one_category() -> None:
+def test_every_field_of_the_mirror_is_in_one_category_and_what_is_beside_it_is_shown() -> None:
     realtime = held("agent.realtime")
     assert realtime[0]["key"] == "agent:5"
     assert realtime[0]["routing_state"] == "work"
@@ -79,9 +79,6 @@ def test_every_field_of_the_mirror_is_in_one_category() -> None:
     assert held("queue.realtime") == ({"key": "queue:1", "contacts_waiting": 3},)
     assert held("queue.neutral") == ({"key": "queue:1", "name": "Sales"},)
     assert held("site.neutral") == ({"key": "site", "extensions_version": "V2R1"},)
-
-
-def test_what_is_held_beside_the_mirror_is_shown() -> None:
     assert held("remote_number") == ({"remote_number": "+4989123"},)
     assert held("connection") == ({"network_address": "192.0.2.1"},)
     assert held("device") == ({"device.id": "d1", "device.name": "one"},)
@@ -90,19 +87,13 @@ def test_what_is_held_beside_the_mirror_is_shown() -> None:
     assert set(held("token")[0]) == set(token.fields)
 
 
-def test_the_secret_is_never_shown() -> None:
-    assert b"SECRET" not in exported(MIRROR)
-
-
-def test_it_is_written_as_all_bodies_are() -> None:
+def test_an_export_is_written_as_all_bodies_are_in_small_pieces_and_without_the_secret() -> None:
     assert exported(MIRROR) == write_body(body_of(MIRROR))
     assert exported({}) == write_body(body_of({}))
-
-
-def test_no_piece_holds_more_than_one_record() -> None:
     mirror: dict[str, Resource] = {f"queue:{number}": Queue(name="Sales") for number in range(100)}
     pieces = list(export(ticket_of(ManualClock()), mirror, address="192.0.2.1", at_ms=5))
     assert max(piece.count(b'"key"') for piece in pieces) == 1
+    assert b"SECRET" not in exported(MIRROR)
 
 
 @pytest.mark.parametrize(
@@ -162,15 +153,12 @@ async def test_asking_others_is_rationed() -> None:
         assert (await own.of(phone.ticket)).complete
 
 
-def test_of_the_mirrors_he_gets_what_is_about_him() -> None:
+def test_of_other_nodes_everybody_gets_what_is_about_them_once_and_numbers_masked() -> None:
     assert shown(f"agent.personal|{OWN}", key=OWN, display_name="A") == {"key": OWN, "display_name": "A"}
     assert shown("agent.personal|agent:99", key="agent:99", display_name="B") is None
     assert shown("agent.personal|others", key="agent:*", others=3) is None
     assert shown("queue.realtime|queue:1", key="queue:1", contacts_waiting=3) is None
     assert shown("catalogue:skills.neutral|catalogue:skills", key="catalogue:skills") is None
-
-
-def test_a_remote_number_of_another_session_is_masked() -> None:
     own, other = f"remote_number|{TICKET.handle}", "remote_number|00ff"
     assert shown(own, remote_number="+4989123") == {"remote_number": "+4989123"}
     assert shown(other, remote_number="+4989123") == {"remote_number": "*****123"}
@@ -178,9 +166,6 @@ def test_a_remote_number_of_another_session_is_masked() -> None:
         "key": "me",
         "remote_number": "*****123",
     }
-
-
-def test_what_every_node_can_tell_is_not_reported_twice() -> None:
     assert shown(f"token|{TICKET.handle}", session_id="s") is None
     assert shown(f"connection|{TICKET.handle}", network_address="192.0.2.1") is not None
     assert shown("session_log|n0.5", lasted_s=1) == {"lasted_s": 1}
@@ -355,9 +340,7 @@ async def test_what_others_hold_alike_is_reported_once(at: Scene) -> None:
 
 
 @pytest.mark.parametrize(("most", "gone"), [(1, (1,)), (2, (1, 2)), (3, (1, 2)), (4, (1,)), (7, (1, 2))])
-async def test_who_leaves_between_two_pages_takes_nobodys_record_along(
-    at: Scene, most: int, gone: tuple[int, ...]
-) -> None:
+async def test_who_leaves_between_pages_takes_no_record(at: Scene, most: int, gone: tuple[int, ...]) -> None:
     holdings = await seen_by_three(at)
     first = await holdings.export(order("", most))
     for key in gone:

@@ -26,7 +26,7 @@ from gateway.protocol.openapi import openapi
 from tests.edge.bad_requests import UPGRADE, filled
 from tests.edge.channels import Serving, echo, raw
 from tests.edge.conftest import Open
-from tests.edge.raw_phone import KEY, PROOF, RawPhone
+from tests.edge.raw_phone import KEY, PROOF
 from tests.edge.visits import HELLO, SETTINGS, Gateway, bearer, code_of, ticket_of
 from tests.protocol.framing import Received, closing, framed, text
 
@@ -170,9 +170,7 @@ def test_only_the_numbers_count(text: str, numbers: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(("version", "minimum"), [("2.3.9", "2.4"), ("dev", "0.0.1")])
-def test_an_app_that_is_older_or_has_no_number_is_refused_with_the_minimum(
-    version: str, minimum: str
-) -> None:
+def test_an_app_that_is_older_or_has_no_number_is_refused(version: str, minimum: str) -> None:
     with pytest.raises(GatewayError) as refused:
         check_version("iOS", version, {"ios": minimum})
     assert refused.value.code is ErrorCode.VERSION_UNSUPPORTED
@@ -266,9 +264,7 @@ async def test_where_secrets_come_along_clear_text_is_refused_and_nowhere_else(g
     assert (gateway.node.connections, gateway.node.credentials) == ([], [])
 
 
-async def test_without_tls_head_is_refused_like_get_and_a_socket_before_the_upgrade(
-    gateway_with: Open,
-) -> None:
+async def test_without_tls_head_is_refused_like_get_and_a_socket_beforehand(gateway_with: Open) -> None:
     gateway = await gateway_with(ELSEWHERE)
     assert (await gateway.client.head("/v1/session", headers=bearer(gateway.token()))).status == 403
     assert await code_of(await knock(gateway)) == REFUSED
@@ -284,9 +280,7 @@ async def test_a_page_may_ask_beforehand(gateway_with: Open) -> None:
 
 
 @pytest.mark.parametrize(("proto", "status"), [(None, 200), ("https", 200), ("wss", 200), ("http", 403)])
-async def test_a_proxy_vouches_unless_it_says_http(
-    gateway_with: Open, proto: str | None, status: int
-) -> None:
+async def test_a_proxy_vouches_except_for_http(gateway_with: Open, proto: str | None, status: int) -> None:
     gateway = await gateway_with(BEHIND)
     said = {} if proto is None else {"X-Forwarded-Proto": proto}
     answer = await gateway.client.get("/v1/session", headers=bearer(gateway.token()) | said)
@@ -340,9 +334,7 @@ async def test_who_goes_before_either_has_left_whatever_he_calls_it(gateway: Gat
     assert results(gateway) == {"left": 1}
 
 
-async def test_who_goes_during_the_handshake_has_left(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_goes_in_the_handshake_has_left(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     async def gone(*_: object, **__: object) -> None:
         raise ConnectionResetError
 
@@ -395,9 +387,7 @@ async def knock(gateway: Gateway, **headers: str | None) -> aiohttp.ClientRespon
     return await gateway.client.get("/v1/realtime", headers=sent)
 
 
-async def test_an_upgrade_has_the_first_known_subprotocol_and_the_headers_of_every_answer(
-    gateway: Gateway,
-) -> None:
+async def test_an_upgrade_has_the_first_known_subprotocol_and_the_usual_headers(gateway: Gateway) -> None:
     protocols = ("other", MSGPACK.subprotocol, "oscc.v1.json")
     ws = await gateway.client.ws_connect("/v1/realtime", protocols=protocols)
     assert ws.protocol == MSGPACK.subprotocol
@@ -421,8 +411,7 @@ async def test_an_upgrade_has_the_first_known_subprotocol_and_the_headers_of_eve
 async def test_nobody_writes_a_line_into_the_log_by_a_handshake(
     gateway: Gateway, caplog: pytest.LogCaptureFixture, head: str, status: int
 ) -> None:
-    assert gateway.client.port is not None
-    async with await RawPhone.connect(gateway.client.port, connection=f"Upgrade\r\n{head}") as phone:
+    async with await gateway.raw(connection=f"Upgrade\r\n{head}") as phone:
         assert phone.head.split()[1] == str(status)
     assert caplog.records == []
 

@@ -131,9 +131,7 @@ def test_phones_leave_descriptors_to_their_links(caplog: pytest.LogCaptureFixtur
     assert len(caplog.records) == 2, "once for each time"
 
 
-def test_a_full_node_does_not_log_each_phone_that_takes_the_place_of_another(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_full_node_does_not_log_each_phone_that_takes_a_place(caplog: pytest.LogCaptureFixture) -> None:
     doors = SocketAdmission(replace(MANY, connections=1_000, unhelloed=1_000), lambda: 500)
 
     def fill() -> None:
@@ -329,16 +327,13 @@ def test_a_late_node_serves_a_few_phones_and_gives_the_others_a_time() -> None:
     assert waits == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.5], rel=0.05)
 
 
-def test_a_late_node_that_serves_many_refuses_few() -> None:
+def test_a_late_node_refuses_few_if_it_serves_many_and_none_if_it_was_late_once() -> None:
     doors = SocketAdmission(replace(LIMITS, connections=1000))
     for half in range(40):
         for _ in range(50):
             doors.open_slot(HERE).hello_accepted().served().release()
         doors.lagged(0.8, (half + 1) / 2)
     assert len(come_to(doors, 310, 20.0)) == pytest.approx(10, abs=1)  # of 100 a second
-
-
-def test_a_node_that_was_late_once_refuses_nobody() -> None:
     doors = SocketAdmission(replace(LIMITS, connections=1000))
     for half in range(10):
         doors.lagged(0.7 if half == 8 else 0.0, half / 2)
@@ -425,10 +420,17 @@ def cut(lines: list[Line]) -> list[int]:
     return [number for number, line in enumerate(lines) if line.cut]
 
 
-def test_the_oldest_silent_connection_of_a_crowded_address_makes_way() -> None:
+def test_the_oldest_silent_connection_of_a_crowded_subscriber_makes_way() -> None:
     callers = PendingConnections(10, 2)
     assert cut(come(callers, "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2")) == [0]
     assert (len(callers), callers.dropped) == (3, 1)
+    lines = come(
+        PendingConnections(10, 2), "2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3", "2001:db8:0:1::1"
+    )
+    assert cut(lines) == [0]
+    callers = PendingConnections(2, 2)
+    lines = come(callers, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")
+    assert (cut(lines), len(callers)) == ([0, 1], 2)
 
 
 def test_who_has_sent_a_request_makes_way_for_nobody() -> None:
@@ -445,25 +447,9 @@ def test_who_has_sent_a_request_makes_way_for_nobody() -> None:
     assert (len(callers), callers._silent, callers._of.total()) == (0, {}, 0)
 
 
-def test_a_subscriber_has_one_share_however_many_addresses_are_his() -> None:
-    lines = come(
-        PendingConnections(10, 2), "2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3", "2001:db8:0:1::1"
-    )
-    assert cut(lines) == [0]
-
-
-def test_who_waits_longest_goes_when_all_are_too_many() -> None:
-    callers = PendingConnections(2, 2)
-    lines = come(callers, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")
-    assert (cut(lines), len(callers)) == ([0, 1], 2)
-
-
-def test_a_trusted_proxy_and_a_socket_of_the_machine_have_no_share_of_their_own() -> None:
+def test_a_proxy_has_no_share_and_who_left_is_counted_no_more() -> None:
     callers = PendingConnections(10, 1, (ip_network("10.0.0.0/8"),))
     assert cut(come(callers, "10.0.0.1", "10.0.0.1", None, None)) == []
-
-
-def test_who_left_is_counted_no_more_and_only_once() -> None:
     callers = PendingConnections(10, 1)
     (first,) = come(callers, "192.0.2.1")
     callers.closed(first)

@@ -114,9 +114,7 @@ async def test_a_number_that_is_refused_never_shows_a_password_to_the_server(
         (BODY, ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED),
     ],
 )
-async def test_what_can_be_refused_here_never_shows_a_password_to_the_server(
-    body: LogOnBody, code: ErrorCode
-) -> None:
+async def test_what_is_refused_here_shows_no_password_to_the_server(body: LogOnBody, code: ErrorCode) -> None:
     settings = replace(
         SETTINGS, sites=(replace(SITE, applications=(Application.DASHBOARD,)),), app_minimum={"ios": "1.0"}
     )

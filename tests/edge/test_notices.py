@@ -84,9 +84,7 @@ def test_what_binds_must_be_accepted_in_its_version_and_nothing_else_is_kept() -
 
 
 @pytest.mark.parametrize("accepted", [(), (("privacy", 2),)])
-def test_what_takes_effect_later_binds_then_and_may_be_accepted_before(
-    accepted: tuple[tuple[str, int], ...],
-) -> None:
+def test_what_takes_effect_later_may_be_accepted_before(accepted: tuple[tuple[str, int], ...]) -> None:
     notices = NoticesInForce([notice(version=2)])
     said = [NoticeReference(*each) for each in accepted]
     assert notices.acknowledged(said, "", THEN - 1) == accepted

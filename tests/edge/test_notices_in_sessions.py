@@ -61,7 +61,7 @@ def names(received: list[Any]) -> list[str]:
 # ---- before the log-on ----
 
 
-async def test_notices_of_the_future_and_the_statement_are_shown_also_while_the_server_is_down(
+async def test_future_notices_and_the_statement_are_shown_while_the_server_is_down(
     gateway_with: Open,
 ) -> None:
     settings = replace(SETTINGS, privacy_statement_url="https://example.org/privacy")
@@ -153,9 +153,7 @@ async def test_what_is_new_or_changed_reaches_every_phone_that_is_served(gateway
     assert names(await waiting.hear_all("ping"))[2:-1] == ["privacy", "more", "upkeep"]
 
 
-async def test_what_comes_to_bind_is_shown_again_to_those_who_have_not_acknowledged_it(
-    gateway: Gateway,
-) -> None:
+async def test_what_comes_to_bind_is_shown_again_to_who_has_not_acknowledged_it(gateway: Gateway) -> None:
     broadcast = NoticeBroadcast(gateway.parts.notices, gateway.parts.phones, gateway.clock)
     await broadcast.send()
     late, early = await entered(gateway), await entered(gateway)
@@ -175,9 +173,7 @@ async def test_what_comes_to_bind_is_shown_again_to_those_who_have_not_acknowled
 
 
 @CODECS
-async def test_an_acknowledgement_is_in_a_fresh_token_before_its_result(
-    gateway: Gateway, codec: Codec
-) -> None:
+async def test_an_acknowledgement_is_in_a_token_before_its_result(gateway: Gateway, codec: Codec) -> None:
     phone = await entered(gateway, codec=codec)
     welcome = (await phone.hear_all("ping"))[0]
     tokens = []

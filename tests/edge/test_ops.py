@@ -100,9 +100,7 @@ async def test_a_busy_loop_is_asked_for_metrics_once_for_all_who_wait(aiohttp_cl
     assert (await client.get("/metrics")).status == 200
 
 
-async def test_however_often_they_are_asked_for_metrics_are_collected_once_a_second(
-    aiohttp_client: AiohttpClient,
-) -> None:
+async def test_metrics_are_collected_once_a_second_however_often_asked(aiohttp_client: AiohttpClient) -> None:
     node = Node()
     client = await open_ops(aiohttp_client, node)
     async with asyncio.TaskGroup() as tasks:

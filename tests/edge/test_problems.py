@@ -99,9 +99,7 @@ async def test_what_http_refuses_is_reported_likewise(
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere"])
-async def test_what_is_refused_before_any_handler_is_reported_likewise(
-    aiohttp_client: AiohttpClient, path: str
-) -> None:
+async def test_refusals_before_any_handler_are_alike(aiohttp_client: AiohttpClient, path: str) -> None:
     async def greet(_: web.Request) -> web.Response:
         return web.Response(text="hello")
 

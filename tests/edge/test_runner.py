@@ -111,9 +111,7 @@ async def test_a_discarded_body_that_cannot_be_read_is_logged_nowhere(
     assert caplog.records == []
 
 
-async def test_a_fault_that_nobody_caught_is_reported_by_its_place_alone(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_a_fault_nobody_caught_is_reported_by_its_place(caplog: pytest.LogCaptureFixture) -> None:
     async with listening("test", application(), "127.0.0.1", 0) as listener:
         answer = await say(listener.port, b"GET /fail HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status(answer) == [500]
@@ -134,7 +132,7 @@ async def test_an_answer_that_has_begun_is_cut() -> None:
 
 
 @pytest.mark.parametrize(("query", "lines"), [("", 0), ("?and=fail", 1)])
-async def test_that_a_caller_has_left_is_no_fault(
+async def test_a_caller_that_left_is_no_fault(
     caplog: pytest.LogCaptureFixture, query: str, lines: int
 ) -> None:
     async with listening("test", application(), "127.0.0.1", 0) as listener:
@@ -151,9 +149,7 @@ async def test_who_takes_a_long_answer_slowly_gets_all_of_it(
     assert await _slowly_taken(tmp_path, is_tls=is_tls) > MUCH
 
 
-async def test_no_longer_than_the_end_of_tls_may_take(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_no_longer_than_tls_may_take_to_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(process, "TLS_SHUTDOWN_S", 0.5)
     monkeypatch.setattr(edge_server, "HEAD_S", 0.2)
     assert await _slowly_taken(tmp_path, is_tls=True) < MUCH
@@ -294,13 +290,10 @@ async def test_a_head_after_a_body_has_the_whole_limit() -> None:
             writer.close()
 
 
-async def test_many_requests_in_one_piece_are_no_large_head() -> None:
+async def test_many_requests_in_one_piece_are_no_large_head_and_behind_one_none_is_answered() -> None:
     async with listening("test", application(), "127.0.0.1", 0) as listener:
         answer = await say(listener.port, head_of(1_500, b"") * 99 + head_of(1_500))
     assert status(answer) == [200] * 100
-
-
-async def test_behind_a_request_that_is_served_a_large_head_is_never_answered() -> None:
     async with listening("test", application(), "127.0.0.1", 0) as listener:
         answer = await say(listener.port, head_of(1_000, b"") + head_of(30_000))
     assert status(answer) in ([200], [200, 431])

@@ -132,9 +132,7 @@ async def test_an_earlier_time_wakes_the_pump_that_sleeps(house: House, later_s:
         assert one.turns == []
 
 
-async def test_a_pump_that_was_woken_just_before_a_tick_is_a_millisecond_late_for_it_at_most(
-    house: House,
-) -> None:
+async def test_a_pump_woken_just_before_a_tick_is_a_millisecond_late_for_it_at_most(house: House) -> None:
     one, other = house.add(), house.add()
     async with house.running():
         when = house.at(one, 0.0501)
@@ -155,9 +153,7 @@ async def test_a_pump_without_anything_to_do_costs_nothing(house: House) -> None
 # ---- what a socket may cost ----
 
 
-async def test_a_socket_that_asks_again_and_again_is_on_the_wheel_once_for_each_kind_of_time(
-    house: House,
-) -> None:
+async def test_a_socket_that_asks_again_is_on_the_wheel_once_for_each_kind_of_time(house: House) -> None:
     one = house.add()
     async with house.running():
         for _ in range(300):

@@ -261,9 +261,7 @@ async def test_a_command_that_is_settled_at_once_is_counted_once(gateway: Gatewa
     assert gateway.sample("commands_in_flight") == 0
 
 
-async def test_a_fault_in_the_call_that_begins_a_command_ends_its_phone_and_is_counted_nowhere(
-    gateway: Gateway,
-) -> None:
+async def test_a_fault_in_beginning_a_command_ends_its_phone_and_is_counted_nowhere(gateway: Gateway) -> None:
     gateway.node.allow_agent(5)
     gateway.node.begun = []
     phone, other = await gateway.served(), await gateway.served()
@@ -428,7 +426,7 @@ async def test_whatever_fails_at_the_end_the_place_is_given_back_and_others_are_
     assert isinstance(await other.hear(), frames.Changes)
 
 
-async def test_a_session_that_cannot_even_close_ends_alone(
+async def test_a_session_that_cannot_close_ends_alone(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     phone, other = await gateway.served(), await gateway.served()

@@ -222,9 +222,7 @@ def test_http_says_what_a_close_would(code: CloseCode, verdict: str) -> None:
 @pytest.mark.parametrize(
     ("application", "verdict"), [(Application.DASHBOARD, "log_on"), (Application.REMOTE_ASSISTANT, "stop")]
 )
-def test_what_the_server_calls_ended_says_what_to_do(
-    house: House, application: Application, verdict: str
-) -> None:
+def test_what_the_server_ended_says_what_to_do(house: House, application: Application, verdict: str) -> None:
     with (
         pytest.raises(GatewayError) as refused,
         session_end_mapped(ticket_of(house.clock, application=application)),

@@ -57,9 +57,7 @@ async def test_what_is_no_part_of_the_client_is_not_there(gateway: Gateway) -> N
     ("offer", "packed"),
     [("gzip", True), ("br, gzip;q=0.5", True), ("gzip;q=0", False), ("gzip; q=0.000", False), ("br", False)],
 )
-async def test_files_are_sent_compressed_to_who_takes_that(
-    gateway: Gateway, offer: str, packed: bool
-) -> None:
+async def test_files_are_sent_compressed_where_taken(gateway: Gateway, offer: str, packed: bool) -> None:
     file = WebClient().files["oscc-client.js"]
     answer = await gateway.client.get("/app/oscc-client.js", headers={"Accept-Encoding": offer})
     assert await answer.read() == file.body  # the test's client opens it
@@ -83,9 +81,7 @@ def test_texts_are_sent_in_less_than_two_fifths_of_their_length() -> None:
     assert sum(len(file.packed or file.body) for file in texts) < 0.4 * sum(len(file.body) for file in texts)
 
 
-async def test_a_cache_keeps_packed_files_apart_also_for_pages_that_name_their_origin(
-    gateway: Gateway,
-) -> None:
+async def test_a_cache_keeps_packed_files_apart_also_for_pages_with_an_origin(gateway: Gateway) -> None:
     answer = await gateway.client.get("/app/", headers={"Origin": "http://x", "Host": "x"})
     assert answer.headers["Access-Control-Allow-Origin"] == "http://x"
     assert answer.headers["Vary"] == "Accept-Encoding, Origin"

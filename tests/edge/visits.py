@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -32,13 +29,12 @@ from tests.doubles.clock import ManualClock
 from tests.doubles.tasks import during
 from tests.doubles.tickets import ticket as made_ticket
 from tests.edge.fake_node import LIFE_MS, FakeNode
+from tests.edge.raw_phone import TOO_LONG_S, RawPhone
 
 SITE = SiteView("main", "Main", (Application.DASHBOARD, Application.REMOTE_ASSISTANT))
 SETTINGS = EdgeSettings(version="1.2.3", sites=(SITE,), insecure=True)
 KEYS = (("k2", b"\x02" * 32), ("k1", b"\x01" * 32))
 HELLO = frames.Hello(frames.ClientInfo("test", "1.0", "linux"))
-TOO_LONG_S = 30.0
-"""Bounds a failing test, also on a busy machine."""
 _DATA = (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
 
 
@@ -109,59 +105,6 @@ class Phone:
         return self.codec.decode_gateway(data.encode() if isinstance(data, str) else data)
 
 
-class SlowPhone:
-    """A phone that reads only when asked to; the kernel holds little for it."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    @classmethod
-    async def connect(
-        cls, client: TestClient[web.Request, web.Application], path: str = "/v1/realtime"
-    ) -> SlowPhone:
-        raw = socket.socket()
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        raw.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(raw, (client.host, client.port))
-        reader, writer = await asyncio.open_connection(sock=raw, limit=1024)
-        head = {"Host": "x", "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
-        head |= {"Sec-WebSocket-Key": "A" * 22 + "==", "Sec-WebSocket-Protocol": JSON.subprotocol}
-        lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
-        writer.write("\r\n".join(lines).encode())
-        await reader.readuntil(b"\r\n\r\n")
-        return cls(reader, writer)
-
-    async def __aenter__(self) -> SlowPhone:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.writer.transport.abort()
-        with suppress(ConnectionError):
-            await self.writer.wait_closed()
-
-    def say(self, frame: frames.ClientFrame) -> None:
-        """Send a frame (RFC 6455 §5.2, with a mask of zeros)."""
-        data = JSON.encode(frame)
-        self.writer.write(b"\x81\xfe" + len(data).to_bytes(2, "big") + bytes(4) + data)
-
-    async def read_to_the_end(self) -> int:
-        """Read until there is no more; returns how many bytes came."""
-        size_bytes = 0
-        async with asyncio.timeout(TOO_LONG_S):
-            with suppress(ConnectionError):
-                while data := await self.reader.read(65_536):
-                    size_bytes += len(data)
-        return size_bytes
-
-    async def read_until(self, end: bytes) -> bytes:
-        data = b""
-        async with asyncio.timeout(TOO_LONG_S):
-            while end not in data:
-                data += await self.reader.read(65_536)
-        return data
-
-
 @dataclass
 class House:
     """What an edge over a fake node is made of, time and the node under the test's hand."""
@@ -204,6 +147,11 @@ class Gateway(House):
         phone = await self.connect(codec, headers)
         await phone.say(frames.Hello(HELLO.client, token))
         return phone
+
+    async def raw(self, *, early: bytes = b"", connection: str = "Upgrade", slow: bool = False) -> RawPhone:
+        """Open a WebSocket without any rules; see :meth:`RawPhone.connect`."""
+        assert self.client.port is not None
+        return await RawPhone.connect(self.client.port, early=early, connection=connection, slow=slow)
 
     async def served(self, codec: Codec = JSON, ticket: Ticket | None = None) -> Phone:
         """Open a WebSocket and come as far as the first state."""

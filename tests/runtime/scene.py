@@ -109,6 +109,17 @@ class PhoneLine:
         }
         self.send(kind="command", id=identity, key=f"00000000-0000-4000-8000-{key:0>12}", **frame)
 
+    async def send_command(self, identity: str, key: str, **fields: object) -> tuple[str, str | None] | None:
+        """Send a command, and let all happen that takes no time; return its outcome."""
+        self.command(identity, key, **fields)
+        await self.scene.clock.settle()
+        return self.outcome(identity)
+
+    async def connect(self, **hello: object) -> None:
+        """Say hello, and let all happen that takes no time."""
+        self.hello(**hello)
+        await self.scene.clock.settle()
+
     def server_ms(self) -> int:
         """Return the time by the clock that the newest `welcome` or `ping` has shown."""
         clock, live = self.scene.clock, self.session.live
@@ -300,15 +311,13 @@ class Scene:
     ) -> PhoneLine:
         """Log on and say hello; give the phone, which is served unless the scene makes it wait."""
         phone = await self.phone(login, application, device=device, number=number)
-        phone.hello(**hello)
-        await self.clock.settle()
+        await phone.connect(**hello)
         return phone
 
     async def again(self, phone: PhoneLine, **hello: object) -> PhoneLine:
         """Give the next connection of the same session, after its hello."""
         line = PhoneLine(self, phone.ticket)
-        line.hello(**hello)
-        await self.clock.settle()
+        await line.connect(**hello)
         return line
 
     async def pass_time(self, seconds: float) -> None:

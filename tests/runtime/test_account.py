@@ -24,7 +24,7 @@ from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tasks import beside
 from tests.runtime.rivals import Gate, Roads, begin
 from tests.runtime.scene import PhoneLine, Scene, scene, user
-from tests.runtime.street import street
+from tests.runtime.street import Street
 
 ASSISTANT = Application.REMOTE_ASSISTANT
 DASHBOARD = Application.DASHBOARD
@@ -90,7 +90,7 @@ async def test_of_wrong_passwords_that_come_at_once_no_more_are_shown_than_one_a
     assert await _code(at, "wrong") is ErrorCode.ACCOUNT_LOCKED
 
 
-async def test_a_right_password_beside_a_wrong_one_has_no_node_forget_it(
+async def test_a_right_password_beside_a_wrong_one_forgets_nothing(
     at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     roads = Roads(at, monkeypatch)
@@ -187,9 +187,7 @@ async def test_ten_numbers_by_ten_log_ons_are_changes_of_the_number(at: Scene) -
     assert await _outcome(at, other) is None
 
 
-async def test_ten_log_ons_with_ten_numbers_at_once_change_it_no_more_often(
-    at: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_ten_numbers_at_once_are_no_more_changes(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     roads = Roads(at, monkeypatch)
     roads.asks.shut()
     bert = replace(_credentials(login="bert"), application=ASSISTANT, takeover=True)
@@ -204,9 +202,7 @@ async def test_ten_log_ons_with_ten_numbers_at_once_change_it_no_more_often(
     assert codes == {None: 4, ErrorCode.RATE_LIMITED: 6}
 
 
-async def test_a_log_on_whose_process_ended_holds_up_the_next_one_for_20_s_at_most(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_log_on_of_a_dead_process_holds_the_next_up_for_20_s(monkeypatch: pytest.MonkeyPatch) -> None:
     async def lost(*_: object) -> None:
         """End nothing: the process is gone."""
 
@@ -283,9 +279,7 @@ async def test_an_unconfirmed_log_off_is_pending_and_retried_until_it_is_confirm
     assert at.upstream.routing == {}
 
 
-async def test_a_log_off_during_a_contact_is_retried_until_routing_is_removed(
-    at: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_log_off_is_retried_until_calls_end(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     phone = await at.served("bert", ASSISTANT, number="1234")
     answers = [LoggedOff("after_contact", 77), LoggedOff("after_contact", 77), LoggedOff("removed", None)]
 
@@ -328,9 +322,7 @@ async def test_a_log_off_with_an_expired_token_is_tried_until_an_idle_session_is
 
 
 @pytest.mark.parametrize("reached", [False, True])
-async def test_a_session_that_was_logged_off_is_never_served_again_though_the_user_logs_on(
-    at: Scene, reached: bool
-) -> None:
+async def test_a_logged_off_session_is_never_served_again_after_a_log_on(at: Scene, reached: bool) -> None:
     phone = await at.served()
     at.upstream.unreachable = not reached
     await at.node.account.log_off(phone.ticket)
@@ -358,27 +350,26 @@ async def test_sessions_are_listed_and_another_one_ended(at: Scene) -> None:
     assert user(1) in at.node.user_states
 
 
-async def test_a_list_that_is_under_way_serves_all_who_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with scene() as at:
-        phone, other = await at.served(), await at.served(device="d2")
-        listing, asked, gate = at.upstream.sessions, [], asyncio.Event()
+async def test_a_list_under_way_serves_all_who_ask_for_it(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    phone, other = await at.served(), await at.served(device="d2")
+    listing, asked, gate = at.upstream.sessions, [], asyncio.Event()
 
-        async def sessions(secret: SessionSecret) -> tuple[SessionInfo, ...]:
-            asked.append(secret)
-            await gate.wait()
-            return await listing(secret)
+    async def sessions(secret: SessionSecret) -> tuple[SessionInfo, ...]:
+        asked.append(secret)
+        await gate.wait()
+        return await listing(secret)
 
-        monkeypatch.setattr(at.upstream, "sessions", sessions)
-        async with asyncio.TaskGroup() as tasks:
-            works = [tasks.create_task(at.node.account.sessions(phone.ticket)) for _ in range(20)]
-            elsewhere = tasks.create_task(at.node.account.sessions(other.ticket))
-            await at.clock.settle()
-            assert asked == [phone.ticket.secret, other.ticket.secret]
-            gate.set()
-        assert {len(work.result()) for work in works} == {2}
-        assert len(elsewhere.result()) == 2
-        await at.node.account.sessions(phone.ticket)
-        assert len(asked) == 3
+    monkeypatch.setattr(at.upstream, "sessions", sessions)
+    async with asyncio.TaskGroup() as tasks:
+        works = [tasks.create_task(at.node.account.sessions(phone.ticket)) for _ in range(20)]
+        elsewhere = tasks.create_task(at.node.account.sessions(other.ticket))
+        await at.clock.settle()
+        assert asked == [phone.ticket.secret, other.ticket.secret]
+        gate.set()
+    assert {len(work.result()) for work in works} == {2}
+    assert len(elsewhere.result()) == 2
+    await at.node.account.sessions(phone.ticket)
+    assert len(asked) == 3
 
 
 async def test_who_joined_a_list_learns_how_it_failed(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,8 +462,9 @@ async def _assistant(at: Scene) -> PhoneLine:
 
 
 async def _change(at: Scene, phone: PhoneLine, turn: int) -> tuple[str, str | None] | None:
-    phone.command(str(turn), str(turn), command={"kind": "remote_number.change", "number": NUMBERS[turn]})
-    await at.clock.settle()
+    await phone.send_command(
+        str(turn), str(turn), command={"kind": "remote_number.change", "number": NUMBERS[turn]}
+    )
     return phone.outcome(str(turn))
 
 
@@ -491,9 +483,9 @@ async def test_the_number_in_effect_is_unchanged_also_when_no_change_is_left(at:
     for turn in range(3):
         await _change(at, phone, turn)
     for key in ("20", "21"):
-        phone.command(key, key, command={"kind": "remote_number.change", "number": NUMBERS[2]})
-        await at.clock.settle()
-        assert phone.outcome(key) == ("unchanged", None)
+        assert await phone.send_command(
+            key, key, command={"kind": "remote_number.change", "number": NUMBERS[2]}
+        ) == ("unchanged", None)
     assert await _change(at, phone, 3) == ("rejected", "rate_limited"), "another number is still one too many"
 
 
@@ -513,9 +505,10 @@ async def test_a_change_that_is_only_looked_up_is_called_expired_and_is_not_audi
     audited = list(at.audited)
     number = {"kind": "remote_number.change", "number": NUMBERS[5]}
     late_ms = at.clock.wall_ms() - 1_000
-    phone.command("5", "5", command=number, retry=True, expires_at_ms=late_ms)
-    await at.clock.settle()
-    assert phone.outcome("5") == ("rejected", "expired")
+    assert await phone.send_command("5", "5", command=number, retry=True, expires_at_ms=late_ms) == (
+        "rejected",
+        "expired",
+    )
     assert at.audited == audited
 
 
@@ -543,23 +536,22 @@ async def test_numbers_are_audited_masked_at_log_on_and_at_each_change(at: Scene
     ]
 
 
-async def test_what_was_changed_counts_also_where_the_user_is_given_to_and_once_when_he_comes_back() -> None:
-    async with street() as at:
-        phone = await _assistant(at.scenes[0])
-        await at.scenes[1].served("bert", device="d2")
-        await at.pass_time(7)
-        assert [await _change(at.scenes[0], phone, turn) for turn in range(2)] == [("applied", None)] * 2
-        for giver in (0, 1):
-            assert at.owners(7) == [giver]
-            at.scenes[giver].node.drain()
-            await at.pass_time(10)
-            at.scenes[giver].node.is_draining = False
-        assert at.owners(7) == [0]
-        assert await _change(at.scenes[0], phone, 2) == ("applied", None)
-        at.scenes[0].node.drain()
+async def test_what_was_changed_counts_where_the_user_is_given_to_and_once_when_back(at: Street) -> None:
+    phone = await _assistant(at.scenes[0])
+    await at.scenes[1].served("bert", device="d2")
+    await at.pass_time(7)
+    assert [await _change(at.scenes[0], phone, turn) for turn in range(2)] == [("applied", None)] * 2
+    for giver in (0, 1):
+        assert at.owners(7) == [giver]
+        at.scenes[giver].node.drain()
         await at.pass_time(10)
-        assert at.owners(7) == [1]
-        phone.command("3", "3", command={"kind": "remote_number.change", "number": NUMBERS[3]})
-        await at.pass_time(1)
-        assert phone.outcome("3") == ("rejected", "rate_limited")
-        assert at.upstream.routing == {7: NUMBERS[2]}
+        at.scenes[giver].node.is_draining = False
+    assert at.owners(7) == [0]
+    assert await _change(at.scenes[0], phone, 2) == ("applied", None)
+    at.scenes[0].node.drain()
+    await at.pass_time(10)
+    assert at.owners(7) == [1]
+    phone.command("3", "3", command={"kind": "remote_number.change", "number": NUMBERS[3]})
+    await at.pass_time(1)
+    assert phone.outcome("3") == ("rejected", "rate_limited")
+    assert at.upstream.routing == {7: NUMBERS[2]}

@@ -10,7 +10,7 @@ from gateway.domain.upstream import LoggedOff
 from gateway.edge.export import BY, CONFIRM_S, ENDED_WITHIN_S, AdminUsers
 from gateway.protocol.envelopes import Order
 from gateway.runtime.cluster_receiver import ORDER_ANSWER_S, NodeAnswer, Page
-from tests.runtime.scene import PhoneLine, Scene, scene
+from tests.runtime.scene import PhoneLine, Scene
 from tests.runtime.street import Street, street
 
 N0, N1, N2 = NodeId("n0"), NodeId("n1"), NodeId("n2")
@@ -192,21 +192,19 @@ async def test_pages_follow_each_other_without_a_gap(at: Scene) -> None:
     assert ids == sorted(set(ids))
 
 
-async def test_a_session_whose_phone_left_is_listed_without_a_node_for_as_long_as_it_lingers() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        phone.bye()
-        await at.pass_time(1)
-        (record,) = (await people_of(at).sessions(order("sessions"))).records
-        assert (record["node"], record["owner"]) == (None, "n1")
+async def test_a_session_whose_phone_left_is_listed_without_a_node_while_it_lingers(at: Scene) -> None:
+    phone = await at.served()
+    phone.bye()
+    await at.pass_time(1)
+    (record,) = (await people_of(at).sessions(order("sessions"))).records
+    assert (record["node"], record["owner"]) == (None, "n1")
 
 
 async def test_a_session_that_nobody_accepted_is_not_listed(at: Scene) -> None:
     at.upstream.unreachable = False
     phone = await at.phone("anna")
     at.upstream.unreachable = True
-    phone.hello()
-    await at.clock.settle()
+    await phone.connect()
     assert (await people_of(at).sessions(order("sessions"))).records == ()
 
 
@@ -266,9 +264,7 @@ async def test_what_is_not_here_is_nothing_to_do_and_an_oscc_e_that_is_away_keep
     assert is_ended(phone)
 
 
-async def test_the_phone_is_notified_at_once_though_oscc_e_says_nothing(
-    at: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_phone_is_notified_if_oscc_e_is_silent(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     phone = await at.served("bert", ASSISTANT, number="1234")
 
     async def never(_: object) -> LoggedOff:

@@ -108,9 +108,7 @@ async def test_every_node_knows_who_lives_and_they_share_the_log_ons_of_a_site()
         assert [at.members[number].log_ons(at.clock.now()) for number in range(2)] == [6, 6]
 
 
-async def test_where_the_store_takes_no_writes_nodes_are_known_by_what_they_say(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_without_writes_nodes_are_known_by_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refused(*_: object) -> None:
         raise GatewayError(ErrorCode.BUS_DOWN, "NOREPLICAS Not enough good replicas to write.")
 

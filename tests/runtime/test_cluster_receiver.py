@@ -99,8 +99,7 @@ async def test_a_follower_gets_what_it_lacks_and_is_not_the_owner(at: Street) ->
 async def test_an_owner_who_has_no_epoch_yet_is_none(at: Street) -> None:
     at.trouble.take_away(0)
     phone = await at.scenes[0].phone("anna")
-    phone.hello()
-    await at.clock.settle()
+    await phone.connect()
     assert at.owners() == [0]
     at.trouble.give_back(0)
     received = await Stranger(at).say(Asks(STRANGER, 5, (Since(user(1), 0, 0),)))
@@ -130,17 +129,16 @@ async def test_a_session_that_ended_is_refused_without_asking_anybody(at: Street
     assert len(at.upstream.requests) == requests
 
 
-async def test_a_session_of_an_owner_who_ends_while_it_waits_is_to_be_presented_to_the_next() -> None:
-    async with street() as at:
-        await followed(at)
-        fresh = await at.scenes[1].phone("anna", device="d3")
-        at.link().mute()
-        stranger = Stranger(at)
-        assert await stranger.say(Attach(STRANGER, 6, fresh.ticket, ())) == []
-        grant = await at.grant()
-        at.scenes[0].owner().owned_elsewhere(grant)
-        await at.clock.settle()
-        assert AttachAnswer(6, moved=True) in stranger.received
+async def test_a_session_of_an_owner_who_ends_meanwhile_is_to_be_presented_to_the_next(at: Street) -> None:
+    await followed(at)
+    fresh = await at.scenes[1].phone("anna", device="d3")
+    at.link().mute()
+    stranger = Stranger(at)
+    assert await stranger.say(Attach(STRANGER, 6, fresh.ticket, ())) == []
+    grant = await at.grant()
+    at.scenes[0].owner().owned_elsewhere(grant)
+    await at.clock.settle()
+    assert AttachAnswer(6, moved=True) in stranger.received
 
 
 async def test_a_command_of_a_node_whose_clock_is_wrong_has_the_time_that_is_left(
@@ -160,14 +158,11 @@ async def test_a_command_of_a_node_whose_clock_is_wrong_has_the_time_that_is_lef
         assert [one.deadline_ms - at.clock.wall_ms() for one in begun] == [5_000]
 
 
-async def test_a_command_of_another_node_runs_without_a_task_at_the_owner(
-    at: Street, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_another_nodes_command_needs_no_task_here(at: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     _, far = await followed(at)
     await at.pass_time(7)
     monkeypatch.setattr(CommandExecution, "execute", broken)
-    far.command("1", "1")
-    await at.clock.settle()
+    await far.send_command("1", "1")
     assert len(at.scenes[0].asked(Execute)) == 1
     answer = only(CallAnswer, at.received(CallAnswer))
     assert answer.outcome == Outcome(Status.APPLIED)
@@ -185,8 +180,7 @@ async def test_a_command_does_not_overtake_one_of_its_user_that_is_about_to_run_
 
     async with street() as at:
         _, far = await followed(at)
-        far.command("0", "0")
-        await at.clock.settle()
+        await far.send_command("0", "0")
         seen = only(CallRequest, at.received(CallRequest))
         receiver = at.scenes[0].node.exchange._listener
         assert receiver is not None
@@ -251,32 +245,31 @@ async def test_a_follower_of_a_leaving_node_asks_that_node_only_at_once() -> Non
 # ---- the bus is back ----
 
 
-async def test_when_the_bus_is_back_everything_followed_is_asked_for_within_two_seconds_one_by_one() -> None:
-    async with street() as at:
-        for key in range(20, 24):
-            at.upstream.add_user(key, f"user {key}")
-        for key in range(20, 24):
-            await at.scenes[0].served(f"user {key}")
-            await at.scenes[1].served(f"user {key}", device="d2")
-        await at.pass_time(3)
-        at.said.clear()
-        at.trouble.renew(1)
-        asked: list[int] = []
-        for _ in range(9):
-            await at.pass_time(0.25)
-            asked.append(
-                sum(
-                    len(received.asks)
-                    for node, _, received in at.said
-                    if node == 1 and isinstance(received, Asks)
-                )
+async def test_when_the_bus_is_back_all_that_is_followed_is_asked_for_within_two_seconds(at: Street) -> None:
+    for key in range(20, 24):
+        at.upstream.add_user(key, f"user {key}")
+    for key in range(20, 24):
+        await at.scenes[0].served(f"user {key}")
+        await at.scenes[1].served(f"user {key}", device="d2")
+    await at.pass_time(3)
+    at.said.clear()
+    at.trouble.renew(1)
+    asked: list[int] = []
+    for _ in range(9):
+        await at.pass_time(0.25)
+        asked.append(
+            sum(
+                len(received.asks)
+                for node, _, received in at.said
+                if node == 1 and isinstance(received, Asks)
             )
-        assert asked[0] == 1
-        assert asked[-1] >= 4
-        assert len(set(asked)) >= 4, "spread"
-        assert at.counted("bus_gaps_total", detector="subscription") == [0, 1]
-        assert at.counted("resyncs_total", reason="bus") == [0, 4]
-        assert at.scenes[1].node.exchange.machine.health == "live"
+        )
+    assert asked[0] == 1
+    assert asked[-1] >= 4
+    assert len(set(asked)) >= 4, "spread"
+    assert at.counted("bus_gaps_total", detector="subscription") == [0, 1]
+    assert at.counted("resyncs_total", reason="bus") == [0, 4]
+    assert at.scenes[1].node.exchange.machine.health == "live"
 
 
 async def test_a_bus_without_anybody_who_follows_is_live_at_once(at: Street) -> None:
@@ -286,9 +279,7 @@ async def test_a_bus_without_anybody_who_follows_is_live_at_once(at: Street) -> 
     assert at.scenes[0].node.exchange.machine.health == "live"
 
 
-async def test_others_have_turns_between_large_answers_to_one_question(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_others_have_turns_between_large_answers_to_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.runtime.cluster_receiver.VALUES_AT_ONCE", 0)
     async with street() as at:
         await followed(at)
@@ -336,22 +327,21 @@ async def test_answers_for_several_users_are_one_message_unless_they_are_long_or
 
 
 @pytest.mark.parametrize("is_near", [True, False])
-async def test_a_node_that_was_stopped_takes_no_phone_back_that_came_elsewhere_since(is_near: bool) -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        await at.pass_time(10)
-        phone = near if is_near else far
-        stranger = Stranger(at)
-        age_ms = 13_000 if is_near else 60_000  # when a phone came to the owner's own node is known exactly
-        before = Attach(STRANGER, 6, phone.ticket, (), age_ms=age_ms)
-        assert await stranger.say(before) == [AttachAnswer(6, Refusal(CloseCode.REPLACED, "replaced"))]
-        was_open = phone.closed is None
-        assert was_open
-        since = Attach(STRANGER, 7, phone.ticket, (), age_ms=1_000)
-        (answer,) = await stranger.say(since)
-        assert isinstance(answer, AttachAnswer)
-        assert answer.refused is None
-        assert phone.code is CloseCode.REPLACED
+async def test_a_node_that_was_stopped_takes_no_phone_back_that_moved(at: Street, is_near: bool) -> None:
+    near, far = await followed(at)
+    await at.pass_time(10)
+    phone = near if is_near else far
+    stranger = Stranger(at)
+    age_ms = 13_000 if is_near else 60_000  # when a phone came to the owner's own node is known exactly
+    before = Attach(STRANGER, 6, phone.ticket, (), age_ms=age_ms)
+    assert await stranger.say(before) == [AttachAnswer(6, Refusal(CloseCode.REPLACED, "replaced"))]
+    was_open = phone.closed is None
+    assert was_open
+    since = Attach(STRANGER, 7, phone.ticket, (), age_ms=1_000)
+    (answer,) = await stranger.say(since)
+    assert isinstance(answer, AttachAnswer)
+    assert answer.refused is None
+    assert phone.code is CloseCode.REPLACED
 
 
 async def test_a_node_that_was_stopped_closes_no_later_session_of_the_same_device(at: Street) -> None:

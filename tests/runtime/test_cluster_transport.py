@@ -146,9 +146,7 @@ async def test_a_request_ends_in_its_time_and_with_its_node(at: Pair) -> None:
     assert [type(each) for each in answers] == [GatewayError, NotSentError]
 
 
-async def test_a_fault_of_who_gets_no_answer_ends_nobody_elses_request(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_a_fault_of_who_gets_no_answer_ends_no_other_request(caplog: pytest.LogCaptureFixture) -> None:
     def fail(_: object) -> NoReturn:
         raise RuntimeError("fault")
 
@@ -190,27 +188,26 @@ async def test_messages_leave_in_their_order_and_what_cannot_be_sent_is_lost(at:
 
 
 @pytest.mark.parametrize("posts", [lambda n: n % 2, lambda n: n not in {3, 4}, lambda _: True])
-async def test_what_the_bus_does_not_take_at_once_is_not_overtaken(posts: Callable[[int], bool]) -> None:
-    async with pair() as at:
-        calls, answers = iter(range(100)), list[int | GatewayError]()
-        bus = at.bus
+async def test_what_the_bus_does_not_take_is_not_overtaken(at: Pair, posts: Callable[[int], bool]) -> None:
+    calls, answers = iter(range(100)), list[int | GatewayError]()
+    bus = at.bus
 
-        def post(channel: BusChannel, envelope: Envelope, answered: OnPosted) -> bool:
-            if not posts(next(calls)):
-                return False
-            at.inbox.append(envelope)
-            answered(1)
-            return True
+    def post(channel: BusChannel, envelope: Envelope, answered: OnPosted) -> bool:
+        if not posts(next(calls)):
+            return False
+        at.inbox.append(envelope)
+        answered(1)
+        return True
 
-        bus.post = post  # type: ignore[method-assign]  # as a bus that encodes a large message
-        for number in range(10):
-            at.exchange.post(Inbox(THERE), Detach(UserId("main", number), "s", HERE), answers.append)
-        assert at.exchange.under_way == 0
-        await at.clock.settle()
-        at.exchange.post(Inbox(THERE), Detach(UserId("main", 10), "s", HERE), answers.append)
-        await at.clock.settle()
-        assert [one.user.key for one in at.inbox if isinstance(one, Detach)] == list(range(11))
-        assert answers == 11 * [1]
+    bus.post = post  # type: ignore[method-assign]  # as a bus that encodes a large message
+    for number in range(10):
+        at.exchange.post(Inbox(THERE), Detach(UserId("main", number), "s", HERE), answers.append)
+    assert at.exchange.under_way == 0
+    await at.clock.settle()
+    at.exchange.post(Inbox(THERE), Detach(UserId("main", 10), "s", HERE), answers.append)
+    await at.clock.settle()
+    assert [one.user.key for one in at.inbox if isinstance(one, Detach)] == list(range(11))
+    assert answers == 11 * [1]
 
 
 async def test_what_cannot_be_written_is_lost_and_keeps_nothing_else_from_leaving(
@@ -238,9 +235,7 @@ async def test_what_cannot_be_written_is_lost_and_keeps_nothing_else_from_leavin
     assert received == ["message_not_sent"] * 2
 
 
-async def test_a_fault_over_one_message_keeps_no_other_from_being_received(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_a_fault_over_one_message_keeps_no_other_away(caplog: pytest.LogCaptureFixture) -> None:
     def fail(_: object) -> NoReturn:
         raise ZeroDivisionError("a value that must not be logged")
 
@@ -283,21 +278,20 @@ async def test_phones_are_written_to_after_each_message_in_the_call_that_receive
     assert phones.seen == ["received", "written"] * 2
 
 
-async def test_beyond_so_much_under_way_what_is_sent_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with pair() as at:
-        at.exchange.under_way = UNDER_WAY_MAX
-        at.exchange.send(Inbox(THERE), Leaving(HERE))
-        await at.clock.settle()
-        assert at.inbox == []
-        at.exchange.under_way = UNDER_WAY_MAX - 1
-        monkeypatch.setattr(LossyBus, "waiting_bytes", UNDER_WAY_BYTES_MAX)
-        at.exchange.send(Inbox(THERE), Leaving(HERE))
-        await at.clock.settle()
-        assert (at.inbox, at.exchange.sizes["message_bytes"]) == ([], UNDER_WAY_BYTES_MAX)
-        monkeypatch.setattr(LossyBus, "waiting_bytes", UNDER_WAY_BYTES_MAX - 1)
-        at.exchange.send(Inbox(THERE), Leaving(HERE))
-        await at.clock.settle()
-        assert at.inbox == [Leaving(HERE)]
+async def test_beyond_so_much_under_way_messages_are_lost(at: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    at.exchange.under_way = UNDER_WAY_MAX
+    at.exchange.send(Inbox(THERE), Leaving(HERE))
+    await at.clock.settle()
+    assert at.inbox == []
+    at.exchange.under_way = UNDER_WAY_MAX - 1
+    monkeypatch.setattr(LossyBus, "waiting_bytes", UNDER_WAY_BYTES_MAX)
+    at.exchange.send(Inbox(THERE), Leaving(HERE))
+    await at.clock.settle()
+    assert (at.inbox, at.exchange.sizes["message_bytes"]) == ([], UNDER_WAY_BYTES_MAX)
+    monkeypatch.setattr(LossyBus, "waiting_bytes", UNDER_WAY_BYTES_MAX - 1)
+    at.exchange.send(Inbox(THERE), Leaving(HERE))
+    await at.clock.settle()
+    assert at.inbox == [Leaving(HERE)]
 
 
 async def test_an_answer_waits_while_too_much_is_under_way(at: Pair) -> None:
@@ -418,9 +412,7 @@ async def test_a_batch_that_nobody_received_is_not_remembered(reached: bool) -> 
         assert at.exchange.sizes["batches"] == 0
 
 
-async def test_of_batches_without_an_answer_only_so_many_are_remembered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_so_many_batches_without_an_answer_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.runtime.cluster.QUESTIONS_MAX", 2)
     async with pair() as at:
         for key in range(4):
@@ -624,6 +616,8 @@ PLACES = {"Place": place}
 async def test_what_changes_in_one_turn_reaches_each_node_in_one_message(at: Place) -> None:
     await at.change(Owner(1, A), Owner(2, A, B), Owner(3, B), Owner(4))
     assert at.received() == [(Inbox(A), [(1, 1), (2, 1)]), (Inbox(B), [(2, 1), (3, 1)])]
+    await at.change(Owner(1, A), Owner(2, B))
+    assert at.flushed == len(at.taken) == 2
 
 
 async def test_what_changes_while_rounds_are_under_way_goes_with_the_next_when_one_is_answered() -> None:
@@ -673,11 +667,6 @@ async def test_what_is_lost_keeps_nothing_else_from_being_sent(at: Place) -> Non
         await at.change(owner)
     await at.answer(receivers=GatewayError(ErrorCode.BUS_DOWN, "away"))
     assert at.received() == (ROUNDS_MAX + 1) * [(Inbox(A), [(1, 1)])]
-
-
-async def test_changes_of_one_turn_are_written_when_all_messages_are_given(at: Place) -> None:
-    await at.change(Owner(1, A), Owner(2, B))
-    assert at.flushed == len(at.taken) == 2
 
 
 async def test_a_fault_of_one_owner_costs_nobody_else_their_changes() -> None:
@@ -732,8 +721,7 @@ async def test_the_state_that_a_command_caused_is_published_before_its_result(at
     bundles = at.scenes[0].node.exchange.bundles
     bundles._rounds += ROUNDS_MAX  # as while messages wait to be taken
     at.said.clear()
-    far.command("1", "1")
-    await at.clock.settle()
+    await far.send_command("1", "1")
     received = [type(said) for node, _, said in at.said if node == 0]
     assert [kind for kind in received if kind in {Publications, CallAnswer}] == [Publications, CallAnswer]
     bundles._rounds -= ROUNDS_MAX

@@ -19,7 +19,7 @@ from gateway.domain.commands import (
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
 from gateway.domain.upstream import Feature
-from tests.runtime.scene import Scene, scene, shown_after, user
+from tests.runtime.scene import Scene, shown_after, user
 
 _WORK: Final = {"kind": "agent.routing_state.set", "agent_id": "7", "state": "work", "when": "now"}
 
@@ -46,8 +46,7 @@ async def test_a_command_is_waited_for_until_its_deadline_unless_its_user_is_let
     await _unmute(at)
     assert phone.result("1") == {"status": "applied"}
     await _mute(at)
-    phone.command("2", "2", expires_at_ms=at.clock.wall_ms() + 60_000)
-    await at.clock.settle()
+    await phone.send_command("2", "2", expires_at_ms=at.clock.wall_ms() + 60_000)
     at.owner().stop()
     link = at.upstream.link(user(1))
     await at.pass_time(2)
@@ -61,8 +60,7 @@ async def test_a_result_on_a_new_link_comes_after_the_state_that_it_caused(at: S
     at.upstream.slow = lambda request: isinstance(request, Listen)
     at.upstream.drop(user(1))
     await at.pass_time(2)
-    phone.command("1", "1")
-    await at.clock.settle()
+    await phone.send_command("1", "1")
     assert _runs(at) == 1
     assert phone.result("1") is None
     at.link().serve_held()
@@ -89,16 +87,13 @@ async def test_without_a_link_a_command_is_refused(at: Scene) -> None:
     at.upstream.unreachable = True
     at.upstream.drop(user(1))
     await at.clock.settle()
-    phone.command("1", "1")
-    await at.clock.settle()
-    assert phone.outcome("1") == ("rejected", "upstream_unavailable")
+    assert await phone.send_command("1", "1") == ("rejected", "upstream_unavailable")
 
 
 async def test_an_answer_of_oscc_e_is_passed_on_as_it_is(at: Scene) -> None:
     phone = await at.served()
     at.upstream.refusals[Execute] = GatewayError(ErrorCode.REASON_REQUIRED, "say why")
-    phone.command("1", "1")
-    await at.clock.settle()
+    await phone.send_command("1", "1")
     assert phone.result("1") == {
         "status": "rejected",
         "error": {"code": "reason_required", "message": "say why"},
@@ -110,8 +105,7 @@ async def test_no_deadline_is_later_because_this_nodes_clock_was_set(at: Scene, 
     phone = await at.served()
     server_ms = phone.server_ms()
     at.clock.jump_wall(by_ms)
-    phone.command("1", "1")
-    await at.clock.settle()
+    await phone.send_command("1", "1")
     assert [asked.not_after_ms - server_ms for asked in at.asked(Execute)] == [10_000]
 
 
@@ -120,8 +114,7 @@ async def test_no_deadline_is_later_because_another_link_has_another_clock(at: S
     phone = await at.served()
     assert at.owner().mirror.offset_ms == -1_500
     deadline_ms = at.clock.wall_ms() + 5_000
-    phone.command("1", "1", expires_at_ms=deadline_ms)
-    await at.clock.settle()
+    await phone.send_command("1", "1", expires_at_ms=deadline_ms)
     assert at.asked(Execute)[0].not_after_ms == deadline_ms
 
 
@@ -130,8 +123,7 @@ async def test_too_many_commands_are_refused_and_the_others_go_on(at: Scene) -> 
     await _mute(at)
     for number in range(9):
         phone.command(str(number), str(number))
-    twin.command("1", "77")
-    await at.clock.settle()
+    await twin.send_command("1", "77")
     assert (phone.outcome("8") or ("",))[0] == "rejected"
     assert at.owner().execution.in_flight == 9
     await _unmute(at)
@@ -143,15 +135,11 @@ async def test_too_many_commands_are_refused_and_the_others_go_on(at: Scene) -> 
 async def test_a_server_that_does_not_fence_links_is_commanded_under_the_lease_only(at: Scene) -> None:
     at.upstream.features = frozenset(Feature) - {Feature.LINK_FENCING}
     phone = await at.served()
-    phone.command("1", "1")
-    await at.clock.settle()
-    assert phone.outcome("1") == ("applied", None)
+    assert await phone.send_command("1", "1") == ("applied", None)
     lease = at.owner().lease
     lease.ask(at.clock.now())
     lease.refused()
-    phone.command("2", "2")
-    await at.clock.settle()
-    assert phone.outcome("2") == ("rejected", "bus_down")
+    assert await phone.send_command("2", "2") == ("rejected", "bus_down")
     assert _runs(at) == 1
 
 
@@ -160,9 +148,7 @@ async def test_on_a_fenced_link_the_lease_does_not_matter(at: Scene) -> None:
     lease = at.owner().lease
     lease.ask(at.clock.now())
     lease.refused()
-    phone.command("1", "1")
-    await at.clock.settle()
-    assert phone.outcome("1") == ("applied", None)
+    assert await phone.send_command("1", "1") == ("applied", None)
 
 
 async def test_what_comes_too_late_or_to_an_owner_that_has_ended_is_not_sent(at: Scene) -> None:
@@ -185,31 +171,29 @@ async def test_what_comes_too_late_or_to_an_owner_that_has_ended_is_not_sent(at:
     assert _runs(at) == 0
 
 
-async def test_a_command_that_was_cancelled_before_its_first_step_is_unknown_when_its_owner_ends() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        owner, deadline_ms = at.owner(), at.clock.wall_ms() + 5_000
-        command = SetAgentRoutingState("7", "work")
-        call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=deadline_ms)
-        before = asyncio.all_tasks()
-        asking = at.tasks.create_task(owner.execution.execute(call))
-        await asyncio.sleep(0)
-        (begun,) = asyncio.all_tasks() - before - {asking}
-        begun.cancel()
-        owner.stop()
-        await at.clock.settle()
-        received = asking.result() if asking.done() else asking.cancel()
-        assert isinstance(received, Outcome)
-        assert received.status is Status.UNKNOWN
-        assert _runs(at) == 0
+async def test_a_command_cancelled_before_its_first_step_is_unknown_when_its_owner_ends(at: Scene) -> None:
+    phone = await at.served()
+    owner, deadline_ms = at.owner(), at.clock.wall_ms() + 5_000
+    command = SetAgentRoutingState("7", "work")
+    call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=deadline_ms)
+    before = asyncio.all_tasks()
+    asking = at.tasks.create_task(owner.execution.execute(call))
+    await asyncio.sleep(0)
+    (begun,) = asyncio.all_tasks() - before - {asking}
+    begun.cancel()
+    owner.stop()
+    await at.clock.settle()
+    received = asking.result() if asking.done() else asking.cancel()
+    assert isinstance(received, Outcome)
+    assert received.status is Status.UNKNOWN
+    assert _runs(at) == 0
 
 
 async def test_what_the_server_cannot_do_is_not_asked_of_it(at: Scene) -> None:
     at.upstream.features = frozenset(Feature) - {Feature.POST_PROCESSING_EXTEND}
     phone = await at.served("bert", Application.REMOTE_ASSISTANT, number="+49301234567")
     phone.command("1", "1", command={"kind": "post_processing.extend", "until_ms": 5})
-    phone.command("2", "2", command={"kind": "post_processing.start"})
-    await at.clock.settle()
+    await phone.send_command("2", "2", command={"kind": "post_processing.start"})
     assert phone.outcome("1") == ("rejected", "unsupported_by_upstream")
     assert phone.outcome("2") == ("applied", None)
     assert _runs(at) == 1
@@ -228,8 +212,7 @@ async def test_no_command_overtakes_one_whose_sending_takes_time(at: Scene) -> N
     at.link().is_full = True
     phone.command("1", "1")
     at.link().is_full = False
-    phone.command("2", "2")
-    await at.clock.settle()
+    await phone.send_command("2", "2")
     assert [asked.key[-1] for asked in at.asked(Execute)] == list("12")
 
 
@@ -275,18 +258,16 @@ async def test_waits_are_bounded_by_the_earliest_deadline_whenever_it_was_set(at
     assert at.owner().execution.in_flight == 0
 
 
-async def test_instants_of_a_command_are_reported_in_the_servers_time_and_its_own_come_back_in_ours() -> None:
-    async with scene() as at:
-        phone = await at.served("bert", Application.REMOTE_ASSISTANT, number="+49301234567")
-        at.owner(7).mirror._server.offset_ms = 750
-        refusal = GatewayError(ErrorCode.LIMIT_REACHED, "no longer", until_ms=9_000)
-        at.upstream.refusals[Execute] = refusal
-        phone.command("1", "1", command={"kind": "post_processing.extend", "until_ms": 10_750})
-        await at.clock.settle()
-        assert at.asked(Execute)[0].command == ExtendPostProcessing(10_000)
-        outcome = phone.result("1")
-        assert outcome is not None
-        assert outcome["error"]["until_ms"] == 9_750
+async def test_instants_of_a_command_are_in_the_servers_time_and_come_back_in_ours(at: Scene) -> None:
+    phone = await at.served("bert", Application.REMOTE_ASSISTANT, number="+49301234567")
+    at.owner(7).mirror._server.offset_ms = 750
+    refusal = GatewayError(ErrorCode.LIMIT_REACHED, "no longer", until_ms=9_000)
+    at.upstream.refusals[Execute] = refusal
+    await phone.send_command("1", "1", command={"kind": "post_processing.extend", "until_ms": 10_750})
+    assert at.asked(Execute)[0].command == ExtendPostProcessing(10_000)
+    outcome = phone.result("1")
+    assert outcome is not None
+    assert outcome["error"]["until_ms"] == 9_750
 
 
 async def test_an_acknowledgement_asks_nobody_and_is_remembered_by_its_key(at: Scene) -> None:
@@ -296,8 +277,7 @@ async def test_an_acknowledgement_asks_nobody_and_is_remembered_by_its_key(at: S
     await at.clock.settle()
     wanted = {"kind": "notices.acknowledge", "notice_id": "terms", "version": 2}
     phone.command("1", "1", command=wanted)
-    phone.command("2", "1", command=wanted | {"version": 3})
-    await at.clock.settle()
+    await phone.send_command("2", "1", command=wanted | {"version": 3})
     assert phone.outcome("1") == ("applied", None)
     assert phone.outcome("2") == ("rejected", "key_reused")
     assert _runs(at) == 0

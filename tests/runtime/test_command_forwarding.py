@@ -1,4 +1,4 @@
-"""Commands while their user gets another owner.
+"""Commands while their user gets another owner, or while Redis loses messages for a short time.
 
 They stay in order, and one that surely was not begun is executed by the next owner.
 """
@@ -13,6 +13,7 @@ import pytest
 from gateway.domain.commands import AcknowledgeNotice, Call, Execute, Outcome, Status
 from gateway.domain.errors import ErrorCode
 from gateway.protocol.envelopes import BusChannel, CallAnswer, CallRequest, Envelope, Offer
+from gateway.runtime.cluster import REPEATED_AFTER_S
 from gateway.runtime.command_execution import OWNER_WAIT_S
 from gateway.runtime.follower import Follower
 from tests.doubles.tasks import during
@@ -35,8 +36,7 @@ async def denied(at: Street, phone: PhoneLine) -> None:
     await at.clock.settle()
     at.scenes[0].node.drain()
     await at.pass_time(1.57)
-    phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + LONG_MS)
-    await at.clock.settle()
+    await phone.send_command("1", "1", expires_at_ms=at.clock.wall_ms() + LONG_MS)
     assert any(one.outcome is None for one in at.received(CallAnswer))
 
 
@@ -120,8 +120,7 @@ async def test_a_command_that_crosses_an_offer_is_executed_by_the_next_owner(at:
 async def test_a_command_whose_answer_was_lost_before_the_offer_has_its_outcome(at: Street) -> None:
     _, far = await followed(at)
     at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
-    far.command("1", "1")
-    await at.clock.settle()
+    await far.send_command("1", "1")
     assert executed(at) == ["1"]
     assert far.result("1") is None
     at.scenes[0].node.drain()
@@ -132,43 +131,37 @@ async def test_a_command_whose_answer_was_lost_before_the_offer_has_its_outcome(
 
 
 @pytest.mark.parametrize("is_running", [True, False])
-async def test_a_command_that_no_owner_has_begun_when_the_node_ends_has_an_outcome(is_running: bool) -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        at.trouble.kill(0)
-        outcomes: list[Outcome] = []
-        home = at.home(1)
-        deadline_ms = at.clock.wall_ms() + LONG_MS
-        call = Call("key", far.ticket.handle, AcknowledgeNotice("n", 1), None, False, deadline_ms)
+async def test_a_command_that_no_owner_began_at_the_end_has_an_outcome(at: Street, is_running: bool) -> None:
+    _, far = await followed(at)
+    at.trouble.kill(0)
+    outcomes: list[Outcome] = []
+    home = at.home(1)
+    deadline_ms = at.clock.wall_ms() + LONG_MS
+    call = Call("key", far.ticket.handle, AcknowledgeNotice("n", 1), None, False, deadline_ms)
 
-        async def running() -> None:
-            async with asyncio.TaskGroup() as home._tasks:
-                home.begin(call, outcomes.append)
-                await asyncio.get_running_loop().create_future()
-
-        if is_running:
-            async with during(running()):
-                await at.clock.settle()
-                assert outcomes == []
-        else:
-            home._tasks = None
+    async def running() -> None:
+        async with asyncio.TaskGroup() as home._tasks:
             home.begin(call, outcomes.append)
-        await at.clock.settle()
-        (outcome,) = outcomes
-        assert (outcome.status, outcome.error and outcome.error.code) == (
-            Status.UNKNOWN,
-            ErrorCode.OWNER_LOST,
-        )
+            await asyncio.get_running_loop().create_future()
+
+    if is_running:
+        async with during(running()):
+            await at.clock.settle()
+            assert outcomes == []
+    else:
+        home._tasks = None
+        home.begin(call, outcomes.append)
+    await at.clock.settle()
+    (outcome,) = outcomes
+    assert (outcome.status, outcome.error and outcome.error.code) == (Status.UNKNOWN, ErrorCode.OWNER_LOST)
 
 
 async def test_a_command_that_was_lost_before_a_later_one_is_not_executed_after_it(at: Street) -> None:
     _, far = await followed(at)
     at.trouble.lose = lambda *received: isinstance(received[-1], CallRequest)
-    far.command("1", "1")
-    await at.clock.settle()
+    await far.send_command("1", "1")
     at.trouble.lose = None
-    far.command("2", "2")
-    await at.clock.settle()
+    await far.send_command("2", "2")
     at.scenes[0].node.drain()
     await at.pass_time(2)
     assert at.owners() == [1]
@@ -182,8 +175,7 @@ async def test_a_command_whose_owner_died_is_not_called_unexecuted_by_the_histor
         far = await at.scenes[2].served(device="d3")
         await at.pass_time(1)
         at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
-        far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 2 * LONG_MS)
-        await at.clock.settle()
+        await far.send_command("1", "1", expires_at_ms=at.clock.wall_ms() + 2 * LONG_MS)
         assert executed(at) == ["1"]
         await at.kill(0)
         at.trouble.lose = None
@@ -198,14 +190,107 @@ async def test_a_command_whose_owner_died_is_not_called_unexecuted_by_the_histor
 
 async def test_a_reused_key_gets_no_outcome_of_another_command_from_a_history(at: Street) -> None:
     _, far = await followed(at)
-    far.command("1", "1")
-    await at.clock.settle()
+    await far.send_command("1", "1")
     assert far.result("1") == {"status": "applied"}
     at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
     other = {"kind": "agent.routing_state.set", "agent_id": "7", "state": "available", "when": "now"}
-    far.command("2", "1", command=other)
-    await at.clock.settle()
+    await far.send_command("2", "1", command=other)
     at.scenes[0].node.drain()
     await at.pass_time(2)
     assert at.owners() == [1]
     assert far.outcome("2") == ("rejected", "key_reused")
+
+
+# ---- while Redis loses messages for a short time ----
+
+
+STALL_S = 1.6
+SOON_S = 2.5
+"""Time in which a node finds that its bus works again, and its messages have left."""
+
+
+def stall(at: Street) -> None:
+    """Lose all messages, and confirm none."""
+    at.trouble.lose = lambda *_: True
+    at.trouble.unanswered = lambda _: True
+
+
+def end(at: Street) -> None:
+    at.trouble.lose = at.trouble.unanswered = None
+
+
+def state_at_result(phone: PhoneLine, identity: str) -> object:
+    """Return the agent's state that the phone showed when it received a result."""
+    frames = phone.frames
+    at = next(n for n, frame in enumerate(frames) if frame["kind"] == "result" and frame["id"] == identity)
+    phone.frames = frames[:at]
+    try:
+        return phone.shown["agent:7"]["routing_state"]
+    finally:
+        phone.frames = frames
+
+
+async def test_a_request_that_was_lost_is_sent_again(at: Street) -> None:
+    _, far = await followed(at)
+    stall(at)
+    far.command("1", "1")
+    await at.pass_time(STALL_S)
+    assert executed(at) == []
+    end(at)
+    await at.pass_time(SOON_S)
+    assert (far.result("1"), executed(at)) == ({"status": "applied"}, ["1"])
+    assert state_at_result(far, "1") == "unavailable"
+
+
+async def test_an_answer_that_was_lost_is_sent_again_after_the_state(at: Street) -> None:
+    _, far = await followed(at)
+    at.link().holds = lambda request: isinstance(request, Execute)
+    await far.send_command("1", "1")
+    stall(at)
+    at.link().serve_held()
+    await at.pass_time(STALL_S)
+    assert (far.result("1"), executed(at)) == (None, ["1"])
+    end(at)
+    await at.pass_time(SOON_S)
+    assert (far.result("1"), executed(at)) == ({"status": "applied"}, ["1"])
+    assert state_at_result(far, "1") == "unavailable"
+
+
+async def test_commands_of_a_stall_are_executed_before_later_ones(at: Street) -> None:
+    _, far = await followed(at)
+    stall(at)
+    far.command("1", "1")
+    far.command("2", "2")
+    await at.pass_time(0.1)
+    end(at)
+    await far.send_command("3", "3")
+    assert executed(at) == ["1", "2", "3"]
+    await at.pass_time(SOON_S)
+    assert [far.result(each) for each in "123"] == [{"status": "applied"}] + [{"status": "unchanged"}] * 2
+
+
+async def test_a_repeated_command_that_is_denied_may_have_been_executed(at: Street) -> None:
+    _, far = await followed(at)
+    at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
+    at.trouble.unanswered = lambda node: node == 1
+    await far.send_command("1", "1")
+    assert executed(at) == ["1"]
+    end(at)
+    owner = at.scenes[0].owner()
+    owner.execution._is_closed = True  # as while it gives the user away
+    at.trouble.lose = None
+    await at.pass_time(REPEATED_AFTER_S + 0.25)
+    assert far.outcome("1") == ("unknown", "owner_lost")
+    assert executed(at) == ["1"]
+
+
+async def test_a_command_is_unknown_by_its_deadline_in_a_long_stall(at: Street) -> None:
+    _, far = await followed(at)
+    stall(at)
+    far.command("1", "1")
+    await at.pass_time(12)
+    assert far.outcome("1") == ("unknown", "upstream_timeout")
+    sent = len(at.received(CallRequest))
+    end(at)
+    await at.pass_time(SOON_S)
+    assert (executed(at), len(at.received(CallRequest))) == ([], sent)

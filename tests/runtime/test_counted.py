@@ -19,7 +19,7 @@ from gateway.runtime.link_session import REPORT_EVERY_S
 from gateway.runtime.mirror import Feed
 from tests.runtime.followed import TRUSTED_S, followed, wait_for
 from tests.runtime.scene import PhoneLine, Scene, scene, user
-from tests.runtime.street import Street, street
+from tests.runtime.street import Street
 
 
 def hop(at: Scene, name: str) -> tuple[float, float]:
@@ -119,16 +119,15 @@ async def test_probes_and_messages_are_counted(at: Street) -> None:
     assert (after[0] > before[0], after[1]) == (True, before[1])
 
 
-async def test_a_bus_that_was_away_is_a_gap_for_the_probe_and_a_resync_of_all_who_are_followed() -> None:
-    async with street() as at:
-        await followed(at, settled_s=TRUSTED_S)
-        at.trouble.lose = lambda sender, to, *_: sender == to == 1
-        await at.pass_time(3)
-        at.trouble.lose = None
-        await at.pass_time(5)
-        assert at.counted("bus_gaps_total", detector="probe") == [0, 1]
-        assert at.counted("bus_gaps_total", detector="subscription") == [0, 0]
-        assert at.counted("resyncs_total", reason="bus") == [0, 1]
+async def test_a_bus_that_was_away_is_a_gap_for_the_probe_and_a_resync_of_the_followed(at: Street) -> None:
+    await followed(at, settled_s=TRUSTED_S)
+    at.trouble.lose = lambda sender, to, *_: sender == to == 1
+    await at.pass_time(3)
+    at.trouble.lose = None
+    await at.pass_time(5)
+    assert at.counted("bus_gaps_total", detector="probe") == [0, 1]
+    assert at.counted("bus_gaps_total", detector="subscription") == [0, 0]
+    assert at.counted("resyncs_total", reason="bus") == [0, 1]
 
 
 # ---- changes of one user on this node ----
@@ -173,16 +172,15 @@ def _facts(phone: PhoneLine, *, expires_at_ms: int | None = None) -> SessionFact
     return dataclasses.replace(facts, expires_at_ms=expires_at_ms or facts.expires_at_ms)
 
 
-async def test_facts_are_sent_to_their_connection_in_the_same_turn_and_only_when_they_changed() -> None:
-    async with scene() as at:
-        phone, other = await at.served(), await at.served(device="d2")
-        feed = at.owner().feed
-        received = len(phone.facts), len(other.facts)
-        feed.learn(_facts(phone), Element(ME))
-        assert (len(phone.facts), len(other.facts)) == received
-        feed.learn(_facts(phone, expires_at_ms=5), None)
-        assert phone.facts[-1].expires_at_ms == 5
-        assert (len(phone.facts), len(other.facts)) == (received[0] + 1, received[1])
+async def test_facts_are_sent_to_their_connection_in_the_same_turn_when_they_changed(at: Scene) -> None:
+    phone, other = await at.served(), await at.served(device="d2")
+    feed = at.owner().feed
+    received = len(phone.facts), len(other.facts)
+    feed.learn(_facts(phone), Element(ME))
+    assert (len(phone.facts), len(other.facts)) == received
+    feed.learn(_facts(phone, expires_at_ms=5), None)
+    assert phone.facts[-1].expires_at_ms == 5
+    assert (len(phone.facts), len(other.facts)) == (received[0] + 1, received[1])
 
 
 class Outlet:
@@ -239,9 +237,7 @@ def test_other_nodes_are_notified_of_changes_of_health_and_of_notices() -> None:
 
 
 @pytest.mark.parametrize("by", ["node", "server"])
-async def test_what_a_link_brings_is_counted_and_its_end_is_logged_once(
-    caplog: pytest.LogCaptureFixture, by: str
-) -> None:
+async def test_a_link_is_counted_and_its_end_logged_once(caplog: pytest.LogCaptureFixture, by: str) -> None:
     caplog.set_level("DEBUG", "gateway.link")
     async with scene() as at:
         phone = await at.served()

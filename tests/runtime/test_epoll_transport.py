@@ -105,7 +105,7 @@ async def housed() -> AsyncIterator[House]:
         server.close()
 
 
-async def test_bytes_cross_both_ways_once_it_reads() -> None:
+async def test_bytes_cross_both_ways_once_it_reads_and_an_end_is_reported() -> None:
     async with housed() as house:
         received = Received()
         wire, peer = await house.pair(received)
@@ -123,9 +123,17 @@ async def test_bytes_cross_both_ways_once_it_reads() -> None:
         assert await peer.reader.read() == b""
         assert received.log == ["lost"]
         peer.writer.close()
+        received = Received()
+        wire, peer = await house.pair(received)
+        wire.resume_reading()
+        peer.writer.write(b"last words")
+        peer.writer.write_eof()
+        await received.lost.wait()
+        assert (received.data, received.log) == (b"last words", ["eof", "lost"])
+        peer.writer.close()
 
 
-async def test_what_the_kernel_does_not_take_waits_in_order() -> None:
+async def test_what_the_kernel_does_not_take_waits_in_order_unless_it_is_aborted() -> None:
     async with housed() as house:
         received = Received()
         wire, peer = await house.pair(received, small=True)
@@ -139,6 +147,19 @@ async def test_what_the_kernel_does_not_take_waits_in_order() -> None:
         assert wire.get_write_buffer_size() == 0
         wire.close()
         await received.lost.wait()
+        peer.writer.close()
+        received = Received()
+        wire, peer = await house.pair(received, small=True)
+        wire.write(BIG)
+        wire.close()
+        assert "lost" not in received.log, "it waits for what is unsent"
+        wire.abort()
+        wire.abort()
+        await received.lost.wait()
+        wire.close()
+        await asyncio.sleep(0)
+        assert received.log == ["pause", "lost"]
+        assert len(house.wires) == 0
         peer.writer.close()
 
 
@@ -157,35 +178,6 @@ async def test_the_end_comes_after_all_that_was_written(how: str) -> None:
         await received.lost.wait()
         assert received.log.count("lost") == 1
         assert wire.is_closing()
-
-
-async def test_an_abort_waits_for_nothing_and_is_reported_once() -> None:
-    async with housed() as house:
-        received = Received()
-        wire, peer = await house.pair(received, small=True)
-        wire.write(BIG)
-        wire.close()
-        assert "lost" not in received.log, "it waits for what is unsent"
-        wire.abort()
-        wire.abort()
-        await received.lost.wait()
-        wire.close()
-        await asyncio.sleep(0)
-        assert received.log == ["pause", "lost"]
-        assert len(house.wires) == 0
-        peer.writer.close()
-
-
-async def test_a_peer_that_ends_is_reported_and_closed() -> None:
-    async with housed() as house:
-        received = Received()
-        wire, peer = await house.pair(received)
-        wire.resume_reading()
-        peer.writer.write(b"last words")
-        peer.writer.write_eof()
-        await received.lost.wait()
-        assert (received.data, received.log) == (b"last words", ["eof", "lost"])
-        peer.writer.close()
 
 
 @pytest.mark.parametrize("is_full", [False, True])

@@ -36,7 +36,7 @@ from gateway.runtime.ports import Grant
 from gateway.runtime.sessions import ATTACH_S, TURN_SHOWN_S, TURNS
 from tests.runtime.followed import TRUSTED_S, followed, follower, publication, resets, wait_for, waiting
 from tests.runtime.scene import PhoneLine, replace_method, user
-from tests.runtime.street import Street, street
+from tests.runtime.street import Street
 
 # ---- served through the owner ----
 
@@ -128,41 +128,39 @@ async def test_requests_at_intervals_for_many_users_leave_in_one_message_a_secon
 
 
 @pytest.mark.parametrize("late_s", [0.0, 0.4])
-async def test_a_phone_that_moves_in_a_drain_costs_seven_messages_and_one_whole_state(late_s: float) -> None:
-    async with street() as at:
-        phone = await at.scenes[0].served()
-        await at.pass_time(5)
-        at.scenes[0].node.drain()
-        await at.pass_time(1)
-        at.said.clear()
-        at.trouble.delays, at.trouble.delay_s = float(late_s > 0), late_s
-        at.trouble.chance = lambda: 0.999
-        phone.bye()
-        moved = await at.scenes[1].again(phone)
-        await at.pass_time(8)
-        assert at.owners() == [1]
-        assert (moved.health, moved.shown) == ("live", phone.shown)
-        kinds = (Attach, AttachAnswer, Asks, Publication, Publications, Offer, Given)
-        said = [one for _, _, one in at.said if not (isinstance(one, Asks) and not one.asks)]
-        sent = Counter(type(one).__name__ for one in said if isinstance(one, kinds))
-        assert sent == {"Attach": 1, "Publication": 3, "AttachAnswer": 1, "Offer": 1, "Given": 1}
-        states = [one for one in at.received(Publication) if one.updates]
-        assert len(states) == 1
+async def test_a_phone_that_moves_costs_seven_messages_and_one_state(at: Street, late_s: float) -> None:
+    phone = await at.scenes[0].served()
+    await at.pass_time(5)
+    at.scenes[0].node.drain()
+    await at.pass_time(1)
+    at.said.clear()
+    at.trouble.delays, at.trouble.delay_s = float(late_s > 0), late_s
+    at.trouble.chance = lambda: 0.999
+    phone.bye()
+    moved = await at.scenes[1].again(phone)
+    await at.pass_time(8)
+    assert at.owners() == [1]
+    assert (moved.health, moved.shown) == ("live", phone.shown)
+    kinds = (Attach, AttachAnswer, Asks, Publication, Publications, Offer, Given)
+    said = [one for _, _, one in at.said if not (isinstance(one, Asks) and not one.asks)]
+    sent = Counter(type(one).__name__ for one in said if isinstance(one, kinds))
+    assert sent == {"Attach": 1, "Publication": 3, "AttachAnswer": 1, "Offer": 1, "Given": 1}
+    states = [one for one in at.received(Publication) if one.updates]
+    assert len(states) == 1
 
 
-async def test_an_owner_of_an_older_version_is_asked_for_changes_separately() -> None:
-    async with street() as at:
-        await at.scenes[0].served()
-        owner = at.scenes[0].node._cluster_receiver
-        usual = owner.received
+async def test_an_owner_of_an_older_version_is_asked_for_changes_separately(at: Street) -> None:
+    await at.scenes[0].served()
+    owner = at.scenes[0].node._cluster_receiver
+    usual = owner.received
 
-        def received(envelope: Envelope) -> None:
-            usual(replace(envelope, since=None) if isinstance(envelope, Attach) else envelope)
+    def received(envelope: Envelope) -> None:
+        usual(replace(envelope, since=None) if isinstance(envelope, Attach) else envelope)
 
-        owner.received = received  # type: ignore[method-assign]  # it reads no field of later versions
-        far = await at.scenes[1].served(device="d2")
-        assert far.health == "live"
-        assert [one.seq for one in since_requests(at)][:2] == [0, 0]
+    owner.received = received  # type: ignore[method-assign]  # it reads no field of later versions
+    far = await at.scenes[1].served(device="d2")
+    assert far.health == "live"
+    assert [one.seq for one in since_requests(at)][:2] == [0, 0]
 
 
 async def test_a_session_that_the_owner_published_in_vain_is_shown_after_one_more_request(at: Street) -> None:
@@ -211,8 +209,7 @@ async def test_what_no_node_has_begun_is_not_sent_to_the_same_one_again_at_once(
     _, far = await followed(at)
     at.trouble.kill(0)
     at.said.clear()
-    far.command("1", "1")
-    await at.clock.settle()
+    await far.send_command("1", "1")
     assert len(at.received(CallRequest)) == 1
     await at.pass_time(0.5)
     assert len(at.received(CallRequest)) == 2
@@ -282,18 +279,17 @@ async def test_a_session_that_oscc_e_does_not_know_is_refused_elsewhere_as_here(
 
 
 @pytest.mark.parametrize("is_last", [False, True])
-async def test_a_phone_elsewhere_whose_session_ends_keeps_its_data_and_gets_the_reason(is_last: bool) -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        if is_last:
-            at.upstream.end_session(at.upstream.session(near.ticket.secret), EndReason.LOGGED_OFF)
-            await at.pass_time(1)
-        shown = far.shown
-        at.trouble.lose = lambda *received: isinstance(received[-1], SessionOver)
-        at.upstream.end_session(at.upstream.session(far.ticket.secret), EndReason.BLOCKED, "Cleo")
-        await at.pass_time(0.2)
-        assert (far.ended.code, far.ended.by) == (CloseCode.ACCOUNT_BLOCKED, "Cleo")
-        assert far.shown == shown
+async def test_a_phone_elsewhere_whose_session_ends_keeps_its_data(at: Street, is_last: bool) -> None:
+    near, far = await followed(at)
+    if is_last:
+        at.upstream.end_session(at.upstream.session(near.ticket.secret), EndReason.LOGGED_OFF)
+        await at.pass_time(1)
+    shown = far.shown
+    at.trouble.lose = lambda *received: isinstance(received[-1], SessionOver)
+    at.upstream.end_session(at.upstream.session(far.ticket.secret), EndReason.BLOCKED, "Cleo")
+    await at.pass_time(0.2)
+    assert (far.ended.code, far.ended.by) == (CloseCode.ACCOUNT_BLOCKED, "Cleo")
+    assert far.shown == shown
 
 
 # ---- repair ----
@@ -494,21 +490,20 @@ async def test_nor_of_one_that_left_while_its_owner_was_asked(at: Street) -> Non
     assert remote_attach(at)._accepted == remote_attach(at)._again_at == {}
 
 
-async def test_who_is_accepted_in_a_later_epoch_is_not_served_from_a_replica_of_an_earlier_one() -> None:
-    async with street() as at:
-        near, far = await followed(at, settled_s=2)
-        before = at.scenes[0].owner().epoch
-        at.trouble.lose = lambda *received: isinstance(received[-1], Publication | Publications)
-        await at.upstream.open(near.ticket.user, near.ticket.secret, token=before + 1, holder="rival")
-        await at.pass_time(12)
-        assert at.scenes[0].owner().epoch > before
-        again = await at.scenes[1].again(far, position=far.position)
-        await at.pass_time(2)
-        assert not again.of_kind("welcome"), "the replica is of the epoch before"
-        at.trouble.lose = None
-        await at.pass_time(4)
-        assert again.of_kind("welcome")
-        assert int(again.stream.partition(".")[0]) > before
+async def test_who_is_accepted_in_a_later_epoch_is_not_served_from_an_earlier_one(at: Street) -> None:
+    near, far = await followed(at, settled_s=2)
+    before = at.scenes[0].owner().epoch
+    at.trouble.lose = lambda *received: isinstance(received[-1], Publication | Publications)
+    await at.upstream.open(near.ticket.user, near.ticket.secret, token=before + 1, holder="rival")
+    await at.pass_time(12)
+    assert at.scenes[0].owner().epoch > before
+    again = await at.scenes[1].again(far, position=far.position)
+    await at.pass_time(2)
+    assert not again.of_kind("welcome"), "the replica is of the epoch before"
+    at.trouble.lose = None
+    await at.pass_time(4)
+    assert again.of_kind("welcome")
+    assert int(again.stream.partition(".")[0]) > before
 
 
 async def test_what_concerns_nobody_who_follows_and_what_comes_after_its_end_is_ignored(at: Street) -> None:
@@ -556,9 +551,7 @@ async def test_a_phone_waits_for_a_busy_owner_elsewhere_as_it_would_there(at: St
     assert far.of_kind("welcome")
 
 
-async def test_a_phone_that_waited_in_vain_at_a_busy_owner_learns_that_nothing_is_unavailable(
-    at: Street,
-) -> None:
+async def test_a_phone_that_waited_in_vain_at_a_busy_owner_learns_that_it_is_busy(at: Street) -> None:
     _, far = await _begin_behind(at)
     for _ in range(int(TURNS * ATTACH_S) + 2):
         _is_late(at, node=0)

@@ -107,8 +107,7 @@ async def test_whose_links_were_lost_and_who_gave_commands_is_gone() -> None:
     async with scene(SETTINGS) as at:
         phone = await at.served()
         first = Traces(at, phone.ticket.user)
-        phone.command("c1", "1")
-        await at.clock.settle()
+        await phone.send_command("c1", "1")
         at.upstream.drop(phone.ticket.user)
         await at.pass_time(5)
         assert {"link", "asking"}.isdisjoint(first.there), "a link that was lost, while its user is served"
@@ -131,8 +130,7 @@ async def test_whose_command_was_under_way_when_the_phone_left_is_gone(*, is_dro
         phone = await at.served()
         traces = Traces(at, phone.ticket.user)
         at.link().mute()
-        phone.command("c1", "1", expires_at_ms=at.clock.wall_ms() + 60_000)
-        await at.clock.settle()
+        await phone.send_command("c1", "1", expires_at_ms=at.clock.wall_ms() + 60_000)
         if is_dropped:
             at.upstream.unreachable = True
             at.upstream.drop(phone.ticket.user)

@@ -12,7 +12,7 @@ from gateway.runtime.handover import REQUEST_S, REQUESTS_MAX, REST_S, TURN_PAUSE
 from gateway.runtime.ports import Grant, Start
 from tests.runtime.followed import TRUSTED_S, followed, follower
 from tests.runtime.scene import PhoneLine, Scene, user
-from tests.runtime.street import Street, street
+from tests.runtime.street import Street
 
 APPLIED = {"status": "applied"}
 TAKEN_S = 10.0
@@ -56,8 +56,7 @@ async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken(at: Stree
     for number in range(60):
         if not executed(at):
             await at.pass_time(1)
-            near.command(f"before {number}", "1", stream=stream)
-            await at.clock.settle()
+            await near.send_command(f"before {number}", "1", stream=stream)
     at.trouble.lose = None
     for late in at.received(Offer):
         at.scenes[1].node._cluster_receiver.received(late)
@@ -74,22 +73,21 @@ def owe(at: Street, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("queued_s", [12.6, 16.0])
-async def test_a_node_that_waits_for_admission_takes_no_user_whose_commands_went_on(queued_s: float) -> None:
-    async with street() as at:
-        near, _ = await followed(at)
-        stream = near.stream
-        owe(at, queued_s)
-        at.scenes[0].node.drain()
-        await at.pass_time(queued_s - 2)
-        assert not at.received(Offer), "who cannot dial does not wish"
-        near.command("1", "1")
-        await at.pass_time(0.5)
-        assert near.result("1") == APPLIED
-        await at.pass_time(12)
-        assert at.owners() == [1]
-        again = await sent_again(at, near, stream)
-        assert executed(at) == 1
-        assert again.result("1") == APPLIED
+async def test_a_node_that_waits_takes_no_user_whose_commands_went_on(at: Street, queued_s: float) -> None:
+    near, _ = await followed(at)
+    stream = near.stream
+    owe(at, queued_s)
+    at.scenes[0].node.drain()
+    await at.pass_time(queued_s - 2)
+    assert not at.received(Offer), "who cannot dial does not wish"
+    near.command("1", "1")
+    await at.pass_time(0.5)
+    assert near.result("1") == APPLIED
+    await at.pass_time(12)
+    assert at.owners() == [1]
+    again = await sent_again(at, near, stream)
+    assert executed(at) == 1
+    assert again.result("1") == APPLIED
 
 
 async def test_a_giver_goes_on_only_when_a_renewal_is_granted(at: Street) -> None:
@@ -128,9 +126,7 @@ async def test_a_taker_with_a_late_answer_of_the_store_gets_nothing_of_the_giver
     assert len(at.openings) == 1
 
 
-async def test_a_taker_without_the_store_gets_nothing_of_the_giver(
-    at: Street, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_the_store_a_taker_gets_nothing(at: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     near, _ = await followed(at)
     stream = near.stream
     await at.pass_time(TRUSTED_S)
@@ -171,8 +167,7 @@ async def test_a_store_that_forgets_while_a_user_is_given_lets_no_command_run_tw
     for number in range(40):
         if not executed(at):
             await at.pass_time(0.5)
-            near.command(f"before {number}", "1", stream=stream)
-            await at.clock.settle()
+            await near.send_command(f"before {number}", "1", stream=stream)
     assert executed(at) == 1, "the giver made its lease again, and went on"
     at.ways[1].reopen()
     for _ in range(30):
@@ -276,17 +271,16 @@ async def test_endless_requests_do_not_delay_the_givers_return(at: Street) -> No
     assert closed_s < 2 * ((1 + REQUESTS_MAX) * REQUEST_S + TAKEN_S)
 
 
-async def test_a_command_gets_its_outcome_by_its_deadline_though_nobody_answers_for_its_session() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
-        follower = at.home(1).follower
-        assert follower is not None
-        follower._remote_attach._accepted.clear()
-        far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 500)
-        await at.pass_time(0.75)
-        assert far.outcome() == ("rejected", "upstream_unavailable")
-        assert executed(at) == 0
+async def test_a_command_has_its_outcome_in_time_though_nobody_answers_for_its_session(at: Street) -> None:
+    _, far = await followed(at)
+    at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
+    follower = at.home(1).follower
+    assert follower is not None
+    follower._remote_attach._accepted.clear()
+    far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 500)
+    await at.pass_time(0.75)
+    assert far.outcome() == ("rejected", "upstream_unavailable")
+    assert executed(at) == 0
 
 
 # ---- users of a node that leaves ----
@@ -379,19 +373,18 @@ async def test_users_who_are_not_handed_over_yet_hold_no_place_at_the_site(at: S
     assert in_flight(at) == 0
 
 
-async def test_an_overloaded_node_takes_users_at_its_usual_rate_although_newcomers_wait_there() -> None:
-    async with street() as at:
-        far = await many(at)
-        slow(at, 0.5)
-        budget = at.scenes[1].admission_queue
-        at.scenes[1].node.is_overloaded = lambda: True
-        await at.pass_time(1)
-        newcomers = [budget.join(Urgency.PERSON, lambda: None) for _ in range(5)]
-        at.scenes[0].node.drain()
-        await at.pass_time(20)
-        assert moved(at) == list(USERS), "8 users in 16 s, not in 160 s"
-        assert all(phone.closed is None and phone.health == "live" for phone in far)
-        assert len(budget) == len(newcomers)
+async def test_an_overloaded_node_takes_users_at_its_usual_rate_despite_newcomers(at: Street) -> None:
+    far = await many(at)
+    slow(at, 0.5)
+    budget = at.scenes[1].admission_queue
+    at.scenes[1].node.is_overloaded = lambda: True
+    await at.pass_time(1)
+    newcomers = [budget.join(Urgency.PERSON, lambda: None) for _ in range(5)]
+    at.scenes[0].node.drain()
+    await at.pass_time(20)
+    assert moved(at) == list(USERS), "8 users in 16 s, not in 160 s"
+    assert all(phone.closed is None and phone.health == "live" for phone in far)
+    assert len(budget) == len(newcomers)
 
 
 async def test_a_user_that_waits_for_its_turn_is_requested_by_no_node(at: Street) -> None:
@@ -434,9 +427,7 @@ async def test_a_user_without_phones_holds_no_turn(at: Street, *, is_queued: boo
     assert (waiting(at), in_flight(at)) == (0, 0)
 
 
-async def test_a_turn_of_an_owner_who_is_not_granted_the_lease_is_given_back(
-    at: Street, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_a_lease_a_turn_is_given_back(at: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     await followed(at)
 
     async def unanswered(*_: object, **__: object) -> Grant:
@@ -464,29 +455,28 @@ async def test_that_a_node_leaves_is_known_also_when_its_word_was_lost(at: Stree
     assert at.owners() == [1]
 
 
-async def test_a_phone_that_comes_while_its_owner_leaves_is_served_by_him_and_then_takes_its_user() -> None:
-    async with street() as at:
-        near = await at.scenes[0].served()
-        await at.pass_time(1)
-        slow(at, 0.001)
-        owe(at, 5.0)
-        at.scenes[0].node.drain()
-        far = await at.scenes[1].again(near)
-        await at.pass_time(1)
-        assert far.health == "live"
-        assert (at.owners(), at.holder()) == ([0], 0)
-        far.command("1", "1")
-        await at.pass_time(1)
-        assert far.result("1") == APPLIED
-        slow(at, 1.0)
-        await at.pass_time(10)
-        assert (at.owners(), at.holder()) == ([1], 1)
-        assert far.closed is None
-        assert user(1) in at.scenes[1].node.user_states
+async def test_a_phone_that_comes_while_its_owner_leaves_is_served_and_takes_its_user(at: Street) -> None:
+    near = await at.scenes[0].served()
+    await at.pass_time(1)
+    slow(at, 0.001)
+    owe(at, 5.0)
+    at.scenes[0].node.drain()
+    far = await at.scenes[1].again(near)
+    await at.pass_time(1)
+    assert far.health == "live"
+    assert (at.owners(), at.holder()) == ([0], 0)
+    far.command("1", "1")
+    await at.pass_time(1)
+    assert far.result("1") == APPLIED
+    slow(at, 1.0)
+    await at.pass_time(10)
+    assert (at.owners(), at.holder()) == ([1], 1)
+    assert far.closed is None
+    assert user(1) in at.scenes[1].node.user_states
 
 
 @pytest.mark.parametrize("is_queued", [True, False])
-async def test_a_follower_that_fails_holds_no_turn(
+async def test_a_failed_follower_holds_no_turn(
     at: Street, monkeypatch: pytest.MonkeyPatch, *, is_queued: bool
 ) -> None:
     await followed(at)

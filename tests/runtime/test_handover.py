@@ -89,19 +89,18 @@ async def test_sessions_that_linger_move_with_their_user(at: Street) -> None:
     assert at.owners() == [1]
 
 
-async def test_a_node_that_drains_gives_at_once_and_its_phones_stay_until_they_are_notified() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        at.scenes[0].node.drain()
-        await at.pass_time(1)
-        assert at.owners() == [1]
-        assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
-        assert (near.closed, far.closed) == (None, None)
-        near.command("1", "1")
-        await at.pass_time(1)
-        assert near.result("1") == {"status": "applied"}
-        assert near.shown["agent:7"]["routing_state"] == "unavailable"
-        assert at.counted("ownership_moves_total", reason="drain") == [1, 0]
+async def test_a_node_that_drains_gives_at_once_and_its_phones_stay_till_notified(at: Street) -> None:
+    near, far = await followed(at)
+    at.scenes[0].node.drain()
+    await at.pass_time(1)
+    assert at.owners() == [1]
+    assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
+    assert (near.closed, far.closed) == (None, None)
+    near.command("1", "1")
+    await at.pass_time(1)
+    assert near.result("1") == {"status": "applied"}
+    assert near.shown["agent:7"]["routing_state"] == "unavailable"
+    assert at.counted("ownership_moves_total", reason="drain") == [1, 0]
 
 
 async def test_where_links_are_not_fenced_the_node_that_lost_the_lease_ends_its_link_soon() -> None:
@@ -143,27 +142,25 @@ async def drained_amid_a_command(at: Street, phone: PhoneLine) -> FakeLink:
     """Let the owner's node drain while OSCC-E has not answered a command; give the link."""
     link = at.link()
     link.mute()
-    phone.command("1", "1")
-    await at.clock.settle()
+    await phone.send_command("1", "1")
     at.scenes[0].node.drain()
     return link
 
 
-async def test_what_is_under_way_when_a_user_is_given_is_unknown_after_a_while_and_stays_so() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        await drained_amid_a_command(at, far)
-        await at.pass_time(IN_FLIGHT_S - 0.5)
-        assert not at.received(Offer)
-        assert far.result("1") is None
-        await at.pass_time(1)
-        assert far.outcome() == ("unknown", "upstream_timeout")
-        assert at.owners() == [1]
-        again = await at.scenes[1].again(far)
-        again.command("2", "1", retry=True, stream=far.stream)
-        await at.pass_time(1)
-        assert again.result("2") == far.result("1")
-        assert executions(at) == 1
+async def test_what_is_under_way_when_a_user_is_given_becomes_unknown_and_stays_so(at: Street) -> None:
+    _, far = await followed(at)
+    await drained_amid_a_command(at, far)
+    await at.pass_time(IN_FLIGHT_S - 0.5)
+    assert not at.received(Offer)
+    assert far.result("1") is None
+    await at.pass_time(1)
+    assert far.outcome() == ("unknown", "upstream_timeout")
+    assert at.owners() == [1]
+    again = await at.scenes[1].again(far)
+    again.command("2", "1", retry=True, stream=far.stream)
+    await at.pass_time(1)
+    assert again.result("2") == far.result("1")
+    assert executions(at) == 1
 
 
 async def test_what_is_answered_in_time_is_reported_and_known_to_the_next_owner(at: Street) -> None:
@@ -208,22 +205,21 @@ async def test_who_is_not_taken_is_served_on_when_nobody_can_take_him_any_more(a
     assert near.closed is None
 
 
-async def test_a_taker_who_gives_the_lease_back_before_he_has_a_link_leaves_a_giver_who_serves() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        at.ways[1].shut()
-        at.scenes[0].node.drain()
-        await at.pass_time(TAKEN_S + 2)
-        grant = await at.grant()
-        assert (grant.node, at.holder()) == ("n1", 0), "the taker has the lease, and no link yet"
-        at.scenes[1].node.logged_off(far.ticket)
-        await at.pass_time(LOOKED_AT_S)
-        at.ways[1].reopen()
-        fresh = await at.scenes[1].served(device="d3")
-        await at.pass_time(ASKED_S)
-        assert (fresh.closed, fresh.health) == (None, "live")
-        link, grant = at.link(), await at.grant()
-        assert (link.holder, link.token) == (grant.holder, grant.token)
+async def test_a_taker_who_gives_the_lease_back_without_a_link_leaves_a_giver_who_serves(at: Street) -> None:
+    _, far = await followed(at)
+    at.ways[1].shut()
+    at.scenes[0].node.drain()
+    await at.pass_time(TAKEN_S + 2)
+    grant = await at.grant()
+    assert (grant.node, at.holder()) == ("n1", 0), "the taker has the lease, and no link yet"
+    at.scenes[1].node.logged_off(far.ticket)
+    await at.pass_time(LOOKED_AT_S)
+    at.ways[1].reopen()
+    fresh = await at.scenes[1].served(device="d3")
+    await at.pass_time(ASKED_S)
+    assert (fresh.closed, fresh.health) == (None, "live")
+    link, grant = at.link(), await at.grant()
+    assert (link.holder, link.token) == (grant.holder, grant.token)
 
 
 async def test_a_link_that_comes_back_keeps_the_user_from_who_reaches_nothing(at: Street) -> None:
@@ -261,8 +257,7 @@ async def test_who_has_no_epoch_yet_has_nothing_to_give(at: Street, lost: bool) 
     if lost:
         at.trouble.take_away(0)
     near = await at.scenes[0].phone("anna")
-    near.hello()
-    await at.clock.settle()
+    await near.connect()
     owner = at.scenes[0].owner()
     owner._handover.asked(at.scenes[1].node.exchange.node, 1, owner)
     at.scenes[0].node.is_draining = True
@@ -299,14 +294,12 @@ async def test_a_phone_that_comes_while_an_unneeded_link_closes_is_served_by_the
     monkeypatch.setattr(FakeLink, "close", close)
     opens.shut()
     closes.shut()
-    near.hello()
-    await at.clock.settle()
+    await near.connect()
     at.scenes[0].node.logged_off(near.ticket)
     opens.open()
     await at.clock.settle()
     assert closes.waiting == 1
-    far.hello()
-    await at.clock.settle()
+    await far.connect()
     closes.open()
     await at.pass_time(5)
     assert far.of_kind("welcome")
@@ -464,8 +457,7 @@ async def test_a_phone_that_came_and_left_before_either_was_received_has_left() 
                 hear(channel, envelope)
 
         door.hear = hold  # type: ignore[method-assign]  # what a node reads at once from its socket
-        phone.hello()
-        await at.clock.settle()
+        await phone.connect()
         phone.leave()
         await at.clock.settle()
         door.hear = hear  # type: ignore[method-assign]  # as it was

@@ -30,9 +30,7 @@ def _of(source: Source) -> Callable[[LinkRequest], bool]:
 
 
 @pytest.mark.parametrize("source", [Source.CUMULATIVE, Source.REALTIME])
-async def test_a_first_reading_that_does_not_come_for_long_is_asked_for_again(
-    at: Scene, source: Source
-) -> None:
+async def test_a_first_reading_that_is_late_for_long_is_asked_for_again(at: Scene, source: Source) -> None:
     at.upstream.put(Part(Kind.AGENT, 7, Source.CUMULATIVE, Agent(handled_today=2)))
     at.upstream.unsent = _of(source)
     phone = await at.served()
@@ -128,9 +126,7 @@ async def test_readings_that_come_before_the_answer_about_their_session_are_not_
     assert phone.shown["queue:5"]["contacts_waiting"] == 3
 
 
-async def test_a_new_link_is_not_live_while_its_messages_wait_in_this_process(
-    at: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_new_link_is_not_live_while_messages_wait(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     waits_since: list[float | None] = [at.clock.now()]
     waits = property(lambda _: waits_since[0], lambda *_: None)
     monkeypatch.setattr(FakeLink, "waits_since", waits, raising=False)

@@ -145,9 +145,7 @@ async def test_each_session_is_tried_and_the_lease_released_when_all_are_refused
 
 
 @pytest.mark.parametrize("is_reported", [True, False])
-async def test_an_assistant_logs_on_again_after_a_restart_but_only_when_it_is_one(
-    at: Scene, *, is_reported: bool
-) -> None:
+async def test_an_assistant_logs_on_again_only_after_a_restart(at: Scene, *, is_reported: bool) -> None:
     at.upstream.instance = "first" if is_reported else None
     agent = await at.served("bert", Application.REMOTE_ASSISTANT, number="1234")
     at.upstream.restart()
@@ -226,8 +224,7 @@ async def test_who_has_just_logged_on_comes_before_who_only_comes_back() -> None
         admission_queue = at.admission_queue
         assert admission_queue.enter(admission_queue.join(Urgency.PERSON, lambda: None), at.clock.now())
         back = PhoneLine(at, old)
-        back.hello()
-        await at.clock.settle()
+        await back.connect()
         fresh.hello()
         await at.pass_time(0.5)
         assert [at.upstream.link(user(key)) is not None for key in (20, 21)] == [False, True]
@@ -347,7 +344,7 @@ class Place:
         self.lease_keeper = LeaseKeeper(user(1), at.world)
 
 
-async def test_one_question_at_a_time() -> None:
+async def test_one_question_at_a_time_and_one_that_is_cancelled_counts_as_unanswered() -> None:
     at = Place()
     at.store.slow_s = 1
     async with asyncio.TaskGroup() as tasks:
@@ -357,9 +354,6 @@ async def test_one_question_at_a_time() -> None:
         await at.clock.advance(2)
     assert (first.result(), second.result()) == ("ours", "ours")
     assert at.store.asked == ["acquire", "renew"]
-
-
-async def test_a_question_that_is_cancelled_counts_as_unanswered() -> None:
     at = Place()
     await at.lease_keeper.ask()
     at.store.slow_s = 1

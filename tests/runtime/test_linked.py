@@ -27,7 +27,7 @@ from gateway.runtime.link_session import REPORT_EVERY_S, REPORT_LIVE_S, LinkHeal
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
-from tests.runtime.scene import PhoneLine, Scene, replace_method, scene, user
+from tests.runtime.scene import PhoneLine, Scene, replace_method, user
 from tests.runtime.street import Street
 
 
@@ -44,8 +44,7 @@ def _as_of(at: Scene) -> float:
 
 async def test_the_effect_of_a_command_is_shown_before_its_result(at: Scene) -> None:
     phone = await at.served()
-    phone.command("1", "1")
-    await at.clock.settle()
+    await phone.send_command("1", "1")
     kinds = [frame["kind"] for frame in phone.frames]
     assert phone.result("1") == {"status": "applied"}
     assert phone.shown["agent:7"]["routing_state"] == "unavailable"
@@ -73,8 +72,7 @@ async def test_the_requester_runs_before_the_next_event_is_processed(at: Scene) 
     """A first reading follows its answer at once: it must find its query known."""
     phone = await at.phone("anna")
     at.upstream.put(*(Part(Kind.AGENT, n, Source.REALTIME, _AVAILABLE) for n in (7, 8)))
-    phone.hello()
-    await at.clock.settle()
+    await phone.connect()
     assert {phone.shown[f"agent:{n}"]["routing_state"] for n in (7, 8)} == {"available"}
 
 
@@ -202,25 +200,22 @@ async def test_the_reason_of_an_end_that_comes_before_the_answer_to_the_attach_c
     assert (other.closed, other.health) == (None, "live")
 
 
-async def test_an_early_end_concerns_no_session_with_another_alias(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with scene() as at:
-        await at.served(device="d2")
-        serve = at.upstream.serve
+async def test_an_early_end_concerns_no_other_alias(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    await at.served(device="d2")
+    serve = at.upstream.serve
 
-        def end_another(wire: Wire, request: LinkRequest) -> LinkAnswer:
-            if isinstance(request, AttachSession):
-                wire.link.push(SessionEnded(4711, EndReason.TAKEN_OVER, None))
-            return serve(wire, request)
+    def end_another(wire: Wire, request: LinkRequest) -> LinkAnswer:
+        if isinstance(request, AttachSession):
+            wire.link.push(SessionEnded(4711, EndReason.TAKEN_OVER, None))
+        return serve(wire, request)
 
-        monkeypatch.setattr(at.upstream, "serve", end_another)
-        phone = await at.served()
-        await at.pass_time(1)
-        assert (phone.closed, phone.health) == (None, "live")
+    monkeypatch.setattr(at.upstream, "serve", end_another)
+    phone = await at.served()
+    await at.pass_time(1)
+    assert (phone.closed, phone.health) == (None, "live")
 
 
-async def test_an_early_end_of_an_alias_that_is_used_again_ends_no_other_session(
-    monkeypatch: pytest.MonkeyPatch, at: Scene
-) -> None:
+async def test_an_early_end_of_a_reused_alias_ends_none(monkeypatch: pytest.MonkeyPatch, at: Scene) -> None:
     await at.served(device="d2")
     serve, attached = at.upstream.serve, list[LinkRequest]()
 
@@ -313,27 +308,26 @@ def _resources(phone: PhoneLine) -> set[str]:
 _AVAILABLE = Agent(routing_state=RoutingState.AVAILABLE)
 
 
-async def test_announcements_of_the_server_are_shown_to_connected_phones_and_stored_nowhere() -> None:
-    async with scene() as at:
-        phone, other = await at.served(), await at.served("bert", Application.REMOTE_ASSISTANT, number="+491")
-        link = at.link()
-        link.push(Announced("n1", 2, "maintenance", "Tonight", "From ten on.", None, None))
-        await at.clock.settle()
-        assert phone.of_kind("notice") == [
-            {
-                "kind": "notice",
-                "id": "n1",
-                "version": 2,
-                "category": "maintenance",
-                "title": "Tonight",
-                "summary": "From ten on.",
-                "link": None,
-                "effective_at_ms": at.clock.wall_ms(),
-                "must_acknowledge": False,
-            }
-        ]
-        assert other.of_kind("notice") == []
-        assert (await at.again(phone)).of_kind("notice") == []
+async def test_announcements_are_shown_to_connected_phones_and_stored_nowhere(at: Scene) -> None:
+    phone, other = await at.served(), await at.served("bert", Application.REMOTE_ASSISTANT, number="+491")
+    link = at.link()
+    link.push(Announced("n1", 2, "maintenance", "Tonight", "From ten on.", None, None))
+    await at.clock.settle()
+    assert phone.of_kind("notice") == [
+        {
+            "kind": "notice",
+            "id": "n1",
+            "version": 2,
+            "category": "maintenance",
+            "title": "Tonight",
+            "summary": "From ten on.",
+            "link": None,
+            "effective_at_ms": at.clock.wall_ms(),
+            "must_acknowledge": False,
+        }
+    ]
+    assert other.of_kind("notice") == []
+    assert (await at.again(phone)).of_kind("notice") == []
 
 
 async def test_a_stream_of_readings_is_noted_as_received_now_and_then_and_all_shown(
@@ -359,14 +353,13 @@ async def test_a_stream_of_readings_is_noted_as_received_now_and_then_and_all_sh
     assert all(later - earlier >= REPORT_LIVE_S - 1e-9 for earlier, later in itertools.pairwise(received))
 
 
-async def test_the_age_of_the_data_is_that_of_the_last_message_also_in_a_stream_of_readings() -> None:
-    async with scene() as at:
-        await at.served()
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Support")))
-        for contacts in range(20):
-            _waiting(at, contacts)
-            await at.clock.advance(0.09)
-            assert at.clock.now() - _as_of(at) <= 0.1
+async def test_the_age_of_data_is_that_of_the_last_message_also_in_a_stream(at: Scene) -> None:
+    await at.served()
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Support")))
+    for contacts in range(20):
+        _waiting(at, contacts)
+        await at.clock.advance(0.09)
+        assert at.clock.now() - _as_of(at) <= 0.1
 
 
 @pytest.mark.parametrize("is_lost", [True, False])
@@ -435,9 +428,7 @@ async def test_a_silent_link_whose_messages_were_all_slow_is_timed_by_its_keep_a
     assert late_ms - phone.shown["agent:7"]["routing_state_since_ms"] == 7_000
 
 
-async def test_data_that_was_read_while_the_node_was_behind_stays_old_when_it_is_processed_later(
-    at: Scene,
-) -> None:
+async def test_data_read_while_the_node_was_behind_stays_old_when_it_is_processed_later(at: Scene) -> None:
     await at.served()
     await at.pass_time(4)
     at.node.unread_s = lambda: 5.0
@@ -458,27 +449,26 @@ async def test_an_answer_that_may_have_waited_unread_makes_data_only_as_new_as_t
 
 
 @pytest.mark.parametrize("stood_s", [1.5, 5.0, 3 * KEEP_ALIVE_S])
-async def test_what_a_stopped_process_finds_in_its_sockets_may_be_as_old_as_the_stop(stood_s: float) -> None:
-    async with scene() as at:
-        phone = await at.served()
-        await at.pass_time(1.25)
-        health = at.node.user_states[user(1)].feed
-        stopped_at = at.clock.now()
-        at.clock.stand_still(stood_s)
-        _waiting(at, 1)  # the server wrote it at any time since
-        await at.clock.settle()
-        assert phone.shown["queue:5"]["contacts_waiting"] == 1
-        assert health.health.as_of is not None
-        assert health.health.as_of <= stopped_at, "read before a beat"
-        await at.clock.advance(0)
-        _waiting(at, 2)
-        await at.clock.settle()
-        assert health.health.as_of <= stopped_at, "there was more in the socket than is read in one turn"
-        await at.pass_time(BEAT_S)
-        await at.pass_time(2 * KEEP_ALIVE_S)  # the server is asked again after a long silence
-        _waiting(at, 3)
-        await at.clock.settle()
-        assert at.clock.now() - health.health.as_of <= REPORT_EVERY_S
+async def test_what_a_stopped_process_finds_may_be_as_old_as_the_stop(at: Scene, stood_s: float) -> None:
+    phone = await at.served()
+    await at.pass_time(1.25)
+    health = at.node.user_states[user(1)].feed
+    stopped_at = at.clock.now()
+    at.clock.stand_still(stood_s)
+    _waiting(at, 1)  # the server wrote it at any time since
+    await at.clock.settle()
+    assert phone.shown["queue:5"]["contacts_waiting"] == 1
+    assert health.health.as_of is not None
+    assert health.health.as_of <= stopped_at, "read before a beat"
+    await at.clock.advance(0)
+    _waiting(at, 2)
+    await at.clock.settle()
+    assert health.health.as_of <= stopped_at, "there was more in the socket than is read in one turn"
+    await at.pass_time(BEAT_S)
+    await at.pass_time(2 * KEEP_ALIVE_S)  # the server is asked again after a long silence
+    _waiting(at, 3)
+    await at.clock.settle()
+    assert at.clock.now() - health.health.as_of <= REPORT_EVERY_S
 
 
 async def test_a_link_that_was_opened_after_a_stop_has_nothing_from_before(at: Scene) -> None:

@@ -188,9 +188,7 @@ async def test_what_the_phone_had_confirmed_meanwhile_is_asked_no_more() -> None
 # ---- faults ----
 
 
-async def test_an_unforeseen_fault_of_one_retry_ends_nothing_and_holds_up_no_other(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_a_fault_of_one_retry_ends_nothing_and_delays_none(caplog: pytest.LogCaptureFixture) -> None:
     clock, faults = ManualClock(), Faults()
     door = Door(clock, takes_s=0.0)
     async with running(account_of(clock, {"main": door}, tally=faults)) as account:
@@ -223,16 +221,13 @@ async def test_of_one_session_one_request_is_under_way_and_all_who_ask_get_its_a
     assert door.asked == 1
 
 
-async def test_a_confirmed_log_off_is_not_asked_for_again_and_sent_to_nobody_twice() -> None:
+async def test_repeated_log_offs_of_a_session_ask_the_site_seldom() -> None:
     clock, users = ManualClock(), Nobody()
     door = Door(clock, takes_s=0.0)
     door.away = False
     account, shown = account_of(clock, {"main": door}, users=users), ticket(clock, 1)
     answers = [(await account.log_off(shown)).routing for _ in range(10)]
     assert (answers, door.asked, users.ended) == (["removed"] * 10, 1, [shown.session])
-
-
-async def test_a_token_that_repeats_its_log_off_asks_the_site_once_a_second_at_most() -> None:
     clock = ManualClock()
     door = Door(clock, takes_s=0.0)
     account, shown = account_of(clock, {"main": door}), ticket(clock, 1)
@@ -307,12 +302,27 @@ async def test_what_a_node_that_ended_left_unconfirmed_another_retries() -> None
         assert await shared.log_offs() == ()
 
 
-async def test_what_is_kept_names_nobody() -> None:
+async def test_what_is_kept_of_a_log_off_names_nobody_and_ends_when_it_is_confirmed() -> None:
     clock = ManualClock()
     shared, one, _ = await two(clock, Door(clock, takes_s=0.0), ["h1"])
     await one.log_off(replace(ticket(clock, 1), notices=(("a", 1),)))
     (kept,) = await shared.log_offs()
     assert (kept.ticket.display_name, kept.ticket.device, kept.ticket.notices) == ("", Device("", ""), ())
+    clock, living = ManualClock(), ["h1"]
+    shared, one, _ = await two(clock, Door(clock, takes_s=0.0), living)
+    async with running(one):
+        await one.log_off(ticket(clock, 1))
+        await shared.drop_log_off(ticket(clock, 1).handle)
+        await clock.advance(READ_STORED_S)
+        assert len(await shared.log_offs()) == 1
+    clock = ManualClock()
+    door = Door(clock, takes_s=0.0)
+    shared, one, _ = await two(clock, door, ["h1"])
+    await one.log_off(ticket(clock, 1))
+    assert len(await shared.log_offs()) == 1
+    door.away = False
+    await one.log_off(ticket(clock, 1))
+    assert await shared.log_offs() == ()
 
 
 async def test_a_node_that_ends_in_order_hands_its_log_offs_on_at_once() -> None:
@@ -353,24 +363,3 @@ async def test_without_another_node_what_is_not_confirmed_is_counted_at_the_end(
     for number in range(3):
         await account.log_off(ticket(clock, number))
     assert await account.log_offs.leave_to_others() == 3
-
-
-async def test_what_the_shelf_forgot_is_kept_again() -> None:
-    clock, living = ManualClock(), ["h1"]
-    shared, one, _ = await two(clock, Door(clock, takes_s=0.0), living)
-    async with running(one):
-        await one.log_off(ticket(clock, 1))
-        await shared.drop_log_off(ticket(clock, 1).handle)
-        await clock.advance(READ_STORED_S)
-        assert len(await shared.log_offs()) == 1
-
-
-async def test_a_log_off_that_the_phone_had_confirmed_is_kept_no_longer() -> None:
-    clock = ManualClock()
-    door = Door(clock, takes_s=0.0)
-    shared, one, _ = await two(clock, door, ["h1"])
-    await one.log_off(ticket(clock, 1))
-    assert len(await shared.log_offs()) == 1
-    door.away = False
-    await one.log_off(ticket(clock, 1))
-    assert await shared.log_offs() == ()

@@ -138,9 +138,7 @@ def test_nothing_is_taken_away_while_no_session_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("steps", [None, []], ids=["alone", "with others"])
-def test_what_left_the_scope_and_is_still_shown_is_not_updated(
-    room: Room, steps: list[object] | None
-) -> None:
+def test_what_left_the_scope_and_is_still_shown_stays(room: Room, steps: list[object] | None) -> None:
     room.learn()
     room.mirror.settle()
     room.accept(Scope(queues=frozenset({5})))
@@ -150,19 +148,27 @@ def test_what_left_the_scope_and_is_still_shown_is_not_updated(
     assert "agent:7" not in room.resources
 
 
-def test_a_changed_directory_object_is_shown_and_a_removed_one_is_gone() -> None:
+def test_a_changed_directory_object_is_shown_and_a_removed_or_unknown_one_is_not() -> None:
     room = settled()
     named = Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(display_name="Bertha"))
     room.mirror.object(ObjectChanged(Kind.AGENT, 7, named))
     assert room.agent.display_name == "Bertha"
     room.mirror.object(ObjectChanged(Kind.QUEUE, 5, None))
     assert room.resources == {"agent:7", "agent:8"}
+    room = settled()
+    room.mirror.object(ObjectChanged(Kind.AGENT, 7, None))
+    room.agents(Agent(routing_state=RoutingState.WORK))
+    assert room.resources == {"agent:8", "queue:5"}
 
 
-def test_the_number_is_whole_in_the_remote_assistant_and_masked_elsewhere() -> None:
+def test_the_number_is_whole_in_the_remote_assistant_and_that_of_the_own_agent() -> None:
     for application, number in ((REMOTE, "+49891234567"), (Application.DASHBOARD, "*********567")):
         room = settled(application, own=7)
         assert room.me.remote_number == number
+    room = settled(REMOTE, own=7)
+    room.agents(Agent(routing_state=RoutingState.WORK), number="+49897654321")
+    assert room.me.remote_number == "+49897654321"
+    assert room.me.last_end == LastEnd("expired", None, 5)
 
 
 def test_the_number_is_reported_to_a_session_of_which_the_server_does_not_say_whose_agent_it_is() -> None:
@@ -174,13 +180,6 @@ def test_the_number_is_reported_to_a_session_of_which_the_server_does_not_say_wh
     room.learn()
     room.mirror.settle()
     assert (room.me.agent, room.me.remote_number) == (None, "*********567")
-
-
-def test_me_follows_the_own_agent() -> None:
-    room = settled(REMOTE, own=7)
-    room.agents(Agent(routing_state=RoutingState.WORK), number="+49897654321")
-    assert room.me.remote_number == "+49897654321"
-    assert room.me.last_end == LastEnd("expired", None, 5)
 
 
 @pytest.mark.parametrize("skew_ms", [0, 90_000, -3_600_000])
@@ -349,13 +348,6 @@ def test_the_day_of_somebody_who_is_not_there_is_shown(room: Room) -> None:
     shown = room.shown("agent:8")
     assert isinstance(shown, Agent)
     assert (shown.routing_state, shown.handled_today) == (RoutingState.LOGGED_OFF, 4)
-
-
-def test_what_the_directory_does_not_know_is_not_shown() -> None:
-    room = settled()
-    room.mirror.object(ObjectChanged(Kind.AGENT, 7, None))
-    room.agents(Agent(routing_state=RoutingState.WORK))
-    assert room.resources == {"agent:8", "queue:5"}
 
 
 def test_links_of_one_node_show_the_same_element() -> None:
@@ -593,9 +585,7 @@ class Work:
 
 
 @pytest.mark.parametrize("budget_s", [0.0, GIVE_UP_S], ids=["no time", "time for all"])
-async def test_others_have_turns_while_a_link_brings_thousands_of_agents(
-    monkeypatch: pytest.MonkeyPatch, budget_s: float
-) -> None:
+async def test_others_have_turns_while_agents_come(monkeypatch: pytest.MonkeyPatch, budget_s: float) -> None:
     monkeypatch.setattr(client, "SLICES_S", budget_s)
     monkeypatch.setattr(mirrors, "COMPOSED_S", budget_s)
     work = Work(monkeypatch)

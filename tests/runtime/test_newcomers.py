@@ -91,9 +91,7 @@ async def test_who_returns_at_the_given_time_waits_in_vain_no_second_time() -> N
 
 
 @pytest.mark.parametrize("is_starved", [False, True], ids=["answers wait unread", "turns are late"])
-async def test_a_link_whose_answers_this_node_has_not_read_is_no_fault_of_the_server(
-    is_starved: bool,
-) -> None:
+async def test_a_link_whose_answers_are_unread_here_is_no_fault_of_the_server(is_starved: bool) -> None:
     async with scene(QUICK) as at:
         let_pass = at.starve if is_starved else at.pass_time
         at.upstream.mute_links = True

@@ -62,16 +62,15 @@ async def test_a_hello_that_waits_is_served_as_soon_as_oscc_e_is_back(at: Scene)
     assert (phone.health, phone.closed) == ("live", None)
 
 
-async def test_a_session_accepted_in_this_epoch_is_served_from_the_mirror_while_the_link_is_down() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        _down(at)
-        phone.leave()
-        await at.clock.settle()
-        again = await at.again(phone)
-        assert again.of_kind("welcome")
-        assert again.health == "down"
-        assert again.shown["queue:5"] == phone.shown["queue:5"]
+async def test_an_accepted_session_is_served_from_the_mirror_while_the_link_is_down(at: Scene) -> None:
+    phone = await at.served()
+    _down(at)
+    phone.leave()
+    await at.clock.settle()
+    again = await at.again(phone)
+    assert again.of_kind("welcome")
+    assert again.health == "down"
+    assert again.shown["queue:5"] == phone.shown["queue:5"]
 
 
 async def test_a_session_not_accepted_in_this_epoch_is_not_served_from_the_mirror(at: Scene) -> None:
@@ -112,8 +111,7 @@ async def test_as_of_is_the_receipt_of_the_last_message(at: Scene) -> None:
 async def test_a_phone_that_leaves_while_it_waits_leaves_nothing_behind(at: Scene) -> None:
     phone = await at.phone("anna")
     at.upstream.unreachable = True
-    phone.hello()
-    await at.clock.settle()
+    await phone.connect()
     phone.leave()
     at.upstream.unreachable = False
     await at.pass_time(100)
@@ -165,25 +163,24 @@ async def test_sessions_that_lingered_are_detached_side_by_side() -> None:
         assert phone.closed is None
 
 
-async def test_a_link_that_opens_after_everybody_left_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with scene() as at:
-        phone = await at.phone("anna")
-        opened: list[FakeLink] = []
-        opening = at.upstream.open
+async def test_a_link_that_opens_after_all_left_is_closed(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    phone = await at.phone("anna")
+    opened: list[FakeLink] = []
+    opening = at.upstream.open
 
-        async def slowly(user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
-            await at.clock.sleep(5)
-            opened.append(await opening(user, secret, token=token, holder=holder))
-            return opened[-1]
+    async def slowly(user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
+        await at.clock.sleep(5)
+        opened.append(await opening(user, secret, token=token, holder=holder))
+        return opened[-1]
 
-        monkeypatch.setattr(at.upstream, "open", slowly)
-        phone.hello()
-        await at.clock.advance(1)
-        phone.leave()
-        at.owner().stop()
-        await at.clock.advance(10)
-        assert [link.open for link in opened] == [False]
-        assert not at.node.user_states
+    monkeypatch.setattr(at.upstream, "open", slowly)
+    phone.hello()
+    await at.clock.advance(1)
+    phone.leave()
+    at.owner().stop()
+    await at.clock.advance(10)
+    assert [link.open for link in opened] == [False]
+    assert not at.node.user_states
 
 
 async def test_a_link_that_was_opened_by_a_session_that_left_meanwhile_serves_the_others(
@@ -197,8 +194,7 @@ async def test_a_link_that_was_opened_by_a_session_that_left_meanwhile_serves_th
         return await opening(user, secret, token=token, holder=holder)
 
     monkeypatch.setattr(at.upstream, "open", slowly)
-    opener.hello()
-    await at.clock.settle()
+    await opener.connect()
     other.hello()
     await at.clock.advance(1)
     at.owner().let_go(opener.ticket.handle)
@@ -211,8 +207,7 @@ async def test_a_link_that_was_opened_by_a_session_that_left_meanwhile_serves_th
 async def test_who_waits_is_answered_at_once_when_the_user_is_let_go(at: Scene) -> None:
     phone = await at.phone("anna")
     at.upstream.unreachable = True
-    phone.hello()
-    await at.clock.settle()
+    await phone.connect()
     at.owner().stop()
     await at.clock.settle()
     assert phone.code == CloseCode.INTERNAL
@@ -239,8 +234,7 @@ async def test_a_fault_of_one_owner_is_his_alone_and_says_nothing_secret(
     waiting = await at.phone("anna", device="d2")
     link = at.link()
     link.mute()
-    waiting.hello()
-    await at.clock.settle()
+    await waiting.connect()
 
     def fail(*_: object) -> None:
         raise ValueError("secret-0815")
@@ -325,24 +319,23 @@ async def test_a_life_that_is_cancelled_gives_link_and_lease_up() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_while_the_server_has_no_realtime_data_what_is_shown_is_stale_and_as_old_as_it_is() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        await at.pass_time(1)
-        down_ms = at.clock.wall_ms()
-        at.upstream.set_function("realtime", FunctionState.DOWN)
-        await at.clock.settle()
-        assert phone.health == "stale"
-        await at.pass_time(30)
-        assert phone.of_kind("ping")[-1]["as_of_ms"] == down_ms
-        at.upstream.set_function("realtime", FunctionState.UP)
-        await at.clock.settle()
-        assert phone.health == "stale", "whole sets are asked for first"
-        asked = len(at.asked(Listen))
-        await at.pass_time(1)
-        assert phone.health == "live"
-        assert len(at.asked(Listen)) > asked
-        assert phone.closed is None
+async def test_without_realtime_data_what_is_shown_is_stale_and_as_old_as_it_is(at: Scene) -> None:
+    phone = await at.served()
+    await at.pass_time(1)
+    down_ms = at.clock.wall_ms()
+    at.upstream.set_function("realtime", FunctionState.DOWN)
+    await at.clock.settle()
+    assert phone.health == "stale"
+    await at.pass_time(30)
+    assert phone.of_kind("ping")[-1]["as_of_ms"] == down_ms
+    at.upstream.set_function("realtime", FunctionState.UP)
+    await at.clock.settle()
+    assert phone.health == "stale", "whole sets are asked for first"
+    asked = len(at.asked(Listen))
+    await at.pass_time(1)
+    assert phone.health == "live"
+    assert len(at.asked(Listen)) > asked
+    assert phone.closed is None
 
 
 async def test_another_function_that_is_down_leaves_the_data_live(at: Scene) -> None:
@@ -493,8 +486,7 @@ async def test_a_session_that_waits_when_its_user_moves_waits_for_the_next_owner
     link = at.link()
     fresh = await at.scenes[0].phone("anna", device="d3")
     link.mute()
-    fresh.hello()
-    await at.clock.settle()
+    await fresh.connect()
     at.scenes[0].node.drain()
     await at.pass_time(3)
     assert at.owners() == [1]
@@ -524,8 +516,7 @@ async def test_a_short_life_is_renewed_in_time_though_the_first_try_fails(at: Sc
     phone = await at.phone("anna")
     now_ms = at.clock.wall_ms()
     phone.ticket = replace(phone.ticket, issued_at_ms=now_ms, expires_at_ms=now_ms + 15_000)
-    phone.hello()
-    await at.clock.settle()
+    await phone.connect()
     at.upstream.unreachable = True
     await at.pass_time(11)
     at.upstream.unreachable = False
@@ -566,14 +557,13 @@ async def _short_lived(at: Scene, life_s: int) -> PhoneLine:
     phone = await at.phone("anna")
     now_ms = at.clock.wall_ms()
     phone.ticket = replace(phone.ticket, issued_at_ms=now_ms, expires_at_ms=now_ms + life_s * 1000)
-    phone.hello()
-    await at.clock.settle()
+    await phone.connect()
     phone.facts.clear()
     return phone
 
 
 @pytest.mark.parametrize("life_s", [15, 600])
-async def test_renewals_that_hang_are_tried_one_after_the_other(
+async def test_hanging_renewals_are_tried_one_by_one(
     at: Scene, monkeypatch: pytest.MonkeyPatch, life_s: int
 ) -> None:
     began_at = at.clock.now()
@@ -591,9 +581,7 @@ async def test_renewals_that_hang_are_tried_one_after_the_other(
     assert phone.facts[-1].expires_at_ms > at.clock.wall_ms()
 
 
-async def test_a_session_that_lives_again_after_its_end_is_renewed_in_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_session_that_lives_again_is_renewed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
     async with scene() as at:
         await _short_lived(at, 2)
@@ -609,15 +597,14 @@ async def test_a_session_that_lives_again_after_its_end_is_renewed_in_time(
         assert asked[2] - asked[1] <= 3
 
 
-async def test_a_renewal_is_waited_for_though_the_server_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with scene() as at:
-        phone = await _short_lived(at, 15)
-        hanging = Hanging(at, monkeypatch)
-        await at.pass_time(12)
-        hanging.answer()
-        await at.clock.settle()
-        assert len(hanging.began) == 1
-        assert phone.facts[-1].expires_at_ms > at.clock.wall_ms() + 15_000
+async def test_a_renewal_of_a_slow_server_is_waited_for(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    phone = await _short_lived(at, 15)
+    hanging = Hanging(at, monkeypatch)
+    await at.pass_time(12)
+    hanging.answer()
+    await at.clock.settle()
+    assert len(hanging.began) == 1
+    assert phone.facts[-1].expires_at_ms > at.clock.wall_ms() + 15_000
 
 
 @pytest.mark.parametrize(("given_s", "tries"), [(None, 4), (9.0, 3), (300.0, 3)])
@@ -671,31 +658,29 @@ async def test_a_session_that_is_on_no_link_has_ended_when_its_renewal_is_refuse
 
 
 @pytest.mark.parametrize("first", ["link", "renewal"])
-async def test_a_session_ends_with_the_links_reason_though_its_renewal_is_refused_first(first: str) -> None:
-    async with scene() as at:
-        phone = await at.served()
-        link = at.link()
-        if first == "renewal":
-            link.mute()
-        at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.TAKEN_OVER, "Tablet")
-        at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
-        await at.pass_time(2)
-        link.unmute()
-        await at.clock.settle()
-        assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "Tablet")
+async def test_a_session_ends_with_the_links_reason_not_its_renewals(at: Scene, first: str) -> None:
+    phone = await at.served()
+    link = at.link()
+    if first == "renewal":
+        link.mute()
+    at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.TAKEN_OVER, "Tablet")
+    at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
+    await at.pass_time(2)
+    link.unmute()
+    await at.clock.settle()
+    assert (phone.ended.code, phone.ended.by) == (CloseCode.LOGGED_OFF, "Tablet")
 
 
-async def test_a_renewal_that_hangs_delays_no_change_of_role(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with scene() as at:
-        await _short_lived(at, 60)
-        hanging = Hanging(at, monkeypatch)
-        await at.pass_time(45)
-        assert hanging.began
-        home = at.node.user_states[user(1)]
-        home.stop()
-        await at.clock.settle()
-        assert home.over.is_set()
-        assert await at.leases.read(user(1)) is None
+async def test_a_hanging_renewal_delays_no_change_of_role(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    await _short_lived(at, 60)
+    hanging = Hanging(at, monkeypatch)
+    await at.pass_time(45)
+    assert hanging.began
+    home = at.node.user_states[user(1)]
+    home.stop()
+    await at.clock.settle()
+    assert home.over.is_set()
+    assert await at.leases.read(user(1)) is None
 
 
 async def test_data_of_a_silent_link_is_old_while_messages_may_wait_unread_in_this_process(at: Scene) -> None:
@@ -722,9 +707,7 @@ async def test_data_of_a_silent_link_is_old_while_messages_may_wait_unread_in_th
 
 
 @pytest.mark.parametrize("began_s", [0.0, 0.1, 0.25, 0.4])
-async def test_a_phone_has_that_its_data_may_be_old_before_a_message_has_waited_for_2_s(
-    at: Scene, began_s: float
-) -> None:
+async def test_a_phone_learns_that_data_may_be_old_before_it_is_2_s_old(at: Scene, began_s: float) -> None:
     phone = await at.served()
     await at.pass_time(4 + began_s)
     stuck_at = at.clock.now()
@@ -735,9 +718,7 @@ async def test_a_phone_has_that_its_data_may_be_old_before_a_message_has_waited_
     assert phone.health == "stale"
 
 
-async def test_a_node_at_the_limit_of_being_behind_does_not_change_the_state_of_phones_at_each_beat(
-    at: Scene,
-) -> None:
+async def test_a_node_at_the_limit_of_being_behind_does_not_change_state_at_each_beat(at: Scene) -> None:
     phone = await at.served()
     await at.pass_time(4)
     pings = len(phone.of_kind("ping"))

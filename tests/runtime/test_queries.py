@@ -41,7 +41,7 @@ from gateway.runtime.subscriptions import (
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_link import PATIENCE_S
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
-from tests.runtime.scene import PhoneLine, Scene, scene, user
+from tests.runtime.scene import PhoneLine, Scene, user
 
 LINE = 8
 """So many queries a supervisor's link has: of four kinds, of what is counted of two, and two more."""
@@ -135,8 +135,7 @@ async def test_a_phone_that_came_on_a_link_that_was_lost_is_reported_on_the_next
     await at.served()
     at.link().mute()
     second = await at.phone("anna", device="d2")
-    second.hello()
-    await at.clock.settle()
+    await second.connect()
     at.upstream.drop(user(1))
     await at.pass_time(5)
     assert second.health == "live"
@@ -198,18 +197,17 @@ async def test_while_a_query_is_replaced_no_change_is_missed(at: Scene) -> None:
     assert phone.shown["queue:5"]["contacts_waiting"] == 8
 
 
-async def test_data_of_a_query_that_is_being_stopped_is_not_shown_to_a_phone_that_follows_it_again() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        at.link().holds = lambda request: isinstance(request, StopListening)
-        phone.send(kind="follow", id="1", topics=["queues"])
-        await at.pass_time(1)
-        phone.send(kind="follow", id="2", topics=["agents", "queues"])
-        await at.pass_time(1)
-        assert "agent:7" not in phone.shown
-        at.link().serve_held()
-        await at.pass_time(1)
-        assert phone.shown["agent:7"]["routing_state"] == "available"
+async def test_data_of_a_query_that_is_being_stopped_is_not_shown_to_who_follows_again(at: Scene) -> None:
+    phone = await at.served()
+    at.link().holds = lambda request: isinstance(request, StopListening)
+    phone.send(kind="follow", id="1", topics=["queues"])
+    await at.pass_time(1)
+    phone.send(kind="follow", id="2", topics=["agents", "queues"])
+    await at.pass_time(1)
+    assert "agent:7" not in phone.shown
+    at.link().serve_held()
+    await at.pass_time(1)
+    assert phone.shown["agent:7"]["routing_state"] == "available"
 
 
 async def test_a_late_directory_is_shown_and_asked_for_once(at: Scene) -> None:
@@ -422,8 +420,7 @@ async def test_the_directory_is_listened_to_before_anything_is_asked(at: Scene) 
 async def test_a_scope_that_moved_before_the_directory_was_listened_to_is_noticed(at: Scene) -> None:
     phone = await at.phone("anna")
     at.upstream.refusals[Listen] = BUSY
-    phone.hello()
-    await at.clock.settle()
+    await phone.connect()
     at.upstream.set_scope(user(1), Application.DASHBOARD, Scope(queues=frozenset({5})), frozenset())
     assert phone.of_kind("welcome")[0]["rights"] != []
     del at.upstream.refusals[Listen]
@@ -436,8 +433,7 @@ async def test_a_scope_that_moved_before_the_directory_was_listened_to_is_notice
 async def test_a_session_that_is_refused_is_reported_while_others_live(at: Scene, code: ErrorCode) -> None:
     first, second = await at.served(), await at.phone("anna", device="d2")
     at.upstream.refusals[AttachSession] = GatewayError(code, "no")
-    second.hello()
-    await at.clock.settle()
+    await second.connect()
     assert second.code == CloseCode.SESSION_ENDED
     assert (first.closed, first.health) == (None, "live")
 
@@ -446,8 +442,7 @@ async def test_what_was_refused_for_no_lasting_reason_is_asked_again(at: Scene) 
     first, second = await at.served(), await at.phone("anna", device="d2")
     for kind in (AttachSession, Presence):
         at.upstream.refusals[kind] = BUSY
-    second.hello()
-    await at.clock.settle()
+    await second.connect()
     assert not second.of_kind("welcome")
     at.upstream.refusals.clear()
     await at.pass_time(REFUSED_PAUSE_S + 1)
@@ -472,8 +467,7 @@ async def test_without_a_function_resources_are_shown_without_its_data_until_it_
     phone = await at.phone("anna")
     at.upstream.functions["realtime"] = FunctionState.DOWN
     at.upstream.refusals[Listen] = REALTIME_DOWN
-    phone.hello()
-    await at.clock.settle()
+    await phone.connect()
     assert phone.of_kind("welcome")
     assert phone.shown["agent:7"]["routing_state"] == "unknown"
     assert phone.shown["agent:7"]["display_name"] == "Bert"
@@ -531,8 +525,7 @@ async def test_a_session_that_left_while_it_was_attached_is_taken_off_again(at: 
     second = await at.phone("anna", device="d2")
     link = at.link()
     link.mute()
-    second.hello()
-    await at.clock.settle()
+    await second.connect()
     at.owner().let_go(second.ticket.handle)
     link.unmute()
     await at.clock.settle()

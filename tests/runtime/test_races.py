@@ -39,19 +39,14 @@ APPLIED = ("applied", None)
 
 async def test_a_command_that_is_sent_again_after_its_user_was_let_go_keeps_its_outcome(at: Scene) -> None:
     phone = await at.served()
-    phone.command("1", "1")
-    await at.clock.settle()
+    await phone.send_command("1", "1")
     stream = phone.stream
     phone.bye()
     await at.pass_time(100)
     assert user(1) not in at.node.user_states
     phone = await at.again(phone)
-    phone.command("1", "1", retry=True, stream=stream)
-    await at.clock.settle()
-    assert phone.outcome() == APPLIED
-    phone.command("2", "2", retry=True, stream=stream)
-    await at.clock.settle()
-    assert phone.outcome("2") == ("unknown", "other_epoch")
+    assert await phone.send_command("1", "1", retry=True, stream=stream) == APPLIED
+    assert await phone.send_command("2", "2", retry=True, stream=stream) == ("unknown", "other_epoch")
     assert executed(at) == ["1"]
 
 
@@ -116,22 +111,19 @@ async def test_another_device_learns_what_became_of_a_command_whose_session_was_
     roads = Roads(at, monkeypatch)
     phone, other = await at.served(), await at.served(device="d2")
     roads.hold(held, 1)
-    phone.command("1", "1")
-    await at.clock.settle()
+    await phone.send_command("1", "1")
     other.command("1", "1", retry=True)
     await at.node.account.log_off(phone.ticket)
     await roads.release(1)
     assert other.outcome() == (("rejected", "upstream_unavailable") if held == "request" else APPLIED)
     assert true_state(at) == ("available" if held == "request" else "unavailable")
-    other.command("2", "1", retry=True)
-    await at.clock.settle()
-    assert other.outcome("2") == other.outcome()
+    assert await other.send_command("2", "1", retry=True) == other.outcome()
     assert executed(at) == ["1"]
 
 
 @HELD
 @pytest.mark.parametrize("fails", [True, False])
-async def test_two_log_offs_at_once_end_in_one(
+async def test_two_log_offs_are_one(
     at: Scene, monkeypatch: pytest.MonkeyPatch, held: str, fails: bool
 ) -> None:
     roads = Roads(at, monkeypatch)
@@ -195,8 +187,7 @@ async def test_a_hello_beside_a_log_off_is_never_served_after_it(
     _hold_door(roads, held)
     roads.requests(7).shut()
     if hello_first:
-        phone.hello()
-        await at.clock.settle()
+        await phone.connect()
     leaving = begin(at, at.node.account.log_off(phone.ticket))
     if not hello_first:
         phone.hello()
@@ -220,16 +211,13 @@ async def test_a_hello_of_the_old_session_beside_a_log_on_of_the_same_device(
     logging_on = begin(at, at.phone("bert", application, number=OTHER_NUMBER))
     await at.clock.settle()
     if held == "request":
-        old.hello()
-        await at.clock.settle()
+        await old.connect()
         assert old.ending is None
     await _open_door(at, roads)
     new = await logging_on
-    new.hello()
-    await at.clock.settle()
+    await new.connect()
     if held != "request":
-        old.hello()
-        await at.clock.settle()
+        await old.connect()
     # a node that has no reason of the end makes a Dashboard log on again
     assert (
         old.ending
@@ -255,13 +243,11 @@ async def test_a_take_over_while_the_old_phone_gives_a_command(
     roads.hold(held, 7)
     _hold_door(roads, door)
     taking = begin(at, at.phone("bert", ASSISTANT, device="d2", number=OTHER_NUMBER, takeover=True))
-    old.command("1", "1", command=change_number("+49303333333"))
-    await at.clock.settle()
+    await old.send_command("1", "1", command=change_number("+49303333333"))
     await _open_door(at, roads)
     new = await taking
     await roads.release(7)
-    new.hello()
-    await at.clock.settle()
+    await new.connect()
     assert old.ending == (4005, "taken_over")
     # a log-on waits for its turn, so a command of the same moment is read before it
     in_time = held != "request"
@@ -284,17 +270,13 @@ async def test_a_renewal_beside_a_command(at: Scene, monkeypatch: pytest.MonkeyP
     at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
     at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))  # its clock, too
     await at.pass_time(2)
-    phone.command("1", "1")
-    await at.clock.settle()
-    assert phone.outcome() == APPLIED
+    assert await phone.send_command("1", "1") == APPLIED
     await _open_door(at, roads)
     assert [facts.expires_at_ms > phone.ticket.expires_at_ms for facts in phone.facts] == [True]
 
 
 @pytest.mark.parametrize("held", ["request", "answer"])
-async def test_a_renewal_beside_a_log_off_keeps_nothing_alive(
-    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str
-) -> None:
+async def test_no_renewal_outlives_a_log_off(at: Scene, monkeypatch: pytest.MonkeyPatch, held: str) -> None:
     roads = Roads(at, monkeypatch)
     phone = await agent_phone(at)
     phone.facts.clear()

@@ -105,9 +105,7 @@ async def test_a_command_that_nobody_received_was_not_begun() -> None:
 
 
 @pytest.mark.parametrize("may_be_taken", [False, True], ids=["sent", "perhaps taken by the bus"])
-async def test_a_command_without_an_answer_is_unknown_by_its_deadline(
-    at: Road, *, may_be_taken: bool
-) -> None:
+async def test_a_command_without_answer_is_unknown_by_its_deadline(at: Road, *, may_be_taken: bool) -> None:
     if may_be_taken:
         at.at.trouble.unanswered = lambda node: node == 0
     asking = await at.begin(2.0)
@@ -212,8 +210,7 @@ async def test_what_was_done_is_not_called_refused_when_it_is_sent_again(at: Str
     far = await at.scenes[1].served(device="d2")
     await at.pass_time(1)
     assert at.owners() == [0]
-    far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 2_000)
-    await at.clock.settle()
+    await far.send_command("1", "1", expires_at_ms=at.clock.wall_ms() + 2_000)
     assert far.result("1") == {"status": "applied"}
     if is_away:
         at.trouble.take_away()

@@ -98,8 +98,7 @@ async def test_a_session_that_logs_off_during_the_look_up_is_not_served(
 
     monkeypatch.setattr(shared, "denied", slowly)
     gate.shut()
-    phone.hello()
-    await at.clock.settle()
+    await phone.connect()
     assert gate.waiting == 1
     at.upstream.unreachable = True  # OSCC-E does not know yet that the session is over
     await at.scenes[of].node.account.log_off(phone.ticket)
@@ -165,9 +164,7 @@ async def test_a_log_on_clears_what_was_said_of_the_user_before(at: Street) -> N
 
 
 @pytest.mark.parametrize("reason", [EndReason.EXPIRED, EndReason.LOGGED_OFF])
-async def test_a_new_session_with_the_id_of_an_ended_one_is_served_where_it_was_opened(
-    at: Street, reason: EndReason
-) -> None:
+async def test_a_new_session_with_an_old_id_is_served_where_it_opened(at: Street, reason: EndReason) -> None:
     near, _ = await followed(at)
     ticket, node = near.ticket, at.scenes[0].node
     node.session_ended(ticket, reason, None)
@@ -229,18 +226,17 @@ async def test_an_unforeseen_fault_over_one_end_does_not_end_the_node(
         assert await shared.denied(near.ticket.handle) is EndReason.LOGGED_OFF
 
 
-async def test_a_log_off_that_another_node_retries_is_never_served_again_where_the_user_logs_on() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        at.upstream.unreachable = True
-        await at.scenes[0].node.account.log_off(near.ticket)
-        at.upstream.unreachable = False
-        await at.clock.settle()
-        await at.scenes[1].served(device="d3")
-        for scene in at.scenes:
-            await at.pass_time(65)
-            assert await refused(at, near, scene) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
-        assert far.closed is None
+async def test_a_log_off_that_another_node_retries_is_never_served_again_at_a_log_on(at: Street) -> None:
+    near, far = await followed(at)
+    at.upstream.unreachable = True
+    await at.scenes[0].node.account.log_off(near.ticket)
+    at.upstream.unreachable = False
+    await at.clock.settle()
+    await at.scenes[1].served(device="d3")
+    for scene in at.scenes:
+        await at.pass_time(65)
+        assert await refused(at, near, scene) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
+    assert far.closed is None
 
 
 async def test_what_a_killed_node_had_not_confirmed_the_other_has_confirmed(at: Street) -> None:
@@ -280,9 +276,7 @@ def _ticket(application: Application) -> Ticket:
         (REMOTE, EndReason.UNKNOWN, CloseCode.LOGGED_OFF),
     ],
 )
-def test_the_reason_decides_how_a_phone_is_refused(
-    application: Application, reason: EndReason, code: CloseCode
-) -> None:
+def test_a_reason_decides_on_a_refusal(application: Application, reason: EndReason, code: CloseCode) -> None:
     refused = refusal(_ticket(application), reason, "Cleo")
     assert (refused.code, refused.reason, refused.by) == (code, reason, "Cleo")
 

@@ -386,7 +386,7 @@ def test_what_is_held_already_stays_the_same_element(*, made_before: bool) -> No
     assert delta(received(PublishedValue(KEY, 3, value)), ledger, made).updates[0].element is ledger.get(KEY)
 
 
-def test_an_equal_value_of_a_later_message_is_the_same_element_until_another_comes() -> None:
+def test_an_equal_value_of_a_later_message_is_the_same_element_unless_one_session_alone_has_it() -> None:
     recent: dict[str, Element] = {}
 
     def taken(waiting: int, key: str = KEY) -> Element | None:
@@ -401,10 +401,7 @@ def test_an_equal_value_of_a_later_message_is_the_same_element_until_another_com
     for number in range(3, 2 * RECENT_MAX):
         taken(1, f"queue:{number}")
     assert len(recent) == RECENT_MAX
-
-
-def test_what_one_session_alone_has_is_not_kept_for_later_messages() -> None:
-    recent: dict[str, Element] = {}
+    recent = {}
     one = received(*(PublishedValue(key, 3, Queue()) for key in ("me:0f", "session:0f")), reset=True)
     ledger = Ledger()
     assert ledger.receive(delta(one, ledger, Shared(recent))) is Receipt.APPLIED
@@ -437,7 +434,7 @@ NEXT = Publication(
         (replace(NEXT, updates=(PublishedValue("me:0f", 2, Queue()),)), False),
     ],
 )
-def test_the_next_change_of_a_value_is_applied_as_any_publication_is(
+def test_the_next_change_is_applied_as_publications_are(
     publication: Publication, *, is_applied: bool
 ) -> None:
     quick, plain = (holding(Queue(contacts_waiting=1)) for _ in range(2))
@@ -574,17 +571,15 @@ async def test_every_session_is_attached_again_when_another_owner_begins() -> No
         }
 
 
-async def test_what_an_earlier_owner_says_is_dropped(at: Street) -> None:
+async def test_what_an_earlier_owner_says_is_dropped_until_the_lease_shows_that_it_is_right(
+    at: Street,
+) -> None:
     _, far = await followed(at)
     before = far.shown
     follower(at).receive(publication(at, follower(at).machine.floor - 1, 99))
     await at.pass_time(1)
     assert far.shown == before
     assert at.counted("stale_epoch_dropped_total") == [0, 1]
-
-
-async def test_when_only_an_earlier_owner_speaks_the_lease_is_read_and_is_right(at: Street) -> None:
-    _, far = await followed(at)
     follower(at).receive(publication(at, 2**62, 50))
     await at.pass_time(4)
     assert follower(at).machine.floor == 2**62

@@ -218,7 +218,9 @@ async def test_a_lean_event_wakes_all_that_wait_and_lets_those_pass_that_come_la
     assert (passed, event.is_set()) == ([0, 1, 2], True)
 
 
-async def test_a_lean_event_that_was_cleared_is_waited_for_again() -> None:
+async def test_a_lean_event_that_was_cleared_is_waited_for_again_and_a_cancelled_wait_keeps_no_other() -> (
+    None
+):
     event = LeanEvent()
     event.set()
     event.clear()
@@ -227,9 +229,6 @@ async def test_a_lean_event_that_was_cleared_is_waited_for_again() -> None:
         assert not waiting.done()
         event.set()
         event.clear()  # who waited is woken, all the same
-
-
-async def test_who_is_cancelled_while_waiting_for_a_lean_event_keeps_no_other_from_it() -> None:
     event = LeanEvent()
     async with asyncio.TaskGroup() as tasks:
         gone, stays = (tasks.create_task(until_set(event)) for _ in range(2))
@@ -239,7 +238,7 @@ async def test_who_is_cancelled_while_waiting_for_a_lean_event_keeps_no_other_fr
     assert (gone.cancelled(), stays.cancelled()) == (True, False)
 
 
-async def test_who_was_cancelled_while_waiting_for_a_lean_event_is_forgotten_when_another_waits() -> None:
+async def test_cancelled_waits_for_a_lean_event_are_forgotten() -> None:
     event = LeanEvent()
     gone = event.wait()
     gone.cancel()
@@ -249,9 +248,6 @@ async def test_who_was_cancelled_while_waiting_for_a_lean_event_is_forgotten_whe
     assert left() is None
     event.set()
     assert stays.done()
-
-
-async def test_a_long_wait_for_a_lean_event_keeps_no_cancelled_ones_after_it() -> None:
     event = LeanEvent()
     stays = event.wait()
     short = [event.wait()]
@@ -343,13 +339,10 @@ def test_a_fault_is_logged_by_type_and_frames_never_by_its_text(caplog: pytest.L
     assert "secret" not in str(vars(record))
 
 
-def test_of_a_group_the_first_fault_is_shown() -> None:
+def test_of_a_group_the_first_fault_is_shown_and_of_a_recursion_the_innermost_frames() -> None:
     inner = _fail("secret-0815")
     group = ExceptionGroup("outer", [ExceptionGroup("inner", [inner, KeyError("b")]), TypeError("c")])
     assert first_of(group) is inner
-
-
-def test_of_a_recursion_the_innermost_frames_are_shown() -> None:
     assert len((frames(_deep(100)) or "").split(" < ")) == FRAMES_MAX
 
 
@@ -434,9 +427,7 @@ def turns_that_log(reading: int, log: list[int], clock: Ticking, monkeypatch: py
     return turns
 
 
-async def test_links_are_read_again_when_what_waits_since_fills_no_turn(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_links_are_read_again_when_no_turn_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, log = Ticking(), list[int]()
     turns = turns_that_log(READ, log, clock, monkeypatch)
     for name in range(3 * EACH_TURN):
@@ -445,9 +436,7 @@ async def test_links_are_read_again_when_what_waits_since_fills_no_turn(
     assert log == [READ, *range(2 * EACH_TURN), READ, *range(2 * EACH_TURN, 3 * EACH_TURN)]
 
 
-async def test_who_always_wants_a_turn_does_not_keep_others_from_being_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_who_always_wants_a_turn_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, log = Ticking(), list[int]()
     turns = turns_that_log(READ, log, clock, monkeypatch)
     for name in range(10 * EACH_TURN):
@@ -505,9 +494,7 @@ async def test_a_node_is_overloaded_that_has_not_kept_up_for_long_and_no_more_on
 
 
 @pytest.mark.parametrize(("links", "least_s", "most_s"), [(4, 0.0, 0.2), (400, 1.0, 5.0)])
-async def test_how_long_messages_wait_is_known_by_the_round_of_all_links(
-    links: int, least_s: float, most_s: float
-) -> None:
+async def test_how_long_messages_wait_is_known_by_a_round(links: int, least_s: float, most_s: float) -> None:
     clock, log = Ticking(), list[int]()
     turns = Turns(clock)
     for name in range(links):

@@ -60,8 +60,7 @@ async def test_an_ended_user_state_takes_no_phones_and_the_next_begins_after_it(
 
 async def test_what_is_known_of_commands_is_forgotten_in_time(at: Scene) -> None:
     phone = await at.served()
-    phone.command("1", "1")
-    await at.clock.settle()
+    await phone.send_command("1", "1")
     phone.bye()
     await at.pass_time(95)
     assert len(at.node.command_history) == 1
@@ -178,7 +177,7 @@ def _ticks_of(user_state: UserState, monkeypatch: pytest.MonkeyPatch) -> list[fl
     return ticked
 
 
-async def test_nothing_is_done_for_an_idle_user_until_something_is_due(
+async def test_nothing_is_done_for_idle_users_before_a_due(
     at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await at.served("anna")
@@ -194,19 +193,18 @@ async def test_nothing_is_done_for_an_idle_user_until_something_is_due(
     assert ticked[-1] > at.clock.now() - 2, "after news the user is looked at in the next tick"
 
 
-async def test_little_is_done_for_a_user_who_waits_for_a_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with scene() as at:
-        phone = await at.served("anna")
-        at.upstream.unreachable = True
-        at.upstream.drop(user(1))
-        await at.pass_time(10)
-        (anna,) = at.node.user_states.values()
-        ticked = _ticks_of(anna, monkeypatch)
-        await at.pass_time(60)
-        assert 8 <= len(ticked) <= 30
-        at.upstream.unreachable = False
-        await at.pass_time(60)
-        assert (phone.health, phone.closed) == ("live", None)
+async def test_little_is_done_for_who_waits_for_a_link(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    phone = await at.served("anna")
+    at.upstream.unreachable = True
+    at.upstream.drop(user(1))
+    await at.pass_time(10)
+    (anna,) = at.node.user_states.values()
+    ticked = _ticks_of(anna, monkeypatch)
+    await at.pass_time(60)
+    assert 8 <= len(ticked) <= 30
+    at.upstream.unreachable = False
+    await at.pass_time(60)
+    assert (phone.health, phone.closed) == ("live", None)
 
 
 async def test_little_is_done_for_a_user_whom_a_late_node_keeps_longer(
@@ -443,16 +441,6 @@ async def test_a_full_node_refuses() -> None:
         assert set(at.node.user_states) == {user(1)}
 
 
-async def test_a_site_that_is_gone_is_refused(at: Scene) -> None:
-    phone = await at.phone("anna")
-    foreign = _stranger(at, phone, user=UserId("gone", 1))
-    at.upstream.people[UserId("gone", 1)] = at.upstream.people[user(1)]
-    foreign.hello()
-    await at.clock.settle()
-    assert foreign.code == CloseCode.TOKEN_INVALID
-    assert not at.node.user_states
-
-
 # ---- ends ----
 
 
@@ -481,10 +469,15 @@ async def test_what_is_exported_names_no_group_or_queue_outside_the_scope(at: Sc
     ]
 
 
-async def test_a_connection_that_is_not_here_changes_nothing(at: Scene) -> None:
+async def test_a_connection_or_a_site_that_is_not_here_changes_nothing(at: Scene) -> None:
     phone = await at.phone("anna")
     at.node.follow(phone, ("agents",))
     at.node.detach(phone)
+    assert not at.node.user_states
+    foreign = _stranger(at, phone, user=UserId("gone", 1))
+    at.upstream.people[UserId("gone", 1)] = at.upstream.people[user(1)]
+    await foreign.connect()
+    assert foreign.code == CloseCode.TOKEN_INVALID
     assert not at.node.user_states
 
 
