@@ -78,7 +78,7 @@ def test_the_other_sources_are_beside_it() -> None:
 # ---- time ----
 
 
-def test_who_is_reported_gone_twice_left_the_first_time() -> None:
+def test_what_is_reported_twice_changes_nothing_but_its_time() -> None:
     assembly = known(ALL_AGENTS)
     assembly.read(reading(5, available(5), whole=True))
     for time_ms in (10, 20):
@@ -87,9 +87,6 @@ def test_who_is_reported_gone_twice_left_the_first_time() -> None:
     assert [parts and parts.realtime_ms for parts in left] == [10, 0]
     assert assembly.read(reading(19, available(5))) == set()
     assert assembly.late == 1
-
-
-def test_the_same_part_again_is_no_change_but_newer() -> None:
     assembly = known(ALL_AGENTS)
     now = available()
     assembly.read(reading(10, now, whole=True))

@@ -58,14 +58,11 @@ def test_the_table_is_what_happens_and_the_illegal_changes_nothing(start: BusSta
     assert bus.recovery == recovery + (target is BusState.RECOVERING)
 
 
-def test_it_begins_degraded_and_probes_at_once() -> None:
+def test_it_begins_degraded_probes_at_once_and_a_slow_bus_stays_so() -> None:
     bus = BusMachine(50.0)
     assert (bus.state, bus.health, bus.is_healthy_for(50.0)) == (BusState.DEGRADED, "degraded", 0.0)
     assert bus.due_at == 50.0
     assert bus.tick(50.0)
-
-
-def test_a_slow_bus_stays_degraded_and_is_not_down() -> None:
     bus = BusMachine(0.0)
     for second in range(20):
         bus.tick(float(second))

@@ -66,7 +66,7 @@ def test_a_retry_from_another_epoch_is_not_executed(stream: int | None) -> None:
     assert begin(calls, "k", retry=False, stream=stream) == Decision.NEW
 
 
-def test_when_full_the_outcome_that_settled_first_goes() -> None:
+def test_when_full_the_first_outcome_goes_and_its_retry_is_not_executed() -> None:
     calls = Calls[str](CallLimits(entries=2))
     for key in "ab":
         begin(calls, key)
@@ -75,9 +75,6 @@ def test_when_full_the_outcome_that_settled_first_goes() -> None:
     assert begin(calls, "c", 3.0) == Decision.NEW
     assert begin(calls, "a", 3.0) == APPLIED
     assert len(calls) == 2
-
-
-def test_after_an_early_drop_an_unknown_retry_is_not_executed_for_the_rest_of_its_time() -> None:
     calls = Calls[str](CallLimits(entries=1))
     begin(calls, "a")
     calls.settle("a", APPLIED, 1.0)
@@ -87,7 +84,7 @@ def test_after_an_early_drop_an_unknown_retry_is_not_executed_for_the_rest_of_it
     assert begin(calls, "a", 602.1, retry=True) == Decision.NEW
 
 
-def test_the_next_owner_does_not_know_what_the_giver_did_not() -> None:
+def test_the_next_owner_knows_what_the_giver_did_and_no_more() -> None:
     giver, taker = Calls[str](CallLimits(entries=1)), Calls[str]()
     for key in "ab":
         begin(giver, key)
@@ -96,9 +93,6 @@ def test_the_next_owner_does_not_know_what_the_giver_did_not() -> None:
     assert begin(taker, "a", 1499.0, retry=True, epoch=EPOCH + 1) == Decision.FOREIGN
     assert begin(taker, "a", 1500.0, retry=True, epoch=EPOCH + 1) == Decision.NEW
     assert begin(taker, "c", 1500.0, retry=True, stream=EPOCH - 1, epoch=EPOCH + 1) == Decision.FOREIGN
-
-
-def test_a_giver_who_began_nothing_in_its_epoch_claims_nothing_of_earlier_ones() -> None:
     giver, taker = Calls[str](), Calls[str]()
     begin(giver, "k", epoch=EPOCH)
     giver.settle("k", APPLIED, 0.0)
@@ -257,7 +251,7 @@ def test_of_a_caller_that_leaves_what_is_under_way_is_kept_and_nothing_without_a
     assert command_history.came("anna").in_flight == ("1",)
 
 
-def test_outcomes_of_the_absent_are_forgotten_when_their_time_is_over() -> None:
+def test_outcomes_of_the_absent_are_bounded_in_time_and_number() -> None:
     command_history: CommandHistory[str, str] = CommandHistory()
     served(command_history, "anna")
     served(command_history, "bert", now=1.0)
@@ -267,10 +261,7 @@ def test_outcomes_of_the_absent_are_forgotten_when_their_time_is_over() -> None:
     command_history.left("bert")
     command_history.expire(KEEP_S + 1.0)
     assert len(command_history) == 0
-
-
-def test_of_too_many_absent_the_one_who_left_first_is_forgotten() -> None:
-    command_history: CommandHistory[str, str] = CommandHistory(absent_max=2)
+    command_history = CommandHistory(absent_max=2)
     for user in ("anna", "bert", "cora"):
         served(command_history, user)
     assert len(command_history) == 2

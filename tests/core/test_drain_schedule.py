@@ -33,7 +33,7 @@ from gateway.core.drain_schedule import (
 # ---- drain schedule ----
 
 
-def test_when_others_accept_too_few_in_the_grace_all_are_sent_away_within_it_and_come_back_later() -> None:
+def test_all_are_sent_away_within_the_grace_and_come_back_as_others_accept() -> None:
     received = drain_schedules(4, accepts_per_s=[0.25], moving=[Moving(4, 2.0)], grace_s=4.0)
     assert received == (
         DrainSchedule(0.0, (0.0, 1.0)),
@@ -41,9 +41,6 @@ def test_when_others_accept_too_few_in_the_grace_all_are_sent_away_within_it_and
         DrainSchedule(2.0, (6.0, 7.0)),
         DrainSchedule(3.0, (9.0, 10.0)),
     )
-
-
-def test_a_budget_that_needs_longer_than_the_grace_keeps_no_phone_away() -> None:
     received = drain_schedules(1000, accepts_per_s=[500.0], moving=[Moving(1000, 40 / 3)], grace_s=60.0)
     assert moving_s([Moving(1000, 40 / 3)]) == pytest.approx(75)
     assert received[-1].at_s == pytest.approx(60, abs=0.1)

@@ -196,7 +196,7 @@ def test_a_jittering_instant_stays(
     assert steady(before, after) == (after if moves else before)
 
 
-def test_the_instants_inside_stay_too() -> None:
+def test_the_instants_inside_stay_unless_the_state_is_new() -> None:
     post = PostProcessing(since_ms=1_000, ends_at_ms=5_000)
     before = Agent(handling=(TALKING,), post_processing=post)
     jittered = Agent(
@@ -204,9 +204,6 @@ def test_the_instants_inside_stay_too() -> None:
         post_processing=PostProcessing(since_ms=0, ends_at_ms=6_000),
     )
     assert steady(before, jittered) == before
-
-
-def test_a_new_state_has_its_own_instant_however_near() -> None:
     after = replace(AVAILABLE, routing_state=RoutingState.WORK, routing_state_since_ms=1_500)
     assert steady(AVAILABLE, after) == after
     held = replace(TALKING, state="holding", since_ms=1_500)
@@ -410,14 +407,11 @@ def composed(reported: Parts) -> Element:
     return Element(compose(reported, 0), reported)
 
 
-def test_a_link_stands_where_what_it_shows_was_composed() -> None:
+def test_a_link_stands_where_what_it_shows_was_composed_unless_the_number_differs() -> None:
     one, other = (parts(Queue(), Queue(oldest_since_ms=at_ms)) for at_ms in (1_000, 1_500))
     assert converged(other, composed(one)) is one
     assert converged(one, composed(one)) is one
     assert converged(one, Element(Queue())) is one
-
-
-def test_a_link_does_not_stand_where_another_number_was_reported() -> None:
     mine, others = (
         with_part(parts(Agent()), Source.REALTIME, Part(Kind.AGENT, 5, Source.REALTIME, Agent(), number))
         for number in ("+49", None)

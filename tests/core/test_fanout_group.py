@@ -127,7 +127,7 @@ def test_fan_out_groups_are_bounded() -> None:
     assert sorted(len(fanout_group.members) for fanout_group in house.fanout_groups) == [2, SIZE]
 
 
-def test_it_is_due_when_its_pace_allows() -> None:
+def test_a_group_is_due_when_its_pace_allows_and_the_last_may_be_sent() -> None:
     house = House(2, every_s=2.0)
     fanout_group = only(house)
     assert (fanout_group.due_at(house.now), fanout_group.waiting()) == (None, None)
@@ -135,9 +135,6 @@ def test_it_is_due_when_its_pace_allows() -> None:
     assert fanout_group.due_at(house.now + 0.5) == house.now + 2
     assert fanout_group.due_at(house.now + 3) == house.now + 3
     assert fanout_group.waiting() == "s0"
-
-
-def test_those_due_within_a_turn_are_served_together_when_the_last_may_be() -> None:
     house = House(1)
     house.now += TURN_S / 2
     house.add("late")
@@ -156,7 +153,7 @@ def came_one_by_one(phones: int) -> House:
     return house
 
 
-def test_phones_that_came_one_by_one_share_the_first_change() -> None:
+def test_phones_that_came_one_by_one_and_groups_share_the_first_change() -> None:
     house = came_one_by_one(5)
     house.wait(5)
     unite_due(house.ledger, house.now)
@@ -166,9 +163,6 @@ def test_phones_that_came_one_by_one_share_the_first_change() -> None:
     [frame] = decoded(only(house).take(house.now))
     assert frame["patch"] == {"queue:1": {"contacts_waiting": 5}}
     assert all(outbox.waits == (0, math.inf) for outbox in house.outboxes)
-
-
-def test_a_group_and_phones_alone_share_the_first_change() -> None:
     house = House(3)
     house.now += 2 * TURN_S
     house.outboxes += [house.add("a"), house.add("b")]

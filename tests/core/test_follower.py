@@ -85,8 +85,12 @@ def test_the_table_is_what_happens_and_the_illegal_changes_nothing(state: Follow
         assert (follow.state, follow.floor, follow.due_at) == before
 
 
-def test_without_an_answer_it_asks_again_ever_more_slowly() -> None:
+def test_without_an_answer_it_asks_ever_more_slowly_and_at_once_when_unread() -> None:
     assert asked_at(FollowMachine(EPOCH, 0.0), 8.0) == [0.0, 1.0, 2.0, 3.0, 5.0, 7.0]
+    follow = FollowMachine(EPOCH, 0.0)
+    follow.asked(0.0)
+    follow.unread(0.125)
+    assert follow.need(0.125) == "ask"
 
 
 @pytest.mark.parametrize(("jitter", "after_s"), [(0.0, 10.0), (0.5, 8.75), (1.0, 7.5)])
@@ -141,13 +145,6 @@ def test_after_a_doubt_one_more_request_follows_the_answer() -> None:
     assert follow.due_at == 0.875 + SPACED_S + 10.0
 
 
-def test_a_request_that_was_not_read_is_sent_again_at_once() -> None:
-    follow = FollowMachine(EPOCH, 0.0)
-    follow.asked(0.0)
-    follow.unread(0.125)
-    assert follow.need(0.125) == "ask"
-
-
 def test_owner_and_lease_are_asked_again_with_growing_pauses() -> None:
     follow, now, times = FollowMachine(EPOCH, 0.0), 0.0, []
     for _ in range(5):
@@ -198,15 +195,12 @@ def test_when_the_time_of_lower_epochs_is_over_the_lease_is_read_however_it_is_r
 def test_data_is_stale_when_it_is_old_or_incomplete_or_its_owner_unreachable() -> None:
     follow = following()
     answer(follow, 100.0)
-    assert follow.health(115.0, "live") == "live"
-    assert follow.health(115.125, "live") == "stale"
-    assert follow.health(115.125, "down") == "down"
-    assert follow.health(100.0, "stale") == "stale"
+    assert (follow.health(115.0, "live"), follow.health(115.125, "live")) == ("live", "stale")
+    assert (follow.health(115.125, "down"), follow.health(100.0, "stale")) == ("down", "stale")
     follow = following()
     for now in (1.0, 2.0, 3.0):
         follow.published(EPOCH, Receipt.GAP, now)
-    assert follow.health(4.0, "live") == "live"
-    assert follow.health(4.125, "live") == "stale"
+    assert (follow.health(4.0, "live"), follow.health(4.125, "live")) == ("live", "stale")
     follow.published(EPOCH, Receipt.APPLIED, 5.0)
     assert follow.health(9.0, "live") == "live"
     follow = following()

@@ -114,7 +114,7 @@ def test_addresses_have_their_turns_one_after_the_other_and_in_each_the_oldest_f
     assert order == [crowd[0], single, crowd[1], crowd[2]]
 
 
-def test_an_address_with_right_passwords_comes_before_older_ones_with_wrong_passwords() -> None:
+def test_right_passwords_and_trusted_devices_come_first() -> None:
     line = queue(4.0)
     assert come_to(line, "wrong", "guesser", 0.0, 2) == 2
     old, new = join(line, "old", "guesser", 0.1), join(line, "new", "office", 0.2)
@@ -122,9 +122,6 @@ def test_an_address_with_right_passwords_comes_before_older_ones_with_wrong_pass
     assert line.enter(new, 0.5)
     line.judged(new, "right", 0.6)
     assert line.enter(old, 1.0)
-
-
-def test_a_trusted_device_comes_first_and_its_address_does_not_bind_it() -> None:
     line = queue(200.0)
     assert come_to(line, "wrong", "a", 0.0, int(FAILED)) == FAILED
     assert join(line, "stranger").refused_s is not None
@@ -450,7 +447,7 @@ def fail(guard: LogOnGuard, times: int, now: float, name: str = ANN) -> None:
         guard.failed(SITE, name, now)
 
 
-def test_after_so_many_wrong_passwords_the_name_is_locked_until_the_first_is_old() -> None:
+def test_a_name_is_locked_until_its_first_failure_is_old_and_free_after_a_day() -> None:
     guard = LogOnGuard()
     fail(guard, 2, 0.0)
     fail(guard, 1, 100.0)
@@ -458,6 +455,12 @@ def test_after_so_many_wrong_passwords_the_name_is_locked_until_the_first_is_old
     assert guard.locked_s(SITE, BOB, 300.0) == 0.0
     assert guard.locked_s("other", ANN, 300.0) == 0.0
     assert guard.locked_s(SITE, ANN, 900.0) == 0.0
+    guard = LogOnGuard()
+    for origin in "aaab":
+        guard.failed(SITE, ANN, 0.0, origin)
+    guard.failed(SITE, ANN, 86_399.0, "c")
+    assert guard.locked_s(SITE, ANN, 86_399.0, "d") == 900.0
+    assert guard.locked_s(SITE, ANN, 86_400.0, "d") == 0.0
 
 
 SPELLINGS = (
@@ -516,15 +519,6 @@ def test_after_the_window_a_name_has_one_try_in_each_for_a_day_or_until_it_logs_
     assert guard.succeeded(SITE, ANN, "d")
     guard.failed(SITE, ANN, 1_800.0, "d")
     assert guard.locked_s(SITE, ANN, 1_800.0, "d") == 0.0
-
-
-def test_a_day_after_the_last_failures_a_name_has_all_its_tries_again() -> None:
-    guard = LogOnGuard()
-    for origin in "aaab":
-        guard.failed(SITE, ANN, 0.0, origin)
-    guard.failed(SITE, ANN, 86_399.0, "c")
-    assert guard.locked_s(SITE, ANN, 86_399.0, "d") == 900.0
-    assert guard.locked_s(SITE, ANN, 86_400.0, "d") == 0.0
 
 
 def test_tries_without_an_answer_count_as_wrong_but_lock_nothing() -> None:

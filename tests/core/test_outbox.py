@@ -74,8 +74,7 @@ def test_it_has_the_arrival_time_of_the_oldest_waiting_news(line: Line) -> None:
 def test_of_many_changes_the_newest_is_reported(line: Line) -> None:
     for waiting in (5, 6, 7):
         line.change("queue:1", queue(waiting, "x"))
-    assert line.outbox.dirty == 1
-    assert line.outbox.conflated == 2
+    assert (line.outbox.dirty, line.outbox.conflated) == (1, 2)
     assert line.take()[0]["patch"] == {"queue:1": {"contacts_waiting": 7, "name": "x"}}
 
 

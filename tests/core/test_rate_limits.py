@@ -454,14 +454,11 @@ def _open_all(openings: Openings, resources: int, *, until: float) -> list[float
     return began
 
 
-def test_users_of_many_resources_leave_half_of_the_time_to_those_who_are_served() -> None:
+def test_users_of_many_resources_leave_half_of_the_time_to_others_and_of_few_do_not_wait() -> None:
     openings = Openings()
     began = _open_all(openings, 1_600, until=10.0)
     assert len(began) == pytest.approx(10.0 / (1_600 * RESOURCE_S), abs=2)
     assert openings.wait_s(10.0) > 0
-
-
-def test_users_of_few_resources_do_not_wait() -> None:
     assert len(_open_all(Openings(), 16, until=1.0)) >= 990
 
 
@@ -490,16 +487,13 @@ def test_a_link_that_was_not_opened_delays_no_other() -> None:
     assert openings.wait_s(20.0) == 0
 
 
-def test_links_that_opened_at_once_make_the_next_user_wait_for_a_bounded_time() -> None:
+def test_links_that_open_at_once_or_are_handed_over_make_the_next_user_wait_for_a_bounded_time() -> None:
     openings = Openings()
     numbers = [openings.begin(0.0) for _ in range(OPENINGS_MAX)]
     assert openings.wait_s(0.0) == OPENING_S, "nothing is known about them, so there is room for all"
     for at, number in enumerate(numbers, start=1):
         openings.end(number, at * 0.02, 10_000)
     assert openings.wait_s(OPENINGS_MAX * 0.02) <= PAUSE_MAX_S
-
-
-def test_links_that_other_nodes_hand_over_make_the_next_user_wait_for_a_bounded_time() -> None:
     openings = Openings()
     _open_all(openings, 1_600, until=10.0)
     for _ in range(300):

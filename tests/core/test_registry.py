@@ -297,7 +297,7 @@ def test_slots_are_never_late_and_early_by_one_slot_at_most(seed: int) -> None:
 # ---- the part of the loop's time ----
 
 
-def test_work_takes_more_of_a_turn_that_the_work_of_others_makes_long() -> None:
+def test_work_takes_more_of_long_turns_and_does_not_make_them_longer_and_longer() -> None:
     share = TurnShare(0.005)
     assert share.time_s == 0.005
     share.others_took(0.1)
@@ -306,9 +306,6 @@ def test_work_takes_more_of_a_turn_that_the_work_of_others_makes_long() -> None:
     assert share.time_s == TURN_MAX_S
     share.others_took(0.001)
     assert share.time_s == 0.005
-
-
-def test_kinds_of_work_that_all_have_much_to_do_do_not_make_the_turns_longer_and_longer() -> None:
     shares = [TurnShare(least_s) for least_s in (0.0, 0.002, 0.002, 0.005)]
     turn_s = 0.0
     for _ in range(500):

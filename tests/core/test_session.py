@@ -387,12 +387,9 @@ def test_a_change_leaves_at_once_or_after_the_interval_in_force() -> None:
     assert pace.due_at(100.0) == 100.05
 
 
-def test_a_slow_phone_climbs_a_ladder_that_has_an_end() -> None:
+def test_a_slow_phone_climbs_a_ladder_and_descends_after_three_good_flushes() -> None:
     climbed = [(pace.level, pace.interval_s) for pace in map(slow, (0, 1, 2, 3, 9))]
     assert climbed == [(0, 0.05), (1, 0.25), (2, 1.0), (3, 5.0), (3, 5.0)]
-
-
-def test_three_good_flushes_in_a_row_descend_one_rung() -> None:
     pace = slow(3)
     levels = []
     for drained in (True, True, False, *[True] * 15):
@@ -527,13 +524,10 @@ def toggled(queues: int, seconds: int, phone: Phone) -> tuple[int, int]:
     return sent // queues, refused
 
 
-def test_topics_that_are_toggled_are_paced_like_a_resync() -> None:
+def test_topics_that_are_toggled_are_paced_and_looking_from_queue_to_queue_is_not() -> None:
     whole_views, refused = toggled(1_000, 15, served(topics=()))
     assert whole_views <= 10 + 15 / 5
     assert refused > 100
-
-
-def test_who_looks_from_queue_to_queue_is_not_paced() -> None:
     whole_views, refused = toggled(5, 15, served(topics=()))
     assert (whole_views, refused) == (150, 0)
 

@@ -116,8 +116,7 @@ async def test_an_export_has_an_entry_for_each_category(at: Operated) -> None:
         ["n0", "n1"],
     )
     held = {entry["category"]: entry["held"] for entry in received["entries"]}
-    assert held["token"][0]["node"] == "n1"
-    assert held["log_on"] == []
+    assert (held["token"][0]["node"], held["log_on"]) == ("n1", [])
     assert refused(await at.ask("GET", "/users/00000000000000ff/export")) == (404, "not_found")
     status, received = await at.ask("GET", "/users/main:255/export")
     assert (status, [entry for entry in received["entries"] if entry["held"]]) == (200, [])
@@ -200,15 +199,12 @@ async def _send(at: Operated, body: bytes, content_type: str) -> int:
         return answer.status
 
 
-async def test_bodies_are_bounded_and_json(at: Operated) -> None:
+async def test_bodies_are_bounded_and_json_and_answers_kept_by_nobody(at: Operated) -> None:
     assert await _send(at, b'{"level": "debug"}', "application/json") == 200
     assert await _send(at, b'{"level": "debug"}', "text/plain") == 415
     assert await _send(at, b"{", "application/json") == 400
     assert await _send(at, b" " * 20_000, "application/json") == 413
     assert [node for node, act, _ in at.done] == [0, 1]
-
-
-async def test_answers_are_kept_by_nobody_and_read_by_no_page(at: Operated) -> None:
     async with at.client.get("/nodes", headers=BEARER) as answer:
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -371,8 +367,7 @@ async def test_two_headers_are_none() -> None:
         operated() as at,
         at.client.get("/nodes", headers=[("Authorization", BEARER["Authorization"])] * 2) as answer,
     ):
-        assert answer.status == 401
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
 
 
 async def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,8 +165,7 @@ async def test_of_hundreds_that_come_and_go_nothing_is_left(gateway_with: Open) 
     await gateway.clock.settle()
     assert gateway.admission.sockets == 0
     assert tasks_and_files() == before
-    assert len(gateway.lives) == 201
-    assert gateway.node.connections == []
+    assert (len(gateway.lives), gateway.node.connections) == (201, [])
 
 
 def tasks_and_files() -> tuple[int, int]:

@@ -72,8 +72,7 @@ def test_every_category_of_the_inventory_is_there_once_and_in_order() -> None:
 
 def test_every_field_of_the_mirror_is_in_one_category_and_what_is_beside_it_is_shown() -> None:
     realtime = held("agent.realtime")
-    assert realtime[0]["key"] == "agent:5"
-    assert realtime[0]["routing_state"] == "work"
+    assert (realtime[0]["key"], realtime[0]["routing_state"]) == ("agent:5", "work")
     assert realtime[0]["handling"][0]["state"] == "talking"
     assert held("agent.personal")[0]["display_name"] == "Ann"
     assert held("queue.realtime") == ({"key": "queue:1", "contacts_waiting": 3},)

@@ -120,8 +120,7 @@ async def test_what_is_refused_here_shows_no_password_to_the_server(body: LogOnB
     )
     desk = Desk(settings, NoticesInForce([NOTICE]))
     assert (await desk.refused(body)).code is code
-    assert desk.node.credentials == []
-    assert desk.clock.waiting == 0
+    assert (desk.node.credentials, desk.clock.waiting) == ([], 0)
 
 
 @pytest.mark.parametrize("takes_s", [0.0, 0.05, 0.29])

@@ -18,13 +18,6 @@ SLACK_S = 2e-6
 """What rounding may give away: the pump's, and the steps of the manual clock."""
 
 
-class BusyClock(ManualClock):
-    """A clock that goes on while somebody works."""
-
-    def spend(self, seconds: float) -> None:
-        self._now += seconds
-
-
 class Turner:
     """Someone who has turns, and what a test has him do in them."""
 
@@ -61,7 +54,7 @@ class House:
     """A pump on manual time, and its sockets."""
 
     def __init__(self) -> None:
-        self.clock = BusyClock()
+        self.clock = ManualClock()
         self.scheduler: Scheduler[Turner] = Scheduler(self.clock)
         self.order: list[str] = []
 
@@ -179,15 +172,12 @@ async def test_who_is_over_is_kept_by_no_time_that_he_asked_for(house: House) ->
     assert len(other.turns) == 2
 
 
-# ---- tolerates faults and long batches, and releases everything at its end ----
-
-
 # ---- faults, and a long batch ----
 
 
 async def test_a_long_batch_is_sliced(house: House) -> None:
     work_s = SLICE_S / 2
-    turners = [house.add(str(number), lambda: house.clock.spend(work_s)) for number in range(40)]
+    turners = [house.add(str(number), lambda: house.clock.stand_still(work_s)) for number in range(40)]
     seen: list[int] = []
 
     async def others() -> None:
@@ -204,14 +194,14 @@ async def test_a_long_batch_is_sliced(house: House) -> None:
 
 
 async def test_sockets_get_their_part_of_turns_that_the_work_of_others_makes_long(house: House) -> None:
-    turners = [house.add(str(number), lambda: house.clock.spend(0.001)) for number in range(200)]
+    turners = [house.add(str(number), lambda: house.clock.stand_still(0.001)) for number in range(200)]
     turns_of_others = 0
 
     async def others() -> None:
         nonlocal turns_of_others
         while len(house.order) < len(turners):
             turns_of_others += 1
-            house.clock.spend(0.1)
+            house.clock.stand_still(0.1)
             await asyncio.sleep(0)
 
     async with house.running(), asyncio.TaskGroup() as tasks:
@@ -223,7 +213,7 @@ async def test_sockets_get_their_part_of_turns_that_the_work_of_others_makes_lon
 
 async def test_messages_that_come_together_hold_the_loop_no_longer_than_one(house: House) -> None:
     work_s = RELEASE_S / 2 + 0.001
-    turners = [house.add(str(number), lambda: house.clock.spend(work_s)) for number in range(10)]
+    turners = [house.add(str(number), lambda: house.clock.stand_still(work_s)) for number in range(10)]
     async with house.running():
         house.scheduler.is_held = True
         house.ready(*turners)
@@ -239,7 +229,7 @@ async def test_messages_that_come_together_hold_the_loop_no_longer_than_one(hous
 
 
 async def test_a_turn_in_a_later_slice_gets_the_time_that_it_is_then(house: House) -> None:
-    slow = house.add("slow", lambda: house.clock.spend(1.0))
+    slow = house.add("slow", lambda: house.clock.stand_still(1.0))
     late = house.add("late")
     async with house.running():
         house.ready(slow, late)
@@ -303,7 +293,7 @@ async def test_a_pump_that_ends_between_two_slices_abandons_all_too(house: House
     async with house.running() as task:
 
         def last_of_all() -> None:
-            house.clock.spend(SLICE_S * 2)
+            house.clock.stand_still(SLICE_S * 2)
             task.cancel()
 
         turners[0].does = last_of_all

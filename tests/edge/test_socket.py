@@ -204,8 +204,7 @@ async def test_commands_run_side_by_side_up_to_the_limit(gateway: Gateway) -> No
         await phone.say(command(gateway, number))
     refused = (await phone.hear_all("result"))[-1]
     assert refused.outcome.error["code"] == "overloaded"
-    assert len(gateway.node.calls) == 8
-    assert gateway.sample("commands_in_flight") == 8
+    assert (len(gateway.node.calls), gateway.sample("commands_in_flight")) == (8, 8)
     gateway.node.gate.set()
     for _ in range(8):
         await phone.hear_all("result")
@@ -220,8 +219,7 @@ async def test_a_phone_that_leaves_takes_its_waiting_commands_along(gateway: Gat
     await gateway.clock.settle()
     await phone.ws.close()
     await gateway.clock.settle()
-    assert gateway.sample("commands_in_flight") == 0
-    assert len(gateway.node.detached) == 1
+    assert (gateway.sample("commands_in_flight"), len(gateway.node.detached)) == (0, 1)
 
 
 async def test_a_command_needs_no_task(gateway: Gateway) -> None:
@@ -369,8 +367,7 @@ async def test_a_close_while_it_is_attached_ends_the_attach(gateway: Gateway) ->
     assert (await phone.end())[1] == 4000
     gateway.node.gate.set()
     await gateway.clock.settle()
-    assert gateway.admission.opening == 0
-    assert gateway.node.connections == []
+    assert (gateway.admission.opening, gateway.node.connections) == (0, [])
     assert len(gateway.node.detached) == 1
 
 

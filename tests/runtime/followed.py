@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.domain.commands import Execute
 from gateway.domain.model import Kind
 from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Source
@@ -29,6 +30,11 @@ def wait_for(at: Street, contacts: int) -> None:
 
 def waiting(phone: PhoneLine) -> object:
     return phone.shown["queue:5"]["contacts_waiting"]
+
+
+def executed(at: Street) -> list[str]:
+    """Return the keys of the commands that OSCC-E got, without their leading zeros."""
+    return [one.key[24:].lstrip("0") for _, one in at.upstream.requests if isinstance(one, Execute)]
 
 
 def follower(at: Street, node: int = 1) -> Follower:

@@ -17,16 +17,11 @@ from gateway.runtime.cluster import REPEATED_AFTER_S
 from gateway.runtime.command_execution import OWNER_WAIT_S
 from gateway.runtime.follower import Follower
 from tests.doubles.tasks import during
-from tests.runtime.followed import followed
+from tests.runtime.followed import executed, followed
 from tests.runtime.scene import PhoneLine
 from tests.runtime.street import Street, street
 
 LONG_MS = 30_000
-
-
-def executed(at: Street) -> list[str]:
-    """Return the keys of the commands that OSCC-E got, without their leading zeros."""
-    return [one.key[24:].lstrip("0") for _, one in at.upstream.requests if isinstance(one, Execute)]
 
 
 async def denied(at: Street, phone: PhoneLine) -> None:

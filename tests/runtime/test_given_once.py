@@ -5,22 +5,17 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.rate_limits import Budget, Urgency
-from gateway.domain.commands import Execute
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.envelopes import Asks, Attach, Envelope, Given, Here, Leaving, Offer
 from gateway.runtime.handover import REQUEST_S, REQUESTS_MAX, REST_S, TURN_PAUSE_S, TURN_S, UNLINKED_S
 from gateway.runtime.ports import Grant, Start
-from tests.runtime.followed import TRUSTED_S, followed, follower
+from tests.runtime.followed import TRUSTED_S, executed, followed, follower
 from tests.runtime.scene import PhoneLine, Scene, user
 from tests.runtime.street import Street
 
 APPLIED = {"status": "applied"}
 TAKEN_S = 10.0
 """After how long nobody can take a user any more for a wish."""
-
-
-def executed(at: Street) -> int:
-    return len([request for _, request in at.upstream.requests if isinstance(request, Execute)])
 
 
 def lose_offers(at: Street, most: int | None = None) -> None:
@@ -63,7 +58,7 @@ async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken(at: Stree
     await at.pass_time(1)
     assert at.owners() == [0]
     again = await sent_again(at, near, stream)
-    assert executed(at) == 1
+    assert len(executed(at)) == 1
     assert again.result("1") == APPLIED
 
 
@@ -86,7 +81,7 @@ async def test_a_node_that_waits_takes_no_user_whose_commands_went_on(at: Street
     await at.pass_time(12)
     assert at.owners() == [1]
     again = await sent_again(at, near, stream)
-    assert executed(at) == 1
+    assert len(executed(at)) == 1
     assert again.result("1") == APPLIED
 
 
@@ -98,13 +93,13 @@ async def test_a_giver_goes_on_only_when_a_renewal_is_granted(at: Street) -> Non
     assert at.holder() == 0, "the taker has the lease, and no link yet"
     near.command("1", "1", expires_at_ms=at.clock.wall_ms() + 60_000)
     await at.pass_time(5)
-    assert executed(at) == 0
+    assert len(executed(at)) == 0
     at.ways[1].reopen()
     await at.pass_time(40)
     assert (at.owners(), at.holder()) == ([1], 1)
     assert at.openings[-1].instead_of is None, "the giver has closed its link, and proves nothing"
     assert near.outcome() == ("rejected", "upstream_unavailable")
-    assert executed(at) == 0
+    assert len(executed(at)) == 0
 
 
 async def test_a_taker_with_a_late_answer_of_the_store_gets_nothing_of_the_giver(
@@ -122,8 +117,7 @@ async def test_a_taker_with_a_late_answer_of_the_store_gets_nothing_of_the_giver
         assert near.result("1") == APPLIED
     at.scenes[0].node.is_draining = False
     await at.pass_time(5)
-    assert at.owners() == [0]
-    assert len(at.openings) == 1
+    assert (at.owners(), len(at.openings)) == ([0], 1)
 
 
 async def test_without_the_store_a_taker_gets_nothing(at: Street, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +142,7 @@ async def test_without_the_store_a_taker_gets_nothing(at: Street, monkeypatch: p
     assert at.openings[-1].token == at.scenes[1].owner().epoch
     again = await sent_again(at, near, stream)
     assert again.outcome() == ("unknown", "other_epoch")
-    assert executed(at) == 1
+    assert len(executed(at)) == 1
 
 
 async def test_a_store_that_forgets_while_a_user_is_given_lets_no_command_run_twice(
@@ -168,7 +162,7 @@ async def test_a_store_that_forgets_while_a_user_is_given_lets_no_command_run_tw
         if not executed(at):
             await at.pass_time(0.5)
             await near.send_command(f"before {number}", "1", stream=stream)
-    assert executed(at) == 1, "the giver made its lease again, and went on"
+    assert len(executed(at)) == 1, "the giver made its lease again, and went on"
     at.ways[1].reopen()
     for _ in range(30):
         if at.holder() == 0:
@@ -176,7 +170,7 @@ async def test_a_store_that_forgets_while_a_user_is_given_lets_no_command_run_tw
     assert at.openings[-1].instead_of == "n0-1"
     await sent_again(at, near, stream)
     await at.pass_time(3)
-    assert executed(at) == 1
+    assert len(executed(at)) == 1
 
 
 async def test_the_history_of_who_gave_comes_with_the_word_whose_link_took_its_place(at: Street) -> None:
@@ -192,7 +186,7 @@ async def test_the_history_of_who_gave_comes_with_the_word_whose_link_took_its_p
     assert word.token == at.openings[-1].token
     again = await sent_again(at, near, stream)
     assert again.result("1") == APPLIED
-    assert executed(at) == 1
+    assert len(executed(at)) == 1
 
 
 async def test_without_that_word_what_was_sent_before_is_not_executed_again(at: Street) -> None:
@@ -206,7 +200,7 @@ async def test_without_that_word_what_was_sent_before_is_not_executed_again(at: 
     again = await sent_again(at, near, stream)
     await at.pass_time(2)
     assert again.outcome() == ("unknown", "other_epoch")
-    assert executed(at) == 1
+    assert len(executed(at)) == 1
 
 
 async def test_an_offer_that_was_lost_is_sent_again_at_once(at: Street) -> None:
@@ -218,7 +212,7 @@ async def test_an_offer_that_was_lost_is_sent_again_at_once(at: Street) -> None:
     await at.pass_time(3)
     assert at.owners() == [1]
     assert near.result("1") == APPLIED
-    assert executed(at) == 1
+    assert len(executed(at)) == 1
 
 
 async def test_the_offer_of_an_island_is_sent_once_for_a_wish(at: Street) -> None:
@@ -280,7 +274,7 @@ async def test_a_command_has_its_outcome_in_time_though_nobody_answers_for_its_s
     far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 500)
     await at.pass_time(0.75)
     assert far.outcome() == ("rejected", "upstream_unavailable")
-    assert executed(at) == 0
+    assert len(executed(at)) == 0
 
 
 # ---- users of a node that leaves ----
@@ -429,10 +423,6 @@ async def test_a_user_without_phones_holds_no_turn(at: Street, *, is_queued: boo
 
 async def test_without_a_lease_a_turn_is_given_back(at: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     await followed(at)
-
-    async def unanswered(*_: object, **__: object) -> Grant:
-        raise GatewayError(ErrorCode.BUS_DOWN, "The bus does not answer.")
-
     monkeypatch.setattr(at.scenes[1].cluster.leases, "acquire", unanswered)
     at.scenes[0].node.drain()
     await at.pass_time(1)

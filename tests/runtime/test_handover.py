@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.link import Linger
-from gateway.domain.commands import Execute, Presence
+from gateway.domain.commands import Presence
 from gateway.domain.model import Application, SessionSecret, UserId
 from gateway.domain.upstream import About, Feature
 from gateway.protocol.envelopes import Attach, BusChannel, Detach, Envelope, Offer
 from tests.doubles.fake_link import FakeLink
-from tests.runtime.followed import TRUSTED_S, followed, resets
+from tests.runtime.followed import TRUSTED_S, executed, followed, resets
 from tests.runtime.rivals import Gate
 from tests.runtime.scene import PhoneLine
 from tests.runtime.street import Street, street
@@ -24,20 +24,14 @@ TAKEN_S, LOOKED_AT_S = 10.0, 6.0
 """Until nobody can take a user any more; within which time a giver looks whose the lease is."""
 
 
-def executions(at: Street) -> int:
-    return len([request for _, request in at.upstream.requests if isinstance(request, Execute)])
-
-
 async def test_a_user_follows_his_phones_to_the_node_where_they_are(at: Street) -> None:
     near, far = await followed(at)
     near.bye()
     shown = far.shown
     await at.pass_time(ALONE_S - 1)
-    assert at.owners() == [0]
-    assert len(at.openings) == 1
+    assert (at.owners(), len(at.openings)) == ([0], 1)
     await at.pass_time(1 + ASKED_S + 1)
-    assert at.owners() == [1]
-    assert at.holder() == 1
+    assert (at.owners(), at.holder()) == ([1], 1)
     assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
     assert at.openings[1].token > at.openings[0].token
     assert at.counted("ownership_moves_total", reason="roam") == [1, 0]
@@ -55,8 +49,7 @@ async def test_a_user_follows_his_phones_to_the_node_where_they_are(at: Street) 
 async def test_a_user_with_a_phone_here_stays(at: Street) -> None:
     await followed(at)
     await at.pass_time(3 * ALONE_S)
-    assert at.owners() == [0]
-    assert len(at.openings) == 1
+    assert (at.owners(), len(at.openings)) == ([0], 1)
     quiet = ("self_fences_total", "dual_owner_observed_total", "stale_epoch_dropped_total")
     assert [at.counted(name) for name in quiet] == [[0, 0]] * 3
     detectors = ("sequence", "probe", "subscription")
@@ -109,8 +102,7 @@ async def test_where_links_are_not_fenced_the_node_that_lost_the_lease_ends_its_
         at.upstream.wires.clear()  # the links of both nodes stand side by side
         at.scenes[0].node.drain()
         await at.pass_time(RENEWED_S + 1)
-        assert at.owners() == [1]
-        assert at.counted("dual_owner_observed_total") == [0, 0]
+        assert (at.owners(), at.counted("dual_owner_observed_total")) == ([1], [0, 0])
 
 
 async def test_a_node_that_does_not_reach_the_site_gives_after_a_while_to_one_that_may(at: Street) -> None:
@@ -160,7 +152,7 @@ async def test_what_is_under_way_when_a_user_is_given_becomes_unknown_and_stays_
     again.command("2", "1", retry=True, stream=far.stream)
     await at.pass_time(1)
     assert again.result("2") == far.result("1")
-    assert executions(at) == 1
+    assert len(executed(at)) == 1
 
 
 async def test_what_is_answered_in_time_is_reported_and_known_to_the_next_owner(at: Street) -> None:
@@ -174,7 +166,7 @@ async def test_what_is_answered_in_time_is_reported_and_known_to_the_next_owner(
     near.command("2", "1", retry=True)
     await at.pass_time(1)
     assert near.result("2") == {"status": "applied"}, "not unchanged: it was not executed again"
-    assert executions(at) == 1
+    assert len(executed(at)) == 1
 
 
 async def test_what_comes_while_a_user_is_given_is_executed_by_the_next_owner(at: Street) -> None:
@@ -246,8 +238,7 @@ async def test_a_user_is_offered_to_one_node_at_a_time() -> None:
         await at.pass_time(1)
         at.scenes[0].node.drain()
         await at.pass_time(2)
-        assert len(at.received(Offer)) == 1
-        assert len(at.openings) == 2
+        assert (len(at.received(Offer)), len(at.openings)) == (1, 2)
         (owner,) = at.owners()
         assert owner != 0
 
@@ -368,8 +359,7 @@ async def test_an_owner_who_answers_again_while_a_slow_site_does_not_keeps_his_u
     await at.pass_time(TAKEN_S)
     gate.open()
     await at.pass_time(TAKEN_S)
-    assert at.owners() == [0]
-    assert len(at.openings) == 1
+    assert (at.owners(), len(at.openings)) == ([0], 1)
 
 
 # ---- presence ----
@@ -480,8 +470,7 @@ async def test_a_remote_assistant_lingers_at_the_owner_though_its_own_node_has_f
         assert at.owners(AGENT) == [0]
         phone.bye()
         await at.pass_time(LINGER_S - 5)
-        assert at.owners(AGENT) == [0]
-        assert at.holder(AGENT) == 0
+        assert (at.owners(AGENT), at.holder(AGENT)) == ([0], 0)
         await at.pass_time(10)
         assert at.owners(AGENT) == []
 
@@ -491,8 +480,7 @@ async def test_two_nodes_that_drain_do_not_throw_a_user_to_and_fro(at: Street) -
     for scene in at.scenes:
         scene.node.drain()
     await at.pass_time(30)
-    assert at.owners() == [0]
-    assert len(at.openings) == 1
+    assert (at.owners(), len(at.openings)) == ([0], 1)
     assert (near.health, far.health) == ("live", "live")
 
 

@@ -283,8 +283,7 @@ async def test_a_link_stays_while_the_store_does_not_tell_whose_lease_it_is(at: 
     await at.pass_time(6)
     at.trouble.take_away()
     await at.pass_time(60)
-    assert at.owners() == [0]
-    assert len(at.openings) == 1
+    assert (at.owners(), len(at.openings)) == ([0], 1)
     assert (near.closed, near.health) == (None, "live")
 
 

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from gateway.core.element import ChangeSet, Element
+from gateway.core.element import Element
 from gateway.core.ledger import Health
 from gateway.core.link import BEAT_S, LinkMachine
 from gateway.core.view import UserSessions
@@ -25,6 +25,7 @@ from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
 from gateway.domain.upstream import Announced, Attached, Part, SessionEnded, Source
 from gateway.runtime.link_session import REPORT_EVERY_S, REPORT_LIVE_S, LinkHealth
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
+from tests.core.test_ledger import Reader
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
 from tests.runtime.scene import PhoneLine, Scene, replace_method, user
@@ -126,8 +127,7 @@ async def test_after_a_long_silence_everything_is_requested_again_before_it_is_l
     await at.clock.settle()
     assert phone.health == "stale", "what came after the silence may not be all"
     await at.pass_time(2)
-    assert phone.health == "live"
-    assert phone.shown["queue:5"]["contacts_waiting"] == 8
+    assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 8)
     assert not queries & set(at.upstream.wires[user(1)].queries)
 
 
@@ -234,26 +234,14 @@ async def test_an_early_end_of_a_reused_alias_ends_none(monkeypatch: pytest.Monk
     assert len(attached) == 2, "the server is asked whether the session lives"
 
 
-class _Reader:
+class _Reader(Reader):
     """Notes every state that an agent is ever recorded with."""
-
-    pace = None
 
     def __init__(self, at: Scene, key: str) -> None:
         self.states: list[RoutingState | None] = []
         self._ledger = at.owner().feed.ledger
         self._key = key
-        self._ledger.readers[self] = None
-
-    def waiting(self) -> str | None:
-        return None
-
-    def epoch_began(self) -> None:
-        pass
-
-    def mark_all(self, changes: ChangeSet) -> None:
-        for key, before in changes.befores.items():
-            self.mark(key, before)
+        super().__init__(self._ledger)
 
     def mark(self, key: str, before: Element | None) -> None:
         element = self._ledger.get(key)

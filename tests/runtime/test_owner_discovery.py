@@ -51,8 +51,7 @@ async def test_a_user_whose_owner_was_killed_is_taken_over_within_seconds(at: St
     far.command("1", "1")
     await at.pass_time(0.5)
     assert far.result("1") == {"status": "applied"}
-    assert len(at.openings) == 2
-    assert at.counted("takeovers_total", kind="early") == [0, 1]
+    assert (len(at.openings), at.counted("takeovers_total", kind="early")) == (2, [0, 1])
     assert at.counted("ownership_moves_total", reason="deaf") == [0, 1]
     assert at.counted("takeover_blind_seconds_count") == [0, 1]
 
@@ -118,16 +117,14 @@ async def test_an_owner_who_answers_in_time_is_left_alone(at: Street) -> None:
     await at.pass_time(2)
     at.trouble.lose = None
     await at.pass_time(30)
-    assert at.owners() == [0]
-    assert len(at.openings) == 1
+    assert (at.owners(), len(at.openings)) == ([0], 1)
 
 
 async def test_silence_is_not_taken_for_his_while_ones_own_bus_is_ill(at: Street) -> None:
     await followed(at, settled_s=TRUSTED_S)
     at.trouble.take_away(1)
     await at.pass_time(60)
-    assert at.owners() == [0]
-    assert len(at.openings) == 1
+    assert (at.owners(), len(at.openings)) == ([0], 1)
 
 
 async def test_the_bus_must_have_worked_for_a_while_before_silence_is_taken_for_his(at: Street) -> None:
@@ -261,8 +258,7 @@ async def test_what_a_store_forgets_costs_nothing(at: Street, all_of_it: bool) -
         at.trouble.stores[0] = before
         at.trouble.renew(0, 1)
     await at.pass_time(60)
-    assert at.owners() == [0]
-    assert len(at.openings) == 1
+    assert (at.owners(), len(at.openings)) == ([0], 1)
     assert (near.closed, far.closed) == (None, None)
     if all_of_it:
         assert {received["upstream"] for received in far.of_kind("ping")} == {"live"}

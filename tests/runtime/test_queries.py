@@ -73,12 +73,10 @@ async def test_a_late_answer_counts_and_nothing_is_asked_twice(at: Scene) -> Non
     await at.pass_time(2 * ROUND_S + 1)
     at.link().serve_held()
     await at.pass_time(1)
-    assert phone.health == "live"
-    assert phone.shown["queue:5"]["contacts_waiting"] == 3
+    assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 3)
     assert phone.shown["agent:7"]["routing_state"] == "available"
     await at.pass_time(3 * REFUSED_PAUSE_S)
-    assert at.queries == LINE
-    assert at.asked(StopListening) == []
+    assert (at.queries, at.asked(StopListening)) == (LINE, [])
 
 
 async def test_a_server_that_is_always_slow_is_asked_for_each_set_once_at_a_time(at: Scene) -> None:
@@ -172,8 +170,7 @@ async def test_a_query_whose_answer_cannot_be_read_is_stopped_when_its_readings_
     link._serve = answer
     phone.send(kind="follow", id="1", topics=["agents", "queues"])
     await at.pass_time(REFUSED_PAUSE_S + 2)
-    assert phone.shown["queue:5"]["contacts_waiting"] == 3
-    assert phone.health == "live"
+    assert (phone.shown["queue:5"]["contacts_waiting"], phone.health) == (3, "live")
     listens = [listen for listen in at.upstream.wires[user(1)].queries.values() if queues(listen)]
     assert len(listens) == 1
     (listening,) = unread
@@ -262,8 +259,7 @@ async def test_realtime_data_that_is_not_reported_is_unknown_and_nothing_is_call
     at.link().serve_held()
     await at.pass_time(1)
     assert phone.shown["agent:7"]["routing_state"] == "available"
-    assert phone.shown["queue:5"]["contacts_waiting"] == 3
-    assert phone.health == "live"
+    assert (phone.shown["queue:5"]["contacts_waiting"], phone.health) == (3, "live")
     at.link().holds = lambda _: False
     at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
     await at.pass_time(1)

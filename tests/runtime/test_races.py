@@ -228,8 +228,7 @@ async def test_a_hello_of_the_old_session_beside_a_log_on_of_the_same_device(
             ("other", Application.DASHBOARD): (4300, "unknown"),
         }[("request" if held == "request" else "other", application)]
     )
-    assert new.ending is None
-    assert len(new.of_kind("welcome")) == 1
+    assert (new.ending, len(new.of_kind("welcome"))) == (None, 1)
     assert at.upstream.routing == ({7: OTHER_NUMBER} if application is ASSISTANT else {})
 
 
@@ -253,8 +252,7 @@ async def test_a_take_over_while_the_old_phone_gives_a_command(
     in_time = held != "request"
     assert old.outcome() == (APPLIED if in_time else LOST)
     assert executed(at) == (["1"] if in_time or held == "answer" else [])
-    assert new.ending is None
-    assert new.shown["me"]["remote_number"] == OTHER_NUMBER
+    assert (new.ending, new.shown["me"]["remote_number"]) == (None, OTHER_NUMBER)
     assert at.upstream.routing == {7: OTHER_NUMBER}
 
 
@@ -287,8 +285,7 @@ async def test_no_renewal_outlives_a_log_off(at: Scene, monkeypatch: pytest.Monk
     await at.clock.settle()
     await _open_door(at, roads)
     assert (await leaving).routing == "removed"
-    assert phone.ending == LOGGED_OFF
-    assert phone.facts == []
+    assert (phone.ending, phone.facts) == (LOGGED_OFF, [])
     await _gone(at)
 
 

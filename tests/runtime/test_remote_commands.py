@@ -258,7 +258,6 @@ async def test_phones_that_come_to_all_nodes_at_once_get_one_link() -> None:
         for phone in phones:
             phone.hello()
         await at.pass_time(2)
-        assert len(at.openings) == 1
-        assert len(at.owners()) == 1
+        assert (len(at.openings), len(at.owners())) == (1, 1)
         assert [phone.health for phone in phones] == ["live"] * 3
         assert len({str(sorted(phone.shown)) for phone in phones}) == 1

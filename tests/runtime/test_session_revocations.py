@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.registry import Denylist, refusal
 from gateway.domain.errors import CloseCode, EndReason
-from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret, Ticket, User, UserId
+from gateway.domain.model import Application, NodeId, User, UserId
 from gateway.domain.upstream import LoggedOn
 from gateway.protocol.envelopes import SessionOver
 from gateway.runtime.accounts import DENIED_BEYOND_MS
@@ -17,6 +17,7 @@ from gateway.runtime.cluster_receiver import ANNOUNCE_S
 from gateway.runtime.node import NodeSettings
 from gateway.runtime.ports import NODE_TTL_S, SiteParts
 from gateway.runtime.sessions import READ_STORED_S, RETRY_S
+from tests.core.samples import ticket_of
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.runtime.followed import followed
@@ -257,12 +258,6 @@ async def test_what_a_killed_node_had_not_confirmed_the_other_has_confirmed(at: 
 DASHBOARD, REMOTE = Application.DASHBOARD, Application.REMOTE_ASSISTANT
 
 
-def _ticket(application: Application) -> Ticket:
-    secret, session = SessionSecret("s3cret"), SessionId("s1")
-    user, device = UserId("main", 1), Device("d1", "Phone")
-    return Ticket(user, "Anna", application, secret, session, device, (), 0, 1_000, 0)
-
-
 @pytest.mark.parametrize(
     ("application", "reason", "code"),
     [
@@ -277,15 +272,15 @@ def _ticket(application: Application) -> Ticket:
     ],
 )
 def test_a_reason_decides_on_a_refusal(application: Application, reason: EndReason, code: CloseCode) -> None:
-    refused = refusal(_ticket(application), reason, "Cleo")
+    refused = refusal(ticket_of(application), reason, "Cleo")
     assert (refused.code, refused.reason, refused.by) == (code, reason, "Cleo")
 
 
 def test_who_logs_on_again_is_given_a_window_and_nobody_else() -> None:
-    expired = refusal(_ticket(DASHBOARD), EndReason.EXPIRED, None)
+    expired = refusal(ticket_of(DASHBOARD), EndReason.EXPIRED, None)
     assert expired.window_s is not None
     assert 0 <= expired.window_s[0] < expired.window_s[1]
-    assert refusal(_ticket(DASHBOARD), EndReason.BLOCKED, None).window_s is None
+    assert refusal(ticket_of(DASHBOARD), EndReason.BLOCKED, None).window_s is None
 
 
 # ---- Of what is a node made, and how much does it take? ----

@@ -617,8 +617,7 @@ async def test_before_a_new_owner_knows_everything_readers_keep_what_they_have_m
         assert begun, "a node that asks receives the new owner's epoch"
         assert not any(one.updates or one.upto for one in begun)
         for phone in others:
-            assert phone.closed is None
-            assert phone.health == "stale"
+            assert (phone.closed, phone.health) == (None, "stale")
             assert phone.shown.keys() == shown.keys()
         muted[0].unmute()
         await at.pass_time(3)

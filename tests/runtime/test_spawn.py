@@ -352,17 +352,10 @@ def test_of_a_group_the_first_fault_is_shown_and_of_a_recursion_the_innermost_fr
 EACH_TURN = 8
 
 
-class Ticking(ManualClock):
-    """Time that passes by what is done."""
-
-    def spend(self, seconds: float) -> None:
-        self._now += seconds
-
-
 class Link:
     """Digests, which takes time, and may want to again."""
 
-    def __init__(self, name: int, clock: Ticking, log: list[int], cost_s: float = 0.0) -> None:
+    def __init__(self, name: int, clock: ManualClock, log: list[int], cost_s: float = 0.0) -> None:
         self.name = name
         self.is_due = False
         self.held_at: float | None = None
@@ -376,7 +369,7 @@ class Link:
         if self.fault is not None:
             raise self.fault
         self.held_at = None
-        self._clock.spend(self._cost_s)
+        self._clock.stand_still(self._cost_s)
         self._log.append(self.name)
         self.digested.set()
         if self.turns is not None:
@@ -387,7 +380,7 @@ class Link:
 
 
 async def test_who_wants_a_turn_several_times_has_one() -> None:
-    clock, log = Ticking(), list[int]()
+    clock, log = ManualClock(), list[int]()
     turns, link = Turns(clock), Link(1, clock, log)
     turns.want(link)
     turns.want(link)
@@ -400,7 +393,7 @@ async def test_who_wants_a_turn_several_times_has_one() -> None:
 
 
 async def test_a_turn_ends_with_its_budget_and_the_next_begins_where_it_ended() -> None:
-    clock, log = Ticking(), list[int]()
+    clock, log = ManualClock(), list[int]()
     turns = Turns(clock)
     links = [Link(name, clock, log, cost_s=DIGEST_S / (EACH_TURN - 0.5)) for name in range(3 * EACH_TURN)]
     for link in links:
@@ -415,7 +408,9 @@ async def test_a_turn_ends_with_its_budget_and_the_next_begins_where_it_ended() 
 READ = -1
 
 
-def turns_that_log(reading: int, log: list[int], clock: Ticking, monkeypatch: pytest.MonkeyPatch) -> Turns:
+def turns_that_log(
+    reading: int, log: list[int], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> Turns:
     """Return turns that add *reading* to *log* whenever they read links, of which none is ready."""
     turns = Turns(clock)
 
@@ -428,7 +423,7 @@ def turns_that_log(reading: int, log: list[int], clock: Ticking, monkeypatch: py
 
 
 async def test_links_are_read_again_when_no_turn_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, log = Ticking(), list[int]()
+    clock, log = ManualClock(), list[int]()
     turns = turns_that_log(READ, log, clock, monkeypatch)
     for name in range(3 * EACH_TURN):
         turns.want(Link(name, clock, log, cost_s=DIGEST_S / (EACH_TURN - 0.5)))
@@ -437,7 +432,7 @@ async def test_links_are_read_again_when_no_turn_is_filled(monkeypatch: pytest.M
 
 
 async def test_who_always_wants_a_turn_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, log = Ticking(), list[int]()
+    clock, log = ManualClock(), list[int]()
     turns = turns_that_log(READ, log, clock, monkeypatch)
     for name in range(10 * EACH_TURN):
         link = Link(name, clock, log, cost_s=DIGEST_S / (EACH_TURN - 0.5))
@@ -451,7 +446,7 @@ async def test_who_always_wants_a_turn_keeps_no_other_waiting(monkeypatch: pytes
 
 
 async def test_others_run_between_two_turns_of_who_always_wants_one() -> None:
-    clock, log = Ticking(), list[int]()
+    clock, log = ManualClock(), list[int]()
     turns, link = Turns(clock), Link(1, clock, log)
     link.turns = turns
     turns.want(link)
@@ -464,7 +459,7 @@ async def test_others_run_between_two_turns_of_who_always_wants_one() -> None:
 
 
 async def test_a_fault_ends_one_link() -> None:
-    clock, log = Ticking(), list[int]()
+    clock, log = ManualClock(), list[int]()
     turns, bad, good = Turns(clock), Link(1, clock, log), Link(2, clock, log)
     bad.fault = LookupError("its own")
     turns.want(bad)
@@ -474,7 +469,7 @@ async def test_a_fault_ends_one_link() -> None:
 
 
 async def test_a_node_is_overloaded_that_has_not_kept_up_for_long_and_no_more_once_it_does() -> None:
-    clock, log = Ticking(), list[int]()
+    clock, log = ManualClock(), list[int]()
     turns = Turns(clock)
     links = [Link(name, clock, log, cost_s=DIGEST_S) for name in range(2 * EACH_TURN)]
     for link in links:
@@ -495,7 +490,7 @@ async def test_a_node_is_overloaded_that_has_not_kept_up_for_long_and_no_more_on
 
 @pytest.mark.parametrize(("links", "least_s", "most_s"), [(4, 0.0, 0.2), (400, 1.0, 5.0)])
 async def test_how_long_messages_wait_is_known_by_a_round(links: int, least_s: float, most_s: float) -> None:
-    clock, log = Ticking(), list[int]()
+    clock, log = ManualClock(), list[int]()
     turns = Turns(clock)
     for name in range(links):
         link = Link(name, clock, log, cost_s=DIGEST_S)
@@ -515,7 +510,7 @@ async def test_how_long_messages_wait_is_known_by_a_round(links: int, least_s: f
 class Fed(Link):
     """Remembers when its messages came."""
 
-    def __init__(self, clock: Ticking, chance: random.Random) -> None:
+    def __init__(self, clock: ManualClock, chance: random.Random) -> None:
         super().__init__(0, clock, [])
         self._chance = chance
         self.unread: list[float] = []
@@ -523,14 +518,14 @@ class Fed(Link):
 
     def digest(self) -> None:
         self.undigested.clear()
-        self._clock.spend(self._chance.random() * DIGEST_S / 2)
+        self._clock.stand_still(self._chance.random() * DIGEST_S / 2)
 
 
 @pytest.mark.parametrize("part", [0.1, 0.3, 1.0])
 async def test_the_time_that_a_message_waits_is_counted_from_its_arrival_and_not_from_its_reading(
     part: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, chance = Ticking(), random.Random(1)
+    clock, chance = ManualClock(), random.Random(1)
     turns, links = Turns(clock), [Fed(clock, chance) for _ in range(10 * EACH_TURN)]
     monkeypatch.setattr(turns.wires, "_open", len(links))
 
@@ -565,7 +560,7 @@ async def test_the_time_that_a_message_waits_is_counted_from_its_arrival_and_not
 async def test_after_a_turn_of_several_links_it_rests_longer(
     links: int, pauses: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, rests = Ticking(), list[float]()
+    clock, rests = ManualClock(), list[float]()
     turns = Turns(clock, rest_s=0.05)
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(loop, "call_later", lambda delay_s, *_: rests.append(delay_s))
@@ -576,7 +571,7 @@ async def test_after_a_turn_of_several_links_it_rests_longer(
 
 
 async def test_after_a_turn_without_work_it_waits_for_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, rests = Ticking(), list[Callable[[], None]]()
+    clock, rests = ManualClock(), list[Callable[[], None]]()
     turns = Turns(clock, rest_s=0.05)
     monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda _, turn: rests.append(turn))
     turns.want(Link(1, clock, []))
@@ -589,7 +584,7 @@ async def test_after_a_turn_without_work_it_waits_for_links(monkeypatch: pytest.
 class Timers:
     """The timers of the running loop, which the test ends itself."""
 
-    def __init__(self, clock: Ticking, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
         self.delays_s: list[float] = []
         self._clock = clock
         self._ends: list[Callable[[], None]] = []
@@ -601,7 +596,7 @@ class Timers:
 
     async def end_next(self) -> None:
         """Let the time of the next timer pass."""
-        self._clock.spend(self.delays_s.pop(0))
+        self._clock.stand_still(self.delays_s.pop(0))
         self._ends.pop(0)()
         await self._clock.settle()
 
@@ -610,7 +605,7 @@ class Timers:
 async def test_held_links_process_once_at_their_time_or_after_the_longest(
     wait_s: float, waits_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, log = Ticking(), list[int]()
+    clock, log = ManualClock(), list[int]()
     turns, timers = Turns(clock), Timers(clock, monkeypatch)
     links = [Link(name, clock, log) for name in (1, 2)]
     for link in links:
@@ -625,7 +620,7 @@ async def test_held_links_process_once_at_their_time_or_after_the_longest(
 
 
 async def test_a_link_is_not_held_until_a_time_that_has_passed() -> None:
-    clock, log = Ticking(), list[int]()
+    clock, log = ManualClock(), list[int]()
     turns, link = Turns(clock), Link(1, clock, log)
     turns.hold(link, clock.now())
     assert link.held_at is None
@@ -634,7 +629,7 @@ async def test_a_link_is_not_held_until_a_time_that_has_passed() -> None:
 
 
 async def test_a_held_link_that_wants_earlier_has_no_second_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, log = Ticking(), list[int]()
+    clock, log = ManualClock(), list[int]()
     turns, link, timers = Turns(clock), Link(1, clock, log), Timers(clock, monkeypatch)
     turns.hold(link, clock.now() + 0.05)
     turns.want(link)
@@ -645,7 +640,7 @@ async def test_a_held_link_that_wants_earlier_has_no_second_turn(monkeypatch: py
 
 
 async def test_after_a_turn_that_did_all_it_rests() -> None:
-    clock, log = Ticking(), list[int]()
+    clock, log = ManualClock(), list[int]()
     turns, link = Turns(clock, rest_s=0.05), Link(1, clock, log)
     turns.want(link)
     await asyncio.sleep(0)
