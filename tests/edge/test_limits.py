@@ -301,6 +301,14 @@ def test_whatever_places_do_the_counts_are_theirs(acts: list[tuple[int, int, int
     assert (doors.sockets, doors.unhelloed, doors.opening) == (0, 0, 0)
 
 
+def late(limits: AdmissionLimits) -> SocketAdmission:
+    """Return the doors of a node that has been late for five seconds."""
+    doors = SocketAdmission(limits)
+    for half in range(10):
+        doors.lagged(0.8, half / 2)
+    return doors
+
+
 def come_to(doors: SocketAdmission, phones: int, now: float) -> list[float | None]:
     """Let phones come; return when each that is refused is to come again."""
     waits: list[float | None] = []
@@ -341,9 +349,7 @@ def test_a_late_node_refuses_few_if_it_serves_many_and_none_if_it_was_late_once(
 
 
 def test_one_address_that_floods_a_late_node_does_not_change_the_times_of_others() -> None:
-    doors = SocketAdmission(replace(LIMITS, connections=1000, unhelloed=1000))
-    for half in range(10):
-        doors.lagged(0.8, half / 2)
+    doors = late(replace(LIMITS, connections=1000, unhelloed=1000))
     for number in range(OPENING_MIN):
         doors.open_slot(IPv4Address(number + 1)).hello_accepted()
     for _ in range(500):
@@ -355,9 +361,7 @@ def test_one_address_that_floods_a_late_node_does_not_change_the_times_of_others
 
 
 def test_silent_sockets_of_one_address_keep_nobody_out_of_a_late_node() -> None:
-    doors = SocketAdmission(replace(LIMITS, connections=1000, unhelloed=1000, unhelloed_per_address=200))
-    for half in range(10):
-        doors.lagged(0.8, half / 2)
+    doors = late(replace(LIMITS, connections=1000, unhelloed=1000, unhelloed_per_address=200))
     for _ in range(200):
         doors.open_slot(HERE)
     assert len(come_to(doors, 10, 5.0)) == 10 - OPENING_MIN / 2
@@ -368,9 +372,7 @@ def test_silent_sockets_of_one_address_keep_nobody_out_of_a_late_node() -> None:
 
 
 def test_a_node_that_is_late_no_more_gives_times_by_its_rate() -> None:
-    doors = SocketAdmission(replace(LIMITS, connections=1000, unhelloed=1000))
-    for half in range(10):
-        doors.lagged(0.8, half / 2)
+    doors = late(replace(LIMITS, connections=1000, unhelloed=1000))
     assert max(wait or 0.0 for wait in come_to(doors, 100, 5.0)) == 60.0
     for half in range(10, 20):
         doors.lagged(0.0, half / 2)

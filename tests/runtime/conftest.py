@@ -9,7 +9,8 @@ import pytest
 
 from tests.doubles.kept import kept
 from tests.runtime.pair import pair
-from tests.runtime.scene import scene
+from tests.runtime.rivals import Roads
+from tests.runtime.scene import Scene, scene
 from tests.runtime.street import street
 
 PLACES: Final = {"Pair": pair, "Scene": scene, "Street": street}
@@ -22,3 +23,9 @@ async def at(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     places = PLACES | getattr(request.module, "PLACES", {})
     async with kept(places[request.function.__annotations__["at"]]()) as place:
         yield place
+
+
+@pytest.fixture
+def roads(at: Scene, monkeypatch: pytest.MonkeyPatch) -> Roads:
+    """Let a test hold what the node and its OSCC-E Server say to each other."""
+    return Roads(at, monkeypatch)

@@ -66,9 +66,9 @@ async def _code(at: Scene, password: str) -> ErrorCode | None:
 
 
 async def test_of_wrong_passwords_that_come_at_once_no_more_are_shown_than_one_after_the_other(
-    at: Scene, monkeypatch: pytest.MonkeyPatch
+    at: Scene, roads: Roads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    roads, shared, gate = Roads(at, monkeypatch), at.cluster.shared, Gate()
+    shared, gate = at.cluster.shared, Gate()
     counted = shared.counted
 
     async def slowly(name: str) -> int:
@@ -90,10 +90,7 @@ async def test_of_wrong_passwords_that_come_at_once_no_more_are_shown_than_one_a
     assert await _code(at, "wrong") is ErrorCode.ACCOUNT_LOCKED
 
 
-async def test_a_right_password_beside_a_wrong_one_forgets_nothing(
-    at: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    roads = Roads(at, monkeypatch)
+async def test_a_right_password_beside_a_wrong_one_forgets_nothing(at: Scene, roads: Roads) -> None:
     roads.asks.shut()
     trying = [begin(at, _code(at, password)) for password in ("wrong", "secret")]
     await at.clock.settle()
@@ -187,8 +184,7 @@ async def test_ten_numbers_by_ten_log_ons_are_changes_of_the_number(at: Scene) -
     assert await _outcome(at, other) is None
 
 
-async def test_ten_numbers_at_once_are_no_more_changes(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    roads = Roads(at, monkeypatch)
+async def test_ten_numbers_at_once_are_no_more_changes(at: Scene, roads: Roads) -> None:
     roads.asks.shut()
     bert = replace(_credentials(login="bert"), application=ASSISTANT, takeover=True)
     trying = [

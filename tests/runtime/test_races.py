@@ -82,9 +82,8 @@ async def _gone(at: Scene) -> None:
 @HELD
 @pytest.mark.parametrize("settles", [True, False])
 async def test_a_log_off_while_a_command_is_under_way(
-    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str, settles: bool
+    at: Scene, roads: Roads, held: str, settles: bool
 ) -> None:
-    roads = Roads(at, monkeypatch)
     phone = await agent_phone(at)
     roads.hold(held, 7)
     phone.command("1", "1", command=set_state("work"))
@@ -106,9 +105,8 @@ async def test_a_log_off_while_a_command_is_under_way(
 
 @HELD
 async def test_another_device_learns_what_became_of_a_command_whose_session_was_logged_off(
-    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str
+    at: Scene, roads: Roads, held: str
 ) -> None:
-    roads = Roads(at, monkeypatch)
     phone, other = await at.served(), await at.served(device="d2")
     roads.hold(held, 1)
     await phone.send_command("1", "1")
@@ -123,10 +121,7 @@ async def test_another_device_learns_what_became_of_a_command_whose_session_was_
 
 @HELD
 @pytest.mark.parametrize("fails", [True, False])
-async def test_two_log_offs_are_one(
-    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str, fails: bool
-) -> None:
-    roads = Roads(at, monkeypatch)
+async def test_two_log_offs_are_one(at: Scene, roads: Roads, held: str, fails: bool) -> None:
     phone = await agent_phone(at)
     _hold_door(roads, held)
     first = begin(at, at.node.account.log_off(phone.ticket))
@@ -145,9 +140,8 @@ async def test_two_log_offs_are_one(
 @pytest.mark.parametrize("other_first", [True, False])
 @HELD
 async def test_a_session_is_ended_by_itself_and_from_another_device_at_once(
-    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str, other_first: bool
+    at: Scene, roads: Roads, held: str, other_first: bool
 ) -> None:
-    roads = Roads(at, monkeypatch)
     phone, tablet = await agent_phone(at), await at.served("bert", device="tablet")
     _hold_door(roads, held)
     account = at.node.account
@@ -180,9 +174,8 @@ async def _code_of(work: Awaitable[object]) -> ErrorCode | None:
 @HELD
 @pytest.mark.parametrize("hello_first", [True, False])
 async def test_a_hello_beside_a_log_off_is_never_served_after_it(
-    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str, hello_first: bool
+    at: Scene, roads: Roads, held: str, hello_first: bool
 ) -> None:
-    roads = Roads(at, monkeypatch)
     phone = await at.phone("bert", ASSISTANT, number=NUMBER)
     _hold_door(roads, held)
     roads.requests(7).shut()
@@ -203,9 +196,8 @@ async def test_a_hello_beside_a_log_off_is_never_served_after_it(
 @HELD
 @pytest.mark.parametrize("application", list(Application))
 async def test_a_hello_of_the_old_session_beside_a_log_on_of_the_same_device(
-    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str, application: Application
+    at: Scene, roads: Roads, held: str, application: Application
 ) -> None:
-    roads = Roads(at, monkeypatch)
     old = await at.phone("bert", application, number=NUMBER)
     _hold_door(roads, held)
     logging_on = begin(at, at.phone("bert", application, number=OTHER_NUMBER))
@@ -235,9 +227,8 @@ async def test_a_hello_of_the_old_session_beside_a_log_on_of_the_same_device(
 @HELD
 @pytest.mark.parametrize("door", ["nothing", "request", "answer"])
 async def test_a_take_over_while_the_old_phone_gives_a_command(
-    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str, door: str
+    at: Scene, roads: Roads, held: str, door: str
 ) -> None:
-    roads = Roads(at, monkeypatch)
     old = await agent_phone(at)
     roads.hold(held, 7)
     _hold_door(roads, door)
@@ -260,8 +251,7 @@ async def test_a_take_over_while_the_old_phone_gives_a_command(
 
 
 @HELD
-async def test_a_renewal_beside_a_command(at: Scene, monkeypatch: pytest.MonkeyPatch, held: str) -> None:
-    roads = Roads(at, monkeypatch)
+async def test_a_renewal_beside_a_command(at: Scene, roads: Roads, held: str) -> None:
     phone = await at.served()
     phone.facts.clear()
     _hold_door(roads, held)
@@ -274,8 +264,7 @@ async def test_a_renewal_beside_a_command(at: Scene, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("held", ["request", "answer"])
-async def test_no_renewal_outlives_a_log_off(at: Scene, monkeypatch: pytest.MonkeyPatch, held: str) -> None:
-    roads = Roads(at, monkeypatch)
+async def test_no_renewal_outlives_a_log_off(at: Scene, roads: Roads, held: str) -> None:
     phone = await agent_phone(at)
     phone.facts.clear()
     _hold_door(roads, held)
@@ -291,10 +280,9 @@ async def test_no_renewal_outlives_a_log_off(at: Scene, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("held", ["nothing", "answer"])
 async def test_a_session_that_takes_the_place_of_the_only_one_shows_what_may_be_seen(
-    at: Scene, monkeypatch: pytest.MonkeyPatch, held: str
+    at: Scene, roads: Roads, held: str
 ) -> None:
     """The end of the old session comes when the new one is being attached, and leaves nothing in sight."""
-    roads = Roads(at, monkeypatch)
     await at.served()
     roads.hold(held, 1)
     new = await at.served()
@@ -304,10 +292,9 @@ async def test_a_session_that_takes_the_place_of_the_only_one_shows_what_may_be_
 
 
 async def test_of_two_hellos_of_a_session_that_takes_a_devices_place_the_later_is_served(
-    at: Scene, monkeypatch: pytest.MonkeyPatch
+    at: Scene, roads: Roads
 ) -> None:
     """The old session is still there at the first hello, and has gone at the second."""
-    roads = Roads(at, monkeypatch)
     await at.served()
     roads.hold("request", 1)
     roads.hold("answer", 1)
