@@ -325,7 +325,9 @@ REPORTED = st.builds(
 
 
 @given(st.lists(st.tuples(REPORTED, st.sampled_from([0, 0, 250, -1_000])), min_size=1, max_size=8))
-def test_a_queue_kept_in_parts_is_shown_and_patched_as_composed(reported: list[tuple[Parts, int]]) -> None:
+def test_a_queue_that_is_not_kept_composed_is_shown_and_patched_as_if_it_were(
+    reported: list[tuple[Parts, int]],
+) -> None:
     composer, element, value = Composer(), None, None
     for received, offset_ms in reported:
         said = compose(received, offset_ms)
