@@ -11,6 +11,7 @@ from gateway.core.link import OPENING_S, OPENINGS_MAX, Linger
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId, Scope
 from gateway.runtime.node import NodeSettings
+from gateway.runtime.ports import Grant
 from gateway.runtime.sessions import ATTACH_S, TURNS
 from tests.runtime.scene import PhoneLine, Scene, scene, user
 
@@ -166,6 +167,20 @@ async def test_a_fault_of_one_newcomer_ends_no_other(caplog: pytest.LogCaptureFi
         assert _served(phones) == [True, False, True]
         assert [phone.code for phone in phones] == [None, CloseCode.INTERNAL, None]
         assert "user_failed" in caplog.text
+
+
+async def test_a_newcomer_waits_on_at_the_next_role() -> None:
+    async with scene(QUICK) as at:
+        at.upstream.mute_links = True
+        phone = (await _come(at, 1))[0]
+        at.owner(100).owned_elsewhere(Grant(NodeId("n2"), "n2-1", 9))
+        await at.clock.settle()
+        assert at.node.user_states[user(100)].follower is not None
+        await at.clock.advance(ATTACH_S)
+        assert phone.closed is None
+        await at.clock.advance(2.0)
+        assert phone.code is CloseCode.INTERNAL, "the other node never answers"
+        assert not at.node.user_states[user(100)].local
 
 
 async def test_nobody_waits_longer_when_nobody_is_served() -> None:
