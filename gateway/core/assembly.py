@@ -40,6 +40,7 @@ from gateway.domain.model import (
     ALONE_MOST,
     EMPTY_SET,
     KEY_PREFIXES,
+    KINDS,
     NO_ITEMS,
     QUEUE,
     Kind,
@@ -317,6 +318,9 @@ class _KindParts(Lean):
         return self.is_covered
 
 
+_PLACES: Final = {kind: place for place, kind in enumerate(KINDS)}
+
+
 class Assembly:
     """The newest parts that one link received.
 
@@ -339,8 +343,8 @@ class Assembly:
         self.lacks_realtime = False
         """Whether resources are shown without realtime data that may still come."""
         self._composer = Composer() if composer is None else composer
-        self._kinds: dict[Kind, _KindParts] = {}
-        """Only kinds of which something was received, or is subscribed to."""
+        self._kinds: tuple[_KindParts | None, ...] = (None,) * len(KINDS)
+        """By place; None: nothing of that kind was received, or is subscribed to."""
         self._queries: dict[int, Query] = {}
         self._missing: frozenset[int] = EMPTY_SET
         """Queries without which resources are shown, until their first complete reading."""
@@ -349,7 +353,7 @@ class Assembly:
 
     def __del__(self) -> None:
         """Release what other links may still hold."""
-        for here in self._kinds.values():
+        for _, here in self._known():
             for sent in here.sent.values():
                 self._release(sent)
 
@@ -462,7 +466,7 @@ class Assembly:
             The changes. None, and nothing was applied, when :meth:`read` is needed.
         """
         kind, source, time_ms = reading.kind, reading.source, reading.time_ms
-        here = None if kind is None else self._kinds.get(kind)
+        here = None if kind is None else self._kinds[_PLACES[kind]]
         if kind is None or here is None or not self._is_plain(reading, here):
             return None
         times = here.times_of(source)
@@ -495,7 +499,7 @@ class Assembly:
         kind, source, time_ms, part = reading.kind, reading.source, reading.time_ms, reading.parts[0]
         if kind is None or reading.query not in self._queries or source is _CONFIGURATION:
             return None
-        here = self._kinds.get(kind) or self._of(kind)
+        here = self._kinds[_PLACES[kind]] or self._of(kind)
         number, times, sent = part.number, here.times[PLACES[source]] or here.times_of(source), here.sent
         before = sent.get(here.prefix + str(number))
         if before is None or before.directory is None or time_ms < times.newest_ms or here.shared is not None:
@@ -564,7 +568,7 @@ class Assembly:
         known = {(part.kind, part.number): part for part in parts}
         lost = {
             (kind, number)
-            for kind, here in self._kinds.items()
+            for kind, here in self._known()
             for number, each in here.numbered()
             if each.directory is not None
         } - known.keys()
@@ -589,7 +593,7 @@ class Assembly:
         """Remove all data outside *scope*, the union of the scopes of the sessions."""
         self._unread = self._unread & scope.agents or EMPTY_SET
         outside: set[Address] = set()
-        for kind, here in self._kinds.items():
+        for kind, here in self._known():
             inside = scope.of(kind)
             gone = [number for number, _ in here.numbered() if number not in inside]
             outside.update((kind, number) for number in gone)
@@ -627,39 +631,45 @@ class Assembly:
 
     def share_tables(self) -> int:
         """Hold the tables of other links, where they are equal; return how many links may have equal ones."""
-        first = next((key for here in self._kinds.values() for key in here.sent), "")
+        first = next((key for _, here in self._known() for key in here.sent), "")
         links, pool = self._composer.holders(first), self._composer.sent_tables
         if links > 1:
-            for here in self._kinds.values():
+            for _, here in self._known():
                 here.hold(pool.share(here.prefix, here.shared or SharedTable(here.sent), links))
         return links
 
     def addresses(self) -> set[Address]:
         """Return the resources with received data."""
-        return {(kind, number) for kind, here in self._kinds.items() for number, _ in here.numbered()}
+        return {(kind, number) for kind, here in self._known() for number, _ in here.numbered()}
 
     @property
     def size(self) -> int:
         """Number of resources with received data."""
-        return sum([len(here.sent) for here in self._kinds.values()])
+        return sum([len(here.sent) for _, here in self._known()])
 
     def received(self, address: Address) -> Parts:
         """Return everything that was received of a resource, shown or not."""
         kind, number = address
-        here = self._kinds.get(kind)
+        here = self._kinds[_PLACES[kind]]
         return NOTHING if here is None else here.sent.get(key_of(kind, number), NOTHING)
 
     # ---- inner ----
 
     def _of(self, kind: Kind) -> _KindParts:
-        found = self._kinds.get(kind)
+        place = _PLACES[kind]
+        found = self._kinds[place]
         if found is None:
-            found = self._kinds[kind] = _KindParts(KEY_PREFIXES[kind], [None] * len(SOURCES))
+            found = _KindParts(KEY_PREFIXES[kind], [None] * len(SOURCES))
+            self._kinds = (*self._kinds[:place], found, *self._kinds[place + 1 :])
         return found
+
+    def _known(self) -> list[tuple[Kind, _KindParts]]:
+        """Return the kinds of which something was received, or is subscribed to."""
+        return [(kind, here) for kind, here in zip(KINDS, self._kinds, strict=True) if here is not None]
 
     def _queries_changed(self) -> None:
         """Record that queries changed."""
-        for here in self._kinds.values():
+        for _, here in self._known():
             here.is_covered = None
 
     def _run(self, number: int, query: Query) -> None:
@@ -692,7 +702,7 @@ class Assembly:
     def _read_whole(self, query: Query, reading: Reading) -> None:
         """Record the time of a whole set. Its parts and absences are applied afterwards."""
         if query.listen.numbers is None:
-            for kind, here in self._kinds.items():
+            for kind, here in self._known():
                 if here.sent and query.listen.kind in (None, kind):
                     here.times_of(reading.source).read_whole(reading.time_ms)
 
@@ -770,7 +780,7 @@ class Assembly:
                 present[part.kind].add(part.number)
             absent += [
                 (kind, number)
-                for kind, here in self._kinds.items()
+                for kind, here in self._known()
                 if here.sent and query.listen.kind in (None, kind)
                 for number, sent in here.numbered()
                 if number not in present[kind]
@@ -783,7 +793,7 @@ class Assembly:
         numbers = query.listen.numbers
         return {
             (kind, number)
-            for kind, here in self._kinds.items()
+            for kind, here in self._known()
             if query.listen.kind in (None, kind)
             for number, _ in here.numbered()
             if numbers is None or number in numbers

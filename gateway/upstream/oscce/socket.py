@@ -321,8 +321,8 @@ class LinkSocket(asyncio.Protocol):
         self._frames = Frames(message_bytes)
         self._text_bytes = message_bytes
         self._lost = lost
-        self._inbox: list[tuple[float, Incoming]] = []
-        """Messages to receive, each with the time at which it came."""
+        self._inbox: list[tuple[float, Incoming]] | None = None
+        """Messages to receive, each with the time at which it came; None: there are none."""
         self._outgoing: bytearray | None = None
         """Frames that are sent in the next turn of the loop; None: there are none."""
         self._waiting_chars = 0
@@ -375,10 +375,11 @@ class LinkSocket(asyncio.Protocol):
                 await arrival
             finally:
                 self._reader = None
-        if not self._inbox:
+        if self._inbox is None:
             self.came_at = self._turns.now()
             return Closed()
         self.came_at, said = self._inbox.pop(0)
+        self._inbox = self._inbox or None
         self._waiting_chars -= _chars(said)
         self._read_on(WAITING_CHARS_MAX // 2)
         return said
@@ -636,7 +637,8 @@ class LinkSocket(asyncio.Protocol):
     def _keep(self, said: Incoming, came_at: float | None = None) -> None:
         """Add a message for the reader, and wake it. *came_at*: when it came; None: just now."""
         came_at = self._late_since if came_at is None else came_at
-        self._inbox.append((self._turns.now() if came_at is None else came_at, said))
+        inbox = self._inbox = self._inbox or []
+        inbox.append((self._turns.now() if came_at is None else came_at, said))
         self._waiting_chars += _chars(said)
         if type(said) is WebSocketPing:
             self._answer(said)
@@ -644,7 +646,7 @@ class LinkSocket(asyncio.Protocol):
 
     def _let_go(self) -> None:
         """Keep only the end of the connection."""
-        self._inbox.clear()
+        self._inbox = None
         self._unread.take()
         self._waiting_chars = 0
         self._arrived()
