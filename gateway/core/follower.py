@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from gateway.core.element import Element
-from gateway.core.ledger import OWN_PREFIXES, Delta, Ledger, Receipt, Update, is_own
-from gateway.core.view import FACTS_PREFIX
+from gateway.core.ledger import Delta, Ledger, Receipt, Update
+from gateway.core.view import FACTS_PREFIX, OWN_PREFIXES, is_own
 from gateway.domain.model import NodeId, StateMachine, UserId
 from gateway.protocol import frames
 from gateway.protocol.envelopes import Publication, Value

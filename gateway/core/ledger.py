@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.element import ChangeSet, Element
 from gateway.core.rate_limits import ReaderPace
-from gateway.core.view import FACTS_PREFIX, ME_PREFIX, View
+from gateway.core.view import ME_PREFIX, View, is_own
 from gateway.domain.model import (
     ALONE_MOST,
     ALWAYS,
@@ -27,6 +27,7 @@ from gateway.domain.model import (
     NextTables,
     Position,
     SharedTable,
+    SmallMap,
     TablePool,
     value,
     with_item,
@@ -202,11 +203,15 @@ class Receipt(enum.Enum):
     GAP = enum.auto()
 
 
-class ChangeReader(Protocol):
-    """A reader of the changes of a ledger."""
+class OwnReaders(Protocol):
+    """The readers of keys of single sessions."""
 
     def mark(self, key: str, before: Element | None) -> None:
         """Record that *key* changed; *before* is its element in the ledger until now."""
+
+
+class ChangeReader(OwnReaders, Protocol):
+    """A reader of the changes of a ledger."""
 
     def mark_all(self, changes: ChangeSet) -> None:
         """Record that several shared keys changed, as :meth:`mark` does one by one."""
@@ -227,14 +232,6 @@ class Reader(ChangeReader, Protocol):
 
     def epoch_began(self) -> None:
         """Record that the position belongs to another epoch."""
-
-
-OWN_PREFIXES: Final = (FACTS_PREFIX, ME_PREFIX)
-
-
-def is_own(key: str) -> bool:
-    """Return whether *key* belongs to one session only."""
-    return key.startswith(OWN_PREFIXES)
 
 
 LATE_S: Final = 0.5
@@ -261,7 +258,7 @@ class Ledger:
 
     __slots__ = (
         "__weakref__", "_own", "_shared", "came_at", "clock_ms", "epoch", "firsts",
-        "has_new_clock", "has_news", "health", "joinable", "late", "on_own_change", "outlet", "own_news",
+        "has_new_clock", "has_news", "health", "joinable", "late", "outlet", "own_news", "own_readers",
         "readers", "seq", "shared_seq", "under_way_s",
     )  # fmt: skip
 
@@ -271,7 +268,7 @@ class Ledger:
         """The seq of the last change of a shared key. A reader that has all changes up to it, and all keys of
         its own session, is complete; complete readers are at the same position.
         """
-        self.readers: dict[Reader, None] = {}
+        self.readers: SmallMap[Reader, None] = SmallMap()
         self.outlet: ChangeReader | None = None
         """What sends the owner's changes to other nodes; None while no node follows."""
         self.health = UNKNOWN_HEALTH
@@ -294,8 +291,8 @@ class Ledger:
         """Place → the reader or group that a complete reader joins; empty as soon as a change is recorded."""
         self.firsts: dict[Hashable, object] = NO_ITEMS
         """The first state of phones with the same view, encoded once for all; empty as soon as it is old."""
-        self.on_own_change: Callable[[str, Element | None], None] | None = None
-        """Called instead of all readers when a key of one session changes, with its element before."""
+        self.own_readers: OwnReaders | None = None
+        """Learn instead of all readers that a key of one session changed."""
         self._shared, self._own = VersionedMap(tombstones, {}), VersionedMap(tombstones, {})
         self.has_news = False
         """Whether a key has changed for all readers; the task that wakes them resets it."""
@@ -359,7 +356,7 @@ class Ledger:
         return self.shared_seq if own is None else max(self.shared_seq, own.seq)
 
     def take_own_news(self) -> list[str]:
-        """Return the keys for which *on_own_change* was called since the last call."""
+        """Return the keys for which :attr:`own_readers` were marked since the last call."""
         alone, self.own_news = list(self.own_news), NO_ITEMS
         return alone
 
@@ -418,6 +415,9 @@ class Ledger:
         self.joinable = self.firsts = NO_ITEMS
         if self.outlet is not None:
             self.outlet.mark(key, before)
+        if (only := self.readers.only_key) is not None:
+            only.mark(key, before)
+            return
         for reader in self.readers:  # none leaves its group because of a shared key
             reader.mark(key, before)
 
@@ -560,13 +560,13 @@ class Ledger:
             self._mark_readers(update.key, before, own=own)
 
     def _mark_readers(self, key: str, before: Element | None, *, own: bool) -> None:
-        if own and self.on_own_change is not None:
-            self.own_news = with_item(self.own_news, key, None)
-            self.on_own_change(key, before)
-            return
-        self.has_news = True
         if self.outlet is not None:
             self.outlet.mark(key, before)
+        if own and self.own_readers is not None:
+            self.own_news = with_item(self.own_news, key, None)
+            self.own_readers.mark(key, before)
+            return
+        self.has_news = True
         for reader in list(self.readers):  # some leave their group during this
             reader.mark(key, before)
 

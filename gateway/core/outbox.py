@@ -353,7 +353,7 @@ class Outbox(GroupMember):
     def _join_group(self, now: float) -> None:
         """Join the readers at the same position that may be sent to at the same time, if there are any."""
         ledger = self.ledger
-        if len(ledger.readers) == 1 or (place := self.place(now)) is None:
+        if ledger.readers.only_key is not None or (place := self.place(now)) is None:
             return
         found = ledger.joinable.get(place)
         if found is None and len(ledger.readers) == 2:  # the other one may have been alone until now
@@ -476,7 +476,7 @@ class Outbox(GroupMember):
         self._dirty = self._batch = None
         pace.sent_at = now
         news: News = tuple.__new__(News, (frame, count, since, self._conflated))  # a call less
-        if len(ledger.readers) > 1:
+        if ledger.readers.only_key is None:
             self._join_group(now)
         return news
 

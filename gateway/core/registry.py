@@ -16,7 +16,7 @@ from gateway.core.commands import Calls
 from gateway.core.lease import NO_SLOT, DueSlots
 from gateway.core.link import Linger
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for, log_on_window_s
-from gateway.domain.model import Application, SmallMap, Ticket, UserId
+from gateway.domain.model import NO_ITEMS, Application, SmallMap, Ticket, UserId, with_few
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 WaiterT = TypeVar("WaiterT")
@@ -56,9 +56,9 @@ class RegistryLimits:
 class _Person(Generic[ConnectionT]):
     sessions: SmallMap[str, ConnectionT] = field(default_factory=SmallMap)
     """The connections, the oldest first."""
-    dashboards: SmallMap[str, ConnectionT] = field(default_factory=SmallMap)
+    dashboards: SmallMap[str, ConnectionT] = field(default_factory=lambda: NO_ITEMS)
     """Those of the Dashboard, by device."""
-    assistants: SmallMap[str, ConnectionT] = field(default_factory=SmallMap)
+    assistants: SmallMap[str, ConnectionT] = field(default_factory=lambda: NO_ITEMS)
     """Those of the Remote Assistant."""
     silent_at: float = -math.inf
     """Earliest time at which a connection is too silent."""
@@ -186,7 +186,10 @@ class Registry(Generic[ConnectionT]):
     def _seat(self, person: _Person[ConnectionT], connection: ConnectionT, seat: Seat) -> None:
         self._seats[connection] = seat
         person.sessions[seat.session] = connection
-        person.devices(seat.application)[seat.device] = connection
+        if seat.application is Application.DASHBOARD:
+            person.dashboards = with_few(person.dashboards, seat.device, connection)
+        else:
+            person.assistants = with_few(person.assistants, seat.device, connection)
         person.until = math.inf
         if seat.application is Application.REMOTE_ASSISTANT:
             person.assistant = seat.session

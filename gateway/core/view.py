@@ -183,6 +183,7 @@ COMMON_VIEWS_MAX: Final = 64
 """Number of cached scopes; each phone with another scope costs a few hundred microseconds more."""
 FACTS_PREFIX = "session:"
 ME_PREFIX = "me:"
+OWN_PREFIXES: Final = (FACTS_PREFIX, ME_PREFIX)
 
 
 def facts_key(handle: str) -> str:
@@ -193,6 +194,11 @@ def facts_key(handle: str) -> str:
 def me_key(handle: str) -> str:
     """Return the ledger's key of `me` as one session sees it."""
     return ME_PREFIX + handle
+
+
+def is_own(key: str) -> bool:
+    """Return whether the ledger's *key* belongs to one session only."""
+    return key.startswith(OWN_PREFIXES)
 
 
 class CommonView(NamedTuple):

@@ -155,11 +155,6 @@ def address_of(key: str) -> tuple[Kind, int] | None:
         return None
 
 
-class _NoKey:
-    """Stands where no key is."""
-
-
-_NO_KEY: Final = _NoKey()
 KeyT = TypeVar("KeyT")
 ItemT = TypeVar("ItemT")
 
@@ -196,51 +191,54 @@ def with_item(items: dict[KeyT, ItemT], key: KeyT, item: ItemT) -> dict[KeyT, It
 
 
 class SmallMap(MutableMapping[KeyT, ItemT]):
-    """A mapping of mostly one item, which then takes a third of a dictionary's memory."""
+    """A mapping of mostly one item, which then takes a third of a dictionary's memory. No key is None."""
 
-    __slots__ = ("_key", "_more", "_value")
+    __slots__ = ("_more", "only", "only_key")
 
     def __init__(self) -> None:
-        self._key: KeyT | _NoKey = _NO_KEY
-        self._value: ItemT | None = None
-        """The value of the only item, while there is one."""
+        self.only_key: KeyT | None = None
+        """The key of the only item; None: there are several or none."""
+        self.only: ItemT | None = None
+        """Its value."""
         self._more: dict[KeyT, ItemT] | None = None
-        """All items, from the second one on until there is none."""
+        """All items, while there are several."""
 
     def __getitem__(self, key: KeyT) -> ItemT:
         if self._more is not None:
             return self._more[key]
-        if self._key == key:
-            return cast("ItemT", self._value)
+        if self.only_key == key:
+            return cast("ItemT", self.only)
         raise KeyError(key)
 
     def __setitem__(self, key: KeyT, value: ItemT) -> None:
         if self._more is not None:
             self._more[key] = value
-        elif isinstance(self._key, _NoKey) or self._key == key:
-            self._key, self._value = key, value
+        elif self.only_key is None or self.only_key == key:
+            self.only_key, self.only = key, value
         else:
-            self._more = {self._key: self[self._key], key: value}
-            self._key, self._value = _NO_KEY, None
+            self._more = {self.only_key: self[self.only_key], key: value}
+            self.only_key = self.only = None
 
     def __delitem__(self, key: KeyT) -> None:
         if self._more is not None:
             del self._more[key]
-            self._more = self._more or None
-        elif self._key == key:
-            self._key, self._value = _NO_KEY, None
+            if len(self._more) == 1:
+                self.only_key, self.only = self._more.popitem()
+                self._more = None
+        elif self.only_key == key:
+            self.only_key = self.only = None
         else:
             raise KeyError(key)
 
     def __iter__(self) -> Iterator[KeyT]:
         if self._more is not None:
             return iter(self._more)
-        return iter(() if isinstance(self._key, _NoKey) else (self._key,))
+        return iter(() if self.only_key is None else (self.only_key,))
 
     def __len__(self) -> int:
         if self._more is not None:
             return len(self._more)
-        return 0 if isinstance(self._key, _NoKey) else 1
+        return 0 if self.only_key is None else 1
 
     def values(self) -> ValuesView[ItemT]:
         """Return the values; of many as fast as a dictionary's."""
@@ -583,7 +581,7 @@ class Ticket:
         return handle_of(self.user, self.session)
 
 
-@lru_cache(maxsize=1_024)
+@lru_cache(maxsize=128)
 def handle_of(user: UserId, session: SessionId) -> str:
     """Return :attr:`Ticket.handle`, which is computed once and stored.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import enum
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -204,7 +205,7 @@ def _pack(ticket: Ticket) -> bytes:
 @lru_cache(maxsize=256)
 def _user(site: str, key: int) -> UserId:
     """Return one shared object for phones of the same user that connect about the same time."""
-    return UserId(site, key)
+    return UserId(sys.intern(site), key)
 
 
 def _unpack(packed: bytes, site: str) -> Ticket:

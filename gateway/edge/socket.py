@@ -255,7 +255,11 @@ class PhoneSocket:
             if live is not None:
                 ledger, pace = live.outbox.ledger, live.outbox.pace
                 due_at = pace.sent_at + pace.interval_s
-                if ledger.came_at < due_at and len(ledger.readers) == 1 and self._waits(live, due_at):
+                if (
+                    ledger.came_at < due_at
+                    and ledger.readers.only_key is not None
+                    and self._waits(live, due_at)
+                ):
                     return
             self.is_ready = True  # as in Scheduler.ready, without its call
             scheduler.waiting.append(self)

@@ -134,8 +134,10 @@ class CommandExecution:
         """Commands that were sent without a task, by key."""
         self._wakes_at = math.inf
         """When the task that bounds their waits wakes; infinity while there is no such task."""
-        self._sooner = LeanEvent()
-        self._settled = LeanEvent()
+        self._sooner: LeanEvent | None = None
+        """Set when such a task is to look at them earlier; it exists only while one waits."""
+        self._settled: LeanEvent | None = None
+        """Set when a command has its outcome, for the hand-over that waits for it."""
         self._order: asyncio.Lock | None = None
         """Held by the first waiting command, so that commands are sent in the order of their arrival.
 
@@ -155,7 +157,7 @@ class CommandExecution:
     def run_in(self, tasks: Tasks | None) -> None:
         """Run commands in *tasks*; None: the owner ends, and with it all waits for answers."""
         self._tasks = tasks
-        self._sooner.set()
+        self._look_sooner()
 
     def begin(self, call: Call, settle: OnOutcome, node: NodeId | None = None) -> Callable[[], None] | None:
         """Send *call* at once if nothing is in its way, as most of the time; None: use :meth:`execute`.
@@ -225,7 +227,7 @@ class CommandExecution:
                 self._wakes_at = math.inf
                 self._settle(call.key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
         elif until < self._wakes_at:
-            self._sooner.set()
+            self._look_sooner()
 
     def _answered(
         self,
@@ -259,14 +261,19 @@ class CommandExecution:
                 if not self._sent:
                     return
                 self._wakes_at = min(sent.until for sent in self._sent.values())
-                self._sooner.clear()
+                sooner = self._sooner = LeanEvent()
                 with suppress(TimeoutError):
                     async with self._owner.clock.timeout(self._wakes_at - now):
-                        await self._sooner.wait()
+                        await sooner.wait()
         finally:
-            self._wakes_at = math.inf
+            self._wakes_at, self._sooner = math.inf, None
             for key in list(self._sent):
                 self._settle(key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
+
+    def _look_sooner(self) -> None:
+        """Wake the task that bounds the waits, if there is one."""
+        if self._sooner is not None:
+            self._sooner.set()
 
     async def execute(self, call: Call, node: NodeId | None = None) -> Outcome | None:
         """Execute *call*, or join its execution; it may outlive its caller.
@@ -303,7 +310,7 @@ class CommandExecution:
             return await future
         finally:
             self._askers -= 1
-            self._settled.set()
+            self._note_settled()
             self._calls.leave(wake)
 
     async def _its_turn(self, call: Call, node: NodeId | None) -> Call:
@@ -373,14 +380,22 @@ class CommandExecution:
         with suppress(TimeoutError):
             async with self._owner.clock.timeout(within_s):
                 while self._calls.in_flight:
-                    self._settled.clear()
-                    await self._settled.wait()
+                    await self._until_settled()
         for key in self._calls.in_flight:
             self._settle(key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
         while self._askers:
-            self._settled.clear()
-            await self._settled.wait()
+            await self._until_settled()
         return self.history()
+
+    def _until_settled(self) -> asyncio.Future[None]:
+        """Return what is done when a command has its outcome, or a caller has taken one."""
+        settled = self._settled = self._settled or LeanEvent()
+        return settled.wait()
+
+    def _note_settled(self) -> None:
+        settled, self._settled = self._settled, None
+        if settled is not None:
+            settled.set()
 
     def history(self) -> History:
         """Return the history for the next owner; after :meth:`give`, before :meth:`resume`."""
@@ -425,8 +440,7 @@ class CommandExecution:
             self._owner.doubted(call.session)
 
     def _settle(self, key: str, outcome: Outcome) -> None:
-        if self._is_closed:  # only the hand-over waits for it
-            self._settled.set()
+        self._note_settled()
         sent = self._sent.pop(key, None)
         self._sent = self._sent or NO_ITEMS
         if sent is not None:

@@ -528,6 +528,9 @@ INTEREST_S: Final = 25.0
 """How long a node that requested changes gets publications, and its phones count as present."""
 
 
+_NOTHING_SENT: Final = Position(0, 0)
+
+
 class Sharing:
     """The nodes that follow one owned user.
 
@@ -548,7 +551,8 @@ class Sharing:
         self._is_running = False
         self._is_reading = False
         self._is_disclosed = False
-        self._sent = Position(0, 0)
+        self._sent = _NOTHING_SENT
+        """The position that all followers have; only while a node follows."""
         self._sent_upstream = ""
         self._changed: dict[str, None] = NO_ITEMS
         """Keys that changed since the last publication, while a node follows."""
@@ -570,10 +574,10 @@ class Sharing:
         """Announce that the first readings of this epoch are complete, and publish its data from now on."""
         if not self._is_disclosed:
             self._is_disclosed = True
-            self._mark_all_sent()
-            self._publish_to_all(
-                self._publication(Delta(*self._sent, self._sent.seq, reset=False, updates=()), {})
-            )
+            if self._is_reading:
+                self._mark_all_sent()
+            epoch, seq = self._feed.ledger.position
+            self._publish_to_all(self._publication(Delta(epoch, seq, seq, reset=False, updates=()), {}))
 
     def interested(self, node: NodeId, now: float) -> bool:
         """Record that *node* follows; return whether it did not before."""
@@ -675,7 +679,7 @@ class Sharing:
             self._feed.ledger.outlet = self
         elif self._is_reading and not is_wanted:
             self._feed.ledger.outlet = None
-            self._changed = NO_ITEMS
+            self._changed, self._sent = NO_ITEMS, _NOTHING_SENT
         self._is_reading = is_wanted
 
     def _mark_all_sent(self) -> None:

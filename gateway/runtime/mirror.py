@@ -7,7 +7,7 @@ answers of a new link have arrived, the mirror keeps its data. Data outside all 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final, Protocol
@@ -24,6 +24,7 @@ from gateway.domain.commands import Directory, Listen
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import (
     AGENT,
+    EMPTY_SET,
     NO_ITEMS,
     REASONS,
     ROUTING_PARAMETERS,
@@ -33,6 +34,7 @@ from gateway.domain.model import (
     Device,
     Kind,
     Scope,
+    SmallMap,
     UserId,
     address_of,
     key_of,
@@ -53,7 +55,6 @@ from gateway.domain.resources import (
 from gateway.domain.upstream import About, FunctionChanged, ObjectChanged, Reading
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
-from gateway.runtime.event_loop import weakly
 from gateway.runtime.ports import Clock
 
 
@@ -111,22 +112,29 @@ class Outlet(ChangeReader, Protocol):
         """Have a notice shown on other nodes."""
 
 
+class Connections(SmallMap[str, Connection]):
+    """The connections of one user's phones, by the session's handle."""
+
+    __slots__ = ()
+
+    def mark(self, key: str, before: Element | None) -> None:
+        """Mark a change of *key* for the only session that sees it."""
+        connection = self.get(key.removeprefix(ME_PREFIX)) if key.startswith(ME_PREFIX) else None
+        live = None if connection is None else connection.session.live
+        if live is not None:
+            live.outbox.leave_group()
+            live.outbox.mark(key, before)
+
+
 class Feed:
     """One user on this node: the mirror, and its readers."""
 
-    __slots__ = (
-        "__weakref__",
-        "connections",
-        "ledger",
-        "outlet",
-        "user",
-    )
+    __slots__ = ("__weakref__", "connections", "ledger", "outlet", "user")
 
     def __init__(self, user: UserId) -> None:
         self.user = user
         self.ledger = Ledger()
-        self.ledger.on_own_change = weakly(self._mark_own)  # a ledger does not keep its feed in memory
-        self.connections: dict[str, Connection] = {}
+        self.connections = self.ledger.own_readers = Connections()
         self.outlet: Outlet | None = None
 
     @property
@@ -142,7 +150,7 @@ class Feed:
                 or another node follows.
         """
         ledger, connections, outlet = self.ledger, self.connections, self.outlet
-        readers = ledger.readers
+        readers, only = ledger.readers, ledger.readers.only_key
         if outlet is not None and outlet is ledger.outlet:  # otherwise no node follows
             outlet.flush()
         if ledger.has_news:
@@ -150,26 +158,16 @@ class Feed:
             if ledger.has_new_clock:  # each phone is sent a ping, also in a fan-out group
                 ledger.has_new_clock = False
                 self._wake_all()
-            if len(readers) > 1 < len(connections):
-                unite_due(ledger, ledger.came_at)
-            if len(readers) == 1 == len(connections):  # its turn costs less than asking if it waits
-                for connection in connections.values():
-                    connection.updated()
+            if only is not None and connections.only is not None:
+                connections.only.updated()  # its turn costs less than asking if it waits
             else:
+                if len(readers) > 1 < len(connections):
+                    unite_due(ledger, ledger.came_at)
                 self._wake_waiting()
         for key in ledger.take_own_news() if ledger.own_news else ():
             self._wake(key.removeprefix(ME_PREFIX))
-        return next(iter(readers)).pace if len(readers) == 1 and ledger.outlet is None else None
-
-    def _mark_own(self, key: str, before: Element | None) -> None:
-        """Mark a change of *key* for the only session that sees it, and for other nodes."""
-        if self.ledger.outlet is not None:
-            self.ledger.outlet.mark(key, before)
-        connection = self.connections.get(key.removeprefix(ME_PREFIX)) if key.startswith(ME_PREFIX) else None
-        live = None if connection is None else connection.session.live
-        if live is not None:
-            live.outbox.leave_group()
-            live.outbox.mark(key, before)
+        only = readers.only_key  # another one may be the only one by now
+        return only.pace if only is not None and ledger.outlet is None else None
 
     def _wake(self, handle: str) -> None:
         connection = self.connections.get(handle)
@@ -224,10 +222,9 @@ class Feed:
     def set_health(self, health: Health) -> None:
         """Record the age of the data; a change of it is sent at once."""
         before, self.ledger.health = self.ledger.health, health
-        news = health.upstream != before.upstream or health.bus != before.bus
-        if news and self.outlet is not None:
-            self.outlet.flush()
-        if news:
+        if health.upstream != before.upstream or health.bus != before.bus:
+            if self.outlet is not None:
+                self.outlet.flush()
             self._wake_all()
 
 
@@ -364,6 +361,13 @@ class ServerOffset:
         return has_jumped or were_slow
 
 
+class WaitingForSessions(Protocol):
+    """The tasks that wait until sessions are accepted."""
+
+    def wake(self, handle: str) -> None:
+        """Wake those that wait for one session."""
+
+
 class Mirror:
     """One user's resources, from one link after another.
 
@@ -371,14 +375,14 @@ class Mirror:
     is over, all data stays: its phone, on any node, keeps it until it is closed.
 
     Args:
-        shown: Called with each session that OSCC-E accepted, once that is recorded.
+        waiting: Are woken for each session that OSCC-E accepted, once that is recorded.
     """
 
     __slots__ = (
         "__weakref__", "_about", "_clock", "_composed", "_composer", "_directory", "_feed", "_functions",
-        "_has_pruned", "_last_end", "_me_shown", "_narrowed_to", "_number", "_offsets", "_on_shown",
-        "_server", "_synced_to", "_uncomposed", "_user_sessions", "assembly", "early", "has_snapshot",
-        "is_blind", "live",
+        "_has_pruned", "_last_end", "_me_shown", "_narrowed_to", "_number", "_offsets", "_server",
+        "_synced_agents", "_synced_scope", "_uncomposed", "_user_sessions", "_waiting", "assembly", "early",
+        "has_snapshot", "is_blind", "live",
     )  # fmt: skip
 
     def __init__(
@@ -388,7 +392,7 @@ class Mirror:
         composer: Composer,
         offsets: SharedOffsets,
         clock: Clock,
-        shown: Callable[[str], None] = lambda _: None,
+        waiting: WaitingForSessions | None = None,
     ) -> None:
         self.assembly = Assembly(composer)
         self.early = Early()
@@ -400,6 +404,7 @@ class Mirror:
         self._composer, self._offsets = composer, offsets
         self._about: About | None = None
         self._directory: Directory | None = None
+        """The catalogues, until they are shown."""
         self._functions = _UNKNOWN_FUNCTIONS
         self.is_blind = False
         """Whether the server reports that it has no realtime data: then the shown data grows old."""
@@ -407,8 +412,10 @@ class Mirror:
         self._last_end: LastEnd | None = None
         self._narrowed_to: Scope | None = None
         """The scope that contains all shown data. While it is the sessions' one, none is looked up."""
-        self._synced_to: tuple[Scope, frozenset[int]] | None = None
-        """The scope of the sessions, and the user, when every request was answered last."""
+        self._synced_scope: Scope | None = None
+        """The scope of the sessions when every request was answered last."""
+        self._synced_agents: frozenset[int] = EMPTY_SET
+        """The user as an agent then."""
         self._has_pruned = False
         """Whether data was removed that may be in the scope of a session which is not accepted yet."""
         self._uncomposed: list[Address] | None = None
@@ -419,7 +426,7 @@ class Mirror:
         """The last session's view of its user."""
         self._number: str | None = None
         """The number of the user when all sessions were shown last."""
-        self._on_shown = shown
+        self._waiting = waiting
 
     @property
     def offset_ms(self) -> int:
@@ -455,7 +462,7 @@ class Mirror:
         self._about = about
         self._directory = None
         self._server = ServerOffset(self._offsets)
-        self._narrowed_to = self._synced_to = None
+        self._narrowed_to = self._synced_scope = None
         self._has_pruned = False
         self._uncomposed, self._composed = None, NO_ITEMS
         self.see_clock(time_ms)
@@ -500,21 +507,22 @@ class Mirror:
 
     def synced(self) -> None:
         """Record that every request so far was answered."""
-        self._synced_to = (self._user_sessions.scope, self._user_sessions.own_agents)
+        self._synced_scope = self._user_sessions.scope
+        self._synced_agents = self._user_sessions.own_agents
 
     def has_read(self, member: Member) -> bool:
         """Return whether all data that a session on the link follows was read.
 
         For a Remote Assistant it is never certain: its number comes when the session is accepted.
         """
-        following, synced = self._user_sessions.following(member), self._synced_to
-        if following is None or synced is None or not self.live:
+        sessions = self._user_sessions
+        following = sessions.following(member)
+        if following is None or self._synced_scope is not sessions.scope or not self.live:
             return False
         if following.application is Application.REMOTE_ASSISTANT:
             return False
-        if self._user_sessions.scope is not synced[0] or self._user_sessions.own_agents != synced[1]:
-            return False
-        return self.assembly.has_delivered(wanted_by(following))
+        are_same = self._synced_agents == sessions.own_agents
+        return are_same and self.assembly.has_delivered(wanted_by(following))
 
     # ---- what comes on the link ----
 
@@ -689,7 +697,8 @@ class Mirror:
         """Record one session's own data, if it was accepted."""
         if member.attached is not None:
             self._feed.learn(member.facts(), self._me_of(member) if self.live else None)
-            self._on_shown(member.handle)
+            if self._waiting is not None:
+                self._waiting.wake(member.handle)
 
     def _me_of(self, member: Member) -> Element:
         """Return a session's view of its user; it is that of the last session, if they are equal."""
@@ -713,6 +722,7 @@ class Mirror:
             ledger.record(SKILLS, element(sent.skills, Skills))
             ledger.record(REASONS, element(sent.reasons, Reasons))
             ledger.record(ROUTING_PARAMETERS, element(sent.parameters, RoutingParameters))
+            self._directory = None
 
     def _me(self, member: Member) -> Me:
         attached = member.attached

@@ -152,7 +152,7 @@ class UserStates:
         before = self._user_states.get(user)
         calls, due = self.command_history.came(user), self._due_times.add(user)
         grant = None if before else grant
-        user_state = UserState(user, world, self._composer, calls, due, tasks, self._resume, grant)
+        user_state = UserState(user, world, self._composer, calls, due, tasks, self, grant)
         self._user_states[user] = user_state
         tasks.create_task(self._serve(user_state, before))
         return user_state
@@ -220,7 +220,7 @@ class UserStates:
             if user_state.silence is None:
                 self._ended(user_state)
 
-    async def _resume(self, user_state: UserState) -> None:
+    async def resume(self, user_state: UserState) -> None:
         """Serve a user again after a silence; one task at a time does so."""
         if user_state.silence is not None:
             await self._serve(user_state)
@@ -239,7 +239,7 @@ class UserStates:
         """End the users who have no task now."""
         while silent := [each for each in self if each.silence is not None]:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._resume(each)) for each in silent]
+                tasks = [group.create_task(self.resume(each)) for each in silent]
                 await asyncio.sleep(0)  # a task that has not begun would not end its user
                 for task in tasks:
                     task.cancel()

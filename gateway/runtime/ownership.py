@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.lease import NO_SLOT, Acquire, BusState, Lease, LeaseState, Renew
@@ -302,7 +303,8 @@ class LinkDialer:
         self._others: dict[int, Grant] = NO_ITEMS
         """The claim of another node with the highest token since the last `Sought`; one at most."""
         self._looked_at = 0.0
-        self._news = LeanEvent()
+        self._news: LeanEvent | None = None
+        """Set at a change; it exists only during a pause."""
         self._server: str | None = None
         """The instance of the server that was dialled last, if the server sends one."""
         self._epoch = 0
@@ -320,7 +322,8 @@ class LinkDialer:
 
     def look(self) -> None:
         """Record that a session came or left, or that the ownership is over."""
-        self._news.set()
+        if self._news is not None:
+            self._news.set()
 
     def renew(self, now: float) -> None:
         """Send a renewal now, together with those of other users; if that is not allowed, try again soon."""
@@ -646,12 +649,11 @@ class LinkDialer:
 
     async def _pause(self, seconds: float) -> None:
         """Return at a change, or after *seconds*."""
-        self._news.clear()
-        try:
+        news = self._news = LeanEvent()
+        with suppress(TimeoutError):
             async with self._world.clock.timeout(seconds):
-                await self._news.wait()
-        except TimeoutError:
-            return
+                await news.wait()
+        self._news = None
 
     async def _dial(self) -> OpenedLink | None:
         opener = next(iter(self._served.user_sessions), None)

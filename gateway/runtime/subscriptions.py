@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from typing import Final, Protocol, TypeVar
+from weakref import proxy
 
 from gateway.core.element import Address
 from gateway.core.link import ALWAYS_LISTENED, DIRECTORY, FUNCTION_OF, sending_order, wanted
@@ -33,7 +34,7 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import EMPTY_SET, LONG_AGO, NO_ITEMS, Kind, Scope, with_item
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import Attached, FunctionChanged, FunctionName, LinkClosed, SessionEnded, Source
-from gateway.runtime.event_loop import LeanEvent, TaskGroup, spawn, weakly
+from gateway.runtime.event_loop import LeanEvent, TaskGroup, spawn
 from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ports import Clock, Link, Tasks
 from gateway.telemetry import Tally
@@ -74,14 +75,14 @@ class RequestsUnderWay:
     the next message of the link.
 
     Args:
-        late: Called after a late answer was processed.
+        subscriptions: Begin a round after a late answer was processed.
     """
 
-    __slots__ = ("_clock", "_late", "_link", "_tasks", "_under_way")
+    __slots__ = ("_clock", "_link", "_subscriptions", "_tasks", "_under_way")
 
-    def __init__(self, link: Link, clock: Clock, tasks: Tasks, late: Callable[[], None]) -> None:
+    def __init__(self, link: Link, clock: Clock, tasks: Tasks, subscriptions: LinkSubscriptions) -> None:
         self._link, self._clock = link, clock
-        self._tasks, self._late = tasks, late
+        self._tasks, self._subscriptions = tasks, subscriptions
         self._under_way: dict[Hashable, SentRequest] = NO_ITEMS
 
     def __contains__(self, key: Hashable) -> bool:
@@ -161,7 +162,7 @@ class RequestsUnderWay:
         sent_request.take(answer)
         sent_request.answered.set()
         if sent_request.is_late:
-            self._late()
+            self._subscriptions.need()
 
 
 SERVED_S: Final = 10.0
@@ -181,13 +182,12 @@ class Queries:
     longer changes.
 
     Args:
-        ask_later: Called when requests are due soon.
-        directory_subscribed: Called when it is known whether the server sends changes of the directory.
+        subscriptions: Learn when requests are due soon, and that the server sends changes of the directory.
     """
 
     __slots__ = (
-        "_again", "_again_s", "_ask_later", "_asked_at", "_clock", "_directory_subscribed", "_down", "_link",
-        "_mirror", "_placeholder", "_queries", "_requests", "_stopped", "_stopping", "_unanswered", "_wanted",
+        "_again", "_again_s", "_asked_at", "_clock", "_down", "_link", "_mirror", "_placeholder", "_queries",
+        "_requests", "_stopped", "_stopping", "_subscriptions", "_unanswered", "_wanted",
     )  # fmt: skip
 
     def __init__(
@@ -196,11 +196,10 @@ class Queries:
         requests: RequestsUnderWay,
         mirror: Mirror,
         clock: Clock,
-        ask_later: Callable[[], None],
-        directory_subscribed: Callable[[], None],
+        subscriptions: LinkSubscriptions,
     ) -> None:
         self._link, self._requests, self._mirror, self._clock = link, requests, mirror, clock
-        self._ask_later, self._directory_subscribed = ask_later, directory_subscribed
+        self._subscriptions = subscriptions
         self._wanted, self._placeholder = ALWAYS_LISTENED, 0
         self._queries: dict[Listen, int] = {}
         """Subscription → its query. One below 0 is a placeholder: it was refused, or is not waited for."""
@@ -257,7 +256,7 @@ class Queries:
             elif is_missed and now - since >= self._again_s:
                 del self._asked_at[listen]
                 self._again |= {listen}
-                self._ask_later()
+                self._subscriptions.ask_later()
             elif is_unread and now - since >= self._patience_s(listen):
                 self._do_without(listen)
         self._asked_at = self._asked_at or NO_ITEMS
@@ -336,13 +335,13 @@ class Queries:
             self._asked_at = with_item(self._asked_at, listen, self._clock.now())
         elif isinstance(answer, GatewayError) and answer.code is ErrorCode.UPSTREAM_UNAVAILABLE:
             self._mirror.early.missed()
-            self._ask_later()
+            self._subscriptions.ask_later()
             self._do_without(listen)
         elif isinstance(answer, GatewayError):
             self._refused(listen, answer)
         self._mirror.early.expect(bool(self._unanswered))
         if listen == DIRECTORY:
-            self._directory_subscribed()
+            self._subscriptions.directory_subscribed()
 
     def _run(self, listen: Listen, query: int) -> None:
         self._queries[listen] = query
@@ -364,7 +363,7 @@ class Queries:
     def _refused(self, listen: Listen, error: GatewayError) -> None:
         self._asked_at.pop(listen, None)
         if not self._will_recover(listen, error):
-            self._ask_later()
+            self._subscriptions.ask_later()
         before, assembly = self._queries.get(listen), self._mirror.assembly
         query = self._queries[listen] = self._next_placeholder()
         self._mirror.show(assembly.refused(query, listen))
@@ -421,9 +420,8 @@ class SubscribingOwner(Protocol):
     mirror: Mirror
     feed: Feed
 
-    @property
-    def touch(self) -> Callable[[], None]:
-        """Called when the time of the next :meth:`LinkSubscriptions.tick` may be earlier than before."""
+    def touch(self) -> None:
+        """Record that the time of the next :meth:`LinkSubscriptions.tick` may be earlier than before."""
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
         """Remove a session that OSCC-E refused."""
@@ -467,9 +465,9 @@ class LinkSubscriptions:
         """Sessions that the link was asked to attach in this round."""
         self._presence_due: dict[str, Member] = NO_ITEMS
         """Sessions whose presence at OSCC-E may be wrong."""
-        self.requests = RequestsUnderWay(link, owner.clock, tasks, weakly(self.need))
-        callbacks = weakly(self._ask_later), weakly(self._directory_subscribed)
-        self._queries = Queries(link, self.requests, owner.mirror, owner.clock, *callbacks)
+        me: LinkSubscriptions = proxy(self)  # those of an ended link leave memory at once
+        self.requests = RequestsUnderWay(link, owner.clock, tasks, me)
+        self._queries = Queries(link, self.requests, owner.mirror, owner.clock, me)
         self._gained: frozenset[Address] = EMPTY_SET
         """Resources that came into scope, while their directory objects may be missing."""
         self._gained_at = LONG_AGO
@@ -638,7 +636,7 @@ class LinkSubscriptions:
         with suppress(GatewayError):  # it may have ended in between
             await self._link.request(DetachSession(alias))
 
-    def _directory_subscribed(self) -> None:
+    def directory_subscribed(self) -> None:
         """Request the directory and the scopes of sessions, now that the server sends changes of them.
 
         The subscription to the directory has no first event. It is sent before all other requests.
@@ -682,7 +680,7 @@ class LinkSubscriptions:
 
     async def _attach_one(self, member: Member) -> None:
         if len(self.requests) >= AT_ONCE:
-            self._ask_later()
+            self.ask_later()
             return
         if self._early_ends and not self._is_attaching:
             self._early_ends = ()
@@ -696,7 +694,7 @@ class LinkSubscriptions:
                 end = self._doubts.pop(member, unknown)
                 self._owner.ended(member, end.reason, end.by)
             else:
-                self._ask_later()
+                self.ask_later()
         if not isinstance(answer, Attached) or self._may_have_ended(member, answer.alias):
             return
         self._doubts.pop(member, None)
@@ -741,7 +739,7 @@ class LinkSubscriptions:
             self._mirror.directory(answer)
         else:
             self._directory_known = False
-            self._ask_later()
+            self.ask_later()
 
     async def _send_presence(self) -> list[SentRequest]:
         """Send the presence of each phone, unless OSCC-E certainly has it.
@@ -775,13 +773,14 @@ class LinkSubscriptions:
         if member not in self._user_sessions:
             return  # another session may have its handle
         if isinstance(answer, GatewayError):
-            self._ask_later()
+            self.ask_later()
             member.sent_presence = None
         else:
             member.sent_presence = present
         if member.sent_presence is not member.present:  # a round that has ended may have passed it over
             self._presence_due = with_item(self._presence_due, member.handle, member)
 
-    def _ask_later(self) -> None:
+    def ask_later(self) -> None:
+        """Repeat refused requests after a pause."""
         self._again_at = min(self._again_at, self._owner.clock.now() + REFUSED_PAUSE_S)
         self._owner.touch()

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from weakref import proxy
 
 from gateway.core.assembly import Composer
@@ -69,14 +70,14 @@ class Owner(OwnTasks):
         feed: Where the user's changes go on this node.
         calls: The records of the user's commands; they outlive the owner.
         local: The sessions with a phone on this node.
-        touch: Called when :meth:`due_at` may return another time.
+        due: Is touched when :meth:`due_at` may return another time.
     """
 
     __slots__ = (
-        "__weakref__", "_began_at", "_handover", "_history_by", "_is_running", "_link_dialer",
+        "__weakref__", "_began_at", "_due", "_handover", "_history_by", "_is_running", "_link_dialer",
         "_linked", "_machine", "_renewing", "_sessions_at", "_start", "_stopped", "_world", "clock", "epoch",
         "execution", "feed", "lease", "mirror", "owned_by", "pauses", "pulse", "session_admission", "sharing",
-        "tally", "touch", "user_sessions",
+        "tally", "user_sessions",
     )  # fmt: skip
 
     def __init__(
@@ -88,7 +89,8 @@ class Owner(OwnTasks):
         calls: Calls[OnOutcome],
         start: Start = NO_START,
         local: tuple[Local, ...] = (),
-        touch: Callable[[], None] = lambda: None,
+        *,
+        due: DueTime[UserId],
     ) -> None:
         super().__init__(group)
         me: Owner = proxy(self)  # an ended owner leaves memory at once: no collaborator holds its owner
@@ -96,18 +98,20 @@ class Owner(OwnTasks):
         self.feed, self.user_sessions, self.epoch = feed, UserSessions(), 0
         self._is_running = self._stopped = False
         self.session_admission = SessionAdmission(me, world)
-        wake = self.session_admission.wake
-        self.mirror = Mirror(feed, self.user_sessions, composer, world.offsets, world.clock, wake)
+        admission = self.session_admission
+        self.mirror = Mirror(feed, self.user_sessions, composer, world.offsets, world.clock, admission)
         self.sharing = Sharing(feed, world.exchange)
         self.owned_by: Grant | None = None
         """The owner of the user, as soon as it is known to be another node."""
-        self._world, self.touch, self._start = world, touch, start
+        self._world, self._due, self._start = world, due, start
         self._machine = LinkMachine()
         self._link_dialer = LinkDialer(feed.user, world, self._machine, me, start)
         self.lease = self._link_dialer.lease_keeper.lease
         self.execution = CommandExecution(feed.user, me, self.lease, calls, world.number_changes, world.audit)
         self.pulse = LinkHealth(feed, self.mirror, self._machine, world, is_taking_over=start != NO_START)
-        self._handover, self._renewing = Handover(me, world), SessionRenewal(me, world)
+        self._handover: Handover | None = None
+        """Made when it is needed first: most users never get another owner."""
+        self._renewing = SessionRenewal(me, world)
         self._linked: Linked | None = None
         self._began_at = math.inf
         self._history_by = LONG_AGO
@@ -211,6 +215,10 @@ class Owner(OwnTasks):
             self._linked.need()
         self._link_dialer.look()
 
+    def touch(self) -> None:
+        """Record that :meth:`due_at` may return another time."""
+        self._due.touch()
+
     # ---- what the link reports (Keeper, Served) ----
 
     def received(self) -> None:
@@ -301,7 +309,7 @@ class Owner(OwnTasks):
         self.touch()
         self.pulse.unreached()
         if self._linked is None:
-            self._handover.unreached()
+            self._giving().unreached()
         self.answered()
 
     def owned_elsewhere(self, grant: Grant) -> None:
@@ -326,7 +334,13 @@ class Owner(OwnTasks):
 
     def replaced(self, token: int) -> None:
         """Record that the link with *token* took the place of this owner's."""
-        self._handover.replaced(token)
+        if self._handover is not None:
+            self._handover.replaced(token)
+
+    def _giving(self) -> Handover:
+        """Return the hand-over of the user."""
+        handover = self._handover = self._handover or Handover(proxy(self), self._world)
+        return handover
 
     # ---- what executing needs (ExecutingOwner) ----
 
@@ -410,7 +424,8 @@ class Owner(OwnTasks):
         self._link_dialer.leave()
         self.execution.run_in(None)
         self.sharing.run_in(None)
-        self._handover.over()
+        if self._handover is not None:
+            self._handover.over()
         self._renewing.stop()
         try:
             await self.end_tasks(at_once=at_once)
@@ -440,7 +455,7 @@ class Owner(OwnTasks):
         if self.user_sessions.seen(node, since.phones, self.clock.now()):
             self.look()
         if since.adopt:
-            self._handover.asked(node, since.adopt, self)
+            self._giving().asked(node, since.adopt, self)
 
     def owned(self, grant: Grant) -> None:
         """Record that another node reported itself as the owner; it counts while no link is open."""
@@ -455,7 +470,8 @@ class Owner(OwnTasks):
             if self._linked is not None and self._link_dialer.is_outbid(now):
                 spawn(self, self._link_dialer.reconsider())
             self._renewing.tick(now, self)
-            self._handover.tick(now)
+            if self._handover is not None or not self.feed.connections:
+                self._giving().tick(now)
             self._see_who_left(now)
             self._sessions_at = self._sessions_due_at(now)
         self.pulse.publish()
@@ -519,6 +535,17 @@ def _same(topics: tuple[str, ...]) -> tuple[str, ...]:
     return topics
 
 
+_NO_CONTEXT: Final = Context()
+"""The context in which all users are served again: a copy of the present one for each takes 64 bytes."""
+
+
+class ServedUsers(Protocol):
+    """The users of a node."""
+
+    async def resume(self, user_state: UserState) -> None:
+        """Serve a user again after a silence."""
+
+
 class UserState(CommandedUser):
     """One user on this node.
 
@@ -526,13 +553,13 @@ class UserState(CommandedUser):
 
     Args:
         due: The times of the next :meth:`tick` of all users.
-        serve: Has :meth:`run` called again after a silence.
+        users: Has :meth:`run` called again after a silence.
         grant: The other node that owns the user, if that is known.
     """
 
     __slots__ = (
-        "__weakref__", "_calls", "_composer", "_empty_since", "_group", "_is_stopped", "_serve", "_turned",
-        "due", "feed", "local", "over",
+        "__weakref__", "_calls", "_composer", "_empty_since", "_group", "_is_stopped", "_turned",
+        "_users", "due", "feed", "local", "over",
     )  # fmt: skip
 
     def __init__(
@@ -543,11 +570,11 @@ class UserState(CommandedUser):
         calls: Calls[OnOutcome],
         due: DueTime[UserId],
         group: asyncio.TaskGroup,
-        serve: Callable[[UserState], Coroutine[Any, Any, None]],
+        users: ServedUsers,
         grant: Grant | None = None,
     ) -> None:
         super().__init__(world, group)
-        self._group, self._serve = group, serve
+        self._group, self._users = group, users
         self.due = due
         self.feed = Feed(user)
         self.local: SmallMap[str, Local] = SmallMap()
@@ -557,7 +584,8 @@ class UserState(CommandedUser):
         self._composer = composer
         self._calls = calls
         self._is_stopped = False
-        self._turned = LeanEvent()
+        self._turned: LeanEvent | None = None
+        """Set at the next change of role; it exists only while a task waits for that."""
         self._empty_since: float | None = None
         self.role: Owner | Follower = self._own(NO_START) if grant is None else self._follow(grant)
 
@@ -707,7 +735,8 @@ class UserState(CommandedUser):
         while self.role is role:
             if self.over.is_set():
                 raise not_reached(for_bus=self._world.refuses_writes())
-            await self._turned.wait()
+            turned = self._turned = self._turned or LeanEvent()
+            await turned.wait()
 
     # ---- life ----
 
@@ -723,7 +752,7 @@ class UserState(CommandedUser):
             while True:
                 await self.role.run()
                 if self.silence is not None:
-                    self.silence.add_done_callback(self._go_on)
+                    self.silence.add_done_callback(self._go_on, context=_NO_CONTEXT)
                     return
                 match None if self._is_stopped else self._following:
                     case None:
@@ -740,7 +769,7 @@ class UserState(CommandedUser):
     def _go_on(self, _: asyncio.Future[None]) -> None:
         """Have the user served by a task again, after a silence."""
         if self.silence is not None:
-            spawn(self._group, self._serve(self))
+            spawn(self._group, self._users.resume(self))
 
     def _end(self) -> None:
         self._is_stopped = True
@@ -752,8 +781,9 @@ class UserState(CommandedUser):
 
     def _wake_all(self) -> None:
         self.due.touch()
-        self._turned.set()
-        self._turned = LeanEvent()
+        turned, self._turned = self._turned, None
+        if turned is not None:
+            turned.set()
 
     @property
     def _following(self) -> Start | Grant | None:
@@ -765,7 +795,7 @@ class UserState(CommandedUser):
 
     def _own(self, start: Start) -> Owner:
         world, calls, local = self._world, self._calls, tuple(self.local.values())
-        return Owner(self._group, self.feed, world, self._composer, calls, start, local, self.due.touch)
+        return Owner(self._group, self.feed, world, self._composer, calls, start, local, due=self.due)
 
     def _follow(self, grant: Grant) -> Follower:
         return Follower(self.feed, self._world, grant, self.local, self.due.touch)

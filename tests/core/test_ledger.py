@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.element import ChangeSet, Element
-from gateway.core.ledger import Delta, Ledger, Receipt, Update
+from gateway.core.ledger import Delta, Ledger, OwnReaders, Receipt, Update
 from gateway.core.view import me_key
 from gateway.domain.model import NextTables, Position, TablePool
 from gateway.domain.resources import Queue
@@ -414,11 +416,16 @@ def own(*keys: str, tombstones: int = 1024) -> Ledger:
     return ledger
 
 
-def test_own_keys_go_to_on_own_change_alone_and_news_are_taken_once() -> None:
+def own_readers(received: list[tuple[str, Element | None]]) -> OwnReaders:
+    """Return readers of own keys that record what they learn."""
+    return cast("OwnReaders", SimpleNamespace(mark=lambda key, before: received.append((key, before))))
+
+
+def test_own_keys_go_to_their_readers_alone_and_news_are_taken_once() -> None:
     ledger = Ledger(1)
     reader = Reader(ledger)
     received: list[tuple[str, Element | None]] = []
-    ledger.on_own_change = lambda key, before: received.append((key, before))
+    ledger.own_readers = own_readers(received)
     for key in ("me:1", "session:1", "a"):
         ledger.record(key, ONE)
     ledger.record("me:1", TWO)
@@ -426,7 +433,7 @@ def test_own_keys_go_to_on_own_change_alone_and_news_are_taken_once() -> None:
     assert reader.marks == [("a", None)]
     assert ledger.position.seq == 4
     ledger = Ledger(1)
-    ledger.on_own_change = lambda *_: None
+    ledger.own_readers = own_readers([])
     assert (ledger.has_news, ledger.take_own_news()) == (False, [])
     ledger.record("me:1", ONE)
     ledger.record("me:2", ONE)

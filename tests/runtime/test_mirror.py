@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -26,6 +28,7 @@ from gateway.runtime.mirror import (
     Mirror,
     ServerOffset,
     SharedOffsets,
+    WaitingForSessions,
 )
 from gateway.upstream.oscce import client
 from gateway.upstream.oscce.directory import ROWS_AT_ONCE
@@ -473,7 +476,7 @@ def test_a_number_that_stays_is_shown_to_nobody_again() -> None:
     room = settled(REMOTE, own=7)
     room.agents(Agent(routing_state=RoutingState.WORK), number="+49897654321")
     shown: list[str] = []
-    room.mirror._on_shown = shown.append
+    room.mirror._waiting = cast("WaitingForSessions", SimpleNamespace(wake=shown.append))
     room.agents(Agent(routing_state=RoutingState.AVAILABLE), number="+49897654321")
     assert shown == []
     room.agents(Agent(routing_state=RoutingState.AVAILABLE), number="+49897654322")

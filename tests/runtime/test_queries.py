@@ -619,7 +619,7 @@ class Desk:
         self.answers: list[OnAnswer] = []
         self.has_room = False
         """Whether a request can be sent without a task."""
-        self.questions = RequestsUnderWay(cast("Link", self), clock, tasks, self._note_late)
+        self.questions = RequestsUnderWay(cast("Link", self), clock, tasks, cast("LinkSubscriptions", self))
 
     def send(self, request: LinkRequest, answered: OnAnswer) -> Callable[[], object] | None:
         if not self.has_room:
@@ -637,7 +637,7 @@ class Desk:
     def ask(self, key: object) -> asyncio.Task[None]:
         return self.tasks.create_task(self.questions.ask(key, ASKED, self.taken.append))
 
-    def _note_late(self) -> None:
+    def need(self) -> None:
         self.late += 1
 
 

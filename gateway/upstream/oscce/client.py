@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -127,6 +127,14 @@ class _Pending:
     """Whether the outcome is taken in the call that reads it; then no task removes this record."""
 
 
+class _Opening(NamedTuple):
+    """A link that has not reported yet that it is open."""
+
+    asked_at: float
+    by: float
+    """When it is given up."""
+
+
 class OsccLink:
     """One open link; the port's contract is :class:`gateway.runtime.ports.Link`.
 
@@ -136,35 +144,13 @@ class OsccLink:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_asked_at",
-        "_clock",
-        "_closed",
-        "_given_up",
-        "_has_passed_on",
-        "_now",
-        "_number",
-        "_on_readings",
-        "_opened",
-        "_opens_by",
-        "_own_agents",
-        "_pending",
-        "_pool",
-        "_reader",
-        "_reads_since",
-        "_ready",
-        "_replaced",
-        "_socket",
-        "_strays",
-        "_terms",
-        "_unread",
-        "_user",
-        "last_received_at",
+        "__weakref__", "_clock", "_closed", "_given_up", "_has_passed_on", "_now", "_number", "_on_readings",
+        "_opening", "_own_agents", "_pending", "_pool", "_reader", "_reads_since", "_ready", "_replaced",
+        "_socket", "_strays", "_terms", "_unread", "_user", "last_received_at",
     )  # fmt: skip
 
     def __init__(self, socket: LinkSocket, user: UserId, terms: Terms, asked_at: float | None = None) -> None:
         self.last_received_at = terms.clock.now()
-        self._asked_at = self.last_received_at if asked_at is None else asked_at
         self._user = user
         self._socket = socket
         self._terms = terms
@@ -179,14 +165,16 @@ class OsccLink:
         self._strays: tuple[int, ...] = ()
         """Queries to stop that belong to no reader."""
         self._unread: UnreadableData = NOTHING_UNREAD
-        self._ready: list[LinkEvent] = []
+        self._ready: tuple[LinkEvent, ...] = ()
+        """Events of the message that was read last, behind the one that was returned."""
         self._reads_since: float | None = None
         """When the message came that is being read; None: none is."""
         self._own_agents: dict[int, int] = NO_ITEMS
         self._clock = ServerClock()
         self._on_readings: OnReadings | None = None
-        self._opened = False
-        self._opens_by = terms.clock.now() + terms.open_s
+        asked_at = self.last_received_at if asked_at is None else asked_at
+        self._opening: _Opening | None = _Opening(asked_at, self.last_received_at + terms.open_s)
+        """None: the link has reported that it is open."""
         self._replaced = False
         self._closed = False
         self._has_passed_on = False
@@ -204,7 +192,7 @@ class OsccLink:
 
     def arrival(self, on_readings: OnReadings) -> asyncio.Future[None] | None:
         """Return what is done when :meth:`receive` has something to process; None: call it now."""
-        if self._ready or self._replaced or self._closed or not self._opened:
+        if self._ready or self._replaced or self._closed or self._opening is not None:
             return None
         self._on_readings = on_readings
         return self._socket.arrival(self)
@@ -226,13 +214,13 @@ class OsccLink:
     async def _receive_one(self, on_readings: OnReadings | None) -> LinkEvent | None:
         """Return the next event; None for a message without one."""
         if self._ready:
-            return self._ready.pop(0)
+            return self._next_ready()
         if self._replaced or self._closed:
             raise await self._lost(NORMAL)
         self._on_readings = on_readings
-        reader = None if on_readings is None else self
+        reader, opening = None if on_readings is None else self, self._opening
         try:
-            said = await (self._socket.receive(reader) if self._opened else self._said_first())
+            said = await (self._socket.receive(reader) if opening is None else self._said_first(opening))
         except TimeoutError:
             raise await self._lost(NORMAL) from None
         finally:
@@ -244,7 +232,7 @@ class OsccLink:
                 try:
                     return self._take(await self._read(said))
                 except WireError as fault:
-                    self._ready.clear()
+                    self._ready = ()
                     code = NORMAL if isinstance(fault, ClockSetError) else PROTOCOL_ERROR
                     self._terms.unreadable(fault)
             case WebSocketPing() | PongFrame():
@@ -254,9 +242,9 @@ class OsccLink:
                 self._terms.unreadable(WireError(said.reason))
         raise await self._lost(code)
 
-    async def _said_first(self) -> Incoming:
+    async def _said_first(self, opening: _Opening) -> Incoming:
         """Wait for the first message. Raises :class:`TimeoutError` when the link does not open in time."""
-        async with self._terms.clock.timeout(max(0.0, self._opens_by - self._terms.clock.now())):
+        async with self._terms.clock.timeout(max(0.0, opening.by - self._terms.clock.now())):
             return await self._socket.receive()
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
@@ -375,7 +363,7 @@ class OsccLink:
     def take_readings(self, unread: list[Kept], came_at: float | None = None) -> ReaderPace | None:
         """Pass readings on at once; an unreadable one is left, with all behind it."""
         on_readings = self._on_readings
-        if on_readings is None or not self._opened:
+        if on_readings is None or self._opening is not None:
             return None
         event, readings, now = self._pool.event, [], self._now()
         latest_ms = now * 1000 + self._clock.ahead_ms
@@ -397,7 +385,7 @@ class OsccLink:
     def take_text(self, text: str) -> bool:
         """Pass on the answer to a request of :meth:`send`, at once; False: *text* is something else."""
         on_readings = self._on_readings
-        if on_readings is None or not self._opened or _RESPONSE not in text[:_TYPE_CHARS]:
+        if on_readings is None or self._opening is not None or _RESPONSE not in text[:_TYPE_CHARS]:
             return False
         try:
             said = self._reader.read(text) if len(text) <= LARGE_CHARS else ()
@@ -469,8 +457,13 @@ class OsccLink:
                 self._settle(said)
             else:
                 self._note(said)
-                self._ready.append(said)
-        return self._ready.pop(0) if self._ready else None
+                self._ready = (*self._ready, said)
+        return self._next_ready() if self._ready else None
+
+    def _next_ready(self) -> LinkEvent:
+        event, *others = self._ready
+        self._ready = tuple(others)
+        return event
 
     def _settle(self, response: Response) -> None:
         pending = self._pending.get(response.request_id)
@@ -505,14 +498,15 @@ class OsccLink:
                 self._strays = _with(self._strays, sent.query)
 
     def _note(self, event: LinkEvent) -> None:
-        if isinstance(event, Opened) is self._opened:
+        opening = self._opening
+        if isinstance(event, Opened) is not (opening is not None):
             raise WireError("a link opens once, before it says anything else")
         match event:
-            case Opened():
+            case Opened() if opening is not None:
                 if event.user.id != self._user:
                     raise WireError("the link is another user's")
-                self._opened = True
-                self._clock.opened(event.time_ms, self._asked_at, self.last_received_at)
+                self._opening = None
+                self._clock.opened(event.time_ms, opening.asked_at, self.last_received_at)
                 self._remember(event.attached)
             case SessionEnded():
                 self._own_agents.pop(event.alias, None)
