@@ -288,7 +288,7 @@ class House:
                 close_s=1.0,
                 left=lambda: None,
             )
-            server.link = LinkSocket(server, _MESSAGE_BYTES, lambda _: None, self.turns)
+            server.link = LinkSocket(server, _MESSAGE_BYTES, lambda *_: None, self.turns)
             one = Supervisor(
                 user,
                 OsccLink(server.link, UserId("main", user), terms),

@@ -159,7 +159,7 @@ async def read_in_turns(chunks: Iterator[tuple[bytes, bool]], shown: Shown) -> i
     Returns how many readings were skipped.
     """
     hand = ByHand()
-    link = LinkSocket(cast("asyncio.Transport", Transport()), 10**6, lambda _: None, cast("Turns", hand))
+    link = LinkSocket(cast("asyncio.Transport", Transport()), 10**6, lambda *_: None, cast("Turns", hand))
 
     async def receive() -> None:
         while type(text := await link.receive(shown)) is not Closed:

@@ -68,9 +68,12 @@ class Line:
     def __init__(self) -> None:
         self.wire = Wire()
         self.faults: list[Exception | None] = []
-        self.socket = LinkSocket(
-            cast("asyncio.Transport", self.wire), LIMIT, self.faults.append, Turns(SystemClock())
-        )
+        self.socket = LinkSocket(cast("asyncio.Transport", self.wire), LIMIT, self.lost, Turns(SystemClock()))
+
+    def lost(self, link: LinkSocket, fault: Exception | None) -> None:
+        """Note the end of the socket."""
+        assert link is self.socket
+        self.faults.append(fault)
 
     def come(self, *texts: str) -> None:
         """Let whole messages come."""
@@ -228,9 +231,7 @@ class HeldByHand:
 def held_by_hand() -> tuple[Line, HeldByHand]:
     """Return a link whose turns the test takes itself."""
     line, hand = Line(), HeldByHand()
-    line.socket = LinkSocket(
-        cast("asyncio.Transport", line.wire), LIMIT, line.faults.append, cast("Turns", hand)
-    )
+    line.socket = LinkSocket(cast("asyncio.Transport", line.wire), LIMIT, line.lost, cast("Turns", hand))
     return line, hand
 
 

@@ -64,7 +64,14 @@ class Place(NamedTuple):
     async def upgrade(self, **headers: str) -> LinkSocket:
         """Open a link."""
         return await upgrade(
-            self.http, self.url, headers, tls=True, subprotocol="s.v1", message_bytes=LIMIT, turns=TURNS
+            self.http,
+            self.url,
+            headers,
+            tls=True,
+            subprotocol="s.v1",
+            message_bytes=LIMIT,
+            turns=TURNS,
+            ended=lambda *_: None,
         )
 
     @property

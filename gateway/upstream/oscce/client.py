@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import weakref
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -73,7 +72,7 @@ from gateway.upstream.oscce.errors import (
 from gateway.upstream.oscce.http import Answer, Deadlines, RefusedAnswer, answer_of, unreached, upgrade
 from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
 from gateway.upstream.oscce.readings import Kept, Readings
-from gateway.upstream.oscce.socket import Incoming, LinkSocket
+from gateway.upstream.oscce.socket import Incoming, LinkSocket, Lost
 
 SLICES_S: Final = 0.001
 """Time of reading a large message in one turn of the loop; a slice that was begun is finished."""
@@ -589,7 +588,8 @@ class OsccServer:
         self._root = base_url.rstrip("/") + "/oscce/v1/"
         self._clock = clock
         self.turns: Final = turns or Turns(clock)
-        self._links_open: weakref.WeakSet[LinkSocket] = weakref.WeakSet()
+        links_open = self._links_open = set[LinkSocket]()
+        self._link_ended: Lost = lambda link, _: links_open.discard(link)
         self._deadlines = deadlines or Deadlines()
         self._tls: ssl.SSLContext | bool = tls or True
         self._http = http.session(most=DOORS, trace=trace)
@@ -774,6 +774,7 @@ class OsccServer:
                     subprotocol=SUBPROTOCOL,
                     message_bytes=MESSAGE_BYTES,
                     turns=self.turns,
+                    ended=self._link_ended,
                 )
         except RefusedAnswer as refused:
             raise refused.closed() from refused

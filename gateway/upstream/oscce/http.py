@@ -55,7 +55,7 @@ from gateway.upstream.oscce.decode import (
 )
 from gateway.upstream.oscce.errors import UNREADABLE, WireError, as_meant, refusal, rejected
 from gateway.upstream.oscce.messages import person
-from gateway.upstream.oscce.socket import LinkSocket
+from gateway.upstream.oscce.socket import LinkSocket, Lost
 
 _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 §4.2.2."""
@@ -77,6 +77,7 @@ async def upgrade(
     subprotocol: str,
     message_bytes: int,
     turns: Turns,
+    ended: Lost,
 ) -> LinkSocket:
     """Open a WebSocket; redirects are not followed.
 
@@ -88,6 +89,7 @@ async def upgrade(
         subprotocol: The subprotocol.
         message_bytes: The largest allowed message.
         turns: Carries links in clear text, and schedules the processing of readings.
+        ended: Called once, when the connection has ended.
 
     Raises:
         aiohttp.ClientError: The peer is no WebSocket server; or another error of *http* on its answer.
@@ -110,7 +112,7 @@ async def upgrade(
     )
     try:
         _check(response, key, subprotocol)
-        return _taken(response, message_bytes, turns)
+        return _taken(response, message_bytes, turns, ended)
     except BaseException:
         response.close()
         raise
@@ -152,7 +154,7 @@ class _Early:
         """Record that no data follows."""
 
 
-def _taken(response: aiohttp.ClientResponse, message_bytes: int, turns: Turns) -> LinkSocket:
+def _taken(response: aiohttp.ClientResponse, message_bytes: int, turns: Turns, ended: Lost) -> LinkSocket:
     """Take the connection over.
 
     In clear text aiohttp keeps no part of it. With TLS aiohttp still counts it as its own, and closes it with
@@ -164,9 +166,13 @@ def _taken(response: aiohttp.ClientResponse, message_bytes: int, turns: Turns) -
     if handler is None or transport is None:
         raise aiohttp.ClientConnectionError("the server left during the handshake")
 
-    def lost(fault: BaseException | None) -> None:
+    def leave(fault: Exception | None) -> None:
         handler.connection_lost(fault)
         response.close()
+
+    def lost(link: LinkSocket, fault: Exception | None) -> None:
+        leave(fault)
+        ended(link, fault)
 
     early = _Early()
     handler.set_parser(early, EMPTY_PAYLOAD)
@@ -175,18 +181,14 @@ def _taken(response: aiohttp.ClientResponse, message_bytes: int, turns: Turns) -
     if carrier is transport:
         link = LinkSocket(carrier, message_bytes, lost, turns)
     else:
-        lost(None)
-        link = LinkSocket(carrier, message_bytes, _ignore_end, turns)
+        leave(None)
+        link = LinkSocket(carrier, message_bytes, ended, turns)
     carrier.set_protocol(link)
     if carrier is not transport:
         carrier.resume_reading()
     if early.data:
         link.data_received(early.data)
     return link
-
-
-def _ignore_end(_: Exception | None) -> None:
-    """Ignore the end of a connection that is not counted."""
 
 
 def _bound_kernel(transport: asyncio.Transport) -> None:

@@ -273,6 +273,10 @@ _CONTROL_CHARS: Final = 128
 """Size of an event that is no text."""
 
 
+Lost: TypeAlias = "Callable[[LinkSocket, Exception | None], None]"
+"""Takes a socket whose connection has ended, and the fault that ended it, if there was one."""
+
+
 class LinkSocket(asyncio.Protocol):
     """The connection of one link: the protocol of its transport, without a task or a timer.
 
@@ -301,7 +305,7 @@ class LinkSocket(asyncio.Protocol):
         self,
         transport: asyncio.Transport,
         message_bytes: int,
-        lost: Callable[[Exception | None], None],
+        lost: Lost,
         turns: Turns,
     ) -> None:
         self.is_due = False
@@ -574,7 +578,7 @@ class LinkSocket(asyncio.Protocol):
         self._is_lost = True
         self._arrived()
         self._note()
-        self._lost(fault)
+        self._lost(self, fault)
 
     # ---- inner ----
 
