@@ -191,7 +191,7 @@ class FanoutGroup:
     @property
     def has_room(self) -> bool:
         """Whether another member may join for which the same changes wait, or none."""
-        return len(self.members) < SIZE and self in self.ledger.readers
+        return 0 < len(self.members) < SIZE  # one without members is no longer used
 
     def join(self, member: GroupMember, seq: int, sent_at: float) -> None:
         """Add a reader that holds the same, is at *seq*, and was last sent a frame at *sent_at*."""

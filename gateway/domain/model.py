@@ -244,6 +244,14 @@ class SmallMap(MutableMapping[KeyT, ItemT]):
         """Return the values; of many as fast as a dictionary's."""
         return super().values() if self._more is None else self._more.values()
 
+    if not TYPE_CHECKING:
+
+        def get(self, key: KeyT, default: ItemT | None = None) -> ItemT | None:
+            """Return the value of *key*; a call less than the inherited method."""
+            if self._more is not None:
+                return self._more.get(key, default)
+            return self.only if self.only_key == key else default
+
 
 def with_few(items: SmallMap[KeyT, ItemT], key: KeyT, item: ItemT) -> SmallMap[KeyT, ItemT]:
     """Store *item* in *items*, or in a new map if that is :data:`NO_ITEMS`; return the map."""

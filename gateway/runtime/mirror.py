@@ -161,7 +161,7 @@ class Feed:
             if only is not None and connections.only is not None:
                 connections.only.updated()  # its turn costs less than asking if it waits
             else:
-                if len(readers) > 1 < len(connections):
+                if only is None and connections.only is None:
                     unite_due(ledger, ledger.came_at)
                 self._wake_waiting()
         for key in ledger.take_own_news() if ledger.own_news else ():
