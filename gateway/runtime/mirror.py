@@ -134,7 +134,8 @@ class Feed:
     def __init__(self, user: UserId) -> None:
         self.user = user
         self.ledger = Ledger()
-        self.connections = self.ledger.own_readers = Connections()
+        self.connections: Connections = Connections()
+        self.ledger.own_readers = self.connections
         self.outlet: Outlet | None = None
 
     @property

@@ -15,8 +15,8 @@ MIRROR, NOBODY = "agent.personal", ""
 """The mirrors, of whatever resource; nothing about a person."""
 CONTAINERS: Final = frozenset(
     {
-        "Counter", "Few", "KeyedRates", "OrderedDict", "Quota", "SmallMap", "WeakKeyDictionary",
-        "WeakSet", "WeakValueDictionary", "defaultdict", "deque", "dict", "list", "set",
+        "Connections", "Counter", "Few", "KeyedRates", "OrderedDict", "Quota", "SmallMap",
+        "WeakKeyDictionary", "WeakSet", "WeakValueDictionary", "defaultdict", "deque", "dict", "list", "set",
     }
 )  # fmt: skip
 ROOMS: Final = ("app/", "bus/", "core/", "domain/", "edge/", "runtime/", "telemetry.py", "upstream/")
@@ -93,7 +93,7 @@ PLACES: Final[dict[str, str]] = {
             bus/sealing.py Lives._held;
             bus/memory.py MemoryChannels.receivers;
             bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
-            core/assembly.py Assembly._kinds _queries; core/assembly.py _KindParts.times sent;
+            core/assembly.py Assembly._queries; core/assembly.py _KindParts.times sent;
             core/assembly.py _ReadTimes.others_ms; core/view.py RefCounter._others;
             core/assembly.py Composer.newest _more_holders _catalogues;
             core/element.py ReadingStep.parts_after other_times_ms shown_after rereads;
@@ -121,7 +121,7 @@ PLACES: Final[dict[str, str]] = {
             upstream/asterisk/people.py AsteriskView._configurations _directories _learned _skills;
             upstream/asterisk/people.py AsteriskView.facts interfaces parts;
             upstream/oscce/socket.py Frames._held _parts;
-            upstream/oscce/client.py OsccLink._pending _ready _own_agents;
+            upstream/oscce/client.py OsccLink._pending _own_agents;
             upstream/oscce/readings.py Unread._kept _places; upstream/oscce/socket.py LinkSocket._inbox;
             upstream/oscce/readings.py _Generation.events parts;
             upstream/oscce/readings.py Readings._sets _catalogues

@@ -588,7 +588,8 @@ class OsccServer:
         self._root = base_url.rstrip("/") + "/oscce/v1/"
         self._clock = clock
         self.turns: Final = turns or Turns(clock)
-        links_open = self._links_open = set[LinkSocket]()
+        self._links_open: set[LinkSocket] = set()
+        links_open = self._links_open
         self._link_ended: Lost = lambda link, _: links_open.discard(link)
         self._deadlines = deadlines or Deadlines()
         self._tls: ssl.SSLContext | bool = tls or True
