@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import enum
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -75,7 +74,8 @@ class Tokens:
     def __init__(
         self, keys: Sequence[tuple[str, bytes]], sites: Sequence[str], nonce: Callable[[int], bytes]
     ) -> None:
-        self._sites: Final = frozenset(sites)
+        self._sites: Final = {site: site for site in sites}
+        """The name of each site, as one object for all its users."""
         self._nonce = nonce
         self._keys: dict[str, AESGCM]
         self._first: str
@@ -122,7 +122,7 @@ class Tokens:
             return TokenFault.FORGED
         if site not in self._sites:
             return TokenFault.FOREIGN_SITE
-        return _unpack(packed, site), key_id
+        return _unpack(packed, self._sites[site]), key_id
 
 
 def _derive(secret: bytes) -> bytes:
@@ -205,7 +205,7 @@ def _pack(ticket: Ticket) -> bytes:
 @lru_cache(maxsize=256)
 def _user(site: str, key: int) -> UserId:
     """Return one shared object for phones of the same user that connect about the same time."""
-    return UserId(sys.intern(site), key)
+    return UserId(site, key)
 
 
 def _unpack(packed: bytes, site: str) -> Ticket:
