@@ -404,8 +404,7 @@ class Mirror:
         self._feed, self._user_sessions, self._clock = feed, user_sessions, clock
         self._composer, self._offsets = composer, offsets
         self._about: About | None = None
-        self._directory: Directory | None = None
-        """The catalogues, until they are shown."""
+        self._directory: Directory | None = None  # until its catalogues are shown
         self._functions = _UNKNOWN_FUNCTIONS
         self.is_blind = False
         """Whether the server reports that it has no realtime data: then the shown data grows old."""
@@ -414,9 +413,8 @@ class Mirror:
         self._narrowed_to: Scope | None = None
         """The scope that contains all shown data. While it is the sessions' one, none is looked up."""
         self._synced_scope: Scope | None = None
-        """The scope of the sessions when every request was answered last."""
+        """The scope of the sessions when every request was answered last; next, the user as an agent then."""
         self._synced_agents: frozenset[int] = EMPTY_SET
-        """The user as an agent then."""
         self._has_pruned = False
         """Whether data was removed that may be in the scope of a session which is not accepted yet."""
         self._uncomposed: list[Address] | None = None

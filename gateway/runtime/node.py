@@ -132,6 +132,7 @@ class UserStates:
         self._due_times: DueTimes[UserId] = DueTimes()
         self._followed = FollowedNodes()
         self._share = TurnShare(USERS_SLICE_S)
+        self._serve_again: Final = self.resume
         self.command_history: CommandHistory[UserId, OnOutcome] = CommandHistory()
 
     def __iter__(self) -> Iterator[UserState]:
@@ -152,7 +153,7 @@ class UserStates:
         before = self._user_states.get(user)
         calls, due = self.command_history.came(user), self._due_times.add(user)
         grant = None if before else grant
-        user_state = UserState(user, world, self._composer, calls, due, tasks, self, grant)
+        user_state = UserState(user, world, self._composer, calls, due, tasks, self._serve_again, grant)
         self._user_states[user] = user_state
         tasks.create_task(self._serve(user_state, before))
         return user_state

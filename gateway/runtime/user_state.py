@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from weakref import proxy
 
 from gateway.core.assembly import Composer
@@ -69,8 +69,8 @@ class Owner(OwnTasks):
         group: Where its tasks run, and those of its links.
         feed: Where the user's changes go on this node.
         calls: The records of the user's commands; they outlive the owner.
-        local: The sessions with a phone on this node.
         due: Is touched when :meth:`due_at` may return another time.
+        local: The sessions with a phone on this node.
     """
 
     __slots__ = (
@@ -87,18 +87,16 @@ class Owner(OwnTasks):
         world: World,
         composer: Composer,
         calls: Calls[OnOutcome],
+        due: DueTime[UserId],
         start: Start = NO_START,
         local: tuple[Local, ...] = (),
-        *,
-        due: DueTime[UserId],
     ) -> None:
         super().__init__(group)
         me: Owner = proxy(self)  # an ended owner leaves memory at once: no collaborator holds its owner
         self.clock, self.pauses, self.tally = world.clock, world.pauses, world.tally
         self.feed, self.user_sessions, self.epoch = feed, UserSessions(), 0
         self._is_running = self._stopped = False
-        self.session_admission = SessionAdmission(me, world)
-        admission = self.session_admission
+        self.session_admission = admission = SessionAdmission(me, world)
         self.mirror = Mirror(feed, self.user_sessions, composer, world.offsets, world.clock, admission)
         self.sharing = Sharing(feed, world.exchange)
         self.owned_by: Grant | None = None
@@ -110,7 +108,6 @@ class Owner(OwnTasks):
         self.execution = CommandExecution(feed.user, me, self.lease, calls, world.number_changes, world.audit)
         self.pulse = LinkHealth(feed, self.mirror, self._machine, world, is_taking_over=start != NO_START)
         self._handover: Handover | None = None
-        """Made when it is needed first: most users never get another owner."""
         self._renewing = SessionRenewal(me, world)
         self._linked: Linked | None = None
         self._began_at = math.inf
@@ -338,7 +335,7 @@ class Owner(OwnTasks):
             self._handover.replaced(token)
 
     def _giving(self) -> Handover:
-        """Return the hand-over of the user."""
+        """Return the hand-over of the user, made when it is needed first: most never get another owner."""
         handover = self._handover = self._handover or Handover(proxy(self), self._world)
         return handover
 
@@ -535,15 +532,7 @@ def _same(topics: tuple[str, ...]) -> tuple[str, ...]:
     return topics
 
 
-_NO_CONTEXT: Final = Context()
-"""The context in which all users are served again: a copy of the present one for each takes 64 bytes."""
-
-
-class ServedUsers(Protocol):
-    """The users of a node."""
-
-    async def resume(self, user_state: UserState) -> None:
-        """Serve a user again after a silence."""
+_NO_CONTEXT: Final = Context()  # for all users: a copy of the present one for each takes 64 bytes
 
 
 class UserState(CommandedUser):
@@ -553,13 +542,13 @@ class UserState(CommandedUser):
 
     Args:
         due: The times of the next :meth:`tick` of all users.
-        users: Has :meth:`run` called again after a silence.
+        serve: Has :meth:`run` called again after a silence; one object for all users.
         grant: The other node that owns the user, if that is known.
     """
 
     __slots__ = (
-        "__weakref__", "_calls", "_composer", "_empty_since", "_group", "_is_stopped", "_turned",
-        "_users", "due", "feed", "local", "over",
+        "__weakref__", "_calls", "_composer", "_empty_since", "_group", "_is_stopped", "_serve", "_turned",
+        "due", "feed", "local", "over",
     )  # fmt: skip
 
     def __init__(
@@ -570,22 +559,19 @@ class UserState(CommandedUser):
         calls: Calls[OnOutcome],
         due: DueTime[UserId],
         group: asyncio.TaskGroup,
-        users: ServedUsers,
+        serve: Callable[[UserState], Coroutine[Any, Any, None]],
         grant: Grant | None = None,
     ) -> None:
         super().__init__(world, group)
-        self._group, self._users = group, users
-        self.due = due
+        self._group, self._serve, self.due = group, serve, due
         self.feed = Feed(user)
         self.local: SmallMap[str, Local] = SmallMap()
         """The sessions whose phones this node serves, or is about to serve."""
         self.over = LeanEvent()
         """Set when link and lease are released: only then may the next user state begin."""
-        self._composer = composer
-        self._calls = calls
+        self._composer, self._calls = composer, calls
         self._is_stopped = False
-        self._turned: LeanEvent | None = None
-        """Set at the next change of role; it exists only while a task waits for that."""
+        self._turned: LeanEvent | None = None  # at the next change of role; while a task waits for that
         self._empty_since: float | None = None
         self.role: Owner | Follower = self._own(NO_START) if grant is None else self._follow(grant)
 
@@ -769,7 +755,7 @@ class UserState(CommandedUser):
     def _go_on(self, _: asyncio.Future[None]) -> None:
         """Have the user served by a task again, after a silence."""
         if self.silence is not None:
-            spawn(self._group, self._users.resume(self))
+            spawn(self._group, self._serve(self))
 
     def _end(self) -> None:
         self._is_stopped = True
@@ -781,9 +767,9 @@ class UserState(CommandedUser):
 
     def _wake_all(self) -> None:
         self.due.touch()
-        turned, self._turned = self._turned, None
-        if turned is not None:
-            turned.set()
+        if self._turned is not None:
+            self._turned.set()
+        self._turned = None
 
     @property
     def _following(self) -> Start | Grant | None:
@@ -795,7 +781,7 @@ class UserState(CommandedUser):
 
     def _own(self, start: Start) -> Owner:
         world, calls, local = self._world, self._calls, tuple(self.local.values())
-        return Owner(self._group, self.feed, world, self._composer, calls, start, local, due=self.due)
+        return Owner(self._group, self.feed, world, self._composer, calls, self.due, start, local)
 
     def _follow(self, grant: Grant) -> Follower:
         return Follower(self.feed, self._world, grant, self.local, self.due.touch)
