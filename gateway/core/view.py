@@ -166,6 +166,12 @@ def _same(rights: frozenset[Right]) -> frozenset[Right]:
     return rights
 
 
+@lru_cache(maxsize=256)
+def same_topics(topics: tuple[str, ...]) -> tuple[str, ...]:
+    """Return one shared object for equal topics: most phones follow the same."""
+    return topics
+
+
 def _union_of(scopes: list[Scope]) -> Scope:
     if len(scopes) == 1:
         return copy(scopes[0])

@@ -15,7 +15,6 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, Final
 from weakref import proxy
 
@@ -24,7 +23,7 @@ from gateway.core.commands import Calls
 from gateway.core.ledger import Health
 from gateway.core.link import LinkMachine
 from gateway.core.registry import DueTime
-from gateway.core.view import Member, UserSessions
+from gateway.core.view import Member, UserSessions, same_topics
 from gateway.domain.commands import History
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import LONG_AGO, NodeId, SmallMap, Ticket, UserId
@@ -331,8 +330,7 @@ class Owner(OwnTasks):
 
     def replaced(self, token: int) -> None:
         """Record that the link with *token* took the place of this owner's."""
-        if self._handover is not None:
-            self._handover.replaced(token)
+        self._giving().replaced(token)
 
     def _giving(self) -> Handover:
         """Return the hand-over of the user, made when it is needed first: most never get another owner."""
@@ -421,8 +419,7 @@ class Owner(OwnTasks):
         self._link_dialer.leave()
         self.execution.run_in(None)
         self.sharing.run_in(None)
-        if self._handover is not None:
-            self._handover.over()
+        self._giving().over()
         self._renewing.stop()
         try:
             await self.end_tasks(at_once=at_once)
@@ -526,12 +523,6 @@ _TURN_SHOWN_S: Final = 6.0
 """How long an owner's answer counts that a session waits for its turn: some of the next may be lost."""
 
 
-@lru_cache(maxsize=256)
-def _same(topics: tuple[str, ...]) -> tuple[str, ...]:
-    """Return one shared object for equal topics: most phones follow the same."""
-    return topics
-
-
 _NO_CONTEXT: Final = Context()  # for all users: a copy of the present one for each takes 64 bytes
 
 
@@ -564,13 +555,12 @@ class UserState(CommandedUser):
     ) -> None:
         super().__init__(world, group)
         self._group, self._serve, self.due = group, serve, due
-        self.feed = Feed(user)
+        self.feed, self._is_stopped = Feed(user), False
         self.local: SmallMap[str, Local] = SmallMap()
         """The sessions whose phones this node serves, or is about to serve."""
         self.over = LeanEvent()
         """Set when link and lease are released: only then may the next user state begin."""
         self._composer, self._calls = composer, calls
-        self._is_stopped = False
         self._turned: LeanEvent | None = None  # at the next change of role; while a task waits for that
         self._empty_since: float | None = None
         self.role: Owner | Follower = self._own(NO_START) if grant is None else self._follow(grant)
@@ -607,7 +597,7 @@ class UserState(CommandedUser):
     def join(self, ticket: Ticket, topics: tuple[str, ...]) -> Local:
         """Add a session with a phone here; :meth:`admit` or :meth:`attach` follows."""
         now = self._world.clock.now()
-        local = Local(ticket, _same(topics), self._world.pauses.came_at(now), now)
+        local = Local(ticket, same_topics(topics), self._world.pauses.came_at(now), now)
         self.local[ticket.handle] = local
         self.due.touch()
         return local

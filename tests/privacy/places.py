@@ -180,7 +180,7 @@ PLACES: Final[dict[str, str]] = {
             core/view.py _same; core/view.py _common_view;
             upstream/asterisk/people.py number_of; upstream/asterisk/people.py _skill;
             domain/model.py handle_of; domain/model.py _shared_keys;
-            edge/credentials.py _user; runtime/user_state.py _same
+            edge/credentials.py _user; core/view.py same_topics
         """,
         "number_changes": """
             core/rate_limits.py Quota._taken; runtime/node.py Node.number_changes;
