@@ -88,7 +88,8 @@ class FakeLink:
         self._inbox: deque[Callable[[], LinkEvent | None]] = deque()
         self._came = asyncio.Event()
         self._silence: asyncio.Future[None] | None = None
-        self._pending: set[Waiting] = set()
+        self.pending: set[Waiting] = set()
+        """Requests without an answer."""
         self._closed: LinkClosed | None = None
 
     @property
@@ -147,7 +148,7 @@ class FakeLink:
         except TimeoutError:
             raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "the OSCC-E Server did not answer") from None
         finally:
-            self._pending.discard(answer)
+            self.pending.discard(answer)
         if isinstance(received, GatewayError | LinkClosed):
             raise received
         return received
@@ -177,7 +178,7 @@ class FakeLink:
         if self._closed is not None:
             _tell(answer, LinkClosed(self._closed.reason))
             return
-        self._pending = {each for each in self._pending if not each.done()} | {answer}
+        self.pending = {each for each in self.pending if not each.done()} | {answer}
         if self.holds(request):
             self._held.append((request, answer))
         else:
@@ -232,7 +233,7 @@ class FakeLink:
         self._later.clear()
 
     def _abandon(self) -> None:
-        for answer in tuple(self._pending):
+        for answer in tuple(self.pending):
             _tell(answer, LinkClosed("lost"))
 
     def _put(self, item: Callable[[], LinkEvent | None]) -> None:

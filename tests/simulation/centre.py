@@ -363,9 +363,9 @@ class SimLink:
         self.inner.take(request, answer)
 
     async def close(self) -> None:
-        if self._door.is_dead:
-            return
-        await self.inner.close()
-        for answer in tuple(self._on_the_way):
+        """Close it, as the real adapter does: no answer is passed on after that."""
+        for answer in (*self._on_the_way, *self.inner.pending):
             if not answer.done():
                 answer.set_result(LinkClosed("lost"))
+        if not self._door.is_dead:
+            await self.inner.close()

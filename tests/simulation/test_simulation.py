@@ -11,11 +11,16 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from random import Random
 from typing import Final
 
 import pytest
 
-from tests.simulation.loop import VirtualLoop
+from gateway.domain.commands import KeepAlive
+from gateway.domain.model import Application, Device
+from gateway.domain.upstream import LinkClosed, LogOn
+from tests.simulation.centre import SimCentre, SiteDoor
+from tests.simulation.loop import NodeClock, VirtualClock, VirtualLoop
 from tests.simulation.pinned import PINNED, Pinned
 from tests.simulation.run import run
 from tests.simulation.schedule import generate
@@ -73,6 +78,28 @@ def test_a_seed_stands_for_the_same_life_each_time(seed: int) -> None:
     first, second = run(setup, actions), run(setup, actions)
     assert first == second
     assert len(first.log) > len(actions)
+
+
+def test_no_answer_is_passed_on_after_the_link_of_a_dead_node_was_closed() -> None:
+    loop = VirtualLoop()
+    loop.run_until_complete(_closed_by_a_dead_node(VirtualClock(loop)))
+    loop.close()
+
+
+async def _closed_by_a_dead_node(clock: VirtualClock) -> None:
+    received = list[object]()
+    centre = SimCentre(clock, fences=True)
+    door = SiteDoor(centre, Random(1), NodeClock(clock))
+    logged_on = await door.log_on(LogOn(Application.DASHBOARD, "anna", "secret", Device("d0", "Phone")))
+    link = await door.open(logged_on.user.id, logged_on.secret, token=1, holder="n0-1")
+    link.inner.holds = lambda _: True
+    assert link.send(KeepAlive(), received.append)
+    await asyncio.sleep(0.01)
+    door.kill(silently=True)
+    await link.close()
+    assert [type(each) for each in received] == [LinkClosed]
+    door.drop()
+    assert len(received) == 1
 
 
 def test_timers_of_one_instant_run_in_the_order_in_which_they_were_set() -> None:
