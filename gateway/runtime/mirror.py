@@ -91,6 +91,9 @@ class Connection(Protocol):
     def start(self, work: Coroutine[None, None, None]) -> None:
         """Run *work* until it ends, or the connection does."""
 
+    def fail(self, fault: Exception) -> None:
+        """Close after a fault, which ends this connection only."""
+
     def close(
         self,
         code: CloseCode,

@@ -442,19 +442,17 @@ class Node:
             wait.admission.hold(wait)
 
     def _is_settled(self, connection: Connection, newcomer: Newcomer, wait: SessionWait) -> bool:
-        """Serve the session if that is possible now; False: it waits on.
-
-        Raises:
-            SessionRefused: With the close code for the connection.
-        """
+        """Serve or refuse the session if that is possible now; False: it waits on."""
         try:
             facts = newcomer.user_state.facts_of(newcomer.local, wait)
+            if facts is None:
+                return False
+            self._serve_newcomer(connection, newcomer, facts)
         except RoleOverError:
             connection.start(self._attach_in_task(connection, newcomer._replace(wait=None)))
-            return True
-        if facts is not None:
-            self._serve_newcomer(connection, newcomer, facts)
-        return facts is not None
+        except SessionRefused as refused:
+            _close(connection, refused)
+        return True
 
     async def _attach_in_task(self, connection: Connection, newcomer: Newcomer) -> None:
         """Wait until another node, or the user's next role here, has had the session accepted."""
@@ -476,18 +474,15 @@ class Node:
         newcomer = None if connection is None else self._newcomers.get(connection)
         if connection is None or newcomer is None or newcomer.wait is not wait:
             return  # it left between two slices
-        is_settled = True
         try:
             is_settled = self._is_settled(connection, newcomer, wait)
-        except SessionRefused as refused:
-            _close(connection, refused)
         except Exception as fault:  # noqa: BLE001 - one phone's fault must not end the node
-            log_fault(_LOG, "user_failed", fault)
-            connection.close(CloseCode.INTERNAL, "internal")
+            connection.fail(fault)
+            is_settled = True
         if is_settled:
             self._forget_newcomer(connection)
         elif wait.until > until:
-            wait.admission.hold(wait)
+            self._waits.turns.begin(wait, wait.until)
 
     def _forget_newcomer(self, connection: Connection) -> None:
         newcomer = self._newcomers.pop(connection, None)

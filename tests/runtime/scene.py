@@ -50,6 +50,7 @@ class PhoneLine:
         self.last_received_at = scene.clock.now()
         self.frames: list[dict[str, Any]] = []
         self.closed: Close | None = None
+        self.faults: list[Exception] = []
         self.woken = 0
         self.commands: CommandedUser
         """What executes its commands, from the attach to the end."""
@@ -162,6 +163,11 @@ class PhoneLine:
             await self.scene.node.attach(self, self.ticket, topics, self._served)
         except SessionRefused as refused:
             self.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
+
+    def fail(self, fault: Exception) -> None:
+        self.faults.append(fault)
+        if self.closed is None:
+            self.run(self.session.close(CloseCode.INTERNAL, "internal"))
 
     def start(self, work: Coroutine[None, None, None]) -> None:
         self.scene.tasks.create_task(work)

@@ -155,7 +155,7 @@ async def test_a_phone_that_waits_for_its_session_has_no_task() -> None:
         assert _served(phones) == [True, True]
 
 
-async def test_a_fault_of_one_newcomer_ends_no_other(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_fault_of_one_newcomer_ends_no_other() -> None:
     async with scene(QUICK) as at:
         at.upstream.mute_links = True
         phones = await _come(at, 3)
@@ -166,7 +166,36 @@ async def test_a_fault_of_one_newcomer_ends_no_other(caplog: pytest.LogCaptureFi
         await at.clock.settle()
         assert _served(phones) == [True, False, True]
         assert [phone.code for phone in phones] == [None, CloseCode.INTERNAL, None]
-        assert "user_failed" in caplog.text
+        assert [len(phone.faults) for phone in phones] == [0, 1, 0]
+
+
+async def test_a_newcomer_whose_close_fails_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scene(QUICK) as at:
+        at.upstream.mute_links = True
+        phones = await _come(at, 2)
+        monkeypatch.setattr(phones[0], "close", {}.__getitem__)
+        await at.pass_time(ATTACH_S + 1)
+        assert [len(phone.faults) for phone in phones] == [1, 0]
+        assert {phone.code for phone in phones} == {CloseCode.INTERNAL}
+        at.upstream.mute_links = False
+        assert (await at.served()).of_kind("welcome")
+
+
+async def test_the_end_of_a_replaced_phones_turn_keeps_the_next_one_waiting_no_longer() -> None:
+    async with scene(QUICK) as at:
+        at.upstream.mute_links = True
+        first = (await _come(at, 1))[0]
+        await at.clock.advance(ATTACH_S - 1.0)
+        at.node.unread_s = lambda: 2.0
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(first, "leave", lambda: None)  # its socket has no turn yet
+            second = await at.again(first)
+            await at.clock.advance(2.0)
+        first.leave()
+        at.link(100).unmute()
+        await at.clock.settle()
+        assert (first.code, second.code) == (CloseCode.REPLACED, None)
+        assert _served([second]) == [True]
 
 
 async def test_a_newcomer_waits_on_at_the_next_role() -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session
@@ -19,11 +20,13 @@ from gateway.domain.model import Device, Ticket
 from gateway.protocol.codec import JSON
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
+from gateway.runtime.event_loop import log_fault
 from gateway.runtime.node import Attachment, Node
 from tests.simulation.loop import Host, NodeClock
 
 LIMITS = SessionLimits()
 Frame = dict[str, Any]
+_LOG: Final = logging.getLogger("gateway.phones")
 
 
 class Far(Protocol):
@@ -106,6 +109,10 @@ class Line:
     ) -> None:
         if not self.is_gone:
             self._run(self.session.close(code, reason, by=by, window_s=window_s))
+
+    def fail(self, fault: Exception) -> None:
+        log_fault(_LOG, "phone_failed", fault)
+        self.close(CloseCode.INTERNAL, "internal")
 
     # ---- what the phone does ----
 
