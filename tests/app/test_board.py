@@ -199,6 +199,13 @@ def test_several_lines_below_take_their_room_from_the_rest() -> None:
     assert [line.strip() for line in shown[-2:]] == ["nodes", "kill one"]
 
 
+def test_a_line_below_is_folded_between_words_and_never_cut() -> None:
+    command, options = "try: a/long/path/.venv/bin/oscc-gateway demo-cluster", "--port 18091 kill n1"
+    shown = _text(_many(0, 200), LIVE, width=55, lines=20, footer=f"{command} {options}\nlast")
+    assert len(shown) == 20
+    assert [line.strip() for line in shown[-3:]] == [command, options, "last"]
+
+
 def test_many_states_flow_to_the_next_line() -> None:
     states = ("available", "work", "unavailable", "logged_off", "of tomorrow")
     mirror: dict[str, Value] = {f"agent:{n}": {"routing_state": state} for n, state in enumerate(states)}

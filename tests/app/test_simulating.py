@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import re
 import signal
@@ -59,6 +60,21 @@ def test_a_taken_port_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["simulate", "--port", port, "--agents", "1", "--queues", "1"]) == 1
     assert capsys.readouterr().err == (
         f"oscc-gateway: The simulator cannot listen at 127.0.0.1 port {port}: address already in use.\n"
+    )
+
+
+def test_each_reason_is_reported_when_it_cannot_listen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def refused(_: SimulatorSettings) -> None:
+        taken, forbidden = OSError(errno.EADDRINUSE, ""), OSError(errno.EACCES, "")
+        raise ExceptionGroup("", [taken, forbidden])  # noqa: EM101 - nobody reads it
+
+    monkeypatch.setattr("gateway.app.cli.demo._simulate", refused)
+    assert main(["simulate", "--port", "80"]) == 1
+    assert capsys.readouterr().err == (
+        "oscc-gateway: The simulator cannot listen at 127.0.0.1 port 80: address already in use; "
+        "permission denied.\n"
     )
 
 

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import partial
+from textwrap import wrap
 from typing import Final, TypeVar
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -311,7 +313,7 @@ class Board:
         at_ms = self.now_ms if self.health.current else self.health.as_of_ms
         banner = _banner(self.health)
         figures = _figures(totals(queues, agents), at_ms, width)
-        below = self._below()
+        below = self._below(width)
         room = None
         if self.lines is not None:
             taken = _TOP_LINES + _BANNER_LINES * len(banner) + len(figures) + len(below)
@@ -330,9 +332,10 @@ class Board:
             *below,
         )
 
-    def _below(self) -> list[RenderableType]:
+    def _below(self, width: int) -> list[RenderableType]:
         last = f"last: {_printable(self.health.last_event or UNKNOWN)}"
-        lines = [last, *(self.footer or "").splitlines()]
+        fold = partial(wrap, width=width, break_long_words=False, break_on_hyphens=False)
+        lines = [last, *(part for line in (self.footer or "").splitlines() for part in fold(line))]
         return [Text(line, "dim", no_wrap=True, overflow="ellipsis") for line in lines]
 
 

@@ -370,7 +370,8 @@ def run_simulate(args: argparse.Namespace) -> int:
     except* OSError as taken:
         reasons = [os_error_text(error) for error in taken.exceptions if isinstance(error, OSError)]
     if reasons:
-        raise CannotListen(f"The simulator cannot listen at {args.host} port {args.port}: {reasons[0]}.")
+        why = "; ".join(reasons)
+        raise CannotListen(f"The simulator cannot listen at {args.host} port {args.port}: {why}.")
     return 0
 
 
@@ -407,7 +408,8 @@ ENDED_WITHIN_S: Final = 10.0
 class ChildProcess:
     """A process that can be started again, and that ends when this process ends.
 
-    It has its own session, so that Ctrl-C in the terminal reaches its parent only.
+    It has its own session, so that Ctrl-C in the terminal reaches its parent only. Without an *environ* it has
+    the variables of this process.
     """
 
     def __init__(
