@@ -558,6 +558,9 @@ async def open_bus(
 ) -> AsyncIterator[Cluster]:
     """Yield the parts that the nodes of a gateway share; the bus may not be connected yet.
 
+    *jitter* draws from [0, 1), *draw* that many unpredictable bytes. *renewed* is called with the seconds
+    that each renewal of leases took. Without a *node* the bus receives no messages.
+
     Raises:
         ConfigError: The file of the authority cannot be used.
     """
@@ -611,7 +614,10 @@ def open_server(
     is_alone: bool,
     chance: Randomness,
 ) -> SiteServer:
-    """Return the adapter of a site; ``async with`` opens it."""
+    """Return the adapter of a site; ``async with`` opens it.
+
+    *tls* None: clear text. *is_alone*: no other node serves the site.
+    """
     if site.asterisk is None:
         return OsccServer(site.id, site.url, clock, tls=tls, turns=turns, trace=trace)
     settings = asterisk_settings(site, site.asterisk, tls, is_alone=is_alone)

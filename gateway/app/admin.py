@@ -172,6 +172,7 @@ class BundleWriter:
     """Shows bundles, and writes the last one shown.
 
     Invariant: a written bundle is byte for byte the one that was shown; at most one preview is stored.
+    Without a *folder* none is written.
     """
 
     def __init__(self, parts: BundleSources, folder: Path | None, clock: Clock) -> None:

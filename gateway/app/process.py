@@ -360,7 +360,10 @@ async def _idle_moment(clock: Clock) -> None:
 
 @contextmanager
 def tuned_gc(clock: Clock, paused: Callable[[float], None]) -> Iterator[None]:
-    """Collect garbage rarely while the block lasts, and never scan objects from before it."""
+    """Collect garbage rarely while the block lasts, and never scan objects from before it.
+
+    *paused* is called with the seconds of each collection.
+    """
     began = clock.now()
 
     def note(phase: str, _: dict[str, int]) -> None:

@@ -109,6 +109,7 @@ class FollowMachine(StateMachine[FollowState]):
     answer covers everything that was lost before it. After a doubt another request follows the answer.
 
     Args:
+        epoch: The token of the owner's lease.
         now: When following begins; the first request is due at once.
         jitter: In [0, 1): spreads the requests of many followers.
     """

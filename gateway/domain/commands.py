@@ -395,6 +395,7 @@ class NumberAct:
     number: str
     """Masked (:func:`gateway.domain.model.masked`)."""
     result: str
+    """A status or an error code."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -548,7 +548,10 @@ class Follower:
                 return
 
     def read(self, publication: Publication, made: Shared, arrival: Arrival) -> None:
-        """Process a publication."""
+        """Process a publication.
+
+        *made*: the elements of publications that arrived with it, of this user and of others.
+        """
         now, wall_ms, waited_s, bus = arrival
         machine, ledger = self.machine, self.feed.ledger
         if self._is_over:

@@ -68,7 +68,7 @@ def test_each_reason_is_reported_when_it_cannot_listen(
 ) -> None:
     async def refused(_: SimulatorSettings) -> None:
         taken, forbidden = OSError(errno.EADDRINUSE, ""), OSError(errno.EACCES, "")
-        raise ExceptionGroup("", [taken, forbidden])  # noqa: EM101 - nobody reads it
+        raise ExceptionGroup("", [taken, forbidden])
 
     monkeypatch.setattr("gateway.app.cli.demo._simulate", refused)
     assert main(["simulate", "--port", "80"]) == 1

@@ -408,8 +408,8 @@ ENDED_WITHIN_S: Final = 10.0
 class ChildProcess:
     """A process that can be started again, and that ends when this process ends.
 
-    It has its own session, so that Ctrl-C in the terminal reaches its parent only. Without an *environ* it has
-    the variables of this process.
+    It has its own session, so that Ctrl-C in the terminal reaches its parent only. Without
+    an *environ* it has the variables of this process.
     """
 
     def __init__(
