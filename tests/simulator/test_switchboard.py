@@ -9,7 +9,7 @@ import pytest
 
 from gateway.simulator.elements import render
 from gateway.simulator.links import of_kind
-from gateway.simulator.model import Kind, Scope
+from gateway.simulator.model import Kind, Scope, TargetState
 from gateway.simulator.server import truth, users
 from tests.simulator.peer import AGENT, QUIET, Free, Peer, World, key_of
 
@@ -56,6 +56,24 @@ def test_one_reading_is_the_same_bytes_for_all(world: World) -> None:
     one, other = ([frame.split(b'"Elements":')[1] for frame in peer.raw] for peer in peers)
     assert one == other
     assert {each["Time"] for peer in peers for each in peer.received[-1:]} == {world.clock.now_ms()}
+
+
+def test_a_query_that_begins_or_stops_counts_from_the_next_publication_on(world: World) -> None:
+    world.sim.center.log_on(world.agent())
+    link, peer = world.open()
+
+    def published(state: TargetState) -> set[str]:
+        peer.take()
+        world.sim.center.ask(world.agent(), state, None, "Now", "Self")
+        world.pass_time(0.25)
+        return {each["EventType"] for each in peer.take()}
+
+    query = world.ask(link, "ListenForEvents", EventType="UserRealtime", Keys="All")["QueryID"]
+    assert published("Available") == {"UserRealtime"}
+    world.listen(link, "GroupRealtime")
+    assert published("Work") == {"UserRealtime", "GroupRealtime"}
+    world.ask(link, "StopListeningForEvents", QueryID=query)
+    assert published("Available") == {"GroupRealtime"}
 
 
 @pytest.mark.parametrize("user", ["supervisor1", "supervisor3", "agent10"])
