@@ -111,7 +111,7 @@ async def test_a_discarded_body_that_cannot_be_read_is_logged_nowhere(
     assert caplog.records == []
 
 
-async def test_a_fault_nobody_caught_is_reported_by_its_place(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_fault_nobody_caught_is_reported_by_its_place_alone(caplog: pytest.LogCaptureFixture) -> None:
     async with listening("test", application(), "127.0.0.1", 0) as listener:
         answer = await say(listener.port, b"GET /fail HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status(answer) == [500]

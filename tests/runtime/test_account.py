@@ -184,7 +184,7 @@ async def test_ten_numbers_by_ten_log_ons_are_changes_of_the_number(at: Scene) -
     assert await _outcome(at, other) is None
 
 
-async def test_ten_numbers_at_once_are_no_more_changes(at: Scene, roads: Roads) -> None:
+async def test_ten_log_ons_with_ten_numbers_at_once_change_it_no_more_often(at: Scene, roads: Roads) -> None:
     roads.asks.shut()
     bert = replace(_credentials(login="bert"), application=ASSISTANT, takeover=True)
     trying = [
@@ -275,7 +275,7 @@ async def test_an_unconfirmed_log_off_is_pending_and_retried_until_it_is_confirm
     assert at.upstream.routing == {}
 
 
-async def test_a_log_off_is_retried_until_calls_end(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_log_off_is_retried_until_routing_ends(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     phone = await at.served("bert", ASSISTANT, number="1234")
     answers = [LoggedOff("after_contact", 77), LoggedOff("after_contact", 77), LoggedOff("removed", None)]
 

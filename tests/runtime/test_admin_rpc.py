@@ -264,7 +264,7 @@ async def test_what_is_not_here_is_nothing_to_do_and_an_oscc_e_that_is_away_keep
     assert is_ended(phone)
 
 
-async def test_a_phone_is_notified_if_oscc_e_is_silent(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_phones_are_notified_at_once_without_oscc_e(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     phone = await at.served("bert", ASSISTANT, number="1234")
 
     async def never(_: object) -> LoggedOff:

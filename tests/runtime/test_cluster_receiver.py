@@ -158,7 +158,7 @@ async def test_a_command_of_a_node_whose_clock_is_wrong_has_the_time_that_is_lef
         assert [one.deadline_ms - at.clock.wall_ms() for one in begun] == [5_000]
 
 
-async def test_another_nodes_command_needs_no_task_here(at: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_command_from_elsewhere_needs_no_task(at: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     _, far = await followed(at)
     await at.pass_time(7)
     monkeypatch.setattr(CommandExecution, "execute", broken)
