@@ -1,4 +1,4 @@
-"""The bus of one process is bounded, and exact about tokens. See also tests/contracts."""
+"""The bus of one process is bounded, and exact about time and tokens. See also tests/contracts."""
 
 from __future__ import annotations
 
@@ -30,9 +30,14 @@ async def test_a_token_is_the_wall_clock_in_microseconds_unless_others_are_highe
     assert (await leases.acquire(ANN, NODE, "h", floor=5_000_000, expected=1_000_001)).token == 5_000_001
 
 
-async def test_leases_of_users_who_never_come_back_go() -> None:
+async def test_a_lease_lasts_exactly_its_time_and_leases_of_users_who_never_come_back_go() -> None:
     clock = ManualClock()
     leases = MemoryLeases(clock, ttl_s=15.0)
+    grant = await leases.acquire(ANN, NODE, "h", floor=0)
+    await clock.advance(14.5)
+    assert await leases.read(ANN) == grant
+    await clock.advance(0.5)
+    assert await leases.read(ANN) is None
     for number in range(100):
         await leases.acquire(UserId("main", number), NODE, "h", floor=0)
         await clock.advance(1.0)
