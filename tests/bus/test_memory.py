@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryStore
+from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
 from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Inbox
+from gateway.protocol.envelopes import Inbox, NodeRecord
 from tests.doubles.clock import ManualClock
 
 ANN = UserId("main", 1)
@@ -55,6 +55,17 @@ async def test_the_oldest_tokens_are_forgotten() -> None:
 
 
 # ---- registry and store of one process ----
+
+
+async def test_a_node_lives_exactly_its_time_from_its_last_word() -> None:
+    clock, record = ManualClock(), NodeRecord(NODE, "h", "1", 0, 0, False, 0.0)
+    registry = MemoryNodeRegistry(clock)
+    for _ in range(2):
+        await registry.announce(record)
+        await clock.advance(9.5)
+        assert await registry.nodes() == (record,)
+    await clock.advance(0.5)
+    assert await registry.nodes() == ()
 
 
 async def test_what_was_taken_away_may_come_again_and_lives_its_new_time() -> None:
