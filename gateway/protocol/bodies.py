@@ -22,7 +22,15 @@ from pydantic import (
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, readable
-from gateway.protocol.codec import BadFrame, check_size, check_value, plain_fields, read_json, write_json
+from gateway.protocol.codec import (
+    BadFrame,
+    check_size,
+    check_value,
+    plain_fields,
+    read_json,
+    what_is_wrong,
+    write_json,
+)
 from gateway.protocol.frames import COMMANDS, INT_MAX, PROTOCOLS, Flag, SessionView, UserView
 
 NOTICES_MAX: Final = 32
@@ -460,20 +468,6 @@ JSON_TYPE: Final = "application/json"
 PROBLEM_TYPE: Final = "application/problem+json"
 SCHEMA_TYPE: Final = "application/schema+json"
 
-_FAULTS: Final = {
-    "missing": "is missing",
-    "unexpected_keyword_argument": "is not known here",
-    "string_type": "is not a text",
-    "bool_type": "is neither true nor false",
-    "dataclass_type": "is not an object",
-    "tuple_type": "is not a list",
-    "string_too_short": "is too short",
-    "string_too_long": "is too long",
-    "too_long": "has too many elements",
-    "string_pattern_mismatch": "does not have the right form",
-}
-"""The fault of a member, by pydantic's name for it."""
-
 
 def read_body(data: bytes, of: TypeAdapter[B]) -> B:
     """Decode a client's body by the same rules as frames.
@@ -489,9 +483,8 @@ def read_body(data: bytes, of: TypeAdapter[B]) -> B:
     except BadFrame as bad:
         raise GatewayError(ErrorCode.BAD_REQUEST, f"The body cannot be read: {bad.reason}.") from None
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        path = ".".join(str(name) for name in fault["loc"]) or "the body"
-        what = _FAULTS.get(fault["type"], "has a value that is not allowed")
+        names, _, what = what_is_wrong(error)
+        path = ".".join(names) or "the body"
         raise GatewayError(ErrorCode.BAD_REQUEST, f"Invalid value: {path} {what}.") from None
 
 

@@ -682,7 +682,7 @@ def _client_frame(sent: dict[str, Any]) -> ClientFrame:
         sent["command"] = {name: member for name, member in command.items() if member is not None}
     frame = CLIENT_FRAME.validate_python(sent)
     if type(frame) is CommandFrame and not _is_same(frame.command, sent["command"]):
-        raise BadFrame("command.command: wrong_type")
+        raise BadFrame("command.command contains a value of another type, as 5.0 or true for 5")
     return frame
 
 
@@ -711,16 +711,54 @@ def _gateway_frame(sent: dict[str, Any]) -> GatewayFrame:
     return GATEWAY_FRAME.validate_python(sent)
 
 
+_FAULTS: Final = {
+    "missing": "is missing",
+    "union_tag_not_found": "has no kind",
+    "unexpected_keyword_argument": "is not known here",
+    "string_type": "is not a text",
+    "int_type": "is not a whole number",
+    "int_from_float": "is not a whole number",
+    "float_type": "is not a number",
+    "finite_number": "is not a number",
+    "bool_type": "is neither true nor false",
+    "dataclass_type": "is not an object",
+    "dict_type": "is not an object",
+    "tuple_type": "is not a list",
+    "enum": "is not {expected}",
+    "literal_error": "is not {expected}",
+    "greater_than": "is not more than {gt}",
+    "greater_than_equal": "is less than {ge}",
+    "less_than_equal": "is more than {le}",
+    "string_too_short": "is shorter than {min_length} characters",
+    "string_too_long": "is longer than {max_length} characters",
+    "too_long": "has more than {max_length} elements",
+    "string_pattern_mismatch": "does not have the right form",
+}
+"""The fault of a member, by pydantic's name for it; in braces: our own bounds, never a sent value."""
+
+
+def what_is_wrong(error: ValidationError) -> tuple[tuple[str, ...], str, str]:
+    """Return the path to the first wrong member, pydantic's name of the fault, and the end of a sentence."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    what = _FAULTS.get(fault["type"], "has a value that is not allowed").format(**fault.get("ctx", {}))
+    return tuple(map(str, fault["loc"])), fault["type"], what
+
+
 def _bad_frame(error: ValidationError, path_shown: int, id_: str | None) -> BadFrame:
     """Describe a fault by the names of our own fields, never by its values.
 
     *path_shown*: how many names of the path are shown; deeper ones may be data.
     """
-    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    path = ".".join(str(name) for name in fault["loc"][:path_shown])
-    if fault["type"] == "union_tag_invalid":
-        return UnknownKind(f"unknown kind of {path}" if path else "unknown kind", frame_id=id_)
-    return BadFrame(f"{path}: {fault['type']}" if path else fault["type"], frame_id=id_)
+    names, fault, what = what_is_wrong(error)
+    if names[:2] == ("command", "command"):
+        names = names[:2] + names[3:]  # the third is the kind of the command, and no member
+        path_shown -= 1
+    path = ".".join(names[:path_shown])
+    if len(names) > path_shown:
+        what = "contains a value that is not allowed"
+    if fault == "union_tag_invalid":
+        return UnknownKind(f"{path} has an unknown kind" if path else "unknown kind", frame_id=id_)
+    return BadFrame(f"{path or 'a frame'} {what}", frame_id=id_)
 
 
 JSON: Final = Codec(

@@ -81,7 +81,7 @@ def test_unknown_fields_are_ignored(codec: Codec) -> None:
 @pytest.mark.parametrize(
     ("value", "reason", "frame_id"),
     [
-        ({}, "union_tag_not_found", None),
+        ({}, "a frame has no kind", None),
         ([], "a frame is one object", None),
         ("hello", "a frame is one object", None),
         (None, "a frame is one object", None),
@@ -89,25 +89,29 @@ def test_unknown_fields_are_ignored(codec: Codec) -> None:
         ({"kind": "ping"}, "unknown kind", None),
         ({"kind": None}, "unknown kind", None),
         ({"kind": ["pong"]}, "unknown kind", None),
-        (HELLO | {"topics": "agents"}, "hello.topics: tuple_type", None),
-        (HELLO | {"topics": ["x"] * 65}, "hello.topics: too_long", None),
-        (HELLO | {"topics": [1]}, "hello.topics.0: string_type", None),
-        (HELLO | {"pace_s": 61}, "hello.pace_s: less_than_equal", None),
-        (HELLO | {"pace_s": True}, "hello.pace_s: float_type", None),
-        (HELLO | {"ping_s": "25"}, "hello.ping_s: float_type", None),
-        (HELLO | {"position": {"stream": "1.a", "seq": -1}}, "hello.position.seq: greater_than_equal", None),
-        (HELLO | {"position": {"stream": "1.a", "seq": 1.0}}, "hello.position.seq: int_type", None),
-        ({"kind": "hello"}, "hello.client: missing", None),
-        ({"kind": "follow", "id": "4", "topics": None}, "follow.topics: tuple_type", "4"),
-        ({"kind": "follow", "id": 4, "topics": []}, "follow.id: string_type", None),
-        (COMMAND | {"key": "7"}, "command.key: string_pattern_mismatch", "7"),
-        (COMMAND | {"retry": 1}, "command.retry: bool_type", "7"),
-        (COMMAND | {"expires_at_ms": True}, "command.expires_at_ms: int_type", "7"),
-        (COMMAND | {"command": {"kind": "x"}}, "unknown kind of command.command", "7"),
-        (COMMAND | {"command": {}}, "command.command: union_tag_not_found", "7"),
+        (HELLO | {"topics": "agents"}, "hello.topics is not a list", None),
+        (HELLO | {"topics": ["x"] * 65}, "hello.topics has more than 64 elements", None),
+        (HELLO | {"topics": [1]}, "hello.topics.0 is not a text", None),
+        (HELLO | {"pace_s": 61}, "hello.pace_s is more than 60.0", None),
+        (HELLO | {"pace_s": True}, "hello.pace_s is not a number", None),
+        (HELLO | {"ping_s": "25"}, "hello.ping_s is not a number", None),
+        (HELLO | {"position": {"stream": "1.a", "seq": -1}}, "hello.position.seq is less than 0", None),
+        (
+            HELLO | {"position": {"stream": "1.a", "seq": 1.0}},
+            "hello.position.seq is not a whole number",
+            None,
+        ),
+        ({"kind": "hello"}, "hello.client is missing", None),
+        ({"kind": "follow", "id": "4", "topics": None}, "follow.topics is not a list", "4"),
+        ({"kind": "follow", "id": 4, "topics": []}, "follow.id is not a text", None),
+        (COMMAND | {"key": "7"}, "command.key does not have the right form", "7"),
+        (COMMAND | {"retry": 1}, "command.retry is neither true nor false", "7"),
+        (COMMAND | {"expires_at_ms": True}, "command.expires_at_ms is not a whole number", "7"),
+        (COMMAND | {"command": {"kind": "x"}}, "command.command has an unknown kind", "7"),
+        (COMMAND | {"command": {}}, "command.command has no kind", "7"),
         (
             COMMAND | {"command": {"kind": "routing_state.set", "state": "logged_off"}},
-            "command.command.routing_state.set.state: literal_error",
+            "command.command.state is not 'available', 'unavailable' or 'work'",
             "7",
         ),
         (COMMAND | {"more": 2**53}, "an integer is out of range", "7"),
@@ -197,7 +201,7 @@ def test_a_kind_of_a_later_gateway_can_be_distinguished_from_nonsense(codec: Cod
     with pytest.raises(BadFrame) as refused:
         codec.decode_gateway(PACK[codec.name]({"kind": "changes", "after": 1, "upto": 1, "put": {"k": 1}}))
     assert not isinstance(refused.value, UnknownKind)
-    assert refused.value.reason == "changes.put: dict_type"
+    assert refused.value.reason == "changes.put is not an object"
 
 
 @pytest.mark.parametrize("data", [b'{"kind":"pong","nonce":"\xff"}', b'{"a":"\xed\xa0\x80"}', b"\xc0\x80"])
