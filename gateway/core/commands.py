@@ -317,11 +317,12 @@ def _check_member(parameter: RoutingParameter, value: Scalar, scope: Scope) -> N
         raise _wrong_type(parameter)
     listed = parameter.values
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
-    if not _is_outside(number, parameter.min, parameter.max) and (listed is None or value in listed):
+    is_listed = listed is None or value in listed
+    if is_listed and not _is_outside(number, parameter.min, parameter.max):
         return
     raise GatewayError(
         ErrorCode.VALUE_OUT_OF_RANGE,
-        "The value is out of range.",
+        "The value is out of range." if is_listed else "The value is none of those in the catalogue.",
         parameter=parameter.name,
         min=parameter.min,
         max=parameter.max,

@@ -37,7 +37,7 @@ _OF_HTTP: Final[dict[int, tuple[ErrorCode, str]]] = {
     404: (ErrorCode.NOT_FOUND, "There is nothing at this path."),
     405: (ErrorCode.BAD_REQUEST, "This method is not allowed here."),
     413: (ErrorCode.BAD_REQUEST, "The body is too large."),
-    415: (ErrorCode.BAD_REQUEST, "The body must be application/json."),
+    415: (ErrorCode.BAD_REQUEST, "The body must be application/json, and not compressed."),
     417: (ErrorCode.BAD_REQUEST, "The only expectation supported is 100-continue."),
 }
 """HTTP status of a refusal by aiohttp → the nearest error code, and its text."""

@@ -305,6 +305,21 @@ def test_a_parameter_out_of_range_is_reported_with_its_range(
     assert [parameters({name: value}) for value in values] == [expected] * len(values)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("Priority", 0, "The value is out of range."),
+        ("Order", "OLD", "The value is none of those in the catalogue."),
+    ],
+)
+def test_a_value_beyond_its_range_and_one_beside_a_list_are_told_apart(
+    name: str, value: Parameter, text: str
+) -> None:
+    with pytest.raises(GatewayError) as refused:
+        check_parameters({name: value}, Kind.QUEUE, {}, Scope(), DECLARED)
+    assert refused.value.message == text
+
+
 def test_a_list_is_no_value_of_a_parameter_that_has_one() -> None:
     assert parameters({"Open": (True,)}) == (ErrorCode.WRONG_TYPE, {"parameter": "Open"})
     assert parameters({"ToSome": ("1",)}) == (ErrorCode.WRONG_TYPE, {"parameter": "ToSome"})

@@ -98,6 +98,11 @@ async def test_what_http_refuses_is_reported_likewise(
     assert "what was sent" not in str(body)
 
 
+async def test_who_compresses_a_body_is_told_not_to(aiohttp_client: AiohttpClient) -> None:
+    _, body = await get(aiohttp_client, web.HTTPUnsupportedMediaType())
+    assert body["detail"] == "The body must be application/json, and not compressed."
+
+
 @pytest.mark.parametrize("path", ["/", "/nowhere"])
 async def test_refusals_before_any_handler_are_alike(aiohttp_client: AiohttpClient, path: str) -> None:
     async def greet(_: web.Request) -> web.Response:

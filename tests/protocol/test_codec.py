@@ -52,6 +52,7 @@ COMMAND = {
     "expires_at_ms": 1_767_225_600_000,
     "command": {"kind": "routing_state.set", "state": "work", "reason_id": "3", "when": "after_contact"},
 }
+SKILLS = {"kind": "agent.skills.set", "agent_id": "5", "mode": "patch", "changes": [], "if_version": 1}
 HELLO = {"kind": "hello", "client": {"app": "dashboard", "version": "1.0", "platform": "web"}}
 
 
@@ -112,6 +113,16 @@ def test_unknown_fields_are_ignored(codec: Codec) -> None:
         (
             COMMAND | {"command": {"kind": "routing_state.set", "state": "logged_off"}},
             "command.command.state is not 'available', 'unavailable' or 'work'",
+            "7",
+        ),
+        (
+            COMMAND | {"command": SKILLS | {"changes": [{"skill_id": "1"}]}},
+            "command.command.changes contains a value that is not allowed",
+            "7",
+        ),
+        (
+            COMMAND | {"command": SKILLS | {"if_version": 1.0}},
+            "command.command contains a value of another type, as 5.0 or true for 5",
             "7",
         ),
         (COMMAND | {"more": 2**53}, "an integer is out of range", "7"),
@@ -201,7 +212,7 @@ def test_a_kind_of_a_later_gateway_can_be_distinguished_from_nonsense(codec: Cod
     with pytest.raises(BadFrame) as refused:
         codec.decode_gateway(PACK[codec.name]({"kind": "changes", "after": 1, "upto": 1, "put": {"k": 1}}))
     assert not isinstance(refused.value, UnknownKind)
-    assert refused.value.reason == "changes.put is not an object"
+    assert refused.value.reason == "changes.put contains a value that is not allowed"
 
 
 @pytest.mark.parametrize("data", [b'{"kind":"pong","nonce":"\xff"}', b'{"a":"\xed\xa0\x80"}', b"\xc0\x80"])

@@ -83,7 +83,8 @@ def test_what_is_no_name_is_not_reported(name: str) -> None:
         ("ValueOutOfRange", {"Min": 1, "Max": 9.5}, {"min": 1, "max": 9.5}),
         ("ValueOutOfRange", {"Min": 2**60, "Max": -(2**60), "Parameter": ""}, {}),
         ("ReferenceUnknown", {"Parameter": "OverflowQueue"}, {"parameter": "OverflowQueue"}),
-        ("WrongType", {"Parameter": "x" * 99}, {"parameter": "x" * 64}),
+        ("WrongType", {"Parameter": "x" * 128}, {"parameter": "x" * 128}),  # as long as in the catalogue
+        ("WrongType", {"Parameter": "x" * 129}, {"parameter": "x" * 128}),
         ("LimitReached", {"Until": 1_700_000_000_000}, {"until_ms": 1_700_000_000_000}),
         ("LimitReached", {"Until": None}, {}),
     ],

@@ -18,7 +18,7 @@ import msgspec
 
 from gateway.domain.commands import LinkRequest, Listen, QueryDirectory
 from gateway.domain.errors import Detail, ErrorCode, GatewayError
-from gateway.domain.model import WORD_CHARS, Kind, readable, readable_or_none
+from gateway.domain.model import Kind, readable, readable_or_none
 from gateway.domain.upstream import Source
 from gateway.runtime.ports import Clock
 from gateway.upstream.oscce.decode import FUNCTIONS, MOST, WireElement, identity, in_gateway_time
@@ -270,7 +270,7 @@ def refusal(name: str, body: str | bytes, offset_ms: int = 0) -> GatewayError:
         "until_ms": _instant(details.until, offset_ms),
         "where": readable_or_none(details.where),
         "since_ms": _instant(details.since, offset_ms),
-        "parameter": readable(details.parameter, WORD_CHARS) if details.parameter else None,
+        "parameter": readable(details.parameter) if details.parameter else None,
         "skill_id": identity(details.skill_key),
     }
     code, message = meaning
