@@ -117,7 +117,13 @@ def times_table() -> Iterable[str]:
         (lease.PROBE_S, "between two probes that a node sends to itself through the bus"),
         (lease.ROUND_TRIP_S, "an unanswered probe makes the bus `degraded`"),
         (lease.DOWN_S, "a bus that delivers no probe is `down`"),
-        (follower.ASK_S, "a follower asks its owner at least this often; up to 1 s later, with others"),
+        (
+            follower.ASK_S,
+            (
+                "a follower asks its owner at least this often, or up to 1 s later, "
+                "together with followers of other users"
+            ),
+        ),
         (follower.LOST_S, "a question to an owner without an answer, which was lost or waits, is repeated"),
         (
             ATTACH_ANSWER_S,

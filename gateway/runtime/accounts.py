@@ -1,4 +1,4 @@
-"""Accounts: log-on, log-off and session requests, within the limits of each site; and ended sessions."""
+"""Accounts: log-on, log-off and session requests, within the limits of each site. Ended sessions."""
 
 from __future__ import annotations
 
