@@ -345,9 +345,13 @@ class Live:
         waiting = self.outbox.due_at(now)
         return self.heartbeat.next_at if waiting is None else min(waiting, self.heartbeat.next_at)
 
+    def is_ping_due(self, now: float, health: Health) -> bool:
+        """Return whether :meth:`take` sends a ping, which contains the age of the data."""
+        return self.heartbeat.due(now) or self._is_news(health)
+
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
         """Remove and return the frames that are sent now, in order."""
-        if self.heartbeat.due(now) or self._is_news(health):
+        if self.is_ping_due(now, health):
             clock_ms = self.outbox.ledger.clock_ms
             is_live_again = health.upstream == "live" and self.sent_upstream != "live"
             is_after_state = is_live_again or self.sent_clock_ms != clock_ms

@@ -421,23 +421,25 @@ class PhoneSocket:
 
     def _write_due(self, now: float) -> None:
         """Write what is due, and ask for a turn when more will be. A large state takes several turns."""
-        health = self._health()
-        due_at = self.session.due_at(now, health)
+        due_at = self.session.due_at(now, self._health)
         if due_at is not None and due_at <= now:
             if not self.session.prepare():
                 self._services.scheduler.ready(self)
                 return
-            if self._write_all(health) and self._stall is None:
+            if self._write_all() and self._stall is None:
                 self.session.flushed(drained=True)
-            due_at = self.session.due_at(now, health)
+            due_at = self.session.due_at(now, self._health)
         if due_at is not None and self._stall is None:
             self._services.scheduler.at(self, due_at)
 
-    def _write_all(self, health: Health) -> bool:
+    def _write_all(self) -> bool:
         """Write all frames that are due. Return whether there were any."""
         live = self.session.live  # after the last frames it ends
         now, waited = self._services.scheduler.clock.now(), None if live is None else live.outbox.waits
-        frames = self.session.take(now, self._services.scheduler.clock.wall_ms(), health)
+        known = self._credentials.verified
+        if live is not None and known is not None and live.is_ping_due(now, self._health):
+            self._services.node.health(known.user)  # after which the age in the ledger is exact
+        frames = self.session.take(now, self._services.scheduler.clock.wall_ms(), self._health)
         if frames:
             self.channel.write(frames)
         self.stats.frames_written(frames, now, waited, None if live is None else live.outbox)
@@ -448,15 +450,16 @@ class PhoneSocket:
         self.session.unsent(now)
         if stall.is_over(self.channel.unsent_bytes, now):
             self.close(CloseCode.SLOW, "no write progress")
-        due_at = self.session.due_at(now, self._health())
+        due_at = self.session.due_at(now, self._health)
         if due_at is not None and due_at <= now and stall.was_due_first():
             self.session.flushed(drained=False)
         self._services.scheduler.at(self, now + PROGRESS_S)
 
+    @property
     def _health(self) -> Health:
-        known, live = self._credentials.verified, self.session.live
-        health = UNKNOWN_HEALTH if known is None else self._services.node.health(known.user)
-        return health if live is None else live.outbox.ledger.health  # which is as new now
+        """The health of the user's data; its age may be a little older than it was."""
+        live = self.session.live
+        return UNKNOWN_HEALTH if live is None else live.outbox.ledger.health
 
     # ---- the end ----
 
@@ -491,7 +494,7 @@ class PhoneSocket:
             steps.callback(self._over)
             self.stats.shared_frames_written(self.session.live)
             if isinstance(ending, Close):
-                self._write_all(self._health())
+                self._write_all()
 
     def _start_close(self, ending: Close | Disconnect) -> None:
         if self._services.scheduler.start(guarded(self._close(ending), self)) is None:

@@ -484,14 +484,15 @@ class Linked(OwnTasks):
         Return the pace of the only reader; None: later readings must not wait.
         """
         now, asking, tally = self.link.last_received_at, self._asking, self._tally
-        pauses = self._pauses
-        if self._mirror.is_blind or not pauses.prompt_from <= now <= pauses.prompt_until:
+        pauses, ledger, since_s = self._pauses, self._feed.ledger, now - self._reported_at
+        if (
+            self._mirror.is_blind
+            or not pauses.prompt_from <= now <= pauses.prompt_until
+            or since_s >= (self._report_live_s if ledger.health.upstream == "live" else REPORT_EVERY_S)
+        ):
             self._note_message(now, readings)
-        else:  # mostly: as _note_message, a call less for each update
-            ledger, since_s = self._feed.ledger, now - self._reported_at
+        else:  # mostly
             ledger.came_at = now
-            if since_s >= (self._report_live_s if ledger.health.upstream == "live" else REPORT_EVERY_S):
-                self._report(now, readings)
         if not readings and not self.settled:
             return None  # on a new link answers come in groups: what one removes, another may add
         if asking is not None:
@@ -508,14 +509,14 @@ class Linked(OwnTasks):
 
         Ages are shown in seconds, so a slightly longer silence does no harm.
         """
+        is_due = at - self._reported_at >= REPORT_EVERY_S
+        if is_due:
+            self._pulse.catch_up()  # the silence ends with this message, and began with the last one
         if not self._mirror.is_blind:
             is_prompt = self._pauses.prompt_from <= at <= self._pauses.prompt_until
             self._feed.ledger.came_at = at if is_prompt else self._sent_at(at, readings)
-        if at - self._reported_at >= REPORT_EVERY_S:
-            self._report(at, readings)
-
-    def _report(self, at: float, readings: Sequence[Reading]) -> None:
-        """Inform the keeper of a message that arrived at *at*."""
+        if not is_due:
+            return
         self._reported_at = at
         if readings and not self._is_timed:
             self._note_time()
@@ -689,6 +690,7 @@ class LinkHealth:
 
     def sees(self, *, regained: bool) -> None:
         """Record that the server may have begun or ceased to send realtime data."""
+        self.catch_up()
         if regained:
             self._machine.doubt()
         self.publish()
@@ -730,6 +732,7 @@ class LinkHealth:
         """Do the due work for the open link."""
         if linked is None:
             return
+        self.catch_up()
         match self._machine.need(now):
             case "keep_alive":
                 linked.keep_alive()

@@ -546,7 +546,7 @@ class Node:
             user_state.leave(ticket.handle)
 
     def health(self, user: UserId) -> Health:
-        """Return the age of the user's data."""
+        """Return the exact age of the user's data, which their ledger then has too."""
         user_state = self.user_states.get(user)
         return UNKNOWN_HEALTH if user_state is None else user_state.health
 

@@ -439,6 +439,7 @@ class Owner(OwnTasks):
     def stop(self) -> None:
         """Release the user."""
         self._stopped = True
+        self.pulse.catch_up()
         self._machine.stop()
         self.look()
 
@@ -521,8 +522,6 @@ UNFOLLOW_S: Final = 30.0
 _SLACK_S: Final = 1.0
 _TURN_SHOWN_S: Final = 6.0
 """How long an owner's answer counts that a session waits for its turn: some of the next may be lost."""
-
-
 _NO_CONTEXT: Final = Context()  # for all users: a copy of the present one for each takes 64 bytes
 
 
@@ -567,7 +566,7 @@ class UserState(CommandedUser):
 
     @property
     def health(self) -> Health:
-        """The age of the user's data."""
+        """The exact age of the user's data, which the ledger then has too."""
         if self.owner is not None:
             self.owner.pulse.catch_up()
         return self.feed.health

@@ -15,7 +15,7 @@ from gateway.core.outbox import LADDER_S
 from gateway.core.session import Live, Session
 from gateway.domain.commands import ChangeRemoteNumber, Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
-from gateway.domain.model import Application
+from gateway.domain.model import Application, UserId
 from gateway.edge.channel import ConnectionStats
 from gateway.edge.credentials import Tokens
 from gateway.edge.scheduler import PHONES_PER_TURN, TICK_S, SocketTasks, in_turns
@@ -282,6 +282,27 @@ async def test_a_change_of_health_is_reported_at_once(gateway: Gateway) -> None:
     ping = await phone.hear()
     assert isinstance(ping, frames.Ping)
     assert (ping.upstream, ping.as_of_ms) == ("stale", gateway.clock.wall_ms() - 5_000)
+
+
+async def test_the_exact_age_is_fetched_for_a_ping_alone(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone, fetched = await gateway.served(), []
+
+    def exact(user: UserId) -> Health:
+        fetched.append(user)
+        gateway.node.ledger.health = Health("live", "live", gateway.clock.now() - 1)
+        return gateway.node.ledger.health
+
+    monkeypatch.setattr(gateway.node, "health", exact)
+    await phone.say(frames.Pong("1"))
+    await phone.say(command(gateway))
+    await phone.hear_all("result")
+    assert fetched == []
+    await gateway.clock.advance(live_of(gateway).heartbeat.next_at - gateway.clock.now())
+    (ping,) = await phone.hear_all("ping")
+    assert ping.server_time_ms - ping.as_of_ms == 1_000
+    assert len(fetched) == 1
 
 
 # ---- the end ----

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 from gateway.bus.memory import MemoryLeases
-from gateway.core.ledger import Health
+from gateway.core.ledger import UNKNOWN_HEALTH
 from gateway.core.rate_limits import AdmissionQueue, SessionLimits
 from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session
 from gateway.core.view import Member
@@ -189,8 +189,10 @@ class PhoneLine:
 
     def take(self) -> None:
         """Take what leaves now."""
-        clock = self.scene.clock
-        health: Health = self.scene.node.health(self.ticket.user)
+        clock, live = self.scene.clock, self.session.live
+        health = UNKNOWN_HEALTH if live is None else live.outbox.ledger.health
+        if live is not None and live.is_ping_due(clock.now(), health):
+            health = self.scene.node.health(self.ticket.user)
         taken = self.session.take(clock.now(), clock.wall_ms(), health)
         self.frames += [json.loads(frame) for frame in taken]
 

@@ -375,6 +375,28 @@ async def test_data_that_grows_old_after_a_stream_of_readings_is_as_old_as_the_l
     assert at.node.health(user(1)).as_of == last_at
 
 
+@pytest.mark.parametrize(("is_read", "health"), [(True, "live"), (False, "stale")])
+async def test_a_stall_after_a_stream_of_readings_counts_from_the_last_one(
+    at: Scene, health: str, *, is_read: bool
+) -> None:
+    """It lasts nearly so long that all would be read again, or that the link would be dropped."""
+    await at.served()
+    link, listened = at.link(), at.asked(Listen)
+    await at.pass_time(REPORT_LIVE_S)
+    for contacts, wait_s in enumerate((0.9 * REPORT_LIVE_S, 0.0)):
+        _waiting(at, contacts)
+        await at.clock.advance(wait_s)
+    link.holds = lambda request: isinstance(request, KeepAlive)
+    at.clock.stand_still((1 if is_read else 3) * KEEP_ALIVE_S - 1.5)
+    if is_read:
+        _waiting(at, 7)
+        await at.clock.settle()
+    await at.clock.advance(1)
+    assert at.link() is link
+    assert at.node.health(user(1)).upstream == health
+    assert at.asked(Listen) == listened
+
+
 @pytest.mark.parametrize(
     ("unread_s", "transit_ms", "age_s"),
     [(0.0, 3_000, 0.0), (5.0, 3_000, 3.0), (2.0, 3_000, 2.0), (5.0, 0, 0.0)],

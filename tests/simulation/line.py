@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any, Final, Protocol
 
+from gateway.core.ledger import UNKNOWN_HEALTH
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session
 from gateway.domain.commands import Outcome
@@ -204,8 +205,11 @@ class Line:
             self._run(self.session.settled(identity, outcome))
 
     def _take(self) -> None:
-        health = self._node.health(self.ticket.user)
-        taken = self.session.take(self._clock.now(), self._clock.wall_ms(), health)
+        now, live = self._clock.now(), self.session.live
+        health = UNKNOWN_HEALTH if live is None else live.outbox.ledger.health
+        if live is not None and live.is_ping_due(now, health):
+            health = self._node.health(self.ticket.user)
+        taken = self.session.take(now, self._clock.wall_ms(), health)
         if self.is_received:
             for frame in taken:
                 self._far.hear(self, json.loads(frame))
