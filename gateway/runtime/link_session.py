@@ -711,11 +711,12 @@ class LinkHealth:
 
     def catch_up(self) -> None:
         """Record the last reading of live data, as not each one is reported."""
-        health, came_at = self._feed.health, self._feed.ledger.came_at
+        ledger = self._feed.ledger
+        health, came_at = ledger.health, ledger.came_at
         is_newer = health.as_of is not None and came_at > health.as_of
         if is_newer and health.upstream == "live" and self._machine.received_live(came_at):
             self._as_of = came_at
-            self._feed.ledger.health = Health("live", health.bus, came_at)
+            ledger.health = Health("live", health.bus, came_at)
 
     def unlinked(self) -> None:
         """Record that the link is gone."""

@@ -12,7 +12,10 @@ _GIVES_UP: Final = "The client gives up when no frame came for `ping_s` + 10 s."
 _PROBE: Final = "When its network changes, a client sends a `pong` that answers no `ping`, and waits for 3 s."
 
 
-@check("liveness.pong", "| `pong` | `nonce` | answers `ping` |")
+@check(
+    "liveness.pong",
+    "| `pong` | `nonce?` | answers `ping`; one without its nonce asks for a `ping`, at most once a second |",
+)
 async def pong(stage: Stage) -> None:
     """Each ping has its pong, with its nonce and in order."""
     phone = await stage.live()
