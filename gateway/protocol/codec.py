@@ -729,12 +729,15 @@ _FAULTS: Final = {
     "greater_than": "is not more than {gt}",
     "greater_than_equal": "is less than {ge}",
     "less_than_equal": "is more than {le}",
-    "string_too_short": "is shorter than {min_length} characters",
+    "string_too_short": "is empty",
     "string_too_long": "is longer than {max_length} characters",
     "too_long": "has more than {max_length} elements",
     "string_pattern_mismatch": "does not have the right form",
 }
-"""The fault of a member, by pydantic's name for it; in braces: our own bounds, never a sent value."""
+"""The fault of a member, by pydantic's name for it; in braces: our own bounds, never a sent value.
+
+No text must be longer than one character.
+"""
 
 
 def what_is_wrong(error: ValidationError) -> tuple[tuple[str, ...], str, str]:

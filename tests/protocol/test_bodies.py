@@ -163,7 +163,7 @@ def test_what_is_meant_is_understood(adapter: TypeAdapter[object], sent: object,
         (BUNDLE, {"preview": "yes"}, "preview is neither true nor false"),
         (BUNDLE, {"digest": "g" * 64}, "digest does not have the right form"),
         (BUNDLE, {"digest": DIGEST + "\n"}, "digest does not have the right form"),
-        (BUNDLE, {"purpose": ""}, "purpose is shorter than 1 characters"),
+        (BUNDLE, {"purpose": ""}, "purpose is empty"),
         (BUNDLE, {"purpose": "x" * 201}, "purpose is longer than 200 characters"),
     ],
 )
