@@ -71,6 +71,18 @@ async def test_two_rows_are_seen_on_a_phone_on_its_side(engine: str) -> None:
             await until(window, f"{TWO_ROWS}({agents})")
 
 
+async def test_the_two_columns_of_a_phone_on_its_side_keep_their_places() -> None:
+    async with far("chromium", DASHBOARD, "supervisor1", 0.0) as (_, window, _way):
+        await window.resize(844, 390)
+        before = await standing(window, ".queues"), await standing(window, ".agents")
+        await click(window, ".tabs button:nth-of-type(2)")
+        await until(window, "document.querySelector('.board').dataset.tab === 'agents'")
+        assert (await standing(window, ".queues"), await standing(window, ".agents")) == before
+        await click(window, ".tabs button:nth-of-type(3)")  # no column is empty beside the commands
+        await until(window, "document.querySelector('.board').dataset.tab === 'activity'")
+        assert await standing(window, ".agents") == before[1]
+
+
 async def test_a_state_is_set_by_one_tap_on_a_phone_on_its_side() -> None:
     async with far("chromium", ASSISTANT, "agent1", 0.0) as (stage, window, _):
         bottoms = "[...document.querySelectorAll('.set')].map((each) => each.getBoundingClientRect().bottom)"
