@@ -334,7 +334,7 @@ export default {
   'edit.now': 'Jetzt',
   'edit.discard': 'Meines verwerfen',
   'edit.anyway': 'Meines trotzdem anwenden',
-  'edit.conflict': 'Jemand anderes hat dies inzwischen geändert. Bitte vergleichen Sie.',
+  'edit.conflict': 'Dies wurde inzwischen geändert. Bitte vergleichen Sie.',
   'edit.frozen': 'Solange die Daten alt sind, kann nichts geändert werden.',
   'outcome.sent': 'gesendet …',
   'outcome.applied': 'erledigt',
@@ -443,7 +443,7 @@ export default {
   'error.level_out_of_range': ({min, max}) => `Die Stufe muss ${min} bis ${max} sein.`,
   'error.preference_out_of_range': ({min, max}) => `Die Präferenz muss ${min} bis ${max} sein.`,
   'error.duplicate_skill': 'Ein Skill ist zweimal genannt.',
-  'error.version_conflict': 'Jemand anderes hat es inzwischen geändert.',
+  'error.version_conflict': 'Es wurde inzwischen geändert.',
   'error.parameter_unknown': 'Diesen Parameter gibt es nicht mehr.',
   'error.parameter_read_only': 'Dieser Parameter kann nicht geändert werden.',
   'error.value_out_of_range': ({min, max, unit}) =>

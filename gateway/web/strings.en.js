@@ -334,7 +334,7 @@ export default {
   'edit.now': 'Now',
   'edit.discard': 'Discard mine',
   'edit.anyway': 'Apply mine anyway',
-  'edit.conflict': 'Somebody else changed this meanwhile. Compare, then decide.',
+  'edit.conflict': 'This was changed meanwhile. Compare, then decide.',
   'edit.frozen': 'Nothing can be changed while data is old.',
   'outcome.sent': 'sent …',
   'outcome.applied': 'done',
@@ -443,7 +443,7 @@ export default {
   'error.level_out_of_range': ({min, max}) => `The level must be ${min} to ${max}.`,
   'error.preference_out_of_range': ({min, max}) => `The preference must be ${min} to ${max}.`,
   'error.duplicate_skill': 'A skill is named twice.',
-  'error.version_conflict': 'Somebody else changed it meanwhile.',
+  'error.version_conflict': 'It was changed meanwhile.',
   'error.parameter_unknown': 'This parameter no longer exists.',
   'error.parameter_read_only': 'This parameter cannot be changed.',
   'error.value_out_of_range': ({min, max, unit}) =>

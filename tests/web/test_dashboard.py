@@ -127,7 +127,7 @@ async def test_a_parameter_that_somebody_else_changed_is_shown_before_it_is_over
             await faster.get_by_role("button", name="Apply").click()
             await expect(faster.get_by_role("dialog")).to_be_hidden()
         await dialog.get_by_role("button", name="Apply").click()
-        await expect(dialog.get_by_role("alert")).to_contain_text("Somebody else changed this")
+        await expect(dialog.get_by_role("alert")).to_contain_text("This was changed meanwhile")
         await expect(dialog.locator("tbody td")).to_have_text(["60 s", "90 s", "30 s"])
         await dialog.get_by_role("button", name="Apply mine anyway").click()
         await expect(dialog).to_be_hidden()

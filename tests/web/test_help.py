@@ -159,7 +159,7 @@ async def test_what_somebody_else_has_changed_since_is_not_taken_back() -> None:
         await stage.live(other, DASHBOARD, "supervisor2")
         await edited(other, stage, "5")
         await page.get_by_role("button", name=re.compile("^Undo")).click()
-        await expect(page.locator(".toast.bad")).to_contain_text("Somebody else changed it meanwhile.")
+        await expect(page.locator(".toast.bad")).to_contain_text("It was changed meanwhile.")
 
 
 async def test_a_queue_that_gets_critical_is_spoken_felt_and_counted_in_the_title() -> None:

@@ -601,7 +601,7 @@ def skills(view: AsteriskView, agent: int, command: SetSkills, rules: Rules, que
     """
     members = view.memberships(agent)
     if skills_version(members) != command.if_version:
-        raise GatewayError(ErrorCode.VERSION_CONFLICT, "Somebody else changed it meanwhile.")
+        raise GatewayError(ErrorCode.VERSION_CONFLICT, "It was changed meanwhile.")
     names = {str(view.queue_number(name)): name for name in queues.queues}
     steps: list[Step] = []
     for change in command.changes:

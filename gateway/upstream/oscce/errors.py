@@ -77,7 +77,7 @@ _MEANINGS: Final[dict[str, tuple[ErrorCode, str]]] = {
     "Forbidden": (ErrorCode.FORBIDDEN, "You are not allowed to do this."),
     "NotFound": (ErrorCode.NOT_FOUND, "There is no such object."),
     "WrongObjectType": (ErrorCode.WRONG_RESOURCE_KIND, "This cannot be done to an object of this kind."),
-    "VersionConflict": (ErrorCode.VERSION_CONFLICT, "Somebody else changed it meanwhile."),
+    "VersionConflict": (ErrorCode.VERSION_CONFLICT, "It was changed meanwhile."),
     "SkillUnknown": (ErrorCode.SKILL_UNKNOWN, "There is no such skill."),
     "LevelOutOfRange": (ErrorCode.LEVEL_OUT_OF_RANGE, "The level is out of range."),
     "PreferenceOutOfRange": (ErrorCode.PREFERENCE_OUT_OF_RANGE, "The preference is out of range."),
