@@ -227,6 +227,7 @@ async function exported(session) {
 export async function inventory() {
   const held = await fetched(() => privacyInventory({locale: language}));
   if (!held) return;
+  const words = language === 'de' ? (await import('./inventory.de.js')).default : {};
   const entries = Object.values(held).find(Array.isArray) ?? [];
   dialog({
     title: t('privacy.inventory'),
@@ -236,12 +237,12 @@ export async function inventory() {
       entries.map((entry) =>
         h(
           'section',
-          {class: 'entry', lang: 'en'},
+          {class: 'entry'},
           h(
             'dl',
             {class: 'facts'},
             Object.entries(entry).map(([name, value]) =>
-              h('div', {}, h('dt', {}, spaced(name)), h('dd', {}, said(value))),
+              h('div', {}, h('dt', {}, translated(words, spaced(name))), h('dd', {}, translated(words, said(value)))),
             ),
           ),
         ),
@@ -249,6 +250,9 @@ export async function inventory() {
     ),
   });
 }
+
+/** A text of the gateway in the language of the page, where it has words for it. */
+const translated = (words, text) => words[text] ?? h('span', {lang: 'en'}, text);
 
 function said(value) {
   if (Array.isArray(value)) return value.map(said).join(', ');

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,17 @@ async def test_notices_and_privacy_stand_before_the_log_on(notice: Path) -> None
         await page.click("button[type=submit]")
         await expect(page.locator(".health-text")).to_have_text("Live")
         await expect(page.get_by_role("button", name="1 notice")).to_be_hidden()
+
+
+async def test_the_use_of_data_is_told_in_the_language_of_the_page(notice: Path) -> None:
+    async with opened(notice) as stage, stage.page(locale="de-DE") as page:
+        await page.goto(f"{stage.base}/app/")
+        await page.get_by_role("button", name="Datenverarbeitung").click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog).to_contain_text("die Antwort des Contact Centers auf die Anmeldung")
+        await expect(dialog.locator("dt").nth(3)).to_have_text("Zweck")
+        names = await dialog.locator("[lang=en]").all_inner_texts()
+        assert all(re.fullmatch(r"[\w.:, \[\]]+", name) for name in names)  # what the protocol names
 
 
 async def test_a_notice_that_comes_later_is_acknowledged_inside(tmp_path: Path) -> None:

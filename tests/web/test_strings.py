@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import re
 from importlib import resources
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.domain.errors import EndReason, ErrorCode
+from gateway.protocol.schemas import InventoryEntry, inventory
 
 WEB = resources.files("gateway") / "web"
 MODULES = {
@@ -47,6 +49,20 @@ def test_no_text_is_in_vain() -> None:
     prefixes = tuple(re.findall(r"`([a-z][\w.]*\.)\$\{", SOURCE))
     unused = [name for name in texts("en") if f"'{name}'" not in SOURCE and not name.startswith(prefixes)]
     assert unused == []
+
+
+def test_the_data_inventory_has_german_words() -> None:
+    named = {"category", "fields"}  # as the protocol names them
+    said = {
+        str(value)
+        for entry in inventory().entries
+        for name, value in dataclasses.asdict(entry).items()
+        if name not in named
+    }
+    labels = {field.name.replace("_", " ").capitalize() for field in dataclasses.fields(InventoryEntry)}
+    words = re.compile(r"""^  (?:'([^']*)'|"([^"]*)"|(\w+)):""", re.MULTILINE)
+    translated = {"".join(found) for found in words.findall(MODULES["inventory.de.js"])}
+    assert translated == said | labels
 
 
 @pytest.mark.parametrize("reason", list(EndReason))
