@@ -17,6 +17,10 @@ from gateway.simulator.model import Agent, AutoPostProcessing, Contact, ContactS
 TALK_S, RING_S, PATIENCE_S, DIRECT_S = 150.0, 4.0, 150.0, 90.0
 AFTER_S = 25
 """Automatic post-processing at desks."""
+TALK_REMOTE_S = 15.0
+"""Mean talk time of Remote Assistants: a person who tries the application soon sees a contact end."""
+CALL_REMOTE_S = 15.0
+"""Interval in which an available Remote Assistant without a recent contact is called."""
 AT_DESK = 0.75
 """Share of agents logged on at first."""
 OCCUPANCY = 0.8
@@ -66,6 +70,7 @@ class Life:
         for key in center.directory.queues:
             self._plan_arrival(key)
         self._plan(self._exp(10 / self._pace.contacts_per_s), self._direct_call)
+        self._plan(CALL_REMOTE_S, self._call_remote)
 
     def stir(self, wished: int) -> None:
         """Change desks until about *wished* elements have changed since the last reading."""
@@ -109,7 +114,9 @@ class Life:
 
     def answered(self, contact: Contact) -> None:
         """Plan the talk: perhaps a hold or a consultation, and the end."""
-        talk_s = 10 + self._exp(TALK_S)
+        agent = self._center.directory.agents.get(contact.agent_key or 0)
+        is_remote = agent is not None and agent.remote is not None
+        talk_s = 10 + self._exp(TALK_REMOTE_S if is_remote else TALK_S)
         whim = self._rng.random()
         if whim < 0.2:
             state: ContactState = "Holding" if whim < 0.15 else "Consulting"
@@ -136,6 +143,21 @@ class Life:
         if agents and not self._center.functions.is_down("Voice"):
             self._center.call_directly(self._rng.choice(agents))
         self._plan(self._exp(10 / self._pace.contacts_per_s), self._direct_call)
+
+    def _call_remote(self, _due_ms: int) -> None:
+        """Call a Remote Assistant who is free and could start no post-processing."""
+        free = [
+            agent
+            for agent in self._center.directory.agents.values()
+            if agent.remote is not None
+            and agent.remote.present
+            and agent.state == "Available"
+            and not agent.handling
+            and agent.last_contact is None
+        ]
+        if free and not self._center.functions.is_down("Voice"):
+            self._center.call_directly(self._rng.choice(free))
+        self._plan(CALL_REMOTE_S, self._call_remote)
 
     def _overflow_of(self, queue: Queue) -> Queue | None:
         target = queue.parameters["OverflowQueue"]

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.simulator import post_processing
+from gateway.simulator.contact_center import ContactCenter
+from gateway.simulator.elements import allowed_actions
 from gateway.simulator.life import pace_for
-from gateway.simulator.model import Changes, Kind
+from gateway.simulator.model import Changes, Kind, Remote
 from tests.simulator.peer import AGENT, QUIET, World
 
 LIVELY = replace(QUIET, agents=60, queues=8, groups=4, start_paused=False, seed=11)
@@ -147,3 +150,31 @@ def test_counters_restart_at_midnight(world: World) -> None:
     assert center.now_ms - 24 * 3_600_000 < queue.counters.window_start_ms <= center.now_ms
     assert {60_001} <= center.changes.keys[Kind.QUEUE_CUMULATIVE]
     assert {AGENT} <= center.changes.keys[Kind.USER_CUMULATIVE]
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_a_remote_assistant_of_the_demonstration_soon_reaches_post_processing(seed: int) -> None:
+    world = World(replace(LIVELY, agents=200, queues=20, seed=seed))
+    center = world.sim.center
+    world.sim.life.begin()
+    world.pass_time(300)
+    agent = next(iter(center.directory.agents.values()))
+    center.log_on(agent, Remote("+49301234567", present=True))
+    center.ask(agent, "Available", None, "Now", "Self")
+    waited_s = 0
+    while "StartPostProcessing" not in allowed_actions(agent):
+        world.pass_time(1)
+        waited_s += 1
+        assert waited_s <= 30
+    post_processing.start(center, agent, None, None)  # it follows the contact
+    while agent.post is None:
+        world.pass_time(1)
+        waited_s += 1
+        assert waited_s <= 90
+    assert post_processing.extend(center, agent, None) == "Applied"
+    assert post_processing.finish(center, agent, None, _any_wrapup(center)) == "Applied"
+    assert agent.post is None
+
+
+def _any_wrapup(center: ContactCenter) -> list[int]:
+    return [each.key for each in center.directory.reasons.values() if each.kind == "WrapupReason"][:1]
