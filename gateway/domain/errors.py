@@ -17,7 +17,7 @@ from typing import Final, Generic, Literal, TypeVar
 class ErrorCode(enum.StrEnum):
     """Stable names of all refusals. The value is sent."""
 
-    # log-on and connections
+    # requests of all kinds
     BAD_REQUEST = "bad_request"
     UNAUTHENTICATED = "unauthenticated"
     SESSION_ENDED = "session_ended"
