@@ -534,7 +534,8 @@ class CommandExecution:
 def _refused(error: GatewayError) -> Outcome:
     """Return the outcome of a command that OSCC-E refused or did not answer.
 
-    The session that sent it may have ended. A caller that still waits for the outcome has another session.
+    The session that sent it may have ended. Its phone gets the `bye` after this; other callers have other
+    sessions.
     """
     match error.code:
         case ErrorCode.UPSTREAM_TIMEOUT:
@@ -560,7 +561,7 @@ _NOT_SENT: Final = _rejected(
     "The command was not executed: the user's link moved meanwhile. Try again.",
 )
 _NOT_REACHED: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
-_SESSION_OVER: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, "The session is no longer served.")
+_SESSION_OVER: Final = _rejected(ErrorCode.SESSION_ENDED, "The session that sent the command has ended.")
 _IN_DOUBT: Final = _rejected(ErrorCode.BUS_DOWN, "It is not certain which node owns the user. Try again.")
 _UNSUPPORTED: Final = _rejected(
     ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre of this site does not offer this."

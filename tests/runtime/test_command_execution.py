@@ -16,7 +16,7 @@ from gateway.domain.commands import (
     SetAgentRoutingState,
     Status,
 )
-from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application
 from gateway.domain.upstream import Feature
 from tests.runtime.scene import Scene, shown_after, user
@@ -98,6 +98,22 @@ async def test_an_answer_of_oscc_e_is_passed_on_as_it_is(at: Scene) -> None:
         "status": "rejected",
         "error": {"code": "reason_required", "message": "say why"},
     }
+
+
+async def test_a_phone_whose_session_is_unknown_to_oscc_e_gets_that_as_the_result_and_then_the_bye(
+    at: Scene,
+) -> None:
+    phone, other = await at.served(), await at.served(device="d2")
+    at.upstream.refusals[Execute] = GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
+    del at.upstream.live[phone.ticket.secret]
+    assert await phone.send_command("1", "1") == ("rejected", "session_ended")
+    assert [phone.code] == [None], "the link may report how it ended"
+    await at.pass_time(1)
+    assert (phone.code, other.code) == (CloseCode.SESSION_ENDED, None)
+    assert [frame["kind"] for frame in phone.frames if frame["kind"] in {"result", "bye"}] == [
+        "result",
+        "bye",
+    ]
 
 
 @pytest.mark.parametrize("by_ms", [3_600_000, -3_600_000])

@@ -54,7 +54,7 @@ SPECIFIC: Final[dict[str, set[str]]] = {
 ANY: Final = {
     "bad_request", "forbidden", "not_found", "wrong_resource_kind", "rate_limited", "busy", "expired",
     "upstream_unavailable", "function_unavailable", "upstream_rejected", "unsupported_by_upstream",
-    "key_reused", "overloaded", "upstream_timeout", "owner_lost", "other_epoch",
+    "key_reused", "overloaded", "session_ended", "upstream_timeout", "owner_lost", "other_epoch",
 }  # fmt: skip
 """Those that any command may meet before one node."""
 
@@ -65,7 +65,7 @@ NOT_HERE: Final[dict[str, str]] = {
 }
 """Those that a command may meet, but not here, and why."""
 NO_COMMAND: Final = {
-    "session_ended", "over_capacity", "upstream_version_unsupported", "invalid_credentials", "account_locked",
+    "over_capacity", "upstream_version_unsupported", "invalid_credentials", "account_locked",
     "account_blocked", "role_missing", "untrusted_transport", "notice_must_be_acknowledged",
     "already_logged_on", "site_unknown", "version_unsupported", "too_many_devices",
 }  # fmt: skip
