@@ -17,7 +17,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId
 from gateway.domain.upstream import Feature, LinkClosed, LoggedOff, LoggedOn, Opened, trouble_of
 from gateway.simulator.web import self_signed, server_context
-from gateway.upstream.oscce.client import ABOUT_S, OsccServer
+from gateway.upstream.oscce.client import ABOUT_FAILED_S, ABOUT_S, OsccServer
 from gateway.upstream.oscce.http import BODY_BYTES, tls_context
 from tests.doubles.clock import ManualClock
 from tests.doubles.tasks import beside
@@ -130,6 +130,34 @@ async def test_a_server_that_is_not_accepted(
     if code == AWAY:
         at.server.answers["GET sessions"] = answer
         assert trouble_of(await refused(at.adapter.sessions(SECRET))) == trouble
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (
+            {"ExtensionsVersion": "V1R9"},
+            "extensions V1R9, contact centre V8R2, protocol 1; V2R1, V8R2 and 1 are needed",
+        ),
+        (
+            {"ContactCenterVersion": "secret", "Protocol": 2},
+            "extensions V2R1, contact centre unreadable, protocol 2; V2R1, V8R2 and 1 are needed",
+        ),
+        ({"Features": None}, "About cannot be read: Features"),
+    ],
+)
+async def test_a_server_that_is_not_accepted_is_logged_once_a_minute(
+    at: Scene, caplog: pytest.LogCaptureFixture, change: dict[str, object], fault: str
+) -> None:
+    at.server.answers["GET about"] = (200, ABOUT | change)
+    for _ in range(3):
+        await refused(at.adapter.log_on(CREDENTIALS))
+        await at.clock.advance(ABOUT_FAILED_S)
+    (line,) = (vars(each) for each in caplog.records if each.message == "server_not_accepted")
+    assert (line["site"], line["fault"], line["levelname"]) == ("main", fault, "WARNING")
+    await at.clock.advance(60)
+    await refused(at.adapter.log_on(CREDENTIALS))
+    assert [each.message for each in caplog.records].count("server_not_accepted") == 2
 
 
 @pytest.mark.parametrize(("host", "trouble"), [("127.0.0.1", "refused"), ("nowhere.invalid", "dns")])

@@ -117,7 +117,8 @@ def test_a_session_is_read() -> None:
 def test_an_unusable_session_is_unreadable_without_values(change: dict[str, Any]) -> None:
     with pytest.raises(WireError) as error:
         http.logged_on(body(LOGGED_ON | change), 0, "main")
-    assert str(error.value) == "LoggedOn cannot be read"
+    (member,) = change
+    assert str(error.value) == f"LoggedOn cannot be read: {member}"
     assert error.value.__suppress_context__
 
 

@@ -66,6 +66,7 @@ from gateway.upstream.oscce.errors import (
     UnreadableMessages,
     WireError,
     check_unread,
+    not_accepted,
     with_unread,
     without_read,
 )
@@ -711,6 +712,8 @@ class OsccServer:
             answer = await self._call("GET", "about")
             about = _readable(lambda: http.about(answer.body))
         except GatewayError as error:
+            if (fault := not_accepted(error)) is not None:
+                self.unreadable.note(fault)
             unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
             sent = error if unsupported else http.unavailable(error.retry_after_s)
             sent.__cause__ = UnreachedError(trouble_of(error))  # the answer is stored, so without a traceback

@@ -152,8 +152,20 @@ class ClockSetError(WireError):
     """The server's clock was set by more than the jitter of instants."""
 
 
+class NotAcceptedError(WireError):
+    """The server's description of itself is not that of a supported server."""
+
+
+def not_accepted(error: BaseException) -> NotAcceptedError | None:
+    """Return why a server was not accepted, from the causes of *error*; None: it did not answer."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, WireError):
+        cause = cause.__cause__
+    return None if cause is None else NotAcceptedError(str(cause))
+
+
 class UnreadableMessages:
-    """Log of messages that a site's links did not accept: one line a minute, with the place of the fault."""
+    """Log of what a site's server sent that was not accepted: one line a minute, with the fault."""
 
     def __init__(self, site: str, clock: Clock) -> None:
         self._site = site
@@ -170,9 +182,18 @@ class UnreadableMessages:
             self.count()
         if self._now() < self._logs_at:
             return
-        event = "server_clock_set" if isinstance(fault, ClockSetError) else "link_message_unreadable"
-        _LOG.warning(event, extra={"site": self._site, "fault": str(fault), "count": self._number})
+        _LOG.warning(_event_of(fault), extra={"site": self._site, "fault": str(fault), "count": self._number})
         self._number, self._logs_at = 0, self._now() + _LOGS_EVERY_S
+
+
+def _event_of(fault: WireError) -> str:
+    match fault:
+        case ClockSetError():
+            return "server_clock_set"
+        case NotAcceptedError():
+            return "server_not_accepted"
+        case _:
+            return "link_message_unreadable"
 
 
 _Topic = tuple[Kind | None, Source | None]

@@ -297,9 +297,14 @@ def about(body: bytes) -> About:
     received = _read(_About, body)
     extensions, center = _version(received.extensions_version), _version(received.contact_center_version)
     if received.protocol != PROTOCOL or extensions < OLDEST_EXTENSIONS or center < OLDEST_CONTACT_CENTER:
+        protocol = received.protocol if isinstance(received.protocol, int) else "unreadable"
+        versions = (
+            f"extensions {_written(extensions)}, contact centre {_written(center)}, protocol {protocol}"
+        )
+        needed = f"{_written(OLDEST_EXTENSIONS)}, {_written(OLDEST_CONTACT_CENTER)} and {PROTOCOL} are needed"
         raise GatewayError(
             ErrorCode.UPSTREAM_VERSION_UNSUPPORTED, "The version of the contact centre is not supported."
-        )
+        ) from WireError(f"{versions}; {needed}")
     features = frozenset(FEATURES[name] for name in received.features if name in FEATURES)
     server = instance(received.server_instance)
     return About(received.extensions_version, received.contact_center_version, features, server)
@@ -309,6 +314,10 @@ def _version(received: object) -> tuple[int, int]:
     """Return ``VnRm`` as numbers, so that V10R0 is above V9R9; an unreadable version is below all."""
     found = re.fullmatch(r"V([0-9]{1,4})R([0-9]{1,4})", received) if isinstance(received, str) else None
     return (int(found[1]), int(found[2])) if found else (-1, -1)
+
+
+def _written(version: tuple[int, int]) -> str:
+    return "unreadable" if version < (0, 0) else "V{}R{}".format(*version)
 
 
 def log_on_body(credentials: LogOn) -> bytes:
@@ -458,11 +467,16 @@ def unavailable(retry_after_s: float | None = None) -> GatewayError:
 
 
 def _read(model: type[BodyT], body: bytes) -> BodyT:
+    members: list[str] = []
     for text in (body, as_meant(body)):
-        with suppress(ValidationError):  # its text would show parts of the body
+        try:
             if text is not None:
                 return model.model_validate_json(text)
-    raise WireError(f"{model.__name__[1:]} cannot be read") from None
+        except ValidationError as error:  # its text would show parts of the body
+            places = (each["loc"] for each in error.errors(include_url=False, include_input=False))
+            members = sorted({str(place[0]) for place in places if place})
+    what = f": {', '.join(members)}" if members else ""
+    raise WireError(f"{model.__name__[1:]} cannot be read{what}") from None
 
 
 BODY_BYTES: Final = 2**20
