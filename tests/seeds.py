@@ -253,8 +253,8 @@ STATE: Final = [
 WIRE: Final = [
     Seed(
         "a patch contains no field that is equal",
-        "gateway.protocol.codec:Codec.patch_fragment",
-        Condition("new olds", becomes=True),
+        "gateway.protocol.codec:_comparison",
+        Value("body", """[f" changed['{name}'] = plain(after.{name})\\n" for name in _SHAPES[of].names]"""),
         f"{_P}test_codec_properties.py::test_equal_values_need_no_patch_and_have_one_fragment",
     ),
     Seed(

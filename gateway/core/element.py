@@ -180,9 +180,10 @@ class Element(Lean):
         *keep*: whether to keep it from the first request on, as it is needed again soon.
         """
         kept = self._patches
-        for each in kept or ():
-            if each.number == before._number and each.codec == codec.name:
-                return each.fragment
+        if kept:
+            for each in kept:
+                if each.number == before._number and each.codec == codec.name:
+                    return each.fragment
         mine, theirs = self.parts, before.parts
         if type(self.lasting) is Queue and type(before.lasting) is Queue:  # from another node
             fragment = codec.patch_fragment(before.lasting, self.lasting)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Hashable, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from gateway.core.element import MADE_AT_ONCE, ChangeSet, Element, WireForms
 from gateway.core.ledger import (
@@ -18,7 +18,7 @@ from gateway.core.ledger import (
     patches_of,
 )
 from gateway.core.view import ME_PREFIX, View
-from gateway.domain.model import ALWAYS, NO_ITEMS, with_item
+from gateway.domain.model import ALWAYS, NO_ITEMS, Lean, with_item
 from gateway.protocol.codec import Codec, Members
 
 SIZE: Final = 256
@@ -66,7 +66,7 @@ def place_of(
     return (view.common.digest, codec.name, frame_bytes, interval_s, seq, turn)
 
 
-class News(NamedTuple):
+class News(Lean):
     """One frame of changes.
 
     *elements*: the number of elements that waited for this frame. *since*: when the oldest of them came, see

@@ -257,9 +257,9 @@ class Ledger:
     """
 
     __slots__ = (
-        "__weakref__", "_own", "_shared", "came_at", "clock_ms", "epoch", "firsts",
+        "__weakref__", "_own", "came_at", "clock_ms", "epoch", "firsts",
         "has_new_clock", "has_news", "health", "joinable", "late", "outlet", "own_news", "own_readers",
-        "readers", "seq", "shared_seq", "under_way_s",
+        "readers", "seq", "shared_seq", "under_way_s", "versions",
     )  # fmt: skip
 
     def __init__(self, epoch: int = 0, *, tombstones: int = 1024) -> None:
@@ -293,7 +293,9 @@ class Ledger:
         """The first state of phones with the same view, encoded once for all; empty as soon as it is old."""
         self.own_readers: OwnReaders | None = None
         """Learn instead of all readers that a key of one session changed."""
-        self._shared, self._own = VersionedMap(tombstones, {}), VersionedMap(tombstones, {})
+        self.versions: Final = VersionedMap(tombstones, {})
+        """The shared keys; only the ledger changes them. Each update reads it, so it is no property."""
+        self._own: Final = VersionedMap(tombstones, {})
         self.has_news = False
         """Whether a key has changed for all readers; the task that wakes them resets it."""
         self.has_new_clock = False
@@ -334,16 +336,16 @@ class Ledger:
 
     def get(self, key: str) -> Element | None:
         """Return the newest element of *key*."""
-        found = self._shared.elements.get(key)
+        found = self.versions.elements.get(key)
         return self._own.elements.get(key) if found is None else found
 
     def items(self) -> list[tuple[str, Element]]:
         """Return every key that has a value, with its element."""
-        return [*self._shared.elements.items(), *self._own.elements.items()]
+        return [*self.versions.elements.items(), *self._own.elements.items()]
 
     def shared(self) -> list[tuple[str, Element]]:
         """Return every key that is not one session's own, and has a value, with its element."""
-        return list(self._shared.elements.items())
+        return list(self.versions.elements.items())
 
     def seen_by(self, me: str) -> list[tuple[str, Element]]:
         """Return the same plus the key of one session: *me*."""
@@ -373,16 +375,16 @@ class Ledger:
     @property
     def elements(self) -> Mapping[str, Element]:
         """The newest element of each shared key that has a value; another object after a change."""
-        return self._shared.elements
+        return self.versions.elements
 
     @property
     def table(self) -> SharedTable[Element] | None:
         """With which ledgers :attr:`elements` is shared."""
-        return self._shared.shared
+        return self.versions.shared
 
     def share_table(self, others: TablePool[Element], links: int) -> None:
         """Hold the table of another ledger, if it is equal, as those of *links* may be."""
-        self._shared.share(others, links, self.shared_seq)
+        self.versions.share(others, links, self.shared_seq)
 
     def record_all(self, changes: ChangeSet, next_tables: NextTables[Element] | None = None) -> None:
         """Write the values of several shared keys, for the owner only, as :meth:`record` does one by one.
@@ -394,7 +396,7 @@ class Ledger:
         if not changes.elements:
             return
         seq = self.seq = self.shared_seq = self.seq + 1
-        self._shared.store_all(changes.elements, seq, next_tables)
+        self.versions.store_all(changes.elements, seq, next_tables)
         self.has_news = True
         self.joinable = self.firsts = NO_ITEMS
         if self.outlet is not None:
@@ -404,7 +406,7 @@ class Ledger:
 
     def record_one(self, key: str, before: Element, element: Element) -> None:
         """Write another value of a shared key that holds *before*, for the owner only."""
-        shared, seq = self._shared, self.seq + 1
+        shared, seq = self.versions, self.seq + 1
         if shared.shared is not None:
             shared.own()
         if shared.seqs is NO_ITEMS:
@@ -442,7 +444,7 @@ class Ledger:
                 shared_seq = max(shared_seq, update.seq)
         if delta.reset:
             floor = delta.upto if delta.floor is None else delta.floor
-            self._shared.forget_gone(floor)
+            self.versions.forget_gone(floor)
             self._own.forget_gone(delta.upto)
             shared_seq = max(shared_seq, floor)
         self._move(upto, shared_seq)
@@ -453,7 +455,7 @@ class Ledger:
 
         The same as :meth:`receive` with this change alone, for a replica.
         """
-        shared = self._shared
+        shared = self.versions
         before = shared.elements.get(key)
         if shared.gone:
             shared.gone.pop(key, None)
@@ -475,7 +477,7 @@ class Ledger:
 
         So a first state has one seq instead of one for each key.
         """
-        self._shared.join(since, self.shared_seq)
+        self.versions.join(since, self.shared_seq)
 
     def disown(self) -> None:
         """Record that a replica belongs to no owner: the next received state replaces it."""
@@ -487,9 +489,9 @@ class Ledger:
 
         Values stay; every key counts as changed in the new epoch. Readers see no change.
         """
-        shared_seq = len(self._shared.elements)
+        shared_seq = len(self.versions.elements)
         seq = shared_seq + len(self._own.elements)
-        self._shared.join(-1, shared_seq)
+        self.versions.join(-1, shared_seq)
         self._own.join(-1, seq)
         self._forget_gone(0)
         self._move(Position(epoch, seq), shared_seq)
@@ -504,10 +506,10 @@ class Ledger:
         epoch, head = self.epoch, self.seq
         if not self._knows_since(seen, me):
             own = self._own.updates() if me is None else [each for each in [self._own.newest(me)] if each]
-            everything = [each for each in (*self._shared.updates(), *own) if each.element is not None]
-            floor = self._shared.removed_upto()
+            everything = [each for each in (*self.versions.updates(), *own) if each.element is not None]
+            floor = self.versions.removed_upto()
             return Delta(epoch, 0, head, reset=True, updates=_in_order(everything), floor=floor)
-        missing = self._shared.after(seen.seq)
+        missing = self.versions.after(seen.seq)
         if me is None:
             missing += self._own.after(seen.seq)
         elif (mine := self._own.newest(me)) is not None and mine.seq > seen.seq:
@@ -519,25 +521,25 @@ class Ledger:
         if not self._knows_since(seen, None):
             return self.since(seen)
         epoch, head = self.epoch, self.seq
-        elements, seq_of = self._shared.elements, self._shared.seq_of
+        elements, seq_of = self.versions.elements, self.versions.seq_of
         newest = []
         for key in keys:
             element = elements.get(key)
             if element is not None:
                 newest.append(Update(key, seq_of(key), element))
-            elif (update := (self._own if is_own(key) else self._shared).newest(key)) is not None:
+            elif (update := (self._own if is_own(key) else self.versions).newest(key)) is not None:
                 newest.append(update)
         return Delta(epoch, seen.seq, head, reset=False, updates=_in_order(newest))
 
     def _knows_since(self, seen: Position, me: str | None) -> bool:
         """Return whether all relevant removals since *seen* are stored."""
-        floor = self._shared.floor
+        floor = self.versions.floor
         if me is None or me not in self._own.elements:
             floor = max(floor, self._own.floor)
         return seen.epoch == self.epoch and floor <= seen.seq <= self.seq
 
     def _forget_gone(self, floor: int) -> None:
-        self._shared.forget_gone(floor)
+        self.versions.forget_gone(floor)
         self._own.forget_gone(floor)
 
     def _move(self, position: Position, shared_seq: int = 0) -> None:
@@ -553,7 +555,7 @@ class Ledger:
 
     def _store(self, update: Update, *, own: bool) -> None:
         """Store a key's new value. *own*: whether it belongs to one session."""
-        versions = self._own if own else self._shared
+        versions = self._own if own else self.versions
         before = versions.elements.get(update.key)
         versions.store(update)
         if update.element is not before:

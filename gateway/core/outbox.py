@@ -458,7 +458,7 @@ class Outbox(GroupMember):
         patches: list[tuple[str, bytes]] | Members | None
         if dirty and len(dirty) == 1:  # mostly: as patches_of, a call less for each update; there is no batch
             ((key, base),) = dirty.items()
-            element = ledger.elements.get(key)
+            element = ledger.versions.elements.get(key)
             fragment = (
                 element.patch(base, self.codec)
                 if element is not None and element is not base and isinstance(base, Element)
@@ -471,11 +471,11 @@ class Outbox(GroupMember):
         if not patches:
             return None
         upto = ledger.seq if ledger.seq == ledger.shared_seq else self._head(is_new=False)
-        frame, since = self.codec.patches(self._seq, upto, patches), self._since
+        encode = self.codec.patches
+        news = News(encode(self._seq, upto, patches), count, self._since, self._conflated)
         self._seq, self._since = upto, math.inf
         self._dirty = self._batch = None
         pace.sent_at = now
-        news: News = tuple.__new__(News, (frame, count, since, self._conflated))  # a call less
         if ledger.readers.only_key is None:
             self._join_group(now)
         return news

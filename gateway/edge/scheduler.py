@@ -342,11 +342,11 @@ class FanoutWriter:
         elif isinstance(news, float):
             self._scheduler.at(self, news)
         else:
-            frame, elements, since, _ = news
+            frame = news.frame
             head = websocket.head(websocket.TEXT if fanout_group.codec.text else websocket.BINARY, len(frame))
             own, fanout_group.own_frames = fanout_group.own_frames, NO_ITEMS
             own = {member: head + each for member, each in own.items()} if own else own
-            self._write(head + frame, 1, len(frame), elements, since, now, own)
+            self._write(head + frame, 1, len(frame), news.elements, news.since, now, own)
 
     def _write_all(self, now: float) -> None:
         """Write whatever is due. A large state takes several turns."""

@@ -379,7 +379,7 @@ class PhoneSocket:
         elif isinstance(news, float):
             self._services.scheduler.at(self, news)
         else:  # its deadline is in the scheduler already: nothing written here moves it
-            channel, stats, (frame, elements, since, conflated) = self.channel, self.stats, news
+            channel, stats, frame = self.channel, self.stats, news.frame
             size_bytes = len(frame)
             opcode = websocket.TEXT if channel.codec.text else websocket.BINARY
             data = websocket.head(opcode, size_bytes) + frame
@@ -392,10 +392,10 @@ class PhoneSocket:
             stats.frames_out += 1
             stats.bytes_out += size_bytes
             stats.output.telemetry.update_times.sent(
-                1, size_bytes, elements, since, ledger.came_at, ledger.under_way_s, now
+                1, size_bytes, news.elements, news.since, ledger.came_at, ledger.under_way_s, now
             )
-            if conflated != stats.conflated or outbox.pace.to_go:
-                self._keeps_up(outbox.pace, conflated)
+            if news.conflated != stats.conflated or outbox.pace.to_go:
+                self._keeps_up(outbox.pace, news.conflated)
 
     def _keeps_up(self, pace: PaceLadder, conflated: int) -> None:
         """Record a frame that was written while the phone is slow, or after values were replaced."""

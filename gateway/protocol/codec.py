@@ -19,8 +19,8 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, compress
-from operator import attrgetter, is_not
+from itertools import chain
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, cast, get_args
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
@@ -280,8 +280,6 @@ def _step(data: bytes, at: int) -> tuple[int, int | None]:
     return at + length + (1 if 0xC7 <= head <= 0xC9 else 0), None
 
 
-__all__ = ["JSON", "MSGPACK", "BadFrame", "Codec", "UnknownKind", "codec_for"]
-
 F = TypeVar("F")
 
 # ---- plain values ----
@@ -291,13 +289,13 @@ Plain = dict[str, object]
 
 _SCALARS: Final = frozenset({str, int, bool, float, type(None)})
 _NEVER_LEFT_OUT: Final = object()
+_COMPARISONS: Final[dict[type, Callable[[Any, Any], Plain]]] = {}
 
 
 class _Shape(NamedTuple):
     """The fields of one dataclass, for encoding."""
 
     names: tuple[str, ...]
-    places: range
     values: Callable[[Any], tuple[object, ...]]
     left_out: tuple[object, ...]
     """For each field, the value that is left out."""
@@ -310,8 +308,7 @@ class _Shapes(dict[type, _Shape]):
         listed = sorted(dataclasses.fields(of), key=lambda field: field.name != "kind")
         names = tuple(field.name for field in listed)
         values = msgspec.structs.astuple if names == getattr(of, "__struct_fields__", ()) else _getter(names)
-        made = _Shape(names, range(len(names)), values, tuple(_left_out(field) for field in listed))
-        self[of] = made
+        made = self[of] = _Shape(names, values, tuple(_left_out(field) for field in listed))
         return made
 
 
@@ -333,7 +330,7 @@ def plain(value: object) -> object:
 
 def plain_fields(value: object) -> Plain:
     """Return the plain form of the dataclass *value*; its `kind`, if it has one, comes first."""
-    names, _, values, left_out = _SHAPES[type(value)]
+    names, values, left_out = _SHAPES[type(value)]
     return {
         name: member if type(member) in _SCALARS else plain(member)
         for name, member, default in zip(names, values(value), left_out, strict=True)
@@ -345,6 +342,23 @@ def _left_out(field: dataclasses.Field[Any]) -> object:
     if ALWAYS_WRITTEN in field.metadata or (field.default is not None and field.default is not False):
         return _NEVER_LEFT_OUT
     return field.default
+
+
+def _comparison(of: type[Any]) -> Callable[[Any, Any], Plain]:
+    """Return a function that returns the plain fields of its second argument that differ in the first.
+
+    Its code is made of their names, as in dataclasses: a loop takes four times as many instructions.
+    """
+    body = [
+        f" if (new := after.{name}) is not (old := before.{name}) and new != old:\n"
+        f"  changed['{name}'] = new if type(new) in scalars else plain(new)\n"
+        for name in _SHAPES[of].names
+    ]
+    made: dict[str, Any] = {"scalars": _SCALARS, "plain": plain}
+    code = f"def differing(before, after):\n changed = {{}}\n{''.join(body)} return changed"
+    exec(code, made)  # noqa: S102 - it has nothing but the names of fields
+    _COMPARISONS[of] = made["differing"]
+    return _COMPARISONS[of]
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
@@ -457,7 +471,6 @@ def json_patches(after: int, upto: int, patch: Fragments | Members) -> bytes:
 
 write_msgpack: Final = msgspec.msgpack.Encoder().encode
 """Write a plain value."""
-
 _KIND: Final = write_msgpack("kind") + write_msgpack("changes")
 _AFTER: Final = write_msgpack("after")
 _UPTO: Final = write_msgpack("upto")
@@ -658,14 +671,9 @@ class Codec:
 
         Fields are replaced whole, cleared ones are null. Both are values of one key.
         """
-        names, places, values, _ = _SHAPES[type(after)]
-        changed: Plain = {}
-        olds, news = values(before), values(after)
-        for place in compress(places, map(is_not, olds, news)):
-            new = news[place]
-            if new != olds[place]:
-                changed[names[place]] = new if type(new) in _SCALARS else plain(new)
-        return self._write(changed) if changed else None
+        differing = _COMPARISONS.get(type(after)) or _comparison(type(after))
+        changed, write = differing(before, after), self._write
+        return write(changed) if changed else None
 
 
 def _client_frame(sent: dict[str, Any]) -> ClientFrame:
@@ -784,8 +792,6 @@ MSGPACK: Final = Codec(
     patches=msgpack_patches,
     members=msgpack_members,
 )
-
-
 _CODECS: Final = {each.subprotocol: each for each in (JSON, MSGPACK)}
 
 

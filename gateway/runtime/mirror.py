@@ -532,8 +532,8 @@ class Mirror:
         """Apply readings in their order. Some adapters make readings long after the server's last message."""
         now = self._clock.now()
         server, offsets, sessions = self._server, self._offsets, self._user_sessions
-        follow_one, ledger, scope = self.assembly.follow_one, self._feed.ledger, sessions.scope
-        scope_to_check = None if scope is self._narrowed_to else scope
+        assembly, ledger, scope = self.assembly, self._feed.ledger, sessions.scope
+        checked = None if scope is self._narrowed_to else scope
         self._composer.readings += len(readings)
         if not 0 <= now - offsets.looked_at < WALL_CLOCK_S:
             offsets.look(now, self._clock.wall_ms())
@@ -549,7 +549,7 @@ class Mirror:
                 self._show_all()
             change = None
             if reading.steps is None and self.live:
-                change = follow_one(reading, ledger.elements, server.offset_ms, scope_to_check)
+                change = assembly.follow_one(reading, ledger.versions.elements, server.offset_ms, checked)
             if change is None:
                 self._read(reading)
                 continue

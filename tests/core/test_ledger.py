@@ -341,7 +341,7 @@ def test_ledgers_that_share_their_elements_know_what_changed_since_a_position() 
         assert [sharing.since(Position(1, seen)) for seen in range(6)] == [
             alone.since(Position(1, seen)) for seen in range(6)
         ]
-    assert len({id(sharing._shared.seqs) for sharing, _ in twins.pairs}) == 1, "none keeps seqs of its own"
+    assert len({id(sharing.versions.seqs) for sharing, _ in twins.pairs}) == 1, "none keeps seqs of its own"
 
 
 def test_a_ledger_that_comes_to_what_others_share_misses_nothing_of_its_own() -> None:

@@ -203,7 +203,7 @@ PLACES: Final[dict[str, str]] = {
             telemetry.py Tally._unread_rows; telemetry.py Counts.values; telemetry.py Telemetry.labels;
             runtime/event_loop.py LeanEvent._waiters;
             upstream/oscce/errors.py NOTHING_UNREAD;
-            upstream/oscce/decode.py _shared; edge/channel.py _INTERNED; edge/credentials.py _NOTHING;
+            upstream/oscce/decode.py _formulas; edge/channel.py _INTERNED; edge/credentials.py _NOTHING;
             upstream/oscce/directory.py _RowReader._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/adapters.py Keyring._holders;
             bus/stores.py RedisBackend._running; core/drain_schedule.py Balance._sent;

@@ -365,10 +365,11 @@ class OsccLink:
         on_readings = self._on_readings
         if on_readings is None or self._opening is not None:
             return None
-        event, readings, now = self._pool.event, [], self._now()
+        pool, readings, clock_now = self._pool, [], self._now
+        now = clock_now()
         latest_ms = now * 1000 + self._clock.ahead_ms
         for kept in unread:
-            reading = event(kept)
+            reading = pool.event(kept)
             if reading is None:
                 reading = self._reader.glance(kept)
             if reading is None:

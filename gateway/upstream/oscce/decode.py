@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, cast
 
 import msgspec
@@ -466,8 +465,8 @@ _LEVELS: Final[dict[str, Literal["ok", "attention", "action"]]] = {
 }
 
 
-_USUAL: Final = {tenths / 10: tenths / 10 for tenths in range(1001)}
-"""Usual shares and seconds, one object for all queues: each other one takes 32 bytes."""
+_usual: Final = {tenths / 10: tenths / 10 for tenths in range(1001)}.get
+"""Returns usual shares and seconds, one object for all queues: each other one takes 32 bytes."""
 
 
 class QueueRealtime(WireElement):
@@ -490,8 +489,8 @@ class QueueRealtime(WireElement):
     level: str | None = None
 
 
-_shared: Final = lru_cache(maxsize=64)(str)
-"""Returns one object for equal formulas: mostly all queues have the same. Python 3.12 interns for ever."""
+_formulas: Final[dict[int, str]] = {}
+"""The last formula of each length, so that equal ones are one object: mostly all queues have the same."""
 
 
 def queue_realtime(sent: QueueRealtime, time_ms: int, is_plain: bool = False) -> Part:
@@ -503,19 +502,25 @@ def queue_realtime(sent: QueueRealtime, time_ms: int, is_plain: bool = False) ->
     handling, post_processing = sent.handling_users, sent.post_processing_users
     unavailable, work, oldest_s = sent.unavailable_users, sent.work_users, sent.oldest_contact_wait_time
     level_pct, lost_pct, level = sent.service_level, sent.abandoned_rate, sent.level
-    threshold_s, wait_s, usual = sent.service_level_threshold, sent.estimated_wait_time, _USUAL.get
+    threshold_s, wait_s = sent.service_level_threshold, sent.estimated_wait_time
     formula = sent.service_level_formula
     if not (is_plain and formula and len(formula) <= VALUE_CHARS and formula.isascii()):
         formula = readable_or_none(formula, VALUE_CHARS)
+    if formula:
+        length = len(formula)
+        if formula == _formulas.get(length):
+            formula = _formulas[length]
+        else:
+            _formulas[length] = formula
     # most updates are this: fields by place, figures checked as by count, percentage and duration
     queue = QueueFigures(
         None if waiting is None or waiting < 0 else waiting,
         None if oldest_s is None else since(time_ms, oldest_s),
-        usual(level_pct, level_pct) if level_pct is not None and 0 <= level_pct <= 100 else None,
-        None if threshold_s is None or threshold_s < 0 else usual(threshold_s, threshold_s),
-        None if formula is None else _shared(formula),
-        usual(lost_pct, lost_pct) if lost_pct is not None and 0 <= lost_pct <= 100 else None,
-        None if wait_s is None or wait_s < 0 else usual(wait_s, wait_s),
+        _usual(level_pct, level_pct) if level_pct is not None and 0.0 <= level_pct <= 100.0 else None,
+        None if threshold_s is None or threshold_s < 0.0 else _usual(threshold_s, threshold_s),
+        formula,
+        _usual(lost_pct, lost_pct) if lost_pct is not None and 0.0 <= lost_pct <= 100.0 else None,
+        None if wait_s is None or wait_s < 0.0 else _usual(wait_s, wait_s),
         None if logged_on is None or logged_on < 0 else logged_on,
         None if available is None or available < 0 else available,
         None if handling is None or handling < 0 else handling,
