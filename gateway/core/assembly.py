@@ -64,7 +64,7 @@ _Change = tuple[str, Element, Element]
 
 RowT = TypeVar("RowT")
 BEHIND_MS: Final = 60_000
-"""How far a link may be behind others. With a longer time the server's clock was set back."""
+"""How far a link may be behind others. A larger difference means that the server's clock was set back."""
 CATALOGUES_MAX: Final = 64
 """Number of catalogues that are stored: each site has three, and others after a change."""
 
@@ -217,13 +217,13 @@ class _ReadTimes(Lean):
     _whole_ms: int = 0
 
     def last_ms(self, key: str, held_ms: int | None) -> int:
-        """Return when a resource was last read whose held part is of *held_ms* (None: no part); 0: never."""
+        """Return when a resource was last read; 0: never. *held_ms*: when its part was read; None: no part."""
         if self.others_ms is not None and key in self.others_ms:
             return self.others_ms[key]
         return 0 if held_ms is None else max(held_ms, self._whole_ms)
 
     def read(self, key: str, held_ms: int | None, time_ms: int) -> None:
-        """Record that a resource, whose held part is of *held_ms* from now on, was read at *time_ms*."""
+        """Record that a resource was read at *time_ms*, and holds the part that was read at *held_ms*."""
         newer_ms = self._whole_ms
         if held_ms is not None and held_ms > newer_ms:
             newer_ms = held_ms

@@ -120,9 +120,9 @@ class Away:
     one, until phones are late. From then on it falls at intervals while many are late, and rises slowly.
     So phones and their users do not wait in a queue before nodes that need longer for each than planned.
 
-    In time is what takes at most twice as long as moves of phones before which few are away: they show how
-    slow these nodes are at present. A phone that never comes says nothing about other nodes, unless no other
-    phone comes either.
+    A move is in time if it takes at most twice as long as moves while few phones are away: those show how
+    slow the other nodes are at present. A phone that never comes shows nothing about other nodes, unless no
+    other phone comes either.
 
     Args:
         now: When the drain begins.
@@ -246,7 +246,7 @@ class DrainPace:
         self._moving, self._returning = Away(began), Away(began, Move.BACK, BACK_S)
 
     def may_send(self, place: int, planned: DrainSchedule, now: float) -> bool:
-        """Return whether the phone in *place* may be sent away, which is due by its plan."""
+        """Return whether the phone in *place*, which is due by its plan, may be sent away."""
         at_last = self._began + max(planned.at_s, _HURRY * self._grace_s * place / self._phones)
         is_room, are_back = self._moving.may_send(now), self._returning.may_send(now)
         return are_back and (is_room or now >= at_last)

@@ -379,7 +379,7 @@ class ReadingStep:
 
 
 class OpenSteps:
-    """The newest steps of all links of a node, and older ones taken lately; all others hold no tables."""
+    """The steps that hold tables: the newest ones of all links of a node, and older ones taken lately."""
 
     def __init__(self) -> None:
         self._steps: deque[weakref.ref[ReadingStep]] = deque()
@@ -392,7 +392,7 @@ class OpenSteps:
         self.open(step)
 
     def open(self, step: ReadingStep) -> None:
-        """Let a step hold tables, for links that come to it now; another one is closed for it."""
+        """Let a step hold tables, for links that come to it now; close another one in its place."""
         step.is_open = True
         self._steps.append(weakref.ref(step))
         if len(self._steps) > OPEN_STEPS:

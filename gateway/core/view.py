@@ -789,5 +789,5 @@ def _following(member: Member, attached: Attached) -> Following:
 
 @lru_cache(maxsize=64)
 def _in_order(rights: frozenset[Right]) -> tuple[Right, ...]:
-    """Return one object for equal rights, of which there are few."""
+    """Return *rights* sorted: one object for equal rights, of which there are few."""
     return tuple(sorted(rights))

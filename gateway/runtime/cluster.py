@@ -190,7 +190,7 @@ def _bounded(sent: list[Publication]) -> list[Publications]:
 
 
 REPEATED_AFTER_S: Final = 0.5
-"""Pause before a message is sent again of which the bus has not confirmed that it took it."""
+"""Pause before a message that the bus has not confirmed is sent again."""
 REPLIES_MAX: Final = 1_000
 """Answers that are sent again, at most."""
 ASKS_MAX: Final = 200
@@ -505,7 +505,7 @@ class Exchange:
             question: Makes the envelope from the request's number.
             within_s: How long to wait.
             settle: Gets the answer, or one of the errors of :meth:`ask`. It must not raise.
-            again: Makes the envelope to send again while the bus does not confirm that it took the request;
+            again: Makes the envelope to send again until the bus has confirmed the request;
                 None: it must not be sent again. It leaves before all later requests with *again*.
         """
         self._number += 1
@@ -544,7 +544,7 @@ class Exchange:
                 self.post(Inbox(request.node), envelope, partial(self._request_sent, number))
 
     def reply(self, node: NodeId, answer: MessageAnswer, within_s: float) -> None:
-        """Send an answer to *node*, and again while the bus does not confirm that it took it.
+        """Send an answer to *node*, and again until the bus has confirmed it.
 
         It may arrive several times, and is of use for *within_s*.
         """

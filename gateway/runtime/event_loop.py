@@ -686,7 +686,7 @@ class Turns:
         self._held[tick][link] = None
 
     def _let_go(self, tick: int) -> None:
-        """Let the links process their data that were held until *tick*."""
+        """Let the links that were held until *tick* process their data."""
         for link in self._held.pop(tick):
             if link.held_at is not None:
                 self.want(link)

@@ -223,8 +223,8 @@ class RemoteCommands:
 
     Invariant: each command that was sent has one outcome, by its deadline.
 
-    A command is sent again, to the same owner, only while the bus does not confirm that it took it: by its
-    key the owner executes it once. It is not sent again after a later one that the owner has begun.
+    A command is sent again, to the same owner, only until the bus has confirmed it. The command's key makes
+    sure that the owner executes it once. It is not sent again after a later one that the owner has begun.
 
     Args:
         moved: Called when another node has become the owner.

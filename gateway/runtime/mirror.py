@@ -628,7 +628,7 @@ class Mirror:
                 self._feed.ledger.record(key_of(kind, number), None)
 
     def take_pruned(self) -> bool:
-        """Return whether data was removed that may be in the scope of a session, for want of room; once."""
+        """Return, once, whether data that a session may see was removed for want of room."""
         has_pruned, self._has_pruned = self._has_pruned, False
         return has_pruned
 

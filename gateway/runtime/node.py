@@ -203,7 +203,7 @@ class UserStates:
 
     @property
     def links_most(self) -> int:
-        """Number of links when any one of the nodes is gone that own users who are followed here."""
+        """Most links after the loss of one node: the users that it owns, followed here, need links then."""
         return len(self._user_states) - len(self._followed) + self._followed.most_of_one
 
     async def _serve(self, user_state: UserState, before: UserState | None = None) -> None:

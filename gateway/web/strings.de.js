@@ -419,7 +419,7 @@ export default {
   'error.upstream_rejected': 'Das Contact Center hat abgelehnt.',
   'error.unsupported_by_upstream': 'Dieses Contact Center bietet das nicht.',
   'error.overloaded': 'Zu viele Befehle zugleich.',
-  'error.over_capacity': 'Das Gateway ist voll.',
+  'error.over_capacity': 'Das Gateway ist voll oder ausgelastet.',
   'error.internal': 'Das Gateway hatte einen Fehler.',
   'error.invalid_credentials': 'Benutzername oder Passwort ist falsch.',
   'error.account_locked': 'Zu viele Fehlversuche: Das Konto ist für eine Weile gesperrt.',
