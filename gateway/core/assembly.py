@@ -217,7 +217,7 @@ class _ReadTimes(Lean):
     _whole_ms: int = 0
 
     def last_ms(self, key: str, held_ms: int | None) -> int:
-        """Return when a resource was last read; 0: never. *held_ms*: when its part was read; None: no part."""
+        """Return when a resource was last read; 0: never. *held_ms*: when its part was read, or None."""
         if self.others_ms is not None and key in self.others_ms:
             return self.others_ms[key]
         return 0 if held_ms is None else max(held_ms, self._whole_ms)

@@ -136,7 +136,7 @@ class AsteriskAccounts:
         async with self._checking:
             is_right = await asyncio.to_thread(fits, credentials.password, hashed)
         if person is None or not is_right:
-            raise GatewayError(ErrorCode.INVALID_CREDENTIALS, "The user name or the password is wrong.")
+            raise GatewayError(ErrorCode.INVALID_CREDENTIALS, "User name or password is wrong.")
         allowed = (
             person.agent if credentials.application is Application.REMOTE_ASSISTANT else person.supervisor
         )
@@ -150,7 +150,7 @@ class AsteriskAccounts:
         if not credentials.remote_number:
             raise GatewayError(ErrorCode.REMOTE_NUMBER_MISSING, "A remote number is needed.")
         if _NUMBER.fullmatch(credentials.remote_number) is None:
-            raise GatewayError(ErrorCode.REMOTE_NUMBER_INVALID, "This is not a complete telephone number.")
+            raise GatewayError(ErrorCode.REMOTE_NUMBER_INVALID, "The remote number is not a complete number.")
         if not self._monitor.may(*_DATABASE, "QueueAdd", "QueueRemove"):
             raise GatewayError(
                 ErrorCode.FUNCTION_UNAVAILABLE, "The gateway's account may not log on remote agents."

@@ -378,7 +378,7 @@ class AsteriskServer:
         if attachment is None:
             raise GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
         if request.not_after_ms < self._clock.wall_ms():
-            raise GatewayError(ErrorCode.EXPIRED, "The command came after its deadline.")
+            raise GatewayError(ErrorCode.EXPIRED, "The command arrived after its deadline.")
         if not self.monitor.is_up:
             raise unavailable(self.monitor.last_failure)
         return attachment
@@ -482,7 +482,7 @@ def _unknown() -> GatewayError:
 
 def _need(attachment: LinkedSession, right: Right) -> None:
     if right not in attachment.rights:
-        raise GatewayError(ErrorCode.FORBIDDEN, "The session may not do this.")
+        raise GatewayError(ErrorCode.FORBIDDEN, "This session may not do that.")
 
 
 def _seen(attachment: LinkedSession, agent_id: str) -> int:

@@ -26,9 +26,9 @@ from gateway.upstream.oscce.decode import FUNCTIONS, MOST, WireElement, identity
 _LOG: Final = logging.getLogger("gateway.link")
 _LOGS_EVERY_S: Final = 60.0
 UNREAD_S: Final = (10.0, 300.0)
-"""How long data is not requested whose answer cannot be read: first and most, doubling."""
+"""The first and the longest pause before data with an unreadable answer is requested again; it doubles."""
 DIRECTORY_MOST_S: Final = 30.0
-"""The most for the directory, without which a link shows nothing new."""
+"""The longest pause for the directory, without which a link shows nothing new."""
 
 NAMES: Final[dict[int, str]] = {
     1: "BadRequest",
@@ -112,7 +112,7 @@ _MEANINGS: Final[dict[str, tuple[ErrorCode, str]]] = {
     ),
     "Busy": (ErrorCode.BUSY, "The contact centre is busy."),
     "Unsupported": (ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre does not offer this."),
-    "Expired": (ErrorCode.EXPIRED, "The command came too late."),
+    "Expired": (ErrorCode.EXPIRED, "The command arrived after its deadline."),
     "InvalidCredentials": (ErrorCode.INVALID_CREDENTIALS, "User name or password is wrong."),
     "AccountBlocked": (ErrorCode.ACCOUNT_BLOCKED, "The account is blocked."),
     "AccountLocked": (ErrorCode.ACCOUNT_LOCKED, "The account is locked after too many tries."),
@@ -306,7 +306,7 @@ def refusal(name: str, body: str | bytes, offset_ms: int = 0) -> GatewayError:
 def rejected(name: str) -> GatewayError:
     """Return the error for a *name* without a meaning for clients."""
     return GatewayError(
-        ErrorCode.UPSTREAM_REJECTED, "The contact centre refused it.", upstream_code=_printable(name)
+        ErrorCode.UPSTREAM_REJECTED, "The contact centre refused this.", upstream_code=_printable(name)
     )
 
 
