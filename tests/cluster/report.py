@@ -13,7 +13,9 @@ HEAD = """\
 # Clusters under failures
 
 Written by `make chaos-report` from the scenarios of `tests/cluster`: three nodes as processes, a real Redis,
-a simulated OSCC-E Server, phones on the SDK. Every figure was measured; a scenario that fails has none.
+a simulated OSCC-E Server, phones on the SDK. Each row is one fault: the table shows for how long phones had old
+data, and whether anything was lost or executed twice. *lost* and *twice* must be 0. Every figure was measured;
+a scenario that fails has none.
 
 - *size*: at *light* 10 to 30 users have two phones each and a fault lasts some seconds. At *full* up to
   200 users have two phones each and a fault lasts half a minute. A row at *light* was not run at *full*.
@@ -27,10 +29,10 @@ a simulated OSCC-E Server, phones on the SDK. Every figure was measured; a scena
 - *converge*: from the fault (or the end of one that lasts) until the last phone saw newer data.
 - *blind*: the age of the oldest view on any phone. *lie*: the age of the oldest view that was shown as live.
 - *lost*: differences between phones and the truth at quiescence. *twice*: commands executed twice.
-- *links*: most links of one user at once, as OSCC-E counted them. It lets the higher token replace a link at
-  once, so two owners would show as kicks. *gap*: the longest time between two links.
+- *links*: most links of one user at once, as OSCC-E counted them. OSCC-E lets the higher token replace a link
+  at once, so two owners would show as kicks. *gap*: the longest time between two links.
   *kicks*: replaced links of one user.
-- *commands*: carried out meanwhile, as OSCC-E counted them. Phones give some in every scenario.
+- *commands*: carried out meanwhile, as OSCC-E counted them. Phones send some in every scenario.
 - *broken*: connections that phones lost, except by their own roaming.
 - *log-ons*: in the busiest second, against the budget per second (one second's worth more may come at once).
 - *routed*: remote numbers left in OSCC-E's routing table.
