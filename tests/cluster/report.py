@@ -13,9 +13,9 @@ HEAD = """\
 # Clusters under failures
 
 Written by `make chaos-report` from the scenarios of `tests/cluster`: three nodes as processes, a real Redis,
-a simulated OSCC-E Server, phones on the SDK. Each row is one fault: the table shows for how long phones had old
-data, and whether anything was lost or executed twice. *lost* and *twice* must be 0. Every figure was measured;
-a scenario that fails has none.
+a simulated OSCC-E Server, phones on the SDK. Each row is one fault: it shows for how long phones had old
+data, and whether anything was lost or executed twice. *lost* and *twice* must be 0. Every figure was
+measured; a scenario that fails has none.
 
 - *size*: at *light* 10 to 30 users have two phones each and a fault lasts some seconds. At *full* up to
   200 users have two phones each and a fault lasts half a minute. A row at *light* was not run at *full*.
