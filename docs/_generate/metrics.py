@@ -79,6 +79,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
             "households",
             "links_waiting",
             "links_opening",
+            "phones_waiting",
             "endings",
             "messages",
             "message_bytes",

@@ -396,6 +396,7 @@ class Node:
             "keys": keys_shared(),
             "links_waiting": sum(map(len, self._queues.values())),
             "links_opening": len(self._openings),
+            "phones_waiting": len(self._newcomers),
             "endings": len(self.session_revocations),
             **self.account.log_ons.sizes,
             **self.exchange.sizes,

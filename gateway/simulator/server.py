@@ -366,7 +366,10 @@ class Simulator:
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, host, port, ssl_context=context, backlog=4096)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as taken:
+            raise OSError(taken.errno, taken.strerror, f"{host} port {port}") from taken
         return int(runner.addresses[0][1])
 
 

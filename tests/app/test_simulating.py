@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import urllib.request
+from itertools import chain
 
 import pytest
 
@@ -54,10 +55,12 @@ def test_a_centre_without_log_ons_and_events_can_be() -> None:
     SimulatorSettings(log_on_budget_per_s=0, events_per_s=0)
 
 
-def test_a_taken_port_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("option", ["--port", "--control-port"])
+def test_a_taken_port_is_reported(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert main(["simulate", "--port", port, "--agents", "1", "--queues", "1"]) == 1
+        ports = {"--port": "0"} | {option: port}
+        assert main(["simulate", *chain(*ports.items()), "--agents", "1", "--queues", "1"]) == 1
     assert capsys.readouterr().err == (
         f"oscc-gateway: The simulator cannot listen at 127.0.0.1 port {port}: address already in use.\n"
     )
@@ -67,14 +70,15 @@ def test_each_reason_is_reported_when_it_cannot_listen(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def refused(_: SimulatorSettings) -> None:
-        taken, forbidden = OSError(errno.EADDRINUSE, ""), OSError(errno.EACCES, "")
+        taken = OSError(errno.EADDRINUSE, "", "127.0.0.1 port 80")
+        forbidden = OSError(errno.EACCES, "", "127.0.0.1 port 81")
         raise ExceptionGroup("", [taken, forbidden])
 
     monkeypatch.setattr("gateway.app.cli.demo._simulate", refused)
     assert main(["simulate", "--port", "80"]) == 1
     assert capsys.readouterr().err == (
         "oscc-gateway: The simulator cannot listen at 127.0.0.1 port 80: address already in use; "
-        "permission denied.\n"
+        "at 127.0.0.1 port 81: permission denied.\n"
     )
 
 

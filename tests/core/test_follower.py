@@ -118,6 +118,22 @@ def test_only_requests_at_intervals_may_be_late() -> None:
     assert follow.urgent_at == follow.due_at < 13.0
 
 
+@pytest.mark.parametrize("late_s", [0.0, 0.25, 0.5, 0.75])
+@pytest.mark.parametrize("every_s", [1.0, 1.1])
+def test_two_requests_in_a_row_may_be_lost_and_the_data_stays_live(late_s: float, every_s: float) -> None:
+    follow = FollowMachine(5, 0.0)
+    follow.asked(0.0)
+    follow.published(5, Receipt.APPLIED, 0.1)
+    follow.answered(0.1)
+    now, requests = late_s, 0
+    while requests < 3:  # all that are due leave together, as often as this
+        now += every_s
+        if follow.need(now) == "ask":
+            follow.asked(now)
+            requests += 1
+    assert follow.health(now + LOST_S, "live") == "live"
+
+
 @pytest.mark.parametrize("received", [(), (Receipt.GAP,)], ids=["did not come", "does not fit"])
 def test_it_is_no_answer_when_what_belongs_to_it(received: tuple[Receipt, ...]) -> None:
     follow = FollowMachine(EPOCH, 0.0)

@@ -44,12 +44,14 @@ async def test_links_of_the_first_are_open_before_the_next_are_dialled() -> None
         first = [wire.link for wire in at.upstream.wires.values()]
         assert len(first) == at.node.sizes["links_opening"] == OPENINGS_MAX
         assert at.node.sizes["links_waiting"] == 10
+        assert at.node.sizes["phones_waiting"] == OPENINGS_MAX + 10
         at.upstream.mute_links = False
         for link in first[:3]:
             link.unmute()
         await at.clock.settle()
         assert _served(phones) == [True] * 3 + [False] * (OPENINGS_MAX - 3) + [True] * 10
         assert at.node.sizes["links_waiting"] == 0
+        assert at.node.sizes["phones_waiting"] == OPENINGS_MAX - 3
 
 
 async def test_links_that_wait_for_a_slow_server_keep_no_others_waiting() -> None:

@@ -368,10 +368,13 @@ def run_simulate(args: argparse.Namespace) -> int:
     try:
         process.run_loop(_simulate(settings))
     except* OSError as taken:
-        reasons = [os_error_text(error) for error in taken.exceptions if isinstance(error, OSError)]
+        reasons = [
+            f"at {error.filename}: {os_error_text(error)}"
+            for error in taken.exceptions
+            if isinstance(error, OSError)
+        ]
     if reasons:
-        why = "; ".join(reasons)
-        raise CannotListen(f"The simulator cannot listen at {args.host} port {args.port}: {why}.")
+        raise CannotListen(f"The simulator cannot listen {'; '.join(reasons)}.")
     return 0
 
 
