@@ -17,7 +17,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
-from bench.profiles.path import SETTLING, House, counted_calls
+from bench.profiles.path import SETTLING, CountedClock, House, count_instructions, counted_calls
 from bench.profiles.path import arguments as path_arguments
 from bench.profiles.supervisor import Supervisor
 from gateway.app.process import run_loop
@@ -141,9 +141,12 @@ class TwoNodes(House):
 async def measure(options: argparse.Namespace) -> None:
     """Run the profile and print the figures."""
     gc.set_threshold(50_000, 20, 100)
-    nodes, changes = TwoNodes(options), options.users * options.elements
+    nodes = TwoNodes(options, CountedClock() if options.counted else None)
+    changes = options.users * options.elements
     async with asyncio.TaskGroup() as tasks:
         running = await nodes.open(tasks)
+        if options.counted:
+            count_instructions()
         for _ in range(SETTLING):
             _, messages = await nodes.publish(options.at_once)
             await nodes.follow(messages, changes)

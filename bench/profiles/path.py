@@ -71,7 +71,7 @@ _LONG: Final = 126
 """A frame's length in the next 2 bytes."""
 
 
-class _CountedClock(SystemClock):
+class CountedClock(SystemClock):
     """Clock that moves with each reading.
 
     While callgrind counts, everything takes a hundred times as long.
@@ -411,7 +411,7 @@ async def _calls(house: House, at_once: int, rounds: int) -> Counter[str]:
 async def measure(options: argparse.Namespace) -> None:
     """Run the profile and print the figures."""
     gc.set_threshold(50_000, 20, 100)
-    house = House(options, _CountedClock() if options.counted else None)
+    house = House(options, CountedClock() if options.counted else None)
     gc.collect()
     before = _rss()
     if options.trace:
@@ -424,7 +424,7 @@ async def measure(options: argparse.Namespace) -> None:
             _show_memory(options.users)
             tracemalloc.stop()
         if options.counted:
-            _count()
+            count_instructions()
         if options.first:
             calls = await _calls(house, options.at_once, 1)
             print(f"first update of each user: {calls.total() / options.users / options.elements:.1f} calls")
@@ -450,7 +450,7 @@ async def measure(options: argparse.Namespace) -> None:
             task.cancel()
 
 
-def _count() -> None:
+def count_instructions() -> None:
     """Have callgrind, in which this process runs, count from now on."""
     words = ("callgrind_control", "--instr=on", str(os.getpid()))
     subprocess.run(words, check=True)  # noqa: S603 - all words are this program's own
