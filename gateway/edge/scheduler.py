@@ -20,7 +20,7 @@ from gateway.core.rate_limits import TurnShare
 from gateway.domain.model import NO_ITEMS
 from gateway.edge.channel import packed
 from gateway.protocol import websocket
-from gateway.runtime.event_loop import log_fault
+from gateway.runtime.event_loop import LeanEvent, log_fault
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
 
@@ -83,7 +83,7 @@ class Scheduler(Generic[S]):
         """What is ready, in order."""
         self._wheel: dict[int, dict[Schedulable, None]] = {}
         self._ticks: list[int] = []
-        self._wake = asyncio.Event()
+        self._wake = LeanEvent()
         self.ring: Final = self._wake.set
         """Wake the task."""
         self._planned = NEVER
@@ -193,27 +193,25 @@ class Scheduler(Generic[S]):
             log_fault(_LOG, "socket_not_ended", fault)
 
     async def _rest(self) -> None:
-        """Let other tasks run, then wait until something is ready or due."""
-        await self.clock.sleep(0)
+        """Wait until something is ready or due; other tasks run before in any case."""
         self._wake.clear()
-        if self.waiting:
-            return
         self._planned = self._ticks[0] if self._ticks else NEVER
-        if self._planned == NEVER:
+        wait_s = math.inf if self._planned == NEVER else self._planned * TICK_S - self.clock.now()
+        if self.waiting or wait_s <= 0:
+            await self.clock.sleep(0)
+        elif wait_s == math.inf:
             await self._wake.wait()
         else:
-            wait_s = self._planned * TICK_S - self.clock.now()
-            if wait_s > 0:
-                await self._wait(wait_s)
+            await self._wait(wait_s)
         self._planned = NEVER
-        self._wake.clear()
 
     async def _wait(self, seconds: float) -> None:
+        """Wait until something is ready, at most for *seconds*."""
+        cancel = self.clock.call_later(max(seconds, _WAIT_MIN_S), self.ring)
         try:
-            async with self.clock.timeout(max(seconds, _WAIT_MIN_S)):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+            await self._wake.wait()
+        finally:
+            cancel()
 
     def _call(self, now: float) -> None:
         """Mark the sockets that are due at *now* as ready."""

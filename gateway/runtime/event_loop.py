@@ -225,7 +225,7 @@ _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 class SystemClock:
     """The Clock port on the machine's own clocks.
 
-    Each method but one is the library's own function, because they are called with each update.
+    Most methods are the library's own functions, because they are called with each update.
     """
 
     __slots__ = ()
@@ -236,6 +236,10 @@ class SystemClock:
     """Return after so many seconds of :meth:`now` have passed."""
     timeout = staticmethod(partial(asyncio.timeout))
     """Bound the block: :class:`TimeoutError` when so many seconds passed inside it."""
+
+    def call_later(self, seconds: float, act: Callable[[], None]) -> Callable[[], None]:
+        """Call *act* after so many seconds, unless the returned function is called."""
+        return asyncio.get_running_loop().call_later(seconds, act).cancel
 
     def wall_ms(self) -> int:
         """Return ms since 1970 UTC. May jump."""

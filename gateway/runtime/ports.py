@@ -91,6 +91,9 @@ class Clock(Protocol):
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
         """Bound the block: :class:`TimeoutError` when *seconds* of :meth:`now` passed inside it."""
 
+    def call_later(self, seconds: float, act: Callable[[], None]) -> Callable[[], None]:
+        """Call *act* when *seconds* of :meth:`now` have passed, unless the returned function is called."""
+
 
 class NotSentError(GatewayError):
     """``bus_down``, and the request has not left this node: no answer can come."""

@@ -78,6 +78,12 @@ class ManualClock:
         """Bound the block: :class:`TimeoutError` once *seconds* were advanced inside it."""
         return _Timeout(self, seconds)
 
+    def call_later(self, seconds: float, act: Callable[[], None]) -> Callable[[], None]:
+        """Call *act* once *seconds* were advanced, unless the returned function is called."""
+        steps = ExitStack()
+        steps.enter_context(self.waiting_for(seconds, act))
+        return steps.close
+
     def stand_still(self, seconds: float) -> None:
         """Advance *seconds* in which no task runs, as after SIGSTOP; due work is late then."""
         self._now = self._after(seconds)

@@ -252,6 +252,10 @@ class VirtualClock:
         """Bound the block: :class:`TimeoutError` when *seconds* passed inside it."""
         return asyncio.timeout(seconds)
 
+    def call_later(self, seconds: float, act: Callable[[], None]) -> Callable[[], None]:
+        """Call *act* after *seconds*, unless the returned function is called."""
+        return self._loop.call_later(seconds, act).cancel
+
 
 class NodeClock:
     """The clocks of one node's machine: wrongly set, with their own rate.
@@ -292,3 +296,7 @@ class NodeClock:
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
         """Bound the block: :class:`TimeoutError` when *seconds* passed inside it."""
         return asyncio.timeout(seconds / self._rate)
+
+    def call_later(self, seconds: float, act: Callable[[], None]) -> Callable[[], None]:
+        """Call *act* after *seconds* of the steady clock, unless the returned function is called."""
+        return self._real.call_later(seconds / self._rate, act)

@@ -84,6 +84,9 @@ class _Wall:
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
         raise NotImplementedError
 
+    def call_later(self, seconds: float, act: Callable[[], None]) -> Callable[[], None]:
+        raise NotImplementedError
+
 
 def _now(asked: Coroutine[object, None, T]) -> T:
     """Return the answer of a call that does not wait."""

@@ -54,6 +54,10 @@ class SteadyClock:
         """Bound the block."""
         return self._clock.timeout(seconds)
 
+    def call_later(self, seconds: float, act: Callable[[], None]) -> Callable[[], None]:
+        """Call *act* after *seconds*, unless the returned function is called."""
+        return self._clock.call_later(seconds, act)
+
 
 GREETING: Final = "Asterisk Call Manager/"
 LINE_BYTES: Final = 1_000
