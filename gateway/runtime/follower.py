@@ -596,8 +596,7 @@ class Follower:
         is_gap = receipt is Receipt.GAP
         self._say(ledger.health.as_of if is_gap else as_of(publication, now, wall_ms, waited_s), now)
         self.feed.flush()
-        if self._changed is not None:
-            self._change()
+        self._change()
         if is_gap or is_of_sessions(publication):
             self._look()
         else:
@@ -628,8 +627,8 @@ class Follower:
 
     def _report_sessions(self) -> None:
         for handle, connection in list(self.feed.connections.items()):
-            facts = self.feed.facts(handle)
-            if facts is not None and connection.session.live is not None:
+            facts, live = self.feed.facts(handle), connection.session.live
+            if facts is not None and live is not None and facts != live.facts:
                 connection.learned(facts)
 
     async def _take(self, offer: Offer) -> None:
@@ -732,12 +731,11 @@ class Follower:
     async def _turn(self) -> None:
         now = self._world.clock.now()
         self._request_if_due(now)
-        match self.machine.need(now):
-            case "read_lease":
-                self.machine.reading(now)
-                await self._owner_discovery.find()
-            case _:
-                await self._pause(now, min(self.machine.urgent_at, self._takeover.due_at(now)))
+        if self.machine.need(now) == "read_lease":
+            self.machine.reading(now)
+            await self._owner_discovery.find()
+        else:
+            await self._pause(now, min(self.machine.urgent_at, self._takeover.due_at(now)))
 
     def _request_if_due(self, now: float) -> None:
         if (since := self.request_due(now)) is not None:
@@ -764,8 +762,10 @@ class Follower:
             async with self._world.clock.timeout(max(until - now, 0.001)):
                 await self._news.wait()
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, *, is_touched: bool = True) -> None:
         """Check whether the owner lives and has accepted each session; send the requests at intervals."""
+        if not is_touched and now < self.due_at(now):
+            return  # the request before was answered in time
         self._say(self.feed.health.as_of, now)
         self._report_sessions()
         self._owner_discovery.tick(now, self._tasks)

@@ -782,11 +782,8 @@ class UserState(CommandedUser):
 
     def tick(self, now: float) -> None:
         """Do the work that is due."""
-        if (owner := self.owner) is not None:
-            owner.tick(now, is_touched=self.due.was_touched)
-        else:
-            self.role.tick(now)
-        if self.local or owner is not None:
+        self.role.tick(now, is_touched=self.due.was_touched)
+        if self.local or self.owner is not None:
             self._empty_since = None
         elif self._empty_since is None:
             self._empty_since = now

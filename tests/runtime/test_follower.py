@@ -127,6 +127,16 @@ async def test_requests_at_intervals_for_many_users_leave_in_one_message_a_secon
     assert {scene.lines[-1].health for scene in at.scenes} == {"live"}
 
 
+async def test_requests_at_intervals_wake_no_phone(at: Street) -> None:
+    _, far = await followed(at, settled_s=TRUSTED_S)
+    at.said.clear()
+    woken = far.woken
+    await at.pass_time(40)
+    assert len(since_requests(at)) >= 4
+    assert far.woken == woken
+    assert far.facts == []
+
+
 @pytest.mark.parametrize("late_s", [0.0, 0.4])
 async def test_a_phone_that_moves_costs_seven_messages_and_one_state(at: Street, late_s: float) -> None:
     phone = await at.scenes[0].served()
