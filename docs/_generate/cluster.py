@@ -83,7 +83,7 @@ def names_table() -> Iterable[str]:
         (
             made.channel(Inbox(NodeId("<node>"))),
             "channel",
-            "to one node: changes, questions, answers, calls, outcomes, offers, its own probe; sealed",
+            "to one node: changes, requests, answers, calls, outcomes, offers, its own probe; sealed",
             "–",
         ),
         (made.channel(Control()), "channel", "to all nodes: a node drains, a session ended; sealed", "–"),
@@ -124,12 +124,12 @@ def times_table() -> Iterable[str]:
                 "together with followers of other users"
             ),
         ),
-        (follower.LOST_S, "a question to an owner without an answer, which was lost or waits, is repeated"),
+        (follower.LOST_S, "a request to an owner that got no answer is repeated"),
         (
             ATTACH_ANSWER_S,
             f"the report that a phone came, if it has no answer, is repeated {ATTACH_AGAIN_S:g} s later",
         ),
-        (handover.INTEREST_S, "an owner publishes to a node after its last question"),
+        (handover.INTEREST_S, "an owner publishes to a node after its last request"),
         (follower.UNANSWERED_S, "an owner without an answer loses its users"),
         (handover.EXPIRY_S, "the same on a server without link fencing, after the last sign of life"),
         (handover.ALONE_S, "an owner without a phone of the user hands the user over on request"),

@@ -318,7 +318,7 @@ def test_a_file_of_people_that_others_may_read_is_advised_and_one_that_is_not_th
     assert [text for text in setting_advices(settings, 0) if text.endswith(": chmod 600.")]
     settings = loaded(tmp_path, ASTERISK.replace('"people.toml"', f'"{tmp_path / "none.toml"}"')).settings
     (fault,) = file_faults(settings, 0)
-    assert fault.startswith("Site main: the file of people ")
+    assert fault.startswith("Site main: the people file ")
 
 
 def test_the_secret_of_the_documentation_is_none(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ async def _ask_asterisk(
     try:
         people = read_people(asterisk.people_file, asterisk.remote_context)
     except PeopleError as error:
-        fault = f"Site {site.id}: the file of people {asterisk.people_file} {error}."
+        fault = f"Site {site.id}: the people file {asterisk.people_file} {error}."
         return CheckReport(faults=(fault,))
     settings = asterisk_settings(site, asterisk, context, is_alone=True)
     async with AsteriskServer(site.id, settings, clock, jitter=lambda: 0.0, draw=token_bytes) as server:
@@ -164,7 +164,7 @@ def _asterisk_advices(site: str, server: AsteriskServer, people: PeopleFile) -> 
     unknown = sorted(named - {EVERYTHING} - monitor.queues.queues.keys())
     if unknown:
         shown = ", ".join(unknown[:5])
-        yield f"Site {site}: the file of people names queues that Asterisk does not have: {shown}."
+        yield f"Site {site}: the people file names queues that Asterisk does not have: {shown}."
     if not monitor.queues.queues:
         yield f"Site {site}: Asterisk has no queues."
 
@@ -448,20 +448,20 @@ def asterisk_advices(settings: Settings) -> Iterator[str]:
             continue  # an unreadable file is reported as a fault
         if mode & 0o077:
             yield (
-                f"Site {site.id}: others on this machine may read the file of people "
+                f"Site {site.id}: others on this machine may read the people file "
                 f"{site.asterisk.people_file}: chmod 600."
             )
 
 
 def people_faults(settings: Settings) -> Iterator[str]:
-    """Yield a sentence per file of people that cannot be used."""
+    """Yield a sentence per people file that cannot be used."""
     for site in settings.sites:
         if site.asterisk is None:
             continue
         try:
             read_people(site.asterisk.people_file, site.asterisk.remote_context)
         except PeopleError as error:
-            yield f"Site {site.id}: the file of people {site.asterisk.people_file} {error}."
+            yield f"Site {site.id}: the people file {site.asterisk.people_file} {error}."
 
 
 _NEW_HEADER = "# Made by `oscc-gateway keys`. All nodes need the same. Store it like a password.\n"

@@ -657,7 +657,7 @@ class Monitor:
                 self.view.move_clock(offset_ms)
 
     async def look_at_people(self) -> None:
-        """Read the file of people again when it has changed; an invalid file changes nothing.
+        """Read the people file again when it has changed; an invalid file changes nothing.
 
         It is read in a thread: 20,000 people take a second.
         """

@@ -1,4 +1,4 @@
-"""The file of people of an Asterisk site, their scopes, and the resources that each person's phone sees.
+"""The people file of an Asterisk site: who may log on, their scopes, and the resources that each sees.
 
 The file has the people who may log on, their passwords, and their scopes and rights. AMI and voicemail have
 no users, so an organisation writes them down. A password is stored as scrypt (N = 2^15, r = 8, p = 1: some 75
@@ -74,7 +74,7 @@ _Word = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1
 
 
 class PeopleError(Exception):
-    """The file of people cannot be used. The message has no value of it."""
+    """The people file cannot be used. The message has no value of it."""
 
 
 class Person(BaseModel):
@@ -152,7 +152,7 @@ class _File(BaseModel):
 
 
 def read_people(path: Path, remote_context: str) -> PeopleFile:
-    """Read the file of people.
+    """Read the people file.
 
     Raises:
         PeopleError: It cannot be read, or has a fault.
