@@ -225,26 +225,19 @@ def state_at_result(phone: PhoneLine, identity: str) -> object:
         phone.frames = frames
 
 
-async def test_a_request_that_was_lost_is_sent_again(at: Street) -> None:
+@pytest.mark.parametrize("lost", ["request", "answer"])
+async def test_what_was_lost_of_a_command_is_sent_again_after_the_state(at: Street, lost: str) -> None:
     _, far = await followed(at)
+    if lost == "answer":
+        at.link().holds = lambda request: isinstance(request, Execute)
+        await far.send_command("1", "1")
     stall(at)
-    far.command("1", "1")
+    if lost == "answer":
+        at.link().serve_held()
+    else:
+        far.command("1", "1")
     await at.pass_time(STALL_S)
-    assert executed(at) == []
-    end(at)
-    await at.pass_time(SOON_S)
-    assert (far.result("1"), executed(at)) == ({"status": "applied"}, ["1"])
-    assert state_at_result(far, "1") == "unavailable"
-
-
-async def test_an_answer_that_was_lost_is_sent_again_after_the_state(at: Street) -> None:
-    _, far = await followed(at)
-    at.link().holds = lambda request: isinstance(request, Execute)
-    await far.send_command("1", "1")
-    stall(at)
-    at.link().serve_held()
-    await at.pass_time(STALL_S)
-    assert (far.result("1"), executed(at)) == (None, ["1"])
+    assert (far.result("1"), executed(at)) == (None, ["1"] if lost == "answer" else [])
     end(at)
     await at.pass_time(SOON_S)
     assert (far.result("1"), executed(at)) == ({"status": "applied"}, ["1"])

@@ -136,31 +136,20 @@ async def test_the_link_lingers_and_then_everything_is_given_up(at: Scene) -> No
     assert phone.ticket.secret in at.upstream.live, "the session itself lives on"
 
 
-async def test_one_session_that_lingered_is_detached_while_others_live() -> None:
+async def test_sessions_that_lingered_are_detached_side_by_side_while_others_live() -> None:
     quick = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(dashboard_s=5, remote_assistant_s=10))
     async with scene(quick) as at:
-        phone, gone = await at.served(), await at.served(device="d2")
-        gone.leave()
-        await at.pass_time(7)
-        assert len(at.asked(DetachSession)) == 1
-        assert gone.ticket.handle not in at.owner().user_sessions.by_handle
-        assert (phone.closed, phone.health) == (None, "live")
-        again = await at.again(gone)
-        assert again.of_kind("welcome")
-
-
-async def test_sessions_that_lingered_are_detached_side_by_side() -> None:
-    quick = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(dashboard_s=5, remote_assistant_s=10))
-    async with scene(quick) as at:
-        phone = await at.served()
-        for gone in [await at.served(device=f"gone{number}") for number in range(4)]:
-            gone.leave()
+        phone, *gone = [await at.served(device=f"d{number}") for number in range(5)]
+        for each in gone:
+            each.leave()
         at.link().mute()
-        await at.pass_time(6)
-        assert len(at.asked(DetachSession)) == 4, (
-            "who comes next does not wait for one answer after the other"
-        )
-        assert phone.closed is None
+        await at.pass_time(7)
+        assert len(at.asked(DetachSession)) == 4, "none waits for the answer about another"
+        assert at.owner().user_sessions.by_handle.keys() == {phone.ticket.handle}
+        at.link().unmute()
+        again = await at.again(gone[0])
+        assert again.of_kind("welcome")
+        assert (phone.closed, phone.health) == (None, "live")
 
 
 async def test_a_link_that_opens_after_all_left_is_closed(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,35 +350,19 @@ async def devices(at: Street, *nodes: int) -> list[PhoneLine]:
 # ---- who makes way ----
 
 
-async def test_a_session_that_comes_to_another_node_closes_its_connection_at_the_owner(at: Street) -> None:
-    near, _ = await devices(at, 0, 1)
-    moved = await at.scenes[1].again(near)
-    assert near.code == CloseCode.REPLACED
-    await at.pass_time(1)
-    assert moved.code is None
-    assert moved.of_kind("welcome")
-    member = at.scenes[0].member(near)
-    assert (member.node, member.present) == ("n1", True), "the one that makes way is not missed"
-
-
-async def test_a_session_that_comes_to_the_owner_closes_its_connection_at_another_node(at: Street) -> None:
-    _, far = await devices(at, 0, 1)
-    moved = await at.scenes[0].again(far)
-    await at.clock.settle()
-    assert far.code == CloseCode.REPLACED
-    await at.pass_time(1)
-    assert moved.code is None
-    assert moved.of_kind("welcome")
-    member = at.scenes[0].member(far)
-    assert (member.node, member.present) == (None, True)
-
-
-async def test_a_session_that_goes_from_one_to_another_of_the_other_nodes_has_one_connection() -> None:
+@pytest.mark.parametrize(("was_at", "comes_to"), [(0, 1), (1, 0), (1, 2)])
+async def test_a_session_that_comes_to_another_node_closes_its_connection(was_at: int, comes_to: int) -> None:
     async with street(3) as at:
-        _, far = await devices(at, 0, 1)
-        moved = await at.scenes[2].again(far)
+        before = (await devices(at, 0, 1))[was_at]
+        moved = await at.scenes[comes_to].again(before)
+        await at.clock.settle()
+        assert before.code == CloseCode.REPLACED
         await at.pass_time(1)
-        assert (far.code, moved.code) == (CloseCode.REPLACED, None)
+        assert moved.code is None
+        assert moved.of_kind("welcome")
+        member = at.scenes[0].member(before)
+        node = f"n{comes_to}" if comes_to else None
+        assert (member.node, member.present) == (node, True), "the one that makes way is not missed"
 
 
 async def test_a_device_that_logs_on_at_another_node_closes_its_open_connections(at: Street) -> None:

@@ -315,25 +315,19 @@ async def test_a_command_that_waited_for_another_owner_is_not_executed_and_that_
     assert not at.scenes[1].asked(Execute), "its phone may have sent it again over another node"
 
 
-async def test_a_command_for_which_nobody_speaks_in_time_was_not_begun(at: Street) -> None:
+@pytest.mark.parametrize("ends", ["in time", "with its user"])
+async def test_a_command_that_waits_for_an_owner_in_vain_was_not_begun(at: Street, ends: str) -> None:
     _, far = await followed(at, settled_s=7)
     await at.kill(0)
     at.ways[1].shut()
     far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 3_000)
     await at.pass_time(2)
     assert far.result("1") is None
-    await at.pass_time(2)
-    assert far.outcome() == ("rejected", "upstream_unavailable")
-
-
-async def test_a_command_whose_user_is_let_go_while_it_waits_was_not_begun(at: Street) -> None:
-    _, far = await followed(at, settled_s=7)
-    await at.kill(0)
-    at.ways[1].shut()
-    far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 8_000)
-    await at.pass_time(2)
-    at.home(1).stop()
-    await at.clock.settle()
+    if ends == "with its user":
+        at.home(1).stop()
+        await at.clock.settle()
+    else:
+        await at.pass_time(2)
     assert far.outcome() == ("rejected", "upstream_unavailable")
 
 
@@ -396,11 +390,12 @@ async def test_the_refusal_of_an_earlier_connection_does_not_concern_the_present
     assert at.upstream.session(present.ticket.secret).alias, "it is not let go"
 
 
-async def test_the_next_connection_of_a_session_replaces_the_last_which_leaves_it_alone(at: Scene) -> None:
+async def test_a_replaced_connection_that_goes_late_leaves_its_successor_alone(at: Scene) -> None:
     old = await at.served()
+    old.leave, leave = lambda: None, old.leave  # type: ignore[method-assign]  # slow to go
     new = await at.again(old)
     assert old.code == CloseCode.REPLACED
-    old.leave()
+    leave()
     at.node.detach(old)
     await at.clock.settle()
     assert at.owner().feed.connections == {new.ticket.handle: new}
@@ -408,16 +403,6 @@ async def test_the_next_connection_of_a_session_replaces_the_last_which_leaves_i
     at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=4)))
     await at.pass_time(1)
     assert new.shown["queue:5"]["contacts_waiting"] == 4
-
-
-async def test_a_replaced_connection_that_goes_late_does_not_detach_its_successor(at: Scene) -> None:
-    old = await at.served()
-    old.leave, leave = lambda: None, old.leave  # type: ignore[method-assign]  # slow to go
-    new = await at.again(old)
-    leave()
-    await at.clock.settle()
-    assert at.upstream.session(new.ticket.secret).present
-    assert at.owner().feed.connections == {new.ticket.handle: new}
 
 
 async def test_a_sixth_device_is_refused_and_a_silent_one_makes_way(at: Scene) -> None:
