@@ -11,22 +11,38 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from itertools import groupby
 from pathlib import Path
 from types import FrameType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import aiohttp
 
 import gateway
 from docs._generate.cluster import filled
-from tests.scenarios.office import AT_ONCE_S, Handset, Office, office
+from gateway.app import wiring
+from gateway.app.config.settings import Settings
+from gateway.app.config.sources import generate_secrets
+from gateway.app.process import StopRequest
+from gateway.runtime.event_loop import SystemClock
+from gateway.simulator import Simulator, SimulatorSettings
+from gateway.simulator.model import TargetState
+from tests.scenarios.phones import Phone
 
 PRODUCT: Final = f"{Path(gateway.__file__).parent}/"
 BESIDE: Final = ("simulator/", "client/", "web/")
 TRIALS: Final = 25
 AGENT: Final = 10_001
+AT_ONCE_S: Final = 1.0
+"""Within which an event or a command is seen."""
+CENTRE: Final = SimulatorSettings(
+    agents=20, queues=6, groups=2, users=3, warm_up_s=0, on_change=True, start_paused=True
+)
+"""Nothing happens in it by itself."""
 
 
 class Route(NamedTuple):
@@ -76,15 +92,67 @@ def recorded() -> Iterator[Recorder]:
         sys.setprofile(None)
 
 
+class Desk(Phone):
+    """A supervisor's phone that waits for what it is to show."""
+
+    def __init__(self, http: aiohttp.ClientSession, base: str, clock: SystemClock) -> None:
+        super().__init__(http, base, "supervisor1", "desk")
+        self._clock = clock
+        self._news = asyncio.Event()
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Return when a frame has made it so."""
+        async with asyncio.timeout(AT_ONCE_S):
+            while not holds():
+                self._news.clear()
+                await self._news.wait()
+
+    async def set_state(self, state: str) -> None:
+        """Give a command, and wait for its result."""
+        assert self.position is not None
+        name, command = uuid.uuid4().hex, {"kind": "agent.routing_state.set", "agent_id": str(AGENT)}
+        fields = {"id": name, "key": str(uuid.uuid4()), "stream": self.position["stream"]}
+        fields |= {"expires_at_ms": self._clock.wall_ms() + 10_000}
+        command |= {"state": state, "when": "now"}
+        await self.send({"kind": "command", **fields, "command": command})
+        await self.until(lambda: name in self.results)
+        assert self.results[name]["status"] in {"applied", "unchanged"}, self.results[name]
+
+    async def _take(self, ws: aiohttp.ClientWebSocketResponse, text: str) -> None:
+        await super()._take(ws, text)
+        self._news.set()
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[Simulator, Desk]]:
+    """Run a contact centre and a gateway; give the centre, and a phone that shows everything."""
+    clock, listeners = SystemClock(), ("client", "ops", "admin")
+    async with Simulator(CENTRE) as simulator, aiohttp.ClientSession() as http:
+        doors: dict[str, Any] = {each: {"port": 0} for each in listeners}
+        doors["client"]["insecure"] = True
+        site = {"id": "main", "url": simulator.url, "display_name": "Main", "country": "DE"}
+        settings = Settings.model_validate({**doors, "sites": [site], "limits": {"drain_s": 0}})
+        async with (
+            wiring.serving(settings, generate_secrets(), clock, StopRequest()) as addresses,
+            asyncio.TaskGroup() as tasks,
+        ):
+            phone = Desk(http, addresses.client, clock)
+            await phone.log_on()
+            life = tasks.create_task(phone.live())
+            async with asyncio.timeout(10 * AT_ONCE_S):
+                await phone.ready.wait()
+            yield simulator, phone
+            life.cancel()
+
+
 async def measured() -> list[Route]:
     """Return the routes of an event and of a command, each the most frequent of some trials.
 
     Timers of the node fall into the others.
     """
-    async with office() as at:
-        phone = await at.served("supervisor1", "desk")
-        await phone.caught_up()
-        events = [await _event(at, phone) for _ in range(TRIALS)]
+    async with served() as (simulator, phone):
+        await phone.set_state("available")
+        events = [await _event(simulator, phone) for _ in range(TRIALS)]
         commands = [await _command(phone, trial) for trial in range(TRIALS)]
     return [
         _usual("a change of an agent, from the link to the phone", events, "≤ 20 files"),
@@ -92,20 +160,20 @@ async def measured() -> list[Route]:
     ]
 
 
-async def _event(at: Office, phone: Handset) -> Recorder:
+async def _event(simulator: Simulator, phone: Desk) -> Recorder:
     is_available = phone.shown[f"agent:{AGENT}"]["routing_state"] == "available"
     state = "unavailable" if is_available else "available"
+    agent = simulator.center.directory.agents[AGENT]
     with recorded() as recorder:
-        await at.act("SetRoutingState", UserKey=AGENT, RoutingState=state.capitalize(), When="Now")
-        await phone.until(lambda: phone.shown[f"agent:{AGENT}"]["routing_state"] == state, AT_ONCE_S)
+        wanted: TargetState = "Unavailable" if is_available else "Available"
+        simulator.center.ask(agent, wanted, None, "Now", "Supervisor")
+        await phone.until(lambda: phone.shown[f"agent:{AGENT}"]["routing_state"] == state)
     return recorder
 
 
-async def _command(phone: Handset, trial: int) -> Recorder:
+async def _command(phone: Desk, trial: int) -> Recorder:
     with recorded() as recorder:
-        state = "unavailable" if trial % 2 else "available"
-        ended = await phone.asks_for(AGENT, state)
-    assert ended in {"applied", "unchanged"}, ended
+        await phone.set_state("unavailable" if trial % 2 else "available")
     return recorder
 
 

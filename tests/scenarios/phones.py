@@ -1,4 +1,4 @@
-"""Phones for scenarios: each follows the client protocol strictly, and keeps count.
+"""Phones for scenarios: each follows the client protocol strictly.
 
 Written from the protocol's page, not from the gateway's code, so that it may disagree with it.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -22,41 +21,26 @@ class ProtocolError(AssertionError):
     """The gateway sent what the protocol forbids."""
 
 
-@dataclass
-class Counts:
-    """What a phone saw."""
-
-    resets: int = 0
-    closes: dict[int, int] = field(default_factory=dict)
-
-
 class Phone:
     """One device of one user: logs on once, connects as often as the script wants."""
 
     def __init__(self, http: aiohttp.ClientSession, base: str, name: str, device: str) -> None:
-        self.http, self.base, self.counts = http, base, Counts()
+        self.http, self.base = http, base
         self.name, self.device = name, device
         self.token = ""
         self.shown: dict[str, dict[str, Any]] = {}
         self.position: dict[str, Any] | None = None
-        self.health = ""
         self.results: dict[str, dict[str, Any]] = {}
         self.ready = asyncio.Event()
         self._parts: dict[str, dict[str, Any]] | None = None
         self._stream: str | None = None
         self._ws: aiohttp.ClientWebSocketResponse | None = None
 
-    async def log_on(self, application: str = "dashboard", number: str | None = None) -> None:
-        """Log on, waiting when asked to."""
-        body = {
-            "site": "main",
-            "application": application,
-            "user_name": self.name,
-            "password": "demo",
-            "device": {"id": self.device, "name": "Phone", "platform": "test", "app_version": "1.0"},
-        }
-        if number is not None:
-            body["remote_number"] = number
+    async def log_on(self) -> None:
+        """Log on with a Dashboard, waiting when asked to."""
+        device = {"id": self.device, "name": "Phone", "platform": "test", "app_version": "1.0"}
+        body: dict[str, object] = {"site": "main", "application": "dashboard", "device": device}
+        body |= {"user_name": self.name, "password": "demo"}
         while True:
             async with self.http.post(f"{self.base}/v1/sessions", json=body) as response:
                 answer = await response.json(content_type=None)
@@ -83,8 +67,6 @@ class Phone:
                 if message.type is not aiohttp.WSMsgType.TEXT:
                     break
                 await self._take(ws, message.data)
-            code = ws.close_code or 1006
-            self.counts.closes[code] = self.counts.closes.get(code, 0) + 1
         self._ws = None
 
     async def send(self, frame: dict[str, Any]) -> None:
@@ -122,7 +104,6 @@ class Phone:
         if self.position is None or frame["after"] != self.position["seq"]:
             raise ProtocolError("a ping that does not follow")
         self.position = {"stream": self.position["stream"], "seq": frame["upto"]}
-        self.health = frame["upstream"]
         self.ready.set()
 
     def _changes(self, frame: dict[str, Any]) -> None:
@@ -145,7 +126,6 @@ class Phone:
     def _begin(self, frame: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """Return what *frame* is applied to: what is shown, a copy of it for a split answer, or nothing."""
         if frame.get("reset"):
-            self.counts.resets += 1
             return {}
         if self._parts is not None:
             return self._parts

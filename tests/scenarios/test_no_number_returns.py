@@ -9,7 +9,7 @@ import pytest
 
 from gateway.client import Application, ChangeRemoteNumber, Ended, SetAgentRoutingState, Status
 from tests.scenarios.assistant import Assistant, app, work
-from tests.scenarios.house import IDLE_S, NUMBER, OTHER_NUMBER, House, opened
+from tests.scenarios.house import IDLE_S, NUMBER, OTHER_NUMBER, SOON_S, House, opened
 
 pytestmark = pytest.mark.scenario
 
@@ -79,6 +79,9 @@ async def test_a_second_phone_takes_over(how: Literal["another device", "the sam
         await old.serve()
         new = Assistant(house, "d2" if how == "another device" else "d1")
         if how == "another device":
+            guess = house.tasks.create_task(new.enter(OTHER_NUMBER, password="wrong", takeover=True))
+            await house.clock.advance(SOON_S)
+            assert await guess == (401, "invalid_credentials"), "it learns nothing of the other phone"
             assert await new.enter(OTHER_NUMBER) == (409, "already_logged_on")
             assert house.routed == ROUTED
         await new.serve(OTHER_NUMBER, takeover=how == "another device")
