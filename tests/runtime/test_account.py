@@ -102,14 +102,6 @@ async def test_a_right_password_beside_a_wrong_one_forgets_nothing(at: Scene, ro
     assert await shared.counted(name) == 0
 
 
-async def test_a_server_that_does_not_answer_is_no_wrong_password(at: Scene) -> None:
-    at.upstream.unreachable = True
-    for _ in range(6):
-        assert await _code(at, "secret") is ErrorCode.UPSTREAM_UNAVAILABLE
-    at.upstream.unreachable = False
-    await at.node.account.log_on("main", _credentials())
-
-
 async def test_log_ons_wait_for_their_turn_and_a_crowd_gets_appointments_one_after_the_other() -> None:
     async with scene(NodeSettings(NodeId("n1"), "n1-1", log_ons_per_s=2.0)) as at:
         at.upstream.add_user(21, "cora")

@@ -143,15 +143,6 @@ async def test_a_node_that_leaves_says_so_and_its_part_goes_to_the_others(at: Fl
     assert at.members[0].log_ons(at.clock.now()) == 12
 
 
-async def test_a_node_that_says_nothing_is_gone_after_a_while(at: Fleets) -> None:
-    await at.clock.advance(ANNOUNCE_S)
-    at.trouble.kill(1)
-    await at.clock.advance(ANNOUNCE_S)
-    assert at.known(0) == ["n0", "n1"]
-    await at.clock.advance(NODE_TTL_S)
-    assert at.known(0) == ["n0"]
-
-
 async def test_while_the_store_does_not_answer_what_was_known_last_counts(at: Fleets) -> None:
     await at.clock.advance(ANNOUNCE_S)
     at.trouble.take_away()

@@ -215,14 +215,6 @@ async def test_what_the_server_cannot_do_is_not_asked_of_it(at: Scene) -> None:
     assert _runs(at) == 1
 
 
-async def test_commands_leave_in_the_order_in_which_they_came(at: Scene) -> None:
-    phone, twin = await at.served(), await at.served(device="d2")
-    for number in range(6):
-        (phone, twin)[number % 2].command(str(number), str(number))
-    await at.clock.settle()
-    assert [asked.key[-1] for asked in at.asked(Execute)] == list("012345")
-
-
 async def test_no_command_overtakes_one_whose_sending_takes_time(at: Scene) -> None:
     phone = await at.served()
     at.link().is_full = True

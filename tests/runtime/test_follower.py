@@ -274,17 +274,6 @@ async def test_a_phone_elsewhere_has_its_rights_and_is_missed_when_it_leaves(at:
     assert not member.present
 
 
-async def test_a_session_that_oscc_e_does_not_know_is_refused_elsewhere_as_here(at: Street) -> None:
-    await at.scenes[0].served()
-    far = await at.scenes[1].phone("anna", device="d2")
-    session = at.upstream.session(far.ticket.secret)
-    at.upstream.live.pop(session.secret)
-    far.hello()
-    await at.pass_time(1)
-    assert (far.ended.code, far.ended.reason) == (CloseCode.SESSION_ENDED, EndReason.UNKNOWN)
-    assert far.ended.window_s is not None
-
-
 # ---- the end of a session ----
 
 
@@ -359,33 +348,6 @@ async def test_what_was_lost_last_comes_within_ten_seconds(at: Street) -> None:
     await at.pass_time(10)
     assert waiting(far) == 8
     assert resets(far) == 1
-
-
-async def test_what_comes_twice_or_late_does_no_harm(at: Street) -> None:
-    at.trouble.chance = iter(lambda: 0.4, None).__next__
-    near, far = await followed(at)
-    at.trouble.doubles = at.trouble.delays = 0.5
-    at.trouble.delay_s = 0.5
-    for contacts in range(10, 20):
-        wait_for(at, contacts)
-        await at.pass_time(0.25)
-    at.trouble.doubles = at.trouble.delays = 0.0
-    await at.pass_time(2)
-    assert (waiting(near), waiting(far)) == (19, 19)
-    assert resets(far) == 1
-
-
-async def test_a_session_is_presented_until_somebody_answers(at: Street) -> None:
-    await at.scenes[0].served()
-    at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
-    far = await at.scenes[1].phone("anna", device="d2")
-    far.hello()
-    await at.pass_time(5)
-    assert not far.of_kind("welcome")
-    at.trouble.lose = None
-    await at.pass_time(5)
-    assert far.of_kind("welcome")
-    assert far.closed is None
 
 
 # ---- small things ----

@@ -6,10 +6,10 @@ import pytest
 
 from gateway.core.rate_limits import Budget, Urgency
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.protocol.envelopes import Asks, Attach, Envelope, Given, Here, Leaving, Offer
+from gateway.protocol.envelopes import Asks, Attach, Envelope, Given, Offer
 from gateway.runtime.handover import REQUEST_S, REQUESTS_MAX, REST_S, TURN_PAUSE_S, TURN_S, UNLINKED_S
 from gateway.runtime.ports import Grant, Start
-from tests.runtime.followed import TRUSTED_S, executed, followed, follower
+from tests.runtime.followed import executed, followed, follower
 from tests.runtime.scene import PhoneLine, Scene, user
 from tests.runtime.street import Street
 
@@ -43,46 +43,9 @@ async def sent_again(at: Street, phone: PhoneLine, stream: str) -> PhoneLine:
     return again
 
 
-async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken(at: Street) -> None:
-    near, _ = await followed(at)
-    stream = near.stream
-    lose_offers(at)
-    at.scenes[0].node.drain()
-    for number in range(60):
-        if not executed(at):
-            await at.pass_time(1)
-            await near.send_command(f"before {number}", "1", stream=stream)
-    at.trouble.lose = None
-    for late in at.received(Offer):
-        at.scenes[1].node._cluster_receiver.received(late)
-    await at.pass_time(1)
-    assert at.owners() == [0]
-    again = await sent_again(at, near, stream)
-    assert len(executed(at)) == 1
-    assert again.result("1") == APPLIED
-
-
 def owe(at: Street, seconds: float) -> None:
     """Let node 1 open no link for a while."""
     at.scenes[1].admission_queue._budget._bucket.owe(at.clock.now(), seconds)
-
-
-@pytest.mark.parametrize("queued_s", [12.6, 16.0])
-async def test_a_node_that_waits_takes_no_user_whose_commands_went_on(at: Street, queued_s: float) -> None:
-    near, _ = await followed(at)
-    stream = near.stream
-    owe(at, queued_s)
-    at.scenes[0].node.drain()
-    await at.pass_time(queued_s - 2)
-    assert not at.received(Offer), "who cannot dial does not wish"
-    near.command("1", "1")
-    await at.pass_time(0.5)
-    assert near.result("1") == APPLIED
-    await at.pass_time(12)
-    assert at.owners() == [1]
-    again = await sent_again(at, near, stream)
-    assert len(executed(at)) == 1
-    assert again.result("1") == APPLIED
 
 
 async def test_a_giver_goes_on_only_when_a_renewal_is_granted(at: Street) -> None:
@@ -118,31 +81,6 @@ async def test_a_taker_with_a_late_answer_of_the_store_gets_nothing_of_the_giver
     at.scenes[0].node.is_draining = False
     await at.pass_time(5)
     assert (at.owners(), len(at.openings)) == ([0], 1)
-
-
-async def test_without_the_store_a_taker_gets_nothing(at: Street, monkeypatch: pytest.MonkeyPatch) -> None:
-    near, _ = await followed(at)
-    stream = near.stream
-    await at.pass_time(TRUSTED_S)
-    monkeypatch.setattr(at.scenes[1].cluster.leases, "acquire", unanswered)
-    at.scenes[0].node.drain()
-    await at.pass_time(0.5)
-    assert at.received(Offer)
-    at.ways[1].shut()
-    at.trouble.take_away(1)
-    await at.pass_time(TAKEN_S)
-    assert at.scenes[1].owner().epoch > at.scenes[0].owner().epoch, "the store is away for this one alone"
-    near.command("1", "1")
-    await at.pass_time(1)
-    assert near.result("1") == APPLIED
-    at.ways[1].reopen()
-    for _ in range(30):
-        if at.holder() == 0:
-            await at.pass_time(1)
-    assert at.openings[-1].token == at.scenes[1].owner().epoch
-    again = await sent_again(at, near, stream)
-    assert again.outcome() == ("unknown", "other_epoch")
-    assert len(executed(at)) == 1
 
 
 async def test_a_store_that_forgets_while_a_user_is_given_lets_no_command_run_twice(
@@ -431,38 +369,6 @@ async def test_without_a_lease_a_turn_is_given_back(at: Street, monkeypatch: pyt
     at.home(1).stop()
     await at.pass_time(2)
     assert in_flight(at) == 0
-
-
-async def test_that_a_node_leaves_is_known_also_when_its_word_was_lost(at: Street) -> None:
-    await followed(at)
-    at.trouble.lose = lambda *received: isinstance(received[-1], Leaving)
-    at.scenes[0].node.drain()
-    await at.pass_time(0.5)
-    at.said.clear()
-    while not any(isinstance(said, Here) and said.node.draining for _, _, said in at.said):
-        await at.pass_time(0.25)
-    await at.pass_time(2)
-    assert at.owners() == [1]
-
-
-async def test_a_phone_that_comes_while_its_owner_leaves_is_served_and_takes_its_user(at: Street) -> None:
-    near = await at.scenes[0].served()
-    await at.pass_time(1)
-    slow(at, 0.001)
-    owe(at, 5.0)
-    at.scenes[0].node.drain()
-    far = await at.scenes[1].again(near)
-    await at.pass_time(1)
-    assert far.health == "live"
-    assert (at.owners(), at.holder()) == ([0], 0)
-    far.command("1", "1")
-    await at.pass_time(1)
-    assert far.result("1") == APPLIED
-    slow(at, 1.0)
-    await at.pass_time(10)
-    assert (at.owners(), at.holder()) == ([1], 1)
-    assert far.closed is None
-    assert user(1) in at.scenes[1].node.user_states
 
 
 @pytest.mark.parametrize("is_queued", [True, False])

@@ -46,42 +46,6 @@ async def test_a_user_follows_his_phones_to_the_node_where_they_are(at: Street) 
     assert received[-1] == "live"
 
 
-async def test_a_user_with_a_phone_here_stays(at: Street) -> None:
-    await followed(at)
-    await at.pass_time(3 * ALONE_S)
-    assert (at.owners(), len(at.openings)) == ([0], 1)
-    quiet = ("self_fences_total", "dual_owner_observed_total", "stale_epoch_dropped_total")
-    assert [at.counted(name) for name in quiet] == [[0, 0]] * 3
-    detectors = ("sequence", "probe", "subscription")
-    assert [at.counted("bus_gaps_total", detector=each) for each in detectors] == [[0, 0]] * 3
-    assert at.counted("takeover_blind_seconds_count") == [0, 0]
-
-
-async def test_a_user_whose_other_node_has_no_phone_any_more_stays(at: Street) -> None:
-    near, far = await followed(at)
-    near.bye()
-    far.bye()
-    await at.pass_time(ALONE_S + ASKED_S + 1)
-    assert at.owners() == [0]
-    assert not at.received(Offer)
-
-
-async def test_sessions_that_linger_move_with_their_user(at: Street) -> None:
-    near, far = await followed(at)
-    near.bye()
-    await at.pass_time(ALONE_S + ASKED_S + 1)
-    assert at.owners() == [1]
-    owner = at.scenes[1].owner()
-    assert {(member.handle, member.present) for member in owner.user_sessions} == {
-        (near.ticket.handle, False),
-        (far.ticket.handle, True),
-    }
-    back = await at.scenes[0].again(near)
-    await at.pass_time(1)
-    assert back.shown.keys() == far.shown.keys()
-    assert at.owners() == [1]
-
-
 async def test_a_node_that_drains_gives_at_once_and_its_phones_stay_till_notified(at: Street) -> None:
     near, far = await followed(at)
     at.scenes[0].node.drain()
@@ -120,16 +84,6 @@ async def test_a_node_that_does_not_reach_the_site_gives_after_a_while_to_one_th
     assert at.counted("ownership_moves_total", reason="island") == [1, 0]
 
 
-async def test_a_link_that_comes_back_in_time_keeps_the_user(at: Street) -> None:
-    await followed(at)
-    at.ways[0].shut()
-    await at.pass_time(UNLINKED_S / 2)
-    at.ways[0].reopen()
-    await at.pass_time(2 * UNLINKED_S)
-    assert at.owners() == [0]
-    assert not at.received(Offer)
-
-
 async def drained_amid_a_command(at: Street, phone: PhoneLine) -> FakeLink:
     """Let the owner's node drain while OSCC-E has not answered a command; give the link."""
     link = at.link()
@@ -153,48 +107,6 @@ async def test_what_is_under_way_when_a_user_is_given_becomes_unknown_and_stays_
     await at.pass_time(1)
     assert again.result("2") == far.result("1")
     assert len(executed(at)) == 1
-
-
-async def test_what_is_answered_in_time_is_reported_and_known_to_the_next_owner(at: Street) -> None:
-    near, far = await followed(at)
-    link = await drained_amid_a_command(at, far)
-    await at.pass_time(1)
-    link.unmute()
-    await at.pass_time(1)
-    assert far.result("1") == {"status": "applied"}
-    assert at.owners() == [1]
-    near.command("2", "1", retry=True)
-    await at.pass_time(1)
-    assert near.result("2") == {"status": "applied"}, "not unchanged: it was not executed again"
-    assert len(executed(at)) == 1
-
-
-async def test_what_comes_while_a_user_is_given_is_executed_by_the_next_owner(at: Street) -> None:
-    near, far = await followed(at)
-    await drained_amid_a_command(at, near)
-    await at.pass_time(1)
-    near.command("2", "2")
-    far.command("3", "3")
-    await at.pass_time(IN_FLIGHT_S + 1)
-    assert at.owners() == [1]
-    assert near.result("2") == {"status": "unchanged"}, "the first one had come through"
-    assert far.result("3") == {"status": "unchanged"}
-
-
-async def test_who_is_not_taken_is_served_on_when_nobody_can_take_him_any_more(at: Street) -> None:
-    near, far = await followed(at)
-    at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
-    at.scenes[0].node.drain()
-    await at.pass_time(1)
-    assert at.received(Offer)
-    far.bye()
-    near.command("1", "1", expires_at_ms=at.clock.wall_ms() + 15_000)
-    await at.pass_time(8)
-    assert near.result("1") is None
-    await at.pass_time(3)
-    assert near.result("1") == {"status": "applied"}
-    assert at.owners() == [0]
-    assert near.closed is None
 
 
 async def test_a_taker_who_gives_the_lease_back_without_a_link_leaves_a_giver_who_serves(at: Street) -> None:

@@ -172,15 +172,6 @@ async def test_a_session_that_is_unknown_at_the_same_server_ends_for_good(at: Sc
     assert agent.code is CloseCode.LOGGED_OFF
 
 
-async def test_one_refused_session_does_not_keep_the_others_from_their_link(at: Scene) -> None:
-    first, second = await at.served(), await at.served(device="d2")
-    del at.upstream.live[first.ticket.secret]
-    at.upstream.drop(user(1))
-    await at.pass_time(2)
-    assert first.code == CloseCode.SESSION_ENDED
-    assert (second.closed, second.health) == (None, "live")
-
-
 async def test_a_link_that_opens_for_nobody_is_closed() -> None:
     async with scene(QUICK) as at:
         phone = await at.served()

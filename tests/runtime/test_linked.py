@@ -43,16 +43,6 @@ def _as_of(at: Scene) -> float:
     return as_of
 
 
-async def test_the_effect_of_a_command_is_shown_before_its_result(at: Scene) -> None:
-    phone = await at.served()
-    await phone.send_command("1", "1")
-    kinds = [frame["kind"] for frame in phone.frames]
-    assert phone.result("1") == {"status": "applied"}
-    assert phone.shown["agent:7"]["routing_state"] == "unavailable"
-    assert kinds.index("result") == len(kinds) - 1
-    assert kinds[-2] == "changes"
-
-
 async def test_a_server_that_dates_its_silence_does_not_look_like_a_clock_that_was_set(
     at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,22 +119,6 @@ async def test_after_a_long_silence_everything_is_requested_again_before_it_is_l
     await at.pass_time(2)
     assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 8)
     assert not queries & set(at.upstream.wires[user(1)].queries)
-
-
-async def test_a_link_lost_while_it_is_set_up_changes_nothing_that_is_shown(at: Scene) -> None:
-    phone = await at.served()
-    shown = phone.shown
-    at.upstream.drop(user(1))
-    _waiting(at, 8)
-    while at.upstream.link(user(1)) is None:
-        await at.clock.advance(0.01)
-    at.upstream.drop(user(1))
-    at.upstream.unreachable = True
-    await at.pass_time(3)
-    assert phone.health == "down"
-    at.upstream.unreachable = False
-    await at.pass_time(30)
-    assert phone.shown == shown | {"queue:5": {**shown["queue:5"], "contacts_waiting": 8}}
 
 
 @pytest.mark.parametrize("asked", [Listen, AttachSession, QueryDirectory, Presence])
@@ -261,32 +235,6 @@ async def test_a_gained_agent_is_not_called_logged_off_before_the_whole_set(at: 
     await at.pass_time(1)
     assert reader.states == [RoutingState.AVAILABLE if present else RoutingState.LOGGED_OFF]
     assert _resources(phone) == {"agent:7", "agent:8", "agent:9"}
-
-
-async def test_an_agent_who_is_in_no_whole_set_any_more_is_logged_off(at: Scene) -> None:
-    phone = await at.served()
-    at.upstream.drop(user(1))
-    del at.upstream.parts[Source.REALTIME, Kind.AGENT, 7]
-    await at.pass_time(2)
-    assert phone.shown["agent:7"]["routing_state"] == "logged_off"
-    parts = at.upstream.parts
-    parts[Source.REALTIME, Kind.AGENT, 8] = Part(Kind.AGENT, 8, Source.REALTIME, _AVAILABLE)
-    at.upstream._tell_whole_sets(at.upstream.wires[user(1)])
-    await at.pass_time(1)
-    del parts[Source.REALTIME, Kind.AGENT, 8]
-    at.upstream._tell_whole_sets(at.upstream.wires[user(1)])
-    await at.pass_time(1)
-    assert phone.shown["agent:8"]["routing_state"] == "logged_off"
-
-
-async def test_what_left_the_scope_leaves_the_mirror(at: Scene) -> None:
-    phone = await at.served()
-    at.upstream.set_scope(user(1), Application.DASHBOARD, Scope(agents=frozenset({8})))
-    await at.pass_time(1)
-    assert _resources(phone) == {"agent:8"}
-    kept = {key for key, _ in at.owner().feed.ledger.items() if key.split(":")[0] in set(Kind)}
-    assert kept == {"agent:8"}
-    assert at.owner().mirror.assembly.addresses() == {(Kind.AGENT, 8)}
 
 
 def _resources(phone: PhoneLine) -> set[str]:
@@ -413,19 +361,6 @@ async def test_data_that_waited_unread_in_a_busy_node_is_as_old_as_the_server_sa
     _waiting(at, 1)
     await at.clock.settle()
     assert at.clock.now() - _as_of(at) == pytest.approx(age_s, abs=0.01)
-
-
-async def test_the_age_of_data_follows_the_server_also_while_all_of_it_waits_for_long(at: Scene) -> None:
-    phone = await at.served()
-    await at.pass_time(4)
-    at.node.unread_s = lambda: 5.0
-    await at.pass_time(BEAT_S)
-    at.upstream.transit_ms = 3_000
-    for contacts in range(20):
-        _waiting(at, contacts)
-        await at.pass_time(1)
-        assert 3.0 <= at.clock.now() - _as_of(at) <= 5.0
-    assert phone.health == "stale", "it is older than 2 s"
 
 
 async def test_a_silent_link_whose_messages_were_all_slow_is_timed_by_its_keep_alive(at: Scene) -> None:

@@ -382,17 +382,6 @@ def bring(room: Room, since_ms: int | None = None) -> None:
     room.read(Reading(2, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), True, (now,)))
 
 
-def test_a_link_holds_the_equal_objects_of_another_link_and_not_its_own() -> None:
-    rooms = [Room(), Room()]
-    rooms[1].stand_beside(rooms[0])
-    rooms[1].begin()
-    for room in rooms:
-        bring(room)
-        room.mirror.settle()
-    first, second = (room.mirror.assembly.received((Kind.QUEUE, 5)) for room in rooms)
-    assert first is second
-
-
 def test_a_link_that_opens_holds_no_copies_of_what_another_shows_even_before_it_shows_them() -> None:
     rooms = [Room(), Room()]
     rooms[1].stand_beside(rooms[0])

@@ -51,17 +51,6 @@ async def test_a_hello_while_oscc_e_is_down_waits_so_long_and_learns_when_to_com
     assert phone.of_kind("welcome") == []
 
 
-async def test_a_hello_that_waits_is_served_as_soon_as_oscc_e_is_back(at: Scene) -> None:
-    phone = await at.phone("anna")
-    at.upstream.unreachable = True
-    phone.hello()
-    await at.clock.advance(2)
-    at.upstream.unreachable = False
-    await at.pass_time(5)
-    assert phone.of_kind("welcome")
-    assert (phone.health, phone.closed) == ("live", None)
-
-
 async def test_an_accepted_session_is_served_from_the_mirror_while_the_link_is_down(at: Scene) -> None:
     phone = await at.served()
     _down(at)
@@ -93,30 +82,6 @@ async def test_readings_that_take_too_long_do_not_keep_an_accepted_session_out(a
     assert phone.of_kind("welcome")
     assert phone.health == "stale"
     assert phone.of_kind("ping")[-1]["as_of_ms"] is None, "there is no snapshot yet"
-
-
-async def test_as_of_is_the_receipt_of_the_last_message(at: Scene) -> None:
-    phone = await at.served()
-    await at.clock.advance(3)
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
-    await at.clock.settle()
-    received_ms, last_received_at = at.clock.wall_ms(), at.clock.now()
-    await at.clock.advance(2)
-    assert at.node.health(user(1)).as_of == last_received_at
-    _down(at)
-    await at.clock.settle()
-    assert phone.of_kind("ping")[-1]["as_of_ms"] == received_ms
-
-
-async def test_a_phone_that_leaves_while_it_waits_leaves_nothing_behind(at: Scene) -> None:
-    phone = await at.phone("anna")
-    at.upstream.unreachable = True
-    await phone.connect()
-    phone.leave()
-    at.upstream.unreachable = False
-    await at.pass_time(100)
-    assert not at.node.user_states
-    assert at.upstream.link(user(1)) is None
 
 
 # ---- life ----
@@ -152,26 +117,6 @@ async def test_sessions_that_lingered_are_detached_side_by_side_while_others_liv
         assert (phone.closed, phone.health) == (None, "live")
 
 
-async def test_a_link_that_opens_after_all_left_is_closed(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    phone = await at.phone("anna")
-    opened: list[FakeLink] = []
-    opening = at.upstream.open
-
-    async def slowly(user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
-        await at.clock.sleep(5)
-        opened.append(await opening(user, secret, token=token, holder=holder))
-        return opened[-1]
-
-    monkeypatch.setattr(at.upstream, "open", slowly)
-    phone.hello()
-    await at.clock.advance(1)
-    phone.leave()
-    at.owner().stop()
-    await at.clock.advance(10)
-    assert [link.open for link in opened] == [False]
-    assert not at.node.user_states
-
-
 async def test_a_link_that_was_opened_by_a_session_that_left_meanwhile_serves_the_others(
     at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,17 +145,6 @@ async def test_who_waits_is_answered_at_once_when_the_user_is_let_go(at: Scene) 
     at.owner().stop()
     await at.clock.settle()
     assert phone.code == CloseCode.INTERNAL
-
-
-async def test_a_new_epoch_has_every_session_accepted_again(at: Scene) -> None:
-    await at.served()
-    await at.served(device="d2")
-    at.upstream.fences[user(1)] = (at.owner().epoch + 10**9, "rival")
-    at.upstream.requests.clear()
-    at.upstream.drop(user(1))
-    await at.pass_time(2)
-    assert len({request.secret for request in at.asked(AttachSession)}) == 2
-    assert all(member.on_link for member in at.owner().user_sessions)
 
 
 # ---- faults ----
@@ -424,19 +358,6 @@ async def test_a_caller_that_left_makes_room_and_who_moves_needs_none(at: Street
 
 
 # ---- when ----
-
-
-async def test_a_session_that_nobody_accepts_in_time_is_not_served(at: Street) -> None:
-    await devices(at, 0, 1)
-    link = at.link()
-    fresh = await at.scenes[1].phone("anna", device="d3")
-    link.mute()
-    fresh.hello()
-    await at.pass_time(ATTACH_S - 1)
-    assert [fresh.code] == [None]
-    await at.pass_time(3)
-    assert fresh.code == CloseCode.INTERNAL
-    assert fresh.ended.window_s is not None
 
 
 async def test_a_session_that_ends_while_it_waits_is_refused_as_it_ended(at: Street) -> None:

@@ -8,7 +8,7 @@ from gateway.core.follower import ASK_EVERY_S
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId
 from gateway.domain.upstream import Feature
-from gateway.protocol.envelopes import Asked, Asks, CallRequest, Probe
+from gateway.protocol.envelopes import Asked, Asks, Probe
 from gateway.runtime.cluster_receiver import ANNOUNCE_S
 from gateway.runtime.ownership import GIVES_WAY_S
 from tests.runtime.followed import TRUSTED_S, followed
@@ -54,32 +54,6 @@ async def test_a_user_whose_owner_was_killed_is_taken_over_within_seconds(at: St
     assert (len(at.openings), at.counted("takeovers_total", kind="early")) == (2, [0, 1])
     assert at.counted("ownership_moves_total", reason="deaf") == [0, 1]
     assert at.counted("takeover_blind_seconds_count") == [0, 1]
-
-
-async def test_a_phone_of_a_killed_node_comes_back_to_another(at: Street) -> None:
-    near, far = await followed(at, settled_s=TRUSTED_S)
-    await at.kill(0)
-    back = await at.scenes[1].again(near, position=near.position)
-    await at.pass_time(5)
-    assert back.of_kind("welcome")
-    assert (back.closed, back.health) == (None, "live")
-    assert back.shown.keys() == far.shown.keys()
-
-
-async def test_what_was_under_way_at_a_killed_owner_is_unknown_and_is_not_executed_again(at: Street) -> None:
-    _, far = await followed(at, settled_s=TRUSTED_S)
-    at.link().mute()
-    await far.send_command("1", "1")
-    assert at.received(CallRequest)
-    await at.kill(0)
-    await at.pass_time(5)
-    assert far.outcome() == ("unknown", "owner_lost")
-    far.command("2", "1", retry=True, stream=f"{at.openings[0].token}.x")
-    await at.pass_time(1)
-    received = far.result("2")
-    assert received is not None
-    assert received["status"] == "unknown"
-    assert len(at.received(CallRequest)) == 1
 
 
 # ---- an owner who is deaf ----
@@ -287,19 +261,6 @@ async def test_a_user_whom_nobody_owns_is_taken_at_once_from_who_denies_to(at: S
     assert after_s <= 2.0
     await at.pass_time(1)
     assert (far.closed, far.health) == (None, "live")
-
-
-async def test_a_store_that_does_not_answer_is_asked_again(at: Street) -> None:
-    near, far = await followed(at, settled_s=TRUSTED_S)
-    near.bye()
-    at.trouble.unanswered = lambda node: node == 1
-    at.home(0).stop()
-    await at.pass_time(2)
-    assert at.owners() == []
-    at.trouble.unanswered = None
-    await owned_by_1_after(at, 5.0)
-    await at.pass_time(1)
-    assert far.closed is None
 
 
 async def test_owners_are_asked_for_a_sign_of_life_every_second(at: Street) -> None:

@@ -67,18 +67,6 @@ def _asking(at: Scene) -> LinkSubscriptions:
 # ---- answers that come late ----
 
 
-async def test_a_late_answer_counts_and_nothing_is_asked_twice(at: Scene) -> None:
-    at.upstream.slow = _is_listen
-    phone = await at.served()
-    await at.pass_time(2 * ROUND_S + 1)
-    at.link().serve_held()
-    await at.pass_time(1)
-    assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 3)
-    assert phone.shown["agent:7"]["routing_state"] == "available"
-    await at.pass_time(3 * REFUSED_PAUSE_S)
-    assert (at.queries, at.asked(StopListening)) == (LINE, [])
-
-
 async def test_a_server_that_is_always_slow_is_asked_for_each_set_once_at_a_time(at: Scene) -> None:
     at.upstream.slow = _is_listen
     await at.served()
@@ -127,17 +115,6 @@ async def test_a_phone_that_left_before_a_late_answer_about_its_presence_is_repo
     at.link().serve_held()
     await at.pass_time(1)
     assert not at.upstream.session(second.ticket.secret).present
-
-
-async def test_a_phone_that_came_on_a_link_that_was_lost_is_reported_on_the_next_one(at: Scene) -> None:
-    await at.served()
-    at.link().mute()
-    second = await at.phone("anna", device="d2")
-    await second.connect()
-    at.upstream.drop(user(1))
-    await at.pass_time(5)
-    assert second.health == "live"
-    assert at.upstream.session(second.ticket.secret).present
 
 
 async def test_what_is_not_wanted_any_more_when_it_is_answered_is_stopped(at: Scene) -> None:
@@ -228,19 +205,6 @@ async def test_a_directory_that_changed_while_it_was_asked_for_is_asked_for_agai
     at.link().serve_held()
     await at.pass_time(1)
     assert (len(at.asked(QueryDirectory)), phone.health) == (2, "live")
-
-
-async def test_a_session_that_is_accepted_late_is_served_and_reported_as_present(at: Scene) -> None:
-    await at.served()
-    at.link().holds = lambda request: isinstance(request, AttachSession)
-    second = await at.phone("anna", device="d2")
-    second.hello()
-    await at.pass_time(ROUND_S + 1)
-    assert not second.of_kind("welcome")
-    at.link().serve_held()
-    await at.pass_time(1)
-    assert second.of_kind("welcome")
-    assert at.upstream.session(second.ticket.secret).present
 
 
 # ---- what is never sent ----
@@ -562,17 +526,6 @@ async def test_a_phone_that_comes_back_is_present_also_when_its_leaving_may_have
     await at.pass_time(REFUSED_PAUSE_S + 1)
     assert again.closed is None
     assert [session.present for session in at.upstream.live.values()] == [True]
-
-
-async def test_many_that_come_at_once_are_all_attached_and_reported_once(at: Scene) -> None:
-    await at.served()
-    phones = [await at.phone("anna", device=f"d{number}") for number in range(2, 5)]
-    for phone in phones:
-        phone.hello()
-    await at.pass_time(1)
-    assert all(phone.of_kind("welcome") for phone in phones)
-    received = [request for request in at.asked(Presence) if request.present]
-    assert len({request.alias for request in received}) == len(received) == 4
 
 
 async def test_the_directory_is_asked_once_for_what_came_into_scope_unreported(at: Scene) -> None:

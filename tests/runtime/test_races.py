@@ -6,14 +6,9 @@ answer not been sent yet, when the other thing happens.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-
 import pytest
 
-from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import Application, Kind
-from gateway.domain.resources import Queue
-from gateway.domain.upstream import Part, Source
+from gateway.domain.model import Application
 from gateway.runtime.sessions import RETRY_S
 from tests.doubles.fake_upstream import LIFE_MS
 from tests.runtime.rivals import (
@@ -25,7 +20,6 @@ from tests.runtime.rivals import (
     begin,
     change_number,
     executed,
-    set_state,
     true_state,
 )
 from tests.runtime.scene import Scene, user
@@ -80,30 +74,6 @@ async def _gone(at: Scene) -> None:
 
 
 @HELD
-@pytest.mark.parametrize("settles", [True, False])
-async def test_a_log_off_while_a_command_is_under_way(
-    at: Scene, roads: Roads, held: str, settles: bool
-) -> None:
-    phone = await agent_phone(at)
-    roads.hold(held, 7)
-    phone.command("1", "1", command=set_state("work"))
-    if settles:
-        await at.clock.settle()
-    leaving = begin(at, at.node.account.log_off(phone.ticket))
-    await at.clock.settle()
-    await roads.release(7)
-    assert (await leaving).routing == "removed"
-    assert phone.ending == LOGGED_OFF
-    assert phone.outcome() == (APPLIED if held == "nothing" and settles else LOST)
-    assert true_state(at) == "logged_off"
-    assert executed(at) in ([], ["1"])
-    await _gone(at)
-    phone = await at.again(phone)
-    assert phone.ending == LOGGED_OFF
-    assert true_state(at) == "logged_off"
-
-
-@HELD
 async def test_another_device_learns_what_became_of_a_command_whose_session_was_logged_off(
     at: Scene, roads: Roads, held: str
 ) -> None:
@@ -117,55 +87,6 @@ async def test_another_device_learns_what_became_of_a_command_whose_session_was_
     assert true_state(at) == ("available" if held == "request" else "unavailable")
     assert await other.send_command("2", "1", retry=True) == other.outcome()
     assert executed(at) == ["1"]
-
-
-@HELD
-@pytest.mark.parametrize("fails", [True, False])
-async def test_two_log_offs_are_one(at: Scene, roads: Roads, held: str, fails: bool) -> None:
-    phone = await agent_phone(at)
-    _hold_door(roads, held)
-    first = begin(at, at.node.account.log_off(phone.ticket))
-    await at.clock.settle()
-    at.upstream.unreachable = fails
-    second = begin(at, at.node.account.log_off(phone.ticket))
-    await at.clock.settle()
-    await _open_door(at, roads)
-    at.upstream.unreachable = False
-    answers = {(await first).routing, (await second).routing}
-    assert answers <= ({"removed", "after_contact"} if fails else {"removed"})
-    assert phone.ending == LOGGED_OFF
-    await _gone(at)
-
-
-@pytest.mark.parametrize("other_first", [True, False])
-@HELD
-async def test_a_session_is_ended_by_itself_and_from_another_device_at_once(
-    at: Scene, roads: Roads, held: str, other_first: bool
-) -> None:
-    phone, tablet = await agent_phone(at), await at.served("bert", device="tablet")
-    _hold_door(roads, held)
-    account = at.node.account
-    works = [account.log_off(phone.ticket), account.end(tablet.ticket, phone.ticket.session)]
-    under_way = []
-    for work in reversed(works) if other_first else works:
-        under_way.append(begin(at, _code_of(work)))
-        await at.clock.settle()
-    await _open_door(at, roads)
-    assert phone.ending == LOGGED_OFF
-    assert tablet.ending is None
-    assert {await each for each in under_way} <= {None, ErrorCode.NOT_FOUND}
-    assert at.upstream.routing == {}
-    await account.log_off(tablet.ticket)
-    await _gone(at)
-
-
-async def _code_of(work: Awaitable[object]) -> ErrorCode | None:
-    """Return with which code *work* was refused; None when it was not."""
-    try:
-        await work
-    except GatewayError as error:
-        return error.code
-    return None
 
 
 # ---- hello ----
@@ -248,19 +169,6 @@ async def test_a_take_over_while_the_old_phone_gives_a_command(
 
 
 # ---- life ----
-
-
-@HELD
-async def test_a_renewal_beside_a_command(at: Scene, roads: Roads, held: str) -> None:
-    phone = await at.served()
-    phone.facts.clear()
-    _hold_door(roads, held)
-    at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))  # its clock, too
-    await at.pass_time(2)
-    assert await phone.send_command("1", "1") == APPLIED
-    await _open_door(at, roads)
-    assert [facts.expires_at_ms > phone.ticket.expires_at_ms for facts in phone.facts] == [True]
 
 
 @pytest.mark.parametrize("held", ["request", "answer"])

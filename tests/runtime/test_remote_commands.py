@@ -204,36 +204,6 @@ def test_who_is_asked_how_long_and_what_nobody_was_asked_for_is_refused() -> Non
     assert [one.error and one.error.code for one in received] == [ErrorCode.BUS_DOWN, ErrorCode.OWNER_LOST]
 
 
-@pytest.mark.parametrize("is_away", [False, True], ids=["after its deadline", "without the bus"])
-async def test_what_was_done_is_not_called_refused_when_it_is_sent_again(at: Street, is_away: bool) -> None:
-    near = await at.scenes[0].served()
-    far = await at.scenes[1].served(device="d2")
-    await at.pass_time(1)
-    assert at.owners() == [0]
-    await far.send_command("1", "1", expires_at_ms=at.clock.wall_ms() + 2_000)
-    assert far.result("1") == {"status": "applied"}
-    if is_away:
-        at.trouble.take_away()
-    await at.pass_time(9)
-    far.command("2", "1", expires_at_ms=at.clock.wall_ms() - 7_000, retry=True)
-    await at.pass_time(5)
-    received = far.result("2")
-    assert received is not None
-    assert received["status"] == ("unknown" if is_away else "applied")
-    assert near.closed is None
-
-
-async def test_of_all_nodes_one_owns_a_user_and_the_others_follow_him() -> None:
-    async with street(3) as at:
-        for node in (2, 0, 1):
-            await at.scenes[node].served(device=f"device {node}")
-        await at.pass_time(1)
-        assert at.owners() == [2]
-        assert [at.home(node).follower is not None for node in range(3)] == [True, True, False]
-        grant = await at.grant()
-        assert grant.node == "n2"
-
-
 async def test_a_node_counts_the_links_that_it_may_need_when_another_node_is_lost() -> None:
     async with street(3) as at:
         for key, login in enumerate(("dana", "emil", "fay", "gus"), start=11):
@@ -250,14 +220,3 @@ async def test_a_node_counts_the_links_that_it_may_need_when_another_node_is_los
         await at.pass_time(30)
         assert at.owners(11) == at.owners(12) == [2]
         assert at.scenes[2].node.links_most == 3 + 1
-
-
-async def test_phones_that_come_to_all_nodes_at_once_get_one_link() -> None:
-    async with street(3) as at:
-        phones = [await scene.phone("anna", device=f"device {n}") for n, scene in enumerate(at.scenes)]
-        for phone in phones:
-            phone.hello()
-        await at.pass_time(2)
-        assert (len(at.openings), len(at.owners())) == (1, 1)
-        assert [phone.health for phone in phones] == ["live"] * 3
-        assert len({str(sorted(phone.shown)) for phone in phones}) == 1

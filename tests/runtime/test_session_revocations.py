@@ -13,10 +13,8 @@ from gateway.domain.model import Application, NodeId, User, UserId
 from gateway.domain.upstream import LoggedOn
 from gateway.protocol.envelopes import SessionOver
 from gateway.runtime.accounts import DENIED_BEYOND_MS
-from gateway.runtime.cluster_receiver import ANNOUNCE_S
 from gateway.runtime.node import NodeSettings
-from gateway.runtime.ports import NODE_TTL_S, SiteParts
-from gateway.runtime.sessions import READ_STORED_S, RETRY_S
+from gateway.runtime.ports import SiteParts
 from tests.core.samples import ticket_of
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
@@ -238,18 +236,6 @@ async def test_a_log_off_that_another_node_retries_is_never_served_again_at_a_lo
         await at.pass_time(65)
         assert await refused(at, near, scene) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
     assert far.closed is None
-
-
-async def test_what_a_killed_node_had_not_confirmed_the_other_has_confirmed(at: Street) -> None:
-    agent = await at.scenes[0].served("bert", Application.REMOTE_ASSISTANT, number="+49301111111")
-    at.upstream.unreachable = True
-    assert (await at.scenes[0].node.account.log_off(agent.ticket)).routing == "after_contact"
-    await at.kill(0)
-    at.upstream.unreachable = False
-    assert at.upstream.routing != {}
-    await at.pass_time(NODE_TTL_S + ANNOUNCE_S + READ_STORED_S + RETRY_S)
-    assert at.upstream.routing == {}
-    assert await at.trouble.store(1).shared.log_offs() == ()
 
 
 # ---- dependencies of an owner, and the notice of a session's end ----

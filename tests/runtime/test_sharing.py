@@ -37,9 +37,8 @@ from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import ROUNDS_MAX, Exchange
 from gateway.runtime.handover import Sharing
 from gateway.runtime.mirror import Feed
-from gateway.runtime.ports import OnPosted, Start
+from gateway.runtime.ports import OnPosted
 from tests.doubles.clock import ManualClock
-from tests.doubles.fake_link import FakeLink
 from tests.runtime.followed import followed, follower, publication, wait_for, waiting
 from tests.runtime.scene import user
 from tests.runtime.street import Street, street
@@ -300,23 +299,6 @@ async def test_while_nobody_follows_changes_cost_nothing(at: Owned) -> None:
     at.sharing.run_in(None)
     outlets.append(ledger.outlet)
     assert outlets == [None, at.sharing, None, None]
-
-
-async def test_a_follower_equals_the_owner_whatever_changes_in_whichever_turns(at: Owned) -> None:
-    at.bus.is_slow = False
-    replica = Ledger()
-    taken = [at.sharing.answer(Since(USER, 0, 0), {})]
-    at.follow(FAR, 0.0, together=True)
-    for number in range(30):
-        at.feed.ledger.record(f"queue:{number % 4}", None if number % 7 == 3 else element(number))
-        at.feed.flush()
-        if number % 3 == 0:
-            await at.clock.settle()
-    await at.clock.settle()
-    for one in [*taken, *at.published]:
-        assert replica.receive(delta(one, replica, Shared())) is Receipt.APPLIED
-    assert replica.position == at.feed.ledger.position
-    assert values(replica) == values(at.feed.ledger)
 
 
 @pytest.mark.parametrize("is_answer", [False, True], ids=["changes", "answers"])
@@ -592,41 +574,6 @@ async def test_what_an_earlier_owner_says_is_dropped_until_the_lease_shows_that_
     assert far.health == "live"
 
 
-async def test_before_a_new_owner_knows_everything_readers_keep_what_they_have_marked_stale() -> None:
-    async with street(3) as at:
-        phones = [await at.scenes[node].served(device=f"device {node}") for node in range(3)]
-        await at.pass_time(1)
-        opens, muted = at.upstream.open, list[FakeLink]()
-
-        async def open_muted(*args: object, **more: object) -> FakeLink:
-            link = await opens(*args, **more)  # type: ignore[arg-type]  # as it was called
-            link.mute()
-            muted.append(link)
-            return link
-
-        at.upstream.open = open_muted  # type: ignore[method-assign]  # the server falls silent at once
-        shown = phones[2].shown
-        at.scenes[0].node.drain()
-        wait_for(at, 9)
-        await at.pass_time(2)
-        (owner,) = at.owners()
-        others = [phone for node, phone in enumerate(phones) if node != owner]
-        received = at.received(Publication)
-        received += [one for many in at.received(Publications) for one in many.told]
-        begun = [one for one in received if one.epoch == at.openings[-1].token]
-        assert begun, "a node that asks receives the new owner's epoch"
-        assert not any(one.updates or one.upto for one in begun)
-        for phone in others:
-            assert (phone.closed, phone.health) == (None, "stale")
-            assert phone.shown.keys() == shown.keys()
-        muted[0].unmute()
-        await at.pass_time(3)
-        for phone in phones:
-            assert phone.health == "live"
-            assert waiting(phone) == 9
-            assert phone.closed is None
-
-
 async def test_nothing_of_the_epoch_before_is_called_live_because_the_new_owner_is(at: Street) -> None:
     _, far = await followed(at)
     incoming = follower(at)
@@ -635,22 +582,6 @@ async def test_nothing_of_the_epoch_before_is_called_live_because_the_new_owner_
     )
     assert incoming.feed.health.upstream == "stale"
     assert waiting(far) == 3
-
-
-async def test_a_replica_that_is_ahead_of_its_owner_finds_out_who_is_right(at: Street) -> None:
-    _, far = await followed(at)
-    lost = follower(at)
-    ahead = lost.feed.ledger.position.epoch + 10**6
-    lost.feed.ledger.epoch, lost.feed.ledger.seq = ahead, 3
-    lost.end(Start())  # asks for the lease, is refused, and follows under a token that is lower
-    await at.pass_time(1)
-    assert follower(at) is not lost
-    wait_for(at, 9)
-    for _ in range(80):
-        await at.pass_time(0.25)
-        assert waiting(far) == 9 or far.health != "live", "old data is shown as live"
-    assert (waiting(far), far.health) == (9, "live")
-    assert far.closed is None
 
 
 async def test_offers_that_nobody_wished_for_are_not_taken(at: Street) -> None:
@@ -671,12 +602,3 @@ async def test_offers_that_nobody_wished_for_are_not_taken(at: Street) -> None:
     await at.clock.settle()
     assert at.home(1).role is follows, "nobody is there for whom to take him"
     assert len(at.openings) == 1
-
-
-async def test_after_its_end_nothing_is_published(at: Owned) -> None:
-    at.follow(FAR, 0.0, together=True)
-    at.sharing.run_in(None)
-    await at.wait_for(1)
-    at.sharing.withhold()
-    await at.clock.settle()
-    assert not at.published

@@ -177,22 +177,6 @@ def _ticks_of(user_state: UserState, monkeypatch: pytest.MonkeyPatch) -> list[fl
     return ticked
 
 
-async def test_nothing_is_done_for_idle_users_before_a_due(
-    at: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await at.served("anna")
-    await at.served("bert")
-    await at.pass_time(10)
-    (anna, _) = at.node.user_states.values()
-    ticked = _ticks_of(anna, monkeypatch)
-    await at.pass_time(60)
-    # the link shows a sign of life every 10 s
-    assert 5 <= len(ticked) <= 8
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
-    await at.pass_time(1)
-    assert ticked[-1] > at.clock.now() - 2, "after news the user is looked at in the next tick"
-
-
 async def test_little_is_done_for_who_waits_for_a_link(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     phone = await at.served("anna")
     at.upstream.unreachable = True
@@ -357,17 +341,6 @@ def _stranger(
     ticket = phone.ticket
     changed = dataclasses.replace(ticket, user=user or ticket.user, session=session or ticket.session)
     return PhoneLine(at, changed)
-
-
-async def test_a_phone_resumes_where_it_was(at: Scene) -> None:
-    phone = await at.served()
-    phone.bye()
-    await at.clock.settle()
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=4)))
-    await at.clock.settle()
-    again = await at.again(phone, position=phone.position)
-    assert again.of_kind("welcome")[0]["resumed"]
-    assert set(again.of_kind("changes")[0]["put"]) == {"queue:5"}
 
 
 # ---- who makes way ----

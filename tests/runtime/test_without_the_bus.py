@@ -96,23 +96,6 @@ async def test_who_was_replaced_without_the_bus_is_cut_off_until_it_is_back(at: 
     assert len(at.openings) == 2
 
 
-@pytest.mark.parametrize("first", [0, 1])
-async def test_when_the_bus_is_back_the_outbid_owner_yields(at: Street, first: int) -> None:
-    _, far = await followed(at)
-    at.trouble.take_away()
-    await at.pass_time(8)
-    fresh = await at.scenes[1].served(device="d3")
-    await at.pass_time(20)
-    at.trouble.give_back(first)
-    at.trouble.give_back(1 - first)
-    await at.pass_time(10)
-    assert (at.owners(), len(at.openings)) == ([1], 2)
-    assert (far.closed, fresh.closed) == (None, None)
-    grant = await at.grant()
-    assert grant.holder == "n1-1"
-    assert grant.token >= at.openings[1].token
-
-
 # ---- a Redis that takes no writes ----
 
 
@@ -163,51 +146,6 @@ async def test_an_owner_who_lives_keeps_his_user_though_no_lease_is_left() -> No
             phone.command("1", "1")
         await at.pass_time(1)
         assert [phone.result("1") for phone in (near, far, third)] == [{"status": "applied"}] * 3
-
-
-async def test_a_dead_owners_user_is_taken_by_one_of_those_who_follow() -> None:
-    async with street(3) as at:
-        _, far = await followed(at)
-        third = await at.scenes[2].served(device="d3")
-        await at.pass_time(TRUSTED_S)
-        refuse(at)
-        await at.pass_time(2)
-        await at.kill(0)
-        await at.pass_time(20)
-        wait_for(at, 9)
-        await at.pass_time(1)
-        fourth = await at.scenes[1].served(device="d4")
-        await at.pass_time(4)
-        phones = (far, third, fourth)
-        assert [(is_live(phone), waiting(phone)) for phone in phones] == [(True, 9)] * 3
-        assert len(at.owners()) == 1
-        openings = len(at.openings)
-        await at.pass_time(60)
-        assert len(at.openings) == openings, "the links rest"
-
-
-async def test_newcomers_on_many_nodes_have_one_owner() -> None:
-    async with street(3) as at:
-        refuse(at)
-        phones = [await at.scenes[node].served(device=f"d{node}") for node in range(3)]
-        await at.pass_time(20)
-        assert [is_live(phone) for phone in phones] == [True] * 3
-        assert len(at.owners()) == 1
-        assert at.holder() == at.owners()[0]
-
-
-async def test_when_the_store_takes_writes_again_it_learns_who_owns_the_user(at: Street) -> None:
-    refuse(at)
-    phone = await at.scenes[1].served()
-    await at.pass_time(REFUSED_S + SOUGHT_S)
-    token = at.scenes[1].owner().epoch
-    take(at)
-    await at.pass_time(7)
-    other = await at.scenes[0].served(device="d2")
-    await at.pass_time(1)
-    assert [is_live(each) for each in (phone, other)] == [True] * 2
-    grant = await at.trouble.store(0).leases.read(user(1))
-    assert (grant, at.owners(), len(at.openings)) == (("n1", "n1-1", token), [1], 1)
 
 
 async def test_a_user_is_given_while_the_store_takes_no_writes(at: Street) -> None:
