@@ -457,19 +457,18 @@ class Outbox(GroupMember):
             return due_at
         patches: list[tuple[str, bytes]] | Members | None
         if dirty and len(dirty) == 1:  # mostly: as patches_of, a call less for each update; there is no batch
-            ((key, base),) = dirty.items()
-            element = ledger.versions.elements.get(key)
-            fragment = (
-                element.patch(base, self.codec)
-                if element is not None and element is not base and isinstance(base, Element)
-                else None
-            )
-            is_small = len(fragment or b"") + len(key) < self._frame_bytes // 2
-            patches, count = [(key, fragment)] if fragment is not None and is_small else None, 1
+            key, base = dirty.popitem()
+            element, fragment = ledger.versions.elements.get(key), None
+            if element is not None and element is not base and isinstance(base, Element):
+                fragment = element.patch(base, self.codec)
+            if fragment is None or 2 * (len(fragment) + len(key)) >= self._frame_bytes:
+                dirty[key] = base  # it waits for another call
+                return None
+            patches, count = [(key, fragment)], 1
         else:
             patches, count = self._patches(dirty, batch)
-        if not patches:
-            return None
+            if not patches:
+                return None
         upto = ledger.seq if ledger.seq == ledger.shared_seq else self._head(is_new=False)
         encode = self.codec.patches
         news = News(encode(self._seq, upto, patches), count, self._since, self._conflated)

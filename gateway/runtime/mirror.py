@@ -243,7 +243,7 @@ COMPOSED_LEAST: Final = 64
 
 WALL_CLOCK_S: Final = 0.002
 """Time in which the wall clock is read once for all links: about a turn of the loop."""
-REBASED_MS: Final = 1_000
+REBASED_MS: Final = 1_000.0
 """How far the wall clock may be slewed until it is read again; smaller differences are invisible."""
 OFFSET_STEP_MS: Final = 250
 """Granularity of the clock offset, so that links of one server share their elements."""
@@ -535,17 +535,16 @@ class Mirror:
         assembly, ledger, scope = self.assembly, self._feed.ledger, sessions.scope
         checked = None if scope is self._narrowed_to else scope
         self._composer.readings += len(readings)
-        if not 0 <= now - offsets.looked_at < WALL_CLOCK_S:
+        if not 0.0 <= now - offsets.looked_at < WALL_CLOCK_S:
             offsets.look(now, self._clock.wall_ms())
-        now_ms, zero_ms = now * 1000, offsets.wall_zero_ms
+        now_ms, zero_ms = now * 1000.0, offsets.wall_zero_ms
         for reading in readings:
-            is_usual = (
-                now_ms - reading.time_ms >= server.least_ms
-                and now < server.until
-                and server.version == offsets.version
-                and -REBASED_MS < zero_ms - server.wall_zero_ms < REBASED_MS
-            )
-            if not is_usual and server.see(reading.time_ms, now, zero_ms + now_ms):
+            if (
+                now_ms - reading.time_ms < server.least_ms
+                or now >= server.until
+                or server.version != offsets.version
+                or not -REBASED_MS < zero_ms - server.wall_zero_ms < REBASED_MS
+            ) and server.see(reading.time_ms, now, zero_ms + now_ms):
                 self._show_all()
             change = None
             if reading.steps is None and self.live:

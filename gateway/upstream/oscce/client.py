@@ -367,7 +367,7 @@ class OsccLink:
             return None
         pool, readings, clock_now = self._pool, [], self._now
         now = clock_now()
-        latest_ms = now * 1000 + self._clock.ahead_ms
+        latest_ms = now * 1000.0 + self._clock.ahead_ms
         for kept in unread:
             reading = pool.event(kept)
             if reading is None:
