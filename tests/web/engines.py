@@ -369,6 +369,10 @@ async def says(window: Window, selector: str, wanted: str) -> None:
     await until(window, f"{text_of(selector)}.includes({json.dumps(wanted)})")
 
 
+HIDDEN: Final = """((hidden) => {
+  Object.defineProperty(document, 'hidden', {configurable: true, get: () => hidden});
+  document.dispatchEvent(new Event('visibilitychange'));
+})"""
 _CAN_BE_USED: Final = "((one) => one && !one.disabled && one.ariaDisabled !== 'true' ? one : null)"
 WHERE_TOUCHED: Final = """((target) => {
   if (!target) return null;

@@ -130,9 +130,7 @@ async def old(stage: Stage, album: Album) -> None:
     """What is seen when the contact centre cannot be reached."""
     async with stage.page(**HERE) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
-        stage.simulator.faults.freeze(600, None)
-        stage.simulator.faults.drop_links(None)
-        await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
+        await stage.fall_silent(page)
         await album.take(page, "dashboard-6-old-data")
 
 

@@ -9,7 +9,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,8 @@ __all__ = [
     "WebSocketRoute",
     "browsers_kept",
     "expect",
+    "live_page",
+    "open_parameters",
     "opened",
     "until",
 ]
@@ -262,6 +264,12 @@ class Stage:
         name = self.simulator.center.directory.queues[queue].name
         return f'.tile:has(.q-name:text-is("{name}"))'
 
+    async def fall_silent(self, page: Page) -> None:
+        """Let the centre answer nobody any more, and wait until the page shows that."""
+        self.simulator.faults.freeze(600, None)
+        self.simulator.faults.drop_links(None)
+        await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
+
     # ---- the network ----
 
     @asynccontextmanager
@@ -362,6 +370,13 @@ class Stage:
         await expect(page.locator(".detail h2")).to_have_text(f"{agent.first_name} {agent.last_name}")
 
 
+async def open_parameters(page: Page) -> Locator:
+    """Open the dialog that changes the parameters of the queue or team that is shown; returns it."""
+    await page.locator(".detail summary").click()
+    await page.locator(".detail").get_by_role("button", name="Edit").click()
+    return page.get_by_role("dialog")
+
+
 @asynccontextmanager
 async def opened(
     notices: Path | None = None, site: Json | None = None, **centre: Any
@@ -384,3 +399,16 @@ async def opened(
             finally:
                 await stage.stop()
         assert stage.faults == [], stage.faults
+
+
+@asynccontextmanager
+async def live_page(
+    application: str, user: str, how: Mapping[str, Any] | None = None, **centre: Any
+) -> AsyncIterator[tuple[Stage, Page]]:
+    """Open a stage and one page on it that has logged on and shows live data.
+
+    *how*: what is special about its browser; *centre*: as for :func:`opened`.
+    """
+    async with opened(**centre) as stage, stage.page(**(how or {})) as page:
+        await stage.live(page, application, user)
+        yield stage, page

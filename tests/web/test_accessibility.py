@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from tests.web.stage import ASSISTANT, DASHBOARD, DESK, NUMBER, Page, Stage, expect, opened
+from tests.web.stage import ASSISTANT, DASHBOARD, DESK, NUMBER, Page, Stage, expect, live_page, opened
 
 axe = pytest.importorskip("axe_playwright_python", reason="the group `web` is not installed")
 
@@ -125,9 +125,7 @@ async def settings(page: Page, _: Stage) -> None:
 
 async def old(page: Page, stage: Stage) -> None:
     await page.keyboard.press("Escape")
-    stage.simulator.faults.freeze(600, None)
-    stage.simulator.faults.drop_links(None)
-    await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
+    await stage.fall_silent(page)
 
 
 PAGES: tuple[Act, ...] = (queues, agents, sheet, skills, review, queue, parameters, settings, old)
@@ -135,14 +133,11 @@ PAGES: tuple[Act, ...] = (queues, agents, sheet, skills, review, queue, paramete
 
 
 @pytest.mark.parametrize(
-    ("how", "look"),
-    [({"locale": "de-DE"}, "dark"), (DESK, "light")],
-    ids=["phone", "desk"],
+    ("how", "look"), [({"locale": "de-DE"}, "dark"), (DESK, "light")], ids=["phone", "desk"]
 )
 async def test_dashboard(how: dict[str, Any], look: Look) -> None:
     """What both sizes have is seen in both looks; what one size has alone is on the first page."""
-    async with opened(agents=12) as stage, stage.page(color_scheme=look, **how) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", {"color_scheme": look, **how}, agents=12) as (stage, page):
         for act in PAGES:
             await act(page, stage)
             found = await (faults_of_looks(page, look) if act is queues else faults(page))
@@ -167,7 +162,5 @@ async def test_assistant() -> None:
         stage.act("EndContact", UserKey=key)
         await expect(page.locator(".hero")).to_have_attribute("data-state", "post")
         assert await faults_of_looks(page) == []
-        stage.simulator.faults.freeze(600, None)
-        stage.simulator.faults.drop_links(None)
-        await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
+        await stage.fall_silent(page)
         assert await faults_of_looks(page) == []

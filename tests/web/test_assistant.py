@@ -6,14 +6,13 @@ import re
 
 import pytest
 
-from tests.web.stage import ASSISTANT, expect, opened
+from tests.web.stage import ASSISTANT, expect, live_page
 
 pytestmark = pytest.mark.scenario
 
 
 async def test_one_tap_changes_the_state_and_one_more_gives_a_reason() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
         await page.locator(".set[data-state=available]").click()
         await expect(page.locator(".hero-name")).to_have_text("Available")
         await expect(page.locator(".hero-time")).to_have_text(re.compile(r"0:(0[2-9]|[1-5]\d)"))
@@ -34,8 +33,7 @@ async def test_one_tap_changes_the_state_and_one_more_gives_a_reason() -> None:
 
 
 async def test_what_comes_after_the_contact_is_shown_and_cancelled() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
         key = stage.talk("agent1")
         await expect(page.locator(".hero-name")).to_have_text("Talking")
         await page.locator(".set[data-state=unavailable]").click()
@@ -52,8 +50,7 @@ async def test_what_comes_after_the_contact_is_shown_and_cancelled() -> None:
 
 
 async def test_post_processing_counts_down_is_extended_and_ends() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
         key = stage.talk("agent1")
         await page.get_by_role("button", name="Post-processing after this contact").click()
         await expect(page.locator(".act-list")).to_contain_text("takes effect after this contact")
@@ -69,8 +66,7 @@ async def test_post_processing_counts_down_is_extended_and_ends() -> None:
 
 
 async def test_a_wrap_up_reason_that_is_needed_is_asked_for() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
         queue = stage.simulator.center.directory.queues[stage.queue_of(stage.agent())]
         queue.parameters["WrapupReasonRequired"] = True
         key = stage.talk("agent1")
@@ -87,8 +83,7 @@ async def test_a_wrap_up_reason_that_is_needed_is_asked_for() -> None:
 
 
 async def test_the_number_is_changed_and_refused_in_words() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
         await page.get_by_role("button", name="Change number").click()
         dialog = page.get_by_role("dialog")
         await expect(dialog).to_contain_text("Use only one that is yours")
@@ -102,8 +97,7 @@ async def test_the_number_is_changed_and_refused_in_words() -> None:
 
 
 async def test_ones_queues_are_seen() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
         stage.send_away()
         stage.act("Arrive", QueueKey=stage.queue_of(stage.agent()))
         await expect(page.locator(".my-queues li").first).to_contain_text("1waiting")
@@ -111,8 +105,7 @@ async def test_ones_queues_are_seen() -> None:
 
 
 async def test_log_off_is_confirmed() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
         await page.get_by_role("button", name="Log off").click()
         await page.get_by_role("dialog").get_by_role("button", name="Log off").click()
         await expect(page.locator(".told")).to_contain_text("calls no longer ring at your number")
@@ -121,8 +114,7 @@ async def test_log_off_is_confirmed() -> None:
 
 
 async def test_a_log_off_that_is_not_confirmed_says_until_when_calls_may_come() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
         await page.get_by_role("button", name="Log off").click()
         key = stage.talk("agent1")  # it comes while the person is asked
         await expect(page.locator(".hero-name")).to_have_text("Talking")
@@ -136,16 +128,14 @@ async def test_a_log_off_that_is_not_confirmed_says_until_when_calls_may_come() 
 
 
 async def test_who_ended_the_session_is_said() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
         stage.act("EndSession", User="agent1", Reason="LoggedOffBySupervisor", By="Vera Haas")
         await expect(page.locator(".told")).to_contain_text("A supervisor logged you off. By Vera Haas.")
         await expect(page.get_by_role("button", name="Log on")).to_be_visible()
 
 
 async def test_in_a_contact_one_state_is_named_that_follows_it() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
         await page.locator(".set[data-state=available]").tap()
         await expect(page.locator(".hero-name")).to_have_text("Available")
         stage.talk("agent1")

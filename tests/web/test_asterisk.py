@@ -11,7 +11,7 @@ import pytest
 
 from gateway.simulator.model import Json
 from tests.doubles.fake_ami import FakeAsterisk, quick_hash
-from tests.web.stage import DASHBOARD, PASSWORD, Page, expect, opened
+from tests.web.stage import DASHBOARD, PASSWORD, Page, expect, live_page
 
 pytestmark = pytest.mark.scenario
 
@@ -64,8 +64,7 @@ async def test_shares_of_all_queues_are_weighted_by_answered_and_abandoned_calls
         sales, support = fake.queues["sales"], fake.queues["support"]
         sales.completed, sales.within = 80, 72
         support.completed, support.within, support.abandoned = 20, 10, 20
-        async with opened(site=site) as stage, stage.page() as page:
-            await stage.live(page, DASHBOARD, "bea")
+        async with live_page(DASHBOARD, "bea", site=site) as (_, page):
             await figure(page, "Service level", "77 %")
             await figure(page, "Abandoned", "17 %")
 
@@ -73,8 +72,7 @@ async def test_shares_of_all_queues_are_weighted_by_answered_and_abandoned_calls
 async def test_a_skill_without_preferences_shows_and_asks_none(tmp_path: Path) -> None:
     async with asterisk(tmp_path) as (fake, site):
         fake.queues["sales"].members[DESK_PHONE].log_in = int(time.time()) - 3 * DAY_S
-        async with opened(site=site) as stage, stage.page(timezone_id="UTC") as page:
-            await stage.live(page, DASHBOARD, "bea")
+        async with live_page(DASHBOARD, "bea", {"timezone_id": "UTC"}, site=site) as (_, page):
             await page.locator(".tabs button").nth(1).click()
             await page.locator(".agents .agent").first.click()
             skill = page.locator(".skills li").first

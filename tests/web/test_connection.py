@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.web.stage import ASSISTANT, DASHBOARD, expect, opened, until
+from tests.web.engines import HIDDEN
+from tests.web.stage import ASSISTANT, DASHBOARD, expect, live_page, opened, until
 
 pytestmark = pytest.mark.scenario
 
@@ -15,11 +16,8 @@ AS_OF = re.compile(r"as of \d\d:\d\d:\d\d")
 
 
 async def test_data_of_a_silent_centre_is_grey_frozen_and_dated() -> None:
-    async with opened() as stage, stage.page() as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
-        stage.simulator.faults.freeze(600, None)
-        stage.simulator.faults.drop_links(None)
-        await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
+    async with live_page(DASHBOARD, "supervisor1") as (stage, page):
+        await stage.fall_silent(page)
         await expect(page.locator(".banner.warn")).to_contain_text("cannot be reached")
         await expect(page.locator(".age")).to_have_text(AS_OF)
         longest = page.locator(".kpi dd").nth(1)
@@ -33,18 +31,14 @@ async def test_data_of_a_silent_centre_is_grey_frozen_and_dated() -> None:
 
 
 async def test_an_assistant_cannot_tap_what_is_not_true_any_more() -> None:
-    async with opened() as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1") as (stage, page):
         await expect(page.locator(".set[data-state=work]")).to_be_enabled()
-        stage.simulator.faults.freeze(600, None)
-        stage.simulator.faults.drop_links(None)
-        await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
+        await stage.fall_silent(page)
         await expect(page.locator(".set[data-state=work]")).to_be_disabled()
 
 
 async def test_a_gateway_that_was_away_is_found_again() -> None:
-    async with opened() as stage, stage.page() as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1") as (stage, page):
         await stage.stop()
         banner = page.locator(".banner.bad")
         await expect(banner).to_contain_text("Connection lost.")
@@ -81,8 +75,7 @@ async def test_a_lost_connection_is_shown_at_once_and_named_before_two_seconds_h
 
 
 async def test_a_page_that_starts_without_a_gateway_claims_nothing_and_learns_it_later() -> None:
-    async with opened() as stage, stage.page(service_workers="allow") as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1", {"service_workers": "allow"}) as (stage, page):
         await page.evaluate("navigator.serviceWorker.ready.then(() => null)")
         await page.reload()  # from now on the worker has the page
         await expect(page.locator(".health-text")).to_have_text("Live")
@@ -110,18 +103,14 @@ async def test_on_a_device_whose_clock_is_wrong_ones_commands_have_the_centres_t
 
 
 async def test_in_the_background_it_says_bye_and_resumes_at_once() -> None:
-    hide = """(hidden) => {
-      Object.defineProperty(document, 'hidden', {configurable: true, get: () => hidden});
-      document.dispatchEvent(new Event('visibilitychange'));
-    }"""
     async with opened() as stage, stage.page() as page:
         said: list[str] = []
         page.on("websocket", lambda ws: ws.on("framesent", lambda frame: said.append(str(frame))))
         await stage.live(page, DASHBOARD, "supervisor1")
-        await page.evaluate(hide, True)
+        await page.evaluate(HIDDEN, True)
         await page.wait_for_function("() => document.querySelector('.shell').dataset.frozen")
         await until(page, lambda: '"bye"' in said[-1])
-        await page.evaluate(hide, False)
+        await page.evaluate(HIDDEN, False)
         await expect(page.locator(".health-text")).to_have_text("Live")
 
         def hellos() -> list[str]:
@@ -149,8 +138,7 @@ async def test_a_second_window_takes_the_session_and_gives_it_back() -> None:
 
 
 async def test_an_expired_session_leads_to_the_log_on() -> None:
-    async with opened() as stage, stage.page() as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1") as (stage, page):
         stage.act("EndSession", User="supervisor1", Reason="Maintenance")
         await expect(page.locator(".told")).to_contain_text("ended for maintenance")
         await expect(page.locator("#in-user")).to_be_visible()

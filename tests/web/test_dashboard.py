@@ -6,14 +6,13 @@ import re
 
 import pytest
 
-from tests.web.stage import DASHBOARD, DESK, expect, opened
+from tests.web.stage import DASHBOARD, DESK, expect, live_page, open_parameters, opened
 
 pytestmark = pytest.mark.scenario
 
 
 async def test_a_contact_that_arrives_is_seen_in_its_queue() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", warm_up_s=0) as (stage, page):
         await expect(page.locator(".kpi dd").first).to_have_text("0")
         await expect(page.locator(".kpi dd").nth(2)).to_have_text("–")  # nobody knows: never 0
         queue = next(iter(stage.simulator.center.directory.queues))
@@ -35,8 +34,7 @@ async def test_a_line_begins_with_a_dash_and_where_it_stays() -> None:
         "svg => [svg.getBoundingClientRect(), svg.lastChild.getBBox()]"
         ".map(({width, height}) => [width, height])"
     )
-    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK, warm_up_s=0) as (_, page):
         line = page.locator(".tile .spark").first
         (wide, high), (dash, _) = await line.evaluate(box)
         assert dash >= 2  # of 60: it is seen
@@ -52,8 +50,7 @@ async def test_a_line_begins_with_a_dash_and_where_it_stays() -> None:
 
 
 async def test_a_state_is_asked_for_with_its_reason() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK, warm_up_s=0) as (stage, page):
         await stage.sheet(page, "agent3")
         await page.locator(".acts").get_by_role("button", name="Work").click()
         await page.get_by_role("dialog").get_by_role("button", name="Email").click()
@@ -68,8 +65,7 @@ async def test_a_state_is_asked_for_with_its_reason() -> None:
 
 
 async def test_what_is_pending_is_followed_up() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK, warm_up_s=0) as (stage, page):
         key = stage.talk("agent4")
         await stage.sheet(page, "agent4")
         await expect(page.locator(".agent-state .now")).to_contain_text("Talking")
@@ -84,8 +80,7 @@ async def test_what_is_pending_is_followed_up() -> None:
 
 
 async def test_skills_are_changed_by_a_diff() -> None:
-    async with opened() as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK) as (stage, page):
         await stage.sheet(page, "agent1")
         await page.locator(".detail").get_by_role("button", name="Edit").click()
         dialog = page.get_by_role("dialog")
@@ -108,20 +103,16 @@ async def test_skills_are_changed_by_a_diff() -> None:
 
 
 async def test_a_parameter_that_somebody_else_changed_is_shown_before_it_is_overwritten() -> None:
-    async with opened(all_see_everything=True) as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK, all_see_everything=True) as (stage, page):
         await page.locator(".tile").first.click()
         name = await page.locator(".detail h2").inner_text()
-        await page.locator(".detail summary").click()
-        await page.locator(".detail").get_by_role("button", name="Edit").click()
-        dialog = page.get_by_role("dialog")
+        dialog = await open_parameters(page)
         await dialog.get_by_label("Overflow after").fill("90")
         await dialog.get_by_role("button", name="Review").click()
         async with stage.page(**DESK) as faster:
             await stage.live(faster, DASHBOARD, "supervisor2")
             await faster.locator(f'.tile:has(.q-name:text-is("{name}"))').click()
-            await faster.locator(".detail summary").click()
-            await faster.locator(".detail").get_by_role("button", name="Edit").click()
+            await open_parameters(faster)
             await faster.get_by_role("dialog").get_by_label("Overflow after").fill("30")
             await faster.get_by_role("button", name="Review").click()
             await faster.get_by_role("button", name="Apply").click()
@@ -135,12 +126,9 @@ async def test_a_parameter_that_somebody_else_changed_is_shown_before_it_is_over
 
 
 async def test_what_contradicts_itself_is_refused_in_words() -> None:
-    async with opened() as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK) as (_, page):
         await page.locator(".tile").first.click()
-        await page.locator(".detail summary").click()
-        await page.locator(".detail").get_by_role("button", name="Edit").click()
-        dialog = page.get_by_role("dialog")
+        dialog = await open_parameters(page)
         field = dialog.get_by_label("Attention contacts")
         await field.fill("400")
         await dialog.get_by_role("button", name="Review").click()
@@ -158,9 +146,7 @@ async def test_what_nobody_touched_is_no_change_and_refused_by_nothing() -> None
             queue.parameters |= {"OverflowAfter": 62, "Distribution": "RoundRobin", "Priority": None}
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.locator(".tile").first.click()
-        await page.locator(".detail summary").click()
-        await page.locator(".detail").get_by_role("button", name="Edit").click()
-        dialog = page.get_by_role("dialog")
+        dialog = await open_parameters(page)
         await expect(dialog.get_by_label("Distribution")).to_have_text(re.compile("Round robin"))
         await dialog.get_by_role("button", name="Review").click()
         await expect(page.locator(".toast").last).to_have_text("Nothing has been changed.")
@@ -172,8 +158,7 @@ async def test_what_nobody_touched_is_no_change_and_refused_by_nothing() -> None
 
 
 async def test_a_skill_that_was_added_and_removed_again_is_no_change() -> None:
-    async with opened() as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK) as (stage, page):
         await stage.sheet(page, "agent1")
         await page.locator(".detail").get_by_role("button", name="Edit").click()
         dialog = page.get_by_role("dialog")
@@ -187,12 +172,10 @@ async def test_a_skill_that_was_added_and_removed_again_is_no_change() -> None:
 
 
 async def test_a_teams_parameters_are_changed_on_its_page() -> None:
-    async with opened() as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK) as (_, page):
         await page.get_by_label("Team or queue").select_option(index=1)
         await page.locator(".agents").get_by_role("button", name="Team page").click()
-        await page.locator(".detail summary").click()
-        await page.locator(".detail").get_by_role("button", name="Edit").click()
+        await open_parameters(page)
         await page.get_by_role("dialog").get_by_label("Maximum calls waiting").fill("7")
         await page.get_by_role("button", name="Review").click()
         await page.get_by_role("button", name="Apply").click()
@@ -201,8 +184,7 @@ async def test_a_teams_parameters_are_changed_on_its_page() -> None:
 
 
 async def test_rights_that_go_take_their_buttons_along() -> None:
-    async with opened() as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK) as (stage, page):
         await stage.sheet(page, "agent1")
         await expect(page.locator(".acts button").first).to_be_visible()
         stage.act("SetRights", User="supervisor1", Rights=[])
@@ -211,8 +193,7 @@ async def test_rights_that_go_take_their_buttons_along() -> None:
 
 
 async def test_agents_are_found_by_state_team_and_name() -> None:
-    async with opened() as stage, stage.page() as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1") as (stage, page):
         await page.get_by_role("button", name="Agents").click()
         rows = page.locator(".agents .agent")
         await expect(page.locator(".agents .pane-head .muted")).to_have_text("24")
@@ -230,8 +211,7 @@ async def test_agents_are_found_by_state_team_and_name() -> None:
 
 
 async def test_only_what_is_visible_exists() -> None:
-    async with opened(agents=300) as stage, stage.page() as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", agents=300) as (_, page):
         await page.get_by_role("button", name="Agents").click()
         rows = page.locator(".agents .agent")
         await expect(rows.first).to_be_visible()
@@ -243,8 +223,7 @@ async def test_only_what_is_visible_exists() -> None:
 
 
 async def test_the_keyboard_reaches_everything_and_focus_returns() -> None:
-    async with opened() as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK) as (_, page):
         await page.locator(".tile").first.focus()
         await page.keyboard.press("Enter")
         await expect(page.locator(".detail h2")).to_be_focused()

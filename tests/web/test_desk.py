@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.stage import ASSISTANT, DASHBOARD, DESK, DRAWN, MOTIONS, Page, Stage, expect, opened
+from tests.web.stage import ASSISTANT, DASHBOARD, DESK, DRAWN, MOTIONS, Page, Stage, expect, live_page, opened
 from tests.web.test_accessibility import faults
 
 pytestmark = pytest.mark.scenario
@@ -52,8 +52,7 @@ async def test_queues_are_a_table_that_is_sorted_by_what_one_looks_for() -> None
 
 
 async def test_the_keyboard_leads_to_sections_rows_and_back() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK, warm_up_s=0) as (_, page):
         await expect(page.locator(".agents .agent").first).to_be_visible()
         await page.locator(".tile").first.click()
         await page.locator("#place").focus()  # where the skip link leads
@@ -94,8 +93,7 @@ async def test_the_keyboard_leads_to_sections_rows_and_back() -> None:
 
 
 async def test_single_keys_can_be_switched_off() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK, warm_up_s=0) as (_, page):
         await page.get_by_role("button", name="Settings").click()
         await page.get_by_role("dialog").get_by_text("Keyboard shortcuts").click()
         await page.keyboard.press("Escape")
@@ -121,8 +119,7 @@ async def chosen(page: Page, stage: Stage, count: int) -> list[Any]:
 
 
 async def test_several_agents_are_set_with_one_review() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK, warm_up_s=0) as (stage, page):
         stage.send_away()
         agents = await chosen(page, stage, 5)
         dialog = page.get_by_role("dialog")
@@ -136,8 +133,7 @@ async def test_several_agents_are_set_with_one_review() -> None:
 
 
 async def test_who_could_not_be_set_is_listed() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK, warm_up_s=0) as (stage, page):
         stage.send_away()
         agents = await chosen(page, stage, 3)
         stage.act("SetRoutingState", UserKey=agents[1].key, RoutingState="LoggedOff", By="System")
@@ -197,8 +193,7 @@ async def test_a_link_leads_to_a_queue() -> None:
 
 @pytest.mark.parametrize(("application", "user"), [(DASHBOARD, "supervisor1"), (ASSISTANT, "agent1")])
 async def test_the_first_start_has_three_hints_once(application: str, user: str) -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(hints=True) as page:
-        await stage.live(page, application, user)
+    async with live_page(application, user, {"hints": True}, warm_up_s=0) as (_, page):
         hint = page.locator(".walk")
         await expect(hint).to_contain_text("1/3")
         assert await faults(page) == []
@@ -213,8 +208,7 @@ async def test_the_first_start_has_three_hints_once(application: str, user: str)
 
 
 async def test_signs_are_explained() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(locale="de-DE") as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", {"locale": "de-DE"}, warm_up_s=0) as (_, page):
         await page.locator(".tile").first.click()
         await expect(page.locator(".facts").first).to_contain_text("Mittlere Wartezeit")
         await page.locator(".strip .square").last.click()
@@ -232,8 +226,7 @@ async def test_the_head_of_a_list_stays_within_it(language: str) -> None:
       return [...pane.querySelectorAll('.pane-head > *, .filter-line > *')]
         .filter((each) => each.checkVisibility() && each.getBoundingClientRect().right > right + 1)
         .map((each) => each.outerHTML.slice(0, 80)); })"""
-    async with opened(warm_up_s=0) as stage, stage.page(**DESK, locale=language) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", {**DESK, "locale": language}, warm_up_s=0) as (_, page):
         for opens in (False, True):
             if opens:
                 await page.locator(".queues .desk").first.click()

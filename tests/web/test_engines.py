@@ -16,18 +16,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.web.engines import (
-    Window,
-    click,
-    one,
-    reads,
-    reload,
-    says,
-    tap,
-    text_of,
-    until,
-    usable,
-)
+from tests.web.engines import HIDDEN, Window, click, one, reads, reload, says, tap, text_of, until, usable
 from tests.web.road import Road
 from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PASSWORD, Stage, opened
 
@@ -59,10 +48,6 @@ FAULTS: Final = """(() => {
   addEventListener('error', ({message}) => faults.push(message));
   addEventListener('unhandledrejection', ({reason}) => faults.push(String(reason)));
 })()"""
-HIDDEN: Final = """((hidden) => {
-  Object.defineProperty(document, 'hidden', {configurable: true, get: () => hidden});
-  document.dispatchEvent(new Event('visibilitychange'));
-})"""
 WATCH: Final = """(() => {
   globalThis.seen = [];
   globalThis.moved = 0;
@@ -147,11 +132,7 @@ async def far(
     engine: str, application: str, user: str, rtt_s: float = RTT_S, **how: Any
 ) -> AsyncIterator[tuple[Stage, Window, Road]]:
     """Open a live page on a road."""
-    async with (
-        opened(warm_up_s=0) as stage,
-        stage.far(rtt_s) as way,
-        stage.window(engine) as window,
-    ):
+    async with opened(warm_up_s=0) as stage, stage.far(rtt_s) as way, stage.window(engine) as window:
         await log_on(window, stage, application, user, **how)
         yield stage, window, way
 

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from tests.web.stage import ASSISTANT, DASHBOARD, DESK, NUMBER, PASSWORD, Page, Stage, expect, opened
+from tests.web.stage import (
+    ASSISTANT,
+    DASHBOARD,
+    DESK,
+    NUMBER,
+    PASSWORD,
+    Page,
+    Stage,
+    expect,
+    live_page,
+    opened,
+)
 
 pytestmark = pytest.mark.scenario
 
@@ -87,8 +98,7 @@ async def test_a_row_that_goes_leaves_the_focus_to_its_neighbour() -> None:
 
 @pytest.mark.parametrize("how", [{}, DESK], ids=["phone", "desk"])
 async def test_back_leads_to_what_was_opened(how: dict[str, Any]) -> None:
-    async with opened() as stage, stage.page(**how) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", how) as (_, page):
         await page.locator(".tile").nth(1).focus()
         name = await name_of_focus(page)
         await page.keyboard.press("Enter")
@@ -128,8 +138,7 @@ async def test_what_was_asked_with_the_keyboard_keeps_its_place_and_is_announced
 
 
 async def test_an_agent_who_cancels_is_not_sent_to_the_top() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
         assert await page.evaluate("document.activeElement.id") == "place"
         stage.talk("agent1")
         await expect(page.locator(".hero")).to_have_attribute("data-state", "contact")
@@ -145,8 +154,7 @@ async def test_an_agent_who_cancels_is_not_sent_to_the_top() -> None:
 
 
 async def test_each_step_of_a_change_begins_at_its_words() -> None:
-    async with opened() as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK) as (_, page):
         await page.locator(".tile").first.click()
         await page.locator(".detail summary").click()
         edit = page.locator(".detail").get_by_role("button", name="Edit")
@@ -178,8 +186,7 @@ async def test_a_tap_beside_a_form_does_not_throw_it_away() -> None:
 async def test_what_is_acknowledged_leaves_the_focus_to_the_next(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / f"{name}.toml").write_text(NOTICE.format(name))
-    async with opened(tmp_path) as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK, notices=tmp_path) as (_, page):
         await page.get_by_role("button", name="2 notices").focus()
         await page.keyboard.press("Enter")
         buttons = page.get_by_role("button", name="Acknowledge")
@@ -193,8 +200,7 @@ async def test_what_is_acknowledged_leaves_the_focus_to_the_next(tmp_path: Path)
 
 
 async def test_a_dialog_says_that_the_connection_is_lost_and_what_was_done() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
         await page.get_by_role("button", name="Change number").click()
         received = page.get_by_role("dialog").get_by_role("log")
         await page.evaluate(
@@ -213,8 +219,7 @@ async def test_a_dialog_says_that_the_connection_is_lost_and_what_was_done() -> 
 
 
 async def test_a_banner_that_goes_does_not_take_the_focus_along() -> None:
-    async with opened() as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK) as (stage, page):
         await stage.stop()
         now = page.get_by_role("button", name="Try now")
         await now.focus()

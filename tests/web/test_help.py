@@ -9,14 +9,13 @@ import pytest
 
 from gateway.simulator import elements
 from gateway.simulator.model import AutoPostProcessing
-from tests.web.stage import ASSISTANT, DASHBOARD, DESK, Page, Stage, expect, opened
+from tests.web.stage import ASSISTANT, DASHBOARD, DESK, Page, expect, live_page, open_parameters, opened
 
 pytestmark = pytest.mark.scenario
 
 
 async def test_a_red_queue_says_why_and_who_could_help() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", warm_up_s=0) as (stage, page):
         agent = stage.agent("agent1")
         queue = stage.queue_of(agent)
         stage.send_away()
@@ -44,8 +43,7 @@ async def test_a_red_queue_says_why_and_who_could_help() -> None:
 
 
 async def test_the_end_of_post_processing_is_said_in_words_and_moves_nothing() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", warm_up_s=0) as (stage, page):
         agent = stage.agent("agent1")
         queue = stage.queue_of(agent)
         key = stage.talk("agent1")
@@ -66,8 +64,7 @@ async def test_the_end_of_post_processing_is_said_in_words_and_moves_nothing() -
 
 
 async def test_those_who_are_free_stand_first_and_counts_are_filters() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK, warm_up_s=0) as (stage, page):
         queue = stage.queue_of(stage.agent("agent1"))
         stage.send_away()
         for _ in range(8):
@@ -88,8 +85,7 @@ async def test_those_who_are_free_stand_first_and_counts_are_filters() -> None:
 
 
 async def test_what_is_pinned_searched_and_filtered_survives_a_reload() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK, warm_up_s=0) as (_, page):
         last = await page.locator(".tile .q-name").last.inner_text()
         await page.locator(".tile").last.click()
         await page.get_by_role("button", name="Pin", exact=True).click()
@@ -119,12 +115,10 @@ async def test_what_is_pinned_searched_and_filtered_survives_a_reload() -> None:
         await expect(page.locator(".tile")).to_have_count(1)
 
 
-async def edited(page: Page, stage: Stage, value: str) -> None:
+async def edited(page: Page, value: str) -> None:
     """Change a routing parameter of the first queue."""
     await page.locator(".tile").first.click()
-    await page.locator(".detail summary").click()
-    await page.locator(".detail").get_by_role("button", name="Edit").click()
-    dialog = page.get_by_role("dialog")
+    dialog = await open_parameters(page)
     await dialog.get_by_label("Attention contacts").fill(value)
     await dialog.get_by_role("button", name="Review").click()
     await dialog.get_by_role("button", name="Apply").click()
@@ -133,8 +127,7 @@ async def edited(page: Page, stage: Stage, value: str) -> None:
 
 
 async def test_parameters_have_names_and_a_line_of_help_in_ones_language() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**DESK, locale="de-DE") as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", {**DESK, "locale": "de-DE"}, warm_up_s=0) as (_, page):
         await page.locator(".tile").first.click()
         await page.locator(".detail summary").click()
         await expect(page.locator(".detail .facts").last).to_contain_text("Servicelevel-Schwelle")
@@ -155,9 +148,9 @@ async def test_parameters_have_names_and_a_line_of_help_in_ones_language() -> No
 async def test_what_somebody_else_has_changed_since_is_not_taken_back() -> None:
     async with opened(users=2, warm_up_s=0) as stage, stage.page(**DESK) as page, stage.page(**DESK) as other:
         await stage.live(page, DASHBOARD, "supervisor1")
-        await edited(page, stage, "4")
+        await edited(page, "4")
         await stage.live(other, DASHBOARD, "supervisor2")
-        await edited(other, stage, "5")
+        await edited(other, "5")
         await page.get_by_role("button", name=re.compile("^Undo")).click()
         await expect(page.locator(".toast.bad")).to_contain_text("It was changed meanwhile.")
 
@@ -201,8 +194,7 @@ async def test_a_queue_that_gets_critical_is_spoken_felt_and_counted_in_the_titl
 
 
 async def test_ones_own_limit_of_a_queue_is_kept_as_its_id_and_a_number() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK, warm_up_s=0) as (stage, page):
         key, queue = next(iter(stage.simulator.center.directory.queues.items()))
         await page.locator(stage.tile(key)).click()
         await page.get_by_label("Alert me at a wait of").fill("5")
@@ -251,8 +243,7 @@ async def test_on_a_desk_one_may_be_alerted_by_a_page_that_is_hidden() -> None:
 
 
 async def test_an_agent_sees_what_others_did_and_what_ends() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
         agent = stage.agent()
         await page.locator(".set[data-state=available]").click()
         await expect(page.locator(".hero-name")).to_have_text("Available")
@@ -278,8 +269,7 @@ async def test_an_agent_sees_what_others_did_and_what_ends() -> None:
 
 
 async def test_who_could_help_stands_by_the_level_in_what_the_queue_needs() -> None:
-    async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", DESK, warm_up_s=0) as (stage, page):
         directory = stage.simulator.center.directory
         key = stage.queue_of(stage.agent("agent1"))
         queue = directory.queues[key]
@@ -310,8 +300,7 @@ async def test_a_server_that_does_not_report_who_changed_a_state_is_still_heeded
         return {name: value for name, value in received(*args, **how).items() if name not in new}
 
     monkeypatch.setattr(elements, "_user", older)
-    async with opened(warm_up_s=0) as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
         await page.locator(".set[data-state=available]").click()
         await expect(page.locator(".hero-name")).to_have_text("Available")
         stage.act("SetRoutingState", UserKey=stage.agent().key, RoutingState="Unavailable", By="Supervisor")

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 from gateway.runtime.accounts import RANDOM_ID
-from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PASSWORD, Page, Route, Stage, expect, opened
+from tests.web.stage import (
+    ASSISTANT,
+    DASHBOARD,
+    NUMBER,
+    PASSWORD,
+    Page,
+    Route,
+    Stage,
+    expect,
+    live_page,
+    opened,
+)
 
 pytestmark = pytest.mark.scenario
 
@@ -45,8 +56,7 @@ def notice(tmp_path: Path) -> Path:
 
 
 async def test_both_applications_are_offered_and_opened() -> None:
-    async with opened() as stage, stage.page() as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1") as (stage, page):
         await expect(page).to_have_title("Dashboard · Berlin")
         async with stage.page() as other:
             await stage.live(other, ASSISTANT, "agent1")
@@ -147,8 +157,7 @@ async def test_the_use_of_data_is_told_in_the_language_of_the_page(notice: Path)
 async def test_a_notice_that_comes_later_is_acknowledged_inside(tmp_path: Path) -> None:
     path = tmp_path / "statement.toml"
     path.write_text(NOTICE.replace("must_acknowledge = true", "must_acknowledge = false"))
-    async with opened(path) as stage, stage.page() as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", notices=path) as (_, page):
         bell = page.get_by_role("button", name="1 notice")
         await bell.click()
         await expect(page.get_by_role("dialog")).to_contain_text("What is handled, and why.")
@@ -272,8 +281,7 @@ async def test_the_number_of_who_is_not_remembered_is_in_memory_only() -> None:
 
 
 async def test_german_is_spoken_to_germans_and_by_choice() -> None:
-    async with opened() as stage, stage.page(locale="de-DE") as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1", {"locale": "de-DE"}) as (_, page):
         await expect(page.locator(".queues h2")).to_have_text("Warteschlangen")
         await expect(page.locator("html")).to_have_attribute("lang", "de")
         await page.get_by_role("button", name="Einstellungen").click()

@@ -11,23 +11,13 @@ from typing import Any
 
 import pytest
 
+from tests.web.engines import HIDDEN
 from tests.web.road import Road
-from tests.web.stage import (
-    DASHBOARD,
-    MOTIONS,
-    Page,
-    Stage,
-    expect,
-    opened,
-)
+from tests.web.stage import DASHBOARD, MOTIONS, Page, Stage, expect, opened
 
 pytestmark = pytest.mark.scenario
 
 RTT_S = 0.3
-HIDE = """(hidden) => {
-  Object.defineProperty(document, 'hidden', {configurable: true, get: () => hidden});
-  document.dispatchEvent(new Event('visibilitychange'));
-}"""
 
 
 @asynccontextmanager
@@ -51,7 +41,7 @@ async def test_nothing_ticks_while_nobody_looks() -> None:
             " new MutationObserver(() => { changed = performance.now(); })"
             ".observe(document.body, {subtree: true, childList: true, attributes: true}); }"
         )
-        await page.evaluate(HIDE, True)
+        await page.evaluate(HIDDEN, True)
         await page.wait_for_function("() => performance.now() - changed > 2500")
         assert await page.evaluate("document.querySelector('meta[name=theme-color]').content") == "#ffffff"
 
@@ -74,12 +64,12 @@ async def test_a_phone_that_was_away_for_long_comes_back_for_few_bytes() -> None
         await page.locator(".tabs button").nth(1).click()
         await expect(page.locator(".agents .pane-head .muted")).to_have_text("1,500")
         await page.locator(".tabs button").first.click()
-        await page.evaluate(HIDE, True)
+        await page.evaluate(HIDDEN, True)
         await stage.stop()  # all of it has to be sent again
         await stage.start()
         await page.evaluate("() => { const now = Date.now; Date.now = () => now() + 91_000; }")
         before = way.received
-        await page.evaluate(HIDE, False)
+        await page.evaluate(HIDDEN, False)
         await expect(page.locator(".health-text")).to_have_text("Live")
         await page.wait_for_timeout(500)
         assert 3_000 < (queues := way.received - before) <= 12_000

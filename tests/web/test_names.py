@@ -120,12 +120,7 @@ async def test_a_name_of_a_hundred_letters_leaves_no_screen() -> None:
         for _ in range(12):
             stage.act("Arrive", QueueKey=queue)
         await reads(window, ".tile .q-name", WORD)
-        pages = (
-            (),
-            (".tile",),
-            (".back", ".tabs button:nth-of-type(2)"),
-            (".agents .agent",),
-        )
+        pages = ((), (".tile",), (".back", ".tabs button:nth-of-type(2)"), (".agents .agent",))
         for steps in pages:
             for step in steps:
                 await click(window, step)

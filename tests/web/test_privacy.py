@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.edge.routes import WebClient
-from tests.web.stage import ASSISTANT, DASHBOARD, DESK, Page, Response, expect, opened, until
+from tests.web.stage import ASSISTANT, DASHBOARD, DESK, Page, Response, expect, live_page, opened, until
 
 pytestmark = pytest.mark.scenario
 
@@ -50,10 +50,7 @@ async def test_the_first_view_is_small() -> None:
 
 
 async def test_realtime_data_is_nowhere_but_in_memory() -> None:
-    async with (
-        opened() as stage,
-        stage.page(**DESK, service_workers="allow") as page,
-    ):
+    async with opened() as stage, stage.page(**DESK, service_workers="allow") as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.evaluate("navigator.serviceWorker.ready.then(() => null)")
         await page.locator(".tile").first.click()
@@ -137,8 +134,7 @@ async def _runs(page: Page, mark: str) -> bool:
 
 
 async def test_what_is_held_about_me_is_shown_and_not_kept() -> None:
-    async with opened() as stage, stage.page() as page:
-        await stage.live(page, ASSISTANT, "agent1")
+    async with live_page(ASSISTANT, "agent1") as (_, page):
         await page.get_by_role("button", name="Settings").click()
         await page.get_by_role("button", name="My data").click()
         await expect(page.locator(".export")).to_contain_text("agent")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.web.engines import Chromium
-from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PHONE, Page, Stage, expect, opened
+from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PHONE, Page, Stage, expect, live_page, opened
 from tests.web.test_sizes import CROWDED
 
 pytestmark = pytest.mark.scenario
@@ -172,9 +172,7 @@ async def team(page: Page, _: Stage) -> None:
 
 
 async def silent(page: Page, stage: Stage) -> None:
-    stage.simulator.faults.freeze(600, None)
-    stage.simulator.faults.drop_links(None)
-    await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
+    await stage.fall_silent(page)
 
 
 async def lost(page: Page, stage: Stage) -> None:
@@ -202,8 +200,7 @@ async def test_key_figures_on_a_small_phone_on_its_side() -> None:
 
 
 async def test_the_figures_of_a_queue_stand_apart() -> None:
-    async with opened() as stage, stage.page() as page:
-        await stage.live(page, DASHBOARD, "supervisor1")
+    async with live_page(DASHBOARD, "supervisor1") as (_, page):
         await page.locator(".tile").first.click()
         gaps = await page.locator(".figures").evaluate("""(figures) => {
           const terms = [...figures.querySelectorAll('dd')];

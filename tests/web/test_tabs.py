@@ -148,9 +148,7 @@ async def test_nobody_stays_logged_on_who_does_not_choose_it() -> None:
         await expect(again.locator("#in-user")).to_be_visible()
 
 
-async def test_who_stays_is_there_after_a_reload_in_a_new_tab_and_in_a_new_browser(
-    tmp_path: Path,
-) -> None:
+async def test_who_stays_is_there_after_a_reload_in_a_new_tab_and_in_a_new_browser(tmp_path: Path) -> None:
     async with opened() as stage:
         async with stage.lasting(tmp_path) as context:
             page, other = [stage.watched(await context.new_page()) for _ in range(2)]
