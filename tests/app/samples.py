@@ -56,6 +56,13 @@ def loaded(folder: Path, text: str = SMALLEST, **environ: str) -> Configuration:
     return load(write(folder, text), environ)
 
 
+def cases(name: str) -> list[tuple[str, str]]:
+    """Return what a file of this folder configures, and what is said about it."""
+    text = Path(__file__).with_name(name).read_text("utf-8")
+    blocks = [block for block in text.strip().split("\n\n") if not block.startswith("#")]
+    return [(given, said) for given, _, said in (block.partition("\n→ ") for block in blocks)]
+
+
 ANY_PORT = {f"OSCC_GATEWAY__{section}__PORT": "0" for section in ("CLIENT", "OPS", "ADMIN")}
 
 LOG_ON: dict[str, Any] = {

@@ -26,7 +26,7 @@ from gateway.app.config.settings import (
     Settings,
 )
 from gateway.app.config.sources import effective_toml, json_schema, load, reference_page
-from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, loaded, write
+from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, cases, loaded, write
 
 
 def test_the_smallest_file_loads_to_the_letter(tmp_path: Path) -> None:
@@ -323,105 +323,16 @@ def faults_of(**sections: object) -> list[str]:
     return list(config_errors.rule_faults(Settings.model_validate(values)))
 
 
-@pytest.mark.parametrize(
-    "sections",
-    [
-        {},
-        {"client": {"trusted_proxies": ["10.0.0.0/8"]}},
-        {"client": {"certificate": "a", "key": "b"}},
-        {"client": {"certificate": "a", "key": "b", "trusted_proxies": ["10.0.0.0/8"]}},
-        {"secrets": SECRETS},
-        {"bus": {"url": "redis://host"}, "secrets": SECRETS},
-        {"bus": {"url": "rediss://host", "ca_file": "ca.pem"}, "secrets": SECRETS},
-        {"bus": {"url": "redis+sentinel://a,b/m"}, "secrets": SECRETS},
-        {"client": {"insecure": True, "port": 0}, "ops": {"port": 0}, "admin": {"port": 0}},
-        {"sites": [{**SITE, "country": None, "applications": ["dashboard"]}]},
-        {"sites": [{**SITE, "url": "http://127.0.0.1:8443"}]},
-        {"sites": [{**SITE, "url": "http://oscce", "insecure": True}]},
-        {"sites": [SITE, {**SITE, "id": "other"}]},
-    ],
-)
-def test_what_fits_together_is_accepted(sections: dict[str, object]) -> None:
-    assert faults_of(**sections) == []
-
-
-@pytest.mark.parametrize(
-    ("sections", "start"),
-    [
-        ({"client": {}}, "The client listener would accept clear text: "),
-        ({"client": {"certificate": "a"}}, "client.certificate is set without client.key: "),
-        ({"client": {"key": "a"}}, "client.key is set without client.certificate: "),
-        (
-            {"client": {"certificate": "a", "key": "b", "insecure": True}},
-            "client.insecure and client.certificate contradict each other: ",
-        ),
-        (
-            {"bus": {"url": "redis://host", "ca_file": "ca.pem"}, "secrets": SECRETS},
-            "bus.ca_file is set, but bus.url is not rediss://, rediss+sentinel:// or rediss+cluster://.",
-        ),
-        ({"bus": {"ca_file": "ca.pem"}}, "bus.ca_file is set, but bus.url is not rediss://"),
-        (
-            {"bus": {"url": "rediss://h?ca_file=a", "ca_file": "ca.pem"}, "secrets": SECRETS},
-            "bus.ca_file and the ca_file of bus.url are both set: ",
-        ),
-        ({"bus": {"password": "x"}}, "bus.password is set, but bus.url is memory://"),
-        (
-            {"bus": {"url": "redis://h", "user": "u"}, "secrets": SECRETS},
-            "bus.user is set without bus.password.",
-        ),
-        (
-            {"bus": {"url": "redis://:y@h", "password": "x"}, "secrets": SECRETS},
-            "bus.password is set, and bus.url has a password, too: keep one.",
-        ),
-        (
-            {"bus": {"url": "redis://h", "sentinel_password": "x"}, "secrets": SECRETS},
-            "bus.sentinel_password is set, but bus.url is not redis+sentinel:// ",
-        ),
-        (
-            {
-                "bus": {"url": "redis+sentinel://h/m?sentinel_password=y", "sentinel_password": "x"},
-                "secrets": SECRETS,
-            },
-            "bus.sentinel_password is set, and bus.url has a log-in of the Sentinels, too: ",
-        ),
-        (
-            {"secrets": {**SECRETS, "sealing_keys": [f"k1:{KEY}", f"k1:{OTHER_KEY}"]}},
-            "2 keys of secrets.sealing_keys have the id k1: ",
-        ),
-        ({"admin": {"host": "0.0.0.0"}}, "admin.host must be 127.0.0.1, ::1, localhost or unix:/path: "),
-        ({"admin": {"host": "unix:admin.sock"}}, "admin.host must be "),
-        ({"ops": {"port": 8080}}, "ops.port is 8080, which client.port is already."),
-        ({"sites": [SITE, SITE]}, "2 sites have the id main: "),
-        (
-            {"sites": [{**SITE, "country": None}]},
-            "sites[0].country is missing: site main offers the Remote Assistant, ",
-        ),
-        (
-            {"sites": [SITE, {**SITE, "id": "b", "url": "http://oscce"}]},
-            "sites[1].url is clear text to another machine: ",
-        ),
-        (
-            {"sites": [{**SITE, "url": "http://localhost", "ca_file": "ca.pem"}]},
-            "sites[0].ca_file is set, but sites[0].url is not https://.",
-        ),
-        (
-            {
-                "sites": [
-                    {
-                        **SITE,
-                        "url": "http://pbx",
-                        "ca_file": "ca.pem",
-                        "asterisk": {"user": "oscc", "secret": "x", "people_file": "p.toml"},
-                    }
-                ]
-            },
-            "sites[0] has a table [sites.asterisk], so its url must be ami:// or amis://.",
-        ),
-    ],
-)
-def test_what_does_not_is_reported_in_one_sentence(sections: dict[str, object], start: str) -> None:
-    (fault,) = faults_of(**sections)
-    assert fault.startswith(start)
+@pytest.mark.parametrize(("given", "said"), cases("settings_rules.txt"))
+def test_what_does_not_fit_together_is_reported_in_one_sentence(given: str, said: str) -> None:
+    values = {"secrets": SECRETS, "sites": [{}], **tomllib.loads(given)}
+    sites = [site if "display_name" in site else SITE | site for site in values["sites"]]
+    faults = faults_of(**values | {"sites": sites})
+    if said == "fits":
+        assert faults == []
+        return
+    (fault,) = faults
+    assert fault.startswith(said.removesuffix("…"))
     assert fault.endswith(".")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,17 +16,10 @@ from pydantic import ValidationError
 from gateway.app.adapters import read_pair, redis_url
 from gateway.app.cli.watch import PASSWORD_VARIABLE
 from gateway.app.config.errors import ConfigError, fault_sentences
-from gateway.app.config.settings import (
-    MEMORY,
-    BusSection,
-    ClientSection,
-    Settings,
-    bus_url,
-    without_password,
-)
+from gateway.app.config.settings import MEMORY, BusSection, ClientSection, Settings, bus_url, without_password
 from gateway.app.config.sources import FILE_BYTES, SECRET_BYTES, load, read_sources, readable_by_others
 from gateway.bus import parse_url
-from tests.app.samples import SMALLEST, write
+from tests.app.samples import SMALLEST, cases, write
 
 
 def test_variables_win_over_the_file(tmp_path: Path) -> None:
@@ -221,86 +215,19 @@ def test_a_collector_has_an_address_of_its_own_kind(endpoint: str) -> None:
     assert fault == "tracing.endpoint must be an address such as https://otel.example/v1/traces."
 
 
-@pytest.mark.parametrize(
-    ("values", "sentence"),
-    [
-        (section("client", port=70_000), "client.port is 70000, but must be at most 65535."),
-        (section("client", port=-1), "client.port is -1, but must be at least 0."),
-        (section("client", port="x"), "client.port must be a whole number."),
-        (section("client", port=1.5), "client.port must be a whole number."),
-        (section("client", port=None), "client.port must be a whole number."),
-        (section("client", insecure="perhaps"), "client.insecure must be true or false."),
-        (section("client", insecure=[]), "client.insecure must be true or false."),
-        (section("client", host=""), "client.host must not be empty."),
-        (section("client", host=5), "client.host must be a text."),
-        (section("client", certificate=5), "client.certificate must be a path."),
-        (section("client", origins="x"), "client.origins must be a list, in square brackets."),
-        (section("limits", handshakes_per_s=0), "limits.handshakes_per_s is 0, but must be more than 0."),
-        (section("limits", ping_s="x"), "limits.ping_s must be a number."),
-        (
-            section("log", level="loud"),
-            "log.level is loud, but must be 'debug', 'info', 'warning' or 'error'.",
-        ),
-        ({"sites": [SITE], "client": 5}, "client must be a table."),
-        ({"sites": [SITE], "secrets": 5}, "secrets must be a table."),
-        ({"sites": []}, "sites must not be empty."),
-        (
-            {"sites": {"id": "main"}},
-            "sites must be a list: write [[sites]], with two brackets on each side.",
-        ),
-        ({"sites": [5]}, "sites[0] must be a table."),
-        ({}, "No site is configured: add a [[sites]] with id, url, display_name and country."),
-        (
-            {"sites": [{**SITE, "applications": ["dashbord"]}]},
-            "sites[0].applications (value 1) is dashbord, but must be 'dashboard' or 'remote_assistant'.",
-        ),
-        (
-            section("client", trusted_proxies=["10.0.0.1", "x"]),
-            "client.trusted_proxies (value 2) must be an address or a network such as 10.20.30.0/28.",
-        ),
-        (
-            section("client", trusted_proxies=["10.0.0.5/24"]),
-            (
-                "client.trusted_proxies (value 1) must be the network 10.0.0.0/24 or the address 10.0.0.5, "
-                "not both in one."
-            ),
-        ),
-        (
-            {"sites": [{**SITE, "country": "de"}]},
-            "sites[0].country must be a country of two capital letters such as DE; did you mean DE?",
-        ),
-        (
-            {"sites": [{**SITE, "country": "XX"}]},
-            "sites[0].country must be a country of ISO 3166 with telephones such as DE: XX is none.",
-        ),
-        (
-            {"sites": [{**SITE, "country": "UK"}]},
-            "sites[0].country must be a country of two capital letters such as DE; did you mean GB?",
-        ),
-        (
-            {"sites": [{**SITE, "country": "Germany"}]},
-            "sites[0].country must be a country of two capital letters such as DE.",
-        ),
-        ({"sites": [{**SITE, "remote_numbers": 5}]}, "sites[0].remote_numbers must be a table."),
-        (
-            {"sites": [{**SITE, "remote_numbers": {"own": "+49"}}]},
-            "sites[0].remote_numbers.own must be a list, in square brackets.",
-        ),
-        (
-            {"sites": [{**SITE, "remote_numbers": {"deny": ["+43", "0043"]}}]},
-            (
-                "sites[0].remote_numbers.deny (value 2) must be a number in E.164 or the beginning of one, "
-                "such as +4331, without spaces."
-            ),
-        ),
-        (
-            {"sites": [{**SITE, "remote_numbers": {"allow": ["+43"] * 257}}]},
-            "sites[0].remote_numbers.allow must have at most 256.",
-        ),
-    ],
-)
-def test_each_fault_has_its_sentence(values: object, sentence: str) -> None:
+@pytest.mark.parametrize(("given", "sentence"), cases("settings_faults.txt"))
+def test_each_fault_has_its_sentence_and_unknown_names_the_nearest(given: str, sentence: str) -> None:
+    values = {"sites": [SITE], **tomllib.loads(given)}
+    if all(isinstance(site, dict) for site in values["sites"]):
+        values["sites"] = [SITE | site for site in values["sites"]]
     assert faults_of(values) == [sentence]
+
+
+def test_what_a_file_cannot_say_has_its_sentence_too() -> None:
+    assert faults_of(section("client", port=None)) == ["client.port must be a whole number."]
+    assert faults_of({}) == ["No site is configured: add a [[sites]] with id, url, display_name and country."]
+    many = {**SITE, "remote_numbers": {"allow": ["+43"] * 257}}
+    assert faults_of({"sites": [many]}) == ["sites[0].remote_numbers.allow must have at most 256."]
 
 
 def test_a_fault_is_named_after_where_the_value_came_from() -> None:
@@ -313,39 +240,6 @@ def test_a_fault_is_named_after_where_the_value_came_from() -> None:
         {"sites": [{**SITE, "remote_numbers": {"own": ["x"]}}]}, {"sites[0].remote_numbers.own": variable}
     )
     assert received.startswith(f"{variable} (value 1) must be a number in E.164")
-
-
-@pytest.mark.parametrize(
-    ("values", "sentence"),
-    [
-        ({"sites": [SITE], "clinet": {}}, "[clinet]: there is no such section; did you mean client?"),
-        ({"sites": [SITE], "zzz": 1}, "[zzz]: there is no such section."),
-        (section("client", prot=1), "client.prot: there is no such setting; did you mean client.port?"),
-        (section("client", token="x"), "client.token: there is no such setting; did you mean admin.token?"),
-        (section("client", zzzzzz=1), "client.zzzzzz: there is no such setting."),
-        (
-            {"sites": [{**SITE, "cuntry": "DE"}]},
-            "sites[0].cuntry: there is no such setting; did you mean sites[0].country?",
-        ),
-        (
-            {"sites": [{**SITE, "remote_number": {}}]},
-            "sites[0].remote_number: there is no such setting; did you mean sites[0].remote_numbers?",
-        ),
-        (
-            {"sites": [{**SITE, "remote_numbers": {"denny": []}}]},
-            (
-                "sites[0].remote_numbers.denny: there is no such setting; "
-                "did you mean sites[0].remote_numbers.deny?"
-            ),
-        ),
-        (
-            {"sites": [{**SITE, "deny": []}]},
-            "sites[0].deny: there is no such setting; did you mean sites[<n>].remote_numbers.deny?",
-        ),
-    ],
-)
-def test_unknown_names_come_with_the_nearest(values: object, sentence: str) -> None:
-    assert faults_of(values) == [sentence]
 
 
 SECRET_PLACES = [("admin", "token"), ("secrets", "pseudonym_key"), ("secrets", "sealing_keys")]
