@@ -31,55 +31,8 @@ SECURITY = ("podSecurityContext.", "securityContext.")
 PROBES = ("startupProbe.", "livenessProbe.", "readinessProbe.", "dnsConfig.")
 """Of these the schema names more than the values give."""
 
-REFUSED = {
-    "replicaCount=0": "replicaCount",
-    "replicaCount=three": "replicaCount",
-    "replicas=3": "replicas",
-    "image.pullPolicy=Sometimes": "pullPolicy",
-    "image.digest=sha256:short": "digest",
-    "sites=null": "sites",
-    "sites[1].id=second": "url",
-    "sites[0].colour=red": "colour",
-    "settings.limits.drian_s=60": "drian_s",
-    "settings.limits.drain_s=-1": "drain_s",
-    "settings.limits.drain_s=null": "drain_s",
-    "settings.limits.devices=many": "devices",
-    "settings.log.level=loud": "level",
-    "settings.client.port=80": "port",
-    "settings.bus.url=redis://elsewhere": "url",
-    "settings.secrets.pseudonym_key=x": "secrets",
-    "notices.upkeep=x": "upkeep",
-    "secrets.sealingKeys=abc": "sealingKeys",
-    "secrets.busUrl=http://redis": "busUrl",
-    "drain.preStopSeconds=0": "preStopSeconds",
-    "drain.marginSeconds=5": "marginSeconds",
-    "podDisruptionBudget.maxUnavailable=0": "maxUnavailable",
-    "topologySpread.whenUnsatisfiable=Never": "whenUnsatisfiable",
-    "autoscaling.cpuPercent=0": "cpuPercent",
-    "service.port=99999": "port",
-    "fullnameOverride=1st": "fullnameOverride",
-    "fullnameOverride=gw.voice": "fullnameOverride",
-    "ingress.enabled=true": "hosts",
-    "ingress.hosts[0]=https://gateway.example": "hosts",
-    "httpRoute.enabled=true": "parentRefs",
-    "httpRoute.timeouts.request=never": "request",
-    "networkPolicy.redis.ports[0]=0": "ports",
-    "monitoring.serviceMonitor.interval=often": "interval",
-    "global.imageRegistry=https://registry.example": "imageRegistry",
-    "redis.url=redis://:secret@redis:6379": "url",
-    "redis.password.key=": "key",
-    "strategy.type=Never": "type",
-    "strategy.rollingUpdate.maxsurge=1": "maxsurge",
-    "livenessProbe.successThreshold=2": "successThreshold",
-    "readinessProbe.httpGet.path=/": "httpGet",
-    "openshift=perhaps": "openshift",
-    "dnsPolicy=None of them": "dnsPolicy",
-    "service.ipFamilies[0]=IPv5": "ipFamilies",
-    "service.externalTrafficPolicy=Near": "externalTrafficPolicy",
-    "ingress.paths[0].path=app": "path",
-    "networkPolicy.dnsPorts[0]=0": "dnsPorts",
-    "extraEnv[0].value=x": "name",
-}
+REFUSED: dict[str, str] = yaml.safe_load(Path(__file__).with_name("helm_refused.yaml").read_text("utf-8"))
+"""Values of ``--set`` that cannot be meant, and the word by which their refusal names each."""
 BY_HELM_3 = ("replicaCount=0", "sites=null", "settings.limits.drian_s=60", "ingress.enabled=true")
 """One of each means of the schema: the two Helms have different validators."""
 
@@ -98,9 +51,6 @@ def batches() -> list[dict[str, str]]:
 
 def top_of(given: str) -> str:
     return re.split(r"[.=\[]", given)[0]
-
-
-"""One of each means of the schema: the two Helms have different validators."""
 
 
 @pytest.mark.parametrize("batch", batches(), ids=",".join)
