@@ -86,11 +86,7 @@ def running(*arguments: str, environ: Mapping[str, str] | None = None) -> Iterat
     """Run ``oscc-gateway`` with *arguments* while the block lasts."""
     command = [sys.executable, "-m", "gateway", *arguments]
     process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environ_of(environ),
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ_of(environ)
     )
     with process:
         try:

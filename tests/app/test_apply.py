@@ -9,13 +9,7 @@ from pathlib import Path
 import pytest
 
 import gateway
-from gateway.app.adapters import (
-    edge_settings,
-    limits_of,
-    linger,
-    node_id,
-    numbers,
-)
+from gateway.app.adapters import edge_settings, limits_of, linger, node_id, numbers
 from gateway.app.config.settings import LimitsSection
 from gateway.core.link import Linger
 from gateway.core.rate_limits import SessionLimits

@@ -185,10 +185,7 @@ async def test_a_proxy_that_leads_elsewhere_or_nowhere_is_a_fault(
 ) -> None:
     words = ["doctor", "--config", str(behind_proxy(tmp_path, free_port())), "--hold", "1"]
     for url, why in (
-        (
-            f"http://127.0.0.1:{free_port()}",
-            "refuses the connection: start the proxy,",
-        ),
+        (f"http://127.0.0.1:{free_port()}", "refuses the connection: start the proxy,"),
         ("127.0.0.1:8443", "is not an address such as https://gateway.example or http://127.0.0.1:8080."),
         (
             "https://127.0.0.1:99999",

@@ -13,13 +13,7 @@ import pytest
 
 from gateway.app.adapters import open_bus
 from gateway.app.cli import main
-from gateway.app.cli.admin import (
-    NodesUnknown,
-    keys_differ,
-    live_nodes,
-    nodes_json,
-    nodes_table,
-)
+from gateway.app.cli.admin import NodesUnknown, keys_differ, live_nodes, nodes_json, nodes_table
 from gateway.app.config.settings import BusSection
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId

@@ -54,13 +54,7 @@ def test_the_largest_site_takes_the_core_that_it_was_measured_to_take() -> None:
     assert found.nodes == 2
 
 
-@given(
-    st.integers(1, 1_000_000),
-    st.floats(0.01, 1),
-    st.floats(0, 1),
-    st.booleans(),
-    st.floats(1, 10_000),
-)
+@given(st.integers(1, 1_000_000), st.floats(0.01, 1), st.floats(0, 1), st.booleans(), st.floats(1, 10_000))
 def test_its_limits_fit_each_other(
     phones: int, user_share: float, dashboard_share: float, tls: bool, pace: float
 ) -> None:

@@ -82,9 +82,7 @@ def surroundings() -> StatusLog:
     return made
 
 
-def test_each_word_by_which_redis_refuses_is_logged_when_it_comes_and_goes(
-    surroundings: StatusLog,
-) -> None:
+def test_each_word_by_which_redis_refuses_is_logged_when_it_comes_and_goes(surroundings: StatusLog) -> None:
     both = QUIET._replace(refused=frozenset({"OOM", "MISCONF"}))
     one = QUIET._replace(refused=frozenset({"OOM"}), fences=2)
     lines = look(surroundings, both, one, QUIET._replace(fences=2))

@@ -57,8 +57,7 @@ def test_hello_says_what_is_wished_for_and_where_the_mirror_stands(
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"pace_s": 61.0}, {"ping_s": 9.0}, {"topics": ("x",) * 65}, {"topics": ("",)}],
+    "wrong", [{"pace_s": 61.0}, {"ping_s": 9.0}, {"topics": ("x",) * 65}, {"topics": ("",)}]
 )
 def test_wishes_that_no_gateway_takes_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(GatewayError) as refused:

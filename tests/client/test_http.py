@@ -148,8 +148,7 @@ def test_a_body_is_read_by_its_shape() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"),
-    [("0", 0.0), ("120", 120.0), ("-1", None), ("soon", None), ("²", None)],
+    ("value", "seconds"), [("0", 0.0), ("120", 120.0), ("-1", None), ("soon", None), ("²", None)]
 )
 def test_retry_after_counts_seconds(value: str, seconds: float | None) -> None:
     assert retry_after_of({"Retry-After": value}) == seconds

@@ -10,15 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.client.client import Access, Means, Realtime
 from gateway.client.dialogue import Wishes
-from gateway.client.http import (
-    ADVISED_MAX_S,
-    Backoff,
-    Ending,
-    NextTry,
-    Reconnect,
-    Window,
-    window_of,
-)
+from gateway.client.http import ADVISED_MAX_S, Backoff, Ending, NextTry, Reconnect, Window, window_of
 from gateway.client.mirror import Ended
 from gateway.domain.errors import GatewayError
 from gateway.protocol import frames

@@ -11,14 +11,7 @@ from gateway.client.http import error_of
 from gateway.domain.commands import Outcome, SetRoutingState, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.bodies import problem_members
-from gateway.protocol.frames import (
-    CommandFrame,
-    Follow,
-    Followed,
-    GrantedTopics,
-    OutcomeView,
-    Result,
-)
+from gateway.protocol.frames import CommandFrame, Follow, Followed, GrantedTopics, OutcomeView, Result
 
 APPLIED = OutcomeView("applied")
 TOPICS = GrantedTopics(("queues",), ())

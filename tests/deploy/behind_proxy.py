@@ -162,12 +162,7 @@ async def in_front(
     """Run the proxy before the nodes at *ports* while the block lasts."""
     async with contextlib.AsyncExitStack() as stack:
         made = Front(
-            folder=folder,
-            http=http,
-            ports=ports,
-            tls=_tls(folder),
-            port=free_port(),
-            watch_port=free_port(),
+            folder=folder, http=http, ports=ports, tls=_tls(folder), port=free_port(), watch_port=free_port()
         )
         await _start(made, proxy, stack)
         yield made

@@ -20,11 +20,7 @@ from gateway.app.config.settings import BusSection
 from gateway.bus.connect import BusKeys
 from gateway.bus.stores import BackendOptions, RedisBackend
 from gateway.domain.errors import EndReason, GatewayError
-from gateway.domain.model import (
-    Application,
-    NodeId,
-    UserId,
-)
+from gateway.domain.model import Application, NodeId, UserId
 from gateway.protocol.envelopes import Control, Envelope, Inbox, Leaving, NodeRecord, Probe
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import KeptLogOff
@@ -246,10 +242,7 @@ async def test_a_node_may_do_nothing_else(engine: Engine, tmp_path: Path) -> Non
         ("EVAL", "return redis.call('GET', 'other')", "0"),
         ("EVAL", "return redis.call('FLUSHALL')", "0"),
     )
-    async with (
-        started(engine, tmp_path, given(ALONE)) as server,
-        client.Redis.from_url(server.url()) as door,
-    ):
+    async with started(engine, tmp_path, given(ALONE)) as server, client.Redis.from_url(server.url()) as door:
         for words in forbidden:
             with pytest.raises((NoPermissionError, ResponseError), match=r"(?i)permission|NOPERM|ACL"):
                 await door.execute_command(*words)  # type: ignore[no-untyped-call]  # ships partly typed

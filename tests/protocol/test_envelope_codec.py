@@ -13,14 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.commands import History, Outcome, Remembered, SetRoutingState, Status
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.model import (
-    Application,
-    Device,
-    NodeId,
-    Right,
-    Scope,
-    UserId,
-)
+from gateway.domain.model import Application, Device, NodeId, Right, Scope, UserId
 from gateway.domain.resources import Agent, Me
 from gateway.protocol import envelopes
 from gateway.protocol.envelopes import (
@@ -252,10 +245,7 @@ def test_what_a_neighbouring_version_adds_inside_is_ignored() -> None:
 
 
 CALL = CallRequest(
-    USER,
-    NodeId("a"),
-    1,
-    any_of.call("0b6f0c4e-27a1-4f0c-9d0e-3a1f6f1f2b11", SetRoutingState("work")),
+    USER, NodeId("a"), 1, any_of.call("0b6f0c4e-27a1-4f0c-9d0e-3a1f6f1f2b11", SetRoutingState("work"))
 )
 
 

@@ -62,10 +62,7 @@ def framed(command: object) -> dict[str, Any]:
 def read(command: object) -> Command | str:
     """Return the command that both encodings read, or why both refuse it."""
     frame = framed(command)
-    in_json, in_msgpack = (
-        verdict(JSON, json.dumps(frame).encode()),
-        verdict(MSGPACK, msgpack.packb(frame)),
-    )
+    in_json, in_msgpack = (verdict(JSON, json.dumps(frame).encode()), verdict(MSGPACK, msgpack.packb(frame)))
     assert shown(in_json) == shown(in_msgpack)
     assert not isinstance(in_json, BadFrame) or CANARY not in in_json.reason
     return in_json.reason if isinstance(in_json, BadFrame) else in_json

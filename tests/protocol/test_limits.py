@@ -37,8 +37,7 @@ def test_keys_are_strings_that_come_once(pairs: list[tuple[object, object]]) -> 
 
 
 @pytest.mark.parametrize(
-    "value",
-    [None, True, 0, INT_MAX, -INT_MAX, 1.5, "", "é𝄞", [], {}, {"a": [1, {"b": "c"}]}, [[[[]]]]],
+    "value", [None, True, 0, INT_MAX, -INT_MAX, 1.5, "", "é𝄞", [], {}, {"a": [1, {"b": "c"}]}, [[[[]]]]]
 )
 def test_what_frames_may_hold(value: object) -> None:
     check_value(value)

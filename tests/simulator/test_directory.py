@@ -7,12 +7,7 @@ import random  # noqa: TID251 - seeded by the test
 import pytest
 
 from gateway.simulator.commands import SkillChange, changed
-from gateway.simulator.directory import (
-    DIRECTORY_KINDS,
-    PARAMETERS,
-    check_parameters,
-    populate,
-)
+from gateway.simulator.directory import DIRECTORY_KINDS, PARAMETERS, check_parameters, populate
 from gateway.simulator.model import AgentSkill, Scope, Skill
 from gateway.simulator.settings import SimulatorSettings
 from tests.simulator.peer import AGENT, World
