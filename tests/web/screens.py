@@ -66,9 +66,7 @@ async def shift(stage: Stage, album: Album) -> None:
         await page.locator(".reasons-part").get_by_role("button", name="Meeting").click()
         await album.take(page, "shift-2-logged-on")
         stage.talk("agent1")
-        stage.send_away()
-        for _ in range(3):
-            stage.act("Arrive", QueueKey=stage.queue_of(stage.agent("agent1")))
+        stage.crowd(stage.queue_of(stage.agent("agent1")), 3)
         await expect(page.locator(".hero")).to_have_attribute("data-state", "contact")
         await page.locator(".set[data-state=unavailable]").click()
         await page.locator(".reasons-part").get_by_role("button", name="Lunch").click()

@@ -44,29 +44,10 @@ from tests.web.engines import Chromium, Window, firefox, webkit
 from tests.web.road import Road, road
 
 __all__ = [
-    "ASSISTANT",
-    "DASHBOARD",
-    "DESK",
-    "DRAWN",
-    "MOTIONS",
-    "NUMBER",
-    "PASSWORD",
-    "PHONE",
-    "BrowserContext",
-    "Locator",
-    "Page",
-    "Response",
-    "Route",
-    "Stage",
-    "ViewportSize",
-    "WebSocketRoute",
-    "browsers_kept",
-    "expect",
-    "live_page",
-    "open_parameters",
-    "opened",
-    "until",
-]
+    "ASSISTANT", "DASHBOARD", "DESK", "DRAWN", "MOTIONS", "NUMBER", "PASSWORD", "PHONE", "BrowserContext",
+    "Locator", "Page", "Response", "Route", "Stage", "ViewportSize", "WebSocketRoute", "browsers_kept",
+    "expect", "live_page", "open_parameters", "opened", "until",
+]  # fmt: skip
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 PASSWORD = "demo"
@@ -241,6 +222,12 @@ class Stage:
         ]
         for agent in present:
             self.act("SetRoutingState", UserKey=agent.key, RoutingState="Unavailable", By="System")
+
+    def crowd(self, queue: int, contacts: int = 1) -> None:
+        """Let so many contacts wait in a queue, with nobody who takes them."""
+        self.send_away()
+        for _ in range(contacts):
+            self.act("Arrive", QueueKey=queue)
 
     def talk(self, user: str) -> int:
         """Give an agent a contact that nothing follows by itself; returns his key."""

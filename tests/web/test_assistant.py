@@ -98,8 +98,7 @@ async def test_the_number_is_changed_and_refused_in_words() -> None:
 
 async def test_ones_queues_are_seen() -> None:
     async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
-        stage.send_away()
-        stage.act("Arrive", QueueKey=stage.queue_of(stage.agent()))
+        stage.crowd(stage.queue_of(stage.agent()))
         await expect(page.locator(".my-queues li").first).to_contain_text("1waiting")
         await expect(page.locator(".my-queues time").first).to_have_text(re.compile(r"0:(0[1-9]|[1-5]\d)"))
 

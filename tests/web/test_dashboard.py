@@ -16,9 +16,7 @@ async def test_a_contact_that_arrives_is_seen_in_its_queue() -> None:
         await expect(page.locator(".kpi dd").first).to_have_text("0")
         await expect(page.locator(".kpi dd").nth(2)).to_have_text("–")  # nobody knows: never 0
         queue = next(iter(stage.simulator.center.directory.queues))
-        stage.send_away()
-        for _ in range(4):
-            stage.act("Arrive", QueueKey=queue)
+        stage.crowd(queue, 4)
         there = page.locator(stage.tile(queue))
         await expect(there.locator(".q-waiting")).to_have_text("4")
         await expect(there).to_have_attribute("data-level", "attention")

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -48,56 +49,7 @@ FAULTS: Final = """(() => {
   addEventListener('error', ({message}) => faults.push(message));
   addEventListener('unhandledrejection', ({reason}) => faults.push(String(reason)));
 })()"""
-WATCH: Final = """(() => {
-  globalThis.seen = [];
-  globalThis.moved = 0;
-  globalThis.movers = [];
-  const shell = document.querySelector('.shell');
-  const look = () => {
-    const text = document.querySelector('.health-text').textContent;
-    const health = document.querySelector('.health').dataset.health;
-    const longest = document.querySelectorAll('.kpi dd')[1]?.textContent ?? '';
-    const last = [text, health, shell.dataset.frozen ?? '', longest].join('|');
-    if (seen.at(-1) !== last) seen.push(last);
-  };
-  new MutationObserver(look).observe(shell,
-    {subtree: true, childList: true, attributes: true, characterData: true});
-  const move = (node, from, to) => movers.push(`${node?.className ?? node} ${from} to ${to}`);
-  if (PerformanceObserver.supportedEntryTypes.includes('layout-shift')) {
-    new PerformanceObserver((list) => {
-      for (const each of list.getEntries()) {
-        moved += each.value;
-        for (const {node, previousRect: from, currentRect: to} of each.sources)
-          move(node, [from.x, from.y], [to.x, to.y]);
-      }
-    }).observe({type: 'layout-shift'});
-    return;
-  }
-  // as layout shift is defined: the share of the screen that moves, times how far
-  const places = new WeakMap();
-  const compare = () => {
-    const carried = new Map();
-    for (const node of shell.querySelectorAll('*')) {
-      const {offsetParent, offsetLeft: x, offsetTop: y, offsetWidth, offsetHeight} = node;
-      if (!offsetParent) continue;
-      const last = places.get(node);
-      places.set(node, {offsetParent, x, y});
-      if (last?.offsetParent !== offsetParent) continue;
-      const far = Math.max(Math.abs(x - last.x), Math.abs(y - last.y));
-      if (far < 3) continue;
-      const way = `${x - last.x} ${y - last.y}`;
-      carried.set(node, way);
-      if (carried.get(node.parentElement) === way) continue;
-      const share = (offsetWidth * offsetHeight) / (innerWidth * innerHeight);
-      moved += share * (far / Math.max(innerWidth, innerHeight));
-      move(node, [last.x, last.y], [x, y]);
-    }
-  };
-  const soon = () => requestAnimationFrame(compare);
-  new MutationObserver(soon).observe(shell,
-    {subtree: true, childList: true, attributes: true, characterData: true});
-  compare();
-})()"""
+WATCH: Final = Path(__file__).with_name("watch.js").read_text("utf-8")
 """Notes what the page's head says, and how much of the page moves."""
 
 
@@ -180,9 +132,7 @@ async def sheet(window: Window, stage: Stage, user: str) -> None:
 async def test_a_supervisor_sees_a_queue_fill_and_opens_it(engine: str) -> None:
     async with far(engine, DASHBOARD, "supervisor1", 0.0) as (stage, window, _):
         queue = next(iter(stage.simulator.center.directory.queues))
-        stage.send_away()
-        for _ in range(4):
-            stage.act("Arrive", QueueKey=queue)
+        stage.crowd(queue, 4)
         await says(window, ".tile[data-level=attention] .q-waiting", "4")
         await click(window, ".tile[data-level=attention]")
         await reads(window, ".detail h2", stage.simulator.center.directory.queues[queue].name)
@@ -192,9 +142,7 @@ async def test_a_supervisor_sees_a_queue_fill_and_opens_it(engine: str) -> None:
 async def test_a_supervisor_finds_who_helps_changes_a_limit_and_takes_it_back(engine: str) -> None:
     async with far(engine, DASHBOARD, "supervisor1", 0.0) as (stage, window, _):
         queue = stage.simulator.center.directory.queues[stage.queue_of(stage.agent("agent1"))]
-        stage.send_away()
-        for _ in range(8):
-            stage.act("Arrive", QueueKey=queue.key)
+        stage.crowd(queue.key, 8)
         await click(window, ".tile[data-level=action]")
         await reads(window, ".why", "8 waiting, limit 8 · 0 available")
         name = await until(window, text_of(".helpers .a-name"))
@@ -242,8 +190,7 @@ async def test_an_agent_becomes_available_has_a_contact_and_logs_off(engine: str
 @in_each_engine
 async def test_coming_back_is_grey_and_still_until_it_is_up_to_date(engine: str) -> None:
     async with far(engine, DASHBOARD, "supervisor1") as (stage, window, _):
-        stage.send_away()
-        stage.act("Arrive", QueueKey=next(iter(stage.simulator.center.directory.queues)))
+        stage.crowd(next(iter(stage.simulator.center.directory.queues)))
         await until(window, "/^0:[0-5][1-9]$/.test(document.querySelectorAll('.kpi dd')[1].textContent)")
         await window.run(WATCH)
         await window.run(f"{HIDDEN}(true)")

@@ -18,9 +18,7 @@ async def test_a_red_queue_says_why_and_who_could_help() -> None:
     async with live_page(DASHBOARD, "supervisor1", warm_up_s=0) as (stage, page):
         agent = stage.agent("agent1")
         queue = stage.queue_of(agent)
-        stage.send_away()
-        for _ in range(8):
-            stage.act("Arrive", QueueKey=queue)
+        stage.crowd(queue, 8)
         there = page.locator(stage.tile(queue))
         await expect(there).to_have_attribute("data-level", "action")
         await expect(there).to_have_attribute("data-cause", "waiting")
@@ -55,9 +53,7 @@ async def test_the_end_of_post_processing_is_said_in_words_and_moves_nothing() -
         stage.act("EndContact", UserKey=key)
         await expect(page.locator(".agent-state")).to_contain_text(re.compile(r"[45]:\d\d left"))
         assert await page.evaluate(top) == before
-        stage.send_away()
-        for _ in range(8):
-            stage.act("Arrive", QueueKey=queue)
+        stage.crowd(queue, 8)
         await page.locator(".tabs button").first.click()
         await page.locator(stage.tile(queue)).click()
         await expect(page.locator(".help li").first).to_contain_text(re.compile(r"[45]:\d\d left"))
@@ -66,9 +62,7 @@ async def test_the_end_of_post_processing_is_said_in_words_and_moves_nothing() -
 async def test_those_who_are_free_stand_first_and_counts_are_filters() -> None:
     async with live_page(DASHBOARD, "supervisor1", DESK, warm_up_s=0) as (stage, page):
         queue = stage.queue_of(stage.agent("agent1"))
-        stage.send_away()
-        for _ in range(8):
-            stage.act("Arrive", QueueKey=queue)
+        stage.crowd(queue, 8)
         await page.locator(stage.tile(queue)).click()
         rows = page.locator(".helpers .agent")
         await expect(rows.first).to_have_attribute("data-state", "unavailable")
@@ -172,9 +166,7 @@ async def test_a_queue_that_gets_critical_is_spoken_felt_and_counted_in_the_titl
         )
         await stage.live(page, DASHBOARD, "supervisor1")
         queue, other = list(stage.simulator.center.directory.queues.values())[:2]
-        stage.send_away()
-        for _ in range(8):
-            stage.act("Arrive", QueueKey=queue.key)
+        stage.crowd(queue.key, 8)
         await expect(page).to_have_title("(1) Dashboard · Berlin")
         received = f"{queue.name}: Act now, 8 waiting, limit 8 · 0 available"
         await page.wait_for_function("(said) => told.includes(said)", arg=received)
@@ -199,8 +191,7 @@ async def test_ones_own_limit_of_a_queue_is_kept_as_its_id_and_a_number() -> Non
         await page.locator(stage.tile(key)).click()
         await page.get_by_label("Alert me at a wait of").fill("5")
         await page.keyboard.press("Enter")
-        stage.send_away()
-        stage.act("Arrive", QueueKey=key)
+        stage.crowd(key)
         there = page.locator(stage.tile(key))
         await expect(there).to_have_attribute("data-level", "action")
         await expect(there.locator(".q-why")).to_have_text(
@@ -232,9 +223,7 @@ async def test_on_a_desk_one_may_be_alerted_by_a_page_that_is_hidden() -> None:
             " document.dispatchEvent(new Event('visibilitychange')); }"
         )
         queue = next(iter(stage.simulator.center.directory.queues.values()))
-        stage.send_away()
-        for _ in range(8):
-            stage.act("Arrive", QueueKey=queue.key)
+        stage.crowd(queue.key, 8)
         await page.wait_for_function("() => notes.length === 1")
         [[title, body]] = await page.evaluate("notes")
         assert title == "Dashboard · Berlin"
@@ -274,9 +263,7 @@ async def test_who_could_help_stands_by_the_level_in_what_the_queue_needs() -> N
         key = stage.queue_of(stage.agent("agent1"))
         queue = directory.queues[key]
         skill = directory.skills[queue.skill_key].name
-        stage.send_away()
-        for _ in range(8):
-            stage.act("Arrive", QueueKey=key)
+        stage.crowd(key, 8)
         await page.locator(stage.tile(key)).click()
         rows = page.locator(".helpers .a-line")
         await expect(rows.first).to_contain_text(f"· {skill} ")

@@ -85,8 +85,7 @@ def renamed(stage: Stage) -> int:
 async def test_a_name_that_is_read_from_right_to_left_is_whole_and_moves_nothing(engine: str) -> None:
     async with far(engine, DASHBOARD, "supervisor1", 0.0) as (stage, window, _):
         queue = renamed(stage)
-        stage.send_away()
-        stage.act("Arrive", QueueKey=queue)
+        stage.crowd(queue)
         await until(window, order(".tile .q-name", "VIP", "24/7", "دعم"))
         # a name that is shortened keeps its beginning
         await until(window, f"{BEGINS}('مكتب')")
@@ -116,9 +115,7 @@ async def test_a_name_of_a_hundred_letters_leaves_no_screen() -> None:
         for key in (*directory.queues, *directory.groups, *directory.agents, *directory.skills):
             stage.act("Rename", Key=key, Name=WORD)
         queue = next(iter(directory.queues))
-        stage.send_away()
-        for _ in range(12):
-            stage.act("Arrive", QueueKey=queue)
+        stage.crowd(queue, 12)
         await reads(window, ".tile .q-name", WORD)
         pages = ((), (".tile",), (".back", ".tabs button:nth-of-type(2)"), (".agents .agent",))
         for steps in pages:

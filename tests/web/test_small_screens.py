@@ -191,9 +191,7 @@ async def test_dialogs_lists_and_messages_of_the_dashboard() -> None:
 
 async def test_key_figures_on_a_small_phone_on_its_side() -> None:
     async with opened() as stage, stage.page(**GERMAN) as page:
-        stage.send_away()
-        for _ in range(12):
-            stage.act("Arrive", QueueKey=next(iter(stage.simulator.center.directory.queues)))
+        stage.crowd(next(iter(stage.simulator.center.directory.queues)), 12)
         await stage.live(page, DASHBOARD, "supervisor1")
         await expect(page.locator(".kpi dd[data-level]").first).to_be_visible()
         assert await faults(page, "queues", ((568, 320, 100), (667, 375, 100))) == []
