@@ -17,6 +17,7 @@ from gateway.__main__ import main as program
 from gateway.app.cli import BROKEN_PIPE, COMMANDS, check, command_named, main, parser
 from gateway.app.config.errors import ConfigError
 from gateway.app.process import CliCommand, add_config, program_name, table
+from tests.app.samples import cases
 
 
 def test_help_lists_every_command_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,35 +61,27 @@ def test_a_node_loads_nothing_of_other_commands_nor_of_redis() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        (["size", "--phones", "abc"], "argument --phones: must be between 1 and 10,000,000"),
-        (
-            ["size", "--phones", "1", "--log-ons-per-s", "x"],
-            "argument --log-ons-per-s: must be more than 0, and at most",
-        ),
-        (["doctor", "--hold", "nan"], "argument --hold: must be between 1 and 3600 seconds"),
-        (["sessions", "--limit", "x"], "argument --limit: must be between 1 and"),
-        (["demo", "--for", "-1"], "argument --for: must be between 0 and 31536000 seconds"),
-        (["demo", "--port", "99999"], "argument --port: must be between 0 and 65535"),
-        (["demo-cluster", "--port", "-1"], "argument --port: must be between 0 and 65535"),
-        (
-            ["person", "ana", "--name", "Ana", "--penalty", "-1"],
-            "argument --penalty: must be between 0 and 100",
-        ),
-        (["demo", "--lines", "1"], "argument --lines: must be between 16 and 10000 lines"),
-        *((words, "") for words in ([], ["fly"], ["serve", "--confg", "x"], ["serve", "--conf", "x"])),
-    ],
+    ("line", "text"),
+    [(line, text) for lines, text in cases("command_lines.txt") for line in lines.splitlines()],
 )
-def test_what_cannot_be_asked_is_a_fault_of_usage_and_a_number_has_its_bounds(
-    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_meant_is_a_fault_of_usage_and_a_number_has_its_bounds(
+    line: str, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
+    try:
+        code: object = main(line.split())
+    except SystemExit as refused:
+        code = refused.code
     written = capsys.readouterr().err
-    assert text in written
-    assert "usage: oscc-gateway" in written
+    assert code == 2
+    assert text in written.splitlines()[-1]
+    assert ("usage: oscc-gateway" in written) is ("error: " in text)
+
+
+def test_without_a_command_its_usage_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main([])
+    assert refused.value.code == 2
+    assert "usage: oscc-gateway" in capsys.readouterr().err
 
 
 def _command_that(error: BaseException) -> dict[str, CliCommand]:

@@ -100,13 +100,6 @@ def test_nobody_there_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["nodes", "--config", config(tmp_path, 1)]) == 1
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "x", "1000001"])
-def test_a_limit_is_a_number_of_lines(limit: str, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["sessions", "--config", config(tmp_path, 1), "--limit", limit])
-    assert caught.value.code == 2
-
-
 class Listener:
     """Answers commands without a node."""
 

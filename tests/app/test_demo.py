@@ -96,12 +96,6 @@ def test_without_a_board_the_time_ends_it(own_logging: None, capsys: pytest.Capt
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("command", ["demo", "demo-cluster"])
-def test_what_no_centre_can_be_is_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([command, "--agents", "0"]) == 2
-    assert "at least one agent" in capsys.readouterr().err
-
-
 def test_the_introduction_names_what_there_is_to_try() -> None:
     center, addresses = SimulatorSettings(), Addresses("http://127.0.0.1:8080", "http://127.0.0.1:9090")
     text = introduction(center, "http://127.0.0.1:1", addresses)

@@ -27,30 +27,6 @@ def test_it_runs_until_a_signal_comes() -> None:
     assert (ended.code, ended.err) == (0, "")
 
 
-def test_what_no_centre_can_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["simulate", "--agents", "0"]) == 2
-    assert capsys.readouterr().err.startswith("oscc-gateway: A contact centre has at least one agent")
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "text"),
-    [
-        ("--port", "99999", "A port is between 0 and 65535."),
-        ("--control-port", "-1", "A port is between 0 and 65535."),
-        ("--session-life-s", "0", "A session lives for at least 1 s, and has at least 1 s to be attached."),
-        ("--warm-up-s", "-1", "The warm-up lasts between 0 and 86400 s."),
-        ("--scale", "nan", "Interval and scale are above 0."),
-        ("--events-per-s", "nan", "Log-ons and events per second are not below 0."),
-        ("--events-per-s", "-1", "Log-ons and events per second are not below 0."),
-    ],
-)
-def test_a_number_out_of_its_bounds_is_refused(
-    option: str, value: str, text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["simulate", option, value]) == 2
-    assert capsys.readouterr().err == f"oscc-gateway: {text}\n"
-
-
 def test_a_centre_without_log_ons_and_events_can_be() -> None:
     SimulatorSettings(log_on_budget_per_s=0, events_per_s=0)
 

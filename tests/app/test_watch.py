@@ -303,29 +303,6 @@ def test_the_command_line_makes_the_options(monkeypatch: pytest.MonkeyPatch) -> 
     assert "secret" not in repr(seen)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        ["--for", "0"],
-        ["--for", "x"],
-        ["--once", "--for", "5"],
-        ["--refresh", "1e9"],
-        ["--lines", "15"],
-        ["--lines", "10001"],
-        ["--lines", "many"],
-    ],
-)
-def test_a_wrong_command_line_is_refused(wrong: list[str]) -> None:
-    with pytest.raises(SystemExit):
-        parse("https://gw", "--user", "eve", *wrong)
-
-
-def test_an_address_without_its_scheme_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        parse("gw:8443", "--user", "eve")
-    assert "must begin with https:// or http://" in capsys.readouterr().err
-
-
 def test_a_gateway_that_is_not_reached_comes_with_advice(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

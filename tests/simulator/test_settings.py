@@ -1,35 +1,11 @@
-"""Settings that the simulator refuses."""
+"""Settings of the simulator, their options, and its clocks."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from typing import Any
-
-import pytest
 
 from gateway.simulator.settings import ManualClock, RealClock, SimulatorSettings, add_arguments, settings_from
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"agents": 0},
-        {"queues": 0},
-        {"users": 0},
-        {"groups": -1},
-        {"idle_timeout_s": 0},
-        {"idle_timeout_s": 3601},
-        {"interval_s": 0},
-        {"scale": 0},
-        {"warm_up_s": -1},
-        {"warm_up_s": 86_401},
-        {"warm_up_s": float("nan")},
-    ],
-)
-def test_they_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"A contact centre|idle timeout|above 0|warm-up"):
-        SimulatorSettings(**wrong)
 
 
 def test_groups_follow_from_agents() -> None:
