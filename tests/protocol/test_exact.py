@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
@@ -16,39 +17,7 @@ from gateway.protocol.frames import COMMANDS, CommandFrame
 KEY = "0b7b0a3e-6a1c-4c1e-9a52-3f0f3c0a7f10"
 CANARY = "canary-4711"
 
-FULL: list[dict[str, Any]] = [
-    {
-        "kind": "agent.skills.set",
-        "agent_id": "5",
-        "changes": [
-            {"skill_id": "61", "level": 5, "preference": 2, "active": True},
-            {"skill_id": "62", "level": None},
-        ],
-        "mode": "patch",
-        "if_version": 3,
-    },
-    {
-        "kind": "agent.routing_state.set",
-        "agent_id": "5",
-        "state": "work",
-        "reason_id": "32",
-        "when": "after_contact",
-    },
-    {
-        "kind": "queue.routing_parameters.set",
-        "queue_id": "1",
-        "changes": {"a": True, "b": 5, "c": 5.0, "d": "5", "e": None, "f": ["5"], "g": 0, "h": False},
-        "if_version": 0,
-    },
-    {"kind": "group.routing_parameters.set", "group_id": "3", "changes": {}, "if_version": 1},
-    {"kind": "routing_state.set", "state": "work", "reason_id": None, "when": "now"},
-    {"kind": "post_processing.start"},
-    {"kind": "post_processing.extend", "until_ms": 5},
-    {"kind": "post_processing.finish", "next_state": "work", "wrap_up_reason_ids": ["51"]},
-    {"kind": "post_processing.set_auto", "on": True, "duration_s": 30},
-    {"kind": "remote_number.change", "number": "+4989"},
-    {"kind": "notices.acknowledge", "notice_id": "n", "version": 1},
-]
+FULL: list[dict[str, Any]] = json.loads(Path(__file__).with_name("commands.json").read_text("utf-8"))
 """One of each kind, with all its members. What is read of any command: test_commands_properties.py."""
 EACH = pytest.mark.parametrize("sent", FULL, ids=lambda sent: sent["kind"])
 
@@ -139,21 +108,13 @@ def test_some_members_may_be_missing() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"skill_id": 61, "level": 5},
-        {"skill_id": "61", "level": "5"},
-        {"skill_id": "61", "level": 5.0},
-        {"skill_id": "61", "level": True},
-        {"skill_id": "61"},
-        {"level": 5},
+        {"skill_id": 61, "level": 5}, {"skill_id": "61", "level": "5"}, {"skill_id": "61", "level": 5.0},
+        {"skill_id": "61", "level": True}, {"skill_id": "61"}, {"level": 5},
         {"skill_id": "61", "level": 5, "preference": 2.0},
-        {"skill_id": "61", "level": 5, "preference": False},
-        {"skill_id": "61", "level": 5, "active": 1},
-        {"skill_id": "61", "level": 5, "active": "true"},
-        ["61", 5],
-        "61",
-        None,
+        {"skill_id": "61", "level": 5, "preference": False}, {"skill_id": "61", "level": 5, "active": 1},
+        {"skill_id": "61", "level": 5, "active": "true"}, ["61", 5], "61", None,
     ],
-)
+)  # fmt: skip
 def test_a_skill_of_many_is_as_strict(change: object) -> None:
     sent = FULL[0]
     good = {"skill_id": "60", "level": 1, "preference": None, "active": None}
