@@ -328,20 +328,10 @@ def test_a_connection_leaves_one_line_that_is_kept_as_the_log_has_it(own_logging
     (logged,) = (json.loads(line) for line in log.getvalue().splitlines())
     del logged["timestamp"]
     line = {
-        "initiator": "gateway",
-        "close_code": 4109,
-        "close_reason": "no pong",
-        "user": PSEUDONYMS.of(ANNA),
-        "application": "dashboard",
-        "codec": "json",
-        "address": "192.0.2.0/24",
-        "lasted_s": 1.235,
-        "frames_in": 1,
-        "frames_out": 2,
-        "bytes_out": 3,
-        "conflated": 4,
-        "commands": 5,
-    }
+        "initiator": "gateway", "close_code": 4109, "close_reason": "no pong", "user": PSEUDONYMS.of(ANNA),
+        "application": "dashboard", "codec": "json", "address": "192.0.2.0/24", "lasted_s": 1.235,
+        "frames_in": 1, "frames_out": 2, "bytes_out": 3, "conflated": 4, "commands": 5,
+    }  # fmt: skip
     assert logged == line | {"event": "session_closed", "level": "info", "logger": "gateway.session"}
     assert made.last(5) == [{"id": "000000000001000.0000000001.n1", "node": "n1", "at_ms": 1_000} | line]
 

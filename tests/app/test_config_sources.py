@@ -84,15 +84,10 @@ def test_misspelt_variables_are_refused_with_the_nearest_name(name: str, near: s
 
 def test_variables_of_others_are_none_of_ours() -> None:
     others = {
-        "PATH": "x",
-        "OSCC_HOME": "x",
-        PASSWORD_VARIABLE: "canary",
-        "OSCC_GATEWAY_SERVICE_HOST": "10.0.0.1",
-        "OSCC_GATEWAY_SERVICE_PORT_HTTP": "80",
-        "OSCC_GATEWAY_PORT": "tcp://10.0.0.1:80",
-        "OSCC_GATEWAY_OPS_PORT": "tcp://10.0.0.1:90",
-        "OSCC_GATEWAY_PORT_80_TCP_ADDR": "10.0.0.1",
-    }
+        "PATH": "x", "OSCC_HOME": "x", PASSWORD_VARIABLE: "canary", "OSCC_GATEWAY_SERVICE_HOST": "10.0.0.1",
+        "OSCC_GATEWAY_SERVICE_PORT_HTTP": "80", "OSCC_GATEWAY_PORT": "tcp://10.0.0.1:80",
+        "OSCC_GATEWAY_OPS_PORT": "tcp://10.0.0.1:90", "OSCC_GATEWAY_PORT_80_TCP_ADDR": "10.0.0.1",
+    }  # fmt: skip
     found = read_sources(None, others)
     assert (found.values, found.faults) == ({}, [])
 

@@ -166,21 +166,12 @@ async def test_a_trace_that_a_phone_names_rightly_goes_on() -> None:
 @pytest.mark.parametrize(
     "received",
     [
-        [],
-        [""],
-        [PARENT, PARENT],
-        [PARENT.upper()],
-        [PARENT[:-1]],
-        [f"{PARENT}-{CANARY}"],
-        [f" {PARENT}"],
-        [f"{PARENT}\n"],
-        [PARENT.replace("0", "\u0660")],
-        [f"ff{PARENT[2:]}"],
-        [f"00-{'0' * 32}-b7ad6b7169203331-01"],
-        [f"00-{TRACE}-{'0' * 16}-01"],
+        [], [""], [PARENT, PARENT], [PARENT.upper()], [PARENT[:-1]], [f"{PARENT}-{CANARY}"], [f" {PARENT}"],
+        [f"{PARENT}\n"], [PARENT.replace("0", "\u0660")], [f"ff{PARENT[2:]}"],
+        [f"00-{'0' * 32}-b7ad6b7169203331-01"], [f"00-{TRACE}-{'0' * 16}-01"],
         [f"01{PARENT[2:]}-{'x' * 8000}"],
     ],
-)
+)  # fmt: skip
 async def test_one_that_is_named_wrongly_or_twice_is_not_gone_on_with(
     received: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,17 +14,9 @@ from tests.deploy.programs import ROOT
 
 FILE: Final = ROOT / "helm" / "oscc-gateway" / "values.schema.json"
 TAKEN: Final = (
-    "Application",
-    "AsteriskSection",
-    "BusSection",
-    "ClientSection",
-    "LimitsSection",
-    "LogSection",
-    "PrivacySection",
-    "RemoteNumbersSection",
-    "SiteSection",
-    "TracingSection",
-)
+    "Application", "AsteriskSection", "BusSection", "ClientSection", "LimitsSection", "LogSection",
+    "PrivacySection", "RemoteNumbersSection", "SiteSection", "TracingSection",
+)  # fmt: skip
 CHART_SETS: Final = {
     "BusSection": {"url", "user", "password", "sentinel_user", "sentinel_password"},
     "ClientSection": {"host", "port", "certificate", "key"},

@@ -46,22 +46,10 @@ def test_what_frames_may_hold(value: object) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        INT_MAX + 1,
-        -INT_MAX - 1,
-        float("nan"),
-        float("inf"),
-        float("-inf"),
-        "\ud800",
-        "a\udfff",
-        {"\ud800": 1},
-        b"",
-        bytearray(),
-        (1,),
-        msgpack.Timestamp(0),
-        msgpack.ExtType(1, b""),
-        {1, 2},
+        INT_MAX + 1, -INT_MAX - 1, float("nan"), float("inf"), float("-inf"), "\ud800", "a\udfff",
+        {"\ud800": 1}, b"", bytearray(), (1,), msgpack.Timestamp(0), msgpack.ExtType(1, b""), {1, 2},
     ],
-)
+)  # fmt: skip
 def test_what_frames_may_not_hold(value: object) -> None:
     for placed in (value, [value], {"a": value}):
         with pytest.raises(BadFrame) as refused:

@@ -42,18 +42,11 @@ ROUTES: Final = {
     ("get", "/v1/realtime"): {"101"},
 }
 ADMIN_ROUTES: Final = {
-    ("get", "/openapi.json"): {"200"},
-    ("get", "/sessions"): {"200"},
-    ("delete", "/sessions/{id}"): {"200"},
-    ("post", "/users/{id}/end"): {"200"},
-    ("get", "/users/{id}/export"): {"200"},
-    ("post", "/drain"): {"202"},
-    ("get", "/nodes"): {"200"},
-    ("get", "/closes"): {"200"},
-    ("post", "/log-level"): {"200"},
-    ("post", "/support-bundle"): {"200"},
-    ("post", "/reload"): {"200"},
-}
+    ("get", "/openapi.json"): {"200"}, ("get", "/sessions"): {"200"}, ("delete", "/sessions/{id}"): {"200"},
+    ("post", "/users/{id}/end"): {"200"}, ("get", "/users/{id}/export"): {"200"},
+    ("post", "/drain"): {"202"}, ("get", "/nodes"): {"200"}, ("get", "/closes"): {"200"},
+    ("post", "/log-level"): {"200"}, ("post", "/support-bundle"): {"200"}, ("post", "/reload"): {"200"},
+}  # fmt: skip
 WITH_TOKEN: Final = {
     ("get", "/v1/session"),
     ("delete", "/v1/session"),
