@@ -64,14 +64,6 @@ async def test_it_refuses_newcomers_and_keeps_who_is_there() -> None:
         assert await ws.receive_str() == "still here"
 
 
-async def test_a_taken_address_is_reported_in_a_sentence() -> None:
-    async with listening("client", _app(), "127.0.0.1", 0) as first:
-        with pytest.raises(CannotListen) as caught:
-            async with listening("ops", _app(), "127.0.0.1", first.port):
-                pass
-    assert str(caught.value).startswith(f"The ops listener cannot listen at 127.0.0.1 port {first.port}: ")
-
-
 async def test_an_address_of_others_is_reported_in_a_sentence() -> None:
     with pytest.raises(CannotListen, match=r"The client listener cannot listen at 203.0.113.1 port 0: "):
         async with listening("client", _app(), "203.0.113.1", 0):

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -311,33 +312,17 @@ def test_a_gateway_that_is_not_reached_comes_with_advice(
     assert capsys.readouterr().err.endswith("Check the address, and for https the certificate (--ca-file).\n")
 
 
-def test_without_a_terminal_the_password_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_password_is_asked_for_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-    with pytest.raises(WatchError, match=PASSWORD_VARIABLE):
-        _options()
-
-
-def test_on_a_terminal_the_password_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
-    monkeypatch.setattr("sys.stdin", Terminal())
-    monkeypatch.setattr("getpass.getpass", lambda: "typed")
-    assert _options().password == "typed"
-
-
-def test_an_input_that_ends_is_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    def ended() -> str:
-        raise EOFError
-
-    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("getpass.getpass", ended)
-    with pytest.raises(WatchError, match=PASSWORD_VARIABLE):
-        _options()
+    asked = Mock(side_effect=["typed", EOFError])
+    monkeypatch.setattr("getpass.getpass", asked)
+    for is_terminal, typed in ((False, None), (True, "typed"), (True, None)):
+        monkeypatch.setattr("sys.stdin", Mock(isatty=Mock(return_value=is_terminal)))
+        if typed is not None:
+            assert _options().password == typed
+            continue
+        with pytest.raises(WatchError, match=PASSWORD_VARIABLE):
+            _options()
 
 
 def test_authorities_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,43 +26,24 @@ def test_it_is_late_by_the_shortest_way_at_most_and_never_ahead(
     assert true_ms - min(delays[-SAMPLES:]) * 1000 - 3 <= estimate <= true_ms
 
 
-def test_a_clock_that_was_set_back_is_believed_in_the_end() -> None:
+@pytest.mark.parametrize(
+    ("readings", "ahead_ms"),
+    [
+        pytest.param([(30_000, 0), *((0, at) for at in range(1, SAMPLES + 1))], 0, id="set back, in the end"),
+        pytest.param([(30_000, 0), (0, 25)], 30_000, id="one frame may be late by 30 s"),
+        pytest.param([(30_000, 0), (0, 25), (400, 50)], 400, id="set back, as the second reading agrees"),
+        pytest.param([(0, 0), (-12_000, 1), (-14_000, 2), (-9_000, 3), (-9_500, 4)], 0, id="late"),
+        pytest.param([(0, 0), (-15_000, 40), (-14_600, 40)], 0, id="late, waited for the same network"),
+        pytest.param([(3_600_000, 0), (0, 25)], 0, id="set back by more than any frame is late"),
+    ],
+)
+def test_a_clock_that_was_set_back_is_believed_and_a_late_reading_is_not(
+    readings: list[tuple[int, float]], ahead_ms: int
+) -> None:
     time = ServerTime()
-    time.received(1_030_000, now=0.0)
-    for second in range(1, SAMPLES + 1):
-        time.received(1_000_000 + second * 1000, now=float(second))
-    assert time.at(100.0) == 1_100_000
-
-
-def test_a_clock_that_was_set_back_is_believed_at_the_second_reading_that_agrees() -> None:
-    time = ServerTime()
-    time.received(1_030_000, now=0.0)
-    time.received(1_025_000, now=25.0)
-    assert time.at(25.0) == 1_055_000, "one frame may be late by 30 s"
-    time.received(1_050_400, now=50.0)
-    assert time.at(100.0) == 1_100_400
-
-
-def test_two_late_readings_that_differ_are_late() -> None:
-    time = ServerTime()
-    for second, late in enumerate((0, 12_000, 14_000, 9_000, 9_500)):
-        time.received(1_000_000 + second * 1000 - late, now=float(second))
-    assert time.at(100.0) == 1_100_000
-
-
-def test_readings_that_waited_for_the_same_network_are_late() -> None:
-    time = ServerTime()
-    time.received(1_000_000, now=0.0)
-    for sent_s in (25.0, 25.4):
-        time.received(1_000_000 + int(sent_s * 1000), now=40.0)
-    assert time.at(100.0) == 1_100_000
-
-
-def test_a_clock_that_was_set_back_by_more_than_any_frame_is_late_is_believed_at_once() -> None:
-    time = ServerTime()
-    time.received(9_000_000, now=0.0)
-    time.received(9_000_000 - 3_600_000 + 25_000, now=25.0)
-    assert time.at(100.0) == 9_000_000 - 3_600_000 + 100_000
+    for ahead, now in readings:
+        time.received(1_000_000 + ahead + int(now * 1000), now=float(now))
+    assert time.at(100.0) == 1_100_000 + ahead_ms
 
 
 def test_another_node_has_another_clock() -> None:

@@ -16,7 +16,7 @@ from gateway.domain.model import NodeId
 from gateway.edge import export
 from gateway.edge.admin import TRIES_BURST, TRIES_PER_S, AdminRoutes, ClusterOperations
 from gateway.edge.export import OwnDataExport
-from gateway.protocol.bodies import DoneBody, KeptOld, Unreached
+from gateway.protocol.bodies import Unreached
 from gateway.protocol.envelopes import Order, Report
 from gateway.protocol.openapi import admin_openapi
 from gateway.runtime.cluster_receiver import ORDER_ANSWER_S, Page
@@ -63,16 +63,23 @@ async def test_sessions_are_listed_page_by_page_over_all_nodes(at: Operated) -> 
     assert "anna" not in json.dumps(listed).lower()
 
 
-async def test_a_session_and_a_user_are_ended(at: Operated) -> None:
+async def test_a_session_and_a_user_are_ended_and_whose_it_was_is_written_down(at: Operated) -> None:
     phones = [await at.street.scenes[n].served(device=f"d{n}") for n in (0, 1)]
     await at.street.pass_time(1)
     session = phones[1].ticket.session
+    await at.ask("GET", f"/users/{ANNA}/export")
     status, received = await at.ask("DELETE", f"/sessions/{session}")
     assert (status, [each["id"] for each in received["ended"]]) == (200, [session])
     assert phones[1].closed is not None
     assert phones[0].closed is None
     status, received = await at.ask("POST", "/users/main:1/end")
     assert (status, [each["id"] for each in received["ended"]]) == (200, [phones[0].ticket.session])
+    assert phones[0].closed is not None
+    assert at.audited == [
+        acted("export_user", ANNA, None, "ok", 200, user=UserHash(ANNA)),
+        acted("end_session", hashed(session), None, "ok", 200, user=UserHash(ANNA)),
+        acted("end_user", ANNA, None, "ok", 200, user=UserHash(ANNA)),
+    ]
     assert refused(await at.ask("POST", f"/users/{ANNA}/end")) == (404, "not_found")
     assert refused(await at.ask("DELETE", f"/sessions/{session}")) == (404, "not_found")
 
@@ -145,17 +152,19 @@ async def test_one_node_or_all_are_asked_what_to_do(at: Operated) -> None:
     assert received == {"nodes": ["n0"], "unreached": [{"node": "n1", "reason": "bus_down"}]}
 
 
-async def test_a_reload_that_leaves_something_old_is_written_down_as_such() -> None:
-    async def keeps(order: Order) -> Page:
-        return Page(({"kept": "keys"},))
-
-    async with operated(2) as at:
-        at.street.scenes[1].node.orders.learn("reload", keeps)
-        status, received = await at.ask("POST", "/reload")
-        kept = [{"node": "n1", "what": ["keys"]}]
-        assert (status, received) == (200, {"nodes": ["n0"], "unreached": [], "kept": kept})
-        await at.ask("POST", "/reload", {"node": "n0"})
-        assert [(act.result, act.status) for act in at.audited] == [("not_in_force", 200), ("ok", 200)]
+async def test_a_node_that_keeps_something_old_has_not_done_it_and_that_is_written_down() -> None:
+    async with operated(3) as at:
+        says(at.street, 1, "reload", {"kept": "keys"}, {"kept": "certificate"})
+        await at.street.kill(2)
+        kept = [{"node": "n1", "what": ["keys", "certificate"]}]
+        unreached = [{"node": "n2", "reason": "not_heard"}]
+        every = {"nodes": ["n0"], "unreached": unreached, "kept": kept}
+        assert await at.ask("POST", "/reload") == (200, every)
+        assert await at.ask("POST", "/reload", {"node": "n0"}) == (200, {"nodes": ["n0"], "unreached": []})
+        alone = {"nodes": [], "unreached": [], "kept": kept}
+        assert await at.ask("POST", "/reload", {"node": "n1"}) == (200, alone)
+        results = ["not_in_force", "ok", "not_in_force"]
+        assert [(act.result, act.status) for act in at.audited] == [(result, 200) for result in results]
 
 
 async def test_a_bundle_is_shown_first_and_written_by_its_digest(at: Operated) -> None:
@@ -284,18 +293,6 @@ async def test_an_export_says_which_node_did_not_answer() -> None:
         body = await desk_of(at.street).export("main:1")
         assert (body.complete, body.nodes) == (False, ("n0", "n1"))
         assert body.unreached == (Unreached("n2", "not_heard"),)
-
-
-async def test_a_node_that_keeps_something_old_has_not_done_it() -> None:
-    async with operated(3) as at:
-        says(at.street, 1, "reload", {"kept": "keys"}, {"kept": "certificate"})
-        await at.street.kill(2)
-        body = await desk_of(at.street).everywhere("reload", "", None)
-        unreached = (Unreached("n2", "not_heard"),)
-        assert body == DoneBody(("n0",), unreached, (KeptOld("n1", ("keys", "certificate")),))
-        assert await desk_of(at.street).everywhere("reload", "", "n0") == DoneBody(("n0",), ())
-        alone = await desk_of(at.street).everywhere("reload", "", "n1")
-        assert (alone.nodes, alone.unreached) == ((), ())
 
 
 async def test_what_no_node_does_is_an_error(at: Operated) -> None:
@@ -447,21 +444,6 @@ async def test_every_call_is_written_down_with_whom_it_concerned(at: Operated) -
         acted("unknown", None, None, "not_found", 404),
         acted("unknown", None, None, "bad_request", 405),
     ]
-
-
-async def test_whose_session_it_was_is_written_down_too(at: Operated) -> None:
-    first, second = [await at.street.scenes[n].served(device=f"d{n}") for n in (0, 1)]
-    await at.street.pass_time(1)
-    anna = named(user(1))
-    await at.ask("GET", f"/users/{anna}/export")
-    await at.ask("DELETE", f"/sessions/{second.ticket.session}")
-    await at.ask("POST", f"/users/{anna}/end")
-    assert at.audited == [
-        acted("export_user", anna, None, "ok", 200, user=UserHash(anna)),
-        acted("end_session", hashed(second.ticket.session), None, "ok", 200, user=UserHash(anna)),
-        acted("end_user", anna, None, "ok", 200, user=UserHash(anna)),
-    ]
-    assert first.closed is not None
 
 
 async def test_a_fault_of_ours_is_written_down_too(at: Operated, monkeypatch: pytest.MonkeyPatch) -> None:
