@@ -64,16 +64,12 @@ async def test_nobody_there_is_reported_with_the_place(tmp_path: Path) -> None:
     [
         ({"detail": "No node has that user.", "code": "not_found"}, "No node has that user. [not_found]"),
         (
-            {"detail": "Too many wrong tokens.", "code": "rate_limited", "retry_after_s": 1.5},
-            "Too many wrong tokens. [rate_limited] Try again in 1.5 s.",
+            {"detail": "Too many.", "code": "rate_limited", "retry_after_s": 1.5},
+            "Too many. [rate_limited] Try again in 1.5 s.",
         ),
         (
-            {
-                "detail": "Elsewhere.",
-                "code": "bus_down",
-                "unreached": [{"node": "n2", "reason": "no_answer"}],
-            },
-            "Elsewhere. [bus_down] Not reached: n2 (no_answer).",
+            {"detail": "Away.", "code": "bus_down", "unreached": [{"node": "n2", "reason": "no_answer"}]},
+            "Away. [bus_down] Not reached: n2 (no_answer).",
         ),
         ({}, "It was refused. [unknown]"),
     ],

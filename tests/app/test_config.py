@@ -237,14 +237,10 @@ def test_a_path_counts_from_the_given_folder() -> None:
 @pytest.mark.parametrize(
     ("host", "path"),
     [
-        ("unix:/run/admin.sock", Path("/run/admin.sock")),
-        ("unix:admin.sock", None),
-        ("unix:", None),
-        ("/run/admin.sock", None),
-        ("127.0.0.1", None),
-        ("::1", None),
+        ("unix:/run/admin.sock", Path("/run/admin.sock")), ("unix:admin.sock", None), ("unix:", None),
+        ("/run/admin.sock", None), ("127.0.0.1", None), ("::1", None),
     ],
-)
+)  # fmt: skip
 def test_a_socket_is_named_by_a_whole_path(host: str, path: Path | None) -> None:
     assert types.socket_path(host) == path
 

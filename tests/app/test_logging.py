@@ -299,45 +299,24 @@ def test_every_line_that_operators_may_see_is_on_a_page() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
     [
-        ("site", "main", "main"),
-        ("application", Application.DASHBOARD, "dashboard"),
-        ("codec", "oscc.v1.json", "oscc.v1.json"),
-        ("close_code", CloseCode.SLOW, 4108),
-        ("connections", 5, 5),
-        ("lasted_s", 1.23456, 1.235),
-        ("lasted_s", 2, 2.0),
-        ("tls", True, True),
-        ("version", "0.1.0", "0.1.0"),
+        ("site", "main", "main"), ("application", Application.DASHBOARD, "dashboard"),
+        ("codec", "oscc.v1.json", "oscc.v1.json"), ("close_code", CloseCode.SLOW, 4108),
+        ("connections", 5, 5), ("lasted_s", 1.23456, 1.235), ("lasted_s", 2, 2.0), ("tls", True, True),
+        ("version", "0.1.0", "0.1.0"), ("host", "::1", "::1"), ("by_node", "gw-2", "gw-2"),
         ("place", "gateway/edge/socket.py:12:fail", "gateway/edge/socket.py:12:fail"),
         ("place", "a/b.py:1:f < c.py:2:<lambda>", "a/b.py:1:f < c.py:2:<lambda>"),
-        ("place", "a/b.py:1:f < secret", None),
-        ("host", "::1", "::1"),
-        ("site", "+49301234567", None),
-        ("site", "agent12345", None),
-        ("site", "a@b", None),
-        ("site", "x" * 65, None),
-        ("site", 5, None),
-        ("connections", True, None),
-        ("connections", "5", None),
-        ("lasted_s", "5", None),
-        ("tls", 1, None),
-        ("version", "1234567", None),
-        ("host", "user@host", None),
-        ("place", "a b:1", None),
-        ("event", 5, None),
         ("user", UserHash("0123456789abcdef"), "0123456789abcdef"),
-        ("user", "0123456789abcdef", None),
-        ("user", UserHash("canary"), None),
-        ("by_node", "gw-2", "gw-2"),
-        ("life", "0123456789abcdef", "0123456789abcdef"),
-        ("life", "canary", None),
-        ("address", "203.0.113.77", "203.0.113.0/24"),
+        ("life", "0123456789abcdef", "0123456789abcdef"), ("address", "203.0.113.77", "203.0.113.0/24"),
         ("address", ip_address("203.0.113.77"), "203.0.113.0/24"),
         ("address", "2001:db8:1:2::3", "2001:db8:1::/48"),
-        ("address", "x", None),
+        *(("site", value, None) for value in ("+49301234567", "agent12345", "a@b", "x" * 65, 5)),
+        ("connections", True, None), ("connections", "5", None), ("lasted_s", "5", None), ("tls", 1, None),
+        ("version", "1234567", None), ("host", "user@host", None), ("event", 5, None),
+        ("place", "a/b.py:1:f < secret", None), ("place", "a b:1", None), ("life", "canary", None),
+        ("user", "0123456789abcdef", None), ("user", UserHash("canary"), None), ("address", "x", None),
         ("address", None, None),
     ],
-)
+)  # fmt: skip
 def test_a_value_without_its_shape_is_nothing(name: str, value: object, shown: object) -> None:
     found = FIELDS[name](value)
     assert (found, type(found)) == (shown, type(shown))
@@ -365,16 +344,12 @@ def test_only_a_user_id_is_taken_for_a_user(value: object) -> None:
 @pytest.mark.parametrize(
     ("sentence", "shown"),
     [
-        ("The link is open.", "The link is open."),
-        ("call +49 (30) 123-4567 now", "call … now"),
-        ("call 030/1234567", "call …"),
-        ("GET /v1/x?token=canary done", "GET /v1/x… done"),
-        ("token " + "aB3-" * 10, "token …"),
-        ("first\nsecond", "first"),
-        ("x " * 200, "x " * 100),
+        ("The link is open.", "The link is open."), ("call +49 (30) 123-4567 now", "call … now"),
+        ("call 030/1234567", "call …"), ("GET /v1/x?token=canary done", "GET /v1/x… done"),
+        ("token " + "aB3-" * 10, "token …"), ("first\nsecond", "first"), ("x " * 200, "x " * 100),
         ("port 8080, code 4108", "port 8080, code 4108"),
     ],
-)
+)  # fmt: skip
 def test_sentences_lose_what_looks_like_a_number_a_token_or_a_query(sentence: str, shown: str) -> None:
     assert shape_text(sentence) == shown
 
@@ -428,13 +403,9 @@ def log(own_logging: None) -> Log:
 
 def summary(count: int, code: int | None = 1006, event: str = "session_closed") -> dict[str, object]:
     received: dict[str, object] = {
-        "event": "lines_suppressed",
-        "logger": "gateway.suppressed",
-        "level": "info",
-        "suppressed": count,
-        "of": event,
-        "window_s": REPETITION_WINDOW_S,
-    }
+        "event": "lines_suppressed", "logger": "gateway.suppressed", "level": "info", "suppressed": count,
+        "of": event, "window_s": REPETITION_WINDOW_S,
+    }  # fmt: skip
     return received | ({} if code is None else {"close_code": code})
 
 
@@ -609,12 +580,8 @@ def test_a_line_shows_the_act_and_its_process_and_neither_user_nor_number_at_any
         ACT, NumberAct(ACT.user, ACT.session, "change", "+4930123456", "applied"), level="error"
     )
     received = {
-        "logger": "gateway.audit",
-        "event": "remote_number",
-        "serial": 1,
-        "by_node": "gw-2",
-        "life": LIFE,
-    }
+        "logger": "gateway.audit", "event": "remote_number", "serial": 1, "by_node": "gw-2", "life": LIFE,
+    }  # fmt: skip
     received |= {"act": "change", "masked": "*********567", "result": "applied", "user": ANNA}
     assert line.items() >= received.items()
     assert "dropped" not in line

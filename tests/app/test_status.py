@@ -364,6 +364,7 @@ async def test_what_waits_at_an_asterisk_is_measured() -> None:
 
 WELL = ServerFacts(Endpoint("h", 6379), "Redis", (8, 0, 2), persists=False, evicts=False, clock_offset_s=0.1)
 CLOCK = SystemClock()
+CLOCK_OF = "The clock of the server at h:6379"
 
 
 def test_a_server_that_is_as_it_should_be_is_only_described() -> None:
@@ -380,14 +381,8 @@ def test_a_server_that_is_as_it_should_be_is_only_described() -> None:
         (WELL._replace(persists=True), "The server at h:6379 writes its data to a disk"),
         (WELL._replace(persists=None), "The server at h:6379 does not show this user whether it writes"),
         (WELL._replace(evicts=True), "The server at h:6379 evicts keys when its memory is full"),
-        (
-            WELL._replace(clock_offset_s=3.4),
-            "The clock of the server at h:6379 is 3 s ahead of this machine's",
-        ),
-        (
-            WELL._replace(clock_offset_s=-3600.0),
-            "The clock of the server at h:6379 is 3600 s behind this machine's",
-        ),
+        (WELL._replace(clock_offset_s=3.4), f"{CLOCK_OF} is 3 s ahead of this machine's"),
+        (WELL._replace(clock_offset_s=-3600.0), f"{CLOCK_OF} is 3600 s behind this machine's"),
     ],
 )
 def test_what_is_worth_a_thought_is_advised(seen: ServerFacts, start: str) -> None:

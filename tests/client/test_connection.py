@@ -104,14 +104,10 @@ async def test_closing_waits_for_nobody(line: Line) -> None:
 @pytest.mark.parametrize(
     ("status", "code", "window"),
     [
-        (400, 4000, None),
-        (401, 4001, None),
-        (403, 4002, None),
-        (404, 1006, None),
-        (429, 1006, Window(7.0, 7.0)),
-        (503, 1006, Window(7.0, 7.0)),
+        (400, 4000, None), (401, 4001, None), (403, 4002, None), (404, 1006, None),
+        (429, 1006, Window(7.0, 7.0)), (503, 1006, Window(7.0, 7.0)),
     ],
-)
+)  # fmt: skip
 async def test_a_refused_upgrade_says_why(
     http: aiohttp.ClientSession,
     gateway: ScriptedGateway,

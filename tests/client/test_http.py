@@ -41,15 +41,10 @@ async def test_problem_details_become_the_error(api: Api, gateway: ScriptedGatew
 @pytest.mark.parametrize(
     ("status", "body", "wait_s"),
     [
-        (503, b"<html>busy</html>", 7.0),
-        (502, b"", 7.0),
-        (200, b"<html>", None),
-        (200, b"[]", None),
-        (200, b"[" * 100_000, None),
-        (404, b"{}", None),
-        (302, b"{}", None),
+        (503, b"<html>busy</html>", 7.0), (502, b"", 7.0), (200, b"<html>", None), (200, b"[]", None),
+        (200, b"[" * 100_000, None), (404, b"{}", None), (302, b"{}", None),
     ],
-)
+)  # fmt: skip
 async def test_what_is_no_gateway_is_unreachable(
     api: Api, gateway: ScriptedGateway, status: int, body: bytes, wait_s: float | None
 ) -> None:

@@ -25,22 +25,16 @@ def _in_sync(**values: Fields) -> ClientMirror:
 @pytest.mark.parametrize(
     "frame",
     [
-        Changes(6, 7, put={"queue:2": {"name": "b"}}),
-        Changes(5, 4, put={"queue:2": {"name": "b"}}),
-        Changes(5, 6, patch={"queue:2": {"name": "b"}}),
-        Changes(0, 6, reset=True),
-        Changes(0, 6, reset=True, stream="1.a", patch={"queue:1": {"name": "b"}}),
-        _ping(6, 6),
-        _ping(5, 4),
-    ],
-    ids=[
-        "after too high",
-        "upto too low",
-        "patch of nothing",
-        "reset without stream",
-        "patch of what is forgotten",
-        "ping",
-        "ping back",
+        pytest.param(Changes(6, 7, put={"queue:2": {"name": "b"}}), id="after too high"),
+        pytest.param(Changes(5, 4, put={"queue:2": {"name": "b"}}), id="upto too low"),
+        pytest.param(Changes(5, 6, patch={"queue:2": {"name": "b"}}), id="patch of nothing"),
+        pytest.param(Changes(0, 6, reset=True), id="reset without stream"),
+        pytest.param(
+            Changes(0, 6, reset=True, stream="1.a", patch={"queue:1": {"name": "b"}}),
+            id="patch of what is forgotten",
+        ),
+        pytest.param(_ping(6, 6), id="ping"),
+        pytest.param(_ping(5, 4), id="ping back"),
     ],
 )
 def test_what_does_not_continue_is_a_gap_and_only_a_reset_closes_it(frame: Changes | Ping) -> None:

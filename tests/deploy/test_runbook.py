@@ -22,21 +22,9 @@ WORDS: Final = {
     *("slo", "what", "runbook_url", "maxmemory"),
     *(*VALUES["handshakes.result"], *VALUES["bus_unopened.reason"]),
     *("asterisk_lost", "cause", "name_unknown", "protocol", "rights", "wrong_secret"),
-    "bus_refuses",
-    "file_limit_reached",
     *("haproxy_frontend_intercepted_requests_total", "phones", "bind", "info", "notice"),
-    "server_time_ms",
-    "dns",
-    "timeout",
-    "tls",
-    "doctor",
-    "log_offs_unconfirmed",
-    "login_in_use",
-    "serve",
-    "reason",
-    "refused",
-    "sealing_keys_differ",
-    "used_memory",
+    *("bus_refuses", "file_limit_reached", "server_time_ms", "dns", "timeout", "tls", "doctor", "serve"),
+    *("log_offs_unconfirmed", "login_in_use", "reason", "refused", "sealing_keys_differ", "used_memory"),
 }
 """Values and names of others, which are no metrics."""
 

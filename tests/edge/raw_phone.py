@@ -50,14 +50,9 @@ class RawPhone:
         else:
             reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
         lines = [
-            f"GET {path} HTTP/1.1",
-            "Host: x",
-            "Upgrade: websocket",
-            f"Connection: {connection}",
-            "Sec-WebSocket-Version: 13",
-            f"Sec-WebSocket-Key: {KEY}",
-            f"Sec-WebSocket-Protocol: {protocol}",
-        ]
+            f"GET {path} HTTP/1.1", "Host: x", "Upgrade: websocket", f"Connection: {connection}",
+            "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {KEY}", f"Sec-WebSocket-Protocol: {protocol}",
+        ]  # fmt: skip
         writer.write("\r\n".join([*lines, "", ""]).encode() + early)
         async with asyncio.timeout(SOON_S):
             head = await reader.readuntil(b"\r\n\r\n")

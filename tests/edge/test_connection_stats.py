@@ -120,21 +120,11 @@ def test_frames_and_commands_are_counted_and_left() -> None:
     assert watched.sample("command_seconds_sum", kind="routing_state.set") == 0.5
     assert watched.lives == [
         ConnectionSummary(
-            user=UserId("main", 7),
-            application=Application.DASHBOARD,
-            codec="json",
-            address=ip_address("192.0.2.1"),
-            lasted_s=2.5,
-            initiator="network",
-            close_code=1006,
-            close_reason="",
-            frames_in=1,
-            frames_out=3,
-            bytes_out=6,
-            conflated=6,
-            commands=2,
+            user=UserId("main", 7), application=Application.DASHBOARD, codec="json",
+            address=ip_address("192.0.2.1"), lasted_s=2.5, initiator="network", close_code=1006,
+            close_reason="", frames_in=1, frames_out=3, bytes_out=6, conflated=6, commands=2,
         )
-    ]
+    ]  # fmt: skip
 
 
 # ---- metrics of events at a phone's socket ----

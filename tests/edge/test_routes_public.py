@@ -20,18 +20,8 @@ from tests.edge.conftest import Open
 from tests.edge.visits import SETTINGS, Gateway
 from tests.protocol.references import references
 
-NOTICES = NoticesInForce(
-    [
-        OperatorNotice(
-            "privacy",
-            1,
-            "privacy",
-            5,
-            True,
-            {"en": NoticeText("Read", "this"), "de": NoticeText("Lies", "das")},
-        )
-    ]
-)
+TEXTS = {"en": NoticeText("Read", "this"), "de": NoticeText("Lies", "das")}
+NOTICES = NoticesInForce([OperatorNotice("privacy", 1, "privacy", 5, True, TEXTS)])
 
 
 async def test_about_says_what_the_page_says(gateway_with: Open) -> None:

@@ -187,23 +187,15 @@ async def test_my_sessions_are_listed(gateway: Gateway) -> None:
     assert await answer.json() == {
         "sessions": [
             {
-                "id": "public-1",
-                "application": "dashboard",
-                "device": {"id": "d1", "name": "one"},
-                "since_ms": 3,
-                "attached": True,
-                "current": True,
+                "id": "public-1", "application": "dashboard", "device": {"id": "d1", "name": "one"},
+                "since_ms": 3, "attached": True, "current": True,
             },
             {
-                "id": "public-2",
-                "application": "remote_assistant",
-                "device": {"id": "d2", "name": "two"},
-                "since_ms": 5,
-                "attached": False,
-                "current": False,
+                "id": "public-2", "application": "remote_assistant", "device": {"id": "d2", "name": "two"},
+                "since_ms": 5, "attached": False, "current": False,
             },
         ]
-    }
+    }  # fmt: skip
 
 
 async def test_one_of_them_is_ended(gateway: Gateway) -> None:

@@ -45,17 +45,9 @@ TICKETS = st.builds(
     idle_timeout_s=st.integers(0, 10**6),
 )
 TICKET = Ticket(
-    UserId("main", 7),
-    "Ann",
-    Application.DASHBOARD,
-    SessionSecret("very secret"),
-    SessionId("public-1"),
-    Device("d1", "one"),
-    (("privacy", 3),),
-    NOW,
-    NOW + 1000,
-    300,
-)
+    UserId("main", 7), "Ann", Application.DASHBOARD, SessionSecret("very secret"), SessionId("public-1"),
+    Device("d1", "one"), (("privacy", 3),), NOW, NOW + 1000, 300,
+)  # fmt: skip
 
 
 def tokens_of(*keys: tuple[str, bytes], sites: tuple[str, ...] = ("main", "north")) -> Tokens:

@@ -51,14 +51,9 @@ def of(hint: Any) -> Strategy:  # noqa: ANN401 - types of types have no common t
 
 
 _PLAIN: dict[object, Strategy] = {
-    str: TEXT,
-    bool: st.booleans(),
-    int: INTEGERS,
-    float: FLOATS,
-    bytes: st.binary(max_size=8),
-    type(None): st.none(),
-    Any: PLAIN,
-}
+    str: TEXT, bool: st.booleans(), int: INTEGERS, float: FLOATS, bytes: st.binary(max_size=8),
+    type(None): st.none(), Any: PLAIN,
+}  # fmt: skip
 _GENERIC: dict[object, Callable[..., Strategy]] = {
     tuple: lambda *members: (
         st.lists(of(members[0]), max_size=3).map(tuple)

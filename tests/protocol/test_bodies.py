@@ -53,26 +53,14 @@ def test_a_log_on_is_read() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"site": ""},
-        {"site": "x" * 65},
-        {"site": 1},
-        {"application": "webmail"},
-        {"user_name": ""},
-        {"user_name": "x" * 257},
-        {"password": None},
-        {"password": "x" * 1025},
-        {"takeover": "true"},
-        {"takeover": 1},
-        {"remote_number": 49},
-        {"remote_number": "1" * 65},
-        {"device": None},
-        {"device": DEVICE | {"id": ""}},
-        {"device": DEVICE | {"name": "x" * 129}},
-        {"device": {"id": "d-1"}},
-        {"accepted_notices": [{"id": "n", "version": "3"}]},
+        {"site": ""}, {"site": "x" * 65}, {"site": 1}, {"application": "webmail"},
+        {"user_name": ""}, {"user_name": "x" * 257}, {"password": None}, {"password": "x" * 1025},
+        {"takeover": "true"}, {"takeover": 1}, {"remote_number": 49}, {"remote_number": "1" * 65},
+        {"device": None}, {"device": DEVICE | {"id": ""}}, {"device": DEVICE | {"name": "x" * 129}},
+        {"device": {"id": "d-1"}}, {"accepted_notices": [{"id": "n", "version": "3"}]},
         {"accepted_notices": [{"id": "n", "version": 1}] * 33},
     ],
-)
+)  # fmt: skip
 def test_a_log_on_is_checked_strictly(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         bodies.LOG_ON.validate_python(LOG_ON | wrong)

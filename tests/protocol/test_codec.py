@@ -132,15 +132,10 @@ WELCOME = {
     "ping_s": 25.0,
     "pace_s": 0.0,
     "limits": {
-        "frame_bytes_in": 1,
-        "frame_bytes_out": 1,
-        "frames_per_s": 1.0,
-        "frames_burst": 1,
-        "topics": 1,
-        "commands_in_flight": 1,
-        "devices": 1,
+        "frame_bytes_in": 1, "frame_bytes_out": 1, "frames_per_s": 1.0, "frames_burst": 1, "topics": 1,
+        "commands_in_flight": 1, "devices": 1,
     },
-}
+}  # fmt: skip
 PING = {"kind": "ping", "after": 1, "upto": 1, "nonce": "1", "as_of_ms": 1, "server_time_ms": 1}
 NOTICE = {"id": "1", "version": 1, "title": "", "summary": "", "link": None, "effective_at_ms": 1}
 

@@ -77,40 +77,21 @@ def publication(*updates: PublishedValue) -> Publication:
     return Publication(USER, 1_767_225_600_000_000, 3, 7, False, updates, "live", 5)
 
 
-@given(envelope=any_of.every_envelope)
-@example(
-    envelope=CallAnswer(
-        1,
-        Outcome(
-            Status.REJECTED,
-            GatewayError(ErrorCode.ALREADY_LOGGED_ON, "m", retry_after_s=1.5, where="desk", since_ms=5),
-        ),
-    )
+LOGGED_ON = GatewayError(ErrorCode.ALREADY_LOGGED_ON, "m", retry_after_s=1.5, where="desk", since_ms=5)
+BUSY = GatewayError(ErrorCode.BUSY, "m", retry_after_s=1.5, where="x")
+REMEMBERED = (
+    Remembered("k1", b"\x00\xff", Outcome(Status.APPLIED, None, 7), 2.5),
+    Remembered("k2", b"", Outcome(Status.REJECTED, BUSY), 0.0),
 )
+
+
+@given(envelope=any_of.every_envelope)
+@example(envelope=CallAnswer(1, Outcome(Status.REJECTED, LOGGED_ON)))
 @example(envelope=CallAnswer(1, None))
 @example(envelope=CallAnswer(1, Outcome(Status.APPLIED, None, 7, "0af7651916cd43dd8448eb211c80319c")))
 @example(
     envelope=Offer(
-        USER,
-        NodeId("a"),
-        1,
-        5,
-        History(
-            3,
-            1.5,
-            (
-                Remembered("k1", b"\x00\xff", Outcome(Status.APPLIED, None, 7), 2.5),
-                Remembered(
-                    "k2",
-                    b"",
-                    Outcome(Status.REJECTED, GatewayError(ErrorCode.BUSY, "m", retry_after_s=1.5, where="x")),
-                    0.0,
-                ),
-            ),
-            (3.5, 0.5),
-        ),
-        True,
-        (Lingering(TICKET, 2.5),),
+        USER, NodeId("a"), 1, 5, History(3, 1.5, REMEMBERED, (3.5, 0.5)), True, (Lingering(TICKET, 2.5),)
     )
 )
 def test_what_is_read_is_what_was_written(envelope: Envelope) -> None:
@@ -138,13 +119,8 @@ def test_a_value_has_the_type_of_its_key_and_what_is_in_it_that_of_its_field() -
     over = decode(encode(SessionOver(TICKET, EndReason.TAKEN_OVER, "Bob")))
     assert isinstance(over, SessionOver)
     inner = (
-        found.scope.agents,
-        found.application,
-        read.user,
-        over.reason,
-        over.ticket.user,
-        over.ticket.device,
-    )
+        found.scope.agents, found.application, read.user, over.reason, over.ticket.user, over.ticket.device,
+    )  # fmt: skip
     assert [type(each) for each in inner] == [frozenset, Application, UserId, EndReason, UserId, Device]
 
 
@@ -252,13 +228,8 @@ CALL = CallRequest(
 @pytest.mark.parametrize(
     "data",
     [
-        b"",
-        b"\xc1",
-        b"\x92\xa5Probe",
-        encode(Probe(1)) + b"\x00",
-        b"\x92\xa1\xff\x80",
-        b"\xdd\xff\xff\xff\xff",
-        b"\x92\xa1a" + b"\x91" * 100_000,
+        *(b"", b"\xc1", b"\x92\xa5Probe", encode(Probe(1)) + b"\x00", b"\x92\xa1\xff\x80"),
+        *(b"\xdd\xff\xff\xff\xff", b"\x92\xa1a" + b"\x91" * 100_000),
         raw("Later", Probe(1)),
         raw("Since", Probe(1)),
         raw("Probe", Probe(1), number="1"),

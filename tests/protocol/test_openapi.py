@@ -26,21 +26,14 @@ from tests.protocol.references import references, resolves
 DOCUMENT, ADMIN = openapi(), admin_openapi()
 PATHS = DOCUMENT["paths"]
 ROUTES: Final = {
-    ("get", "/v1/about"): {"200"},
-    ("get", "/v1/notices"): {"200"},
-    ("get", "/v1/privacy/inventory"): {"200"},
-    ("get", "/v1/openapi.json"): {"200"},
-    ("get", "/v1/asyncapi.json"): {"200"},
-    ("get", "/v1/schemas"): {"200"},
-    ("get", "/v1/schemas/{kind}.json"): {"200"},
-    ("post", "/v1/sessions"): {"201"},
-    ("get", "/v1/session"): {"200"},
-    ("delete", "/v1/session"): {"202", "204"},
-    ("get", "/v1/sessions"): {"200"},
-    ("delete", "/v1/sessions/{id}"): {"202", "204"},
-    ("get", "/v1/me/export"): {"200"},
-    ("get", "/v1/realtime"): {"101"},
-}
+    ("get", "/v1/about"): {"200"}, ("get", "/v1/notices"): {"200"},
+    ("get", "/v1/privacy/inventory"): {"200"}, ("get", "/v1/openapi.json"): {"200"},
+    ("get", "/v1/asyncapi.json"): {"200"}, ("get", "/v1/schemas"): {"200"},
+    ("get", "/v1/schemas/{kind}.json"): {"200"}, ("post", "/v1/sessions"): {"201"},
+    ("get", "/v1/session"): {"200"}, ("delete", "/v1/session"): {"202", "204"},
+    ("get", "/v1/sessions"): {"200"}, ("delete", "/v1/sessions/{id}"): {"202", "204"},
+    ("get", "/v1/me/export"): {"200"}, ("get", "/v1/realtime"): {"101"},
+}  # fmt: skip
 ADMIN_ROUTES: Final = {
     ("get", "/openapi.json"): {"200"}, ("get", "/sessions"): {"200"}, ("delete", "/sessions/{id}"): {"200"},
     ("post", "/users/{id}/end"): {"200"}, ("get", "/users/{id}/export"): {"200"},

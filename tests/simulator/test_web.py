@@ -138,20 +138,12 @@ def test_one_number_has_one_form(written: str) -> None:
 @pytest.mark.parametrize(
     ("written", "name"),
     [
-        ("", "RemoteNumberMissing"),
-        ("  ", "RemoteNumberMissing"),
-        ("112", "RemoteNumberInvalid"),
-        ("0110", "RemoteNumberInvalid"),
-        ("+49*21#", "RemoteNumberInvalid"),
-        ("sip:anna@example.org", "RemoteNumberInvalid"),
-        ("4930 1234567", "RemoteNumberInvalid"),
-        ("+4930123456789012", "RemoteNumberInvalid"),
-        ("+٤٩٣٠١٢٣٤٥٦٧", "RemoteNumberInvalid"),
-        ("+882 1234567", "RemoteNumberNotAllowed"),
-        ("0900 1234567", "RemoteNumberNotAllowed"),
-        ("0137 1234567", "RemoteNumberNotAllowed"),
+        ("", "Missing"), ("  ", "Missing"), ("112", "Invalid"), ("0110", "Invalid"), ("+49*21#", "Invalid"),
+        ("sip:anna@example.org", "Invalid"), ("4930 1234567", "Invalid"), ("+4930123456789012", "Invalid"),
+        ("+٤٩٣٠١٢٣٤٥٦٧", "Invalid"), ("+882 1234567", "NotAllowed"), ("0900 1234567", "NotAllowed"),
+        ("0137 1234567", "NotAllowed"),
     ],
-)
+)  # fmt: skip
 def test_what_is_refused(written: str, name: str) -> None:
-    with pytest.raises(Refused, match=name):
+    with pytest.raises(Refused, match=f"RemoteNumber{name}"):
         normalise(written, SETTINGS)

@@ -20,13 +20,8 @@ from tests.web.stage import ASSISTANT, DASHBOARD, DESK, NUMBER, Stage, expect, o
 COLOURS = 256
 """A picture of flat surfaces needs no more; it is a third of the size then."""
 CENTRE: dict[str, Any] = {
-    "agents": 120,
-    "queues": 16,
-    "groups": 6,
-    "users": 4,
-    "start_paused": False,
-    "seed": 3,
-}
+    "agents": 120, "queues": 16, "groups": 6, "users": 4, "start_paused": False, "seed": 3,
+}  # fmt: skip
 HERE = {"timezone_id": "Europe/Berlin"}
 """Where the centre is."""
 DARK = {"color_scheme": "dark"}
