@@ -120,7 +120,7 @@ COMMANDS: Final = [
             "[linked.link.send(self._request(call, alias), partial(self._answered, call, tasks))"
             " for _ in (1, 2)][1]",
         ),
-        f"{_P}test_node_properties.py::TestLife",
+        f"{_P}test_races_properties.py::TestRaces",
     ),
     Seed(
         "equal commands have equal fingerprints",

@@ -78,23 +78,6 @@ def test_the_other_sources_are_beside_it() -> None:
 # ---- time ----
 
 
-def test_what_is_reported_twice_changes_nothing_but_its_time() -> None:
-    assembly = known(ALL_AGENTS)
-    assembly.read(reading(5, available(5), whole=True))
-    for time_ms in (10, 20):
-        assembly.read(reading(time_ms, removed=(5, 6)))
-    left = [assembly.parts((Kind.AGENT, number)) for number in (5, 6)]
-    assert [parts and parts.realtime_ms for parts in left] == [10, 0]
-    assert assembly.read(reading(19, available(5))) == set()
-    assert assembly.late == 1
-    assembly = known(ALL_AGENTS)
-    now = available()
-    assembly.read(reading(10, now, whole=True))
-    assert assembly.read(reading(20, now)) == set()
-    assert assembly.read(reading(15, available())) == set()
-    assert assembly.late == 1
-
-
 # ---- queries ----
 
 
@@ -110,15 +93,6 @@ def test_directory_objects_stay_and_unknown_queries_say_nothing() -> None:
 
 
 # ---- the directory and the scope ----
-
-
-def test_an_object_that_was_removed_is_gone_and_leaves_nothing_new() -> None:
-    assembly = known(ALL_AGENTS)
-    assembly.read(reading(10, available(), whole=True))
-    assert assembly.object(AGENT, None) == {AGENT}
-    assert assembly.parts(AGENT) is None
-    assembly.object((Kind.AGENT, 99), None)
-    assert (Kind.AGENT, 99) not in assembly.addresses()
 
 
 # ---- what is late ----

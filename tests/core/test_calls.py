@@ -66,24 +66,6 @@ def test_a_retry_from_another_epoch_is_not_executed(stream: int | None) -> None:
     assert begin(calls, "k", retry=False, stream=stream) == Decision.NEW
 
 
-def test_when_full_the_first_outcome_goes_and_its_retry_is_not_executed() -> None:
-    calls = Calls[str](CallLimits(entries=2))
-    for key in "ab":
-        begin(calls, key)
-    calls.settle("b", APPLIED, 1.0)
-    calls.settle("a", APPLIED, 2.0)
-    assert begin(calls, "c", 3.0) == Decision.NEW
-    assert begin(calls, "a", 3.0) == APPLIED
-    assert len(calls) == 2
-    calls = Calls[str](CallLimits(entries=1))
-    begin(calls, "a")
-    calls.settle("a", APPLIED, 1.0)
-    begin(calls, "b", 2.0)
-    calls.settle("b", APPLIED, 2.0)
-    assert begin(calls, "a", 600.9, retry=True) == Decision.FOREIGN
-    assert begin(calls, "a", 602.1, retry=True) == Decision.NEW
-
-
 def test_the_next_owner_knows_what_the_giver_did_and_no_more() -> None:
     giver, taker = Calls[str](CallLimits(entries=1)), Calls[str]()
     for key in "ab":
@@ -115,16 +97,6 @@ def test_what_is_adopted_is_bounded_and_expires_in_order() -> None:
     taker.expire(640.0)
     assert begin(taker, "b", 640.0, epoch=EPOCH + 1) == APPLIED
     assert len(taker) == 1
-
-
-def test_what_is_known_already_is_not_replaced_by_what_is_adopted() -> None:
-    giver, taker = Calls[str](), Calls[str]()
-    begin(giver, "k")
-    giver.settle("k", REJECTED, 0.0)
-    begin(taker, "k", epoch=1)
-    taker.settle("k", APPLIED, 0.0)
-    taker.adopt(giver.history(0.0, epoch=EPOCH), EPOCH + 1, 0.0)
-    assert begin(taker, "k", epoch=EPOCH + 1) == APPLIED
 
 
 def test_nobody_gives_with_commands_in_flight() -> None:

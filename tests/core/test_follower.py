@@ -93,14 +93,6 @@ def test_without_an_answer_it_asks_ever_more_slowly_and_at_once_when_unread() ->
     assert follow.need(0.125) == "ask"
 
 
-@pytest.mark.parametrize(("jitter", "after_s"), [(0.0, 10.0), (0.5, 8.75), (1.0, 7.5)])
-def test_once_answered_it_asks_every_10_s_less_jitter(jitter: float, after_s: float) -> None:
-    follow = following(100.0, jitter)
-    assert follow.need(100.0 + after_s - 0.125) == "nothing"
-    assert follow.need(100.0 + after_s) == "ask"
-    assert follow.due_at == 100.0 + after_s
-
-
 def test_only_requests_at_intervals_may_be_late() -> None:
     follow = FollowMachine(EPOCH, 0.0)
     assert follow.urgent_at == follow.due_at == 0.0
@@ -132,18 +124,6 @@ def test_two_requests_in_a_row_may_be_lost_and_the_data_stays_live(late_s: float
             follow.asked(now)
             requests += 1
     assert follow.health(now + LOST_S, "live") == "live"
-
-
-@pytest.mark.parametrize("received", [(), (Receipt.GAP,)], ids=["did not come", "does not fit"])
-def test_it_is_no_answer_when_what_belongs_to_it(received: tuple[Receipt, ...]) -> None:
-    follow = FollowMachine(EPOCH, 0.0)
-    follow.published(EPOCH, Receipt.APPLIED, 0.0)
-    follow.asked(0.0)
-    for receipt in received:
-        follow.published(EPOCH, receipt, 0.125)
-    follow.answered(0.125)
-    assert follow.state is FollowState.ASKING
-    assert follow.due_at == LOST_S
 
 
 def test_after_a_doubt_one_more_request_follows_the_answer() -> None:
@@ -181,21 +161,6 @@ def test_owner_and_lease_are_asked_again_with_growing_pauses() -> None:
     assert times == [1.0, 1.25, 1.75, 2.75, 4.75, 6.75]
 
 
-def test_after_five_seconds_of_lower_epochs_the_lease_is_read_and_is_right() -> None:
-    follow = following()
-    follow.published(EPOCH - 1, Receipt.STALE, 1.0)
-    follow.published(EPOCH - 2, Receipt.STALE, 3.0)
-    assert follow.due_at == 6.0
-    assert follow.need(5.875) == "nothing"
-    assert follow.need(6.0) == "read_lease"
-    follow.reading(6.0)
-    assert follow.due_at == 6.25
-    assert follow.read(EPOCH - 1, 6.125)
-    assert follow.floor == EPOCH - 1
-    assert follow.need(6.125) == "ask"
-    assert follow.admits(EPOCH - 1)
-
-
 def test_when_the_time_of_lower_epochs_is_over_the_lease_is_read_however_it_is_rounded() -> None:
     """The time to ask does not move by asking."""
     for at in (n / 7 + 1_000.0 for n in range(1, 2_000)):
@@ -206,27 +171,6 @@ def test_when_the_time_of_lower_epochs_is_over_the_lease_is_read_however_it_is_r
         follow.published(6, Receipt.STALE, at)
         assert follow.due_at == at + LOWER_S
         assert follow.need(follow.due_at) == "read_lease"
-
-
-def test_data_is_stale_when_it_is_old_or_incomplete_or_its_owner_unreachable() -> None:
-    follow = following()
-    answer(follow, 100.0)
-    assert (follow.health(115.0, "live"), follow.health(115.125, "live")) == ("live", "stale")
-    assert (follow.health(115.125, "down"), follow.health(100.0, "stale")) == ("down", "stale")
-    follow = following()
-    for now in (1.0, 2.0, 3.0):
-        follow.published(EPOCH, Receipt.GAP, now)
-    assert (follow.health(4.0, "live"), follow.health(4.125, "live")) == ("live", "stale")
-    follow.published(EPOCH, Receipt.APPLIED, 5.0)
-    assert follow.health(9.0, "live") == "live"
-    follow = following()
-    follow.unsure(5.0)
-    assert follow.due_at == 5.0
-    follow.published(EPOCH, Receipt.APPLIED, 5.0)
-    assert follow.health(5.0, "live") == "stale"
-    follow.asked(5.0)
-    answer(follow, 5.125)
-    assert follow.health(5.125, "live") == "live"
 
 
 def test_the_followed_nodes_are_those_of_the_last_known_owners() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core.lease import LEASE_TRANSITIONS, Acquire, AssumedTokens, Lease, LeaseState, Renew
+from gateway.core.lease import LEASE_TRANSITIONS, AssumedTokens, Lease, LeaseState, Renew
 
 EVENTS: dict[str, Callable[[Lease], object]] = {
     "ask": lambda lease: lease.ask(100.0),
@@ -95,27 +95,6 @@ def test_a_renewal_without_an_answer_changes_nothing_and_a_grant_may_answer_an_e
     lease.ask(10.0)
     lease.renewed()
     assert lease.holds(19.9)
-
-
-def test_what_is_released_while_its_renewal_is_under_way_is_released_after_the_answer() -> None:
-    lease = held()
-    lease.ask(5.0)
-    assert not lease.release()
-    assert not lease.holds(5.0)
-    assert not lease.renewed()
-    assert lease.state is LeaseState.FREE
-    assert not lease.holds(5.0)
-
-
-@pytest.mark.parametrize("renewing", [False, True])
-def test_a_stale_link_gives_the_lease_up_and_asks_above_its_rival(renewing: bool) -> None:
-    lease = held()
-    if renewing:
-        lease.ask(5.0)
-    assert lease.outbid(12) is not renewing
-    if renewing:
-        assert not lease.renewed()
-    assert lease.ask(6.0) == Acquire(floor=12, expected=None)
 
 
 def test_without_the_store_the_user_is_taken_above_everything_seen() -> None:

@@ -66,49 +66,10 @@ def replica() -> Ledger:
 # ---- the owner ----
 
 
-def test_a_change_has_its_number_and_its_reader_sees_what_was() -> None:
-    ledger = Ledger(7)
-    reader = Reader(ledger)
-    assert ledger.record("a", ONE)
-    assert ledger.record("a", TWO)
-    assert ledger.record("a", None)
-    assert ledger.position == Position(7, 3)
-    assert reader.marks == [("a", None), ("a", ONE), ("a", TWO)]
-    assert ledger.get("a") is None
-    assert ledger.items() == []
-
-
-@pytest.mark.parametrize("same", [ONE, Element(Queue(contacts_waiting=1))], ids=["the same", "an equal one"])
-def test_what_is_no_change_has_no_number(same: Element) -> None:
-    ledger = recorded("a")
-    reader = Reader(ledger)
-    assert not ledger.record("a", same)
-    assert not ledger.record("never there", None)
-    assert ledger.position == Position(1, 1)
-    assert ledger.get("a") is ONE
-    assert reader.marks == []
-
-
 # ---- since ----
 
 
-@pytest.mark.parametrize("seen", [Position(0, 1), Position(2, 1), Position(1, 3)])
-def test_a_position_of_another_stream_or_of_the_future_starts_from_scratch(seen: Position) -> None:
-    found = recorded("a", "b").since(seen)
-    assert (found.reset, found.after, found.upto) == (True, 0, 2)
-
-
 # ---- a replica ----
-
-
-def test_a_reset_replaces_everything_and_readers_get_the_removals() -> None:
-    ledger = replica()
-    reader = Reader(ledger)
-    state = delta(0, 9, Update("b", 4, TWO), Update("c", 9, THREE), epoch=2, reset=True)
-    assert ledger.receive(state) is Receipt.APPLIED
-    assert dict(ledger.items()) == {"b": TWO, "c": THREE}
-    assert ledger.position == Position(2, 9)
-    assert sorted(reader.marks) == [("a", ONE), ("c", None)]
 
 
 @pytest.mark.parametrize(

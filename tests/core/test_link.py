@@ -129,32 +129,6 @@ def test_kicks_wait_longer_each_time_until_a_quiet_time_and_jitter_spreads_rival
     assert link.dial_at(0.0) == 6.0
 
 
-def test_a_sign_of_life_is_given_every_half_keep_alive_also_to_a_server_that_talks() -> None:
-    link = live()
-    assert [link.need(now) for now in (9.9, 10.0, 10.1, 19.9)] == [
-        "nothing",
-        "keep_alive",
-        "nothing",
-        "nothing",
-    ]
-    assert link.need(20.0) == "keep_alive"
-    # it drops a link on which it hears nothing, however much it sends itself
-    link = live()
-    for now in range(1, 10):
-        link.received(float(now))
-        assert link.need(float(now)) == "nothing"
-    link.received(10.0)
-    assert link.need(10.0) == "keep_alive"
-
-
-def test_the_server_says_what_a_silence_is() -> None:
-    link = live()
-    link.agreed(4.0)
-    assert link.need(2.0) == "keep_alive"
-    assert link.health(6.0) == "stale"
-    assert link.need(12.0) == "drop"
-
-
 def test_a_doubt_makes_a_live_link_stale_until_whole_sets_were_asked_for_and_answered() -> None:
     link = live()
     link.doubt()
@@ -257,36 +231,3 @@ def test_what_was_read_before_a_process_had_caught_up_stays_late_after_that() ->
 
 def test_nothing_is_taken_for_more_than_a_second_younger_than_it_may_be() -> None:
     assert BEAT_S + LATE_S < 1.0
-
-
-@pytest.mark.parametrize("synced", [False, True])
-def test_after_a_long_silence_it_requests_everything_before_it_is_live(synced: bool) -> None:
-    link = live() if synced else led(LinkState.SYNCING)
-    since = 0.0 if synced else 100.0
-    link.received(since + 20.1)
-    assert link.health(since + 20.1) == "stale"
-    link.synced(since + 20.2)
-    assert link.health(since + 20.2) == "stale"
-    assert link.need(since + 20.3) == "listen_again"
-    assert link.need(since + 20.3) == "keep_alive"
-    assert link.need(since + 20.3) == "nothing"
-    link.synced(since + 20.4)
-    assert link.health(since + 20.4) == "live"
-
-
-def test_health_is_live_stale_or_down_and_a_silent_link_is_dropped() -> None:
-    link = LinkMachine()
-    assert link.health(0.0) == "down"
-    link.dialling()
-    assert link.health(0.0) == "down"
-    link.opened(0.0)
-    assert link.health(0.0) == "stale"
-    link.synced(1.0)
-    assert [link.health(now) for now in (1.0, 29.9, 30.0)] == ["live", "live", "stale"]
-    link.failed(30.0, 0.0)
-    assert link.health(30.0) == "down"
-    link = live()
-    assert link.need(59.9) == "keep_alive"
-    assert link.need(60.0) == "drop"
-    link.failed(60.0, 0.0)
-    assert link.need(60.0) == "nothing"

@@ -15,7 +15,7 @@ from gateway.core.view import me_key, view_of
 from gateway.domain.model import Scope
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.protocol.frames import Changes
-from tests.core.outbox_line import SCOPE, STREAM, VIEW, Line, note, ping, queue, synced
+from tests.core.outbox_line import VIEW, Line, note, ping, queue, synced
 from tests.core.samples import decoded
 
 # ---- the beginning ----
@@ -24,21 +24,6 @@ from tests.core.samples import decoded
 @pytest.fixture
 def line() -> Line:
     return synced()
-
-
-def test_a_phone_that_knows_nothing_gets_a_reset() -> None:
-    line = Line()
-    assert line.outbox.begin(None) is False
-    assert line.take() == [
-        {
-            "kind": "changes",
-            "after": 0,
-            "upto": 2,
-            "stream": STREAM,
-            "reset": True,
-            "put": {"queue:1": {"contacts_waiting": 1}, "queue:2": {"contacts_waiting": 2}},
-        }
-    ]
 
 
 def test_the_state_that_is_owed_follows_the_first_frame_at_once() -> None:
@@ -148,28 +133,6 @@ def test_who_stopped_reading_is_sent_no_more(line: Line) -> None:
 
 
 # ---- a new view arrives in place; nothing outside it is sent ----
-
-
-def test_another_view_arrives_in_place(line: Line) -> None:
-    other = view_of("h", Scope(queues=frozenset({2, 3})), ("queues",))
-    line.change("queue:3", queue(3))
-    line.outbox.look(other)
-    assert line.take() == [
-        {
-            "kind": "changes",
-            "after": 2,
-            "upto": 3,
-            "stream": f"1.{other.mark}",
-            "put": {"queue:3": {"contacts_waiting": 3}},
-            "gone": ["queue:1"],
-        }
-    ]
-
-
-def test_a_view_of_the_same_keys_still_names_its_stream(line: Line) -> None:
-    other = view_of("h", SCOPE, ("queue:1", "queue:2"))
-    line.outbox.look(other)
-    assert line.take() == [{"kind": "changes", "after": 2, "upto": 2, "stream": f"1.{other.mark}"}]
 
 
 # ---- the news path and the general path send the same ----

@@ -28,11 +28,6 @@ def test_a_bucket_gains_nothing_by_a_clock_that_goes_back_or_another_size() -> N
     assert not bucket.take(100.0)
 
 
-@pytest.mark.parametrize(("rate", "n", "expected"), [(1.0, 3.0, math.inf), (0.0, 1.0, 0.0), (1.0, 2.0, 0.0)])
-def test_what_never_fits_waits_for_ever(rate: float, n: float, expected: float) -> None:
-    assert TokenBucket(rate, 2).wait_s(0.0, n) == expected
-
-
 def test_when_none_is_full_the_least_recently_used_goes() -> None:
     rates = KeyedRates[str](1.0, 1, keys_max=2)
     for key in ("a", "b", "a"):
@@ -59,23 +54,6 @@ def test_a_turn_removes_what_no_longer_counts_and_nothing_else() -> None:
     assert len(quota) == 2
     quota.turn(60.0)
     assert (len(quota), quota.taken("b", 60.0)) == (1, (10.0,))
-
-
-@pytest.mark.parametrize(
-    ("urgency", "begun", "places"),
-    [
-        (Urgency.PERSON, 20, 20),
-        (Urgency.ROAMING, 15, 15),
-        (Urgency.REOPENING, 10, 10),
-        (Urgency.GIVING, 5, 20),  # each takes its place when it is handed over
-    ],
-)
-def test_the_less_urgent_leave_something_to_the_others(urgency: Urgency, begun: int, places: int) -> None:
-    by_rate = Budget(rate_per_s=20.0, burst=20.0, in_flight_max=1000)
-    assert sum(by_rate.admit(0.0, urgency) for _ in range(30)) == begun
-    by_flights = Budget(rate_per_s=1000.0, burst=1000.0, in_flight_max=20)
-    assert sum(by_flights.admit(0.0, urgency) for _ in range(30)) == places
-    assert by_flights.admit(0.0, Urgency.PERSON) is (urgency is not Urgency.PERSON)
 
 
 def test_a_link_that_is_handed_over_takes_its_place_then() -> None:

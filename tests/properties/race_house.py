@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 from gateway.core.rate_limits import SessionLimits
@@ -401,14 +400,3 @@ class RaceHouse(House):
 
 def _snake(word: str) -> str:
     return "logged_off" if word == "LoggedOff" else word.lower()
-
-
-@asynccontextmanager
-async def race_house() -> AsyncIterator[RaceHouse]:
-    made = RaceHouse()
-    async with asyncio.TaskGroup() as tasks:
-        made.tasks = tasks
-        running = tasks.create_task(made.node.run())
-        await made.clock.settle()
-        yield made
-        running.cancel()

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from copy import deepcopy
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
+
+from hypothesis.stateful import RuleBasedStateMachine
 
 from gateway.bus.memory import MemoryLeases
 from gateway.domain.commands import NumberAct, OrderAct
@@ -152,15 +153,42 @@ class House(Scene):
                 line.tick()
 
 
-@asynccontextmanager
-async def house(skew_ms: int) -> AsyncIterator[House]:
-    made = House(skew_ms)
-    async with asyncio.TaskGroup() as tasks:
-        made.tasks = tasks
-        running = tasks.create_task(made.node.run())
-        await made.clock.settle()
-        yield made
-        running.cancel()
+AnyHouse = TypeVar("AnyHouse", bound=House)
+
+
+class HouseLife(RuleBasedStateMachine):
+    """A state machine with a house, which is there from :meth:`open_house` until :meth:`close_house`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.life: asyncio.Task[None] | None = None
+
+    def open_house(self, make: Callable[[], AnyHouse]) -> AnyHouse:
+        """Run the node of a new house; returns the house."""
+
+        async def live(ready: asyncio.Future[AnyHouse]) -> None:
+            made = make()
+            async with asyncio.TaskGroup() as tasks:
+                made.tasks = tasks
+                tasks.create_task(made.node.run())
+                await made.clock.settle()
+                ready.set_result(made)
+                await asyncio.Event().wait()
+
+        async def opened() -> AnyHouse:
+            ready: asyncio.Future[AnyHouse] = asyncio.get_running_loop().create_future()
+            self.life = asyncio.create_task(live(ready))  # noqa: TID251 - lives until the house is closed
+            return await ready
+
+        return self.runner.run(opened())
+
+    def close_house(self) -> None:
+        """End the node."""
+        if self.life is not None:
+            self.life.cancel()
+            self.runner.run(asyncio.wait([self.life]))
+        self.runner.close()
 
 
 # ---- what a phone should show ----

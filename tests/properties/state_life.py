@@ -6,18 +6,16 @@ end; time passes, routing fails, links are lost.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from copy import deepcopy
 from typing import Any, Final, TypeVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import precondition, rule
 
 from gateway.simulator.model import AutoPostProcessing
 from tests.properties.agent_model import AgentModel, Asked, Contact
-from tests.properties.state_house import House, Value, WatchedLine, check_agent, house
+from tests.properties.state_house import House, HouseLife, Value, WatchedLine, check_agent
 
 Made = TypeVar("Made")
 SUPERVISORS: Final = ("supervisor1", "supervisor2")
@@ -33,7 +31,7 @@ RARELY = st.sampled_from([True, False, False, False])
 TURNS = st.sampled_from(["Talking", "Holding", "Consulting"])
 
 
-class StateLife(RuleBasedStateMachine):
+class StateLife(HouseLife):
     """The people, their phones, and a model of each agent that receives the same as the server.
 
     Invariant: after each step everybody's phone shows what the models say, unless its link is lost.
@@ -41,7 +39,6 @@ class StateLife(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
         self.lines: dict[str, WatchedLine] = {}
         self.models: dict[str, AgentModel] = {}
         self.routing = True
@@ -51,18 +48,7 @@ class StateLife(RuleBasedStateMachine):
 
     def open(self, skew_ms: int, *, wrap_up: bool) -> None:
         """Open the house; everybody but the desk logs on."""
-
-        async def life(ready: asyncio.Future[House]) -> None:
-            async with house(skew_ms) as at:
-                ready.set_result(at)
-                await asyncio.Event().wait()
-
-        async def born() -> House:
-            ready: asyncio.Future[House] = asyncio.get_running_loop().create_future()
-            self.life = asyncio.create_task(life(ready))  # noqa: TID251 - lives until teardown
-            return await ready
-
-        self.at = self.runner.run(born())
+        self.at = self.open_house(lambda: House(skew_ms))
         directory = self.at.server.center.directory
         self.queues = {str(key): directory.queues[queues[0]] for key, queues in directory.queues_of.items()}
         for queue in self.queues.values():
@@ -202,16 +188,9 @@ class StateLife(RuleBasedStateMachine):
         self._settle()
 
     def teardown(self) -> None:
-        if hasattr(self, "life"):
-            self._go(self._end())
-        self.runner.close()
+        self.close_house()
 
     # ---- inner ----
-
-    async def _end(self) -> None:
-        self.life.cancel()
-        with suppress(asyncio.CancelledError):
-            await self.life
 
     def _go(self, work: Coroutine[object, object, Made]) -> Made:
         return self.runner.run(work)

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from gateway.simulator.model import Contact, Scope
 from tests.properties.race_house import (
@@ -26,9 +26,9 @@ from tests.properties.race_house import (
     Given,
     RaceHouse,
     RaceLine,
-    race_house,
     shown,
 )
+from tests.properties.state_house import HouseLife
 
 Act = tuple[Any, ...]
 """What is done, and with what."""
@@ -92,10 +92,9 @@ class LogOff(NamedTuple):
     """How many of the user's there were before it."""
 
 
-class Races(RuleBasedStateMachine):
+class Races(HouseLife):
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
         self.here: dict[tuple[str, str], RaceLine] = {}
         """The newest line of each device."""
         self.given: dict[str, list[Given]] = {login: [] for login in KEYS}
@@ -109,17 +108,7 @@ class Races(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        async def life(ready: asyncio.Future[RaceHouse]) -> None:
-            async with race_house() as at:
-                ready.set_result(at)
-                await asyncio.Event().wait()
-
-        async def born() -> RaceHouse:
-            ready: asyncio.Future[RaceHouse] = asyncio.get_running_loop().create_future()
-            self.life = asyncio.create_task(life(ready))  # noqa: TID251 - lives until teardown
-            return await ready
-
-        self.at = self.runner.run(born())
+        self.at = self.open_house(RaceHouse)
         self.rights = {
             login: self.at.server.accounts.by_name[login].dashboard_rights
             for login in ("supervisor1", "supervisor2")
@@ -298,9 +287,7 @@ class Races(RuleBasedStateMachine):
             if hasattr(self, "at"):
                 self.all_is_quiet()
         finally:
-            if hasattr(self, "life"):
-                self.runner.run(self._end())
-            self.runner.close()
+            self.close_house()
 
     def _check_log_offs(self) -> None:
         agent = self.at.server.center.directory.agents[AGENT]
@@ -357,10 +344,6 @@ class Races(RuleBasedStateMachine):
             return made
 
         return self.runner.run(acted())
-
-    async def _end(self) -> None:
-        self.life.cancel()
-        await asyncio.wait([self.life])
 
 
 async def _now(act: Callable[[], object]) -> None:

@@ -100,8 +100,12 @@ class ScriptedServer:
     async def respond(self, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         """Answer the next request; returns it."""
         request = await self.hear()
-        await self.say({"Type": "Response", "RequestID": request["RequestID"], "Error": 0} | fields)
+        await self.reply(request["RequestID"], **fields)
         return request
+
+    async def reply(self, number: int, **fields: Any) -> None:  # noqa: ANN401 - JSON
+        """Answer the request of that number."""
+        await self.say({"Type": "Response", "RequestID": number, "Error": 0} | fields)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one HTTP request, or open a link."""

@@ -98,9 +98,7 @@ async def test_an_effect_is_received_before_its_answer_is_settled(at: Scene, lin
     async with beside(ask()):
         request = await at.server.hear()
         await at.server.say(event("UserRealtime", USER_REALTIME))
-        await at.server.say(
-            {"Type": "Response", "RequestID": request["RequestID"], "Error": 0, "State": "Applied"}
-        )
+        await at.server.reply(request["RequestID"], State="Applied")
         await at.clock.settle()
         assert isinstance(await link.receive(), Reading)
         await at.clock.settle()
@@ -116,11 +114,10 @@ async def test_a_command_is_answered_between_what_comes_before_and_after_its_ans
         await at.clock.settle()
         assert link.send(execute(), seen.append) is not None
         request = await at.server.hear()
-        said = {"Type": "Response", "RequestID": request["RequestID"], "Error": 0, "State": "Applied"}
         await at.server.say(event("UserRealtime", USER_REALTIME))
-        await at.server.say(said)
+        await at.server.reply(request["RequestID"], State="Applied")
         await at.server.say(event("UserRealtime", USER_REALTIME))
-        await at.server.say(said)
+        await at.server.reply(request["RequestID"], State="Applied")
         await at.clock.settle()
         assert await receiving is None, "the second answer is nobody's"
     assert [type(each) for each in seen] == [Reading, Executed, Reading]
@@ -146,9 +143,7 @@ async def test_an_answer_to_a_command_comes_behind_any_kind_of_effect(at: Scene,
         link.send(execute(), seen.append)
         request = await at.server.hear()
         await at.server.say(text)
-        await at.server.say(
-            {"Type": "Response", "RequestID": request["RequestID"], "Error": 0, "State": "Applied"}
-        )
+        await at.server.reply(request["RequestID"], State="Applied")
         await at.server.say(event("UserRealtime", USER_REALTIME))
         while len(seen) < 3:
             await at.clock.settle()
@@ -168,7 +163,7 @@ async def test_a_command_is_answered_once_also_with_a_refusal_or_the_end_of_the_
         link.send(execute(), seen.append)
         request = await at.server.hear()
         if said is not None:
-            await at.server.say({"Type": "Response", "RequestID": request["RequestID"]} | said)
+            await at.server.reply(request["RequestID"], **said)
         else:
             await link.close()
         await at.clock.settle()
@@ -192,10 +187,7 @@ async def test_an_answer_is_passed_on_also_if_its_command_is_withdrawn_before_by
         withdraw = link.send(execute(), seen.append)
         assert withdraw is not None
         withdraws.append(withdraw)
-        request = await at.server.hear()
-        await at.server.say(
-            {"Type": "Response", "RequestID": request["RequestID"], "Error": 0, "State": "Applied"}
-        )
+        await at.server.respond(State="Applied")
         await at.clock.settle()
     assert [type(each) for each in seen[:2]] == [type(None), Executed], "there was an answer by then"
 
@@ -224,12 +216,11 @@ async def test_a_keep_alive_takes_no_task_and_is_waited_for_until_the_next_one(a
         assert asyncio.all_tasks() == running
         numbers = [(await at.server.hear())["RequestID"] for _ in range(MOST_IN_FLIGHT + 1)]
         await at.clock.advance(3)
-        answer = {"Type": "Response", "Error": 0, "Time": TIME_MS + 3_000}
-        await at.server.say(answer | {"RequestID": numbers[-1]})
+        await at.server.reply(numbers[-1], Time=TIME_MS + 3_000)
         await at.clock.settle()
         assert seen == [Alive(TIME_MS + 3_000)]
         assert link.last_received_at == at.clock.now()
-        await at.server.say(answer | {"RequestID": numbers[0]})
+        await at.server.reply(numbers[0], Time=TIME_MS + 3_000)
         await at.clock.settle()
         assert await receiving is None, "it is a message, and nobody's answer"
     assert len(seen) == 1
@@ -250,9 +241,7 @@ async def test_a_keep_alive_shows_that_the_clock_of_the_server_was_set_back(at: 
         await at.clock.settle()
         await at.clock.advance(10)
         link.send(KeepAlive(), lambda answer: seen.append(type(answer)))
-        request = await at.server.hear()
-        answer = {"Type": "Response", "RequestID": request["RequestID"], "Error": 0}
-        await at.server.say(answer | {"Time": TIME_MS + 10_000 - late_ms})
+        await at.server.respond(Time=TIME_MS + 10_000 - late_ms)
         while not seen:
             await at.clock.settle()
         if late_ms > 2_000:
@@ -372,7 +361,7 @@ async def test_a_message_that_is_unreadable_at_its_end_says_nothing_at_all(at: S
 
 async def test_foreign_messages_and_answers_to_nobody_are_no_events(at: Scene, link: OsccLink) -> None:
     await at.server.say({"Type": "Greeting", "Text": "hello"})
-    await at.server.say({"Type": "Response", "RequestID": 99, "Error": 0})
+    await at.server.reply(99)
     assert await link.receive() is None
     assert await link.receive() is None
 
@@ -460,7 +449,7 @@ async def test_a_query_that_is_reported_when_nobody_waits_for_it_any_more_is_sto
         await at.clock.advance(61)
         await asking
         for _ in ("the answer", "the same once more"):
-            await at.server.say({"Type": "Response", "RequestID": 1, "Error": 0, "QueryID": 5})
+            await at.server.reply(1, QueryID=5)
             assert await link.receive() is None
         assert (await at.server.hear())["Method"] == "ListenForEvents"
         alive = tasks.create_task(outcome(link, KeepAlive()))
@@ -476,7 +465,7 @@ async def test_a_query_that_was_withdrawn_is_stopped_when_it_is_reported(at: Sce
     withdraw = link.send(AGENTS, seen.append)
     assert withdraw is not None
     withdraw()
-    await at.server.say({"Type": "Response", "RequestID": 1, "Error": 0, "QueryID": 5})
+    await at.server.reply(1, QueryID=5)
     assert await link.receive() is None
     async with beside(outcome(link, KeepAlive())):
         heard = [await at.server.hear() for _ in range(3)]
@@ -493,10 +482,9 @@ async def test_requests_without_a_task_are_settled_in_the_call_that_reads_and_re
         await at.clock.settle()
         for request in (AGENTS, QueryDirectory()):
             assert link.send(request, seen.append) is not None
-        first, second = [await at.server.hear() for _ in range(2)]
-        await at.server.say({"Type": "Response", "RequestID": first["RequestID"], "Error": 0, "QueryID": 5})
+        await at.server.respond(QueryID=5)
         await at.server.say(event("UserRealtime", USER_REALTIME))
-        await at.server.say({"Type": "Response", "RequestID": second["RequestID"], "Error": 19})
+        await at.server.respond(Error=19)
         while len(seen) < 3:
             await at.clock.settle()
         assert not receiving.done()
@@ -508,7 +496,7 @@ async def test_a_refusal_that_nobody_waits_for_any_more_stops_nothing(at: Scene,
         asking = tasks.create_task(outcome(link, AGENTS))
         await at.clock.advance(61)
         await asking
-        await at.server.say({"Type": "Response", "RequestID": 1, "Error": 61, "ErrorName": "Busy"})
+        await at.server.reply(1, Error=61, ErrorName="Busy")
         assert await link.receive() is None
         assert (await at.server.hear())["Method"] == "ListenForEvents"
         tasks.create_task(outcome(link, KeepAlive()))
@@ -522,13 +510,10 @@ async def test_an_answer_nobody_waits_for_any_more_is_let_be(at: Scene, link: Os
     assert await link.receive() is None
 
 
-# ---- the end of a link ----
+# ---- what cannot be read ----
 
 
 MESSAGE_BYTES = 8 * 2**20
-
-
-# ---- what cannot be read ----
 
 
 @pytest.mark.parametrize(
