@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -280,6 +282,18 @@ ASTERISK = SECRET.replace("https://oscce.example", "ami://127.0.0.1:1").replace(
     'country = "DE"',
     'country = "DE"\n[sites.asterisk]\nuser = "oscc"\nsecret = "SAID"\npeople_file = "people.toml"',
 )
+
+
+def test_nothing_but_sentences_is_printed(tmp_path: Path) -> None:
+    people = tmp_path / "people.toml"
+    people.write_text("people = []\n", "utf-8")
+    people.chmod(0o600)
+    file = write(tmp_path, ASTERISK.replace('"people.toml"', f'"{people}"'))
+    command = [sys.executable, "-m", "gateway", "check-config", "--config", str(file)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = ended.stderr.splitlines()
+    assert "fault: Site main at ami://127.0.0.1:1: nothing listens there." in lines
+    assert [line for line in lines if not line.startswith(("advice: ", "fault: "))] == []
 
 
 def test_an_asterisk_of_several_nodes_is_advised(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import datetime as dt
 import errno
 import getpass
 import json
+import logging
 import os
 import secrets
 import socket
@@ -233,6 +234,10 @@ def add_check_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+_NO_LINES: Final = logging.NullHandler()
+"""Takes the log lines of adapters: the command reports the same faults as sentences."""
+
+
 def run_check(args: argparse.Namespace) -> int:
     """Print the settings in effect, then a sentence per fault or advice. Returns the exit code."""
     if args.schema or args.reference:
@@ -252,6 +257,7 @@ def run_check(args: argparse.Namespace) -> int:
     if not args.offline:
         faults += strange_hosts(configuration.settings)
     if not faults and not args.offline:
+        logging.getLogger("gateway").addHandler(_NO_LINES)
         faults += asyncio.run(check_reachable(configuration.settings, clock))
     return report_faults(faults)
 
