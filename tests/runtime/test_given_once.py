@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.rate_limits import Budget, Urgency
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.protocol.envelopes import Asks, Attach, Envelope, Given, Offer
+from gateway.protocol.envelopes import Asks, Attach, Envelope, Given, Here, Leaving, Offer
 from gateway.runtime.handover import REQUEST_S, REQUESTS_MAX, REST_S, TURN_PAUSE_S, TURN_S, UNLINKED_S
 from gateway.runtime.ports import Grant, Start
 from tests.runtime.followed import executed, followed, follower
@@ -41,6 +41,25 @@ async def sent_again(at: Street, phone: PhoneLine, stream: str) -> PhoneLine:
     again.command("1", "1", retry=True, stream=stream)
     await at.pass_time(1)
     return again
+
+
+async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken(at: Street) -> None:
+    near, _ = await followed(at)
+    stream = near.stream
+    lose_offers(at)
+    at.scenes[0].node.drain()
+    for number in range(60):
+        if not executed(at):
+            await at.pass_time(1)
+            await near.send_command(f"before {number}", "1", stream=stream)
+    at.trouble.lose = None
+    for late in at.received(Offer):
+        at.scenes[1].node._cluster_receiver.received(late)
+    await at.pass_time(1)
+    assert at.owners() == [0]
+    again = await sent_again(at, near, stream)
+    assert len(executed(at)) == 1
+    assert again.result("1") == APPLIED
 
 
 def owe(at: Street, seconds: float) -> None:
@@ -369,6 +388,18 @@ async def test_without_a_lease_a_turn_is_given_back(at: Street, monkeypatch: pyt
     at.home(1).stop()
     await at.pass_time(2)
     assert in_flight(at) == 0
+
+
+async def test_that_a_node_leaves_is_known_also_when_its_word_was_lost(at: Street) -> None:
+    await followed(at)
+    at.trouble.lose = lambda *received: isinstance(received[-1], Leaving)
+    at.scenes[0].node.drain()
+    await at.pass_time(0.5)
+    at.said.clear()
+    while not any(isinstance(said, Here) and said.node.draining for _, _, said in at.said):
+        await at.pass_time(0.25)
+    await at.pass_time(2)
+    assert at.owners() == [1]
 
 
 @pytest.mark.parametrize("is_queued", [True, False])

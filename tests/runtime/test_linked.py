@@ -237,6 +237,16 @@ async def test_a_gained_agent_is_not_called_logged_off_before_the_whole_set(at: 
     assert _resources(phone) == {"agent:7", "agent:8", "agent:9"}
 
 
+async def test_what_left_the_scope_leaves_the_mirror(at: Scene) -> None:
+    phone = await at.served()
+    at.upstream.set_scope(user(1), Application.DASHBOARD, Scope(agents=frozenset({8})))
+    await at.pass_time(1)
+    assert _resources(phone) == {"agent:8"}
+    kept = {key for key, _ in at.owner().feed.ledger.items() if key.split(":")[0] in set(Kind)}
+    assert kept == {"agent:8"}
+    assert at.owner().mirror.assembly.addresses() == {(Kind.AGENT, 8)}
+
+
 def _resources(phone: PhoneLine) -> set[str]:
     return {key for key in phone.shown if key.split(":")[0] in set(Kind)}
 

@@ -96,6 +96,23 @@ async def test_who_was_replaced_without_the_bus_is_cut_off_until_it_is_back(at: 
     assert len(at.openings) == 2
 
 
+@pytest.mark.parametrize("first", [0, 1])
+async def test_when_the_bus_is_back_the_outbid_owner_yields(at: Street, first: int) -> None:
+    _, far = await followed(at)
+    at.trouble.take_away()
+    await at.pass_time(8)
+    fresh = await at.scenes[1].served(device="d3")
+    await at.pass_time(20)
+    at.trouble.give_back(first)
+    at.trouble.give_back(1 - first)
+    await at.pass_time(10)
+    assert (at.owners(), len(at.openings)) == ([1], 2)
+    assert (far.closed, fresh.closed) == (None, None)
+    grant = await at.grant()
+    assert grant.holder == "n1-1"
+    assert grant.token >= at.openings[1].token
+
+
 # ---- a Redis that takes no writes ----
 
 
