@@ -346,6 +346,7 @@ class RedisBus:
         self._share = TurnShare(DECODE_SLICE_S)
         self._encoding = asyncio.Lock()
         """Held while a message is encoded; waiting tasks get it in the order of their arrival."""
+        self.subscriber.watch(self._miss_greetings)
 
     async def run(self) -> None:
         """Keep the connections until cancelled, and prove to other nodes that this one runs."""
@@ -568,9 +569,13 @@ class RedisBus:
             greeting = written(self.lives.greeting(now))
             await self._receivers_in(self._ask(LIVES, greeting, range(len(self.partitions))))
         except GatewayError:
-            self.lives.not_published()
+            self.lives.challenge_again()
             return GREET_AGAIN_S
         return GREET_S
+
+    def _miss_greetings(self) -> None:
+        self.lives.challenge_again()
+        self._heard_life.set()
 
     def _receive_greeting(self, name: bytes, sealed: bytes) -> Awaitable[None] | None:
         found = self._opened(name, sealed)

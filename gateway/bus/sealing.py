@@ -329,8 +329,8 @@ class Lives:
         self._answers.clear()
         return Greeting(nonce, answers)
 
-    def not_published(self) -> None:
-        """Record that the last greeting was not published."""
+    def challenge_again(self) -> None:
+        """Challenge all lives soon: the last challenge, or an answer to it, may be lost."""
         self._is_wanted = True
 
     def greeted(self, head: Head, said: Greeting, now: float) -> tuple[Freshness, list[WaitingMessage]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 
 import pytest
 
@@ -73,6 +74,27 @@ async def test_a_node_begins_without_redis_and_finds_it_later() -> None:
         async with redis_server(port=server_port):
             await listener.hears_again()
             assert (await site.leases.acquire(ANN, N1, "h", floor=0)).holder == "h"
+
+
+async def test_lives_are_challenged_again_soon_where_a_greeting_may_be_lost() -> None:
+    server = FakeRedis()
+    fake = partial(node, "redis://fake", connections=server.connections)
+    async with fake() as here, fake() as there, asyncio.timeout(_SOON_S):
+        for each in (here, there):
+            await acquainted(each, 1)
+            await until(partial(_has_nothing_to_ask, each), "it still greets")
+        (before,) = here.bus.lives._known.values()
+        here.bus.subscriber.client.drop("the network is broken")
+
+        async def has_answered() -> bool:
+            return here.bus.lives._known[there.bus.lives.own].answered_at > before.answered_at
+
+        await until(has_answered, "no answer")
+
+
+async def _has_nothing_to_ask(site: RedisBackend) -> bool:
+    now = CLOCK.now()
+    return site.bus.lives.due_at(now) > now + 1.0
 
 
 async def test_a_killed_redis_is_found_again_and_leases_are_made_as_they_were() -> None:
