@@ -12,6 +12,7 @@ import functools
 import gc
 import importlib
 import os
+import re
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -70,21 +71,33 @@ _RARE: Final = "rfc3987_syntax"
 sys.modules.setdefault(_RARE, _RareSyntax(_RARE))
 
 
+_ALL_SCENARIOS: Final = re.compile(r"^pytestmark = \[?pytest\.mark\.scenario\b", re.MULTILINE)
+
+
 @functools.cache
-def _may_hold_scenarios(path: Path) -> bool:
-    return not path.name.startswith("test_") or "mark.scenario" in path.read_text("utf-8")
+def _scenarios_in(path: Path) -> str:
+    """Return whether ``all``, ``some`` or ``no`` tests of a file may be scenarios."""
+    text = path.read_text("utf-8")
+    return "all" if _ALL_SCENARIOS.search(text) else "some" if "mark.scenario" in text else "no"
+
+
+def _holds_wanted(path: Path, markexpr: str) -> bool:
+    """Return whether a file of tests may hold some that *markexpr* selects."""
+    if markexpr == "scenario":
+        return _scenarios_in(path) != "no"
+    return not markexpr.startswith("not scenario") or " or " in markexpr or _scenarios_in(path) != "all"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave files without scenarios alone where only scenarios run: each worker would import them all."""
-    only_scenarios = config.option.markexpr == "scenario" and collection_path.suffix == ".py"
-    return True if only_scenarios and not _may_hold_scenarios(collection_path) else None
+    """Leave files alone that hold no wanted tests: each worker would import them all."""
+    is_tests = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return True if is_tests and not _holds_wanted(collection_path, config.option.markexpr) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests that are marked as long, where there are any."""
     hidden = {item.path for item in items if item.get_closest_marker("scenario")}
-    if hidden := {path for path in hidden if not _may_hold_scenarios(path)}:
+    if hidden := {path for path in hidden if _scenarios_in(path) == "no"}:
         raise pytest.UsageError(f"scenarios are marked as `pytest.mark.scenario` in their own file: {hidden}")
     marks = [item.get_closest_marker(MARK) for item in items]
     if any(marks):
@@ -102,7 +115,8 @@ def _import_in_own_order(config: pytest.Config) -> None:
         _TESTS
     ] and config.option.markexpr != "scenario"
     if is_all and not sys.dont_write_bytecode and (worker := os.environ.get("PYTEST_XDIST_WORKER")):
-        paths = [path.relative_to(_TESTS.parent) for path in sorted(_TESTS.rglob("test_*.py"))]
+        wanted = [path for path in _TESTS.rglob("test_*.py") if _holds_wanted(path, config.option.markexpr)]
+        paths = [path.relative_to(_TESTS.parent) for path in sorted(wanted)]
         first = len(paths) * int(worker[2:]) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         for path in (*paths[first:], *paths[:first]):
             # what cannot be imported says so when it is collected
