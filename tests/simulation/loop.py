@@ -56,12 +56,10 @@ class _Timer(asyncio.TimerHandle):
     ) -> None:
         super().__init__(when, act, args, loop, context)
         self._scheduled = True
-        self._place = loop.place()
+        self._order = when, loop.place()
 
     def __lt__(self, other: object) -> bool:
-        if not isinstance(other, _Timer):
-            return NotImplemented
-        return (self.when(), self._place) < (other.when(), other._place)
+        return self._order < other._order if isinstance(other, _Timer) else NotImplemented
 
 
 def behind(before: float, due: float) -> float:
