@@ -34,7 +34,7 @@ from gateway.domain.upstream import (
     Source,
 )
 from gateway.upstream.oscce.client import MOST_IN_FLIGHT, OsccLink
-from gateway.upstream.oscce.socket import LinkSocket
+from gateway.upstream.oscce.socket import WAITING_CHARS_MAX, LinkSocket
 from tests.doubles.tasks import beside, during
 from tests.upstream.samples import LINK_OPENED, SESSION, TIME_MS, USER_REALTIME, event
 from tests.upstream.scripted_server import Scene, code_seen, ended, execute, link_of, outcome, scene
@@ -273,6 +273,24 @@ async def test_an_event_from_the_future_shows_that_the_clock_of_the_server_was_s
             await link.close()
     assert len(arrived) == (2 if ahead_ms < 2_000 else 1)
     assert await code_seen(at) == 1000
+
+
+async def test_an_event_that_came_behind_a_flood_of_pings_is_not_from_the_future(at: Scene) -> None:
+    """What comes while reading pauses counts as having come at the pause, which is too early."""
+    link = await at.open()
+    await at.clock.advance(10)
+    link.send(KeepAlive(), lambda _: None)
+    await at.server.respond(Time=TIME_MS + 10_000)
+    await link.receive()
+    for _ in range(WAITING_CHARS_MAX // 100):
+        await link_of(at).ping()
+    await at.clock.settle()
+    await at.clock.advance(3)
+    await at.server.say(event("UserRealtime", USER_REALTIME, Time=TIME_MS + 13_000))
+    while (said := await link.receive()) is None:
+        pass
+    assert isinstance(said, Reading)
+    assert link.last_received_at < at.clock.now() - 2, "its age is not too low"
 
 
 async def test_a_server_may_date_events_by_a_clock_that_is_always_ahead(at: Scene) -> None:

@@ -499,6 +499,7 @@ class OsccLink:
                 self._strays = _with(self._strays, sent.query)
 
     def _note(self, event: LinkEvent) -> None:
+        # not last_received_at: after a pause of reading it is earlier than the event came
         opening = self._opening
         if isinstance(event, Opened) is not (opening is not None):
             raise WireError("a link opens once, before it says anything else")
@@ -507,13 +508,13 @@ class OsccLink:
                 if event.user.id != self._user:
                     raise WireError("the link is another user's")
                 self._opening = None
-                self._clock.opened(event.time_ms, opening.asked_at, self.last_received_at)
+                self._clock.opened(event.time_ms, opening.asked_at, self._now())
                 self._remember(event.attached)
             case SessionEnded():
                 self._own_agents.pop(event.alias, None)
             case LinkReplaced():
                 self._replaced = True
-            case Reading() if self._clock.is_ahead(event.time_ms, self.last_received_at):
+            case Reading() if self._clock.is_ahead(event.time_ms, self._now()):
                 raise ClockSetError("the server's clock was set")
 
     def _remember(self, attached: Attached) -> None:
