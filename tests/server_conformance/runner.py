@@ -116,7 +116,7 @@ class Run:
             except (Failed, Skipped, DriverError) as reason:
                 said = reason
             except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as malformed:
-                said = Failed(f"what the server says is malformed: {malformed!r}", shapes.TYPES)
+                said = Failed(f"what the server says is malformed: {in_words(malformed)}", shapes.TYPES)
         if isinstance(said, Failed) and said.sentence is None:
             raise Failed("\n        ".join([str(said), *map(_received, stage.faults[:1])]))
         if stage.faults:
@@ -174,3 +174,16 @@ async def run(
 ) -> Report:
     """Run *checks* against the server of *driver*."""
     return await Run(driver, slow=slow, tell=tell).play(checks, at_once)
+
+
+def in_words(malformed: Exception) -> str:
+    """Return what a check could not read, in words for the author of a server."""
+    match malformed:
+        case KeyError():
+            return f"there is no {malformed.args[0]}"
+        case TypeError() | AttributeError():
+            return "a value is null, or of another type than on the page"
+        case IndexError():
+            return "a list has too few members"
+        case _:
+            return str(malformed)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import reduce
+from operator import getitem
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.server_conformance.driver import HOOKS, DriverError, filled, read
 from tests.server_conformance.errors import CODES, STATUSES
 from tests.server_conformance.faults import FAULTS
 from tests.server_conformance.registry import CHECKS, check
+from tests.server_conformance.runner import in_words
 from tests.server_conformance.stage import Stage
 from tests.server_conformance.verdicts import Sentence
 
@@ -143,3 +146,18 @@ async def test_a_hook_that_fails_is_reported_as_that(tmp_path: Path) -> None:
     (tmp_path / "driver.toml").write_text('server = "x"\n[hooks.restart]\nrun = "false"\n', "utf-8")
     with pytest.raises(DriverError, match="restart"):
         await read(tmp_path / "driver.toml", {}).cause("restart")
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (("Users", 1, "Key"), "a value is null, or of another type than on the page"),
+        (("Queues",), "there is no Queues"),
+        (("Users", 2), "a list has too few members"),
+    ],
+)
+def test_what_cannot_be_read_is_said_without_words_of_python(place: tuple[str | int, ...], said: str) -> None:
+    value: Any = {"Users": [1, None]}
+    with pytest.raises((LookupError, TypeError)) as malformed:
+        reduce(getitem, place, value)
+    assert in_words(malformed.value) == said
