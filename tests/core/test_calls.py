@@ -99,6 +99,16 @@ def test_what_is_adopted_is_bounded_and_expires_in_order() -> None:
     assert len(taker) == 1
 
 
+def test_what_is_known_already_is_not_replaced_by_what_is_adopted() -> None:
+    giver, taker = Calls[str](), Calls[str]()
+    begin(giver, "k")
+    giver.settle("k", REJECTED, 0.0)
+    begin(taker, "k", epoch=1)
+    taker.settle("k", APPLIED, 0.0)
+    taker.adopt(giver.history(0.0, epoch=EPOCH), EPOCH + 1, 0.0)
+    assert begin(taker, "k", epoch=EPOCH + 1) == APPLIED
+
+
 def test_nobody_gives_with_commands_in_flight() -> None:
     calls = Calls[str]()
     begin(calls, "k")

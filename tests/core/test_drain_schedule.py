@@ -23,41 +23,11 @@ from gateway.core.drain_schedule import (
     Away,
     Balance,
     DrainPace,
-    DrainSchedule,
     Move,
-    Moving,
     drain_schedules,
-    moving_s,
 )
 
 # ---- drain schedule ----
-
-
-def test_all_are_sent_away_within_the_grace_and_come_back_as_others_accept() -> None:
-    received = drain_schedules(4, accepts_per_s=[0.25], moving=[Moving(4, 2.0)], grace_s=4.0)
-    assert received == (
-        DrainSchedule(0.0, (0.0, 1.0)),
-        DrainSchedule(1.0, (3.0, 4.0)),
-        DrainSchedule(2.0, (6.0, 7.0)),
-        DrainSchedule(3.0, (9.0, 10.0)),
-    )
-    received = drain_schedules(1000, accepts_per_s=[500.0], moving=[Moving(1000, 40 / 3)], grace_s=60.0)
-    assert moving_s([Moving(1000, 40 / 3)]) == pytest.approx(75)
-    assert received[-1].at_s == pytest.approx(60, abs=0.1)
-    assert max(high for _, high in (one.window_s for one in received)) <= 0.1
-
-
-@pytest.mark.parametrize("accepts_per_s", [(), (0.0, 0.0)])
-def test_when_nobody_takes_them_all_are_sent_away_at_once_and_come_back_over_the_grace(
-    accepts_per_s: tuple[float, ...],
-) -> None:
-    received = drain_schedules(20, accepts_per_s=accepts_per_s, moving=[Moving(20, 20.0)], grace_s=10.0)
-    assert {drain_schedule.at_s for drain_schedule in received} == {0.0}
-    assert [drain_schedule.window_s for drain_schedule in received[:3]] == [
-        (0.0, 0.5),
-        (0.5, 1.0),
-        (1.0, 1.5),
-    ]
 
 
 class Phone:
@@ -245,18 +215,6 @@ def test_none_of_the_last_ones_comes_back_before_the_other_nodes_accept_it() -> 
     assert all(high_s - low_s <= 1.0 for low_s, high_s in windows)
 
 
-def test_phones_whose_users_do_not_move_are_all_sent_away_before_the_end_of_the_grace() -> None:
-    plan = drain_schedules(100, accepts_per_s=[1e3], moving=[], grace_s=60.0)
-    pace, now = DrainPace(0.0, 100, 60.0), 0.0
-    for planned in enumerate(plan):
-        while not pace.may_send(*planned, now):
-            now += 0.1
-        phone = Phone()
-        phone.moved = Move.BACK
-        pace.sent(phone, now)
-    assert now == pytest.approx(0.9 * 60.0, abs=1.0)
-
-
 # ---- balance ----
 
 
@@ -390,11 +348,3 @@ def test_after_a_while_the_fullest_is_near_the_mean_and_nobody_moves_any_longer(
     assert moved <= 2.5 * len(counts) / (len(counts) - 1) * excess + len(counts) * EXCESS_MIN
     street.run(1_200)
     assert street.moves.total() - moved <= 0.02 * sum(counts)
-
-
-def test_nobody_below_the_mean_ever_sends_a_phone_on() -> None:
-    street = Street([900, 500, 100], to_the_emptiest, 1)
-    street.run(1_800)
-    assert set(street.moves) == {0}
-    assert street.spread <= END + 0.01
-    assert sum(street.counts) == 1_500

@@ -97,6 +97,16 @@ def test_a_renewal_without_an_answer_changes_nothing_and_a_grant_may_answer_an_e
     assert lease.holds(19.9)
 
 
+def test_what_is_released_while_its_renewal_is_under_way_is_released_after_the_answer() -> None:
+    lease = held()
+    lease.ask(5.0)
+    assert not lease.release()
+    assert not lease.holds(5.0)
+    assert not lease.renewed()
+    assert lease.state is LeaseState.FREE
+    assert not lease.holds(5.0)
+
+
 def test_without_the_store_the_user_is_taken_above_everything_seen() -> None:
     lease = Lease()
     lease.seen(50)

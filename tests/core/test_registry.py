@@ -49,6 +49,16 @@ def test_a_log_on_that_would_end_a_session_is_known_before(newcomer: Seat, at: f
     assert len(registry) == 2
 
 
+def test_adding_what_is_here_changes_nothing() -> None:
+    received: dict[str, float] = {}
+    registry = Registry[str](received.__getitem__)
+    registry.add("a", seat("s"), 0.0)
+    assert registry.add("a", seat("other"), 1.0) == ()
+    assert (len(registry), registry.due(1e9)) == (1, ())
+    registry.remove("a", 2.0)
+    assert (len(registry), registry.due(1e9)) == (0, (ANN,))
+
+
 def test_also_a_late_node_which_keeps_users_longer_keeps_no_more_of_them() -> None:
     registry = Registry[str](lambda _: 0.0, RegistryLimits(connections=3), Linger(dashboard_s=10.0))
     kept: set[UserId] = set()
