@@ -109,6 +109,20 @@ async def test_what_is_under_way_when_a_user_is_given_becomes_unknown_and_stays_
     assert len(executed(at)) == 1
 
 
+async def test_what_is_answered_in_time_is_reported_and_known_to_the_next_owner(at: Street) -> None:
+    near, far = await followed(at)
+    link = await drained_amid_a_command(at, far)
+    await at.pass_time(1)
+    link.unmute()
+    await at.pass_time(1)
+    assert far.result("1") == {"status": "applied"}
+    assert at.owners() == [1]
+    near.command("2", "1", retry=True)
+    await at.pass_time(1)
+    assert near.result("2") == {"status": "applied"}, "not unchanged: it was not executed again"
+    assert len(executed(at)) == 1
+
+
 async def test_a_taker_who_gives_the_lease_back_without_a_link_leaves_a_giver_who_serves(at: Street) -> None:
     _, far = await followed(at)
     at.ways[1].shut()

@@ -602,3 +602,12 @@ async def test_offers_that_nobody_wished_for_are_not_taken(at: Street) -> None:
     await at.clock.settle()
     assert at.home(1).role is follows, "nobody is there for whom to take him"
     assert len(at.openings) == 1
+
+
+async def test_after_its_end_nothing_is_published(at: Owned) -> None:
+    at.follow(FAR, 0.0, together=True)
+    at.sharing.run_in(None)
+    await at.wait_for(1)
+    at.sharing.withhold()
+    await at.clock.settle()
+    assert not at.published
