@@ -678,7 +678,7 @@ SAMPLE_S: Final = 0.01
 """Interval between two messages of links whose processing is timed."""
 
 
-class Tally:
+class RuntimeCounters:
     """Counts the events of one node's runtime.
 
     No method blocks or raises; each is cheap enough for its caller.
@@ -703,19 +703,19 @@ class Tally:
         if reason is not None:
             self._telemetry.ownership_moves[reason].inc()
 
-    def saw_again(self, blind_s: float) -> None:
+    def realtime_resumed(self, blind_s: float) -> None:
         """Record the time from the start of a takeover until everything that was requested had arrived."""
         self._telemetry.takeover_blind_seconds.observe(blind_s)
 
-    def gave(self, reason: GiftReason) -> None:
+    def user_given(self, reason: GiftReason) -> None:
         """Record that another node took a user whom this node offered to it."""
         self._telemetry.ownership_moves[reason].inc()
 
-    def fenced_itself(self) -> None:
+    def link_fenced(self) -> None:
         """Record that a lease expired without a renewal: this node may no longer act under it."""
         self._telemetry.self_fences.inc()
 
-    def saw_two_owners(self) -> None:
+    def two_owners_found(self) -> None:
         """Record that lease and link name different owners for longer than a move takes."""
         self._telemetry.dual_owner_observed.inc()
 
@@ -739,7 +739,7 @@ class Tally:
         """Record that the bus took a message."""
         self._telemetry.bus_publish.inc()
 
-    def came(self, event: LinkEvent) -> None:
+    def event_came(self, event: LinkEvent) -> None:
         """Record that a link delivered *event*, which is not a reading.
 
         The reader of links counts readings.

@@ -182,7 +182,7 @@ PHONES: Final = [
     Seed(
         "a connection that is replaced is taken out",
         "gateway.core.registry:Registry.add",
-        Drop("_unseat"),
+        Drop("_remove_phone"),
         f"{_P}test_registry_properties.py::TestNode",
     ),
     Seed(
@@ -220,7 +220,7 @@ STATE: Final = [
     ),
     Seed(
         "a key that leaves the view leaves the phone",
-        "gateway.core.outbox:Outbox.look",
+        "gateway.core.outbox:Outbox.change_view",
         Drop("setdefault held"),
         f"{_P}test_convergence.py::TestConvergence",
     ),

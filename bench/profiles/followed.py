@@ -29,11 +29,11 @@ from gateway.protocol.envelopes import BusChannel, Envelope, Inbox, Publications
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.cluster_receiver import ClusterReceiver, ReceivingNode
 from gateway.runtime.follower import Follower
-from gateway.runtime.handover import Sharing
-from gateway.runtime.link_session import World
+from gateway.runtime.handover import ChangePublisher
+from gateway.runtime.link_session import OwnerServices
 from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import Grant, OnPosted, Receive
-from gateway.telemetry import Tally
+from gateway.telemetry import RuntimeCounters
 
 OWNER, SECOND = NodeId("owner"), NodeId("second")
 EPOCH: Final = 1
@@ -80,42 +80,48 @@ class TwoNodes(House):
         running = await super().open(tasks)
         seals = Seals([("k", bytes(32))], os.urandom)
         self.seals, self.bus, second_bus = seals, _Bus(seals), _Bus(seals)
-        tally = Tally(self.telemetry)
-        owner = Exchange(OWNER, self.bus, self.clock, 0, tally)
-        second = Exchange(SECOND, second_bus, self.clock, 0, tally)
+        counters = RuntimeCounters(self.telemetry)
+        owner = Exchange(OWNER, self.bus, self.clock, 0, counters)
+        second = Exchange(SECOND, second_bus, self.clock, 0, counters)
         second.phones, self._bundles = self.scheduler, owner.bundles
         states: dict[UserId, Any] = {}
         local = SimpleNamespace(clock=self.clock, pauses=Pauses(), user_states=states)
-        receiver = ClusterReceiver(SECOND, "life", cast("ReceivingNode", local), second, tally)
+        receiver = ClusterReceiver(SECOND, "life", cast("ReceivingNode", local), second, counters)
         running += [tasks.create_task(owner.run(receiver)), tasks.create_task(receiver.run())]
         await asyncio.sleep(SETTLED_S)
         if second.health(self.clock.now()) != "live":
             raise RuntimeError("the second node does not trust its bus")
         world = SimpleNamespace(
-            clock=self.clock, jitter=lambda: 0.5, exchange=second, tally=tally, pauses=local.pauses
+            clock=self.clock, jitter=lambda: 0.5, exchange=second, counters=counters, pauses=local.pauses
         )
         if second_bus.receive is None:
             raise RuntimeError("the second node receives nothing")
         self._receive = second_bus.receive
         for one in self.users:
             follower = Follower(
-                Feed(one.feed.user), cast("World", world), Grant(OWNER, "life", EPOCH), {}, lambda: None
+                Feed(one.feed.user),
+                cast("OwnerServices", world),
+                Grant(OWNER, "life", EPOCH),
+                {},
+                lambda: None,
             )
             states[one.feed.user] = SimpleNamespace(role=follower)
-            self._follow(one, follower.feed, Sharing(one.feed, owner), tasks)
+            self._follow(one, follower.feed, ChangePublisher(one.feed, owner), tasks)
         return running
 
-    def _follow(self, one: Supervisor, feed: Feed, sharing: Sharing, tasks: asyncio.TaskGroup) -> None:
+    def _follow(
+        self, one: Supervisor, feed: Feed, publisher: ChangePublisher, tasks: asyncio.TaskGroup
+    ) -> None:
         """Publish the changes of a user from now on, and open the user's phones at the second node."""
         now, ledger = self.clock.now(), one.feed.ledger
         ledger.rebase(EPOCH)
         ledger.health = Health("live", "live", now)
-        one.feed.outlet = sharing
-        sharing.run_in(tasks)
-        sharing.disclose()
-        sharing.reads(SECOND, together=True)
-        sharing.interested(SECOND, now)
-        self._receive(Publications((sharing.answer(Since(feed.user, 0, 0), {}),)))
+        one.feed.outlet = publisher
+        publisher.run_in(tasks)
+        publisher.disclose()
+        publisher.reads(SECOND, together=True)
+        publisher.interested(SECOND, now)
+        self._receive(Publications((publisher.answer(Since(feed.user, 0, 0), {}),)))
         followed = cast("Any", SimpleNamespace(feed=feed, user_sessions=one.user_sessions))
         for number in range(self.phones):
             self._phone(followed, number)

@@ -53,10 +53,10 @@ from gateway.edge.scheduler import Scheduler
 from gateway.edge.socket import CommandRunner, PhoneSocket, SocketServices
 from gateway.protocol import websocket
 from gateway.protocol.codec import JSON
-from gateway.runtime.event_loop import REST_S, SystemClock, Turns
+from gateway.runtime.event_loop import REST_S, LinkScheduler, SystemClock
 from gateway.runtime.mirror import SharedOffsets
 from gateway.runtime.node import Node
-from gateway.telemetry import Tally, Telemetry
+from gateway.telemetry import RuntimeCounters, Telemetry
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Readings
 from gateway.upstream.oscce.socket import MASK_BYTES, LinkSocket
@@ -258,9 +258,9 @@ class House:
         self._sent: list[bytes] = []
         self._is_shared = options.shared
         self.telemetry = Telemetry()
-        self._tally = Tally(self.telemetry)
+        self._counters = RuntimeCounters(self.telemetry)
         self.clock = clock or SystemClock()
-        self.turns = Turns(self.clock, rest_s=REST_S if options.every else 0.0)
+        self.turns = LinkScheduler(self.clock, rest_s=REST_S if options.every else 0.0)
         self.scheduler: Scheduler[PhoneSocket] = Scheduler(self.clock)
         self.turns.phones = self.scheduler
         self.servers = [
@@ -295,7 +295,7 @@ class House:
                 self.clock,
                 self._composer,
                 self._offsets,
-                self._tally,
+                self._counters,
                 tasks,
             )
             running.append(tasks.create_task(one.run()))

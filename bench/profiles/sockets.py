@@ -26,7 +26,7 @@ from gateway.core.assembly import Composer
 from gateway.domain.model import SessionSecret, UserId
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.mirror import SharedOffsets
-from gateway.telemetry import Tally
+from gateway.telemetry import RuntimeCounters
 from gateway.upstream.oscce.client import OsccServer
 
 ABOUT = {
@@ -104,7 +104,7 @@ async def _are_applied(composer: Composer, readings: int) -> None:
 
 async def measure(links: int, readings: int, url: str) -> None:
     """Run the profile and print the figures."""
-    clock, composer, offsets, tally = SystemClock(), Composer(), SharedOffsets(), Tally()
+    clock, composer, offsets, counters = SystemClock(), Composer(), SharedOffsets(), RuntimeCounters()
     supervisors: list[Supervisor] = []
     async with OsccServer("main", url, clock) as server, aiohttp.ClientSession() as http:
         before = _rss()
@@ -114,7 +114,7 @@ async def measure(links: int, readings: int, url: str) -> None:
                 link = await server.open(
                     UserId("main", user), SessionSecret(str(user)), token=1, holder="bench"
                 )
-                supervisors.append(one := Supervisor(user, link, clock, composer, offsets, tally, tasks))
+                supervisors.append(one := Supervisor(user, link, clock, composer, offsets, counters, tasks))
                 tasks.create_task(one.run())
                 await one.live.wait()
             print(f"links        {(time.process_time() - began) / links * 1e3:.1f} ms each until live")

@@ -12,10 +12,10 @@ from gateway.core.view import Member, UserSessions
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import About
-from gateway.runtime.link_session import Linked, LinkHealth, World
+from gateway.runtime.link_session import LinkHealth, LinkSession, OwnerServices
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from gateway.runtime.ports import Clock, Link
-from gateway.telemetry import Tally
+from gateway.telemetry import RuntimeCounters
 
 ABOUT = About("V2R1", "V8R2", frozenset())
 TOPICS = ("agents", "queues")
@@ -31,7 +31,7 @@ class Supervisor:
         clock: Clock,
         composer: Composer,
         offsets: SharedOffsets,
-        tally: Tally,
+        counters: RuntimeCounters,
         tasks: asyncio.TaskGroup,
     ) -> None:
         self.clock = clock
@@ -53,14 +53,16 @@ class Supervisor:
             idle_timeout_s=0,
         )
         member = self.user_sessions.join(ticket, TOPICS)
-        self.tally = tally
+        self.counters = counters
         machine = LinkMachine()
         machine.dialling()
         machine.opened(clock.now())
         exchange = SimpleNamespace(machine=SimpleNamespace(health="live"))
-        world = SimpleNamespace(clock=clock, exchange=exchange, tally=tally, is_behind=bool)
-        self.pulse = LinkHealth(self.feed, self.mirror, machine, cast("World", world), is_taking_over=False)
-        self.linked = Linked(tasks, link, member, ABOUT, self)
+        world = SimpleNamespace(clock=clock, exchange=exchange, counters=counters, is_behind=bool)
+        self.link_health = LinkHealth(
+            self.feed, self.mirror, machine, cast("OwnerServices", world), is_taking_over=False
+        )
+        self.linked = LinkSession(tasks, link, member, ABOUT, self)
 
     async def run(self) -> None:
         """Serve the link until it is gone."""
@@ -73,12 +75,12 @@ class Supervisor:
 
     def received(self) -> None:
         """Record that a message arrived."""
-        self.pulse.received()
+        self.link_health.received()
 
     def agreed(self, keep_alive_s: float) -> None:
         """Do nothing: profiles send no keep-alives."""
 
-    def sees(self, *, regained: bool) -> None:
+    def realtime_changed(self, *, regained: bool) -> None:
         """Do nothing: profiles ignore whether realtime data is available."""
 
     def touch(self) -> None:
@@ -89,7 +91,7 @@ class Supervisor:
 
     def synced(self) -> None:
         """Set *live*: every query is answered, and the mirror holds the elements."""
-        self.pulse.synced()
+        self.link_health.synced()
         self.live.set()
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:

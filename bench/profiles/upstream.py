@@ -27,7 +27,7 @@ from gateway.core.assembly import Composer
 from gateway.domain.model import UserId
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.mirror import SharedOffsets
-from gateway.telemetry import Tally
+from gateway.telemetry import RuntimeCounters
 from gateway.upstream.oscce.client import OsccLink, Terms
 from gateway.upstream.oscce.readings import Kept, Readings
 from gateway.upstream.oscce.socket import Incoming, LinkSocket, SocketReader
@@ -146,7 +146,7 @@ class Site:
         self.pool = Readings()
         self.supervisors: list[tuple[Supervisor, Socket]] = []
         self.running: list[asyncio.Task[None]] = []
-        self._composer, self._offsets, self._tally = Composer(), SharedOffsets(), Tally()
+        self._composer, self._offsets, self._counters = Composer(), SharedOffsets(), RuntimeCounters()
         self._clock = CentreClock(centre)
 
     def _link(self, user: int, socket: Socket) -> OsccLink:
@@ -171,7 +171,7 @@ class Site:
             began = time.process_time()
             socket = Socket(self._centre, user)
             link = self._link(user, socket)
-            one = Supervisor(user, link, self._clock, self._composer, self._offsets, self._tally, tasks)
+            one = Supervisor(user, link, self._clock, self._composer, self._offsets, self._counters, tasks)
             self.running.append(tasks.create_task(one.run()))
             await one.live.wait()
             await socket.received()

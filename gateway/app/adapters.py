@@ -50,9 +50,9 @@ from gateway.domain.model import NodeId
 from gateway.edge.policies import NumberPolicies, NumberPolicy
 from gateway.edge.request_context import AdmissionLimits, EdgeSettings
 from gateway.protocol.bodies import SiteView
-from gateway.runtime.event_loop import Turns
+from gateway.runtime.event_loop import LinkScheduler
 from gateway.runtime.ports import Clock, Cluster, SiteParts, Upstream
-from gateway.telemetry import Tally, Telemetry
+from gateway.telemetry import RuntimeCounters, Telemetry
 from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.monitor import Timing
 from gateway.upstream.asterisk.people import Rules
@@ -78,9 +78,9 @@ class Tracing:
         """Return *upstream* with traced commands on its links."""
         return upstream
 
-    def tally(self, telemetry: Telemetry) -> Tally:
-        """Return a tally that counts, and traces takeovers."""
-        return Tally(telemetry)
+    def counters(self, telemetry: Telemetry) -> RuntimeCounters:
+        """Return counters; a subclass also traces takeovers."""
+        return RuntimeCounters(telemetry)
 
     def trace_id(self) -> str | None:
         """Return the id of the current task's trace, if there is one and it is sampled."""
@@ -608,7 +608,7 @@ def open_server(
     site: config_settings.SiteSection,
     clock: Clock,
     tls: ssl.SSLContext | None,
-    turns: Turns,
+    link_scheduler: LinkScheduler,
     *,
     trace: aiohttp.TraceConfig | None,
     is_alone: bool,
@@ -619,7 +619,7 @@ def open_server(
     *tls* None: clear text. *is_alone*: no other node serves the site.
     """
     if site.asterisk is None:
-        return OsccServer(site.id, site.url, clock, tls=tls, turns=turns, trace=trace)
+        return OsccServer(site.id, site.url, clock, tls=tls, link_scheduler=link_scheduler, trace=trace)
     settings = asterisk_settings(site, site.asterisk, tls, is_alone=is_alone)
     return AsteriskServer(site.id, settings, clock, jitter=chance.jitter, draw=chance.draw)
 

@@ -278,13 +278,13 @@ class AdminOperations:
             self.log_level,
             self.reload,
         ):
-            self.node.orders.learn(act.__name__, act)
+            self.node.orders.register(act.__name__, act)
 
     async def drain(self, order: Order) -> Page:
         """Drain, as on SIGTERM; a repeated request does not hurry it."""
         if not self.stopping.asked.is_set():
             _LOG.info("drain_requested", extra={"node": order.node})
-        self.stopping.ask_gently()
+        self.stopping.ask_without_hurry()
         return _DONE
 
     async def log_level(self, order: Order) -> Page:
@@ -460,7 +460,7 @@ class _BusLines:
         }
         """The looks with the last lines, by whether they are warnings."""
 
-    def look(self, bus: BusState) -> None:
+    def update(self, bus: BusState) -> None:
         """Log a change, now or later."""
         self._looks += 1
         self._changes += bus is not self._was
@@ -479,7 +479,7 @@ class _BusLines:
 class StatusLog:
     """Compares each status with the one before, and logs the changes.
 
-    Invariant: one :meth:`look` writes at most one line for each subject, and none without a change.
+    Invariant: one :meth:`update` writes at most one line for each subject, and none without a change.
     """
 
     def __init__(self, sites: Iterable[str]) -> None:
@@ -489,10 +489,10 @@ class StatusLog:
         self._was = NodeStatus(BusState.DEGRADED, 0, 0, 0)  # the first state of a bus: nothing to log yet
         self._bus: Final = _BusLines(self._was.bus)
 
-    def look(self, now: NodeStatus) -> None:
-        """Log the differences from the last look."""
+    def update(self, now: NodeStatus) -> None:
+        """Log the differences from the last status."""
         was, self._was = self._was, now
-        self._bus.look(now.bus)
+        self._bus.update(now.bus)
         for word in sorted(now.refused - was.refused):
             _LOG.error("bus_refuses", extra={"cause": word})
         for word in sorted(was.refused - now.refused):
@@ -530,7 +530,7 @@ async def log_status(surroundings: StatusLog, node: Node, telemetry: Telemetry, 
         await clock.sleep(STATUS_EVERY_S)
         fences, two_owners = (int(next(iter(each.collect())).samples[0].value) for each in counters)
         state, log_offs = node.exchange.machine.state, len(node.log_offs)
-        surroundings.look(NodeStatus(state, log_offs, fences, two_owners, node.bus_refusals))
+        surroundings.update(NodeStatus(state, log_offs, fences, two_owners, node.bus_refusals))
 
 
 # ---- bus check ----

@@ -74,7 +74,7 @@ class PhoneBalancer:
     def _look(self, now: float) -> None:
         was_active = self._balance.is_active
         staying = [phone for phone in self._phones if phone.session.state is not State.CLOSING]
-        wanted = self._balance.look(now, len(staying), self._others(), self._log_ons_per_s)
+        wanted = self._balance.phones_to_move(now, len(staying), self._others(), self._log_ons_per_s)
         chosen = self._chosen(staying, wanted) if wanted else []
         self._balance.sent(now, wanted - len(chosen))
         for phone in chosen:

@@ -38,7 +38,7 @@ from gateway.domain.upstream import (
 )
 from gateway.edge.channel import FAILED, OK, REFUSED
 from gateway.protocol.frames import COMMANDS
-from gateway.runtime.event_loop import Turns
+from gateway.runtime.event_loop import LinkScheduler
 from gateway.runtime.node import Node
 from gateway.runtime.ports import ENTRY_REFUSALS, WRITE_REFUSALS, Authority, Clock, Cluster, Link, Upstream
 from gateway.runtime.user_state import Owner
@@ -249,7 +249,7 @@ def measure_bus(cluster: Cluster, telemetry: Telemetry) -> None:
     telemetry.bus_unopened.values |= cluster.dropped()
 
 
-def measure_turns(turns: Iterable[Turns], telemetry: Telemetry) -> None:
+def measure_turns(turns: Iterable[LinkScheduler], telemetry: Telemetry) -> None:
     """Record whether the node keeps up with its links, and how many readings newer ones replaced."""
     each = list(turns)
     telemetry.overloaded.set(int(any(one.is_overloaded for one in each)))

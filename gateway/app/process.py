@@ -142,7 +142,7 @@ class StopRequest:
         self._is_signalled = True
         self.asked.set()
 
-    def ask_gently(self) -> None:
+    def ask_without_hurry(self) -> None:
         """Request the end without hurry, any number of times.
 
         It is not counted as a signal: after an operator's drain, the stop of the service or the deletion of
@@ -212,19 +212,19 @@ class SystemdNotifier:
             self._notify("WATCHDOG=1")
             await self._clock.sleep(self.watchdog_s / WATCHDOG_BEATS)
 
-    def reloads(self, look: Callable[[], None]) -> AbstractContextManager[None]:
-        """Let SIGHUP call *look* for a reload, while the block lasts."""
+    def reloads(self, reload: Callable[[], None]) -> AbstractContextManager[None]:
+        """Let SIGHUP call *reload*, while the block lasts."""
 
         def ask() -> None:
             self._looks_due = RELOAD_STEPS
             # systemd compares it with the instant at which it sent the signal: CLOCK_MONOTONIC, as now() is
             self._notify("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.now() * _US)}")
-            look()
+            reload()
 
         return signal_handlers({signal.SIGHUP: ask})
 
     def looked(
-        self, after: Callable[[], Coroutine[None, None, None]], look: Callable[[], None]
+        self, after: Callable[[], Coroutine[None, None, None]], reload: Callable[[], None]
     ) -> Callable[[], Coroutine[None, None, None]]:
         """Return *after*, a callback after each reading, extended by a report when a reload is done."""
 
@@ -233,7 +233,7 @@ class SystemdNotifier:
             if self._looks_due:
                 self._looks_due -= 1
                 if self._looks_due:
-                    look()
+                    reload()
                 else:
                     self.ready()
 

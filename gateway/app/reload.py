@@ -104,8 +104,8 @@ class Reloader:
 
     async def _look(self, *, is_asked: bool) -> list[str]:
         async with self._turn:
-            looks = (*(self._when_asked if is_asked else ()), *self._always)
-            return [old for look in looks if (old := await look()) is not None]
+            checks = (*(self._when_asked if is_asked else ()), *self._always)
+            return [old for check in checks if (old := await check()) is not None]
 
 
 AfterReload = Callable[[], Coroutine[None, None, None]]
@@ -167,7 +167,7 @@ class FileReloader(ABC, Generic[ContentT]):
     async def _apply(self, content: ContentT) -> None:
         """Put *content* in force; raises ConfigError when it cannot be used."""
 
-    async def look(self) -> str | None:
+    async def check_files(self) -> str | None:
         """Put the content of the files in force; return the name of this part if it cannot be used."""
         faults: tuple[str, ...] = ()
         try:
@@ -216,10 +216,10 @@ class KeysReloader(FileReloader[SecretsSection | None]):
         self._keyring = keyring
         self._renew = renew
 
-    async def look(self) -> str | None:
+    async def check_files(self) -> str | None:
         """Put the keys of the settings in force, if they have a source."""
         self._faults = ()  # read on request only: each request has its line
-        return None if self._reread is None else await super().look()
+        return None if self._reread is None else await super().check_files()
 
     def _read(self) -> SecretsSection | None:
         return None if self._reread is None else self._reread()
@@ -281,17 +281,17 @@ class CertificateReloader(FileReloader[CertificatePair]):
                 )
             self._note(pair)
 
-    async def look(self) -> str | None:
+    async def check_files(self) -> str | None:
         """Put the content of the files in force, and log a warning before the end of the certificate."""
         if self.context is None:
             return None
-        failed = await super().look()
+        failed = await super().check_files()
         self._warn()
         return failed
 
     def _read(self) -> CertificatePair:
         pair = read_pair(self._client)
-        assert pair is not None  # noqa: S101 - without files there is no context, and no look
+        assert pair is not None  # noqa: S101 - without files there is no context, and no check
         return pair
 
     async def _apply(self, content: CertificatePair) -> None:
@@ -394,9 +394,9 @@ class AuthoritiesReloader:
         ]
         self._failed = telemetry.reload_failed["authorities"]
 
-    async def look(self) -> str | None:
+    async def check_files(self) -> str | None:
         """Put the content of the files in force; return the name of this part if one cannot be used."""
-        failed = [await site.look() for site in self._sites]
+        failed = [await site.check_files() for site in self._sites]
         self._failed.set(int(any(failed)))
         return "authorities" if any(failed) else None
 

@@ -36,7 +36,7 @@ from gateway.domain.model import SessionSecret, UserId
 from gateway.domain.upstream import About, LinkClosed, LinkEvent
 from gateway.edge.request_context import Handler
 from gateway.runtime.ports import Clock, Link, OnAnswer, OnReadings, Upstream
-from gateway.telemetry import Tally, Telemetry
+from gateway.telemetry import RuntimeCounters, Telemetry
 
 LOG_ON: Final = "/v1/sessions"
 EXPORT_S: Final = 5
@@ -125,9 +125,9 @@ class SpanTracing(Tracing):
         """Return *upstream* with tracing."""
         return TracedUpstream(upstream, self)
 
-    def tally(self, telemetry: Telemetry) -> Tally:
-        """Return a tally that counts, and traces takeovers."""
-        return _TracingTally(telemetry, self.took_over)
+    def counters(self, telemetry: Telemetry) -> RuntimeCounters:
+        """Return counters that also trace takeovers."""
+        return _TracingCounters(telemetry, self.took_over)
 
     def took_over(self, blind_s: float) -> str | None:
         """Trace a takeover that has just ended; return the trace's id, if it is sampled."""
@@ -250,14 +250,14 @@ class TracedLink:
         await self._link.close()
 
 
-class _TracingTally(Tally):
+class _TracingCounters(RuntimeCounters):
     """Counts events, and traces takeovers."""
 
     def __init__(self, telemetry: Telemetry, trace_takeover: Callable[[float], str | None]) -> None:
         super().__init__(telemetry)
         self._trace_takeover = trace_takeover
 
-    def saw_again(self, blind_s: float) -> None:
+    def realtime_resumed(self, blind_s: float) -> None:
         """Observe it, with its trace as exemplar."""
         trace_id = self._trace_takeover(blind_s)
         exemplar = None if trace_id is None else {"trace_id": trace_id}

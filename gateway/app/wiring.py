@@ -87,11 +87,11 @@ from gateway.edge.request_context import EdgeSettings
 from gateway.edge.scheduler import Scheduler, in_turns
 from gateway.edge.server import EdgeParts, OpsParts, make_app, make_ops_app
 from gateway.edge.socket import PhoneSocket
-from gateway.runtime.event_loop import REST_S, Turns
+from gateway.runtime.event_loop import REST_S, LinkScheduler
 from gateway.runtime.node import Node, NodeSettings
 from gateway.runtime.ports import ENTRY_REFUSALS, Clock, Cluster, SiteParts
 from gateway.runtime.sessions import ATTACH_S, LogOffs
-from gateway.telemetry import Families, Tally, Telemetry, written
+from gateway.telemetry import Families, RuntimeCounters, Telemetry, written
 from gateway.upstream.oscce.client import OsccServer
 
 _LOG: Final = logging.getLogger("gateway.app")
@@ -198,7 +198,7 @@ class Gateway:
         sites = measured_sites(servers, telemetry, options.tracing, self.status_log.reaches, rates(settings))
         keyring = options.keyring or Keyring(secrets.sealing_keys)
         own = _node_settings(settings, keyring, options.holder or randomness.token_hex(8))
-        self.node, self.audit_trail = _audited(own, sites, cluster, clock, options.tracing.tally(telemetry))
+        self.node, self.audit_trail = _node(own, sites, cluster, clock, options.tracing.counters(telemetry))
         self.pseudonyms: Final = Pseudonyms(secrets.pseudonym_key)
         self.closes: Final = CloseHistory(self.node.orders.node, self.pseudonyms, clock.wall_ms)
         self.scheduler: Final[Scheduler[PhoneSocket]] = _scheduler(clock, servers)
@@ -211,8 +211,10 @@ class Gateway:
         keys = KeysReloader(options.reread, secrets, keyring, renew, telemetry)
         trust = {site: server.trust for site, server in servers.items()}
         authorities = AuthoritiesReloader(settings.sites, trust, telemetry)
-        always = self.notices_reloader.look, self.certificate_reloader.look, authorities.look
-        self.reloading: Final = Reloader(always, (keys.look,), clock)
+        always = [
+            each.check_files for each in (self.notices_reloader, self.certificate_reloader, authorities)
+        ]
+        self.reloading: Final = Reloader(always, (keys.check_files,), clock)
         self.edge: Final = make_app(parts)
         self.ops: Final = self._ops(clock)
         self._servers, self._cluster = servers, cluster
@@ -271,7 +273,7 @@ class Gateway:
         measure_node(self.node, self._servers, self.telemetry)
         measure_bus(self._cluster, self.telemetry)
         self.telemetry.connections_dropped.value = self.edge[PENDING_CONNECTIONS].dropped
-        measure_turns({server.turns for server in self._oscc}, self.telemetry)
+        measure_turns({server.link_scheduler for server in self._oscc}, self.telemetry)
         measure_shared((server.pool for server in self._oscc), self.telemetry)
         self.telemetry.drain_state.set(int(self.node.membership.has_given_notice))
         return self.telemetry.collect()
@@ -332,7 +334,7 @@ class Gateway:
         )
 
     def _is_overloaded(self) -> bool:
-        return any(server.turns.is_overloaded for server in self._oscc)
+        return any(server.link_scheduler.is_overloaded for server in self._oscc)
 
     def _is_late(self) -> bool:
         return self.node.pauses.was_late(self.node.clock.now(), ATTACH_S)
@@ -340,7 +342,7 @@ class Gateway:
     def _unread_s(self) -> float:
         most_s = 0.0  # a plain loop, as it is called for each user who has work
         for server in self._oscc:
-            most_s = max(most_s, server.turns.unread_s)
+            most_s = max(most_s, server.link_scheduler.unread_s)
         return most_s
 
     def _log_end(self, life: ConnectionSummary) -> None:
@@ -364,12 +366,16 @@ class Gateway:
         self.telemetry.build_info[about].set(1)
 
 
-def _audited(
-    own: NodeSettings, sites: Mapping[str, SiteParts], cluster: Cluster, clock: Clock, tally: Tally
+def _node(
+    own: NodeSettings,
+    sites: Mapping[str, SiteParts],
+    cluster: Cluster,
+    clock: Clock,
+    counters: RuntimeCounters,
 ) -> tuple[Node, AuditTrail]:
     """Return the node, and the log of the audit."""
     trail = AuditTrail(audit_writer(own.node, own.holder))
-    return Node(own, sites, cluster, clock, random.random, trail.note, tally), trail
+    return Node(own, sites, cluster, clock, random.random, trail.note, counters), trail
 
 
 def _named(options: NodeOptions, node: NodeId) -> LineWriter | None:
@@ -466,10 +472,10 @@ async def _servers(
 ) -> dict[str, SiteServer]:
     """Open the contact centres of all sites on *stack*."""
     servers: dict[str, SiteServer] = {}
-    turns, is_alone = Turns(clock, rest_s=REST_S), settings.bus.url == MEMORY
+    links, is_alone = LinkScheduler(clock, rest_s=REST_S), settings.bus.url == MEMORY
     for place, site in enumerate(settings.sites):
         tls, trace = site_context(place, site), tracing.outgoing()
-        server = open_server(site, clock, tls, turns, trace=trace, is_alone=is_alone, chance=_RANDOMNESS)
+        server = open_server(site, clock, tls, links, trace=trace, is_alone=is_alone, chance=_RANDOMNESS)
         servers[site.id] = await stack.enter_async_context(server)
     return servers
 
@@ -479,7 +485,7 @@ def _scheduler(clock: Clock, servers: Mapping[str, SiteServer]) -> Scheduler[Pho
     made: Scheduler[PhoneSocket] = Scheduler(clock)
     for server in servers.values():
         if isinstance(server, OsccServer):
-            server.turns.phones = made
+            server.link_scheduler.phones = made
     return made
 
 

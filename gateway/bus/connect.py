@@ -236,9 +236,10 @@ def _explained(error: Exception) -> Exception:
     """Return the exception for an error while a connection is opened: the meaning of redis-py's error."""
     match error:
         case AuthenticationError():
-            said = code(error)
-            word = said if said in ENTRY_REFUSALS else "WRONGPASS"  # a server without passwords says ERR
-            return RedisUnreachable(f"it refused AUTH: {said}", word)
+            error_code = code(error)
+            # a server without passwords answers ERR
+            word = error_code if error_code in ENTRY_REFUSALS else "WRONGPASS"
+            return RedisUnreachable(f"it refused AUTH: {error_code}", word)
         case RedisError() if is_refusal(error):
             return RedisUnreachable(f"it refused to let this node in: {code(error)}", code(error))
         case RedisError():

@@ -582,12 +582,12 @@ class RedisBus:
         if found is None:
             return None
         head, body = found
-        said = read(body)
-        if said is None:
+        greeting = read(body)
+        if greeting is None:
             self.seals.drop(DropReason.UNREADABLE)
             return None
         now = self._clock.now()
-        verdict, released = self.lives.greeted(head, said, now)
+        verdict, released = self.lives.greeted(head, greeting, now)
         if verdict in _DROPPED:
             self.seals.drop(_DROPPED[verdict])
         self._heard_life.set()

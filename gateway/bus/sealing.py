@@ -333,7 +333,7 @@ class Lives:
         """Challenge all lives soon: the last challenge, or an answer to it, may be lost."""
         self._is_wanted = True
 
-    def greeted(self, head: Head, said: Greeting, now: float) -> tuple[Freshness, list[WaitingMessage]]:
+    def greeted(self, head: Head, greeting: Greeting, now: float) -> tuple[Freshness, list[WaitingMessage]]:
         """Process a greeting. Returns the verdict on it, and the waiting messages that it releases.
 
         A challenge of an unknown life is answered as well: that proves nothing to this process.
@@ -342,9 +342,9 @@ class Lives:
             return self.judge(head, now), []
         if head.number <= self._passed.get(head.life, 0):
             return Freshness.REPEATED, []
-        asked_at = max((self._asked[each] for each in said.answers if each in self._asked), default=None)
-        if said.nonce:
-            self._answers.append(said.nonce)
+        asked_at = max((self._asked[each] for each in greeting.answers if each in self._asked), default=None)
+        if greeting.nonce:
+            self._answers.append(greeting.nonce)
         if asked_at is None:
             is_known = head.life in self._passed
             self._is_wanted = self._is_wanted or not is_known

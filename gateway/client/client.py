@@ -18,7 +18,7 @@ from typing import Final, Self, TypeVar
 
 import aiohttp
 
-from gateway.client.dialogue import Dialogue, Hooks, Memory, Wishes
+from gateway.client.dialogue import Dialogue, FrameHandlers, ResumeState, Wishes
 from gateway.client.http import (
     MACHINE_CLOCK,
     Account,
@@ -77,7 +77,7 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class RealtimeServices:
     """Dependencies of :class:`Realtime`: an opener of WebSockets, an address, an encoding, and time.
 
     *address* has no slash at its end; *jitter* returns numbers in [0, 1).
@@ -97,8 +97,8 @@ class Realtime:
     connection is refused, never queued.
     """
 
-    def __init__(self, means: Means, access: Access, wishes: Wishes) -> None:
-        self.memory: Final = Memory(wishes)
+    def __init__(self, means: RealtimeServices, access: Access, wishes: Wishes) -> None:
+        self.memory: Final = ResumeState(wishes)
         self.events: Final = EventStream()
         self.ended: Ended | None = None
         self._means = means
@@ -158,7 +158,7 @@ class Realtime:
         if self.ended is None:
             self.ended = Ended(ending.code, ending.reason, ending.by)
             self.memory.mirror.clear()
-            self._tell(self.ended)
+            self._publish(self.ended)
             self.close()
 
     def close(self) -> None:
@@ -203,14 +203,14 @@ class Realtime:
 
     # ---- inner ----
 
-    def _tell(self, event: Event) -> None:
+    def _publish(self, event: Event) -> None:
         if isinstance(event, Connected):
             self._arrived.set()
         self.events.publish(event)
 
     def _renewed(self, renewed: frames.Renewed) -> None:
         self._access.renewed(renewed)
-        self._tell(TokenRenewed(renewed.expires_at_ms))
+        self._publish(TokenRenewed(renewed.expires_at_ms))
 
     async def _run(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
@@ -233,7 +233,7 @@ class Realtime:
         except NotOpened as not_opened:
             return not_opened.ending, 0.0
         began = self._clock.now()
-        hooks = Hooks(self._tell, self._renewed)
+        hooks = FrameHandlers(self._publish, self._renewed)
         dialogue = Dialogue(self.memory, hooks, self._access.token(), began)
         self._live = connection, dialogue
         self._hurried = self._probing = False
@@ -308,7 +308,7 @@ class Realtime:
 
     async def _pause(self, seconds: float, reason: str) -> None:
         """Wait, unless the foreground or the network requests a try at once."""
-        self._tell(Reconnecting(seconds, reason))
+        self._publish(Reconnecting(seconds, reason))
         until = self._clock.now() + seconds
         while self._is(_Mode.ON):
             now = self._clock.now()
@@ -388,8 +388,8 @@ class GatewayClient:
         self._credentials = credentials
         self._tasks = asyncio.TaskGroup()
         self._http = open_http(True if ssl is None else ssl)
-        means = Means(self._http, address.rstrip("/"), codec, clock, chance)
-        self._account = Account(Api(self._http, means.address, clock), clock, chance, self._tell)
+        means = RealtimeServices(self._http, address.rstrip("/"), codec, clock, chance)
+        self._account = Account(Api(self._http, means.address, clock), clock, chance, self._publish)
         access = Access(
             token=lambda: self._account.token,
             renewed=self._account.renew,
@@ -660,7 +660,7 @@ class GatewayClient:
             _ = self._account.token
             self._realtime.start(self._tasks)
 
-    def _tell(self, event: Event) -> None:
+    def _publish(self, event: Event) -> None:
         self._realtime.events.publish(event)
 
     async def _log_on_again(self) -> None:

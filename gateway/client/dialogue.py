@@ -17,7 +17,15 @@ from pydantic import ValidationError
 
 import gateway
 from gateway.client.http import LOST, Ending, error_of, window_of
-from gateway.client.mirror import ClientMirror, Connected, Event, HealthChanged, NoticeShown, Refused, Took
+from gateway.client.mirror import (
+    ClientMirror,
+    Connected,
+    Event,
+    FrameResult,
+    HealthChanged,
+    NoticeShown,
+    Refused,
+)
 from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol import codec, frames
@@ -300,7 +308,7 @@ class Wishes:
 
 
 @dataclass(slots=True)
-class Memory:
+class ResumeState:
     """Data that outlives a connection; the present wishes apply to the next one."""
 
     wishes: Wishes
@@ -311,7 +319,7 @@ class Memory:
     """The freshness of the data, from the last ping; None before the first."""
 
 
-class Hooks(NamedTuple):
+class FrameHandlers(NamedTuple):
     """The receivers of frames other than state."""
 
     event: Callable[[Event], None]
@@ -334,7 +342,7 @@ class Dialogue:
         now: Monotonic seconds, here and below.
     """
 
-    def __init__(self, memory: Memory, hooks: Hooks, token: str, now: float) -> None:
+    def __init__(self, memory: ResumeState, hooks: FrameHandlers, token: str, now: float) -> None:
         self.hello: Final = memory.wishes.hello(token, memory.mirror.position)
         """The first frame to send."""
         self.welcome: frames.Welcome | None = None
@@ -439,9 +447,9 @@ class Dialogue:
 
     def _on_state(self, frame: frames.Changes | frames.Ping, now: float) -> Frames:
         took = self._memory.mirror.receive(frame)
-        if took is Took.GAP:
+        if took is FrameResult.GAP:
             return self._resync(now)
-        if took is Took.APPLIED and not self.in_sync and self.welcome is not None:
+        if took is FrameResult.APPLIED and not self.in_sync and self.welcome is not None:
             self.in_sync = True
             self._hooks.event(Connected(self.welcome.resumed))
         return ()

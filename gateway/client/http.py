@@ -174,14 +174,17 @@ def error_of(
     An unknown code becomes ``internal`` or ``bad_request`` by its *status*, and is in the details as
     ``unknown_code``. *retry_after_s* is used when the members have none.
     """
-    said, text = members.get("code"), members.get("message") or members.get("detail") or members.get("title")
+    code_text, text = (
+        members.get("code"),
+        members.get("message") or members.get("detail") or members.get("title"),
+    )
     details = {name: _detail(value) for name, value in members.items() if name not in _OWN_MEMBERS}
     code = ErrorCode.INTERNAL if status >= 500 else ErrorCode.BAD_REQUEST
-    if isinstance(said, str):
+    if isinstance(code_text, str):
         try:
-            code = ErrorCode(said)
+            code = ErrorCode(code_text)
         except ValueError:
-            details["unknown_code"] = said
+            details["unknown_code"] = code_text
     wait = members.get("retry_after_s")
     if isinstance(wait, int | float) and 0 <= wait < math.inf:
         retry_after_s = float(wait)

@@ -30,7 +30,7 @@ PARTS_MAX: Final = 1024
 """Parts of one answer that are held back; more (256 MiB) can only be a fault of the gateway."""
 
 
-class Took(enum.Enum):
+class FrameResult(enum.Enum):
     """Result of a frame."""
 
     APPLIED = enum.auto()
@@ -101,7 +101,7 @@ class ClientMirror(Mapping[str, Value]):
         self._position = None
         self._commit(dict.fromkeys(self._values))
 
-    def receive(self, frame: Changes | Ping) -> Took:
+    def receive(self, frame: Changes | Ping) -> FrameResult:
         """Process a frame of the gateway."""
         if isinstance(frame, Ping):
             return self._ping(frame)
@@ -109,7 +109,7 @@ class ClientMirror(Mapping[str, Value]):
             return self._gap()
         self._parts.append(frame)
         if frame.more:
-            return Took.HELD_BACK
+            return FrameResult.HELD_BACK
         return self._apply(self._parts)
 
     # ---- inner ----
@@ -126,19 +126,19 @@ class ClientMirror(Mapping[str, Value]):
             return False
         return frame.stream is not None or frame.upto >= frame.after
 
-    def _ping(self, ping: Ping) -> Took:
+    def _ping(self, ping: Ping) -> FrameResult:
         position = self._position
         if position is None or self._lost or self._parts or not position.seq == ping.after <= ping.upto:
             return self._gap()
         self._position = StreamPosition(position.stream, ping.upto)
-        return Took.APPLIED
+        return FrameResult.APPLIED
 
-    def _gap(self) -> Took:
+    def _gap(self) -> FrameResult:
         self._parts.clear()
         self._lost = True
-        return Took.GAP
+        return FrameResult.GAP
 
-    def _apply(self, parts: list[Changes]) -> Took:
+    def _apply(self, parts: list[Changes]) -> FrameResult:
         first, last = parts[0], parts[-1]
         news = self._merged(parts)
         if news is None:
@@ -152,7 +152,7 @@ class ClientMirror(Mapping[str, Value]):
         self._parts = []
         self._lost = False
         self._commit(news)
-        return Took.APPLIED
+        return FrameResult.APPLIED
 
     def _merged(self, parts: list[Changes]) -> dict[str, MappingProxyType[str, object] | None] | None:
         """Return the values of the keys in *parts*; None when a patch has no value to change."""

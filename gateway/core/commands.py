@@ -81,7 +81,7 @@ _LONG_PAST_MS: Final = 60_000
 """More than the error of any node's clock."""
 
 
-def check_command(command: Command, facts: SessionFacts, declared: Declared) -> None:
+def check_command(command: Command, facts: SessionFacts, context: CommandContext) -> None:
     """Refuse a command that the session's rights, OSCC-E's functions or its catalogues do not allow.
 
     A resource out of scope and one that does not exist get the same answer, so that a client cannot find out
@@ -98,15 +98,15 @@ def check_command(command: Command, facts: SessionFacts, declared: Declared) -> 
     ):
         raise GatewayError(ErrorCode.FORBIDDEN, "This session may not do that.")
     resource = _resource(command, facts.scope)
-    down = declared.down(rule.functions)
+    down = context.down(rule.functions)
     if down is not None:
         message = "A function of the contact centre is not available."
         raise GatewayError(ErrorCode.FUNCTION_UNAVAILABLE, message, function=down)
-    _check_values(command, resource, facts.scope, declared)
+    _check_values(command, resource, facts.scope, context)
 
 
 def judge(
-    frame: CommandFrame, facts: SessionFacts, declared: Declared, wall_ms: int, *, ahead_s: float
+    frame: CommandFrame, facts: SessionFacts, context: CommandContext, wall_ms: int, *, ahead_s: float
 ) -> tuple[int, GatewayError | None]:
     """Return the deadline of a command, and why it is refused, if it is.
 
@@ -115,7 +115,7 @@ def judge(
     """
     try:
         until_ms = deadline_ms(frame.expires_at_ms, wall_ms, ahead_s=ahead_s, retry=frame.retry)
-        check_command(frame.command, facts, declared)
+        check_command(frame.command, facts, context)
     except GatewayError as refusal:  # without its frames, which hold the refusal and the user's data
         return wall_ms - _LONG_PAST_MS, refusal.with_traceback(None)
     return until_ms, None
@@ -153,20 +153,20 @@ def _resource(command: Command, scope: Scope) -> str | None:
             return None
 
 
-def _check_values(command: Command, resource: str | None, scope: Scope, declared: Declared) -> None:
+def _check_values(command: Command, resource: str | None, scope: Scope, context: CommandContext) -> None:
     match command:
         case SetSkills():
-            check_skills(command, declared)
+            check_skills(command, context)
         case SetQueueParameters():
-            check_parameters(command.changes, Kind.QUEUE, declared.parameters_of(resource), scope, declared)
+            check_parameters(command.changes, Kind.QUEUE, context.parameters_of(resource), scope, context)
         case SetGroupParameters():
-            check_parameters(command.changes, Kind.GROUP, declared.parameters_of(resource), scope, declared)
+            check_parameters(command.changes, Kind.GROUP, context.parameters_of(resource), scope, context)
         case SetAgentRoutingState():
-            check_reason(command, declared.agent(resource), declared)
+            check_reason(command, context.agent(resource), context)
         case SetRoutingState():
-            check_reason(command, declared.agent(declared.own_agent), declared)
+            check_reason(command, context.agent(context.own_agent), context)
         case FinishPostProcessing():
-            check_wrap_up(command.wrap_up_reason_ids, declared)
+            check_wrap_up(command.wrap_up_reason_ids, context)
 
 
 def _key(kind: Kind, identity: str, scope: Scope) -> str:
@@ -203,7 +203,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 """Data type → the Python types of its values; OSCC-E checks values of an unknown type."""
 
 
-def check_skills(command: SetSkills, declared: Declared) -> None:
+def check_skills(command: SetSkills, context: CommandContext) -> None:
     """Refuse duplicate or unknown skills, and levels and preferences out of range.
 
     Raises:
@@ -215,7 +215,7 @@ def check_skills(command: SetSkills, declared: Declared) -> None:
         if change.skill_id in named:
             raise GatewayError(ErrorCode.DUPLICATE_SKILL, "A skill is named twice.", skill_id=change.skill_id)
         named.add(change.skill_id)
-    known = declared.skills
+    known = context.skills
     if known is None:
         return
     for change in command.changes:
@@ -233,7 +233,7 @@ def check_skills(command: SetSkills, declared: Declared) -> None:
 
 
 def check_reason(
-    command: SetAgentRoutingState | SetRoutingState, present: Agent | None, declared: Declared
+    command: SetAgentRoutingState | SetRoutingState, present: Agent | None, context: CommandContext
 ) -> None:
     """Refuse a reason that does not exist or belongs to another state, and a missing reason.
 
@@ -243,7 +243,7 @@ def check_reason(
     Raises:
         GatewayError: ``reason_required``, ``reason_unknown``, ``reason_wrong_kind``.
     """
-    known, wanted = declared.reasons, command.reason_id
+    known, wanted = context.reasons, command.reason_id
     if known is None or _is_present(command, present):
         return
     if wanted is None:
@@ -256,13 +256,13 @@ def check_reason(
         raise GatewayError(ErrorCode.REASON_WRONG_KIND, "The reason does not belong to this state.")
 
 
-def check_wrap_up(reason_ids: tuple[str, ...], declared: Declared) -> None:
+def check_wrap_up(reason_ids: tuple[str, ...], context: CommandContext) -> None:
     """Refuse wrap-up reasons that do not exist or are of another kind.
 
     Raises:
         GatewayError: ``reason_unknown``, ``reason_wrong_kind``.
     """
-    known = declared.reasons
+    known = context.reasons
     if known is not None:
         for reason_id in reason_ids:
             if _known(reason_id, known).kind != "wrapup":
@@ -274,7 +274,7 @@ def check_parameters(
     kind: Kind,
     present: Mapping[str, Parameter],
     scope: Scope,
-    declared: Declared,
+    context: CommandContext,
 ) -> None:
     """Refuse parameters that do not exist or cannot be changed, and values of the wrong type or size.
 
@@ -284,7 +284,7 @@ def check_parameters(
         GatewayError: ``parameter_unknown``, ``parameter_read_only``, ``wrong_type``, ``value_out_of_range``,
             ``reference_unknown``; all name the parameter.
     """
-    known = declared.parameters(kind)
+    known = context.parameters(kind)
     if known is None:
         return
     for name, value in changes.items():
@@ -377,7 +377,7 @@ def _refusal(code: ErrorCode, message: str, parameter: str) -> GatewayError:
 _STATE_OF: Final = {field.name: attrgetter(field.name) for field in fields(Functions)}
 
 
-class Declared:
+class CommandContext:
     """Catalogues, functions and present values in a user's mirror at this moment.
 
     None means that a value is unknown; then no command is refused because of it.
@@ -692,8 +692,8 @@ def fingerprint(command: Command) -> bytes:
 
     The order of the members of a mapping does not matter.
     """
-    said = _SORTED(plain_fields(command)).encode()
-    return hashlib.blake2s(said, digest_size=16, person=b"command").digest()
+    text = _SORTED(plain_fields(command)).encode()
+    return hashlib.blake2s(text, digest_size=16, person=b"command").digest()
 
 
 RETRY_S: Final = 4.0

@@ -326,7 +326,7 @@ class Balance:
         self.paused_until = -math.inf
         """Until when no phone is sent to another node, as the last round had no effect."""
 
-    def look(self, now: float, phones: int, others: Mapping[str, int], log_ons_per_s: float) -> int:
+    def phones_to_move(self, now: float, phones: int, others: Mapping[str, int], log_ons_per_s: float) -> int:
         """Return how many phones to send away now.
 
         Args:

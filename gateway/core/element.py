@@ -445,15 +445,15 @@ Address = tuple[Kind, int]
 
 def composed_element(parts: Parts, before: Element | None, other: Element | None, offset_ms: int) -> Element:
     """Return the element of *parts* after *before*; *other* is the one that another link shows."""
-    said = value = compose(parts, offset_ms)
+    composed = value = compose(parts, offset_ms)
     old = None if before is None else before.value
-    if before is not None and isinstance(old, Composed) and type(old) is type(said):
-        value = steady(old, said)
+    if before is not None and isinstance(old, Composed) and type(old) is type(composed):
+        value = steady(old, composed)
         if value == old:
             return before
-    if other is not None and _is_jitter(other, said):
+    if other is not None and _is_jitter(other, composed):
         return other
-    return Element(None if value is said and type(said) is Queue else value, parts, offset_ms)
+    return Element(None if value is composed and type(composed) is Queue else value, parts, offset_ms)
 
 
 def queue_element(parts: Parts, before: Element | None, offset_ms: int) -> Element | None:
@@ -539,10 +539,10 @@ def differ_by_jitter(one: PartValue, other: PartValue) -> bool:
     return isinstance(one, Composed) and isinstance(other, Composed) and steady(one, other) == one
 
 
-def _is_jitter(shown: Element, said: Composed) -> bool:
-    """Return whether *said* differs from the shown element only by instants within the jitter."""
+def _is_jitter(shown: Element, composed: Composed) -> bool:
+    """Return whether *composed* differs from the shown element only by instants within the jitter."""
     value = shown.value
-    return isinstance(value, Composed) and steady(value, said) == value
+    return isinstance(value, Composed) and steady(value, composed) == value
 
 
 def steady(before: Composed, after: Composed) -> Composed:

@@ -283,14 +283,14 @@ class FollowMachine(StateMachine[FollowState]):
         stale_at = self._last_received_at + STALE_S
         return stale_at if self._gap_since is None else min(stale_at, self._gap_since + GAP_S)
 
-    def health(self, now: float, said: frames.HealthStatus) -> frames.HealthStatus:
-        """Return the freshness of the data, from the owner's report *said*.
+    def health(self, now: float, reported: frames.HealthStatus) -> frames.HealthStatus:
+        """Return the freshness of the data, from the owner's report *reported*.
 
         It is at best stale after 15 s without a message of the owner, after 3 s with a gap, and while the
         owner's messages may not arrive.
         """
-        if said != "live":
-            return said
+        if reported != "live":
+            return reported
         is_lacking = self._gap_since is not None and now - self._gap_since > GAP_S
         return "stale" if self.is_unsure or is_lacking or now - self._last_received_at > STALE_S else "live"
 

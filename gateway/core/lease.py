@@ -105,8 +105,8 @@ class Lease(StateMachine[LeaseState]):
     """
 
     __slots__ = (
-        "_asked_at", "_asked_in_doubt", "_doubted", "_due_at", "_unanswered_at", "_until",
-        "epoch", "floor", "lost", "renew_s",
+        "_asked_at", "_asked_in_doubt", "_doubted", "_due_at", "_unanswered_at", "_until", "epoch", "floor",
+        "lost", "renew_s",
     )  # fmt: skip
     TABLE = LEASE_TRANSITIONS
 
@@ -211,7 +211,7 @@ class Lease(StateMachine[LeaseState]):
         """Record a token of any node: later acquisitions get a token above it."""
         self.floor = max(self.floor, token)
 
-    def outbid(self, token: int) -> bool:
+    def superseded(self, token: int) -> bool:
         """Record that OSCC-E refused the link as stale because of *token*: give up, and request again.
 
         Returns:
@@ -224,7 +224,7 @@ class Lease(StateMachine[LeaseState]):
         """Record that a link with *token* replaced this node's.
 
         No link is opened until a renewal is granted that was *sent after* this. Only then is it certain that
-        this node was not outbid.
+        this node was not superseded.
         """
         self.seen(token)
         self._doubted = self.state in _OURS
@@ -527,14 +527,14 @@ REFUSED_S: Final = DOWN_S
 class StoreWrites:
     """Whether the lease store accepts writes: without memory or replicas it refuses them all.
 
-    Invariant: writes are either refused or accepted; which of the two changes at a :meth:`look` only.
+    Invariant: writes are either refused or accepted; which of the two changes at a :meth:`record` only.
     """
 
     def __init__(self) -> None:
         self._refused_since: float | None = None
         self._taken_since = LONG_AGO
 
-    def look(self, now: float, *, refused: bool) -> None:
+    def record(self, now: float, *, refused: bool) -> None:
         """Record whether writes are refused now; call at least once a second."""
         if not refused and self._refused_since is not None:
             self._refused_since, self._taken_since = None, now

@@ -257,9 +257,9 @@ class Ledger:
     """
 
     __slots__ = (
-        "__weakref__", "_own", "came_at", "clock_ms", "epoch", "firsts",
-        "has_new_clock", "has_news", "health", "joinable", "late", "outlet", "own_news", "own_readers",
-        "readers", "seq", "shared_seq", "under_way_s", "versions",
+        "__weakref__", "_own", "came_at", "clock_ms", "epoch", "firsts", "has_new_clock", "has_news",
+        "health", "joinable", "late", "outlet", "own_news", "own_readers", "readers", "seq", "shared_seq",
+        "under_way_s", "versions",
     )  # fmt: skip
 
     def __init__(self, epoch: int = 0, *, tombstones: int = 1024) -> None:

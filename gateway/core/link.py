@@ -381,7 +381,7 @@ PARTS_MOST: Final = 65_536
 """Number of their parts, beside those of the newest reading."""
 
 
-class Early:
+class PendingReadings:
     """The newest readings of unknown queries, kept until an answer names their query.
 
     A query may be running whose answer could not be read, or never came: its readings alone show its number.
@@ -476,8 +476,8 @@ class Pauses:
     """
 
     __slots__ = (
-        "_beat_at", "_doubt_from", "_lag_s", "_late_at", "_late_s", "_unread_s", "_waited_from",
-        "_waited_s", "_waited_until", "prompt_from", "prompt_until",
+        "_beat_at", "_doubt_from", "_lag_s", "_late_at", "_late_s", "_unread_s", "_waited_from", "_waited_s",
+        "_waited_until", "prompt_from", "prompt_until",
     )  # fmt: skip
 
     def __init__(self) -> None:

@@ -53,9 +53,9 @@ class PaceLadder:
     def request(self, every_s: float) -> None:
         """Send state at most once in *every_s*."""
         self.every_s = every_s
-        self._climb(self.to_go)
+        self._slow_down(self.to_go)
 
-    def _climb(self, to_go: int) -> None:
+    def _slow_down(self, to_go: int) -> None:
         self.to_go = to_go
         self.interval_s = max(self.every_s, LADDER_S[self.level] if to_go else self._least_s)
         """The minimum time between two state frames now."""
@@ -77,9 +77,9 @@ class PaceLadder:
         """Record whether a flush found everything written before it *drained* from the socket."""
         if drained:
             if self.to_go:
-                self._climb(self.to_go - 1)
+                self._slow_down(self.to_go - 1)
         else:
-            self._climb(min(self.level + 1, len(LADDER_S) - 1) * _GOOD_FLUSHES_DOWN)
+            self._slow_down(min(self.level + 1, len(LADDER_S) - 1) * _GOOD_FLUSHES_DOWN)
 
 
 PingMaker = Callable[[int, int], bytes]
@@ -267,7 +267,7 @@ class Outbox(GroupMember):
             befores = batch.befores.items()
             self._dirty = {key: Held.NOTHING if before is None else before for key, before in befores}
 
-    def look(self, view: View) -> None:
+    def change_view(self, view: View) -> None:
         """Change the view in place: keys that left are removed, new ones are sent."""
         self.leave_group()
         self._unpack()

@@ -531,7 +531,7 @@ class AdmissionQueue:
         self._budget: Final = budget
         self.openings: Final = Openings() if openings is None else openings
         self.openings.freed.append(self._wake_first)
-        self._newcomers: list[Place] = []
+        self._waiting_phones: list[Place] = []
         self._others: list[Place] = []
         self._numbers = count()
         self._entered = [0, 0]
@@ -540,7 +540,7 @@ class AdmissionQueue:
         """Log-ons admitted while links wait, since the last link that was lost or moved."""
 
     def __len__(self) -> int:
-        return sum(not place.gone for line in (self._newcomers, self._others) for place in line)
+        return sum(not place.gone for line in (self._waiting_phones, self._others) for place in line)
 
     def join(self, urgency: Urgency, wake: Callable[[], None]) -> Place:
         """Take a place; *wake* is called when its turn may have come, and must not call back."""
@@ -673,11 +673,13 @@ class AdmissionQueue:
 
     def _firsts(self) -> list[Place]:
         """Return the places whose turn it is: the first, and the first that slowed newcomers let pass."""
-        firsts = [place for line in (self._newcomers, self._others) if (place := _first(line)) is not None]
+        firsts = [
+            place for line in (self._waiting_phones, self._others) if (place := _first(line)) is not None
+        ]
         return firsts if self._budget.is_slowed else firsts[:1]
 
     def _line(self, urgency: Urgency) -> list[Place]:
-        return self._newcomers if urgency is Urgency.PERSON else self._others
+        return self._waiting_phones if urgency is Urgency.PERSON else self._others
 
 
 def _first(line: list[Place]) -> Place | None:

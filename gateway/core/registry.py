@@ -27,7 +27,7 @@ ConnectionT = TypeVar("ConnectionT", bound=Hashable)
 """One connection, by identity: a session's next connection is another object."""
 
 
-class Seat(NamedTuple):
+class ConnectedPhone(NamedTuple):
     """The phone at the other end of a connection."""
 
     user: UserId
@@ -91,54 +91,56 @@ class Registry(Generic[ConnectionT]):
         self._limits = limits or RegistryLimits()
         self._linger = linger or Linger()
         self._people: dict[UserId, _Person[ConnectionT]] = {}
-        self._seats: dict[ConnectionT, Seat] = {}
+        self._phones: dict[ConnectionT, ConnectedPhone] = {}
         self._lingering: dict[UserId, None] = {}
 
     def __len__(self) -> int:
         """Return the number of connections."""
-        return len(self._seats)
+        return len(self._phones)
 
-    def unseats(self, seat: Seat, now: float) -> bool:
+    def would_replace(self, phone: ConnectedPhone, now: float) -> bool:
         """Return whether a device of another session would be replaced.
 
         Only a session that OSCC-E has accepted may replace one that is served.
         """
-        person = self._people.get(seat.user)
+        person = self._people.get(phone.user)
         if person is None:
             return False
-        leaving = self._making_way(person, seat, now)
-        return any(self._seats[other].session != seat.session for other in leaving)
+        leaving = self._replaced_by(person, phone, now)
+        return any(self._phones[other].session != phone.session for other in leaving)
 
-    def add(self, connection: ConnectionT, seat: Seat, now: float) -> tuple[ConnectionT, ...] | CloseCode:
+    def add(
+        self, connection: ConnectionT, phone: ConnectedPhone, now: float
+    ) -> tuple[ConnectionT, ...] | CloseCode:
         """Add a connection whose token was opened; return those that it replaces, to be closed with 4004.
 
         A close code: it is not admitted, and nothing changed. A connection that is here already keeps its
         seat and replaces none.
         """
-        if connection in self._seats:
+        if connection in self._phones:
             return ()
-        person = self._people.get(seat.user) or _Person()
-        replaced = self._making_way(person, seat, now)
+        person = self._people.get(phone.user) or _Person()
+        replaced = self._replaced_by(person, phone, now)
         if len(person.sessions) - len(replaced) >= self._limits.devices:
             return CloseCode.TOO_MANY_DEVICES
-        if len(self._seats) - len(replaced) >= self._limits.connections:
+        if len(self._phones) - len(replaced) >= self._limits.connections:
             return CloseCode.OVER_CAPACITY
         for other in replaced:
-            self._unseat(person, other)
-        self._seat(person, connection, seat)
+            self._remove_phone(person, other)
+        self._add_phone(person, connection, phone)
         return replaced
 
     def remove(self, connection: ConnectionT, now: float) -> None:
         """Remove a connection, if it is here: it may have been replaced. A user without another lingers."""
-        seat = self._seats.get(connection)
-        if seat is None:
+        phone = self._phones.get(connection)
+        if phone is None:
             return
-        person = self._people[seat.user]
-        self._unseat(person, connection)
+        person = self._people[phone.user]
+        self._remove_phone(person, connection)
         if not person.sessions:
             person.left_at = now
             person.until = now + self._linger_s(person)
-            self._lingering[seat.user] = None
+            self._lingering[phone.user] = None
             self._limit_lingering()
 
     def ended(self, user: UserId, session: str) -> None:
@@ -159,12 +161,14 @@ class Registry(Generic[ConnectionT]):
 
     # ---- inner ----
 
-    def _making_way(self, person: _Person[ConnectionT], seat: Seat, now: float) -> tuple[ConnectionT, ...]:
-        """Return the connections that *seat* replaces.
+    def _replaced_by(
+        self, person: _Person[ConnectionT], phone: ConnectedPhone, now: float
+    ) -> tuple[ConnectionT, ...]:
+        """Return the connections that *phone* replaces.
 
         These are those that may not exist beside it, or else the most silent one of a user with too many.
         """
-        same = (person.sessions.get(seat.session), person.devices(seat.application).get(seat.device))
+        same = (person.sessions.get(phone.session), person.devices(phone.application).get(phone.device))
         excluded = tuple(dict.fromkeys(other for other in same if other is not None))
         if excluded or len(person.sessions) < self._limits.devices:
             return excluded
@@ -183,22 +187,24 @@ class Registry(Generic[ConnectionT]):
         person.silent_at = self._last_received_at(silent) + self._limits.silent_s
         return silent if now > person.silent_at else None
 
-    def _seat(self, person: _Person[ConnectionT], connection: ConnectionT, seat: Seat) -> None:
-        self._seats[connection] = seat
-        person.sessions[seat.session] = connection
-        if seat.application is Application.DASHBOARD:
-            person.dashboards = with_few(person.dashboards, seat.device, connection)
+    def _add_phone(
+        self, person: _Person[ConnectionT], connection: ConnectionT, phone: ConnectedPhone
+    ) -> None:
+        self._phones[connection] = phone
+        person.sessions[phone.session] = connection
+        if phone.application is Application.DASHBOARD:
+            person.dashboards = with_few(person.dashboards, phone.device, connection)
         else:
-            person.assistants = with_few(person.assistants, seat.device, connection)
+            person.assistants = with_few(person.assistants, phone.device, connection)
         person.until = math.inf
-        if seat.application is Application.REMOTE_ASSISTANT:
-            person.assistant = seat.session
-        self._people[seat.user] = person
-        self._lingering.pop(seat.user, None)
+        if phone.application is Application.REMOTE_ASSISTANT:
+            person.assistant = phone.session
+        self._people[phone.user] = person
+        self._lingering.pop(phone.user, None)
 
-    def _unseat(self, person: _Person[ConnectionT], connection: ConnectionT) -> None:
-        seat = self._seats.pop(connection)
-        del person.sessions[seat.session], person.devices(seat.application)[seat.device]
+    def _remove_phone(self, person: _Person[ConnectionT], connection: ConnectionT) -> None:
+        phone = self._phones.pop(connection)
+        del person.sessions[phone.session], person.devices(phone.application)[phone.device]
 
     def _linger_s(self, person: _Person[ConnectionT]) -> float:
         assisted = person.assistant is not None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeGuard, assert_never
 
-from gateway.core.commands import Declared, judge
+from gateway.core.commands import CommandContext, judge
 from gateway.core.ledger import Health, Ledger
 from gateway.core.outbox import CONTROL_MAX, Outbox, PaceLadder, PingMaker
 from gateway.core.rate_limits import ANY_TIME, RateViolations, Ruling, SessionLimits
@@ -105,7 +105,7 @@ _UNASKED_S: Final = 1.0
 """Minimum time between pings to a phone that sends pongs unasked: answers must not cause further answers."""
 
 
-class _Rhythm(NamedTuple):
+class _PingIntervals(NamedTuple):
     """Time between two pings, and for an answer."""
 
     every_s: float
@@ -113,9 +113,9 @@ class _Rhythm(NamedTuple):
 
 
 @lru_cache(maxsize=8 * _STEPS)
-def _rhythm(every_s: float, pong_s: float, step: int) -> _Rhythm:
+def _intervals(every_s: float, pong_s: float, step: int) -> _PingIntervals:
     """Return one shared object for connections with equal intervals and spread."""
-    return _Rhythm(every_s * (1 - _SPREAD + 2 * _SPREAD * step / _STEPS), pong_s)
+    return _PingIntervals(every_s * (1 - _SPREAD + 2 * _SPREAD * step / _STEPS), pong_s)
 
 
 UNREAD_S: Final = 1.0
@@ -131,10 +131,10 @@ class Heartbeat:
         jitter: In [0, 1), one per connection.
     """
 
-    __slots__ = ("_answered", "_asked_at", "_count", "_is_asked", "_rhythm", "_waiting_since", "next_at")
+    __slots__ = ("_answered", "_asked_at", "_count", "_intervals", "_is_asked", "_waiting_since", "next_at")
 
     def __init__(self, now: float, *, every_s: float, pong_s: float, jitter: float) -> None:
-        self._rhythm = _rhythm(every_s, pong_s, round(jitter * _STEPS))
+        self._intervals = _intervals(every_s, pong_s, round(jitter * _STEPS))
         self._asked_at = now
         """When the newest ping was sent; before the first, when its interval began."""
         self._is_asked = False
@@ -168,7 +168,7 @@ class Heartbeat:
 
     def due(self, now: float) -> bool:
         """Return whether it is time for a ping."""
-        return now >= self._asked_at + self._rhythm.every_s or (self._is_asked and now >= self._due_at)
+        return now >= self._asked_at + self._intervals.every_s or (self._is_asked and now >= self._due_at)
 
     def ping(self, now: float) -> str:
         """Record that a ping is sent; return its nonce."""
@@ -188,21 +188,21 @@ class Heartbeat:
     def unread(self, now: float) -> None:
         """Record that the node has not yet read the phone's data, which may contain the answer."""
         if self._waiting_since is not None:
-            self._waiting_since = now + UNREAD_S - self._rhythm.pong_s
+            self._waiting_since = now + UNREAD_S - self._intervals.pong_s
             self.next_at = self._next_at()
 
     def silent(self, now: float) -> bool:
         """Return whether the phone has not answered in time."""
-        return self._waiting_since is not None and now >= self._waiting_since + self._rhythm.pong_s
+        return self._waiting_since is not None and now >= self._waiting_since + self._intervals.pong_s
 
     def _next_at(self) -> float:
         if self._waiting_since is None:
-            return self._due_at if self._is_asked else self._asked_at + self._rhythm[0]
-        return min(self._due_at, self._waiting_since + self._rhythm.pong_s)
+            return self._due_at if self._is_asked else self._asked_at + self._intervals[0]
+        return min(self._due_at, self._waiting_since + self._intervals.pong_s)
 
     @property
     def _due_at(self) -> float:
-        wait_s = self._rhythm.every_s
+        wait_s = self._intervals.every_s
         if self._is_asked:
             wait_s = min(wait_s, _UNASKED_S if self._count else 0.0)
         return self._asked_at + wait_s
@@ -290,7 +290,7 @@ class Live:
             case frames.CommandFrame():
                 return self._command(frame, now, wall_ms)
 
-    def learned(self, facts: SessionFacts) -> Effects:
+    def facts_changed(self, facts: SessionFacts) -> Effects:
         """Process new facts of the session: rights, scope, life and end."""
         if facts.end is not None:
             remote = facts.application is Application.REMOTE_ASSISTANT
@@ -298,7 +298,7 @@ class Live:
             return (Close(code, facts.end, facts.end_by, log_on_window_s(code)),)
         if (facts.scope, facts.rights) != (self.facts.scope, self.facts.rights):
             topics = self.outbox.view.topics
-            self.outbox.look(view_of(facts.handle, facts.scope, topics, facts.rights))
+            self.outbox.change_view(view_of(facts.handle, facts.scope, topics, facts.rights))
         self.facts = facts
         return ()
 
@@ -377,7 +377,7 @@ class Live:
         if wait_s > 0:
             message = "Topics are changed too often: each change sends what it shows. Try again later."
             return self.post(frames.ErrorFrame(ErrorCode.RATE_LIMITED, message, frame.id, tenths(wait_s)))
-        self.outbox.look(view)
+        self.outbox.change_view(view)
         return (*self.post(frames.Followed(frame.id, topics_of(view))), AcceptSession(None, view.granted))
 
     def _pay_for(self, view: View, now: float) -> float:
@@ -407,8 +407,8 @@ class Live:
     def _command(self, frame: frames.CommandFrame, now: float, wall_ms: int) -> Effects:
         ledger, ahead_s = self.outbox.ledger, self._limits.command_ahead_s
         server_ms = ledger.dated_ms(now, wall_ms)
-        declared = Declared(ledger, self.facts.handle)
-        until_ms, refusal = judge(frame, self.facts, declared, server_ms, ahead_s=ahead_s)
+        context = CommandContext(ledger, self.facts.handle)
+        until_ms, refusal = judge(frame, self.facts, context, server_ms, ahead_s=ahead_s)
         if refusal is not None and not frame.retry:
             return self._result(frame.id, Outcome(Status.REJECTED, refusal))
         if len(self._in_flight) >= self._limits.commands_in_flight:
@@ -599,9 +599,9 @@ class Session(StateMachine[State]):
         self.live = Live(_as_held(facts, ledger), ledger, self._codec, hello, self._limits, now, jitter)
         return self._run(self.live.welcome(ticket, hello, now, wall_ms))
 
-    def learned(self, facts: SessionFacts) -> Effects:
+    def facts_changed(self, facts: SessionFacts) -> Effects:
         """Process new facts of the session; frames at a close stay within that scope."""
-        return () if self.live is None else self._run(self.live.learned(facts))
+        return () if self.live is None else self._run(self.live.facts_changed(facts))
 
     def settled(self, frame_id: str, outcome: Outcome) -> Effects:
         """Process the outcome of a command. The state that it caused is sent first."""

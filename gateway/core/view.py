@@ -369,7 +369,7 @@ def _digest(scope: Scope, granted: list[str]) -> bytes:
 K = TypeVar("K", bound=Hashable)
 
 
-class Few(SmallMap[K, V | tuple[V, ...]], Generic[K, V]):
+class MultiMap(SmallMap[K, V | tuple[V, ...]], Generic[K, V]):
     """Values by key, in the order in which they came; a single value needs no container.
 
     Invariant: the values are no tuples; a key without values takes no memory.
@@ -503,7 +503,7 @@ class UserSessions:
         """The instance of the OSCC-E Server at the other end of the newest link, if the server sends one."""
         self.by_handle: SmallMap[str, Member] = SmallMap()
         """To be read only: :meth:`join` and :meth:`remove` change it."""
-        self._devices: Few[str, Member] = Few()
+        self._devices: MultiMap[str, Member] = MultiMap()
         """By device."""
         self._elsewhere: SmallMap[NodeId, dict[str, Member]] = NO_ITEMS
         """Sessions whose phone is, or was last, on another node."""

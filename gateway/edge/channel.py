@@ -468,8 +468,8 @@ class ConnectionStats:
     """
 
     __slots__ = (
-        "_address", "_began", "_commands", "_connected", "_user",
-        "bytes_out", "conflated", "frames_in", "frames_out", "output",
+        "_address", "_began", "_commands", "_connected", "_user", "bytes_out", "conflated", "frames_in",
+        "frames_out", "output",
     )  # fmt: skip
 
     def __init__(self, output: StatsOutput, codec: Codec, address: IPAddress, now: float) -> None:

@@ -58,7 +58,7 @@ class AdminUsers:
     def register_orders(self) -> None:
         """Register the orders of operators about users with the node."""
         for act in (self.sessions, self.end_session, self.end_user, self.whois):
-            self._node.orders.learn(act.__name__, act)
+            self._node.orders.register(act.__name__, act)
 
     async def find(self, name: str) -> UserId | None:
         """Return the user with that keyed hash, if this node has any data about them."""

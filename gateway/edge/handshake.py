@@ -41,7 +41,7 @@ from gateway.protocol import websocket
 from gateway.protocol.bodies import LogOnBody, SessionCreated
 from gateway.protocol.codec import Codec, codec_for
 from gateway.protocol.frames import ClientInfo
-from gateway.runtime.event_loop import Wires
+from gateway.runtime.event_loop import EpollTransports
 from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
@@ -224,7 +224,7 @@ VERSION: Final = "13"
 _CANNOT_INFLATE: Final = re.compile(r"Version/15\.[0-3]\b.* Safari/")
 """Safari 15.0 to 15.3 offers compression and ends connections over it
 (github.com/uNetworking/uWebSockets/issues/1347)."""
-WIRES: Final = web.AppKey("wires", Wires)
+TRANSPORTS: Final = web.AppKey("wires", EpollTransports)
 """Key of an application's epoll transports. Without it connections keep their asyncio transport."""
 
 
@@ -295,8 +295,8 @@ async def accept(
         raise ConnectionResetError("the peer left during the handshake")
     _tune(transport.get_extra_info("socket"))
     early = _detach(server)
-    wires = request.app.get(WIRES)
-    carrier = transport if wires is None else wires.take(transport)
+    transports = request.app.get(TRANSPORTS)
+    carrier = transport if transports is None else transports.take(transport)
     channel = Channel(carrier, codec, message_bytes=message_bytes, early=early, deflate=deflate)
     channel.begin()
     return channel, response

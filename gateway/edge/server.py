@@ -24,7 +24,7 @@ from aiohttp import StreamReader, hdrs, web
 from gateway.core.rate_limits import KeyedRates
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.credentials import BearerAuth
-from gateway.edge.handshake import WIRES, EdgeParts, Login, RealtimeRoute
+from gateway.edge.handshake import TRANSPORTS, EdgeParts, Login, RealtimeRoute
 from gateway.edge.limits import (
     BURSTS,
     HEAD_S,
@@ -36,7 +36,7 @@ from gateway.edge.limits import (
 from gateway.edge.request_context import HEADERS, SERVER_NAME, RequestContext, problem, problems, reword
 from gateway.edge.routes import PublicRoutes, SessionRoutes, WebClient
 from gateway.protocol.bodies import BODY_BYTES_MAX
-from gateway.runtime.event_loop import Wires, log_fault
+from gateway.runtime.event_loop import EpollTransports, log_fault
 from gateway.telemetry import Families, written
 
 SHUTDOWN_S: Final = 2.0
@@ -436,7 +436,7 @@ def make_app(parts: EdgeParts) -> web.Application:
         middlewares=[problems, rates.limit_rate, context.check_origin], client_max_size=BODY_BYTES_MAX
     )
     app[REQUEST_RATES] = rates
-    app[WIRES] = Wires(now=parts.clock.now)
+    app[TRANSPORTS] = EpollTransports(now=parts.clock.now)
     admission = parts.settings.admission
     app[PENDING_CONNECTIONS] = callers = PendingConnections(
         BURSTS * admission.handshakes_burst,

@@ -278,9 +278,9 @@ class PhoneSocket:
             scheduler.at(self, due_at)
         return True
 
-    def learned(self, facts: SessionFacts) -> None:
+    def facts_changed(self, facts: SessionFacts) -> None:
         """Apply new facts of the session. A new end makes a new token."""
-        self._run(self.session.learned(facts))
+        self._run(self.session.facts_changed(facts))
         self._refresh(facts)
 
     def notify(self) -> None:

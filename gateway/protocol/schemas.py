@@ -229,8 +229,8 @@ def _mark(schema: Schema, of: type[Any]) -> None:
     for field in dataclasses.fields(of):
         privacy = field.metadata.get("privacy")
         if isinstance(privacy, Privacy):
-            said = {"description": field.metadata["meaning"], "x-privacy": privacy.value}
-            schema["properties"][field.name] |= said
+            extra = {"description": field.metadata["meaning"], "x-privacy": privacy.value}
+            schema["properties"][field.name] |= extra
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

@@ -101,17 +101,9 @@ class Parser:
     """
 
     __slots__ = (
-        "_between",
-        "_buffer",
-        "_deflate",
-        "_fragments",
-        "_is_compressed",
-        "_is_over",
-        "_is_text",
-        "_judge",
-        "_judged",
-        "_message_bytes",
-    )
+        "_between", "_buffer", "_deflate", "_fragments", "_is_compressed", "_is_over", "_is_text", "_judge",
+        "_judged", "_message_bytes",
+    )  # fmt: skip
 
     def __init__(self, message_bytes: int, *, deflate: bool = False) -> None:
         self._message_bytes = message_bytes
@@ -432,5 +424,5 @@ def close(code: int, reason: str = "") -> bytes:
     """Return a close frame (§5.5.1): without a code for 1005; a long reason is cut between characters."""
     if code == NO_CODE:
         return frame(CLOSE, b"")
-    said = reason.encode("utf-8", "replace")[:REASON_BYTES_MAX].decode("utf-8", "ignore").encode()
-    return frame(CLOSE, code.to_bytes(2, "big") + said)
+    reason_bytes = reason.encode("utf-8", "replace")[:REASON_BYTES_MAX].decode("utf-8", "ignore").encode()
+    return frame(CLOSE, code.to_bytes(2, "big") + reason_bytes)

@@ -33,7 +33,7 @@ from gateway.runtime.cluster import Exchange
 from gateway.runtime.event_loop import log_fault, spawn
 from gateway.runtime.ports import Authority, Clock, SharedStore, SiteParts
 from gateway.runtime.sessions import LogOffs, Users, authority_of
-from gateway.telemetry import Tally
+from gateway.telemetry import RuntimeCounters
 
 LOCKED_S: Final = 60.0
 """Time after which to retry when all nodes together lock a name: the shared store returns no times."""
@@ -640,8 +640,10 @@ class SessionRevocations:
     *shared* stores the ends for nodes that missed them.
     """
 
-    def __init__(self, clock: Clock, exchange: Exchange, shared: SharedStore, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(
+        self, clock: Clock, exchange: Exchange, shared: SharedStore, counters: RuntimeCounters
+    ) -> None:
+        self._counters = counters
         self._clock = clock
         self._exchange = exchange
         self._shared = shared
@@ -718,4 +720,4 @@ class SessionRevocations:
             return
         except Exception as fault:  # noqa: BLE001 - one note's fault must not end the node
             log_fault(_LOG, "end_not_noted", fault)
-            self._tally.faulted("endings")
+            self._counters.faulted("endings")

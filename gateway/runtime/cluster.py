@@ -39,7 +39,7 @@ from gateway.protocol.envelopes import (
 from gateway.protocol.frames import BusHealth
 from gateway.runtime.event_loop import Phones, log_fault, resolve, spawn
 from gateway.runtime.ports import Bus, Clock, NotSentError, OnPosted
-from gateway.telemetry import Tally
+from gateway.telemetry import RuntimeCounters
 
 _LOG: Final = logging.getLogger(__name__)
 ROUNDS_MAX: Final = 3
@@ -119,7 +119,7 @@ class Bundles:
             if not self._is_planned:
                 self._plan()
 
-    def hurry(self, source: BundleSource) -> None:
+    def publish_now(self, source: BundleSource) -> None:
         """Publish the changes of *source* now, so that the next envelope does not overtake them."""
         for channel, envelope in _messages(_taken([source] if self._is_running else [])):
             self._post(channel, envelope, _ignore)  # it is no round: others would wait for many commands
@@ -279,7 +279,9 @@ class Exchange:
     *first* is the first number of a request; each life of the node begins at another one.
     """
 
-    def __init__(self, node: NodeId, bus: Bus, clock: Clock, first: int, tally: Tally | None = None) -> None:
+    def __init__(
+        self, node: NodeId, bus: Bus, clock: Clock, first: int, counters: RuntimeCounters | None = None
+    ) -> None:
         self.node: Final = node
         self.machine: Final = BusMachine(clock.now(), first)
         self.peers: Final = Peers(first)
@@ -288,7 +290,7 @@ class Exchange:
         self._bus = bus
         self.clock: Final = clock
         self._number = first
-        self._tally = tally or Tally()
+        self._counters = counters or RuntimeCounters()
         self._probe_sent = (first, 0.0)
         """The number of the last probe, and its time."""
         self._requests: dict[int, _Request] = {}
@@ -385,7 +387,7 @@ class Exchange:
             self._news.set()
 
     def _doubted(self) -> None:
-        self._tally.found_gap("subscription")
+        self._counters.found_gap("subscription")
         self.machine.doubted()
         self._news.set()
 
@@ -431,7 +433,7 @@ class Exchange:
     def _posted(self, answered: OnPosted, receivers: int | GatewayError) -> None:
         self.under_way -= 1
         if isinstance(receivers, int):
-            self._tally.published()
+            self._counters.published()
         answered(receivers)
 
     async def _post_in_task(self, channel: BusChannel, envelope: Envelope, answered: OnPosted) -> None:
@@ -459,7 +461,7 @@ class Exchange:
             raise _unwritten() from None
         finally:
             self.under_way -= 1
-        self._tally.published()
+        self._counters.published()
         return receivers
 
     async def ask(self, node: NodeId, question: Callable[[int], Envelope], within_s: float) -> MessageAnswer:
@@ -639,7 +641,7 @@ class Exchange:
         except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
             log_fault(_LOG, "unsubscribe_failed", fault)
 
-    def want(self, node: NodeId, since: Since, asker: Asker) -> None:
+    def request_changes(self, node: NodeId, since: Since, asker: Asker) -> None:
         """Request all changes since a position from *node*; all requests of one turn go in one batch."""
         self._batch(node)[since.user] = (since, asker)
 
@@ -708,9 +710,9 @@ class Exchange:
         now, recovery = self.clock.now(), self.machine.recovery
         self.machine.returned(number, now)
         if number == self._probe_sent[0]:
-            self._tally.probed(now - self._probe_sent[1])
+            self._counters.probed(now - self._probe_sent[1])
         if recovery and self.machine.recovery > recovery:  # the first probe: nothing was missed before it
-            self._tally.found_gap("probe")
+            self._counters.found_gap("probe")
         self._news.set()
 
     def _answered(self, asked: Asked) -> None:

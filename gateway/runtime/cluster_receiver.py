@@ -56,7 +56,7 @@ from gateway.runtime.event_loop import log_fault, spawn
 from gateway.runtime.follower import Follower
 from gateway.runtime.ports import NODE_TTL_S, Clock, Grant, InTurnError, NodeRegistry, RoleOverError
 from gateway.runtime.user_state import Owner, UserState
-from gateway.telemetry import Tally
+from gateway.telemetry import RuntimeCounters
 
 _LOG: Final = logging.getLogger(__name__)
 ANNOUNCE_S: Final = 3.0
@@ -86,9 +86,9 @@ class ClusterMembership:
         clock: Clock,
         record: Callable[[], NodeRecord],
         queues: tuple[AdmissionQueue, ...],
-        tally: Tally | None = None,
+        counters: RuntimeCounters | None = None,
     ) -> None:
-        self._tally = tally or Tally()
+        self._counters = counters or RuntimeCounters()
         self._registry = registry
         self._exchange = exchange
         self._clock = clock
@@ -188,21 +188,21 @@ class ClusterMembership:
                     again_s = _FIRST_S if is_first else ANNOUNCE_S
                 except Exception as fault:  # noqa: BLE001 - one sign of life less must not end the node
                     log_fault(_LOG, "fleet_failed", fault)
-                    self._tally.faulted("fleet")
+                    self._counters.faulted("fleet")
                 await self._clock.sleep(again_s)
         finally:
             await self._leave()
 
-    def received(self, said: Here) -> None:
+    def received(self, message: Here) -> None:
         """Record the announcement of a node. One that has left takes no share of a budget."""
-        if said.has_left:
-            self._last_received_at.pop(said.node.holder, None)
-            if self._known.pop(said.node.holder, None) is not None:
+        if message.has_left:
+            self._last_received_at.pop(message.node.holder, None)
+            if self._known.pop(message.node.holder, None) is not None:
                 self._share()
             return
-        is_new = said.node.holder not in self._known
-        self._last_received_at[said.node.holder] = now = self._clock.now()
-        self._known[said.node.holder] = (said.node, now)
+        is_new = message.node.holder not in self._known
+        self._last_received_at[message.node.holder] = now = self._clock.now()
+        self._known[message.node.holder] = (message.node, now)
         if is_new and self.has_begun:
             self._share()
 
@@ -354,7 +354,7 @@ class AdminRpc:
         self._audit = audit
         self._known: dict[str, Obey] = {}
 
-    def learn(self, act: str, obey: Obey) -> None:
+    def register(self, act: str, obey: Obey) -> None:
         """Register *obey* as the implementation of orders of the kind *act*."""
         self._known[act] = obey
 
@@ -505,13 +505,13 @@ class ClusterReceiver:
     """
 
     def __init__(
-        self, node: NodeId, holder: str, local: ReceivingNode, exchange: Exchange, tally: Tally
+        self, node: NodeId, holder: str, local: ReceivingNode, exchange: Exchange, counters: RuntimeCounters
     ) -> None:
         self._node = node
         self._holder = holder
         self._local = local
         self._exchange = exchange
-        self._tally = tally
+        self._counters = counters
         self._tasks: asyncio.TaskGroup | None = None
         self._recent: dict[str, Element] = {}
         """The newest elements of shared keys of other nodes' publications, for :data:`RECENT_S`."""
@@ -611,7 +611,7 @@ class ClusterReceiver:
         pause_s = RESYNC_S / len(followers) if followers else 0.0
         for follower in followers:
             follower.unsure()
-            self._tally.resynced("bus")
+            self._counters.resynced("bus")
             await self._local.clock.sleep(pause_s)
         self._exchange.machine.resynced(recovery)
 
@@ -651,9 +651,9 @@ class ClusterReceiver:
 
     def _answer(self, owner: Owner, node: NodeId, since: Since, made: dict[Element, Value]) -> Publication:
         """Record a request of *node*, and return the changes that it misses."""
-        owner.sharing.reads(node, together=since.together)
+        owner.publisher.reads(node, together=since.together)
         owner.asked(node, since)
-        return owner.sharing.answer(since, made)
+        return owner.publisher.answer(since, made)
 
     def _send_answers(self, node: NodeId, answers: list[Publication]) -> None:
         """Send *answers*, and clear the list; later changes must not overtake them."""
@@ -693,7 +693,7 @@ class ClusterReceiver:
         if ended is not None:
             raise ended
         now = self._local.clock.now()
-        owner.sharing.interested(asked.node, now)
+        owner.publisher.interested(asked.node, now)
         since = None if asked.age_ms is None else self._local.pauses.came_at(now) - asked.age_ms / 1000
         await owner.attach(asked.ticket, asked.topics, asked.node, since)
 
@@ -727,20 +727,22 @@ class ClusterReceiver:
 
     def _answer_call(self, owner: Owner | None, asked: CallRequest, outcome: Outcome | None) -> None:
         if owner is not None:
-            owner.sharing.hurry()  # the state that a command caused is sent before its result
+            owner.publisher.publish_now()  # the state that a command caused is sent before its result
         within_s = patience_s(asked.call, self._local.clock.wall_ms())
         self._exchange.reply(asked.node, CallAnswer(asked.request, outcome), within_s)
 
-    def _process_ownership(self, said: Sought | Owned) -> None:
+    def _process_ownership(self, message: Sought | Owned) -> None:
         """Answer which node owns a user, or record it, while the store of leases accepts no writes."""
-        if isinstance(said, Owned):
-            user_state = self._local.user_states.get(said.user)
-            if user_state is not None and said.holder != self._holder:
-                user_state.role.owned(Grant(said.node, said.holder, said.token))
+        if isinstance(message, Owned):
+            user_state = self._local.user_states.get(message.user)
+            if user_state is not None and message.holder != self._holder:
+                user_state.role.owned(Grant(message.node, message.holder, message.token))
             return
-        owner = self._owner(said.user)
-        if owner is not None and said.node != self._node:
-            self._exchange.send(Inbox(said.node), Owned(said.user, self._node, self._holder, owner.token))
+        owner = self._owner(message.user)
+        if owner is not None and message.node != self._node:
+            self._exchange.send(
+                Inbox(message.node), Owned(message.user, self._node, self._holder, owner.token)
+            )
 
     def _given(self, sent: Given) -> None:
         user_state = self._local.user_states.get(sent.user)
@@ -769,4 +771,4 @@ class ClusterReceiver:
         for user_state in self._local.user_states.values():
             follower = user_state.follower
             if follower is not None and follower.owner.node == node:
-                follower.look()
+                follower.run_soon()

@@ -48,7 +48,7 @@ from gateway.domain.model import (
 )
 from gateway.domain.upstream import Attached, LinkClosed
 from gateway.runtime.event_loop import LeanEvent, log_fault, resolve, spawn
-from gateway.runtime.link_session import Linked, LinkHealth, World
+from gateway.runtime.link_session import LinkHealth, LinkSession, OwnerServices
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link, OnOutcome, Role, Tasks
 from gateway.runtime.sessions import SessionAdmission
@@ -77,7 +77,7 @@ class ExecutingOwner(Protocol):
     epoch: int
     """The epoch of the open link, while there is one."""
     session_admission: SessionAdmission
-    pulse: LinkHealth
+    link_health: LinkHealth
     mirror: Mirror
     """The mirror is live, and shows changes, once all first answers of the link have arrived."""
 
@@ -104,9 +104,9 @@ class CommandExecution:
     """
 
     __slots__ = (
-        "__weakref__", "_askers", "_audit", "_calls", "_is_closed", "_lease",
-        "_number_changes", "_order", "_owner", "_sent", "_settled", "_sooner", "_tasks", "_tasks_running",
-        "_user", "_wakes_at", "linked",
+        "__weakref__", "_askers", "_audit", "_calls", "_is_closed", "_lease", "_number_changes", "_order",
+        "_owner", "_sent", "_settled", "_sooner", "_tasks", "_tasks_running", "_user", "_wakes_at",
+        "link_session",
     )  # fmt: skip
 
     def __init__(
@@ -118,7 +118,7 @@ class CommandExecution:
         number_changes: Quota[UserId],
         audit: Callable[[NumberAct], None],
     ) -> None:
-        self.linked: Linked | None = None
+        self.link_session: LinkSession | None = None
         """The open link."""
         self._user = user
         self._owner, self._lease = owner, lease
@@ -167,19 +167,24 @@ class CommandExecution:
 
         *node* is the node over which it came; None is this one.
         """
-        owner, linked, tasks = self._owner, self.linked, self._tasks
+        owner, link_session, tasks = self._owner, self.link_session, self._tasks
         alias = self._alias(call, node)
-        if linked is None or alias is None or tasks is None or not self._is_plain(call.command, linked):
+        if (
+            link_session is None
+            or alias is None
+            or tasks is None
+            or not self._is_plain(call.command, link_session)
+        ):
             return None
         if self._tasks_running or self._has_waiting or self._must_wait(call) or not owner.mirror.live:
             return None
         left_s = (call.deadline_ms - owner.clock.wall_ms()) / 1000
-        if left_s <= 0 or not self._may_act(linked):
+        if left_s <= 0 or not self._may_act(link_session):
             return None
         began = self._calls.begin(call, settle, owner.clock.now(), owner.epoch)
         match began:
             case Decision.NEW:
-                self._send(call, alias, linked, left_s, tasks)
+                self._send(call, alias, link_session, left_s, tasks)
             case Decision.PENDING:
                 pass
             case Decision.FOREIGN if not call.retry:
@@ -188,16 +193,16 @@ class CommandExecution:
                 settle(answer(began))
         return partial(self._calls.leave, settle)
 
-    def _may_act(self, linked: Linked) -> bool:
+    def _may_act(self, link_session: LinkSession) -> bool:
         """Return whether a command that is sent now takes effect only while this node acts for the user."""
-        return linked.fenced or self._lease.holds(self._owner.clock.now())
+        return link_session.fenced or self._lease.holds(self._owner.clock.now())
 
-    def _is_plain(self, command: Command, linked: Linked) -> bool:
+    def _is_plain(self, command: Command, link_session: LinkSession) -> bool:
         """Return whether *command* needs nothing but the server's answer on the open link."""
         if self._is_closed or isinstance(command, ChangeRemoteNumber | AcknowledgeNotice):
             return False
         feature = RULES[type(command)].feature
-        return feature is None or feature in linked.features
+        return feature is None or feature in link_session.features
 
     def _alias(self, call: Call, node: NodeId | None) -> int | None:
         """Return the alias of the command's session, if it is on the link and its phone at *node*."""
@@ -206,10 +211,12 @@ class CommandExecution:
             return None
         return member.attached.alias
 
-    def _send(self, call: Call, alias: int, linked: Linked, left_s: float, tasks: Tasks) -> None:
+    def _send(self, call: Call, alias: int, link_session: LinkSession, left_s: float, tasks: Tasks) -> None:
         """Send a command that was recorded. Its outcome is settled in any case."""
         try:
-            withdraw = linked.link.send(self._request(call, alias), partial(self._answered, call, tasks))
+            withdraw = link_session.link.send(
+                self._request(call, alias), partial(self._answered, call, tasks)
+            )
         except GatewayError as error:
             self._settle(call.key, self._outcome(error))
             return
@@ -217,7 +224,7 @@ class CommandExecution:
             self._settle(call.key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
             raise
         if withdraw is None:
-            self._start(call, linked, tasks)
+            self._start(call, link_session, tasks)
             return
         until = self._owner.clock.now() + left_s
         self._sent = with_item(self._sent, call.key, _Sent(until, withdraw))
@@ -297,7 +304,7 @@ class CommandExecution:
                 return refused
             began = self._calls.begin(call, wake, owner.clock.now(), owner.epoch)
             if began is Decision.NEW:
-                self._start(call, self.linked, tasks)
+                self._start(call, self.link_session, tasks)
         match began:
             case Decision.NEW | Decision.PENDING:
                 pass
@@ -343,7 +350,7 @@ class CommandExecution:
         owner = self._owner
         if self._is_closed:
             return False
-        if owner.pulse.is_taking_over:
+        if owner.link_health.is_taking_over:
             member = owner.user_sessions.by_handle.get(call.session)
             if member is None or not member.on_link:
                 return True
@@ -358,15 +365,15 @@ class CommandExecution:
         if (
             is_first
             or isinstance(call.command, AcknowledgeNotice)
-            or (self.linked is not None and self._may_act(self.linked))
+            or (self.link_session is not None and self._may_act(self.link_session))
         ):
             return None
         return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
 
-    def _start(self, call: Call, linked: Linked | None, tasks: Tasks | None) -> None:
+    def _start(self, call: Call, link_session: LinkSession | None, tasks: Tasks | None) -> None:
         """Run a recorded command in a task. Commands that come before its first step wait for it."""
         self._tasks_running += 1
-        if not spawn(tasks, self._run(call, linked)):
+        if not spawn(tasks, self._run(call, link_session)):
             self._tasks_running -= 1
             self._settle(call.key, _NOT_REACHED)
 
@@ -429,10 +436,10 @@ class CommandExecution:
         self._is_closed = True
         self._owner.session_admission.wake()
 
-    async def _run(self, call: Call, linked: Linked | None) -> None:
+    async def _run(self, call: Call, link_session: LinkSession | None) -> None:
         outcome: Outcome | None = None
         try:
-            outcome = await self._decide(call, linked)
+            outcome = await self._decide(call, link_session)
         finally:
             self._tasks_running -= 1
             self._settle(call.key, unknown(ErrorCode.UPSTREAM_TIMEOUT) if outcome is None else outcome)
@@ -448,25 +455,25 @@ class CommandExecution:
         for settle in self._calls.settle(key, outcome, self._owner.clock.now()):
             settle(outcome)
 
-    async def _decide(self, call: Call, linked: Linked | None) -> Outcome:
+    async def _decide(self, call: Call, link_session: LinkSession | None) -> Outcome:
         """Refuse the command, or have OSCC-E execute it on the link for which it was decided."""
         if isinstance(call.command, AcknowledgeNotice):
             return Outcome(Status.APPLIED)
         if call.deadline_ms <= self._owner.clock.wall_ms():
             return _TOO_LATE
         member = self._owner.user_sessions.by_handle.get(call.session)
-        if linked is None or self.linked is not linked:
+        if link_session is None or self.link_session is not link_session:
             return _NOT_REACHED
         if member is None or member.attached is None or not member.on_link:
             return _NOT_REACHED
-        if not self._may_act(linked):
+        if not self._may_act(link_session):
             return _IN_DOUBT
         feature = RULES[type(call.command)].feature
-        if feature is not None and feature not in linked.features:
+        if feature is not None and feature not in link_session.features:
             return _UNSUPPORTED
         if isinstance(call.command, ChangeRemoteNumber):
-            return await self._change_number(call, call.command, member.attached, linked.link)
-        return await self._ask(call, member.attached.alias, linked.link)
+            return await self._change_number(call, call.command, member.attached, link_session.link)
+        return await self._ask(call, member.attached.alias, link_session.link)
 
     async def _change_number(
         self, call: Call, command: ChangeRemoteNumber, attached: Attached, link: Link
@@ -590,12 +597,12 @@ class CommandedUser(ABC):
     Denied commands wait for another owner in *tasks*.
     """
 
-    __slots__ = ("_holds_until", "_last_place", "_news", "_tasks", "_world", "role")
+    __slots__ = ("_holds_until", "_last_place", "_news", "_services", "_tasks", "role")
 
     role: Role
 
-    def __init__(self, world: World, tasks: Tasks | None) -> None:
-        self._world, self._tasks = world, tasks
+    def __init__(self, services: OwnerServices, tasks: Tasks | None) -> None:
+        self._services, self._tasks = services, tasks
         self._last_place = 0
         """The place of the newest command; each has a higher one than those before it."""
         self._holds_until: dict[int, float] = NO_ITEMS
@@ -681,7 +688,7 @@ class CommandedUser(ABC):
 
         It is marked as one that waited, since its phone may have sent it again from elsewhere.
         """
-        clock = self._world.clock
+        clock = self._services.clock
         until, call = clock.now() + patience_s(call, clock.wall_ms()), replace(call, waited=True)
         try:
             while (left_s := until - clock.now()) > 0 and not self.is_over:
@@ -699,7 +706,7 @@ class CommandedUser(ABC):
             pass
         finally:
             self._leave(place)
-        code = ErrorCode.BUS_DOWN if self._world.refuses_writes() else ErrorCode.UPSTREAM_UNAVAILABLE
+        code = ErrorCode.BUS_DOWN if self._services.refuses_writes() else ErrorCode.UPSTREAM_UNAVAILABLE
         return not_begun(call, code, _NOBODY)
 
     async def _moved(self, denied_by: tuple[Role, int] | None) -> None:
@@ -707,12 +714,12 @@ class CommandedUser(ABC):
         if denied_by is None:
             return
         with suppress(TimeoutError):
-            async with self._world.clock.timeout(OWNER_WAIT_S):
+            async with self._services.clock.timeout(OWNER_WAIT_S):
                 await self.until_moved(*denied_by)
 
     async def _turn_of(self, place: int) -> None:
         """Return when no earlier command holds back the one at *place*."""
-        clock = self._world.clock
+        clock = self._services.clock
         while True:
             held = (until for other, until in self._holds_until.items() if other < place)
             left_s = max(held, default=-math.inf) - clock.now()
@@ -726,7 +733,7 @@ class CommandedUser(ABC):
     @property
     def _is_held(self) -> bool:
         """Whether a command that comes now has to wait for its turn."""
-        now = self._world.clock.now()
+        now = self._services.clock.now()
         return any(until > now for until in self._holds_until.values())
 
     def _next_place(self) -> int:

@@ -120,7 +120,7 @@ class LeanEvent:
         return waiter
 
 
-def heed_cancellation() -> None:
+def raise_if_cancelled() -> None:
     """Continue a cancellation that a task group has swallowed; call it after ``except*``.
 
     Before Python 3.13 an :class:`asyncio.TaskGroup` whose body failed raises only that failure, also when the
@@ -255,7 +255,7 @@ def is_reserved(fd: int) -> bool:
     return most != resource.RLIM_INFINITY and fd >= most - min(RESERVED_FILES, most // 4)
 
 
-class Wires:
+class EpollTransports:
     """The connections in clear text of one event loop.
 
     Invariant: the event loop watches a descriptor for them only while there are connections.
@@ -280,7 +280,7 @@ class Wires:
         self._ready = ready
         self.is_watched = False
         """Whether the loop calls when some connections are ready."""
-        self._wires: list[Wire | None] = []
+        self._transports: list[EpollTransport | None] = []
         """By descriptor: the kernel returns the lowest free one."""
         self._open = 0
         self.view: Final = memoryview(bytearray(READ_BYTES if _HAS_EPOLL else 0))
@@ -311,21 +311,21 @@ class Wires:
             os.close(fd)
             return transport
         try:
-            wire = self._wire(fd)
+            own = self._add(fd)
         except OSError:
             os.close(fd)
             return transport
         transport.set_protocol(_NOBODY)
         transport.abort()  # it closes its own descriptor; nothing is shut down
-        return wire
+        return own
 
-    def _wire(self, fd: int) -> Wire:
+    def _add(self, fd: int) -> EpollTransport:
         if not self._open:
             self._begin()
         self._open += 1
-        self._wires += [None] * (fd + 1 - len(self._wires))
-        wire = self._wires[fd] = Wire(self, fd)
-        return wire
+        self._transports += [None] * (fd + 1 - len(self._transports))
+        transport = self._transports[fd] = EpollTransport(self, fd)
+        return transport
 
     def _begin(self) -> None:
         """Wait for the first connection."""
@@ -363,19 +363,19 @@ class Wires:
             return 0
         found, until = self._epoll.poll(0, EVENTS_AT_ONCE), self._now() + EVENTS_SLICE_S
         for fd, events in found:
-            wire = self._wires[fd]
-            if wire is not None:
+            transport = self._transports[fd]
+            if transport is not None:
                 try:
                     self.served += 1
-                    wire.happened(events)
+                    transport.handle_events(events)
                 except Exception as fault:  # noqa: BLE001 - one connection's fault ends one connection
                     log_fault(_LOG, "connection_failed", fault)
-                    wire.abort()
+                    transport.abort()
                 if self._now() > until:
                     return EVENTS_AT_ONCE
         return len(found)
 
-    # ---- for wires ----
+    # ---- for transports ----
 
     def watch(self, fd: int, before: int, events: int) -> None:
         """Wait for other *events* of *fd* than *before*; 0 is for none, not even for its end."""
@@ -386,26 +386,26 @@ class Wires:
         else:
             self._epoll.unregister(fd)
 
-    def soon(self, wire: Wire) -> None:
-        """Write *wire* in its own turn."""
-        self._loop.call_soon(wire.leave)
+    def close_soon(self, transport: EpollTransport) -> None:
+        """Finish the close of *transport* in a turn of its own."""
+        self._loop.call_soon(transport.finish_close)
 
-    def forget(self, fd: int) -> None:
+    def release(self, fd: int) -> None:
         """Release a connection, and with the last one the loop."""
         os.close(fd)
-        self._wires[fd] = None
+        self._transports[fd] = None
         self._open -= 1
         if not self._open:
             self._end()
 
 
-class Wire(asyncio.Transport):
+class EpollTransport(asyncio.Transport):
     """One connection, for its protocol; it is full as soon as the kernel does not accept everything."""
 
-    __slots__ = ("_events", "_fd", "_is_closing", "_is_ending", "_protocol", "_unsent", "_wires")
+    __slots__ = ("_events", "_fd", "_is_closing", "_is_ending", "_protocol", "_transports", "_unsent")
 
-    def __init__(self, wires: Wires, fd: int) -> None:
-        self._wires = wires
+    def __init__(self, transports: EpollTransports, fd: int) -> None:
+        self._transports = transports
         self._fd = fd
         self._events = 0
         self._is_closing = False
@@ -473,7 +473,7 @@ class Wire(asyncio.Transport):
         """End the sending direction once all data is sent."""
         self._is_ending = True
         if self._unsent is None and not self._is_closing:
-            self._shut()
+            self._end_sending()
 
     def close(self) -> None:
         """End the connection once all data is sent."""
@@ -481,7 +481,7 @@ class Wire(asyncio.Transport):
             self._is_closing = True
             self._watch(self._events & ~_IN)
             if self._unsent is None:
-                self._wires.soon(self)
+                self._transports.close_soon(self)
 
     def abort(self) -> None:
         """End the connection now, with its waiting data."""
@@ -489,45 +489,45 @@ class Wire(asyncio.Transport):
         self._is_closing, self._unsent = True, None
         self._watch(0)
         if not is_leaving:
-            self._wires.soon(self)
+            self._transports.close_soon(self)
 
     # ---- for its kind ----
 
-    def happened(self, events: int) -> None:
+    def handle_events(self, events: int) -> None:
         """Handle an event of the kernel; the next read or write finds an error."""
         if events & ~_OUT and self._events & _IN:
-            wires = self._wires
+            transports = self._transports
             try:
-                size = os.readv(self._fd, wires.buffers)
+                size = os.readv(self._fd, transports.buffers)
             except (BlockingIOError, InterruptedError):
                 size = -1
             except OSError:
                 self.abort()
                 return
             if size > 0:
-                wires.full_reads += size == READ_BYTES
-                self._protocol.data_received(bytes(wires.view[:size]))
+                transports.full_reads += size == READ_BYTES
+                self._protocol.data_received(bytes(transports.view[:size]))
             elif not size:
-                self._at_end()
+                self._handle_eof()
         if events & ~_IN and self._unsent is not None:
-            self._pour(self._unsent)
+            self._write_unsent(self._unsent)
 
-    def leave(self) -> None:
+    def finish_close(self) -> None:
         """Close the descriptor, and report it."""
         fd, self._fd = self._fd, -1
-        self._wires.forget(fd)
+        self._transports.release(fd)
         protocol, self._protocol = self._protocol, _NOBODY
         protocol.connection_lost(None)
 
     # ---- inner ----
 
-    def _at_end(self) -> None:
+    def _handle_eof(self) -> None:
         if not self._protocol.eof_received():
             self.close()
         else:
             self._watch(self._events & ~_IN)
 
-    def _pour(self, unsent: bytearray) -> None:
+    def _write_unsent(self, unsent: bytearray) -> None:
         sent_bytes = self._sent(unsent)
         if sent_bytes is None:
             return
@@ -537,10 +537,10 @@ class Wire(asyncio.Transport):
         self._unsent = None
         self._watch(self._events & ~_OUT)
         if self._is_closing:
-            self._wires.soon(self)
+            self._transports.close_soon(self)
             return
         if self._is_ending:
-            self._shut()
+            self._end_sending()
         self._protocol.resume_writing()
 
     def _sent(self, data: bytes | bytearray | memoryview) -> int | None:
@@ -553,7 +553,7 @@ class Wire(asyncio.Transport):
             self.abort()
             return None
 
-    def _shut(self) -> None:
+    def _end_sending(self) -> None:
         raw = socket.socket(fileno=self._fd)
         try:
             with suppress(OSError):  # the peer has left
@@ -563,13 +563,13 @@ class Wire(asyncio.Transport):
 
     def _watch(self, events: int) -> None:
         if events != self._events:
-            self._wires.watch(self._fd, self._events, events)
+            self._transports.watch(self._fd, self._events, events)
             self._events = events
 
 
-INTAKE_S: Final = 0.004
+READ_BUDGET_S: Final = 0.004
 """Time for reading links in one turn."""
-DIGEST_S: Final = 0.006
+PROCESS_BUDGET_S: Final = 0.006
 """Time for processing their data in one turn."""
 REST_S: Final = 0.002
 """Pause after a turn that left no work: waking up for each message costs more than reading it."""
@@ -583,16 +583,16 @@ BEHIND_S: Final = 1.0
 """The node is overloaded when no turn has finished all work for so long."""
 
 
-class Digester(Protocol):
+class ScheduledLink(Protocol):
     """A link with received data that is not processed."""
 
     is_due: bool
-    """Whether :meth:`Turns.want` was called since the last :meth:`digest`; set by :class:`Turns`."""
+    """Whether :meth:`LinkScheduler.schedule` was called since the last :meth:`process_received`."""
     held_at: float | None
-    """When data came that waits by :meth:`Turns.hold`, or for its reader; None: none is known to wait."""
+    """When data came that waits by :meth:`LinkScheduler.schedule_at`, or for its reader; None: none does."""
 
-    def digest(self) -> None:
-        """Process all received data. Never blocks; may request the next turn by :meth:`Turns.want`."""
+    def process_received(self) -> None:
+        """Process all received data. Never blocks; may ask for another turn."""
 
     def abort(self) -> None:
         """End the link at once."""
@@ -629,7 +629,7 @@ class Rounds:
             self._began_at, self._left = now, waiting
 
 
-class Turns:
+class LinkScheduler:
     """Receives data of all links of a node, and lets them process it, within budgets.
 
     Invariants: a turn lasts as long as its budgets plus one step. Links take turns at both, first in first
@@ -641,59 +641,59 @@ class Turns:
     """
 
     def __init__(self, clock: Clock, *, rest_s: float = 0.0) -> None:
-        self.wires: Final = Wires(self._wake, clock.now)
+        self.transports: Final = EpollTransports(self._wake, clock.now)
         """Transports of links in clear text."""
         self.phones: Phones | None = None
         """The phones, which are written to at the end of each turn instead of in a turn of their own."""
         self.skipped = 0
         """Number of readings that were replaced by newer ones before they were processed."""
         self._rest_s = rest_s
-        self.due: Final[deque[Digester]] = deque()
+        self.due: Final[deque[ScheduledLink]] = deque()
         self.is_planned = False
         """Whether a turn is under way or planned."""
         self.began_at = -math.inf
         """When the last turn began."""
-        self._held: dict[int, dict[Digester, None]] = {}
+        self._held: dict[int, dict[ScheduledLink, None]] = {}
         """Tick → links that process their data then."""
         self.now: Final = clock.now
-        self._digested_at_once = 0
+        self._processed_last_turn = 0
         """Number of links that processed data in the last turn."""
-        self._undigested = 0
+        self._unprocessed = 0
         """Number of links that wait since links were last read."""
         self._behind_since: float | None = None
         self._kept_up_at = clock.now()
         """When the last turn began that finished all work. Rounds are counted from then on, while work is
         left.
         """
-        self._read = self._digested = Rounds(self._kept_up_at)
+        self._read = self._processed = Rounds(self._kept_up_at)
 
-    def want(self, link: Digester) -> None:
+    def schedule(self, link: ScheduledLink) -> None:
         """Let *link* process its data soon. Many calls before it count as one."""
         if link.is_due:
             return
         link.is_due = True
         self.due.append(link)
         if not self.is_planned:
-            self.plan()
+            self.plan_turn()
 
-    def hold(self, link: Digester, until: float) -> None:
+    def schedule_at(self, link: ScheduledLink, until: float) -> None:
         """Let *link* process its data at *until*, with all that comes before; earlier, if it wants."""
         now = self.now()
         if until <= now:
-            self.want(link)
+            self.schedule(link)
             return
         link.held_at = now
         tick = math.ceil(min(until, now + HELD_MAX_S) / REST_S + 0.5)  # loops wake up to 1 ms early
         if tick not in self._held:
             self._held[tick] = {}
-            asyncio.get_running_loop().call_later(tick * REST_S - now, self._let_go, tick)
+            asyncio.get_running_loop().call_later(tick * REST_S - now, self._end_delays, tick)
         self._held[tick][link] = None
 
-    def _let_go(self, tick: int) -> None:
+    def _end_delays(self, tick: int) -> None:
         """Let the links that were held until *tick* process their data."""
         for link in self._held.pop(tick):
             if link.held_at is not None:
-                self.want(link)
+                self.schedule(link)
 
     @property
     def behind_s(self) -> float:
@@ -710,7 +710,7 @@ class Turns:
         """How long messages may have waited here, at most; 0 when the last turn left no work."""
         if self._behind_since is None:
             return 0.0
-        return self.now() - self._digested.served_by
+        return self.now() - self._processed.served_by
 
     def _wake(self) -> None:
         """Take a turn now: some link is ready, and no turn is planned."""
@@ -718,24 +718,24 @@ class Turns:
             self._turn()
 
     def _turn(self) -> None:
-        wires, phones = self.wires, self.phones
+        transports, phones = self.transports, self.phones
         began = self.began_at = self.now()
-        full_reads, served = wires.full_reads, wires.served
+        full_reads, served = transports.full_reads, transports.served
         self.is_planned = True
-        if wires.is_watched:
-            wires.rest()
+        if transports.is_watched:
+            transports.rest()
         ready = wanted = 1
         if phones is not None:
             phones.is_held = True
         try:
             is_all_read = False
-            if self._undigested <= self._digested_at_once:  # otherwise they fill this turn
-                ready = wires.serve()
+            if self._unprocessed <= self._processed_last_turn:  # otherwise they fill this turn
+                ready = transports.serve()
                 is_all_read = ready < EVENTS_AT_ONCE or self._read_more(began)
-                self._undigested = len(self.due)
+                self._unprocessed = len(self.due)
             wanted = len(self.due)
-            digested = self._digested_at_once = self._digest(wanted)
-            self._undigested -= digested
+            digested = self._processed_last_turn = self._process_due(wanted)
+            self._unprocessed -= digested
         finally:
             if phones is not None:
                 phones.is_held = False
@@ -744,20 +744,22 @@ class Turns:
         if is_all_read and not self.due:
             self._behind_since, self._kept_up_at = None, began
         else:
-            self._stay_behind(began, wires.served - served, 0 if is_all_read else len(wires), digested)
-        if self._behind_since is not None or wires.full_reads != full_reads:
-            self.plan()
+            self._record_backlog(
+                began, transports.served - served, 0 if is_all_read else len(transports), digested
+            )
+        if self._behind_since is not None or transports.full_reads != full_reads:
+            self.plan_turn()
         else:
             self._rest(wanted, is_idle=not (ready or wanted))
 
     def _read_more(self, began: float) -> bool:
         """Read further links that are ready; return whether there are no more."""
-        while self.now() - began <= INTAKE_S:
-            if self.wires.serve() < EVENTS_AT_ONCE:
+        while self.now() - began <= READ_BUDGET_S:
+            if self.transports.serve() < EVENTS_AT_ONCE:
                 return True
         return False
 
-    def _digest(self, most: int) -> int:
+    def _process_due(self, most: int) -> int:
         """Let *most* links process, if time allows; return how many. One that asks again has a later turn."""
         clock_now = self.now
         began = clock_now()
@@ -765,22 +767,22 @@ class Turns:
             link = self.due.popleft()
             link.is_due = False
             try:
-                link.digest()
+                link.process_received()
             except Exception as fault:  # noqa: BLE001 - one link's fault ends one link
                 log_fault(_LOG, "digest_failed", fault)
                 link.abort()
-            if clock_now() - began > DIGEST_S:
+            if clock_now() - began > PROCESS_BUDGET_S:
                 return count
         return most
 
-    def _stay_behind(self, began: float, read: int, unread: int, digested: int) -> None:
+    def _record_backlog(self, began: float, read: int, unread: int, digested: int) -> None:
         """Record how many links a turn that left work has read, may have left unread, and let process."""
         if self._behind_since is None:
             self._behind_since = self.now()
-            self._read, self._digested = Rounds(self._kept_up_at), Rounds(self._kept_up_at)
+            self._read, self._processed = Rounds(self._kept_up_at), Rounds(self._kept_up_at)
         self._read.served(read, unread, began)
         # a link that is processed was read earlier, and what it received had waited since the reading before
-        self._digested.served(digested, len(self.due), self._read.served_by)
+        self._processed.served(digested, len(self.due), self._read.served_by)
 
     def _rest(self, links: int, *, is_idle: bool) -> None:
         if self._rest_s and not is_idle:
@@ -788,9 +790,9 @@ class Turns:
             asyncio.get_running_loop().call_later(rest_s, self._turn)
         else:
             self.is_planned = False
-            self.wires.watch_all()
+            self.transports.watch_all()
 
-    def plan(self) -> None:
+    def plan_turn(self) -> None:
         """Take a turn soon."""
         self.is_planned = True
         asyncio.get_running_loop().call_soon(self._turn)

@@ -52,7 +52,7 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.cluster import Failure, MessageAnswer, NotDeliveredError
 from gateway.runtime.event_loop import TaskGroup, resolve, spawn, weakly
 from gateway.runtime.handover import OwnerDiscovery, Takeover
-from gateway.runtime.link_session import World
+from gateway.runtime.link_session import OwnerServices
 from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import Grant, Local, NotSentError, OnForwarded, RoleOverError, Start
 
@@ -82,13 +82,13 @@ class RemoteAttach:
     when the replica no longer contains it.
     """
 
-    def __init__(self, subject: Follower, world: World, local: Mapping[str, Local]) -> None:
-        self._subject, self._world, self._local = subject, world, local
+    def __init__(self, subject: Follower, services: OwnerServices, local: Mapping[str, Local]) -> None:
+        self._subject, self._services, self._local = subject, services, local
         self._accepted: dict[str, int] = {}
         """The token of the owner that accepted a session."""
         self._again_at: dict[str, float] = {}
         """When a session may be submitted again."""
-        self._turns: dict[str, _Turn] = {}
+        self._first_commands: dict[str, _Turn] = {}
         """Sessions with commands that wait in :meth:`wait_in_turn`."""
 
     async def ask(self, ticket: Ticket, topics: tuple[str, ...]) -> bool:
@@ -97,14 +97,14 @@ class RemoteAttach:
         Raises:
             SessionRefused: The owner has refused it.
         """
-        grant, node, now = self._subject.owner, self._world.node, self._world.clock.now()
+        grant, node, now = self._subject.owner, self._services.node, self._services.clock.now()
         local = self._local.get(ticket.handle)
         if local is None:  # its phone has left since, and may have connected to another node
             return False
         self._again_at[ticket.handle] = now + ATTACH_ANSWER_S + ATTACH_AGAIN_S
         age_ms, since = round((now - local.since) * 1000), self._subject.request_due(now)
         try:
-            answer = await self._world.exchange.ask(
+            answer = await self._services.exchange.ask(
                 grant.node,
                 lambda number: Attach(node, number, ticket, topics, age_ms, since, may_wait=True),
                 ATTACH_ANSWER_S,
@@ -113,7 +113,7 @@ class RemoteAttach:
             return False
         finally:
             if ticket.handle in self._local:  # a phone that has left since is removed
-                self._again_at[ticket.handle] = self._world.clock.now() + ATTACH_AGAIN_S
+                self._again_at[ticket.handle] = self._services.clock.now() + ATTACH_AGAIN_S
         if not isinstance(answer, AttachAnswer):
             return False
         if since is not None and not answer.read:
@@ -130,7 +130,7 @@ class RemoteAttach:
             self._subject.not_mine()
             return False
         if answer.waits:
-            self._subject.waited_at = self._world.clock.now()
+            self._subject.waited_at = self._services.clock.now()
             return False
         if handle in self._local:
             self._accepted[handle] = token
@@ -144,7 +144,7 @@ class RemoteAttach:
 
     def must_wait(self, handle: str) -> bool:
         """Return whether a command of a session has to wait in :meth:`wait_in_turn`."""
-        return handle in self._turns or not self.is_accepted(handle)
+        return handle in self._first_commands or not self.is_accepted(handle)
 
     async def wait_in_turn(self, handle: str, within_s: float) -> None:
         """Return when the owner knows a session; its commands return in the order in which they came.
@@ -152,10 +152,10 @@ class RemoteAttach:
         Raises:
             TimeoutError: It takes too long.
         """
-        turn = self._turns.setdefault(handle, _Turn())
+        turn = self._first_commands.setdefault(handle, _Turn())
         turn.waiting += 1
         try:
-            async with self._world.clock.timeout(within_s), turn:
+            async with self._services.clock.timeout(within_s), turn:
                 local = self._local.get(handle)
                 if local is not None and not self.is_accepted(handle):
                     with suppress(SessionRefused):  # then the owner refuses the command, too
@@ -163,7 +163,7 @@ class RemoteAttach:
         finally:
             turn.waiting -= 1
             if not turn.waiting:
-                del self._turns[handle]
+                del self._first_commands[handle]
 
     def follow(self, local: Local, tasks: asyncio.TaskGroup | None) -> None:
         """Submit a session without waiting; the replica shows the result."""
@@ -174,15 +174,15 @@ class RemoteAttach:
         """Report to the owner that a session's phone left this node."""
         self._again_at.pop(handle, None)
         self._accepted.pop(handle, None)
-        gone = Detach(self._subject.feed.user, handle, self._world.node)
-        self._world.exchange.send(Inbox(self._subject.owner.node), gone)
+        gone = Detach(self._subject.feed.user, handle, self._services.node)
+        self._services.exchange.send(Inbox(self._subject.owner.node), gone)
 
     def turned(self, tasks: asyncio.TaskGroup | None) -> None:
         """Submit the sessions that the last owner had accepted to the new owner at once."""
         self._again_at = {
             handle: at for handle, at in self._again_at.items() if self._subject.feed.facts(handle) is None
         }
-        self.tick(self._world.clock.now(), tasks)
+        self.tick(self._services.clock.now(), tasks)
 
     def tick(self, now: float, tasks: asyncio.TaskGroup | None) -> None:
         """Submit sessions that this owner has not accepted, or has lost."""
@@ -231,12 +231,13 @@ class RemoteCommands:
         shown: Passes an outcome on when the replica shows what the command caused.
     """
 
-    def __init__(self, user: UserId, world: World, moved: Callable[[], None], shown: SettleRead) -> None:
-        self._user, self._world, self._moved, self._settle_read = user, world, moved, shown
+    def __init__(
+        self, user: UserId, services: OwnerServices, moved: Callable[[], None], shown: SettleRead
+    ) -> None:
+        self._user, self._services, self._moved, self._settle_read = user, services, moved, shown
         self._under_way: dict[_Forwarded, None] = {}
         self._number = self._begun_upto = 0
-        """The highest number of a command that an owner has begun: earlier ones arrived before, or were lost.
-        """
+        """The highest number of a command that an owner has begun: earlier ones came before, or were lost."""
 
     def begin(self, owner: Grant, call: Call, settle: OnForwarded) -> Callable[[], None]:
         """Have *owner* execute a command.
@@ -249,22 +250,21 @@ class RemoteCommands:
             settle: Gets the outcome; None when *owner* has not begun it.
         """
         self._number += 1
-        world, sent = self._world, _Forwarded(call, settle, self._number, owner.token)
-        wall_ms = world.clock.wall_ms()
-        left_s = patience_s(call, wall_ms)
-        if world.exchange.machine.state is BusState.DOWN:
+        exchange, sent = self._services.exchange, _Forwarded(call, settle, self._number, owner.token)
+        left_s = patience_s(call, self._services.clock.wall_ms())
+        if exchange.machine.state is BusState.DOWN:
             settle(not_begun(call, ErrorCode.BUS_DOWN, _UNREACHED))
         elif left_s <= 0:
             settle(None)
         else:
             self._under_way[sent] = None
             takers = partial(self._answered, sent), partial(self._again, sent)
-            sent.withdraw = world.exchange.request(owner.node, partial(self._request, call), left_s, *takers)
+            sent.withdraw = exchange.request(owner.node, partial(self._request, call), left_s, *takers)
         return partial(self._leave, sent)
 
     def _request(self, call: Call, number: int) -> CallRequest:
-        left_ms = call.deadline_ms - self._world.clock.wall_ms()
-        return CallRequest(self._user, self._world.node, number, call, left_ms)
+        left_ms = call.deadline_ms - self._services.clock.wall_ms()
+        return CallRequest(self._user, self._services.node, number, call, left_ms)
 
     def _again(self, sent: _Forwarded, number: int) -> CallRequest | None:
         """Return the request to be sent again; None: the owner has begun a later one."""
@@ -368,29 +368,29 @@ class Follower:
     def __init__(
         self,
         feed: Feed,
-        world: World,
+        services: OwnerServices,
         grant: Grant,
         local: Mapping[str, Local],
         touch: Callable[[], None],
     ) -> None:
         me: Follower = proxy(self)  # no collaborator keeps its follower in memory
-        now = world.clock.now()
+        now = services.clock.now()
         self.feed = feed
         self.start: Start | None = None
         """How this node is to own the user; None when this node no longer needs the user."""
-        self._world, self._touch, self._grant, self._local = world, touch, grant, local
+        self._services, self._touch, self._grant, self._local = services, touch, grant, local
         # a replica of a higher epoch processes no data of the owner until the lease confirms the owner
-        self.machine = FollowMachine(max(grant.token, feed.ledger.position.epoch), now, world.jitter())
-        self._remote_attach = RemoteAttach(me, world, local)
+        self.machine = FollowMachine(max(grant.token, feed.ledger.position.epoch), now, services.jitter())
+        self._remote_attach = RemoteAttach(me, services, local)
         self._news = asyncio.Event()
         self._changed: asyncio.Event | None = None
         """Set and replaced with the next change; it exists while a task waits for it."""
         self._rests_until = math.inf
         callbacks = weakly(self.not_mine), weakly(self._settle_read)
-        self._sending = RemoteCommands(feed.user, world, *callbacks)
+        self._sending = RemoteCommands(feed.user, services, *callbacks)
         self._tasks: asyncio.TaskGroup | None = None
         self._is_over = False
-        self._owner_discovery, self._takeover = OwnerDiscovery(me, world), Takeover(me, world)
+        self._owner_discovery, self._takeover = OwnerDiscovery(me, services), Takeover(me, services)
         self._upstream = feed.health.upstream
         self.waited_at = LONG_AGO
         """When the owner last answered that a session waits for its turn."""
@@ -414,7 +414,7 @@ class Follower:
     @property
     def window_s(self) -> tuple[float, float]:
         """When a phone that was not served in time is to come back, s from now."""
-        return self._owner_discovery.window_s(self._world.clock.now())
+        return self._owner_discovery.window_s(self._services.clock.now())
 
     def turn_to(self, grant: Grant, now: float) -> None:
         """Follow the owner that the lease names."""
@@ -422,7 +422,7 @@ class Follower:
         is_other = grant.token != self._grant.token
         self._grant = grant
         if is_other:
-            self._world.tally.resynced("epoch")
+            self._services.counters.resynced("epoch")
             self._remote_attach.turned(self._tasks)
             self._change()
         if self.machine.read(grant.token, now):
@@ -439,12 +439,12 @@ class Follower:
         """
         while True:
             self._check()
-            if self._world.exchange.machine.state is BusState.DOWN:
+            if self._services.exchange.machine.state is BusState.DOWN:
                 self.end(Start(assumed=True, floor=self.machine.floor))
                 continue
             if await self._remote_attach.ask(ticket, topics):
                 return await self._shown(ticket.handle)
-            await self._world.clock.sleep(_AGAIN_S)
+            await self._services.clock.sleep(_AGAIN_S)
 
     async def _shown(self, handle: str) -> SessionFacts:
         """Wait until the replica contains the owner's data of the session."""
@@ -458,8 +458,8 @@ class Follower:
                 return facts
             if not is_requested and self.machine.state is FollowState.FOLLOWING:
                 is_requested = True  # the last answer is older than the session
-                self.machine.doubt(self._world.clock.now())
-                self.look()
+                self.machine.doubt(self._services.clock.now())
+                self.run_soon()
             await self._next_change()
 
     async def until_moved(self, token: int) -> None:
@@ -482,7 +482,7 @@ class Follower:
         """Report to the owner that the session's phone left this node."""
         self._remote_attach.left(handle)
 
-    def let_go(self, handle: str) -> None:
+    def drop_session(self, handle: str) -> None:
         """Report to the owner that the session's phone left: the owner itself detects its end."""
         self.leave(handle)
 
@@ -492,7 +492,7 @@ class Follower:
 
     async def execute(self, call: Call) -> Outcome | None:
         """Have the owner execute a command; None when it has not begun it."""
-        left_s = patience_s(call, self._world.clock.wall_ms())
+        left_s = patience_s(call, self._services.clock.wall_ms())
         if call.session in self._local and left_s > 0 and self._remote_attach.must_wait(call.session):
             call = replace(call, waited=True)
             try:
@@ -514,15 +514,15 @@ class Follower:
 
     def _settle_read(self, settle: OnForwarded, outcome: Outcome) -> None:
         """Pass *outcome* on when the owner has answered another request for changes; bounded in time."""
-        self.machine.doubt(self._world.clock.now())
-        self.look()
+        self.machine.doubt(self._services.clock.now())
+        self.run_soon()
         if not spawn(self._tasks, self._settle_when_read(settle, outcome)):
             settle(outcome)
 
     async def _settle_when_read(self, settle: OnForwarded, outcome: Outcome) -> None:
         try:
             with suppress(TimeoutError):
-                async with self._world.clock.timeout(SHOWN_S):
+                async with self._services.clock.timeout(SHOWN_S):
                     while self.machine.state is not FollowState.FOLLOWING and not self._is_over:
                         await self._next_change()
         finally:
@@ -536,9 +536,9 @@ class Follower:
             return
         match envelope:
             case Publication():
-                world, now = self._world, self._world.clock.now()
-                came_at = min(world.pauses.came_at(now), world.exchange.machine.carried_since(now))
-                arrival = Arrival(now, world.clock.wall_ms(), now - came_at)
+                services, now = self._services, self._services.clock.now()
+                came_at = min(services.pauses.came_at(now), services.exchange.machine.carried_since(now))
+                arrival = Arrival(now, services.clock.wall_ms(), now - came_at)
                 self.read(envelope, made or Shared(), arrival)
             case Announcement(notice=notice):
                 self.feed.announce(notice)
@@ -564,45 +564,45 @@ class Follower:
             self._read(publication, made, arrival)
             return
         machine.applied_next(now)
-        self._world.tally.arrived(age_s)
+        self._services.counters.arrived(age_s)
         self._upstream = upstream = publication.upstream
         health = ledger.health
         if upstream == health.upstream == "live" and health.bus == bus and not machine.is_unsure:
             ledger.health = Health("live", bus, now - age_s)  # as _say, without its calls
         else:
-            self._say(now - age_s, now)
+            self._set_health(now - age_s, now)
         self.feed.flush()
         if self._changed is not None:
             self._change()
 
     def _read(self, publication: Publication, made: Shared, arrival: Arrival) -> None:
         """Process a publication that does more than change shared values, or is not the next one."""
-        world, ledger, (now, wall_ms, waited_s, _) = self._world, self.feed.ledger, arrival
+        services, ledger, (now, wall_ms, waited_s, _) = self._services, self.feed.ledger, arrival
         if not self.machine.admits(publication.epoch):
             self._note(publication.epoch, Receipt.STALE, now)
-            world.tally.dropped_stale_epoch()
-            self._look()
+            services.counters.dropped_stale_epoch()
+            self._due_earlier()
             return
         under_way_s = arrived(publication, ledger, now, wall_ms, waited_s)
         receipt = ledger.receive(delta(publication, ledger, made))
         self._note(publication.epoch, receipt, now)
         if receipt is Receipt.APPLIED:
             if under_way_s is not None:
-                world.tally.arrived(under_way_s)
+                services.counters.arrived(under_way_s)
             if is_of_sessions(publication):
                 self._report_sessions()
         self._upstream = publication.upstream
         # a change that cannot be applied does not show how fresh the data is
         is_gap = receipt is Receipt.GAP
-        self._say(ledger.health.as_of if is_gap else as_of(publication, now, wall_ms, waited_s), now)
+        self._set_health(ledger.health.as_of if is_gap else as_of(publication, now, wall_ms, waited_s), now)
         self.feed.flush()
         self._change()
         if is_gap or is_of_sessions(publication):
-            self._look()
+            self._due_earlier()
         else:
             self._wake()
 
-    def _look(self) -> None:
+    def _due_earlier(self) -> None:
         """Report that something is due earlier than before."""
         self._touch()
         self._wake()
@@ -622,14 +622,14 @@ class Follower:
         was = self.machine.state
         self.machine.published(epoch, receipt, now)
         if was is FollowState.FOLLOWING and self.machine.state is FollowState.DOUBTING:
-            self._world.tally.found_gap("sequence")
-            self._world.tally.resynced("gap")
+            self._services.counters.found_gap("sequence")
+            self._services.counters.resynced("gap")
 
     def _report_sessions(self) -> None:
         for handle, connection in list(self.feed.connections.items()):
             facts, live = self.feed.facts(handle), connection.session.live
             if facts is not None and live is not None and facts != live.facts:
-                connection.learned(facts)
+                connection.facts_changed(facts)
 
     async def _take(self, offer: Offer) -> None:
         start = await self._takeover.taking(offer)
@@ -643,20 +643,20 @@ class Follower:
         """Record that the owner answered."""
         self._owner_discovery.denied_since = None
         was_unsure = self.machine.is_unsure
-        self.machine.answered(self._world.clock.now())
+        self.machine.answered(self._services.clock.now())
         if was_unsure and not self.machine.is_unsure:
-            self._say(self.feed.health.as_of, self._world.clock.now())
+            self._set_health(self.feed.health.as_of, self._services.clock.now())
         self._change()
         self._wake()
 
     def unread(self) -> None:
         """Record that the owner did not read the request for changes that came with another message."""
-        self.machine.unread(self._world.clock.now())
-        self.look()
+        self.machine.unread(self._services.clock.now())
+        self.run_soon()
 
     def not_mine(self, holder: str | None = None) -> None:
         """Record that the addressed node denies to be the owner; *holder*: its present life."""
-        now = self._world.clock.now()
+        now = self._services.clock.now()
         self._touch()
         self._owner_discovery.denied(now, holder)
         self.machine.not_mine(now)
@@ -664,25 +664,25 @@ class Follower:
 
     def owned(self, grant: Grant) -> None:
         """Record that a node reported itself as the owner; the highest token counts."""
-        now = self._world.clock.now()
+        now = self._services.clock.now()
         if grant.token > self._grant.token and grant.token >= self.machine.floor:
             self.machine.seen(grant.token, now)
             self.turn_to(grant, now)
-            self.look()
+            self.run_soon()
 
     def seen(self, epoch: int) -> None:
         """Record that the owner publishes in *epoch*: data of an earlier epoch is no longer current."""
-        self.machine.seen(epoch, self._world.clock.now())
-        self._look()
+        self.machine.seen(epoch, self._services.clock.now())
+        self._due_earlier()
 
     def unsure(self) -> None:
         """Record that messages may have been lost: no data is live until the owner has answered."""
-        now = self._world.clock.now()
+        now = self._services.clock.now()
         self.machine.unsure(now)
         self.machine.doubt(now)
-        self.look()
+        self.run_soon()
 
-    def look(self) -> None:
+    def run_soon(self) -> None:
         """Have due work done soon, for example when the owner leaves."""
         self._touch()
         self._news.set()
@@ -708,14 +708,14 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until the user is no longer needed here, or this node is to own the user."""
-        exchange, user = self._world.exchange, self.feed.user
+        exchange, user = self._services.exchange, self.feed.user
         try:
             async with TaskGroup() as tasks:
                 self._tasks = tasks
                 # its answer comes to this node, not on the user's channel
-                self._request_if_due(self._world.clock.now())
+                self._request_if_due(self._services.clock.now())
                 await exchange.follow(user, self.receive)
-                self.machine.doubt(self._world.clock.now())  # what came on that channel meanwhile is missing
+                self.machine.doubt(self._services.clock.now())  # what came there meanwhile is missing
                 self._remote_attach.turned(tasks)
                 while not self._is_over:
                     await self._turn()
@@ -729,7 +729,7 @@ class Follower:
             await exchange.unfollow(user)
 
     async def _turn(self) -> None:
-        now = self._world.clock.now()
+        now = self._services.clock.now()
         self._request_if_due(now)
         if self.machine.need(now) == "read_lease":
             self.machine.reading(now)
@@ -739,7 +739,7 @@ class Follower:
 
     def _request_if_due(self, now: float) -> None:
         if (since := self.request_due(now)) is not None:
-            self._world.exchange.want(self._grant.node, since, self)
+            self._services.exchange.request_changes(self._grant.node, since, self)
 
     def request_due(self, now: float) -> Since | None:
         """Return the request for changes that is to be sent to the owner now, if one is."""
@@ -759,40 +759,40 @@ class Follower:
             await self._news.wait()
             return
         with suppress(TimeoutError):
-            async with self._world.clock.timeout(max(until - now, 0.001)):
+            async with self._services.clock.timeout(max(until - now, 0.001)):
                 await self._news.wait()
 
     def tick(self, now: float, *, is_touched: bool = True) -> None:
         """Check whether the owner lives and has accepted each session; send the requests at intervals."""
         if not is_touched and now < self.due_at(now):
             return  # the request before was answered in time
-        self._say(self.feed.health.as_of, now)
+        self._set_health(self.feed.health.as_of, now)
         self._report_sessions()
         self._owner_discovery.tick(now, self._tasks)
         self._remote_attach.tick(now, self._tasks)
         if self._takeover.is_open(now) or self.machine.need(now) == "read_lease":
-            self.look()
+            self.run_soon()
         elif self._tasks is not None:
             self._request_if_due(now)
 
     def due_at(self, now: float) -> float:
         """Return when :meth:`tick` is due if nothing happens before; *now*: at each tick."""
-        exchange, owner = self._world.exchange, self._grant
+        exchange, owner = self._services.exchange, self._grant
         is_reached = exchange.machine.state is BusState.LIVE and not exchange.peers.is_unreachable(
             owner.node, now
         )
-        if self._tasks is None or not is_reached or self._owner_discovery.is_deaf:
+        if self._tasks is None or not is_reached or self._owner_discovery.is_unreachable:
             return now
-        if self._world.is_leaving(owner.holder) or not self._remote_attach.are_all_accepted:
+        if self._services.is_leaving(owner.holder) or not self._remote_attach.are_all_accepted:
             return now
         return min(self.machine.stale_at, self.machine.due_at)
 
-    def _say(self, as_of: float | None, now: float) -> None:
-        exchange = self._world.exchange
+    def _set_health(self, as_of: float | None, now: float) -> None:
+        exchange = self._services.exchange
         bus = exchange.machine.health
         if bus == "down" or exchange.peers.is_unreachable(self._grant.node, now):
             self.machine.unsure(now)
-            self._look()
+            self._due_earlier()
         upstream = self.machine.health(now, self._upstream)
         # data of an earlier epoch is not the data that the owner calls live
         if upstream == "live" and self.feed.ledger.position.epoch < self.machine.floor:

@@ -45,7 +45,7 @@ from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import Exchange, Share
 from gateway.runtime.command_execution import CommandExecution
 from gateway.runtime.event_loop import LeanEvent, spawn
-from gateway.runtime.link_session import World
+from gateway.runtime.link_session import OwnerServices
 from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import RECONNECT_WINDOW_S, Grant, Link, Start, Tasks
 from gateway.telemetry import GiftReason
@@ -72,7 +72,7 @@ class TakingFollower(Protocol):
     def owner(self) -> Grant:
         """The owner of the user, as last reported to this node."""
 
-    def look(self) -> None:
+    def run_soon(self) -> None:
         """Have :meth:`Takeover.step` called again soon."""
 
     def turn_to(self, grant: Grant, now: float) -> None:
@@ -99,7 +99,7 @@ life.
 """
 
 
-class _Grounds(NamedTuple):
+class _TakeoverReason(NamedTuple):
     """The owner from which the user would be taken, and the reason."""
 
     token: int
@@ -110,11 +110,11 @@ class _Grounds(NamedTuple):
 class OwnerDiscovery:
     """Finds the owner of one followed user."""
 
-    def __init__(self, subject: TakingFollower, world: World) -> None:
+    def __init__(self, subject: TakingFollower, services: OwnerServices) -> None:
         self.denied_since: float | None = None
         """Since when the requested node has answered that it is not the owner."""
         self._subject = subject
-        self._world = world
+        self._services = services
         self._silent_since: float | None = None
         """The owner's last sign of life before it was found unreachable; None while it is reached."""
         self._look_at = LONG_AGO
@@ -132,15 +132,15 @@ class OwnerDiscovery:
 
     async def find(self) -> None:
         """Read the lease, and act on it."""
-        world, subject = self._world, self._subject
+        services, subject = self._services, self._subject
         try:
-            grant = await world.leases.read(subject.feed.user)
+            grant = await services.leases.read(subject.feed.user)
         except GatewayError:
             return
-        now = world.clock.now()
+        now = services.clock.now()
         if grant is None:
             self._no_lease(now)
-        elif grant.holder == world.holder:
+        elif grant.holder == services.holder:
             subject.end(Start(expected=grant.token, floor=subject.machine.floor))
         else:
             await self._lease_found(grant, now)
@@ -151,14 +151,14 @@ class OwnerDiscovery:
         An owner that answers keeps the user, since the store may have lost its data.
         """
         subject = self._subject
-        if self.denied_since is not None and not self._world.is_draining():
+        if self.denied_since is not None and not self._services.is_draining():
             subject.end(Start(floor=subject.machine.floor, kind="expired"))
         else:
             subject.turn_to(subject.owner, now)
 
     async def _lease_found(self, grant: Grant, now: float) -> None:
         subject = self._subject
-        if grant.token < subject.owner.token and self._world.refuses_writes():
+        if grant.token < subject.owner.token and self._services.refuses_writes():
             grant = subject.owner  # the store cannot have this owner yet
         if grant[:2] != subject.owner[:2]:
             self.denied_since = self._silent_since = None
@@ -169,7 +169,7 @@ class OwnerDiscovery:
 
     def tick(self, now: float, tasks: Tasks | None) -> None:
         """Check whether the owner receives."""
-        exchange = self._world.exchange
+        exchange = self._services.exchange
         if not exchange.peers.is_unreachable(self._subject.owner.node, now):
             self._silent_since = None
         elif exchange.machine.is_healthy_for(now) >= HEALTHY_S:
@@ -179,7 +179,9 @@ class OwnerDiscovery:
     def _last_sign(self, now: float) -> float:
         """Return when the owner's node last answered or announced itself; *now* when that is not known."""
         owner = self._subject.owner
-        sign = max(self._world.exchange.peers.answered_at(owner.node), self._world.announced_at(owner.holder))
+        sign = max(
+            self._services.exchange.peers.answered_at(owner.node), self._services.announced_at(owner.holder)
+        )
         return sign if sign > LONG_AGO else now
 
     def window_s(self, now: float) -> tuple[float, float]:
@@ -192,13 +194,13 @@ class OwnerDiscovery:
         return (first_s, first_s + TAKEN_WITHIN_S) if left_s > 0 else RECONNECT_WINDOW_S
 
     @property
-    def is_deaf(self) -> bool:
+    def is_unreachable(self) -> bool:
         """Whether the owner did not receive in the last tick."""
         return self._silent_since is not None
 
     @property
-    def _grounds(self) -> _Grounds:
-        return _Grounds(self._subject.owner.token, self.denied_since, self._silent_since)
+    def _takeover_reason(self) -> _TakeoverReason:
+        return _TakeoverReason(self._subject.owner.token, self.denied_since, self._silent_since)
 
     async def _take(self) -> None:
         """Take the user from an unreachable owner; without fencing only after its lease expired.
@@ -206,28 +208,28 @@ class OwnerDiscovery:
         The site may take long to answer. If the owner answers meanwhile, or another node owns the user by
         then, the user is not taken.
         """
-        world, subject, why = self._world, self._subject, self._grounds
-        if world.is_draining():
+        services, subject, why = self._services, self._subject, self._takeover_reason
+        if services.is_draining():
             return
         try:
-            about = await world.upstream.about()
+            about = await services.upstream.about()
         except GatewayError:
             return
-        if self._grounds != why:
+        if self._takeover_reason != why:
             return
         if Feature.LINK_FENCING in about.features:
             subject.end(Start(why.token, subject.machine.floor, kind="early"))
-        elif why.silent_since is not None and world.clock.now() - why.silent_since >= EXPIRY_S:
+        elif why.silent_since is not None and services.clock.now() - why.silent_since >= EXPIRY_S:
             await self._take_if_free(why)
 
-    async def _take_if_free(self, why: _Grounds) -> None:
+    async def _take_if_free(self, why: _TakeoverReason) -> None:
         """Take the user from a silent owner, unless its lease is still in the store."""
-        world, subject, now = self._world, self._subject, self._world.clock.now()
+        services, subject, now = self._services, self._subject, self._services.clock.now()
         if now < self._look_at:
             return
         self._look_at = now + LOOK_AGAIN_S
         with suppress(GatewayError):
-            if await world.leases.read(subject.feed.user) is None and self._grounds == why:
+            if await services.leases.read(subject.feed.user) is None and self._takeover_reason == why:
                 subject.end(Start(floor=subject.machine.floor, kind="expired"))
 
 
@@ -239,12 +241,13 @@ class Takeover:
     """
 
     __slots__ = (
-        "_again_at", "_entered_at", "_number", "_place", "_queued_at", "_requested_at", "_subject", "_world",
+        "_again_at", "_entered_at", "_number", "_place", "_queued_at", "_requested_at", "_services",
+        "_subject",
     )  # fmt: skip
 
-    def __init__(self, subject: TakingFollower, world: World) -> None:
+    def __init__(self, subject: TakingFollower, services: OwnerServices) -> None:
         self._subject = subject
-        self._world = world
+        self._services = services
         self._number = 0
         self._requested_at = LONG_AGO
         self._place: Place | None = None
@@ -263,7 +266,7 @@ class Takeover:
         if self._entered_at is not None:
             return self._entered_at + TURN_S
         if self._place is not None:
-            return now + self._world.admission_queue.wait_s(self._place, now)
+            return now + self._services.admission_queue.wait_s(self._place, now)
         return self._again_at if now < self._again_at else math.inf
 
     def step(self, now: float) -> bool:
@@ -282,7 +285,7 @@ class Takeover:
         if self._is_left():
             is_turn = self._entered_at is not None
         else:
-            is_turn = self._is_wanted() and self._world.admission_queue.would_admit(now, Urgency.GIVING)
+            is_turn = self._is_wanted() and self._services.admission_queue.would_admit(now, Urgency.GIVING)
         if not is_turn:
             return 0
         self._number, self._requested_at = self._number + 1, now
@@ -292,16 +295,16 @@ class Takeover:
         """Return how to own the offered user, if this node requested them lately and reaches OSCC-E."""
         wish = (self._number, self._subject.machine.floor)
         wished_at = self._requested_at
-        if (offer.adopt, offer.token) != wish or self._world.is_draining():
+        if (offer.adopt, offer.token) != wish or self._services.is_draining():
             return None
         if offer.island:
             try:
-                await self._world.upstream.about()
+                await self._services.upstream.about()
             except GatewayError:
                 return None
-        if self._world.clock.now() - wished_at > REQUEST_S or not self._subject.feed.connections:
+        if self._services.clock.now() - wished_at > REQUEST_S or not self._subject.feed.connections:
             return None
-        is_entered = self._entered_at is not None and self._world.admission_queue.handed_over()
+        is_entered = self._entered_at is not None and self._services.admission_queue.handed_over()
         self._entered_at = None
         return Start(
             expected=offer.token,
@@ -316,29 +319,29 @@ class Takeover:
     def drop(self) -> None:
         """Withdraw the request."""
         if self._place is not None:
-            self._world.admission_queue.withdraw(self._place)
+            self._services.admission_queue.withdraw(self._place)
             self._place = None
         if self._entered_at is not None:
-            self._world.admission_queue.hand_over_failed()
+            self._services.admission_queue.hand_over_failed()
             self._entered_at = None
 
     def _enter(self, now: float) -> bool:
-        admission_queue = self._world.admission_queue
+        admission_queue = self._services.admission_queue
         if self._place is None:
-            self._place, self._queued_at = admission_queue.join(Urgency.GIVING, self._subject.look), now
+            self._place, self._queued_at = admission_queue.join(Urgency.GIVING, self._subject.run_soon), now
         if not admission_queue.enter(self._place, now):
             return False
-        self._world.tally.waited(Urgency.GIVING, now - self._queued_at)
+        self._services.counters.waited(Urgency.GIVING, now - self._queued_at)
         self._place, self._entered_at = None, now
         return True
 
     def _is_wanted(self) -> bool:
-        return bool(self._subject.feed.connections) and not self._world.is_draining()
+        return bool(self._subject.feed.connections) and not self._services.is_draining()
 
     def _is_left(self) -> bool:
         """Return whether the owner leaves, and can receive a request."""
-        is_heard = self._world.exchange.machine.state is not BusState.DOWN
-        return is_heard and self._is_wanted() and self._world.is_leaving(self._subject.owner.holder)
+        is_heard = self._services.exchange.machine.state is not BusState.DOWN
+        return is_heard and self._is_wanted() and self._services.is_leaving(self._subject.owner.holder)
 
 
 ALONE_S: Final = 30.0
@@ -386,12 +389,12 @@ class Handover:
 
     __slots__ = (
         "_adopt", "_alone_since", "_giver", "_island_since", "_offer", "_over", "_requests", "_rests_until",
-        "_to", "_until", "_world",
+        "_services", "_to", "_until",
     )  # fmt: skip
 
-    def __init__(self, giver: HandingOwner, world: World) -> None:
+    def __init__(self, giver: HandingOwner, services: OwnerServices) -> None:
         self._giver = giver
-        self._world = world
+        self._services = services
         self._to: NodeId | None = None
         self._adopt = 0
         self._offer: Offer | None = None
@@ -410,14 +413,14 @@ class Handover:
 
     def unreached(self) -> None:
         """Record that a dial failed, or the link is gone."""
-        self._island_since = self._island_since or self._world.clock.now()
+        self._island_since = self._island_since or self._services.clock.now()
 
     def asked(self, node: NodeId, adopt: int, tasks: Tasks | None) -> None:
         """Record that *node* requests the user, and offer the user if this node should not own them.
 
         *adopt* is the number of its request.
         """
-        now = self._world.clock.now()
+        now = self._services.clock.now()
         reason = self._reason(now)
         if reason is None or now < self._rests_until:
             return
@@ -438,7 +441,7 @@ class Handover:
 
     def _offer_again(self) -> None:
         if self._to is not None and self._offer is not None:
-            self._world.exchange.send(Inbox(self._to), replace(self._offer, adopt=self._adopt))
+            self._services.exchange.send(Inbox(self._to), replace(self._offer, adopt=self._adopt))
 
     def over(self) -> None:
         """Record that another node owns the user."""
@@ -452,13 +455,13 @@ class Handover:
         """
         if self._to is not None and self._offer is not None:
             history = self._giver.execution.history()
-            self._world.exchange.send(Inbox(self._to), Given(self._giver.feed.user, token, history))
+            self._services.exchange.send(Inbox(self._to), Given(self._giver.feed.user, token, history))
 
     def _reason(self, now: float) -> GiftReason | None:
         """Return why this node should not own the user; None when it should."""
         if not self._giver.epoch:
             return None
-        if self._world.is_draining():
+        if self._services.is_draining():
             return "drain"
         if self._island_since is not None and now - self._island_since >= UNLINKED_S:
             return "island"
@@ -467,16 +470,16 @@ class Handover:
 
     async def _give(self, to: NodeId, reason: GiftReason) -> None:
         """Offer the user to *to*; continue as before when *to* does not take the user."""
-        giver, world = self._giver, self._world
+        giver, services = self._giver, self._services
         try:
             history = await giver.execution.give(IN_FLIGHT_S)
             await self._let_answers_leave()
             self._offer = self._made(history, reason)
             if await self._is_delivered(to, self._offer):
                 await self._wait()
-                self._rests_until = world.clock.now() + REST_S
+                self._rests_until = services.clock.now() + REST_S
             if giver.owned_by is not None:
-                world.tally.gave(reason)
+                services.counters.user_given(reason)
         finally:
             self._to = self._offer = None
             giver.execution.resume()
@@ -484,10 +487,10 @@ class Handover:
     async def _let_answers_leave(self) -> None:
         """Let outcomes of commands leave before the offer: a node that takes the user waits for no answer."""
         for _ in ("command execution", "cluster receiver", "exchange"):  # one turn of the loop for each
-            await self._world.clock.sleep(0)
+            await self._services.clock.sleep(0)
 
     def _made(self, history: History, reason: GiftReason) -> Offer:
-        giver, now = self._giver, self._world.clock.now()
+        giver, now = self._giver, self._services.clock.now()
         lingering = tuple(
             Lingering(member.ticket, now - member.left_at)
             for member in giver.user_sessions
@@ -495,12 +498,12 @@ class Handover:
         )
         is_island = reason == "island"
         return Offer(
-            giver.feed.user, self._world.node, self._adopt, giver.epoch, history, is_island, lingering
+            giver.feed.user, self._services.node, self._adopt, giver.epoch, history, is_island, lingering
         )
 
     async def _is_delivered(self, to: NodeId, offer: Offer) -> bool:
         try:
-            return await self._world.exchange.deliver(Inbox(to), offer) > 0
+            return await self._services.exchange.deliver(Inbox(to), offer) > 0
         except GatewayError:
             return True  # the bus did not confirm it: it may have arrived
 
@@ -511,7 +514,7 @@ class Handover:
         An offer may be lost, so it is sent again. The offer of a node without its site is sent once, as each
         receipt makes the other node test the site.
         """
-        clock = self._world.clock
+        clock = self._services.clock
         while not self._over.is_set():
             left_s = self._until - clock.now()
             if left_s <= 0 and await self._giver.renew():
@@ -531,7 +534,7 @@ INTEREST_S: Final = 25.0
 _NOTHING_SENT: Final = Position(0, 0)
 
 
-class Sharing:
+class ChangePublisher:
     """The nodes that follow one owned user.
 
     Invariant: other nodes read no data of an epoch before :meth:`disclose`.
@@ -632,9 +635,9 @@ class Sharing:
         if self._has_news():
             self._exchange.bundles.add(self)
 
-    def hurry(self) -> None:
+    def publish_now(self) -> None:
         """Publish the changes before the next envelope is sent."""
-        self._exchange.bundles.hurry(self)
+        self._exchange.bundles.publish_now(self)
 
     def take(self, made: dict[Element, Value]) -> Share | None:
         """See :meth:`gateway.runtime.cluster.BundleSource.take`."""

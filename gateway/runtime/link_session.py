@@ -52,7 +52,7 @@ from gateway.runtime.event_loop import forget_frames, log_fault, spawn, weakly
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from gateway.runtime.ports import Authority, Clock, Leases, Link, Tasks, Upstream
 from gateway.runtime.subscriptions import LinkSubscriptions, SubscribingOwner
-from gateway.telemetry import Tally
+from gateway.telemetry import RuntimeCounters
 
 _LOG: Final = logging.getLogger("gateway.link")
 UNREAD_S: Final = 1.0
@@ -68,7 +68,7 @@ UNREAD_STAYS_S: Final = 10.0
 state of its phones twice.
 """
 REPORT_EVERY_S: Final = 0.05
-"""Interval in which the keeper is informed of received messages."""
+"""Interval in which the owner is informed of received messages."""
 REPORT_LIVE_S: Final = 2.0
 """Interval for readings of live data, which change nothing but times; less if keep-alives are frequent."""
 _REPORTS_LEAST: Final = 10
@@ -177,7 +177,7 @@ class OpenLinks:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class OwnerServices:
     """Ports, limits and callbacks that the owners of one site's users need."""
 
     node: NodeId
@@ -222,7 +222,7 @@ class World:
     """The sessions for which phones of this node wait, of all sites."""
     pauses: Pauses = field(default_factory=Pauses)
     """When this process was stopped."""
-    tally: Tally = field(default_factory=Tally)
+    counters: RuntimeCounters = field(default_factory=RuntimeCounters)
     """Receives the events that are counted."""
     offsets: SharedOffsets = field(default_factory=SharedOffsets)
     """The clock offsets of the site's links."""
@@ -231,7 +231,7 @@ class World:
 # ---- the link ----
 
 
-class OwnTasks(ABC):
+class OnDemandTasks(ABC):
     """The tasks of an object that needs none while nothing happens, unlike an :class:`asyncio.TaskGroup`."""
 
     __slots__ = ("_are_over", "_fault", "_running", "group")
@@ -283,13 +283,13 @@ class OwnTasks(ABC):
                 await asyncio.wait(self._running)
 
 
-class Keeper(SubscribingOwner, Protocol):
+class LinkOwner(SubscribingOwner, Protocol):
     """The owner of a link."""
 
     pauses: Pauses
 
     @property
-    def pulse(self) -> LinkHealth:
+    def link_health(self) -> LinkHealth:
         """The link's health."""
 
     def received(self) -> None:
@@ -298,14 +298,14 @@ class Keeper(SubscribingOwner, Protocol):
     def agreed(self, keep_alive_s: float) -> None:
         """Record after which silence the server expects a keep-alive."""
 
-    def sees(self, *, regained: bool) -> None:
+    def realtime_changed(self, *, regained: bool) -> None:
         """Record that the server may have begun or ceased to send realtime data."""
 
     def replaced(self, token: int) -> None:
         """Record that the link with *token* replaced this one."""
 
 
-class Linked(OwnTasks):
+class LinkSession(OnDemandTasks):
     """One open link.
 
     Invariant: data that was read is in the mirror, and its readers are awake, before more is read.
@@ -316,13 +316,13 @@ class Linked(OwnTasks):
     """
 
     __slots__ = (
-        "__weakref__", "_about", "_asking", "_feed", "_is_answered", "_is_over", "_is_timed", "_keeper",
-        "_mirror", "_opened_at", "_opener", "_pauses", "_pulse", "_report_live_s", "_reported_at", "_tally",
-        "_user_sessions", "features", "fenced", "link", "replaced_by", "silence",
+        "__weakref__", "_about", "_asking", "_counters", "_feed", "_is_answered", "_is_over", "_is_timed",
+        "_link_health", "_mirror", "_opened_at", "_opener", "_owner", "_pauses", "_report_live_s",
+        "_reported_at", "_user_sessions", "features", "fenced", "link", "replaced_by", "silence",
     )  # fmt: skip
 
     def __init__(
-        self, group: asyncio.TaskGroup, link: Link, opener: Member, about: About, keeper: Keeper
+        self, group: asyncio.TaskGroup, link: Link, opener: Member, about: About, owner: LinkOwner
     ) -> None:
         super().__init__(group)
         self.link = link
@@ -336,20 +336,20 @@ class Linked(OwnTasks):
         """The features of the server."""
         self._opener = opener
         self._about = about
-        self._keeper = keeper
-        self._user_sessions = keeper.user_sessions
-        self._mirror = keeper.mirror
-        self._feed = keeper.feed
+        self._owner = owner
+        self._user_sessions = owner.user_sessions
+        self._mirror = owner.mirror
+        self._feed = owner.feed
         self._asking: LinkSubscriptions | None = None
-        self._opened_at = keeper.clock.now()
-        self._pauses, self._pulse, self._tally = keeper.pauses, keeper.pulse, keeper.tally
+        self._opened_at = owner.clock.now()
+        self._pauses, self._link_health, self._counters = owner.pauses, owner.link_health, owner.counters
         self._reported_at, self._report_live_s = LONG_AGO, REPORT_EVERY_S
         self._is_answered = False
         """Whether a task with an answer may not have run since its arrival."""
         self._is_over = False
         self._is_timed = False
         """Whether a time of the server was read on this link while no message waited unread in this node."""
-        keeper.feed.ledger.under_way_s = 0.0
+        owner.feed.ledger.under_way_s = 0.0
 
     # ---- life ----
 
@@ -360,7 +360,7 @@ class Linked(OwnTasks):
             if silence is not None:
                 await silence  # it raises what failed while messages were taken
             while self.replaced_by is None:
-                self.silence = None if self._is_answered else self.link.arrival(self._take_in)
+                self.silence = None if self._is_answered else self.link.arrival(self._apply_readings)
                 if self.silence is not None:
                     return
                 await self._turn()
@@ -454,7 +454,7 @@ class Linked(OwnTasks):
 
     async def _turn(self) -> None:
         try:
-            event = await self.link.receive(None if self._is_answered else self._take_in)
+            event = await self.link.receive(None if self._is_answered else self._apply_readings)
         except LinkClosed as closed:
             self._over(closed.reason)
             raise
@@ -464,26 +464,26 @@ class Linked(OwnTasks):
             return
         if event is None or self._is_answered:
             self._is_answered = False
-            await self._let_askers_run()
+            await self._let_waiting_tasks_run()
         if isinstance(event, Reading):
-            self._take_in((event,))
+            self._apply_readings((event,))
             return
         self._note_message(self.link.last_received_at)
         if event is not None:
-            self._tally.came(event)
+            self._counters.event_came(event)
         asking = self._asking
         if isinstance(event, Opened):
             self._opened(event)
         elif event is not None and asking is not None:
             self._process(event, asking)
-        self._keeper.feed.flush()
+        self._owner.feed.flush()
 
-    def _take_in(self, readings: Sequence[Reading]) -> ReaderPace | None:
+    def _apply_readings(self, readings: Sequence[Reading]) -> ReaderPace | None:
         """Apply *readings*, which bring nearly all data of a link; an answer may have come without any.
 
         Return the pace of the only reader; None: later readings must not wait.
         """
-        now, asking, tally = self.link.last_received_at, self._asking, self._tally
+        now, asking, counters = self.link.last_received_at, self._asking, self._counters
         pauses, ledger, since_s = self._pauses, self._feed.ledger, now - self._reported_at
         if (
             self._mirror.is_blind
@@ -500,18 +500,18 @@ class Linked(OwnTasks):
             if not asking.settled:
                 asking.settle()
         pace = self._feed.flush()
-        if now >= tally.samples_from:
-            tally.read(self._feed.ledger.came_at, self._keeper.clock.now())
+        if now >= counters.samples_from:
+            counters.read(self._feed.ledger.came_at, self._owner.clock.now())
         return pace
 
     def _note_message(self, at: float, readings: Sequence[Reading] = ()) -> None:
-        """Record that a message arrived, and inform the keeper, if that is due.
+        """Record that a message arrived, and inform the owner, if that is due.
 
         Ages are shown in seconds, so a slightly longer silence does no harm.
         """
         is_due = at - self._reported_at >= REPORT_EVERY_S
         if is_due:
-            self._pulse.catch_up()  # the silence ends with this message, and began with the last one
+            self._link_health.catch_up()  # the silence ends with this message, and began with the last one
         if not self._mirror.is_blind:
             is_prompt = self._pauses.prompt_from <= at <= self._pauses.prompt_until
             self._feed.ledger.came_at = at if is_prompt else self._sent_at(at, readings)
@@ -520,12 +520,12 @@ class Linked(OwnTasks):
         self._reported_at = at
         if readings and not self._is_timed:
             self._note_time()
-        if not self._pulse.received_live(at):
-            self._keeper.received()
+        if not self._link_health.received_live(at):
+            self._owner.received()
 
     def _note_time(self) -> None:
         """Record whether the time of the server that was just read shows the difference of the clocks."""
-        now = self._keeper.clock.now()
+        now = self._owner.clock.now()
         self._is_timed = now <= self._pauses.prompt_until and now - self.link.last_received_at < BEAT_S
 
     def _sent_at(self, at: float, readings: Sequence[Reading]) -> float:
@@ -540,22 +540,22 @@ class Linked(OwnTasks):
         sent_at = min(sent_at, at - waited_s)
         return at if sent_at == at else max(sent_at, self._opened_at, self._feed.ledger.came_at)
 
-    async def _let_askers_run(self) -> None:
+    async def _let_waiting_tasks_run(self) -> None:
         """Let waiting tasks take their answers before the next event is processed.
 
         The execution of a command waits for an answer, and its phone for the result. The phone must have the
         result before the next event: another state, or an end of its session.
         """
         for _ in ("execution", "phone"):
-            await self._keeper.clock.sleep(0)
+            await self._owner.clock.sleep(0)
 
     def _opened(self, event: Opened) -> None:
-        self._keeper.agreed(event.keep_alive_s)
+        self._owner.agreed(event.keep_alive_s)
         self._report_live_s = min(REPORT_LIVE_S, event.keep_alive_s / _REPORTS_LEAST)
         self._mirror.begin(self._about, event.time_ms, event.last_end)
         self._note_time()
         self._user_sessions.server = event.server
-        self._asking = LinkSubscriptions(self.link, self._keeper, self)
+        self._asking = LinkSubscriptions(self.link, self._owner, self)
         if self._opener in self._user_sessions:
             self._user_sessions.accepted(self._opener.handle, event.attached)
             self._mirror.narrowed()
@@ -587,12 +587,12 @@ class Linked(OwnTasks):
         asking.function(event)
         if event.state is not FunctionState.DOWN and not regained:
             asking.ask_refused_again()
-        self._keeper.sees(regained=regained)
+        self._owner.realtime_changed(regained=regained)
 
     def _announce(self, event: Announced) -> None:
         """Show the server's notice. It needs no acknowledgement, since no log-on requires one."""
         effective_ms = event.effective_at_ms
-        now_ms, offset_ms = self._keeper.clock.wall_ms(), self._mirror.offset_ms
+        now_ms, offset_ms = self._owner.clock.wall_ms(), self._mirror.offset_ms
         notice = NoticeFrame(
             id=event.id,
             version=event.version,
@@ -603,7 +603,7 @@ class Linked(OwnTasks):
             effective_at_ms=now_ms if effective_ms is None else effective_ms + offset_ms,
             must_acknowledge=False,
         )
-        self._keeper.feed.announce(notice)
+        self._owner.feed.announce(notice)
 
     def _process_session(
         self, event: ScopeChanged | SessionEnded | LinkReplaced, asking: LinkSubscriptions
@@ -619,10 +619,10 @@ class Linked(OwnTasks):
                 if member is None:
                     asking.ended(event)
                 else:
-                    self._keeper.ended(member, event.reason, event.by)
+                    self._owner.ended(member, event.reason, event.by)
             case LinkReplaced():
                 self.replaced_by = event.token
-                self._keeper.replaced(event.token)
+                self._owner.replaced(event.token)
 
 
 class LinkHealth:
@@ -633,21 +633,27 @@ class LinkHealth:
     """
 
     __slots__ = (
-        "_as_of", "_blind_since", "_feed", "_is_doubted", "_machine", "_mirror", "_unread_until", "_waits",
-        "_world", "is_taking_over", "link",
+        "_as_of", "_blind_since", "_feed", "_is_doubted", "_machine", "_mirror", "_services", "_unread_until",
+        "_waits", "is_taking_over", "link",
     )  # fmt: skip
 
     def __init__(
-        self, feed: Feed, mirror: Mirror, machine: LinkMachine, world: World, *, is_taking_over: bool
+        self,
+        feed: Feed,
+        mirror: Mirror,
+        machine: LinkMachine,
+        services: OwnerServices,
+        *,
+        is_taking_over: bool,
     ) -> None:
         self._feed = feed
         self._mirror = mirror
         self._machine = machine
-        self._world = world
+        self._services = services
         self.is_taking_over = is_taking_over
         self.link: Link | None = None
         """The open link."""
-        self._blind_since = world.clock.now() if is_taking_over else None
+        self._blind_since = services.clock.now() if is_taking_over else None
         self._as_of = feed.health.as_of
         self._is_doubted = False
         """Whether another node was granted the lease, and the link has received nothing since."""
@@ -656,16 +662,16 @@ class LinkHealth:
         self._waits = False
         """Whether messages of the link waited here for too long when the health was published last."""
 
-    def doubted(self, linked: Linked | None) -> None:
+    def doubted(self, link_session: LinkSession | None) -> None:
         """Record that another node was granted the lease: the link may be replaced, and its end lost."""
-        if linked is not None:
+        if link_session is not None:
             self._is_doubted = True
-            linked.keep_alive()
+            link_session.keep_alive()
             self.publish()
 
     def received(self) -> bool:
         """Record that a message arrived. Return whether something is due earlier than before."""
-        machine, now = self._machine, self._world.clock.now()
+        machine, now = self._machine, self._services.clock.now()
         self._is_doubted = False
         before = machine.state
         machine.received(now)
@@ -678,8 +684,8 @@ class LinkHealth:
 
         False, and nothing is recorded, unless the link is live and stays so.
         """
-        feed, world, mirror = self._feed, self._world, self._mirror
-        health, bus = feed.ledger.health, world.exchange.machine.health
+        feed, services, mirror = self._feed, self._services, self._mirror
+        health, bus = feed.ledger.health, services.exchange.machine.health
         if health.upstream != "live" or health.bus != bus or self._is_doubted or mirror.is_blind:
             return False
         if mirror.assembly.lacks_realtime or not self._machine.received_live(now):
@@ -688,7 +694,7 @@ class LinkHealth:
         feed.ledger.health = Health("live", bus, as_of)
         return True
 
-    def sees(self, *, regained: bool) -> None:
+    def realtime_changed(self, *, regained: bool) -> None:
         """Record that the server may have begun or ceased to send realtime data."""
         self.catch_up()
         if regained:
@@ -701,10 +707,10 @@ class LinkHealth:
 
     def synced(self) -> None:
         """Record that every request so far was answered, and the mirror has the data."""
-        self._machine.synced(self._world.clock.now())
+        self._machine.synced(self._services.clock.now())
         self.is_taking_over = False
         if self._blind_since is not None:
-            self._world.tally.saw_again(self._world.clock.now() - self._blind_since)
+            self._services.counters.realtime_resumed(self._services.clock.now() - self._blind_since)
             self._blind_since = None
         self._date()
         self.publish()
@@ -729,27 +735,27 @@ class LinkHealth:
         self.is_taking_over = False
         self.publish()
 
-    def tend(self, linked: Linked | None, now: float) -> None:
+    def do_due_work(self, link_session: LinkSession | None, now: float) -> None:
         """Do the due work for the open link."""
-        if linked is None:
+        if link_session is None:
             return
         self.catch_up()
         match self._machine.need(now):
             case "keep_alive":
-                linked.keep_alive()
+                link_session.keep_alive()
             case "listen_again":
-                linked.listen_again()
+                link_session.listen_again()
             case "drop":
-                linked.close()
+                link_session.close()
             case "nothing":
-                linked.tick(now)
+                link_session.tick(now)
 
-    def due_at(self, linked: Linked | None) -> float:
+    def due_at(self, link_session: LinkSession | None) -> float:
         """Return when the link needs work by time alone; in the past: at each tick."""
-        if linked is None:
+        if link_session is None:
             return math.inf
         is_odd = self._is_doubted or self.is_taking_over or self._waits
-        return LONG_AGO if is_odd else min(self._machine.due_at, linked.due_at)
+        return LONG_AGO if is_odd else min(self._machine.due_at, link_session.due_at)
 
     def _date(self) -> None:
         """Move the age of the data if all shown data was read on this link since its last silence."""
@@ -767,14 +773,14 @@ class LinkHealth:
         """Return whether messages of the link may have waited in this process for too long, or lately did."""
         since = None if self.link is None else self.link.waits_since
         self._waits = since is not None and now - since > WAITS_S
-        if self._waits or not self._world.is_behind():
+        if self._waits or not self._services.is_behind():
             return self._waits
         return now < self._unread_until or now - self._feed.ledger.came_at > UNREAD_S
 
     def publish(self) -> None:
         """Send the health to phones and other nodes."""
         self.catch_up()
-        now = self._world.clock.now()
+        now = self._services.clock.now()
         upstream = self._machine.health(now)
         is_waiting = self.may_wait(now)
         if not is_waiting:
@@ -785,5 +791,5 @@ class LinkHealth:
         if (upstream == "live" and is_old) or (upstream == "down" and self.is_taking_over):
             upstream = "stale"
         is_known = self._mirror.has_snapshot or self._feed.health.as_of is not None
-        bus = self._world.exchange.machine.health
+        bus = self._services.exchange.machine.health
         self._feed.set_health(Health(upstream, bus, self._as_of if is_known else None))

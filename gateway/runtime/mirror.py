@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from gateway.core.assembly import Assembly, Composer
 from gateway.core.element import Address, Element, Parts, ReadingStep
 from gateway.core.ledger import ChangeReader, Health, Ledger
-from gateway.core.link import Early, wanted_by
+from gateway.core.link import PendingReadings, wanted_by
 from gateway.core.outbox import unite_due
 from gateway.core.rate_limits import ReaderPace
 from gateway.core.session import Session
@@ -82,7 +82,7 @@ class Connection(Protocol):
     def updated(self) -> None:
         """Record that values wait for the phone, or for those that get the same frames."""
 
-    def learned(self, facts: SessionFacts) -> None:
+    def facts_changed(self, facts: SessionFacts) -> None:
         """Process OSCC-E's new facts of the session."""
 
     def announce(self, notice: NoticeFrame) -> None:
@@ -193,7 +193,7 @@ class Feed:
         element = self.ledger.get(facts_key(handle))
         return element.value if element is not None and isinstance(element.value, SessionFacts) else None
 
-    def learn(self, facts: SessionFacts, me: Element | None) -> None:
+    def set_facts(self, facts: SessionFacts, me: Element | None) -> None:
         """Apply OSCC-E's facts of a session to the mirror, and to its connection in the same turn."""
         known = self.facts(facts.handle)
         if known != facts:
@@ -202,7 +202,7 @@ class Feed:
             self.ledger.record(me_key(facts.handle), me)
         connection = self.connections.get(facts.handle)
         if connection is not None and known != facts:
-            connection.learned(facts)
+            connection.facts_changed(facts)
 
     def forget(self, handle: str) -> None:
         """Remove a session from the mirror."""
@@ -262,14 +262,14 @@ class SharedOffsets:
     clock differs by more than :data:`gateway.domain.resources.STEADY_MS` has an offset of its own.
     """
 
-    __slots__ = ("_seen_at", "looked_at", "version", "wall_zero_ms")
+    __slots__ = ("_seen_at", "version", "wall_clock_read_at", "wall_zero_ms")
 
     def __init__(self) -> None:
         self.version = 0
         """Another number after each change."""
         self._seen_at: dict[int, float] = {}
         """Offset → when a link last had it as its own."""
-        self.looked_at = -math.inf
+        self.wall_clock_read_at = -math.inf
         """When the wall clock was last read for all links, in monotonic seconds."""
         self.wall_zero_ms = 0.0
         """What the wall clock showed then, minus that time."""
@@ -290,9 +290,9 @@ class SharedOffsets:
             del seen_at[min(seen_at.keys() - {own_ms}, key=lambda each: seen_at[each])]
         return min(each for each in seen_at if own_ms - STEADY_MS <= each <= own_ms)
 
-    def look(self, now: float, wall_ms: int) -> None:
+    def set_wall_clock(self, now: float, wall_ms: int) -> None:
         """Record what the wall clock shows *now*."""
-        self.looked_at, self.wall_zero_ms = now, wall_ms - now * 1000
+        self.wall_clock_read_at, self.wall_zero_ms = now, wall_ms - now * 1000
 
     def forget(self) -> None:
         """Forget all, since this node's clock was set."""
@@ -385,8 +385,8 @@ class Mirror:
     __slots__ = (
         "__weakref__", "_about", "_clock", "_composed", "_composer", "_directory", "_feed", "_functions",
         "_has_pruned", "_last_end", "_me_shown", "_narrowed_to", "_number", "_offsets", "_server",
-        "_synced_agents", "_synced_scope", "_uncomposed", "_user_sessions", "_waiting", "assembly", "early",
-        "has_snapshot", "is_blind", "live",
+        "_synced_agents", "_synced_scope", "_uncomposed", "_user_sessions", "_waiting", "assembly",
+        "has_snapshot", "is_blind", "live", "pending_readings",
     )  # fmt: skip
 
     def __init__(
@@ -399,7 +399,7 @@ class Mirror:
         waiting: WaitingForSessions | None = None,
     ) -> None:
         self.assembly = Assembly(composer)
-        self.early = Early()
+        self.pending_readings = PendingReadings()
         self.live = False
         """Whether the present link has answered every first request."""
         self.has_snapshot = False
@@ -457,7 +457,7 @@ class Mirror:
 
     def begin(self, about: About, time_ms: int, last_end: LastEnd | None) -> None:
         """Begin with a new link; the shown data stays until :meth:`settle`."""
-        self.assembly, self.early = Assembly(self._composer), Early()
+        self.assembly, self.pending_readings = Assembly(self._composer), PendingReadings()
         self.assembly.is_unshown = self.is_empty
         self.live = False
         self._functions, self.is_blind = _UNKNOWN_FUNCTIONS, False
@@ -535,8 +535,8 @@ class Mirror:
         assembly, ledger, scope = self.assembly, self._feed.ledger, sessions.scope
         checked = None if scope is self._narrowed_to else scope
         self._composer.readings += len(readings)
-        if not 0.0 <= now - offsets.looked_at < WALL_CLOCK_S:
-            offsets.look(now, self._clock.wall_ms())
+        if not 0.0 <= now - offsets.wall_clock_read_at < WALL_CLOCK_S:
+            offsets.set_wall_clock(now, self._clock.wall_ms())
         now_ms, zero_ms = now * 1000.0, offsets.wall_zero_ms
         for reading in readings:
             if (
@@ -568,8 +568,8 @@ class Mirror:
             if step is not None:
                 self._show_step(step, reading.kind)
                 return
-        if self.early.is_watching and not self.assembly.runs(reading.query):
-            self.early.keep(reading)
+        if self.pending_readings.is_watching and not self.assembly.runs(reading.query):
+            self.pending_readings.keep(reading)
         self.show(self.assembly.read(reading))
         sessions = self._user_sessions
         if self.assembly.size > sessions.scope.size + OUTSIDE_MOST:
@@ -579,7 +579,8 @@ class Mirror:
     def listening(self, query: int, listen: Listen) -> None:
         """Record that *query* runs, and apply its earlier readings."""
         self.assembly.listening(query, listen)
-        for reading in self.early.take(query, listen):  # its time and count were recorded when it came
+        # their times and counts were recorded when they came
+        for reading in self.pending_readings.take(query, listen):
             self._read(reading)
 
     def directory(self, directory: Directory) -> None:
@@ -697,7 +698,7 @@ class Mirror:
     def show_session(self, member: Member) -> None:
         """Record one session's own data, if it was accepted."""
         if member.attached is not None:
-            self._feed.learn(member.facts(), self._me_of(member) if self.live else None)
+            self._feed.set_facts(member.facts(), self._me_of(member) if self.live else None)
             if self._waiting is not None:
                 self._waiting.wake(member.handle)
 

@@ -22,11 +22,11 @@ from gateway.core.link import BEAT_S, Linger, Openings, Pauses
 from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget, Quota, TurnShare
 from gateway.core.registry import (
     CommandHistory,
+    ConnectedPhone,
     DueTime,
     DueTimes,
     Registry,
     RegistryLimits,
-    Seat,
     refusal,
 )
 from gateway.core.view import Within
@@ -48,7 +48,7 @@ from gateway.runtime.cluster import Exchange
 from gateway.runtime.cluster_receiver import AdminRpc, ClusterMembership, ClusterReceiver
 from gateway.runtime.command_execution import CommandedUser
 from gateway.runtime.event_loop import log_fault
-from gateway.runtime.link_session import UNREAD_S, LeaseRenewals, OpenLinks, World
+from gateway.runtime.link_session import UNREAD_S, LeaseRenewals, OpenLinks, OwnerServices
 from gateway.runtime.mirror import Connection
 from gateway.runtime.ports import (
     WRITE_REFUSALS,
@@ -62,7 +62,7 @@ from gateway.runtime.ports import (
 )
 from gateway.runtime.sessions import LogOffs, OtherNodes, SessionWait, SessionWaits
 from gateway.runtime.user_state import UserState
-from gateway.telemetry import Tally
+from gateway.telemetry import RuntimeCounters
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -147,13 +147,13 @@ class UserStates:
         return None if user_state is None or user_state.is_over else user_state
 
     def begin(
-        self, user: UserId, world: World, tasks: asyncio.TaskGroup, grant: Grant | None = None
+        self, user: UserId, services: OwnerServices, tasks: asyncio.TaskGroup, grant: Grant | None = None
     ) -> UserState:
         """Begin to serve a user who is not served; *grant*: the other node that owns them, if known."""
         before = self._user_states.get(user)
         calls, due = self.command_history.came(user), self._due_times.add(user)
         grant = None if before else grant
-        user_state = UserState(user, world, self._composer, calls, due, tasks, self._serve_again, grant)
+        user_state = UserState(user, services, self._composer, calls, due, tasks, self._serve_again, grant)
         self._user_states[user] = user_state
         tasks.create_task(self._serve(user_state, before))
         return user_state
@@ -265,13 +265,13 @@ class Attachment(NamedTuple):
     commands: CommandedUser
 
 
-class Newcomer(NamedTuple):
+class WaitingPhone(NamedTuple):
     """A phone whose session is not served yet, with what it needs then."""
 
     user_state: UserState
     local: Local
-    seat: Seat | None
-    """The seat that it takes only when it is served; None: it has its seat."""
+    phone: ConnectedPhone | None
+    """It is added to the registry only when it is served; None: it was added."""
     serve: Callable[[Attachment], None]
     wait: SessionWait | None
     """None: a task waits."""
@@ -317,37 +317,36 @@ class Node:
         clock: Clock,
         jitter: Callable[[], float],
         audit: Callable[[NumberAct | OrderAct], None],
-        tally: Tally | None = None,
+        counters: RuntimeCounters | None = None,
     ) -> None:
-        self.clock, self.composer, self._tally = clock, Composer(), tally or Tally()
-        self.exchange = Exchange(settings.node, cluster.bus, clock, int(jitter() * _FIRST), self._tally)
+        self.clock, self.composer, self._counters = clock, Composer(), counters or RuntimeCounters()
+        self.exchange = Exchange(settings.node, cluster.bus, clock, int(jitter() * _FIRST), self._counters)
         self._settings, self._cluster = settings, cluster
         self._writes, self.pauses, self._open_links = StoreWrites(), Pauses(), OpenLinks()
         self._audit, self._jitter, self._openings = audit, jitter, Openings(self.pauses.own_time)
         self._queues = settings.admission_queues(sites, self._openings)
         self.links_per_s: Final = {name: settings.links_per_s(site) for name, site in sites.items()}
         self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
-        self.log_offs = LogOffs(
-            sites, clock, self, OtherNodes(cluster.shared, settings.holder, self._live_holders), self._tally
-        )
+        others = OtherNodes(cluster.shared, settings.holder, self._live_holders)
+        self.log_offs = LogOffs(sites, clock, self, others, self._counters)
         self.account = Accounts(
             sites, self._queues, clock, self, cluster.shared, self.log_offs, self.number_changes
         )
         self.membership = ClusterMembership(
-            cluster.registry, self.exchange, clock, self.record, tuple(self._queues.values()), self._tally
+            cluster.registry, self.exchange, clock, self.record, tuple(self._queues.values()), self._counters
         )
         self.orders = AdminRpc(settings.node, settings.holder, self.exchange, self.membership, clock, audit)
-        self.session_revocations = SessionRevocations(clock, self.exchange, cluster.shared, self._tally)
+        self.session_revocations = SessionRevocations(clock, self.exchange, cluster.shared, self._counters)
         self._cluster_receiver = ClusterReceiver(
-            settings.node, settings.holder, self, self.exchange, self._tally
+            settings.node, settings.holder, self, self.exchange, self._counters
         )
         self._user_states, self._assumed = UserStates(self.composer), AssumedTokens(settings.holder)
         self.user_states, self._waits = self._user_states.present, SessionWaits(clock, self._settle)
         self._renewals = LeaseRenewals(cluster.leases, settings.node, settings.holder)
-        self._worlds = {name: self._world(name, site) for name, site in sites.items()}
+        self._services_of = {name: self._owner_services(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = settings.registry()
         self._tickets: dict[Connection, Ticket] = {}
-        self._newcomers: dict[Connection, Newcomer] = {}
+        self._waiting_phones: dict[Connection, WaitingPhone] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     def record(self) -> NodeRecord:
@@ -396,7 +395,7 @@ class Node:
             "keys": keys_shared(),
             "links_waiting": sum(map(len, self._queues.values())),
             "links_opening": len(self._openings),
-            "phones_waiting": len(self._newcomers),
+            "phones_waiting": len(self._waiting_phones),
             "endings": len(self.session_revocations),
             **self.account.log_ons.sizes,
             **self.exchange.sizes,
@@ -421,74 +420,76 @@ class Node:
         if (ended := self.denied(ticket)) is not None:
             raise ended
         owner = await self._owner_elsewhere(ticket)
-        seat = Seat(ticket.user, ticket.handle, ticket.application, ticket.device.id)
-        is_judged_first = self._registry.unseats(seat, self.clock.now())
+        phone = ConnectedPhone(ticket.user, ticket.handle, ticket.application, ticket.device.id)
+        is_judged_first = self._registry.would_replace(phone, self.clock.now())
         if not is_judged_first:
-            self._take_in(connection, seat)
+            self._take_in(connection, phone)
         user_state = self._user_state(ticket.user, owner)
         self._tickets[connection] = ticket
         before = user_state.feed.connections.get(ticket.handle)
         user_state.feed.connections[ticket.handle] = connection
-        if before is not None:  # it may also wait for its seat
+        if before is not None:  # it may also wait to be registered
             before.close(CloseCode.REPLACED, "replaced")
         wanted = topics if topics is not None else DEFAULT_TOPICS[ticket.application]
         local = user_state.join(ticket, wanted)
         wait = user_state.admit(local)
-        newcomer = Newcomer(user_state, local, seat if is_judged_first else None, serve, wait)
+        waiting = WaitingPhone(user_state, local, phone if is_judged_first else None, serve, wait)
         if wait is None:
-            await self._attach_in_task(connection, newcomer)
-        elif not self._is_settled(connection, newcomer, wait):
+            await self._attach_in_task(connection, waiting)
+        elif not self._is_settled(connection, waiting, wait):
             wait.connection = connection
-            self._newcomers[connection] = newcomer
+            self._waiting_phones[connection] = waiting
             wait.admission.hold(wait)
 
-    def _is_settled(self, connection: Connection, newcomer: Newcomer, wait: SessionWait) -> bool:
+    def _is_settled(self, connection: Connection, waiting: WaitingPhone, wait: SessionWait) -> bool:
         """Serve or refuse the session if that is possible now; False: it waits on."""
         try:
-            facts = newcomer.user_state.facts_of(newcomer.local, wait)
+            facts = waiting.user_state.facts_of(waiting.local, wait)
             if facts is None:
                 return False
-            self._serve_newcomer(connection, newcomer, facts)
+            self._serve_waiting_phone(connection, waiting, facts)
         except RoleOverError:
-            connection.start(self._attach_in_task(connection, newcomer._replace(wait=None)))
+            connection.start(self._attach_in_task(connection, waiting._replace(wait=None)))
         except SessionRefused as refused:
             _close(connection, refused)
         return True
 
-    async def _attach_in_task(self, connection: Connection, newcomer: Newcomer) -> None:
+    async def _attach_in_task(self, connection: Connection, waiting: WaitingPhone) -> None:
         """Wait until another node, or the user's next role here, has had the session accepted."""
         try:
-            facts = await newcomer.user_state.attach(newcomer.local)
-            self._serve_newcomer(connection, newcomer, facts)
+            facts = await waiting.user_state.attach(waiting.local)
+            self._serve_waiting_phone(connection, waiting, facts)
         except SessionRefused as refused:
             _close(connection, refused)
 
-    def _serve_newcomer(self, connection: Connection, newcomer: Newcomer, facts: SessionFacts) -> None:
-        user_state, seat = newcomer.user_state, newcomer.seat
-        if seat is not None and self._tickets.get(connection) is newcomer.local.ticket:
-            self._take_in(connection, seat)
-        self._tally.attached(len(user_state.feed.connections))
-        newcomer.serve(Attachment(facts, user_state.feed.ledger, user_state))
+    def _serve_waiting_phone(
+        self, connection: Connection, waiting: WaitingPhone, facts: SessionFacts
+    ) -> None:
+        user_state, phone = waiting.user_state, waiting.phone
+        if phone is not None and self._tickets.get(connection) is waiting.local.ticket:
+            self._take_in(connection, phone)
+        self._counters.attached(len(user_state.feed.connections))
+        waiting.serve(Attachment(facts, user_state.feed.ledger, user_state))
 
     def _settle(self, wait: SessionWait) -> None:
         connection, until = wait.connection, wait.until
-        newcomer = None if connection is None else self._newcomers.get(connection)
-        if connection is None or newcomer is None or newcomer.wait is not wait:
+        waiting = None if connection is None else self._waiting_phones.get(connection)
+        if connection is None or waiting is None or waiting.wait is not wait:
             return  # it left between two slices
         try:
-            is_settled = self._is_settled(connection, newcomer, wait)
+            is_settled = self._is_settled(connection, waiting, wait)
         except Exception as fault:  # noqa: BLE001 - one phone's fault must not end the node
             connection.fail(fault)
             is_settled = True
         if is_settled:
-            self._forget_newcomer(connection)
+            self._forget_waiting_phone(connection)
         elif wait.until > until:
-            self._waits.turns.begin(wait, wait.until)
+            self._waits.queue.begin(wait, wait.until)
 
-    def _forget_newcomer(self, connection: Connection) -> None:
-        newcomer = self._newcomers.pop(connection, None)
-        if newcomer is not None and newcomer.wait is not None:
-            newcomer.wait.admission.drop(newcomer.wait)
+    def _forget_waiting_phone(self, connection: Connection) -> None:
+        waiting = self._waiting_phones.pop(connection, None)
+        if waiting is not None and waiting.wait is not None:
+            waiting.wait.admission.drop(waiting.wait)
 
     async def _owner_elsewhere(self, ticket: Ticket) -> Grant | None:
         """Return the other node that owns the user, if the store knows one and nothing of the user is here.
@@ -516,9 +517,9 @@ class Node:
             raise ended
         return None if grant is None or grant.holder == self._settings.holder else grant
 
-    def _take_in(self, connection: Connection, seat: Seat) -> None:
-        """Give the connection a seat, and close the connection that it displaces."""
-        replaced = self._registry.add(connection, seat, self.clock.now())
+    def _take_in(self, connection: Connection, phone: ConnectedPhone) -> None:
+        """Register the connection, and close the one that it replaces."""
+        replaced = self._registry.add(connection, phone, self.clock.now())
         if isinstance(replaced, CloseCode):
             raise SessionRefused(replaced, replaced.name.lower())
         for other in replaced:
@@ -537,7 +538,7 @@ class Node:
         Another connection of its session is not affected.
         """
         self._registry.remove(connection, self.clock.now())
-        self._forget_newcomer(connection)
+        self._forget_waiting_phone(connection)
         ticket = self._tickets.pop(connection, None)
         user_state = None if ticket is None else self.user_states.get(ticket.user)
         if ticket is None or user_state is None:
@@ -575,7 +576,7 @@ class Node:
     def session_ended(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Refuse the tokens of a session that ended, on all nodes."""
         if self.denied(ticket) is None:
-            self._tally.session_ended(reason)
+            self._counters.session_ended(reason)
         self.session_revocations.record_and_send(ticket, reason, by)
         self._registry.ended(ticket.user, ticket.handle)
 
@@ -592,7 +593,7 @@ class Node:
         connection = user_state.feed.connections.get(ticket.handle)
         if connection is not None:
             _close(connection, refusal(ticket, reason, by))
-        user_state.let_go(ticket.handle)
+        user_state.drop_session(ticket.handle)
 
     def seen_by(self, ticket: Ticket) -> Mapping[str, Resource]:
         """Return the part of the mirror that the session sees; empty when it is not attached here.
@@ -655,8 +656,12 @@ class Node:
         if self._is_behind:
             for user_state in self._user_states:
                 owner = user_state.owner
-                if owner is not None and owner.feed.health.upstream == "live" and owner.pulse.may_wait(now):
-                    owner.pulse.publish()
+                if (
+                    owner is not None
+                    and owner.feed.health.upstream == "live"
+                    and owner.link_health.may_wait(now)
+                ):
+                    owner.link_health.publish()
         elif was_behind:
             self._user_states.touch_all()
 
@@ -702,7 +707,7 @@ class Node:
         now = self.clock.now()
         self.exchange.tick(now, self._user_states.followed())
         self._cluster_receiver.tick(now)
-        self._writes.look(now, refused=self._refuses_writes())
+        self._writes.record(now, refused=self._refuses_writes())
         if self.exchange.machine.state is BusState.LIVE and not self._writes.is_away(now):
             self.is_cut_off = False
         for admission_queue in self._queues.values():
@@ -731,9 +736,9 @@ class Node:
     def _cut_off(self) -> None:
         self.is_cut_off = True
 
-    def _world(self, name: str, site: SiteParts) -> World:
+    def _owner_services(self, name: str, site: SiteParts) -> OwnerServices:
         settings = self._settings
-        return World(
+        return OwnerServices(
             node=settings.node,
             holder=settings.holder,
             upstream=site.upstream,
@@ -758,9 +763,9 @@ class Node:
             devices=settings.limits.devices,
             linger=settings.linger,
             pauses=self.pauses,
-            waits=self._waits.turns,
+            waits=self._waits.queue,
             is_behind=lambda: self._is_behind,
-            tally=self._tally,
+            counters=self._counters,
         )
 
     def _user_state(self, user: UserId, owner: Grant | None) -> UserState:
@@ -769,10 +774,10 @@ class Node:
             return present
         if self._tasks is None or self.is_draining:
             raise SessionRefused(CloseCode.DRAINING, "draining")
-        world = self._worlds.get(user.site)
-        if world is None:
+        services = self._services_of.get(user.site)
+        if services is None:
             raise SessionRefused(CloseCode.TOKEN_INVALID, "site_unknown")
-        return self._user_states.begin(user, world, self._tasks, owner)
+        return self._user_states.begin(user, services, self._tasks, owner)
 
     def _of(self, connection: Connection) -> tuple[UserState, Ticket] | None:
         ticket = self._tickets.get(connection)

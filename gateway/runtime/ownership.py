@@ -18,7 +18,7 @@ from gateway.domain.model import LONG_AGO, NO_ITEMS, UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Control, Owned, Sought
 from gateway.runtime.event_loop import LeanEvent, spawn
-from gateway.runtime.link_session import Renewal, World
+from gateway.runtime.link_session import OwnerServices, Renewal
 from gateway.runtime.ports import NO_START, Grant, Link, Start, Tasks
 
 RenewalAnswer = Literal["ours", "refused", "unanswered"]
@@ -36,15 +36,15 @@ class LeaseKeeper:
     sent it is cancelled.
     """
 
-    __slots__ = ("_answered", "_good_epoch", "_is_together", "_user", "_world", "lease", "other")
+    __slots__ = ("_answered", "_good_epoch", "_is_together", "_services", "_user", "lease", "other")
 
-    def __init__(self, user: UserId, world: World) -> None:
+    def __init__(self, user: UserId, services: OwnerServices) -> None:
         # after an outage all renew at once: the jitter spreads them again
-        self.lease = Lease(renew_s=RENEW_S * (1.0 - _SPREAD * world.jitter()))
+        self.lease = Lease(renew_s=RENEW_S * (1.0 - _SPREAD * services.jitter()))
         self.other: Grant | None = None
         """The owner of the user at the last refusal of this node."""
         self._user = user
-        self._world = world
+        self._services = services
         self._answered: LeanEvent | None = None
         """Set when the present request has ended; None: there is none."""
         self._is_together = False
@@ -80,7 +80,7 @@ class LeaseKeeper:
 
         None: a request is under way, or no lease is held.
         """
-        now = self._world.clock.now()
+        now = self._services.clock.now()
         question = self.lease.ask(now) if self._answered is None and self.lease.is_ours else None
         if not isinstance(question, Renew):
             return None
@@ -94,7 +94,7 @@ class LeaseKeeper:
         The lease is released in *tasks* when it is no longer needed.
         """
         if is_renewed is None:
-            self.lease.unanswered(self._world.clock.now())
+            self.lease.unanswered(self._services.clock.now())
         answer = "unanswered" if is_renewed is None else self._process_answer(token, is_renewed=is_renewed)
         if answer is None and spawn(tasks, self._give_back(token)):
             return "unanswered"
@@ -118,9 +118,9 @@ class LeaseKeeper:
         if answered is not None:
             answered.set()
 
-    async def outbid(self, token: int) -> None:
+    async def superseded(self, token: int) -> None:
         """Give the lease up, since OSCC-E has seen *token*: the next lease is above it."""
-        if self.lease.outbid(token):
+        if self.lease.superseded(token):
             await self._release(self.lease.epoch)
 
     async def release(self) -> None:
@@ -131,7 +131,7 @@ class LeaseKeeper:
             await self._release(self.lease.epoch)
 
     async def _ask(self, expected: int | None) -> RenewalAnswer:
-        now = self._world.clock.now()
+        now = self._services.clock.now()
         question = self.lease.ask(now, expected=expected)
         try:
             match question:
@@ -143,18 +143,18 @@ class LeaseKeeper:
                 case None:
                     return "unanswered"
         except GatewayError:
-            self.lease.unanswered(self._world.clock.now())
+            self.lease.unanswered(self._services.clock.now())
             return "unanswered"
         except asyncio.CancelledError:
-            self.lease.unanswered(self._world.clock.now())
+            self.lease.unanswered(self._services.clock.now())
             raise
 
     async def _acquire(self, question: Acquire) -> RenewalAnswer:
-        world = self._world
-        grant = await world.leases.acquire(
-            self._user, world.node, world.holder, floor=question.floor, expected=question.expected
+        services = self._services
+        grant = await services.leases.acquire(
+            self._user, services.node, services.holder, floor=question.floor, expected=question.expected
         )
-        if grant.holder != world.holder:
+        if grant.holder != services.holder:
             self.other = grant
             self.lease.refused(grant.token)
             return "refused"
@@ -165,8 +165,8 @@ class LeaseKeeper:
         return "unanswered"
 
     async def _renew(self, question: Renew) -> RenewalAnswer:
-        world = self._world
-        is_renewed = await world.leases.renew(self._user, world.node, world.holder, question.token)
+        services = self._services
+        is_renewed = await services.leases.renew(self._user, services.node, services.holder, question.token)
         answer = self._process_answer(question.token, is_renewed=is_renewed)
         if answer is None:
             await self._release(question.token)
@@ -182,18 +182,18 @@ class LeaseKeeper:
             return None
         self._good_epoch = token
         if is_doubted and self.lease.may_dial:  # this node has the lease, and another node the link
-            self._world.tally.saw_two_owners()
+            self._services.counters.two_owners_found()
         return "ours"
 
     def _note_lapse(self, token: int, now: float) -> None:
         if self._good_epoch == token and not self.lease.holds(now):
             self._good_epoch = 0
-            self._world.tally.fenced_itself()
+            self._services.counters.link_fenced()
 
     async def _release(self, token: int) -> None:
         """Release the lease in the store; without an answer it expires."""
         try:
-            await self._world.leases.release(self._user, self._world.holder, token)
+            await self._services.leases.release(self._user, self._services.holder, token)
         except GatewayError:
             return
 
@@ -222,7 +222,7 @@ _YIELD_S: Final = 20.0
 """Time without the lease after which an open link is closed, if the winner has not replaced it."""
 
 
-class Served(Protocol):
+class DialingOwner(Protocol):
     """The user state to which the link belongs."""
 
     user_sessions: UserSessions
@@ -256,7 +256,7 @@ class Served(Protocol):
     def cut_off(self) -> None:
         """Record that other live nodes own the user, and that this node does not reach them."""
 
-    def send_on(self) -> None:
+    def redirect_phones(self) -> None:
         """Send the phones here to another node, which owns the user."""
 
     def stop(self) -> None:
@@ -281,16 +281,16 @@ class LinkDialer:
     __slots__ = (
         "_contested_at", "_entered_at", "_epoch", "_is_cut_off", "_is_entered", "_looked_at", "_machine",
         "_news", "_opening", "_others", "_outbid_since", "_place", "_queued_at", "_served", "_server",
-        "_start", "_user", "_was_open", "_was_replaced", "_world", "_yields_until", "lease_keeper", "slot",
+        "_services", "_start", "_user", "_was_open", "_was_replaced", "_yields_until", "lease_keeper", "slot",
     )  # fmt: skip
 
     def __init__(
-        self, user: UserId, world: World, machine: LinkMachine, served: Served, start: Start
+        self, user: UserId, services: OwnerServices, machine: LinkMachine, served: DialingOwner, start: Start
     ) -> None:
-        self.lease_keeper = LeaseKeeper(user, world)
+        self.lease_keeper = LeaseKeeper(user, services)
         self.lease_keeper.lease.seen(start.floor)
         self._user = user
-        self._world = world
+        self._services = services
         self._machine = machine
         self._served = served
         self._start = start
@@ -320,7 +320,7 @@ class LinkDialer:
         """Whether this node has had the user's link before."""
         self.slot = NO_SLOT
 
-    def look(self) -> None:
+    def sessions_changed(self) -> None:
         """Record that a session came or left, or that the ownership is over."""
         if self._news is not None:
             self._news.set()
@@ -331,9 +331,9 @@ class LinkDialer:
             return
         renewal = self.lease_keeper.renewing() if self.may_ask() else None
         if renewal is not None:
-            self._world.renewals.add(renewal, self)
+            self._services.renewals.add(renewal, self)
         else:
-            self._world.renewals.put(self, now)
+            self._services.renewals.put(self, now)
 
     async def renew_alone(self) -> RenewalAnswer:
         """See :meth:`LeaseKeeper.renew`."""
@@ -347,13 +347,13 @@ class LinkDialer:
         try:
             await self.lease_keeper.release()
         finally:
-            self._world.renewals.drop(self)
+            self._services.renewals.drop(self)
 
     def _plan_renewal(self) -> None:
         """Set when the lease is to be renewed, after an event that may have changed it."""
         due_at = self.lease_keeper.lease.due_at
         if due_at is not None:
-            self._world.renewals.put(self, due_at)
+            self._services.renewals.put(self, due_at)
 
     def renewed(self, token: int, is_renewed: bool | None, tasks: Tasks | None) -> None:
         """See :meth:`gateway.runtime.link_session.Renewer.renewed`."""
@@ -383,25 +383,27 @@ class LinkDialer:
 
     def shown(self, resources: int) -> None:
         """Record that the first data of the link is shown: the link is open."""
-        self._opened(self._world.clock.now(), resources)
+        self._opened(self._services.clock.now(), resources)
 
     def _opened(self, shown_at: float | None = None, resources: int = 0) -> None:
         """Give back the place among the links that the node is opening."""
         opening, self._opening = self._opening, None
         if opening is not None:
-            self._world.admission_queue.openings.end(opening, shown_at, resources)
+            self._services.admission_queue.openings.end(opening, shown_at, resources)
 
     def waited(self, since: float) -> bool:
         """Return whether the user waited for their turn after *since* while the queue moved on."""
         is_waiting = self._place is not None or self._entered_at > since
-        return is_waiting and self._world.admission_queue.openings.advanced(since)
+        return is_waiting and self._services.admission_queue.openings.advanced(since)
 
     @property
     def turn_in_s(self) -> float:
         """When the user's turn will come, as far as the queue shows; 0: it came, or was not needed."""
         if self._place is None:
             return 0.0
-        return self._world.admission_queue.left_s(self._place, self._world.clock.now() - self._queued_at)
+        return self._services.admission_queue.left_s(
+            self._place, self._services.clock.now() - self._queued_at
+        )
 
     def link_ended(self, replaced_by: int | None) -> None:
         """Record that the link is gone. *replaced_by*: the token of the link that took its place."""
@@ -410,7 +412,7 @@ class LinkDialer:
             self._fail()
         else:
             self._was_replaced = True
-            self._machine.kicked(self._world.clock.now(), self._world.jitter())
+            self._machine.kicked(self._services.clock.now(), self._services.jitter())
             self.lease_keeper.lease.kicked(replaced_by)
             self._plan_renewal()
         self._served.unreached()
@@ -419,9 +421,9 @@ class LinkDialer:
         """Give back the place in the admission queue."""
         self._opened()
         if self._place is not None:
-            self._world.admission_queue.withdraw(self._place)
+            self._services.admission_queue.withdraw(self._place)
         if self._is_entered:
-            self._world.admission_queue.done()
+            self._services.admission_queue.done()
 
     async def _hold(self) -> bool:
         """Return True when the lease allows a dial; False when it is over."""
@@ -440,7 +442,7 @@ class LinkDialer:
             self._epoch = lease.epoch
             self._served.epoch_began(lease.epoch)
             if self._start.kind is not None:
-                self._world.tally.took_over(self._start.kind)
+                self._services.counters.took_over(self._start.kind)
         self._start = NO_START
         return True
 
@@ -455,7 +457,7 @@ class LinkDialer:
     async def _ask(self) -> RenewalAnswer:
         if not self.may_ask():
             return "unanswered"
-        is_late = self._world.clock.now() > self._start.by
+        is_late = self._services.clock.now() > self._start.by
         try:
             return await self.lease_keeper.ask(expected=None if is_late else self._start.expected)
         finally:
@@ -464,23 +466,23 @@ class LinkDialer:
     def may_ask(self) -> bool:
         """Return whether the lease may be requested now.
 
-        A node that was replaced while the bus was away does not outbid the new owner, although the store may
-        not have the new owner yet.
+        A node that was replaced while the bus was away does not supersede the new owner, although the store
+        may not have the new owner yet.
         """
-        world, now = self._world, self._world.clock.now()
-        machine = world.exchange.machine
+        services, now = self._services, self._services.clock.now()
+        machine = services.exchange.machine
         lease = self.lease_keeper.lease
         if lease.may_dial or lease.state is not LeaseState.HELD:
             self._is_cut_off = False
             return True
         if self._is_bus_down:
             self._cut_off()
-        registered_s = min(machine.is_healthy_for(now), world.writes.taken_for(now))
+        registered_s = min(machine.is_healthy_for(now), services.writes.taken_for(now))
         return not self._is_cut_off or registered_s >= _REGISTERS_S
 
     @property
     def _is_bus_down(self) -> bool:
-        return self._world.exchange.machine.state is BusState.DOWN
+        return self._services.exchange.machine.state is BusState.DOWN
 
     def _cut_off(self) -> None:
         if not self._is_cut_off:
@@ -489,7 +491,10 @@ class LinkDialer:
 
     def _assume(self) -> bool:
         """Take the user without the store, which is away; a node that was replaced does not."""
-        if self.lease_keeper.lease.assume(self._world.assumed.take(self._world.clock.wall_ms())) is None:
+        if (
+            self.lease_keeper.lease.assume(self._services.assumed.take(self._services.clock.wall_ms()))
+            is None
+        ):
             return False
         self._start = self._start._replace(kind="assumed")
         self._plan_renewal()
@@ -503,44 +508,44 @@ class LinkDialer:
 
         The node that is replaced for the second time yields, since the other node holds the link.
         """
-        return self._world.clock.now() < self._yields_until
+        return self._services.clock.now() < self._yields_until
 
     def _contested(self) -> None:
         """Record that the store grants the lease, although another link replaced this node's."""
-        now = self._world.clock.now()
+        now = self._services.clock.now()
         self._was_replaced = False
         if now - self._contested_at <= _CONTEST_S:
             self._yields_until = now + GIVES_WAY_S
-            self._world.tally.saw_two_owners()
-            self._served.send_on()
+            self._services.counters.two_owners_found()
+            self._served.redirect_phones()
         self._contested_at = now
 
     async def _yield_user(self) -> None:
         """Wait, then end: a phone that comes later is served as if for the first time."""
         while self.gives_way and not self._served.is_over:
-            await self._pause(self._yields_until - self._world.clock.now())
+            await self._pause(self._yields_until - self._services.clock.now())
         self._served.stop()
 
     # ---- the store takes no writes, but messages pass ----
 
     async def _decide_without_store(self) -> bool:
         """Take or yield the user without the store; False: request the lease from the store again."""
-        world = self._world
+        services = self._services
         if self._is_bus_down:
             return self._assume()
-        if not world.refuses_writes():
+        if not services.refuses_writes():
             return False
-        is_given = self._start.history is not None and world.clock.now() <= self._start.by
+        is_given = self._start.history is not None and services.clock.now() <= self._start.by
         if not is_given and await self._is_owned():
             return True
-        if not world.writes.is_away(world.clock.now()) or not await self._fences():
+        if not services.writes.is_away(services.clock.now()) or not await self._fences():
             return False
         lease = self.lease_keeper.lease
         if lease.state is LeaseState.HELD and not lease.may_dial:  # replaced by a node that is not reached
             self._cut_off()
         elif not self._served.is_over and self._assume():
-            owned = Owned(self._user, world.node, world.holder, lease.epoch)
-            world.exchange.send(Control(), owned)
+            owned = Owned(self._user, services.node, services.holder, lease.epoch)
+            services.exchange.send(Control(), owned)
             return True
         return False
 
@@ -549,9 +554,9 @@ class LinkDialer:
 
         A node that answers is alive, and keeps the user.
         """
-        clock, lease = self._world.clock, self.lease_keeper.lease
+        clock, lease = self._services.clock, self.lease_keeper.lease
         self._others = NO_ITEMS
-        self._world.exchange.send(Control(), Sought(self._user, self._world.node))
+        self._services.exchange.send(Control(), Sought(self._user, self._services.node))
         until = clock.now() + _ANSWER_S
         while not self._others and not self._served.is_over and clock.now() < until:
             await self._pause(until - clock.now())
@@ -565,17 +570,17 @@ class LinkDialer:
         """Record that another node reported itself as the owner."""
         if grant.token > max(self._others, default=0):
             self._others = {grant.token: grant}
-            self.look()
+            self.sessions_changed()
 
     async def _fences(self) -> bool:
         try:
-            return Feature.LINK_FENCING in (await self._world.upstream.about()).features
+            return Feature.LINK_FENCING in (await self._services.upstream.about()).features
         except GatewayError:
             return False
 
     # ---- the lease is another's, the link is still ours ----
 
-    def is_outbid(self, now: float) -> bool:
+    def may_be_superseded(self, now: float) -> bool:
         """Return whether to read the lease that another node was granted, while a link is open here."""
         if self.lease_keeper.lease.state is not LeaseState.FREE:
             self._outbid_since = None
@@ -593,7 +598,7 @@ class LinkDialer:
         so for long.
         """
         try:
-            grant = await self._world.leases.read(self._user)
+            grant = await self._services.leases.read(self._user)
         except GatewayError:
             return
         since = self._outbid_since
@@ -603,20 +608,20 @@ class LinkDialer:
             self._served.redial()
         elif not self._served.is_fenced:
             self._served.owned_elsewhere(grant)
-        elif self._world.clock.now() - since > _YIELD_S:
-            self._world.tally.saw_two_owners()
+        elif self._services.clock.now() - since > _YIELD_S:
+            self._services.counters.two_owners_found()
             self._served.owned_elsewhere(grant)
 
     def _may_enter(self) -> bool:
-        """Return whether it is this user's turn at the site; if not, :meth:`look` is called at the turn."""
+        """Return whether it is this user's turn; if not, :meth:`sessions_changed` is called at the turn."""
         if self._is_entered:
             return True
-        admission_queue, now = self._world.admission_queue, self._world.clock.now()
+        admission_queue, now = self._services.admission_queue, self._services.clock.now()
         if self._place is None:
-            self._place, self._queued_at = admission_queue.join(self._urgency(), self.look), now
+            self._place, self._queued_at = admission_queue.join(self._urgency(), self.sessions_changed), now
         if not admission_queue.enter(self._place, now):
             return False
-        self._world.tally.waited(self._place.urgency, now - self._queued_at)
+        self._services.counters.waited(self._place.urgency, now - self._queued_at)
         self._place, self._is_entered = None, True
         self._entered_at = now if now > self._queued_at else self._entered_at
         return True
@@ -628,7 +633,7 @@ class LinkDialer:
         """
         if self._was_open:
             return Urgency.REOPENING
-        since_ms = self._world.clock.wall_ms() - _LOG_ON_MS
+        since_ms = self._services.clock.wall_ms() - _LOG_ON_MS
         is_fresh = any(member.ticket.issued_at_ms > since_ms for member in self._served.user_sessions)
         return Urgency.PERSON if is_fresh else Urgency.ROAMING
 
@@ -639,11 +644,11 @@ class LinkDialer:
         """
         if self._place is None:
             return 0.0
-        wait_s = self._world.admission_queue.wait_s(self._place, self._world.clock.now())
+        wait_s = self._services.admission_queue.wait_s(self._place, self._services.clock.now())
         return min(max(wait_s, _TURN_S), _IDLE_S)
 
     def _due_in_s(self) -> float:
-        now = self._world.clock.now()
+        now = self._services.clock.now()
         due_at = self._machine.dial_at(now)
         return _IDLE_S if due_at is None else due_at - now
 
@@ -651,7 +656,7 @@ class LinkDialer:
         """Return at a change, or after *seconds*."""
         news = self._news = LeanEvent()
         with suppress(TimeoutError):
-            async with self._world.clock.timeout(seconds):
+            async with self._services.clock.timeout(seconds):
                 await news.wait()
         self._news = None
 
@@ -659,7 +664,7 @@ class LinkDialer:
         opener = next(iter(self._served.user_sessions), None)
         if opener is None or not self._machine.dialling():
             return None
-        self._opening = self._world.admission_queue.openings.begin(self._world.clock.now())
+        self._opening = self._services.admission_queue.openings.begin(self._services.clock.now())
         try:
             opened = await self._open(opener)
         except GatewayError as error:
@@ -668,7 +673,7 @@ class LinkDialer:
             await self._not_opened(opener, closed)
         else:
             if not self._served.is_over:
-                self._machine.opened(self._world.clock.now())
+                self._machine.opened(self._services.clock.now())
                 return opened
             await opened.link.close()
         self._opened()
@@ -677,16 +682,16 @@ class LinkDialer:
 
     async def _open(self, opener: Member) -> OpenedLink:
         """Open the link; the place in the admission queue is taken, and given back when this returns."""
-        world = self._world
+        services = self._services
         try:
-            about = await world.upstream.about()
+            about = await services.upstream.about()
             self._server = about.server
-            link = await world.upstream.open(
-                self._user, opener.ticket.secret, token=self._epoch, holder=world.holder
+            link = await services.upstream.open(
+                self._user, opener.ticket.secret, token=self._epoch, holder=services.holder
             )
         finally:
             self._is_entered = False
-            world.admission_queue.done()
+            services.admission_queue.done()
         self._was_open = True
         return OpenedLink(link, opener, about)
 
@@ -697,9 +702,9 @@ class LinkDialer:
                 self._served.ended(opener, opener.end_at(self._server), None)
             case "stale":
                 self._machine.refused()
-                await self.lease_keeper.outbid(closed.token or 0)
+                await self.lease_keeper.superseded(closed.token or 0)
             case _:
                 self._fail(closed.retry_after_s)
 
     def _fail(self, requested_s: float | None = None) -> None:
-        self._machine.failed(self._world.clock.now(), self._world.jitter(), requested_s)
+        self._machine.failed(self._services.clock.now(), self._services.jitter(), requested_s)

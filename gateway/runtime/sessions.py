@@ -25,7 +25,7 @@ from gateway.domain.model import NO_ITEMS, Device, NodeId, Ticket, with_item
 from gateway.domain.upstream import LoggedOff, LoggedOn
 from gateway.protocol.envelopes import Inbox, Replaced, SessionFacts
 from gateway.runtime.event_loop import LeanEvent, log_fault, spawn
-from gateway.runtime.link_session import LinkHealth, World
+from gateway.runtime.link_session import LinkHealth, OwnerServices
 from gateway.runtime.mirror import Connection, Feed, Mirror
 from gateway.runtime.ports import (
     LOG_OFFS_MAX,
@@ -42,7 +42,7 @@ from gateway.runtime.ports import (
     not_reached,
     not_their_turn,
 )
-from gateway.telemetry import Tally
+from gateway.telemetry import RuntimeCounters
 
 ATTACH_S: Final = 10.0
 """How long a phone waits until its session is accepted and the first readings have arrived."""
@@ -64,7 +64,7 @@ class SessionsOwner(Protocol):
     user_sessions: UserSessions
     mirror: Mirror
     owned_by: Grant | None
-    pulse: LinkHealth
+    link_health: LinkHealth
 
     @property
     def link(self) -> Link | None:
@@ -82,7 +82,7 @@ class SessionsOwner(Protocol):
     def is_settled(self) -> bool:
         """Whether every request on the open link has been answered."""
 
-    def look(self) -> None:
+    def sessions_changed(self) -> None:
         """Have the needed requests sent to OSCC-E."""
 
     @property
@@ -136,11 +136,11 @@ class SessionWaits:
     """The waits of the phones of a node. *settle* serves or refuses a session, or begins its next turn."""
 
     def __init__(self, clock: Clock, settle: Callable[[SessionWait], None]) -> None:
-        self.turns: Final[WaitQueue[SessionWait]] = WaitQueue()
+        self.queue: Final[WaitQueue[SessionWait]] = WaitQueue()
         self._clock = clock
         self._settle = settle
         self._changed = LeanEvent()
-        self.turns.ring = self._changed.set
+        self.queue.ring = self._changed.set
         self._share = TurnShare(_SLICE_S)
 
     async def run(self) -> None:
@@ -152,7 +152,7 @@ class SessionWaits:
             await self._clock.sleep(0)
 
     async def _until_due(self) -> None:
-        wait_s = self.turns.due_at - self._clock.now()
+        wait_s = self.queue.due_at - self._clock.now()
         if wait_s == math.inf:
             await self._changed.wait()
         elif wait_s > 0:
@@ -162,7 +162,7 @@ class SessionWaits:
 
     async def _settle_due(self) -> None:
         began = now = self._clock.now()
-        for wait in self.turns.take(now):
+        for wait in self.queue.take(now):
             self._settle(wait)
             now = self._clock.now()
             if now - began >= self._share.time_s:
@@ -174,11 +174,11 @@ class SessionWaits:
 class SessionAdmission:
     """One user's sessions until they are served."""
 
-    __slots__ = ("_owner", "_shown", "_waiting", "_waits", "_world")
+    __slots__ = ("_owner", "_services", "_shown", "_waiting", "_waits")
 
-    def __init__(self, owner: SessionsOwner, world: World) -> None:
+    def __init__(self, owner: SessionsOwner, services: OwnerServices) -> None:
         self._owner = owner
-        self._world = world
+        self._services = services
         self._waiting: dict[str, LeanEvent] = NO_ITEMS
         """Sessions for which a task waits, by handle."""
         self._waits: dict[str, SessionWait] = NO_ITEMS
@@ -194,13 +194,13 @@ class SessionAdmission:
             if changed is not None:
                 changed.set()
             if wait is not None:
-                self._world.waits.touch(wait)
+                self._services.waits.touch(wait)
             return
         waiting, self._waiting = self._waiting, NO_ITEMS
         for changed in waiting.values():
             changed.set()
         for wait in self._waits.values():
-            self._world.waits.touch(wait)
+            self._services.waits.touch(wait)
 
     def until_changed(self, handle: str) -> asyncio.Future[None]:
         """Return what is done when a session may have changed."""
@@ -217,7 +217,7 @@ class SessionAdmission:
         since: float | None,
     ) -> SessionFacts:
         """See :meth:`gateway.runtime.user_state.Owner.attach`."""
-        came_at = self._world.pauses.came_at(owner.clock.now()) if since is None else since
+        came_at = self._services.pauses.came_at(owner.clock.now()) if since is None else since
         wait = self.admit(owner, ticket, topics, node, came_at)
         if node is not None and await self._is_served_far(wait.member, came_at):
             return self._served(wait)
@@ -237,10 +237,10 @@ class SessionAdmission:
         """Add a session, or raise SessionRefused: there is no place for it."""
         sessions = owner.user_sessions
         self._check_place(ticket, node, came_at)
-        self._make_way(sessions.by_handle.get(ticket.handle), node, came_at)
+        self._close_moved_phone(sessions.by_handle.get(ticket.handle), node, came_at)
         member = sessions.join(ticket, topics, node)
         member.came_at = came_at
-        owner.look()
+        owner.sessions_changed()
         wait = SessionWait(owner, self, member, node, came_at)
         wait.next_turn(owner.clock.now(), self._shown)
         return wait
@@ -264,7 +264,7 @@ class SessionAdmission:
     def _next_turn(self, wait: SessionWait, now: float) -> None:
         """Let a session wait on, or refuse it."""
         if self._shown == wait.shown and not self._is_in_turn(wait.began_at):
-            raise not_reached(for_bus=self._world.refuses_writes())
+            raise not_reached(for_bus=self._services.refuses_writes())
         if wait.turns == TURNS:
             raise not_their_turn(self._owner.turn_in_s)
         wait.next_turn(now, self._shown)
@@ -272,17 +272,17 @@ class SessionAdmission:
     def _served(self, wait: SessionWait) -> SessionFacts:
         """Close the phones that a session replaces. Return its facts."""
         for rival in self._owner.user_sessions.rivals(wait.member.ticket):
-            self._make_way(rival, wait.node, wait.came_at)
+            self._close_moved_phone(rival, wait.node, wait.came_at)
         return wait.member.facts()
 
     def hold(self, wait: SessionWait) -> None:
         """Have a wait settled when its session may have changed, and at the end of its turn."""
         self._waits = with_item(self._waits, wait.member.handle, wait)
-        self._world.waits.begin(wait, wait.until)
+        self._services.waits.begin(wait, wait.until)
 
     def drop(self, wait: SessionWait) -> None:
         """Forget a wait that is over."""
-        self._world.waits.drop(wait)
+        self._services.waits.drop(wait)
         if self._waits.get(wait.member.handle) is wait:
             del self._waits[wait.member.handle]
             self._waits = self._waits or NO_ITEMS
@@ -316,10 +316,10 @@ class SessionAdmission:
 
     def _is_in_turn(self, since: float) -> bool:
         """Return whether sessions have waited *since* because this node was busy: no server is at fault."""
-        owner, pauses = self._owner, self._world.pauses
+        owner, pauses = self._owner, self._services.pauses
         if owner.waited(since) or pauses.was_late(owner.clock.now(), ATTACH_S):
             return True
-        return owner.link is not None and self._world.is_behind()
+        return owner.link is not None and self._services.is_behind()
 
     def _check_place(self, ticket: Ticket, node: NodeId | None, came_at: float) -> None:
         """Refuse a phone that has moved on, or for which there is no place."""
@@ -327,17 +327,17 @@ class SessionAdmission:
         same_device = (sessions.by_handle.get(ticket.handle), *sessions.rivals(ticket))
         if any(each is not None and each.has_moved_on(node, came_at) for each in same_device):
             raise SessionRefused(CloseCode.REPLACED, "replaced")
-        if sessions.is_crowded(ticket, node, self._world.devices):
+        if sessions.is_crowded(ticket, node, self._services.devices):
             raise SessionRefused(CloseCode.TOO_MANY_DEVICES, CloseCode.TOO_MANY_DEVICES.name.lower())
 
-    def _make_way(self, member: Member | None, node: NodeId | None, came_at: float) -> None:
+    def _close_moved_phone(self, member: Member | None, node: NodeId | None, came_at: float) -> None:
         """Close a phone's connection if the phone has moved to another *node*."""
         if member is None or not member.present or member.node == node:
             return
         feed = self._owner.feed
         if member.node is not None:
             age_ms = round((self._owner.clock.now() - came_at) * 1000)
-            self._world.exchange.send(Inbox(member.node), Replaced(feed.user, member.handle, age_ms))
+            self._services.exchange.send(Inbox(member.node), Replaced(feed.user, member.handle, age_ms))
         elif (connection := feed.connections.get(member.handle)) is not None:
             connection.close(CloseCode.REPLACED, "replaced")
 
@@ -347,7 +347,7 @@ class SessionAdmission:
             raise refusal(member.ticket, *member.end)
         if owner.is_over:
             is_elsewhere = owner.owned_by is not None
-            raise RoleOverError if is_elsewhere else not_reached(for_bus=self._world.refuses_writes())
+            raise RoleOverError if is_elsewhere else not_reached(for_bus=self._services.refuses_writes())
         if member.attached is None:
             return False
         if owner.link is None:
@@ -371,11 +371,11 @@ class SessionRenewal:
     urgent.
     """
 
-    __slots__ = ("_owner", "_under_way", "_world")
+    __slots__ = ("_owner", "_services", "_under_way")
 
-    def __init__(self, owner: SessionsOwner, world: World) -> None:
+    def __init__(self, owner: SessionsOwner, services: OwnerServices) -> None:
         self._owner = owner
-        self._world = world
+        self._services = services
         self._under_way: dict[str, asyncio.Task[None] | None] = NO_ITEMS
 
     def tick(self, now: float, tasks: Tasks) -> None:
@@ -399,7 +399,7 @@ class SessionRenewal:
         self._under_way = with_item(self._under_way, member.handle, asyncio.current_task())
         try:
             async with self._owner.clock.timeout(patience_s):
-                expires_at_ms = await self._world.authority.keep_alive(member.ticket.secret)
+                expires_at_ms = await self._services.authority.keep_alive(member.ticket.secret)
         except TimeoutError:
             return
         except GatewayError as error:
@@ -432,7 +432,7 @@ class SessionRenewal:
     async def _end(self, member: Member) -> None:
         reason = EndReason.UNKNOWN
         with suppress(GatewayError):
-            reason = member.end_at((await self._world.upstream.about()).server)
+            reason = member.end_at((await self._services.upstream.about()).server)
         self._owner.ended(member, reason, None)
 
     async def _not_renewed(self, member: Member) -> None:
@@ -521,13 +521,13 @@ class LogOffs:
         clock: Clock,
         users: Users,
         others: OtherNodes,
-        tally: Tally,
+        counters: RuntimeCounters,
     ) -> None:
         self._sites = sites
         self._clock = clock
         self._users = users
         self._others = others
-        self._tally = tally
+        self._counters = counters
         self._pending: OrderedDict[str, _Pending] = OrderedDict()
         self._under_way: dict[bytes, asyncio.Future[LoggedOff]] = {}
         self._answered: OrderedDict[bytes, _Answered] = OrderedDict()
@@ -691,7 +691,7 @@ class LogOffs:
 
     def _faulted(self, fault: Exception) -> None:
         log_fault(_LOG, "log_off_retry_failed", fault)
-        self._tally.faulted("log_off")
+        self._counters.faulted("log_off")
 
     # ---- other nodes ----
 

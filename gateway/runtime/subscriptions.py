@@ -37,7 +37,7 @@ from gateway.domain.upstream import Attached, FunctionChanged, FunctionName, Lin
 from gateway.runtime.event_loop import LeanEvent, TaskGroup, spawn
 from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ports import Clock, Link, Tasks
-from gateway.telemetry import Tally
+from gateway.telemetry import RuntimeCounters
 
 MOST: Final = 48
 """Requests under way at once: a link accepts 64, and commands need room."""
@@ -298,7 +298,7 @@ class Queries:
         sent_requests = [*sent_before, *chain.from_iterable(asked)]
         if sent_requests:  # before others are stopped, so that no change is missed in between
             await self._requests.wait(sent_requests)
-        self._stopping += self._mirror.early.take_unnamed()
+        self._stopping += self._mirror.pending_readings.take_unnamed()
         if self._stopping:
             stopping, self._stopping = self._stopping, ()
             async with TaskGroup() as tasks:
@@ -320,7 +320,7 @@ class Queries:
             return []
         self._again = self._again - {listen} or EMPTY_SET
         self._unanswered |= {listen}
-        self._mirror.early.expect(True)
+        self._mirror.pending_readings.expect(True)
         self._asked_at = with_item(self._asked_at, listen, self._clock.now())
         return self._requests.begin(listen, listen, lambda answer: self._take(listen, answer))
 
@@ -334,12 +334,12 @@ class Queries:
             self._run(listen, answer.query)
             self._asked_at = with_item(self._asked_at, listen, self._clock.now())
         elif isinstance(answer, GatewayError) and answer.code is ErrorCode.UPSTREAM_UNAVAILABLE:
-            self._mirror.early.missed()
+            self._mirror.pending_readings.missed()
             self._subscriptions.ask_later()
             self._do_without(listen)
         elif isinstance(answer, GatewayError):
             self._refused(listen, answer)
-        self._mirror.early.expect(bool(self._unanswered))
+        self._mirror.pending_readings.expect(bool(self._unanswered))
         if listen == DIRECTORY:
             self._subscriptions.directory_subscribed()
 
@@ -415,7 +415,7 @@ class SubscribingOwner(Protocol):
     """The owner of the link."""
 
     clock: Clock
-    tally: Tally
+    counters: RuntimeCounters
     user_sessions: UserSessions
     mirror: Mirror
     feed: Feed
@@ -735,7 +735,7 @@ class LinkSubscriptions:
 
     def _take_directory(self, answer: LinkAnswer | GatewayError) -> None:
         if isinstance(answer, Directory):
-            self._owner.tally.left_out(self._owner.feed.user.site, answer.dropped)
+            self._owner.counters.left_out(self._owner.feed.user.site, answer.dropped)
             self._mirror.directory(answer)
         else:
             self._directory_known = False

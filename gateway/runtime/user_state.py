@@ -31,8 +31,8 @@ from gateway.protocol.envelopes import SessionFacts, Since
 from gateway.runtime.command_execution import CommandedUser, CommandExecution
 from gateway.runtime.event_loop import LeanEvent, forget_frames, spawn
 from gateway.runtime.follower import Follower
-from gateway.runtime.handover import Handover, Sharing
-from gateway.runtime.link_session import Linked, LinkHealth, OwnTasks, World
+from gateway.runtime.handover import ChangePublisher, Handover
+from gateway.runtime.link_session import LinkHealth, LinkSession, OnDemandTasks, OwnerServices
 from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ownership import LinkDialer, OpenedLink, RenewalAnswer
 from gateway.runtime.ports import (
@@ -50,7 +50,7 @@ from gateway.runtime.ports import (
 )
 from gateway.runtime.sessions import ATTACH_S, TURNS, SessionAdmission, SessionRenewal, SessionWait
 
-STRANGERS_S: Final = 30.0
+UNCONFIRMED_S: Final = 30.0
 """How long a new owner keeps the last owner's sessions that no phone has confirmed."""
 _SET_CLOCK_S: Final = 60.0
 """The longest time between two checks of when sessions expire: the wall clock may be set."""
@@ -58,7 +58,7 @@ HISTORY_S: Final = 1.0
 """How long a command that may have run waits for the last owner's history, once the link is open."""
 
 
-class Owner(OwnTasks):
+class Owner(OnDemandTasks):
     """The upstream side of one user.
 
     Invariants: at most one link, under a token that this node was granted. No session is served before OSCC-E
@@ -74,16 +74,16 @@ class Owner(OwnTasks):
 
     __slots__ = (
         "__weakref__", "_began_at", "_due", "_handover", "_history_by", "_is_running", "_link_dialer",
-        "_linked", "_machine", "_renewing", "_sessions_at", "_start", "_stopped", "_world", "clock", "epoch",
-        "execution", "feed", "lease", "mirror", "owned_by", "pauses", "pulse", "session_admission", "sharing",
-        "tally", "user_sessions",
+        "_link_session", "_machine", "_renewing", "_services", "_sessions_at", "_start", "_stopped", "clock",
+        "counters", "epoch", "execution", "feed", "lease", "link_health", "mirror", "owned_by", "pauses",
+        "publisher", "session_admission", "user_sessions",
     )  # fmt: skip
 
     def __init__(
         self,
         group: asyncio.TaskGroup,
         feed: Feed,
-        world: World,
+        services: OwnerServices,
         composer: Composer,
         calls: Calls[OnOutcome],
         due: DueTime[UserId],
@@ -92,29 +92,29 @@ class Owner(OwnTasks):
     ) -> None:
         super().__init__(group)
         me: Owner = proxy(self)  # an ended owner leaves memory at once: no collaborator holds its owner
-        self.clock, self.pauses, self.tally = world.clock, world.pauses, world.tally
+        self.clock, self.pauses, self.counters = services.clock, services.pauses, services.counters
         self.feed, self.user_sessions, self.epoch = feed, UserSessions(), 0
         self._is_running = self._stopped = False
-        self.session_admission = admission = SessionAdmission(me, world)
-        self.mirror = Mirror(feed, self.user_sessions, composer, world.offsets, world.clock, admission)
-        self.sharing = Sharing(feed, world.exchange)
+        self.session_admission = admission = SessionAdmission(me, services)
+        self.mirror = Mirror(feed, self.user_sessions, composer, services.offsets, services.clock, admission)
+        self.publisher = ChangePublisher(feed, services.exchange)
         self.owned_by: Grant | None = None
         """The owner of the user, as soon as it is known to be another node."""
-        self._world, self._due, self._start = world, due, start
+        self._services, self._due, self._start = services, due, start
         self._machine = LinkMachine()
-        self._link_dialer = LinkDialer(feed.user, world, self._machine, me, start)
+        self._link_dialer = LinkDialer(feed.user, services, self._machine, me, start)
         self.lease = self._link_dialer.lease_keeper.lease
-        self.execution = CommandExecution(feed.user, me, self.lease, calls, world.number_changes, world.audit)
-        self.pulse = LinkHealth(feed, self.mirror, self._machine, world, is_taking_over=start != NO_START)
+        number_changes, audit, takes_over = services.number_changes, services.audit, start != NO_START
+        self.execution = CommandExecution(feed.user, me, self.lease, calls, number_changes, audit)
+        self.link_health = LinkHealth(feed, self.mirror, self._machine, services, is_taking_over=takes_over)
         self._handover: Handover | None = None
-        self._renewing = SessionRenewal(me, world)
-        self._linked: Linked | None = None
-        self._began_at = math.inf
+        self._renewing, self._began_at = SessionRenewal(me, services), math.inf
+        self._link_session: LinkSession | None = None
         self._history_by = LONG_AGO
         """Until when the history of the former owner may arrive."""
         self._sessions_at = LONG_AGO
         """When :meth:`tick` has work for lease and sessions, unless it is touched before."""
-        feed.outlet = self.sharing
+        feed.outlet = self.publisher
         if feed.ledger.clock_ms == LONG_AGO:
             feed.ledger.clock_ms = self.clock.wall_ms() - self.clock.now() * 1000
         self._join_at_start(start, local)
@@ -164,23 +164,23 @@ class Owner(OwnTasks):
         """Subscribe to the topics that the session follows now."""
         if (member := self.user_sessions.by_handle.get(handle)) is not None:
             self.user_sessions.follow(member, topics)
-            self.look()
+            self.sessions_changed()
 
     def leave(self, handle: str, node: NodeId | None = None) -> None:
         """Record that the session's phone left *node*; the session stays attached for a while."""
         self.user_sessions.leave(handle, self.clock.now(), node)
         surplus = self.user_sessions.surplus()
         if surplus is not None:
-            self.let_go(surplus.handle)
-        self.look()
+            self.drop_session(surplus.handle)
+        self.sessions_changed()
 
-    def let_go(self, handle: str) -> None:
+    def drop_session(self, handle: str) -> None:
         """Stop acting for a session, which may live on at OSCC-E or has ended."""
         member = self.user_sessions.remove(handle)
         if member is None:
             return
-        if self._linked is not None:
-            self._linked.leave(member)
+        if self._link_session is not None:
+            self._link_session.leave(member)
         self._gone(member)
 
     def given(self, token: int, history: History) -> None:
@@ -200,44 +200,44 @@ class Owner(OwnTasks):
         self.mirror.narrowed()
         self.feed.flush()
         self.session_admission.wake(None if self.is_over else member.handle)
-        self.look()
+        self.sessions_changed()
 
-    def look(self) -> None:
+    def sessions_changed(self) -> None:
         """Have the needed requests sent to OSCC-E."""
         self.touch()
-        if self._linked is not None and self.is_over:
-            self._linked.close()
-        elif self._linked is not None:
-            self._linked.need()
-        self._link_dialer.look()
+        if self._link_session is not None and self.is_over:
+            self._link_session.close()
+        elif self._link_session is not None:
+            self._link_session.need()
+        self._link_dialer.sessions_changed()
 
     def touch(self) -> None:
         """Record that :meth:`due_at` may return another time."""
         self._due.touch()
 
-    # ---- what the link reports (Keeper, Served) ----
+    # ---- what the link reports (LinkOwner, DialingOwner) ----
 
     def received(self) -> None:
         """Record that a message came."""
-        if self.pulse.received():
+        if self.link_health.received():
             self.touch()
 
-    def sees(self, *, regained: bool) -> None:
+    def realtime_changed(self, *, regained: bool) -> None:
         """Record that the server may have begun or ceased to send realtime data."""
         self.touch()
-        self.pulse.sees(regained=regained)
+        self.link_health.realtime_changed(regained=regained)
 
     def agreed(self, keep_alive_s: float) -> None:
         """Record after which silence the server expects a keep-alive."""
-        self.pulse.agreed(keep_alive_s)
+        self.link_health.agreed(keep_alive_s)
 
     def synced(self) -> None:
         """Record that every request so far was answered, and the mirror has the data."""
         self.touch()
         self.mirror.synced()
         self._link_dialer.shown(len(self.feed.ledger.elements))
-        self.pulse.synced()
-        self.sharing.disclose()
+        self.link_health.synced()
+        self.publisher.disclose()
         self.answered()
 
     def waited(self, since: float) -> bool:
@@ -256,7 +256,7 @@ class Owner(OwnTasks):
     @property
     def is_settled(self) -> bool:
         """Whether every request on the open link has been answered."""
-        return self._linked is not None and self._linked.settled
+        return self._link_session is not None and self._link_session.settled
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
         """Remove a session that OSCC-E ended or refused, and close its phone."""
@@ -264,9 +264,9 @@ class Owner(OwnTasks):
             return
         self.user_sessions.remove(member.handle)
         member.end = (reason, by)
-        self._world.session_ended(replace(member.ticket, expires_at_ms=member.expires_at_ms), reason, by)
-        self.feed.learn(member.facts(reason, by), None)
-        self.sharing.hurry()  # its phone elsewhere is closed before its data is removed
+        self._services.session_ended(replace(member.ticket, expires_at_ms=member.expires_at_ms), reason, by)
+        self.feed.set_facts(member.facts(reason, by), None)
+        self.publisher.publish_now()  # its phone elsewhere is closed before its data is removed
         self._gone(member)
 
     def epoch_began(self, epoch: int) -> None:
@@ -281,31 +281,32 @@ class Owner(OwnTasks):
             self._history_by = math.inf
         self._start = NO_START
         self.feed.ledger.rebase(epoch)
-        self.sharing.withhold()
+        self.publisher.withhold()
         self.feed.flush()
 
-    def _begin_link(self, opened: OpenedLink) -> Linked:
+    def _begin_link(self, opened: OpenedLink) -> LinkSession:
         """Use an open link, until :meth:`_end_link`."""
-        linked = self._linked = self.execution.linked = Linked(self.group, *opened, self)
-        self.pulse.link = opened.link
-        self._world.open_links.number += 1
+        link_session = LinkSession(self.group, *opened, self)
+        self._link_session = self.execution.link_session = link_session
+        self.link_health.link = opened.link
+        self._services.open_links.number += 1
         self._history_by = min(self._history_by, self.clock.now() + HISTORY_S)
-        return linked
+        return link_session
 
-    def _end_link(self, linked: Linked) -> None:
+    def _end_link(self, link_session: LinkSession) -> None:
         self.touch()
-        self._world.open_links.number -= 1
-        self._linked = self.execution.linked = None
-        self.pulse.unlinked()
-        self.user_sessions.unlinked(replaced=linked.replaced_by is not None)
+        self._services.open_links.number -= 1
+        self._link_session = self.execution.link_session = None
+        self.link_health.unlinked()
+        self.user_sessions.unlinked(replaced=link_session.replaced_by is not None)
         self.mirror.live = False
 
     def unreached(self) -> None:
         """Record that there is no link now."""
         self.touch()
-        self.pulse.unreached()
-        if self._linked is None:
-            self._giving().unreached()
+        self.link_health.unreached()
+        if self._link_session is None:
+            self._get_handover().unreached()
         self.answered()
 
     def owned_elsewhere(self, grant: Grant) -> None:
@@ -315,26 +316,26 @@ class Owner(OwnTasks):
 
     def redial(self) -> None:
         """Close the link, and open one under another lease."""
-        if self._linked is not None:
-            self._linked.close()
+        if self._link_session is not None:
+            self._link_session.close()
 
     def cut_off(self) -> None:
         """Send the phones away: other live nodes own the user, and this node does not reach them."""
-        self._world.cut_off()
-        self.send_on()
+        self._services.cut_off()
+        self.redirect_phones()
 
-    def send_on(self) -> None:
+    def redirect_phones(self) -> None:
         """Send the phones here to another node, which owns the user."""
         for connection in list(self.feed.connections.values()):
             connection.close(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
 
     def replaced(self, token: int) -> None:
         """Record that the link with *token* took the place of this owner's."""
-        self._giving().replaced(token)
+        self._get_handover().replaced(token)
 
-    def _giving(self) -> Handover:
+    def _get_handover(self) -> Handover:
         """Return the hand-over of the user, made when it is needed first: most never get another owner."""
-        handover = self._handover = self._handover or Handover(proxy(self), self._world)
+        handover = self._handover = self._handover or Handover(proxy(self), self._services)
         return handover
 
     # ---- what executing needs (ExecutingOwner) ----
@@ -347,12 +348,12 @@ class Owner(OwnTasks):
     @property
     def link(self) -> Link | None:
         """The open link."""
-        return None if self._linked is None else self._linked.link
+        return None if self._link_session is None else self._link_session.link
 
     @property
     def is_fenced(self) -> bool:
-        """See :attr:`gateway.runtime.ownership.Served.is_fenced`."""
-        return self._linked is not None and self._linked.fenced
+        """See :attr:`gateway.runtime.ownership.DialingOwner.is_fenced`."""
+        return self._link_session is not None and self._link_session.fenced
 
     def doubted(self, handle: str) -> None:
         """Record that the server reported a session as unknown."""
@@ -363,7 +364,7 @@ class Owner(OwnTasks):
     @property
     def token(self) -> int:
         """The token of the lease under which this node acts; 0 for none, when over, or when overtaken."""
-        return 0 if self.is_over or (self._linked is None and self.lease.is_overtaken) else self.epoch
+        return 0 if self.is_over or (self._link_session is None and self.lease.is_overtaken) else self.epoch
 
     # ---- life ----
 
@@ -375,7 +376,7 @@ class Owner(OwnTasks):
     @property
     def silence(self) -> asyncio.Future[None] | None:
         """After a :meth:`run` that has not ended the ownership: done when to call it again."""
-        return None if self._linked is None else self._linked.silence
+        return None if self._link_session is None else self._link_session.silence
 
     async def run(self) -> None:
         """Own the user until no session is left, :meth:`stop` is called, or another node owns the user.
@@ -384,9 +385,9 @@ class Owner(OwnTasks):
         time.
         """
         self._is_running, is_over = True, False
-        if self._linked is None:
+        if self._link_session is None:
             self.execution.run_in(self)
-            self.sharing.run_in(self)
+            self.publisher.run_in(self)
         try:
             await self._run_links()
             is_over = True
@@ -398,18 +399,18 @@ class Owner(OwnTasks):
 
     async def _run_links(self) -> None:
         """Run one link after the other. Between two of them no data of the last one remains."""
-        while (linked := self._linked or await self._next_link()) is not None:
+        while (link_session := self._link_session or await self._next_link()) is not None:
             try:
-                await linked.run()
+                await link_session.run()
             finally:
-                if linked.silence is None:
-                    self._end_link(linked)
-            if linked.silence is not None:
+                if link_session.silence is None:
+                    self._end_link(link_session)
+            if link_session.silence is not None:
                 return
-            self._link_dialer.link_ended(linked.replaced_by)
-            del linked
+            self._link_dialer.link_ended(link_session.replaced_by)
+            del link_session
 
-    async def _next_link(self) -> Linked | None:
+    async def _next_link(self) -> LinkSession | None:
         opened = await self._link_dialer.next_link()
         return None if opened is None else self._begin_link(opened)
 
@@ -418,13 +419,13 @@ class Owner(OwnTasks):
         self._is_running, self._stopped = False, True
         self._link_dialer.leave()
         self.execution.run_in(None)
-        self.sharing.run_in(None)
-        self._giving().over()
+        self.publisher.run_in(None)
+        self._get_handover().over()
         self._renewing.stop()
         try:
             await self.end_tasks(at_once=at_once)
         finally:
-            if self.feed.outlet is self.sharing:
+            if self.feed.outlet is self.publisher:
                 self.feed.outlet = None
             self.execution.end()
             self.answered()
@@ -439,18 +440,18 @@ class Owner(OwnTasks):
     def stop(self) -> None:
         """Release the user."""
         self._stopped = True
-        self.pulse.catch_up()
+        self.link_health.catch_up()
         self._machine.stop()
-        self.look()
+        self.sessions_changed()
 
     def asked(self, node: NodeId, since: Since) -> None:
         """Record that another node follows, which phones it has, and whether it requests the user."""
-        if self.sharing.interested(node, self.clock.now()):
+        if self.publisher.interested(node, self.clock.now()):
             self.touch()
         if self.user_sessions.seen(node, since.phones, self.clock.now()):
-            self.look()
+            self.sessions_changed()
         if since.adopt:
-            self._giving().asked(node, since.adopt, self)
+            self._get_handover().asked(node, since.adopt, self)
 
     def owned(self, grant: Grant) -> None:
         """Record that another node reported itself as the owner; it counts while no link is open."""
@@ -460,41 +461,44 @@ class Owner(OwnTasks):
         """Do what is due by time; if it *is_touched*, also what a change may have made due."""
         if not self._is_running:
             return
-        self.pulse.tend(self._linked, now)
+        self.link_health.do_due_work(self._link_session, now)
         if is_touched or now >= self._sessions_at:
-            if self._linked is not None and self._link_dialer.is_outbid(now):
+            if self._link_session is not None and self._link_dialer.may_be_superseded(now):
                 spawn(self, self._link_dialer.reconsider())
             self._renewing.tick(now, self)
             if self._handover is not None or not self.feed.connections:
-                self._giving().tick(now)
+                self._get_handover().tick(now)
             self._see_who_left(now)
             self._sessions_at = self._sessions_due_at(now)
-        self.pulse.publish()
+        self.link_health.publish()
 
     def due_at(self, now: float) -> float:
         """Return when :meth:`tick` is due if nothing happens before; *now*: at each tick."""
-        return now if not self._is_running else min(self._sessions_at, self.pulse.due_at(self._linked))
+        if not self._is_running:
+            return now
+        return min(self._sessions_at, self.link_health.due_at(self._link_session))
 
     def _sessions_due_at(self, now: float) -> float:
         """Return when :meth:`tick` has work for lease and sessions, unless it is touched before."""
-        linger = self._world.linger
+        linger = self._services.linger
         return min(
-            now if self._linked is not None and not self.lease.is_ours else now + _SET_CLOCK_S,
-            self._began_at + STRANGERS_S,
-            self.sharing.due_at,
+            now if self._link_session is not None and not self.lease.is_ours else now + _SET_CLOCK_S,
+            self._began_at + UNCONFIRMED_S,
+            self.publisher.due_at,
             self.pauses.linger_over_at(self.user_sessions.lingers_until(linger), now, linger),
             now + (self.user_sessions.renewal_ms - self.clock.wall_ms()) / 1000,
         )
 
     def _see_who_left(self, now: float) -> None:
-        if now - self._began_at > STRANGERS_S:
+        if now - self._began_at > UNCONFIRMED_S:
             self.feed.keep({member.handle for member in self.user_sessions})
             self._began_at = math.inf
-        for member in (member for node in self.sharing.silent(now) for member in self.user_sessions.at(node)):
+        silent = self.publisher.silent(now)
+        for member in (member for node in silent for member in self.user_sessions.at(node)):
             self.leave(member.handle, member.node)
-        linger = self._world.linger
+        linger = self._services.linger
         for member in self.user_sessions.lingered(self.pauses.linger_time(now, linger), linger):
-            self.let_go(member.handle)
+            self.drop_session(member.handle)
 
     async def renew(self) -> bool:
         """Request an extension of the lease, if it is still held; return whether it was granted.
@@ -505,16 +509,16 @@ class Owner(OwnTasks):
         was_ours = self.lease.is_ours
         answer = await self._link_dialer.renew_alone()
         self.renewed(answer, was_ours=was_ours)
-        is_alone = self.is_fenced and self._world.refuses_writes()
+        is_alone = self.is_fenced and self._services.refuses_writes()
         return answer == "ours" or (answer == "unanswered" and is_alone)
 
     def renewed(self, answer: RenewalAnswer, *, was_ours: bool) -> None:
         """Process the answer to a renewal; *was_ours*: whether a lease was held when it was sent."""
         if was_ours and answer == "refused":
-            self.pulse.doubted(self._linked)
-        if answer != "ours" or not self.lease.may_dial or self._linked is None:
+            self.link_health.doubted(self._link_session)
+        if answer != "ours" or not self.lease.may_dial or self._link_session is None:
             self.touch()
-            self._link_dialer.look()
+            self._link_dialer.sessions_changed()
 
 
 UNFOLLOW_S: Final = 30.0
@@ -544,7 +548,7 @@ class UserState(CommandedUser):
     def __init__(
         self,
         user: UserId,
-        world: World,
+        services: OwnerServices,
         composer: Composer,
         calls: Calls[OnOutcome],
         due: DueTime[UserId],
@@ -552,7 +556,7 @@ class UserState(CommandedUser):
         serve: Callable[[UserState], Coroutine[Any, Any, None]],
         grant: Grant | None = None,
     ) -> None:
-        super().__init__(world, group)
+        super().__init__(services, group)
         self._group, self._serve, self.due = group, serve, due
         self.feed, self._is_stopped = Feed(user), False
         self.local: SmallMap[str, Local] = SmallMap()
@@ -568,7 +572,7 @@ class UserState(CommandedUser):
     def health(self) -> Health:
         """The exact age of the user's data, which the ledger then has too."""
         if self.owner is not None:
-            self.owner.pulse.catch_up()
+            self.owner.link_health.catch_up()
         return self.feed.health
 
     @property
@@ -595,8 +599,8 @@ class UserState(CommandedUser):
 
     def join(self, ticket: Ticket, topics: tuple[str, ...]) -> Local:
         """Add a session with a phone here; :meth:`admit` or :meth:`attach` follows."""
-        now = self._world.clock.now()
-        local = Local(ticket, same_topics(topics), self._world.pauses.came_at(now), now)
+        now = self._services.clock.now()
+        local = Local(ticket, same_topics(topics), self._services.pauses.came_at(now), now)
         self.local[ticket.handle] = local
         self.due.touch()
         return local
@@ -635,7 +639,7 @@ class UserState(CommandedUser):
                     return await self._attach(local.ticket, local.topics, until)
                 if not self._is_in_turn:
                     window_s = self.role.window_s if isinstance(self.role, Follower) else RECONNECT_WINDOW_S
-                    raise not_reached(for_bus=self._world.refuses_writes(), window_s=window_s)
+                    raise not_reached(for_bus=self._services.refuses_writes(), window_s=window_s)
             raise not_their_turn(0.0)
         except SessionRefused as refused:
             raise self._refused(local, refused) from None
@@ -654,7 +658,7 @@ class UserState(CommandedUser):
         Raises:
             TimeoutError: None has by *until*.
         """
-        async with self._world.clock.timeout(until - self._world.clock.now()):
+        async with self._services.clock.timeout(until - self._services.clock.now()):
             while True:
                 role = self.role
                 try:
@@ -665,9 +669,9 @@ class UserState(CommandedUser):
     @property
     def _is_in_turn(self) -> bool:
         """Whether sessions wait because this node, or the owner's, is busy with others."""
-        now, role = self._world.clock.now(), self.role
+        now, role = self._services.clock.now(), self.role
         is_waiting = isinstance(role, Follower) and now - role.waited_at < _TURN_SHOWN_S
-        return is_waiting or self._world.pauses.was_late(now, ATTACH_S)
+        return is_waiting or self._services.pauses.was_late(now, ATTACH_S)
 
     def _is_newest(self, local: Local) -> bool:
         """Return whether no other connection of the session has come since."""
@@ -687,11 +691,11 @@ class UserState(CommandedUser):
         if self.local.pop(handle, None) is not None:
             self.role.leave(handle)
 
-    def let_go(self, handle: str) -> None:
+    def drop_session(self, handle: str) -> None:
         """Stop acting for a session that is over."""
         self.due.touch()
         self.local.pop(handle, None)
-        self.role.let_go(handle)
+        self.role.drop_session(handle)
 
     async def until_moved(self, role: Role, token: int) -> None:
         """See :meth:`gateway.runtime.command_execution.CommandedUser.until_moved`."""
@@ -709,7 +713,7 @@ class UserState(CommandedUser):
         """
         while self.role is role:
             if self.over.is_set():
-                raise not_reached(for_bus=self._world.refuses_writes())
+                raise not_reached(for_bus=self._services.refuses_writes())
             turned = self._turned = self._turned or LeanEvent()
             await turned.wait()
 
@@ -750,7 +754,7 @@ class UserState(CommandedUser):
         self._is_stopped = True
         self.feed.ledger.joinable.clear()
         if isinstance(self.role, Follower) and self.role.start is not None and self.role.start.entered:
-            self._world.admission_queue.done()  # else the next owner does so, but none begins
+            self._services.admission_queue.done()  # else the next owner does so, but none begins
         self.over.set()
         self._wake_all()
 
@@ -769,11 +773,11 @@ class UserState(CommandedUser):
         return role.owned_by if self.local or self.feed.connections else None
 
     def _own(self, start: Start) -> Owner:
-        world, calls, local = self._world, self._calls, tuple(self.local.values())
-        return Owner(self._group, self.feed, world, self._composer, calls, self.due, start, local)
+        services, calls, local = self._services, self._calls, tuple(self.local.values())
+        return Owner(self._group, self.feed, services, self._composer, calls, self.due, start, local)
 
     def _follow(self, grant: Grant) -> Follower:
-        return Follower(self.feed, self._world, grant, self.local, self.due.touch)
+        return Follower(self.feed, self._services, grant, self.local, self.due.touch)
 
     def stop(self) -> None:
         """Release the user."""

@@ -46,7 +46,7 @@ class Door:
     async def looked(self) -> list[tuple[str, str]]:
         """Look once; returns the level and the sentence of each line."""
         with capture_logs() as logged:
-            await self.watch.look()
+            await self.watch.check_files()
         return [(line["log_level"], line["event"]) for line in logged]
 
     def gauge(self, name: str) -> str:
@@ -108,7 +108,7 @@ async def test_a_phone_that_comes_back_resumes_by_its_ticket(door: Door) -> None
         session, _ = await asyncio.to_thread(visit, None)
         assert (await asyncio.to_thread(visit, session))[1] is True
         door.renew(80)
-        await door.watch.look()
+        await door.watch.check_files()
         assert (await asyncio.to_thread(visit, session))[1] is True
 
 
@@ -134,7 +134,7 @@ async def test_a_broken_pair_changes_nothing_and_is_reported_once(door: Door, fa
             door.renew(hosts=())
     assert await door.looked() == [("error", "certificate_reload_failed")]
     assert await door.looked() == []
-    assert await door.watch.look() == "certificate"
+    assert await door.watch.check_files() == "certificate"
     assert door.gauge('reload_failed{what="certificate"}') == "1.0"
     assert door.gauge("certificate_expiry_timestamp_seconds") == ends
     async with listening(door.watch.context) as port, asyncio.timeout(20):
@@ -144,7 +144,7 @@ async def test_a_broken_pair_changes_nothing_and_is_reported_once(door: Door, fa
     door.renew()
     assert await door.looked() == [("info", "certificate_reloaded")]
     assert door.gauge('reload_failed{what="certificate"}') == "0.0"
-    assert await door.watch.look() is None
+    assert await door.watch.check_files() is None
 
 
 async def test_what_could_not_be_used_is_tried_again(door: Door) -> None:
@@ -168,18 +168,18 @@ async def test_one_that_the_system_cannot_show_is_not_said_to_be_in_force(
     door.renew()
     monkeypatch.setattr(reload, "load_pair", Mock(side_effect=ConfigError(["No file."])))
     assert await door.looked() == [("error", "certificate_reload_failed")]
-    assert await door.watch.look() == "certificate"
+    assert await door.watch.check_files() == "certificate"
 
 
 async def test_names_that_are_gone_are_reported_and_the_certificate_is_shown(tmp_path: Path) -> None:
     door = Door(tmp_path)
     door.renew(hosts=("a.oscc.example", "b.oscc.example", "10.1.2.3"))
-    await door.watch.look()
+    await door.watch.check_files()
     door.renew(hosts=("*.oscc.example", "10.1.2.3"))
     assert await door.looked() == [("info", "certificate_reloaded")], "a wildcard covers them"
     door.renew(hosts=("a.oscc.example",))
     with capture_logs() as logged:
-        await door.watch.look()
+        await door.watch.check_files()
     assert [(line["log_level"], line.get("gone")) for line in logged] == [
         ("info", None),
         ("warning", "*.oscc.example, 10.1.2.3"),
@@ -249,7 +249,7 @@ class Sites:
     async def looked(self) -> list[tuple[str, str]]:
         """Look once; returns the sentence of each line, and its fault."""
         with capture_logs() as logged:
-            await self.watch.look()
+            await self.watch.check_files()
         assert {line["site"] for line in logged} <= {"own"}
         assert not self.servers["clear"].trusted
         assert not self.servers["public"].trusted
@@ -280,7 +280,7 @@ async def test_a_file_that_cannot_be_used_changes_nothing_and_is_reported_once(t
     at.file.write_text("broken")
     assert await at.looked() == [(STAY, f"sites[0].ca_file {at.file} contains no PEM certificate.")]
     assert await at.looked() == []
-    assert await at.watch.look() == "authorities"
+    assert await at.watch.check_files() == "authorities"
     at.file.unlink()
     assert await at.looked() == [
         (STAY, f"sites[0].ca_file {at.file} cannot be read: No such file or directory.")
@@ -289,7 +289,7 @@ async def test_a_file_that_cannot_be_used_changes_nothing_and_is_reported_once(t
     at.file.write_bytes(OLD.pem)
     assert await at.looked() == []
     assert at.trusted == [["Old"]]
-    assert await at.watch.look() is None
+    assert await at.watch.check_files() is None
     assert not at.has_failed
 
 

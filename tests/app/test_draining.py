@@ -291,10 +291,10 @@ def test_what_may_be_waited_is_what_the_page_asks_operators_to_wait() -> None:
 def test_who_was_asked_gently_is_asked_by_a_signal_for_the_first_time() -> None:
     stopping = StopRequest()
     for _ in range(2):
-        stopping.ask_gently()
+        stopping.ask_without_hurry()
         assert (stopping.asked.is_set(), stopping.hurried.is_set()) == (True, False)
     stopping.ask()
-    stopping.ask_gently()
+    stopping.ask_without_hurry()
     assert not stopping.hurried.is_set()
     stopping.ask()
     assert stopping.hurried.is_set()

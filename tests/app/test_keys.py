@@ -138,7 +138,7 @@ class House:
 
     async def looked(self) -> list[dict[str, object]]:
         with capture_logs() as logged:
-            await self.watch.look()
+            await self.watch.check_files()
         return logged
 
     @property
@@ -181,15 +181,15 @@ async def test_what_cannot_be_used_changes_nothing(
     assert (line["log_level"], line["event"]) == ("error", "keys_reload_failed")
     assert str(line["fault"]).startswith(fault)
     assert (house.ring.ids, house.renewals, house.failed) == (("k1",), 0, True)
-    assert await house.watch.look() == "keys"
+    assert await house.watch.check_files() == "keys"
     house.said = secrets(FIRST)
     assert (await house.looked(), house.failed) == ([], False)
-    assert await house.watch.look() is None
+    assert await house.watch.check_files() is None
 
 
 async def test_without_settings_to_read_there_is_nothing_to_do() -> None:
     watch = KeysReloader(None, secrets(FIRST), Keyring([FIRST]), House().renew, Telemetry())
-    assert await watch.look() is None
+    assert await watch.check_files() is None
 
 
 # ---- ``keys``: make secrets that a configuration accepts, and rotate them ----

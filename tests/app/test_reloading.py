@@ -355,7 +355,7 @@ class Folder:
     async def looked(self) -> list[tuple[str, str]]:
         """Look once; returns what is logged: level, and the sentence with its fields."""
         with capture_logs() as logged:
-            await self.watch.look()
+            await self.watch.check_files()
         received = [{name: text for name, text in line.items() if name != "log_level"} for line in logged]
         return [
             (line["log_level"], ": ".join([fields.pop("event"), *map(" ".join, fields.items())]))
@@ -391,7 +391,7 @@ async def test_a_config_map_that_swaps_its_link_is_seen(tmp_path: Path) -> None:
     watch = NoticesReloader([tmp_path], ManualClock(), Telemetry())
     (tmp_path / "..swap").symlink_to("..2")
     (tmp_path / "..swap").replace(tmp_path / "..data")
-    await watch.look()
+    await watch.check_files()
     assert [notice.version for notice in watch.notices.all] == [2]
 
 
@@ -408,10 +408,10 @@ async def test_each_fault_is_reported_once_and_the_old_ones_stay(folder: Folder)
     folder.write("upkeep", 0)
     assert len(await folder.looked()) == 1, "another fault"
     assert b'reload_failed{what="notices"} 1.0' in folder.telemetry.render()
-    assert await folder.watch.look() == "notices", "also when it was reported before"
+    assert await folder.watch.check_files() == "notices", "also when it was reported before"
     folder.write("upkeep")
     assert await folder.looked() == [("info", "notices_reloaded: new none: gone none")]
-    assert await folder.watch.look() is None
+    assert await folder.watch.check_files() is None
     assert b'reload_failed{what="notices"} 0.0' in folder.telemetry.render()
 
 

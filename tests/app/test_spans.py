@@ -32,7 +32,7 @@ from gateway.domain.upstream import LinkClosed
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock, Link, OnAnswer, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
-from gateway.telemetry import Tally, Telemetry, written
+from gateway.telemetry import RuntimeCounters, Telemetry, written
 from tests.app.phone import arrived, command, hello
 from tests.app.samples import LOG_ON, settings_for
 from tests.doubles.clock import ManualClock
@@ -291,7 +291,7 @@ async def test_what_is_no_command_is_not_traced() -> None:
 def test_a_takeover_is_as_long_as_it_was_and_still_counted() -> None:
     clock, telemetry = ManualClock(), Telemetry()
     collector = Collector(clock)
-    collector.tracing.tally(telemetry).saw_again(2.5)
+    collector.tracing.counters(telemetry).realtime_resumed(2.5)
     (span,) = collector.spans
     assert span.name == "takeover"
     assert span.end_time == clock.wall_ms() * 1_000_000
@@ -305,7 +305,7 @@ def test_a_takeover_is_as_long_as_it_was_and_still_counted() -> None:
 
 def test_who_asks_for_a_trace_gets_no_larger_share_and_who_declines_gets_none() -> None:
     collector = Collector(ManualClock(), sampled=0.0)
-    collector.tracing.tally(Telemetry()).saw_again(1.0)
+    collector.tracing.counters(Telemetry()).realtime_resumed(1.0)
     assert collector.spans == []
 
 
@@ -319,7 +319,7 @@ async def test_nobody_outside_can_choose_a_number_that_is_always_kept() -> None:
 
 async def test_a_collector_that_is_away_keeps_nobody() -> None:
     tracing = exporting("http://127.0.0.1:1/v1/traces", 1.0, ManualClock())
-    tracing.tally(Telemetry()).saw_again(1.0)
+    tracing.counters(Telemetry()).realtime_resumed(1.0)
     async with asyncio.timeout(20):
         await asyncio.to_thread(tracing.close)
 
@@ -338,7 +338,7 @@ async def test_without_a_collector_everything_stays_as_it_is() -> None:
         assert type(tracing) is Tracing
         tracing.enter(app)
         assert (tracing.outgoing(), tracing.upstream(upstream)) == (None, upstream)
-        assert type(tracing.tally(Telemetry())) is Tally
+        assert type(tracing.counters(Telemetry())) is RuntimeCounters
     assert len(app.middlewares) == 0
 
 

@@ -66,7 +66,7 @@ def look(surroundings: StatusLog, *facts: NodeStatus) -> list[Line]:
     with capture_logs() as lines:
         for each in facts:
             for _ in range(3):
-                surroundings.look(each)
+                surroundings.update(each)
     return lines
 
 
@@ -112,21 +112,21 @@ def test_a_bus_that_changes_each_second_writes_few_lines_and_the_last_state_is_o
 ) -> None:
     with capture_logs() as lines:
         for second in range(600):
-            surroundings.look(QUIET._replace(bus=BusState.LIVE if second % 2 else BusState.DEGRADED))
+            surroundings.update(QUIET._replace(bus=BusState.LIVE if second % 2 else BusState.DEGRADED))
         assert len(lines) <= 4 * 10
         assert sum(1 + line.get("suppressed", 0) for line in lines) > 500, "each change counts once"
         for _ in range(60):
-            surroundings.look(QUIET)
+            surroundings.update(QUIET)
         assert (lines[-1]["bus"], lines[-1]["suppressed"] > 0) == ("live", True)
-        surroundings.look(QUIET._replace(bus=BusState.DOWN))
+        surroundings.update(QUIET._replace(bus=BusState.DOWN))
         assert lines[-1] == {"event": "bus_state_changed", "log_level": "warning", "bus": "down"}
 
 
 def test_a_bus_that_is_down_after_many_changes_is_a_warning_at_once(surroundings: StatusLog) -> None:
     with capture_logs() as lines:
         for second in range(20):
-            surroundings.look(QUIET._replace(bus=BusState.LIVE if second % 2 else BusState.DEGRADED))
-        surroundings.look(QUIET._replace(bus=BusState.DOWN))
+            surroundings.update(QUIET._replace(bus=BusState.LIVE if second % 2 else BusState.DEGRADED))
+        surroundings.update(QUIET._replace(bus=BusState.DOWN))
     assert (lines[-1]["log_level"], lines[-1]["bus"], lines[-1]["suppressed"]) == ("warning", "down", 17)
 
 
@@ -170,9 +170,9 @@ def test_each_line_is_written_whole(own_logging: None) -> None:
     configure("info", generate_secrets().pseudonym_key, written)
     made = StatusLog(["main"])
     made.reaches["main"].note(AWAY)
-    made.look(NodeStatus(BusState.DOWN, 1, 2, 3))
+    made.update(NodeStatus(BusState.DOWN, 1, 2, 3))
     made.reaches["main"].note()
-    made.look(NodeStatus(BusState.LIVE, 0, 2, 3))
+    made.update(NodeStatus(BusState.LIVE, 0, 2, 3))
     lines = _lines(written)
     assert len(lines) == 8
     assert not any("dropped" in line for line in lines)

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from gateway.client import GatewayClient
-from gateway.client.client import Means
+from gateway.client.client import RealtimeServices
 from gateway.client.http import Api, open_http
 from gateway.protocol.codec import JSON, Codec
 from tests.client.subject import Subject, log_on
@@ -46,12 +46,14 @@ def codec() -> Codec:
 
 
 @pytest.fixture
-def means(http: aiohttp.ClientSession, gateway: ScriptedGateway, codec: Codec, clock: ManualClock) -> Means:
-    return Means(http, gateway.address, codec, clock, lambda: 0.5)
+def means(
+    http: aiohttp.ClientSession, gateway: ScriptedGateway, codec: Codec, clock: ManualClock
+) -> RealtimeServices:
+    return RealtimeServices(http, gateway.address, codec, clock, lambda: 0.5)
 
 
 @pytest.fixture
-async def subject(means: Means) -> AsyncIterator[Subject]:
+async def subject(means: RealtimeServices) -> AsyncIterator[Subject]:
     subject = Subject(means)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(subject.listen())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gateway.client import Application, DeviceBody, GatewayClient
-from gateway.client.client import Access, Means, Realtime
+from gateway.client.client import Access, Realtime, RealtimeServices
 from gateway.client.dialogue import Wishes
 from gateway.client.mirror import Connected, Event, Reconnecting
 from gateway.domain.errors import GatewayError
@@ -15,7 +15,7 @@ from gateway.protocol import frames
 class Subject:
     """A running realtime, what it reported, and how often it logged on again."""
 
-    def __init__(self, means: Means) -> None:
+    def __init__(self, means: RealtimeServices) -> None:
         self.renewed: list[frames.Renewed] = []
         self.token = "token-1"
         self.refusals: list[GatewayError] = []

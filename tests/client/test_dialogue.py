@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from gateway.client.dialogue import Dialogue, Hooks, Memory, Wishes
+from gateway.client.dialogue import Dialogue, FrameHandlers, ResumeState, Wishes
 from gateway.client.http import LOST, Ending, Window
 from gateway.client.mirror import Connected, Event, HealthChanged, Refused
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -22,7 +22,7 @@ class Received:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.renewed: list[frames.Renewed] = []
-        self.hooks = Hooks(self.events.append, self.renewed.append)
+        self.hooks = FrameHandlers(self.events.append, self.renewed.append)
 
 
 @pytest.fixture
@@ -31,17 +31,17 @@ def received() -> Received:
 
 
 @pytest.fixture
-def memory() -> Memory:
-    return Memory(Wishes())
+def memory() -> ResumeState:
+    return ResumeState(Wishes())
 
 
 @pytest.fixture
-def dialogue(memory: Memory, received: Received) -> Dialogue:
+def dialogue(memory: ResumeState, received: Received) -> Dialogue:
     return Dialogue(memory, received.hooks, "token", 100.0)
 
 
 def test_hello_says_what_is_wished_for_and_where_the_mirror_stands(
-    memory: Memory, received: Received
+    memory: ResumeState, received: Received
 ) -> None:
     memory.wishes = Wishes(topics=("queues",), pace_s=2.0, ping_s=15.0)
     memory.mirror.receive(RESET)
@@ -79,7 +79,7 @@ def test_it_is_in_sync_when_welcome_and_the_changes_that_it_owes_are_there(
 
 
 def test_pings_are_answered_and_tell_how_current_the_data_is(
-    dialogue: Dialogue, memory: Memory, received: Received
+    dialogue: Dialogue, memory: ResumeState, received: Received
 ) -> None:
     dialogue.receive(welcome(), 100.0)
     dialogue.receive(RESET, 100.0)
@@ -92,7 +92,7 @@ def test_pings_are_answered_and_tell_how_current_the_data_is(
 
 
 def test_the_mirror_is_current_from_the_first_live_ping_of_a_connection_on(
-    dialogue: Dialogue, memory: Memory, received: Received
+    dialogue: Dialogue, memory: ResumeState, received: Received
 ) -> None:
     def is_current_after(connection: Dialogue, *received_frames: frames.GatewayFrame) -> list[bool]:
         states = []
@@ -114,7 +114,7 @@ def test_the_mirror_is_current_from_the_first_live_ping_of_a_connection_on(
 
 
 def test_a_ping_that_shows_a_lost_change_does_not_date_the_data(
-    dialogue: Dialogue, memory: Memory, received: Received
+    dialogue: Dialogue, memory: ResumeState, received: Received
 ) -> None:
     dialogue.receive(welcome(), 100.0)
     dialogue.receive(RESET, 100.0)
@@ -126,7 +126,7 @@ def test_a_ping_that_shows_a_lost_change_does_not_date_the_data(
     assert memory.health == HealthChanged("live", "live", 9)
 
 
-def test_the_time_of_the_gateway_is_taken_from_its_frames(dialogue: Dialogue, memory: Memory) -> None:
+def test_the_time_of_the_gateway_is_taken_from_its_frames(dialogue: Dialogue, memory: ResumeState) -> None:
     memory.server_time.received(9_999_999, 99.0)
     dialogue.receive(welcome(server_time_ms=50_000), 100.0)
     assert memory.server_time.at(101.0) == 51_000
@@ -175,7 +175,9 @@ def test_a_change_of_network_is_answered_in_three_seconds_or_it_is_over(dialogue
     assert dialogue.due_at == 147.0, "a probe never grants more time"
 
 
-def test_wishes_that_changed_since_hello_are_sent_after_welcome(dialogue: Dialogue, memory: Memory) -> None:
+def test_wishes_that_changed_since_hello_are_sent_after_welcome(
+    dialogue: Dialogue, memory: ResumeState
+) -> None:
     memory.wishes = dataclasses.replace(memory.wishes, topics=("queues",), pace_s=3.0)
     follow = frames.Follow("1", ("queues",))
     granted: list[object] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.client.mirror import PARTS_MAX, ClientMirror, Took, Value
+from gateway.client.mirror import PARTS_MAX, ClientMirror, FrameResult, Value
 from gateway.domain.model import Kind
 from gateway.protocol.frames import Changes, Ping, StreamPosition
 
@@ -18,7 +18,7 @@ def _ping(after: int, upto: int) -> Ping:
 def _in_sync(**values: Fields) -> ClientMirror:
     mirror = ClientMirror()
     named = {key.replace("_", ":"): value for key, value in values.items()}
-    assert mirror.receive(Changes(0, 5, stream="1.a", reset=True, put=named)) is Took.APPLIED
+    assert mirror.receive(Changes(0, 5, stream="1.a", reset=True, put=named)) is FrameResult.APPLIED
     return mirror
 
 
@@ -39,13 +39,13 @@ def _in_sync(**values: Fields) -> ClientMirror:
 )
 def test_what_does_not_continue_is_a_gap_and_only_a_reset_closes_it(frame: Changes | Ping) -> None:
     mirror = _in_sync(queue_1={"name": "a"})
-    assert mirror.receive(frame) is Took.GAP
+    assert mirror.receive(frame) is FrameResult.GAP
     assert mirror.lost
-    assert mirror.receive(Changes(5, 6, gone=("queue:1",))) is Took.GAP
-    assert mirror.receive(_ping(5, 6)) is Took.GAP
+    assert mirror.receive(Changes(5, 6, gone=("queue:1",))) is FrameResult.GAP
+    assert mirror.receive(_ping(5, 6)) is FrameResult.GAP
     assert set(mirror) == {"queue:1"}
     assert mirror.position == StreamPosition("1.a", 5)
-    assert mirror.receive(Changes(0, 9, stream="1.a", reset=True)) is Took.APPLIED
+    assert mirror.receive(Changes(0, 9, stream="1.a", reset=True)) is FrameResult.APPLIED
     assert list(mirror) == []
 
 
@@ -53,15 +53,15 @@ def test_what_does_not_continue_is_a_gap_and_only_a_reset_closes_it(frame: Chang
 def test_nothing_comes_between_the_parts(between: Changes | Ping) -> None:
     mirror = _in_sync()
     mirror.receive(Changes(5, 5, more=True, put={"queue:1": {"name": "a"}}))
-    assert mirror.receive(between) is Took.GAP
+    assert mirror.receive(between) is FrameResult.GAP
     assert "queue:1" not in mirror
 
 
 def test_parts_are_bounded() -> None:
     mirror = _in_sync()
     for _ in range(PARTS_MAX):
-        assert mirror.receive(Changes(5, 5, more=True)) is Took.HELD_BACK
-    assert mirror.receive(Changes(5, 5, more=True)) is Took.GAP
+        assert mirror.receive(Changes(5, 5, more=True)) is FrameResult.HELD_BACK
+    assert mirror.receive(Changes(5, 5, more=True)) is FrameResult.GAP
 
 
 def test_listeners_hear_what_changed_and_nothing_else_and_see_the_frame_whole() -> None:

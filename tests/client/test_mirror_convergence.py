@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.client.mirror import ClientMirror, Took, Value
+from gateway.client.mirror import ClientMirror, FrameResult, Value
 from gateway.protocol.frames import Changes, Ping
 from tests.properties.phone import Phone
 from tests.properties.test_convergence import Convergence
@@ -42,8 +42,8 @@ class SdkPhone(Phone):
     def take(self, frame: Changes | Ping) -> None:
         before = self.shown, self.position
         took = self.mirror.receive(frame)
-        assert took is not Took.GAP, "an ordered channel has no gaps"
-        assert took is not Took.HELD_BACK or (self.shown, self.position) == before
+        assert took is not FrameResult.GAP, "an ordered channel has no gaps"
+        assert took is not FrameResult.HELD_BACK or (self.shown, self.position) == before
         assert self.rebuilt == self.mirror
 
 

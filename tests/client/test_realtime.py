@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.client.client import Access, Means, Realtime
+from gateway.client.client import Access, Realtime, RealtimeServices
 from gateway.client.dialogue import Wishes
 from gateway.client.http import ADVISED_MAX_S, Backoff, Ending, NextTry, Reconnect, Window, window_of
 from gateway.client.mirror import Ended
@@ -90,7 +90,7 @@ async def test_the_foreground_ends_a_wait_and_asks_nothing_of_a_connection_that_
 
 
 async def test_leaving_while_it_waits_or_before_it_began_is_leaving_too(
-    subject: Subject, phone: Phone, means: Means, clock: ManualClock
+    subject: Subject, phone: Phone, means: RealtimeServices, clock: ManualClock
 ) -> None:
     phone.drop()
     await clock.settle()

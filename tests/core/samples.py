@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.core.commands import Declared
+from gateway.core.commands import CommandContext
 from gateway.core.element import Element
 from gateway.core.ledger import Health, Ledger
 from gateway.domain.errors import EndReason
@@ -55,12 +55,12 @@ def facts_of(
     return SessionFacts(ticket.handle, ticket.application, rights, scope, ticket.expires_at_ms, end, by)
 
 
-def declared(handle: str, values: Mapping[str, Resource]) -> Declared:
+def declared(handle: str, values: Mapping[str, Resource]) -> CommandContext:
     """Return what OSCC-E declared when a mirror holds *values*."""
     ledger = Ledger(1)
     for key, value in values.items():
         ledger.record(key, Element(value))
-    return Declared(ledger, handle)
+    return CommandContext(ledger, handle)
 
 
 def frame(kind: str, **fields: object) -> bytes:

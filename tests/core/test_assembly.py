@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.core.assembly import BEHIND_MS, Assembly, Composer
 from gateway.core.element import OPEN_STEPS, STEPS_MOST, UNREADABLE, Element, ReadingStep
-from gateway.core.link import MOST, PARTS_MOST, Early, Query
+from gateway.core.link import MOST, PARTS_MOST, PendingReadings, Query
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, Queue, RoutingState
@@ -507,17 +507,17 @@ def test_elements_of_links_that_are_gone_are_forgotten() -> None:
 
 
 def test_early_readings_are_those_of_the_query_and_kept_only_while_one_is_unknown() -> None:
-    early = Early()
+    early = PendingReadings()
     early.expect(True)
     early.keep(first := reading(10, available(), whole=True))
     early.keep(reading(11, available(), query=2))
     early.keep(second := reading(12, available()))
     assert early.take(1, ALL_AGENTS) == [first, second]
-    early = Early()
+    early = PendingReadings()
     early.expect(True)
     early.keep(reading(10, available(), source=CUMULATIVE))
     assert early.take(1, ALL_AGENTS) == []
-    early = Early()
+    early = PendingReadings()
     early.expect(True)
     early.keep(reading(10, available()))
     early.expect(False)
@@ -527,7 +527,7 @@ def test_early_readings_are_those_of_the_query_and_kept_only_while_one_is_unknow
 
 
 def test_queries_that_no_answer_names_are_found_by_their_readings() -> None:
-    early = Early()
+    early = PendingReadings()
     early.expect(True)
     early.keep(reading(10, available()))
     early.keep(reading(10, available(), query=2))
@@ -541,7 +541,7 @@ def test_queries_that_no_answer_names_are_found_by_their_readings() -> None:
     assert len(early.take_unnamed()) == MOST
     assert early.take_unnamed() == ()
     # a server may give a query the number of one that has ended, whose last readings came late
-    early = Early()
+    early = PendingReadings()
     early.missed()
     for number in (1, 2):
         early.keep(reading(10, available(), query=number))
@@ -550,12 +550,12 @@ def test_queries_that_no_answer_names_are_found_by_their_readings() -> None:
 
 
 def test_the_newest_early_readings_are_kept_and_no_more() -> None:
-    early = Early()
+    early = PendingReadings()
     early.expect(True)
     for time_ms in range(MOST + 1):
         early.keep(reading(time_ms, available()))
     assert [each.time_ms for each in early.take(1, ALL_AGENTS)] == list(range(1, MOST + 1))
-    early = Early()
+    early = PendingReadings()
     early.expect(True)
     part = available()
     for time_ms in range(3):

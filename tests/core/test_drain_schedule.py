@@ -227,7 +227,8 @@ def looks(
 ) -> list[int]:
     """Return what is sent on at each look, while the counts stay as they are."""
     return [
-        balance.look(since + at * LOOK_S, phones, others, LOG_ONS_PER_S) for at in range(int(for_s / LOOK_S))
+        balance.phones_to_move(since + at * LOOK_S, phones, others, LOG_ONS_PER_S)
+        for at in range(int(for_s / LOOK_S))
     ]
 
 
@@ -236,8 +237,8 @@ def test_nothing_is_sent_on_while_nodes_come_and_go() -> None:
     assert looks(balance, 900, {"b": 100}, for_s=SETTLED_S) == [0] * 20
     assert looks(balance, 900, {"b": 100, "c": 0}, since=SETTLED_S, for_s=SETTLED_S) == [0] * 20
     assert looks(balance, 900, {}, since=2 * SETTLED_S, for_s=SETTLED_S) == [0] * 20
-    assert balance.look(4 * SETTLED_S, 900, {"b": 100}, LOG_ONS_PER_S) == 0
-    assert balance.look(5 * SETTLED_S, 900, {"b": 100}, LOG_ONS_PER_S) > 0
+    assert balance.phones_to_move(4 * SETTLED_S, 900, {"b": 100}, LOG_ONS_PER_S) == 0
+    assert balance.phones_to_move(5 * SETTLED_S, 900, {"b": 100}, LOG_ONS_PER_S) > 0
 
 
 @pytest.mark.parametrize(
@@ -261,9 +262,9 @@ def test_what_is_sent_on_is_bounded_by_the_rate_and_what_could_not_be_may_be_lat
     assert max(sent) <= SHARE * LOG_ONS_PER_S * 5
     balance = Balance(0.0)
     looks(balance, 900, {"b": 0}, for_s=SETTLED_S)
-    first = balance.look(SETTLED_S, 900, {"b": 0}, LOG_ONS_PER_S)
+    first = balance.phones_to_move(SETTLED_S, 900, {"b": 0}, LOG_ONS_PER_S)
     balance.sent(SETTLED_S, fewer=first)
-    assert balance.look(SETTLED_S, 900, {"b": 0}, LOG_ONS_PER_S) == first
+    assert balance.phones_to_move(SETTLED_S, 900, {"b": 0}, LOG_ONS_PER_S) == first
 
 
 def test_a_balancer_that_sends_phones_back_is_left_alone() -> None:
@@ -318,7 +319,7 @@ class Street:
                     continue
                 self.known[at] = self.counts[at]
                 others = {str(other): count for other, count in enumerate(self.known) if other != at}
-                for _ in range(balance.look(now, self.counts[at], others, LOG_ONS_PER_S)):
+                for _ in range(balance.phones_to_move(now, self.counts[at], others, LOG_ONS_PER_S)):
                     self.counts[at] -= 1
                     self._serial += 1
                     self.moves[at] += 1

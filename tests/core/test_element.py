@@ -598,7 +598,7 @@ def test_a_phone_that_wants_something_else_meanwhile_gets_that(then: str) -> Non
     if then == "reset":
         phone.reset()
     else:
-        phone.look(few)
+        phone.change_view(few)
     bench.prepare(phone)
     wanted = all_named("second") if then == "reset" else dict.fromkeys(("agent:1", "agent:2"), "second")
     assert shown(phone.take(1.0)) == wanted

@@ -97,7 +97,7 @@ ITS_OWN: dict[str, Callable[[Outbox], object]] = {
     "all again": Outbox.reset,
     "a frame": lambda outbox: outbox.post(ErrorFrame("busy", "again")),
     "a ping": lambda outbox: outbox.ping(ping),
-    "another view": lambda outbox: outbox.look(view_of("s0", SCOPE, ("queue:1",))),
+    "another view": lambda outbox: outbox.change_view(view_of("s0", SCOPE, ("queue:1",))),
     "a full socket": lambda outbox: outbox.keep_apart(apart=True),
     "its end": Outbox.close,
 }

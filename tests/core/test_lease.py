@@ -130,7 +130,7 @@ def test_who_was_refused_or_kicked_is_overtaken_until_he_is_granted_more() -> No
     lease.ask(1.0)
     lease.renewed()  # the store may not know of the one who kicked
     said.append(lease.is_overtaken)
-    lease.outbid(9)
+    lease.superseded(9)
     lease.ask(2.0)
     lease.granted(10)
     said.append(lease.is_overtaken)

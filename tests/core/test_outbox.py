@@ -175,7 +175,7 @@ def act(line: Line, draw: random.Random) -> None:
         case 4:
             line.ledger.rebase(line.ledger.position.epoch + 1)
         case 5:
-            line.outbox.look(VIEW if draw.random() < 0.5 else NARROW)
+            line.outbox.change_view(VIEW if draw.random() < 0.5 else NARROW)
         case 6 | 7 | 8:
             at_once(line, KEYS, draw)
         case _:

@@ -10,7 +10,16 @@ import pytest
 from gateway.core.lease import NO_SLOT, SLOT_S, DueSlots
 from gateway.core.link import Linger
 from gateway.core.rate_limits import TURN_MAX_S, TurnShare
-from gateway.core.registry import Denylist, DueTime, DueTimes, End, Registry, RegistryLimits, Seat, WaitQueue
+from gateway.core.registry import (
+    ConnectedPhone,
+    Denylist,
+    DueTime,
+    DueTimes,
+    End,
+    Registry,
+    RegistryLimits,
+    WaitQueue,
+)
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, UserId
 
@@ -20,8 +29,8 @@ DASHBOARD, ASSISTANT = Application.DASHBOARD, Application.REMOTE_ASSISTANT
 
 def seat(
     session: str, *, user: UserId = ANN, application: Application = DASHBOARD, device: str | None = None
-) -> Seat:
-    return Seat(user, session, application, device or f"phone of {session}")
+) -> ConnectedPhone:
+    return ConnectedPhone(user, session, application, device or f"phone of {session}")
 
 
 def full() -> Registry[str]:
@@ -43,9 +52,11 @@ def full() -> Registry[str]:
         (seat("s9"), 601.0, True),
     ],
 )
-def test_a_log_on_that_would_end_a_session_is_known_before(newcomer: Seat, at: float, unseats: bool) -> None:
+def test_a_log_on_that_would_end_a_session_is_known_before(
+    newcomer: ConnectedPhone, at: float, unseats: bool
+) -> None:
     registry = full()
-    assert registry.unseats(newcomer, at) is unseats
+    assert registry.would_replace(newcomer, at) is unseats
     assert len(registry) == 2
 
 

@@ -148,7 +148,7 @@ def test_the_state_of_a_last_result_leaves_within_the_scope_of_then() -> None:
     line.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
     line.session.settled("c1", Outcome(Status.APPLIED))
     line.session.close(CloseCode.DRAINING, "leaving")
-    assert line.session.learned(facts_of(TICKET, Scope())) == ()
+    assert line.session.facts_changed(facts_of(TICKET, Scope())) == ()
     changes, result, bye = line.take()
     assert (changes["gone"], "patch" in changes) == (["queue:1"], False)
     assert [result["kind"], bye["kind"]] == ["result", "bye"]
@@ -216,7 +216,7 @@ def test_after_an_end_from_oscc_e_every_command_has_a_result_and_the_phone_keeps
     line = led(State.LIVE)
     line.send(command())
     line.ledger.record("queue:1", None)
-    line.session.learned(facts_of(TICKET, end=EndReason.TAKEN_OVER))
+    line.session.facts_changed(facts_of(TICKET, end=EndReason.TAKEN_OVER))
     result, bye = line.take()
     assert (result["outcome"]["error"]["code"], bye["code"]) == ("owner_lost", 4005)
 
@@ -484,7 +484,7 @@ def test_who_asks_for_nothing_gets_the_usual_topics(application: Application, gr
 
 def toggled(queues: int, seconds: int, phone: Phone) -> tuple[int, int]:
     """Follow all queues and none by turns, 20 times a second; return resets' worth of keys, and refusals."""
-    phone.live.learned(replace(phone.facts, scope=Scope(queues=frozenset(range(1, queues + 1)))))
+    phone.live.facts_changed(replace(phone.facts, scope=Scope(queues=frozenset(range(1, queues + 1)))))
     for number in range(1, queues + 1):
         phone.ledger.record(f"queue:{number}", Element(Queue(contacts_waiting=1)))
     phone.take()
@@ -572,7 +572,7 @@ def test_a_command_that_became_impossible_is_only_looked_up_when_it_comes_again(
     outcome: Outcome, status: str, code: str | None
 ) -> None:
     phone = served()
-    phone.live.learned(facts_of(phone.ticket, rights=()))
+    phone.live.facts_changed(facts_of(phone.ticket, rights=()))
     (effect,) = phone.command(retry=True)
     assert isinstance(effect, Invoke)
     assert effect.call.deadline_ms < WALL_MS - 30_000, "nobody executes it any more"
@@ -584,11 +584,11 @@ def test_a_command_that_became_impossible_is_only_looked_up_when_it_comes_again(
 @pytest.mark.parametrize("topics", [("queues",), ("agents",)])
 def test_another_right_begins_a_stream_whatever_is_followed(topics: tuple[str, ...]) -> None:
     phone, bare = served(), served()
-    bare.live.learned(facts_of(phone.ticket, rights=()))
+    bare.live.facts_changed(facts_of(phone.ticket, rights=()))
     for each in (phone, bare):
         each.serve(frames.Follow("f1", topics))
     assert phone.live.outbox.stream != bare.live.outbox.stream
-    bare.live.learned(phone.facts)
+    bare.live.facts_changed(phone.facts)
     assert phone.live.outbox.stream == bare.live.outbox.stream
 
 

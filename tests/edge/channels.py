@@ -11,10 +11,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from gateway.edge.channel import Channel, ChannelEvent, Disconnect
-from gateway.edge.handshake import WIRES, accept, check_handshake
+from gateway.edge.handshake import TRANSPORTS, accept, check_handshake
 from gateway.protocol.codec import codec_for
 from gateway.protocol.websocket import Message, Violation
-from gateway.runtime.event_loop import Wires
+from gateway.runtime.event_loop import EpollTransports
 from tests.edge.raw_phone import RawPhone
 from tests.edge.visits import Server
 
@@ -47,7 +47,7 @@ async def channels_served() -> AsyncIterator[Serving]:
             return response
 
         app = web.Application()
-        app[WIRES] = Wires()
+        app[TRANSPORTS] = EpollTransports()
         app.router.add_get("/", upgrade)
         client: TestClient[web.Request, web.Application] = TestClient(Server(app))
         await client.start_server()

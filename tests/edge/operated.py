@@ -112,7 +112,7 @@ def _teach(
         return [line for line in lines.get(number, []) if line["user"] == user]
 
     AdminUsers(scene.node, named).register_orders()
-    scene.node.orders.learn("closes", closes)
-    scene.node.orders.learn("export", NodeHoldings(scene.node, named, closes_of).export)
+    scene.node.orders.register("closes", closes)
+    scene.node.orders.register("export", NodeHoldings(scene.node, named, closes_of).export)
     for act in ("drain", "log_level", "reload"):
-        scene.node.orders.learn(act, do)
+        scene.node.orders.register(act, do)

@@ -237,7 +237,7 @@ def says(at: Street, node: int, act: str, *records: dict[str, Any], more: bool =
     async def obey(order: Order) -> Page:
         return Page(records, more)
 
-    at.scenes[node].node.orders.learn(act, obey)
+    at.scenes[node].node.orders.register(act, obey)
 
 
 def desk_of(at: Street) -> ClusterOperations:
@@ -489,8 +489,8 @@ async def test_the_result_of_a_refused_a_failed_and_a_half_done_order_is_written
     async def keep(order: Order) -> Page:
         return Page(({"kept": "certificate"},))
 
-    other.node.orders.learn("log_level", refuse)
-    other.node.orders.learn("reload", keep)
+    other.node.orders.register("log_level", refuse)
+    other.node.orders.register("reload", keep)
     await at.ask("POST", "/log-level", {"level": "debug"})
     await at.ask("POST", "/reload")
     assert other.audited == [
@@ -505,7 +505,7 @@ async def test_an_order_that_fails_unforeseen_is_written_down_as_well(at: Operat
     async def fail(order: Order) -> Page:
         raise RuntimeError("canary")
 
-    other.node.orders.learn("drain", fail)
+    other.node.orders.register("drain", fail)
     with pytest.raises(RuntimeError):
         await other.node.orders.carry_out(Order(NodeId("n0"), 1, "drain", act_id=ACT_ID))
     assert other.audited == [OrderAct("drain", ACT_ID, "n0", "internal")]

@@ -16,12 +16,12 @@ import uvloop
 from aiohttp import web
 
 from gateway.edge.channel import PONGS_MAX, Channel, Disconnect, packed
-from gateway.edge.handshake import NOTSENT_BYTES, UNACKNOWLEDGED_MS, WIRES, accept
+from gateway.edge.handshake import NOTSENT_BYTES, TRANSPORTS, UNACKNOWLEDGED_MS, accept
 from gateway.edge.socket import STALL_S, WriteStall
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.protocol.frames import Renewed
 from gateway.protocol.websocket import DEFLATE_ANSWER, Message, Violation
-from gateway.runtime.event_loop import Wires
+from gateway.runtime.event_loop import EpollTransports
 from tests.app.certificates import make
 from tests.edge.channels import Ear, Serving, echo, raw
 from tests.edge.raw_phone import RawPhone
@@ -309,7 +309,7 @@ BIG_BYTES = 3_000_000
 
 @asynccontextmanager
 async def serving(
-    folder: Path | None, unsent: list[int], wires: Wires | None
+    folder: Path | None, unsent: list[int], wires: EpollTransports | None
 ) -> AsyncIterator[Callable[..., Awaitable[RawPhone]]]:
     """Say what is said, after a lot that must drain first when that is asked for."""
 
@@ -333,7 +333,7 @@ async def serving(
         ours.load_cert_chain(certificate, key)
     app = web.Application()
     if wires is not None:
-        app[WIRES] = wires
+        app[TRANSPORTS] = wires
     app.router.add_get("/", upgrade)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
@@ -354,7 +354,7 @@ async def pour(channel: Channel, ear: Ear, unsent: list[int]) -> None:
     unsent.append(channel.unsent_bytes)
 
 
-async def conversation(folder: Path | None, wires: Wires | None) -> None:
+async def conversation(folder: Path | None, wires: EpollTransports | None) -> None:
     unsent: list[int] = []
     async with serving(folder, unsent, wires) as connect:
         async with await connect("/", text("early") + text("cut")[:4]) as phone:
@@ -383,13 +383,13 @@ async def conversation(folder: Path | None, wires: Wires | None) -> None:
     ("loop", "tls", "wires"),
     [
         pytest.param(asyncio.new_event_loop, True, None, id="asyncio TLS transports"),
-        pytest.param(asyncio.new_event_loop, False, Wires(), id="asyncio clear wires"),
+        pytest.param(asyncio.new_event_loop, False, EpollTransports(), id="asyncio clear wires"),
         pytest.param(uvloop.new_event_loop, False, None, id="uvloop clear transports"),
-        pytest.param(uvloop.new_event_loop, True, Wires(), id="uvloop TLS wires"),
+        pytest.param(uvloop.new_event_loop, True, EpollTransports(), id="uvloop TLS wires"),
     ],
 )
 def test_a_conversation_goes_its_way(
-    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], *, tls: bool, wires: Wires | None
+    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], *, tls: bool, wires: EpollTransports | None
 ) -> None:
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(conversation(tmp_path if tls else None, wires))

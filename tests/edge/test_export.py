@@ -182,7 +182,7 @@ async def test_a_record_of_somebody_else_cannot_come() -> None:
             asked.append(getattr(order, "subject", ""))
             return await holdings.export(order)  # type: ignore[arg-type]  # an order, as it came
 
-        node.orders.learn("export", note)
+        node.orders.register("export", note)
         await OwnDataExport(node.orders, at.street.clock).of(phone.ticket)
         assert asked == [f"{phone.ticket.user.site}:{phone.ticket.user.key}"]
         assert phone.ticket.user == user(1)

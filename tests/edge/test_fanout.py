@@ -441,7 +441,7 @@ def is_closed(socket: PhoneSocket, gateway: Gateway) -> None:
 
 
 def ends(socket: PhoneSocket, gateway: Gateway) -> None:
-    socket.learned(replace(gateway.node.facts(ticket_of(gateway.clock)), end=EndReason.BLOCKED))
+    socket.facts_changed(replace(gateway.node.facts(ticket_of(gateway.clock)), end=EndReason.BLOCKED))
 
 
 def fails(socket: PhoneSocket, gateway: Gateway) -> None:

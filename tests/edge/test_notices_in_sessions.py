@@ -193,7 +193,7 @@ async def test_what_was_acknowledged_stays_in_the_token_when_its_life_moves(gate
     await phone.hear_all("ping")
     await acknowledge(gateway, phone, PRIVACY)
     gateway.node.expires_at_ms = gateway.clock.wall_ms() + 9_999_000
-    gateway.node.connections[0].learned(gateway.node.facts(ticket_of(gateway.clock)))
+    gateway.node.connections[0].facts_changed(gateway.node.facts(ticket_of(gateway.clock)))
     (renewed,) = await phone.hear_all("renewed")
     opened = gateway.tokens.open(renewed.token, gateway.clock.wall_ms())
     assert getattr(opened, "ticket", None) == replace(

@@ -332,7 +332,7 @@ async def test_the_node_may_close_it(gateway: Gateway) -> None:
 async def test_an_ended_session_is_closed_with_its_reason(gateway: Gateway) -> None:
     phone = await gateway.served()
     facts = gateway.node.facts(ticket_of(gateway.clock))
-    gateway.node.connections[0].learned(replace(facts, end=EndReason.BLOCKED, end_by="Eve"))
+    gateway.node.connections[0].facts_changed(replace(facts, end=EndReason.BLOCKED, end_by="Eve"))
     bye, code = await phone.end()
     assert (code, bye and bye.reason, bye and bye.by) == (4008, "blocked", "Eve")
 
@@ -547,7 +547,7 @@ async def test_a_refused_attach_and_a_denied_session_are_closed_with_their_code(
 async def test_a_moved_end_of_life_renews_the_token(gateway: Gateway) -> None:
     phone = await gateway.served()
     gateway.node.expires_at_ms = gateway.clock.wall_ms() + 9_999_000
-    gateway.node.connections[0].learned(gateway.node.facts(ticket_of(gateway.clock)))
+    gateway.node.connections[0].facts_changed(gateway.node.facts(ticket_of(gateway.clock)))
     renewed = await phone.hear()
     assert isinstance(renewed, frames.Renewed)
     assert renewed.expires_at_ms == gateway.node.expires_at_ms
@@ -555,7 +555,7 @@ async def test_a_moved_end_of_life_renews_the_token(gateway: Gateway) -> None:
     assert getattr(opened, "ticket", None) == replace(
         ticket_of(gateway.clock), expires_at_ms=renewed.expires_at_ms
     )
-    gateway.node.connections[0].learned(gateway.node.facts(ticket_of(gateway.clock)))
+    gateway.node.connections[0].facts_changed(gateway.node.facts(ticket_of(gateway.clock)))
     gateway.node.wait_for(2)
     await gateway.clock.advance(1)
     assert isinstance(await phone.hear(), frames.Changes), "the same facts renew nothing"

@@ -185,7 +185,7 @@ def messages_of_a_link(data: bytes) -> None:
     for _ in range(3):  # the first is met, the second kept, the third found
         reader = messages.LinkReader("main", pool)
         assert repr(_read(reader, text)) == repr(alone), "it matters who received it before"
-        for at_once in (reader.glance(text), pool.event(text.encode())):
+        for at_once in (reader.peek(text), pool.event(text.encode())):
             assert at_once is None or repr((at_once,)) == repr(alone)
     if isinstance(alone, str):
         assert _PLACE.fullmatch(alone), "a fault that cannot be logged"

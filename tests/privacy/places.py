@@ -15,7 +15,7 @@ MIRROR, NOBODY = "agent.personal", ""
 """The mirrors, of whatever resource; nothing about a person."""
 CONTAINERS: Final = frozenset(
     {
-        "Connections", "Counter", "Few", "KeyedRates", "OrderedDict", "Quota", "SmallMap",
+        "Connections", "Counter", "MultiMap", "KeyedRates", "OrderedDict", "Quota", "SmallMap",
         "WeakKeyDictionary", "WeakSet", "WeakValueDictionary", "defaultdict", "deque", "dict", "list", "set",
     }
 )  # fmt: skip
@@ -109,7 +109,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/mirror.py Mirror._composed _uncomposed; runtime/mirror.py _site;
             runtime/mirror.py _functions_after;
             runtime/follower.py RemoteCommands._under_way;
-            runtime/handover.py Sharing._asked_at _changed;
+            runtime/handover.py ChangePublisher._asked_at _changed;
             runtime/cluster.py Bundles._sources; core/follower.py Shared._compared _made;
             runtime/cluster_receiver.py ClusterReceiver._recent;
             upstream/asterisk/ami.py AmiConnection._pending;
@@ -130,21 +130,21 @@ PLACES: Final[dict[str, str]] = {
             upstream/asterisk/link.py AsteriskLink.attached;
             upstream/asterisk/monitor.py Publisher.links; upstream/asterisk/people.py PersonScopes._made;
             domain/model.py SmallMap._more;
-            core/registry.py Registry._people _seats _lingering;
+            core/registry.py Registry._people _phones _lingering;
             core/view.py UserSessions.by_handle _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets waiting _wheel _ticks;
             edge/routes.py SessionRoutes._exporting;
             runtime/sessions.py SessionAdmission._waiting _waits;
-            core/registry.py WaitQueue._until _touched; runtime/node.py Node._newcomers;
+            core/registry.py WaitQueue._until _touched; runtime/node.py Node._waiting_phones;
             runtime/subscriptions.py LinkSubscriptions._attach_due _presence_due _doubts;
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
-            core/rate_limits.py AdmissionQueue._newcomers _others; core/link.py Openings._began freed;
+            core/rate_limits.py AdmissionQueue._waiting_phones _others; core/link.py Openings._began freed;
             runtime/node.py UserStates._user_states; runtime/node.py Node._tickets;
             core/registry.py DueTimes._touched; runtime/link_session.py LeaseRenewals._waiting;
-            runtime/link_session.py OwnTasks._running;
+            runtime/link_session.py OnDemandTasks._running;
             core/lease.py DueSlots._slots _order; core/follower.py FollowedNodes._owner_of;
             runtime/command_execution.py CommandedUser._holds_until;
-            runtime/follower.py RemoteAttach._accepted _again_at _turns;
+            runtime/follower.py RemoteAttach._accepted _again_at _first_commands;
             runtime/sessions.py SessionRenewal._under_way
         """,
         "asterisk_database": """
@@ -157,7 +157,7 @@ PLACES: Final[dict[str, str]] = {
             edge/limits.py PendingConnections._open _of _silent; app/process.py _Acceptor._listening _rests;
             edge/limits.py SocketAdmission._silent _rate_of;
             edge/limits.py RequestRates._of_session _of_address;
-            runtime/event_loop.py Wires._wires;
+            runtime/event_loop.py EpollTransports._transports;
             upstream/oscce/client.py OsccServer._links_open
         """,
         "failed_log_ons": """
@@ -200,7 +200,7 @@ PLACES: Final[dict[str, str]] = {
             edge/routes.py PublicRoutes._schemas;
             app/reload.py CertificateReloader._names; app/admin.py StatusLog._away;
             app/admin.py _BusLines._written;
-            telemetry.py Tally._unread_rows; telemetry.py Counts.values; telemetry.py Telemetry.labels;
+            telemetry.py RuntimeCounters._unread_rows; telemetry.py Counts.values; telemetry.py Telemetry.labels;
             runtime/event_loop.py LeanEvent._waiters;
             upstream/oscce/errors.py NOTHING_UNREAD;
             upstream/oscce/decode.py _formulas; edge/channel.py _INTERNED; edge/credentials.py _NOTHING;
@@ -213,8 +213,8 @@ PLACES: Final[dict[str, str]] = {
             bus/cluster.py ClusterClient._clients _runs;
             bus/pubsub.py Subscriber.doubts; bus/redis.py RedisClient.losses;
             bus/connect.py Refusals._said_at;
-            bus/sealing.py Seals._ciphers dropped; runtime/event_loop.py Turns.due _held;
-            core/rate_limits.py RateViolations._errors; core/session.py _rhythm;
+            bus/sealing.py Seals._ciphers dropped; runtime/event_loop.py LinkScheduler.due _held;
+            core/rate_limits.py RateViolations._errors; core/session.py _intervals;
             edge/credentials.py Tokens._keys;
             runtime/cluster_receiver.py ClusterMembership._known _last_received_at;
             runtime/sessions.py LogOffs._repeats;

@@ -133,7 +133,7 @@ async def test_nobody_is_in_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> Non
         made = [await log_on(http, client, name, PASSWORD) for name in ("supervisor1", "agent1")]
         names = await act(http, client, made[0]["token"])
         assert isinstance(collector.tracing, spans.SpanTracing)
-        collector.tracing.tally(Telemetry()).saw_again(1.0)
+        collector.tracing.counters(Telemetry()).realtime_resumed(1.0)
         # whether a command of a phone fails depends on what the agent does at this time of the day
         with suppress(GatewayError), collector.tracing.span("command", SpanKind.CLIENT):
             raise GatewayError(ErrorCode.INTERNAL, CANARY)

@@ -134,7 +134,7 @@ class Line:
     def look(self, scope: Scope, topics: tuple[str, ...]) -> None:
         view = view_of("h", scope, topics)
         self.scope, self.topics, self.allowed = scope, topics, _seen_in(view)
-        self.outbox.look(view)
+        self.outbox.change_view(view)
 
     def take(self, now: float) -> None:
         """Have what is due leave, for all who are in step when nothing is this phone's own."""

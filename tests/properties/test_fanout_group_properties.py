@@ -99,7 +99,7 @@ class _House:
 
     def look(self, number: int, topics: tuple[str, ...]) -> None:
         if (outbox := self.outboxes.get(number)) is not None:
-            outbox.look(view_of(f"s{number}", SCOPE, topics))
+            outbox.change_view(view_of(f"s{number}", SCOPE, topics))
 
     def flushed(self, number: int, drained: bool) -> None:
         if (outbox := self.outboxes.get(number)) is not None and outbox.fanout_group is None:

@@ -18,7 +18,7 @@ from gateway.domain.model import Kind, Scope
 from gateway.domain.resources import Agent, Queue
 from gateway.domain.upstream import Part, Reading, Source
 from gateway.protocol import websocket
-from gateway.runtime.event_loop import Turns
+from gateway.runtime.event_loop import LinkScheduler
 from gateway.upstream.oscce.messages import LinkReader
 from gateway.upstream.oscce.readings import Kept, Readings
 from gateway.upstream.oscce.socket import Closed, LinkSocket
@@ -98,7 +98,7 @@ class Shown:
         """Read what is unread as a link does, up to what is no reading."""
         while unread:
             kept = unread[0]
-            reading = self._readings.event(kept) or self._reader.glance(kept)
+            reading = self._readings.event(kept) or self._reader.peek(kept)
             if reading is None:
                 break
             del unread[0]
@@ -159,7 +159,9 @@ async def read_in_turns(chunks: Iterator[tuple[bytes, bool]], shown: Shown) -> i
     Returns how many readings were skipped.
     """
     hand = ByHand()
-    link = LinkSocket(cast("asyncio.Transport", Transport()), 10**6, lambda *_: None, cast("Turns", hand))
+    link = LinkSocket(
+        cast("asyncio.Transport", Transport()), 10**6, lambda *_: None, cast("LinkScheduler", hand)
+    )
 
     async def receive() -> None:
         while type(text := await link.receive(shown)) is not Closed:
@@ -172,11 +174,11 @@ async def read_in_turns(chunks: Iterator[tuple[bytes, bool]], shown: Shown) -> i
             link.data_received(data)
             if is_turn:
                 await asyncio.sleep(0)
-                link.digest()
+                link.process_received()
                 shown.pace.sent(hand.began_at)
             hand.began_at += 0.02
         await asyncio.sleep(0)
-        link.digest()
+        link.process_received()
         link.connection_lost(None)
     return hand.skipped
 

@@ -146,7 +146,7 @@ class Ownership(RuleBasedStateMachine):
             return
         node.link.refused()
         node.stale_below = stale
-        if node.lease.outbid(stale) and not node.cut_off:
+        if node.lease.superseded(stale) and not node.cut_off:
             self.store.release(node.holder, node.lease.epoch)
 
     # ---- what happens ----

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.core.link import Linger
-from gateway.core.registry import Registry, RegistryLimits, Seat
+from gateway.core.registry import ConnectedPhone, Registry, RegistryLimits
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import Application, UserId
 
 LIMITS = RegistryLimits(connections=4, devices=2, silent_s=600.0)
 LINGER = Linger(dashboard_s=90.0, remote_assistant_s=900.0)
 SEATS = st.builds(
-    Seat,
+    ConnectedPhone,
     st.builds(UserId, st.just("main"), st.integers(1, 6)),
     st.sampled_from(["s1", "s2", "s3", "s4", "s5"]),
     st.sampled_from(Application),
@@ -30,7 +30,7 @@ class Here:
     """A connection as the onlooker remembers it."""
 
     number: int
-    seat: Seat
+    seat: ConnectedPhone
     last_received_at: float
 
 
@@ -64,7 +64,7 @@ class Node(RuleBasedStateMachine):
         self.now += seconds
 
     @rule(seat=SEATS)
-    def one_comes(self, seat: Seat) -> None:
+    def one_comes(self, seat: ConnectedPhone) -> None:
         self.count += 1
         mine = self.of(seat.user)
         same = [
@@ -92,7 +92,7 @@ class Node(RuleBasedStateMachine):
             assert sorted(answer) == [one.number for one in same]
             self.seat(seat, same)
 
-    def seat(self, seat: Seat, making_way: list[Here]) -> None:
+    def seat(self, seat: ConnectedPhone, making_way: list[Here]) -> None:
         self.here = [one for one in self.here if one not in making_way]
         self.replaced += [one.number for one in making_way]
         self.here.append(Here(self.count, seat, self.now))
@@ -116,7 +116,7 @@ class Node(RuleBasedStateMachine):
         devices = {one.seat.device for one in self.of(user)}
         session = next(name for name in ("s1", "s2", "s3") if name not in sessions)
         device = next(name for name in ("d1", "d2", "d3") if name not in devices)
-        self.one_comes(Seat(user, session, Application.DASHBOARD, device))
+        self.one_comes(ConnectedPhone(user, session, Application.DASHBOARD, device))
 
     @precondition(lambda self: self.here)
     @rule(which=WHICH)
@@ -139,7 +139,7 @@ class Node(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.here) < LIMITS.connections)
     @rule(seat=SEATS)
-    def one_looks_in(self, seat: Seat) -> None:
+    def one_looks_in(self, seat: ConnectedPhone) -> None:
         self.one_comes(seat)
         if self.here and self.here[-1].number == self.count:
             self.one_goes(len(self.here) - 1)

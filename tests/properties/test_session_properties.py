@@ -195,7 +195,7 @@ class Connections(RuleBasedStateMachine):
     def learn(self, scope: Scope, rights: tuple[Right, ...]) -> None:
         was, self.facts = self.facts, facts_of(events.TICKET, scope, rights)
         stream = events.stream_of(self.session)
-        assert self.session.learned(self.facts) == ()
+        assert self.session.facts_changed(self.facts) == ()
         same = (was.scope, was.rights) == (scope, rights)
         assert stream is None or (events.stream_of(self.session) == stream) is same
 
@@ -203,7 +203,7 @@ class Connections(RuleBasedStateMachine):
     def end(self, reason: EndReason, chance: bool) -> None:
         if chance:
             is_live = self.session.state is State.LIVE
-            effects = self.onlooker.ran(self.session.learned(facts_of(events.TICKET, end=reason)))
+            effects = self.onlooker.ran(self.session.facts_changed(facts_of(events.TICKET, end=reason)))
             assert codes(effects) == ([events.CLOSES[reason]] if is_live else [])
 
     @precondition(lambda self: self.onlooker.in_flight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.commands import Declared, check_command
+from gateway.core.commands import CommandContext, check_command
 from gateway.core.ledger import Ledger
 from gateway.core.link import ALWAYS_LISTENED as LISTENED_ALWAYS
 from gateway.core.link import Following, wanted
@@ -108,7 +108,7 @@ def test_a_command_for_anything_outside_the_scope_is_refused(scope: Scope, agent
     facts = facts_of(ticket_of(), scope, (Right.ROUTING_STATE_WRITE,))
     code: ErrorCode | None = None
     try:
-        check_command(SetAgentRoutingState(agent_id, "work"), facts, Declared(Ledger(1), facts.handle))
+        check_command(SetAgentRoutingState(agent_id, "work"), facts, CommandContext(Ledger(1), facts.handle))
     except GatewayError as error:
         code = error.code
     assert (code is None) == (agent_id in {str(number) for number in scope.agents})

@@ -25,11 +25,11 @@ from gateway.protocol.codec import JSON
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.command_execution import CommandedUser
-from gateway.runtime.link_session import World
+from gateway.runtime.link_session import OwnerServices
 from gateway.runtime.node import Attachment, Node, NodeSettings
 from gateway.runtime.ports import Cluster, Grant, SiteParts
 from gateway.runtime.user_state import Owner
-from gateway.telemetry import Tally, Telemetry
+from gateway.telemetry import RuntimeCounters, Telemetry
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_link import FakeLink
@@ -70,9 +70,9 @@ class PhoneLine:
     def updated(self) -> None:
         self.wake()
 
-    def learned(self, facts: SessionFacts) -> None:
+    def facts_changed(self, facts: SessionFacts) -> None:
         self.facts.append(facts)
-        self.run(self.session.learned(facts))
+        self.run(self.session.facts_changed(facts))
 
     def announce(self, notice: NoticeFrame) -> None:
         self.run(self.session.post(notice))
@@ -289,7 +289,7 @@ class Scene:
             self.clock,
             lambda: 0.5,
             self.audited.append,
-            Tally(self.telemetry),
+            RuntimeCounters(self.telemetry),
         )
         self.tasks: asyncio.TaskGroup
 
@@ -355,9 +355,9 @@ class Scene:
         return self.node._queues["main"]
 
     @property
-    def world(self) -> World:
+    def world(self) -> OwnerServices:
         """What the node's users share at the site."""
-        return self.node._worlds["main"]
+        return self.node._services_of["main"]
 
     def owner(self, key: int = 1) -> Owner:
         """Give the owner of a user."""

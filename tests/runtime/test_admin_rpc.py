@@ -31,7 +31,7 @@ def register_orders(at: Street) -> list[tuple[int, Order]]:
                 raise GatewayError(ErrorCode.BUSY, "Not now.")
             return Page(({"at": number},), more=number == 1)
 
-        each.node.orders.learn("name", name)
+        each.node.orders.register("name", name)
     return asked
 
 
@@ -77,7 +77,7 @@ async def test_a_node_that_is_silent_is_waited_for_so_long_and_no_longer(at: Str
         await at.clock.sleep(60)
         return Page()
 
-    at.scenes[1].node.orders.learn("name", dream)
+    at.scenes[1].node.orders.register("name", dream)
     began = at.clock.now()
     orders = at.scenes[0].node.orders
     asking = at.scenes[0].tasks.create_task(orders.ask(asks(), orders.nodes))
@@ -116,7 +116,7 @@ async def test_an_unknown_act_is_refused_and_a_fault_over_one_order_ends_nothing
     async def fail(order: Order) -> Page:
         raise ValueError("seeded")
 
-    at.scenes[1].node.orders.learn("name", fail)
+    at.scenes[1].node.orders.register("name", fail)
     assert [one.trouble for one in await answers(at, asks())] == [None, "no_answer"]
     register_orders(at)
     assert [one.trouble for one in await answers(at, asks())] == [None, None]

@@ -298,7 +298,7 @@ async def test_others_have_turns_between_large_answers_to_a_question(monkeypatch
         for each in users:
             owner = at.scenes[0].node.user_states[each].owner
             assert owner is not None
-            replace_method(monkeypatch, owner.sharing, "answer", partial(counted, owner.sharing.answer))
+            replace_method(monkeypatch, owner.publisher, "answer", partial(counted, owner.publisher.answer))
         received = await Stranger(at).say(Asks(STRANGER, 5, tuple(Since(each, 0, 0) for each in users)))
         assert [type(each) for each in received] == [Publication, Publication, Asked]
         assert answered_after == [0, 1]
@@ -440,7 +440,7 @@ async def test_a_fault_over_one_message_makes_the_node_deaf_for_no_other(
     with monkeypatch.context() as patched:
         replace_method(patched, owner, "leave", broken)
         assert await stranger.say(Detach(user(1), "h", STRANGER)) == []
-        replace_method(patched, owner.sharing, "answer", broken)
+        replace_method(patched, owner.publisher, "answer", broken)
         assert await stranger.say(asks) == []
     messages = [record.getMessage() for record in caplog.records]
     assert messages == ["message_failed", "node_request_failed"]

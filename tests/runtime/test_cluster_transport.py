@@ -360,7 +360,7 @@ async def test_probes_of_an_earlier_life_are_ignored(at: Pair) -> None:
 async def test_what_is_wanted_in_one_turn_goes_in_one_batch_and_is_answered_so(at: Pair) -> None:
     askers = [Asker() for _ in range(3)]
     for key, asker in enumerate(askers):
-        at.exchange.want(THERE, since(key), asker)
+        at.exchange.request_changes(THERE, since(key), asker)
     await at.clock.settle()
     (asks,) = at.asked()
     assert (asks.node, asks.asks) == (HERE, tuple(since(key) for key in range(3)))
@@ -373,21 +373,21 @@ async def test_what_is_wanted_in_one_turn_goes_in_one_batch_and_is_answered_so(a
 
 async def test_a_batch_is_not_too_long(at: Pair) -> None:
     for key in range(ASKS_MAX + 1):
-        at.exchange.want(THERE, since(key), Asker())
+        at.exchange.request_changes(THERE, since(key), Asker())
     await at.clock.settle()
     assert [len(asks.asks) for asks in at.asked()] == [ASKS_MAX, 1]
 
 
 async def test_of_one_user_the_newest_question_is_put(at: Pair) -> None:
-    at.exchange.want(THERE, since(1), Asker())
-    at.exchange.want(THERE, Since(UserId("main", 1), 1, 9), Asker())
+    at.exchange.request_changes(THERE, since(1), Asker())
+    at.exchange.request_changes(THERE, Since(UserId("main", 1), 1, 9), Asker())
     await at.clock.settle()
     assert [asks.asks for asks in at.asked()] == [(Since(UserId("main", 1), 1, 9),)]
 
 
 async def test_an_answer_of_another_node_than_was_asked_answers_nothing(at: Pair) -> None:
     asker = Asker()
-    at.exchange.want(THERE, since(1), asker)
+    at.exchange.request_changes(THERE, since(1), asker)
     await at.clock.settle()
     (asks,) = at.asked()
     await at.say(Asked(NodeId("elsewhere"), "life", asks.number))
@@ -399,7 +399,7 @@ async def test_a_batch_that_nobody_received_is_not_remembered(reached: bool) -> 
     async with pair(listens=False) as at:
         if not reached:
             at.trouble.take_away()
-        at.exchange.want(THERE, since(1), Asker())
+        at.exchange.request_changes(THERE, since(1), Asker())
         await at.clock.settle()
         assert at.exchange.sizes["batches"] == 0
 
@@ -408,7 +408,7 @@ async def test_so_many_batches_without_an_answer_are_remembered(monkeypatch: pyt
     monkeypatch.setattr("gateway.runtime.cluster.QUESTIONS_MAX", 2)
     async with pair() as at:
         for key in range(4):
-            at.exchange.want(THERE, since(key), Asker())
+            at.exchange.request_changes(THERE, since(key), Asker())
             await at.clock.settle()
         assert at.exchange.sizes["batches"] == 2
 
@@ -416,7 +416,7 @@ async def test_so_many_batches_without_an_answer_are_remembered(monkeypatch: pyt
 async def test_questions_whose_answers_were_lost_are_forgotten_with_the_next_answer(at: Pair) -> None:
     askers = [Asker() for _ in range(4)]
     for key, asker in enumerate(askers):
-        at.exchange.want(THERE, since(key), asker)
+        at.exchange.request_changes(THERE, since(key), asker)
         await at.clock.settle()
     assert at.exchange.sizes["batches"] == 4
     await at.say(Asked(THERE, "life", at.asked()[2].number))
@@ -425,7 +425,7 @@ async def test_questions_whose_answers_were_lost_are_forgotten_with_the_next_ans
 
 
 async def test_of_a_node_that_nobody_follows_any_more_no_question_is_remembered(at: Pair) -> None:
-    at.exchange.want(THERE, since(1), Asker())
+    at.exchange.request_changes(THERE, since(1), Asker())
     await at.clock.settle()
     at.exchange.tick(at.clock.now(), [THERE])
     await at.clock.settle()
@@ -631,7 +631,7 @@ async def test_what_must_not_be_overtaken_does_not_wait_for_a_round(at: Place) -
     at.received()
     await at.change(other)
     assert at.received() == []
-    at.bundles.hurry(other)
+    at.bundles.publish_now(other)
     assert at.received() == [(Inbox(A), [(2, 1)])]
     for _ in range(ROUNDS_MAX + 1):
         await at.answer()
@@ -642,7 +642,7 @@ async def test_what_must_not_be_overtaken_keeps_nothing_else_from_being_sent(at:
     one, other = Owner(1, A), Owner(2, A)
     for _ in range(ROUNDS_MAX):
         one.news += 1
-        at.bundles.hurry(one)
+        at.bundles.publish_now(one)
     at.received()
     await at.change(other)
     assert at.received() == [(Inbox(A), [(2, 1)])]
@@ -665,7 +665,7 @@ async def test_a_fault_of_one_owner_costs_nobody_else_their_changes() -> None:
         await at.change(Faulty(1, A), Owner(2, A))
         await at.change(Owner(3, A))
         assert at.received() == [(Inbox(A), [(2, 1)]), (Inbox(A), [(3, 1)])]
-        at.bundles.hurry(Faulty(1, A))  # the result of a command follows
+        at.bundles.publish_now(Faulty(1, A))  # the result of a command follows
 
 
 async def test_whose_news_were_taken_back_is_not_sent_and_holds_nobody_up(at: Place) -> None:

@@ -176,9 +176,9 @@ async def test_facts_are_sent_to_their_connection_in_the_same_turn_when_they_cha
     phone, other = await at.served(), await at.served(device="d2")
     feed = at.owner().feed
     received = len(phone.facts), len(other.facts)
-    feed.learn(_facts(phone), Element(ME))
+    feed.set_facts(_facts(phone), Element(ME))
     assert (len(phone.facts), len(other.facts)) == received
-    feed.learn(_facts(phone, expires_at_ms=5), None)
+    feed.set_facts(_facts(phone, expires_at_ms=5), None)
     assert phone.facts[-1].expires_at_ms == 5
     assert (len(phone.facts), len(other.facts)) == (received[0] + 1, received[1])
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gateway.runtime import event_loop
-from gateway.runtime.event_loop import EVENTS_AT_ONCE, Wire, Wires
+from gateway.runtime.event_loop import EVENTS_AT_ONCE, EpollTransport, EpollTransports
 
 BIG = b"0123456789abcdef" * 200_000
 SOON_S = 5.0
@@ -61,7 +61,7 @@ class Received(asyncio.Protocol):
 class House:
     """Takes every connection that comes."""
 
-    def __init__(self, port: int, came: asyncio.Queue[asyncio.Transport], wires: Wires) -> None:
+    def __init__(self, port: int, came: asyncio.Queue[asyncio.Transport], wires: EpollTransports) -> None:
         self.port = port
         self.came = came
         self.wires = wires
@@ -101,7 +101,7 @@ async def housed() -> AsyncIterator[House]:
 
     server = await asyncio.get_running_loop().create_server(Door, "127.0.0.1", 0)
     async with asyncio.timeout(2 * SOON_S):
-        yield House(server.sockets[0].getsockname()[1], came, Wires())
+        yield House(server.sockets[0].getsockname()[1], came, EpollTransports())
         server.close()
 
 
@@ -109,7 +109,7 @@ async def test_bytes_cross_both_ways_once_it_reads_and_an_end_is_reported() -> N
     async with housed() as house:
         received = Received()
         wire, peer = await house.pair(received)
-        assert isinstance(wire, Wire)
+        assert isinstance(wire, EpollTransport)
         peer.writer.write(b"early")
         await settle()
         assert received.data == b"", "nothing is read before it is asked for"
@@ -313,7 +313,7 @@ def no_descriptor(*_: object) -> int:
 
 
 async def test_a_transport_stays_where_it_has_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    wires = Wires()
+    wires = EpollTransports()
     with socket.socket() as raw:
         sealed = Carrier(socket=raw, sslcontext=object())
         busy = Carrier(unsent_bytes=1, socket=raw)
@@ -333,5 +333,5 @@ async def test_who_stays_for_want_of_a_descriptor_leaves_none_behind(monkeypatch
         plain = Carrier(socket=raw)
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are not looked at
         monkeypatch.setattr("select.epoll", no_descriptor)
-        assert Wires().take(plain) is plain
+        assert EpollTransports().take(plain) is plain
         assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - as above

@@ -391,7 +391,7 @@ async def test_a_session_is_presented_once_until_the_replica_loses_sight_of_it(a
     await at.pass_time(60)
     assert presented(at) == 0
     at.said.clear()
-    at.scenes[0].owner().let_go(far.ticket.handle)
+    at.scenes[0].owner().drop_session(far.ticket.handle)
     await at.pass_time(3)
     assert presented(at) >= 1
     assert far.closed is None
@@ -402,7 +402,7 @@ async def test_without_an_answer_a_session_is_presented_again_after_a_while(at: 
     _, far = await followed(at, settled_s=2)
     at.said.clear()
     at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
-    at.scenes[0].owner().let_go(far.ticket.handle)
+    at.scenes[0].owner().drop_session(far.ticket.handle)
     await at.pass_time(ATTACH_ANSWER_S + ATTACH_AGAIN_S)
     assert presented(at) == 1
     at.trouble.lose = None
@@ -414,7 +414,7 @@ async def test_without_an_answer_a_session_is_presented_again_after_a_while(at: 
 async def test_a_session_that_is_refused_in_passing_closes_its_phone(at: Street) -> None:
     near, far = await followed(at, settled_s=2)
     at.upstream.live.pop(far.ticket.secret)
-    at.scenes[0].owner().let_go(far.ticket.handle)
+    at.scenes[0].owner().drop_session(far.ticket.handle)
     await at.pass_time(3)
     assert far.code is CloseCode.SESSION_ENDED
     assert near.closed is None
@@ -454,7 +454,7 @@ async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms
 async def test_nor_of_one_that_left_while_its_owner_was_asked(at: Street) -> None:
     _, far = await followed(at, settled_s=2)
     at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
-    at.scenes[0].owner().let_go(far.ticket.handle)
+    at.scenes[0].owner().drop_session(far.ticket.handle)
     await at.pass_time(2)
     assert far.ticket.handle in remote_attach(at)._again_at
     far.leave()

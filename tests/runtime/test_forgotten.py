@@ -14,7 +14,7 @@ import pytest
 
 from gateway.core.link import Linger
 from gateway.domain.model import NodeId, Ticket, UserId
-from gateway.runtime.event_loop import SystemClock, Turns
+from gateway.runtime.event_loop import LinkScheduler, SystemClock
 from gateway.runtime.node import NodeSettings
 from gateway.runtime.ports import SiteParts
 from gateway.runtime.user_state import UNFOLLOW_S
@@ -42,7 +42,7 @@ class Traces:
     def __init__(self, at: Scene, user: UserId) -> None:
         user_state = at.node.user_states[user]
         owner = at.owner(user.key)
-        link = owner._linked
+        link = owner._link_session
         assert link is not None
         held = {
             "household": user_state,
@@ -51,7 +51,7 @@ class Traces:
             "owner": owner,
             "mirror": owner.mirror,
             "roster": owner.user_sessions,
-            "sharing": owner.sharing,
+            "sharing": owner.publisher,
             "execution": owner.execution,
             "link": link,
             "asking": link._asking,
@@ -215,7 +215,9 @@ async def simulated(agents: int = 10, *, tls: bool = False) -> AsyncIterator[tup
     trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE  # the simulator signs for itself
     async with (
         Simulator(settings) as simulator,
-        OsccServer("main", simulator.url, clock, tls=trust, turns=Turns(clock, rest_s=0.002)) as server,
+        OsccServer(
+            "main", simulator.url, clock, tls=trust, link_scheduler=LinkScheduler(clock, rest_s=0.002)
+        ) as server,
     ):
         outside = (clock, server, SiteParts(server, server))
         at = Scene(SETTINGS_REAL, cast("tuple[ManualClock, FakeUpstream, SiteParts]", outside))

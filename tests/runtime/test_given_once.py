@@ -414,7 +414,7 @@ async def test_a_failed_follower_holds_no_turn(
         raise RuntimeError("a fault of one user")
 
     monkeypatch.setattr(follows.machine, "need", fail)
-    follows.look()
+    follows.run_soon()
     await at.pass_time(1)
     assert user(1) not in at.scenes[1].node.user_states
     assert (waiting(at), in_flight(at)) == (0, 0)

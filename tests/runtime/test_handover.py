@@ -176,9 +176,9 @@ async def test_who_has_no_epoch_yet_has_nothing_to_give(at: Street, lost: bool) 
     near = await at.scenes[0].phone("anna")
     await near.connect()
     owner = at.scenes[0].owner()
-    owner._giving().asked(at.scenes[1].node.exchange.node, 1, owner)
+    owner._get_handover().asked(at.scenes[1].node.exchange.node, 1, owner)
     at.scenes[0].node.is_draining = True
-    owner._giving().asked(at.scenes[1].node.exchange.node, 2, owner)
+    owner._get_handover().asked(at.scenes[1].node.exchange.node, 2, owner)
     await at.clock.settle()
     assert bool(at.received(Offer)) is not lost
 

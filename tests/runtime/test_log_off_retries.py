@@ -24,7 +24,7 @@ from gateway.runtime.sessions import (
     LogOffs,
     OtherNodes,
 )
-from gateway.telemetry import BackgroundPart, Tally
+from gateway.telemetry import BackgroundPart, RuntimeCounters
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tasks import during
@@ -88,7 +88,7 @@ class Nobody:
         self.ended.append(ticket.session)
 
 
-class Faults(Tally):
+class Faults(RuntimeCounters):
     """Counts faults."""
 
     def __init__(self) -> None:
@@ -117,13 +117,15 @@ def account_of(
     shared: SharedStore | None = None,
     holder: str = "h1",
     living: Collection[str] = ("h1",),
-    tally: Tally | None = None,
+    counters: RuntimeCounters | None = None,
     users: Nobody | None = None,
 ) -> Accounts:
     shared = MemoryStore(clock) if shared is None else shared
     users = users or Nobody()
     sites = {name: SiteParts(FakeUpstream(clock), door) for name, door in doors.items()}
-    log_offs = LogOffs(sites, clock, users, OtherNodes(shared, holder, lambda: living), tally or Tally())
+    log_offs = LogOffs(
+        sites, clock, users, OtherNodes(shared, holder, lambda: living), counters or RuntimeCounters()
+    )
     return Accounts(sites, {}, clock, users, shared, log_offs)
 
 
@@ -191,7 +193,7 @@ async def test_what_the_phone_had_confirmed_meanwhile_is_asked_no_more() -> None
 async def test_a_fault_of_one_retry_ends_nothing_and_delays_none(caplog: pytest.LogCaptureFixture) -> None:
     clock, faults = ManualClock(), Faults()
     door = Door(clock, takes_s=0.0)
-    async with running(account_of(clock, {"main": door}, tally=faults)) as account:
+    async with running(account_of(clock, {"main": door}, counters=faults)) as account:
         for number in range(2 * RETRIES_AT_ONCE):
             await account.log_off(ticket(clock, number))
         door.away, door.fault = False, ZeroDivisionError("secret-0")

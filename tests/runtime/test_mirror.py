@@ -487,7 +487,7 @@ def test_a_number_that_changes_alone_is_shown_however_it_comes() -> None:
 
 
 def test_a_reading_that_came_before_the_answer_to_its_question_is_taken_and_counted_once(room: Room) -> None:
-    room.mirror.early.expect(True)
+    room.mirror.pending_readings.expect(True)
     whole = Reading(9, Kind.QUEUE, Source.REALTIME, room.clock.wall_ms(), True, (), (), None)
     room.mirror.read_all((whole,))
     room.mirror.listening(9, ALL_QUEUES)

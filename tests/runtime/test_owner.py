@@ -131,7 +131,7 @@ async def test_a_link_that_was_opened_by_a_session_that_left_meanwhile_serves_th
     await opener.connect()
     other.hello()
     await at.clock.advance(1)
-    at.owner().let_go(opener.ticket.handle)
+    at.owner().drop_session(opener.ticket.handle)
     await at.clock.advance(2)
     assert other.of_kind("welcome")
     sessions = at.upstream.wires[user(1)].sessions.values()
@@ -189,13 +189,13 @@ async def test_a_task_that_fails_while_the_link_is_silent_ends_its_user(
     phone = await at.served()
     await at.pass_time(2)
     owner = at.owner()
-    assert owner._linked is not None
+    assert owner._link_session is not None
     assert owner.silence is not None
 
     async def fail() -> None:
         raise ValueError("secret-0815")
 
-    (owner if of == "owner" else owner._linked).create_task(fail())
+    (owner if of == "owner" else owner._link_session).create_task(fail())
     del owner
     await at.clock.settle()
     assert phone.code == CloseCode.INTERNAL
@@ -207,7 +207,7 @@ async def test_a_task_that_fails_while_the_link_is_silent_ends_its_user(
 
 async def test_a_lost_link_that_a_task_notices_first_is_opened_again(at: Scene) -> None:
     phone = await at.served()
-    link, linked = at.link(), at.owner()._linked
+    link, linked = at.link(), at.owner()._link_session
     assert linked is not None
 
     async def ask() -> None:

@@ -58,7 +58,7 @@ def _of(source: Source, kind: Kind | None = None) -> Callable[[LinkRequest], boo
 
 
 def _asking(at: Scene) -> LinkSubscriptions:
-    linked = at.owner()._linked
+    linked = at.owner()._link_session
     assert linked is not None
     assert linked._asking is not None
     return linked._asking
@@ -290,7 +290,7 @@ async def test_what_is_late_is_done_without_also_after_a_doubt(at: Scene) -> Non
     phone = await at.served()
     await at.pass_time(SERVED_S + 3)
     at.owner()._machine.doubt()
-    at.owner().look()
+    at.owner().sessions_changed()
     await at.pass_time(1)
     await at.pass_time(SERVED_S + 2)
     assert phone.health == "live"
@@ -472,7 +472,7 @@ async def test_a_session_let_go_is_detached_and_what_only_it_saw_is_forgotten(at
     wide = await at.served("bert", device="d2")
     ledger = at.owner(7).feed.ledger
     assert ledger.get("agent:8") is not None
-    at.owner(7).let_go(wide.ticket.handle)
+    at.owner(7).drop_session(wide.ticket.handle)
     await at.clock.settle()
     assert len(at.asked(DetachSession)) == 1
     assert {key for key, _ in ledger.items() if key.startswith(("agent", "queue"))} == {"agent:7"}
@@ -486,7 +486,7 @@ async def test_a_session_that_left_while_it_was_attached_is_taken_off_again(at: 
     link = at.link()
     link.mute()
     await second.connect()
-    at.owner().let_go(second.ticket.handle)
+    at.owner().drop_session(second.ticket.handle)
     link.unmute()
     await at.clock.settle()
     assert len(at.upstream.wires[user(1)].sessions) == 1

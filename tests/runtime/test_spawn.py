@@ -19,20 +19,20 @@ import pytest
 from gateway.core.rate_limits import AdmissionQueue, Budget
 from gateway.runtime.event_loop import (
     BEHIND_S,
-    DIGEST_S,
     FRAMES_MAX,
     HELD_MAX_S,
+    PROCESS_BUDGET_S,
     REST_S,
     LeanEvent,
+    LinkScheduler,
     SystemClock,
-    Turns,
     first_of,
     frames,
-    heed_cancellation,
     log_fault,
+    raise_if_cancelled,
     spawn,
 )
-from gateway.runtime.link_session import OwnTasks
+from gateway.runtime.link_session import OnDemandTasks
 from tests.doubles.clock import ManualClock
 from tests.doubles.tasks import beside
 
@@ -76,7 +76,7 @@ async def _end(
         raise ZeroDivisionError
 
 
-class Keeper(OwnTasks):
+class Keeper(OnDemandTasks):
     """The owner of tasks, which keeps what they raised."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
@@ -186,7 +186,7 @@ async def test_a_cancellation_that_a_group_swallows_is_gone_on_with() -> None:
                 [].pop()
         except* IndexError:
             pass
-        heed_cancellation()
+        raise_if_cancelled()
         raise AssertionError("it lives on")
 
     async with beside(life()) as living:
@@ -359,13 +359,13 @@ class Link:
         self.name = name
         self.is_due = False
         self.held_at: float | None = None
-        self.turns: Turns | None = None
+        self.turns: LinkScheduler | None = None
         self.fault: Exception | None = None
         self.is_aborted = False
         self.digested = asyncio.Event()
         self._clock, self._log, self._cost_s = clock, log, cost_s
 
-    def digest(self) -> None:
+    def process_received(self) -> None:
         if self.fault is not None:
             raise self.fault
         self.held_at = None
@@ -373,7 +373,7 @@ class Link:
         self._log.append(self.name)
         self.digested.set()
         if self.turns is not None:
-            self.turns.want(self)
+            self.turns.schedule(self)
 
     def abort(self) -> None:
         self.is_aborted = True
@@ -381,26 +381,28 @@ class Link:
 
 async def test_who_wants_a_turn_several_times_has_one() -> None:
     clock, log = ManualClock(), list[int]()
-    turns, link = Turns(clock), Link(1, clock, log)
-    turns.want(link)
-    turns.want(link)
+    turns, link = LinkScheduler(clock), Link(1, clock, log)
+    turns.schedule(link)
+    turns.schedule(link)
     assert log == []
     await clock.settle()
     assert log == [1]
-    turns.want(link)
+    turns.schedule(link)
     await clock.settle()
     assert log == [1, 1]
 
 
 async def test_a_turn_ends_with_its_budget_and_the_next_begins_where_it_ended() -> None:
     clock, log = ManualClock(), list[int]()
-    turns = Turns(clock)
-    links = [Link(name, clock, log, cost_s=DIGEST_S / (EACH_TURN - 0.5)) for name in range(3 * EACH_TURN)]
+    turns = LinkScheduler(clock)
+    links = [
+        Link(name, clock, log, cost_s=PROCESS_BUDGET_S / (EACH_TURN - 0.5)) for name in range(3 * EACH_TURN)
+    ]
     for link in links:
-        turns.want(link)
+        turns.schedule(link)
     await asyncio.sleep(0)
     assert log == list(range(EACH_TURN))
-    turns.want(links[0])
+    turns.schedule(links[0])
     await clock.settle()
     assert log == [*range(3 * EACH_TURN), 0]
 
@@ -410,15 +412,15 @@ READ = -1
 
 def turns_that_log(
     reading: int, log: list[int], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> Turns:
+) -> LinkScheduler:
     """Return turns that add *reading* to *log* whenever they read links, of which none is ready."""
-    turns = Turns(clock)
+    turns = LinkScheduler(clock)
 
     def serve() -> int:
         log.append(reading)
         return 0
 
-    monkeypatch.setattr(turns.wires, "serve", serve)
+    monkeypatch.setattr(turns.transports, "serve", serve)
     return turns
 
 
@@ -426,7 +428,7 @@ async def test_links_are_read_again_when_no_turn_is_filled(monkeypatch: pytest.M
     clock, log = ManualClock(), list[int]()
     turns = turns_that_log(READ, log, clock, monkeypatch)
     for name in range(3 * EACH_TURN):
-        turns.want(Link(name, clock, log, cost_s=DIGEST_S / (EACH_TURN - 0.5)))
+        turns.schedule(Link(name, clock, log, cost_s=PROCESS_BUDGET_S / (EACH_TURN - 0.5)))
     await clock.settle()
     assert log == [READ, *range(2 * EACH_TURN), READ, *range(2 * EACH_TURN, 3 * EACH_TURN)]
 
@@ -435,9 +437,9 @@ async def test_who_always_wants_a_turn_keeps_no_other_waiting(monkeypatch: pytes
     clock, log = ManualClock(), list[int]()
     turns = turns_that_log(READ, log, clock, monkeypatch)
     for name in range(10 * EACH_TURN):
-        link = Link(name, clock, log, cost_s=DIGEST_S / (EACH_TURN - 0.5))
+        link = Link(name, clock, log, cost_s=PROCESS_BUDGET_S / (EACH_TURN - 0.5))
         link.turns = turns
-        turns.want(link)
+        turns.schedule(link)
     for _ in range(100):
         await asyncio.sleep(0)
     reads = [at for at, name in enumerate(log) if name == READ]
@@ -447,9 +449,9 @@ async def test_who_always_wants_a_turn_keeps_no_other_waiting(monkeypatch: pytes
 
 async def test_others_run_between_two_turns_of_who_always_wants_one() -> None:
     clock, log = ManualClock(), list[int]()
-    turns, link = Turns(clock), Link(1, clock, log)
+    turns, link = LinkScheduler(clock), Link(1, clock, log)
     link.turns = turns
-    turns.want(link)
+    turns.schedule(link)
     for _ in range(10):
         await asyncio.sleep(0)
         log.append(0)
@@ -460,27 +462,27 @@ async def test_others_run_between_two_turns_of_who_always_wants_one() -> None:
 
 async def test_a_fault_ends_one_link() -> None:
     clock, log = ManualClock(), list[int]()
-    turns, bad, good = Turns(clock), Link(1, clock, log), Link(2, clock, log)
+    turns, bad, good = LinkScheduler(clock), Link(1, clock, log), Link(2, clock, log)
     bad.fault = LookupError("its own")
-    turns.want(bad)
-    turns.want(good)
+    turns.schedule(bad)
+    turns.schedule(good)
     await clock.settle()
     assert (bad.is_aborted, good.is_aborted, log) == (True, False, [2])
 
 
 async def test_a_node_is_overloaded_that_has_not_kept_up_for_long_and_no_more_once_it_does() -> None:
     clock, log = ManualClock(), list[int]()
-    turns = Turns(clock)
-    links = [Link(name, clock, log, cost_s=DIGEST_S) for name in range(2 * EACH_TURN)]
+    turns = LinkScheduler(clock)
+    links = [Link(name, clock, log, cost_s=PROCESS_BUDGET_S) for name in range(2 * EACH_TURN)]
     for link in links:
         link.turns = turns
-        turns.want(link)
+        turns.schedule(link)
     seen: list[bool] = []
     while not seen or (not seen[-1] and len(seen) < 1000):
         await asyncio.sleep(0)
         seen.append(turns.is_overloaded)
     assert clock.now() - 1_000 >= BEHIND_S
-    assert len(seen) > BEHIND_S / DIGEST_S / EACH_TURN / 2
+    assert len(seen) > BEHIND_S / PROCESS_BUDGET_S / EACH_TURN / 2
     assert turns.behind_s >= BEHIND_S
     for link in links:
         link.turns = None
@@ -491,11 +493,11 @@ async def test_a_node_is_overloaded_that_has_not_kept_up_for_long_and_no_more_on
 @pytest.mark.parametrize(("links", "least_s", "most_s"), [(4, 0.0, 0.2), (400, 1.0, 5.0)])
 async def test_how_long_messages_wait_is_known_by_a_round(links: int, least_s: float, most_s: float) -> None:
     clock, log = ManualClock(), list[int]()
-    turns = Turns(clock)
+    turns = LinkScheduler(clock)
     for name in range(links):
-        link = Link(name, clock, log, cost_s=DIGEST_S)
+        link = Link(name, clock, log, cost_s=PROCESS_BUDGET_S)
         link.turns = turns
-        turns.want(link)
+        turns.schedule(link)
     assert turns.unread_s == 0.0
     seen: list[float] = []
     while clock.now() - 1_000 < 20.0:
@@ -504,7 +506,7 @@ async def test_how_long_messages_wait_is_known_by_a_round(links: int, least_s: f
     assert turns.is_overloaded
     settled = seen[len(seen) // 2 :]
     assert least_s <= min(settled)
-    assert max(settled) <= most_s + 2 * links * DIGEST_S
+    assert max(settled) <= most_s + 2 * links * PROCESS_BUDGET_S
 
 
 class Fed(Link):
@@ -516,9 +518,9 @@ class Fed(Link):
         self.unread: list[float] = []
         self.undigested: list[float] = []
 
-    def digest(self) -> None:
+    def process_received(self) -> None:
         self.undigested.clear()
-        self._clock.stand_still(self._chance.random() * DIGEST_S / 2)
+        self._clock.stand_still(self._chance.random() * PROCESS_BUDGET_S / 2)
 
 
 @pytest.mark.parametrize("part", [0.1, 0.3, 1.0])
@@ -526,34 +528,34 @@ async def test_the_time_that_a_message_waits_is_counted_from_its_arrival_and_not
     part: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, chance = ManualClock(), random.Random(1)
-    turns, links = Turns(clock), [Fed(clock, chance) for _ in range(10 * EACH_TURN)]
-    monkeypatch.setattr(turns.wires, "_open", len(links))
+    turns, links = LinkScheduler(clock), [Fed(clock, chance) for _ in range(10 * EACH_TURN)]
+    monkeypatch.setattr(turns.transports, "_open", len(links))
 
     def serve() -> int:
         ready = [link for link in links if link.unread]
         for link in ready:
             link.undigested += link.unread
             link.unread.clear()
-            turns.want(link)
-        turns.wires.served += len(ready)
+            turns.schedule(link)
+        turns.transports.served += len(ready)
         return 1
 
-    monkeypatch.setattr(turns.wires, "serve", serve)
-    monkeypatch.setattr(turns.wires, "watch_all", lambda: None)
+    monkeypatch.setattr(turns.transports, "serve", serve)
+    monkeypatch.setattr(turns.transports, "watch_all", lambda: None)
     longest_s = 0.0
     for _ in range(300):
         for link in links:
             if chance.random() < part:
                 link.unread.append(clock.now())
         if not turns.is_planned:
-            turns.plan()
+            turns.plan_turn()
         await asyncio.sleep(0)
         waiting = [at for link in links for at in link.undigested + link.unread]
         if turns.behind_s:
             oldest_s = clock.now() - min(waiting, default=clock.now())
             longest_s = max(longest_s, oldest_s)
             assert oldest_s <= turns.unread_s + 1e-9
-    assert longest_s > 3 * DIGEST_S
+    assert longest_s > 3 * PROCESS_BUDGET_S
 
 
 @pytest.mark.parametrize(("links", "pauses"), [(1, 1), (3, 1), (4, 2), (31, 2), (32, 1), (100, 1)])
@@ -561,20 +563,20 @@ async def test_after_a_turn_of_several_links_it_rests_longer(
     links: int, pauses: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, rests = ManualClock(), list[float]()
-    turns = Turns(clock, rest_s=0.05)
+    turns = LinkScheduler(clock, rest_s=0.05)
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(loop, "call_later", lambda delay_s, *_: rests.append(delay_s))
     for name in range(links):
-        turns.want(Link(name, clock, []))
+        turns.schedule(Link(name, clock, []))
     await asyncio.sleep(0)
     assert rests == [pauses * 0.05]
 
 
 async def test_after_a_turn_without_work_it_waits_for_links(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, rests = ManualClock(), list[Callable[[], None]]()
-    turns = Turns(clock, rest_s=0.05)
+    turns = LinkScheduler(clock, rest_s=0.05)
     monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda _, turn: rests.append(turn))
-    turns.want(Link(1, clock, []))
+    turns.schedule(Link(1, clock, []))
     await asyncio.sleep(0)
     assert (len(rests), turns.is_planned) == (1, True)
     rests.pop()()
@@ -606,10 +608,10 @@ async def test_held_links_process_once_at_their_time_or_after_the_longest(
     wait_s: float, waits_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, log = ManualClock(), list[int]()
-    turns, timers = Turns(clock), Timers(clock, monkeypatch)
+    turns, timers = LinkScheduler(clock), Timers(clock, monkeypatch)
     links = [Link(name, clock, log) for name in (1, 2)]
     for link in links:
-        turns.hold(link, clock.now() + wait_s)
+        turns.schedule_at(link, clock.now() + wait_s)
         assert link.held_at == clock.now()
     await clock.settle()
     assert log == []
@@ -621,8 +623,8 @@ async def test_held_links_process_once_at_their_time_or_after_the_longest(
 
 async def test_a_link_is_not_held_until_a_time_that_has_passed() -> None:
     clock, log = ManualClock(), list[int]()
-    turns, link = Turns(clock), Link(1, clock, log)
-    turns.hold(link, clock.now())
+    turns, link = LinkScheduler(clock), Link(1, clock, log)
+    turns.schedule_at(link, clock.now())
     assert link.held_at is None
     await clock.settle()
     assert log == [1]
@@ -630,9 +632,9 @@ async def test_a_link_is_not_held_until_a_time_that_has_passed() -> None:
 
 async def test_a_held_link_that_wants_earlier_has_no_second_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, log = ManualClock(), list[int]()
-    turns, link, timers = Turns(clock), Link(1, clock, log), Timers(clock, monkeypatch)
-    turns.hold(link, clock.now() + 0.05)
-    turns.want(link)
+    turns, link, timers = LinkScheduler(clock), Link(1, clock, log), Timers(clock, monkeypatch)
+    turns.schedule_at(link, clock.now() + 0.05)
+    turns.schedule(link)
     await clock.settle()
     assert log == [1]
     await timers.end_next()
@@ -641,10 +643,10 @@ async def test_a_held_link_that_wants_earlier_has_no_second_turn(monkeypatch: py
 
 async def test_after_a_turn_that_did_all_it_rests() -> None:
     clock, log = ManualClock(), list[int]()
-    turns, link = Turns(clock, rest_s=0.05), Link(1, clock, log)
-    turns.want(link)
+    turns, link = LinkScheduler(clock, rest_s=0.05), Link(1, clock, log)
+    turns.schedule(link)
     await asyncio.sleep(0)
-    turns.want(link)
+    turns.schedule(link)
     for _ in range(20):
         await asyncio.sleep(0)
     assert log == [1]

@@ -41,7 +41,7 @@ OF_A_USER: Final = frozenset(
         "Outbox",
         "Owner",
         "Session",
-        "Sharing",
+        "ChangePublisher",
         "Ticket",
         "UserSessions",
         "UserState",
@@ -159,7 +159,7 @@ def _bounded(world: World, process: Process) -> None:
     for user, home in process.node.user_states.items():
         if home.owner is None and not home.feed.connections:
             world.broken("nobody is followed for nothing", f"{user.key} at {process.holder}")
-        asked_at = {} if home.owner is None else home.owner.sharing._asked_at
+        asked_at = {} if home.owner is None else home.owner.publisher._asked_at
         # a phone that vanished near the end may have sent requests lately
         late = process.node.clock.now() - INTEREST_S - 2 * LATE_S
         if any(at < late for node, at in asked_at.items() if node not in following[user]):

@@ -92,9 +92,9 @@ class Line:
     def updated(self) -> None:
         self.wake()
 
-    def learned(self, facts: SessionFacts) -> None:
+    def facts_changed(self, facts: SessionFacts) -> None:
         if not self.is_gone:
-            self._run(self.session.learned(facts))
+            self._run(self.session.facts_changed(facts))
 
     def announce(self, notice: NoticeFrame) -> None:
         if not self.is_gone:

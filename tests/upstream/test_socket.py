@@ -19,7 +19,7 @@ from gateway.protocol.websocket import (
     WebSocketEvent,
     WebSocketPing,
 )
-from gateway.runtime.event_loop import READ_BYTES, SystemClock, Turns
+from gateway.runtime.event_loop import READ_BYTES, LinkScheduler, SystemClock
 from gateway.upstream.oscce.readings import Kept, text_of
 from gateway.upstream.oscce.socket import WAITING_CHARS_MAX, Closed, LinkSocket
 from tests.doubles.tasks import beside
@@ -68,7 +68,9 @@ class Line:
     def __init__(self) -> None:
         self.wire = Wire()
         self.faults: list[Exception | None] = []
-        self.socket = LinkSocket(cast("asyncio.Transport", self.wire), LIMIT, self.lost, Turns(SystemClock()))
+        self.socket = LinkSocket(
+            cast("asyncio.Transport", self.wire), LIMIT, self.lost, LinkScheduler(SystemClock())
+        )
 
     def lost(self, link: LinkSocket, fault: Exception | None) -> None:
         """Note the end of the socket."""
@@ -231,7 +233,9 @@ class HeldByHand:
 def held_by_hand() -> tuple[Line, HeldByHand]:
     """Return a link whose turns the test takes itself."""
     line, hand = Line(), HeldByHand()
-    line.socket = LinkSocket(cast("asyncio.Transport", line.wire), LIMIT, line.lost, cast("Turns", hand))
+    line.socket = LinkSocket(
+        cast("asyncio.Transport", line.wire), LIMIT, line.lost, cast("LinkScheduler", hand)
+    )
     return line, hand
 
 
@@ -245,13 +249,13 @@ async def test_readings_wait_together_while_the_only_phone_may_not_be_sent_anyth
         line.come(reading(1, 1))
         assert hand.due.pop() is line.socket  # nothing was read, so the pace is unknown
         line.socket.is_due = False
-        line.socket.digest()
+        line.socket.process_received()
         pace.sent_at = 99.99
         line.come(reading(1, 2))
         line.come(reading(2, 3))
         line.come(reading(1, 4))
         assert (hand.due, hand.held_until) == ([], [99.99 + 0.05])
-        line.socket.digest()
+        line.socket.process_received()
         assert take.taken[1:] == [reading(2, 3), reading(1, 4)]
         assert take.times == [None, 100.0]
         pace.sent_at = 99.995
@@ -261,7 +265,7 @@ async def test_readings_wait_together_while_the_only_phone_may_not_be_sent_anyth
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(line.socket.receive(take))
         await turns()
-        line.socket.digest()  # its time has come, and nothing waits
+        line.socket.process_received()  # its time has come, and nothing waits
         hand.began_at = 101.0
         line.come(reading(1, 6))
         assert hand.due == [line.socket]
@@ -387,7 +391,7 @@ async def test_what_waited_in_the_kernel_while_reading_paused_counts_from_the_pa
     assert line.wire.is_resting
     hand.began_at = 103.0
     await line.socket.receive()
-    line.socket.digest()
+    line.socket.process_received()
     assert line.wire.is_reading
     line.come("y" * READ_BYTES)  # this fills the buffer, so more waits
     hand.began_at = 104.0
@@ -407,15 +411,15 @@ async def test_readings_that_waited_in_the_kernel_are_dated_for_their_reader() -
     line, hand = held_by_hand()
     line.come("x" * (WAITING_CHARS_MAX + 1))
     await line.socket.receive()
-    line.socket.digest()
+    line.socket.process_received()
     take = Taking([])
     async with beside(line.socket.receive(take)) as waiting:
         await turns()
         hand.began_at = 103.0
         line.come(reading(1, 1))
-        line.socket.digest()
+        line.socket.process_received()
         line.come(reading(1, 2))
-        line.socket.digest()
+        line.socket.process_received()
         waiting.cancel()
     assert take.times == [100.0, None]
 

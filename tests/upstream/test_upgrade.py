@@ -18,7 +18,7 @@ from yarl import URL
 from gateway.domain.commands import Alive, KeepAlive
 from gateway.domain.upstream import LinkClosed, Opened
 from gateway.protocol import websocket
-from gateway.runtime.event_loop import SystemClock, Turns
+from gateway.runtime.event_loop import LinkScheduler, SystemClock
 from gateway.simulator.web import self_signed, server_context
 from gateway.upstream.oscce.client import MESSAGE_BYTES, OsccServer
 from gateway.upstream.oscce.http import tls_context, upgrade
@@ -28,7 +28,7 @@ from tests.upstream.samples import TIME_MS
 from tests.upstream.scripted_server import SECRET, USER, scene
 
 LIMIT = 1_000_000
-TURNS = Turns(SystemClock())
+TURNS = LinkScheduler(SystemClock())
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -70,7 +70,7 @@ class Place(NamedTuple):
             tls=True,
             subprotocol="s.v1",
             message_bytes=LIMIT,
-            turns=TURNS,
+            link_scheduler=TURNS,
             ended=lambda *_: None,
         )
 
@@ -122,10 +122,10 @@ async def test_it_asks_for_what_it_speaks_and_its_session_holds_nothing_before_a
     async with raw(answer) as at:
         for _ in range(2):
             socket = await at.upgrade(**{"X-Mine": "1"})
-            assert (at.is_idle, len(TURNS.wires)) == (True, 1)
+            assert (at.is_idle, len(TURNS.transports)) == (True, 1)
             socket.abort()
             assert await socket.receive() == Closed()
-            assert (at.is_idle, len(TURNS.wires)) == (True, 0)
+            assert (at.is_idle, len(TURNS.transports)) == (True, 0)
     first, second = seen
     assert first.header(b"Sec-WebSocket-Protocol") == b"s.v1"
     assert first.header(b"Sec-WebSocket-Version") == b"13"

@@ -118,7 +118,7 @@ def test_a_large_reading_is_read_in_slices_and_says_the_same() -> None:
     pool = Readings()
     one, other = LinkReader("main", pool), LinkReader("main", pool)
     assert len(text) > LARGE_CHARS
-    assert one.glance(text) is None, "it would be read at once"
+    assert one.peek(text) is None, "it would be read at once"
     steps, parsed = [], []
     for step in one.slices(text):
         steps.append(step)
@@ -126,7 +126,7 @@ def test_a_large_reading_is_read_in_slices_and_says_the_same() -> None:
     assert steps[:-1] == [None] * (len(steps) - 1)
     assert max(after - before for before, after in pairwise([0, *parsed])) <= READ_AT_ONCE
     assert repr(steps[-1]) == repr(read(text))
-    assert (other.glance(text),) == steps[-1], "another link received the same"
+    assert (other.peek(text),) == steps[-1], "another link received the same"
     assert list(other.slices(text)) == [steps[-1]]
     assert pool.parsed == len(LARGE)
 

@@ -233,8 +233,8 @@ def _post_options(path: str, *names: str) -> AdminCall:
     """Return a request with the options *names*, as far as they were given."""
 
     async def act(admin: AdminSection, args: argparse.Namespace) -> AdminAnswer:
-        said = {name: value for name, value in vars(args).items() if name in names and value}
-        return await ask_admin(admin, "POST", path, body=said)
+        fields = {name: value for name, value in vars(args).items() if name in names and value}
+        return await ask_admin(admin, "POST", path, body=fields)
 
     return act
 

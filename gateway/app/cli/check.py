@@ -600,8 +600,8 @@ def run_person(args: argparse.Namespace) -> int:
         )
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-        said = [(one["loc"][0], str(one["msg"]).removeprefix("Value error, ").rstrip(".")) for one in found]
-        raise ConfigError([f"{field}: {text}." for field, text in said]) from None
+        faults = [(one["loc"][0], str(one["msg"]).removeprefix("Value error, ").rstrip(".")) for one in found]
+        raise ConfigError([f"{field}: {text}." for field, text in faults]) from None
     sys.stdout.write(person_toml(person))
     advise(person_advices(person))
     return 0

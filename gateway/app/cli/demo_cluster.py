@@ -212,17 +212,17 @@ class NodeProcess:
             others | {f"{PREFIX}__{key}": value for key, value in own.items()},
         )
 
-    async def look(self, http: aiohttp.ClientSession) -> None:
+    async def refresh_state(self, http: aiohttp.ClientSession) -> None:
         """Request its state."""
         if self.child.pid is None:
             self.state = DOWN
             return
         try:
             async with http.get(f"http://127.0.0.1:{self.ops_port}/readyz") as answer:
-                said = (await answer.text()).strip()
+                status = (await answer.text()).strip()
         except (aiohttp.ClientError, TimeoutError):
-            said = STARTING
-        self.state = {"ok": READY, "draining": DRAINING}.get(said, STARTING)
+            status = STARTING
+        self.state = {"ok": READY, "draining": DRAINING}.get(status, STARTING)
 
 
 class DemoProcesses:
@@ -258,7 +258,7 @@ class DemoProcesses:
         async with aiohttp.ClientSession(timeout=timeout) as http:
             while True:
                 for node in self.nodes:
-                    await node.look(http)
+                    await node.refresh_state(http)
                 await self._clock.sleep(STATE_EVERY_S)
 
     async def end(self) -> None:

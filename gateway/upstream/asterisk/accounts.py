@@ -418,7 +418,7 @@ class AsteriskAccounts:
         self._monitor.publisher.publish_agents((agent_number(person),), self._monitor.time_ms())
         return True
 
-    async def tend(self) -> None:
+    async def maintain(self) -> None:
         """Move ``oscc-until`` ahead and end sessions whose time is over, while Asterisk is connected."""
         self._read_at = self._clock.now()
         while True:

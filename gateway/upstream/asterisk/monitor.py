@@ -31,7 +31,7 @@ from gateway.domain.upstream import (
     ScopeChanged,
     Source,
 )
-from gateway.runtime.event_loop import heed_cancellation
+from gateway.runtime.event_loop import raise_if_cancelled
 from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk.ami import (
     AmiAddress,
@@ -588,7 +588,7 @@ class Monitor:
                     tasks.create_task(one())
                 await self._watch()  # in the body: there a failed child leaves no cancellation request behind
         except* (LostError, GatewayError) as group:
-            heed_cancellation()
+            raise_if_cancelled()
             error = _first(group)
             raise LostError(error.reason if isinstance(error, LostError) else "protocol") from error
         finally:

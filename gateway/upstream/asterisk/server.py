@@ -134,7 +134,7 @@ class AsteriskServer:
 
     async def __aenter__(self) -> AsteriskServer:
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
-        self._running = tasks.create_task(self.monitor.run(self.accounts.tend))
+        self._running = tasks.create_task(self.monitor.run(self.accounts.maintain))
         return self
 
     async def __aexit__(

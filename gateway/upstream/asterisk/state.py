@@ -517,11 +517,11 @@ def _apply(member: Membership, message: AmiMessage) -> None:
     member.status = whole(message, "Status", member.status)
     member.wrapup_s = whole(message, "Wrapuptime", member.wrapup_s)
     member.paused = message.get("Paused", "1" if member.paused else "0") == "1"
-    said = message.get("PausedReason")
-    if said is None and message.get("Event") == "QueueMemberPause":
-        said = message.get("Reason")
+    reason = message.get("PausedReason")
+    if reason is None and message.get("Event") == "QueueMemberPause":
+        reason = message.get("Reason")
     # sent once, at the end of a pause, and not stored by Asterisk
-    member.reason = (member.reason if said is None else said) if member.paused else ""
+    member.reason = (member.reason if reason is None else reason) if member.paused else ""
 
 
 _figures: Final[Callable[[QueueState], object]] = attrgetter(

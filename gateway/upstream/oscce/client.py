@@ -55,7 +55,7 @@ from gateway.domain.upstream import (
     trouble_of,
 )
 from gateway.protocol.websocket import PongFrame, Violation, WebSocketPing
-from gateway.runtime.event_loop import Turns, resolve
+from gateway.runtime.event_loop import LinkScheduler, resolve
 from gateway.runtime.ports import Clock, OnAnswer, OnReadings
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.errors import (
@@ -220,17 +220,17 @@ class OsccLink:
         self._on_readings = on_readings
         reader, opening = None if on_readings is None else self, self._opening
         try:
-            said = await (self._socket.receive(reader) if opening is None else self._said_first(opening))
+            received = await (self._socket.receive(reader) if opening is None else self._said_first(opening))
         except TimeoutError:
             raise await self._lost(NORMAL) from None
         finally:
             self._on_readings = None  # it holds the owner, which holds the link
         self.last_received_at = self._socket.came_at
         self._has_passed_on, code = False, NORMAL
-        match said:
+        match received:
             case str():
                 try:
-                    return self._take(await self._read(said))
+                    return self._take(await self._read(received))
                 except WireError as fault:
                     self._ready = ()
                     code = NORMAL if isinstance(fault, ClockSetError) else PROTOCOL_ERROR
@@ -238,8 +238,8 @@ class OsccLink:
             case WebSocketPing() | PongFrame():
                 return None
             case Violation():
-                code = said.code
-                self._terms.unreadable(WireError(said.reason))
+                code = received.code
+                self._terms.unreadable(WireError(received.reason))
         raise await self._lost(code)
 
     async def _said_first(self, opening: _Opening) -> Incoming:
@@ -371,7 +371,7 @@ class OsccLink:
         for kept in unread:
             reading = pool.event(kept)
             if reading is None:
-                reading = self._reader.glance(kept)
+                reading = self._reader.peek(kept)
             if reading is None:
                 break
             if reading.time_ms > latest_ms and self._clock.is_ahead(reading.time_ms, now):
@@ -389,10 +389,10 @@ class OsccLink:
         if on_readings is None or self._opening is not None or _RESPONSE not in text[:_TYPE_CHARS]:
             return False
         try:
-            said = self._reader.read(text) if len(text) <= LARGE_CHARS else ()
-            if len(said) != 1 or not isinstance(said[0], Response):
+            received = self._reader.read(text) if len(text) <= LARGE_CHARS else ()
+            if len(received) != 1 or not isinstance(received[0], Response):
                 return False
-            response = said[0]
+            response = received[0]
             pending = self._pending.get(response.request_id)
             if pending is None or not pending.is_prompt:
                 return False
@@ -437,9 +437,9 @@ class OsccLink:
         self._reads_since, clock = self.last_received_at, self._terms.clock
         until = clock.now() + SLICES_S
         try:
-            for said in self._reader.slices(text):
-                if said is not None:
-                    return said
+            for received in self._reader.slices(text):
+                if received is not None:
+                    return received
                 if clock.now() >= until:
                     await clock.sleep(0)
                     until = clock.now() + SLICES_S
@@ -453,12 +453,12 @@ class OsccLink:
         Raises:
             WireError: It cannot be ordered; then all of it is dropped.
         """
-        for said in sent:
-            if isinstance(said, Response):
-                self._settle(said)
+        for received in sent:
+            if isinstance(received, Response):
+                self._settle(received)
             else:
-                self._note(said)
-                self._ready = (*self._ready, said)
+                self._note(received)
+                self._ready = (*self._ready, received)
         return self._next_ready() if self._ready else None
 
     def _next_ready(self) -> LinkEvent:
@@ -567,7 +567,7 @@ class OsccServer:
     Args:
         base_url: ``https://host:port``, with or without a path.
         tls: Verifies the server; None means the system's authorities.
-        turns: Reads the links of the whole node, and schedules processing. None: at once.
+        link_scheduler: Reads the links of the whole node, and schedules processing. None: at once.
         trace: Called with each request before it is sent, and may add headers; not for links.
     """
 
@@ -582,7 +582,7 @@ class OsccServer:
         *,
         tls: ssl.SSLContext | None = None,
         deadlines: Deadlines | None = None,
-        turns: Turns | None = None,
+        link_scheduler: LinkScheduler | None = None,
         trace: aiohttp.TraceConfig | None = None,
     ) -> None:
         self.pool: Final = Readings()
@@ -590,7 +590,7 @@ class OsccServer:
         self._site = site
         self._root = base_url.rstrip("/") + "/oscce/v1/"
         self._clock = clock
-        self.turns: Final = turns or Turns(clock)
+        self.link_scheduler: Final = link_scheduler or LinkScheduler(clock)
         self._links_open: set[LinkSocket] = set()
         links_open = self._links_open
         self._link_ended: Lost = lambda link, _: links_open.discard(link)
@@ -779,7 +779,7 @@ class OsccServer:
                     tls=self._tls,
                     subprotocol=SUBPROTOCOL,
                     message_bytes=MESSAGE_BYTES,
-                    turns=self.turns,
+                    link_scheduler=self.link_scheduler,
                     ended=self._link_ended,
                 )
         except RefusedAnswer as refused:

@@ -42,7 +42,7 @@ from gateway.domain.upstream import (
     Trouble,
     UnreachedError,
 )
-from gateway.runtime.event_loop import Turns
+from gateway.runtime.event_loop import LinkScheduler
 from gateway.runtime.ports import Clock
 from gateway.upstream.oscce.decode import (
     APPLICATION_NAMES,
@@ -76,19 +76,19 @@ async def upgrade(
     tls: ssl.SSLContext | bool,
     subprotocol: str,
     message_bytes: int,
-    turns: Turns,
+    link_scheduler: LinkScheduler,
     ended: Lost,
 ) -> LinkSocket:
     """Open a WebSocket; redirects are not followed.
 
     Args:
-        http: Makes the connection. Closing it closes the socket, unless *turns* carries it.
+        http: Makes the connection. Closing it closes the socket, unless *link_scheduler* carries it.
         url: The link's address, ``http`` or ``https``.
         headers: Further headers of the request.
         tls: Verifies the server; True means the system's authorities.
         subprotocol: The subprotocol.
         message_bytes: The largest allowed message.
-        turns: Carries links in clear text, and schedules the processing of readings.
+        link_scheduler: Carries links in clear text, and schedules the processing of readings.
         ended: Called once, when the connection has ended.
 
     Raises:
@@ -112,7 +112,7 @@ async def upgrade(
     )
     try:
         _check(response, key, subprotocol)
-        return _taken(response, message_bytes, turns, ended)
+        return _taken(response, message_bytes, link_scheduler, ended)
     except BaseException:
         response.close()
         raise
@@ -154,7 +154,9 @@ class _Early:
         """Record that no data follows."""
 
 
-def _taken(response: aiohttp.ClientResponse, message_bytes: int, turns: Turns, ended: Lost) -> LinkSocket:
+def _taken(
+    response: aiohttp.ClientResponse, message_bytes: int, link_scheduler: LinkScheduler, ended: Lost
+) -> LinkSocket:
     """Take the connection over.
 
     In clear text aiohttp keeps no part of it. With TLS aiohttp still counts it as its own, and closes it with
@@ -177,12 +179,12 @@ def _taken(response: aiohttp.ClientResponse, message_bytes: int, turns: Turns, e
     early = _Early()
     handler.set_parser(early, EMPTY_PAYLOAD)
     _bound_kernel(transport)
-    carrier = turns.wires.take(transport)
+    carrier = link_scheduler.transports.take(transport)
     if carrier is transport:
-        link = LinkSocket(carrier, message_bytes, lost, turns)
+        link = LinkSocket(carrier, message_bytes, lost, link_scheduler)
     else:
         leave(None)
-        link = LinkSocket(carrier, message_bytes, ended, turns)
+        link = LinkSocket(carrier, message_bytes, ended, link_scheduler)
     carrier.set_protocol(link)
     if carrier is not transport:
         carrier.resume_reading()

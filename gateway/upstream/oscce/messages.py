@@ -317,7 +317,7 @@ class LinkReader:
             self._pool.note(rest, reading)
         return (reading,)
 
-    def glance(self, message: str | bytes) -> Reading | None:
+    def peek(self, message: str | bytes) -> Reading | None:
         """Read *message* if it is a reading in the usual form; None: use :meth:`read`.
 
         A large one is also left to :meth:`read`, unless another link received the same.
@@ -328,18 +328,20 @@ class LinkReader:
         if len(message) > LARGE_CHARS:
             return self._pool.known(head)
         try:
-            said = self._read_once(head)
+            received = self._read_once(head)
         except WireError:
             return None
-        return said[0] if said and isinstance(said[0], Reading) else None
+        return received[0] if received and isinstance(received[0], Reading) else None
 
     def _read_once(self, head: re.Match[bytes]) -> Said:
         """Read an event, with elements that other links may have received."""
         known = self._pool.known(head)
         if known is not None:
             return (known,)
-        said = self._read(head.string)
-        return self._noted(head.string, said[0]) if said and type(said[0]) is Reading else said
+        received = self._read(head.string)
+        return (
+            self._noted(head.string, received[0]) if received and type(received[0]) is Reading else received
+        )
 
     def _read(self, message: str | bytes) -> Said:
         try:

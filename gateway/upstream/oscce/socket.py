@@ -30,7 +30,7 @@ from gateway.protocol.websocket import (
     head,
     unmask,
 )
-from gateway.runtime.event_loop import READ_BYTES, Turns, Wire
+from gateway.runtime.event_loop import READ_BYTES, EpollTransport, LinkScheduler
 from gateway.upstream.oscce.readings import EVENT_BYTES, Kept, Unread, text_of
 
 MASK_BYTES: Final = 4
@@ -291,14 +291,14 @@ class LinkSocket(asyncio.Protocol):
         transport: The connection. Nothing else reads, writes or closes it.
         message_bytes: The largest allowed message.
         lost: Called once, when the connection has ended.
-        turns: Schedules the processing of readings.
+        link_scheduler: Schedules the processing of readings.
     """
 
     __slots__ = (
         "__weakref__", "_arrival", "_change", "_frames", "_has_closed", "_has_server_closed", "_inbox",
-        "_is_full", "_is_lost", "_is_resting", "_late_since", "_lost", "_outgoing", "_pace", "_read_bytes",
-        "_reader", "_sent_at", "_text_bytes", "_transport", "_turns", "_unread", "_waiting_chars", "came_at",
-        "held_at", "is_due",
+        "_is_full", "_is_lost", "_is_resting", "_late_since", "_link_scheduler", "_lost", "_outgoing",
+        "_pace", "_read_bytes", "_reader", "_sent_at", "_text_bytes", "_transport", "_unread",
+        "_waiting_chars", "came_at", "held_at", "is_due",
     )  # fmt: skip
 
     def __init__(
@@ -306,18 +306,18 @@ class LinkSocket(asyncio.Protocol):
         transport: asyncio.Transport,
         message_bytes: int,
         lost: Lost,
-        turns: Turns,
+        link_scheduler: LinkScheduler,
     ) -> None:
         self.is_due = False
         self.held_at: float | None = None
-        self.came_at = turns.now()
+        self.came_at = link_scheduler.now()
         """When the message came that :meth:`receive` returned last."""
         self._pace: ReaderPace | None = None
         """The pace of the only phone; None: there are several or none."""
         self._sent_at: float | None = None
         """When it had last been sent changes as data was processed. Until it is sent some, later data must
         not wait: it would miss the next frame."""
-        self._turns = turns
+        self._link_scheduler = link_scheduler
         self._unread = Unread()
         self._read_bytes = 0
         """Bytes received since its last turn."""
@@ -362,7 +362,7 @@ class LinkSocket(asyncio.Protocol):
         if self._inbox or self._has_closed or self._is_lost:
             return None
         if self._unread:
-            self._turns.want(self)
+            self._link_scheduler.schedule(self)
         self._arrival = arrival = asyncio.get_running_loop().create_future()
         self._reader = reader
         return arrival
@@ -380,13 +380,13 @@ class LinkSocket(asyncio.Protocol):
             finally:
                 self._reader = None
         if self._inbox is None:
-            self.came_at = self._turns.now()
+            self.came_at = self._link_scheduler.now()
             return Closed()
-        self.came_at, said = self._inbox.pop(0)
+        self.came_at, message = self._inbox.pop(0)
         self._inbox = self._inbox or None
-        self._waiting_chars -= _chars(said)
+        self._waiting_chars -= _chars(message)
         self._read_on(WAITING_CHARS_MAX // 2)
-        return said
+        return message
 
     async def send(self, text: str) -> None:
         """Send a message; wait while the server does not accept earlier data.
@@ -449,9 +449,9 @@ class LinkSocket(asyncio.Protocol):
         if not self._is_lost:
             self._transport.abort()
 
-    # ---- its turn (Digester) ----
+    # ---- its turn (ScheduledLink) ----
 
-    def digest(self) -> None:
+    def process_received(self) -> None:
         """Have the reader take the unread readings; without a reader they wait, too."""
         is_share_read, self._read_bytes = self._read_bytes > READ_BYTES, 0
         unread, arrival = self._unread, self._arrival
@@ -471,7 +471,7 @@ class LinkSocket(asyncio.Protocol):
         if not unread.chars:
             self.held_at = None
         elif self.held_at is None:
-            self.held_at = self._turns.now()
+            self.held_at = self._link_scheduler.now()
         if self._is_resting:
             self._read_on(WAITING_CHARS_MAX if is_share_read else WAITING_CHARS_MAX // 2)
 
@@ -497,18 +497,18 @@ class LinkSocket(asyncio.Protocol):
         else:
             self._receive_frames(data)
         if unread.chars and not self.is_due and self.held_at is None:
-            turns, pace = self._turns, self._pace
+            link_scheduler, pace = self._link_scheduler, self._pace
             if (
                 pace is not None
                 and (sent_at := pace.sent_at) != self._sent_at
-                and sent_at + pace.interval_s > turns.began_at
+                and sent_at + pace.interval_s > link_scheduler.began_at
             ):
-                turns.hold(self, sent_at + pace.interval_s)
-            else:  # as Turns.want, a call less for each update
+                link_scheduler.schedule_at(self, sent_at + pace.interval_s)
+            else:  # as LinkScheduler.schedule, a call less for each update
                 self.is_due = True
-                turns.due.append(self)
-                if not turns.is_planned:
-                    turns.plan()
+                link_scheduler.due.append(self)
+                if not link_scheduler.is_planned:
+                    link_scheduler.plan_turn()
         read_bytes = self._read_bytes = self._read_bytes + len(data)
         if read_bytes > READ_BYTES or self._waiting_chars + unread.chars > WAITING_CHARS_MAX:
             self._bound()
@@ -532,7 +532,7 @@ class LinkSocket(asyncio.Protocol):
     def _received_late(self, size_bytes: int) -> None:
         """Record that so many bytes were processed that may have waited in the kernel."""
         if self._unread.chars:
-            self._turns.want(self)
+            self._link_scheduler.schedule(self)
         else:
             self.held_at = None
         if size_bytes < READ_BYTES:  # the kernel had no more
@@ -546,19 +546,19 @@ class LinkSocket(asyncio.Protocol):
             if self._has_server_closed:
                 self._transport.close()
             return
-        for said in incoming:
-            if type(said) is not str or not self._unread.add(said):
+        for message in incoming:
+            if type(message) is not str or not self._unread.add(message):
                 self._flush()
-                if type(said) is not str or not self._is_taken(said):
-                    self._keep(said)
+                if type(message) is not str or not self._is_taken(message):
+                    self._keep(message)
 
-    def _is_taken(self, said: str) -> bool:
+    def _is_taken(self, message: str) -> bool:
         """Return whether the reader, if it waits, has processed a message that is no reading."""
         reader, arrival = self._reader, self._arrival
         if reader is None or self._inbox or arrival is None or arrival.done() or self._late_since is not None:
             return False
         try:
-            return reader.take_text(said)
+            return reader.take_text(message)
         except Exception as fault:  # noqa: BLE001 - it belongs to the reader, not to the event loop
             self._arrived(fault)
             return True
@@ -584,14 +584,14 @@ class LinkSocket(asyncio.Protocol):
 
     def _bound(self) -> None:
         """Pause the server when enough data waits here, or when the link's share of a turn was read."""
-        if type(self._transport) is Wire:
+        if type(self._transport) is EpollTransport:
             self._read_bytes = 0  # it reads no more than that in a turn by itself
         elif self._read_bytes > READ_BYTES:
-            self._turns.want(self)
+            self._link_scheduler.schedule(self)
         if not (self._is_resting or self._frames.is_over or self._has_room(WAITING_CHARS_MAX)):
             self._is_resting = True
             if self._late_since is None and self._waiting_chars + self._unread.chars > WAITING_CHARS_MAX:
-                self._late_since = self._turns.now()
+                self._late_since = self._link_scheduler.now()
             self._transport.pause_reading()
 
     def _read_on(self, most_chars: int) -> None:
@@ -621,7 +621,7 @@ class LinkSocket(asyncio.Protocol):
         """
         unread = self._unread
         if unread.skipped:
-            self._turns.skipped += unread.skipped
+            self._link_scheduler.skipped += unread.skipped
             unread.skipped = 0
         kept, reader, arrival = unread.take(), self._reader, self._arrival
         came_at, self.held_at = self.held_at, self._late_since
@@ -638,14 +638,14 @@ class LinkSocket(asyncio.Protocol):
         for each in unread:
             self._keep(text_of(each), came_at)
 
-    def _keep(self, said: Incoming, came_at: float | None = None) -> None:
+    def _keep(self, message: Incoming, came_at: float | None = None) -> None:
         """Add a message for the reader, and wake it. *came_at*: when it came; None: just now."""
         came_at = self._late_since if came_at is None else came_at
         inbox = self._inbox = self._inbox or []
-        inbox.append((self._turns.now() if came_at is None else came_at, said))
-        self._waiting_chars += _chars(said)
-        if type(said) is WebSocketPing:
-            self._answer(said)
+        inbox.append((self._link_scheduler.now() if came_at is None else came_at, message))
+        self._waiting_chars += _chars(message)
+        if type(message) is WebSocketPing:
+            self._answer(message)
         self._arrived()
 
     def _let_go(self) -> None:
@@ -686,8 +686,8 @@ class LinkSocket(asyncio.Protocol):
             change.set()
 
 
-def _chars(said: Incoming) -> int:
-    return len(said) + _CONTROL_CHARS if type(said) is str else _CONTROL_CHARS
+def _chars(message: Incoming) -> int:
+    return len(message) + _CONTROL_CHARS if type(message) is str else _CONTROL_CHARS
 
 
 def _may_have_unread(transport: asyncio.Transport) -> bool:

@@ -20,13 +20,13 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, UserId
 from gateway.domain.upstream import About, LinkClosed, LinkEvent, LinkReplaced, LogOn, UnreachedError
 from gateway.runtime.ports import Link
-from gateway.telemetry import EVENTS, Tally, Telemetry
+from gateway.telemetry import EVENTS, RuntimeCounters, Telemetry
 from tests.app.metrics import own_lines
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tasks import during
 
-HAPPENED: dict[str, tuple[Callable[[Tally], None], dict[str, float]]] = {
+HAPPENED: dict[str, tuple[Callable[[RuntimeCounters], None], dict[str, float]]] = {
     "took over: planned": (lambda t: t.took_over("planned"), {"takeovers_total planned": 1}),
     "took over: early": (
         lambda t: t.took_over("early"),
@@ -41,19 +41,19 @@ HAPPENED: dict[str, tuple[Callable[[Tally], None], dict[str, float]]] = {
         {"takeovers_total assumed": 1, "ownership_moves_total island": 1},
     ),
     "saw again": (
-        lambda t: t.saw_again(2.0),
+        lambda t: t.realtime_resumed(2.0),
         {"takeover_blind_seconds_count": 1, "takeover_blind_seconds_sum": 2.0},
     ),
-    "gave": (lambda t: t.gave("drain"), {"ownership_moves_total drain": 1}),
-    "fenced itself": (lambda t: t.fenced_itself(), {"self_fences_total": 1}),
-    "saw two owners": (lambda t: t.saw_two_owners(), {"dual_owner_observed_total": 1}),
+    "gave": (lambda t: t.user_given("drain"), {"ownership_moves_total drain": 1}),
+    "fenced itself": (lambda t: t.link_fenced(), {"self_fences_total": 1}),
+    "saw two owners": (lambda t: t.two_owners_found(), {"dual_owner_observed_total": 1}),
     "dropped stale epoch": (lambda t: t.dropped_stale_epoch(), {"stale_epoch_dropped_total": 1}),
     "found gap": (lambda t: t.found_gap("probe"), {"bus_gaps_total probe": 1}),
     "resynced": (lambda t: t.resynced("bus"), {"resyncs_total bus": 1}),
     "probed": (lambda t: t.probed(0.5), {"bus_probe_seconds_count": 1, "bus_probe_seconds_sum": 0.5}),
     "published": (lambda t: t.published(), {"bus_publish_total": 1}),
     "came": (
-        lambda t: t.came(LinkReplaced(2)),
+        lambda t: t.event_came(LinkReplaced(2)),
         {"upstream_events_total link_replaced": 1, "link_replaced_total": 1},
     ),
     "left out": (lambda t: t.left_out("main", (Dropped("Queue", "Key missing", 2),)), {}),
@@ -88,7 +88,7 @@ def test_what_happened_moves_its_metric_and_no_other(happened: str) -> None:
     act, moved = HAPPENED[happened]
     telemetry = Telemetry()
     before = dict(_values(telemetry))
-    act(Tally(telemetry))
+    act(RuntimeCounters(telemetry))
     after = {
         name: value
         for name, value in _values(telemetry)
@@ -98,16 +98,16 @@ def test_what_happened_moves_its_metric_and_no_other(happened: str) -> None:
 
 
 def test_every_report_of_the_runtime_is_counted() -> None:
-    received = {name for name in vars(Tally) if not name.startswith("_")}
+    received = {name for name in vars(RuntimeCounters) if not name.startswith("_")}
     assert {happened.partition(":")[0].replace(" ", "_") for happened in HAPPENED} == received
 
 
 def test_rows_that_cannot_be_read_are_warned_of_once(own_logging: None) -> None:
-    written, tally = io.StringIO(), Tally(Telemetry())
+    written, counters = io.StringIO(), RuntimeCounters(Telemetry())
     configure("warning", SecretKey(bytes(32)), written)
     for rows in (0, 2, 2, 1, 3):
         found = (Dropped("Queue", "Key missing", rows), Dropped("Skill", "Key wrong_type", 1)) if rows else ()
-        tally.left_out("main", found)
+        counters.left_out("main", found)
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
     assert {(line["event"], line["site"]) for line in lines} == {("directory_rows_unreadable", "main")}
     assert [(line["kind"], line["dropped"], line["why"]) for line in lines] == [

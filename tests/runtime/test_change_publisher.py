@@ -35,7 +35,7 @@ from gateway.protocol.envelopes import (
 )
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster import ROUNDS_MAX, Exchange
-from gateway.runtime.handover import Sharing
+from gateway.runtime.handover import ChangePublisher
 from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import OnPosted
 from tests.doubles.clock import ManualClock
@@ -99,16 +99,16 @@ class Owned:
         exchange._tasks = tasks
         exchange.bundles.run(is_running=True)
         self.feed = Feed(USER)
-        self.sharing = Sharing(self.feed, exchange)
-        self.feed.outlet = self.sharing
-        self.sharing.run_in(tasks)
+        self.publisher = ChangePublisher(self.feed, exchange)
+        self.feed.outlet = self.publisher
+        self.publisher.run_in(tasks)
 
     async def begin(self, epoch: int = EPOCH) -> None:
         """Begin an epoch that is in force at once, and known."""
         self.feed.ledger.rebase(epoch)
         self.bus.is_slow = False
-        self.sharing.withhold()
-        self.sharing.disclose()
+        self.publisher.withhold()
+        self.publisher.disclose()
         await self.clock.settle()
         self.bus.taken.clear()
         self.bus.is_slow = True
@@ -121,12 +121,12 @@ class Owned:
         await self.clock.settle()
 
     def follow(self, node: NodeId, now: float, *, together: bool) -> None:
-        self.sharing.reads(node, together=together)
-        self.sharing.interested(node, now)
+        self.publisher.reads(node, together=together)
+        self.publisher.interested(node, now)
 
     def trust_the_bus(self, until: float) -> None:
         """Let probes have come back every second until then."""
-        machine = self.sharing._exchange.machine
+        machine = self.publisher._exchange.machine
         for now in range(int(until) + 1):
             machine.returned(machine.probing(float(now)), float(now))
 
@@ -189,16 +189,16 @@ async def test_what_could_not_be_published_is_a_gap_and_the_next_goes_on(at: Own
 
 async def test_who_has_not_asked_for_long_is_silent_and_is_reported_once(at: Owned) -> None:
     at.follow(FAR, 0.0, together=True)
-    at.sharing.interested(NodeId("near"), 10.0)
+    at.publisher.interested(NodeId("near"), 10.0)
     at.trust_the_bus(40.0)
-    assert at.sharing.silent(INTEREST_S) == []
-    assert at.sharing.silent(INTEREST_S + 0.1) == [FAR]
-    assert at.sharing.silent(INTEREST_S + 0.1) == []
+    assert at.publisher.silent(INTEREST_S) == []
+    assert at.publisher.silent(INTEREST_S + 0.1) == [FAR]
+    assert at.publisher.silent(INTEREST_S + 0.1) == []
     await at.wait_for(1)
     assert len(at.published) == 1, "the other still reads"
     at.bus.go_on()
     await at.clock.settle()
-    at.sharing.silent(10.0 + INTEREST_S + 0.1)
+    at.publisher.silent(10.0 + INTEREST_S + 0.1)
     await at.wait_for(2)
     assert len(at.published) == 1
 
@@ -206,8 +206,8 @@ async def test_who_has_not_asked_for_long_is_silent_and_is_reported_once(at: Own
 async def test_nobody_is_silent_for_want_of_a_bus(at: Owned) -> None:
     at.follow(FAR, 0.0, together=True)
     at.trust_the_bus(20.0)
-    assert at.sharing.silent(INTEREST_S + 10.0) == []
-    assert at.sharing.silent(10_000.0) == []
+    assert at.publisher.silent(INTEREST_S + 10.0) == []
+    assert at.publisher.silent(10_000.0) == []
 
 
 async def test_data_that_grows_old_is_reported_though_nothing_changed(at: Owned) -> None:
@@ -236,31 +236,31 @@ async def test_nothing_of_a_new_epoch_is_read_before_everything_is_there(at: Own
     await at.clock.settle()
     at.feed.ledger.health = Health("live", "live", 9.0)
     at.feed.ledger.rebase(EPOCH + 1)
-    at.sharing.withhold()
+    at.publisher.withhold()
     await at.clock.settle()
     at.bus.go_on()
     await at.wait_for(2, 3)
     begun = at.published[-1]
     assert (begun.epoch, begun.after, begun.upto, begun.updates) == (EPOCH + 1, 0, 0, ())
     assert begun.upstream == "stale"
-    received = at.sharing.answer(Since(USER, EPOCH, 1), {})
+    received = at.publisher.answer(Since(USER, EPOCH, 1), {})
     assert (received.epoch, received.upto, received.updates, received.upstream) == (EPOCH + 1, 0, (), "stale")
-    at.sharing.disclose()
+    at.publisher.disclose()
     await at.clock.settle()
     lit = at.published[-1]
     assert len(at.published) == 3
     assert (lit.epoch, lit.after, lit.upto, lit.upstream) == (EPOCH + 1, 3, 3, "live")
     at.bus.go_on()
-    received = at.sharing.answer(Since(USER, EPOCH, 1), {})
+    received = at.publisher.answer(Since(USER, EPOCH, 1), {})
     assert (received.reset, received.upto, len(received.updates)) == (True, 3, 1)
 
 
 async def test_a_notice_is_sent_to_who_follows_and_to_nobody_else(at: Owned) -> None:
-    at.sharing.announce(NOTICE)
+    at.publisher.announce(NOTICE)
     await at.clock.settle()
     assert not at.bus.taken
     at.follow(FAR, 0.0, together=True)
-    at.sharing.announce(NOTICE)
+    at.publisher.announce(NOTICE)
     await at.clock.settle()
     assert at.bus.taken == [(Events(USER), Announcement(USER, NOTICE))]
     assert Control() not in [channel for channel, _ in at.bus.taken]
@@ -270,17 +270,17 @@ async def test_who_reads_nothing_but_the_users_channel_is_served_there_as_are_al
     at.bus.is_slow = False
     at.follow(FAR, 0.0, together=True)
     await at.wait_for(1)
-    at.sharing.interested(OLD, 1.0)
+    at.publisher.interested(OLD, 1.0)
     await at.wait_for(2)
     at.follow(OLD, 2.0, together=False)
     await at.wait_for(3)
     at.follow(OLD, 3.0, together=True)
-    at.sharing.interested(OLD, 4.0)
+    at.publisher.interested(OLD, 4.0)
     await at.wait_for(4)
     at.follow(OLD, 5.0, together=False)
     at.trust_the_bus(40.0)
-    at.sharing.interested(FAR, 30.0)
-    assert at.sharing.silent(5.0 + INTEREST_S + 0.1) == [OLD]
+    at.publisher.interested(FAR, 30.0)
+    assert at.publisher.silent(5.0 + INTEREST_S + 0.1) == [OLD]
     await at.wait_for(5)
     own, far, old = Events(USER), Inbox(FAR), Inbox(OLD)
     assert [channel for channel, _ in at.bus.taken] == [far, own, own, far, old, far]
@@ -290,37 +290,37 @@ async def test_who_reads_nothing_but_the_users_channel_is_served_there_as_are_al
 async def test_while_nobody_follows_changes_cost_nothing(at: Owned) -> None:
     ledger = at.feed.ledger
     outlets = [ledger.outlet]
-    at.sharing.interested(FAR, 0.0)
+    at.publisher.interested(FAR, 0.0)
     outlets.append(ledger.outlet)
     at.trust_the_bus(40.0)
-    at.sharing.silent(INTEREST_S + 0.1)
+    at.publisher.silent(INTEREST_S + 0.1)
     outlets.append(ledger.outlet)
-    at.sharing.interested(FAR, 40.0)
-    at.sharing.run_in(None)
+    at.publisher.interested(FAR, 40.0)
+    at.publisher.run_in(None)
     outlets.append(ledger.outlet)
-    assert outlets == [None, at.sharing, None, None]
+    assert outlets == [None, at.publisher, None, None]
 
 
 @pytest.mark.parametrize("is_answer", [False, True], ids=["changes", "answers"])
 async def test_users_with_the_same_element_have_one_value_in_a_message(at: Owned, is_answer: bool) -> None:
     at.bus.is_slow = False
     other = Feed(UserId("main", 2))
-    other.outlet = Sharing(other, at.sharing._exchange)
-    other.outlet.run_in(at.sharing._exchange._tasks)
-    owners = {at.feed: at.sharing, other: other.outlet}
+    other.outlet = ChangePublisher(other, at.publisher._exchange)
+    other.outlet.run_in(at.publisher._exchange._tasks)
+    owners = {at.feed: at.publisher, other: other.outlet}
     composed = Element(None, Parts(QueueEntry(name="Billing"), QueueFigures(contacts_waiting=3), None, None))
     other.ledger.rebase(EPOCH)
-    for feed, sharing in owners.items():
-        sharing.disclose()
-        sharing.reads(FAR, together=True)
-        sharing.interested(FAR, 0.0)
+    for feed, publisher in owners.items():
+        publisher.disclose()
+        publisher.reads(FAR, together=True)
+        publisher.interested(FAR, 0.0)
         feed.ledger.record("queue:5", composed)
         feed.flush()
     await at.clock.settle()
     sent = at.published[-2:]
     if is_answer:
         made: dict[Element, Value] = {}
-        sent = [sharing.answer(Since(feed.user, EPOCH, 0), made) for feed, sharing in owners.items()]
+        sent = [publisher.answer(Since(feed.user, EPOCH, 0), made) for feed, publisher in owners.items()]
     assert [one.user for one in sent] == [USER, other.user]
     first, second = (one.updates[0].value for one in sent)
     assert first is second == composed.value
@@ -606,8 +606,8 @@ async def test_offers_that_nobody_wished_for_are_not_taken(at: Street) -> None:
 
 async def test_after_its_end_nothing_is_published(at: Owned) -> None:
     at.follow(FAR, 0.0, together=True)
-    at.sharing.run_in(None)
+    at.publisher.run_in(None)
     await at.wait_for(1)
-    at.sharing.withhold()
+    at.publisher.withhold()
     await at.clock.settle()
     assert not at.published

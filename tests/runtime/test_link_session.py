@@ -284,13 +284,13 @@ async def test_a_stream_of_readings_is_noted_as_received_now_and_then_and_all_sh
     owner = next(iter(at.node.user_states.values())).owner
     assert owner is not None
     received: list[float] = []
-    was_received = owner.pulse.received_live
+    was_received = owner.link_health.received_live
 
     def spy(now: float) -> bool:
         received.append(at.clock.now())
         return was_received(now)
 
-    replace_method(monkeypatch, owner.pulse, "received_live", spy)
+    replace_method(monkeypatch, owner.link_health, "received_live", spy)
     for contacts in range(20):
         _waiting(at, contacts)
         await at.clock.advance(REPORT_LIVE_S / 5)
@@ -447,10 +447,10 @@ async def test_what_another_owner_showed_is_stale_until_a_link_was_tried(at: Sce
     feed = Feed(user(1))
     feed.ledger.health = Health("live", "live", 77.0)
     mirror = Mirror(feed, UserSessions(), at.node.composer, SharedOffsets(), at.clock)
-    pulse = LinkHealth(feed, mirror, LinkMachine(), at.world, is_taking_over=True)
-    pulse.publish()
+    link_health = LinkHealth(feed, mirror, LinkMachine(), at.world, is_taking_over=True)
+    link_health.publish()
     assert (feed.health.upstream, feed.health.as_of) == ("stale", 77)
-    pulse.unreached()
+    link_health.unreached()
     assert (feed.health.upstream, feed.health.as_of) == ("down", 77)
 
 
