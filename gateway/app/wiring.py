@@ -211,10 +211,8 @@ class Gateway:
         keys = KeysReloader(options.reread, secrets, keyring, renew, telemetry)
         trust = {site: server.trust for site, server in servers.items()}
         authorities = AuthoritiesReloader(settings.sites, trust, telemetry)
-        always = [
-            each.check_files for each in (self.notices_reloader, self.certificate_reloader, authorities)
-        ]
-        self.reloading: Final = Reloader(always, (keys.check_files,), clock)
+        files = self.notices_reloader, self.certificate_reloader, authorities
+        self.reloading: Final = Reloader([each.check_files for each in files], (keys.check_files,), clock)
         self.edge: Final = make_app(parts)
         self.ops: Final = self._ops(clock)
         self._servers, self._cluster = servers, cluster

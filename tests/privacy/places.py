@@ -200,7 +200,8 @@ PLACES: Final[dict[str, str]] = {
             edge/routes.py PublicRoutes._schemas;
             app/reload.py CertificateReloader._names; app/admin.py StatusLog._away;
             app/admin.py _BusLines._written;
-            telemetry.py RuntimeCounters._unread_rows; telemetry.py Counts.values; telemetry.py Telemetry.labels;
+            telemetry.py RuntimeCounters._unread_rows; telemetry.py Counts.values;
+            telemetry.py Telemetry.labels;
             runtime/event_loop.py LeanEvent._waiters;
             upstream/oscce/errors.py NOTHING_UNREAD;
             upstream/oscce/decode.py _formulas; edge/channel.py _INTERNED; edge/credentials.py _NOTHING;
