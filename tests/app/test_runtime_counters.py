@@ -40,19 +40,19 @@ HAPPENED: dict[str, tuple[Callable[[RuntimeCounters], None], dict[str, float]]] 
         lambda t: t.took_over("assumed"),
         {"takeovers_total assumed": 1, "ownership_moves_total island": 1},
     ),
-    "saw again": (
+    "realtime resumed": (
         lambda t: t.realtime_resumed(2.0),
         {"takeover_blind_seconds_count": 1, "takeover_blind_seconds_sum": 2.0},
     ),
-    "gave": (lambda t: t.user_given("drain"), {"ownership_moves_total drain": 1}),
-    "fenced itself": (lambda t: t.link_fenced(), {"self_fences_total": 1}),
-    "saw two owners": (lambda t: t.two_owners_found(), {"dual_owner_observed_total": 1}),
+    "user given": (lambda t: t.user_given("drain"), {"ownership_moves_total drain": 1}),
+    "link fenced": (lambda t: t.link_fenced(), {"self_fences_total": 1}),
+    "two owners found": (lambda t: t.two_owners_found(), {"dual_owner_observed_total": 1}),
     "dropped stale epoch": (lambda t: t.dropped_stale_epoch(), {"stale_epoch_dropped_total": 1}),
     "found gap": (lambda t: t.found_gap("probe"), {"bus_gaps_total probe": 1}),
     "resynced": (lambda t: t.resynced("bus"), {"resyncs_total bus": 1}),
     "probed": (lambda t: t.probed(0.5), {"bus_probe_seconds_count": 1, "bus_probe_seconds_sum": 0.5}),
     "published": (lambda t: t.published(), {"bus_publish_total": 1}),
-    "came": (
+    "event came": (
         lambda t: t.event_came(LinkReplaced(2)),
         {"upstream_events_total link_replaced": 1, "link_replaced_total": 1},
     ),

@@ -49,7 +49,12 @@ async def test_an_asterisk_with_everything_is_only_described(tmp_path: Path) -> 
         ("", "13.0.0", "support", "Site main: its AMI account may not use QueuePause, QueuePenalty,"),
         ("agent", "13.0.0", "support", "Site main: its AMI account may not use DBPut, DBDel, DBGetTree,"),
         ("agent,system", "2.10.6", "support", "Site main: AMI 2.10.6 is older than Asterisk 16: some"),
-        ("agent,system", "13.0.0", "Support", "people names queues that Asterisk does not have: Support."),
+        (
+            "agent,system",
+            "13.0.0",
+            "Support",
+            "people file names queues that Asterisk does not have: Support.",
+        ),
     ],
 )
 async def test_what_is_missing_is_advised(

@@ -146,7 +146,7 @@ class ByHand:
     def now(self) -> float:
         return self.began_at
 
-    def want(self, _: object) -> None: ...
+    def schedule(self, _: object) -> None: ...
 
     def hold(self, link: LinkSocket, _: float) -> None:
         """Record when its data came."""

@@ -222,9 +222,9 @@ class HeldByHand:
         """Return the time of the turn."""
         return self.began_at
 
-    def want(self, link: LinkSocket) -> None: ...
+    def schedule(self, link: LinkSocket) -> None: ...
 
-    def hold(self, link: LinkSocket, until: float) -> None:
+    def schedule_at(self, link: LinkSocket, until: float) -> None:
         """Note it."""
         link.held_at = self.began_at
         self.held_until.append(until)
