@@ -457,12 +457,11 @@ class Outbox(GroupMember):
             return due_at
         patches: list[tuple[str, bytes]] | Members | None
         if dirty and len(dirty) == 1:  # mostly: as patches_of, a call less for each update; there is no batch
-            key, base = dirty.popitem()
-            element, fragment = ledger.versions.elements.get(key), None
+            (key,) = dirty
+            base, element, fragment = dirty[key], ledger.versions.elements.get(key), None
             if element is not None and element is not base and isinstance(base, Element):
                 fragment = element.patch(base, self.codec)
             if fragment is None or 2 * (len(fragment) + len(key)) >= self._frame_bytes:
-                dirty[key] = base  # it waits for another call
                 return None
             patches, count = [(key, fragment)], 1
         else:

@@ -204,6 +204,16 @@ def test_a_frame_that_may_be_too_large_is_no_news() -> None:
     assert line.take() != []
 
 
+def test_a_change_that_cannot_be_encoded_still_waits() -> None:
+    line = synced()
+    line.change("queue:1", queue(7, "\ud800"))
+    with pytest.raises(UnicodeEncodeError):
+        line.outbox.take_news(line.now)
+    line.change("queue:1", queue(7, "calls"))
+    [frame] = taken(line)
+    assert frame["patch"] == {"queue:1": {"name": "calls", "contacts_waiting": 7}}
+
+
 @pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=repr)
 def test_patches_of_what_many_phones_get_alike_are_written_once(codec: Codec) -> None:
     lines = [synced(codec=codec) for _ in range(2)]
