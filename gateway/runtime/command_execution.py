@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -69,6 +69,14 @@ class _Sent(NamedTuple):
     withdraw: Callable[[], object]
 
 
+class OutcomeWaiter(NamedTuple):
+    """What waits for the outcome of a command."""
+
+    session: str
+    """The handle of its session."""
+    settle: OnOutcome
+
+
 class ExecutingOwner(Protocol):
     """The part of the owner that command execution needs."""
 
@@ -93,8 +101,9 @@ class CommandExecution:
     """The commands of one user.
 
     Invariants: a command is sent upstream at most once. All its callers get the same outcome, also later
-    ones. Commands leave in the order in which they came, and at most as many run at a time as the limits of
-    :class:`Calls` allow. A command runs to its end also when the phone that sent it is gone.
+    ones; only the code of a rejection differs, when the session that sent it had ended. Commands leave in the
+    order in which they came, and at most as many run at a time as the limits of :class:`Calls` allow. A
+    command runs to its end also when the phone that sent it is gone.
 
     Whether a command may be sent is decided when the link is open, with the epoch of that link. It is sent on
     that link or not at all. Only a command that comes from the phone over its present node counts as sent for
@@ -114,7 +123,7 @@ class CommandExecution:
         user: UserId,
         owner: ExecutingOwner,
         lease: Lease,
-        calls: Calls[OnOutcome],
+        calls: Calls[OutcomeWaiter],
         number_changes: Quota[UserId],
         audit: Callable[[NumberAct], None],
     ) -> None:
@@ -181,7 +190,8 @@ class CommandExecution:
         left_s = (call.deadline_ms - owner.clock.wall_ms()) / 1000
         if left_s <= 0 or not self._may_act(link_session):
             return None
-        began = self._calls.begin(call, settle, owner.clock.now(), owner.epoch)
+        waiter = OutcomeWaiter(call.session, settle)
+        began = self._calls.begin(call, waiter, owner.clock.now(), owner.epoch)
         match began:
             case Decision.NEW:
                 self._send(call, alias, link_session, left_s, tasks)
@@ -191,7 +201,7 @@ class CommandExecution:
                 settle(_NOT_SENT)
             case _:
                 settle(answer(began))
-        return partial(self._calls.leave, settle)
+        return partial(self._calls.leave, waiter)
 
     def _may_act(self, link_session: LinkSession) -> bool:
         """Return whether a command that is sent now takes effect only while this node acts for the user."""
@@ -218,7 +228,7 @@ class CommandExecution:
                 self._request(call, alias), partial(self._answered, call, tasks)
             )
         except GatewayError as error:
-            self._settle(call.key, self._outcome(error))
+            self._settle_of(call, self._outcome(error))
             return
         except BaseException:
             self._settle(call.key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
@@ -248,9 +258,7 @@ class CommandExecution:
         is_unshown = isinstance(sent, Executed) and not self._owner.mirror.live
         if is_unshown and spawn(tasks, self._settle_shown(call, outcome)):
             return
-        self._settle(call.key, outcome)
-        if outcome is _SESSION_OVER:
-            self._owner.doubted(call.session)
+        self._settle_of(call, outcome)
 
     async def _settle_shown(self, call: Call, outcome: Outcome) -> None:
         try:
@@ -293,8 +301,8 @@ class CommandExecution:
             return None
         tasks = self._tasks
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        wake, owner = partial(resolve, future), self._owner
-        began = self._calls.find(call, wake, owner.clock.now())
+        waiter, owner = OutcomeWaiter(call.session, partial(resolve, future)), self._owner
+        began = self._calls.find(call, waiter, owner.clock.now())
         if began is None:
             call = await self._its_turn(call, node)
             if not self._begins:
@@ -302,7 +310,7 @@ class CommandExecution:
             refused = self._unjudged(call)
             if refused is not None:
                 return refused
-            began = self._calls.begin(call, wake, owner.clock.now(), owner.epoch)
+            began = self._calls.begin(call, waiter, owner.clock.now(), owner.epoch)
             if began is Decision.NEW:
                 self._start(call, self.link_session, tasks)
         match began:
@@ -318,7 +326,7 @@ class CommandExecution:
         finally:
             self._askers -= 1
             self._note_settled()
-            self._calls.leave(wake)
+            self._calls.leave(waiter)
 
     async def _its_turn(self, call: Call, node: NodeId | None) -> Call:
         """Return *call* when it may be decided, marked if it waited or came over an earlier node.
@@ -442,18 +450,24 @@ class CommandExecution:
             outcome = await self._decide(call, link_session)
         finally:
             self._tasks_running -= 1
-            self._settle(call.key, unknown(ErrorCode.UPSTREAM_TIMEOUT) if outcome is None else outcome)
-        if outcome is _SESSION_OVER:
-            self._owner.doubted(call.session)
+            self._settle_of(call, unknown(ErrorCode.UPSTREAM_TIMEOUT) if outcome is None else outcome)
 
-    def _settle(self, key: str, outcome: Outcome) -> None:
+    def _settle_of(self, call: Call, outcome: Outcome) -> None:
+        """Settle a command that ran. If its session has ended, only callers of that session get that."""
+        if outcome is not _SESSION_OVER:
+            self._settle(call.key, outcome)
+            return
+        self._settle(call.key, _SENDER_OVER, {call.session: _SESSION_OVER})
+        self._owner.doubted(call.session)
+
+    def _settle(self, key: str, outcome: Outcome, by_session: Mapping[str, Outcome] = NO_ITEMS) -> None:
         self._note_settled()
         sent = self._sent.pop(key, None)
         self._sent = self._sent or NO_ITEMS
         if sent is not None:
             sent.withdraw()
-        for settle in self._calls.settle(key, outcome, self._owner.clock.now()):
-            settle(outcome)
+        for waiter in self._calls.settle(key, outcome, self._owner.clock.now()):
+            waiter.settle(by_session.get(waiter.session, outcome))
 
     async def _decide(self, call: Call, link_session: LinkSession | None) -> Outcome:
         """Refuse the command, or have OSCC-E execute it on the link for which it was decided."""
@@ -541,8 +555,7 @@ class CommandExecution:
 def _refused(error: GatewayError) -> Outcome:
     """Return the outcome of a command that OSCC-E refused or did not answer.
 
-    The session that sent it may have ended. Its phone gets the `bye` after this; other callers have other
-    sessions.
+    The session that sent it may have ended. Its phone gets the `bye` after this.
     """
     match error.code:
         case ErrorCode.UPSTREAM_TIMEOUT:
@@ -569,6 +582,11 @@ _NOT_SENT: Final = _rejected(
 )
 _NOT_REACHED: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
 _SESSION_OVER: Final = _rejected(ErrorCode.SESSION_ENDED, "The session that sent the command has ended.")
+_SENDER_OVER: Final = _rejected(
+    ErrorCode.UPSTREAM_UNAVAILABLE,
+    "The command was not executed: the session that sent it first has ended. Try again.",
+)
+"""The outcome for other sessions of the user that send the same key: they have not ended."""
 _IN_DOUBT: Final = _rejected(ErrorCode.BUS_DOWN, "It is not certain which node owns the user. Try again.")
 _UNSUPPORTED: Final = _rejected(
     ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre of this site does not offer this."

@@ -46,7 +46,7 @@ from gateway.protocol.envelopes import Control, Leaving, NodeRecord, SessionFact
 from gateway.runtime.accounts import Accounts, SessionRevocations
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.cluster_receiver import AdminRpc, ClusterMembership, ClusterReceiver
-from gateway.runtime.command_execution import CommandedUser
+from gateway.runtime.command_execution import CommandedUser, OutcomeWaiter
 from gateway.runtime.event_loop import log_fault
 from gateway.runtime.link_session import UNREAD_S, LeaseRenewals, OpenLinks, OwnerServices
 from gateway.runtime.mirror import Connection
@@ -56,7 +56,6 @@ from gateway.runtime.ports import (
     Cluster,
     Grant,
     Local,
-    OnOutcome,
     RoleOverError,
     SiteParts,
 )
@@ -133,7 +132,7 @@ class UserStates:
         self._followed = FollowedNodes()
         self._share = TurnShare(USERS_SLICE_S)
         self._serve_again: Final = self.resume
-        self.command_history: CommandHistory[UserId, OnOutcome] = CommandHistory()
+        self.command_history: CommandHistory[UserId, OutcomeWaiter] = CommandHistory()
 
     def __iter__(self) -> Iterator[UserState]:
         return iter(tuple(self._user_states.values()))
@@ -383,7 +382,7 @@ class Node:
         return self.orders.has_joined
 
     @property
-    def command_history(self) -> CommandHistory[UserId, OnOutcome]:
+    def command_history(self) -> CommandHistory[UserId, OutcomeWaiter]:
         """The stored commands of users, also after the users were released."""
         return self._user_states.command_history
 

@@ -28,7 +28,7 @@ from gateway.domain.commands import History
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import LONG_AGO, NodeId, SmallMap, Ticket, UserId
 from gateway.protocol.envelopes import SessionFacts, Since
-from gateway.runtime.command_execution import CommandedUser, CommandExecution
+from gateway.runtime.command_execution import CommandedUser, CommandExecution, OutcomeWaiter
 from gateway.runtime.event_loop import LeanEvent, forget_frames, spawn
 from gateway.runtime.follower import Follower
 from gateway.runtime.handover import ChangePublisher, Handover
@@ -41,7 +41,6 @@ from gateway.runtime.ports import (
     Grant,
     Link,
     Local,
-    OnOutcome,
     Role,
     RoleOverError,
     Start,
@@ -85,7 +84,7 @@ class Owner(OnDemandTasks):
         feed: Feed,
         services: OwnerServices,
         composer: Composer,
-        calls: Calls[OnOutcome],
+        calls: Calls[OutcomeWaiter],
         due: DueTime[UserId],
         start: Start = NO_START,
         local: tuple[Local, ...] = (),
@@ -550,7 +549,7 @@ class UserState(CommandedUser):
         user: UserId,
         services: OwnerServices,
         composer: Composer,
-        calls: Calls[OnOutcome],
+        calls: Calls[OutcomeWaiter],
         due: DueTime[UserId],
         group: asyncio.TaskGroup,
         serve: Callable[[UserState], Coroutine[Any, Any, None]],

@@ -28,6 +28,7 @@ from gateway.protocol.bodies import ExportBody, write_body
 from gateway.protocol.envelopes import Order
 from gateway.protocol.schemas import inventory
 from gateway.runtime.cluster_receiver import Page
+from gateway.runtime.command_execution import OutcomeWaiter
 from tests.doubles.clock import ManualClock
 from tests.doubles.kept import kept
 from tests.edge.operated import LINE, named, operated
@@ -242,7 +243,7 @@ async def test_every_category_that_can_be_held_is_held_and_named_in_the_inventor
     assert calls is not None
     for key in ("k1", "k2"):
         call = Call(key, "s", AcknowledgeNotice("n", 1), None, retry=False, deadline_ms=0)
-        calls.begin(call, lambda _: None, at.clock.now(), 1)
+        calls.begin(call, OutcomeWaiter("s", lambda _: None), at.clock.now(), 1)
     calls.settle("k1", Outcome(Status.APPLIED), at.clock.now())
     at.node.number_changes.take(user(7), at.clock.now())
     found = await all_pages(at, "main:7")

@@ -116,6 +116,25 @@ async def test_a_phone_whose_session_is_unknown_to_oscc_e_gets_that_as_the_resul
     ]
 
 
+async def test_a_session_that_lives_is_not_told_that_it_ended_when_it_repeats_the_command_of_one_that_did(
+    at: Scene,
+) -> None:
+    phone, waits = await at.served(), await at.served(device="d2")
+    at.upstream.refusals[Execute] = GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
+    link = at.upstream.link(user(1))
+    assert link is not None
+    link.mute()
+    for each in (phone, waits):
+        await each.send_command("1", "1", retry=each is waits)
+    link.unmute()
+    await at.clock.settle()
+    later = await at.served(device="d3")
+    assert phone.outcome() == ("rejected", "session_ended")
+    assert waits.outcome() == ("rejected", "upstream_unavailable")
+    assert await later.send_command("1", "1", retry=True) == ("rejected", "upstream_unavailable")
+    assert len(at.asked(Execute)) == 1
+
+
 @pytest.mark.parametrize("by_ms", [3_600_000, -3_600_000])
 async def test_no_deadline_is_later_because_this_nodes_clock_was_set(at: Scene, by_ms: int) -> None:
     phone = await at.served()

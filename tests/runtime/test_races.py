@@ -83,7 +83,7 @@ async def test_another_device_learns_what_became_of_a_command_whose_session_was_
     other.command("1", "1", retry=True)
     await at.node.account.log_off(phone.ticket)
     await roads.release(1)
-    assert other.outcome() == (("rejected", "session_ended") if held == "request" else APPLIED)
+    assert other.outcome() == (("rejected", "upstream_unavailable") if held == "request" else APPLIED)
     assert true_state(at) == ("available" if held == "request" else "unavailable")
     assert await other.send_command("2", "1", retry=True) == other.outcome()
     assert executed(at) == ["1"]

@@ -54,7 +54,7 @@ SPECIFIC: Final[dict[str, set[str]]] = {
 ANY: Final = {
     "bad_request", "forbidden", "not_found", "wrong_resource_kind", "rate_limited", "busy", "expired",
     "upstream_unavailable", "function_unavailable", "upstream_rejected", "unsupported_by_upstream",
-    "key_reused", "overloaded", "session_ended", "upstream_timeout", "owner_lost", "other_epoch",
+    "key_reused", "overloaded", "upstream_timeout", "owner_lost", "other_epoch",
 }  # fmt: skip
 """Those that any command may meet before one node."""
 
@@ -62,6 +62,7 @@ NOT_HERE: Final[dict[str, str]] = {
     "unauthenticated": "a phone whose token does not open is closed (4001) before it can command",
     "bus_down": "needs a store of leases that fails: this node's is in memory",
     "internal": "is a fault of the gateway",
+    "session_ended": "needs a server that does not know a session whose end it has not reported",
 }
 """Those that a command may meet, but not here, and why."""
 NO_COMMAND: Final = {
