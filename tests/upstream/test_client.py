@@ -143,6 +143,13 @@ async def test_a_server_that_is_not_accepted(
             {"ContactCenterVersion": "secret", "Protocol": 2},
             "extensions V2R1, contact centre unreadable, protocol 2; V2R1, V8R2 and 1 are needed",
         ),
+        *(
+            (
+                {"Protocol": protocol},
+                "extensions V2R1, contact centre V8R2, protocol unreadable; V2R1, V8R2 and 1 are needed",
+            )
+            for protocol in (10**4000, 4930123456, -1, "secret")
+        ),
         ({"Features": None}, "About cannot be read: Features"),
     ],
 )

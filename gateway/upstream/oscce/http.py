@@ -299,7 +299,7 @@ def about(body: bytes) -> About:
     received = _read(_About, body)
     extensions, center = _version(received.extensions_version), _version(received.contact_center_version)
     if received.protocol != PROTOCOL or extensions < OLDEST_EXTENSIONS or center < OLDEST_CONTACT_CENTER:
-        protocol = received.protocol if isinstance(received.protocol, int) else "unreadable"
+        protocol = received.protocol if received.protocol in range(_PROTOCOLS) else "unreadable"
         versions = (
             f"extensions {_written(extensions)}, contact centre {_written(center)}, protocol {protocol}"
         )
@@ -310,6 +310,10 @@ def about(body: bytes) -> About:
     features = frozenset(FEATURES[name] for name in received.features if name in FEATURES)
     server = instance(received.server_instance)
     return About(received.extensions_version, received.contact_center_version, features, server)
+
+
+_PROTOCOLS: Final = 1000
+"""Protocols below it are logged; any other is a value of the server that may be long."""
 
 
 def _version(received: object) -> tuple[int, int]:
