@@ -81,13 +81,13 @@ BUS: Final = [
     ),
     Seed(
         "an envelope that is repeated is dropped",
-        "gateway.bus.sealing:Lives.judge",
+        "gateway.bus.sealing:SenderInstances.judge",
         Compare("number", "<"),
         "tests/bus/test_lives.py::test_a_message_is_new_once",
     ),
     Seed(
-        "nothing of a life that did not answer a challenge is believed",
-        "gateway.bus.sealing:Lives.greeted",
+        "nothing of a process that did not answer a challenge is believed",
+        "gateway.bus.sealing:SenderInstances.greeted",
         Value("asked_at", "now"),
         "tests/bus/test_lives.py::test_nobody_is_believed_who_answered_no_challenge_of_this_process",
     ),

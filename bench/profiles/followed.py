@@ -69,7 +69,7 @@ class _Bus:
 
     def flush(self) -> None: ...
 
-    def watch(self, doubted: object) -> None: ...
+    def watch(self, report_loss: object) -> None: ...
 
 
 class TwoNodes(House):
@@ -91,7 +91,7 @@ class TwoNodes(House):
         await asyncio.sleep(SETTLED_S)
         if second.health(self.clock.now()) != "live":
             raise RuntimeError("the second node does not trust its bus")
-        world = SimpleNamespace(
+        services = SimpleNamespace(
             clock=self.clock, jitter=lambda: 0.5, exchange=second, counters=counters, pauses=local.pauses
         )
         if second_bus.receive is None:
@@ -100,7 +100,7 @@ class TwoNodes(House):
         for one in self.users:
             follower = Follower(
                 Feed(one.feed.user),
-                cast("OwnerServices", world),
+                cast("OwnerServices", services),
                 Grant(OWNER, "life", EPOCH),
                 {},
                 lambda: None,

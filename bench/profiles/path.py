@@ -260,9 +260,9 @@ class House:
         self.telemetry = Telemetry()
         self._counters = RuntimeCounters(self.telemetry)
         self.clock = clock or SystemClock()
-        self.turns = LinkScheduler(self.clock, rest_s=REST_S if options.every else 0.0)
+        self.link_scheduler = LinkScheduler(self.clock, rest_s=REST_S if options.every else 0.0)
         self.scheduler: Scheduler[PhoneSocket] = Scheduler(self.clock)
-        self.turns.phones = self.scheduler
+        self.link_scheduler.phones = self.scheduler
         self.servers = [
             _Server(user, options.queues, self.clock, shared=options.shared)
             for user in range(1, options.users + 1)
@@ -288,7 +288,7 @@ class House:
                 close_s=1.0,
                 left=lambda: None,
             )
-            server.link = LinkSocket(server, _MESSAGE_BYTES, lambda *_: None, self.turns)
+            server.link = LinkSocket(server, _MESSAGE_BYTES, lambda *_: None, self.link_scheduler)
             one = Supervisor(
                 user,
                 OsccLink(server.link, UserId("main", user), terms),

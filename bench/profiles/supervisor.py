@@ -58,9 +58,9 @@ class Supervisor:
         machine.dialling()
         machine.opened(clock.now())
         exchange = SimpleNamespace(machine=SimpleNamespace(health="live"))
-        world = SimpleNamespace(clock=clock, exchange=exchange, counters=counters, is_behind=bool)
+        services = SimpleNamespace(clock=clock, exchange=exchange, counters=counters, is_behind=bool)
         self.link_health = LinkHealth(
-            self.feed, self.mirror, machine, cast("OwnerServices", world), is_taking_over=False
+            self.feed, self.mirror, machine, cast("OwnerServices", services), is_taking_over=False
         )
         self.linked = LinkSession(tasks, link, member, ABOUT, self)
 

@@ -15,7 +15,7 @@ from gateway.core.drain_schedule import (
     DrainPace,
     DrainSchedule,
     Move,
-    Moving,
+    UsersToMove,
     drain_schedules,
     moving_s,
 )
@@ -209,7 +209,7 @@ async def _send_away(
             pace.sent(moved, clock.now() + planned.window_s[1])
 
 
-def moving_users(node: Node) -> list[Moving]:
+def moving_users(node: Node) -> list[UsersToMove]:
     """Return the users whose links other nodes must open, of each site; none without another node."""
     others = node.membership.others
     if not others:
@@ -219,11 +219,11 @@ def moving_users(node: Node) -> list[Moving]:
     users = Counter(
         user_state.feed.user.site for user_state in node.user_states.values() if user_state.owner is not None
     )
-    return [Moving(count, part * node.links_per_s[site]) for site, count in users.items()]
+    return [UsersToMove(count, part * node.links_per_s[site]) for site, count in users.items()]
 
 
 def drain_plan(
-    node: Node, phones: int, limits: LimitsSection, moving: Sequence[Moving]
+    node: Node, phones: int, limits: LimitsSection, moving: Sequence[UsersToMove]
 ) -> tuple[DrainSchedule, ...]:
     """Return when each of *phones* phones is sent away, and when it comes back."""
     others = node.membership.others

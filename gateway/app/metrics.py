@@ -249,9 +249,9 @@ def measure_bus(cluster: Cluster, telemetry: Telemetry) -> None:
     telemetry.bus_unopened.values |= cluster.dropped()
 
 
-def measure_turns(turns: Iterable[LinkScheduler], telemetry: Telemetry) -> None:
+def measure_schedulers(schedulers: Iterable[LinkScheduler], telemetry: Telemetry) -> None:
     """Record whether the node keeps up with its links, and how many readings newer ones replaced."""
-    each = list(turns)
+    each = list(schedulers)
     telemetry.overloaded.set(int(any(one.is_overloaded for one in each)))
     telemetry.upstream_skipped.value = sum(one.skipped for one in each)
 

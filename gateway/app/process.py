@@ -303,7 +303,7 @@ class _CollectionTimes:
         self._wait_s = self._least_s
         self.due_at = now + self._wait_s
 
-    def looked(self, began: float, now: float, found: int) -> None:
+    def collected(self, began: float, now: float, found: int) -> None:
         """Record a collection from *began* to *now* that *found* dead objects.
 
         Without any, the next one is later.
@@ -325,15 +325,15 @@ async def collect_when_idle(clock: Clock) -> None:
         while True:
             await clock.sleep(GC_EVERY_S)
             now = clock.now()
-            looks = full if now >= full.due_at else young if now >= young.due_at else None
-            if looks is not None:
+            times = full if now >= full.due_at else young if now >= young.due_at else None
+            if times is not None:
                 await _idle_moment(clock)
                 began = clock.now()
-                if looks is full:
+                if times is full:
                     gc.unfreeze()
                 found = gc.collect()
                 return_free_memory()
-                looks.looked(began, clock.now(), found)
+                times.collected(began, clock.now(), found)
             gc.freeze()
     finally:
         gc.unfreeze()

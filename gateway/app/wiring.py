@@ -50,8 +50,8 @@ from gateway.app.metrics import (
     create_startup_series,
     measure_bus,
     measure_node,
+    measure_schedulers,
     measure_shared,
-    measure_turns,
 )
 from gateway.app.process import (
     SPARE_FILES,
@@ -246,7 +246,7 @@ class Gateway:
         """Return why no phone should be sent here, or None."""
         if self.node.membership.has_given_notice:
             return "draining"
-        if self.node.is_cut_off:
+        if self.node.is_partitioned:
             return "cut off from the other nodes"
         if self.admission.is_full:
             return "over capacity"
@@ -271,7 +271,7 @@ class Gateway:
         measure_node(self.node, self._servers, self.telemetry)
         measure_bus(self._cluster, self.telemetry)
         self.telemetry.connections_dropped.value = self.edge[PENDING_CONNECTIONS].dropped
-        measure_turns({server.link_scheduler for server in self._oscc}, self.telemetry)
+        measure_schedulers({server.link_scheduler for server in self._oscc}, self.telemetry)
         measure_shared((server.pool for server in self._oscc), self.telemetry)
         self.telemetry.drain_state.set(int(self.node.membership.has_given_notice))
         return self.telemetry.collect()

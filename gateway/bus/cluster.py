@@ -141,9 +141,9 @@ class Topology:
         self._has_lost = False
         self._nodes: tuple[Endpoint, ...] = ()
         self._watchers: list[Callable[[], None]] = []
-        self._looks = 0
+        self._query_count = 0
         self._one = asyncio.Lock()
-        self._doubt = asyncio.Event()
+        self._query_wanted = asyncio.Event()
 
     # ---- queries ----
 
@@ -192,15 +192,15 @@ class Topology:
         keys = (stem + b":{%d}" % number for number in range(_TRIALS_MAX))
         return next((key for key in keys if self.owner(key_slot(key)) == primary), None)
 
-    # ---- looking ----
+    # ---- queries ----
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call *changed* after each query."""
         self._watchers.append(changed)
 
-    def doubt(self) -> None:
+    def query_soon(self) -> None:
         """Query again soon, after a sign that the cluster has changed."""
-        self._doubt.set()
+        self._query_wanted.set()
 
     def accepted(self) -> None:
         """Record that every primary let this node in and accepted a write."""
@@ -214,8 +214,8 @@ class Topology:
             await self._clock.sleep(QUERY_SOON_S)
             with suppress(TimeoutError):
                 async with self._clock.timeout(QUERY_S):
-                    await self._doubt.wait()
-            self._doubt.clear()
+                    await self._query_wanted.wait()
+            self._query_wanted.clear()
 
     async def refresh(self) -> None:
         """Query the cluster now. Callers at the same time share one query.
@@ -223,17 +223,17 @@ class Topology:
         Raises:
             RedisUnreachable: No node of it answers. What was known stays.
         """
-        seen = self._looks
+        seen = self._query_count
         async with self._one:
-            if self._looks == seen:
-                await self._look()
+            if self._query_count == seen:
+                await self._query_all()
 
-    async def _look(self) -> None:
+    async def _query_all(self) -> None:
         asked = list(dict.fromkeys((*self._nodes, *self._address.endpoints)))[:ASKED_MAX]
         async with asyncio.TaskGroup() as tasks:
-            looks = [tasks.create_task(self._view(node)) for node in asked]
-        self._looks += 1
-        found = [look.result() for look in looks]
+            queries = [tasks.create_task(self._view(node)) for node in asked]
+        self._query_count += 1
+        found = [query.result() for query in queries]
         views = [view for view in found if isinstance(view, ClusterView)]
         if not views:
             error = next(each for each in found if isinstance(each, RedisUnreachable))
@@ -273,7 +273,7 @@ class Topology:
 
         A connection to it was requested again.
         """
-        self.doubt()
+        self.query_soon()
         return primary
 
     async def _locate(self, slot: int) -> Endpoint:
@@ -429,7 +429,7 @@ class ClusterClient(CommandSender):
         primary = self._topology.owner(slot_of(sent.words))
         client = None if primary is None else self._clients.get(primary)
         if client is None or primary is None:
-            self._topology.doubt()
+            self._topology.query_soon()
             why = bus_down(self._topology.trouble or _NOT_THERE).message
             sent.reply.set_exception(NotSentError(why))
             return
@@ -440,7 +440,7 @@ class ClusterClient(CommandSender):
         if sent.reply.done():
             return
         if error is not None:
-            self._topology.doubt()
+            self._topology.query_soon()
             sent.reply.set_exception(error)
             return
         reply = settled.result()

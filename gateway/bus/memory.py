@@ -75,7 +75,7 @@ class MemoryBus:
 
     waiting_bytes: Final = 0
 
-    def watch(self, doubted: Callable[[], None]) -> None:
+    def watch(self, report_loss: Callable[[], None]) -> None:
         """See :meth:`gateway.runtime.ports.Bus.watch`: nothing is ever lost here."""
 
 

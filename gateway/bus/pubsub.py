@@ -25,8 +25,8 @@ from gateway.bus.sealing import (
     DropReason,
     Freshness,
     Head,
-    Lives,
     Seals,
+    SenderInstances,
     WaitingMessage,
     opened,
     read,
@@ -147,7 +147,7 @@ class Subscriber:
         jitter: Callable[[], float],
         verbs: Verbs = PLAIN,
     ) -> None:
-        self.doubts: Final[Counter[str]] = Counter()
+        self.possible_losses: Final[Counter[str]] = Counter()
         """How often messages may have been lost, by evidence: ``renewed`` or ``unrequested``."""
         self.client: Final = RedisClient(
             connector,
@@ -163,7 +163,7 @@ class Subscriber:
         self._changes: list[_Change] = []
         """The changes of this turn of the loop."""
         self._watchers: list[Callable[[], None]] = []
-        self._owes_doubt = False
+        self._owes_report = False
         """Whether to call the watchers as soon as every channel is subscribed."""
 
     @property
@@ -171,9 +171,9 @@ class Subscriber:
         """How many are subscribed."""
         return len(self._subscriptions)
 
-    def watch(self, doubted: Callable[[], None]) -> None:
-        """Call *doubted* whenever payloads may have been lost unnoticed."""
-        self._watchers.append(doubted)
+    def watch(self, report_loss: Callable[[], None]) -> None:
+        """Call *report_loss* whenever payloads may have been lost unnoticed."""
+        self._watchers.append(report_loss)
 
     async def subscribe(self, name: bytes, handle: _Handler) -> None:
         """Call *handle* with each payload of channel *name*; replaces the handler before it.
@@ -188,7 +188,7 @@ class Subscriber:
         if not self.client.is_up:
             known.in_force.clear()
         if not await self._is_confirmed(known.in_force):
-            self._owes_doubt = True
+            self._owes_report = True
 
     async def unsubscribe(self, name: bytes) -> None:
         """Stop handling payloads of channel *name*."""
@@ -261,13 +261,13 @@ class Subscriber:
             _Change(self._verbs.subscribe, name, of.in_force) for name, of in self._subscriptions.items()
         ]
         last = self._send(self._verbs.subscribe, wanted)
-        if last is not None and self._owes_doubt:
+        if last is not None and self._owes_report:
             last.add_done_callback(self._in_force_again)
-        self._owes_doubt = True  # when this connection ends
+        self._owes_report = True  # when this connection ends
 
     def _in_force_again(self, last: asyncio.Future[Reply]) -> None:
         if last.exception() is None and not isinstance(last.result(), RedisError):
-            self._doubt("renewed")
+            self._report_possible_loss("renewed")
 
     def _unrequested(self) -> None:
         """Handle a confirmation without a command: a proxy in between renewed the connection.
@@ -277,12 +277,12 @@ class Subscriber:
         if self._verbs is SHARDED:
             self.client.drop("another serves its slot")
         else:
-            self._doubt("unrequested")
+            self._report_possible_loss("unrequested")
 
-    def _doubt(self, why: str) -> None:
-        self.doubts[why] += 1
-        for doubted in self._watchers:
-            doubted()
+    def _report_possible_loss(self, why: str) -> None:
+        self.possible_losses[why] += 1
+        for report_loss in self._watchers:
+            report_loss()
 
     def _receive(self, name: bytes, payload: bytes) -> Awaitable[None] | None:
         subscription = self._subscriptions.get(name)
@@ -336,7 +336,7 @@ class RedisBus:
             _publisher(partition.connector, clock, jitter) for partition in self.partitions
         )
         self.seals: Final = seals
-        self.lives: Final = Lives(draw, clock.now())
+        self.instances: Final = SenderInstances(draw, clock.now())
         self._names = names
         self._clock = clock
         self._receivers: dict[bytes, Receive] = {}
@@ -422,15 +422,15 @@ class RedisBus:
         """See :attr:`gateway.runtime.ports.Bus.waiting_bytes`."""
         return sum(publisher.waiting_bytes for publisher in self.publishers)
 
-    def watch(self, doubted: Callable[[], None]) -> None:
+    def watch(self, report_loss: Callable[[], None]) -> None:
         """See :meth:`gateway.runtime.ports.Bus.watch`."""
-        self.subscriber.watch(doubted)
+        self.subscriber.watch(report_loss)
 
     # ---- one message ----
 
     def sealed(self, name: bytes, body: bytes) -> bytes:
         """Return *body* sealed for channel *name* with the next number of this life; to be sent once."""
-        return self.seals.seal(name, self.lives.stamp(self._clock.now()) + body)
+        return self.seals.seal(name, self.instances.stamp(self._clock.now()) + body)
 
     def _reached_by(self, channel: BusChannel) -> Sequence[int]:
         """Return the indexes of the partitions in which the subscribers of *channel* receive."""
@@ -498,16 +498,16 @@ class RedisBus:
             return None
         head, body = found
         now = self._clock.now()
-        verdict = self.lives.judge(head, now)
+        verdict = self.instances.judge(head, now)
         if verdict is Freshness.NEW:
-            age_s = self.lives.age_s(head, now)
+            age_s = self.instances.age_s(head, now)
             if len(body) > SLICED_BYTES:
                 return self._deliver_in_slices(name, body, age_s)
             self._deliver(name, body, age_s)
             return None
         self._heard_life.set()
         if verdict is Freshness.UNPROVEN:
-            self.seals.drop(DropReason.UNPROVEN, self.lives.hold(WaitingMessage(head, now, name, body)))
+            self.seals.drop(DropReason.UNPROVEN, self.instances.hold(WaitingMessage(head, now, name, body)))
         else:
             self.seals.drop(_DROPPED[verdict])
         return None
@@ -536,7 +536,7 @@ class RedisBus:
 
     async def _deliver_all(self, messages: Iterable[WaitingMessage], now: float) -> None:
         for held in messages:
-            age_s = self.lives.age_s(held.head, now) + self._clock.now() - now
+            age_s = self.instances.age_s(held.head, now) + self._clock.now() - now
             await self._deliver_in_slices(held.channel, held.body, age_s)
 
     def _pass_on(self, name: bytes, envelope: Envelope, age_s: float) -> None:
@@ -554,8 +554,8 @@ class RedisBus:
         await self.subscriber.subscribe(name, partial(self._receive_greeting, name))
         while True:
             now = self._clock.now()
-            self.seals.drop(DropReason.UNPROVEN, self.lives.expire(now))
-            if (due_at := self.lives.due_at(now)) <= now:
+            self.seals.drop(DropReason.UNPROVEN, self.instances.expire(now))
+            if (due_at := self.instances.due_at(now)) <= now:
                 await self._clock.sleep(await self._send_greeting(now))
                 continue
             self._heard_life.clear()
@@ -566,15 +566,15 @@ class RedisBus:
     async def _send_greeting(self, now: float) -> float:
         """Publish a greeting; returns how long to wait until the next."""
         try:
-            greeting = written(self.lives.greeting(now))
+            greeting = written(self.instances.greeting(now))
             await self._receivers_in(self._ask(LIVES, greeting, range(len(self.partitions))))
         except GatewayError:
-            self.lives.challenge_again()
+            self.instances.challenge_again()
             return GREET_AGAIN_S
         return GREET_S
 
     def _miss_greetings(self) -> None:
-        self.lives.challenge_again()
+        self.instances.challenge_again()
         self._heard_life.set()
 
     def _receive_greeting(self, name: bytes, sealed: bytes) -> Awaitable[None] | None:
@@ -587,7 +587,7 @@ class RedisBus:
             self.seals.drop(DropReason.UNREADABLE)
             return None
         now = self._clock.now()
-        verdict, released = self.lives.greeted(head, greeting, now)
+        verdict, released = self.instances.greeted(head, greeting, now)
         if verdict in _DROPPED:
             self.seals.drop(_DROPPED[verdict])
         self._heard_life.set()

@@ -150,40 +150,40 @@ def _derive(secret: bytes) -> bytes:
 
 AGE_S: Final = 30.0
 """Highest age of a message at its receipt."""
-LIFE_BYTES: Final = 8
+INSTANCE_BYTES: Final = 8
 NONCE_BYTES: Final = 16
 CHALLENGE_S: Final = 60.0
-"""Interval in which all lives are challenged again, since clocks drift."""
+"""Interval in which all instances are challenged again, since clocks drift."""
 FORGOTTEN_S: Final = 300.0
-"""A life without an answer for this time is removed; it may prove itself again."""
+"""An instance without an answer for this time is removed; it may prove itself again."""
 CHALLENGE_SOON_S: Final = 0.25
-"""Interval between two challenges while messages of an unknown life arrive."""
+"""Interval between two challenges while messages of an unknown instance arrive."""
 ANSWERED_S: Final = 5.0
 """The time in which a challenge may be answered."""
 HELD_S: Final = 5.0
-"""How long a message waits for the proof of its life; then it is dropped."""
+"""How long a message waits for the proof of its sender; then it is dropped."""
 HELD_MAX: Final = 1_000
-"""Messages that wait, of all lives together; beyond this the oldest is dropped."""
+"""Messages that wait, of all instances together; beyond this the oldest is dropped."""
 HELD_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bytes of these messages."""
-LIVES_MAX: Final = 1_024
-"""Known lives; beyond this the one that proved itself longest ago is removed."""
+INSTANCES_MAX: Final = 1_024
+"""Known instances; beyond this the one that proved itself longest ago is removed."""
 ANSWERS_MAX: Final = 64
-"""Challenges of other lives to be answered; beyond this the oldest is dropped, and is sent again."""
-_HEAD: Final = struct.Struct(f">{LIFE_BYTES}sQQ")
+"""Challenges of other instances to be answered; beyond this the oldest is dropped, and is sent again."""
+_HEAD: Final = struct.Struct(f">{INSTANCE_BYTES}sQQ")
 HEAD_BYTES: Final = _HEAD.size
 
 
 class Head(NamedTuple):
     """The head of each message. *sent_s*: by the sender's own steady clock."""
 
-    life: bytes
+    instance: bytes
     number: int
     sent_s: float
 
 
 class Greeting(NamedTuple):
-    """A challenge (empty: none), and the challenges of other lives that it answers."""
+    """A challenge (empty: none), and the challenges of other instances that it answers."""
 
     nonce: bytes
     answers: tuple[bytes, ...] = ()
@@ -198,11 +198,11 @@ class Freshness(enum.Enum):
     LATE = enum.auto()
     """It was sent too long ago: held back, or recorded before this process began."""
     UNPROVEN = enum.auto()
-    """Its life has not proved itself yet: it may wait, see :meth:`Lives.hold`."""
+    """Its sender has not proved itself yet: it may wait, see :meth:`SenderInstances.hold`."""
 
 
 class WaitingMessage(NamedTuple):
-    """A message that waits for its life to prove itself."""
+    """A message that waits for its sender to prove itself."""
 
     head: Head
     came_at: float
@@ -210,8 +210,8 @@ class WaitingMessage(NamedTuple):
     body: bytes
 
 
-class _Known(NamedTuple):
-    """A life that answered a challenge at *answered_at* by this clock.
+class _ProvenInstance(NamedTuple):
+    """A process that answered a challenge at *answered_at* by this clock.
 
     This clock is ahead of its clock by *least_s* to *most_s*: its answer was sent after the challenge, and
     before it came.
@@ -222,26 +222,26 @@ class _Known(NamedTuple):
     most_s: float
 
 
-class Lives:
-    """The lives of the senders that this process receives from, and its own. Pure.
+class SenderInstances:
+    """The processes that send to this one, and its own instance: each start of a node is another. Pure.
 
-    Invariants: of each life numbers that are :attr:`Freshness.NEW` only grow; nothing is new that was sent
-    before this process began, or whose sender's life has not answered a challenge of this process. Bounded in
-    lives, messages and bytes.
+    Invariants: of each instance numbers that are :attr:`Freshness.NEW` only grow; nothing is new that was
+    sent before this process began, or whose sender has not answered a challenge of this process. Bounded in
+    instances, messages and bytes.
 
     Args:
         now: When this process began, in seconds of its steady clock.
     """
 
     def __init__(self, draw: Callable[[int], bytes], now: float) -> None:
-        self.own: Final = draw(LIFE_BYTES)
+        self.own: Final = draw(INSTANCE_BYTES)
         self._draw = draw
         self._born_at = now
         self._number = 0
-        self._known: dict[bytes, _Known] = {}
+        self._known: dict[bytes, _ProvenInstance] = {}
         """Known senders, in the order of their last proofs."""
         self._passed: dict[bytes, int] = {self.own: 0}
-        """The highest number received of each known life of a node."""
+        """The highest number received of each known instance."""
         self._asked: dict[bytes, float] = {}
         """Challenges that may still be answered, with the time of each."""
         self._asked_at: float | None = None
@@ -268,23 +268,23 @@ class Lives:
 
     def judge(self, head: Head, now: float) -> Freshness:
         """Return the verdict on a message that came at *now*, and store the number of a new one."""
-        passed = self._passed.get(head.life)
+        passed = self._passed.get(head.instance)
         if passed is None:
             self._is_wanted = True
             return Freshness.UNPROVEN
         if head.number <= passed:
             return Freshness.REPEATED
-        known = self._known.get(head.life)
+        known = self._known.get(head.instance)
         sent_at = head.sent_s if known is None else head.sent_s + known.most_s
         if now - sent_at > AGE_S:
             self._is_wanted = True  # unless its clock stood still, which its next answer shows
             return Freshness.LATE
-        self._passed[head.life] = head.number
+        self._passed[head.instance] = head.number
         return Freshness.NEW
 
     def age_s(self, head: Head, now: float) -> float:
         """Return how long a message was under way at least, independent of wall clocks."""
-        known = self._known.get(head.life)
+        known = self._known.get(head.instance)
         return max(0.0, now - (head.sent_s if known is None else head.sent_s + known.most_s))
 
     def hold(self, held: WaitingMessage) -> int:
@@ -304,8 +304,10 @@ class Lives:
             self._held_bytes -= len(self._held.popleft().body)
             dropped += 1
         self._asked = {nonce: at for nonce, at in self._asked.items() if now - at < ANSWERED_S}
-        for life in [life for life, known in self._known.items() if now - known.answered_at >= FORGOTTEN_S]:
-            self._forget(life)
+        for instance in [
+            instance for instance, known in self._known.items() if now - known.answered_at >= FORGOTTEN_S
+        ]:
+            self._forget(instance)
         return dropped
 
     # ---- greetings ----
@@ -330,54 +332,56 @@ class Lives:
         return Greeting(nonce, answers)
 
     def challenge_again(self) -> None:
-        """Challenge all lives soon: the last challenge, or an answer to it, may be lost."""
+        """Challenge all instances soon: the last challenge, or an answer to it, may be lost."""
         self._is_wanted = True
 
     def greeted(self, head: Head, greeting: Greeting, now: float) -> tuple[Freshness, list[WaitingMessage]]:
         """Process a greeting. Returns the verdict on it, and the waiting messages that it releases.
 
-        A challenge of an unknown life is answered as well: that proves nothing to this process.
+        A challenge of an unknown instance is answered as well: that proves nothing to this process.
         """
-        if head.life == self.own:
+        if head.instance == self.own:
             return self.judge(head, now), []
-        if head.number <= self._passed.get(head.life, 0):
+        if head.number <= self._passed.get(head.instance, 0):
             return Freshness.REPEATED, []
         asked_at = max((self._asked[each] for each in greeting.answers if each in self._asked), default=None)
         if greeting.nonce:
             self._answers.append(greeting.nonce)
         if asked_at is None:
-            is_known = head.life in self._passed
+            is_known = head.instance in self._passed
             self._is_wanted = self._is_wanted or not is_known
             if is_known:
-                self._passed[head.life] = head.number
+                self._passed[head.instance] = head.number
             return (Freshness.NEW if is_known else Freshness.UNPROVEN), []
-        return Freshness.NEW, self._prove(head, _Known(now, asked_at - head.sent_s, now - head.sent_s))
+        return Freshness.NEW, self._prove(
+            head, _ProvenInstance(now, asked_at - head.sent_s, now - head.sent_s)
+        )
 
-    def _prove(self, head: Head, known: _Known) -> list[WaitingMessage]:
-        """Accept a life from now on, and return its waiting messages sent since this process started."""
-        is_new = self._known.pop(head.life, None) is None
-        self._known[head.life] = known
-        while len(self._known) > LIVES_MAX:
+    def _prove(self, head: Head, known: _ProvenInstance) -> list[WaitingMessage]:
+        """Accept an instance from now on; return its waiting messages that were sent since this one began."""
+        is_new = self._known.pop(head.instance, None) is None
+        self._known[head.instance] = known
+        while len(self._known) > INSTANCES_MAX:
             self._forget(next(iter(self._known)))
-        waited = [held for held in self._held if held.head.life == head.life] if is_new else []
+        waited = [held for held in self._held if held.head.instance == head.instance] if is_new else []
         if waited:
-            self._held = deque(held for held in self._held if held.head.life != head.life)
+            self._held = deque(held for held in self._held if held.head.instance != head.instance)
             self._held_bytes = sum(len(held.body) for held in self._held)
         passed, released = 0, []
         for held in waited:
             if passed < held.head.number < head.number and self._is_of_now(known, held):
                 passed = held.head.number
                 released.append(held)
-        self._passed[head.life] = head.number
+        self._passed[head.instance] = head.number
         return released
 
-    def _is_of_now(self, known: _Known, held: WaitingMessage) -> bool:
+    def _is_of_now(self, known: _ProvenInstance, held: WaitingMessage) -> bool:
         sent_s = held.head.sent_s
         is_since_start = sent_s + known.least_s >= self._born_at
         return is_since_start and held.came_at - (sent_s + known.most_s) <= AGE_S
 
-    def _forget(self, life: bytes) -> None:
-        del self._known[life], self._passed[life]
+    def _forget(self, instance: bytes) -> None:
+        del self._known[instance], self._passed[instance]
 
 
 # ---- as bytes ----
@@ -389,8 +393,8 @@ def opened(plain: bytes) -> tuple[Head, bytes] | None:
     """Return the head of a message and what follows; None when it has none."""
     if len(plain) < HEAD_BYTES:
         return None
-    life, number, micros = _HEAD.unpack_from(plain)
-    head: Head = tuple.__new__(Head, (life, number, micros / 1e6))  # a call less for each message
+    instance, number, micros = _HEAD.unpack_from(plain)
+    head: Head = tuple.__new__(Head, (instance, number, micros / 1e6))  # a call less for each message
     return head, plain[HEAD_BYTES:]
 
 

@@ -441,18 +441,18 @@ class Account:
     confirmed.
 
     Args:
-        tell: Called when a log-off is pending.
+        publish: Called when a log-off is pending.
     """
 
-    __slots__ = ("_accepted", "_api", "_clock", "_jitter", "_tell", "session")
+    __slots__ = ("_accepted", "_api", "_clock", "_jitter", "_publish", "session")
 
     def __init__(
-        self, api: Api, clock: ClientClock, jitter: Callable[[], float], tell: Callable[[Event], None]
+        self, api: Api, clock: ClientClock, jitter: Callable[[], float], publish: Callable[[Event], None]
     ) -> None:
         self._api = api
         self._clock = clock
         self._jitter = jitter
-        self._tell = tell
+        self._publish = publish
         self.session: KeptSession | None = None
         self._accepted: dict[NoticeReference, None] = {}
         """Notices that the user has accepted, the newest last; every log-on sends them."""
@@ -551,7 +551,7 @@ class Account:
                 wait_s = error.retry_after_s
             backed_off_s = backoff.failed(self._jitter())
             wait_s = backed_off_s if wait_s is None else min(wait_s, ADVISED_MAX_S)
-            self._tell(LogOffDelayed(until_ms, wait_s))
+            self._publish(LogOffDelayed(until_ms, wait_s))
             await self._clock.sleep(wait_s)
         self.session = None
 

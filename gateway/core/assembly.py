@@ -44,10 +44,10 @@ from gateway.domain.model import (
     NO_ITEMS,
     QUEUE,
     Kind,
-    Lean,
     Scope,
     SharedTable,
     TablePool,
+    UntrackedStruct,
     changed,
     key_of,
     with_item,
@@ -204,7 +204,7 @@ def _rereads(key: str, mine: Parts, others: Parts) -> Iterator[tuple[int, str, i
             yield place, key, before_ms, after_ms
 
 
-class _ReadTimes(Lean):
+class _ReadTimes(UntrackedStruct):
     """When the resources of one kind were last read from one source (server clock).
 
     Mostly that is the time of the held part or of the last whole set. Only other times are stored, in
@@ -256,7 +256,7 @@ class _ReadTimes(Lean):
         return self.others_ms
 
 
-class _KindParts(Lean):
+class _KindParts(UntrackedStruct):
     """What one link received of the resources of one kind."""
 
     prefix: str

@@ -18,7 +18,7 @@ _WINDOW_S: Final = 1.0
 """Longest part of its slot that a phone uses, so that it is away only as long as necessary."""
 
 
-class Moving(NamedTuple):
+class UsersToMove(NamedTuple):
     """Users owned here whose links a site must open at other nodes."""
 
     users: int
@@ -34,13 +34,13 @@ class DrainSchedule:
     window_s: tuple[float, float]
 
 
-def moving_s(moving: Iterable[Moving]) -> float:
+def moving_s(moving: Iterable[UsersToMove]) -> float:
     """Return how long the sites' budgets need for the links of the users to move."""
     return max((users / per_s for users, per_s in moving), default=0.0)
 
 
 def drain_schedules(
-    phones: int, *, accepts_per_s: Iterable[float], moving: Iterable[Moving], grace_s: float
+    phones: int, *, accepts_per_s: Iterable[float], moving: Iterable[UsersToMove], grace_s: float
 ) -> tuple[DrainSchedule, ...]:
     """Return the schedule of the `bye` frames of *phones*, in their order.
 
@@ -113,7 +113,7 @@ class Move(enum.IntEnum):
     """Another node owns its user, or the phone has left for good."""
 
 
-class Away:
+class AwayLimit:
     """How many phones may be away at once while a node drains, by the time that others need for them.
 
     A phone is away until it has reached *until*. The number begins small. Each phone in time raises it by
@@ -174,14 +174,14 @@ class Away:
             if phone() >= self._until:
                 del self._counted[phone]
                 if is_first:
-                    self._learn(max(0.0, now - back_by))
+                    self._set_time_limit(max(0.0, now - back_by))
                 is_late = now - back_by > self.in_time_s
                 self._note(now, is_late=is_late, is_limiting=was_full)
             elif now - back_by > self.in_time_s + GONE_S:
                 del self._counted[phone]
                 self._watch(phone)
                 if self._moved_at < back_by:
-                    self._lose(now)
+                    self._lower_room(now)
         return len(self._counted) < self.room
 
     def sent(self, phone: Callable[[], Move], back_by: float) -> None:
@@ -189,7 +189,7 @@ class Away:
         self._serial += 1
         heapq.heappush(self._later, (back_by, self._serial, phone))
 
-    def _learn(self, took_s: float) -> None:
+    def _set_time_limit(self, took_s: float) -> None:
         """Derive from a move without a queue how long a phone may take."""
         self._usual_s.append(took_s)
         usual_s = sorted(self._usual_s)[len(self._usual_s) // 2]
@@ -211,13 +211,13 @@ class Away:
         self._moved += 1
         self._moved_at = now
         if is_late:
-            self._lose(now)
+            self._lower_room(now)
             return
         self._late_part *= 1 - _WEIGHT
         if is_limiting:
             self.room += 1.0 if self._cut_at == -math.inf else 1.0 / self.room
 
-    def _lose(self, now: float) -> None:
+    def _lower_room(self, now: float) -> None:
         self._late_part += _WEIGHT * (1 - self._late_part)
         if self._late_part > _LATE_PART and now - self._cut_at >= self.in_time_s:
             self.room, self._cut_at = max(ROOM_MIN, _CUT * self.room), now
@@ -243,7 +243,7 @@ class DrainPace:
         self._began = began
         self._phones = phones
         self._grace_s = grace_s
-        self._moving, self._returning = Away(began), Away(began, Move.BACK, BACK_S)
+        self._moving, self._returning = AwayLimit(began), AwayLimit(began, Move.BACK, BACK_S)
 
     def may_send(self, place: int, planned: DrainSchedule, now: float) -> bool:
         """Return whether the phone in *place*, which is due by its plan, may be sent away."""

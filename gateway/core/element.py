@@ -13,7 +13,7 @@ from itertools import count
 from operator import attrgetter
 from typing import Final, TypeVar
 
-from gateway.domain.model import EMPTY_SET, Kind, Lean, NextTables, SharedTable, changed, value
+from gateway.domain.model import EMPTY_SET, Kind, NextTables, SharedTable, UntrackedStruct, changed, value
 from gateway.domain.resources import (
     STEADY_MS,
     Agent,
@@ -114,7 +114,7 @@ _NUMBERS: Final = count(1)
 _NEVER_FRAMED: Final = "facts of sessions are never framed"
 
 
-class _Patch(Lean):
+class _Patch(UntrackedStruct):
     """The fields in which an element differs from the one with that *number*, in one codec."""
 
     number: int
@@ -122,7 +122,7 @@ class _Patch(Lean):
     fragment: bytes | None
 
 
-class Element(Lean):
+class Element(UntrackedStruct):
     """One immutable value, with each of its encodings made at most twice per codec.
 
     Invariant: the value never changes, so all readers may hold the same element. Encodings of the whole value

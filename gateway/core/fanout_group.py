@@ -18,7 +18,7 @@ from gateway.core.ledger import (
     patches_of,
 )
 from gateway.core.view import ME_PREFIX, View
-from gateway.domain.model import ALWAYS, NO_ITEMS, Lean, with_item
+from gateway.domain.model import ALWAYS, NO_ITEMS, UntrackedStruct, with_item
 from gateway.protocol.codec import Codec, Members
 
 SIZE: Final = 256
@@ -66,7 +66,7 @@ def place_of(
     return (view.common.digest, codec.name, frame_bytes, interval_s, seq, turn)
 
 
-class News(Lean):
+class ChangesFrame(UntrackedStruct):
     """One frame of changes.
 
     *elements*: the number of elements that waited for this frame. *since*: when the oldest of them came, see
@@ -272,7 +272,7 @@ class FanoutGroup:
         self._forms = None if is_made else forms
         return is_made
 
-    def take_news(self, now: float) -> News | float | None:
+    def take_news(self, now: float) -> ChangesFrame | float | None:
         """Remove and return the waiting changes as one frame of patches, if they are few.
 
         Patches need an older state of each element at the members.
@@ -291,7 +291,7 @@ class FanoutGroup:
         if not patches:
             return None
         upto = ledger.shared_seq
-        news = News(codec.patches(self.seq, upto, patches), len(dirty), self.since, self.conflated)
+        news = ChangesFrame(codec.patches(self.seq, upto, patches), len(dirty), self.since, self.conflated)
         if self.positions:
             self._make_own_frames(codec.members(patches), upto, len(news.frame))
         dirty.clear()

@@ -23,12 +23,12 @@ from gateway.domain.model import (
     ALONE_MOST,
     ALWAYS,
     NO_ITEMS,
-    Lean,
     NextTables,
     Position,
     SharedTable,
     SmallMap,
     TablePool,
+    UntrackedStruct,
     value,
     with_item,
 )
@@ -57,7 +57,7 @@ class Update(NamedTuple):
     element: Element | None
 
 
-class VersionedMap(Lean):
+class VersionedMap(UntrackedStruct):
     """Some of a ledger's keys.
 
     Invariant: a key that has an element has a seq and is not removed. Removed keys are stored as far as
@@ -479,7 +479,7 @@ class Ledger:
         """
         self.versions.join(since, self.shared_seq)
 
-    def disown(self) -> None:
+    def invalidate(self) -> None:
         """Record that a replica belongs to no owner: the next received state replaces it."""
         self._move(Position(0, 0))
         self._forget_gone(0)

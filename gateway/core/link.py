@@ -23,9 +23,9 @@ from gateway.domain.model import (
     LONG_AGO,
     Application,
     Kind,
-    Lean,
     Scope,
     StateMachine,
+    UntrackedStruct,
     parse_key,
 )
 from gateway.domain.resources import STEADY_MS
@@ -121,7 +121,7 @@ def _listens_to(whole: frozenset[Kind]) -> frozenset[Listen]:
     return ALWAYS_LISTENED | {Listen(kind, source, None) for kind in whole for source in _SOURCES[kind]}
 
 
-class Query(Lean):
+class Query(UntrackedStruct):
     """One query of a link."""
 
     listen: Listen
@@ -326,7 +326,7 @@ class LinkMachine(StateMachine[LinkState]):
         self._last_received_at = max(last_received_at, now)
         return True
 
-    def doubt(self) -> None:
+    def changes_missed(self) -> None:
         """Record that changes may have been missed: it is not live until whole sets were requested again."""
         if self._move("silent"):
             self._listens_again = True
@@ -476,8 +476,8 @@ class Pauses:
     """
 
     __slots__ = (
-        "_beat_at", "_doubt_from", "_lag_s", "_late_at", "_late_s", "_unread_s", "_waited_from", "_waited_s",
-        "_waited_until", "prompt_from", "prompt_until",
+        "_beat_at", "_lag_s", "_late_at", "_late_s", "_stopped_from", "_unread_s", "_waited_from",
+        "_waited_s", "_waited_until", "prompt_from", "prompt_until",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -488,7 +488,7 @@ class Pauses:
         """The mean of it for the last beats."""
         self._late_at = LONG_AGO
         """The last beat at which the mean was :data:`LAG_S` or more."""
-        self._doubt_from: float | None = None
+        self._stopped_from: float | None = None
         """The last beat before a pause that ended with this beat; None: this beat was in time."""
         self._waited_from = self._waited_until = LONG_AGO
         """The last beat before the last pause, and until when links bring data that had to wait."""
@@ -499,7 +499,7 @@ class Pauses:
         self.prompt_from, self.prompt_until = LONG_AGO, math.inf
         """Data of links that is read between them has not waited, neither here nor at the server."""
 
-    def beat(self, now: float, unread_s: float = 0.0) -> None:
+    def record_beat(self, now: float, unread_s: float = 0.0) -> None:
         """Record that the process runs, and how long messages of links may have waited unread by now."""
         pause_s = now - self._beat_at
         late_s = max(0.0, pause_s - BEAT_S)
@@ -507,10 +507,10 @@ class Pauses:
         self._lag_s += _LAG_WEIGHT * (late_s - self._lag_s)
         if self._lag_s >= LAG_S:
             self._late_at = now
-        self._doubt_from = self._beat_at if pause_s > BEAT_S + LATE_S else None
-        if self._doubt_from is not None:
+        self._stopped_from = self._beat_at if pause_s > BEAT_S + LATE_S else None
+        if self._stopped_from is not None:
             if now > self._waited_until:
-                self._waited_from = self._doubt_from
+                self._waited_from = self._stopped_from
             self._waited_until = max(self._waited_until, now + min(pause_s / 4, BACKLOG_MOST_S))
         self._beat_at, self._unread_s = now, unread_s
         was_prompt, waited_s = self.prompt_until != LONG_AGO, max(unread_s, now - self.sent_at(now))
@@ -557,7 +557,7 @@ class Pauses:
         """Return the earliest time at which data that is read *now* may have come."""
         if now - self._beat_at > BEAT_S + LATE_S:
             return self._beat_at
-        return now if self._doubt_from is None else self._doubt_from
+        return now if self._stopped_from is None else self._stopped_from
 
     def sent_at(self, now: float) -> float:
         """Return the earliest time at which a link's data that is read *now* may have been sent."""
@@ -660,7 +660,7 @@ PAUSE_MAX_S: Final = 2.0
 """The longest sum of them before the next user: many links may open while their resources are unknown."""
 
 
-class Openings:
+class OpeningLinks:
     """The links of a node that are opening: dialled, and their first state not shown yet. Pure.
 
     Opening a link takes milliseconds of CPU time, and more for users of many resources. If openings began for

@@ -13,7 +13,15 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Final, NamedTuple
 
 from gateway.core.element import MADE_AT_ONCE, ChangeSet, Element, WireForms
-from gateway.core.fanout_group import FanoutGroup, GroupMember, News, Sink, forms_of, forms_of_all, place_of
+from gateway.core.fanout_group import (
+    ChangesFrame,
+    FanoutGroup,
+    GroupMember,
+    Sink,
+    forms_of,
+    forms_of_all,
+    place_of,
+)
 from gateway.core.ledger import (
     FRAME_BYTES_MAX,
     Base,
@@ -435,7 +443,7 @@ class Outbox(GroupMember):
             return now
         return self.pace.due_at(now) if self._has_state() else None
 
-    def take_news(self, now: float) -> News | float | None:
+    def take_news(self, now: float) -> ChangesFrame | float | None:
         """Remove and return the waiting changes, if they are few and of elements that the phone holds.
 
         Or return when they may be sent, if that is later than *now*. None: :meth:`take` is to be called.
@@ -470,7 +478,7 @@ class Outbox(GroupMember):
                 return None
         upto = ledger.seq if ledger.seq == ledger.shared_seq else self._head(is_new=False)
         encode = self.codec.patches
-        news = News(encode(self._seq, upto, patches), count, self._since, self._conflated)
+        news = ChangesFrame(encode(self._seq, upto, patches), count, self._since, self._conflated)
         self._seq, self._since = upto, math.inf
         self._dirty = self._batch = None
         pace.sent_at = now

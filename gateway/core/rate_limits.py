@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count, islice, zip_longest
 from typing import Final, Generic, Protocol, TypeVar
 
-from gateway.core.link import Openings
+from gateway.core.link import OpeningLinks
 from gateway.domain.model import LONG_AGO
 from gateway.protocol import frames
 
@@ -424,11 +424,11 @@ ANY_TIME: Final = -math.inf
 _LOG_EVERY_S: Final = 1.0
 
 
-class Ruling(enum.Enum):
+class FrameVerdict(enum.Enum):
     """What happens to a frame that is not served."""
 
     DROP = enum.auto()
-    DROP_AND_TELL = enum.auto()
+    DROP_AND_REPORT = enum.auto()
     CLOSE = enum.auto()
 
 
@@ -480,24 +480,24 @@ class RateViolations:
         self._logged_at = ANY_TIME
         self._errors: deque[float] = deque()
 
-    def too_many(self, now: float, limits: SessionLimits) -> Ruling:
+    def too_many(self, now: float, limits: SessionLimits) -> FrameVerdict:
         """Count a frame over the rate."""
         self._dropped += 1
         if self._dropped > limits.dropped_max:
-            return Ruling.CLOSE
+            return FrameVerdict.CLOSE
         if now - self._logged_at < _LOG_EVERY_S:
-            return Ruling.DROP
+            return FrameVerdict.DROP
         self._logged_at = now
-        return Ruling.DROP_AND_TELL
+        return FrameVerdict.DROP_AND_REPORT
 
-    def error(self, now: float, limits: SessionLimits) -> Ruling:
+    def error(self, now: float, limits: SessionLimits) -> FrameVerdict:
         """Count one bad frame."""
         self._errors.append(now)
         if len(self._errors) > limits.errors_per_s:
             self._errors.popleft()
         if len(self._errors) == limits.errors_per_s and now - self._errors[0] < 1.0:
-            return Ruling.CLOSE
-        return Ruling.DROP_AND_TELL
+            return FrameVerdict.CLOSE
+        return FrameVerdict.DROP_AND_REPORT
 
 
 @dataclass(order=True, slots=True)
@@ -527,9 +527,9 @@ class AdmissionQueue:
     No link enters while *openings* have no room for another.
     """
 
-    def __init__(self, budget: Budget, openings: Openings | None = None) -> None:
+    def __init__(self, budget: Budget, openings: OpeningLinks | None = None) -> None:
         self._budget: Final = budget
-        self.openings: Final = Openings() if openings is None else openings
+        self.openings: Final = OpeningLinks() if openings is None else openings
         self.openings.freed.append(self._wake_first)
         self._waiting_phones: list[Place] = []
         self._others: list[Place] = []

@@ -53,7 +53,7 @@ class RegistryLimits:
 
 
 @dataclass(slots=True, eq=False)
-class _Person(Generic[ConnectionT]):
+class _UserPhones(Generic[ConnectionT]):
     sessions: SmallMap[str, ConnectionT] = field(default_factory=SmallMap)
     """The connections, the oldest first."""
     dashboards: SmallMap[str, ConnectionT] = field(default_factory=lambda: NO_ITEMS)
@@ -90,7 +90,7 @@ class Registry(Generic[ConnectionT]):
         self._last_received_at = last_received_at
         self._limits = limits or RegistryLimits()
         self._linger = linger or Linger()
-        self._people: dict[UserId, _Person[ConnectionT]] = {}
+        self._users: dict[UserId, _UserPhones[ConnectionT]] = {}
         self._phones: dict[ConnectionT, ConnectedPhone] = {}
         self._lingering: dict[UserId, None] = {}
 
@@ -103,10 +103,10 @@ class Registry(Generic[ConnectionT]):
 
         Only a session that OSCC-E has accepted may replace one that is served.
         """
-        person = self._people.get(phone.user)
-        if person is None:
+        phones = self._users.get(phone.user)
+        if phones is None:
             return False
-        leaving = self._replaced_by(person, phone, now)
+        leaving = self._replaced_by(phones, phone, now)
         return any(self._phones[other].session != phone.session for other in leaving)
 
     def add(
@@ -114,20 +114,20 @@ class Registry(Generic[ConnectionT]):
     ) -> tuple[ConnectionT, ...] | CloseCode:
         """Add a connection whose token was opened; return those that it replaces, to be closed with 4004.
 
-        A close code: it is not admitted, and nothing changed. A connection that is here already keeps its
-        seat and replaces none.
+        A close code: it is not admitted, and nothing changed. A connection that is here already stays
+        and replaces none.
         """
         if connection in self._phones:
             return ()
-        person = self._people.get(phone.user) or _Person()
-        replaced = self._replaced_by(person, phone, now)
-        if len(person.sessions) - len(replaced) >= self._limits.devices:
+        phones = self._users.get(phone.user) or _UserPhones()
+        replaced = self._replaced_by(phones, phone, now)
+        if len(phones.sessions) - len(replaced) >= self._limits.devices:
             return CloseCode.TOO_MANY_DEVICES
         if len(self._phones) - len(replaced) >= self._limits.connections:
             return CloseCode.OVER_CAPACITY
         for other in replaced:
-            self._remove_phone(person, other)
-        self._add_phone(person, connection, phone)
+            self._remove_phone(phones, other)
+        self._add_phone(phones, connection, phone)
         return replaced
 
     def remove(self, connection: ConnectionT, now: float) -> None:
@@ -135,79 +135,82 @@ class Registry(Generic[ConnectionT]):
         phone = self._phones.get(connection)
         if phone is None:
             return
-        person = self._people[phone.user]
-        self._remove_phone(person, connection)
-        if not person.sessions:
-            person.left_at = now
-            person.until = now + self._linger_s(person)
+        phones = self._users[phone.user]
+        self._remove_phone(phones, connection)
+        if not phones.sessions:
+            phones.left_at = now
+            phones.until = now + self._linger_s(phones)
             self._lingering[phone.user] = None
             self._limit_lingering()
 
     def ended(self, user: UserId, session: str) -> None:
         """Record that a session ended: it no longer lingers."""
-        person = self._people.get(user)
-        if person is None or person.assistant != session:
+        phones = self._users.get(user)
+        if phones is None or phones.assistant != session:
             return
-        person.assistant = None
+        phones.assistant = None
         if user in self._lingering:
-            person.until = min(person.until, person.left_at + self._linger_s(person))
+            phones.until = min(phones.until, phones.left_at + self._linger_s(phones))
 
     def due(self, now: float) -> tuple[UserId, ...]:
         """Remove and return the users whose linger ended."""
-        gone = tuple(user for user in self._lingering if self._people[user].until <= now)
+        gone = tuple(user for user in self._lingering if self._users[user].until <= now)
         for user in gone:
-            del self._lingering[user], self._people[user]
+            del self._lingering[user], self._users[user]
         return gone
 
     # ---- inner ----
 
     def _replaced_by(
-        self, person: _Person[ConnectionT], phone: ConnectedPhone, now: float
+        self, phones: _UserPhones[ConnectionT], phone: ConnectedPhone, now: float
     ) -> tuple[ConnectionT, ...]:
         """Return the connections that *phone* replaces.
 
         These are those that may not exist beside it, or else the most silent one of a user with too many.
         """
-        same = (person.sessions.get(phone.session), person.devices(phone.application).get(phone.device))
+        same = (
+            phones.sessions.get(phone.session),
+            phones.devices(phone.application).get(phone.device),
+        )
         excluded = tuple(dict.fromkeys(other for other in same if other is not None))
-        if excluded or len(person.sessions) < self._limits.devices:
+        if excluded or len(phones.sessions) < self._limits.devices:
             return excluded
-        silent = self._most_silent(person, now)
+        silent = self._most_silent(phones, now)
         return () if silent is None else (silent,)
 
-    def _most_silent(self, person: _Person[ConnectionT], now: float) -> ConnectionT | None:
+    def _most_silent(self, phones: _UserPhones[ConnectionT], now: float) -> ConnectionT | None:
         """Return the most silent connection, if it is silent for too long.
 
         A user may have thousands: they are compared again only when the one that was the most silent would be
         too silent.
         """
-        if now <= person.silent_at:
+        if now <= phones.silent_at:
             return None
-        silent = min(person.sessions.values(), key=self._last_received_at)
-        person.silent_at = self._last_received_at(silent) + self._limits.silent_s
-        return silent if now > person.silent_at else None
+        silent = min(phones.sessions.values(), key=self._last_received_at)
+        phones.silent_at = self._last_received_at(silent) + self._limits.silent_s
+        return silent if now > phones.silent_at else None
 
     def _add_phone(
-        self, person: _Person[ConnectionT], connection: ConnectionT, phone: ConnectedPhone
+        self, phones: _UserPhones[ConnectionT], connection: ConnectionT, phone: ConnectedPhone
     ) -> None:
         self._phones[connection] = phone
-        person.sessions[phone.session] = connection
+        phones.sessions[phone.session] = connection
         if phone.application is Application.DASHBOARD:
-            person.dashboards = with_few(person.dashboards, phone.device, connection)
+            phones.dashboards = with_few(phones.dashboards, phone.device, connection)
         else:
-            person.assistants = with_few(person.assistants, phone.device, connection)
-        person.until = math.inf
+            phones.assistants = with_few(phones.assistants, phone.device, connection)
+        phones.until = math.inf
         if phone.application is Application.REMOTE_ASSISTANT:
-            person.assistant = phone.session
-        self._people[phone.user] = person
+            phones.assistant = phone.session
+        self._users[phone.user] = phones
         self._lingering.pop(phone.user, None)
 
-    def _remove_phone(self, person: _Person[ConnectionT], connection: ConnectionT) -> None:
+    def _remove_phone(self, phones: _UserPhones[ConnectionT], connection: ConnectionT) -> None:
         phone = self._phones.pop(connection)
-        del person.sessions[phone.session], person.devices(phone.application)[phone.device]
+        del phones.sessions[phone.session], phones.devices(phone.application)[phone.device]
 
-    def _linger_s(self, person: _Person[ConnectionT]) -> float:
-        assisted = person.assistant is not None
+    def _linger_s(self, phones: _UserPhones[ConnectionT]) -> float:
+        assisted = phones.assistant is not None
         return self._linger.of(Application.REMOTE_ASSISTANT if assisted else Application.DASHBOARD)
 
     def _limit_lingering(self) -> None:
@@ -217,9 +220,9 @@ class Registry(Generic[ConnectionT]):
         """
         if len(self._lingering) <= self._limits.connections:
             return
-        staying = [person for user in self._lingering if (person := self._people[user]).until > -math.inf]
+        staying = [phones for user in self._lingering if (phones := self._users[user]).until > -math.inf]
         if len(staying) > self._limits.connections:
-            min(staying, key=lambda person: person.until).until = -math.inf
+            min(staying, key=lambda phones: phones.until).until = -math.inf
 
 
 _ENTRIES_MAX: Final = 10_000

@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple, TypeGuard, assert_never
 from gateway.core.commands import CommandContext, judge
 from gateway.core.ledger import Health, Ledger
 from gateway.core.outbox import CONTROL_MAX, Outbox, PaceLadder, PingMaker
-from gateway.core.rate_limits import ANY_TIME, RateViolations, Ruling, SessionLimits
+from gateway.core.rate_limits import ANY_TIME, FrameVerdict, RateViolations, SessionLimits
 from gateway.core.view import View, facts_key, view_of
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import (
@@ -727,7 +727,7 @@ class Session(StateMachine[State]):
             return self._close(Close(CloseCode.PROTOCOL_ERROR, bad.reason))
         if bad.close_code is not None:
             return self._close(Close(bad.close_code))
-        if self._kept_record().error(now, self._limits) is Ruling.CLOSE:
+        if self._kept_record().error(now, self._limits) is FrameVerdict.CLOSE:
             return self._close(Close(CloseCode.TOO_MANY_ERRORS, "too many bad frames"))
         return self._run(
             self.live.post(frames.ErrorFrame(ErrorCode.BAD_REQUEST, bad.reason, id=bad.frame_id))
@@ -738,10 +738,10 @@ class Session(StateMachine[State]):
         self._record = self._record or RateViolations()
         return self._record
 
-    def _over_rate(self, ruling: Ruling) -> Effects:
-        if ruling is Ruling.CLOSE:
+    def _over_rate(self, verdict: FrameVerdict) -> Effects:
+        if verdict is FrameVerdict.CLOSE:
             return self._close(Close(CloseCode.RATE_LIMITED, "too many frames"))
-        if ruling is Ruling.DROP or self.live is None:
+        if verdict is FrameVerdict.DROP or self.live is None:
             return ()
         message = "Frames came too fast and were dropped."
         return self._run(

@@ -22,12 +22,12 @@ from gateway.domain.model import (
     KINDS,
     ME,
     NO_ITEMS,
-    Lean,
     NodeId,
     Right,
     Scope,
     SmallMap,
     Ticket,
+    UntrackedStruct,
     key_of,
     parse_key,
     with_few,
@@ -40,7 +40,7 @@ from gateway.protocol.envelopes import SessionFacts
 V = TypeVar("V", bound=Hashable)
 
 
-class RefCounter(Lean, Generic[V]):
+class RefCounter(UntrackedStruct, Generic[V]):
     """Values with the number of their holders.
 
     Invariants: equal values are one object, the first that came. *changes* grows whenever the set of values
@@ -291,7 +291,7 @@ def within(value: Resource, scope: Scope) -> Resource:
     return replace(inside, group_ids=_inside(inside.group_ids, scope.groups), handling=handling)
 
 
-class Within(Mapping[str, Resource]):
+class NarrowedValues(Mapping[str, Resource]):
     """Values without ids outside a scope; each is narrowed when it is read, since few of thousands are.
 
     Args:
@@ -431,7 +431,7 @@ class Member:
     left_at: float | None = None
     """When its phone left; None: the phone is connected."""
     renew_after: float | None = None
-    doubted: bool = False
+    is_reported_unknown: bool = False
     """Whether a renewal was refused although the link has reported no end."""
     server: str | None = None
     """The instance of the OSCC-E Server that accepted it last, if the server sends one."""

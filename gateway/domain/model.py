@@ -645,7 +645,7 @@ def value(*, eq: bool = True, frozen: bool = True) -> Callable[[type[T]], type[T
     return make
 
 
-class Lean(msgspec.Struct, eq=False, gc=False):
+class UntrackedStruct(msgspec.Struct, eq=False, gc=False):
     """Base of classes whose objects are made in C and compared by identity, as each update makes some.
 
     The garbage collector does not visit them, so nothing to which they refer may refer back to them.

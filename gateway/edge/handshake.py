@@ -224,7 +224,7 @@ VERSION: Final = "13"
 _CANNOT_INFLATE: Final = re.compile(r"Version/15\.[0-3]\b.* Safari/")
 """Safari 15.0 to 15.3 offers compression and ends connections over it
 (github.com/uNetworking/uWebSockets/issues/1347)."""
-TRANSPORTS: Final = web.AppKey("wires", EpollTransports)
+TRANSPORTS: Final = web.AppKey("transports", EpollTransports)
 """Key of an application's epoll transports. Without it connections keep their asyncio transport."""
 
 

@@ -242,7 +242,7 @@ Failure = NotDeliveredError | TimeoutError | GatewayError
 class _Request:
     """A request without an answer so far."""
 
-    __slots__ = ("again", "doubt", "node", "settle", "until")
+    __slots__ = ("again", "node", "send_error", "settle", "until")
 
     def __init__(
         self,
@@ -257,7 +257,7 @@ class _Request:
         self.settle = settle
         self.again = again
         """Makes the envelope that is sent again; None: it is sent once."""
-        self.doubt: GatewayError | None = None
+        self.send_error: GatewayError | None = None
         """Why it is not known whether it was sent."""
 
 
@@ -294,7 +294,7 @@ class Exchange:
         self._probe_sent = (first, 0.0)
         """The number of the last probe, and its time."""
         self._requests: dict[int, _Request] = {}
-        self._unsure: dict[int, _Request] = {}
+        self._unconfirmed: dict[int, _Request] = {}
         """Requests to be sent again."""
         self._replies: list[_Reply] = []
         """Answers to be sent again."""
@@ -337,7 +337,7 @@ class Exchange:
     async def run(self, listener: Listener) -> None:
         """Receive messages until cancelled."""
         self._listener = listener
-        self._bus.watch(self._doubted)
+        self._bus.watch(self._report_possible_loss)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self.bundles.run(is_running=True)
@@ -386,7 +386,7 @@ class Exchange:
             self.machine.failed(number, self.clock.now())
             self._news.set()
 
-    def _doubted(self) -> None:
+    def _report_possible_loss(self) -> None:
         self._counters.found_gap("subscription")
         self.machine.doubted()
         self._news.set()
@@ -524,23 +524,23 @@ class Exchange:
         request = self._requests.get(number)
         if request is None:
             return
-        is_first = request.doubt is None
+        is_first = request.send_error is None
         if isinstance(receivers, int):
             if is_first and not receivers:
                 self._end(number, NotDeliveredError())
         elif is_first and (isinstance(receivers, NotSentError) or receivers.code is not ErrorCode.BUS_DOWN):
             self._end(number, receivers)
         else:
-            request.doubt = request.doubt or receivers  # a slow bus may have taken it
+            request.send_error = request.send_error or receivers  # a slow bus may have taken it
             if request.again is not None:
-                self._unsure[number] = request
+                self._unconfirmed[number] = request
                 self._repeat_soon()
 
     def _request_again(self) -> None:
         """Send again the requests that the bus did not confirm, in their order."""
-        unsure, self._unsure = self._unsure, {}
-        for number in sorted(unsure.keys() & self._requests.keys()):
-            request = unsure[number]
+        unconfirmed, self._unconfirmed = self._unconfirmed, {}
+        for number in sorted(unconfirmed.keys() & self._requests.keys()):
+            request = unconfirmed[number]
             envelope = None if request.again is None else request.again(number)
             if envelope is not None:
                 self.post(Inbox(request.node), envelope, partial(self._request_sent, number))
@@ -573,11 +573,13 @@ class Exchange:
 
     async def _repeat(self) -> None:
         """Send again what the bus did not confirm, at intervals until all is confirmed or of no use."""
-        while self._unsure or self._replies:
+        while self._unconfirmed or self._replies:
             await self.clock.sleep(REPEATED_AFTER_S)
             now = self.clock.now()
             replies = [reply for reply in self._replies if now < reply.until]
-            self._unsure = {number: each for number, each in self._unsure.items() if number in self._requests}
+            self._unconfirmed = {
+                number: each for number, each in self._unconfirmed.items() if number in self._requests
+            }
             if self.machine.state in {BusState.LIVE, BusState.RECOVERING}:
                 self._replies = []
                 for reply in replies:
@@ -601,7 +603,7 @@ class Exchange:
         """End the requests whose time is over; return when that of the next one is."""
         for number, request in list(self._requests.items()):
             if request.until <= now + _ROUNDING_S:
-                self._end(number, request.doubt or TimeoutError())
+                self._end(number, request.send_error or TimeoutError())
         return min((request.until for request in self._requests.values()), default=math.inf)
 
     async def _end_requests(self) -> None:
@@ -675,12 +677,12 @@ class Exchange:
                 return
         self._put.get(node, {}).pop(number, None)
 
-    # ---- hearing ----
+    # ---- receiving ----
 
     def _guarded(self, receive: Callable[[Envelope], None]) -> Callable[[Envelope], None]:
         """Return a receiver that keeps faults of *receive* away from the bus, and then writes to phones."""
 
-        def heard(envelope: Envelope) -> None:
+        def guarded(envelope: Envelope) -> None:
             phones = self.phones
             if phones is not None:
                 phones.is_held = True
@@ -693,7 +695,7 @@ class Exchange:
                     phones.is_held = False
                     phones.release()
 
-        return heard
+        return guarded
 
     def _receive(self, envelope: Envelope) -> None:
         match envelope:

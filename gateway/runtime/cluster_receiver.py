@@ -159,12 +159,12 @@ class ClusterMembership:
         cannot be opened here.
         """
         now, own = self._clock.now(), self.node
-        heard = (
+        recent = (
             record
             for holder, (record, _) in self._known.items()
             if now - self._last_received_at.get(holder, -math.inf) < NODE_TTL_S
         )
-        return {each.node: each.sealing_keys for each in (*self._registered, *heard) if each.node != own}
+        return {each.node: each.sealing_keys for each in (*self._registered, *recent) if each.node != own}
 
     @property
     def unopened(self) -> tuple[NodeRecord, ...]:
@@ -610,7 +610,7 @@ class ClusterReceiver:
         followers = [state.follower for state in states if state.follower is not None]
         pause_s = RESYNC_S / len(followers) if followers else 0.0
         for follower in followers:
-            follower.unsure()
+            follower.messages_lost()
             self._counters.resynced("bus")
             await self._local.clock.sleep(pause_s)
         self._exchange.machine.resynced(recovery)

@@ -93,7 +93,7 @@ class ExecutingOwner(Protocol):
     def expects_history(self) -> bool:
         """Whether the owner that gave the user away may still send its command history."""
 
-    def doubted(self, handle: str) -> None:
+    def session_unknown(self, handle: str) -> None:
         """Record that the server reported a session as unknown."""
 
 
@@ -166,7 +166,7 @@ class CommandExecution:
     def run_in(self, tasks: Tasks | None) -> None:
         """Run commands in *tasks*; None: the owner ends, and with it all waits for answers."""
         self._tasks = tasks
-        self._look_sooner()
+        self._check_sooner()
 
     def begin(self, call: Call, settle: OnOutcome, node: NodeId | None = None) -> Callable[[], None] | None:
         """Send *call* at once if nothing is in its way, as most of the time; None: use :meth:`execute`.
@@ -244,7 +244,7 @@ class CommandExecution:
                 self._wakes_at = math.inf
                 self._settle(call.key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
         elif until < self._wakes_at:
-            self._look_sooner()
+            self._check_sooner()
 
     def _answered(
         self,
@@ -285,7 +285,7 @@ class CommandExecution:
             for key in list(self._sent):
                 self._settle(key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
 
-    def _look_sooner(self) -> None:
+    def _check_sooner(self) -> None:
         """Wake the task that bounds the waits, if there is one."""
         if self._sooner is not None:
             self._sooner.set()
@@ -458,7 +458,7 @@ class CommandExecution:
             self._settle(call.key, outcome)
             return
         self._settle(call.key, _SENDER_OVER, {call.session: _SESSION_OVER})
-        self._owner.doubted(call.session)
+        self._owner.session_unknown(call.session)
 
     def _settle(self, key: str, outcome: Outcome, by_session: Mapping[str, Outcome] = NO_ITEMS) -> None:
         self._note_settled()

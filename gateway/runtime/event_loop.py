@@ -734,8 +734,8 @@ class LinkScheduler:
                 is_all_read = ready < EVENTS_AT_ONCE or self._read_more(began)
                 self._unprocessed = len(self.due)
             wanted = len(self.due)
-            digested = self._processed_last_turn = self._process_due(wanted)
-            self._unprocessed -= digested
+            processed = self._processed_last_turn = self._process_due(wanted)
+            self._unprocessed -= processed
         finally:
             if phones is not None:
                 phones.is_held = False
@@ -745,7 +745,7 @@ class LinkScheduler:
             self._behind_since, self._kept_up_at = None, began
         else:
             self._record_backlog(
-                began, transports.served - served, 0 if is_all_read else len(transports), digested
+                began, transports.served - served, 0 if is_all_read else len(transports), processed
             )
         if self._behind_since is not None or transports.full_reads != full_reads:
             self.plan_turn()
@@ -775,14 +775,14 @@ class LinkScheduler:
                 return count
         return most
 
-    def _record_backlog(self, began: float, read: int, unread: int, digested: int) -> None:
+    def _record_backlog(self, began: float, read: int, unread: int, processed: int) -> None:
         """Record how many links a turn that left work has read, may have left unread, and let process."""
         if self._behind_since is None:
             self._behind_since = self.now()
             self._read, self._processed = Rounds(self._kept_up_at), Rounds(self._kept_up_at)
         self._read.served(read, unread, began)
         # a link that is processed was read earlier, and what it received had waited since the reading before
-        self._processed.served(digested, len(self.due), self._read.served_by)
+        self._processed.served(processed, len(self.due), self._read.served_by)
 
     def _rest(self, links: int, *, is_idle: bool) -> None:
         if self._rest_s and not is_idle:

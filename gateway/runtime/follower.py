@@ -147,7 +147,7 @@ class RemoteAttach:
         return handle in self._first_commands or not self.is_accepted(handle)
 
     async def wait_in_turn(self, handle: str, within_s: float) -> None:
-        """Return when the owner knows a session; its commands return in the order in which they came.
+        """Return when the owner has accepted a session; its commands return in the order in which they came.
 
         Raises:
             TimeoutError: It takes too long.
@@ -426,7 +426,7 @@ class Follower:
             self._remote_attach.turned(self._tasks)
             self._change()
         if self.machine.read(grant.token, now):
-            self.feed.ledger.disown()
+            self.feed.ledger.invalidate()
 
     # ---- sessions ----
 
@@ -675,7 +675,7 @@ class Follower:
         self.machine.seen(epoch, self._services.clock.now())
         self._due_earlier()
 
-    def unsure(self) -> None:
+    def messages_lost(self) -> None:
         """Record that messages may have been lost: no data is live until the owner has answered."""
         now = self._services.clock.now()
         self.machine.unsure(now)

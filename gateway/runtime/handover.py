@@ -340,8 +340,8 @@ class Takeover:
 
     def _is_left(self) -> bool:
         """Return whether the owner leaves, and can receive a request."""
-        is_heard = self._services.exchange.machine.state is not BusState.DOWN
-        return is_heard and self._is_wanted() and self._services.is_leaving(self._subject.owner.holder)
+        is_reachable = self._services.exchange.machine.state is not BusState.DOWN
+        return is_reachable and self._is_wanted() and self._services.is_leaving(self._subject.owner.holder)
 
 
 ALONE_S: Final = 30.0

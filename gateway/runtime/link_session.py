@@ -1,6 +1,6 @@
 """Link session: one open link until its end, the health that it shows, and the dependencies of owners.
 
-One :class:`Linked` lives as long as one link. It reads the link, applies its data to the mirror and the
+One :class:`LinkSession` lives as long as one link. It reads the link, applies its data to the mirror and the
 sessions of the user, and reports when requests are to be sent.
 """
 
@@ -202,8 +202,8 @@ class OwnerServices:
     """Returns whether the node of a holder has begun to leave."""
     announced_at: Callable[[str], float]
     """Returns when the node of a holder last announced itself; -inf when that is not known."""
-    cut_off: Callable[[], None]
-    """Called when other nodes live and this node does not reach them."""
+    partitioned: Callable[[], None]
+    """Called when this node is partitioned: other nodes live, and it does not reach them."""
     renewals: LeaseRenewals
     """Renews leases together with those of the node's other users."""
     assumed: AssumedTokens
@@ -633,8 +633,8 @@ class LinkHealth:
     """
 
     __slots__ = (
-        "_as_of", "_blind_since", "_feed", "_is_doubted", "_machine", "_mirror", "_services", "_unread_until",
-        "_waits", "is_taking_over", "link",
+        "_as_of", "_blind_since", "_feed", "_is_lease_elsewhere", "_machine", "_mirror", "_services",
+        "_unread_until", "_waits", "is_taking_over", "link",
     )  # fmt: skip
 
     def __init__(
@@ -655,24 +655,24 @@ class LinkHealth:
         """The open link."""
         self._blind_since = services.clock.now() if is_taking_over else None
         self._as_of = feed.health.as_of
-        self._is_doubted = False
+        self._is_lease_elsewhere = False
         """Whether another node was granted the lease, and the link has received nothing since."""
         self._unread_until = LONG_AGO
         """Until when data is shown as old because messages may wait unread, at least."""
         self._waits = False
         """Whether messages of the link waited here for too long when the health was published last."""
 
-    def doubted(self, link_session: LinkSession | None) -> None:
+    def lease_granted_elsewhere(self, link_session: LinkSession | None) -> None:
         """Record that another node was granted the lease: the link may be replaced, and its end lost."""
         if link_session is not None:
-            self._is_doubted = True
+            self._is_lease_elsewhere = True
             link_session.keep_alive()
             self.publish()
 
     def received(self) -> bool:
         """Record that a message arrived. Return whether something is due earlier than before."""
         machine, now = self._machine, self._services.clock.now()
-        self._is_doubted = False
+        self._is_lease_elsewhere = False
         before = machine.state
         machine.received(now)
         self._date()
@@ -686,7 +686,7 @@ class LinkHealth:
         """
         feed, services, mirror = self._feed, self._services, self._mirror
         health, bus = feed.ledger.health, services.exchange.machine.health
-        if health.upstream != "live" or health.bus != bus or self._is_doubted or mirror.is_blind:
+        if health.upstream != "live" or health.bus != bus or self._is_lease_elsewhere or mirror.is_blind:
             return False
         if mirror.assembly.lacks_realtime or not self._machine.received_live(now):
             return False
@@ -698,7 +698,7 @@ class LinkHealth:
         """Record that the server may have begun or ceased to send realtime data."""
         self.catch_up()
         if regained:
-            self._machine.doubt()
+            self._machine.changes_missed()
         self.publish()
 
     def agreed(self, keep_alive_s: float) -> None:
@@ -731,7 +731,7 @@ class LinkHealth:
 
     def unreached(self) -> None:
         """Record that there is no link now."""
-        self._is_doubted = False
+        self._is_lease_elsewhere = False
         self.is_taking_over = False
         self.publish()
 
@@ -754,7 +754,7 @@ class LinkHealth:
         """Return when the link needs work by time alone; in the past: at each tick."""
         if link_session is None:
             return math.inf
-        is_odd = self._is_doubted or self.is_taking_over or self._waits
+        is_odd = self._is_lease_elsewhere or self.is_taking_over or self._waits
         return LONG_AGO if is_odd else min(self._machine.due_at, link_session.due_at)
 
     def _date(self) -> None:
@@ -767,7 +767,7 @@ class LinkHealth:
 
     @property
     def _is_unsure(self) -> bool:
-        return self._is_doubted or self._mirror.is_blind or self._mirror.assembly.lacks_realtime
+        return self._is_lease_elsewhere or self._mirror.is_blind or self._mirror.assembly.lacks_realtime
 
     def may_wait(self, now: float) -> bool:
         """Return whether messages of the link may have waited in this process for too long, or lately did."""

@@ -18,7 +18,7 @@ from gateway.core.drain_schedule import Move
 from gateway.core.follower import FollowedNodes
 from gateway.core.lease import AssumedTokens, BusState, StoreWrites
 from gateway.core.ledger import UNKNOWN_HEALTH, Health, Ledger
-from gateway.core.link import BEAT_S, Linger, Openings, Pauses
+from gateway.core.link import BEAT_S, Linger, OpeningLinks, Pauses
 from gateway.core.rate_limits import LOG_ON_PART, AdmissionQueue, Budget, Quota, TurnShare
 from gateway.core.registry import (
     CommandHistory,
@@ -29,7 +29,7 @@ from gateway.core.registry import (
     RegistryLimits,
     refusal,
 )
-from gateway.core.view import Within
+from gateway.core.view import NarrowedValues
 from gateway.domain.commands import NumberAct, OrderAct, Status
 from gateway.domain.errors import CloseCode, EndReason, GatewayError, SessionRefused
 from gateway.domain.model import (
@@ -99,7 +99,7 @@ class NodeSettings:
         )
 
     def admission_queues(
-        self, sites: Mapping[str, SiteParts], openings: Openings
+        self, sites: Mapping[str, SiteParts], openings: OpeningLinks
     ) -> dict[str, AdmissionQueue]:
         """Return the admission queue of each site."""
         return {name: AdmissionQueue(self.budget(site), openings) for name, site in sites.items()}
@@ -302,7 +302,7 @@ class Node:
     """
 
     is_draining = False
-    is_cut_off = False
+    is_partitioned = False
     """Whether other nodes live that this node does not reach."""
 
     user_states: Mapping[UserId, UserState]
@@ -322,7 +322,7 @@ class Node:
         self.exchange = Exchange(settings.node, cluster.bus, clock, int(jitter() * _FIRST), self._counters)
         self._settings, self._cluster = settings, cluster
         self._writes, self.pauses, self._open_links = StoreWrites(), Pauses(), OpenLinks()
-        self._audit, self._jitter, self._openings = audit, jitter, Openings(self.pauses.own_time)
+        self._audit, self._jitter, self._openings = audit, jitter, OpeningLinks(self.pauses.own_time)
         self._queues = settings.admission_queues(sites, self._openings)
         self.links_per_s: Final = {name: settings.links_per_s(site) for name, site in sites.items()}
         self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
@@ -422,7 +422,7 @@ class Node:
         phone = ConnectedPhone(ticket.user, ticket.handle, ticket.application, ticket.device.id)
         is_judged_first = self._registry.would_replace(phone, self.clock.now())
         if not is_judged_first:
-            self._take_in(connection, phone)
+            self._register(connection, phone)
         user_state = self._user_state(ticket.user, owner)
         self._tickets[connection] = ticket
         before = user_state.feed.connections.get(ticket.handle)
@@ -466,7 +466,7 @@ class Node:
     ) -> None:
         user_state, phone = waiting.user_state, waiting.phone
         if phone is not None and self._tickets.get(connection) is waiting.local.ticket:
-            self._take_in(connection, phone)
+            self._register(connection, phone)
         self._counters.attached(len(user_state.feed.connections))
         waiting.serve(Attachment(facts, user_state.feed.ledger, user_state))
 
@@ -516,7 +516,7 @@ class Node:
             raise ended
         return None if grant is None or grant.holder == self._settings.holder else grant
 
-    def _take_in(self, connection: Connection, phone: ConnectedPhone) -> None:
+    def _register(self, connection: Connection, phone: ConnectedPhone) -> None:
         """Register the connection, and close the one that it replaces."""
         replaced = self._registry.add(connection, phone, self.clock.now())
         if isinstance(replaced, CloseCode):
@@ -611,7 +611,7 @@ class Node:
             for key, value in held
             if view.sees(key) and not isinstance(value, SessionFacts)
         }
-        return Within(seen, live.facts.scope)
+        return NarrowedValues(seen, live.facts.scope)
 
     # ---- life ----
 
@@ -638,17 +638,17 @@ class Node:
         due_at = self.clock.now() + TICK_S
         while True:
             now, unread_s = self.clock.now(), self.unread_s()
-            self.pauses.beat(now, unread_s)
+            self.pauses.record_beat(now, unread_s)
             if now >= due_at:
                 due_at = now + TICK_S
                 self._renewals.renew_due(now)
             try:
-                self._look_for_unread(now, unread_s)
+                self._check_unread(now, unread_s)
             except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
                 log_fault(_LOG, "unread_failed", fault)
             await self.clock.sleep(BEAT_S)
 
-    def _look_for_unread(self, now: float, unread_s: float) -> None:
+    def _check_unread(self, now: float, unread_s: float) -> None:
         """Send that data may be old where messages may have waited in this process for too long."""
         was_behind = self._is_behind
         self._is_behind = unread_s > (CAUGHT_UP_S if was_behind else UNREAD_S)
@@ -708,7 +708,7 @@ class Node:
         self._cluster_receiver.tick(now)
         self._writes.record(now, refused=self._refuses_writes())
         if self.exchange.machine.state is BusState.LIVE and not self._writes.is_away(now):
-            self.is_cut_off = False
+            self.is_partitioned = False
         for admission_queue in self._queues.values():
             admission_queue.slow(now, is_slowed=self.is_overloaded())
         self._touch_on_changes(now)
@@ -732,8 +732,8 @@ class Node:
     def _refuses_writes(self) -> bool:
         return bool(self.bus_refusals & WRITE_REFUSALS)
 
-    def _cut_off(self) -> None:
-        self.is_cut_off = True
+    def _partitioned(self) -> None:
+        self.is_partitioned = True
 
     def _owner_services(self, name: str, site: SiteParts) -> OwnerServices:
         settings = self._settings
@@ -753,7 +753,7 @@ class Node:
             is_draining=lambda: self.is_draining,
             is_leaving=self.membership.is_leaving,
             announced_at=self.membership.announced_at,
-            cut_off=self._cut_off,
+            partitioned=self._partitioned,
             renewals=self._renewals,
             assumed=self._assumed,
             open_links=self._open_links,

@@ -253,7 +253,7 @@ class DialingOwner(Protocol):
     def owned_elsewhere(self, grant: Grant) -> None:
         """Record that another node owns the user."""
 
-    def cut_off(self) -> None:
+    def partitioned(self) -> None:
         """Record that other live nodes own the user, and that this node does not reach them."""
 
     def redirect_phones(self) -> None:
@@ -279,23 +279,24 @@ class LinkDialer:
     """
 
     __slots__ = (
-        "_contested_at", "_entered_at", "_epoch", "_is_cut_off", "_is_entered", "_looked_at", "_machine",
-        "_news", "_opening", "_others", "_outbid_since", "_place", "_queued_at", "_served", "_server",
-        "_services", "_start", "_user", "_was_open", "_was_replaced", "_yields_until", "lease_keeper", "slot",
+        "_contested_at", "_entered_at", "_epoch", "_is_entered", "_is_partitioned", "_looked_at", "_machine",
+        "_news", "_opening", "_others", "_outbid_since", "_owner", "_place", "_queued_at", "_server",
+        "_services", "_start", "_user", "_was_open", "_was_replaced", "_yields_until", "lease_keeper",
+        "slot",
     )  # fmt: skip
 
     def __init__(
-        self, user: UserId, services: OwnerServices, machine: LinkMachine, served: DialingOwner, start: Start
+        self, user: UserId, services: OwnerServices, machine: LinkMachine, owner: DialingOwner, start: Start
     ) -> None:
         self.lease_keeper = LeaseKeeper(user, services)
         self.lease_keeper.lease.seen(start.floor)
         self._user = user
         self._services = services
         self._machine = machine
-        self._served = served
+        self._owner = owner
         self._start = start
         self._outbid_since: float | None = None
-        self._is_cut_off = False
+        self._is_partitioned = False
         """Whether the link was replaced, and the bus has been lost since."""
         self._was_replaced = False
         """Whether the link was replaced, and the store has not reported the holder of the lease since."""
@@ -361,7 +362,7 @@ class LinkDialer:
         answer = self.lease_keeper.renewed(token, is_renewed, tasks)
         self._plan_renewal()
         try:
-            self._served.renewed(answer, was_ours=was_ours)
+            self._owner.renewed(answer, was_ours=was_ours)
         except ReferenceError:
             return  # the owner is gone
 
@@ -415,7 +416,7 @@ class LinkDialer:
             self._machine.kicked(self._services.clock.now(), self._services.jitter())
             self.lease_keeper.lease.kicked(replaced_by)
             self._plan_renewal()
-        self._served.unreached()
+        self._owner.unreached()
 
     def leave(self) -> None:
         """Give back the place in the admission queue."""
@@ -428,7 +429,7 @@ class LinkDialer:
     async def _hold(self) -> bool:
         """Return True when the lease allows a dial; False when it is over."""
         lease = self.lease_keeper.lease
-        while not self._served.is_over and not lease.may_dial:
+        while not self._owner.is_over and not lease.may_dial:
             if self._start.assumed and self._is_bus_down and self._assume():
                 break
             answer = await self._ask()
@@ -436,11 +437,11 @@ class LinkDialer:
                 await self._pause(_STORE_AGAIN_S)
             else:
                 self._process_answer(answer)
-        if self._served.is_over:
+        if self._owner.is_over:
             return False
         if lease.epoch != self._epoch:
             self._epoch = lease.epoch
-            self._served.epoch_began(lease.epoch)
+            self._owner.epoch_began(lease.epoch)
             if self._start.kind is not None:
                 self._services.counters.took_over(self._start.kind)
         self._start = NO_START
@@ -452,7 +453,7 @@ class LinkDialer:
             self._contested()
         elif answer == "refused" and not self.lease_keeper.lease.lost and self.lease_keeper.other is not None:
             # a refused renewal is followed by an acquire, which returns the owner of the user
-            self._served.owned_elsewhere(self.lease_keeper.other)
+            self._owner.owned_elsewhere(self.lease_keeper.other)
 
     async def _ask(self) -> RenewalAnswer:
         if not self.may_ask():
@@ -473,21 +474,21 @@ class LinkDialer:
         machine = services.exchange.machine
         lease = self.lease_keeper.lease
         if lease.may_dial or lease.state is not LeaseState.HELD:
-            self._is_cut_off = False
+            self._is_partitioned = False
             return True
         if self._is_bus_down:
-            self._cut_off()
+            self._report_partition()
         registered_s = min(machine.is_healthy_for(now), services.writes.taken_for(now))
-        return not self._is_cut_off or registered_s >= _REGISTERS_S
+        return not self._is_partitioned or registered_s >= _REGISTERS_S
 
     @property
     def _is_bus_down(self) -> bool:
         return self._services.exchange.machine.state is BusState.DOWN
 
-    def _cut_off(self) -> None:
-        if not self._is_cut_off:
-            self._is_cut_off = True
-            self._served.cut_off()
+    def _report_partition(self) -> None:
+        if not self._is_partitioned:
+            self._is_partitioned = True
+            self._owner.partitioned()
 
     def _assume(self) -> bool:
         """Take the user without the store, which is away; a node that was replaced does not."""
@@ -517,14 +518,14 @@ class LinkDialer:
         if now - self._contested_at <= _CONTEST_S:
             self._yields_until = now + GIVES_WAY_S
             self._services.counters.two_owners_found()
-            self._served.redirect_phones()
+            self._owner.redirect_phones()
         self._contested_at = now
 
     async def _yield_user(self) -> None:
         """Wait, then end: a phone that comes later is served as if for the first time."""
-        while self.gives_way and not self._served.is_over:
+        while self.gives_way and not self._owner.is_over:
             await self._pause(self._yields_until - self._services.clock.now())
-        self._served.stop()
+        self._owner.stop()
 
     # ---- the store takes no writes, but messages pass ----
 
@@ -542,8 +543,8 @@ class LinkDialer:
             return False
         lease = self.lease_keeper.lease
         if lease.state is LeaseState.HELD and not lease.may_dial:  # replaced by a node that is not reached
-            self._cut_off()
-        elif not self._served.is_over and self._assume():
+            self._report_partition()
+        elif not self._owner.is_over and self._assume():
             owned = Owned(self._user, services.node, services.holder, lease.epoch)
             services.exchange.send(Control(), owned)
             return True
@@ -558,12 +559,12 @@ class LinkDialer:
         self._others = NO_ITEMS
         self._services.exchange.send(Control(), Sought(self._user, self._services.node))
         until = clock.now() + _ANSWER_S
-        while not self._others and not self._served.is_over and clock.now() < until:
+        while not self._others and not self._owner.is_over and clock.now() < until:
             await self._pause(until - clock.now())
         token = max(self._others, default=0)
         if not token or (lease.is_ours and token <= lease.epoch):
             return False
-        self._served.owned_elsewhere(self._others[token])
+        self._owner.owned_elsewhere(self._others[token])
         return True
 
     def owned(self, grant: Grant) -> None:
@@ -602,15 +603,15 @@ class LinkDialer:
         except GatewayError:
             return
         since = self._outbid_since
-        if since is None or self._served.is_over:
+        if since is None or self._owner.is_over:
             return
         if grant is None:
-            self._served.redial()
-        elif not self._served.is_fenced:
-            self._served.owned_elsewhere(grant)
+            self._owner.redial()
+        elif not self._owner.is_fenced:
+            self._owner.owned_elsewhere(grant)
         elif self._services.clock.now() - since > _YIELD_S:
             self._services.counters.two_owners_found()
-            self._served.owned_elsewhere(grant)
+            self._owner.owned_elsewhere(grant)
 
     def _may_enter(self) -> bool:
         """Return whether it is this user's turn; if not, :meth:`sessions_changed` is called at the turn."""
@@ -634,7 +635,7 @@ class LinkDialer:
         if self._was_open:
             return Urgency.REOPENING
         since_ms = self._services.clock.wall_ms() - _LOG_ON_MS
-        is_fresh = any(member.ticket.issued_at_ms > since_ms for member in self._served.user_sessions)
+        is_fresh = any(member.ticket.issued_at_ms > since_ms for member in self._owner.user_sessions)
         return Urgency.PERSON if is_fresh else Urgency.ROAMING
 
     def _queue_s(self) -> float:
@@ -661,7 +662,7 @@ class LinkDialer:
         self._news = None
 
     async def _dial(self) -> OpenedLink | None:
-        opener = next(iter(self._served.user_sessions), None)
+        opener = next(iter(self._owner.user_sessions), None)
         if opener is None or not self._machine.dialling():
             return None
         self._opening = self._services.admission_queue.openings.begin(self._services.clock.now())
@@ -672,12 +673,12 @@ class LinkDialer:
         except LinkClosed as closed:
             await self._not_opened(opener, closed)
         else:
-            if not self._served.is_over:
+            if not self._owner.is_over:
                 self._machine.opened(self._services.clock.now())
                 return opened
             await opened.link.close()
         self._opened()
-        self._served.unreached()
+        self._owner.unreached()
         return None
 
     async def _open(self, opener: Member) -> OpenedLink:
@@ -699,7 +700,7 @@ class LinkDialer:
         match closed.reason:
             case "session_unknown":
                 self._machine.refused()
-                self._served.ended(opener, opener.end_at(self._server), None)
+                self._owner.ended(opener, opener.end_at(self._server), None)
             case "stale":
                 self._machine.refused()
                 await self.lease_keeper.superseded(closed.token or 0)

@@ -153,8 +153,8 @@ class Bus(Protocol):
     def waiting_bytes(self) -> int:
         """Bytes of the encoded messages that have not left yet, or have no answer."""
 
-    def watch(self, doubted: Callable[[], None]) -> None:
-        """Call *doubted* whenever messages may have been lost unnoticed, for example after a reconnect."""
+    def watch(self, report_loss: Callable[[], None]) -> None:
+        """Call *report_loss* whenever messages may have been lost unnoticed, as after a reconnect."""
 
 
 class Grant(NamedTuple):

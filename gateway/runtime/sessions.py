@@ -424,7 +424,7 @@ class SessionRenewal:
             owner.mirror.show_session(member)
             owner.feed.flush()
 
-    async def doubt(self, member: Member) -> None:
+    async def end_unknown(self, member: Member) -> None:
         """End a session that the server does not know, unless the link soon reports how it ended."""
         await self._owner.clock.sleep(_END_REPORTED_S)
         await self._end(member)
@@ -441,8 +441,8 @@ class SessionRenewal:
         The answer may overtake the report of the link. Only the report decides whether the phone stops or
         logs on again.
         """
-        if member.on_link and not member.doubted:
-            member.doubted = True
+        if member.on_link and not member.is_reported_unknown:
+            member.is_reported_unknown = True
         else:
             await self._end(member)
 

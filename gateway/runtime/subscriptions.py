@@ -516,7 +516,7 @@ class LinkSubscriptions:
         self._gained_at = self._owner.clock.now()
         self.need()
 
-    def _look_for_gained(self, now: float) -> None:
+    def _find_gained(self, now: float) -> None:
         """Query the directory once, if it has not sent all objects that came into scope."""
         if not self._gained or now - self._gained_at < REPORTED_AFTER_S:
             return
@@ -545,7 +545,7 @@ class LinkSubscriptions:
         if self._queries.awaits:
             self._queries.tick(now)
         if self._gained:
-            self._look_for_gained(now)
+            self._find_gained(now)
         if not self.settled:
             self.settle()
         if now >= self._again_at:

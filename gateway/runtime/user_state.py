@@ -318,9 +318,9 @@ class Owner(OnDemandTasks):
         if self._link_session is not None:
             self._link_session.close()
 
-    def cut_off(self) -> None:
+    def partitioned(self) -> None:
         """Send the phones away: other live nodes own the user, and this node does not reach them."""
-        self._services.cut_off()
+        self._services.partitioned()
         self.redirect_phones()
 
     def redirect_phones(self) -> None:
@@ -354,11 +354,11 @@ class Owner(OnDemandTasks):
         """See :attr:`gateway.runtime.ownership.DialingOwner.is_fenced`."""
         return self._link_session is not None and self._link_session.fenced
 
-    def doubted(self, handle: str) -> None:
+    def session_unknown(self, handle: str) -> None:
         """Record that the server reported a session as unknown."""
         member = self.user_sessions.by_handle.get(handle)
         if member is not None:
-            spawn(self, self._renewing.doubt(member))
+            spawn(self, self._renewing.end_unknown(member))
 
     @property
     def token(self) -> int:
@@ -514,7 +514,7 @@ class Owner(OnDemandTasks):
     def renewed(self, answer: RenewalAnswer, *, was_ours: bool) -> None:
         """Process the answer to a renewal; *was_ours*: whether a lease was held when it was sent."""
         if was_ours and answer == "refused":
-            self.link_health.doubted(self._link_session)
+            self.link_health.lease_granted_elsewhere(self._link_session)
         if answer != "ours" or not self.lease.may_dial or self._link_session is None:
             self.touch()
             self._link_dialer.sessions_changed()

@@ -226,7 +226,7 @@ async def test_a_node_reports_to_its_server_that_it_is_late() -> None:
     clock = ManualClock()
     server = OsccServer("main", "http://127.0.0.1:1", clock)
     async with gateway(clock, server=server) as made:
-        made.node.pauses.beat(clock.now())
+        made.node.pauses.record_beat(clock.now())
         assert not server.is_late()
         await clock.advance(2)
         assert server.is_late(), "the next beat is long overdue"
@@ -246,9 +246,9 @@ async def test_ready_means_started_not_full_and_not_leaving(monkeypatch: pytest.
             patch.setattr(resource, "getrlimit", lambda _: (SPARE_FILES + 2, SPARE_FILES + 2))
             assert made.ready() is None
         made.admission.sockets = 0
-        made.node.is_cut_off = True
+        made.node.is_partitioned = True
         assert made.ready() == "cut off from the other nodes"
-        made.node.is_cut_off = False
+        made.node.is_partitioned = False
         await made.node.membership.give_notice()
         assert (made.started(), made.ready()) == (None, "draining")
         received = made.render()

@@ -83,18 +83,18 @@ async def test_lives_are_challenged_again_soon_where_a_greeting_may_be_lost() ->
         for each in (here, there):
             await acquainted(each, 1)
             await until(partial(_has_nothing_to_ask, each), "it still greets")
-        (before,) = here.bus.lives._known.values()
+        (before,) = here.bus.instances._known.values()
         here.bus.subscriber.client.drop("the network is broken")
 
         async def has_answered() -> bool:
-            return here.bus.lives._known[there.bus.lives.own].answered_at > before.answered_at
+            return here.bus.instances._known[there.bus.instances.own].answered_at > before.answered_at
 
         await until(has_answered, "no answer")
 
 
 async def _has_nothing_to_ask(site: RedisBackend) -> bool:
     now = CLOCK.now()
-    return site.bus.lives.due_at(now) > now + 1.0
+    return site.bus.instances.due_at(now) > now + 1.0
 
 
 async def test_a_killed_redis_is_found_again_and_leases_are_made_as_they_were() -> None:

@@ -19,11 +19,11 @@ from gateway.bus.sealing import (
     HELD_BYTES_MAX,
     HELD_MAX,
     HELD_S,
-    LIVES_MAX,
+    INSTANCES_MAX,
     Freshness,
     Greeting,
     Head,
-    Lives,
+    SenderInstances,
     WaitingMessage,
     opened,
     read,
@@ -44,7 +44,7 @@ class Message:
 class Process:
     """One life of a node, with a clock of its own; it notes which messages had an effect."""
 
-    lives: Lives
+    lives: SenderInstances
     ahead_s: float
     born_at: float
     taken: list[Head] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Process:
 
 
 def begun(seed: int, at: float = 0.0, ahead_s: float = 0.0) -> Process:
-    return Process(Lives(random.Random(seed).randbytes, at + ahead_s), ahead_s, at)
+    return Process(SenderInstances(random.Random(seed).randbytes, at + ahead_s), ahead_s, at)
 
 
 def acquainted(at: float = 1.0) -> tuple[Process, Process]:
@@ -188,13 +188,13 @@ def test_nothing_grows_whatever_somebody_sends() -> None:
         assert one.lives.hold(waiting) == (number >= HELD_MAX)
     largest = WaitingMessage(Head(b"largest.", 1, 0.0), 1.0, b"c", bytes(HELD_BYTES_MAX))
     assert one.lives.hold(largest) == HELD_MAX
-    for number in range(LIVES_MAX + 5):
+    for number in range(INSTANCES_MAX + 5):
         greeting = one.lives.greeting(number * CHALLENGE_SOON_S)
         head = Head(b"%08d" % number, 1, 0.0)
         for _ in range(100):
             one.lives.greeted(head, Greeting(bytes(16), (greeting.nonce,)), number * CHALLENGE_SOON_S)
         one.lives.expire(number * CHALLENGE_SOON_S)
-    assert len(one.lives) <= LIVES_MAX
+    assert len(one.lives) <= INSTANCES_MAX
     assert len(one.lives._asked) <= ANSWERED_S / CHALLENGE_SOON_S + 1
     assert len(one.lives.greeting(1e9).answers) <= sealing.ANSWERS_MAX
 
@@ -267,8 +267,8 @@ class Between:
 
     def check(self) -> None:
         for node in (*self._nodes, *self._gone):
-            for life in {head.life for head in node.taken}:
-                numbers = [head.number for head in node.taken if head.life == life]
+            for life in {head.instance for head in node.taken}:
+                numbers = [head.number for head in node.taken if head.instance == life]
                 assert numbers == sorted(set(numbers)), "each once, and in order"
 
 

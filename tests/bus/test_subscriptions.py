@@ -115,7 +115,7 @@ async def test_after_a_loss_every_channel_is_subscribed_again_before_watchers_ar
         assert scene.doubts == 0
         await scene.say(confirming((b"SUBSCRIBE", b"d")) or b"")
         assert scene.doubts == 1
-        assert scene.subscriber.doubts == {"renewed": 1}
+        assert scene.subscriber.possible_losses == {"renewed": 1}
 
 
 async def test_a_loss_in_the_middle_of_subscribing_again_is_reported_once_at_the_end() -> None:
@@ -189,7 +189,7 @@ async def test_a_confirmation_that_nobody_asked_for_is_a_doubt() -> None:
         await scene.listen(b"c")
         await scene.say(confirming((b"SUBSCRIBE", b"c")) or b"")
         assert scene.doubts == 1
-        assert scene.subscriber.doubts == {"unrequested": 1}
+        assert scene.subscriber.possible_losses == {"unrequested": 1}
         assert scene.subscriber.client.is_up
 
 

@@ -251,9 +251,9 @@ async def acquainted(site: RedisBackend, others: int) -> None:
     """Return when it knows that so many others live."""
 
     async def knows() -> bool:
-        return len(site.bus.lives) >= others
+        return len(site.bus.instances) >= others
 
-    await until(knows, f"{len(site.bus.lives)} lives are known")
+    await until(knows, f"{len(site.bus.instances)} lives are known")
 
 
 async def _arrive(nodes: tuple[RedisBackend, RedisBackend]) -> None:

@@ -20,7 +20,7 @@ from gateway.core.drain_schedule import (
     ROUND_S,
     SETTLED_S,
     SHARE,
-    Away,
+    AwayLimit,
     Balance,
     DrainPace,
     Move,
@@ -42,7 +42,7 @@ class Phone:
         return self.moved
 
 
-def send(away: Away, now: float) -> list[Phone]:
+def send(away: AwayLimit, now: float) -> list[Phone]:
     """Send as many phones away as may be."""
     sent: list[Phone] = []
     while away.may_send(now):
@@ -52,21 +52,21 @@ def send(away: Away, now: float) -> list[Phone]:
 
 
 def test_one_phone_more_is_away_for_each_that_is_back_and_none_counts_after_four_seconds() -> None:
-    away = Away(0.0)
+    away = AwayLimit(0.0)
     phones = send(away, 0.0)
     assert len(phones) == ROOM_MIN
     assert not away.may_send(0.5)
     phones[0].moved = Move.DONE
     assert away.may_send(0.6)
     assert away.room == ROOM_MIN + 1
-    away = Away(0.0)
+    away = AwayLimit(0.0)
     send(away, 0.5)
     assert not away.may_send(4.4)
     assert away.may_send(4.6)
 
 
 def test_a_phone_that_is_back_has_not_moved_for_those_who_wait_for_its_user() -> None:
-    moving, returning = Away(0.0), Away(0.0, Move.BACK)
+    moving, returning = AwayLimit(0.0), AwayLimit(0.0, Move.BACK)
     for away in (moving, returning):
         for phone in send(away, 0.0):
             phone.moved = Move.BACK
@@ -75,7 +75,7 @@ def test_a_phone_that_is_back_has_not_moved_for_those_who_wait_for_its_user() ->
 
 
 def test_many_late_phones_slow_a_drain_down_and_a_single_one_does_not() -> None:
-    away = Away(0.0)
+    away = AwayLimit(0.0)
     away.room = 16.0
     phones = send(away, 0.0)
     for phone in phones[:8]:
@@ -85,7 +85,7 @@ def test_many_late_phones_slow_a_drain_down_and_a_single_one_does_not() -> None:
         phone.moved = Move.DONE
     away.may_send(2.1)
     assert away.room == pytest.approx(0.7 * (16 + 8))
-    away = Away(0.0)
+    away = AwayLimit(0.0)
     away.room = 16.0
     away.sent(Phone(), 0.0)
     assert away.may_send(4.1)
@@ -96,7 +96,7 @@ def test_many_late_phones_slow_a_drain_down_and_a_single_one_does_not() -> None:
     ("before", "room"), [([], 64), ([0.1] * 3, ROOM_MIN + 1)], ids=["slow", "slower than before"]
 )
 def test_on_slow_nodes_a_phone_is_late_after_twice_their_time(before: list[float], room: float) -> None:
-    away, now = Away(0.0), 0.0
+    away, now = AwayLimit(0.0), 0.0
     for took_s in before + [3.0] * 6:  # however many are away
         phones = send(away, now)
         now += took_s
@@ -107,7 +107,7 @@ def test_on_slow_nodes_a_phone_is_late_after_twice_their_time(before: list[float
 
 
 def test_a_phone_that_waited_behind_many_does_not_show_how_slow_the_nodes_are() -> None:
-    away = Away(0.0)
+    away = AwayLimit(0.0)
     away.room = 32.0
     phones = send(away, 0.0)
     away.room = ROOM_MIN  # as after many were late
@@ -122,7 +122,7 @@ def test_a_phone_that_waited_behind_many_does_not_show_how_slow_the_nodes_are() 
 
 
 def test_the_highest_rate_counts_for_the_last_phones() -> None:
-    away, now = Away(0.0, Move.BACK), 0.0
+    away, now = AwayLimit(0.0, Move.BACK), 0.0
     assert away.per_s(1.0) == 0.0
     for took_s in [0.5] * 60 + [4.0] * 10:
         phones = send(away, now)[:4]
@@ -133,7 +133,7 @@ def test_the_highest_rate_counts_for_the_last_phones() -> None:
 
 
 def test_phones_that_never_come_slow_a_drain_down_only_when_none_comes() -> None:
-    away, now, sent = Away(0.0), 0.0, 0
+    away, now, sent = AwayLimit(0.0), 0.0, 0
     while sent < 1000 and now < 100.0:
         phones = send(away, now)
         sent += len(phones)
@@ -141,7 +141,7 @@ def test_phones_that_never_come_slow_a_drain_down_only_when_none_comes() -> None
         for phone in phones[::2]:  # half of them are in the background
             phone.moved = Move.DONE
     assert now < 20.0
-    away = Away(0.0)
+    away = AwayLimit(0.0)
     away.room, now = 64.0, 0.0
     while now < 60.0:
         send(away, now)
@@ -188,7 +188,7 @@ def test_a_short_grace_lets_no_more_phones_return_than_the_other_nodes_accept(gr
 
 
 def test_phones_that_come_later_hold_back_none_and_those_before_hold_back_all() -> None:
-    away, phones = Away(0.0), [Phone() for _ in range(20)]
+    away, phones = AwayLimit(0.0), [Phone() for _ in range(20)]
     for phone in phones:
         away.sent(phone, 30.0)
     assert away.may_send(28.0)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.core import fanout_group as fanout_groups
-from gateway.core.fanout_group import SIZE, TURN_S, FanoutGroup, News
+from gateway.core.fanout_group import SIZE, TURN_S, ChangesFrame, FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import LADDER_S, Outbox, PaceLadder, unite_due
 from gateway.core.view import View, me_key, view_of
@@ -204,7 +204,7 @@ def frames_of_all(house: House) -> list[dict[str, Any]]:
     """Return the frame of each phone, from its group or its own."""
     fanout_group = only(house)
     news = fanout_group.take_news(house.now)
-    assert isinstance(news, News)
+    assert isinstance(news, ChangesFrame)
     own, fanout_group.own_frames = fanout_group.own_frames, {}
     return decoded([own.get(outbox, news.frame) for outbox in house.outboxes])
 
@@ -236,11 +236,11 @@ def test_who_needs_a_frame_of_another_size_is_sent_it_alone() -> None:
     house.wait(5)
     unite_due(house.ledger, house.now)
     fanout_group = only(house)
-    assert isinstance(fanout_group.take_news(house.now), News)
+    assert isinstance(fanout_group.take_news(house.now), ChangesFrame)
     fanout_group.unite(house.now)
     alone = [outbox for outbox in house.outboxes if outbox not in fanout_group.members]
     news = [outbox.take_news(house.now) for outbox in alone]
-    frames = decoded([each.frame for each in news if isinstance(each, News)])
+    frames = decoded([each.frame for each in news if isinstance(each, ChangesFrame)])
     assert [(frame["after"], frame["upto"]) for frame in frames] == [(10, 12), (11, 12)]
     assert set(fanout_group.own_frames) | {house.outboxes[0]} == set(house.outboxes)
     assert len(only(house).members) == 10
@@ -309,7 +309,7 @@ def test_few_changes_leave_as_one_frame_with_what_they_are_counted_as() -> None:
     house.wait(5)
     house.wait(6)
     news = fanout_group.take_news(house.now)
-    assert isinstance(news, News)
+    assert isinstance(news, ChangesFrame)
     assert (news.elements, news.since, news.conflated) == (1, 110.0, 1)
     [frame] = decoded([news.frame])
     assert frame["patch"] == {"queue:1": {"contacts_waiting": 6}}

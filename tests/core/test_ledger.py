@@ -109,7 +109,7 @@ def test_a_new_epoch_begins_with_the_keys_at_hand() -> None:
 def test_what_is_of_no_owner_is_replaced_by_whatever_comes_next_even_of_a_lower_epoch() -> None:
     ledger = replica()
     reader = Reader(ledger)
-    ledger.disown()
+    ledger.invalidate()
     assert ledger.position == Position(0, 0)
     assert ledger.get("a") is ONE, "it is shown until there is something else"
     assert not reader.marks
@@ -120,7 +120,7 @@ def test_what_is_of_no_owner_is_replaced_by_whatever_comes_next_even_of_a_lower_
     assert ledger.position == Position(1, 1)
     ledger = replica()
     ledger.receive(delta(2, 3, Update("b", 3, None)))
-    ledger.disown()
+    ledger.invalidate()
     assert [update.key for update in ledger.since(Position(0, 0)).updates] == ["a"]
 
 

@@ -131,7 +131,7 @@ def test_kicks_wait_longer_each_time_until_a_quiet_time_and_jitter_spreads_rival
 
 def test_a_doubt_makes_a_live_link_stale_until_whole_sets_were_asked_for_and_answered() -> None:
     link = live()
-    link.doubt()
+    link.changes_missed()
     assert link.health(0.0) == "stale"
     link.synced(0.5)
     assert link.health(0.5) == "stale", "answers to questions of before do not count"
@@ -139,7 +139,7 @@ def test_a_doubt_makes_a_live_link_stale_until_whole_sets_were_asked_for_and_ans
     link.synced(1.5)
     assert link.health(1.5) == "live"
     link = LinkMachine()
-    link.doubt()
+    link.changes_missed()
     assert link.state is LinkState.IDLE
     assert live(0.0, link).need(1.0) == "nothing"
 
@@ -147,20 +147,20 @@ def test_a_doubt_makes_a_live_link_stale_until_whole_sets_were_asked_for_and_ans
 def test_what_is_read_is_as_old_as_the_last_beat_until_one_is_in_time_again() -> None:
     pauses = Pauses()
     assert pauses.came_at(100.0) == 100.0, "nothing is known before the first beat"
-    pauses.beat(100.0)
+    pauses.record_beat(100.0)
     assert pauses.came_at(100.875) == 100.875, "a beat may be a little late"
     assert pauses.came_at(130.0) == 100.0
-    pauses.beat(130.0)
+    pauses.record_beat(130.0)
     assert pauses.came_at(130.4) == 100.0
-    pauses.beat(130.0 + BEAT_S)
+    pauses.record_beat(130.0 + BEAT_S)
     assert pauses.came_at(130.6) == 130.6
 
 
 def test_after_a_long_stop_data_of_links_may_have_waited_for_some_seconds_more() -> None:
     pauses = Pauses()
-    pauses.beat(100.0)
+    pauses.record_beat(100.0)
     for beat in range(12):
-        pauses.beat(120.0 + BEAT_S * beat)
+        pauses.record_beat(120.0 + BEAT_S * beat)
         if beat == 1:
             assert (pauses.came_at(120.6), pauses.sent_at(120.6)) == (120.6, 100.0)
         elif beat == 9:
@@ -171,20 +171,20 @@ def test_after_a_long_stop_data_of_links_may_have_waited_for_some_seconds_more()
 def test_the_own_time_of_a_process_stands_still_while_it_is_late() -> None:
     pauses = Pauses()
     assert pauses.own_time(99.0) == 99.0, "nothing is known before the first beat"
-    pauses.beat(100.0)
+    pauses.record_beat(100.0)
     assert [pauses.own_time(now) for now in (100.25, 100.5, 103.0)] == [100.25, 100.5, 100.5]
-    pauses.beat(103.0)
+    pauses.record_beat(103.0)
     assert [pauses.own_time(now) for now in (103.0, 103.25)] == [100.5, 100.75]
 
 
 def test_a_process_is_late_when_its_beats_are_and_for_a_while_after_that() -> None:
     pauses, now = Pauses(), 100.0
     for _ in range(20):
-        pauses.beat(now)
+        pauses.record_beat(now)
         now += BEAT_S + 0.2
     assert not pauses.was_late(now, 60.0), "this is not late enough to keep anybody waiting"
     for _ in range(5):
-        pauses.beat(now)
+        pauses.record_beat(now)
         now += BEAT_S + 0.5
     late_at = now
     linger = Linger(30.0)
@@ -192,7 +192,7 @@ def test_a_process_is_late_when_its_beats_are_and_for_a_while_after_that() -> No
     over_at = [pauses.linger_over_at(until, now, linger) for until in (now - 50.0, now, math.inf)]
     assert over_at == [now + 10.0, now + 60.0, math.inf]
     for _ in range(200):
-        pauses.beat(now)
+        pauses.record_beat(now)
         now += BEAT_S
     assert now - late_at == 200 * BEAT_S
     assert [pauses.was_late(now, within_s) for within_s in (90.0, 110.0)] == [False, True]
@@ -210,21 +210,21 @@ def test_prompt_data_has_waited_nowhere(beats: list[tuple[float, float, float]])
     pauses, now = Pauses(), 100.0
     for pause_s, unread_s, later_s in beats:
         now += pause_s
-        pauses.beat(now, unread_s)
+        pauses.record_beat(now, unread_s)
         if now + later_s <= pauses.prompt_until:
             at = now + later_s
             assert (pauses.sent_at(at), pauses.unread_s(at), at >= pauses.prompt_from) == (at, 0.0, True)
     for _ in range(12):
         now += BEAT_S
-        pauses.beat(now)
+        pauses.record_beat(now)
     assert pauses.prompt_until > now + BEAT_S, "a process that runs again finds nothing that waited"
 
 
 def test_what_was_read_before_a_process_had_caught_up_stays_late_after_that() -> None:
     pauses = Pauses()
-    pauses.beat(99.5)
+    pauses.record_beat(99.5)
     for at, unread_s in ((100.0, 5.0), (100.5, 2.0), (101.0, 0.0), (101.5, 0.0)):
-        pauses.beat(at, unread_s)
+        pauses.record_beat(at, unread_s)
     assert [pauses.prompt_from <= at <= pauses.prompt_until for at in (100.9, 101.1)] == [False, True]
     assert [pauses.unread_s(at) for at in (100.9, 101.6)] == [5.0, 0.0]
 

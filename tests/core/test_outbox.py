@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.core.element import ChangeSet, Element
-from gateway.core.fanout_group import News
+from gateway.core.fanout_group import ChangesFrame
 from gateway.core.ledger import Cursor, Ledger, first_of
 from gateway.core.view import me_key, view_of
 from gateway.domain.model import Scope
@@ -147,7 +147,7 @@ def taken(line: Line) -> list[dict[str, Any]]:
     news = line.outbox.take_news(line.now)
     if news is None:
         return line.take()
-    return decoded([news.frame]) if isinstance(news, News) else []
+    return decoded([news.frame]) if isinstance(news, ChangesFrame) else []
 
 
 def at_once(line: Line, keys: tuple[str, ...], draw: random.Random) -> None:
@@ -222,7 +222,7 @@ def test_patches_of_what_many_phones_get_alike_are_written_once(codec: Codec) ->
     for line in lines:
         line.ledger.record_all(changes)
         news = line.outbox.take_news(line.now)
-        assert isinstance(news, News)
+        assert isinstance(news, ChangesFrame)
         frames.append(codec.decode_gateway(news.frame))
     expected = {key: {"contacts_waiting": 7} for key in KEYS}
     assert [each.patch for each in frames if isinstance(each, Changes)] == [expected, expected]
@@ -238,7 +238,7 @@ def test_what_waits_of_several_steps_is_written_once_for_all_phones_that_missed_
         line.ledger.record_all(first)
         line.ledger.record_all(second)
         news = line.outbox.take_news(line.now)
-        assert isinstance(news, News)
+        assert isinstance(news, ChangesFrame)
         assert (news.elements, news.conflated) == (2, 1)
         frames.append(news.frame)
     assert frames[0] == frames[1]

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from gateway.core.link import OPENING_S, OPENINGS_MAX, PAUSE_MAX_S, RESOURCE_S, Openings
+from gateway.core.link import OPENING_S, OPENINGS_MAX, PAUSE_MAX_S, RESOURCE_S, OpeningLinks
 from gateway.core.rate_limits import AdmissionQueue, Budget, KeyedRates, Place, Quota, TokenBucket, Urgency
 
 
@@ -423,7 +423,7 @@ def test_while_newcomers_are_slowed_each_line_has_its_first_that_is_woken() -> N
 # ---- what a link costs ----
 
 
-def _open_all(openings: Openings, resources: int, *, until: float) -> list[float]:
+def _open_all(openings: OpeningLinks, resources: int, *, until: float) -> list[float]:
     """Open links one after the other, each as soon as there is room; return when each began."""
     began, now = list[float](), 0.0
     while (now := now + max(0.001, openings.wait_s(now))) < until:
@@ -433,22 +433,22 @@ def _open_all(openings: Openings, resources: int, *, until: float) -> list[float
 
 
 def test_users_of_many_resources_leave_half_of_the_time_to_others_and_of_few_do_not_wait() -> None:
-    openings = Openings()
+    openings = OpeningLinks()
     began = _open_all(openings, 1_600, until=10.0)
     assert len(began) == pytest.approx(10.0 / (1_600 * RESOURCE_S), abs=2)
     assert openings.wait_s(10.0) > 0
-    assert len(_open_all(Openings(), 16, until=1.0)) >= 990
+    assert len(_open_all(OpeningLinks(), 16, until=1.0)) >= 990
 
 
 def test_links_that_open_at_once_are_as_many_as_the_last_ones_had_resources_for() -> None:
-    openings = Openings()
+    openings = OpeningLinks()
     _open_all(openings, 1_600, until=10.0)
     at_once = 0
     while openings.wait_s(20.0) == 0:
         openings.begin(20.0)
         at_once += 1
     assert at_once == 2
-    openings = Openings()
+    openings = OpeningLinks()
     _open_all(openings, 16, until=10.0)
     while openings.wait_s(20.0) == 0:
         openings.begin(20.0)
@@ -456,7 +456,7 @@ def test_links_that_open_at_once_are_as_many_as_the_last_ones_had_resources_for(
 
 
 def test_a_link_that_was_not_opened_delays_no_other() -> None:
-    openings = Openings()
+    openings = OpeningLinks()
     _open_all(openings, 1_600, until=10.0)
     numbers = [openings.begin(20.0), openings.begin(20.0)]
     assert openings.wait_s(20.0) > 0
@@ -466,13 +466,13 @@ def test_a_link_that_was_not_opened_delays_no_other() -> None:
 
 
 def test_links_that_open_at_once_or_are_handed_over_make_the_next_user_wait_for_a_bounded_time() -> None:
-    openings = Openings()
+    openings = OpeningLinks()
     numbers = [openings.begin(0.0) for _ in range(OPENINGS_MAX)]
     assert openings.wait_s(0.0) == OPENING_S, "nothing is known about them, so there is room for all"
     for at, number in enumerate(numbers, start=1):
         openings.end(number, at * 0.02, 10_000)
     assert openings.wait_s(OPENINGS_MAX * 0.02) <= PAUSE_MAX_S
-    openings = Openings()
+    openings = OpeningLinks()
     _open_all(openings, 1_600, until=10.0)
     for _ in range(300):
         openings.begin(20.0)

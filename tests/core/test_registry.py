@@ -27,7 +27,7 @@ ANN, BOB = UserId("main", 1), UserId("main", 2)
 DASHBOARD, ASSISTANT = Application.DASHBOARD, Application.REMOTE_ASSISTANT
 
 
-def seat(
+def phone(
     session: str, *, user: UserId = ANN, application: Application = DASHBOARD, device: str | None = None
 ) -> ConnectedPhone:
     return ConnectedPhone(user, session, application, device or f"phone of {session}")
@@ -38,33 +38,33 @@ def full() -> Registry[str]:
     received = {"c0": 0.0, "c1": 1.0}
     registry = Registry[str](received.__getitem__, RegistryLimits(devices=2))
     for number, (connection, at) in enumerate(received.items()):
-        registry.add(connection, seat(f"s{number}"), at)
+        registry.add(connection, phone(f"s{number}"), at)
     return registry
 
 
 @pytest.mark.parametrize(
-    ("newcomer", "at", "unseats"),
+    ("another", "at", "replaces"),
     [
-        (seat("s0", device="another phone"), 2.0, False),
-        (seat("s9", device="phone of s0"), 2.0, True),
-        (seat("s9", device="phone of s0", user=BOB), 2.0, False),
-        (seat("s9"), 2.0, False),
-        (seat("s9"), 601.0, True),
+        (phone("s0", device="another phone"), 2.0, False),
+        (phone("s9", device="phone of s0"), 2.0, True),
+        (phone("s9", device="phone of s0", user=BOB), 2.0, False),
+        (phone("s9"), 2.0, False),
+        (phone("s9"), 601.0, True),
     ],
 )
 def test_a_log_on_that_would_end_a_session_is_known_before(
-    newcomer: ConnectedPhone, at: float, unseats: bool
+    another: ConnectedPhone, at: float, replaces: bool
 ) -> None:
     registry = full()
-    assert registry.would_replace(newcomer, at) is unseats
+    assert registry.would_replace(another, at) is replaces
     assert len(registry) == 2
 
 
 def test_adding_what_is_here_changes_nothing() -> None:
     received: dict[str, float] = {}
     registry = Registry[str](received.__getitem__)
-    registry.add("a", seat("s"), 0.0)
-    assert registry.add("a", seat("other"), 1.0) == ()
+    registry.add("a", phone("s"), 0.0)
+    assert registry.add("a", phone("other"), 1.0) == ()
     assert (len(registry), registry.due(1e9)) == (1, ())
     registry.remove("a", 2.0)
     assert (len(registry), registry.due(1e9)) == (0, (ANN,))
@@ -75,7 +75,7 @@ def test_also_a_late_node_which_keeps_users_longer_keeps_no_more_of_them() -> No
     kept: set[UserId] = set()
     for number in range(12):
         user, now = UserId("main", number), 6.0 * number
-        registry.add(f"c{number}", seat(f"s{number}", user=user), now)
+        registry.add(f"c{number}", phone(f"s{number}", user=user), now)
         registry.remove(f"c{number}", now)
         kept.add(user)
         kept.difference_update(registry.due(now - 1e3))
@@ -182,34 +182,34 @@ def test_what_is_touched_is_due_once_and_what_is_dropped_never() -> None:
 
 
 def test_turns_end_in_the_order_in_which_they_began() -> None:
-    turns: WaitQueue[str] = WaitQueue()
+    waits: WaitQueue[str] = WaitQueue()
     rung: list[float] = []
-    turns.ring = lambda: rung.append(turns.due_at)
-    assert turns.due_at == math.inf
-    turns.begin("a", 10)
-    turns.begin("b", 11)
-    assert (turns.due_at, list(turns.take(9.9)), list(turns.take(11))) == (10, [], ["a", "b"])
-    turns.begin("a", 20)
-    turns.drop("b")
-    assert (turns.due_at, list(turns.take(19))) == (20, [])
-    turns.drop("a")
-    turns.drop("a")
-    assert (turns.due_at, list(turns.take(99))) == (math.inf, [])
+    waits.ring = lambda: rung.append(waits.due_at)
+    assert waits.due_at == math.inf
+    waits.begin("a", 10)
+    waits.begin("b", 11)
+    assert (waits.due_at, list(waits.take(9.9)), list(waits.take(11))) == (10, [], ["a", "b"])
+    waits.begin("a", 20)
+    waits.drop("b")
+    assert (waits.due_at, list(waits.take(19))) == (20, [])
+    waits.drop("a")
+    waits.drop("a")
+    assert (waits.due_at, list(waits.take(99))) == (math.inf, [])
     assert rung == [10], "a later turn makes nothing due earlier"
 
 
 def test_who_is_touched_has_the_turn_still() -> None:
-    turns: WaitQueue[str] = WaitQueue()
-    turns.begin("a", 10)
-    turns.begin("b", 11)
-    turns.touch("b")
-    turns.touch("b")
-    assert turns.due_at == -math.inf
-    assert list(turns.take(0)) == ["b"]
-    assert list(turns.take(0)) == []
-    turns.touch("a")
-    turns.drop("a")
-    assert list(turns.take(11)) == ["b"]
+    waits: WaitQueue[str] = WaitQueue()
+    waits.begin("a", 10)
+    waits.begin("b", 11)
+    waits.touch("b")
+    waits.touch("b")
+    assert waits.due_at == -math.inf
+    assert list(waits.take(0)) == ["b"]
+    assert list(waits.take(0)) == []
+    waits.touch("a")
+    waits.drop("a")
+    assert list(waits.take(11)) == ["b"]
 
 
 @pytest.mark.parametrize("seed", range(6))

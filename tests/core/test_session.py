@@ -13,7 +13,7 @@ import pytest
 from gateway.core.element import Element
 from gateway.core.ledger import Health, Ledger
 from gateway.core.outbox import PaceLadder
-from gateway.core.rate_limits import ANY_TIME, RateViolations, Ruling, SessionLimits
+from gateway.core.rate_limits import ANY_TIME, FrameVerdict, RateViolations, SessionLimits
 from gateway.core.session import (
     TRANSITIONS,
     AcceptSession,
@@ -398,8 +398,8 @@ def test_a_frame_pays_for_each_whole_kib_and_no_more_than_a_burst() -> None:
 
 def test_errors_a_second_apart_close_nothing_and_four_within_one_do() -> None:
     record, limits = RateViolations(), SessionLimits(errors_per_s=4)
-    assert {record.error(n * 0.375, limits) for n in range(50)} == {Ruling.DROP_AND_TELL}
-    assert record.error(49 * 0.375 + 0.1, limits) is Ruling.CLOSE
+    assert {record.error(n * 0.375, limits) for n in range(50)} == {FrameVerdict.DROP_AND_REPORT}
+    assert record.error(49 * 0.375 + 0.1, limits) is FrameVerdict.CLOSE
 
 
 # ---- a session that is served: topics, commands, health and end ----

@@ -121,8 +121,8 @@ class Trouble:
     def renew(self, *nodes: int) -> None:
         """Simulate an unasked renewal of the nodes' connections."""
         for node in nodes:
-            for doubted in self._doors[node].watchers:
-                doubted()
+            for report_loss in self._doors[node].watchers:
+                report_loss()
 
     def freeze(self) -> None:
         """Let Redis answer no request; they take effect when it thaws."""
@@ -255,9 +255,9 @@ class LossyBus:
 
     waiting_bytes = 0
 
-    def watch(self, doubted: Callable[[], None]) -> None:
-        """Call *doubted* when messages may be lost."""
-        self.watchers.append(doubted)
+    def watch(self, report_loss: Callable[[], None]) -> None:
+        """Call *report_loss* when messages may be lost."""
+        self.watchers.append(report_loss)
 
     def hear(self, channel: BusChannel, envelope: Envelope) -> None:
         """Deliver a received message."""

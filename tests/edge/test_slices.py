@@ -14,7 +14,7 @@ from gateway.core import view as views
 from gateway.core.element import MADE_AT_ONCE as FORMS_AT_ONCE
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
-from gateway.core.view import Within
+from gateway.core.view import NarrowedValues
 from gateway.domain.model import NodeId, Scope, UserId
 from gateway.domain.resources import Agent, Resource
 from gateway.edge.export import LOOKED_AT_ONCE, MADE_AT_ONCE, PAGE, NodeHoldings, export
@@ -108,7 +108,7 @@ def test_an_export_reads_one_value_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(views, "within", counted)
     agents = Counting({f"agent:{number}": Agent(display_name="Ann") for number in range(MANY)})
-    pieces = export(ticket_of(ManualClock()), Within(agents, Scope()), address="192.0.2.1", at_ms=5)
+    pieces = export(ticket_of(ManualClock()), NarrowedValues(agents, Scope()), address="192.0.2.1", at_ms=5)
     before = most = 0
     for _ in pieces:
         most, before = max(most, agents.read - before), agents.read

@@ -33,7 +33,9 @@ def places(texts: Mapping[str, str]) -> Iterator[str]:
             if isinstance(node, ast.AnnAssign) and node.value is not None and _remembers(node.value):
                 yield f"{path} {ast.unparse(node.target)}"
             if isinstance(node, ast.ClassDef):
-                is_lean = any(isinstance(base, ast.Name) and base.id == "Lean" for base in node.bases)
+                is_lean = any(
+                    isinstance(base, ast.Name) and base.id == "UntrackedStruct" for base in node.bases
+                )
                 for each in ast.walk(node):
                     name = _attribute(each, is_lean=is_lean) if isinstance(each, ast.AnnAssign) else None
                     if name is not None:
@@ -90,7 +92,7 @@ PLACES: Final[dict[str, str]] = {
     place: category
     for category, listed in {
         MIRROR: """
-            bus/sealing.py Lives._held;
+            bus/sealing.py SenderInstances._held;
             bus/memory.py MemoryChannels.receivers;
             bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
             core/assembly.py Assembly._queries; core/assembly.py _KindParts.times sent;
@@ -130,7 +132,7 @@ PLACES: Final[dict[str, str]] = {
             upstream/asterisk/link.py AsteriskLink.attached;
             upstream/asterisk/monitor.py Publisher.links; upstream/asterisk/people.py PersonScopes._made;
             domain/model.py SmallMap._more;
-            core/registry.py Registry._people _phones _lingering;
+            core/registry.py Registry._users _phones _lingering;
             core/view.py UserSessions.by_handle _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets waiting _wheel _ticks;
             edge/routes.py SessionRoutes._exporting;
@@ -138,7 +140,8 @@ PLACES: Final[dict[str, str]] = {
             core/registry.py WaitQueue._until _touched; runtime/node.py Node._waiting_phones;
             runtime/subscriptions.py LinkSubscriptions._attach_due _presence_due _doubts;
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
-            core/rate_limits.py AdmissionQueue._waiting_phones _others; core/link.py Openings._began freed;
+            core/rate_limits.py AdmissionQueue._waiting_phones _others;
+            core/link.py OpeningLinks._began freed;
             runtime/node.py UserStates._user_states; runtime/node.py Node._tickets;
             core/registry.py DueTimes._touched; runtime/link_session.py LeaseRenewals._waiting;
             runtime/link_session.py OnDemandTasks._running;
@@ -190,10 +193,10 @@ PLACES: Final[dict[str, str]] = {
         "places_in_the_cluster": """
             upstream/asterisk/server.py AsteriskServer._tokens;
             bus/memory.py MemoryLeases._leases _floors; bus/memory.py _Expiring._values _ends;
-            bus/sealing.py Lives._answers _asked _known _passed; bus/pubsub.py RedisBus._receivers;
+            bus/sealing.py SenderInstances._answers _asked _known _passed; bus/pubsub.py RedisBus._receivers;
             bus/connect.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;
             core/follower.py Peers._peers; core/follower.py FollowedNodes._users_of;
-            runtime/cluster.py Exchange._requests _batches _put _unsure _replies;
+            runtime/cluster.py Exchange._requests _batches _put _unconfirmed _replies;
             runtime/cluster_receiver.py ClusterReceiver._executing; runtime/ownership.py LinkDialer._others
         """,
         NOBODY: """
@@ -208,11 +211,11 @@ PLACES: Final[dict[str, str]] = {
             upstream/oscce/directory.py _RowReader._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/adapters.py Keyring._holders;
             bus/stores.py RedisBackend._running; core/drain_schedule.py Balance._sent;
-            core/drain_schedule.py Away._counted _later _watched _usual_s;
+            core/drain_schedule.py AwayLimit._counted _later _watched _usual_s;
             runtime/mirror.py SharedOffsets._seen_at;
             bus/cluster.py Topology._connectors _owners _watchers;
             bus/cluster.py ClusterClient._clients _runs;
-            bus/pubsub.py Subscriber.doubts; bus/redis.py RedisClient.losses;
+            bus/pubsub.py Subscriber.possible_losses; bus/redis.py RedisClient.losses;
             bus/connect.py Refusals._said_at;
             bus/sealing.py Seals._ciphers dropped; runtime/event_loop.py LinkScheduler.due _held;
             core/rate_limits.py RateViolations._errors; core/session.py _intervals;

@@ -49,7 +49,7 @@ class Diary:
         self._read: Final[dict[UserId, str]] = {}
         self.count: int = 0
 
-class Page(Lean):
+class Page(UntrackedStruct):
     lines: list[str]
 
 @lru_cache(maxsize=9)

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import event
 from hypothesis import strategies as st
 
-from gateway.core.fanout_group import News, Writer
+from gateway.core.fanout_group import ChangesFrame, Writer
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox, PaceLadder
 from gateway.core.view import View, view_of
@@ -146,7 +146,7 @@ class Line:
             return
         event(f"a convoy of {len(fanout_group.members)}")
         news = fanout_group.take_news(now)
-        taken = [news.frame] if isinstance(news, News) else fanout_group.take(now)
+        taken = [news.frame] if isinstance(news, ChangesFrame) else fanout_group.take(now)
         own, fanout_group.own_frames = fanout_group.own_frames, NO_ITEMS
         for member in fanout_group.members:
             assert isinstance(member.sink, Line)

@@ -27,7 +27,7 @@ from tests.doubles.clock import CentreClock, ManualClock
 from tests.properties.agent_model import AgentModel
 from tests.properties.phone import Phone
 from tests.properties.socketless import Doors
-from tests.runtime.scene import PhoneLine, Scene
+from tests.runtime.scene import FakePhone, Scene
 
 CENTRE: Final = SimulatorSettings(
     agents=2,
@@ -55,7 +55,7 @@ class Received(NamedTuple):
     shown: dict[str, Value]
 
 
-class WatchedLine(PhoneLine):
+class WatchedLine(FakePhone):
     """A connection whose frames are followed one by one by a client of the page alone."""
 
     def __init__(self, at: Scene, ticket: Ticket) -> None:
@@ -99,7 +99,7 @@ class House(Scene):
         self.server.center.skew_ms = skew_ms
         self.doors = self.new_doors()
         self.leases = MemoryLeases(self.clock)
-        self.lines: list[PhoneLine] = []
+        self.lines: list[FakePhone] = []
         self.audited: list[NumberAct | OrderAct] = []
         self.node = Node(
             NodeSettings(NodeId("n1"), "n1-1"),

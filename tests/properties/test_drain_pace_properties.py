@@ -16,7 +16,7 @@ from gateway.core.drain_schedule import (
     ROOM_MIN,
     DrainPace,
     Move,
-    Moving,
+    UsersToMove,
     drain_schedules,
 )
 
@@ -139,7 +139,7 @@ class Drained(NamedTuple):
 
 def drained(nodes: Nodes, seed: int) -> Drained:
     """Let a node drain."""
-    moving = [Moving(nodes.phones, BUDGET_PER_S)]
+    moving = [UsersToMove(nodes.phones, BUDGET_PER_S)]
     plan = drain_schedules(nodes.phones, accepts_per_s=[500.0], moving=moving, grace_s=nodes.grace_s)
     pace, queue = DrainPace(0.0, nodes.phones, nodes.grace_s), Queue(nodes, seed)
     left: list[Phone] = []

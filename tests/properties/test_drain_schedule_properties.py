@@ -7,12 +7,12 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.drain_schedule import DrainSchedule, Moving, drain_schedules, moving_s
+from gateway.core.drain_schedule import DrainSchedule, UsersToMove, drain_schedules, moving_s
 
 EPS = 1e-6
 RATES = st.sampled_from([0.125, 1.0, 7.0, 20.0, 300.0])
 SURVIVORS = st.lists(RATES, min_size=1, max_size=3)
-SITES = st.lists(st.builds(Moving, st.integers(0, 60), RATES), max_size=3)
+SITES = st.lists(st.builds(UsersToMove, st.integers(0, 60), RATES), max_size=3)
 GRACES = st.sampled_from([0.0, 1.0, 10.0, 120.0])
 CHOICES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=60)
 """Where each phone chooses to return within its window."""
@@ -39,7 +39,7 @@ def test_no_choice_returns_faster_than_the_survivors_accept(
 def test_in_a_grace_that_is_long_enough_no_choice_opens_links_faster_than_a_budget_allows(
     choices: list[float], accepts: list[float], site_per_s: float, grace_s: float
 ) -> None:
-    moving = [Moving(len(choices), site_per_s)]
+    moving = [UsersToMove(len(choices), site_per_s)]
     if accepts:  # else the window alone spreads them
         grace_s = max(grace_s, moving_s(moving))
     received = drain_schedules(len(choices), accepts_per_s=accepts, moving=moving, grace_s=grace_s)
@@ -51,7 +51,7 @@ def test_in_a_grace_that_is_long_enough_no_choice_opens_links_faster_than_a_budg
 
 @given(choices=CHOICES, accepts=SURVIVORS, sites=SITES, grace_s=GRACES)
 def test_nobody_is_away_for_longer_than_that_needs(
-    choices: list[float], accepts: list[float], sites: list[Moving], grace_s: float
+    choices: list[float], accepts: list[float], sites: list[UsersToMove], grace_s: float
 ) -> None:
     phones = len(choices)
     received = drain_schedules(phones, accepts_per_s=accepts, moving=sites, grace_s=grace_s)
@@ -63,7 +63,7 @@ def test_nobody_is_away_for_longer_than_that_needs(
 
 @given(choices=CHOICES, accepts=st.lists(RATES, max_size=3), sites=SITES, grace_s=GRACES)
 def test_all_are_sent_away_in_order_steadily_and_within_the_grace(
-    choices: list[float], accepts: list[float], sites: list[Moving], grace_s: float
+    choices: list[float], accepts: list[float], sites: list[UsersToMove], grace_s: float
 ) -> None:
     received = drain_schedules(len(choices), accepts_per_s=accepts, moving=sites, grace_s=grace_s)
     assert len(received) == len(choices)

@@ -6,7 +6,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from gateway.core.element import ChangeSet, Element
-from gateway.core.fanout_group import FanoutGroup, News
+from gateway.core.fanout_group import ChangesFrame, FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox, PaceLadder, unite_due
 from gateway.core.view import me_key, view_of
@@ -134,12 +134,12 @@ class _House:
         if due_at is None or due_at > self.now:
             return
         news = outbox.take_news(self.now)
-        self._sent(outbox, [news.frame] if isinstance(news, News) else outbox.take(self.now))
+        self._sent(outbox, [news.frame] if isinstance(news, ChangesFrame) else outbox.take(self.now))
 
     def _send_all(self, fanout_group: FanoutGroup) -> None:
         members, news = list(fanout_group.members), fanout_group.take_news(self.now)
         due_at = fanout_group.due_at(self.now)
-        if isinstance(news, News):
+        if isinstance(news, ChangesFrame):
             frames = [news.frame]
         elif members and due_at is not None and due_at <= self.now:
             frames = fanout_group.take(self.now)

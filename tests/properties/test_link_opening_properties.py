@@ -17,7 +17,7 @@ from gateway.domain.model import Application, Kind, Scope
 from gateway.domain.resources import Agent
 from gateway.domain.upstream import LinkEvent, Part, Source
 from tests.doubles.fake_link import FakeLink
-from tests.runtime.scene import PhoneLine, Scene, scene, user
+from tests.runtime.scene import FakePhone, Scene, scene, user
 
 TOPICS = ["agents", "queues"]
 NUMBER = "+49301234567"
@@ -65,7 +65,7 @@ class Opening:
 
     def __init__(self, at: Scene, messages: Messages) -> None:
         self.at, self.messages = at, messages
-        self.phones: dict[str, PhoneLine] = {}
+        self.phones: dict[str, FakePhone] = {}
         self.handled = 2
         at.upstream.add_user(
             2, "dana", scope=Scope(agents=frozenset({7, 8}), queues=frozenset({5})), own_agent=7
@@ -109,7 +109,7 @@ class Opening:
         elif known.closed is None:
             return
         else:
-            known = PhoneLine(self.at, known.ticket)
+            known = FakePhone(self.at, known.ticket)
         self.phones[which] = known
         known.hello(topics=TOPICS)
         await self.at.clock.settle()

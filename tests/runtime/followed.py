@@ -8,14 +8,14 @@ from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Source
 from gateway.protocol.envelopes import Publication, PublishedValue
 from gateway.runtime.follower import Follower
-from tests.runtime.scene import PhoneLine, user
+from tests.runtime.scene import FakePhone, user
 from tests.runtime.street import Street
 
 TRUSTED_S = 7.0
 """Until a node trusts its bus."""
 
 
-async def followed(at: Street, *, settled_s: float = 1.0) -> tuple[PhoneLine, PhoneLine]:
+async def followed(at: Street, *, settled_s: float = 1.0) -> tuple[FakePhone, FakePhone]:
     """Give a phone at node 0, which owns the user, and one at node 1, trusting its bus after TRUSTED_S."""
     near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
     await at.pass_time(settled_s)
@@ -28,7 +28,7 @@ def wait_for(at: Street, contacts: int) -> None:
     at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=contacts)))
 
 
-def waiting(phone: PhoneLine) -> object:
+def waiting(phone: FakePhone) -> object:
     return phone.shown["queue:5"]["contacts_waiting"]
 
 
@@ -44,10 +44,10 @@ def follower(at: Street, node: int = 1) -> Follower:
 
 
 def is_cut_off(at: Street, node: int) -> bool:
-    return at.scenes[node].node.is_cut_off
+    return at.scenes[node].node.is_partitioned
 
 
-def resets(phone: PhoneLine) -> int:
+def resets(phone: FakePhone) -> int:
     return sum(bool(frame.get("reset")) for frame in phone.of_kind("changes"))
 
 

@@ -15,7 +15,7 @@ from gateway.domain.resources import Agent
 from gateway.domain.upstream import LinkEvent, Source
 from gateway.runtime.ports import OnAnswer, OnReadings
 from tests.doubles.fake_link import FakeLink
-from tests.runtime.scene import PhoneLine, Scene, user
+from tests.runtime.scene import FakePhone, Scene, user
 
 T = TypeVar("T")
 NUMBER, OTHER_NUMBER = "+49301111111", "+49302222222"
@@ -168,7 +168,7 @@ def change_number(number: str) -> dict[str, object]:
     return {"kind": "remote_number.change", "number": number}
 
 
-async def agent_phone(at: Scene, *, number: str = NUMBER, device: str = "d1") -> PhoneLine:
+async def agent_phone(at: Scene, *, number: str = NUMBER, device: str = "d1") -> FakePhone:
     """Give the served phone of the agent (7)."""
     return await at.served("bert", ASSISTANT, number=number, device=device)
 

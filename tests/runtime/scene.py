@@ -40,7 +40,7 @@ T = TypeVar("T")
 CLIENT = {"app": "test", "version": "1", "platform": "none"}
 
 
-class PhoneLine:
+class FakePhone:
     """A connection without a socket: runs a session against a node, and keeps what it was sent."""
 
     def __init__(self, scene: Scene, ticket: Ticket, jitter: float = 0.5) -> None:
@@ -278,7 +278,7 @@ class Scene:
         self.clock = ManualClock() if outside is None else outside[0]
         self.upstream = FakeUpstream(self.clock) if outside is None else outside[1]
         self.leases = MemoryLeases(self.clock)
-        self.lines: list[PhoneLine] = []
+        self.lines: list[FakePhone] = []
         self.audited: list[NumberAct | OrderAct] = []
         self.telemetry = Telemetry()
         self.cluster = cluster or alone(self.clock, self.leases)
@@ -301,12 +301,12 @@ class Scene:
         device: str = "d1",
         number: str | None = None,
         takeover: bool = False,
-    ) -> PhoneLine:
+    ) -> FakePhone:
         """Log on, and give the phone that did."""
         credentials = LogOn(application, login, "secret", Device(device, "Phone"), number, takeover)
         logged_on = await self.node.account.log_on("main", credentials)
         ticket = ticket_of(logged_on, credentials, self.clock.wall_ms())
-        return PhoneLine(self, ticket)
+        return FakePhone(self, ticket)
 
     async def served(
         self,
@@ -316,15 +316,15 @@ class Scene:
         device: str = "d1",
         number: str | None = None,
         **hello: object,
-    ) -> PhoneLine:
+    ) -> FakePhone:
         """Log on and say hello; give the phone, which is served unless the scene makes it wait."""
         phone = await self.phone(login, application, device=device, number=number)
         await phone.connect(**hello)
         return phone
 
-    async def again(self, phone: PhoneLine, **hello: object) -> PhoneLine:
+    async def again(self, phone: FakePhone, **hello: object) -> FakePhone:
         """Give the next connection of the same session, after its hello."""
-        line = PhoneLine(self, phone.ticket)
+        line = FakePhone(self, phone.ticket)
         await line.connect(**hello)
         return line
 
@@ -355,7 +355,7 @@ class Scene:
         return self.node._queues["main"]
 
     @property
-    def world(self) -> OwnerServices:
+    def services(self) -> OwnerServices:
         """What the node's users share at the site."""
         return self.node._services_of["main"]
 
@@ -371,8 +371,8 @@ class Scene:
         assert link is not None
         return link
 
-    def member(self, phone: PhoneLine) -> Member:
-        """Give what the owner here knows of a phone's session."""
+    def member(self, phone: FakePhone) -> Member:
+        """Give what the owner here has of a phone's session."""
         member = self.owner(phone.ticket.user.key).user_sessions.by_handle.get(phone.ticket.handle)
         assert member is not None
         return member

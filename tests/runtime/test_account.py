@@ -23,7 +23,7 @@ from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tasks import beside
 from tests.runtime.rivals import Gate, Roads, begin
-from tests.runtime.scene import PhoneLine, Scene, scene, user
+from tests.runtime.scene import FakePhone, Scene, scene, user
 from tests.runtime.street import Street
 
 ASSISTANT = Application.REMOTE_ASSISTANT
@@ -445,11 +445,11 @@ async def test_a_site_that_does_not_exist_is_refused(at: Scene) -> None:
 NUMBERS = [f"+4930123456{last}" for last in range(10)]
 
 
-async def _assistant(at: Scene) -> PhoneLine:
+async def _assistant(at: Scene) -> FakePhone:
     return await at.served("bert", Application.REMOTE_ASSISTANT, number="+49301234567")
 
 
-async def _change(at: Scene, phone: PhoneLine, turn: int) -> tuple[str, str | None] | None:
+async def _change(at: Scene, phone: FakePhone, turn: int) -> tuple[str, str | None] | None:
     await phone.send_command(
         str(turn), str(turn), command={"kind": "remote_number.change", "number": NUMBERS[turn]}
     )

@@ -10,7 +10,7 @@ from gateway.domain.upstream import LoggedOff
 from gateway.edge.export import BY, CONFIRM_S, ENDED_WITHIN_S, AdminUsers
 from gateway.protocol.envelopes import Order
 from gateway.runtime.cluster_receiver import ORDER_ANSWER_S, NodeAnswer, Page
-from tests.runtime.scene import PhoneLine, Scene
+from tests.runtime.scene import FakePhone, Scene
 from tests.runtime.street import Street, street
 
 N0, N1, N2 = NodeId("n0"), NodeId("n1"), NodeId("n2")
@@ -152,7 +152,7 @@ async def everywhere(at: Street, asked: Order, by: int = 0) -> list[NodeAnswer]:
     return await asking
 
 
-def is_ended(phone: PhoneLine) -> bool:
+def is_ended(phone: FakePhone) -> bool:
     return phone.closed is not None and (phone.closed.code, phone.closed.by) == (CloseCode.LOGGED_OFF, BY)
 
 

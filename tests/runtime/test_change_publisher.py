@@ -63,7 +63,7 @@ class SlowBus:
 
     waiting_bytes = 0
 
-    def watch(self, doubted: Callable[[], None]) -> None: ...
+    def watch(self, report_loss: Callable[[], None]) -> None: ...
 
     async def publish(self, channel: BusChannel, envelope: Envelope) -> int:
         raise NotImplementedError
@@ -90,7 +90,7 @@ class SlowBus:
 
 
 class Owned:
-    """One user's sharing, with one queue that has 1 waiting, in a lit epoch."""
+    """One user's publisher, with one queue that has 1 waiting, in a lit epoch."""
 
     def __init__(self, tasks: asyncio.TaskGroup) -> None:
         self.clock = ManualClock()

@@ -40,7 +40,7 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.command_execution import CommandExecution
 from gateway.runtime.ports import RECONNECT_WINDOW_S, OnOutcome
 from tests.runtime.followed import followed, follower
-from tests.runtime.scene import PhoneLine, replace_method, user
+from tests.runtime.scene import FakePhone, replace_method, user
 from tests.runtime.street import Street, street
 
 T = TypeVar("T", bound=Envelope)
@@ -70,7 +70,7 @@ def only(kind: type[T], received: list[Envelope]) -> T:
     return found
 
 
-def call(at: Street, phone: PhoneLine) -> Call:
+def call(at: Street, phone: FakePhone) -> Call:
     deadline_ms = at.clock.wall_ms() + 5_000
     return Call("key", phone.ticket.handle, AcknowledgeNotice("n", 1), None, False, deadline_ms)
 

@@ -145,7 +145,7 @@ async def test_no_deadline_is_later_because_this_nodes_clock_was_set(at: Scene, 
 
 
 async def test_no_deadline_is_later_because_another_link_has_another_clock(at: Scene) -> None:
-    at.world.offsets.nearest(-1_500, at.clock.now())
+    at.services.offsets.nearest(-1_500, at.clock.now())
     phone = await at.served()
     assert at.owner().mirror.offset_ms == -1_500
     deadline_ms = at.clock.wall_ms() + 5_000

@@ -18,13 +18,13 @@ from gateway.runtime.command_execution import OWNER_WAIT_S
 from gateway.runtime.follower import Follower
 from tests.doubles.tasks import during
 from tests.runtime.followed import executed, followed
-from tests.runtime.scene import PhoneLine
+from tests.runtime.scene import FakePhone
 from tests.runtime.street import Street, street
 
 LONG_MS = 30_000
 
 
-async def denied(at: Street, phone: PhoneLine) -> None:
+async def denied(at: Street, phone: FakePhone) -> None:
     """Let the owner deny a phone's command, as it gives the user away when it has the answer to another."""
     at.link().mute()
     at.scenes[0].lines[0].command("0", "9")
@@ -214,7 +214,7 @@ def end(at: Street) -> None:
     at.trouble.lose = at.trouble.unanswered = None
 
 
-def state_at_result(phone: PhoneLine, identity: str) -> object:
+def state_at_result(phone: FakePhone, identity: str) -> object:
     """Return the agent's state that the phone showed when it received a result."""
     frames = phone.frames
     at = next(n for n, frame in enumerate(frames) if frame["kind"] == "result" and frame["id"] == identity)

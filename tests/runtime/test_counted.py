@@ -18,7 +18,7 @@ from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.link_session import REPORT_EVERY_S
 from gateway.runtime.mirror import Feed
 from tests.runtime.followed import TRUSTED_S, followed, wait_for
-from tests.runtime.scene import PhoneLine, Scene, scene, user
+from tests.runtime.scene import FakePhone, Scene, scene, user
 from tests.runtime.street import Street
 
 
@@ -166,7 +166,7 @@ async def test_a_change_of_health_wakes_everybody_and_the_same_health_nobody(at:
     assert [phone.health for phone in phones] == ["stale", "stale"]
 
 
-def _facts(phone: PhoneLine, *, expires_at_ms: int | None = None) -> SessionFacts:
+def _facts(phone: FakePhone, *, expires_at_ms: int | None = None) -> SessionFacts:
     facts = phone.scene.owner().feed.facts(phone.ticket.handle)
     assert facts is not None
     return dataclasses.replace(facts, expires_at_ms=expires_at_ms or facts.expires_at_ms)

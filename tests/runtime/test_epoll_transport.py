@@ -61,22 +61,24 @@ class Received(asyncio.Protocol):
 class House:
     """Takes every connection that comes."""
 
-    def __init__(self, port: int, came: asyncio.Queue[asyncio.Transport], wires: EpollTransports) -> None:
+    def __init__(
+        self, port: int, came: asyncio.Queue[asyncio.Transport], transports: EpollTransports
+    ) -> None:
         self.port = port
         self.came = came
-        self.wires = wires
+        self.transports = transports
 
     async def pair(
         self, received: asyncio.Protocol, *, small: bool = False
     ) -> tuple[asyncio.Transport, Peer]:
-        """Return a wire, and who is at its other end."""
+        """Return a transport, and what is at its other end."""
         raw = socket.socket()
         if small:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.setblocking(False)
         await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", self.port))
         reader, writer = await asyncio.open_connection(sock=raw)
-        carrier = self.wires.take(await self.came.get())
+        carrier = self.transports.take(await self.came.get())
         carrier.set_protocol(received)
         return carrier, Peer(reader, writer)
 
@@ -108,24 +110,24 @@ async def housed() -> AsyncIterator[House]:
 async def test_bytes_cross_both_ways_once_it_reads_and_an_end_is_reported() -> None:
     async with housed() as house:
         received = Received()
-        wire, peer = await house.pair(received)
-        assert isinstance(wire, EpollTransport)
+        transport, peer = await house.pair(received)
+        assert isinstance(transport, EpollTransport)
         peer.writer.write(b"early")
         await settle()
         assert received.data == b"", "nothing is read before it is asked for"
-        wire.resume_reading()
+        transport.resume_reading()
         await received.came.wait()
         assert received.data == b"early"
-        wire.write(b"answer")
+        transport.write(b"answer")
         assert await peer.reader.readexactly(6) == b"answer"
-        wire.abort()
+        transport.abort()
         await received.lost.wait()
         assert await peer.reader.read() == b""
         assert received.log == ["lost"]
         peer.writer.close()
         received = Received()
-        wire, peer = await house.pair(received)
-        wire.resume_reading()
+        transport, peer = await house.pair(received)
+        transport.resume_reading()
         peer.writer.write(b"last words")
         peer.writer.write_eof()
         await received.lost.wait()
@@ -136,30 +138,30 @@ async def test_bytes_cross_both_ways_once_it_reads_and_an_end_is_reported() -> N
 async def test_what_the_kernel_does_not_take_waits_in_order_unless_it_is_aborted() -> None:
     async with housed() as house:
         received = Received()
-        wire, peer = await house.pair(received, small=True)
-        wire.write(BIG)
+        transport, peer = await house.pair(received, small=True)
+        transport.write(BIG)
         assert received.log == ["pause"]
-        assert wire.get_write_buffer_size() > 0
-        wire.write(b"the end")
+        assert transport.get_write_buffer_size() > 0
+        transport.write(b"the end")
         assert received.log == ["pause"], "reported once"
         assert await peer.reader.readexactly(len(BIG) + 7) == BIG + b"the end"
         assert received.log == ["pause", "resume"]
-        assert wire.get_write_buffer_size() == 0
-        wire.close()
+        assert transport.get_write_buffer_size() == 0
+        transport.close()
         await received.lost.wait()
         peer.writer.close()
         received = Received()
-        wire, peer = await house.pair(received, small=True)
-        wire.write(BIG)
-        wire.close()
+        transport, peer = await house.pair(received, small=True)
+        transport.write(BIG)
+        transport.close()
         assert "lost" not in received.log, "it waits for what is unsent"
-        wire.abort()
-        wire.abort()
+        transport.abort()
+        transport.abort()
         await received.lost.wait()
-        wire.close()
+        transport.close()
         await asyncio.sleep(0)
         assert received.log == ["pause", "lost"]
-        assert len(house.wires) == 0
+        assert len(house.transports) == 0
         peer.writer.close()
 
 
@@ -167,28 +169,28 @@ async def test_what_the_kernel_does_not_take_waits_in_order_unless_it_is_aborted
 async def test_the_end_comes_after_all_that_was_written(how: str) -> None:
     async with housed() as house:
         received = Received()
-        wire, peer = await house.pair(received, small=True)
-        wire.resume_reading()
-        wire.write(BIG)
-        getattr(wire, how)()
+        transport, peer = await house.pair(received, small=True)
+        transport.resume_reading()
+        transport.write(BIG)
+        getattr(transport, how)()
         if how == "close":
-            wire.write(b"too late")
+            transport.write(b"too late")
         assert await peer.reader.read(-1) == BIG
         peer.writer.close()
         await received.lost.wait()
         assert received.log.count("lost") == 1
-        assert wire.is_closing()
+        assert transport.is_closing()
 
 
 @pytest.mark.parametrize("is_full", [False, True])
 async def test_a_reset_is_the_end_whether_it_reads_or_writes(is_full: bool) -> None:
     async with housed() as house:
         received = Received()
-        wire, peer = await house.pair(received, small=True)
+        transport, peer = await house.pair(received, small=True)
         if is_full:
-            wire.write(BIG)
+            transport.write(BIG)
         else:
-            wire.resume_reading()
+            transport.resume_reading()
         raw = peer.writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.writer.transport.abort()
@@ -202,13 +204,13 @@ async def _runs(pairs: list[tuple[asyncio.Transport, Peer]], order: list[str]) -
     for _, peer in pairs:
         peer.writer.write(b"x")
     await settle()
-    for wire, _ in pairs:
-        wire.resume_reading()
+    for transport, _ in pairs:
+        transport.resume_reading()
     while order.count("data") < len(pairs):
         order.append("turn")
         await asyncio.sleep(0)
-    for wire, peer in pairs:
-        wire.abort()
+    for transport, peer in pairs:
+        transport.abort()
         peer.writer.close()
     return "".join("d" if each == "data" else " " for each in order).split()
 
@@ -227,12 +229,12 @@ async def test_at_rest_nothing_is_read_until_it_watches_again() -> None:
         carrier, peer = await house.pair(received)
         carrier.resume_reading()
         for said in (b"a", b"ab"):
-            house.wires.rest()
+            house.transports.rest()
             peer.writer.write(said[-1:])
             await settle()
             assert received.data == said[:-1]
             received.came.clear()
-            house.wires.watch_all()
+            house.transports.watch_all()
             await received.came.wait()
             assert received.data == said
         carrier.abort()
@@ -249,7 +251,7 @@ async def test_what_takes_long_leaves_others_their_turn() -> None:
             super().data_received(data)
 
     async with housed() as house:
-        house.wires._now = lambda: now
+        house.transports._now = lambda: now
         order: list[str] = []
         received = [Slow(order) for _ in range(12)]
         pairs = [(await house.pair(each)) for each in received]
@@ -282,11 +284,11 @@ async def test_nothing_is_held_when_the_last_has_ended_and_the_next_may_come() -
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are not looked at
         for _ in range(2):
             received = Received()
-            wire, peer = await house.pair(received)
-            wire.resume_reading()
+            transport, peer = await house.pair(received)
+            transport.resume_reading()
             peer.writer.write(b"x")
             await received.came.wait()
-            wire.close()
+            transport.close()
             await received.lost.wait()
             peer.writer.close()
             await peer.writer.wait_closed()
@@ -313,19 +315,19 @@ def no_descriptor(*_: object) -> int:
 
 
 async def test_a_transport_stays_where_it_has_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    wires = EpollTransports()
+    transports = EpollTransports()
     with socket.socket() as raw:
         sealed = Carrier(socket=raw, sslcontext=object())
         busy = Carrier(unsent_bytes=1, socket=raw)
         bare = Carrier()
-        assert [wires.take(each) for each in (sealed, busy, bare)] == [sealed, busy, bare]
+        assert [transports.take(each) for each in (sealed, busy, bare)] == [sealed, busy, bare]
         plain = Carrier(socket=raw)
         with monkeypatch.context() as patch:
             patch.setattr("os.dup", no_descriptor)
-            assert wires.take(plain) is plain
+            assert transports.take(plain) is plain
         monkeypatch.setattr(event_loop, "_HAS_EPOLL", False)
-        assert wires.take(plain) is plain
-    assert len(wires) == 0
+        assert transports.take(plain) is plain
+    assert len(transports) == 0
 
 
 async def test_who_stays_for_want_of_a_descriptor_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ from gateway.runtime.follower import ATTACH_AGAIN_S, ATTACH_ANSWER_S, RemoteAtta
 from gateway.runtime.ports import Grant
 from gateway.runtime.sessions import ATTACH_S, TURN_SHOWN_S, TURNS
 from tests.runtime.followed import TRUSTED_S, followed, follower, publication, resets, wait_for, waiting
-from tests.runtime.scene import PhoneLine, replace_method, user
+from tests.runtime.scene import FakePhone, replace_method, user
 from tests.runtime.street import Street
 
 # ---- served through the owner ----
@@ -491,7 +491,7 @@ async def test_what_concerns_nobody_who_follows_and_what_comes_after_its_end_is_
 # ---- phones that wait for their turn at the owner ----
 
 
-async def _begin_behind(at: Street) -> tuple[PhoneLine, PhoneLine]:
+async def _begin_behind(at: Street) -> tuple[FakePhone, FakePhone]:
     """Give a phone at the owner and one at its follower whose link does not answer yet, at a late owner."""
     at.upstream.mute_links = True
     near, far = [await scene.phone("anna", device=f"d{place}") for place, scene in enumerate(at.scenes)]
@@ -506,7 +506,7 @@ async def _begin_behind(at: Street) -> tuple[PhoneLine, PhoneLine]:
 def _is_late(at: Street, *, node: int) -> None:
     pauses = at.scenes[node].node.pauses
     for beat in range(8):
-        pauses.beat(at.clock.now() + beat - 8.0)
+        pauses.record_beat(at.clock.now() + beat - 8.0)
 
 
 async def test_a_phone_waits_for_a_busy_owner_elsewhere_as_it_would_there(at: Street) -> None:

@@ -22,7 +22,7 @@ from gateway.simulator import Simulator, SimulatorSettings
 from gateway.upstream.oscce.client import OsccLink, OsccServer
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
-from tests.runtime.scene import PhoneLine, Scene, scene
+from tests.runtime.scene import FakePhone, Scene, scene
 from tests.runtime.street import street
 
 LINGER_S = 2.0
@@ -51,7 +51,7 @@ class Traces:
             "owner": owner,
             "mirror": owner.mirror,
             "roster": owner.user_sessions,
-            "sharing": owner.publisher,
+            "publisher": owner.publisher,
             "execution": owner.execution,
             "link": link,
             "asking": link._asking,
@@ -71,7 +71,7 @@ def _tickets() -> list[Ticket]:
     return [each for each in gc.get_objects() if type(each) is Ticket]
 
 
-def leave(at: Scene, phone: PhoneLine) -> None:
+def leave(at: Scene, phone: FakePhone) -> None:
     phone.leave()
     at.lines.remove(phone)
 
@@ -237,7 +237,7 @@ async def until(holds: Callable[[], object], within_s: float) -> bool:
     return bool(holds())
 
 
-async def served(at: Scene) -> PhoneLine:
+async def served(at: Scene) -> FakePhone:
     phone = await at.phone("agent10")
     phone.hello()
     assert await until(lambda: phone.health == "live" if phone.of_kind("ping") else False, 10)

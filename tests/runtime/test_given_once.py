@@ -10,7 +10,7 @@ from gateway.protocol.envelopes import Asks, Attach, Envelope, Given, Here, Leav
 from gateway.runtime.handover import REQUEST_S, REQUESTS_MAX, REST_S, TURN_PAUSE_S, TURN_S, UNLINKED_S
 from gateway.runtime.ports import Grant, Start
 from tests.runtime.followed import executed, followed, follower
-from tests.runtime.scene import PhoneLine, Scene, user
+from tests.runtime.scene import FakePhone, Scene, user
 from tests.runtime.street import Street
 
 APPLIED = {"status": "applied"}
@@ -34,7 +34,7 @@ async def unanswered(*_: object, **__: object) -> Grant:
     raise GatewayError(ErrorCode.BUS_DOWN, "The bus does not answer.")
 
 
-async def sent_again(at: Street, phone: PhoneLine, stream: str) -> PhoneLine:
+async def sent_again(at: Street, phone: FakePhone, stream: str) -> FakePhone:
     """Let the phone come back to node 1, and ask what became of its command."""
     again = await at.scenes[1].again(phone)
     await at.pass_time(1)
@@ -263,7 +263,7 @@ def waiting(at: Street) -> int:
     return len(at.scenes[1].admission_queue)
 
 
-async def many(at: Street) -> list[PhoneLine]:
+async def many(at: Street) -> list[FakePhone]:
     """Let node 0 own users who have a phone on each node; returns those of node 1."""
     far = []
     for key in USERS:

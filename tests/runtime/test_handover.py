@@ -12,7 +12,7 @@ from gateway.protocol.envelopes import Attach, BusChannel, Detach, Envelope, Off
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.followed import TRUSTED_S, executed, followed, resets
 from tests.runtime.rivals import Gate
-from tests.runtime.scene import PhoneLine
+from tests.runtime.scene import FakePhone
 from tests.runtime.street import Street, street
 
 ALONE_S, UNLINKED_S, IN_FLIGHT_S = 30.0, 15.0, 3.0
@@ -84,7 +84,7 @@ async def test_a_node_that_does_not_reach_the_site_gives_after_a_while_to_one_th
     assert at.counted("ownership_moves_total", reason="island") == [1, 0]
 
 
-async def drained_amid_a_command(at: Street, phone: PhoneLine) -> FakeLink:
+async def drained_amid_a_command(at: Street, phone: FakePhone) -> FakeLink:
     """Let the owner's node drain while OSCC-E has not answered a command; give the link."""
     link = at.link()
     link.mute()
@@ -227,7 +227,7 @@ async def test_a_phone_that_comes_while_an_ended_owner_finishes_is_served_by_the
     near, far = await at.scenes[0].served(), await at.scenes[1].phone("anna", device="d2")
     await at.pass_time(1)
     owner = at.scenes[0].owner()
-    owner.doubted(near.ticket.handle)
+    owner.session_unknown(near.ticket.handle)
     await at.clock.settle()
     at.scenes[0].node.logged_off(near.ticket)
     await at.clock.settle()
@@ -298,7 +298,7 @@ LINGER = Linger(remote_assistant_s=LINGER_S)
 NEXT_S = 12.0
 
 
-async def remote_assistant(at: Street, node: int = 1) -> PhoneLine:
+async def remote_assistant(at: Street, node: int = 1) -> FakePhone:
     """Give an agent's Dashboard at node 0, which owns him, another at node 1, and his Remote Assistant."""
     await at.scenes[0].served("bert")
     await at.scenes[1].served("bert", device="d2")
@@ -308,7 +308,7 @@ async def remote_assistant(at: Street, node: int = 1) -> PhoneLine:
     return phone
 
 
-def is_present(at: Street, phone: PhoneLine) -> bool | None:
+def is_present(at: Street, phone: FakePhone) -> bool | None:
     """Tell whether the owner takes a phone for there; None: he speaks for its session no more."""
     member = at.scenes[0].owner(AGENT).user_sessions.by_handle.get(phone.ticket.handle)
     return None if member is None else member.present

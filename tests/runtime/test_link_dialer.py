@@ -21,13 +21,13 @@ from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tasks import beside, during
-from tests.runtime.scene import PhoneLine, Scene, scene, user
+from tests.runtime.scene import FakePhone, Scene, scene, user
 from tests.runtime.street import Street
 
 QUICK = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(dashboard_s=3, remote_assistant_s=6))
 
 
-async def _rival(at: Scene, phone: PhoneLine, token: int) -> None:
+async def _rival(at: Scene, phone: FakePhone, token: int) -> None:
     """Let another holder open the user's link."""
     await at.upstream.open(phone.ticket.user, phone.ticket.secret, token=token, holder="rival")
     await at.clock.settle()
@@ -214,7 +214,7 @@ async def test_who_has_just_logged_on_comes_before_who_only_comes_back() -> None
         fresh = await at.phone("user21")
         admission_queue = at.admission_queue
         assert admission_queue.enter(admission_queue.join(Urgency.PERSON, lambda: None), at.clock.now())
-        back = PhoneLine(at, old)
+        back = FakePhone(at, old)
         await back.connect()
         fresh.hello()
         await at.pass_time(0.5)
@@ -331,7 +331,7 @@ class Place:
         self.store, upstream = Store(self.clock), FakeUpstream(self.clock)
         outside = (self.clock, upstream, SiteParts(upstream, upstream))
         at = Scene(NodeSettings(NodeId("n1"), "n1-1"), outside, alone(self.clock, self.store))
-        self.lease_keeper = LeaseKeeper(user(1), at.world)
+        self.lease_keeper = LeaseKeeper(user(1), at.services)
 
 
 async def test_one_question_at_a_time_and_one_that_is_cancelled_counts_as_unanswered() -> None:

@@ -28,7 +28,7 @@ from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from tests.core.test_ledger import Reader
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
-from tests.runtime.scene import PhoneLine, Scene, replace_method, user
+from tests.runtime.scene import FakePhone, Scene, replace_method, user
 from tests.runtime.street import Street
 
 
@@ -247,7 +247,7 @@ async def test_what_left_the_scope_leaves_the_mirror(at: Scene) -> None:
     assert at.owner().mirror.assembly.addresses() == {(Kind.AGENT, 8)}
 
 
-def _resources(phone: PhoneLine) -> set[str]:
+def _resources(phone: FakePhone) -> set[str]:
     return {key for key in phone.shown if key.split(":")[0] in set(Kind)}
 
 
@@ -447,7 +447,7 @@ async def test_what_another_owner_showed_is_stale_until_a_link_was_tried(at: Sce
     feed = Feed(user(1))
     feed.ledger.health = Health("live", "live", 77.0)
     mirror = Mirror(feed, UserSessions(), at.node.composer, SharedOffsets(), at.clock)
-    link_health = LinkHealth(feed, mirror, LinkMachine(), at.world, is_taking_over=True)
+    link_health = LinkHealth(feed, mirror, LinkMachine(), at.services, is_taking_over=True)
     link_health.publish()
     assert (feed.health.upstream, feed.health.as_of) == ("stale", 77)
     link_health.unreached()

@@ -13,13 +13,13 @@ from gateway.domain.model import NodeId, Scope
 from gateway.runtime.node import NodeSettings
 from gateway.runtime.ports import Grant
 from gateway.runtime.sessions import ATTACH_S, TURNS
-from tests.runtime.scene import PhoneLine, Scene, scene, user
+from tests.runtime.scene import FakePhone, Scene, scene, user
 
 QUICK = NodeSettings(NodeId("n1"), "n1-1", log_ons_per_s=10_000.0, log_ons_in_flight=1_000)
 SLOW = NodeSettings(NodeId("n1"), "n1-1", log_ons_per_s=2.0)
 
 
-async def _come(at: Scene, users: int) -> list[PhoneLine]:
+async def _come(at: Scene, users: int) -> list[FakePhone]:
     """Let so many users come at once, each with a phone."""
     phones = []
     for key in range(100, 100 + users):
@@ -33,7 +33,7 @@ async def _come(at: Scene, users: int) -> list[PhoneLine]:
     return phones
 
 
-def _served(phones: list[PhoneLine]) -> list[bool]:
+def _served(phones: list[FakePhone]) -> list[bool]:
     return [bool(phone.of_kind("welcome")) for phone in phones]
 
 
@@ -76,7 +76,7 @@ async def test_phones_wait_for_their_turn_while_others_are_served_before_them() 
 async def test_who_returns_at_the_given_time_waits_in_vain_no_second_time() -> None:
     async with scene(SLOW) as at:
         phones = await _come(at, 200)
-        returns, tries = list[tuple[float, PhoneLine]](), len(phones)
+        returns, tries = list[tuple[float, FakePhone]](), len(phones)
         for _ in range(110):
             await at.pass_time(1.0)
             for phone in [each for each in phones if each.closed is not None]:
@@ -86,7 +86,7 @@ async def test_who_returns_at_the_given_time_waits_in_vain_no_second_time() -> N
                 returns.append((at.clock.now() + phone.closed.window_s[0], phone))
             for due in [due for due in returns if due[0] <= at.clock.now()]:
                 returns.remove(due)
-                phones.append(PhoneLine(at, due[1].ticket))
+                phones.append(FakePhone(at, due[1].ticket))
                 phones[-1].hello()
                 tries += 1
         assert _served(phones) == [True] * 200

@@ -23,7 +23,7 @@ from gateway.runtime.ports import RECONNECT_WINDOW_S
 from gateway.runtime.sessions import ATTACH_S, SESSION_RENEW_AGAIN_S
 from tests.doubles.fake_link import FakeLink
 from tests.doubles.fake_upstream import LIFE_MS
-from tests.runtime.scene import PhoneLine, Scene, replace_method, scene, user
+from tests.runtime.scene import FakePhone, Scene, replace_method, scene, user
 from tests.runtime.street import Street, street
 
 ASSISTANT = Application.REMOTE_ASSISTANT
@@ -207,13 +207,13 @@ async def test_a_task_that_fails_while_the_link_is_silent_ends_its_user(
 
 async def test_a_lost_link_that_a_task_notices_first_is_opened_again(at: Scene) -> None:
     phone = await at.served()
-    link, linked = at.link(), at.owner()._link_session
-    assert linked is not None
+    link, link_session = at.link(), at.owner()._link_session
+    assert link_session is not None
 
     async def ask() -> None:
         raise ExceptionGroup("of several", [LinkClosed("lost")])
 
-    linked.create_task(ask())
+    link_session.create_task(ask())
     await at.pass_time(5)
     assert not link.open
     assert at.link().open
@@ -271,7 +271,7 @@ async def test_another_function_that_is_down_leaves_the_data_live(at: Scene) -> 
 # ---- admission of sessions ----
 
 
-async def devices(at: Street, *nodes: int) -> list[PhoneLine]:
+async def devices(at: Street, *nodes: int) -> list[FakePhone]:
     """Give one served phone at each of the nodes, on a device of its own."""
     phones = []
     for number, node in enumerate(nodes):
@@ -446,7 +446,7 @@ class Hanging:
         self._answer.set()
 
 
-async def _short_lived(at: Scene, life_s: int) -> PhoneLine:
+async def _short_lived(at: Scene, life_s: int) -> FakePhone:
     """Give a phone that is served, and whose session lives so long from now on."""
     phone = await at.phone("anna")
     now_ms = at.clock.wall_ms()

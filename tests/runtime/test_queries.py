@@ -41,7 +41,7 @@ from gateway.runtime.subscriptions import (
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_link import PATIENCE_S
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
-from tests.runtime.scene import PhoneLine, Scene, user
+from tests.runtime.scene import FakePhone, Scene, user
 
 LINE = 8
 """So many queries a supervisor's link has: of four kinds, of what is counted of two, and two more."""
@@ -58,10 +58,10 @@ def _of(source: Source, kind: Kind | None = None) -> Callable[[LinkRequest], boo
 
 
 def _asking(at: Scene) -> LinkSubscriptions:
-    linked = at.owner()._link_session
-    assert linked is not None
-    assert linked._asking is not None
-    return linked._asking
+    link_session = at.owner()._link_session
+    assert link_session is not None
+    assert link_session._asking is not None
+    return link_session._asking
 
 
 # ---- answers that come late ----
@@ -289,7 +289,7 @@ async def test_what_is_late_is_done_without_also_after_a_doubt(at: Scene) -> Non
     at.upstream.slow = _of(Source.CUMULATIVE, Kind.QUEUE)
     phone = await at.served()
     await at.pass_time(SERVED_S + 3)
-    at.owner()._machine.doubt()
+    at.owner()._machine.changes_missed()
     at.owner().sessions_changed()
     await at.pass_time(1)
     await at.pass_time(SERVED_S + 2)
@@ -353,7 +353,7 @@ def _listens(at: Scene, key: int = 1) -> set[Listen]:
     return set(at.upstream.wires[user(key)].queries.values())
 
 
-def _resources(phone: PhoneLine) -> set[str]:
+def _resources(phone: FakePhone) -> set[str]:
     return {key for key in phone.shown if key.split(":")[0] in set(Kind)}
 
 

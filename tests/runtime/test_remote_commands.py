@@ -32,8 +32,8 @@ class Road:
         self.tasks = tasks
         self.received: list[CallRequest] = []
         self.moved = 0
-        world = at.scenes[0].world
-        self.sending = RemoteCommands(user(1), world, self._moved, lambda settle, outcome: settle(outcome))
+        services = at.scenes[0].services
+        self.sending = RemoteCommands(user(1), services, self._moved, lambda settle, outcome: settle(outcome))
 
     def _moved(self) -> None:
         self.moved += 1

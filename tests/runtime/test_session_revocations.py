@@ -20,11 +20,11 @@ from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.runtime.followed import followed
 from tests.runtime.rivals import Gate
-from tests.runtime.scene import PhoneLine, Scene
+from tests.runtime.scene import FakePhone, Scene
 from tests.runtime.street import Street, street
 
 
-async def refused(at: Street, phone: PhoneLine, scene: Scene) -> tuple[int, str] | None:
+async def refused(at: Street, phone: FakePhone, scene: Scene) -> tuple[int, str] | None:
     """Return how the session is refused at a node, at once; None when it is served."""
     line = await scene.again(phone)
     return None if line.closed is None else (line.closed.code, line.closed.reason)

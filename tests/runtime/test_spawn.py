@@ -76,7 +76,7 @@ async def _end(
         raise ZeroDivisionError
 
 
-class Keeper(OnDemandTasks):
+class TaskOwner(OnDemandTasks):
     """The owner of tasks, which keeps what they raised."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
@@ -100,20 +100,20 @@ async def test_own_tasks_end_together_and_their_faults_stay_with_their_owner() -
             ended.append("wait")
 
     async with asyncio.TaskGroup() as tasks:
-        keeper = Keeper(tasks)
+        owner = TaskOwner(tasks)
         for work in (fail(), wait()):
-            assert spawn(keeper, work)
+            assert spawn(owner, work)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert [type(each) for each in keeper.faults] == [ZeroDivisionError]
+        assert [type(each) for each in owner.faults] == [ZeroDivisionError]
         assert ended == []
         unbegun = wait()
         assert inspect.getcoroutinestate(unbegun) == inspect.CORO_CREATED
-        assert spawn(keeper, unbegun)
-        await keeper.end_tasks(at_once=True)
+        assert spawn(owner, unbegun)
+        await owner.end_tasks(at_once=True)
         assert ended == ["wait"]
         assert inspect.getcoroutinestate(unbegun) == inspect.CORO_CLOSED, "although it never began"
-        assert not spawn(keeper, wait())
+        assert not spawn(owner, wait())
 
 
 @pytest.mark.filterwarnings("error")
@@ -127,15 +127,15 @@ async def test_own_tasks_that_a_cancelled_group_does_not_run_leave_no_coroutine_
     async def wait() -> None:
         await asyncio.Event().wait()
 
-    async def begin_at_the_end(keeper: Keeper) -> None:
+    async def begin_at_the_end(owner: TaskOwner) -> None:
         try:
             await wait()
         finally:
-            begun.append(spawn(keeper, wait()))
+            begun.append(spawn(owner, wait()))
 
     async def serve() -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(begin_at_the_end(Keeper(tasks)))
+            tasks.create_task(begin_at_the_end(TaskOwner(tasks)))
             await wait()
 
     async with asyncio.TaskGroup() as group:
@@ -157,9 +157,9 @@ async def test_own_tasks_may_finish_their_work_unless_their_owner_is_cancelled(*
         ended.append("wait")
 
     async with asyncio.TaskGroup() as tasks:
-        keeper = Keeper(tasks)
-        keeper.create_task(wait())
-        ending = tasks.create_task(keeper.end_tasks(at_once=False))
+        owner = TaskOwner(tasks)
+        owner.create_task(wait())
+        ending = tasks.create_task(owner.end_tasks(at_once=False))
         await asyncio.sleep(0)
         if is_cancelled:
             ending.cancel()
@@ -353,16 +353,16 @@ EACH_TURN = 8
 
 
 class Link:
-    """Digests, which takes time, and may want to again."""
+    """Processes its data, which takes time, and may want to again."""
 
     def __init__(self, name: int, clock: ManualClock, log: list[int], cost_s: float = 0.0) -> None:
         self.name = name
         self.is_due = False
         self.held_at: float | None = None
-        self.turns: LinkScheduler | None = None
+        self.scheduler: LinkScheduler | None = None
         self.fault: Exception | None = None
         self.is_aborted = False
-        self.digested = asyncio.Event()
+        self.processed = asyncio.Event()
         self._clock, self._log, self._cost_s = clock, log, cost_s
 
     def process_received(self) -> None:
@@ -371,9 +371,9 @@ class Link:
         self.held_at = None
         self._clock.stand_still(self._cost_s)
         self._log.append(self.name)
-        self.digested.set()
-        if self.turns is not None:
-            self.turns.schedule(self)
+        self.processed.set()
+        if self.scheduler is not None:
+            self.scheduler.schedule(self)
 
     def abort(self) -> None:
         self.is_aborted = True
@@ -381,28 +381,28 @@ class Link:
 
 async def test_who_wants_a_turn_several_times_has_one() -> None:
     clock, log = ManualClock(), list[int]()
-    turns, link = LinkScheduler(clock), Link(1, clock, log)
-    turns.schedule(link)
-    turns.schedule(link)
+    scheduler, link = LinkScheduler(clock), Link(1, clock, log)
+    scheduler.schedule(link)
+    scheduler.schedule(link)
     assert log == []
     await clock.settle()
     assert log == [1]
-    turns.schedule(link)
+    scheduler.schedule(link)
     await clock.settle()
     assert log == [1, 1]
 
 
 async def test_a_turn_ends_with_its_budget_and_the_next_begins_where_it_ended() -> None:
     clock, log = ManualClock(), list[int]()
-    turns = LinkScheduler(clock)
+    scheduler = LinkScheduler(clock)
     links = [
         Link(name, clock, log, cost_s=PROCESS_BUDGET_S / (EACH_TURN - 0.5)) for name in range(3 * EACH_TURN)
     ]
     for link in links:
-        turns.schedule(link)
+        scheduler.schedule(link)
     await asyncio.sleep(0)
     assert log == list(range(EACH_TURN))
-    turns.schedule(links[0])
+    scheduler.schedule(links[0])
     await clock.settle()
     assert log == [*range(3 * EACH_TURN), 0]
 
@@ -410,36 +410,36 @@ async def test_a_turn_ends_with_its_budget_and_the_next_begins_where_it_ended() 
 READ = -1
 
 
-def turns_that_log(
+def scheduler_that_logs(
     reading: int, log: list[int], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> LinkScheduler:
-    """Return turns that add *reading* to *log* whenever they read links, of which none is ready."""
-    turns = LinkScheduler(clock)
+    """Return a scheduler that adds *reading* to *log* whenever it reads links, of which none is ready."""
+    scheduler = LinkScheduler(clock)
 
     def serve() -> int:
         log.append(reading)
         return 0
 
-    monkeypatch.setattr(turns.transports, "serve", serve)
-    return turns
+    monkeypatch.setattr(scheduler.transports, "serve", serve)
+    return scheduler
 
 
 async def test_links_are_read_again_when_no_turn_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, log = ManualClock(), list[int]()
-    turns = turns_that_log(READ, log, clock, monkeypatch)
+    scheduler = scheduler_that_logs(READ, log, clock, monkeypatch)
     for name in range(3 * EACH_TURN):
-        turns.schedule(Link(name, clock, log, cost_s=PROCESS_BUDGET_S / (EACH_TURN - 0.5)))
+        scheduler.schedule(Link(name, clock, log, cost_s=PROCESS_BUDGET_S / (EACH_TURN - 0.5)))
     await clock.settle()
     assert log == [READ, *range(2 * EACH_TURN), READ, *range(2 * EACH_TURN, 3 * EACH_TURN)]
 
 
 async def test_who_always_wants_a_turn_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, log = ManualClock(), list[int]()
-    turns = turns_that_log(READ, log, clock, monkeypatch)
+    scheduler = scheduler_that_logs(READ, log, clock, monkeypatch)
     for name in range(10 * EACH_TURN):
         link = Link(name, clock, log, cost_s=PROCESS_BUDGET_S / (EACH_TURN - 0.5))
-        link.turns = turns
-        turns.schedule(link)
+        link.scheduler = scheduler
+        scheduler.schedule(link)
     for _ in range(100):
         await asyncio.sleep(0)
     reads = [at for at, name in enumerate(log) if name == READ]
@@ -449,61 +449,61 @@ async def test_who_always_wants_a_turn_keeps_no_other_waiting(monkeypatch: pytes
 
 async def test_others_run_between_two_turns_of_who_always_wants_one() -> None:
     clock, log = ManualClock(), list[int]()
-    turns, link = LinkScheduler(clock), Link(1, clock, log)
-    link.turns = turns
-    turns.schedule(link)
+    scheduler, link = LinkScheduler(clock), Link(1, clock, log)
+    link.scheduler = scheduler
+    scheduler.schedule(link)
     for _ in range(10):
         await asyncio.sleep(0)
         log.append(0)
-    link.turns = None
+    link.scheduler = None
     assert 1 in log
     assert (1, 1) not in set(itertools.pairwise(log))
 
 
 async def test_a_fault_ends_one_link() -> None:
     clock, log = ManualClock(), list[int]()
-    turns, bad, good = LinkScheduler(clock), Link(1, clock, log), Link(2, clock, log)
+    scheduler, bad, good = LinkScheduler(clock), Link(1, clock, log), Link(2, clock, log)
     bad.fault = LookupError("its own")
-    turns.schedule(bad)
-    turns.schedule(good)
+    scheduler.schedule(bad)
+    scheduler.schedule(good)
     await clock.settle()
     assert (bad.is_aborted, good.is_aborted, log) == (True, False, [2])
 
 
 async def test_a_node_is_overloaded_that_has_not_kept_up_for_long_and_no_more_once_it_does() -> None:
     clock, log = ManualClock(), list[int]()
-    turns = LinkScheduler(clock)
+    scheduler = LinkScheduler(clock)
     links = [Link(name, clock, log, cost_s=PROCESS_BUDGET_S) for name in range(2 * EACH_TURN)]
     for link in links:
-        link.turns = turns
-        turns.schedule(link)
+        link.scheduler = scheduler
+        scheduler.schedule(link)
     seen: list[bool] = []
     while not seen or (not seen[-1] and len(seen) < 1000):
         await asyncio.sleep(0)
-        seen.append(turns.is_overloaded)
+        seen.append(scheduler.is_overloaded)
     assert clock.now() - 1_000 >= BEHIND_S
     assert len(seen) > BEHIND_S / PROCESS_BUDGET_S / EACH_TURN / 2
-    assert turns.behind_s >= BEHIND_S
+    assert scheduler.behind_s >= BEHIND_S
     for link in links:
-        link.turns = None
+        link.scheduler = None
     await clock.settle()
-    assert (turns.is_overloaded, turns.behind_s) == (False, 0.0)
+    assert (scheduler.is_overloaded, scheduler.behind_s) == (False, 0.0)
 
 
 @pytest.mark.parametrize(("links", "least_s", "most_s"), [(4, 0.0, 0.2), (400, 1.0, 5.0)])
 async def test_how_long_messages_wait_is_known_by_a_round(links: int, least_s: float, most_s: float) -> None:
     clock, log = ManualClock(), list[int]()
-    turns = LinkScheduler(clock)
+    scheduler = LinkScheduler(clock)
     for name in range(links):
         link = Link(name, clock, log, cost_s=PROCESS_BUDGET_S)
-        link.turns = turns
-        turns.schedule(link)
-    assert turns.unread_s == 0.0
+        link.scheduler = scheduler
+        scheduler.schedule(link)
+    assert scheduler.unread_s == 0.0
     seen: list[float] = []
     while clock.now() - 1_000 < 20.0:
         await asyncio.sleep(0)
-        seen.append(turns.unread_s)
-    assert turns.is_overloaded
+        seen.append(scheduler.unread_s)
+    assert scheduler.is_overloaded
     settled = seen[len(seen) // 2 :]
     assert least_s <= min(settled)
     assert max(settled) <= most_s + 2 * links * PROCESS_BUDGET_S
@@ -528,33 +528,33 @@ async def test_the_time_that_a_message_waits_is_counted_from_its_arrival_and_not
     part: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, chance = ManualClock(), random.Random(1)
-    turns, links = LinkScheduler(clock), [Fed(clock, chance) for _ in range(10 * EACH_TURN)]
-    monkeypatch.setattr(turns.transports, "_open", len(links))
+    scheduler, links = LinkScheduler(clock), [Fed(clock, chance) for _ in range(10 * EACH_TURN)]
+    monkeypatch.setattr(scheduler.transports, "_open", len(links))
 
     def serve() -> int:
         ready = [link for link in links if link.unread]
         for link in ready:
             link.undigested += link.unread
             link.unread.clear()
-            turns.schedule(link)
-        turns.transports.served += len(ready)
+            scheduler.schedule(link)
+        scheduler.transports.served += len(ready)
         return 1
 
-    monkeypatch.setattr(turns.transports, "serve", serve)
-    monkeypatch.setattr(turns.transports, "watch_all", lambda: None)
+    monkeypatch.setattr(scheduler.transports, "serve", serve)
+    monkeypatch.setattr(scheduler.transports, "watch_all", lambda: None)
     longest_s = 0.0
     for _ in range(300):
         for link in links:
             if chance.random() < part:
                 link.unread.append(clock.now())
-        if not turns.is_planned:
-            turns.plan_turn()
+        if not scheduler.is_planned:
+            scheduler.plan_turn()
         await asyncio.sleep(0)
         waiting = [at for link in links for at in link.undigested + link.unread]
-        if turns.behind_s:
+        if scheduler.behind_s:
             oldest_s = clock.now() - min(waiting, default=clock.now())
             longest_s = max(longest_s, oldest_s)
-            assert oldest_s <= turns.unread_s + 1e-9
+            assert oldest_s <= scheduler.unread_s + 1e-9
     assert longest_s > 3 * PROCESS_BUDGET_S
 
 
@@ -563,24 +563,24 @@ async def test_after_a_turn_of_several_links_it_rests_longer(
     links: int, pauses: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, rests = ManualClock(), list[float]()
-    turns = LinkScheduler(clock, rest_s=0.05)
+    scheduler = LinkScheduler(clock, rest_s=0.05)
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(loop, "call_later", lambda delay_s, *_: rests.append(delay_s))
     for name in range(links):
-        turns.schedule(Link(name, clock, []))
+        scheduler.schedule(Link(name, clock, []))
     await asyncio.sleep(0)
     assert rests == [pauses * 0.05]
 
 
 async def test_after_a_turn_without_work_it_waits_for_links(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, rests = ManualClock(), list[Callable[[], None]]()
-    turns = LinkScheduler(clock, rest_s=0.05)
+    scheduler = LinkScheduler(clock, rest_s=0.05)
     monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda _, turn: rests.append(turn))
-    turns.schedule(Link(1, clock, []))
+    scheduler.schedule(Link(1, clock, []))
     await asyncio.sleep(0)
-    assert (len(rests), turns.is_planned) == (1, True)
+    assert (len(rests), scheduler.is_planned) == (1, True)
     rests.pop()()
-    assert (rests, turns.is_planned) == ([], False)
+    assert (rests, scheduler.is_planned) == ([], False)
 
 
 class Timers:
@@ -608,10 +608,10 @@ async def test_held_links_process_once_at_their_time_or_after_the_longest(
     wait_s: float, waits_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, log = ManualClock(), list[int]()
-    turns, timers = LinkScheduler(clock), Timers(clock, monkeypatch)
+    scheduler, timers = LinkScheduler(clock), Timers(clock, monkeypatch)
     links = [Link(name, clock, log) for name in (1, 2)]
     for link in links:
-        turns.schedule_at(link, clock.now() + wait_s)
+        scheduler.schedule_at(link, clock.now() + wait_s)
         assert link.held_at == clock.now()
     await clock.settle()
     assert log == []
@@ -623,8 +623,8 @@ async def test_held_links_process_once_at_their_time_or_after_the_longest(
 
 async def test_a_link_is_not_held_until_a_time_that_has_passed() -> None:
     clock, log = ManualClock(), list[int]()
-    turns, link = LinkScheduler(clock), Link(1, clock, log)
-    turns.schedule_at(link, clock.now())
+    scheduler, link = LinkScheduler(clock), Link(1, clock, log)
+    scheduler.schedule_at(link, clock.now())
     assert link.held_at is None
     await clock.settle()
     assert log == [1]
@@ -632,9 +632,9 @@ async def test_a_link_is_not_held_until_a_time_that_has_passed() -> None:
 
 async def test_a_held_link_that_wants_earlier_has_no_second_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, log = ManualClock(), list[int]()
-    turns, link, timers = LinkScheduler(clock), Link(1, clock, log), Timers(clock, monkeypatch)
-    turns.schedule_at(link, clock.now() + 0.05)
-    turns.schedule(link)
+    scheduler, link, timers = LinkScheduler(clock), Link(1, clock, log), Timers(clock, monkeypatch)
+    scheduler.schedule_at(link, clock.now() + 0.05)
+    scheduler.schedule(link)
     await clock.settle()
     assert log == [1]
     await timers.end_next()
@@ -643,14 +643,14 @@ async def test_a_held_link_that_wants_earlier_has_no_second_turn(monkeypatch: py
 
 async def test_after_a_turn_that_did_all_it_rests() -> None:
     clock, log = ManualClock(), list[int]()
-    turns, link = LinkScheduler(clock, rest_s=0.05), Link(1, clock, log)
-    turns.schedule(link)
+    scheduler, link = LinkScheduler(clock, rest_s=0.05), Link(1, clock, log)
+    scheduler.schedule(link)
     await asyncio.sleep(0)
-    turns.schedule(link)
+    scheduler.schedule(link)
     for _ in range(20):
         await asyncio.sleep(0)
     assert log == [1]
-    link.digested.clear()
+    link.processed.clear()
     async with asyncio.timeout(5):
-        await link.digested.wait()
+        await link.processed.wait()
     assert log == [1, 1]

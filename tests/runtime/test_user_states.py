@@ -29,7 +29,7 @@ from gateway.runtime.sessions import ATTACH_S
 from gateway.runtime.user_state import UserState
 from tests.doubles.clock import ManualClock
 from tests.runtime.followed import followed
-from tests.runtime.scene import PhoneLine, Scene, replace_method, scene, user
+from tests.runtime.scene import FakePhone, Scene, replace_method, scene, user
 from tests.runtime.street import Street, street
 
 
@@ -225,7 +225,7 @@ async def test_a_followed_user_costs_nothing_until_something_is_due(
 ALONE_S = UNFOLLOW_S = 30.0
 
 
-def is_there(at: Street, phone: PhoneLine) -> bool:
+def is_there(at: Street, phone: FakePhone) -> bool:
     """Tell whether the owner takes a phone to be connected, on whatever node."""
     member = at.scenes[0].owner().user_sessions.by_handle.get(phone.ticket.handle)
     return member is not None and member.present
@@ -335,12 +335,12 @@ ASSISTANT = Application.REMOTE_ASSISTANT
 
 
 def _stranger(
-    at: Scene, phone: PhoneLine, *, user: UserId | None = None, session: SessionId | None = None
-) -> PhoneLine:
+    at: Scene, phone: FakePhone, *, user: UserId | None = None, session: SessionId | None = None
+) -> FakePhone:
     """Give a phone with another ticket."""
     ticket = phone.ticket
     changed = dataclasses.replace(ticket, user=user or ticket.user, session=session or ticket.session)
-    return PhoneLine(at, changed)
+    return FakePhone(at, changed)
 
 
 # ---- who makes way ----

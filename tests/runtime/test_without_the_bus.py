@@ -9,7 +9,7 @@ from gateway.domain.errors import CloseCode
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Owned
 from tests.runtime.followed import TRUSTED_S, followed, is_cut_off, resets, wait_for, waiting
-from tests.runtime.scene import PhoneLine, user
+from tests.runtime.scene import FakePhone, user
 from tests.runtime.street import Street, street
 
 
@@ -131,7 +131,7 @@ def take(at: Street) -> None:
     at.trouble.refused = frozenset()
 
 
-def is_live(phone: PhoneLine) -> bool:
+def is_live(phone: FakePhone) -> bool:
     return phone.closed is None and phone.health == "live"
 
 

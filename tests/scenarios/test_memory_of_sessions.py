@@ -20,7 +20,7 @@ from gateway.domain.model import Ticket
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.user_state import Owner
 from gateway.upstream.oscce.client import OsccLink
-from tests.runtime.scene import PhoneLine, Scene
+from tests.runtime.scene import FakePhone, Scene
 from tests.runtime.test_forgotten import GIVE_UP_S, LINGER_REAL_S, leave, simulated, until
 from tests.scenarios.house import PASSWORD, opened
 
@@ -45,7 +45,7 @@ def kept() -> list[object]:
     return [each for each in gc.get_objects() if type(each) in KINDS]
 
 
-async def logged_on(at: Scene, agent: int) -> PhoneLine:
+async def logged_on(at: Scene, agent: int) -> FakePhone:
     while True:
         try:
             return await at.phone(f"agent{agent}", device=f"d{agent}")

@@ -228,8 +228,8 @@ class Door:
 
     waiting_bytes = 0
 
-    def watch(self, doubted: Callable[[], None]) -> None:
-        self._doubted = doubted
+    def watch(self, report_loss: Callable[[], None]) -> None:
+        self._doubted = report_loss
 
     def deliver(self, channel: BusChannel, envelope: Envelope, sent_at: float) -> None:
         """Deliver a message, in the order of the connection."""

@@ -70,7 +70,7 @@ class Process:
     def is_ready(self) -> bool:
         """Whether the load balancer sends phones here."""
         is_well = self.is_alive and not self.host.is_stopped
-        return is_well and not self.node.is_draining and not self.node.is_cut_off
+        return is_well and not self.node.is_draining and not self.node.is_partitioned
 
     def begin(self, tasks: asyncio.TaskGroup, failed: Callable[[Exception], None]) -> None:
         """Start it."""

@@ -220,7 +220,9 @@ class OsccLink:
         self._on_readings = on_readings
         reader, opening = None if on_readings is None else self, self._opening
         try:
-            received = await (self._socket.receive(reader) if opening is None else self._said_first(opening))
+            received = await (
+                self._socket.receive(reader) if opening is None else self._first_message(opening)
+            )
         except TimeoutError:
             raise await self._lost(NORMAL) from None
         finally:
@@ -242,7 +244,7 @@ class OsccLink:
                 self._terms.unreadable(WireError(received.reason))
         raise await self._lost(code)
 
-    async def _said_first(self, opening: _Opening) -> Incoming:
+    async def _first_message(self, opening: _Opening) -> Incoming:
         """Wait for the first message. Raises :class:`TimeoutError` when the link does not open in time."""
         async with self._terms.clock.timeout(max(0.0, opening.by - self._terms.clock.now())):
             return await self._socket.receive()
@@ -356,7 +358,7 @@ class OsccLink:
     async def close(self) -> None:
         """Close it. Requests under way end with :class:`LinkClosed`. It may be closed twice."""
         self._closed, self._on_readings = True, None
-        await self._shut(NORMAL)
+        await self._close_socket(NORMAL)
 
     # ---- as messages arrive (SocketReader) ----
 
@@ -525,10 +527,10 @@ class OsccLink:
         if not self._closed:
             self._closed = True
             self._terms.left()
-        await self._shut(code)
+        await self._close_socket(code)
         return LinkClosed("lost")
 
-    async def _shut(self, code: int) -> None:
+    async def _close_socket(self, code: int) -> None:
         for number, pending in list(self._pending.items()):
             if pending.is_prompt:
                 self._forget(number)

@@ -139,7 +139,7 @@ def _has_token(values: Sequence[str], token: str) -> bool:
     return any(each.strip().lower() == token for value in values for each in value.split(","))
 
 
-class _Early:
+class _EarlyData:
     """Receives from aiohttp the data that came together with the end of the handshake."""
 
     def __init__(self) -> None:
@@ -176,7 +176,7 @@ def _taken(
         leave(fault)
         ended(link, fault)
 
-    early = _Early()
+    early = _EarlyData()
     handler.set_parser(early, EMPTY_PAYLOAD)
     _bound_kernel(transport)
     carrier = link_scheduler.transports.take(transport)

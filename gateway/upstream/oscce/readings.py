@@ -394,7 +394,7 @@ class Unread:
     def __len__(self) -> int:
         return len(self._kept) + (self.only is not None)
 
-    def take_in(self, data: bytes, texts: Sequence[tuple[int, int]]) -> int:
+    def add_texts(self, data: bytes, texts: Sequence[tuple[int, int]]) -> int:
         """Keep the readings at the beginning of *texts*; return the number of kept texts.
 
         Of many only the newest of each key is read.

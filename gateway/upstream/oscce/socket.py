@@ -436,7 +436,7 @@ class LinkSocket(asyncio.Protocol):
             self._send_outgoing()
             self._has_closed = True
             self._transport.write(masked_close(code, _mask()))
-            self._let_go()
+            self._discard_received()
         try:
             while not self._is_lost:
                 await self._changed()
@@ -522,7 +522,7 @@ class LinkSocket(asyncio.Protocol):
             data = frames.joined(data)
         if frames.is_between and not self._has_closed:
             texts = _texts(data, self._text_bytes)
-            kept = self._unread.take_in(data, texts)
+            kept = self._unread.add_texts(data, texts)
             at = texts[kept - 1][1] if kept else 0
         if at < len(data):
             self._process_all(frames.complete(data, at))
@@ -648,7 +648,7 @@ class LinkSocket(asyncio.Protocol):
             self._answer(message)
         self._arrived()
 
-    def _let_go(self) -> None:
+    def _discard_received(self) -> None:
         """Keep only the end of the connection."""
         self._inbox = None
         self._unread.take()
