@@ -84,6 +84,19 @@ async def test_the_two_columns_of_a_phone_on_its_side_keep_their_places() -> Non
         assert await standing(window, ".agents") == before[1]
 
 
+async def test_the_figures_of_ones_queues_stand_in_one_line_on_a_tablet() -> None:
+    lines = (
+        "[...document.querySelectorAll('.my-queues li')].map((each) => [...each.querySelectorAll('.my-wait')]"
+    )
+    tops = f"{lines}.map((figure) => figure.getBoundingClientRect().top))"
+    async with far("chromium", ASSISTANT, "agent1", 0.0) as (_, window, _way):
+        await until(window, f"{one('.my-queues .my-wait')} !== undefined")
+        for size in ((768, 1024), (820, 1180), (844, 390), (390, 844)):
+            await window.resize(*size)
+            for waiting, longest in await window.run(tops):
+                assert waiting == longest, size
+
+
 async def test_a_state_is_set_by_one_tap_on_a_phone_on_its_side() -> None:
     async with far("chromium", ASSISTANT, "agent1", 0.0) as (stage, window, _):
         bottoms = "[...document.querySelectorAll('.set')].map((each) => each.getBoundingClientRect().bottom)"
