@@ -41,7 +41,7 @@ export default {
   'account for changes of remote numbers and for acts of operators':
     'Änderungen von Rufnummern und Eingriffe der Betreiber nachweisen',
   'confirm every log-off, so that no number stays routed after it':
-    'jede Abmeldung bestätigen, damit danach keine Rufnummer mehr erreichbar bleibt',
+    'jede Abmeldung bestätigen, damit danach an keine Rufnummer mehr vermittelt wird',
   'store equal ids and views once, however many phones use them':
     'gleiche Kennungen und Ansichten nur einmal speichern, gleich wie viele Geräte sie nutzen',
   'limit changes of a remote number to three an hour': 'eine Rufnummer höchstens dreimal je Stunde ändern lassen',
