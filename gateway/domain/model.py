@@ -739,12 +739,15 @@ VALUE_CHARS: Final = 256
 
 _SPACES: Final = "\t\n\v\f\r\x85\u2028\u2029"
 _OVERRIDES: Final = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-_INVISIBLE: Final = "\ufeff\ufff9\ufffa\ufffb"
-"""A byte order mark, and the anchors of annotations."""
+_INVISIBLE: Final = (
+    *(0x00AD, 0x180E, 0x200B, 0xFEFF),
+    *(*range(0x2060, 0x2065), *range(0x206A, 0x2070), *range(0xFFF9, 0xFFFC)),
+)
+"""Format characters that no spelling needs; joiners, direction marks and the tags of flags are needed."""
 _DROPPED: Final[dict[int, str | None]] = {
     **dict.fromkeys((*range(0x20), *range(0x7F, 0xA0))),
     **dict.fromkeys(range(0xD800, 0xE000)),  # halves of characters, which no encoding can carry
-    **dict.fromkeys(map(ord, _OVERRIDES + _INVISIBLE)),
+    **dict.fromkeys((*map(ord, _OVERRIDES), *_INVISIBLE)),
     **dict.fromkeys(map(ord, _SPACES), " "),
 }
 _IGNORED: Final[dict[int, None]] = dict.fromkeys(

@@ -48,6 +48,7 @@ def test_what_has_nothing_of_that_stays_as_it_is(text: str) -> None:
         "\u200f\u05e9\u05dc\u05d5\u05dd (12)\u200e",
         "山田 太郎",
         "👩\u200d💻",
+        "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
     ],
 )
 def test_names_of_all_scripts_stay_readable(name: str) -> None:
@@ -62,6 +63,7 @@ def test_names_of_all_scripts_stay_readable(name: str) -> None:
         ("invoice\u202egnp.exe", "invoicegnp.exe"),
         ("\u2066Ann\u2069", "Ann"),
         ("\ufeffAnn", "Ann"),
+        ("A\u200bn\u00adn\u2060\u180e\u2064\u206f", "Ann"),
         ("\u2028", " "),
         ("", ""),
     ],

@@ -387,6 +387,11 @@ def test_long_ids_stay_apart() -> None:
     assert announced(ID="i" * 32, Text="x").id == "i" * 32
 
 
+def test_null_in_a_notice_is_as_good_as_absent() -> None:
+    names = ("ID", "Version", "Category", "Title", "Summary", "Link", "EffectiveAt")
+    assert announced(Text="At night", **dict.fromkeys(names)) == announced(Text="At night")
+
+
 @pytest.mark.parametrize("fields", [{}, {"Text": ""}, {"Text": {"de": "nachts"}}, {"Title": 5}])
 def test_a_notice_that_says_nothing_readable_costs_nothing(fields: dict[str, Any]) -> None:
     assert read(message("Notice", **fields)) == ()

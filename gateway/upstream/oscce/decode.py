@@ -202,7 +202,7 @@ def instance(sent: object) -> str | None:
 def is_reference(data_type: str) -> bool:
     """Return whether values of a routing parameter of *data_type* are Keys of other objects.
 
-    The page names no data types: ``Reference``, ``QueueReference``, ``Queue`` and ``QueueKey`` all count.
+    ``Reference``, ``QueueReference``, ``Queue`` and ``QueueKey`` all count.
     """
     return "Reference" in data_type or data_type.removesuffix("Key") in {*KINDS, "Skill"}
 

@@ -100,29 +100,29 @@ _LINK: Final = re.compile(r"https://[\x21-\x7e]{1,2000}")
 
 
 class Notice(WireElement, tag_field="Type", tag="Notice"):
-    """The page of the link defines no form of notices: they may have a text for clients here."""
+    """A message for people, of which any field may be absent or null."""
 
-    id: str = ""
-    version: Count = 1
-    category: str = ""
-    title: str = ""
-    summary: str = ""
-    text: str = ""
+    id: str | None = None
+    version: Count | None = None
+    category: str | None = None
+    title: str | None = None
+    summary: str | None = None
+    text: str | None = None
     link: str | None = None
     effective_at: Millis | None = None
 
 
 def announced(received: Notice) -> tuple[Announced, ...]:
     """Map a notice; None without content."""
-    title = readable(received.title, _TITLE_CHARS)
-    summary = readable(received.summary or received.text, _SUMMARY_CHARS)
+    title = readable(received.title or "", _TITLE_CHARS)
+    summary = readable(received.summary or received.text or "", _SUMMARY_CHARS)
     if not (title or summary):
         return ()
     return (
         Announced(
-            id=_notice_id(readable(received.id, _SUMMARY_CHARS), f"{title}\0{summary}"),
-            version=received.version,
-            category=CATEGORIES.get(received.category, "maintenance"),
+            id=_notice_id(readable(received.id or "", _SUMMARY_CHARS), f"{title}\0{summary}"),
+            version=1 if received.version is None else received.version,
+            category=CATEGORIES.get(received.category or "", "maintenance"),
             title=title if title and summary else _NOTICE,
             summary=summary or title,
             link=_link(received.link),
