@@ -161,6 +161,16 @@ def test_owner_and_lease_are_asked_again_with_growing_pauses() -> None:
     assert times == [1.0, 1.25, 1.75, 2.75, 4.75, 6.75]
 
 
+def test_after_five_seconds_of_lower_epochs_the_lease_is_read_and_is_right() -> None:
+    follow = following()
+    follow.published(EPOCH - 1, Receipt.STALE, 1.0)
+    follow.published(EPOCH - 2, Receipt.STALE, 3.0)
+    assert (follow.due_at, follow.need(5.875), follow.need(6.0)) == (6.0, "nothing", "read_lease")
+    follow.reading(6.0)
+    assert follow.read(EPOCH - 1, 6.125)
+    assert (follow.floor, follow.need(6.125), follow.admits(EPOCH - 1)) == (EPOCH - 1, "ask", True)
+
+
 def test_when_the_time_of_lower_epochs_is_over_the_lease_is_read_however_it_is_rounded() -> None:
     """The time to ask does not move by asking."""
     for at in (n / 7 + 1_000.0 for n in range(1, 2_000)):

@@ -20,7 +20,7 @@ from gateway.core.registry import (
     RegistryLimits,
     WaitQueue,
 )
-from gateway.domain.errors import EndReason
+from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, UserId
 
 ANN, BOB = UserId("main", 1), UserId("main", 2)
@@ -43,21 +43,23 @@ def full() -> Registry[str]:
 
 
 @pytest.mark.parametrize(
-    ("another", "at", "replaces"),
+    ("another", "at", "replaces", "answer"),
     [
-        (phone("s0", device="another phone"), 2.0, False),
-        (phone("s9", device="phone of s0"), 2.0, True),
-        (phone("s9", device="phone of s0", user=BOB), 2.0, False),
-        (phone("s9"), 2.0, False),
-        (phone("s9"), 601.0, True),
+        (phone("s0", device="another phone"), 2.0, False, ("c0",)),
+        (phone("s9", device="phone of s0"), 2.0, True, ("c0",)),
+        (phone("s9", device="phone of s0", user=BOB), 2.0, False, ()),
+        (phone("s9"), 2.0, False, CloseCode.TOO_MANY_DEVICES),
+        (phone("s9"), 600.5, True, ("c0",)),
+        (phone("s9"), 700.0, True, ("c0",)),
     ],
 )
-def test_a_log_on_that_would_end_a_session_is_known_before(
-    another: ConnectedPhone, at: float, replaces: bool
+def test_who_makes_way_for_a_log_on_is_known_before_and_the_one_that_is_silent_longest_is_first(
+    another: ConnectedPhone, at: float, replaces: bool, answer: object
 ) -> None:
     registry = full()
     assert registry.would_replace(another, at) is replaces
     assert len(registry) == 2
+    assert registry.add("new", another, at) == answer
 
 
 def test_adding_what_is_here_changes_nothing() -> None:
