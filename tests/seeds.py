@@ -117,7 +117,7 @@ COMMANDS: Final = [
         "gateway.runtime.command_execution:CommandExecution._send",
         Value(
             "withdraw",
-            "[linked.link.send(self._request(call, alias), partial(self._answered, call, tasks))"
+            "[link_session.link.send(self._request(call, alias), partial(self._answered, call, tasks))"
             " for _ in (1, 2)][1]",
         ),
         f"{_P}test_races_properties.py::TestRaces",
