@@ -340,7 +340,7 @@ class RedisBus:
         self._names = names
         self._clock = clock
         self._receivers: dict[bytes, Receive] = {}
-        self._heard_life = asyncio.Event()
+        self._greet_soon = asyncio.Event()
         self._unsent = 0
         """Messages that are being encoded, or wait behind one that is."""
         self._share = TurnShare(DECODE_SLICE_S)
@@ -505,7 +505,7 @@ class RedisBus:
                 return self._deliver_in_slices(name, body, age_s)
             self._deliver(name, body, age_s)
             return None
-        self._heard_life.set()
+        self._greet_soon.set()
         if verdict is Freshness.UNPROVEN:
             self.seals.drop(DropReason.UNPROVEN, self.instances.hold(WaitingMessage(head, now, name, body)))
         else:
@@ -558,10 +558,10 @@ class RedisBus:
             if (due_at := self.instances.due_at(now)) <= now:
                 await self._clock.sleep(await self._send_greeting(now))
                 continue
-            self._heard_life.clear()
+            self._greet_soon.clear()
             with suppress(TimeoutError):
                 async with self._clock.timeout(due_at - now):
-                    await self._heard_life.wait()
+                    await self._greet_soon.wait()
 
     async def _send_greeting(self, now: float) -> float:
         """Publish a greeting; returns how long to wait until the next."""
@@ -575,7 +575,7 @@ class RedisBus:
 
     def _miss_greetings(self) -> None:
         self.instances.challenge_again()
-        self._heard_life.set()
+        self._greet_soon.set()
 
     def _receive_greeting(self, name: bytes, sealed: bytes) -> Awaitable[None] | None:
         found = self._opened(name, sealed)
@@ -590,7 +590,7 @@ class RedisBus:
         verdict, released = self.instances.greeted(head, greeting, now)
         if verdict in _DROPPED:
             self.seals.drop(_DROPPED[verdict])
-        self._heard_life.set()
+        self._greet_soon.set()
         return self._deliver_all(released, now) if released else None
 
 
