@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from gateway.app import admin, drain
-from gateway.app.config.errors import SETTINGS
-from gateway.app.config.sources import HEADINGS, setting_row
 from gateway.bus import connect, stores
 from gateway.core import follower, lease
 from gateway.core.lease import BusState
@@ -23,25 +21,6 @@ from gateway.runtime.follower import ATTACH_AGAIN_S, ATTACH_ANSWER_S
 
 PAGE = Path(__file__).parents[1] / "cluster.md"
 
-SHOWN_SETTINGS = (
-    "node.name",
-    "bus.url",
-    "bus.user",
-    "bus.password",
-    "bus.sentinel_user",
-    "bus.sentinel_password",
-    "bus.ca_file",
-    "bus.required_at_start",
-    "secrets.sealing_keys",
-    "secrets.pseudonym_key",
-    "limits.log_ons_per_s",
-    "limits.log_ons_in_flight",
-    "limits.handshakes_per_s",
-    "limits.linger_s",
-    "limits.linger_remote_assistant_s",
-    "limits.drain_notice_s",
-    "limits.drain_s",
-)
 _DOWN_ELSEWHERE = (
     "connected, their data marked stale; commands are answered `bus_down`. "
     "The phone's own node opens a link for a user without one"
@@ -124,43 +103,34 @@ def times_table() -> Iterable[str]:
                 "together with followers of other users"
             ),
         ),
-        (follower.LOST_S, "a request to an owner that got no answer is repeated"),
+        (follower.LOST_S, "after this time without an answer a request to an owner is repeated"),
         (
             ATTACH_ANSWER_S,
-            f"the report that a phone came, if it has no answer, is repeated {ATTACH_AGAIN_S:g} s later",
+            f"a node waits this long for the answer to its report that a phone came, and repeats it {ATTACH_AGAIN_S:g} s later",
         ),
-        (handover.INTEREST_S, "an owner publishes to a node after its last request"),
-        (follower.UNANSWERED_S, "an owner without an answer loses its users"),
-        (handover.EXPIRY_S, "the same on a server without link fencing, after the last sign of life"),
-        (handover.ALONE_S, "an owner without a phone of the user hands the user over on request"),
-        (handover.IN_FLIGHT_S, "commands in flight may take so long in a hand-over"),
-        (handover.UNLINKED_S, "an owner without a link hands the user over"),
-        (drain.BYE_S, "a phone may take so long to receive its `bye`"),
+        (handover.INTEREST_S, "an owner sends changes to a node for this long after the last request of the node"),
+        (follower.UNANSWERED_S, "an owner that answers no request for this long loses its users"),
+        (handover.EXPIRY_S, "the same where the server does not fence links, from the last sign of life on"),
+        (handover.ALONE_S, "after this time without a phone of the user an owner hands the user over on request"),
+        (handover.IN_FLIGHT_S, "a hand-over waits this long for commands in flight"),
+        (handover.UNLINKED_S, "after this time without a link an owner hands the user over"),
+        (drain.BYE_S, "a drain waits this long for a phone to receive its `bye`"),
         (
             drain.HAND_OVER_S,
-            "a user is handed over after their last phone moved, if nobody waits for the budget",
+            "a drain waits this long for a user whose last phone has moved, if nobody waits for the budget",
         ),
-        (drain.RESTART_S, "phones of a single node come back within this time"),
-        (admin.DUPLICATE_NAME_EVERY_S, "a node looks again for another node of its name"),
+        (drain.RESTART_S, "phones of a single node that restarts come back within this time"),
+        (admin.DUPLICATE_NAME_EVERY_S, "a node looks this often for another node of its name"),
     )
     yield from ("| time | what happens |", "|---|---|")
     for seconds, what in spans:
         yield f"| {_span(seconds)} | {what} |"
 
 
-def settings_table() -> Iterable[str]:
-    """Return the settings that matter between nodes."""
-    known = {setting.path: setting for setting in SETTINGS}
-    yield from HEADINGS
-    for path in SHOWN_SETTINGS:
-        yield setting_row(known[path]).replace(f"`{known[path].key}`", f"`{path}`", 1)
-
-
 TABLES: Mapping[str, Callable[[], Iterable[str]]] = {
     "names": names_table,
     "states": states_table,
     "times": times_table,
-    "settings": settings_table,
 }
 
 

@@ -28,7 +28,7 @@ RESPONSES: Final = Sentence(
 )
 ANSWER_BEFORE_EVENTS: Final = Sentence("Events", "A response to `ListenForEvents` precedes its first event.")
 REPLACED: Final = Sentence("The link", 'the old link gets `{"Type":"LinkReplaced","Token"}` and close 4409.')
-ONLY_ALL: Final = Sentence("Events", '(Keys `"All"`, no first event, no `Removed`;')
+ONLY_ALL: Final = Sentence("Events", 'Keys `"All"`, no first event, no `Removed`.')
 YEAR_2001_MS: Final = 10**12
 
 

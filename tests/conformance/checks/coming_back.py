@@ -12,7 +12,7 @@ from tests.conformance.timing import expect
 _BACKOFF: Final = "Wait `random(0, min(20 s, 0.5 s · 2^n))`"
 _STABLE: Final = "`n` returns to 0 only after 30 s of a stable connection."
 _WIN: Final = "Advised windows and `Retry-After` have precedence."
-_REFUSED: Final = "429 or 503 with `Retry-After` over a limit."
+_REFUSED: Final = "| 429 or 503 with `Retry-After` | over a limit |"
 
 
 async def _waits(stage: Stage, count: int) -> list[float]:
@@ -137,7 +137,7 @@ async def upgrade_fails(stage: Stage) -> None:
 
 
 @check(
-    "coming_back.upgrade_forbidden", "403 for an `Origin` that is not on the exact", needs=("upgrade_status",)
+    "coming_back.upgrade_forbidden", "| 403 | an `Origin` that is not on the exact", needs=("upgrade_status",)
 )
 async def upgrade_forbidden(stage: Stage) -> None:
     """A refusal that does not pass by waiting is the end."""

@@ -9,9 +9,9 @@ from tests.server_conformance.stage import Stage, own_agent
 from tests.server_conformance.verdicts import expect
 
 _ANSWER: Final = '`{"Session":int alias,"ID","Application","Rights":['
-_AGAIN: Final = "a repeated `AttachSession` of an attached session is answered with its alias"
+_AGAIN: Final = "A repeated `AttachSession` of an attached session is answered with its alias"
 _ONE_SESSION: Final = "for as long as the link lives: no other session gets it later"
-_FORBIDDEN: Final = "sessions of another user are refused `Forbidden`"
+_FORBIDDEN: Final = "A session of another user is refused `Forbidden`"
 _UNKNOWN: Final = "one that the server does not know, `SessionUnknown`"
 
 

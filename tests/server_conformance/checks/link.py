@@ -57,7 +57,7 @@ async def session_unknown(stage: Stage) -> None:
     await stage.refuses(401, "SessionUnknown", await stage.refuse_link(session.secret, headers))
 
 
-@check("link.keep_alive", "Messages", "| `KeepAlive` | – | `Time`;", dashboards=1)
+@check("link.keep_alive", "Messages", "| `KeepAlive` | – | `Time` |", dashboards=1)
 async def keep_alive(stage: Stage) -> None:
     """The answer has the server's time."""
     link = await stage.open(await stage.dashboard())

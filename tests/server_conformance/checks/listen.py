@@ -62,7 +62,7 @@ for _event_type, (_key_name, _part) in _KINDS.items():
 @check(
     "listen.first.Configuration",
     "Events",
-    "`Complete` covers users (logged-off too), queues and groups of the union)",
+    "`Complete` covers users (logged-off too), queues and groups of the union.",
     dashboards=1,
 )
 async def configuration(stage: Stage) -> None:

@@ -13,9 +13,7 @@ from tests.server_conformance.stage import Stage
 from tests.server_conformance.verdicts import Skipped, expect
 
 _UNION: Final = "A change of the union sends a `Complete` event"
-_GROWTH: Final = (
-    "on scope growth the Session element, then `Added` with `Object` for each object gained, precede"
-)
+_GROWTH: Final = "then `Added` with `Object` for each object gained, then the Complete events."
 _SESSION: Final = 'scope and rights: `{ObjectType:"Session",Session,Rights,Scope}`'
 _CHANGED: Final = '`{ObjectType,Key,Change:"Added"\\|"Changed"\\|"Removed",Object?}`;'
 PARTS: Final = ("Users", "Queues", "Groups", "Aggregates")
