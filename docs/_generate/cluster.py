@@ -87,43 +87,40 @@ def states_table() -> Iterable[str]:
         yield f"| `{state}` | {', '.join(ways)} | {here} | {elsewhere} | `{lease.BUS_HEALTH[state]}` |"
 
 
+TIMES: Iterable[tuple[float, str]] = (
+    (lease.TTL_S, "a lease expires without a renewal"),
+    (ports.NODE_TTL_S, "a node's record expires without a renewal"),
+    (cluster_receiver.ANNOUNCE_S, "between two renewals of that record"),
+    (lease.PROBE_S, "between two probes that a node sends to itself through the bus"),
+    (lease.ROUND_TRIP_S, "an unanswered probe makes the bus `degraded`"),
+    (lease.DOWN_S, "a bus that delivers no probe is `down`"),
+    (follower.ASK_S, "between two requests of a follower to an owner; up to 1 s more, to share a message"),
+    (follower.LOST_S, "a request to an owner that got no answer is repeated"),
+    (
+        ATTACH_ANSWER_S,
+        f"a node waits for the answer to its report of a phone; {ATTACH_AGAIN_S:g} s later it repeats it",
+    ),
+    (handover.INTEREST_S, "an owner sends changes to a node for this long after the node's last request"),
+    (follower.UNANSWERED_S, "an owner that answers no request for this long loses its users"),
+    (handover.EXPIRY_S, "the same where the server does not fence links, from the last sign of life on"),
+    (handover.ALONE_S, "an owner without a phone of the user for this long hands the user over on request"),
+    (handover.IN_FLIGHT_S, "a hand-over waits this long for commands in flight"),
+    (handover.UNLINKED_S, "an owner without a link for this long hands the user over"),
+    (drain.BYE_S, "a drain waits this long for a phone to receive its `bye`"),
+    (
+        drain.HAND_OVER_S,
+        "a user moves within this time after their last phone, if nobody waits for the budget",
+    ),
+    (drain.RESTART_S, "phones of a single node that restarts come back within this time"),
+    (admin.DUPLICATE_NAME_EVERY_S, "between two looks of a node for another node of its name"),
+)
+"""Time limits of a cluster, and what each is for."""
+
+
 def times_table() -> Iterable[str]:
     """Return the time limits of a cluster."""
-    spans = (
-        (lease.TTL_S, "a lease expires without a renewal"),
-        (ports.NODE_TTL_S, "a node's record expires without a renewal"),
-        (cluster_receiver.ANNOUNCE_S, "between two renewals of that record"),
-        (lease.PROBE_S, "between two probes that a node sends to itself through the bus"),
-        (lease.ROUND_TRIP_S, "an unanswered probe makes the bus `degraded`"),
-        (lease.DOWN_S, "a bus that delivers no probe is `down`"),
-        (
-            follower.ASK_S,
-            (
-                "a follower asks its owner at least this often, or up to 1 s later, "
-                "together with followers of other users"
-            ),
-        ),
-        (follower.LOST_S, "after this time without an answer a request to an owner is repeated"),
-        (
-            ATTACH_ANSWER_S,
-            f"a node waits this long for the answer to its report that a phone came, and repeats it {ATTACH_AGAIN_S:g} s later",
-        ),
-        (handover.INTEREST_S, "an owner sends changes to a node for this long after the last request of the node"),
-        (follower.UNANSWERED_S, "an owner that answers no request for this long loses its users"),
-        (handover.EXPIRY_S, "the same where the server does not fence links, from the last sign of life on"),
-        (handover.ALONE_S, "after this time without a phone of the user an owner hands the user over on request"),
-        (handover.IN_FLIGHT_S, "a hand-over waits this long for commands in flight"),
-        (handover.UNLINKED_S, "after this time without a link an owner hands the user over"),
-        (drain.BYE_S, "a drain waits this long for a phone to receive its `bye`"),
-        (
-            drain.HAND_OVER_S,
-            "a drain waits this long for a user whose last phone has moved, if nobody waits for the budget",
-        ),
-        (drain.RESTART_S, "phones of a single node that restarts come back within this time"),
-        (admin.DUPLICATE_NAME_EVERY_S, "a node looks this often for another node of its name"),
-    )
     yield from ("| time | what happens |", "|---|---|")
-    for seconds, what in spans:
+    for seconds, what in TIMES:
         yield f"| {_span(seconds)} | {what} |"
 
 

@@ -344,14 +344,18 @@ def test_a_gateway_without_sites_is_refused_at_the_install_and_not_by_lint(major
 def test_tls_must_end_somewhere(major: str) -> None:
     said = rendered(major, "least", "--set", "settings.client.trusted_proxies=null")
     assert said.code != 0
-    assert "How does TLS end?" in said.text
+    assert "Nothing ends TLS." in said.text
 
 
 @pytest.mark.parametrize(
     ("values", "given", "received"),
     [
-        ("autoscaling", "autoscaling.minReplicas=13", "minReplicas is 13, and maxReplicas is 12"),
-        ("ingress-tls", "settings.client.insecure=true", "take one of them away"),
+        (
+            "autoscaling",
+            "autoscaling.minReplicas=13",
+            "minReplicas (13) is greater than autoscaling.maxReplicas (12)",
+        ),
+        ("ingress-tls", "settings.client.insecure=true", "remove one of them"),
         ("ingress-tls", "redis.url=redis://redis:6379", "redis.url and secrets.busUrl are both set"),
         ("least", "redis.user=gateway", "redis.url is missing"),
         ("least", "service.loadBalancerClass=internal", "service.type is ClusterIP"),

@@ -52,7 +52,7 @@ def test_an_alert_leads_to_its_section() -> None:
 
 def test_a_section_says_what_it_means_what_to_look_at_and_what_to_do() -> None:
     for name, text in sections().items():
-        assert tuple(re.findall(r"^\*\*([A-Z][a-z ]+)\.\*\* ", text, re.MULTILINE)) == PARTS, name
+        assert tuple(re.findall(r"^\*\*([A-Z][a-z ]+)\.\*\*\s", text, re.MULTILINE)) == PARTS, name
 
 
 def test_links_lead_somewhere() -> None:

@@ -173,11 +173,11 @@ ca_file: /run/secrets/redis/ca.crt
 {{- $client := merge (dict "host" "0.0.0.0" "port" 8080) (get $settings "client" | default dict) }}
 {{- if .Values.tls.existingSecret }}
 {{- if $client.insecure }}
-{{- fail "settings.client.insecure means clear text, and tls.existingSecret means TLS: take one of them away." }}
+{{- fail "settings.client.insecure means clear text, and tls.existingSecret means TLS: remove one of them." }}
 {{- end }}
 {{- $client = merge (dict "certificate" "/run/secrets/tls/tls.crt" "key" "/run/secrets/tls/tls.key") $client }}
 {{- else if not (or $client.trusted_proxies $client.insecure) }}
-{{- fail "How does TLS end? Set tls.existingSecret, or settings.client.trusted_proxies to the networks of the proxies that end it." }}
+{{- fail "Nothing ends TLS. Set tls.existingSecret, or settings.client.trusted_proxies to the networks of the proxies that end it." }}
 {{- end }}
 {{- $_ := set $settings "client" $client }}
 {{- $_ := set $settings "ops" (dict "host" "0.0.0.0" "port" 9090) }}

@@ -10,7 +10,7 @@ from tests.server_conformance.stage import Stage, own_agent
 from tests.server_conformance.verdicts import expect
 
 _ANSWER: Final = '200 `{"Routing": "Removed"\\|"AfterContact"\\|"None", "RoutedUntil"?: ms}`'
-_AGAIN: Final = "For 24 h a DELETE of an ended session answers 200 with the present `Routing`;"
+_AGAIN: Final = "For 24 h a DELETE of an ended session answers 200 with the present `Routing`."
 _AT_ONCE: Final = "Deleting a RemoteAssistant session does the same at once."
 
 
