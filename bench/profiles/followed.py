@@ -87,7 +87,10 @@ class TwoNodes(House):
         states: dict[UserId, Any] = {}
         local = SimpleNamespace(clock=self.clock, pauses=Pauses(), user_states=states)
         receiver = ClusterReceiver(SECOND, "life", cast("ReceivingNode", local), second, counters)
-        running += [tasks.create_task(owner.run(receiver)), tasks.create_task(receiver.run())]
+        running += [
+            tasks.create_task(owner.run(receiver.received, receiver.recovered)),
+            tasks.create_task(receiver.run()),
+        ]
         await asyncio.sleep(SETTLED_S)
         if second.health(self.clock.now()) != "live":
             raise RuntimeError("the second node does not trust its bus")

@@ -399,18 +399,14 @@ class RedisBus:
 
     def _posted(self, publisher: RedisClient, answered: OnPosted, reply: asyncio.Future[Reply]) -> None:
         try:
-            answer = publisher.accepted(reply.result())
+            receivers = _receivers(publisher, reply.result())
         except GatewayError as error:
             answered(error.with_traceback(None))
-            return
         except asyncio.CancelledError:
             answered(bus_down(CLOSED))
-            return
-        if isinstance(answer, int):
-            self.published += 1
-            answered(answer)
         else:
-            answered(bus_down(UNEXPECTED))
+            self.published += 1
+            answered(receivers)
 
     def flush(self) -> None:
         """See :meth:`gateway.runtime.ports.Bus.flush`."""
@@ -457,12 +453,9 @@ class RedisBus:
             reply.add_done_callback(ignore)
         for publisher, reply in asked:
             try:
-                answer = publisher.accepted(await reply)
+                receivers += _receivers(publisher, await reply)
             except NotSentError as error:  # other partitions may have it
                 raise error if len(asked) == 1 else bus_down(error.message) from None
-            if not isinstance(answer, int):
-                raise bus_down(UNEXPECTED)
-            receivers += answer
         return receivers
 
     async def _whole(self, work: Sliced[T]) -> T:
@@ -592,6 +585,14 @@ class RedisBus:
             self.seals.drop(_DROPPED[verdict])
         self._greet_soon.set()
         return self._deliver_all(released, now) if released else None
+
+
+def _receivers(publisher: RedisClient, reply: Reply) -> int:
+    """Return how many nodes received a message, or raise what :meth:`CommandSender.accepted` raises."""
+    receivers = publisher.accepted(reply)
+    if not isinstance(receivers, int):
+        raise bus_down(UNEXPECTED)
+    return receivers
 
 
 def _publisher(connector: Connector, clock: Clock, jitter: Callable[[], float]) -> RedisClient:

@@ -23,7 +23,7 @@ from gateway.protocol.envelopes import Publication, Value
 class FollowState(enum.StrEnum):
     """The event for which the follower of one user waits."""
 
-    DOUBTING = "doubting"
+    INCOMPLETE = "incomplete"
     """A change may be missing: a request to the owner is due as soon as it is allowed."""
     ASKING = "asking"
     """A request to the owner is under way; without an answer it is repeated."""
@@ -34,15 +34,15 @@ class FollowState(enum.StrEnum):
 
 
 TRANSITIONS: Final[dict[tuple[FollowState, str], FollowState]] = {
-    (FollowState.DOUBTING, "ask"): FollowState.ASKING,
+    (FollowState.INCOMPLETE, "ask"): FollowState.ASKING,
     (FollowState.ASKING, "ask"): FollowState.ASKING,
     (FollowState.FOLLOWING, "ask"): FollowState.ASKING,
     (FollowState.ASKING, "answered"): FollowState.FOLLOWING,
-    (FollowState.ASKING, "unread"): FollowState.DOUBTING,
-    (FollowState.FOLLOWING, "gap"): FollowState.DOUBTING,
-    (FollowState.FOLLOWING, "doubt"): FollowState.DOUBTING,
+    (FollowState.ASKING, "unread"): FollowState.INCOMPLETE,
+    (FollowState.FOLLOWING, "gap"): FollowState.INCOMPLETE,
+    (FollowState.FOLLOWING, "ask_again"): FollowState.INCOMPLETE,
     **{(state, "lost"): FollowState.SEARCHING for state in FollowState if state is not FollowState.SEARCHING},
-    (FollowState.SEARCHING, "read"): FollowState.DOUBTING,
+    (FollowState.SEARCHING, "read"): FollowState.INCOMPLETE,
 }
 
 
@@ -106,7 +106,7 @@ class FollowMachine(StateMachine[FollowState]):
     after 5 s of lower epochs only. An illegal transition changes nothing.
 
     A gap while a request is under way needs no further request. A node's messages arrive in order, so the
-    answer covers everything that was lost before it. After a doubt another request follows the answer.
+    answer covers everything that was lost before it. After :meth:`ask_again` another request follows it.
 
     Args:
         epoch: The token of the owner's lease.
@@ -117,7 +117,7 @@ class FollowMachine(StateMachine[FollowState]):
     TABLE = TRANSITIONS
 
     def __init__(self, epoch: int, now: float, jitter: float = 0.0) -> None:
-        self.state = FollowState.DOUBTING
+        self.state = FollowState.INCOMPLETE
         self.floor = epoch
         """The highest epoch seen: readers drop data of a lower one."""
         self._every_s = ASK_S * (1.0 - _SPREAD * jitter)
@@ -130,12 +130,12 @@ class FollowMachine(StateMachine[FollowState]):
         self._gap_since: float | None = None
         self._is_answered = False
         """Whether a message that fits has come since the request to the owner."""
-        self._is_doubted = False
+        self._must_ask_again = False
         """Whether the answer to the request under way may not cover everything."""
         self._is_usual = False
         """Whether the last request was one of those at intervals: nothing was missing."""
-        self.is_unsure = False
-        """Whether the owner was unreachable, and has not answered since: the data may be old."""
+        self.is_unconfirmed = False
+        """Whether the data may be old, since the owner has not answered after :meth:`unconfirmed`."""
 
     # ---- what comes ----
 
@@ -152,14 +152,17 @@ class FollowMachine(StateMachine[FollowState]):
             self._lower_since = now if self._lower_since is None else self._lower_since
             return
         self._lower_since = None
-        self._take(receipt, now)
+        if receipt is not Receipt.GAP:
+            self.applied_next(now)
+        elif self._gap_since is None:  # it does not show that the data is current
+            self._gap_since = now
         if epoch > self.floor:
             self.seen(epoch, now)
         elif receipt is Receipt.GAP and self._move("gap"):
             self._ask_soon(now)
 
     def applied_next(self, now: float) -> None:
-        """Process a publication of :attr:`floor` that was applied; :meth:`published` does the same."""
+        """Process a publication of :attr:`floor` that fitted; :meth:`published` does the same."""
         self._lower_since = self._gap_since = None
         self._last_received_at, self._is_answered = now, True
 
@@ -171,7 +174,7 @@ class FollowMachine(StateMachine[FollowState]):
         if epoch > self.floor:
             self.floor = epoch
             self._restart_requests()
-            self._lose(now)
+            self.not_mine(now)
 
     def answered(self, now: float) -> None:
         """Record that the owner has answered; call after its publication was processed.
@@ -183,33 +186,34 @@ class FollowMachine(StateMachine[FollowState]):
         self._last_received_at = now
         if not self._move("answered"):
             return
-        if self._is_doubted:
+        if self._must_ask_again:
             self._not_before = now + SPACED_S
-            self.doubt(now)
+            self.ask_again(now)
         else:
-            self.is_unsure = False
+            self.is_unconfirmed = False
             self._spacing_s = SPACED_S
             self._not_before = self._asked_at + SPACED_S
             self._due_at = self._asked_at + self._every_s
 
     def not_mine(self, now: float) -> None:
         """Record that the addressed node is not the owner, or no longer."""
-        self._lose(now)
+        if self._move("lost"):
+            self._due_at = now
 
     def unread(self, now: float) -> None:
         """Record that the request was not read: the addressed node is of an older version, or refused it."""
         if self._move("unread"):
             self._due_at = now
 
-    def doubt(self, now: float) -> None:
-        """Record that messages may have been lost, also the answer under way."""
-        self._is_doubted = True
-        if self._move("doubt"):
+    def ask_again(self, now: float) -> None:
+        """Have a request sent soon, also after an answer under way: that one may be lost, or too old."""
+        self._must_ask_again = True
+        if self._move("ask_again"):
             self._ask_soon(now)
 
-    def unsure(self, now: float) -> None:
-        """Record that the owner is, or was, unreachable: no data is live before it answers."""
-        self.is_unsure = True
+    def unconfirmed(self, now: float) -> None:
+        """Record that the owner is, or was, unreachable: no data is live until it answers."""
+        self.is_unconfirmed = True
         if self._move("gap"):
             self._ask_soon(now)
 
@@ -217,12 +221,10 @@ class FollowMachine(StateMachine[FollowState]):
 
     def asked(self, now: float) -> None:
         """Record that a request is sent to the owner."""
-        is_usual = self.state is FollowState.FOLLOWING or (
-            self.state is FollowState.ASKING and self._is_usual
-        )
+        is_usual = self._is_complete
         if self._move("ask"):
             self._is_usual = is_usual
-            self._asked_at, self._is_answered, self._is_doubted = now, False, False
+            self._asked_at, self._is_answered, self._must_ask_again = now, False, False
             self._not_before = self._wait(now)
             self._due_at = max(self._due_at, now + LOST_S)
 
@@ -270,15 +272,12 @@ class FollowMachine(StateMachine[FollowState]):
     @property
     def urgent_at(self) -> float:
         """When to call :meth:`need` exactly: not for requests at intervals, which may be a little late."""
-        is_resting = self.state is FollowState.FOLLOWING or (
-            self.state is FollowState.ASKING and self._is_usual
-        )
-        return math.inf if is_resting and self._lower_since is None else self.due_at
+        return math.inf if self._is_complete and self._lower_since is None else self.due_at
 
     @property
     def stale_at(self) -> float:
         """When :meth:`health` gets worse by time alone; in the past while it is bad."""
-        if self.is_unsure:
+        if self.is_unconfirmed:
             return -math.inf
         stale_at = self._last_received_at + STALE_S
         return stale_at if self._gap_since is None else min(stale_at, self._gap_since + GAP_S)
@@ -292,23 +291,16 @@ class FollowMachine(StateMachine[FollowState]):
         if reported != "live":
             return reported
         is_lacking = self._gap_since is not None and now - self._gap_since > GAP_S
-        return "stale" if self.is_unsure or is_lacking or now - self._last_received_at > STALE_S else "live"
+        is_old = self.is_unconfirmed or is_lacking or now - self._last_received_at > STALE_S
+        return "stale" if is_old else "live"
 
     # ---- inner ----
 
-    def _take(self, receipt: Receipt, now: float) -> None:
-        """Record whether a publication could be applied.
-
-        A publication that could not be applied does not show that the data is current.
-        """
-        if receipt is Receipt.GAP:
-            self._gap_since = now if self._gap_since is None else self._gap_since
-        else:
-            self._last_received_at, self._gap_since, self._is_answered = now, None, True
-
-    def _lose(self, now: float) -> None:
-        if self._move("lost"):
-            self._due_at = now
+    @property
+    def _is_complete(self) -> bool:
+        """Whether nothing is missing, as far as known."""
+        is_asking_as_usual = self.state is FollowState.ASKING and self._is_usual
+        return is_asking_as_usual or self.state is FollowState.FOLLOWING
 
     def _restart_requests(self) -> None:
         """Begin the requests again, because there is another owner."""
@@ -390,7 +382,7 @@ class Arrival(NamedTuple):
     now: float
     wall_ms: int
     waited_s: float
-    bus: frames.BusHealth | None = None
+    bus: frames.BusHealth | None
 
 
 def arrived(

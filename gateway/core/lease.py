@@ -105,7 +105,7 @@ class Lease(StateMachine[LeaseState]):
     """
 
     __slots__ = (
-        "_asked_at", "_asked_in_doubt", "_doubted", "_due_at", "_unanswered_at", "_until", "epoch", "floor",
+        "_asked_at", "_asked_since", "_due_at", "_is_replaced", "_unanswered_at", "_until", "epoch", "floor",
         "lost", "renew_s",
     )  # fmt: skip
     TABLE = LEASE_TRANSITIONS
@@ -121,8 +121,10 @@ class Lease(StateMachine[LeaseState]):
         self.renew_s = renew_s
         self._until = self._asked_at = self._due_at = LONG_AGO
         self._unanswered_at = math.inf
-        self._doubted = False
-        self._asked_in_doubt = False
+        self._is_replaced = False
+        """Whether a link replaced this node's, and no renewal that was sent later was granted."""
+        self._asked_since = False
+        """Whether the request under way was sent after that."""
 
     # ---- the store ----
 
@@ -138,7 +140,7 @@ class Lease(StateMachine[LeaseState]):
         if not self._move("ask"):
             return None
         self._asked_at = now
-        self._asked_in_doubt = self._doubted
+        self._asked_since = self._is_replaced
         return Renew(self.epoch) if ours else Acquire(self.floor, expected)
 
     def granted(self, token: int) -> bool:
@@ -151,7 +153,7 @@ class Lease(StateMachine[LeaseState]):
         legal = self._move("granted" if token > self.floor else "granted_too_low")
         if legal and self.state is LeaseState.HELD:
             self.epoch = self.floor = token
-            self.lost = self._doubted = False
+            self.lost = self._is_replaced = False
             # the grant may belong to an earlier request that got no answer
             self._extend(min(self._asked_at, self._unanswered_at))
         return self.state in _OURS and token == self.epoch
@@ -160,7 +162,7 @@ class Lease(StateMachine[LeaseState]):
         """Record that the lease was extended. False: it is no longer needed, so release it."""
         if self._move("renewed") and self.state is LeaseState.HELD:
             self._unanswered_at = math.inf
-            self._doubted = self._doubted and not self._asked_in_doubt
+            self._is_replaced = self._is_replaced and not self._asked_since
             self._extend(self._asked_at)
         return self.state in _OURS
 
@@ -194,7 +196,7 @@ class Lease(StateMachine[LeaseState]):
         if not self._move("assume"):
             return None
         self.epoch = self.floor = max(self.floor + 1, wall_us)
-        self.lost = self._doubted = False
+        self.lost = self._is_replaced = False
         self._until = self._due_at = LONG_AGO
         return self.epoch
 
@@ -227,8 +229,8 @@ class Lease(StateMachine[LeaseState]):
         this node was not superseded.
         """
         self.seen(token)
-        self._doubted = self.state in _OURS
-        self._asked_in_doubt = False
+        self._is_replaced = self.state in _OURS
+        self._asked_since = False
         self._due_at = LONG_AGO
 
     # ---- queries ----
@@ -249,7 +251,7 @@ class Lease(StateMachine[LeaseState]):
     @property
     def may_dial(self) -> bool:
         """Whether a link may be dialled under :attr:`epoch`; OSCC-E decides."""
-        return self.state in _OURS and not self._doubted
+        return self.state in _OURS and not self._is_replaced
 
     @property
     def is_overtaken(self) -> bool:
@@ -268,7 +270,7 @@ class Lease(StateMachine[LeaseState]):
 
     def _extend(self, since: float) -> None:
         self._until = since + GOOD_FOR_S
-        self._due_at = LONG_AGO if self._doubted else since + self.renew_s
+        self._due_at = LONG_AGO if self._is_replaced else since + self.renew_s
 
 
 # ---- leases that are due for renewal ----
@@ -354,10 +356,10 @@ BUS_TRANSITIONS: Final[dict[tuple[BusState, str], BusState]] = {
     (BusState.DEGRADED, "returned"): BusState.RECOVERING,
     (BusState.DEGRADED, "silent"): BusState.DOWN,
     (BusState.LIVE, "failed"): BusState.DEGRADED,
-    (BusState.LIVE, "doubted"): BusState.RECOVERING,
+    (BusState.LIVE, "loss"): BusState.RECOVERING,
     (BusState.DOWN, "returned"): BusState.RECOVERING,
     (BusState.RECOVERING, "failed"): BusState.DEGRADED,
-    (BusState.RECOVERING, "doubted"): BusState.RECOVERING,
+    (BusState.RECOVERING, "loss"): BusState.RECOVERING,
     (BusState.RECOVERING, "resynced"): BusState.LIVE,
 }
 
@@ -472,13 +474,13 @@ class BusMachine(StateMachine[BusState]):
 
     # ---- what may be lost ----
 
-    def doubted(self) -> None:
+    def possible_loss(self) -> None:
         """Record that messages may have been lost although no probe was lost: a connection was renewed.
 
         The bus counts as healthy from its next probe on, because other nodes may still be renewing theirs.
         """
         self._good_at = LONG_AGO
-        if self._move("doubted"):
+        if self._move("loss"):
             self.recovery += 1
 
     def resynced(self, recovery: int) -> None:

@@ -11,8 +11,9 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, TypeAlias
 
 from gateway.core.element import Element
 from gateway.core.follower import Peers
@@ -37,8 +38,8 @@ from gateway.protocol.envelopes import (
     Value,
 )
 from gateway.protocol.frames import BusHealth
-from gateway.runtime.event_loop import Phones, log_fault, resolve, spawn
-from gateway.runtime.ports import Bus, Clock, NotSentError, OnPosted
+from gateway.runtime.event_loop import Phones, log_fault, spawn
+from gateway.runtime.ports import Bus, Clock, NotSentError, OnPosted, Receive
 from gateway.telemetry import RuntimeCounters
 
 _LOG: Final = logging.getLogger(__name__)
@@ -60,26 +61,18 @@ class Share(NamedTuple):
     nodes: tuple[NodeId, ...] | None
 
 
-class BundleSource(Protocol):
-    """An owner with something to publish. Compared by identity."""
+BundleSource: TypeAlias = Callable[[dict[Element, Value]], Share | None]
+"""Returns the changes that an owner publishes now, which then count as sent; None when there are none.
 
-    def __hash__(self) -> int:
-        """By identity."""
-
-    def take(self, made: dict[Element, Value]) -> Share | None:
-        """Return the changes to publish now, which then count as sent; None when there are none.
-
-        *made*: see :func:`gateway.core.element.value_once`.
-        """
+It gets the values that were made from elements before, see :func:`gateway.core.element.value_once`.
+"""
 
 
+@dataclass(slots=True)
 class _Round:
     """The messages of one round that the bus has not answered."""
 
-    __slots__ = ("unanswered",)
-
-    def __init__(self, unanswered: int) -> None:
-        self.unanswered = unanswered
+    unanswered: int
 
 
 class Bundles:
@@ -153,7 +146,7 @@ def _taken(sources: Iterable[BundleSource]) -> list[Share]:
     made: dict[Element, Value] = {}
     for source in sources:
         try:
-            share = source.take(made)
+            share = source(made)
         except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from theirs
             log_fault(_LOG, "changes_not_taken", fault)
             continue
@@ -214,51 +207,29 @@ class NotDeliveredError(Exception):
     """No node received a request, so it had no effect."""
 
 
-class Asker(Protocol):
-    """The follower of one user."""
-
-    def answered(self) -> None:
-        """Record that the owner has answered a request for changes."""
-
-    def not_mine(self, holder: str | None = None) -> None:
-        """Record that the node *holder* answered that it is not the owner."""
-
-
-class Listener(Protocol):
-    """The receiver of messages for this node."""
-
-    def received(self, envelope: Envelope) -> None:
-        """Process a message to this node, or to all nodes. Does not block."""
-
-    def recovered(self, recovery: int) -> None:
-        """Record that the bus works again: all messages that may be missing are to be requested."""
-
-
+OnAsked: TypeAlias = Callable[[str | None], None]
+"""Takes the answer to a request for changes: None, or the life of the node that denies to be the owner."""
 MessageAnswer = AttachAnswer | CallAnswer | Report
 Failure = NotDeliveredError | TimeoutError | GatewayError
-"""Why a request has no answer, see :meth:`Exchange.request`."""
+"""Why a request has no answer.
+
+A timeout: it may have been received or not. :class:`NotSentError`: the bus is away, and it was not sent.
+``bus_down``: neither an answer came in time nor a confirmation of the bus. ``internal``: it is unencodable.
+"""
 
 
+@dataclass(slots=True)
 class _Request:
     """A request without an answer so far."""
 
-    __slots__ = ("again", "node", "send_error", "settle", "until")
-
-    def __init__(
-        self,
-        node: NodeId,
-        until: float,
-        settle: Callable[[MessageAnswer | Failure], None],
-        again: Callable[[int], Envelope | None] | None,
-    ) -> None:
-        self.node = node
-        self.until = until
-        """When it ends without an answer."""
-        self.settle = settle
-        self.again = again
-        """Makes the envelope that is sent again; None: it is sent once."""
-        self.send_error: GatewayError | None = None
-        """Why it is not known whether it was sent."""
+    node: NodeId
+    until: float
+    """When it ends without an answer."""
+    settle: Callable[[MessageAnswer | Failure], None]
+    again: Callable[[int], Envelope | None] | None
+    """Makes the envelope that is sent again; None: it is sent once."""
+    send_error: GatewayError | None = None
+    """Why it is not known whether it was sent."""
 
 
 class _Reply(NamedTuple):
@@ -273,8 +244,8 @@ class Exchange:
     """The exchange of messages between this node and the others.
 
     Invariants: envelopes leave in the order in which they were given. Every request ends in an answer, in
-    ``bus_down``, in a timeout or in :class:`NotDeliveredError`. No request outlives its caller. A
-    fault while one message is processed ends what that message requested, and nothing else.
+    ``bus_down``, in a timeout or in :class:`NotDeliveredError`. A fault while one message is processed ends
+    what that message requested, and nothing else.
 
     *first* is the first number of a request; each life of the node begins at another one.
     """
@@ -301,17 +272,18 @@ class Exchange:
         self._is_repeating = False
         """Whether a task sends them again."""
         self._ends_at = math.inf
-        """When the task wakes that ends requests without an answer; infinity while there are none."""
-        self._sooner = asyncio.Event()
-        self._batches: dict[NodeId, dict[UserId, tuple[Since, Asker]]] = {}
-        self._put: dict[NodeId, dict[int, dict[UserId, Asker]]] = {}
-        """The caller of each open request, by node."""
+        """When requests without an answer are ended next; infinity while there are none."""
+        self._drop_timer: Callable[[], None] = lambda: None
+        self._batches: dict[NodeId, dict[UserId, tuple[Since, OnAsked]]] = {}
+        self._put: dict[NodeId, dict[int, dict[UserId, OnAsked]]] = {}
+        """What takes the answer to each open request, by node."""
         self._tasks: asyncio.TaskGroup | None = None
         self._in_tasks = 0
         """Messages that a task sends: until the bus has answered them, no later one is sent without a task.
         """
-        self._listener: Listener | None = None
-        self._news = asyncio.Event()
+        self._received: Receive | None = None
+        """Takes the messages that are no answers, while this runs."""
+        self._probed = asyncio.Event()
         self.phones: Phones | None = None
         """The phones, which are written to as soon as a message was processed."""
 
@@ -334,34 +306,39 @@ class Exchange:
 
     # ---- life ----
 
-    async def run(self, listener: Listener) -> None:
-        """Receive messages until cancelled."""
-        self._listener = listener
+    async def run(self, received: Receive, recovered: Callable[[int], None]) -> None:
+        """Receive messages until cancelled.
+
+        Args:
+            received: Called with each message to this node, to all nodes, or about a followed user.
+            recovered: Called with the number of a recovery of the bus: messages may be missing.
+        """
+        self._received = received
         self._bus.watch(self._report_possible_loss)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self.bundles.run(is_running=True)
-            tasks.create_task(self._end_requests())
             try:
                 for channel in (Inbox(self.node), Control()):
                     await self._listen(channel)
-                await self._probe()
+                await self._probe(recovered)
             finally:
                 self._tasks = None
                 self.bundles.run(is_running=False)
                 for number in list(self._requests):
                     self._end(number, GatewayError(ErrorCode.BUS_DOWN, "the node ends"))
+                self._end_overdue_at(math.inf)
 
     async def _listen(self, channel: BusChannel) -> None:
         while True:
             try:
-                await self._bus.subscribe(channel, self._guarded(self._receive))
+                await self._bus.subscribe(channel, self._receive)
             except GatewayError:
                 await self.clock.sleep(_SUBSCRIBE_AGAIN_S)
             else:
                 return
 
-    async def _probe(self) -> None:
+    async def _probe(self, recovered: Callable[[int], None]) -> None:
         recovery = self.machine.recovery
         while True:
             if self.machine.is_overdue(self.clock.now()):
@@ -369,27 +346,26 @@ class Exchange:
                     await self.clock.sleep(0)
             now = self.clock.now()
             if self.machine.tick(now):
-                self._probe_sent = (self.machine.probing(now), now)
-                spawn(self._tasks, self._put_probe(self._probe_sent[0]))
-            if self.machine.recovery != recovery and self._listener is not None:
+                number = self.machine.probing(now)
+                self._probe_sent = (number, now)
+                self.post(Inbox(self.node), Probe(number), partial(self._probe_posted, number))
+            if self.machine.recovery != recovery:
                 recovery = self.machine.recovery
-                self._listener.recovered(recovery)
-            self._news.clear()
+                recovered(recovery)
+            self._probed.clear()
             with suppress(TimeoutError):
                 async with self.clock.timeout(max(self.machine.due_at - now, _TURN_S)):
-                    await self._news.wait()
+                    await self._probed.wait()
 
-    async def _put_probe(self, number: int) -> None:
-        try:
-            await self.deliver(Inbox(self.node), Probe(number))
-        except GatewayError:
+    def _probe_posted(self, number: int, receivers: int | GatewayError) -> None:
+        if isinstance(receivers, GatewayError):
             self.machine.failed(number, self.clock.now())
-            self._news.set()
+            self._probed.set()
 
     def _report_possible_loss(self) -> None:
         self._counters.found_gap("subscription")
-        self.machine.doubted()
-        self._news.set()
+        self.machine.possible_loss()
+        self._probed.set()
 
     def tick(self, now: float, followed: Iterable[NodeId]) -> None:
         """Send a request to each owner node in *followed* that has had none in this interval.
@@ -464,32 +440,6 @@ class Exchange:
         self._counters.published()
         return receivers
 
-    async def ask(self, node: NodeId, question: Callable[[int], Envelope], within_s: float) -> MessageAnswer:
-        """Send a request to *node* and wait for its answer.
-
-        *question* makes the envelope from the request's number.
-
-        Raises:
-            NotDeliveredError: No node received it.
-            TimeoutError: No answer came: it may have been received or not.
-            NotSentError: The bus is away, and the request was not sent.
-            GatewayError: ``bus_down``: neither an answer came nor a confirmation of the bus. A slow bus may
-                have taken the request, so this waits for the answer all the same. ``internal``: it cannot be
-                encoded.
-        """
-        waiting: asyncio.Future[MessageAnswer | Failure] = asyncio.get_running_loop().create_future()
-        withdraw = self.request(node, question, within_s, partial(resolve, waiting))
-        try:
-            answer = await waiting
-        finally:
-            withdraw()
-        if isinstance(answer, Failure):
-            try:
-                raise answer
-            finally:
-                del answer, waiting  # its traceback holds this frame
-        return answer
-
     def request(
         self,
         node: NodeId,
@@ -506,7 +456,7 @@ class Exchange:
             node: The node that gets the request.
             question: Makes the envelope from the request's number.
             within_s: How long to wait.
-            settle: Gets the answer, or one of the errors of :meth:`ask`. It must not raise.
+            settle: Gets the answer, or why there is none. It must not raise.
             again: Makes the envelope to send again until the bus has confirmed the request;
                 None: it must not be sent again. It leaves before all later requests with *again*.
         """
@@ -514,7 +464,7 @@ class Exchange:
         number, until = self._number, self.clock.now() + within_s
         self._requests[number] = _Request(node, until, settle, again)
         if until < self._ends_at:
-            self._sooner.set()
+            self._end_overdue_at(until)
         if again is not None:
             self._request_again()
         self.post(Inbox(node), question(number), partial(self._request_sent, number))
@@ -599,32 +549,27 @@ class Exchange:
         except Exception as fault:  # noqa: BLE001 - one request's fault must not end those of others
             log_fault(_LOG, "answer_failed", fault)
 
-    def _end_overdue(self, now: float) -> float:
-        """End the requests whose time is over; return when that of the next one is."""
+    def _end_overdue_at(self, at: float) -> None:
+        """Set when the next request has had no answer in time."""
+        self._drop_timer()
+        self._ends_at = at
+        if at < math.inf:
+            self._drop_timer = self.clock.call_later(at - self.clock.now(), self._end_overdue)
+
+    def _end_overdue(self) -> None:
+        """End the requests that have no answer in time."""
+        now = self.clock.now()
         for number, request in list(self._requests.items()):
             if request.until <= now + _ROUNDING_S:
                 self._end(number, request.send_error or TimeoutError())
-        return min((request.until for request in self._requests.values()), default=math.inf)
-
-    async def _end_requests(self) -> None:
-        """End each request that has no answer in time."""
-        while True:
-            now = self.clock.now()
-            self._ends_at = self._end_overdue(now)
-            self._sooner.clear()
-            if self._ends_at == math.inf:
-                await self._sooner.wait()
-                continue
-            with suppress(TimeoutError):
-                async with self.clock.timeout(self._ends_at - now):
-                    await self._sooner.wait()
+        self._end_overdue_at(min((request.until for request in self._requests.values()), default=math.inf))
 
     # ---- following ----
 
-    async def follow(self, user: UserId, receive: Callable[[Envelope], None]) -> None:
+    async def follow(self, user: UserId) -> None:
         """Subscribe to the publications of the owner of *user*; bounded in time, also without the bus."""
         try:
-            await self._bus.subscribe(Events(user), self._guarded(receive))
+            await self._bus.subscribe(Events(user), self._receive)
         except GatewayError:
             return  # the subscription takes effect when the bus is back
 
@@ -643,29 +588,28 @@ class Exchange:
         except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
             log_fault(_LOG, "unsubscribe_failed", fault)
 
-    def request_changes(self, node: NodeId, since: Since, asker: Asker) -> None:
+    def request_changes(self, node: NodeId, since: Since, asked: OnAsked) -> None:
         """Request all changes since a position from *node*; all requests of one turn go in one batch."""
-        self._batch(node)[since.user] = (since, asker)
+        self._batch(node)[since.user] = (since, asked)
 
-    def _batch(self, node: NodeId) -> dict[UserId, tuple[Since, Asker]]:
+    def _batch(self, node: NodeId) -> dict[UserId, tuple[Since, OnAsked]]:
         """Return the requests that leave for *node* in the next turn of the loop."""
         batch = self._batches.get(node)
         if batch is None:
             batch = self._batches[node] = {}
-            if not spawn(self._tasks, self._put_batch(node)):
-                del self._batches[node]
+            asyncio.get_running_loop().call_soon(self._put_batch, node)
         return batch
 
-    async def _put_batch(self, node: NodeId) -> None:
-        wanted = list(self._batches.pop(node, {}).items())
+    def _put_batch(self, node: NodeId) -> None:
+        wanted = list(self._batches.pop(node).items())
         for at in range(0, max(len(wanted), 1), ASKS_MAX):
             self._put_questions(node, dict(wanted[at : at + ASKS_MAX]))
 
-    def _put_questions(self, node: NodeId, wanted: dict[UserId, tuple[Since, Asker]]) -> None:
+    def _put_questions(self, node: NodeId, wanted: dict[UserId, tuple[Since, OnAsked]]) -> None:
         number = self.peers.asking(node, self.clock.now())
         asks = Asks(self.node, number, tuple(since for since, _ in wanted.values()))
         waiting = self._put.setdefault(node, {})
-        waiting[number] = {user: asker for user, (_, asker) in wanted.items()}
+        waiting[number] = {user: asked for user, (_, asked) in wanted.items()}
         while len(waiting) > QUESTIONS_MAX:
             del waiting[next(iter(waiting))]
         self.post(Inbox(node), asks, partial(self._put_answered, node, number))
@@ -679,56 +623,49 @@ class Exchange:
 
     # ---- receiving ----
 
-    def _guarded(self, receive: Callable[[Envelope], None]) -> Callable[[Envelope], None]:
-        """Return a receiver that keeps faults of *receive* away from the bus, and then writes to phones."""
-
-        def guarded(envelope: Envelope) -> None:
-            phones = self.phones
-            if phones is not None:
-                phones.is_held = True
-            try:
-                receive(envelope)
-            except Exception as fault:  # noqa: BLE001 - one message's fault must not make the node deaf
-                log_fault(_LOG, "message_failed", fault)
-            finally:
-                if phones is not None:
-                    phones.is_held = False
-                    phones.release()
-
-        return guarded
-
     def _receive(self, envelope: Envelope) -> None:
+        """Process a message, keep its faults away from the bus, and then write to phones."""
+        phones = self.phones
+        if phones is not None:
+            phones.is_held = True
+        try:
+            self._process(envelope)
+        except Exception as fault:  # noqa: BLE001 - one message's fault must not make the node deaf
+            log_fault(_LOG, "message_failed", fault)
+        finally:
+            if phones is not None:
+                phones.is_held = False
+                phones.release()
+
+    def _process(self, envelope: Envelope) -> None:
         match envelope:
             case Probe(number):
-                self._probed(number)
+                self._probe_returned(number)
             case AttachAnswer(request=number) | CallAnswer(request=number) | Report(request=number):
                 self._end(number, envelope)
             case Asked():
                 self._answered(envelope)
-            case _ if self._listener is not None:
-                self._listener.received(envelope)
+            case _ if self._received is not None:
+                self._received(envelope)
 
-    def _probed(self, number: int) -> None:
+    def _probe_returned(self, number: int) -> None:
         now, recovery = self.clock.now(), self.machine.recovery
         self.machine.returned(number, now)
         if number == self._probe_sent[0]:
             self._counters.probed(now - self._probe_sent[1])
         if recovery and self.machine.recovery > recovery:  # the first probe: nothing was missed before it
             self._counters.found_gap("probe")
-        self._news.set()
+        self._probed.set()
 
     def _answered(self, asked: Asked) -> None:
         self.peers.answered(asked.node, asked.number, self.clock.now())
         waiting = self._put.get(asked.node, {})
-        askers = waiting.get(asked.number, {})
+        takers = waiting.get(asked.number, {})
         # requests arrive in order: earlier ones were answered or lost
         for number in [number for number in waiting if number <= asked.number]:
             del waiting[number]
-        for user, asker in askers.items():
-            if user in asked.not_mine:
-                asker.not_mine(asked.holder)
-            else:
-                asker.answered()
+        for user, take in takers.items():
+            take(asked.holder if user in asked.not_mine else None)
 
 
 def _ignore(_: int | GatewayError) -> None:

@@ -51,8 +51,8 @@ from gateway.protocol.envelopes import (
     Sought,
     Value,
 )
-from gateway.runtime.cluster import Exchange, NotDeliveredError
-from gateway.runtime.event_loop import log_fault, spawn
+from gateway.runtime.cluster import Exchange, Failure, MessageAnswer, NotDeliveredError
+from gateway.runtime.event_loop import log_fault, resolve, spawn
 from gateway.runtime.follower import Follower
 from gateway.runtime.ports import NODE_TTL_S, Clock, Grant, InTurnError, NodeRegistry, RoleOverError
 from gateway.runtime.user_state import Owner, UserState
@@ -88,6 +88,7 @@ class ClusterMembership:
         queues: tuple[AdmissionQueue, ...],
         counters: RuntimeCounters | None = None,
     ) -> None:
+        self.node: Final = exchange.node
         self._counters = counters or RuntimeCounters()
         self._registry = registry
         self._exchange = exchange
@@ -131,20 +132,15 @@ class ClusterMembership:
         return self._clock.now() >= self._serves_at
 
     @property
-    def node(self) -> NodeId:
-        """This node."""
-        return self._exchange.node
+    def _recent(self) -> list[NodeRecord]:
+        """The nodes that sent a message lately."""
+        since = self._clock.now() - NODE_TTL_S
+        return [record for holder, (record, _) in self._known.items() if self.announced_at(holder) > since]
 
     @property
     def has_namesake(self) -> bool:
         """Whether another node with this node's name sent a message lately."""
-        now = self._clock.now()
-        return any(
-            record.node == self.node
-            and holder != self._holder
-            and now - self._last_received_at.get(holder, -math.inf) < NODE_TTL_S
-            for holder, (record, _) in self._known.items()
-        )
+        return any(each.node == self.node and each.holder != self._holder for each in self._recent)
 
     @property
     def sealing_keys(self) -> str:
@@ -158,13 +154,8 @@ class ClusterMembership:
         For a node without a recent message they come from the registry. This includes a node whose messages
         cannot be opened here.
         """
-        now, own = self._clock.now(), self.node
-        recent = (
-            record
-            for holder, (record, _) in self._known.items()
-            if now - self._last_received_at.get(holder, -math.inf) < NODE_TTL_S
-        )
-        return {each.node: each.sealing_keys for each in (*self._registered, *recent) if each.node != own}
+        found = (*self._registered, *self._recent)
+        return {each.node: each.sealing_keys for each in found if each.node != self.node}
 
     @property
     def unopened(self) -> tuple[NodeRecord, ...]:
@@ -419,20 +410,24 @@ class AdminRpc:
         return [sent[node] for node in wanted]
 
     async def _put(self, node: NodeId, order: Order, within_s: float) -> NodeAnswer:
-        def numbered(number: int) -> Order:
-            return replace(order, node=self.node, request=number)
-
-        try:
-            answer = await self._exchange.ask(node, numbered, within_s)
-        except NotDeliveredError:
-            return NodeAnswer(node, Page(), "not_heard")
-        except TimeoutError:
-            return NodeAnswer(node, Page(), "no_answer")
-        except GatewayError:
-            return NodeAnswer(node, Page(), "bus_down")
-        if not isinstance(answer, Report) or answer.refused is not None:
-            return NodeAnswer(node, Page(), "refused")
-        return NodeAnswer(node, Page(answer.records, answer.more))
+        waiting: asyncio.Future[MessageAnswer | Failure] = asyncio.get_running_loop().create_future()
+        self._exchange.request(
+            node,
+            lambda number: replace(order, node=self.node, request=number),
+            within_s,
+            partial(resolve, waiting),
+        )
+        match await waiting:
+            case Report(refused=None, records=records, more=more):
+                return NodeAnswer(node, Page(records, more))
+            case NotDeliveredError():
+                return NodeAnswer(node, Page(), "not_heard")
+            case TimeoutError():
+                return NodeAnswer(node, Page(), "no_answer")
+            case GatewayError():
+                return NodeAnswer(node, Page(), "bus_down")
+            case _:
+                return NodeAnswer(node, Page(), "refused")
 
     async def _carried_out(self, order: Order) -> Report:
         try:
@@ -524,7 +519,7 @@ class ClusterReceiver:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             try:
-                await self._exchange.run(self)
+                await self._exchange.run(self.received, self.recovered)
             finally:
                 self._tasks = None
 
@@ -534,7 +529,7 @@ class ClusterReceiver:
             self._recent.clear()
             self._cleared_at = now
 
-    # ---- Listener ----
+    # ---- what the exchange reports ----
 
     def received(self, envelope: Envelope) -> None:  # noqa: C901, PLR0912 - the exhaustive match over what nodes say
         """Process a message to this node, or to all nodes."""
@@ -545,12 +540,20 @@ class ClusterReceiver:
                 spawn(self._tasks, self._carry_out(self._attach, envelope))
             case CallRequest():
                 self._call(envelope)
-            case Detach():
-                owner = self._owner(envelope.user)
-                if owner is not None:
-                    owner.leave(envelope.handle, envelope.node)
-            case Publications() | Publication() | Offer() | Announcement() | Given():
-                self._pass_publications(envelope)
+            case Detach():  # in a task, so that it does not overtake the request before it
+                spawn(self._tasks, self._carry_out(self._detach, envelope))
+            case Publications(told=publications):
+                self._pass_publications(publications)
+            case Publication():
+                self._pass_publications((envelope,))
+            case Announcement():
+                if (follower := self._follower(envelope.user)) is not None:
+                    follower.feed.announce(envelope.notice)
+            case Offer():
+                if (follower := self._follower(envelope.user)) is not None:
+                    follower.take(envelope)
+            case Given():
+                self._given(envelope)
             case Replaced():
                 self._replaced(envelope)
             case SessionOver():
@@ -566,22 +569,14 @@ class ClusterReceiver:
             case _:
                 return  # an answer that the exchange matched, or one that came too late
 
-    def _pass_publications(self, envelope: Publications | Publication | Offer | Announcement | Given) -> None:
+    def _pass_publications(self, publications: Iterable[Publication]) -> None:
         """Pass publications to the followers; equal values of several users become one element."""
-        if isinstance(envelope, Given):
-            self._given(envelope)
-            return
-        if not isinstance(envelope, Publications):
-            follower = self._follower(envelope.user)
-            if follower is not None:
-                follower.receive(envelope, Shared(self._recent))
-            return
         clock, made, states = self._local.clock, Shared(self._recent), self._local.user_states
         now = clock.now()
         bus = self._exchange.health(now)
         came_at = min(self._local.pauses.came_at(now), self._exchange.machine.carried_since(now))
         arrival = Arrival(now, clock.wall_ms(), now - came_at, bus)
-        for publication in envelope.told:
+        for publication in publications:
             user_state = states.get(publication.user)
             role = None if user_state is None else user_state.role
             if not isinstance(role, Follower):
@@ -592,8 +587,10 @@ class ClusterReceiver:
                 log_fault(_LOG, "publication_failed", fault)
 
     def _follower(self, user: UserId) -> Follower | None:
+        """Return the user's follower, if this node follows the user."""
         user_state = self._local.user_states.get(user)
-        return None if user_state is None else user_state.follower
+        follower = None if user_state is None else user_state.follower
+        return None if follower is None or follower.is_over else follower
 
     async def _carry_out(self, work: Callable[[M], Awaitable[None]], asked: M) -> None:
         try:
@@ -664,31 +661,24 @@ class ClusterReceiver:
             answers.clear()
 
     async def _attach(self, asked: Attach) -> None:
-        owner, refused, moved = self._owner(asked.ticket.user), None, False
-        epoch: int | None = None
-        is_read = waits = False
         try:
-            if owner is None or asked.node == self._node:
-                moved = True
-            else:
-                await self._attach_at(owner, asked)
-                epoch = owner.epoch
-                if asked.since is not None and owner is self._owner(asked.since.user):
-                    changes = self._answer(owner, asked.node, asked.since, {})
-                    self._exchange.send(Inbox(asked.node), changes)
-                    is_read = True
+            answer = await self._attached(asked)
         except SessionRefused as why:
             refused = Refusal(why.code, why.reason, why.by, why.window_s)
+            answer = AttachAnswer(asked.request, refused)
         except RoleOverError:
-            moved = True
+            answer = AttachAnswer(asked.request, moved=True)
         except InTurnError:
             if not asked.may_wait:  # a node of an older version asks again without an answer, too
                 return
-            waits = True
-        answer = AttachAnswer(asked.request, refused, moved, epoch, is_read, waits)
+            answer = AttachAnswer(asked.request, waits=True)
         self._exchange.send(Inbox(asked.node), answer)
 
-    async def _attach_at(self, owner: Owner, asked: Attach) -> None:
+    async def _attached(self, asked: Attach) -> AttachAnswer:
+        """Return when the session is accepted, and the changes that were requested with it are sent."""
+        owner = self._owner(asked.ticket.user)
+        if owner is None or asked.node == self._node:
+            raise RoleOverError
         ended = self._local.denied(asked.ticket)
         if ended is not None:
             raise ended
@@ -696,6 +686,15 @@ class ClusterReceiver:
         owner.publisher.interested(asked.node, now)
         since = None if asked.age_ms is None else self._local.pauses.came_at(now) - asked.age_ms / 1000
         await owner.attach(asked.ticket, asked.topics, asked.node, since)
+        is_read = asked.since is not None and owner is self._owner(asked.since.user)
+        if asked.since is not None and is_read:
+            self._exchange.send(Inbox(asked.node), self._answer(owner, asked.node, asked.since, {}))
+        return AttachAnswer(asked.request, epoch=owner.epoch, read=is_read)
+
+    async def _detach(self, sent: Detach) -> None:
+        owner = self._owner(sent.user)
+        if owner is not None:
+            owner.leave(sent.handle, sent.node)
 
     def _call(self, asked: CallRequest) -> None:
         """Execute a command; without a task if nothing is in its way, as most of the time."""

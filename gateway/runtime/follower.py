@@ -32,16 +32,14 @@ from gateway.core.follower import (
 from gateway.core.lease import BusState
 from gateway.core.ledger import Health, Receipt
 from gateway.domain.commands import Call, History, Outcome
-from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
+from gateway.domain.errors import CloseCode, ErrorCode, SessionRefused
 from gateway.domain.model import LONG_AGO, Ticket, UserId
 from gateway.protocol.envelopes import (
-    Announcement,
     Attach,
     AttachAnswer,
     CallAnswer,
     CallRequest,
     Detach,
-    Envelope,
     Inbox,
     Offer,
     Publication,
@@ -66,6 +64,8 @@ SHOWN_S: Final = 2.0
 """How long the outcome of a repeated command waits for what it caused."""
 _AGAIN_S: Final = 0.5
 SettleRead = Callable[[OnForwarded, Outcome], None]
+OnSubmitted = Callable[[bool | SessionRefused], None]
+"""Takes whether the owner accepted a session, or how it refused it."""
 
 
 class _Turn(asyncio.Lock):
@@ -91,41 +91,63 @@ class RemoteAttach:
         self._first_commands: dict[str, _Turn] = {}
         """Sessions with commands that wait in :meth:`wait_in_turn`."""
 
-    async def ask(self, ticket: Ticket, topics: tuple[str, ...]) -> bool:
-        """Submit a session with a phone here to the owner; return whether the owner accepted it.
-
-        Raises:
-            SessionRefused: The owner has refused it.
-        """
-        grant, node, now = self._subject.owner, self._services.node, self._services.clock.now()
-        local = self._local.get(ticket.handle)
+    def ask(self, handle: str) -> asyncio.Future[bool | SessionRefused]:
+        """Submit a session; return whether the owner accepted it, or how it refused it."""
+        waiting: asyncio.Future[bool | SessionRefused] = asyncio.get_running_loop().create_future()
+        local = self._local.get(handle)
         if local is None:  # its phone has left since, and may have connected to another node
-            return False
-        self._again_at[ticket.handle] = now + ATTACH_ANSWER_S + ATTACH_AGAIN_S
-        age_ms, since = round((now - local.since) * 1000), self._subject.request_due(now)
-        try:
-            answer = await self._services.exchange.ask(
-                grant.node,
-                lambda number: Attach(node, number, ticket, topics, age_ms, since, may_wait=True),
-                ATTACH_ANSWER_S,
-            )
-        except (NotDeliveredError, TimeoutError, GatewayError):
-            return False
-        finally:
-            if ticket.handle in self._local:  # a phone that has left since is removed
-                self._again_at[ticket.handle] = self._services.clock.now() + ATTACH_AGAIN_S
-        if not isinstance(answer, AttachAnswer):
-            return False
-        if since is not None and not answer.read:
-            self._subject.unread()
-        return self._is_accepted_by(answer, ticket.handle, grant.token)
+            waiting.set_result(False)
+        else:
+            self._submit(local, partial(resolve, waiting))
+        return waiting
 
-    def _is_accepted_by(self, answer: AttachAnswer, handle: str, token: int) -> bool:
-        """Process the answer of the owner of *token*; return whether it accepted the session."""
+    def follow(self, handle: str) -> None:
+        """Submit a session without waiting; the replica shows the result."""
+        local = self._local.get(handle)
+        if local is not None:
+            self._accepted.pop(handle, None)
+            self._submit(local, partial(weakly(self._close_refused), local))
+
+    def _submit(self, local: Local, settle: OnSubmitted) -> None:
+        """Submit a session to the owner. *settle* is called once, perhaps in this call."""
+        subject, services, owner = self._subject, self._services, self._subject.owner
+        if subject.is_over:
+            settle(False)
+            return
+        ticket, topics, now = local.ticket, local.topics, services.clock.now()
+        age_ms, since = round((now - local.since) * 1000), subject.request_due(now)
+        self._again_at[ticket.handle] = now + ATTACH_ANSWER_S + ATTACH_AGAIN_S
+        services.exchange.request(
+            owner.node,
+            lambda number: Attach(services.node, number, ticket, topics, age_ms, since, may_wait=True),
+            ATTACH_ANSWER_S,
+            partial(weakly(self._answered), ticket.handle, owner.token, since, settle),
+        )
+
+    def _answered(
+        self,
+        handle: str,
+        token: int,
+        since: Since | None,
+        settle: OnSubmitted,
+        answer: MessageAnswer | Failure,
+    ) -> None:
+        """Process the answer of the owner of *token*, or its absence."""
+        if handle in self._local:  # a phone that has left since is removed
+            self._again_at[handle] = self._services.clock.now() + ATTACH_AGAIN_S
+        if not isinstance(answer, AttachAnswer) or self._subject.is_over:
+            settle(False)
+            return
         if answer.read:
             self._subject.answered()
+        elif since is not None:
+            self._subject.unread()
+        settle(self._result(answer, handle, token))
+
+    def _result(self, answer: AttachAnswer, handle: str, token: int) -> bool | SessionRefused:
+        """Return whether the owner of *token* accepted the session, or how it refused it."""
         if answer.refused is not None:
-            raise _refused(answer.refused)
+            return _refused(answer.refused)
         if answer.moved:
             self._subject.not_mine()
             return False
@@ -137,6 +159,18 @@ class RemoteAttach:
         if answer.epoch is not None:
             self._subject.seen(answer.epoch)
         return True
+
+    def _close_refused(self, local: Local, accepted: bool | SessionRefused) -> None:
+        """Close the phone of a session that the owner refused.
+
+        An owner that does not reach OSCC-E cannot accept the session: its phone keeps its data.
+        """
+        if not isinstance(accepted, SessionRefused):
+            return
+        refused = local.replaced() if accepted.code is CloseCode.REPLACED else accepted
+        connection = self._subject.feed.connections.get(local.ticket.handle)
+        if connection is not None and refused.code is not CloseCode.INTERNAL:
+            connection.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
 
     def is_accepted(self, handle: str) -> bool:
         """Return whether the present owner has accepted a session."""
@@ -156,19 +190,12 @@ class RemoteAttach:
         turn.waiting += 1
         try:
             async with self._services.clock.timeout(within_s), turn:
-                local = self._local.get(handle)
-                if local is not None and not self.is_accepted(handle):
-                    with suppress(SessionRefused):  # then the owner refuses the command, too
-                        await self.ask(local.ticket, local.topics)
+                if handle in self._local and not self.is_accepted(handle):
+                    await self.ask(handle)  # if the owner refuses the session, it refuses the command, too
         finally:
             turn.waiting -= 1
             if not turn.waiting:
                 del self._first_commands[handle]
-
-    def follow(self, local: Local, tasks: asyncio.TaskGroup | None) -> None:
-        """Submit a session without waiting; the replica shows the result."""
-        self._accepted.pop(local.ticket.handle, None)
-        spawn(tasks, self._submit_in_background(local))
 
     def left(self, handle: str) -> None:
         """Report to the owner that a session's phone left this node."""
@@ -177,37 +204,25 @@ class RemoteAttach:
         gone = Detach(self._subject.feed.user, handle, self._services.node)
         self._services.exchange.send(Inbox(self._subject.owner.node), gone)
 
-    def turned(self, tasks: asyncio.TaskGroup | None) -> None:
+    def turned(self) -> None:
         """Submit the sessions that the last owner had accepted to the new owner at once."""
         self._again_at = {
             handle: at for handle, at in self._again_at.items() if self._subject.feed.facts(handle) is None
         }
-        self.tick(self._services.clock.now(), tasks)
+        self.tick(self._services.clock.now())
 
-    def tick(self, now: float, tasks: asyncio.TaskGroup | None) -> None:
+    def tick(self, now: float) -> None:
         """Submit sessions that this owner has not accepted, or has lost."""
-        for handle, local in list(self._local.items()):
+        for handle in list(self._local):
             is_known = self._subject.feed.facts(handle) is not None
             if not (is_known and self.is_accepted(handle)) and now >= self._again_at.get(handle, now):
-                self._again_at[handle] = now + ATTACH_ANSWER_S + ATTACH_AGAIN_S
-                self.follow(local, tasks)
+                self.follow(handle)
 
     @property
     def are_all_accepted(self) -> bool:
         """Whether this owner has accepted all sessions, and the replica shows them."""
         facts = self._subject.feed.facts
         return all(self.is_accepted(handle) and facts(handle) is not None for handle in self._local)
-
-    async def _submit_in_background(self, local: Local) -> None:
-        try:
-            await self.ask(local.ticket, local.topics)
-        except SessionRefused as refused:
-            if refused.code is CloseCode.REPLACED:
-                refused = local.replaced()
-            connection = self._subject.feed.connections.get(local.ticket.handle)
-            # an owner that does not reach OSCC-E cannot accept the session: its phone keeps its data
-            if connection is not None and refused.code is not CloseCode.INTERNAL:
-                connection.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
 
 
 def _refused(publication: Refusal) -> SessionRefused:
@@ -378,18 +393,22 @@ class Follower:
         self.feed = feed
         self.start: Start | None = None
         """How this node is to own the user; None when this node no longer needs the user."""
-        self._services, self._touch, self._grant, self._local = services, touch, grant, local
+        self.owner = grant
+        """The owner of the user, as last reported to this node."""
+        self.is_over = False
+        """Whether the user is no longer followed."""
+        self._services, self._touch, self._local = services, touch, local
         # a replica of a higher epoch processes no data of the owner until the lease confirms the owner
         self.machine = FollowMachine(max(grant.token, feed.ledger.position.epoch), now, services.jitter())
         self._remote_attach = RemoteAttach(me, services, local)
-        self._news = asyncio.Event()
+        self._woken = asyncio.Event()
+        """Wakes the task of :meth:`run`."""
         self._changed: asyncio.Event | None = None
         """Set and replaced with the next change; it exists while a task waits for it."""
         self._rests_until = math.inf
         callbacks = weakly(self.not_mine), weakly(self._settle_read)
         self._sending = RemoteCommands(feed.user, services, *callbacks)
         self._tasks: asyncio.TaskGroup | None = None
-        self._is_over = False
         self._owner_discovery, self._takeover = OwnerDiscovery(me, services), Takeover(me, services)
         self._upstream = feed.health.upstream
         self.waited_at = LONG_AGO
@@ -397,14 +416,9 @@ class Follower:
         feed.outlet = None
 
     @property
-    def owner(self) -> Grant:
-        """The owner of the user, as last reported to this node."""
-        return self._grant
-
-    @property
     def token(self) -> int:
         """The token of the owner."""
-        return self._grant.token
+        return self.owner.token
 
     @property
     def execution(self) -> Follower:
@@ -419,38 +433,40 @@ class Follower:
     def turn_to(self, grant: Grant, now: float) -> None:
         """Follow the owner that the lease names."""
         self._touch()
-        is_other = grant.token != self._grant.token
-        self._grant = grant
-        if is_other:
-            self._services.counters.resynced("epoch")
-            self._remote_attach.turned(self._tasks)
-            self._change()
+        is_other = grant.token != self.owner.token
+        self.owner = grant
         if self.machine.read(grant.token, now):
             self.feed.ledger.invalidate()
+        if is_other:
+            self._services.counters.resynced("epoch")
+            self._remote_attach.turned()
+            self._change()
 
     # ---- sessions ----
 
-    async def attach(self, ticket: Ticket, topics: tuple[str, ...]) -> SessionFacts:
+    async def attach(self, ticket: Ticket, topics: tuple[str, ...]) -> SessionFacts:  # noqa: ARG002 - as the owner's
         """Return when the owner has had the session accepted, and the replica shows it.
 
         Raises:
             SessionRefused: It has ended, or the owner refused it.
             RoleOverError: The owner is gone, or this node takes its place.
         """
-        while True:
-            self._check()
+        while not self.is_over:
             if self._services.exchange.machine.state is BusState.DOWN:
                 self.end(Start(assumed=True, floor=self.machine.floor))
-                continue
-            if await self._remote_attach.ask(ticket, topics):
+                break
+            accepted = await self._remote_attach.ask(ticket.handle)
+            if isinstance(accepted, SessionRefused):
+                raise accepted
+            if accepted:
                 return await self._shown(ticket.handle)
             await self._services.clock.sleep(_AGAIN_S)
+        raise RoleOverError
 
     async def _shown(self, handle: str) -> SessionFacts:
         """Wait until the replica contains the owner's data of the session."""
         is_requested = False
-        while True:
-            self._check()
+        while not self.is_over:
             facts = self.feed.facts(handle)
             # data of an earlier epoch, which this node may have written itself, proves nothing
             is_read = self.feed.ledger.position.epoch >= self.machine.floor
@@ -458,37 +474,31 @@ class Follower:
                 return facts
             if not is_requested and self.machine.state is FollowState.FOLLOWING:
                 is_requested = True  # the last answer is older than the session
-                self.machine.doubt(self._services.clock.now())
+                self.machine.ask_again(self._services.clock.now())
                 self.run_soon()
             await self._next_change()
+        raise RoleOverError
 
     async def until_moved(self, token: int) -> None:
         """Return when the owner is no longer that of *token*, or the user is no longer followed."""
-        while not self._is_over and self._grant.token == token:
+        while not self.is_over and self.owner.token == token:
             await self._next_change()
 
     async def _next_change(self) -> None:
         changed = self._changed = self._changed or asyncio.Event()
         await changed.wait()
 
-    def follow(self, handle: str, topics: tuple[str, ...]) -> None:
+    def follow(self, handle: str, topics: tuple[str, ...]) -> None:  # noqa: ARG002 - as the owner's
         """Have the owner subscribe to the topics that the session follows now."""
         self._touch()
-        local = self._local.get(handle)
-        if local is not None:
-            self._remote_attach.follow(local._replace(topics=topics), self._tasks)
+        self._remote_attach.follow(handle)
 
     def leave(self, handle: str) -> None:
         """Report to the owner that the session's phone left this node."""
         self._remote_attach.left(handle)
 
-    def drop_session(self, handle: str) -> None:
-        """Report to the owner that the session's phone left: the owner itself detects its end."""
-        self.leave(handle)
-
-    def _check(self) -> None:
-        if self._is_over:
-            raise RoleOverError
+    drop_session = leave
+    """The owner itself detects the end of a session."""
 
     async def execute(self, call: Call) -> Outcome | None:
         """Have the owner execute a command; None when it has not begun it."""
@@ -499,22 +509,22 @@ class Follower:
                 await self._remote_attach.wait_in_turn(call.session, left_s)
             except TimeoutError:
                 return None
-        if self._is_over or self._tasks is None:
+        if self.is_over or self._tasks is None:
             return None
-        return await self._sending.send(self._grant, call)
+        return await self._sending.send(self.owner, call)
 
     def begin(self, call: Call, settle: OnForwarded) -> Callable[[], None] | None:
         """Have the owner execute a command, without a task; None: use :meth:`execute`.
 
         *settle* gets the outcome, or None when the owner has not begun it; see :meth:`RemoteCommands.begin`.
         """
-        if self._is_over or self._tasks is None or self._remote_attach.must_wait(call.session):
+        if self.is_over or self._tasks is None or self._remote_attach.must_wait(call.session):
             return None
-        return self._sending.begin(self._grant, call, settle)
+        return self._sending.begin(self.owner, call, settle)
 
     def _settle_read(self, settle: OnForwarded, outcome: Outcome) -> None:
         """Pass *outcome* on when the owner has answered another request for changes; bounded in time."""
-        self.machine.doubt(self._services.clock.now())
+        self.machine.ask_again(self._services.clock.now())
         self.run_soon()
         if not spawn(self._tasks, self._settle_when_read(settle, outcome)):
             settle(outcome)
@@ -523,29 +533,16 @@ class Follower:
         try:
             with suppress(TimeoutError):
                 async with self._services.clock.timeout(SHOWN_S):
-                    while self.machine.state is not FollowState.FOLLOWING and not self._is_over:
+                    while self.machine.state is not FollowState.FOLLOWING and not self.is_over:
                         await self._next_change()
         finally:
             settle(outcome)
 
     # ---- what the owner sends ----
 
-    def receive(self, envelope: Envelope, made: Shared | None = None) -> None:
-        """Process a publication or an answer of the owner; *made*: see :meth:`read`."""
-        if self._is_over:
-            return
-        match envelope:
-            case Publication():
-                services, now = self._services, self._services.clock.now()
-                came_at = min(services.pauses.came_at(now), services.exchange.machine.carried_since(now))
-                arrival = Arrival(now, services.clock.wall_ms(), now - came_at)
-                self.read(envelope, made or Shared(), arrival)
-            case Announcement(notice=notice):
-                self.feed.announce(notice)
-            case Offer():
-                spawn(self._tasks, self._take(envelope))
-            case _:
-                return
+    def take(self, offer: Offer) -> None:
+        """Have this node own the user whom the owner offers, if this node requested them lately."""
+        spawn(self._tasks, self._take(offer))
 
     def read(self, publication: Publication, made: Shared, arrival: Arrival) -> None:
         """Process a publication.
@@ -554,7 +551,7 @@ class Follower:
         """
         now, wall_ms, waited_s, bus = arrival
         machine, ledger = self.machine, self.feed.ledger
-        if self._is_over:
+        if self.is_over:
             return
         if waited_s or publication.epoch != machine.floor:
             self._read(publication, made, arrival)
@@ -567,7 +564,7 @@ class Follower:
         self._services.counters.arrived(age_s)
         self._upstream = upstream = publication.upstream
         health = ledger.health
-        if upstream == health.upstream == "live" and health.bus == bus and not machine.is_unsure:
+        if upstream == health.upstream == "live" and health.bus == bus and not machine.is_unconfirmed:
             ledger.health = Health("live", bus, now - age_s)  # as _say, without its calls
         else:
             self._set_health(now - age_s, now)
@@ -598,9 +595,8 @@ class Follower:
         self.feed.flush()
         self._change()
         if is_gap or is_of_sessions(publication):
-            self._due_earlier()
-        else:
-            self._wake()
+            self._touch()
+        self._wake()
 
     def _due_earlier(self) -> None:
         """Report that something is due earlier than before."""
@@ -610,7 +606,7 @@ class Follower:
     def _wake(self) -> None:
         """Wake the follower's task if something is due before it wakes by itself."""
         if self.machine.urgent_at < self._rests_until:
-            self._news.set()
+            self._woken.set()
 
     def _change(self) -> None:
         """Wake the tasks that wait for changes of sessions, or for another owner."""
@@ -621,7 +617,7 @@ class Follower:
     def _note(self, epoch: int, receipt: Receipt, now: float) -> None:
         was = self.machine.state
         self.machine.published(epoch, receipt, now)
-        if was is FollowState.FOLLOWING and self.machine.state is FollowState.DOUBTING:
+        if was is FollowState.FOLLOWING and self.machine.state is FollowState.INCOMPLETE:
             self._services.counters.found_gap("sequence")
             self._services.counters.resynced("gap")
 
@@ -637,14 +633,21 @@ class Follower:
             self._sending.given(offer.history)
             self.end(start)
 
-    # ---- what the exchange reports (Asker) ----
+    # ---- what the exchange reports ----
+
+    def _asked(self, denier: str | None) -> None:
+        """Process the answer to a request for changes; *denier*: a node that is not the owner sent it."""
+        if denier is None:
+            self.answered()
+        else:
+            self.not_mine(denier)
 
     def answered(self) -> None:
         """Record that the owner answered."""
         self._owner_discovery.denied_since = None
-        was_unsure = self.machine.is_unsure
+        was_unconfirmed = self.machine.is_unconfirmed
         self.machine.answered(self._services.clock.now())
-        if was_unsure and not self.machine.is_unsure:
+        if was_unconfirmed and not self.machine.is_unconfirmed:
             self._set_health(self.feed.health.as_of, self._services.clock.now())
         self._change()
         self._wake()
@@ -660,12 +663,12 @@ class Follower:
         self._touch()
         self._owner_discovery.denied(now, holder)
         self.machine.not_mine(now)
-        self._news.set()
+        self._woken.set()
 
     def owned(self, grant: Grant) -> None:
         """Record that a node reported itself as the owner; the highest token counts."""
         now = self._services.clock.now()
-        if grant.token > self._grant.token and grant.token >= self.machine.floor:
+        if grant.token > self.owner.token and grant.token >= self.machine.floor:
             self.machine.seen(grant.token, now)
             self.turn_to(grant, now)
             self.run_soon()
@@ -678,21 +681,16 @@ class Follower:
     def messages_lost(self) -> None:
         """Record that messages may have been lost: no data is live until the owner has answered."""
         now = self._services.clock.now()
-        self.machine.unsure(now)
-        self.machine.doubt(now)
+        self.machine.unconfirmed(now)
+        self.machine.ask_again(now)
         self.run_soon()
 
     def run_soon(self) -> None:
         """Have due work done soon, for example when the owner leaves."""
         self._touch()
-        self._news.set()
+        self._woken.set()
 
     # ---- life ----
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the user is no longer followed."""
-        return self._is_over
 
     def stop(self) -> None:
         """Stop following."""
@@ -700,10 +698,10 @@ class Follower:
 
     def end(self, start: Start | None) -> None:
         """Stop following, and have this node own the user if *start* is given."""
-        if not self._is_over:
-            self._is_over, self.start = True, start
+        if not self.is_over:
+            self.is_over, self.start = True, start
             self._takeover.drop()
-            self._news.set()
+            self._woken.set()
             self._change()
 
     async def run(self) -> None:
@@ -712,20 +710,19 @@ class Follower:
         try:
             async with TaskGroup() as tasks:
                 self._tasks = tasks
-                # its answer comes to this node, not on the user's channel
-                self._request_if_due(self._services.clock.now())
-                await exchange.follow(user, self.receive)
-                self.machine.doubt(self._services.clock.now())  # what came there meanwhile is missing
-                self._remote_attach.turned(tasks)
-                while not self._is_over:
-                    await self._turn()
-                self._sending.give_up()
-                self._tasks = None
+                try:
+                    # its answer comes to this node, not on the user's channel
+                    self._request_if_due(self._services.clock.now())
+                    await exchange.follow(user)
+                    self.machine.ask_again(self._services.clock.now())  # what came there meanwhile is missing
+                    self._remote_attach.turned()
+                    while not self.is_over:
+                        await self._turn()
+                finally:
+                    self.end(None)
+                    self._tasks = None
+                    self._sending.give_up()
         finally:
-            self._tasks, self._is_over = None, True
-            self._sending.give_up()
-            self._takeover.drop()
-            self._change()
             await exchange.unfollow(user)
 
     async def _turn(self) -> None:
@@ -739,13 +736,13 @@ class Follower:
 
     def _request_if_due(self, now: float) -> None:
         if (since := self.request_due(now)) is not None:
-            self._services.exchange.request_changes(self._grant.node, since, self)
+            self._services.exchange.request_changes(self.owner.node, since, self._asked)
 
     def request_due(self, now: float) -> Since | None:
         """Return the request for changes that is to be sent to the owner now, if one is."""
-        if self._takeover.step(now):
-            self.machine.doubt(now)  # a request to take over is sent with a request for changes
-        if self._is_over or self.machine.need(now) != "ask":
+        if not self.is_over and self._takeover.step(now):
+            self.machine.ask_again(now)  # a request to take over is sent with a request for changes
+        if self.is_over or self.machine.need(now) != "ask":
             return None
         self.machine.asked(now)
         epoch, seq = self.feed.ledger.position
@@ -753,14 +750,14 @@ class Follower:
         return Since(self.feed.user, epoch, seq, self._takeover.number(now), phones, together=True)
 
     async def _pause(self, now: float, until: float) -> None:
-        self._news.clear()
+        self._woken.clear()
         self._rests_until = until
         if until == math.inf:
-            await self._news.wait()
+            await self._woken.wait()
             return
         with suppress(TimeoutError):
             async with self._services.clock.timeout(max(until - now, 0.001)):
-                await self._news.wait()
+                await self._woken.wait()
 
     def tick(self, now: float, *, is_touched: bool = True) -> None:
         """Check whether the owner lives and has accepted each session; send the requests at intervals."""
@@ -769,7 +766,7 @@ class Follower:
         self._set_health(self.feed.health.as_of, now)
         self._report_sessions()
         self._owner_discovery.tick(now, self._tasks)
-        self._remote_attach.tick(now, self._tasks)
+        self._remote_attach.tick(now)
         if self._takeover.is_open(now) or self.machine.need(now) == "read_lease":
             self.run_soon()
         elif self._tasks is not None:
@@ -777,7 +774,7 @@ class Follower:
 
     def due_at(self, now: float) -> float:
         """Return when :meth:`tick` is due if nothing happens before; *now*: at each tick."""
-        exchange, owner = self._services.exchange, self._grant
+        exchange, owner = self._services.exchange, self.owner
         is_reached = exchange.machine.state is BusState.LIVE and not exchange.peers.is_unreachable(
             owner.node, now
         )
@@ -790,8 +787,8 @@ class Follower:
     def _set_health(self, as_of: float | None, now: float) -> None:
         exchange = self._services.exchange
         bus = exchange.machine.health
-        if bus == "down" or exchange.peers.is_unreachable(self._grant.node, now):
-            self.machine.unsure(now)
+        if bus == "down" or exchange.peers.is_unreachable(self.owner.node, now):
+            self.machine.unconfirmed(now)
             self._due_earlier()
         upstream = self.machine.health(now, self._upstream)
         # data of an earlier epoch is not the data that the owner calls live

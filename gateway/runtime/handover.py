@@ -22,7 +22,7 @@ from typing import Final, NamedTuple, Protocol
 from gateway.core.element import ChangeSet, Element, value_once
 from gateway.core.follower import FollowMachine
 from gateway.core.lease import TTL_S, BusState
-from gateway.core.ledger import Delta
+from gateway.core.ledger import Delta, Update
 from gateway.core.rate_limits import Place, Urgency
 from gateway.core.view import UserSessions
 from gateway.domain.commands import History
@@ -541,8 +541,8 @@ class ChangePublisher:
     """
 
     __slots__ = (
-        "__weakref__", "_asked_at", "_changed", "_exchange", "_feed", "_is_disclosed", "_is_reading",
-        "_is_running", "_sent", "_sent_upstream", "_together",
+        "__weakref__", "_asked_at", "_changed", "_exchange", "_feed", "_is_disclosed", "_is_running", "_sent",
+        "_sent_upstream", "_together",
     )  # fmt: skip
 
     def __init__(self, feed: Feed, exchange: Exchange) -> None:
@@ -552,7 +552,6 @@ class ChangePublisher:
         self._together: frozenset[NodeId] = EMPTY_SET
         """The nodes that read :class:`Publications`; all others read only the channel of the user."""
         self._is_running = False
-        self._is_reading = False
         self._is_disclosed = False
         self._sent = _NOTHING_SENT
         """The position that all followers have; only while a node follows."""
@@ -632,47 +631,46 @@ class ChangePublisher:
 
     def flush(self) -> None:
         """Publish the changes, if a node follows."""
-        if self._has_news():
-            self._exchange.bundles.add(self)
+        if self._has_changes:
+            self._exchange.bundles.add(self.take)
 
     def publish_now(self) -> None:
         """Publish the changes before the next envelope is sent."""
-        self._exchange.bundles.publish_now(self)
+        self._exchange.bundles.publish_now(self.take)
 
     def take(self, made: dict[Element, Value]) -> Share | None:
-        """See :meth:`gateway.runtime.cluster.BundleSource.take`."""
-        if not self._has_news():
+        """See :data:`gateway.runtime.cluster.BundleSource`."""
+        if not self._has_changes:
             return None
-        publication = self._next(made)
-        if publication is None:
-            publication = self._publication(self._feed.ledger.delta_of(self._sent, self._changed), made)
+        publication = self._publication(self._delta(), made)
         self._mark_all_sent()
         all_together = self._together >= self._asked_at.keys()
         return Share(publication, tuple(self._asked_at) if all_together else None)
 
-    def _next(self, made: dict[Element, Value]) -> Publication | None:
-        """Return the publication of one shared value that changed, as nearly all are; None: it is another."""
+    def _delta(self) -> Delta:
+        """Return the changes since the last publication: of one shared value, as nearly always, or others."""
         ledger, sent, changed = self._feed.ledger, self._sent, self._changed
-        if len(changed) != 1 or sent.epoch != ledger.epoch:
-            return None
-        (key,) = changed
-        element, seq = ledger.elements.get(key), ledger.seq
-        if element is None or ledger.shared_seq != seq:
-            return None
-        age_ms = self._age_ms()
-        as_of_ms = None if age_ms is None else self._dated_ms() - age_ms
-        updates = (PublishedValue(key, seq, value_once(element, made)),)
-        upstream = ledger.health.upstream
-        return Publication(
-            self._feed.user, sent.epoch, sent.seq, seq, False, updates, upstream, as_of_ms, None, age_ms
-        )
+        if len(changed) == 1 and ledger.epoch == sent.epoch and ledger.shared_seq == ledger.seq:
+            (key,) = changed
+            if (element := ledger.elements.get(key)) is not None:
+                return Delta(
+                    sent.epoch, sent.seq, ledger.seq, reset=False, updates=(Update(key, ledger.seq, element),)
+                )
+        return ledger.delta_of(sent, changed)
 
-    def _has_news(self) -> bool:
-        if not (self._is_reading and self._is_disclosed):
-            return False
+    @property
+    def _has_changes(self) -> bool:
+        """Whether followers have not been sent the present state."""
         ledger, sent = self._feed.ledger, self._sent
+        if ledger.outlet is not self or not self._is_disclosed:
+            return False
         is_moved = ledger.seq != sent.seq or ledger.epoch != sent.epoch
         return is_moved or ledger.health.upstream != self._sent_upstream
+
+    @property
+    def _is_reading(self) -> bool:
+        """Whether this receives all changes, since a node follows."""
+        return self._feed.ledger.outlet is self
 
     def _read(self, is_wanted: bool) -> None:
         """Receive all changes from now on, or none."""
@@ -683,7 +681,6 @@ class ChangePublisher:
         elif self._is_reading and not is_wanted:
             self._feed.ledger.outlet = None
             self._changed, self._sent = NO_ITEMS, _NOTHING_SENT
-        self._is_reading = is_wanted
 
     def _mark_all_sent(self) -> None:
         """Record that all followers get the present state now."""
@@ -721,31 +718,18 @@ class ChangePublisher:
                 for key, seq, element in delta.updates
             ]
         )
-        age_ms = self._age_ms()
-        as_of_ms = None if age_ms is None else self._dated_ms() - age_ms
-        return Publication(
-            self._feed.user,
-            delta.epoch,
-            delta.after,
-            delta.upto,
-            delta.reset,
-            updates,
-            upstream,
-            as_of_ms,
-            delta.floor,
-            age_ms,
-        )
+        epoch, after, upto, reset, _, floor = delta
+        age_ms, as_of_ms = self._age_ms()
+        user = self._feed.user
+        return Publication(user, epoch, after, upto, reset, updates, upstream, as_of_ms, floor, age_ms)
 
-    def _dated_ms(self) -> int:
-        clock = self._exchange.clock
-        return self._feed.ledger.dated_ms(clock.now(), clock.wall_ms())
-
-    def _age_ms(self) -> int | None:
-        """Return the silence of the link in ms; phones get it less precisely."""
-        health, came_at = self._feed.ledger.health, self._feed.ledger.came_at
-        as_of = health.as_of
+    def _age_ms(self) -> tuple[int, int] | tuple[None, None]:
+        """Return the silence of the link in ms, and its instant; phones get it less precisely."""
+        ledger, clock = self._feed.ledger, self._exchange.clock
+        as_of, now = ledger.health.as_of, clock.now()
         if as_of is None:
-            return None
-        if health.upstream == "live" and came_at > LONG_AGO:
-            as_of = max(as_of, came_at)
-        return max(0, round((self._exchange.clock.now() - as_of) * 1000))
+            return None, None
+        if ledger.health.upstream == "live" and ledger.came_at > LONG_AGO:
+            as_of = max(as_of, ledger.came_at)
+        age_ms = max(0, round((now - as_of) * 1000))
+        return age_ms, ledger.dated_ms(now, clock.wall_ms()) - age_ms

@@ -174,14 +174,14 @@ class LeaseKeeper:
 
     def _process_answer(self, token: int, *, is_renewed: bool) -> RenewalAnswer | None:
         """Record whether the lease was extended. None: it is no longer needed, so release it."""
-        is_doubted = not self.lease.may_dial
+        was_replaced = not self.lease.may_dial
         if not is_renewed:
             self.lease.refused()
             return "refused"
         if not self.lease.renewed():
             return None
         self._good_epoch = token
-        if is_doubted and self.lease.may_dial:  # this node has the lease, and another node the link
+        if was_replaced and self.lease.may_dial:  # this node has the lease, and another node the link
             self._services.counters.two_owners_found()
         return "ours"
 

@@ -21,7 +21,7 @@ EVENTS: dict[str, Callable[[BusMachine], object]] = {
     "returned": lambda bus: comes_back(bus, 100.0),
     "failed": lambda bus: fails(bus, 100.0),
     "silent": lambda bus: bus.tick(100.0),
-    "doubted": lambda bus: bus.doubted(),
+    "loss": lambda bus: bus.possible_loss(),
     "resynced": lambda bus: bus.resynced(bus.recovery),
 }
 ROADS: dict[BusState, tuple[str, ...]] = {

@@ -35,13 +35,13 @@ EVENTS: dict[str, Callable[[FollowMachine], object]] = {
     "ask": lambda follow: follow.asked(100.0),
     "answered": lambda follow: answer(follow, 100.0),
     "gap": lambda follow: follow.published(EPOCH, Receipt.GAP, 100.0),
-    "doubt": lambda follow: follow.doubt(100.0),
+    "ask_again": lambda follow: follow.ask_again(100.0),
     "unread": lambda follow: follow.unread(100.0),
     "lost": lambda follow: follow.not_mine(100.0),
     "read": lambda follow: follow.read(EPOCH, 100.0),
 }
 ROADS: dict[FollowState, tuple[str, ...]] = {
-    FollowState.DOUBTING: (),
+    FollowState.INCOMPLETE: (),
     FollowState.ASKING: ("ask",),
     FollowState.FOLLOWING: ("ask", "answered"),
     FollowState.SEARCHING: ("lost",),
@@ -106,7 +106,7 @@ def test_only_requests_at_intervals_may_be_late() -> None:
     follow.published(EPOCH - 1, Receipt.STALE, 12.0)
     assert follow.urgent_at == follow.due_at
     answer(follow, 12.5)
-    follow.doubt(12.5)
+    follow.ask_again(12.5)
     assert follow.urgent_at == follow.due_at < 13.0
 
 
@@ -126,11 +126,11 @@ def test_two_requests_in_a_row_may_be_lost_and_the_data_stays_live(late_s: float
     assert follow.health(now + LOST_S, "live") == "live"
 
 
-def test_after_a_doubt_one_more_request_follows_the_answer() -> None:
+def test_when_asked_again_one_more_request_follows_the_answer() -> None:
     follow = FollowMachine(EPOCH, 0.0)
     follow.asked(0.0)
-    follow.unsure(0.0)
-    follow.doubt(0.0)
+    follow.unconfirmed(0.0)
+    follow.ask_again(0.0)
     assert follow.need(0.875) == "nothing", "the whole state would be sent twice"
     answer(follow, 0.875)
     assert follow.health(0.875, "live") == "stale", "the answer may be older than what was lost"

@@ -75,7 +75,7 @@ class Probing(RuleBasedStateMachine):
         self.losses += 1
         self.good_since, self.good_at = None, -math.inf
         self.changed_at = self.now
-        self.bus.doubted()
+        self.bus.possible_loss()
 
     @precondition(lambda self: self.bus.state is BusState.RECOVERING)
     @rule()

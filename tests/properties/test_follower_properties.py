@@ -133,14 +133,14 @@ class Following(RuleBasedStateMachine):
 
     @rule()
     def a_connection_is_renewed(self) -> None:
-        self.follow.doubt(self.now)
+        self.follow.ask_again(self.now)
         self.doubts = True
         if not (self.owes or self.waits or self.searches):
             self.owes, self.since = True, self.now
 
     @rule()
     def the_owner_is_out_of_hearing(self) -> None:
-        self.follow.unsure(self.now)
+        self.follow.unconfirmed(self.now)
         self.unsure = True
         if not (self.owes or self.waits or self.searches):
             self.owes, self.since = True, self.now

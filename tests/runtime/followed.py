@@ -6,7 +6,7 @@ from gateway.domain.commands import Execute
 from gateway.domain.model import Kind
 from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Source
-from gateway.protocol.envelopes import Publication, PublishedValue
+from gateway.protocol.envelopes import Envelope, Publication, PublishedValue
 from gateway.runtime.follower import Follower
 from tests.runtime.scene import FakePhone, user
 from tests.runtime.street import Street
@@ -41,6 +41,11 @@ def follower(at: Street, node: int = 1) -> Follower:
     found = at.home(node).follower
     assert found is not None
     return found
+
+
+def receive(at: Street, envelope: Envelope) -> None:
+    """Let node 1 receive a message of another node."""
+    at.scenes[1].node._cluster_receiver.received(envelope)
 
 
 def is_cut_off(at: Street, node: int) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
 
-from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Asks, Attach, Envelope, Inbox, Since
-from gateway.runtime.cluster import Exchange, NotDeliveredError
+from gateway.runtime.cluster import Exchange
+from gateway.runtime.event_loop import resolve
 from tests.core.samples import ticket_of
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import Trouble
@@ -39,11 +39,8 @@ class Asker:
     def __init__(self) -> None:
         self.received: list[str] = []
 
-    def answered(self) -> None:
-        self.received.append("answered")
-
-    def not_mine(self, holder: str | None = None) -> None:
-        self.received.append(f"not mine, says {holder}")
+    def __call__(self, denier: str | None) -> None:
+        self.received.append("answered" if denier is None else f"not mine, says {denier}")
 
 
 class Pair:
@@ -58,7 +55,6 @@ class Pair:
         self.listener = Listener()
         self.inbox: list[Envelope] = []
         self.running: asyncio.Task[None]
-        self.tasks: asyncio.TaskGroup
 
     async def listen_there(self) -> None:
         await self.there.subscribe(Inbox(THERE), self.inbox.append)
@@ -68,8 +64,11 @@ class Pair:
         await self.there.publish(Inbox(HERE), envelope)
         await self.clock.settle()
 
-    def begin(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
-        return self.tasks.create_task(caught(work))
+    def ask(self) -> asyncio.Future[object]:
+        """Ask the other node something; the future gets its answer, or why there is none."""
+        waiting: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self.exchange.request(THERE, attach, 4.0, partial(resolve, waiting))
+        return waiting
 
     @property
     def health(self) -> str:
@@ -84,22 +83,13 @@ class Pair:
         return [one for one in self.inbox if isinstance(one, Asks)]
 
 
-async def caught(work: Coroutine[Any, Any, object]) -> object:
-    """Return what *work* returns or raises."""
-    try:
-        return await work
-    except (GatewayError, NotDeliveredError, TimeoutError) as error:
-        return error
-
-
 @asynccontextmanager
 async def pair(*, listens: bool = True) -> AsyncIterator[Pair]:
     made = Pair()
     async with asyncio.TaskGroup() as tasks:
-        made.tasks = tasks
         if listens:
             await made.listen_there()
-        made.running = tasks.create_task(made.exchange.run(made.listener))
+        made.running = tasks.create_task(made.exchange.run(made.listener.received, made.listener.recovered))
         await made.clock.settle()
         yield made
         made.running.cancel()

@@ -39,7 +39,7 @@ from gateway.runtime.handover import ChangePublisher
 from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import OnPosted
 from tests.doubles.clock import ManualClock
-from tests.runtime.followed import followed, follower, publication, wait_for, waiting
+from tests.runtime.followed import followed, follower, publication, receive, wait_for, waiting
 from tests.runtime.scene import user
 from tests.runtime.street import Street, street
 
@@ -558,11 +558,11 @@ async def test_what_an_earlier_owner_says_is_dropped_until_the_lease_shows_that_
 ) -> None:
     _, far = await followed(at)
     before = far.shown
-    follower(at).receive(publication(at, follower(at).machine.floor - 1, 99))
+    receive(at, publication(at, follower(at).machine.floor - 1, 99))
     await at.pass_time(1)
     assert far.shown == before
     assert at.counted("stale_epoch_dropped_total") == [0, 1]
-    follower(at).receive(publication(at, 2**62, 50))
+    receive(at, publication(at, 2**62, 50))
     await at.pass_time(4)
     assert follower(at).machine.floor == 2**62
     wait_for(at, 6)
@@ -577,8 +577,8 @@ async def test_what_an_earlier_owner_says_is_dropped_until_the_lease_shows_that_
 async def test_nothing_of_the_epoch_before_is_called_live_because_the_new_owner_is(at: Street) -> None:
     _, far = await followed(at)
     incoming = follower(at)
-    incoming.receive(
-        replace(publication(at, incoming.machine.floor + 5, 3), after=9, upto=9, reset=False, updates=())
+    receive(
+        at, replace(publication(at, incoming.machine.floor + 5, 3), after=9, upto=9, reset=False, updates=())
     )
     assert incoming.feed.health.upstream == "stale"
     assert waiting(far) == 3
@@ -594,11 +594,11 @@ async def test_offers_that_nobody_wished_for_are_not_taken(at: Street) -> None:
     wish, node = follows._takeover._number, at.scenes[0].node.exchange.node
     assert wish > 0
     for adopt, token in ((wish, owner.epoch - 1), (wish - 1, owner.epoch), (0, owner.epoch)):
-        follows.receive(Offer(user(1), node, adopt, token, history))
+        receive(at, Offer(user(1), node, adopt, token, history))
         await at.clock.settle()
         assert at.home(1).role is follows
     far.bye()
-    follows.receive(Offer(user(1), node, wish, owner.epoch, history))
+    receive(at, Offer(user(1), node, wish, owner.epoch, history))
     await at.clock.settle()
     assert at.home(1).role is follows, "nobody is there for whom to take him"
     assert len(at.openings) == 1

@@ -47,7 +47,7 @@ class Member:
     async def run(self) -> None:
         """Live, and hear who else does."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.exchange.run(self))
+            tasks.create_task(self.exchange.run(self.received, self.recovered))
             tasks.create_task(self.membership.run())
 
     def received(self, envelope: Envelope) -> None:
