@@ -11,7 +11,7 @@ from typing import Final, Literal, get_args
 
 from gateway.simulator import fields
 from gateway.simulator.contact_center import ContactCenter
-from gateway.simulator.directory import REASON_KINDS, defaults
+from gateway.simulator.directory import REASON_KINDS, ObjectKind, defaults
 from gateway.simulator.elements import encode
 from gateway.simulator.fields import Body, Refused
 from gateway.simulator.links import Switchboard, scope_json
@@ -53,7 +53,7 @@ class Administration:
 
     def changed(self, key: int) -> None:
         """Send a changed directory object, and update the scopes."""
-        self._tell(key, "Changed")
+        self._send_object(key, "Changed")
         self.refresh_scopes()
 
     def rename(self, key: int, name: str) -> None:
@@ -76,7 +76,7 @@ class Administration:
                 directory.skills[key] = replace(directory.skills[key], name=name)
             case None:
                 raise Refused("NotFound")
-        self._tell(key, "Changed")
+        self._send_object(key, "Changed")
 
     def add_queue(self, name: str, media: Media, skill_key: int | None) -> int:
         """Add a queue, of a new skill unless one is given."""
@@ -111,7 +111,7 @@ class Administration:
         key = self._next_key()
         self._directory.reasons[key] = Reason(key, name, kind, required_for)
         content: Json = {"Key": key, "Name": name, "RequiredFor": required_for}
-        self._tell_all([{"ObjectType": kind, "Key": key, "Change": "Added", "Object": content}])
+        self._send({"ObjectType": kind, "Key": key, "Change": "Added", "Object": content})
         return key
 
     def add_agent(self, first_name: str, last_name: str, group_key: int, skill_keys: tuple[int, ...]) -> int:
@@ -167,10 +167,10 @@ class Administration:
                 raise Refused("NotFound")
         directory.relate()
         seen_by = None if kind == "Skill" else key
-        self._tell_all([{"ObjectType": kind, "Key": key, "Change": "Removed"}], seen_by)
+        self._send({"ObjectType": kind, "Key": key, "Change": "Removed"}, seen_by)
         for agent in affected:
             center.mark_agent(agent)
-            self._tell(agent.key, "Changed")
+            self._send_object(agent.key, "Changed")
         self.refresh_scopes()
 
     # ---- scopes and rights ----
@@ -225,7 +225,7 @@ class Administration:
         self._directory.relate()
         self._board.center.mark_configuration(key)
         if self._directory.kind_of(key) == "Skill":
-            self._tell_all([self._element(key, "Added")])
+            self._send_object(key, "Added")
         self.refresh_scopes()
         return key
 
@@ -249,19 +249,17 @@ class Administration:
         agent = self._board.sessions.agent_of(session)
         return self._directory.own(agent) if session.remote and agent is not None else session.account.scope
 
-    def _tell(self, key: int, change: str) -> None:
-        self._tell_all([self._element(key, change)], None if key in self._directory.skills else key)
+    def _send_object(self, key: int, change: str) -> None:
+        element = self._directory.change_json(key, change)
+        if element is not None:
+            self._send(element, None if key in self._directory.skills else key)
 
-    def _tell_all(self, elements: list[Json], key: int | None = None) -> None:
-        """Send elements on all links whose scope contains *key*; None: on all."""
-        encoded, now_ms = [encode(element) for element in elements], self._board.center.wall_ms
+    def _send(self, element: Json, key: int | None = None) -> None:
+        """Send an element on all links whose scope contains *key*; None: on all."""
+        encoded, now_ms = [encode(element)], self._board.center.wall_ms
         for link in self._board.open_links.values():
             if key is None or key in link.subscriptions.scope:
                 link.send(*link.subscriptions.administration(encoded, now_ms))
-
-    def _element(self, key: int, change: str) -> Json:
-        kind, content = self._directory.kind_of(key), self._directory.object_json(key)
-        return {"ObjectType": kind, "Key": key, "Change": change, "Object": content}
 
     def _dismiss(self, agent: Agent) -> None:
         account = self._board.accounts.by_agent(agent.key)
@@ -288,18 +286,9 @@ class Administration:
         return self._last_key
 
 
-def reason_kind(name: str) -> ReasonKind:
-    """Return the kind of reason with *name*.
-
-    Raises:
-        Refused: ``BadRequest``.
-    """
-    kinds: dict[str, ReasonKind] = {kind: kind for kind in REASON_KINDS}
-    if name not in kinds:
-        raise Refused("BadRequest")
-    return kinds[name]
-
-
+ADDED_KINDS: Final[tuple[ObjectKind | ReasonKind, ...]] = (
+    "Queue", "Group", "Aggregate", "Skill", "User", *REASON_KINDS,
+)  # fmt: skip
 END_REASONS: Final[tuple[EndReason, ...]] = get_args(EndReason)
 BY: Final[tuple[Literal["Supervisor", "System"], ...]] = ("Supervisor", "System")
 
@@ -319,24 +308,31 @@ class Acts:
             Refused: ``BadRequest`` for an unknown action or wrong fields, ``NotFound``, and refusals of the
                 rules.
         """
-        acts: dict[str, Callable[[Body], Json]] = {
+        administration = self._administration
+        acts: dict[str, Callable[[Body], Json | None]] = {
             "GiveContact": self._give_contact,
             "TurnContact": self._turn_contact,
-            "EndContact": self._end_contact,
+            "EndContact": lambda body: self._center.end(self._contact(body)),
             "Arrive": self._arrive,
             "SetRoutingState": self._set_routing_state,
             "SetScope": self._set_scope,
             "SetRights": self._set_rights,
-            "Rename": self._rename,
+            "Rename": lambda body: administration.rename(
+                fields.integer(body, "Key"), fields.text(body, "Name")
+            ),
             "Add": self._add,
-            "Remove": self._remove,
+            "Remove": lambda body: administration.remove(fields.integer(body, "Key")),
             "EndSession": self._end_session,
-            "Block": self._block,
+            "Block": lambda body: administration.block(
+                self._account(body),
+                blocked=fields.flag(body, "On", default=True),
+                by=fields.optional_text(body, "By"),
+            ),
         }
         act = acts.get(fields.text(body, "Act"))
         if act is None:
             raise Refused("BadRequest", Field="Act", Values=sorted(acts))
-        return act(body)
+        return act(body) or {}
 
     # ---- contacts ----
 
@@ -352,18 +348,13 @@ class Acts:
         state = fields.one_of({"State": "Talking", **body}, "State", CONTACT_STATES)
         return {"CallID": self._center.give(agent, queue, media, state).call_id}
 
-    def _turn_contact(self, body: Body) -> Json:
+    def _turn_contact(self, body: Body) -> None:
         contact = self._contact(body)
         state = fields.one_of(body, "State", CONTACT_STATES)
         if state == "Talking" and contact.answered_ms is None:
             self._center.answer(contact)
         else:
             self._center.turn(contact, state)
-        return {}
-
-    def _end_contact(self, body: Body) -> Json:
-        self._center.end(self._contact(body))
-        return {}
 
     def _arrive(self, body: Body) -> Json:
         queue = self._center.directory.queues.get(fields.integer(body, "QueueKey"))
@@ -385,51 +376,40 @@ class Acts:
 
     # ---- administration ----
 
-    def _set_scope(self, body: Body) -> Json:
+    def _set_scope(self, body: Body) -> None:
         scope = fields.mapping(body, "Scope")
         names = ("Users", "Queues", "Groups", "Aggregates")
         sets = [frozenset(fields.integers({name: [], **scope}, name)) for name in names]
         self._administration.set_scope(self._account(body), Scope(*sets))
-        return {}
 
-    def _set_rights(self, body: Body) -> Json:
-        rights = body.get("Rights")
-        if not isinstance(rights, list) or any(right not in RIGHTS for right in rights):
+    def _set_rights(self, body: Body) -> None:
+        rights = fields.texts(body, "Rights")
+        if any(right not in RIGHTS for right in rights):
             raise Refused("BadRequest", Field="Rights")
         self._administration.set_rights(self._account(body), tuple(rights))
-        return {}
-
-    def _rename(self, body: Body) -> Json:
-        self._administration.rename(fields.integer(body, "Key"), fields.text(body, "Name"))
-        return {}
 
     def _add(self, body: Body) -> Json:
-        kind, name = fields.text(body, "Kind"), fields.text(body, "Name")
-        match kind:
+        administration, name = self._administration, fields.text(body, "Name")
+        match kind := fields.one_of(body, "Kind", ADDED_KINDS):
             case "Queue":
                 media = fields.one_of({"Media": "Voice", **body}, "Media", MEDIA)
-                skill = fields.optional_integer(body, "SkillKey")
-                return {"Key": self._administration.add_queue(name, media, skill)}
+                key = administration.add_queue(name, media, fields.optional_integer(body, "SkillKey"))
             case "Group":
-                return {"Key": self._administration.add_group(name)}
+                key = administration.add_group(name)
             case "Aggregate":
-                keys = tuple(fields.integers(body, "QueueKeys"))
-                return {"Key": self._administration.add_aggregate(name, keys)}
+                key = administration.add_aggregate(name, tuple(fields.integers(body, "QueueKeys")))
             case "Skill":
-                return {"Key": self._administration.add_skill(name)}
+                key = administration.add_skill(name)
             case "User":
                 group = fields.integer(body, "GroupKey")
-                keys = tuple(fields.integers({"SkillKeys": [], **body}, "SkillKeys"))
-                key = self._administration.add_agent(fields.text(body, "FirstName"), name, group, keys)
+                skills = tuple(fields.integers({"SkillKeys": [], **body}, "SkillKeys"))
+                key = administration.add_agent(fields.text(body, "FirstName"), name, group, skills)
                 return {"Key": key, "UserName": f"agent{key}"}
             case _:
                 required = body.get("RequiredFor")
                 states = tuple(required) if isinstance(required, list) else ()
-                return {"Key": self._administration.add_reason(name, reason_kind(kind), states)}
-
-    def _remove(self, body: Body) -> Json:
-        self._administration.remove(fields.integer(body, "Key"))
-        return {}
+                key = administration.add_reason(name, kind, states)
+        return {"Key": key}
 
     def _end_session(self, body: Body) -> Json:
         ended = self._administration.end_sessions(
@@ -439,11 +419,6 @@ class Acts:
             fields.optional_text(body, "ID"),
         )
         return {"Ended": ended}
-
-    def _block(self, body: Body) -> Json:
-        blocked = fields.flag(body, "On", default=True)
-        self._administration.block(self._account(body), blocked=blocked, by=fields.optional_text(body, "By"))
-        return {}
 
     # ---- whom and what ----
 

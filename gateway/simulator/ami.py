@@ -7,17 +7,14 @@ It shares no code with the adapter, and behaves like the recordings of a live As
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from gateway.simulator.ami_session import Account, Headers, Session
+from gateway.simulator.ami_session import Headers, ManagerInterface, Session
 
 VERSION: Final = "GIT-master-f0c1c1a7b7"
-AMI: Final = "13.0.0"
 PERSIST_S: Final = 1.0
 """Interval in which AstDB is written: a kill loses later changes."""
 
@@ -73,7 +70,7 @@ class Queue:
     callers: list[Waiting] = field(default_factory=list)
 
 
-class FakeAsterisk:
+class FakeAsterisk(ManagerInterface):
     """The whole Asterisk. Methods without an underscore are the script of a test.
 
     Args:
@@ -81,36 +78,19 @@ class FakeAsterisk:
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self.accounts: dict[str, Account] = {"oscc": Account("secret")}
+        super().__init__()
         self.queues: dict[str, Queue] = {}
         self.db: dict[str, dict[str, str]] = {}
-        self.received: list[dict[str, str]] = []
-        """The last :data:`KEPT_ACTIONS` actions, as received."""
-        self.sessions: set[Session] = set()
-        self.thawed = asyncio.Event()
-        self.thawed.set()
-        self.wrong_secret_s = 0.0
+        self.version = VERSION
         self.forgets_caller = False
         """Whether the next ``AgentComplete`` lacks its caller."""
         self.in_use_at_once = True
         """Whether a telephone that answers is in use at once; otherwise it rings until :meth:`device`."""
-        self.version = VERSION
-        self.ami = AMI
-        self.lacks: frozenset[str] = frozenset()
-        """Headers that it never sends, like old versions."""
         self.not_in_queue_add: frozenset[str] = frozenset()
         """Headers that its ``QueueAdd`` ignores: Reason and Wrapuptime in older versions."""
-        self.answers_last = False
-        """Whether the events of an action are sent before its answer."""
-        self.tls: ssl.SSLContext | None = None
-        """The certificate with which it listens; None: in clear text."""
-        self.allows_many = True
-        """Whether an account may be logged in more than once: ``allowmultiplelogin`` of manager.conf."""
         self.contexts = {"desk", "oscc-remote", "from-queue"}
         """Contexts of the dialplan."""
-        self.port = 0
         self._now = now
-        self._server: asyncio.Server | None = None
         self._unique = 0
         self._written: tuple[dict[str, dict[str, str]], dict[str, Queue]] = ({}, {})
         """AstDB and queues as stored on the disk."""
@@ -119,16 +99,10 @@ class FakeAsterisk:
 
     # ---- life ----
 
-    async def start(self) -> None:
-        """Listen, at the same port as before."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, ssl=self.tls)
-        self.port = self._server.sockets[0].getsockname()[1]
-
     async def stop(self, *, kill: bool = False) -> None:
         """End, cleanly or by a kill, which loses the last second; callers are gone in both cases."""
         if not kill:
-            for session in list(self.sessions):
-                session.event("Shutdown", [("Shutdown", "Cleanly"), ("Restart", "False")], "system")
+            self.send_event("Shutdown", [("Shutdown", "Cleanly"), ("Restart", "False")], "system")
         elif self._changed_at is not None and self._now() - self._changed_at < PERSIST_S:
             self.db, self.queues = copy.deepcopy(self._written)
         self._write()
@@ -137,32 +111,7 @@ class FakeAsterisk:
             queue.completed = queue.abandoned = queue.within = queue.hold = 0
             for member in queue.members.values():
                 member.in_call, member.status, member.calls, member.last_call = False, 1, 0, 0
-        if self._server is not None:
-            self._server.close()
-            self.cut()
-            await self._server.wait_closed()
-            self._server = None
-
-    def cut(self) -> None:
-        """End every session at once."""
-        for session in list(self.sessions):
-            session.hang_up()
-
-    def freeze(self) -> None:
-        """Read nothing until :meth:`thaw`, which reads the waiting data."""
-        self.thawed.clear()
-
-    def thaw(self) -> None:
-        """Read again."""
-        self.thawed.set()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        session = Session(self, reader, writer)
-        self.sessions.add(session)
-        try:
-            await session.run()
-        finally:
-            self.sessions.discard(session)
+        await self.close()
 
     def _write(self) -> None:
         self._written, self._changed_at = copy.deepcopy((self.db, self.queues)), None
@@ -202,8 +151,7 @@ class FakeAsterisk:
 
     def reload_at_console(self) -> None:
         """Reload queues.conf at the console: accounts with ``read=system`` receive an event."""
-        for session in list(self.sessions):
-            session.event("Reload", [("Module", "app_queue.so"), ("Status", "0")], "system")
+        self.send_event("Reload", [("Module", "app_queue.so"), ("Status", "0")], "system")
 
     def device(self, interface: str, status: int) -> None:
         """Change the state of a telephone, in all queues."""
@@ -211,7 +159,7 @@ class FakeAsterisk:
             member = queue.members.get(interface)
             if member is not None and member.status != status:
                 member.status = status
-                self._tell_member("QueueMemberStatus", queue, member)
+                self._send_member("QueueMemberStatus", queue, member)
 
     def set_paused(self, interface: str, reason: str | None) -> None:
         """Pause a person at the desk, with a reason, or end the pause (None)."""
@@ -221,7 +169,7 @@ class FakeAsterisk:
                 member.paused, member.reason = reason is not None, reason or ""
                 if reason is not None:
                     member.last_pause = int(self._now())
-                self._tell_member("QueueMemberPause", queue, member)
+                self._send_member("QueueMemberPause", queue, member)
 
     def join(self, queue_name: str, number: str = "+4989100000") -> str:
         """Add a caller to a queue; return its Uniqueid."""
@@ -230,14 +178,14 @@ class FakeAsterisk:
         unique = f"sandbox-{int(self._now())}.{self._unique}"
         queue.callers.append(Waiting(unique, number, self._now(), len(queue.callers) + 1))
         at = [("Position", str(len(queue.callers))), ("Count", str(len(queue.callers)))]
-        self._tell("QueueCallerJoin", [*self._channel(queue, unique, number), *at])
+        self.send_event("QueueCallerJoin", [*self._channel(queue, unique, number), *at])
         return unique
 
     def ring(self, queue_name: str, unique: str, interface: str) -> None:
         """Let a queue ring an interface for a caller."""
         queue = self.queues[queue_name]
         caller = self._caller(queue, unique)
-        self._tell("AgentCalled", self._with_member(queue, caller, interface))
+        self.send_event("AgentCalled", self._with_member(queue, caller, interface))
         # a Local channel without its own device is in use while it rings
         has_device = queue.members[interface].state_interface not in {"", interface}
         self.device(interface, 6 if has_device else 2)
@@ -251,7 +199,7 @@ class FakeAsterisk:
         queue.hold = held
         queue.within += held <= queue.service_level
         more = [("HoldTime", str(held)), ("RingTime", "2")]
-        self._tell("AgentConnect", [*self._with_member(queue, caller, interface), *more])
+        self.send_event("AgentConnect", [*self._with_member(queue, caller, interface), *more])
         queue.members[interface].in_call = True
         if self.in_use_at_once:
             queue.members[interface].status = 1
@@ -274,14 +222,16 @@ class FakeAsterisk:
         if self.forgets_caller:
             self.forgets_caller = False
             headers = headers[-3:]
-        self._tell("AgentComplete", [*headers, ("HoldTime", "2"), ("TalkTime", "6"), ("Reason", "agent")])
+        self.send_event(
+            "AgentComplete", [*headers, ("HoldTime", "2"), ("TalkTime", "6"), ("Reason", "agent")]
+        )
 
     def ring_no_answer(self, queue_name: str, unique: str, interface: str) -> None:
         """Let a member not answer."""
         queue = self.queues[queue_name]
         caller = self._caller(queue, unique)
         headers = self._with_member(queue, caller, interface)
-        self._tell("AgentRingNoAnswer", [*headers, ("RingTime", "12000")])
+        self.send_event("AgentRingNoAnswer", [*headers, ("RingTime", "12000")])
         if queue.pauses_absent:
             self.set_paused(interface, "Auto-Pause")
         self.device(interface, 1)
@@ -296,7 +246,7 @@ class FakeAsterisk:
             ("OriginalPosition", str(caller.came_at)),
             ("HoldTime", str(int(self._now() - caller.since))),
         ]
-        self._tell("QueueCallerAbandon", [*self._channel(queue, unique, caller.number), *at])
+        self.send_event("QueueCallerAbandon", [*self._channel(queue, unique, caller.number), *at])
         self._leave(queue, caller)
 
     def rings_at(self, login: str) -> str | None:
@@ -339,7 +289,7 @@ class FakeAsterisk:
             case "Ping":
                 session.plain(number, [("Ping", "Pong"), ("Timestamp", f"{self._now():.6f}")])
             case "CoreSettings":
-                session.plain(number, [("AMIversion", AMI), ("AsteriskVersion", VERSION)])
+                session.plain(number, [("AMIversion", self.ami), ("AsteriskVersion", self.version)])
             case "Events":
                 session.events = fields.get("EventMask") != "off"
                 session.plain(number, [("Events", "On" if session.events else "Off")])
@@ -409,7 +359,7 @@ class FakeAsterisk:
         )
         queue.members[interface] = member
         session.ok(number, "Added interface to queue")
-        self._tell_member("QueueMemberAdded", queue, member)
+        self._send_member("QueueMemberAdded", queue, member)
 
     def _first_state(self, interface: str) -> int:
         """Return the state of an extension: invalid in an unknown context."""
@@ -427,7 +377,7 @@ class FakeAsterisk:
         else:
             member = queue.members.pop(interface)
             session.ok(number, "Removed interface from queue")
-            self._tell_member("QueueMemberRemoved", queue, member)
+            self._send_member("QueueMemberRemoved", queue, member)
 
     def _pause(self, session: Session, number: str, fields: dict[str, str]) -> None:
         found = self._found(fields)
@@ -443,7 +393,7 @@ class FakeAsterisk:
         session.ok(number, f"Interface {'' if paused else 'un'}paused successfully")
         for queue, member in found:
             sent = replace(member, reason=_reason(fields))  # also at the end of a pause
-            self._tell_member("QueueMemberPause", queue, sent)
+            self._send_member("QueueMemberPause", queue, sent)
 
     def _penalty(self, session: Session, number: str, fields: dict[str, str]) -> None:
         found, sent = self._found(fields), fields.get("Penalty", "")
@@ -455,7 +405,7 @@ class FakeAsterisk:
             member.penalty = penalty
         session.ok(number, "Interface penalty set successfully")
         for queue, member in found:
-            self._tell_member("QueueMemberPenalty", queue, member)
+            self._send_member("QueueMemberPenalty", queue, member)
 
     def _ring_in_use(self, session: Session, number: str, fields: dict[str, str]) -> None:
         wanted = fields.get("RingInUse", "").lower()
@@ -467,7 +417,7 @@ class FakeAsterisk:
             member.ring_in_use = _true(wanted)
         session.ok(number, "Interface ringinuse set successfully")
         for queue, member in found:
-            self._tell_member("QueueMemberRinginuse", queue, member)
+            self._send_member("QueueMemberRinginuse", queue, member)
 
     def _found(self, fields: dict[str, str]) -> list[tuple[Queue, Membership]]:
         only = fields.get("Queue")
@@ -572,14 +522,10 @@ class FakeAsterisk:
 
     # ---- events ----
 
-    def _tell(self, kind: str, headers: Headers) -> None:
-        for session in list(self.sessions):
-            session.event(kind, headers)
-
-    def _tell_member(self, kind: str, queue: Queue, member: Membership) -> None:
+    def _send_member(self, kind: str, queue: Queue, member: Membership) -> None:
         who = [("Queue", queue.name), ("MemberName", member.name), ("Interface", member.interface)]
         state = ("StateInterface", member.state_interface or member.interface)
-        self._tell(kind, [*who, state, *self._values(member, ring_in_use=True)])
+        self.send_event(kind, [*who, state, *self._values(member, ring_in_use=True)])
 
     def _channel(self, queue: Queue, unique: str, number: str) -> Headers:
         return [
@@ -613,7 +559,7 @@ class FakeAsterisk:
     def _leave(self, queue: Queue, caller: Waiting) -> None:
         at = [("Position", str(queue.callers.index(caller) + 1)), ("Count", str(len(queue.callers) - 1))]
         queue.callers.remove(caller)
-        self._tell("QueueCallerLeave", [*self._channel(queue, caller.unique, caller.number), *at])
+        self.send_event("QueueCallerLeave", [*self._channel(queue, caller.unique, caller.number), *at])
 
 
 def _true(text: str) -> bool:

@@ -1,15 +1,19 @@
-"""A manager's session at the small Asterisk: log-on, rights, and the form of actions and answers (AMI)."""
+"""The manager interface of the small Asterisk (AMI): sessions, rights, actions and answers."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 Headers = list[tuple[str, str]]
+
+AMI: Final = "13.0.0"
 
 LINE_BYTES: Final = 1_024
 KEPT_ACTIONS: Final = 1_000
@@ -52,35 +56,84 @@ class Account:
     write: frozenset[str] = frozenset({"agent", "system"})
 
 
-class ManagedAsterisk(Protocol):
-    """The Asterisk, as its sessions see it."""
+class ManagerInterface(ABC):
+    """The manager interface of an Asterisk: its accounts, sessions and listener."""
 
-    ami: str
-    accounts: dict[str, Account]
-    sessions: set[Session]
-    received: list[dict[str, str]]
-    lacks: frozenset[str]
-    thawed: asyncio.Event
-    wrong_secret_s: float
-    allows_many: bool
-    answers_last: bool
+    def __init__(self) -> None:
+        self.accounts: dict[str, Account] = {"oscc": Account("secret")}
+        self.received: list[dict[str, str]] = []
+        """The last :data:`KEPT_ACTIONS` actions, as received."""
+        self.sessions: set[Session] = set()
+        self.thawed = asyncio.Event()
+        self.thawed.set()
+        self.wrong_secret_s = 0.0
+        self.ami = AMI
+        self.lacks: frozenset[str] = frozenset()
+        """Headers that it never sends, like old versions."""
+        self.answers_last = False
+        """Whether the events of an action are sent before its answer."""
+        self.tls: ssl.SSLContext | None = None
+        """The certificate with which it listens; None: in clear text."""
+        self.allows_many = True
+        """Whether an account may be logged in more than once: ``allowmultiplelogin`` of manager.conf."""
+        self.port = 0
+        self._server: asyncio.Server | None = None
 
+    @abstractmethod
     def act(self, session: Session, name: str, number: str, fields: dict[str, str]) -> None:
-        """Carry out an action that the account may request."""
+        """Execute an action that the account may request; its events follow its answer."""
+
+    async def start(self) -> None:
+        """Listen, at the same port as before."""
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, ssl=self.tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Listen no longer, and end every session at once."""
+        if self._server is not None:
+            self._server.close()
+            self.cut()
+            await self._server.wait_closed()
+            self._server = None
+
+    def cut(self) -> None:
+        """End every session at once."""
+        for session in list(self.sessions):
+            session.hang_up()
+
+    def freeze(self) -> None:
+        """Read nothing until :meth:`thaw`, which reads the waiting data."""
+        self.thawed.clear()
+
+    def thaw(self) -> None:
+        """Read again."""
+        self.thawed.set()
+
+    def send_event(self, kind: str, headers: Headers, right: str = "agent") -> None:
+        """Send an event to all accounts that may receive it."""
+        for session in list(self.sessions):
+            session.event(kind, headers, right)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        session = Session(self, reader, writer)
+        self.sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            self.sessions.discard(session)
 
 
 class Session:
     """One AMI session."""
 
     def __init__(
-        self, asterisk: ManagedAsterisk, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, asterisk: ManagerInterface, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.account: Account | None = None
         self.events = True
         self._asterisk = asterisk
         self._reader, self._writer = reader, writer
         self._challenge = ""
-        self._later: list[Callable[[], None]] = []
 
     async def run(self) -> None:
         """Serve until either side disconnects."""

@@ -1,7 +1,7 @@
-"""Commands of sessions, and their effect on the contact centre.
+"""Commands of sessions: their fields, and their effect on the contact centre.
 
-Each command checks in this order: right, object (unknown and out of scope get the same error), kind, version,
-values; then the effect. The answer is ``Applied``, ``Pending`` or ``Unchanged``.
+Each command reads its fields, and then checks in this order: right, object (unknown and out of scope get the
+same error), kind, version, values; then the effect. The answer is ``Applied``, ``Pending`` or ``Unchanged``.
 """
 
 from __future__ import annotations
@@ -10,11 +10,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from gateway.simulator import post_processing, routing
+from gateway.simulator import fields, post_processing, routing
 from gateway.simulator.contact_center import ContactCenter
 from gateway.simulator.directory import ObjectKind, check_parameters, check_together
-from gateway.simulator.fields import Refused
-from gateway.simulator.model import About, Agent, AgentSkill, Group, Json, Queue, Skill, TargetState
+from gateway.simulator.fields import Body, Refused
+from gateway.simulator.model import (
+    TARGET_STATES,
+    About,
+    Agent,
+    AgentSkill,
+    By,
+    Group,
+    Json,
+    Queue,
+    Skill,
+    TargetState,
+)
 from gateway.simulator.sessions import Session, Sessions, normalise
 from gateway.simulator.settings import SimulatorSettings
 
@@ -33,10 +44,29 @@ class Commands:
     changed_object: Callable[[int], None]
     """Called with an object whose directory entry changed."""
 
-    def set_routing_state(
-        self, session: Session, user_key: int, target: TargetState, reason_key: int | None, when: routing.When
-    ) -> Json:
+    def named(self, method: str) -> Callable[[Session, Body], Json]:
+        """Return the command with this name.
+
+        Raises:
+            Refused: ``MethodUnknown``.
+        """
+        commands: dict[str, Callable[[Session, Body], Json]] = {
+            "SetRoutingState": self._set_routing_state,
+            "SetSkills": self._set_skills,
+            "SetRoutingParameters": self._set_routing_parameters,
+            "PostProcessing": self._post_processing,
+            "ChangeRemoteNumber": self._change_remote_number,
+        }
+        if method not in commands:
+            raise Refused("MethodUnknown")
+        return commands[method]
+
+    def _set_routing_state(self, session: Session, body: Body) -> Json:
         """Request a routing state, one's own or another's."""
+        user_key = fields.integer(body, "UserKey")
+        target = fields.one_of(body, "RoutingState", TARGET_STATES)
+        reason_key = fields.optional_integer(body, "ReasonKey")
+        when: routing.When = fields.one_of({"When": "Now", **body}, "When", ("Now", "AfterContact"))
         own = user_key == session.account.agent_key
         self._need(session, "OwnRoutingState" if own and session.remote else "RoutingStateWrite")
         agent = self._agent(session, user_key)
@@ -46,27 +76,28 @@ class Commands:
         if not agent.logged_on and target != "LoggedOff":
             raise Refused("NotLoggedOn" if own else "CannotLogOnForAnother")
         self._check_reason(agent, target, reason_key)
-        verdict = self.center.ask(
-            agent, target, reason_key, when, "Self" if own else "Supervisor", session.account.name
-        )
-        return {"State": verdict}
+        by: By = "Self" if own else "Supervisor"
+        return {"State": self.center.ask(agent, target, reason_key, when, by, session.account.name)}
 
-    def set_skills(
-        self,
-        session: Session,
-        user_key: int,
-        changes: Sequence[SkillChange],
-        version: int,
-        *,
-        replace_all: bool,
-    ) -> Json:
+    def _set_skills(self, session: Session, body: Body) -> Json:
         """Change an agent's skills."""
+        changes = [
+            SkillChange(
+                fields.integer(each, "SkillKey"),
+                fields.optional_integer(each, "Level"),
+                fields.optional_integer(each, "Preference"),
+                fields.optional_flag(each, "Active"),
+            )
+            for each in fields.mappings(body, "Skills")
+        ]
+        user_key, version = fields.integer(body, "UserKey"), fields.integer(body, "Version")
+        is_whole = fields.one_of(body, "Mode", ("Patch", "Replace")) == "Replace"
         self.about.need("Skills")
         self._need(session, "SkillsWrite")
         agent = self._agent(session, user_key)
         self.center.functions.need("AdministrationDatabase")
         _check_version(version, agent.version)
-        wanted = changed(agent.skills, changes, self.center.directory.skills, replace=replace_all)
+        wanted = changed(agent.skills, changes, self.center.directory.skills, replace=is_whole)
         if wanted == agent.skills:
             return {"State": "Unchanged", "Version": agent.version}
         self.center.mark_agent(agent)
@@ -78,15 +109,13 @@ class Commands:
         self.changed_object(agent.key)
         return {"State": "Applied", "Version": agent.version}
 
-    def set_routing_parameters(
-        self,
-        session: Session,
-        kind: Literal["Queue", "Group"],
-        key: int,
-        changes: Mapping[str, object],
-        version: int,
-    ) -> Json:
+    def _set_routing_parameters(self, session: Session, body: Body) -> Json:
         """Change routing parameters of a queue or a group."""
+        if body.get("ObjectType") in ("User", "Aggregate"):
+            raise Refused("WrongObjectType")
+        kind: Literal["Queue", "Group"] = fields.one_of(body, "ObjectType", ("Queue", "Group"))
+        key, changes = fields.integer(body, "Key"), fields.mapping(body, "Parameters")
+        version = fields.integer(body, "Version")
         self.about.need("RoutingParameters")
         self._need(session, "RoutingParametersWrite")
         self._need_object(session, key, kind)
@@ -106,34 +135,43 @@ class Commands:
             self.center.mark_queue(thing)
         return {"State": "Applied", "Version": thing.version}
 
-    def post_processing(self, session: Session, asked: PostProcessingAsked) -> Json:
+    def _post_processing(self, session: Session, body: Body) -> Json:
         """Start, extend, finish or automate one's own post-processing."""
+        has_reasons = body.get("WrapupReasonKeys") is not None
+        wrapup_keys = fields.integers(body, "WrapupReasonKeys") if has_reasons else []
+        action = fields.one_of(body, "Action", ("Start", "Extend", "Finish", "SetAuto"))
+        until_ms = fields.optional_integer(body, "Until")
+        next_state = (
+            None if body.get("NextState") is None else fields.one_of(body, "NextState", TARGET_STATES)
+        )
+        on, duration_s = fields.optional_flag(body, "On"), fields.optional_integer(body, "Duration")
         self._need(session, "OwnPostProcessing")
-        self.about.need(f"PostProcessing.{asked.action}")
+        self.about.need(f"PostProcessing.{action}")
         self.center.functions.need("LocalRouting", "RealTime")
         agent = self.sessions.agent_of(session)
         if agent is None or not agent.logged_on:
             raise Refused("NotLoggedOn")
-        if asked.next_state is not None:
-            self._check_reason(agent, asked.next_state, None)  # a request has no field for it
-        until_ms = None if asked.until_ms is None else asked.until_ms - self.center.skew_ms
-        match asked.action:
+        if next_state is not None:
+            self._check_reason(agent, next_state, None)  # a request has no field for it
+        until_ms = None if until_ms is None else until_ms - self.center.skew_ms
+        match action:
             case "Start":
-                verdict = post_processing.start(self.center, agent, until_ms, asked.duration_s)
+                verdict = post_processing.start(self.center, agent, until_ms, duration_s)
             case "Extend":
                 verdict = post_processing.extend(self.center, agent, until_ms)
             case "Finish":
-                verdict = post_processing.finish(self.center, agent, asked.next_state, asked.wrapup_keys)
+                verdict = post_processing.finish(self.center, agent, next_state, wrapup_keys)
             case _:
-                if asked.on is None:
+                if on is None:
                     raise Refused("BadRequest", Field="On")
-                verdict = post_processing.set_auto(self.center, agent, asked.duration_s, on=asked.on)
-        if asked.next_state is not None and asked.action in {"Start", "Extend"}:
-            self.center.ask(agent, asked.next_state, None, "AfterContact", "Self")
+                verdict = post_processing.set_auto(self.center, agent, duration_s, on=on)
+        if next_state is not None and action in {"Start", "Extend"}:
+            self.center.ask(agent, next_state, None, "AfterContact", "Self")
         return {"State": verdict}
 
-    def change_remote_number(self, session: Session, number: str) -> Json:
+    def _change_remote_number(self, session: Session, body: Body) -> Json:
         """Route the agent's calls to another number."""
+        number = fields.text(body, "RemoteNumber")
         if not session.remote:
             raise Refused("Forbidden")
         self.about.need("RemoteAgent")
@@ -184,18 +222,6 @@ class Commands:
             raise Refused("ReasonUnknown")
         if reason.kind != REASON_KIND_FOR.get(target):
             raise Refused("ReasonWrongKind")
-
-
-@dataclass(frozen=True, slots=True)
-class PostProcessingAsked:
-    """The fields of one ``PostProcessing`` request."""
-
-    action: Literal["Start", "Extend", "Finish", "SetAuto"]
-    until_ms: int | None = None
-    next_state: TargetState | None = None
-    wrapup_keys: tuple[int, ...] = ()
-    on: bool | None = None
-    duration_s: int | None = None
 
 
 def _check_version(asked: int, present: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from gateway.simulator import model, routing
 from gateway.simulator.directory import Directory
@@ -26,6 +26,7 @@ from gateway.simulator.model import (
     Json,
     Kind,
     Media,
+    Pending,
     Queue,
     Remote,
     TargetState,
@@ -84,8 +85,8 @@ class Functions:
         }
 
 
-class ContactPlans(Protocol):
-    """Plans the future of contacts; its methods return nothing."""
+class ContactPlans:
+    """Plans the future of contacts. This one plans nothing: contacts change only by calls."""
 
     def waits(self, contact: Contact) -> None:
         """Plan for *contact*, which waits in its queue."""
@@ -95,19 +96,6 @@ class ContactPlans(Protocol):
 
     def answered(self, contact: Contact) -> None:
         """Plan for *contact*, which was answered."""
-
-
-class NoPlans:
-    """Plans nothing: contacts change only by calls."""
-
-    def waits(self, contact: Contact) -> None:
-        """Plan nothing."""
-
-    def rings(self, contact: Contact) -> None:
-        """Plan nothing."""
-
-    def answered(self, contact: Contact) -> None:
-        """Plan nothing."""
 
 
 LoggedOff = Callable[[Agent, By, str | None], None]
@@ -128,7 +116,7 @@ class Premises:
         self.generation = 0
         """Increased with each change."""
         self.functions = Functions()
-        self.fate: ContactPlans = NoPlans()
+        self.plans = ContactPlans()
         self.rules = Agenda()
         self.life = Agenda()
         self.paused_ms: int | None = None
@@ -263,7 +251,7 @@ class ContactCenter(Premises):
             queue.counters = model.answered(queue.counters, wait_ms, float(threshold or 0))
             self.mark_counted(queue)
         self.mark_agent(agent)
-        self.fate.answered(contact)
+        self.plans.answered(contact)
 
     def turn(self, contact: Contact, state: ContactState) -> None:
         """Put the contact on hold, into consultation, or back to talking."""
@@ -274,17 +262,15 @@ class ContactCenter(Premises):
     def end(self, contact: Contact) -> None:
         """End the contact; the agent's next state follows the rules."""
         agent = self._agent_of(contact)
-        with_pending = agent.pending
+        pending = agent.pending
         routing.contact_ends(agent, contact, self.now_ms)
         if contact.answered_ms is not None:
             agent.counters = model.handled(agent.counters, self.now_ms - contact.answered_ms)
             self.changes.add(Kind.USER_CUMULATIVE, (agent.key,))
         contact.agent_key = None
-        self._followed(agent, with_pending.by if with_pending else "System",
-                       with_pending.by_name if with_pending else None)  # fmt: skip
-        self.rules.plan(
-            self.now_ms + routing.POST_PROCESSING_GRACE_S * 1000, self._forget_last_contact(agent)
-        )
+        self._entered(agent, pending)
+        forget_ms = self.now_ms + routing.POST_PROCESSING_GRACE_S * 1000
+        self._plan_for(forget_ms, lambda: agent.last_contact, lambda: self._forget_last_contact(agent))
 
     def abandon(self, contact: Contact) -> None:
         """Let a waiting contact hang up."""
@@ -356,7 +342,7 @@ class ContactCenter(Premises):
         agent.post = None
         routing.ask(agent, "LoggedOff", None, "AfterContact", self.now_ms, "System")
         self.set_remote(agent, leaving, seen_by_all=True)
-        self.rules.plan(until_ms, self._overdue(agent, leaving))
+        self._plan_for(until_ms, lambda: agent.remote, lambda: self.force_off(agent))
 
     def force_off(self, agent: Agent) -> None:
         """Log the agent off at once; their contacts are lost."""
@@ -377,15 +363,22 @@ class ContactCenter(Premises):
         """Leave post-processing for the pending or the previous state."""
         pending = agent.pending
         routing.post_processing_ends(agent, self.now_ms)
-        self._followed(agent, pending.by if pending else "System", pending.by_name if pending else None)
+        self._entered(agent, pending)
 
     def post_processing_set(self, agent: Agent) -> None:
         """Record that post-processing began, or that its end moved."""
         self.mark_agent(agent)
         if agent.post is not None:
-            self.rules.plan(agent.post.ends_ms, self._post_processing_due(agent))
+            self._plan_for(agent.post.ends_ms, lambda: agent.post, lambda: self.finish_post_processing(agent))
 
     # ---- what follows ----
+
+    def _entered(self, agent: Agent, pending: Pending | None) -> None:
+        """Apply the consequences after handling has emptied, when *pending* was the next state."""
+        if pending is None:
+            self._followed(agent, "System", None)
+        else:
+            self._followed(agent, pending.by, pending.by_name)
 
     def _followed(self, agent: Agent, by: By, by_name: str | None) -> None:
         self.mark_agent(agent)
@@ -404,7 +397,7 @@ class ContactCenter(Premises):
         contact.state = "Pending"
         queue.waiting.append(contact)
         self.mark_queue(queue)
-        self.fate.waits(contact)
+        self.plans.waits(contact)
 
     def _serve(self, agent: Agent) -> None:
         queues = (self.directory.queues[key] for key in self.directory.queues_of.get(agent.key, ()))
@@ -419,7 +412,7 @@ class ContactCenter(Premises):
         contact.state = "Ringing"
         routing.contact_begins(agent, contact, self.now_ms)
         self.mark_agent(agent)
-        self.fate.rings(contact)
+        self.plans.rings(contact)
 
     def _drop_contacts(self, agent: Agent) -> None:
         for contact in agent.contacts:
@@ -428,32 +421,20 @@ class ContactCenter(Premises):
         agent.post = agent.unprocessed = None
         agent.post_wanted_s = None
 
-    def _post_processing_due(self, agent: Agent) -> Callable[[int], None]:
-        expected = agent.post
+    def _plan_for(self, due_ms: int, read: Callable[[], object], act: Callable[[], None]) -> None:
+        """Plan *act* for *due_ms*, if *read* returns something now, and the same object then."""
+        expected = read()
 
         def due(_due_ms: int) -> None:
-            if agent.post is not None and agent.post is expected:
-                self.finish_post_processing(agent)
+            if expected is not None and read() is expected:
+                act()
 
-        return due
+        self.rules.plan(due_ms, due)
 
-    def _overdue(self, agent: Agent, leaving: Remote) -> Callable[[int], None]:
-        def due(_due_ms: int) -> None:
-            if agent.remote is leaving:
-                self.force_off(agent)
-
-        return due
-
-    def _forget_last_contact(self, agent: Agent) -> Callable[[int], None]:
-        contact = agent.last_contact
-
-        def due(_due_ms: int) -> None:
-            if contact is not None and agent.last_contact is contact:
-                agent.last_contact = None
-                self.changes.add(Kind.USER, (agent.key,))
-                self.generation += 1
-
-        return due
+    def _forget_last_contact(self, agent: Agent) -> None:
+        agent.last_contact = None
+        self.changes.add(Kind.USER, (agent.key,))
+        self.generation += 1
 
     def _preferred(self, queue: Queue) -> Callable[[Agent], tuple[int, int]]:
         best = queue.parameters["Distribution"] == "BestSkilled"

@@ -286,6 +286,13 @@ class Directory:
             case None:
                 return None
 
+    def change_json(self, key: int, change: str) -> Json | None:
+        """Return the ``Administration`` element of the object with *key*; None when there is none."""
+        kind = self.kind_of(key)
+        if kind is None:
+            return None
+        return {"ObjectType": kind, "Key": key, "Change": change, "Object": self.object_json(key)}
+
     def query(self, kinds: Iterable[str], scope: Scope) -> dict[str, list[Json]]:
         """Return the objects of *kinds* in *scope*; catalogues completely."""
         return {kind: self._objects(kind, scope) for kind in kinds}
@@ -298,9 +305,12 @@ class Directory:
         ]
 
     def _objects(self, kind: str, scope: Scope) -> list[Json]:
-        visible = {"User": scope.users, "Queue": scope.queues, "Group": scope.groups}.get(kind)
-        if kind == "Aggregate":
-            visible = scope.aggregates
+        visible = {
+            "User": scope.users,
+            "Queue": scope.queues,
+            "Group": scope.groups,
+            "Aggregate": scope.aggregates,
+        }.get(kind)
         if visible is not None:
             return [found for key in sorted(visible) if (found := self.object_json(key)) is not None]
         if kind == "Skill":

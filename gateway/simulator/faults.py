@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.simulator.contact_center import FunctionState
 from gateway.simulator.elements import message, text_frame
@@ -25,12 +26,12 @@ class SocketOutlet:
     """
 
     def __init__(
-        self, transport: asyncio.Transport, clock: Clock, limit_bytes: int, say_close: Callable[[int], None]
+        self, transport: asyncio.Transport, clock: Clock, limit_bytes: int, send_close: Callable[[int], None]
     ) -> None:
         self._transport = transport
         self._clock = clock
         self._limit_bytes = limit_bytes
-        self._say_close = say_close
+        self._send_close = send_close
         self._held: deque[tuple[float, bytes | int]] = deque()
         self._held_bytes = 0
         self._closed = False
@@ -82,7 +83,7 @@ class SocketOutlet:
 
     def _write(self, item: bytes | int) -> None:
         if isinstance(item, int):
-            self._say_close(item)
+            self._send_close(item)
             return
         if self._transport.is_closing():
             return
@@ -101,13 +102,19 @@ class Line:
 
     link: Link
     outlet: SocketOutlet
-    heard_s: float
+    last_received_s: float
     inbox: list[Body] = field(default_factory=list)
     """Requests read while the line is frozen."""
 
 
-OVERSIZED_BYTES = 8 * 1024 * 1024 + 1
+MALFORMED: Final = text_frame(b'{"Type":"Event","QueryID":1,"Elements":[{')
+OVERSIZED_BYTES: Final = 8 * 1024 * 1024 + 1
 """One byte more than a message may have."""
+
+
+def notice(text: str) -> bytes:
+    """Return the frame of a notice."""
+    return message({"Type": "Notice", "Text": text})
 
 
 class Faults:
@@ -183,20 +190,10 @@ class Faults:
         for line in self._lines(user):
             line.outlet.delay_s = seconds
 
-    def malformed(self, user: str | None) -> None:
-        """Send a message that is no JSON."""
+    def send(self, user: str | None, frame: bytes) -> None:
+        """Send a message that is not the server's own: :data:`MALFORMED`, too long, or a notice."""
         for line in self._lines(user):
-            line.outlet.send(text_frame(b'{"Type":"Event","QueryID":1,"Elements":[{'))
-
-    def oversized(self, user: str | None) -> None:
-        """Send a message of more than 8 MiB."""
-        for line in self._lines(user):
-            line.outlet.send(text_frame(b'{"Type":"Notice","Text":"%b"}' % (b"x" * OVERSIZED_BYTES)))
-
-    def notice(self, user: str | None, text: str) -> None:
-        """Send a notice."""
-        for line in self._lines(user):
-            line.outlet.send(message({"Type": "Notice", "Text": text}))
+            line.outlet.send(frame)
 
     # ---- events ----
 

@@ -108,6 +108,14 @@ def optional_integer(body: Body, name: str) -> int | None:
     return None if body.get(name) is None else integer(body, name)
 
 
+def number(body: Body, name: str) -> float:
+    """Return a number."""
+    value = body.get(name)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise Refused("BadRequest", Field=name)
+    return float(value)
+
+
 def text(body: Body, name: str) -> str:
     """Return a bounded text."""
     value = body.get(name)
@@ -138,9 +146,19 @@ def flag(body: Body, name: str, *, default: bool | None = None) -> bool:
     return value
 
 
+def optional_flag(body: Body, name: str) -> bool | None:
+    """Return true or false, or None when it is absent or null."""
+    return None if body.get(name) is None else flag(body, name)
+
+
 def integers(body: Body, name: str) -> list[int]:
     """Return a bounded list of whole numbers."""
     return _members(body, name, int)
+
+
+def texts(body: Body, name: str) -> list[str]:
+    """Return a bounded list of texts."""
+    return _members(body, name, str)
 
 
 def mapping(body: Body, name: str) -> Body:

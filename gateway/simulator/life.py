@@ -10,7 +10,7 @@ import random  # noqa: TID251 - a generator seeded by the settings, given as an 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.simulator.contact_center import ContactCenter
+from gateway.simulator.contact_center import ContactCenter, ContactPlans
 from gateway.simulator.fields import Refused
 from gateway.simulator.model import Agent, AutoPostProcessing, Contact, ContactState, Queue, TargetState
 
@@ -47,7 +47,7 @@ def pace_for(center: ContactCenter, events_per_s: float | None) -> Pace:
     return Pace(max(natural, 1e-6))
 
 
-class Life:
+class Life(ContactPlans):
     """Plans the future of contacts, and the changes of desks.
 
     Invariant: all plans are in the centre's life agenda, so that a pause stops them.
@@ -58,7 +58,7 @@ class Life:
         self._rng = rng
         self._pace = pace
         self._weights = {key: rng.uniform(0.5, 1.5) for key in center.directory.queues}
-        center.fate = self
+        center.plans = self
 
     def begin(self) -> None:
         """Open the desks and start the arrivals."""

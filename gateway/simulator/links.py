@@ -84,10 +84,6 @@ class Links:
         line = self._lines.get(user_key)
         return line.present[-1] if line is not None and line.present else None
 
-    def is_present(self, user_key: int, link_id: str) -> bool:
-        """Return whether *link_id* is the user's link; a request read on any other is not executed."""
-        return self.present(user_key) == link_id
-
     def closed(self, user_key: int, link_id: str, now_ms: int) -> None:
         """Record that the link is gone; a replaced one was counted before."""
         line = self._lines.get(user_key)
@@ -440,7 +436,7 @@ class Switchboard:
         }
         last_end = self.sessions.last_end(link.account.key)
         if last_end is not None:
-            greeting["LastEnd"] = self._last_end(last_end)
+            greeting["LastEnd"] = last_end.as_json() | {"Time": last_end.at_ms + self.center.skew_ms}
         link.send(message(greeting), *(message(each) for each in self.center.functions.messages()))
 
     def closed(self, link: Link) -> None:
@@ -501,17 +497,8 @@ class Switchboard:
         """Send changed scopes: *elements* and every object gained, then whole sets."""
         subscriptions = link.subscriptions
         gained = subscriptions.union().keys - subscriptions.scope.keys
-        added: list[Json] = [
-            {
-                "ObjectType": kind,
-                "Key": key,
-                "Change": "Added",
-                "Object": self.center.directory.object_json(key),
-            }
-            for key in sorted(gained)
-            if (kind := self.center.directory.kind_of(key)) is not None
-        ]
-        encoded = [encode(each) for each in (*elements, *added)]
+        added = (self.center.directory.change_json(key, "Added") for key in sorted(gained))
+        encoded = [encode(each) for each in (*elements, *added) if each is not None]
         link.send(*subscriptions.administration(encoded, self.center.wall_ms))
         self._send_rescoped(link)
 
@@ -519,7 +506,7 @@ class Switchboard:
         """Send links the ends of their sessions."""
         ended, self._ended[:] = list(self._ended), []
         for each in ended:
-            self._tell_end(each)
+            self._send_end(each)
             user_key = each.session.account.key
             if not self.sessions.of_user(user_key):
                 self.links.forget_token(user_key)
@@ -580,15 +567,12 @@ class Switchboard:
         self.rescope(link, [])
         return attached_json(session, alias, own)
 
-    def _tell_end(self, ended: Ended) -> None:
+    def _send_end(self, ended: Ended) -> None:
         session = ended.session
         link = None if session.link_id is None else self.open_links.get(session.link_id)
         if link is None:
             return
-        sent: Json = {"Type": "SessionEnded", "Session": session.alias, "Reason": ended.reason}
-        if ended.by is not None:
-            sent["By"] = ended.by
-        link.send(message(sent))
+        link.send(message({"Type": "SessionEnded", "Session": session.alias, **ended.as_json()}))
         link.subscriptions.sessions.pop(session.alias, None)
         session.link_id, session.present = None, False
         self._rescoped(link)
@@ -649,12 +633,6 @@ class Switchboard:
             if session.link_id == link.link_id:
                 self.sessions.detach(session)
         link.subscriptions.clear()
-
-    def _last_end(self, ended: Ended) -> Json:
-        sent: Json = {"Reason": ended.reason, "Time": ended.at_ms + self.center.skew_ms}
-        if ended.by is not None:
-            sent["By"] = ended.by
-        return sent
 
     def _hold_back(self, changes: Changes) -> None:
         """Remove and keep the changes of functions that are down, until they are up."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.simulator import fields
-from gateway.simulator.commands import Commands, PostProcessingAsked, SkillChange
+from gateway.simulator.commands import Commands
 from gateway.simulator.directory import DIRECTORY_KINDS
 from gateway.simulator.elements import message
 from gateway.simulator.fields import Body, Refused
 from gateway.simulator.links import Link, Switchboard
-from gateway.simulator.model import TARGET_STATES, FirstResponses, Json
+from gateway.simulator.model import FirstResponses, Json
 
 KEPT = 200_000
 """Stored keys; the oldest is removed first."""
@@ -99,13 +99,13 @@ class Requests:
             self._refuse()
             if body.get("Method") == "ListenForEvents":
                 return self._listen(link, body)
-            at = self._request_key(link, body)
+            at, now_ms = self._request_key(link, body), self._board.center.now_ms
             self.keys.came(link.account.key, body)
-            if at is not None and (first := self._first_responses.get(at, self._now_ms)) is not None:
+            if at is not None and (first := self._first_responses.get(at, now_ms)) is not None:
                 return first, None
             answer = self._board.with_effects(lambda: self._guarded(link, body))
             if at is not None:
-                self._first_responses.put(at, self._now_ms, answer)
+                self._first_responses.put(at, now_ms, answer)
         except Refused as refused:
             return self._failure(refused), None
         return answer, None
@@ -145,17 +145,8 @@ class Requests:
                 raise Refused("BadRequest", Field="Method")
 
     def _command(self, link: Link, body: Body) -> Json:
-        commands = {
-            "SetRoutingState": self._set_routing_state,
-            "SetSkills": self._set_skills,
-            "SetRoutingParameters": self._set_routing_parameters,
-            "PostProcessing": self._post_processing,
-            "ChangeRemoteNumber": self._change_remote_number,
-        }
-        command: Callable[[Link, Body], Json] | None = commands.get(fields.text(body, "Method"))
-        if command is None:
-            raise Refused("MethodUnknown")
-        return command(link, body)
+        command = self._commands.named(fields.text(body, "Method"))
+        return command(link.subscriptions.session(body.get("Session")), body)
 
     def _listen(self, link: Link, body: Body) -> tuple[Json, bytes | None]:
         event_type = fields.text(body, "EventType")
@@ -177,62 +168,6 @@ class Requests:
         found = self._board.center.directory.query(kinds, link.subscriptions.scope)
         return {"Objects": found}
 
-    def _set_routing_state(self, link: Link, body: Body) -> Json:
-        return self._commands.set_routing_state(
-            link.subscriptions.session(body.get("Session")),
-            fields.integer(body, "UserKey"),
-            fields.one_of(body, "RoutingState", TARGET_STATES),
-            fields.optional_integer(body, "ReasonKey"),
-            fields.one_of({"When": "Now", **body}, "When", ("Now", "AfterContact")),
-        )
-
-    def _set_skills(self, link: Link, body: Body) -> Json:
-        session = link.subscriptions.session(body.get("Session"))
-        changes = [
-            SkillChange(
-                fields.integer(each, "SkillKey"),
-                fields.optional_integer(each, "Level"),
-                fields.optional_integer(each, "Preference"),
-                None if each.get("Active") is None else fields.flag(each, "Active"),
-            )
-            for each in fields.mappings(body, "Skills")
-        ]
-        return self._commands.set_skills(
-            session,
-            fields.integer(body, "UserKey"),
-            changes,
-            fields.integer(body, "Version"),
-            replace_all=fields.one_of(body, "Mode", ("Patch", "Replace")) == "Replace",
-        )
-
-    def _set_routing_parameters(self, link: Link, body: Body) -> Json:
-        session = link.subscriptions.session(body.get("Session"))
-        if body.get("ObjectType") in ("User", "Aggregate"):
-            raise Refused("WrongObjectType")
-        return self._commands.set_routing_parameters(
-            session,
-            fields.one_of(body, "ObjectType", ("Queue", "Group")),
-            fields.integer(body, "Key"),
-            fields.mapping(body, "Parameters"),
-            fields.integer(body, "Version"),
-        )
-
-    def _post_processing(self, link: Link, body: Body) -> Json:
-        keys = [] if body.get("WrapupReasonKeys") is None else fields.integers(body, "WrapupReasonKeys")
-        asked = PostProcessingAsked(
-            fields.one_of(body, "Action", ("Start", "Extend", "Finish", "SetAuto")),
-            fields.optional_integer(body, "Until"),
-            None if body.get("NextState") is None else fields.one_of(body, "NextState", TARGET_STATES),
-            tuple(keys),
-            None if body.get("On") is None else fields.flag(body, "On"),
-            fields.optional_integer(body, "Duration"),
-        )
-        return self._commands.post_processing(link.subscriptions.session(body.get("Session")), asked)
-
-    def _change_remote_number(self, link: Link, body: Body) -> Json:
-        session = link.subscriptions.session(body.get("Session"))
-        return self._commands.change_remote_number(session, fields.text(body, "RemoteNumber"))
-
     def _check_time(self, body: Body) -> None:
         not_after_ms = fields.optional_integer(body, "NotAfter")
         if not_after_ms is not None and self._board.center.wall_ms > not_after_ms:
@@ -244,10 +179,6 @@ class Requests:
             return None
         session = link.subscriptions.sessions.get(fields.optional_integer(body, "Session") or 0)
         return None if session is None else (session.secret, key)
-
-    @property
-    def _now_ms(self) -> int:
-        return self._board.center.now_ms
 
     @staticmethod
     def _failure(refused: Refused) -> Json:

@@ -21,7 +21,7 @@ from gateway.simulator.commands import Commands
 from gateway.simulator.contact_center import STATES, ContactCenter
 from gateway.simulator.directory import DIRECTORY_KINDS, populate
 from gateway.simulator.elements import render
-from gateway.simulator.faults import Faults
+from gateway.simulator.faults import MALFORMED, OVERSIZED_BYTES, Faults, notice
 from gateway.simulator.fields import Body, Refused
 from gateway.simulator.life import Life, pace_for
 from gateway.simulator.links import Switchboard, of_kind, scope_json
@@ -178,9 +178,9 @@ class ControlRoutes:
             clock = self._simulator.clock
             if not isinstance(clock, ManualClock):
                 raise Refused("Unsupported")
-            await clock.advance(_seconds(body, "Advance"))
+            await clock.advance(fields.number(body, "Advance"))
         else:
-            self._simulator.center.skew_ms += round(_seconds(body, "Step") * 1000)
+            self._simulator.center.skew_ms += round(fields.number(body, "Step") * 1000)
         return web.json_response({"Time": self._simulator.center.wall_ms})
 
     async def _act(self, request: web.Request) -> web.Response:
@@ -199,14 +199,14 @@ def cause(faults: Faults, body: Body) -> Json:
     user = fields.optional_text(body, "User")
     table: dict[str, Callable[[], object]] = {
         "DropLinks": lambda: faults.drop_links(user),
-        "Freeze": lambda: faults.freeze(_seconds(body, "Seconds"), user),
-        "Delay": lambda: faults.delay(_seconds(body, "Seconds"), user),
+        "Freeze": lambda: faults.freeze(fields.number(body, "Seconds"), user),
+        "Delay": lambda: faults.delay(fields.number(body, "Seconds"), user),
         "ExpireSessions": lambda: faults.expire_sessions(user),
         "RefuseLogOns": lambda: faults.set_refuse_log_ons(on=fields.flag(body, "On", default=True)),
         "Restart": faults.restart,
         "Split": lambda: faults.split(user, fields.optional_integer(body, "Token")),
-        "Malformed": lambda: faults.malformed(user),
-        "Oversized": lambda: faults.oversized(user),
+        "Malformed": lambda: faults.send(user, MALFORMED),
+        "Oversized": lambda: faults.send(user, notice("x" * OVERSIZED_BYTES)),
         "UnknownEnum": lambda: faults.unknown_state(
             fields.integer(body, "UserKey"), fields.optional_text(body, "Value")
         ),
@@ -216,34 +216,20 @@ def cause(faults: Faults, body: Body) -> Json:
             fields.text(body, "Function"), fields.one_of(body, "State", STATES)
         ),
         "LinkFencing": lambda: faults.link_fencing(on=fields.flag(body, "On")),
-        "Features": lambda: faults.set_features(_texts(body, "Features")),
+        "Features": lambda: faults.set_features(set(fields.texts(body, "Features"))),
         "Versions": lambda: faults.set_versions(
             fields.optional_text(body, "Extensions"), fields.optional_text(body, "ContactCenter")
         ),
         "Answer": lambda: faults.answer(
             fields.text(body, "Error"), fields.integer({"Times": 1, **body}, "Times")
         ),
-        "Notice": lambda: faults.notice(user, fields.text(body, "Text")),
+        "Notice": lambda: faults.send(user, notice(fields.text(body, "Text"))),
     }
     fault = table.get(fields.text(body, "Fault"))
     if fault is None:
         raise Refused("BadRequest", Field="Fault", Values=sorted(table))
     result = fault()
     return {"Count": result} if isinstance(result, int) else {}
-
-
-def _seconds(body: Body, name: str) -> float:
-    value = body.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise Refused("BadRequest", Field=name)
-    return float(value)
-
-
-def _texts(body: Body, name: str) -> set[str]:
-    value = body.get(name)
-    if not isinstance(value, list) or any(not isinstance(each, str) for each in value):
-        raise Refused("BadRequest", Field=name)
-    return set(value)
 
 
 TURN_S = 0.05

@@ -263,6 +263,13 @@ class Ended:
     by: str | None
     at_ms: int
 
+    def as_json(self) -> Json:
+        """Return the reason, and who caused the end if that is known."""
+        found: Json = {"Reason": self.reason}
+        if self.by is not None:
+            found["By"] = self.by
+        return found
+
 
 _DIALLED: Final = re.compile(r"\+?[0-9]+")
 _PUNCTUATION: Final = re.compile(r"[\s().\-/]")

@@ -246,7 +246,7 @@ class LinkRoute:
         if now_s - self._silence_at_s >= 1:
             self._silence_at_s = now_s
             for line in list(self.lines.values()):
-                if now_s - line.heard_s > 3 * KEEP_ALIVE_S:
+                if now_s - line.last_received_s > 3 * KEEP_ALIVE_S:
                     line.outlet.abort()
 
     def _line(self, link: Link, socket: web.WebSocketResponse, request: web.Request) -> Line:
@@ -254,10 +254,10 @@ class LinkRoute:
         if transport is None:
             raise ConnectionResetError("the peer left during the handshake")
 
-        def say_close(code: int) -> None:
+        def send_close(code: int) -> None:
             self._tasks.create_task(_close(socket, code))
 
-        outlet = SocketOutlet(transport, self._clock, self._limit_bytes, say_close)
+        outlet = SocketOutlet(transport, self._clock, self._limit_bytes, send_close)
         line = Line(link, outlet, self._clock.transport_s())
         self.lines[link.link_id] = line
         self._faults.trouble(line)
@@ -265,7 +265,7 @@ class LinkRoute:
 
     async def _read(self, line: Line, socket: web.WebSocketResponse) -> None:
         async for received in socket:
-            line.heard_s = self._clock.transport_s()
+            line.last_received_s = self._clock.transport_s()
             if received.type is not WSMsgType.TEXT:
                 line.outlet.close(WSCloseCode.PROTOCOL_ERROR)
                 continue
@@ -325,10 +325,7 @@ def self_signed(host: str) -> tuple[bytes, bytes]:
     """Return certificate and key (PEM) for *host*, ``localhost`` and 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "OSCC-E simulator")])
-    names: list[x509.GeneralName] = [x509.DNSName("localhost")]
-    names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
-    if host not in {"localhost", "127.0.0.1"}:
-        names.append(_name(host))
+    names = dict.fromkeys(map(_name, ("localhost", "127.0.0.1", host)))
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

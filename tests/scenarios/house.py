@@ -33,6 +33,7 @@ from gateway.app.logging import configure
 from gateway.app.process import StopRequest
 from gateway.app.wiring import LogOffsLost
 from gateway.simulator import Simulator, SimulatorSettings
+from gateway.simulator.contact_center import ContactPlans
 from gateway.simulator.model import Agent, Contact
 from tests.doubles.clock import CentreClock, ManualClock
 from tests.scenarios.road import Road
@@ -57,26 +58,26 @@ _TURN_S = 0.25
 _REAL_S = 10.0
 
 
-class Bell:
+class Bell(ContactPlans):
     """Notes at which remote numbers calls ring."""
 
     def __init__(self, simulator: Simulator) -> None:
         self.rung: list[str] = []
         self._agents = simulator.center.directory.agents
-        self._fate = simulator.center.fate
-        simulator.center.fate = self
+        self._plans = simulator.center.plans
+        simulator.center.plans = self
 
     def waits(self, contact: Contact) -> None:
-        self._fate.waits(contact)
+        self._plans.waits(contact)
 
     def rings(self, contact: Contact) -> None:
         remote = self._agents[contact.agent_key or 0].remote
         if remote is not None:
             self.rung.append(remote.number)
-        self._fate.rings(contact)
+        self._plans.rings(contact)
 
     def answered(self, contact: Contact) -> None:
-        self._fate.answered(contact)
+        self._plans.answered(contact)
 
 
 class House:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
+from gateway.simulator.faults import MALFORMED, OVERSIZED_BYTES, notice
 from gateway.simulator.fields import Refused
 from tests.doubles.tasks import beside
 from tests.simulator.peer import AGENT, Message, Peer, World
@@ -116,10 +117,10 @@ async def test_malformed_and_oversized_messages_arrive(wire: Wire) -> None:
     session = await wire.log_on()
     line = await wire.link(session["SessionID"])
     await line.greeting()
-    wire.sim.faults.malformed("supervisor1")
+    wire.sim.faults.send("supervisor1", MALFORMED)
     with pytest.raises(ValueError, match="Expecting"):
         await line.read()
-    wire.sim.faults.oversized(None)
+    wire.sim.faults.send(None, notice("x" * OVERSIZED_BYTES))
     message = await line.socket.receive(timeout=20)
     assert message.type is aiohttp.WSMsgType.ERROR
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import pytest
 
+from gateway.simulator.faults import notice
 from tests.web.engines import HIDDEN, Window, click, one, reads, reload, says, tap, text_of, until, usable
 from tests.web.road import Road
 from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PASSWORD, Stage, opened
@@ -394,7 +395,7 @@ async def test_an_agent_reads_what_is_down_what_is_said_to_all_and_who_changed_t
         await reads(window, ".hero .no-call", "No call can ring. Down: Voice")
         stage.simulator.faults.set_function("Voice", "Up")
         await until(window, f"{one('.banner.caution')} === undefined")
-        stage.simulator.faults.notice(None, "Fire drill at noon")
+        stage.simulator.faults.send(None, notice("Fire drill at noon"))
         await says(window, ".toast", "Fire drill at noon")
         key = stage.agent("agent1").key
         stage.act("SetRoutingState", UserKey=key, RoutingState="Available", By="Supervisor")
