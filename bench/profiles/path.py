@@ -57,7 +57,8 @@ from gateway.runtime.event_loop import REST_S, LinkScheduler, SystemClock
 from gateway.runtime.mirror import SharedOffsets
 from gateway.runtime.node import Node
 from gateway.telemetry import RuntimeCounters, Telemetry
-from gateway.upstream.oscce.client import OsccLink, Terms
+from gateway.upstream.oscce.http import Deadlines
+from gateway.upstream.oscce.link import OsccLink, Terms
 from gateway.upstream.oscce.readings import Readings
 from gateway.upstream.oscce.socket import MASK_BYTES, LinkSocket
 
@@ -282,10 +283,7 @@ class House:
                 self._pool,
                 self.clock,
                 keys=False,
-                open_s=60.0,
-                request_s=60.0,
-                patience_s=60.0,
-                close_s=1.0,
+                deadlines=Deadlines(open_s=60.0, request_s=60.0),
                 left=lambda: None,
             )
             server.link = LinkSocket(server, _MESSAGE_BYTES, lambda *_: None, self.link_scheduler)

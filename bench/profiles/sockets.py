@@ -27,7 +27,7 @@ from gateway.domain.model import SessionSecret, UserId
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.mirror import SharedOffsets
 from gateway.telemetry import RuntimeCounters
-from gateway.upstream.oscce.client import OsccServer
+from gateway.upstream.oscce import OsccServer
 
 ABOUT = {
     "Product": "OSCC-E",

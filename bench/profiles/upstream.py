@@ -28,7 +28,8 @@ from gateway.domain.model import UserId
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.mirror import SharedOffsets
 from gateway.telemetry import RuntimeCounters
-from gateway.upstream.oscce.client import OsccLink, Terms
+from gateway.upstream.oscce.http import Deadlines
+from gateway.upstream.oscce.link import OsccLink, Terms
 from gateway.upstream.oscce.readings import Kept, Readings
 from gateway.upstream.oscce.socket import Incoming, LinkSocket, SocketReader
 
@@ -154,10 +155,7 @@ class Site:
             self.pool,
             self._clock,
             keys=False,
-            open_s=60.0,
-            request_s=60.0,
-            patience_s=60.0,
-            close_s=1.0,
+            deadlines=Deadlines(open_s=60.0, request_s=60.0),
             left=_nothing,
         )
         return OsccLink(cast("LinkSocket", socket), UserId("main", user), terms)

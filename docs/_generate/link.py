@@ -195,7 +195,7 @@ MESSAGES: Final = (
     messages._SessionEnded,
     messages._ManagerStateChanged,
     messages._LinkReplaced,
-    messages.Notice,
+    directory.Notice,
 )
 ELEMENTS: Final[Mapping[str, type[WireElement]]] = {
     "UserRealtime": decode.UserRealtime,
@@ -220,7 +220,7 @@ OBJECTS: Final[Mapping[str, type[WireElement]]] = {
 """Kind of the directory → its objects."""
 DONE: Final = messages._Done
 ANSWERS: Final[Mapping[str, type[WireElement] | None]] = {
-    "AttachSession": messages.ServerSession,
+    "AttachSession": directory.ServerSession,
     "ListenForEvents": messages._Query,
     "QueryDirectory": directory._Queried,
     **dict.fromkeys(("DetachSession", "Presence", "StopListeningForEvents", "KeepAlive"), None),
@@ -251,7 +251,7 @@ NAMES: Final[Mapping[type[WireElement], str]] = {
     DONE: "CommandAnswer",
     Attach: "AttachSession",
     Detach: "DetachSession",
-    messages.ServerSession: "AttachedSession",
+    directory.ServerSession: "AttachedSession",
     errors.WireRefusal: "ErrorDetails",
 }
 _STATES: Final = tuple(decode.ROUTING_STATES)

@@ -57,7 +57,7 @@ from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.monitor import Timing
 from gateway.upstream.asterisk.people import Rules
 from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
-from gateway.upstream.oscce.client import OsccServer
+from gateway.upstream.oscce import OsccServer
 from gateway.upstream.oscce.http import tls_context
 
 _SPANS_MODULE: Final = "gateway.app.spans"

@@ -92,7 +92,7 @@ from gateway.runtime.node import Node, NodeSettings
 from gateway.runtime.ports import ENTRY_REFUSALS, Clock, Cluster, SiteParts
 from gateway.runtime.sessions import ATTACH_S, LogOffs
 from gateway.telemetry import Families, RuntimeCounters, Telemetry, written
-from gateway.upstream.oscce.client import OsccServer
+from gateway.upstream.oscce import OsccServer
 
 _LOG: Final = logging.getLogger("gateway.app")
 

@@ -32,7 +32,7 @@ from gateway.app.config.sources import json_schema, reference_page
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
-from gateway.upstream.oscce.client import OsccServer
+from gateway.upstream.oscce import OsccServer
 from tests.app.certificates import EXPIRES_AT_S, Authority, make
 from tests.app.samples import SECRET, SMALLEST, loaded, write
 from tests.doubles.servers import redis_server

@@ -46,7 +46,7 @@ from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
 from gateway.upstream.asterisk.server import AsteriskServer
-from gateway.upstream.oscce.client import OsccServer
+from gateway.upstream.oscce import OsccServer
 from tests.app.certificates import make
 from tests.app.samples import LOG_ON, settings_for
 from tests.asterisk.site import place

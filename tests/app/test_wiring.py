@@ -30,7 +30,7 @@ from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock, Cluster
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry
-from gateway.upstream.oscce.client import OsccServer
+from gateway.upstream.oscce import OsccServer
 from tests.app.phone import Socket, arrived, command, hello, log_on
 from tests.app.samples import settings_for
 from tests.doubles.alone import alone

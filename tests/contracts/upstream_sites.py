@@ -25,7 +25,7 @@ from gateway.runtime.ports import Authority, Clock, Link, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
-from gateway.upstream.oscce.client import OsccServer
+from gateway.upstream.oscce import OsccServer
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_ami import FakeAsterisk, quick_hash
 from tests.doubles.fake_upstream import FakeUpstream

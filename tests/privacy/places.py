@@ -123,7 +123,7 @@ PLACES: Final[dict[str, str]] = {
             upstream/asterisk/people.py AsteriskView._configurations _directories _learned _skills;
             upstream/asterisk/people.py AsteriskView.facts interfaces parts;
             upstream/oscce/socket.py Frames._held _parts;
-            upstream/oscce/client.py OsccLink._pending _own_agents;
+            upstream/oscce/link.py OsccLink._pending _own_agents;
             upstream/oscce/readings.py Unread._kept _places; upstream/oscce/socket.py LinkSocket._inbox;
             upstream/oscce/readings.py _Generation.events parts;
             upstream/oscce/readings.py Readings._sets _catalogues
@@ -161,7 +161,7 @@ PLACES: Final[dict[str, str]] = {
             edge/limits.py SocketAdmission._silent _rate_of;
             edge/limits.py RequestRates._of_session _of_address;
             runtime/event_loop.py EpollTransports._transports;
-            upstream/oscce/client.py OsccServer._links_open
+            upstream/oscce/__init__.py OsccServer._links_open
         """,
         "failed_log_ons": """
             core/log_ons.py LogOnGuard._names; core/log_ons.py LogOnQueue._appointments _waiting;

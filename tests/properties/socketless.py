@@ -22,7 +22,7 @@ from gateway.simulator.links import Link
 from gateway.simulator.sessions import Ended
 from gateway.simulator.sessions import LogOn as Asked
 from gateway.upstream.oscce import http
-from gateway.upstream.oscce.client import OsccLink, Terms
+from gateway.upstream.oscce.link import OsccLink, Terms
 from gateway.upstream.oscce.readings import Kept, Readings
 from gateway.upstream.oscce.socket import Closed, Incoming, LinkSocket, SocketReader
 from tests.simulator.peer import texts
@@ -164,10 +164,7 @@ class Doors:
             pool=self._pool,
             clock=self._clock,
             keys=Feature.REQUEST_KEYS in (await self.about()).features,
-            open_s=10.0,
-            request_s=5.0,
-            patience_s=60.0,
-            close_s=1.0,
+            deadlines=http.Deadlines(),
             left=lambda: None,
         )
         return OsccLink(cast("LinkSocket", gateway), user, terms)

@@ -19,7 +19,8 @@ from gateway.runtime.node import NodeSettings
 from gateway.runtime.ports import SiteParts
 from gateway.runtime.user_state import UNFOLLOW_S
 from gateway.simulator import Simulator, SimulatorSettings
-from gateway.upstream.oscce.client import OsccLink, OsccServer
+from gateway.upstream.oscce import OsccServer
+from gateway.upstream.oscce.link import OsccLink
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.runtime.scene import FakePhone, Scene, scene

@@ -30,7 +30,7 @@ from gateway.runtime.mirror import (
     SharedOffsets,
     WaitingForSessions,
 )
-from gateway.upstream.oscce import client
+from gateway.upstream.oscce import link as oscc_link
 from gateway.upstream.oscce.directory import ROWS_AT_ONCE
 from gateway.upstream.oscce.readings import Readings
 from tests.runtime.mirror_room import ABOUT, ALL_AGENTS, ALL_QUEUES, REMOTE, Room
@@ -578,7 +578,7 @@ class Work:
 
 @pytest.mark.parametrize("budget_s", [0.0, GIVE_UP_S], ids=["no time", "time for all"])
 async def test_others_have_turns_while_agents_come(monkeypatch: pytest.MonkeyPatch, budget_s: float) -> None:
-    monkeypatch.setattr(client, "SLICES_S", budget_s)
+    monkeypatch.setattr(oscc_link, "SLICES_S", budget_s)
     monkeypatch.setattr(mirrors, "COMPOSED_S", budget_s)
     work = Work(monkeypatch)
     async with simulated(AGENTS) as (at, _):

@@ -19,7 +19,7 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.model import Ticket
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.user_state import Owner
-from gateway.upstream.oscce.client import OsccLink
+from gateway.upstream.oscce.link import OsccLink
 from tests.runtime.scene import FakePhone, Scene
 from tests.runtime.test_forgotten import GIVE_UP_S, LINGER_REAL_S, leave, simulated, until
 from tests.scenarios.house import PASSWORD, opened

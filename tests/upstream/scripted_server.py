@@ -22,7 +22,8 @@ from gateway.domain.commands import Execute, LinkAnswer, LinkRequest, SetRouting
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionSecret, UserId
 from gateway.domain.upstream import LinkClosed, LogOn
-from gateway.upstream.oscce.client import OsccLink, OsccServer
+from gateway.upstream.oscce import OsccServer
+from gateway.upstream.oscce.link import OsccLink
 from tests.doubles.clock import ManualClock
 from tests.upstream.samples import LINK_OPENED
 

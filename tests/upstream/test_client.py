@@ -17,7 +17,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId
 from gateway.domain.upstream import Feature, LinkClosed, LoggedOff, LoggedOn, Opened, trouble_of
 from gateway.simulator.web import self_signed, server_context
-from gateway.upstream.oscce.client import ABOUT_FAILED_S, ABOUT_S, OsccServer
+from gateway.upstream.oscce import ABOUT_FAILED_S, ABOUT_S, OsccServer
 from gateway.upstream.oscce.http import BODY_BYTES, tls_context
 from tests.doubles.clock import ManualClock
 from tests.doubles.tasks import beside

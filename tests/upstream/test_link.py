@@ -33,7 +33,7 @@ from gateway.domain.upstream import (
     SessionEnded,
     Source,
 )
-from gateway.upstream.oscce.client import MOST_IN_FLIGHT, OsccLink
+from gateway.upstream.oscce.link import MOST_IN_FLIGHT, OsccLink
 from gateway.upstream.oscce.socket import WAITING_CHARS_MAX, LinkSocket
 from tests.doubles.tasks import beside, during
 from tests.upstream.samples import LINK_OPENED, SESSION, TIME_MS, USER_REALTIME, event

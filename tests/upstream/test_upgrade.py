@@ -20,8 +20,8 @@ from gateway.domain.upstream import LinkClosed, Opened
 from gateway.protocol import websocket
 from gateway.runtime.event_loop import LinkScheduler, SystemClock
 from gateway.simulator.web import self_signed, server_context
-from gateway.upstream.oscce.client import MESSAGE_BYTES, OsccServer
-from gateway.upstream.oscce.http import tls_context, upgrade
+from gateway.upstream.oscce import MESSAGE_BYTES, OsccServer, upgrade
+from gateway.upstream.oscce.http import tls_context
 from gateway.upstream.oscce.socket import Closed, LinkSocket
 from tests.doubles.tasks import beside
 from tests.upstream.samples import TIME_MS

@@ -270,7 +270,7 @@ def test_null_figures_are_none_and_an_empty_queue_has_no_oldest() -> None:
 def test_equal_formulas_of_queues_are_one_object_until_another_of_their_length_came() -> None:
     def formula(*words: str) -> object:
         sent = QueueRealtime(queue_key=3, service_level_formula="".join(words))
-        figures = queue_realtime(sent, TIME_MS, True).value
+        figures = queue_realtime(sent, TIME_MS).value
         assert isinstance(figures, QueueFigures)
         assert figures.service_level_formula == "".join(words)
         return figures.service_level_formula

@@ -46,7 +46,7 @@ from gateway.domain.upstream import Attached, Source
 from gateway.upstream.oscce.decode import References
 from gateway.upstream.oscce.directory import DIRECTORY_KINDS
 from gateway.upstream.oscce.errors import WireError
-from gateway.upstream.oscce.messages import answer, executed, render, render_command
+from gateway.upstream.oscce.messages import answer, executed, render
 from gateway.upstream.oscce.readings import Readings
 from tests.upstream.samples import SESSION
 
@@ -198,7 +198,8 @@ REFERENCED = References(queue=frozenset({"OverflowQueue"}), group=frozenset({"Ov
 def written(command: Command, *, alias: int = 2, keys: bool = True) -> dict[str, Any]:
     """Write a command of session *alias*; the agent of session 2 is 7."""
     request = Execute(alias, command, KEY, NOT_AFTER_MS)
-    return render_command(request, {2: 7}, REFERENCED, keys=keys)
+    sent = json.loads(render(request, 5, own_agents={2: 7}, references=REFERENCED, keys=keys))
+    return {name: value for name, value in sent.items() if name not in {"Type", "RequestID"}}
 
 
 WRITTEN: list[tuple[Command, dict[str, Any]]] = [
@@ -261,7 +262,7 @@ WRITTEN: list[tuple[Command, dict[str, Any]]] = [
                 "Share": 0.5,
                 "Open": True,
                 "Note": "9",
-                "Agents": ("1", "2"),
+                "Agents": ["1", "2"],
                 "Nothing": None,
             },
             "Version": 4,
@@ -388,7 +389,7 @@ def test_a_reference_that_is_no_id_is_of_the_wrong_type(value: Parameter) -> Non
 
 def test_each_reference_of_a_list_is_written_as_its_key() -> None:
     command = SetQueueParameters("3", {"OverflowQueue": ("9", None), "Priority": (1, "x", None)}, 1)
-    assert written(command)["Parameters"] == {"OverflowQueue": [9, None], "Priority": (1, "x", None)}
+    assert written(command)["Parameters"] == {"OverflowQueue": [9, None], "Priority": [1, "x", None]}
 
 
 def test_the_largest_key_can_be_written() -> None:

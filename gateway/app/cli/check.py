@@ -74,7 +74,7 @@ from gateway.upstream.asterisk.people import (
     read_people,
 )
 from gateway.upstream.asterisk.server import AsteriskServer
-from gateway.upstream.oscce.client import OsccServer
+from gateway.upstream.oscce import OsccServer
 from gateway.upstream.oscce.http import Deadlines
 
 SITE_S: Final = 5.0

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, NamedTuple, Union, cast
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, Union, cast
 
 import msgspec
 
@@ -76,32 +77,33 @@ def identity(key: int | None) -> str | None:
     return None if key is None else str(key)
 
 
-APPLICATIONS: Final[dict[str, Application]] = {
-    "Dashboard": Application.DASHBOARD,
-    "RemoteAssistant": Application.REMOTE_ASSISTANT,
-}
+EnumT = TypeVar("EnumT", bound=StrEnum)
+
+
+def spelled(*words: str) -> dict[str, Any]:
+    """Return words of the server, each with its spelling in the domain."""
+    return {word: own_name(word) for word in words}
+
+
+def _members(kind: type[EnumT], *words: str) -> dict[str, EnumT]:
+    """Return words of the server, each with the member of an enumeration that has this word."""
+    return {word: kind(own_name(word)) for word in words}
+
+
+APPLICATIONS: Final = _members(Application, "Dashboard", "RemoteAssistant")
 APPLICATION_NAMES: Final[dict[Application, str]] = {own: name for name, own in APPLICATIONS.items()}
-
-RIGHTS: Final[dict[str, Right]] = {
-    "SkillsWrite": Right.SKILLS_WRITE,
-    "RoutingStateWrite": Right.ROUTING_STATE_WRITE,
-    "RoutingParametersWrite": Right.ROUTING_PARAMETERS_WRITE,
-    "OwnRoutingState": Right.OWN_ROUTING_STATE,
-    "OwnPostProcessing": Right.OWN_POST_PROCESSING,
-}
-
-FEATURES: Final[dict[str, Feature]] = {
-    "Skills": Feature.SKILLS,
-    "RoutingParameters": Feature.ROUTING_PARAMETERS,
-    "PostProcessing.Start": Feature.POST_PROCESSING_START,
-    "PostProcessing.Extend": Feature.POST_PROCESSING_EXTEND,
-    "PostProcessing.Finish": Feature.POST_PROCESSING_FINISH,
-    "PostProcessing.SetAuto": Feature.POST_PROCESSING_SET_AUTO,
-    "RemoteAgent": Feature.REMOTE_AGENT,
-    "LinkFencing": Feature.LINK_FENCING,
-    "RequestKeys": Feature.REQUEST_KEYS,
-}
-
+RIGHTS: Final = _members(
+    Right,
+    "SkillsWrite",
+    "RoutingStateWrite",
+    "RoutingParametersWrite",
+    "OwnRoutingState",
+    "OwnPostProcessing",
+)
+FEATURES: Final = _members(
+    Feature, "Skills", "RoutingParameters", "PostProcessing.Start", "PostProcessing.Extend",
+    "PostProcessing.Finish", "PostProcessing.SetAuto", "RemoteAgent", "LinkFencing", "RequestKeys",
+)  # fmt: skip
 KINDS: Final[dict[str, Kind]] = {
     "User": Kind.AGENT,
     "Queue": Kind.QUEUE,
@@ -109,71 +111,26 @@ KINDS: Final[dict[str, Kind]] = {
     "Aggregate": Kind.AGGREGATE,
 }
 
-ROUTING_STATES: Final[dict[str, RoutingState]] = {
-    "Available": RoutingState.AVAILABLE,
-    "Unavailable": RoutingState.UNAVAILABLE,
-    "Work": RoutingState.WORK,
-    "LoggedOff": RoutingState.LOGGED_OFF,
-}
+ROUTING_STATES: Final = _members(RoutingState, "Available", "Unavailable", "Work", "LoggedOff")
 TARGET_STATES: Final[dict[TargetState, str]] = {
-    "available": "Available",
-    "unavailable": "Unavailable",
-    "work": "Work",
-    "logged_off": "LoggedOff",
+    own: name for name, own in spelled("Available", "Unavailable", "Work", "LoggedOff").items()
 }
 WHENS: Final[dict[When, str]] = {"now": "Now", "after_contact": "AfterContact"}
-
-ACTORS: Final[dict[str, Actor]] = {"Self": "self", "Supervisor": "supervisor", "System": "system"}
-
-HANDLING_STATES: Final[dict[str, HandlingState]] = {
-    "Pending": "pending",
-    "Ringing": "ringing",
-    "Talking": "talking",
-    "Holding": "holding",
-    "Consulting": "consulting",
-    "PostProcessing": "post_processing",
-}
-
-MEDIA: Final[dict[str, Medium]] = {
-    "Voice": "voice",
-    "Callback": "callback",
-    "Email": "email",
-    "WebCollaboration": "web_collaboration",
-    "OpenMedia": "open_media",
-}
-
-SWITCHES: Final[dict[str, Switch]] = {"Off": Switch.OFF, "On": Switch.ON, "Failed": Switch.FAILED}
-
-ACTIONS: Final[dict[str, str]] = {
-    name: own_name(name)
-    for name in (
-        "SetAvailable",
-        "SetUnavailable",
-        "SetWork",
-        "LogOff",
-        "StartPostProcessing",
-        "ExtendPostProcessing",
-        "FinishPostProcessing",
-        "ChangeRemoteNumber",
-    )
-}
+ACTORS: Final[dict[str, Actor]] = spelled("Self", "Supervisor", "System")
+HANDLING_STATES: Final[dict[str, HandlingState]] = spelled(
+    "Pending", "Ringing", "Talking", "Holding", "Consulting", "PostProcessing"
+)
+MEDIA: Final[dict[str, Medium]] = spelled("Voice", "Callback", "Email", "WebCollaboration", "OpenMedia")
+SWITCHES: Final = _members(Switch, "Off", "On", "Failed")
+ACTIONS: Final[dict[str, str]] = spelled(
+    "SetAvailable", "SetUnavailable", "SetWork", "LogOff", "StartPostProcessing", "ExtendPostProcessing",
+    "FinishPostProcessing", "ChangeRemoteNumber",
+)  # fmt: skip
 """An unknown action is not offered."""
-
-END_REASONS: Final[dict[str, EndReason]] = {
-    "LoggedOff": EndReason.LOGGED_OFF,
-    "LoggedOffBySupervisor": EndReason.LOGGED_OFF_BY_SUPERVISOR,
-    "TakenOver": EndReason.TAKEN_OVER,
-    "Blocked": EndReason.BLOCKED,
-    "Expired": EndReason.EXPIRED,
-    "Maintenance": EndReason.MAINTENANCE,
-}
-
-CATEGORIES: Final[dict[str, Category]] = {
-    "Privacy": "privacy",
-    "Security": "security",
-    "Maintenance": "maintenance",
-}
-
+END_REASONS: Final = _members(
+    EndReason, "LoggedOff", "LoggedOffBySupervisor", "TakenOver", "Blocked", "Expired", "Maintenance"
+)
+CATEGORIES: Final[dict[str, Category]] = spelled("Privacy", "Security", "Maintenance")
 FUNCTIONS: Final[dict[str, FunctionName]] = {
     "RealTime": "realtime",
     "Historical": "historical",
@@ -187,11 +144,7 @@ FUNCTIONS: Final[dict[str, FunctionName]] = {
     "RemoteAgent": "remote_agent",
 }
 
-FUNCTION_STATES: Final[dict[str, FunctionState]] = {
-    "Up": FunctionState.UP,
-    "Degraded": FunctionState.DEGRADED,
-    "Down": FunctionState.DOWN,
-}
+FUNCTION_STATES: Final = _members(FunctionState, "Up", "Degraded", "Down")
 
 
 def instance(sent: object) -> str | None:
@@ -326,7 +279,7 @@ class UserRealtime(WireElement):
 _NOT_REMOTE: Final = _Remote()
 
 
-def user_realtime(sent: UserRealtime, time_ms: int, _: bool = False) -> Part:
+def user_realtime(sent: UserRealtime, time_ms: int) -> Part:
     """Map a logged-on user. ``TimeIn…`` become instants in the server's clock."""
     handling = tuple(_handling(contact, time_ms) for contact in sent.handling_states or ())
     remote = sent.remote or _NOT_REMOTE
@@ -412,7 +365,7 @@ class UserCumulative(WireElement):
     total_talk_time: Seconds | None = None
 
 
-def user_cumulative(sent: UserCumulative, time_ms: int, _: bool = False) -> Part:
+def user_cumulative(sent: UserCumulative, time_ms: int) -> Part:
     """Map a user's day."""
     agent = Agent(
         handled_today=count(sent.handled),
@@ -458,11 +411,7 @@ def _switch(name: str | None) -> Switch | None:
 
 _QUEUE: Final = Kind.QUEUE
 _REALTIME: Final = Source.REALTIME
-_LEVELS: Final[dict[str, Literal["ok", "attention", "action"]]] = {
-    "Ok": "ok",
-    "Attention": "attention",
-    "Action": "action",
-}
+_LEVELS: Final[dict[str, Literal["ok", "attention", "action"]]] = spelled("Ok", "Attention", "Action")
 
 
 _usual: Final = {tenths / 10: tenths / 10 for tenths in range(1001)}.get
@@ -490,28 +439,25 @@ class QueueRealtime(WireElement):
 
 
 _formulas: Final[dict[int, str]] = {}
-"""The last formula of each length, so that equal ones are one object: mostly all queues have the same."""
+"""The last printable formula of each length, which mostly all queues have: it is checked and kept once."""
 
 
-def queue_realtime(sent: QueueRealtime, time_ms: int, is_plain: bool = False) -> Part:
-    """Map a queue; the oldest contact's waiting time becomes an instant in the server's clock.
-
-    *is_plain*: whether all its texts in ASCII are printable.
-    """
+def queue_realtime(sent: QueueRealtime, time_ms: int) -> Part:
+    """Map a queue; the oldest contact's waiting time becomes an instant in the server's clock."""
     waiting, logged_on, available = sent.contacts, sent.logged_on_users, sent.available_users
     handling, post_processing = sent.handling_users, sent.post_processing_users
     unavailable, work, oldest_s = sent.unavailable_users, sent.work_users, sent.oldest_contact_wait_time
     level_pct, lost_pct, level = sent.service_level, sent.abandoned_rate, sent.level
     threshold_s, wait_s = sent.service_level_threshold, sent.estimated_wait_time
-    formula = sent.service_level_formula
-    if not (is_plain and formula and len(formula) <= VALUE_CHARS and formula.isascii()):
-        formula = readable_or_none(formula, VALUE_CHARS)
-    if formula:
-        length = len(formula)
-        if formula == _formulas.get(length):
-            formula = _formulas[length]
+    formula = sent.service_level_formula or None
+    if formula is not None:
+        known = _formulas.get(len(formula))
+        if formula == known:
+            formula = known
         else:
-            _formulas[length] = formula
+            formula = readable_or_none(formula, VALUE_CHARS)
+            if formula is not None:
+                _formulas[len(formula)] = formula
     # most updates are this: fields by place, figures checked as by count, percentage and duration
     queue = QueueFigures(
         None if waiting is None or waiting < 0 else waiting,
@@ -544,7 +490,7 @@ class QueueCumulative(WireElement):
     maximum_wait_time: Seconds | None = None
 
 
-def queue_cumulative(sent: QueueCumulative, time_ms: int, _: bool = False) -> Part:
+def queue_cumulative(sent: QueueCumulative, time_ms: int) -> Part:
     """Map a queue's figures."""
     queue = QueueWindow(
         window_start_ms=sent.window_start,
@@ -570,7 +516,7 @@ class GroupRealtime(WireElement):
     calls_waiting: Count | None = None
 
 
-def group_realtime(sent: GroupRealtime, time_ms: int, _: bool = False) -> Part:
+def group_realtime(sent: GroupRealtime, time_ms: int) -> Part:
     """Map a group."""
     group = Group(
         users_logged_on=count(sent.logged_on_users),
@@ -593,7 +539,7 @@ class AggregateRealtime(WireElement):
     oldest_contact_wait_time: Seconds | None = None
 
 
-def aggregate_realtime(sent: AggregateRealtime, time_ms: int, _: bool = False) -> Part:
+def aggregate_realtime(sent: AggregateRealtime, time_ms: int) -> Part:
     """Map an aggregate."""
     aggregate = Aggregate(
         contacts_waiting=count(sent.contacts),
@@ -665,15 +611,15 @@ def _read_configuration(raw: bytes | str, _: int, references: References) -> Par
 _decode_configuration: Final = msgspec.json.Decoder(_Configuration).decode
 
 
-ReadPart = Callable[[Any, int, bool], Part]
-"""Maps an element, read by the server at an instant; see :func:`queue_realtime`."""
+ReadPart = Callable[[Any, int], Part]
+"""Maps an element, read by the server at an instant."""
 
 
 def _reader(element: type[WireElement], part: ReadPart) -> Read:
     decode = msgspec.json.Decoder(element).decode
 
     def read(raw: bytes | str, time_ms: int, _: References) -> Part:
-        return part(decode(raw), time_ms, False)
+        return part(decode(raw), time_ms)
 
     return read
 

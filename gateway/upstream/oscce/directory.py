@@ -1,7 +1,9 @@
-"""Read the server's directory, its changes, and a session's scope and rights."""
+"""Read the server's directory, its changes, sessions with their scopes and rights, and notices."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
@@ -10,7 +12,18 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from gateway.domain.commands import Directory, Dropped
-from gateway.domain.model import EMPTY_SET, WORD_CHARS, Kind, Right, Scope, readable, readable_or_none
+from gateway.domain.model import (
+    EMPTY_SET,
+    WORD_CHARS,
+    Kind,
+    Right,
+    Scope,
+    SessionId,
+    User,
+    UserId,
+    readable,
+    readable_or_none,
+)
 from gateway.domain.resources import (
     Agent,
     Aggregate,
@@ -21,13 +34,25 @@ from gateway.domain.resources import (
     RoutingParameter,
     Skill,
 )
-from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, Part, ScopeChanged, Source
+from gateway.domain.upstream import (
+    Announced,
+    Attached,
+    CatalogueChanged,
+    LinkEvent,
+    ObjectChanged,
+    Part,
+    ScopeChanged,
+    Source,
+)
 from gateway.upstream.oscce.decode import (
+    APPLICATIONS,
+    CATEGORIES,
     KINDS,
     MEDIA,
     RIGHTS,
     Count,
     Key,
+    Millis,
     Read,
     References,
     Shape,
@@ -40,6 +65,7 @@ from gateway.upstream.oscce.decode import (
     own_name,
     parameter,
     skills,
+    spelled,
 )
 from gateway.upstream.oscce.errors import UNREADABLE, WireError, read_as_meant, why_unreadable
 from gateway.upstream.oscce.readings import Catalogues, Readings, Rows
@@ -76,6 +102,29 @@ def rights(received: Iterable[object]) -> frozenset[Right]:
     return named or EMPTY_SET
 
 
+class ServerSession(WireElement):
+    """A session in ``LinkOpened`` and ``AttachSession``."""
+
+    session: Count
+    id: str
+    application: str | None = None
+    rights: tuple[Any, ...] | None = None
+    scope: Scoped | None = None
+    own_user_key: Key | None = None
+
+
+def attached(received: ServerSession, pool: Readings) -> Attached:
+    """Map an attached session; missing fields give empty values."""
+    return Attached(
+        alias=received.session,
+        session=SessionId(received.id),
+        application=APPLICATIONS.get(received.application or ""),
+        rights=rights(received.rights or ()),
+        scope=scope(received.scope or Scoped(), pool),
+        own_agent=received.own_user_key,
+    )
+
+
 T = TypeVar("T")
 ElementT = TypeVar("ElementT", bound=WireElement)
 
@@ -85,9 +134,7 @@ REASON_KINDS: Final[dict[str, ReasonKind]] = {
     "PostProcessingReason": "post_processing",
     "WrapupReason": "wrapup",
 }
-_REASONED: Final[dict[str, str]] = {
-    name: own_name(name) for name in ("Available", "Unavailable", "Work", "LoggedOff", "PostProcessing")
-}
+_REASONED: Final[dict[str, str]] = spelled("Available", "Unavailable", "Work", "LoggedOff", "PostProcessing")
 """States that may need a reason."""
 _PARAMETRISED: Final[dict[str, str]] = {"Queue": "queue", "Group": "group"}
 """Objects with routing parameters. No page lists their data types, so each is shown as it is."""
@@ -114,6 +161,12 @@ class _User(WireElement):
 def display_name(first: str | None, last: str | None, id_: str | None) -> str | None:
     """Return a person's display name: their names, or else their ID."""
     return readable(" ".join(filter(None, (first, last)))) or readable_or_none(id_)
+
+
+def person(site: str, key: int, id_: str | None, first: str | None, last: str | None) -> User:
+    """Map a user."""
+    login = readable(id_ or "") or str(key)
+    return User(UserId(site, key), login, display_name(first, last, login) or login)
 
 
 def _user(received: _User) -> Part:
@@ -450,3 +503,63 @@ def _rescoped(received: _Change, pool: Readings) -> ScopeChanged:
     if received.session is None or received.rights is None or received.scope is None:
         raise WireError("a session changed that has no alias, rights or scope")
     return ScopeChanged(received.session, rights(received.rights), scope(received.scope, pool))
+
+
+# ---- notices ----
+
+
+_NOTICE: Final = "OSCC-E"
+"""Title of a notice without one, or without any other text, and prefix of its id."""
+_ID_CHARS: Final = 32
+_MARK_CHARS: Final = 12
+_TITLE_CHARS: Final = 200
+_SUMMARY_CHARS: Final = 4_000
+_LINK: Final = re.compile(r"https://[\x21-\x7e]{1,2000}")
+
+
+class Notice(WireElement, tag_field="Type", tag="Notice"):
+    """A message for people, of which any field may be absent or null."""
+
+    id: str | None = None
+    version: Count | None = None
+    category: str | None = None
+    title: str | None = None
+    summary: str | None = None
+    text: str | None = None
+    link: str | None = None
+    effective_at: Millis | None = None
+
+
+def announced(received: Notice) -> tuple[Announced, ...]:
+    """Map a notice; None without content."""
+    title = readable(received.title or "", _TITLE_CHARS)
+    summary = readable(received.summary or received.text or "", _SUMMARY_CHARS)
+    if not (title or summary):
+        return ()
+    return (
+        Announced(
+            id=_notice_id(readable(received.id or "", _SUMMARY_CHARS), f"{title}\0{summary}"),
+            version=1 if received.version is None else received.version,
+            category=CATEGORIES.get(received.category or "", "maintenance"),
+            title=title if title and summary else _NOTICE,
+            summary=summary or title,
+            link=_link(received.link),
+            effective_at_ms=received.effective_at,
+        ),
+    )
+
+
+def _link(received: str | None) -> str | None:
+    """Return an address that a phone may open."""
+    return received if received is not None and _LINK.fullmatch(received) is not None else None
+
+
+def _notice_id(received: str, text: str) -> str:
+    """Return an id of at most 32 characters, by which a phone recognises a notice.
+
+    Without a valid id, the id is a hash of the content, so another content has another id.
+    """
+    if 0 < len(received) <= _ID_CHARS:
+        return received
+    mark = hashlib.sha256((received or text).encode("utf-8", "surrogatepass")).hexdigest()[:_MARK_CHARS]
+    return f"{(received or _NOTICE)[: _ID_CHARS - 1 - _MARK_CHARS]}-{mark}"

@@ -30,95 +30,58 @@ UNREAD_S: Final = (10.0, 300.0)
 DIRECTORY_MOST_S: Final = 30.0
 """The longest pause for the directory, without which a link shows nothing new."""
 
-NAMES: Final[dict[int, str]] = {
-    1: "BadRequest",
-    2: "MethodUnknown",
-    3: "SessionUnknown",
-    4: "Forbidden",
-    5: "NotFound",
-    6: "WrongObjectType",
-    7: "VersionConflict",
-    10: "SkillUnknown",
-    11: "LevelOutOfRange",
-    12: "PreferenceOutOfRange",
-    13: "DuplicateSkill",
-    20: "NotLoggedOn",
-    21: "ReasonRequired",
-    22: "ReasonUnknown",
-    23: "ReasonWrongKind",
-    24: "NotAllowedWhileHandling",
-    25: "CannotLogOnForAnother",
-    30: "ParameterUnknown",
-    31: "ParameterReadOnly",
-    32: "ValueOutOfRange",
-    33: "WrongType",
-    34: "ReferenceUnknown",
-    35: "OverflowCycle",
-    36: "InconsistentParameters",
-    40: "NoContact",
-    41: "LimitReached",
-    42: "WrapupReasonRequired",
-    43: "NotPostProcessing",
-    50: "RemoteNumberInvalid",
-    51: "RemoteNumberNotAllowed",
-    52: "NumberInUse",
-    60: "FunctionUnavailable",
-    61: "Busy",
-    62: "Unsupported",
-    63: "Expired",
-    99: "Internal",
-}
-"""Code in a response → name, for a server that sends only the code."""
-
-_MEANINGS: Final[dict[str, tuple[ErrorCode, str]]] = {
-    "BadRequest": (ErrorCode.BAD_REQUEST, "The contact centre did not understand the request."),
-    "MethodUnknown": (ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre does not offer this."),
-    "SessionUnknown": (ErrorCode.SESSION_ENDED, "The session has ended."),
-    "Forbidden": (ErrorCode.FORBIDDEN, "You are not allowed to do this."),
-    "NotFound": (ErrorCode.NOT_FOUND, "There is no such object."),
-    "WrongObjectType": (ErrorCode.WRONG_RESOURCE_KIND, "This cannot be done to an object of this kind."),
-    "VersionConflict": (ErrorCode.VERSION_CONFLICT, "It was changed meanwhile."),
-    "SkillUnknown": (ErrorCode.SKILL_UNKNOWN, "There is no such skill."),
-    "LevelOutOfRange": (ErrorCode.LEVEL_OUT_OF_RANGE, "The level is out of range."),
-    "PreferenceOutOfRange": (ErrorCode.PREFERENCE_OUT_OF_RANGE, "The preference is out of range."),
-    "DuplicateSkill": (ErrorCode.DUPLICATE_SKILL, "A skill is named twice."),
-    "NotLoggedOn": (ErrorCode.NOT_LOGGED_ON, "The agent is not logged on."),
-    "ReasonRequired": (ErrorCode.REASON_REQUIRED, "This state needs a reason."),
-    "ReasonUnknown": (ErrorCode.REASON_UNKNOWN, "There is no such reason."),
-    "ReasonWrongKind": (ErrorCode.REASON_WRONG_KIND, "The reason is of another kind."),
-    "NotAllowedWhileHandling": (ErrorCode.NOT_ALLOWED_WHILE_HANDLING, "A contact is being handled."),
-    "CannotLogOnForAnother": (
-        ErrorCode.CANNOT_LOG_ON_FOR_ANOTHER,
-        "Users can only log themselves on.",
-    ),
-    "ParameterUnknown": (ErrorCode.PARAMETER_UNKNOWN, "There is no such routing parameter."),
-    "ParameterReadOnly": (ErrorCode.PARAMETER_READ_ONLY, "The routing parameter cannot be changed."),
-    "ValueOutOfRange": (ErrorCode.VALUE_OUT_OF_RANGE, "The value is out of range."),
-    "WrongType": (ErrorCode.WRONG_TYPE, "The value has the wrong type."),
-    "ReferenceUnknown": (ErrorCode.REFERENCE_UNKNOWN, "The value names an object that does not exist."),
-    "OverflowCycle": (ErrorCode.OVERFLOW_CYCLE, "Overflow would lead back to the same queue."),
-    "InconsistentParameters": (ErrorCode.INCONSISTENT_PARAMETERS, "The values contradict each other."),
-    "NoContact": (ErrorCode.NO_CONTACT, "There is no contact to post-process."),
-    "LimitReached": (ErrorCode.LIMIT_REACHED, "Post-processing cannot be made longer."),
-    "WrapupReasonRequired": (ErrorCode.WRAP_UP_REASON_REQUIRED, "A wrap-up reason is needed."),
-    "NotPostProcessing": (ErrorCode.NOT_POST_PROCESSING, "There is no post-processing under way."),
-    "RemoteNumberMissing": (ErrorCode.REMOTE_NUMBER_MISSING, "A remote number is needed."),
-    "RemoteNumberInvalid": (ErrorCode.REMOTE_NUMBER_INVALID, "The remote number is not valid."),
-    "RemoteNumberNotAllowed": (ErrorCode.REMOTE_NUMBER_NOT_ALLOWED, "The remote number is not allowed."),
-    "NumberInUse": (ErrorCode.REMOTE_NUMBER_IN_USE, "The remote number is in use by somebody else."),
-    "FunctionUnavailable": (
+_ERRORS: Final[tuple[tuple[int | None, str, ErrorCode, str], ...]] = (
+    (1, "BadRequest", ErrorCode.BAD_REQUEST, "The contact centre did not understand the request."),
+    (2, "MethodUnknown", ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre does not offer this."),
+    (3, "SessionUnknown", ErrorCode.SESSION_ENDED, "The session has ended."),
+    (4, "Forbidden", ErrorCode.FORBIDDEN, "You are not allowed to do this."),
+    (5, "NotFound", ErrorCode.NOT_FOUND, "There is no such object."),
+    (6, "WrongObjectType", ErrorCode.WRONG_RESOURCE_KIND, "This cannot be done to an object of this kind."),
+    (7, "VersionConflict", ErrorCode.VERSION_CONFLICT, "It was changed meanwhile."),
+    (10, "SkillUnknown", ErrorCode.SKILL_UNKNOWN, "There is no such skill."),
+    (11, "LevelOutOfRange", ErrorCode.LEVEL_OUT_OF_RANGE, "The level is out of range."),
+    (12, "PreferenceOutOfRange", ErrorCode.PREFERENCE_OUT_OF_RANGE, "The preference is out of range."),
+    (13, "DuplicateSkill", ErrorCode.DUPLICATE_SKILL, "A skill is named twice."),
+    (20, "NotLoggedOn", ErrorCode.NOT_LOGGED_ON, "The agent is not logged on."),
+    (21, "ReasonRequired", ErrorCode.REASON_REQUIRED, "This state needs a reason."),
+    (22, "ReasonUnknown", ErrorCode.REASON_UNKNOWN, "There is no such reason."),
+    (23, "ReasonWrongKind", ErrorCode.REASON_WRONG_KIND, "The reason is of another kind."),
+    (24, "NotAllowedWhileHandling", ErrorCode.NOT_ALLOWED_WHILE_HANDLING, "A contact is being handled."),
+    (25, "CannotLogOnForAnother", ErrorCode.CANNOT_LOG_ON_FOR_ANOTHER, "Users can only log themselves on."),
+    (30, "ParameterUnknown", ErrorCode.PARAMETER_UNKNOWN, "There is no such routing parameter."),
+    (31, "ParameterReadOnly", ErrorCode.PARAMETER_READ_ONLY, "The routing parameter cannot be changed."),
+    (32, "ValueOutOfRange", ErrorCode.VALUE_OUT_OF_RANGE, "The value is out of range."),
+    (33, "WrongType", ErrorCode.WRONG_TYPE, "The value has the wrong type."),
+    (34, "ReferenceUnknown", ErrorCode.REFERENCE_UNKNOWN, "The value names an object that does not exist."),
+    (35, "OverflowCycle", ErrorCode.OVERFLOW_CYCLE, "Overflow would lead back to the same queue."),
+    (36, "InconsistentParameters", ErrorCode.INCONSISTENT_PARAMETERS, "The values contradict each other."),
+    (40, "NoContact", ErrorCode.NO_CONTACT, "There is no contact to post-process."),
+    (41, "LimitReached", ErrorCode.LIMIT_REACHED, "Post-processing cannot be made longer."),
+    (42, "WrapupReasonRequired", ErrorCode.WRAP_UP_REASON_REQUIRED, "A wrap-up reason is needed."),
+    (43, "NotPostProcessing", ErrorCode.NOT_POST_PROCESSING, "There is no post-processing under way."),
+    (50, "RemoteNumberInvalid", ErrorCode.REMOTE_NUMBER_INVALID, "The remote number is not valid."),
+    (51, "RemoteNumberNotAllowed", ErrorCode.REMOTE_NUMBER_NOT_ALLOWED, "The remote number is not allowed."),
+    (52, "NumberInUse", ErrorCode.REMOTE_NUMBER_IN_USE, "The remote number is in use by somebody else."),
+    (
+        60,
+        "FunctionUnavailable",
         ErrorCode.FUNCTION_UNAVAILABLE,
         "A function of the contact centre is not available.",
     ),
-    "Busy": (ErrorCode.BUSY, "The contact centre is busy."),
-    "Unsupported": (ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre does not offer this."),
-    "Expired": (ErrorCode.EXPIRED, "The command arrived after its deadline."),
-    "InvalidCredentials": (ErrorCode.INVALID_CREDENTIALS, "User name or password is wrong."),
-    "AccountBlocked": (ErrorCode.ACCOUNT_BLOCKED, "The account is blocked."),
-    "AccountLocked": (ErrorCode.ACCOUNT_LOCKED, "The account is locked after too many tries."),
-    "RoleMissing": (ErrorCode.ROLE_MISSING, "The user has no role for this application."),
-    "AlreadyLoggedOn": (ErrorCode.ALREADY_LOGGED_ON, "The user is already logged on elsewhere."),
-}
+    (61, "Busy", ErrorCode.BUSY, "The contact centre is busy."),
+    (62, "Unsupported", ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre does not offer this."),
+    (63, "Expired", ErrorCode.EXPIRED, "The command arrived after its deadline."),
+    (None, "RemoteNumberMissing", ErrorCode.REMOTE_NUMBER_MISSING, "A remote number is needed."),
+    (None, "InvalidCredentials", ErrorCode.INVALID_CREDENTIALS, "User name or password is wrong."),
+    (None, "AccountBlocked", ErrorCode.ACCOUNT_BLOCKED, "The account is blocked."),
+    (None, "AccountLocked", ErrorCode.ACCOUNT_LOCKED, "The account is locked after too many tries."),
+    (None, "RoleMissing", ErrorCode.ROLE_MISSING, "The user has no role for this application."),
+    (None, "AlreadyLoggedOn", ErrorCode.ALREADY_LOGGED_ON, "The user is already logged on elsewhere."),
+)
+"""Code of a response (None: the error has an HTTP status only), name, and what clients get for it."""
+NAMES: Final = {number: name for number, name, *_ in _ERRORS if number is not None} | {99: "Internal"}
+"""Code of a response → name, for a server that sends only the code."""
+_MEANINGS: Final = {name: (code, sentence) for _, name, code, sentence in _ERRORS}
 
 
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
@@ -300,6 +263,14 @@ def refusal(name: str, body: str | bytes, offset_ms: int = 0) -> GatewayError:
         message,
         retry_after_s=_seconds(details.retry_after),
         **{key: value for key, value in found.items() if value is not None},
+    )
+
+
+def outcome_unknown() -> GatewayError:
+    """Return the error for a command whose answer cannot be read."""
+    return GatewayError(
+        ErrorCode.UPSTREAM_TIMEOUT,
+        "The answer of the contact centre cannot be read. Check the state before you try again.",
     )
 
 

@@ -1,22 +1,15 @@
-"""HTTPS routes of the server, and the handshake of a link up to its WebSocket.
+"""Bodies and refusals of the server's HTTPS routes.
 
 pydantic checks the bodies. An error names the wrong member, never its value. Instants are read in the
-server's clock and returned in the gateway's. aiohttp makes the connection of a link; after the handshake
-:mod:`gateway.upstream.oscce.socket` owns the transport.
+server's clock and returned in the gateway's.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import errno
-import hashlib
 import re
-import secrets
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -25,11 +18,9 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 import aiohttp
 import msgspec
-from aiohttp import EMPTY_PAYLOAD, hdrs
+from aiohttp import hdrs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from yarl import URL
 
-from gateway.domain.commands import Execute, LinkRequest
 from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
 from gateway.domain.model import WORD_CHARS, Device, SessionId, SessionSecret, readable, readable_or_none
 from gateway.domain.upstream import (
@@ -42,7 +33,6 @@ from gateway.domain.upstream import (
     Trouble,
     UnreachedError,
 )
-from gateway.runtime.event_loop import LinkScheduler
 from gateway.runtime.ports import Clock
 from gateway.upstream.oscce.decode import (
     APPLICATION_NAMES,
@@ -53,152 +43,8 @@ from gateway.upstream.oscce.decode import (
     instance,
     server_name,
 )
+from gateway.upstream.oscce.directory import person
 from gateway.upstream.oscce.errors import UNREADABLE, WireError, as_meant, refusal, rejected
-from gateway.upstream.oscce.messages import person
-from gateway.upstream.oscce.socket import LinkSocket, Lost
-
-_ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""RFC 6455 §4.2.2."""
-_KEY_BYTES: Final = 16
-KERNEL_BYTES: Final = 128 * 1024
-"""Limit of the kernel's buffer for a link that is not read: data only gets older there."""
-
-
-class NoUpgradeError(aiohttp.ClientConnectionError):
-    """The peer is no WebSocket server."""
-
-
-async def upgrade(
-    http: aiohttp.ClientSession,
-    url: URL,
-    headers: Mapping[str, str],
-    *,
-    tls: ssl.SSLContext | bool,
-    subprotocol: str,
-    message_bytes: int,
-    link_scheduler: LinkScheduler,
-    ended: Lost,
-) -> LinkSocket:
-    """Open a WebSocket; redirects are not followed.
-
-    Args:
-        http: Makes the connection. Closing it closes the socket, unless *link_scheduler* carries it.
-        url: The link's address, ``http`` or ``https``.
-        headers: Further headers of the request.
-        tls: Verifies the server; True means the system's authorities.
-        subprotocol: The subprotocol.
-        message_bytes: The largest allowed message.
-        link_scheduler: Carries links in clear text, and schedules the processing of readings.
-        ended: Called once, when the connection has ended.
-
-    Raises:
-        aiohttp.ClientError: The peer is no WebSocket server; or another error of *http* on its answer.
-        OSError: It is not reached.
-    """
-    key = base64.b64encode(secrets.token_bytes(_KEY_BYTES))
-    response = await http.get(
-        url,
-        headers={
-            **headers,
-            hdrs.UPGRADE: "websocket",
-            hdrs.CONNECTION: "Upgrade",
-            hdrs.SEC_WEBSOCKET_VERSION: "13",
-            hdrs.SEC_WEBSOCKET_KEY: key.decode(),
-            hdrs.SEC_WEBSOCKET_PROTOCOL: subprotocol,
-        },
-        allow_redirects=False,
-        read_until_eof=False,
-        ssl=tls,
-    )
-    try:
-        _check(response, key, subprotocol)
-        return _taken(response, message_bytes, link_scheduler, ended)
-    except BaseException:
-        response.close()
-        raise
-
-
-def _check(response: aiohttp.ClientResponse, key: bytes, subprotocol: str) -> None:
-    """Check that the server answers as a WebSocket server, without what was not offered (§4.1)."""
-    # SHA-1 protects nothing here, it only shows that the server has read the key
-    proof = base64.b64encode(hashlib.sha1(key + _ACCEPT, usedforsecurity=False).digest()).decode()
-    headers = response.headers
-    if (
-        response.status != 101
-        or headers.get(hdrs.UPGRADE, "").lower() != "websocket"
-        or not _has_token(headers.getall(hdrs.CONNECTION, ()), "upgrade")
-        or headers.get(hdrs.SEC_WEBSOCKET_ACCEPT) != proof
-        or headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, subprotocol) != subprotocol
-        or hdrs.SEC_WEBSOCKET_EXTENSIONS in headers
-    ):
-        raise NoUpgradeError("the server does not upgrade to WebSocket")
-
-
-def _has_token(values: Sequence[str], token: str) -> bool:
-    """Return whether a header with a list (RFC 9110 §5.6.1) contains *token*, in any case."""
-    return any(each.strip().lower() == token for value in values for each in value.split(","))
-
-
-class _EarlyData:
-    """Receives from aiohttp the data that came together with the end of the handshake."""
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Store the data, also further data."""
-        self.data += data
-        return False, b""
-
-    def feed_eof(self) -> None:
-        """Record that no data follows."""
-
-
-def _taken(
-    response: aiohttp.ClientResponse, message_bytes: int, link_scheduler: LinkScheduler, ended: Lost
-) -> LinkSocket:
-    """Take the connection over.
-
-    In clear text aiohttp keeps no part of it. With TLS aiohttp still counts it as its own, and closes it with
-    the session; then this module reports its end.
-    """
-    connection = response.connection
-    handler = None if connection is None else connection.protocol
-    transport = None if connection is None else connection.transport
-    if handler is None or transport is None:
-        raise aiohttp.ClientConnectionError("the server left during the handshake")
-
-    def leave(fault: Exception | None) -> None:
-        handler.connection_lost(fault)
-        response.close()
-
-    def lost(link: LinkSocket, fault: Exception | None) -> None:
-        leave(fault)
-        ended(link, fault)
-
-    early = _EarlyData()
-    handler.set_parser(early, EMPTY_PAYLOAD)
-    _bound_kernel(transport)
-    carrier = link_scheduler.transports.take(transport)
-    if carrier is transport:
-        link = LinkSocket(carrier, message_bytes, lost, link_scheduler)
-    else:
-        leave(None)
-        link = LinkSocket(carrier, message_bytes, ended, link_scheduler)
-    carrier.set_protocol(link)
-    if carrier is not transport:
-        carrier.resume_reading()
-    if early.data:
-        link.data_received(early.data)
-    return link
-
-
-def _bound_kernel(transport: asyncio.Transport) -> None:
-    raw = transport.get_extra_info("socket")
-    if raw is not None:
-        with suppress(OSError):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
-
 
 ID_CHARS: Final = 128
 """The longest public id of a session: it is a part of the token that phones send."""
@@ -456,16 +302,6 @@ class _Stale(msgspec.Struct, rename="pascal"):
     token: Annotated[int, msgspec.Meta(ge=0, le=MOST)] | None = None
 
 
-def unread_answer(request: LinkRequest) -> GatewayError:
-    """Return the error for a request on a link whose answer cannot be read."""
-    if not isinstance(request, Execute):
-        return unavailable()
-    return GatewayError(
-        ErrorCode.UPSTREAM_TIMEOUT,
-        "The answer of the contact centre cannot be read. Check the state before you try again.",
-    )
-
-
 def unavailable(retry_after_s: float | None = None) -> GatewayError:
     """Return the error for a missing or unusable answer."""
     message = "The contact centre does not answer."
@@ -535,6 +371,10 @@ class Deadlines:
     def upgrade_s(self, *, is_late: bool) -> float:
         """Return the time for the upgrade; *is_late*: this node does not get its core."""
         return self.late_open_s if is_late else self.open_s
+
+
+class NoUpgradeError(aiohttp.ClientConnectionError):
+    """The peer is no WebSocket server."""
 
 
 def unreached(error: Exception) -> UnreachedError:

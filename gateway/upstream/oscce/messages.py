@@ -1,4 +1,4 @@
-"""Messages on a link: notices of the server, commands and requests to it, and their responses.
+"""Messages on a link: events of the server, commands and requests to it, and their responses.
 
 Pure: bytes and the time in, events and answers out. What cannot be read is a
 :class:`~gateway.upstream.oscce.errors.WireError`: to skip it would be to lose a change.
@@ -6,12 +6,11 @@ Pure: bytes and the time in, events and answers out. What cannot be read is a
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -44,11 +43,9 @@ from gateway.domain.commands import (
     StopListening,
 )
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.model import SessionId, User, UserId, readable, readable_or_none
+from gateway.domain.model import readable_or_none
 from gateway.domain.resources import FunctionState, LastEnd, Parameter, Scalar
 from gateway.domain.upstream import (
-    Announced,
-    Attached,
     FunctionChanged,
     LinkEvent,
     LinkReplaced,
@@ -59,8 +56,6 @@ from gateway.domain.upstream import (
     Source,
 )
 from gateway.upstream.oscce.decode import (
-    APPLICATIONS,
-    CATEGORIES,
     END_REASONS,
     EVENT_TYPES,
     FUNCTION_STATES,
@@ -76,75 +71,29 @@ from gateway.upstream.oscce.decode import (
     Shape,
     WireElement,
     instance,
+    spelled,
 )
 from gateway.upstream.oscce.directory import (
     DIRECTORY_KINDS,
-    Scoped,
+    Notice,
+    ServerSession,
+    announced,
+    attached,
     changes,
     directory,
     directory_slices,
-    display_name,
-    rights,
-    scope,
+    person,
 )
-from gateway.upstream.oscce.errors import NAMES, UNREADABLE, AnswerError, WireError, as_meant, refusal
+from gateway.upstream.oscce.errors import (
+    NAMES,
+    UNREADABLE,
+    AnswerError,
+    WireError,
+    as_meant,
+    outcome_unknown,
+    refusal,
+)
 from gateway.upstream.oscce.readings import EVENT_HEAD, LARGE_BYTES, Readings, rest_of
-
-_NOTICE: Final = "OSCC-E"
-"""Title of a notice without one, or without any other text, and prefix of its id."""
-_ID_CHARS: Final = 32
-_MARK_CHARS: Final = 12
-_TITLE_CHARS: Final = 200
-_SUMMARY_CHARS: Final = 4_000
-_LINK: Final = re.compile(r"https://[\x21-\x7e]{1,2000}")
-
-
-class Notice(WireElement, tag_field="Type", tag="Notice"):
-    """A message for people, of which any field may be absent or null."""
-
-    id: str | None = None
-    version: Count | None = None
-    category: str | None = None
-    title: str | None = None
-    summary: str | None = None
-    text: str | None = None
-    link: str | None = None
-    effective_at: Millis | None = None
-
-
-def announced(received: Notice) -> tuple[Announced, ...]:
-    """Map a notice; None without content."""
-    title = readable(received.title or "", _TITLE_CHARS)
-    summary = readable(received.summary or received.text or "", _SUMMARY_CHARS)
-    if not (title or summary):
-        return ()
-    return (
-        Announced(
-            id=_notice_id(readable(received.id or "", _SUMMARY_CHARS), f"{title}\0{summary}"),
-            version=1 if received.version is None else received.version,
-            category=CATEGORIES.get(received.category or "", "maintenance"),
-            title=title if title and summary else _NOTICE,
-            summary=summary or title,
-            link=_link(received.link),
-            effective_at_ms=received.effective_at,
-        ),
-    )
-
-
-def _link(received: str | None) -> str | None:
-    """Return an address that a phone may open."""
-    return received if received is not None and _LINK.fullmatch(received) is not None else None
-
-
-def _notice_id(received: str, text: str) -> str:
-    """Return an id of at most 32 characters, by which a phone recognises a notice.
-
-    Without a valid id, the id is a hash of the content, so another content has another id.
-    """
-    if 0 < len(received) <= _ID_CHARS:
-        return received
-    mark = hashlib.sha256((received or text).encode("utf-8", "surrogatepass")).hexdigest()[:_MARK_CHARS]
-    return f"{(received or _NOTICE)[: _ID_CHARS - 1 - _MARK_CHARS]}-{mark}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,17 +122,6 @@ class _Person(WireElement):
     id: str | None = None
     first_name: str | None = None
     last_name: str | None = None
-
-
-class ServerSession(WireElement):
-    """A session in ``LinkOpened`` and ``AttachSession``."""
-
-    session: Count
-    id: str
-    application: str | None = None
-    rights: tuple[Any, ...] | None = None
-    scope: Scoped | None = None
-    own_user_key: Key | None = None
 
 
 class _LastEnd(WireElement):
@@ -429,24 +367,6 @@ def routing_state(local: FunctionState | None, network: FunctionState | None) ->
     return local
 
 
-def attached(received: ServerSession, pool: Readings) -> Attached:
-    """Map an attached session; missing fields give empty values."""
-    return Attached(
-        alias=received.session,
-        session=SessionId(received.id),
-        application=APPLICATIONS.get(received.application or ""),
-        rights=rights(received.rights or ()),
-        scope=scope(received.scope or Scoped(), pool),
-        own_agent=received.own_user_key,
-    )
-
-
-def person(site: str, key: int, id_: str | None, first: str | None, last: str | None) -> User:
-    """Map a user."""
-    login = readable(id_ or "") or str(key)
-    return User(UserId(site, key), login, display_name(first, last, login) or login)
-
-
 def _end_reason(name: str) -> EndReason:
     return END_REASONS.get(name, EndReason.UNKNOWN)
 
@@ -468,23 +388,57 @@ Fields = dict[str, Any]
 """A request in the form that is sent."""
 
 
-def render_command(
-    request: Execute, own_agents: Mapping[int, int], references: References, *, keys: bool
-) -> Fields:
-    """Encode a command.
+def render(
+    request: LinkRequest,
+    number: int,
+    *,
+    own_agents: Mapping[int, int],
+    references: References,
+    keys: bool,
+) -> str:
+    """Encode a request.
 
-    *own_agents*: alias of an attached session → its own agent. *references*: which routing parameters hold
-    Keys. *keys*: whether the server knows ``RequestKey``.
+    Args:
+        request: The request.
+        number: Pairs the answer on this link.
+        own_agents: Alias of an attached session → its own agent.
+        references: Which routing parameters hold Keys.
+        keys: Whether the server knows ``RequestKey``.
 
     Raises:
         GatewayError: ``not_found``, ``skill_unknown``, ``reason_unknown``, ``reference_unknown`` when an id
             cannot be one of the server's Keys; ``wrong_type`` when a reference is no id at all.
     """
-    fields: Fields = {"Session": request.alias, "NotAfter": request.not_after_ms}
-    fields |= _command(request.command, own_agents.get(request.alias), references)
-    if keys:
-        fields["RequestKey"] = request.key
-    return fields
+    fields: Fields = {"Type": "Request", "RequestID": number}
+    if isinstance(request, Execute):
+        fields |= {"Session": request.alias, "NotAfter": request.not_after_ms}
+        fields |= _command(request.command, own_agents.get(request.alias), references)
+        if keys:
+            fields["RequestKey"] = request.key
+    else:
+        fields |= _ask(request)
+    return msgspec.json.encode(fields).decode()
+
+
+def _ask(
+    request: AttachSession | DetachSession | Presence | Listen | StopListening | QueryDirectory | KeepAlive,
+) -> Fields:
+    match request:
+        case AttachSession(secret):
+            return {"Method": "AttachSession", "SessionID": secret}
+        case DetachSession(alias):
+            return {"Method": "DetachSession", "Session": alias}
+        case Presence(alias, present):
+            return {"Method": "Presence", "Session": alias, "Present": present}
+        case Listen(kind, source, numbers):
+            keys = "All" if numbers is None else sorted(numbers)
+            return {"Method": "ListenForEvents", "EventType": EVENT_TYPES[kind, source], "Keys": keys}
+        case StopListening(query):
+            return {"Method": "StopListeningForEvents", "QueryID": query}
+        case QueryDirectory():
+            return {"Method": "QueryDirectory", "Kinds": DIRECTORY_KINDS}
+        case KeepAlive():
+            return {"Method": "KeepAlive"}
 
 
 def _command(command: Command, own_agent: int | None, references: References) -> Fields:
@@ -508,25 +462,14 @@ def _command(command: Command, own_agent: int | None, references: References) ->
 
 
 def _routing_state(command: SetAgentRoutingState | SetRoutingState, own_agent: int | None) -> Fields:
-    fields: Fields = {
-        "Method": "SetRoutingState",
-        "UserKey": _user_key(command, own_agent),
-        "RoutingState": TARGET_STATES[command.state],
-        "When": WHENS[command.when],
-    }
+    key = _object_key(command.agent_id) if isinstance(command, SetAgentRoutingState) else own_agent
+    if key is None:
+        raise GatewayError(ErrorCode.NOT_LOGGED_ON, "The session has no agent of its own.")
+    state, when = TARGET_STATES[command.state], WHENS[command.when]
+    fields: Fields = {"Method": "SetRoutingState", "UserKey": key, "RoutingState": state, "When": when}
     if command.reason_id is not None:
         fields["ReasonKey"] = _reason_key(command.reason_id)
     return fields
-
-
-def _user_key(command: SetAgentRoutingState | SetRoutingState, own_agent: int | None) -> int:
-    match command:
-        case SetAgentRoutingState(agent_id):
-            return _object_key(agent_id)
-        case SetRoutingState():
-            if own_agent is None:
-                raise GatewayError(ErrorCode.NOT_LOGGED_ON, "The session has no agent of its own.")
-            return own_agent
 
 
 def _skills(command: SetSkills) -> Fields:
@@ -621,6 +564,9 @@ class _Done(WireElement):
 
 
 _decode_done: Final = msgspec.json.Decoder(_Done).decode
+_DONE: Final[dict[str, Literal["applied", "pending", "unchanged"]]] = spelled(
+    "Applied", "Pending", "Unchanged"
+)
 
 
 def executed(body: str | bytes) -> Executed:
@@ -630,66 +576,10 @@ def executed(body: str | bytes) -> Executed:
         GatewayError: ``upstream_timeout``: the server's answer cannot be read, so the outcome is unknown.
     """
     received = _decode_done(body)
-    match received.state:
-        case "Applied":
-            return Executed("applied", received.version)
-        case "Pending":
-            return Executed("pending", received.version)
-        case "Unchanged":
-            return Executed("unchanged", received.version)
-        case _:
-            raise GatewayError(
-                ErrorCode.UPSTREAM_TIMEOUT,
-                "The answer of the contact centre cannot be read. Check the state before you try again.",
-            )
-
-
-def render(
-    request: LinkRequest,
-    number: int,
-    *,
-    own_agents: Mapping[int, int],
-    references: References,
-    keys: bool,
-) -> str:
-    """Encode a request.
-
-    *number* pairs the answer on this link. For the others see :func:`render_command`.
-
-    Raises:
-        GatewayError: See :func:`gateway.upstream.oscce.messages.render_command`.
-    """
-    fields: Fields = {"Type": "Request", "RequestID": number}
-    match request:
-        case Execute():
-            fields |= render_command(request, own_agents, references, keys=keys)
-        case _:
-            fields |= _ask(request)
-    return msgspec.json.encode(fields).decode()
-
-
-def _ask(
-    request: AttachSession | DetachSession | Presence | Listen | StopListening | QueryDirectory | KeepAlive,
-) -> Fields:
-    match request:
-        case AttachSession(secret):
-            return {"Method": "AttachSession", "SessionID": secret}
-        case DetachSession(alias):
-            return {"Method": "DetachSession", "Session": alias}
-        case Presence(alias, present):
-            return {"Method": "Presence", "Session": alias, "Present": present}
-        case Listen(kind, source, numbers):
-            keys = "All" if numbers is None else sorted(numbers)
-            return {"Method": "ListenForEvents", "EventType": EVENT_TYPES[kind, source], "Keys": keys}
-        case StopListening(query):
-            return {"Method": "StopListeningForEvents", "QueryID": query}
-        case QueryDirectory():
-            return {"Method": "QueryDirectory", "Kinds": DIRECTORY_KINDS}
-        case KeepAlive():
-            return {"Method": "KeepAlive"}
-
-
-# ---- answers ----
+    state = _DONE.get(received.state)
+    if state is None:
+        raise outcome_unknown()
+    return Executed(state, received.version)
 
 
 class _Outcome(WireElement):

@@ -175,13 +175,13 @@ class Readings:
         except UNREADABLE:
             return None
         kind, source, part = EVENTS[type(sent)]
-        elements, time_ms, is_plain = sent.elements, sent.time, not (_ESCAPE in text or _DELETE in text)
+        elements, time_ms = sent.elements, sent.time
         if len(elements) == 1 and not (sent.complete or sent.removed):
-            first = part(elements[0], time_ms, is_plain)
+            first = part(elements[0], time_ms)
             made = Reading(sent.query_id, kind, source, time_ms, False, (first,), (), None)
             is_sampled = is_sampled or not (time_ms + first.number) % SAMPLED
         else:
-            parts = tuple([part(each, time_ms, is_plain) for each in elements])
+            parts = tuple([part(each, time_ms) for each in elements])
             made = Reading(sent.query_id, kind, source, time_ms, sent.complete, parts, sent.removed or ())
             is_sampled = is_sampled or not self._misses % SAMPLED
         if is_sampled and head is None and (head := EVENT_HEAD(text)) is not None:
@@ -324,8 +324,6 @@ def rest_of(head: re.Match[bytes]) -> bytes:
 
 
 _ESCAPE: Final = ord("\\")
-_DELETE: Final = 0x7F
-"""JSON has no other control characters outside of escapes (RFC 8259 §7)."""
 _EVENT: Final = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"Type"[ \t\r\n]*:[ \t\r\n]*"Event"').match
 _NUMBER: Final = b"(0|[1-9][0-9]{0,14})"
 _BEGIN: Final = (

@@ -1,23 +1,13 @@
-"""Requests to one OSCC-E Server, and one user's link to it.
-
-Requests are HTTPS: about, log-on, log-off, sessions, and opening links. A link carries events, requests and
-responses. It ends when the server's clock is set.
-"""
+"""One user's link to an OSCC-E Server, which carries events, requests and their responses."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
-from typing import Final, Literal, NamedTuple, TypeVar
-from urllib.parse import quote
-
-import aiohttp
-from yarl import URL
+from typing import Final, NamedTuple
 
 from gateway.core.link import ServerClock
 from gateway.core.rate_limits import ReaderPace
@@ -35,45 +25,35 @@ from gateway.domain.commands import (
     StopListening,
 )
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import NO_ITEMS, SessionId, SessionSecret, UserId, with_item
+from gateway.domain.model import NO_ITEMS, UserId, with_item
 from gateway.domain.upstream import (
-    About,
     Attached,
-    Feature,
     LinkClosed,
     LinkEvent,
     LinkReplaced,
-    LoggedOff,
-    LoggedOn,
-    LogOn,
     Opened,
     Reading,
     SessionEnded,
-    SessionInfo,
     Source,
-    UnreachedError,
-    trouble_of,
 )
 from gateway.protocol.websocket import PongFrame, Violation, WebSocketPing
-from gateway.runtime.event_loop import LinkScheduler, resolve
+from gateway.runtime.event_loop import resolve
 from gateway.runtime.ports import Clock, OnAnswer, OnReadings
-from gateway.upstream.oscce import http
 from gateway.upstream.oscce.errors import (
     NOTHING_UNREAD,
     AnswerError,
     ClockSetError,
     UnreadableData,
-    UnreadableMessages,
     WireError,
     check_unread,
-    not_accepted,
+    outcome_unknown,
     with_unread,
     without_read,
 )
-from gateway.upstream.oscce.http import Answer, Deadlines, RefusedAnswer, answer_of, unreached, upgrade
+from gateway.upstream.oscce.http import Deadlines, unavailable
 from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
 from gateway.upstream.oscce.readings import Kept, Readings
-from gateway.upstream.oscce.socket import Incoming, LinkSocket, Lost
+from gateway.upstream.oscce.socket import Incoming, LinkSocket
 
 SLICES_S: Final = 0.001
 """Time of reading a large message in one turn of the loop; a slice that was begun is finished."""
@@ -98,10 +78,7 @@ class Terms:
         pool: Shared by all links of the node to this server.
         clock: Dates received messages and bounds requests.
         keys: Whether the server supports ``RequestKey``.
-        open_s: How long the server may take to report that the link is open.
-        request_s: How long an answer may take; a command has its own deadline.
-        patience_s: How long an answer with data may take.
-        close_s: How long the closing handshake may take.
+        deadlines: How long the server may take for each step; a command has its own deadline.
         left: Called once when the link ended otherwise than by :meth:`OsccLink.close`.
         unreadable: Called with each message that was not accepted.
     """
@@ -109,10 +86,7 @@ class Terms:
     pool: Readings
     clock: Clock
     keys: bool
-    open_s: float
-    request_s: float
-    patience_s: float
-    close_s: float
+    deadlines: Deadlines
     left: Callable[[], None]
     unreadable: Callable[[WireError], None] = lambda _: None
 
@@ -173,7 +147,7 @@ class OsccLink:
         self._clock = ServerClock()
         self._on_readings: OnReadings | None = None
         asked_at = self.last_received_at if asked_at is None else asked_at
-        self._opening: _Opening | None = _Opening(asked_at, self.last_received_at + terms.open_s)
+        self._opening: _Opening | None = _Opening(asked_at, self.last_received_at + terms.deadlines.open_s)
         """None: the link has reported that it is open."""
         self._replaced = False
         self._closed = False
@@ -346,9 +320,9 @@ class OsccLink:
             case Execute():
                 return nullcontext()
             case AttachSession() | Listen() | QueryDirectory():
-                return terms.clock.timeout(terms.patience_s)
+                return terms.clock.timeout(terms.deadlines.patience_s)
             case _:
-                return terms.clock.timeout(terms.request_s)
+                return terms.clock.timeout(terms.deadlines.request_s)
 
     async def _stop_strays(self) -> None:
         while self._strays:
@@ -418,7 +392,7 @@ class OsccLink:
         except AnswerError as fault:
             self._terms.unreadable(fault)  # all sessions of the user need the link
             self._unread = with_unread(self._unread, pending.request, self._now())
-            return http.unread_answer(pending.request)
+            return outcome_unknown() if isinstance(pending.request, Execute) else unavailable()
         if self._unread:
             self._unread = without_read(self._unread, pending.request)
         time_ms = response.time_ms if isinstance(pending.request, KeepAlive) else None
@@ -536,7 +510,7 @@ class OsccLink:
                 self._forget(number)
             pending.settle(LinkClosed("lost"))
         try:
-            async with self._terms.clock.timeout(self._terms.close_s):
+            async with self._terms.clock.timeout(self._terms.deadlines.close_s):
                 await self._socket.close(code)
         except TimeoutError:
             return  # it was interrupted, and has dropped the connection
@@ -545,256 +519,3 @@ class OsccLink:
 def _with(numbers: tuple[int, ...], number: int) -> tuple[int, ...]:
     """Return the newest :data:`GIVEN_UP_MOST` of some numbers and another: a deque takes 760 bytes."""
     return (*numbers, number)[-GIVEN_UP_MOST:]
-
-
-T = TypeVar("T")
-
-SUBPROTOCOL: Final = "oscce.link.v1"
-MESSAGE_BYTES: Final = 8 * 2**20
-"""The largest message of a link."""
-DOORS: Final = 32
-"""HTTP requests under way at once; more wait within their deadline."""
-ABOUT_S: Final = 60.0
-"""How long the server's answer about its version is valid."""
-ABOUT_FAILED_S: Final = 1.0
-"""How long its failure is valid: all callers of the same request share it."""
-
-
-class OsccServer:
-    """One organisation's OSCC-E Server: the ports Upstream and Authority.
-
-    Invariant: no request outlives its deadline. Neither texts nor causes of its errors have passwords,
-    SessionIDs or numbers. Made inside a running loop; ``async with`` closes it.
-
-    Args:
-        base_url: ``https://host:port``, with or without a path.
-        tls: Verifies the server; None means the system's authorities.
-        link_scheduler: Reads the links of the whole node, and schedules processing. None: at once.
-        trace: Called with each request before it is sent, and may add headers; not for links.
-    """
-
-    is_late: Callable[[], bool] = staticmethod(bool)
-    """Whether the node does not get its core; set by the node."""
-
-    def __init__(
-        self,
-        site: str,
-        base_url: str,
-        clock: Clock,
-        *,
-        tls: ssl.SSLContext | None = None,
-        deadlines: Deadlines | None = None,
-        link_scheduler: LinkScheduler | None = None,
-        trace: aiohttp.TraceConfig | None = None,
-    ) -> None:
-        self.pool: Final = Readings()
-        """Shared by all links; its counters have the amount of sharing."""
-        self._site = site
-        self._root = base_url.rstrip("/") + "/oscce/v1/"
-        self._clock = clock
-        self.link_scheduler: Final = link_scheduler or LinkScheduler(clock)
-        self._links_open: set[LinkSocket] = set()
-        links_open = self._links_open
-        self._link_ended: Lost = lambda link, _: links_open.discard(link)
-        self._deadlines = deadlines or Deadlines()
-        self._tls: ssl.SSLContext | bool = tls or True
-        self._http = http.session(most=DOORS, trace=trace)
-        # links are bounded by the users of the node, not by the connector
-        self._links = http.session(most=0, judge=self._judge)
-        self._asking = asyncio.Lock()
-        self._about: tuple[float, About | GatewayError] | None = None
-        of = self._deadlines
-        times_s = of.open_s, of.request_s, of.patience_s, of.close_s
-        self.unreadable: Final = UnreadableMessages(site, clock)
-        calls = self._forget, self.unreadable.note
-        self._terms = {keys: Terms(self.pool, clock, keys, *times_s, *calls) for keys in (False, True)}
-
-    def trust(self, tls: ssl.SSLContext) -> None:
-        """Verify the server with *tls* from now on; requests under way and open links continue."""
-        self._tls = tls
-        self._forget()
-
-    async def __aenter__(self) -> OsccServer:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._http.close()
-        await self._links.close()
-        for link in list(self._links_open):
-            link.abort()
-
-    # ---- Upstream ----
-
-    async def about(self) -> About:
-        """Return name, version and features of the server; requested again after a minute, or a lost link.
-
-        Raises:
-            GatewayError: ``upstream_version_unsupported`` or ``upstream_unavailable``.
-        """
-        async with self._asking:
-            if self._about is None or self._clock.now() >= self._about[0]:
-                self._about = await self._ask_about()
-            known = self._about[1]
-        if isinstance(known, GatewayError):
-            raise GatewayError(known.code, known.message, retry_after_s=known.retry_after_s) from known
-        return known
-
-    async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> OsccLink:
-        """Open the user's link by any of their live sessions; the first event is ``Opened``.
-
-        Raises:
-            LinkClosed: ``session_unknown``, ``stale`` (with the token), ``unavailable``,
-                ``version_unsupported``.
-        """
-        try:
-            about = await self.about()
-        except GatewayError as error:
-            unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
-            reason: Literal["version_unsupported", "unavailable"]
-            reason = "version_unsupported" if unsupported else "unavailable"
-            raise LinkClosed(reason, retry_after_s=error.retry_after_s) from error
-        headers = {"OSCCE-Session": secret, "OSCCE-Link-Token": str(token), "OSCCE-Link-Holder": holder}
-        asked_at = self._clock.now()
-        socket = await self._upgrade(headers)
-        return OsccLink(socket, user, self._terms[Feature.REQUEST_KEYS in about.features], asked_at)
-
-    # ---- Authority ----
-
-    async def log_on(self, credentials: LogOn) -> LoggedOn:
-        """Open a session.
-
-        Raises:
-            GatewayError: As the port says.
-        """
-        await self.about()
-        answer = await self._call("POST", "sessions", body=http.log_on_body(credentials))
-        return _readable(lambda: http.logged_on(*answer, self._site))
-
-    async def log_off(self, secret: SessionSecret) -> LoggedOff:
-        """End the session. An ended or unknown one counts as removed."""
-        try:
-            answer = await self._call("DELETE", "sessions/current", secret)
-        except GatewayError as error:
-            if error.code is ErrorCode.SESSION_ENDED:
-                return LoggedOff("removed", None)
-            raise
-        return _readable(lambda: http.logged_off(*answer))
-
-    async def sessions(self, secret: SessionSecret) -> tuple[SessionInfo, ...]:
-        """List the sessions of the user."""
-        answer = await self._call("GET", "sessions", secret)
-        return _readable(lambda: http.sessions(*answer))
-
-    async def end(self, secret: SessionSecret, session: SessionId) -> LoggedOff:
-        """End another session of the same user. Raises ``not_found`` when there is none."""
-        missing = GatewayError(ErrorCode.NOT_FOUND, "There is no such session.")
-        if session in {"", ".", "..", "current"}:
-            raise missing
-        try:
-            answer = await self._send("DELETE", "sessions/" + quote(session, safe=""), secret)
-        except RefusedAnswer as refused:
-            # another user's session gets the same answer as an unknown one
-            others = refused.status in {403, 404}
-            raise (missing if others else refused.meaning(of_session=True)) from refused
-        return _readable(lambda: http.ended(*answer))
-
-    async def keep_alive(self, secret: SessionSecret) -> int:
-        """Request a longer life; return the new end, ms since 1970."""
-        answer = await self._call("POST", "sessions/current/keepalive", secret)
-        return _readable(lambda: http.kept_alive(*answer))
-
-    # ---- inside ----
-
-    async def _ask_about(self) -> tuple[float, About | GatewayError]:
-        try:
-            answer = await self._call("GET", "about")
-            about = _readable(lambda: http.about(answer.body))
-        except GatewayError as error:
-            if (fault := not_accepted(error)) is not None:
-                self.unreadable.note(fault)
-            unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
-            sent = error if unsupported else http.unavailable(error.retry_after_s)
-            sent.__cause__ = UnreachedError(trouble_of(error))  # the answer is stored, so without a traceback
-            return self._clock.now() + ABOUT_FAILED_S, sent
-        return self._clock.now() + ABOUT_S, about
-
-    def _forget(self) -> None:
-        self._about = None
-
-    async def _call(
-        self, method: str, path: str, secret: SessionSecret | None = None, *, body: bytes | None = None
-    ) -> Answer:
-        """Return the answer of a success.
-
-        Raises:
-            GatewayError: The refusal of the server, or ``upstream_unavailable``.
-        """
-        try:
-            return await self._send(method, path, secret, body=body)
-        except RefusedAnswer as refused:
-            raise refused.meaning(of_session=secret is not None) from refused
-
-    async def _send(
-        self, method: str, path: str, secret: SessionSecret | None = None, *, body: bytes | None = None
-    ) -> Answer:
-        headers: dict[str, str] = {} if secret is None else {"OSCCE-Session": secret}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        url = URL(self._root + path, encoded=True)
-        try:
-            async with (
-                self._clock.timeout(self._deadlines.answer_s),
-                self._http.request(
-                    method,
-                    url,
-                    headers=headers,
-                    data=body,
-                    allow_redirects=False,
-                    ssl=self._tls,  # a connection that another context has verified is not used again
-                ) as response,
-            ):
-                return await answer_of(response, self._clock)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise http.unavailable() from unreached(error)
-
-    async def _judge(self, response: aiohttp.ClientResponse) -> None:
-        """Raise on anything but an upgrade."""
-        if response.status != 101:
-            try:
-                await answer_of(response, self._clock, frozenset())
-            finally:
-                response.close()
-
-    async def _upgrade(self, headers: dict[str, str]) -> LinkSocket:
-        try:
-            async with self._clock.timeout(self._deadlines.upgrade_s(is_late=self.is_late())):
-                link = await upgrade(
-                    self._links,
-                    URL(self._root + "link", encoded=True),
-                    headers,
-                    tls=self._tls,
-                    subprotocol=SUBPROTOCOL,
-                    message_bytes=MESSAGE_BYTES,
-                    link_scheduler=self.link_scheduler,
-                    ended=self._link_ended,
-                )
-        except RefusedAnswer as refused:
-            raise refused.closed() from refused
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            self._forget()
-            raise LinkClosed("unavailable") from unreached(error)
-        self._links_open.add(link)
-        return link
-
-
-def _readable(read: Callable[[], T]) -> T:
-    try:
-        return read()
-    except WireError as error:
-        raise http.unavailable() from unreached(error)
