@@ -417,11 +417,11 @@ class BusSection(Section):
 
     url: BusUrl = Field(
         MEMORY,
-        description="`memory://`: one node, nothing leaves the process. Nodes that share a Redis: "
-        "`redis://user:password@host:6379`, `rediss://…` over TLS, or "
-        "`redis+sentinel://user:password@host,host,host/service?sentinel_password=…` behind Sentinels "
-        "(`rediss+sentinel://` over TLS), or `redis+cluster://user:password@host,host,host`: some nodes of a "
-        "Redis Cluster (`rediss+cluster://` over TLS). In users and passwords, percent-encode everything but "
+        description="`memory://` for one node: nothing leaves the process. The Redis that several nodes "
+        "share: `redis://user:password@host:6379`. Behind Sentinels: "
+        "`redis+sentinel://user:password@host,host,host/service?sentinel_password=…`. A Redis Cluster, by "
+        "some of its nodes: `redis+cluster://user:password@host,host,host`. Over TLS: `rediss://…`, "
+        "`rediss+sentinel://…`, `rediss+cluster://…`. In users and passwords, percent-encode everything but "
         "letters and digits.",
     )
     user: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
@@ -505,7 +505,7 @@ class AsteriskSection(Section):
         description="The context of the dialplan that rings remote agents.",
     )
     begin_reason: ReasonText = Field(
-        "Logged on", description="The reason of the pause in which agents start."
+        "Logged on", description="The reason of the pause in which a remote agent begins after the log-on."
     )
     unavailable_reasons: tuple[ReasonText, ...] = Field(
         (),
@@ -530,7 +530,7 @@ class AsteriskSection(Section):
         True,
         description="Whether queues.conf has `shared_lastcall = yes`. Without it agents' counts are unknown.",
     )
-    penalty_max: int = Field(10, ge=1, le=100, description="The penalty that is level 0.")
+    penalty_max: int = Field(10, ge=1, le=100, description="The penalty that is skill level 0.")
     look_s: float = Field(
         30.0,
         ge=5,
@@ -596,20 +596,20 @@ class LimitsSection(Section):
         _DOORS.connections, ge=1, le=1_000_000, description="WebSockets on this node. More are answered 503."
     )
     unhelloed: int = Field(
-        _DOORS.unhelloed, ge=1, le=1_000_000, description="WebSockets without a valid token so far."
+        _DOORS.unhelloed, ge=1, le=1_000_000, description="WebSockets that have not shown a valid token yet."
     )
     unhelloed_per_address: int = Field(
         _DOORS.unhelloed_per_address,
         ge=1,
         le=1_000_000,
-        description="The same for one address, or for one user whose token is in the upgrade. Beyond it the "
-        "oldest of them is closed.",
+        description="`unhelloed` for one address, or for one user whose token is in the upgrade. Beyond it "
+        "the oldest of these WebSockets is closed.",
     )
     handshakes_per_s: float = Field(
         _DOORS.handshakes_per_s,
         gt=0,
         le=100_000,
-        description="Upgrades and log-ons per second of this node, on average: its load after "
+        description="Upgrades and log-ons per second of this node, on average. There are most of them after "
         "another node has ended.",
     )
     handshakes_burst: int = Field(
@@ -619,8 +619,8 @@ class LimitsSection(Section):
         _DOORS.handshakes_per_s_of_address,
         gt=0,
         le=100_000,
-        description="The same for one address, or for one user whose token is in the upgrade. A whole office "
-        "may reconnect from one address. TLS handshakes of an address: twice as many.",
+        description="`handshakes_per_s` for one address, or for one user whose token is in the upgrade. A "
+        "whole office may reconnect from one address. TLS handshakes of one address may be twice as many.",
     )
     handshakes_burst_of_address: int = Field(
         _DOORS.handshakes_burst_of_address,
@@ -680,7 +680,7 @@ class LimitsSection(Section):
     )
     frames_burst: int = Field(_SESSION.frames_burst, ge=1, le=10_000, description="Burst of the same.")
     commands_in_flight: int = Field(
-        _SESSION.commands_in_flight, ge=1, le=100, description="Commands of a phone in progress."
+        _SESSION.commands_in_flight, ge=1, le=100, description="Commands of a phone without a result yet."
     )
     linger_s: float = Field(
         90,
@@ -693,8 +693,8 @@ class LimitsSection(Section):
         900,
         ge=0,
         le=3_600,
-        description="The same while a Remote Assistant is logged on: the phone that rings is usually the one "
-        "with the app.",
+        description="`linger_s` while a Remote Assistant is logged on: the phone that rings is usually the "
+        "one with the app.",
     )
     drain_notice_s: float = Field(
         10,
@@ -760,7 +760,7 @@ class TracingSection(Section):
         0.1,
         ge=0,
         le=1,
-        description="The share of traces that are kept, including those that a phone started.",
+        description="The share of traces that are kept, also of those that a phone started.",
     )
 
 

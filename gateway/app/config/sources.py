@@ -336,7 +336,7 @@ def _base64(key: SecretKey) -> str:
 # ---- print ----
 
 
-HEADINGS: Final = ("| key | value | default | why |", "|---|---|---|---|")
+HEADINGS: Final = ("| key | value | default | meaning |", "|---|---|---|---|")
 _PREFACE: Final = """\
 # Configuration
 
@@ -429,7 +429,7 @@ def _toml(value: object) -> str:
 
 
 def setting_row(setting: Setting) -> str:
-    """Return a setting's line of a table: key, value, default, why."""
+    """Return a setting's line of a table: key, value, default, meaning."""
     field = setting.field
     cells = (
         f"`{setting.key}`",
