@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import math
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Final, Literal, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -37,10 +38,11 @@ from gateway.domain.upstream import (
 )
 
 M = TypeVar("M", bound=MetricWrapperBase)
-OwnT = TypeVar("OwnT", bound=Collector)
+T = TypeVar("T")
 
 Families = list[Metric]
 """The values of metrics at one instant."""
+Buckets = tuple[float, ...]
 
 PREFIX: Final = "oscc_gateway"
 LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -80,12 +82,21 @@ class Family(dict[str | tuple[str, ...], M]):
         return child
 
 
-class Sum(Collector):
-    """A counter for events of every frame: without a lock, as only one thread feeds it."""
+class Unlocked(Collector):
+    """A metric for events of every frame or command: without a lock, as only one thread feeds it."""
 
-    def __init__(self, name: str, text: str) -> None:
-        self.value: float = 0  # whole numbers are added faster
-        self._name, self._text = f"{PREFIX}_{name}", text
+    def __init__(
+        self, name: str, text: str, labels: tuple[str, ...] = (), *, registry: CollectorRegistry
+    ) -> None:
+        self._name, self._text, self._labels = f"{PREFIX}_{name}", text, labels
+        registry.register(self)
+
+
+class Sum(Unlocked):
+    """A counter without labels."""
+
+    value: float = 0  # whole numbers are added faster
+    _family: type[CounterMetricFamily | GaugeMetricFamily] = CounterMetricFamily
 
     def inc(self, amount: float = 1) -> None:
         """Add *amount*, which is 0 or more."""
@@ -93,81 +104,34 @@ class Sum(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return the present value."""
-        yield CounterMetricFamily(self._name, self._text, self.value)
+        yield self._family(self._name, self._text, self.value)
 
 
-class Level(Collector):
-    """A gauge for events of every command: without a lock, as only one thread feeds it."""
+class Level(Sum):
+    """A gauge without labels."""
 
-    def __init__(self, name: str, text: str) -> None:
-        self._value = 0.0
-        self._name, self._text = f"{PREFIX}_{name}", text
-
-    def inc(self) -> None:
-        """Add 1."""
-        self._value += 1
+    _family = GaugeMetricFamily
 
     def dec(self) -> None:
         """Subtract 1."""
-        self._value -= 1
-
-    def collect(self) -> Iterator[Metric]:
-        """Return the present value."""
-        yield GaugeMetricFamily(self._name, self._text, self._value)
+        self.value -= 1
 
 
-class Amount:
-    """One series of :class:`Sums`."""
+class Counts(Unlocked):
+    """A counter with labels: the counting module updates *values*, which each scrape reads.
 
-    __slots__ = ("value",)
+    It has no bound of its own: labels have closed sets of values.
+    """
 
-    def __init__(self) -> None:
-        self.value = 0.0
-
-    def inc(self) -> None:
-        """Add 1."""
-        self.value += 1
-
-
-class Sums(dict[tuple[str, ...], Amount], Collector):
-    """A counter with labels of closed sets, for events of every command: ``sums["one", "two"]``."""
-
-    def __init__(self, name: str, text: str, *labels: str) -> None:
-        super().__init__()
-        self._name, self._text, self._labels = f"{PREFIX}_{name}", text, labels
-
-    def __hash__(self) -> int:  # type: ignore[override]  # the registry uses it as a key, and a dict has no hash
-        """By identity."""
-        return id(self)
-
-    def __missing__(self, labels: tuple[str, ...]) -> Amount:
-        """Make the series of *labels*."""
-        made = self[labels] = Amount()
-        return made
+    def __init__(self, name: str, text: str, labels: tuple[str, ...], *, registry: CollectorRegistry) -> None:
+        super().__init__(name, text, labels, registry=registry)
+        self.values: dict[str | tuple[str, ...], int] = defaultdict(int)
 
     def collect(self) -> Iterator[Metric]:
         """Return the present values."""
         family = CounterMetricFamily(self._name, self._text, labels=self._labels)
-        for labels, amount in list(self.items()):
-            family.add_metric(labels, amount.value)
-        yield family
-
-
-class Counts(Collector):
-    """A counter with one label: the counting module updates *values*, which each scrape reads.
-
-    It has no lock, and no bound of its own: the label has a closed set of values.
-    """
-
-    def __init__(self, name: str, text: str, label: str) -> None:
-        self.values: dict[str, int] = {}
-        self._name, self._text, self._label = f"{PREFIX}_{name}", text, label
-
-    def collect(self) -> Iterator[Metric]:
-        """Return the present values."""
-        family = CounterMetricFamily(self._name, self._text, labels=[self._label])
-        for value, count in self.values.items():
-            family.add_metric([value], count)
+        for labels, count in self.values.items():
+            family.add_metric([labels] if isinstance(labels, str) else labels, count)
         yield family
 
 
@@ -187,19 +151,22 @@ class Spread:
         self.total += amount * times
 
 
-class Spreads(Collector):
-    """A histogram for events of every frame: ``spreads["value"]`` is the series of a label.
-
-    Without a label its series is that of the empty value.
-    """
+class Spreads(Unlocked):
+    """A histogram: ``spreads["value"]`` is the series of a label; without labels the value is empty."""
 
     def __init__(
-        self, name: str, text: str, bounds: tuple[float, ...], label: str = "", *values: str
+        self,
+        name: str,
+        text: str,
+        bounds: tuple[float, ...],
+        labels: tuple[str, ...],
+        values: tuple[str, ...],
+        *,
+        registry: CollectorRegistry,
     ) -> None:
-        self._name, self._text = f"{PREFIX}_{name}", text
-        self._labels = [label] if label else []
+        super().__init__(name, text, labels, registry=registry)
         self._edges = [f"{bound:.12g}" if bound % 1 else f"{bound:.1f}" for bound in bounds] + ["+Inf"]
-        self.series = {value: Spread(bounds) for value in values or ("",)}
+        self.series = {value: Spread(bounds) for value in values}
 
     def __getitem__(self, value: str) -> Spread:
         """Return the series of a known value of the label."""
@@ -305,11 +272,221 @@ def written(families: Families, *, has_exemplars: bool = False) -> bytes:
     return write(collected)
 
 
+class Declared(Generic[T]):
+    """A metric of :class:`Telemetry`. Its attribute is its name; each instance makes its own, once."""
+
+    def __init__(self, make: Callable[[str, CollectorRegistry], T], labels: tuple[str, ...] = ()) -> None:
+        self._make = make
+        self._labels = labels
+
+    def __set_name__(self, owner: type[Telemetry], name: str) -> None:
+        self._name = name
+
+    def __get__(self, telemetry: Telemetry, owner: type[Telemetry]) -> T:
+        """Make the metric: from then on the attribute of *telemetry* itself is found first."""
+        made = self._make(self._name, telemetry.registry)
+        vars(telemetry)[self._name] = made
+        telemetry.labels[self._name] = self._labels
+        return made
+
+
+def _counter(text: str) -> Declared[Counter]:
+    return Declared(lambda name, to: Counter(name, text, namespace=PREFIX, registry=to))
+
+
+def _counters(text: str, *labels: str) -> Declared[Family[Counter]]:
+    return Declared(
+        lambda name, to: Family(Counter(name, text, labels, namespace=PREFIX, registry=to)), labels
+    )
+
+
+def _gauge(text: str) -> Declared[Gauge]:
+    return Declared(lambda name, to: Gauge(name, text, namespace=PREFIX, registry=to))
+
+
+def _gauges(text: str, *labels: str, most: int = CHILDREN_MAX) -> Declared[Family[Gauge]]:
+    return Declared(
+        lambda name, to: Family(Gauge(name, text, labels, namespace=PREFIX, registry=to), most), labels
+    )
+
+
+def _histogram(text: str, *, buckets: Buckets = LATENCY_BUCKETS_S) -> Declared[Histogram]:
+    return Declared(lambda name, to: Histogram(name, text, namespace=PREFIX, registry=to, buckets=buckets))
+
+
+def _histograms(text: str, *labels: str, buckets: Buckets = LATENCY_BUCKETS_S) -> Declared[Family[Histogram]]:
+    def make(name: str, to: CollectorRegistry) -> Family[Histogram]:
+        return Family(Histogram(name, text, labels, namespace=PREFIX, registry=to, buckets=buckets))
+
+    return Declared(make, labels)
+
+
+def _sum(text: str) -> Declared[Sum]:
+    return Declared(lambda name, to: Sum(name, text, registry=to))
+
+
+def _level(text: str) -> Declared[Level]:
+    return Declared(lambda name, to: Level(name, text, registry=to))
+
+
+def _counts(text: str, *labels: str) -> Declared[Counts]:
+    return Declared(lambda name, to: Counts(name, text, labels, registry=to), labels)
+
+
+def _spreads(
+    text: str, bounds: Buckets, labels: tuple[str, ...] = (), values: tuple[str, ...] = ("",)
+) -> Declared[Spreads]:
+    return Declared(lambda name, to: Spreads(name, text, bounds, labels, values, registry=to), labels)
+
+
 class Telemetry:
     """All metrics of one node, in their own registry.
 
     Each module counts its own events; :meth:`render` writes the current values.
     """
+
+    # phones
+
+    connections = _gauges("Phones connected.", "application", "platform", "codec")
+    users = _gauge("Users with a phone on this node, or with a link that stays open after their last phone.")
+    unhelloed_connections = _gauge("Sockets without a valid token so far.")
+    connections_dropped = _sum(
+        "Connections closed without an answer: too many wait for their first request or to become "
+        "WebSockets, or no descriptor is left."
+    )
+    handshakes = _counters("Handshakes, by result.", "result")
+    handshake_seconds = _histogram("Time from upgrade to welcome.")
+    closes = _counters("Connections that ended.", "initiator", "code")
+    slow_closes = _counter("Phones closed because they accepted no data for 10 s.")
+    connection_age_seconds = _histogram("Age of connections at their end.", buckets=AGE_BUCKETS_S)
+    connections_limit = _gauge("Maximum number of connections of the node.")
+    fresh_connections = _gauge(
+        "Phones with current data: link and bus are live, and nothing has waited for them for 2 s."
+    )
+    served_connections = _gauge("Phones served, fresh or not.")
+    devices_per_user = _histogram(
+        "Phones of the same user on this node, counted when one connects.", buckets=(1, 2, 3, 4, 5, 10, 100)
+    )
+    resumes = _counters("Resumes of phones, by result.", "result")
+    ping_rtt_seconds = _histogram("Time from a ping to the phone's answer.")
+
+    # what they get and send
+
+    frames = _sum("Frames written to phones.")
+    frame_bytes = _sum("Bytes of frames written to phones, before compression.")
+    updates = _sum("Values sent to phones after their first state.")
+    conflated = _sum("Values that a newer one replaced before they were sent.")
+    event_latency_seconds = _spreads(
+        "Latency of changes, by part of the way; the oldest change of a frame counts, for each phone.",
+        LATENCY_BUCKETS_S,
+        labels=("hop",),
+        values=HOPS,
+    )
+    state_age_seconds = _spreads(
+        "Time since the last message of the user's link, at each write.", WAIT_BUCKETS_S
+    )
+    dirty_keys = _gauge("Keys that wait to be sent, all phones together.")
+    pace_level = _gauge("Steps of the pace ladder above the lowest, all phones together.")
+    commands = _counts("Commands, by kind and outcome.", "kind", "status")
+    command_seconds = _histograms("Time from a command's arrival to its result.", "kind")
+    commands_in_flight = _level("Commands in progress.")
+
+    # links and log-ons
+
+    links = _gauges("Links to contact centres.", "state")
+    link_opens = _counters("Attempts to open a link, by result.", "result")
+    link_replaced = _counter("Links that were replaced by a newer one.")
+    link_refused = _counters("Links that a contact centre refused, by reason.", "reason")
+    budget_wait_seconds = _histograms(
+        "Time that a link waited for the site's rate limit.", "class", buckets=WAIT_BUCKETS_S
+    )
+    log_ons = _counters("Log-ons, by application and result.", "application", "result")
+    site_log_ons = _counters("Log-ons sent to sites, by result.", "site", "result")
+    site_log_offs = _counters("Log-offs sent to sites, by result.", "site", "result")
+    log_on_seconds = _histogram("Time from a log-on's arrival to its answer.")
+    log_offs_pending = _gauge("Log-offs not confirmed by a contact centre.")
+    sessions_attached = _gauges("Sessions that are attached to a link.", "application")
+    session_ends = _counters("Ended sessions, by reason. One node counts each.", "reason")
+    site_function_up = _gauges(
+        "Functions of a site, by its live links: 1 up, 0.5 degraded, 0 down or no link, NaN unknown.",
+        *("site", "function"),
+        most=SITE_CHILDREN_MAX,
+    )
+    upstream_failures = _counters("Requests without a valid answer of a contact centre, by cause.", "cause")
+    upstream_figures_dropped = _sum("Figures of contact centres beyond their bounds, shown as unknown.")
+    late_elements = _sum("Elements that were older than the known ones, and ignored.")
+    upstream_skipped = _sum("Readings that newer ones replaced before they were processed.")
+    overloaded = _gauge("1 while contact centres send more than this node can process, else 0.")
+    upstream_events = _counts("Events received on links, by type.", "type")
+    asterisk_waiting = _gauges(
+        "Waiting at a site that is an Asterisk: actions for their answers (at most 256), and events of "
+        "the link with the most (at most 10,000).",
+        *("site", "what"),
+    )
+    upstream_silence_seconds = _gauge("Longest time since the last message of a link.")
+    pool_hit_ratio = _gauge("Share of received elements that were known already. 0 to 1.")
+
+    # owners
+
+    leases_held = _gauge("Users that this node owns.")
+    lease_renew_seconds = _histogram("Time from a lease's renewal to its answer.")
+    lease_margin_seconds = _gauge("Time until the first lease forbids commands. NaN without leases.")
+    self_fences = _counter("Leases that expired because no renewal was answered.")
+    takeovers = _counters("Users that this node took over, by kind.", "kind")
+    takeover_blind_seconds = _histogram(
+        "Time from the takeover of a user until all data that their phones follow was read again.",
+        buckets=WAIT_BUCKETS_S,
+    )
+    ownership_moves = _counters(
+        "Users that moved from one node to another, by reason. One node counts each.", "reason"
+    )
+    owners_without_local_device = _gauge("Users that this node owns without a phone of theirs on it.")
+    stale_epoch_dropped = _counter("Messages of an earlier owner that were dropped.")
+    dual_owner_observed = _counter("Users whose lease and link named different owners for too long.")
+
+    # the bus
+
+    bus_state = _gauge("State of the bus: 0 live, 1 recovering, 2 degraded, 3 down.")
+    bus_refused = _gauges(
+        "1 while the Redis of the bus refuses this node, or its writes, with that word.", "reason"
+    )
+    bus_probe_seconds = _histogram("Round trip of a probe through the bus.")
+    bus_gaps = _counters("Detected or suspected losses of messages, by detector.", "detector")
+    resyncs = _counters("Requests for the missing data of a user, by reason.", "reason")
+    bus_publish = _counter("Messages published on the bus.")
+    bus_unopened = _counts(
+        "Messages and values in Redis that this node dropped: sealed with another key or not at all "
+        "(garbage, unknown_key, forged), not readable (unreadable), or recorded and sent again "
+        "(repeated, late, unproven).",
+        "reason",
+    )
+    duplicate_node_name = _gauge("1 while another live node has the name of this one.")
+    clock_offset_seconds = _gauge(
+        "Time by which Redis' clock is ahead of this node's. NaN before the first answer."
+    )
+    registry_size = _gauges("Number of stored items, by kind.", "name")
+
+    # the process
+
+    loop_lag_seconds = _histogram("Delay of the event loop.")
+    gc_pause_seconds = _histogram("Pauses of the process for garbage collection.")
+    faults = _counters("Unexpected faults of background work, which continues.", "part")
+    tasks = _gauge("Tasks of the event loop.")
+    rss_bytes = _gauge("Resident memory.")
+    memory_limit_bytes = _gauge("Memory limit of the node's control group; NaN without one.")
+    fds = _gauges("File descriptors: open ones, limit, and reserve of the node.", "kind")
+    drain_state = _gauge("1 while the node drains.")
+    drain_limit_seconds = _gauge("Limit of the duration of a drain.")
+    drain_planned_seconds = _gauge("Planned duration of the drain, once known.")
+    phones_sent_on = _counter(
+        "Phones that were sent to other nodes because this node had far more than the mean."
+    )
+    drain_began_timestamp_seconds = _gauge("Start of the drain, since 1970. NaN before.")
+    certificate_expiry_timestamp_seconds = _gauge("Expiry of the client listener's certificate, since 1970.")
+    reload_failed = _gauges(
+        "1 while changed files cannot be used: authorities, certificate, keys or notices.", "what"
+    )
+    build_info = _gauges("Always 1.", "version", "revision", "loop", "python")
 
     def __init__(self) -> None:
         self.registry: Final = CollectorRegistry(auto_describe=False)
@@ -317,14 +494,16 @@ class Telemetry:
         """The names of each metric's labels; a counter's without ``_total``."""
         self.trace_id: Callable[[], str | None] = lambda: None
         """Returns the id of the current trace, if there is one and it is recorded."""
-        self._measure_phones()
-        self._measure_traffic()
-        self._measure_upstream()
-        self._measure_upstream_faults()
-        self._measure_intake()
-        self._measure_ownership()
-        self._measure_bus()
-        self._measure_process()
+        for declared in vars(Telemetry).values():
+            if isinstance(declared, Declared):
+                declared.__get__(self, Telemetry)
+        self.update_times: Final = UpdateTimes(
+            self.frames, self.frame_bytes, self.updates, self.event_latency_seconds, self.state_age_seconds
+        )
+        self.clock_offset_seconds.set(math.nan)
+        self.drain_began_timestamp_seconds.set(math.nan)
+        # without a certificate there is no end to warn of: no comparison with NaN is true
+        self.certificate_expiry_timestamp_seconds.set(math.nan)
 
     def exemplar(self) -> dict[str, str] | None:
         """Return the exemplar of a present observation: the current trace, if there is one."""
@@ -338,306 +517,6 @@ class Telemetry:
     def collect(self) -> Families:
         """Return the present values for :func:`written`. The event loop does this short part."""
         return list(self.registry.collect())
-
-    def _measure_phones(self) -> None:
-        self.connections = self._gauges(
-            "connections", "Phones connected.", "application", "platform", "codec"
-        )
-        self.users = self._gauge(
-            "users", "Users with a phone on this node, or with a link that stays open after their last phone."
-        )
-        self.unhelloed_connections = self._gauge(
-            "unhelloed_connections", "Sockets without a valid token so far."
-        )
-        self.connections_dropped = self._sum(
-            "connections_dropped",
-            "Connections closed without an answer: too many wait for their first request or to become "
-            "WebSockets, or no descriptor is left.",
-        )
-        self.handshakes = self._counters("handshakes", "Handshakes, by result.", "result")
-        self.handshake_seconds = self._histogram("handshake_seconds", "Time from upgrade to welcome.")
-        self.closes = self._counters("closes", "Connections that ended.", "initiator", "code")
-        self.slow_closes = self._counter(
-            "slow_closes", "Phones closed because they accepted no data for 10 s."
-        )
-        self.connection_age_seconds = self._histogram(
-            "connection_age_seconds", "Age of connections at their end.", buckets=AGE_BUCKETS_S
-        )
-        self.connections_limit = self._gauge(
-            "connections_limit", "Maximum number of connections of the node."
-        )
-        self.fresh_connections = self._gauge(
-            "fresh_connections",
-            "Phones with current data: link and bus are live, and nothing has waited for them for 2 s.",
-        )
-        self.served_connections = self._gauge("served_connections", "Phones served, fresh or not.")
-        self.devices_per_user = self._histogram(
-            "devices_per_user",
-            "Phones of the same user on this node, counted when one connects.",
-            buckets=(1, 2, 3, 4, 5, 10, 100),
-        )
-        self.resumes = self._counters("resumes", "Resumes of phones, by result.", "result")
-        self.ping_rtt_seconds = self._histogram("ping_rtt_seconds", "Time from a ping to the phone's answer.")
-
-    def _measure_traffic(self) -> None:
-        self.frames = self._sum("frames", "Frames written to phones.")
-        self.frame_bytes = self._sum("frame_bytes", "Bytes of frames written to phones, before compression.")
-        self.updates = self._sum("updates", "Values sent to phones after their first state.")
-        self.conflated = self._sum("conflated", "Values that a newer one replaced before they were sent.")
-        self.event_latency_seconds = self._spreads(
-            "event_latency_seconds",
-            "Latency of changes, by part of the way; the oldest change of a frame counts, for each phone.",
-            LATENCY_BUCKETS_S,
-            "hop",
-            *HOPS,
-        )
-        self.state_age_seconds = self._spreads(
-            "state_age_seconds",
-            "Time since the last message of the user's link, at each write.",
-            WAIT_BUCKETS_S,
-        )
-        self.update_times = UpdateTimes(
-            self.frames, self.frame_bytes, self.updates, self.event_latency_seconds, self.state_age_seconds
-        )
-        self.dirty_keys = self._gauge("dirty_keys", "Keys that wait to be sent, all phones together.")
-        self.pace_level = self._gauge(
-            "pace_level", "Steps of the pace ladder above the lowest, all phones together."
-        )
-        self.commands = self._sums("commands", "Commands, by kind and outcome.", "kind", "status")
-        self.command_seconds = self._histograms(
-            "command_seconds", "Time from a command's arrival to its result.", "kind"
-        )
-        self.commands_in_flight = self._level("commands_in_flight", "Commands in progress.")
-
-    def _measure_upstream(self) -> None:
-        self.links = self._gauges("links", "Links to contact centres.", "state")
-        self.link_opens = self._counters("link_opens", "Attempts to open a link, by result.", "result")
-        self.link_replaced = self._counter("link_replaced", "Links that were replaced by a newer one.")
-        self.link_refused = self._counters(
-            "link_refused", "Links that a contact centre refused, by reason.", "reason"
-        )
-        self.budget_wait_seconds = self._histograms(
-            "budget_wait_seconds",
-            "Time that a link waited for the site's rate limit.",
-            "class",
-            buckets=WAIT_BUCKETS_S,
-        )
-        self.log_ons = self._counters(
-            "log_ons", "Log-ons, by application and result.", "application", "result"
-        )
-        self.site_log_ons = self._counters(
-            "site_log_ons", "Log-ons sent to sites, by result.", "site", "result"
-        )
-        self.site_log_offs = self._counters(
-            "site_log_offs", "Log-offs sent to sites, by result.", "site", "result"
-        )
-        self.log_on_seconds = self._histogram("log_on_seconds", "Time from a log-on's arrival to its answer.")
-        self.log_offs_pending = self._gauge("log_offs_pending", "Log-offs not confirmed by a contact centre.")
-        self.sessions_attached = self._gauges(
-            "sessions_attached", "Sessions that are attached to a link.", "application"
-        )
-        self.session_ends = self._counters(
-            "session_ends", "Ended sessions, by reason. One node counts each.", "reason"
-        )
-        self.site_function_up = self._gauges(
-            "site_function_up",
-            "Functions of a site, by its live links: 1 up, 0.5 degraded, 0 down or no link, NaN unknown.",
-            *("site", "function"),
-            most=SITE_CHILDREN_MAX,
-        )
-
-    def _measure_intake(self) -> None:
-        self.late_elements = self._sum(
-            "late_elements", "Elements that were older than the known ones, and ignored."
-        )
-        self.upstream_skipped = self._sum(
-            "upstream_skipped", "Readings that newer ones replaced before they were processed."
-        )
-        self.overloaded = self._gauge(
-            "overloaded", "1 while contact centres send more than this node can process, else 0."
-        )
-        self.upstream_events = self._counts("upstream_events", "Events received on links, by type.", "type")
-        self.asterisk_waiting = self._gauges(
-            "asterisk_waiting",
-            "Waiting at a site that is an Asterisk: actions for their answers (at most 256), and events of "
-            "the link with the most (at most 10,000).",
-            *("site", "what"),
-        )
-        self.upstream_silence_seconds = self._gauge(
-            "upstream_silence_seconds", "Longest time since the last message of a link."
-        )
-        self.pool_hit_ratio = self._gauge(
-            "pool_hit_ratio", "Share of received elements that were known already. 0 to 1."
-        )
-
-    def _measure_upstream_faults(self) -> None:
-        self.upstream_failures = self._counters(
-            "upstream_failures", "Requests without a valid answer of a contact centre, by cause.", "cause"
-        )
-        self.upstream_figures_dropped = self._sum(
-            "upstream_figures_dropped",
-            "Figures of contact centres beyond their bounds, shown as unknown.",
-        )
-
-    def _measure_ownership(self) -> None:
-        self.leases_held = self._gauge("leases_held", "Users that this node owns.")
-        self.lease_renew_seconds = self._histogram(
-            "lease_renew_seconds", "Time from a lease's renewal to its answer."
-        )
-        self.lease_margin_seconds = self._gauge(
-            "lease_margin_seconds", "Time until the first lease forbids commands. NaN without leases."
-        )
-        self.self_fences = self._counter(
-            "self_fences", "Leases that expired because no renewal was answered."
-        )
-        self.takeovers = self._counters("takeovers", "Users that this node took over, by kind.", "kind")
-        self.takeover_blind_seconds = self._histogram(
-            "takeover_blind_seconds",
-            "Time from the takeover of a user until all data that their phones follow was read again.",
-            buckets=WAIT_BUCKETS_S,
-        )
-        self.ownership_moves = self._counters(
-            "ownership_moves",
-            "Users that moved from one node to another, by reason. One node counts each.",
-            "reason",
-        )
-        self.owners_without_local_device = self._gauge(
-            "owners_without_local_device", "Users that this node owns without a phone of theirs on it."
-        )
-        self.stale_epoch_dropped = self._counter(
-            "stale_epoch_dropped", "Messages of an earlier owner that were dropped."
-        )
-        self.dual_owner_observed = self._counter(
-            "dual_owner_observed", "Users whose lease and link named different owners for too long."
-        )
-
-    def _measure_bus(self) -> None:
-        self.bus_state = self._gauge(
-            "bus_state", "State of the bus: 0 live, 1 recovering, 2 degraded, 3 down."
-        )
-        self.bus_refused = self._gauges(
-            "bus_refused",
-            "1 while the Redis of the bus refuses this node, or its writes, with that word.",
-            "reason",
-        )
-        self.bus_probe_seconds = self._histogram(
-            "bus_probe_seconds", "Round trip of a probe through the bus."
-        )
-        self.bus_gaps = self._counters(
-            "bus_gaps", "Detected or suspected losses of messages, by detector.", "detector"
-        )
-        self.resyncs = self._counters(
-            "resyncs", "Requests for the missing data of a user, by reason.", "reason"
-        )
-        self.bus_publish = self._counter("bus_publish", "Messages published on the bus.")
-        self.bus_unopened = self._counts(
-            "bus_unopened",
-            "Messages and values in Redis that this node dropped: sealed with another key or not at all "
-            "(garbage, unknown_key, forged), not readable (unreadable), or recorded and sent again "
-            "(repeated, late, unproven).",
-            "reason",
-        )
-        self.duplicate_node_name = self._gauge(
-            "duplicate_node_name", "1 while another live node has the name of this one."
-        )
-        self.clock_offset_seconds = self._gauge(
-            "clock_offset_seconds",
-            "Time by which Redis' clock is ahead of this node's. NaN before the first answer.",
-        )
-        self.clock_offset_seconds.set(math.nan)
-        self.registry_size = self._gauges("registry_size", "Number of stored items, by kind.", "name")
-
-    def _measure_process(self) -> None:
-        self.loop_lag_seconds = self._histogram("loop_lag_seconds", "Delay of the event loop.")
-        self.gc_pause_seconds = self._histogram(
-            "gc_pause_seconds", "Pauses of the process for garbage collection."
-        )
-        self.faults = self._counters(
-            "faults", "Unexpected faults of background work, which continues.", "part"
-        )
-        self.tasks = self._gauge("tasks", "Tasks of the event loop.")
-        self.rss_bytes = self._gauge("rss_bytes", "Resident memory.")
-        self.memory_limit_bytes = self._gauge(
-            "memory_limit_bytes", "Memory limit of the node's control group; NaN without one."
-        )
-        self.fds = self._gauges("fds", "File descriptors: open ones, limit, and reserve of the node.", "kind")
-        self.drain_state = self._gauge("drain_state", "1 while the node drains.")
-        self.drain_limit_seconds = self._gauge("drain_limit_seconds", "Limit of the duration of a drain.")
-        self.drain_planned_seconds = self._gauge(
-            "drain_planned_seconds", "Planned duration of the drain, once known."
-        )
-        self.phones_sent_on = self._counter(
-            "phones_sent_on",
-            "Phones that were sent to other nodes because this node had far more than the mean.",
-        )
-        self.drain_began_timestamp_seconds = self._gauge(
-            "drain_began_timestamp_seconds", "Start of the drain, since 1970. NaN before."
-        )
-        self.drain_began_timestamp_seconds.set(math.nan)
-        self.certificate_expiry_timestamp_seconds = self._gauge(
-            "certificate_expiry_timestamp_seconds",
-            "Expiry of the client listener's certificate, since 1970.",
-        )
-        # without a certificate there is no end to warn of: no comparison with NaN is true
-        self.certificate_expiry_timestamp_seconds.set(math.nan)
-        self.reload_failed = self._gauges(
-            "reload_failed",
-            "1 while changed files cannot be used: authorities, certificate, keys or notices.",
-            "what",
-        )
-        self.build_info = self._gauges("build_info", "Always 1.", "version", "revision", "loop", "python")
-
-    def _counter(self, name: str, text: str) -> Counter:
-        self.labels[name] = ()
-        return Counter(name, text, namespace=PREFIX, registry=self.registry)
-
-    def _counters(self, name: str, text: str, *labels: str) -> Family[Counter]:
-        self.labels[name] = labels
-        return Family(Counter(name, text, labels, namespace=PREFIX, registry=self.registry))
-
-    def _registered(self, name: str, metric: OwnT, *labels: str) -> OwnT:
-        self.labels[name] = labels
-        self.registry.register(metric)
-        return metric
-
-    def _sum(self, name: str, text: str) -> Sum:
-        return self._registered(name, Sum(name, text))
-
-    def _sums(self, name: str, text: str, *labels: str) -> Sums:
-        return self._registered(name, Sums(name, text, *labels), *labels)
-
-    def _level(self, name: str, text: str) -> Level:
-        return self._registered(name, Level(name, text))
-
-    def _counts(self, name: str, text: str, label: str) -> Counts:
-        return self._registered(name, Counts(name, text, label), label)
-
-    def _gauge(self, name: str, text: str) -> Gauge:
-        self.labels[name] = ()
-        return Gauge(name, text, namespace=PREFIX, registry=self.registry)
-
-    def _gauges(self, name: str, text: str, *labels: str, most: int = CHILDREN_MAX) -> Family[Gauge]:
-        self.labels[name] = labels
-        return Family(Gauge(name, text, labels, namespace=PREFIX, registry=self.registry), most)
-
-    def _histogram(
-        self, name: str, text: str, *, buckets: tuple[float, ...] = LATENCY_BUCKETS_S
-    ) -> Histogram:
-        self.labels[name] = ()
-        return Histogram(name, text, namespace=PREFIX, registry=self.registry, buckets=buckets)
-
-    def _histograms(
-        self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = LATENCY_BUCKETS_S
-    ) -> Family[Histogram]:
-        self.labels[name] = labels
-        made = Histogram(name, text, labels, namespace=PREFIX, registry=self.registry, buckets=buckets)
-        return Family(made)
-
-    def _spreads(
-        self, name: str, text: str, bounds: tuple[float, ...], label: str = "", *values: str
-    ) -> Spreads:
-        labels = (label,) if label else ()
-        return self._registered(name, Spreads(name, text, bounds, label, *values), *labels)
 
 
 # ---- events of the runtime ----

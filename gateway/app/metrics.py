@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields
 from itertools import product
 from pathlib import Path
-from typing import Final, NamedTuple, get_args
+from typing import Final, get_args
 
 from gateway.app.process import SPARE_FILES
 from gateway.bus.sealing import DropReason
@@ -74,7 +74,7 @@ def create_startup_series(telemetry: Telemetry) -> None:
     _create(telemetry.closes, ("gateway",), OWN_CLOSES)
     _create(telemetry.resumes, get_args(Resumption))
     for labels in product(COMMANDS, (*Status, FAILED)):
-        telemetry.commands[labels]  # as in :func:`_create`
+        telemetry.commands.values[labels] += 0
     _create(telemetry.command_seconds, COMMANDS)
     _create(telemetry.link_opens, (OK, *LINK_REFUSALS, "unavailable"))
     _create(telemetry.link_refused, LINK_REFUSALS)
@@ -84,7 +84,8 @@ def create_startup_series(telemetry: Telemetry) -> None:
     _create(telemetry.ownership_moves, (*get_args(GiftReason), *MOVE_REASONS.values()))
     _create(telemetry.bus_gaps, get_args(GapDetector))
     _create(telemetry.resyncs, get_args(ResyncReason))
-    telemetry.bus_unopened.values = dict.fromkeys(map(str, DropReason), 0)
+    for reason in DropReason:
+        telemetry.bus_unopened.values[reason.value] += 0
 
 
 def _create(family: Family[M], *values: Iterable[str]) -> None:
@@ -126,16 +127,6 @@ def measure_node(node: Node, sites: Iterable[str], telemetry: Telemetry) -> None
     telemetry.upstream_events.values["reading"] = node.composer.readings
 
 
-class ServedPhones(NamedTuple):
-    """Health shown to served phones, and the changes that wait for them."""
-
-    phones: int = 0
-    dirty: int = 0
-    rungs: int = 0
-    late: int = 0
-    """Phones for which a change has waited for too long."""
-
-
 def measure_users(node: Node, telemetry: Telemetry) -> None:
     """Record the figures of the users of *node*."""
     links: Counter[str] = Counter()
@@ -170,35 +161,27 @@ def _silence_s(owner: Owner, ledger: Ledger, now: float) -> float:
 
 def measure_phones(node: Node, telemetry: Telemetry) -> None:
     """Record the state of *node*'s phones, once for each fan-out group and each single phone."""
-    phones = fresh = dirty = rungs = 0
+    phones = fresh = dirty = levels = 0
     by = node.clock.now() - FRESH_S
     for user_state in node.user_states.values():
         feed = user_state.feed
-        shown = _served_by(feed.ledger, by)
-        phones, dirty, rungs = phones + shown.phones, dirty + shown.dirty, rungs + shown.rungs
-        if feed.health.upstream == "live" and feed.health.bus == "live":
-            fresh += shown.phones - shown.late
+        is_live = feed.health.upstream == "live" and feed.health.bus == "live"
+        for reader in feed.ledger.readers:
+            if isinstance(reader, Outbox):
+                size = 1
+                levels += reader.pace.level
+            elif isinstance(reader, FanoutGroup):
+                size = len(reader.members)
+            else:
+                continue
+            names, since = reader.waits
+            phones += size
+            dirty += names * size
+            fresh += size if is_live and since > by else 0
     telemetry.served_connections.set(phones)
     telemetry.fresh_connections.set(fresh)
     telemetry.dirty_keys.set(dirty)
-    telemetry.pace_level.set(rungs)
-
-
-def _served_by(ledger: Ledger, by: float) -> ServedPhones:
-    phones = dirty = rungs = late = 0
-    for reader in ledger.readers:
-        if isinstance(reader, Outbox):
-            size = 1
-            rungs += reader.pace.level
-        elif isinstance(reader, FanoutGroup):
-            size = len(reader.members)
-        else:
-            continue
-        phones += size
-        names, since = reader.waits
-        dirty += names * size
-        late += size if since <= by else 0
-    return ServedPhones(phones, dirty, rungs, late)
+    telemetry.pace_level.set(levels)
 
 
 def measure_functions(node: Node, sites: Iterable[str], telemetry: Telemetry) -> None:
@@ -246,7 +229,8 @@ def measure_bus(cluster: Cluster, telemetry: Telemetry) -> None:
     """Record the dropped messages of the bus, and how far the clock of its server is ahead."""
     offset_s = cluster.clock_offset_s()
     telemetry.clock_offset_seconds.set(math.nan if offset_s is None else offset_s)
-    telemetry.bus_unopened.values |= cluster.dropped()
+    for reason, count in cluster.dropped().items():
+        telemetry.bus_unopened.values[reason] = count
 
 
 def measure_schedulers(schedulers: Iterable[LinkScheduler], telemetry: Telemetry) -> None:
@@ -374,6 +358,15 @@ class SiteReach:
         self.error = refusal if refusal in _UNREACHED else None
         self.cause = None if self.error is None else cause
 
+    def note_failure(self, refusal: ErrorCode | None, error: Exception, telemetry: Telemetry) -> None:
+        """Record a *refusal*, and count its cause if there was no usable answer."""
+        if refusal is not ErrorCode.UPSTREAM_UNAVAILABLE:
+            self.note(refusal)
+            return
+        cause = trouble_of(error)
+        telemetry.upstream_failures[cause].inc()
+        self.note(refusal, cause)
+
 
 class CountedAuthority:
     """The port Authority with counters. Invariant: it changes nothing.
@@ -384,7 +377,7 @@ class CountedAuthority:
     def __init__(self, authority: Authority, site: str, telemetry: Telemetry, reach: SiteReach) -> None:
         self._authority = authority
         self._reach = reach
-        self._failures = telemetry.upstream_failures
+        self._telemetry = telemetry
         results = (ANSWERED, UNAVAILABLE)
         self._log_ons = {result: telemetry.site_log_ons[site, result].inc for result in results}
         self._log_offs = {result: telemetry.site_log_offs[site, result].inc for result in results}
@@ -420,10 +413,7 @@ class CountedAuthority:
             yield
         except GatewayError as error:
             counts[UNAVAILABLE if error.code in unavailable else ANSWERED]()
-            is_unreached = error.code is ErrorCode.UPSTREAM_UNAVAILABLE
-            if is_unreached:
-                self._failures[trouble_of(error)].inc()
-            self._reach.note(error.code, trouble_of(error) if is_unreached else None)
+            self._reach.note_failure(error.code, error, self._telemetry)
             raise
         counts[ANSWERED]()
         self._reach.note()
@@ -461,7 +451,7 @@ class CountedUpstream:
         except GatewayError as error:
             unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
             self._telemetry.link_opens["version_unsupported" if unsupported else "unavailable"].inc()
-            self._note_failure(error.code, error)
+            self._reach.note_failure(error.code, error, self._telemetry)
             raise
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> Link:
@@ -470,7 +460,7 @@ class CountedUpstream:
             link = await self._upstream.open(user, secret, token=token, holder=holder)
         except LinkClosed as closed:
             self._telemetry.link_opens[closed.reason].inc()
-            self._note_failure(_LINK_REFUSALS.get(closed.reason), closed)
+            self._reach.note_failure(_LINK_REFUSALS.get(closed.reason), closed, self._telemetry)
             if closed.reason != "unavailable":
                 self._telemetry.link_refused[closed.reason].inc()
             raise
@@ -478,9 +468,3 @@ class CountedUpstream:
         self._reach.note()
         _LINK_LOG.debug("link_opened", extra={"user": user})
         return link
-
-    def _note_failure(self, refusal: ErrorCode | None, error: Exception) -> None:
-        is_unreached = refusal is ErrorCode.UPSTREAM_UNAVAILABLE
-        if is_unreached:
-            self._telemetry.upstream_failures[trouble_of(error)].inc()
-        self._reach.note(refusal, trouble_of(error) if is_unreached else None)

@@ -547,7 +547,7 @@ class ConnectionStats:
         """Record the result of a command."""
         telemetry, kind, status = self.output.telemetry, call.command.kind, _status(outcome)
         telemetry.commands_in_flight.dec()
-        telemetry.commands[kind, status].inc()
+        telemetry.commands.values[kind, status] += 1
         exemplar = None if outcome.trace_id is None else {"trace_id": outcome.trace_id}
         telemetry.command_seconds[kind].observe(seconds, exemplar)
 
