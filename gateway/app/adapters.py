@@ -273,14 +273,9 @@ def covers(certificate: x509.Certificate, host: str) -> bool:
 
 
 def certificate_problems(
-    client: ClientSection, pair: CertificatePair, wall_ms: int
+    client: ClientSection, chain: Sequence[x509.Certificate], wall_ms: int
 ) -> Iterator[CertificateProblem]:
-    """Yield the faults of *pair* for phones, and advice about it.
-
-    Raises:
-        ConfigError: It contains no certificate.
-    """
-    chain = chain_of(client, pair)
+    """Yield the faults of *chain* for phones, and advice about it."""
     of = f"client.certificate {client.certificate}"
     yield from _validity(of, chain, wall_ms / 1000)
     if not host_names(chain[0]):

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Final, Generic, Literal, TypeVar
 
+from cryptography import x509
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
 from gateway.app.adapters import (
@@ -267,19 +268,19 @@ class CertificateReloader(FileReloader[CertificatePair]):
         self._client = client
         self._clock = clock
         self._telemetry = telemetry
-        self._ends_at_s = 0.0
-        self._names: list[str] = []
-        self._key_type: type[object] = object
+        self._chain: list[x509.Certificate] = []
+        """The certificates in force, the listener's own first."""
         self._warned_at_ms: int | None = None
         self.context: Final = None if pair is None else server_context(client, pair)
         """The TLS context of the listener, for its whole life."""
         if pair is not None:
-            for flaw in certificate_problems(client, pair, clock.wall_ms()):
+            chain = chain_of(client, pair)
+            for flaw in certificate_problems(client, chain, clock.wall_ms()):
                 # phones refuse a faulty certificate; a node that does not start would not help them
                 (_LOG.error if flaw.is_fault else _LOG.warning)(
                     "certificate_problem", extra={"fault": flaw.text}
                 )
-            self._note(pair)
+            self._note(chain)
 
     async def check_files(self) -> str | None:
         """Put the content of the files in force, and log a warning before the end of the certificate."""
@@ -296,49 +297,38 @@ class CertificateReloader(FileReloader[CertificatePair]):
 
     async def _apply(self, content: CertificatePair) -> None:
         assert self.context is not None  # noqa: S101 - as above
-        if faults := self._flaws(content):
+        server_context(self._client, content)  # the present pair must not become half of a new one
+        chain = chain_of(self._client, content)
+        if faults := self._faults_of(chain):
             raise ConfigError(faults)
         load_pair(self.context, content)
-        before = self._names
-        self._note(content)
-        _LOG.info(
-            "certificate_reloaded", extra={"new": ", ".join(self._names), "days_left": self._days_left()}
-        )
-        own = chain_of(self._client, content)[0]
-        if gone := [name for name in before if not covers(own, name)]:
+        before = host_names(self._chain[0])
+        self._note(chain)
+        names = ", ".join(host_names(chain[0]))
+        _LOG.info("certificate_reloaded", extra={"new": names, "days_left": self._days_left()})
+        if gone := [name for name in before if not covers(chain[0], name)]:
             _LOG.warning("certificate_covers_fewer_names", extra={"gone": ", ".join(gone)})
 
     def _log_faults(self, faults: Sequence[str]) -> None:
         _LOG.error("certificate_reload_failed", extra={"fault": " ".join(faults)})
 
-    def _flaws(self, found: CertificatePair) -> list[str]:
-        """Return why *found* must not be used.
-
-        Raises:
-            ConfigError: It cannot be used.
-        """
-        server_context(self._client, found)  # the present pair must not become half of a new one
-        faults = [
-            flaw.text
-            for flaw in certificate_problems(self._client, found, self._clock.wall_ms())
-            if flaw.is_fault
-        ]
+    def _faults_of(self, chain: list[x509.Certificate]) -> list[str]:
+        """Return why *chain* must not be used."""
+        problems = certificate_problems(self._client, chain, self._clock.wall_ms())
+        faults = [problem.text for problem in problems if problem.is_fault]
         # a context has one pair for each type of key, and would still use the old one beside the new
-        if type(chain_of(self._client, found)[0].public_key()) is not self._key_type:
+        if type(chain[0].public_key()) is not type(self._chain[0].public_key()):
             faults.append("The key has another type (RSA, EC) than the one in force: restart the node.")
         return faults
 
-    def _note(self, pair: CertificatePair) -> None:
-        chain = chain_of(self._client, pair)
-        self._key_type = type(chain[0].public_key())
-        self._ends_at_s, self._names = expires_at_s(chain), host_names(chain[0])
-        self._telemetry.certificate_expiry_timestamp_seconds.set(self._ends_at_s)
-        self._warned_at_ms = None
+    def _note(self, chain: list[x509.Certificate]) -> None:
+        self._chain, self._warned_at_ms = chain, None
+        self._telemetry.certificate_expiry_timestamp_seconds.set(expires_at_s(chain))
 
     def _warn(self) -> None:
         """Log once a day."""
         now_ms, warned_at_ms = self._clock.wall_ms(), self._warned_at_ms
-        if self._ends_at_s - now_ms / 1000 >= WARNING_S:
+        if expires_at_s(self._chain) - now_ms / 1000 >= WARNING_S:
             return
         if warned_at_ms is None or now_ms - warned_at_ms >= WARN_EVERY_MS:
             self._warned_at_ms = now_ms
@@ -346,7 +336,7 @@ class CertificateReloader(FileReloader[CertificatePair]):
 
     def _days_left(self) -> int:
         """Return whole days until its end, below 0 after it."""
-        return int((self._ends_at_s - self._clock.wall_ms() / 1000) // DAY_S)
+        return int((expires_at_s(self._chain) - self._clock.wall_ms() / 1000) // DAY_S)
 
 
 # ---- authorities of sites ----

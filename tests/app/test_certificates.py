@@ -49,7 +49,7 @@ def found(client: ClientSection) -> list[tuple[str, bool]]:
     assert pair is not None
     return [
         (text.partition(".crt")[2].lstrip(": "), fault)
-        for text, fault in certificate_problems(client, pair, NOW_MS)
+        for text, fault in certificate_problems(client, chain_of(client, pair), NOW_MS)
     ]
 
 

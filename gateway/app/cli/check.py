@@ -40,6 +40,7 @@ from gateway.app.adapters import (
     site_context,
 )
 from gateway.app.admin import CheckReport, check_bus, folder_faults
+from gateway.app.cli import CliCommand, add_config, advise, report_faults, within
 from gateway.app.config import sources as config_sources
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import (
@@ -58,7 +59,7 @@ from gateway.app.config.sources import (
     write_block,
     write_lines,
 )
-from gateway.app.process import CliCommand, CommandFailed, add_config, advise, report_faults, within
+from gateway.app.process import CommandFailed
 from gateway.app.reload import read_notices
 from gateway.domain.errors import GatewayError
 from gateway.domain.upstream import Trouble, trouble_of
@@ -314,43 +315,38 @@ def client_file_faults(settings: Settings) -> Sequence[str]:
     return ()
 
 
+def listener_chain(client: ClientSection) -> list[x509.Certificate]:
+    """Return the listener's certificates: none in clear text, or if a file has a fault, which is reported."""
+    try:
+        pair = read_pair(client)
+        return [] if pair is None else chain_of(client, pair)
+    except ConfigError:
+        return []
+
+
 def listener_certificate_problems(settings: Settings, wall_ms: int) -> list[CertificateProblem]:
     """Return the faults of the listener's certificate for phones, and advice about it."""
-    try:
-        pair = read_pair(settings.client)
-        return [] if pair is None else list(certificate_problems(settings.client, pair, wall_ms))
-    except ConfigError:
-        return []  # an unreadable file is reported as a fault of the file
+    chain = listener_chain(settings.client)
+    return list(certificate_problems(settings.client, chain, wall_ms)) if chain else []
 
 
 def uncovered_hosts(settings: Settings, hosts: Sequence[str]) -> Iterator[str]:
     """Yield a sentence per host in *hosts* that the listener's certificate does not cover."""
-    try:
-        chain = _chain(settings.client)
-    except ConfigError:
-        return  # an unreadable file is reported as a fault of the file
+    chain = listener_chain(settings.client)
     for host in hosts:
-        if chain is None:
+        if settings.client.certificate is None:
             yield f"client.certificate is not set, so whether it is for {host} can be asked of a proxy only."
-        elif not covers(chain[0], host):
+        elif chain and not covers(chain[0], host):
             yield f"client.certificate {settings.client.certificate} is not for {host}."
 
 
 def describe_certificate(settings: Settings) -> str | None:
     """Return the names and the end of the listener's certificate; None without a readable one."""
-    try:
-        chain = _chain(settings.client)
-    except ConfigError:
-        return None
-    if chain is None:
+    chain = listener_chain(settings.client)
+    if not chain:
         return None
     until = dt.datetime.fromtimestamp(expires_at_s(chain), dt.UTC)
     return f"for {', '.join(host_names(chain[0])) or 'no host'} until {until:%Y-%m-%d %H:%M} UTC"
-
-
-def _chain(client: ClientSection) -> Sequence[x509.Certificate] | None:
-    pair = read_pair(client)
-    return None if pair is None else chain_of(client, pair)
 
 
 async def check_reachable(settings: Settings, clock: Clock) -> list[str]:

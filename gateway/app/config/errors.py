@@ -81,18 +81,9 @@ class Setting(NamedTuple):
 def sections() -> Iterator[tuple[str, type[BaseModel]]]:
     """Yield each table's name and class, in the order of the reference page."""
     for name, field in Settings.model_fields.items():
-        match field.annotation:
-            case type() as section if issubclass(section, BaseModel):
-                yield name, section
-            case annotation:
-                inner = (part for part in typing.get_args(annotation) if isinstance(part, type))
-                yield name, next(part for part in inner if issubclass(part, BaseModel))
-
-
-def _settings() -> Iterator[Setting]:
-    for name, section in sections():
-        for key, field in _fields(section):
-            yield Setting(name, key, field)
+        section = _table(field.annotation)
+        if section is not None:
+            yield name, section
 
 
 def _fields(table: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
@@ -118,7 +109,9 @@ def _table(annotation: object) -> type[BaseModel] | None:
     return None
 
 
-SETTINGS: Final = tuple(_settings())
+SETTINGS: Final = tuple(
+    Setting(name, key, field) for name, section in sections() for key, field in _fields(section)
+)
 BY_VARIABLE: Final = {setting.variable: setting for setting in SETTINGS}
 
 
@@ -128,10 +121,9 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     return found[0] if found else None
 
 
-def hint(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean …?``, or an empty text without a similar name."""
-    near = nearest(name, known)
-    return f"; did you mean {near}?" if near is not None else ""
+def did_you_mean(name: str | None) -> str:
+    """Return the end of a sentence about an unknown name: *name* is the one that may be meant."""
+    return "." if name is None else f"; did you mean {name}?"
 
 
 # ---- sentences ----
@@ -152,25 +144,20 @@ _ENDINGS: Final[dict[str, str]] = {
     "too_long": "must have at most {max_length}",
     "string_too_short": "must have at least {min_length} characters",
     "string_too_long": "must have at most {max_length} characters",
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-    "finite_number": "must be a number",
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type", "finite_number"), "must be a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
     "string_type": "must be a text",
     "path_type": "must be a path",
     "tuple_type": "must be a list, in square brackets",
-    "model_type": "must be a table",
-    "model_attributes_type": "must be a table",
-    "enum": "must be {expected}",
-    "literal_error": "must be {expected}",
+    **dict.fromkeys(("model_type", "model_attributes_type"), "must be a table"),
+    **dict.fromkeys(("enum", "literal_error"), "must be {expected}"),
     "missing": "is missing",
     "extra_forbidden": "is unknown",
-    "timezone_aware": "must be an instant with its offset, as in 2026-01-31T08:00:00Z",
-    "datetime_type": "must be an instant with its offset, as in 2026-01-31T08:00:00Z",
+    **dict.fromkeys(
+        ("timezone_aware", "datetime_type"),
+        "must be an instant with its offset, as in 2026-01-31T08:00:00Z",
+    ),
     "value_error": "{error}",
 }
 """pydantic's type of error → the end of a sentence that begins with the setting's name."""
@@ -251,39 +238,31 @@ def _sentence(found: ErrorDetails, origins: Mapping[str, str]) -> str:
             return "No site is configured: add a [[sites]] with id, url, display_name and country."
         case _:
             item = "" if place.item is None else f" (value {place.item + 1})"
-            return _with_full_stop(f"{origins.get(place.path, place.path)}{item} {fault_ending(found)}")
+            sentence = f"{origins.get(place.path, place.path)}{item} {fault_ending(found)}"
+            return sentence if sentence.endswith("?") else f"{sentence}."
 
 
 def fault_ending(found: ErrorDetails) -> str:
     """Return the fault of a value, as the end of a sentence that begins with its name."""
     kind = found["type"]
     context = {name: f"{v:g}" if isinstance(v, float) else v for name, v in found.get("ctx", {}).items()}
-    return _shown_value(found) + _ending(kind, context)
+    ending = _ENDINGS.get(kind, kind.replace("_", " ")).format(**context)
+    return _shown_value(found) + ("must not be empty" if context.get("min_length") == 1 else ending)
 
 
 def unknown_setting(place: SettingLocation) -> str:
     """Return the sentence for an unknown name in the file, with the most similar known name."""
     if place.key is None:
-        return _with_full_stop(f"[{place.table}]: there is no such section{hint(place.section, _SECTIONS)}")
+        near = nearest(place.section, _SECTIONS)
+        return f"[{place.table}]: there is no such section{did_you_mean(near)}"
     keys = [setting.key for setting in SETTINGS if setting.section == place.section]
-    same = {name for key in keys for name in (key, key.partition(".")[0])}
-    near = nearest(place.key, same)
+    near = nearest(place.key, {name for key in keys for name in (key, key.partition(".")[0])})
     if near is not None:
-        return f"{place.path}: there is no such setting; did you mean {place.table}.{near}?"
-    elsewhere = [setting.path for setting in SETTINGS if setting.key.rpartition(".")[2] == place.key]
-    return _with_full_stop(
-        f"{place.path}: there is no such setting" + (f"; did you mean {elsewhere[0]}?" if elsewhere else "")
-    )
-
-
-def _with_full_stop(sentence: str) -> str:
-    return sentence if sentence.endswith("?") else f"{sentence}."
-
-
-def _ending(kind: str, context: Mapping[str, object]) -> str:
-    if context.get("min_length") == 1:
-        return "must not be empty"
-    return _ENDINGS.get(kind, kind.replace("_", " ")).format(**context)
+        meant: str | None = f"{place.table}.{near}"
+    else:
+        elsewhere = (setting.path for setting in SETTINGS if setting.key.rpartition(".")[2] == place.key)
+        meant = next(elsewhere, None)
+    return f"{place.path}: there is no such setting{did_you_mean(meant)}"
 
 
 def _shown_value(found: ErrorDetails) -> str:

@@ -11,10 +11,11 @@ import binascii
 import difflib
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import phonenumbers
@@ -149,10 +150,6 @@ def parse_sealing_key(text: str) -> SealingKey:
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
-_NODE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_SITE_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_NUMBER_PREFIX: Final = re.compile(r"\+[1-9][0-9]{0,14}")
-_APP_MINIMUM: Final = re.compile(r"[a-z]{1,32}=\d{1,6}(\.\d{1,6}){0,3}")
 _TWO_CAPITALS: Final = re.compile(r"[A-Z]{2}")
 _MISTAKEN_COUNTRIES: Final = {"UK": "GB", "EN": "GB", "GER": "DE", "AUT": "AT", "SUI": "CH", "USA": "US"}
 _SECRET: Final = {"type": "string", "writeOnly": True}
@@ -170,20 +167,20 @@ def _path(path: Path, info: ValidationInfo) -> Path:
     return folder / path if isinstance(folder, Path) and not path.is_absolute() else path
 
 
-def _secret_key(value: object) -> SecretKey:
-    if isinstance(value, SecretKey):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("must be a text")  # noqa: TRY004 - pydantic collects ValueError only
-    return parse_secret_key(value)
+SecretT = TypeVar("SecretT", SecretKey, SealingKey)
 
 
-def _sealing_key(value: object) -> SealingKey:
-    if isinstance(value, SealingKey):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("must be a text")  # noqa: TRY004 - pydantic collects ValueError only
-    return parse_sealing_key(value)
+def _parsed(kind: type[SecretT], parse: Callable[[str], SecretT]) -> PlainValidator:
+    """Return the reader of a secret's text, whose error has no text of the value."""
+
+    def read(value: object) -> SecretT:
+        if isinstance(value, kind):
+            return value
+        if not isinstance(value, str):
+            raise ValueError("must be a text")  # noqa: TRY004 - pydantic collects ValueError only
+        return parse(value)
+
+    return PlainValidator(read)
 
 
 def _network(value: object) -> IPv4Network | IPv6Network:
@@ -208,10 +205,16 @@ def _origin(text: str) -> str:
     return text
 
 
-def _site_id(text: str) -> str:
-    if _SITE_ID.fullmatch(text) is None:
-        raise ValueError("must be 1 to 32 lower-case letters, digits or hyphens")
-    return text
+def _fits(pattern: str, fault: str) -> AfterValidator:
+    """Return the check that a whole text has the form of *pattern*."""
+    fits = re.compile(pattern).fullmatch
+
+    def check(text: str) -> str:
+        if fits(text) is None:
+            raise ValueError(fault)
+        return text
+
+    return AfterValidator(check)
 
 
 def _site_url(text: str) -> str:
@@ -248,24 +251,6 @@ def _country(text: str) -> str:
     return text
 
 
-def _number_prefix(text: str) -> str:
-    if _NUMBER_PREFIX.fullmatch(text) is None:
-        raise ValueError("must be a number in E.164 or the beginning of one, such as +4331, without spaces")
-    return text
-
-
-def _app_minimum(text: str) -> str:
-    if _APP_MINIMUM.fullmatch(text) is None:
-        raise ValueError("must be a platform and a version, as in android=1.2.0")
-    return text
-
-
-def _node_name(text: str) -> str:
-    if _NODE_NAME.fullmatch(text) is None:
-        raise ValueError("must be 1 to 64 letters, digits, dots, hyphens or underscores")
-    return text
-
-
 def _reason(text: str) -> str:
     if len(text.encode()) > REASON_BYTES:
         raise ValueError(f"has more than {REASON_BYTES} bytes in UTF-8, which Asterisk would cut")
@@ -280,6 +265,8 @@ def _wrap_up_times(value: object) -> object:
     return dict(str(word).rpartition("=")[::2] for word in words)
 
 
+Many = Annotated[int, Field(ge=1, le=1_000_000)]
+PerSecond = Annotated[float, Field(gt=0, le=100_000)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 """A TCP port; 0 is any free one."""
 Host = Annotated[str, Field(min_length=1, max_length=255)]
@@ -289,11 +276,14 @@ SECRET_TYPES: Final = (SecretStr, SecretKey, SealingKey)
 """Types of values that are never shown."""
 Password = Annotated[SecretStr, Field(min_length=1, max_length=4096, json_schema_extra={"writeOnly": True})]
 SecretKeyText = Annotated[
-    SecretKey, PlainValidator(_secret_key), PlainSerializer(lambda _: HIDDEN), WithJsonSchema(_SECRET)
+    SecretKey,
+    _parsed(SecretKey, parse_secret_key),
+    PlainSerializer(lambda _: HIDDEN),
+    WithJsonSchema(_SECRET),
 ]
 SealingKeyText = Annotated[
     SealingKey,
-    PlainValidator(_sealing_key),
+    _parsed(SealingKey, parse_sealing_key),
     PlainSerializer(lambda key: f"{key.id}:{HIDDEN}"),
     WithJsonSchema(_SECRET),
 ]
@@ -312,14 +302,30 @@ WrapUpTimes = Annotated[
     BeforeValidator(_wrap_up_times),
 ]
 Origin = Annotated[str, AfterValidator(_origin)]
-SiteName = Annotated[str, AfterValidator(_site_id)]
+SiteName = Annotated[
+    str, _fits(r"[a-z0-9][a-z0-9-]{0,31}", "must be 1 to 32 lower-case letters, digits or hyphens")
+]
 SiteUrl = Annotated[str, AfterValidator(_site_url)]
 CollectorUrl = Annotated[str, AfterValidator(_collector_url)]
 PageUrl = Annotated[str, AfterValidator(_page_url)]
-AppMinimum = Annotated[str, AfterValidator(_app_minimum)]
-NumberPrefix = Annotated[str, AfterValidator(_number_prefix)]
+AppMinimum = Annotated[
+    str,
+    _fits(r"[a-z]{1,32}=\d{1,6}(\.\d{1,6}){0,3}", "must be a platform and a version, as in android=1.2.0"),
+]
+NumberPrefix = Annotated[
+    str,
+    _fits(
+        r"\+[1-9][0-9]{0,14}",
+        "must be a number in E.164 or the beginning of one, such as +4331, without spaces",
+    ),
+]
 Country = Annotated[str, AfterValidator(_country)]
-NodeName = Annotated[str, AfterValidator(_node_name)]
+NodeName = Annotated[
+    str,
+    _fits(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "must be 1 to 64 letters, digits, dots, hyphens or underscores"
+    ),
+]
 BusUrl = Annotated[str, AfterValidator(bus_url), PlainSerializer(without_password)]
 
 # ---- sections ----
@@ -592,46 +598,32 @@ class SiteSection(Section):
 class LimitsSection(Section):
     """Limits of the load. What exceeds a limit is refused, with the time to try again."""
 
-    connections: int = Field(
-        _DOORS.connections, ge=1, le=1_000_000, description="WebSockets on this node. More are answered 503."
+    connections: Many = Field(
+        _DOORS.connections, description="WebSockets on this node. More are answered 503."
     )
-    unhelloed: int = Field(
-        _DOORS.unhelloed, ge=1, le=1_000_000, description="WebSockets that have not shown a valid token yet."
-    )
-    unhelloed_per_address: int = Field(
+    unhelloed: Many = Field(_DOORS.unhelloed, description="WebSockets that have not shown a valid token yet.")
+    unhelloed_per_address: Many = Field(
         _DOORS.unhelloed_per_address,
-        ge=1,
-        le=1_000_000,
         description="`unhelloed` for one address, or for one user whose token is in the upgrade. Beyond it "
         "the oldest of these WebSockets is closed.",
     )
-    handshakes_per_s: float = Field(
+    handshakes_per_s: PerSecond = Field(
         _DOORS.handshakes_per_s,
-        gt=0,
-        le=100_000,
         description="Upgrades and log-ons per second of this node, on average. There are most of them after "
         "another node has ended.",
     )
-    handshakes_burst: int = Field(
-        _DOORS.handshakes_burst, ge=1, le=1_000_000, description="Burst of the same."
-    )
-    handshakes_per_s_of_address: float = Field(
+    handshakes_burst: Many = Field(_DOORS.handshakes_burst, description="Burst of the same.")
+    handshakes_per_s_of_address: PerSecond = Field(
         _DOORS.handshakes_per_s_of_address,
-        gt=0,
-        le=100_000,
         description="`handshakes_per_s` for one address, or for one user whose token is in the upgrade. A "
         "whole office may reconnect from one address. TLS handshakes of one address may be twice as many.",
     )
-    handshakes_burst_of_address: int = Field(
+    handshakes_burst_of_address: Many = Field(
         _DOORS.handshakes_burst_of_address,
-        ge=1,
-        le=1_000_000,
         description="Burst of the same for one address.",
     )
-    requests_per_s_of_session: float = Field(
+    requests_per_s_of_session: PerSecond = Field(
         _DOORS.requests_per_s_of_session,
-        gt=0,
-        le=100_000,
         description="HTTP requests per second with the token of one session, on average. An export counts as "
         "20, a list of sessions or the end of another session as 10. Beyond it a request waits up to 1 s, "
         "then it is answered 429.",
@@ -639,15 +631,13 @@ class LimitsSection(Section):
     requests_burst_of_session: int = Field(
         _DOORS.requests_burst_of_session, ge=20, le=1_000_000, description="Burst of the same."
     )
-    requests_per_s_of_address: float = Field(
+    requests_per_s_of_address: PerSecond = Field(
         _DOORS.requests_per_s_of_address,
-        gt=0,
-        le=100_000,
         description="HTTP requests per second of one address without a token, on average; log-ons and "
         "upgrades do not count. A whole office may load the web client from one address.",
     )
-    requests_burst_of_address: int = Field(
-        _DOORS.requests_burst_of_address, ge=1, le=1_000_000, description="Burst of the same."
+    requests_burst_of_address: Many = Field(
+        _DOORS.requests_burst_of_address, description="Burst of the same."
     )
     log_ons_per_s: float = Field(
         20,

@@ -31,6 +31,7 @@ from gateway.app.config.errors import (
     SITES,
     ConfigError,
     Setting,
+    did_you_mean,
     fault_sentences,
     nearest,
     sections,
@@ -187,7 +188,7 @@ def _take_variable(name: str, environ: Mapping[str, str], sources: Sources) -> N
             sources.unread.add(path)
         return
     near = nearest(general, (*BY_VARIABLE, *(f"{v}_FILE" for v, s in BY_VARIABLE.items() if s.from_file)))
-    meant = f"; did you mean {near.replace('<n>', place or '0')}?" if near is not None else "."
+    meant = did_you_mean(near and near.replace("<n>", place or "0"))
     sources.faults.append(f"{name}: there is no such setting{meant}")
 
 
