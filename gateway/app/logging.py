@@ -560,22 +560,23 @@ class CloseHistory:
 # ---- audit trail ----
 
 
-WriteAct = Callable[[Act, int], None]
+class AuditTrail:
+    """Writes acts as log lines: users as keyed hashes, a number masked.
 
-
-def audit_writer(node: NodeId, life: str) -> WriteAct:
-    """Return the writer of acts as log lines: users as keyed hashes, a number masked.
-
-    *life* distinguishes one start of *node* from the next, and so their serials.
+    The lines of one process are numbered, so that a missing one is noticed. *life* distinguishes one start of
+    *node* from the next, and so their serials.
     """
 
-    def log_act(act: Act, serial: int) -> None:
+    def __init__(self, node: NodeId, life: str) -> None:
+        self._process: Final = {"by_node": node, "life": life}
+        self._serials = count(1)
+
+    def note(self, act: Act) -> None:
+        """Number and write *act*."""
         event, fields = _act(act)
         fields |= {"act": act.act, "user": act.user, "result": act.result}
-        fields |= {"by_node": node, "life": life, "serial": serial}
+        fields |= {**self._process, "serial": next(self._serials)}
         logging.getLogger(AUDIT_LOGGER).info(event, extra=fields)
-
-    return log_act
 
 
 def _act(act: Act) -> tuple[str, dict[str, object]]:
@@ -593,15 +594,3 @@ def _act(act: Act) -> tuple[str, dict[str, object]]:
             }
         case OrderAct():
             return "operator_order", {"act_id": act.act_id, "asked_node": act.asked_node}
-
-
-class AuditTrail:
-    """Numbers the acts of one process, so that a missing line is noticed."""
-
-    def __init__(self, write: WriteAct) -> None:
-        self._write: Final = write
-        self._serials = count(1)
-
-    def note(self, act: Act) -> None:
-        """Number and write *act*."""
-        self._write(act, next(self._serials))

@@ -1,28 +1,24 @@
-"""The process: background tasks, signals, systemd, garbage collection, core dumps, listeners, options."""
+"""The process: background tasks, signals, systemd, garbage collection, core dumps, and listeners."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import ctypes
 import gc
 import logging
-import math
 import os
 import platform
 import resource
-import shutil
 import signal
 import socket
 import ssl
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
-from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from aiohttp import web
 
@@ -710,76 +706,3 @@ async def listening_in_thread(
     finally:
         close()
         await asyncio.wrap_future(ended)
-
-
-# ---- command line ----
-
-
-PROGRAM: Final = "oscc-gateway"
-
-
-class CliCommand(NamedTuple):
-    """One command. *run* returns the exit code."""
-
-    summary: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
-    examples: str
-
-
-def advise(advices: Iterable[str]) -> None:
-    """Print advice, a line each."""
-    sys.stderr.writelines(f"advice: {advice}\n" for advice in advices)
-
-
-def report_faults(faults: Sequence[str]) -> int:
-    """Print the faults that a check has found, a line each; return its exit code."""
-    sys.stderr.writelines(f"fault: {fault}\n" for fault in faults)
-    return 1 if faults else 0
-
-
-def program_name() -> str:
-    """Return how to call this program: its name where the shell finds it, else its path."""
-    own = Path(sys.argv[0])
-    if shutil.which(PROGRAM) is not None or own.name != PROGRAM:
-        return PROGRAM
-    path = os.path.relpath(own)
-    if path.startswith(".."):
-        return str(own.absolute())
-    return path if os.sep in path else f"./{path}"
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return *rows* below their *headings*, a line each, without control characters."""
-    lines = [headings, *([_shown(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
-    return "".join(f"{'  '.join(map(str.ljust, line, widths)).rstrip()}\n" for line in lines)
-
-
-def _shown(cell: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in cell)
-
-
-def within(kind: Callable[[str], float], least: float, most: float, shown: str) -> Callable[[str], float]:
-    """Return a reader of an option's number, from *least* to *most*; *shown* are these bounds in words."""
-
-    def read(text: str) -> float:
-        number = math.nan
-        with suppress(ValueError):
-            number = kind(text)
-        if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"must be {shown}")
-        return number
-
-    return read
-
-
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add ``--config``; without it all settings come from the environment."""
-    parser.add_argument(
-        "--config",
-        "-c",
-        type=Path,
-        metavar="FILE",
-        help="the TOML file; OSCC_GATEWAY__SECTION__KEY variables override it",
-    )

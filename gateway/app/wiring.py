@@ -44,7 +44,7 @@ from gateway.app.admin import (
 )
 from gateway.app.config.settings import MEMORY, LimitsSection, SecretsSection, Settings
 from gateway.app.drain import Departure, PhoneBalancer, drain_limit_s, drain_node
-from gateway.app.logging import AuditTrail, CloseHistory, LineWriter, Pseudonyms, audit_writer, log_session
+from gateway.app.logging import AuditTrail, CloseHistory, LineWriter, Pseudonyms, log_session
 from gateway.app.metrics import (
     ProcessMetrics,
     create_startup_series,
@@ -89,9 +89,9 @@ from gateway.edge.server import EdgeParts, OpsParts, make_app, make_ops_app
 from gateway.edge.socket import PhoneSocket
 from gateway.runtime.event_loop import REST_S, LinkScheduler
 from gateway.runtime.node import Node, NodeSettings
-from gateway.runtime.ports import ENTRY_REFUSALS, Clock, Cluster, SiteParts
+from gateway.runtime.ports import ENTRY_REFUSALS, Clock, Cluster
 from gateway.runtime.sessions import ATTACH_S, LogOffs
-from gateway.telemetry import Families, RuntimeCounters, Telemetry, written
+from gateway.telemetry import Families, Telemetry, written
 from gateway.upstream.oscce import OsccServer
 
 _LOG: Final = logging.getLogger("gateway.app")
@@ -154,16 +154,17 @@ class Addresses(NamedTuple):
 
 
 class NodeOptions(NamedTuple):
-    """Options of a node besides its settings. *keyring* passes changed keys to the modules that use them."""
+    """Options of a node besides its settings."""
 
-    keyring: Keyring | None = None
+    keyring: Keyring
+    """Passes changed keys to the modules that use them."""
+    holder: str = ""
+    """This process's life; drawn when it is empty."""
     reread: ReadSecrets | None = None
     """Reads the secrets again; None: they do not change."""
     tracing: Tracing = Tracing()
     log: LineWriter | None = None
     """Gets the fields of every line; its last lines are part of a support bundle."""
-    holder: str = ""
-    """This process's life; drawn when it is empty."""
 
 
 class Gateway:
@@ -185,10 +186,9 @@ class Gateway:
         cluster: Cluster,
         clock: Clock,
         telemetry: Telemetry,
-        options: NodeOptions | None = None,
+        options: NodeOptions,
     ) -> None:
-        options = options or NodeOptions()
-        edge = edge_settings(settings)
+        edge, keyring = edge_settings(settings), options.keyring
         self.telemetry: Final = telemetry
         self.admission: Final = SocketAdmission(edge.admission, self._files_of_phones)
         self.process_metrics: Final = ProcessMetrics(clock, self.telemetry, self.admission.lagged)
@@ -196,13 +196,13 @@ class Gateway:
         self.certificate_reloader: Final = CertificateReloader(settings.client, clock, telemetry)
         self.status_log: Final = StatusLog(servers)
         sites = measured_sites(servers, telemetry, options.tracing, self.status_log.reaches, rates(settings))
-        keyring = options.keyring or Keyring(secrets.sealing_keys)
-        own = _node_settings(settings, keyring, options.holder or randomness.token_hex(8))
-        self.node, self.audit_trail = _node(own, sites, cluster, clock, options.tracing.counters(telemetry))
+        own, counters = _node_settings(settings, options), options.tracing.counters(telemetry)
+        self.audit_trail: Final = AuditTrail(own.node, own.holder)
+        self.node: Final = Node(own, sites, cluster, clock, random.random, self.audit_trail.note, counters)
         self.pseudonyms: Final = Pseudonyms(secrets.pseudonym_key)
         self.closes: Final = CloseHistory(self.node.orders.node, self.pseudonyms, clock.wall_ms)
         self.scheduler: Final[Scheduler[PhoneSocket]] = _scheduler(clock, servers)
-        tokens = _tokens(secrets, servers)
+        tokens = Tokens(keyring.raw, list(servers), randomness.token_bytes)
         parts = self._parts(settings, edge, tokens)
         self.phones: Final = parts.phones
         self.broadcast: Final = NoticeBroadcast(parts.notices, parts.phones, clock)
@@ -289,15 +289,21 @@ class Gateway:
 
     def tasks(self) -> tuple[Coroutine[None, None, None], ...]:
         """Return the background tasks of the node."""
-        clock = self.node.clock
-        watching = log_status(self.status_log, self.node, self.telemetry, clock)
+        clock, membership = self.node.clock, self.node.membership
+        watching = (
+            log_status(self.status_log, self.node, self.telemetry, clock),
+            log_bus_faults(self._bus, clock),
+            log_duplicate_name(membership, clock),
+            log_key_differences(membership, clock),
+            log_clock_offset(self._cluster.clock_offset_s, clock),
+        )
         rates, pending = self.edge[REQUEST_RATES], self.edge[PENDING_CONNECTIONS]
         turns = self.admission.turn, rates.turn, pending.turn, self.node.account.turn
         turns_of_pools = [server.pool.turn for server in self._oscc]
         forgetting = forget_by_time((*turns, *turns_of_pools), clock), collect_when_idle(clock)
         balancing = () if self._balancing is None else (self._balancing.run(),)
         running = self.node.run(), self.scheduler.run(), self.process_metrics.run()
-        return *running, watching, *forgetting, *balancing
+        return *running, *watching, *forgetting, *balancing
 
     def administration(self, settings: Settings, stopping: StopRequest) -> AdminOperations:
         """Return the operations for operators, and register them with the node."""
@@ -351,7 +357,9 @@ class Gateway:
         self._oscc = [server for server in self._servers.values() if isinstance(server, OsccServer)]
         self._requires_bus = settings.bus.required_at_start and settings.bus.url != MEMORY
         self._balancing = self._balancer(settings.limits) if settings.limits.balance else None
-        self._log = _named(options, self.node.orders.node)
+        self._bus, self._log = settings.bus, options.log
+        if options.log is not None:
+            options.log.context = partial(_line_context, self.node.orders.node, options.tracing)
         self.telemetry.trace_id = options.tracing.trace_id
         self.node.is_overloaded, self.node.unread_s = self._is_overloaded, self._unread_s
         for server in self._oscc:
@@ -364,32 +372,14 @@ class Gateway:
         self.telemetry.build_info[about].set(1)
 
 
-def _node(
-    own: NodeSettings,
-    sites: Mapping[str, SiteParts],
-    cluster: Cluster,
-    clock: Clock,
-    counters: RuntimeCounters,
-) -> tuple[Node, AuditTrail]:
-    """Return the node, and the log of the audit."""
-    trail = AuditTrail(audit_writer(own.node, own.holder))
-    return Node(own, sites, cluster, clock, random.random, trail.note, counters), trail
-
-
-def _named(options: NodeOptions, node: NodeId) -> LineWriter | None:
-    """Add the node's name and the trace to every log line."""
-    if options.log is not None:
-        options.log.context = partial(_line_context, node, options.tracing)
-    return options.log
-
-
 def _line_context(node: NodeId, tracing: Tracing) -> dict[str, object]:
     """Return the fields of every log line."""
     trace_id = tracing.trace_id()
     return {"node": node} if trace_id is None else {"node": node, "trace_id": trace_id}
 
 
-def _node_settings(settings: Settings, keyring: Keyring, holder: str) -> NodeSettings:
+def _node_settings(settings: Settings, options: NodeOptions) -> NodeSettings:
+    holder = options.holder or randomness.token_hex(8)
     return NodeSettings(
         node_id(settings, socket.gethostname(), holder),
         holder,
@@ -399,13 +389,8 @@ def _node_settings(settings: Settings, keyring: Keyring, holder: str) -> NodeSet
         settings.limits.log_ons_in_flight,
         gateway.__version__,
         settings.limits.handshakes_per_s,
-        lambda: keyring.names,
+        lambda: options.keyring.names,
     )
-
-
-def _tokens(secrets: SecretsSection, servers: Mapping[str, SiteServer]) -> Tokens:
-    keys = [(key.id, key.key.raw) for key in secrets.sealing_keys]
-    return Tokens(keys, list(servers), randomness.token_bytes)
 
 
 @asynccontextmanager
@@ -431,19 +416,17 @@ async def serving(
         LogOffsLost: The node has ended, and no other node retries its unconfirmed log-offs.
     """
     async with AsyncExitStack() as stack:
-        keyring = Keyring(secrets.sealing_keys)
         tracing = await stack.enter_async_context(open_tracing(settings.tracing, clock))
         servers = await _servers(settings, stack, clock, tracing)
-        telemetry = Telemetry()
-        options = NodeOptions(keyring, reread, tracing, log, holder or randomness.token_hex(8))
+        telemetry, keyring = Telemetry(), Keyring(secrets.sealing_keys)
+        options = NodeOptions(keyring, holder or randomness.token_hex(8), reread, tracing, log)
         cluster = await stack.enter_async_context(_bus(settings, secrets, options, clock, telemetry))
         made = Gateway(settings, secrets, servers, cluster, clock, telemetry, options)
         tracing.enter(made.edge)
         send, is_any = made.broadcast.send, _may_change(settings)
         hangup = stack.enter_context(reload_on_hangup(made.reloading, send, supervisor, is_any=is_any))
         await stack.enter_async_context(handing_over_log_offs(made.node.log_offs))
-        tasks = *made.tasks(), made.reloading.run(hangup), *_status_tasks(settings, made, cluster, clock)
-        await stack.enter_async_context(background_tasks(*tasks))
+        await stack.enter_async_context(background_tasks(*made.tasks(), made.reloading.run(hangup)))
         ops = await stack.enter_async_context(_ops_listening(settings, made))
         client = await stack.enter_async_context(_client_listening(settings, made))
         admin = await stack.enter_async_context(made.administration(settings, stopping).listening())
@@ -485,17 +468,6 @@ def _scheduler(clock: Clock, servers: Mapping[str, SiteServer]) -> Scheduler[Pho
         if isinstance(server, OsccServer):
             server.link_scheduler.phones = made
     return made
-
-
-def _status_tasks(
-    settings: Settings, made: Gateway, cluster: Cluster, clock: Clock
-) -> tuple[Coroutine[None, None, None], ...]:
-    return (
-        log_bus_faults(settings.bus, clock),
-        log_duplicate_name(made.node.membership, clock),
-        log_key_differences(made.node.membership, clock),
-        log_clock_offset(cluster.clock_offset_s, clock),
-    )
 
 
 def _bus(

@@ -14,9 +14,19 @@ import pytest
 
 import gateway
 from gateway.__main__ import main as program
-from gateway.app.cli import BROKEN_PIPE, COMMANDS, check, command_named, main, parser
+from gateway.app.cli import (
+    BROKEN_PIPE,
+    COMMANDS,
+    CliCommand,
+    add_config,
+    check,
+    command_named,
+    main,
+    parser,
+    program_name,
+    table,
+)
 from gateway.app.config.errors import ConfigError
-from gateway.app.process import CliCommand, add_config, program_name, table
 from tests.app.samples import cases
 
 

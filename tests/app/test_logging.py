@@ -34,7 +34,6 @@ from gateway.app.logging import (
     LogLevel,
     Pseudonyms,
     RepetitionFilter,
-    audit_writer,
     configure,
     field_shapes,
     flush_suppressed,
@@ -475,9 +474,10 @@ def test_lines_of_libraries_are_held_back_by_their_template_and_what_is_in_them_
 
 
 def test_numbered_lines_are_never_held_back(log: Log) -> None:
-    for serial in range(LINES_PER_WINDOW * 2):
-        audit_writer(NodeId("n1"), "")(OperatorAct("drain", None, None, "done", 200), serial)
-    assert [line["serial"] for line in log.received] == list(range(LINES_PER_WINDOW * 2))
+    trail = AuditTrail(NodeId("n1"), "")
+    for _ in range(LINES_PER_WINDOW * 2):
+        trail.note(OperatorAct("drain", None, None, "done", 200))
+    assert [line["serial"] for line in log.received] == list(range(1, LINES_PER_WINDOW * 2 + 1))
 
 
 async def test_kinds_without_end_take_bounded_memory_and_are_still_counted(log: Log) -> None:
@@ -560,8 +560,6 @@ async def test_the_log_of_a_whole_life_holds_no_canary_at_any_level(own_logging:
 
 ACT = NumberAct(UserId("main", 7), SessionId("session-1"), "change", "*********567", "applied")
 LIFE = "00112233aabbccdd"
-LOG = audit_writer(NodeId("gw-2"), LIFE)
-
 ANNA = UserHash(Pseudonyms(KEY).of(ACT.user))
 
 
@@ -569,7 +567,7 @@ def written(*acts: Act, level: LogLevel = "info") -> list[dict[str, Any]]:
     """Return the lines that a node writes of *acts*."""
     stream = io.StringIO()
     configure(level, KEY, stream)
-    trail = AuditTrail(LOG)
+    trail = AuditTrail(NodeId("gw-2"), LIFE)
     for act in acts:
         trail.note(act)
     return [json.loads(line) for line in stream.getvalue().splitlines()]

@@ -188,8 +188,10 @@ async def gateway(
     url = "http://127.0.0.1:1"
     settings = settings_for(url, limits={"drain_s": 7}, **sections)
     async with server or OsccServer("main", url, clock) as opened:
+        secrets = generate_secrets()
+        options = wiring.NodeOptions(Keyring(secrets.sealing_keys))
         yield wiring.Gateway(
-            settings, generate_secrets(), {"main": opened}, cluster or alone(clock), clock, Telemetry()
+            settings, secrets, {"main": opened}, cluster or alone(clock), clock, Telemetry(), options
         )
 
 

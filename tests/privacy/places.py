@@ -201,7 +201,7 @@ PLACES: Final[dict[str, str]] = {
         """,
         NOBODY: """
             edge/routes.py PublicRoutes._schemas;
-            app/reload.py CertificateReloader._names; app/admin.py StatusLog._away;
+            app/reload.py CertificateReloader._chain; app/admin.py StatusLog._away;
             app/admin.py _BusLines._written;
             telemetry.py RuntimeCounters._unread_rows; telemetry.py Counts.values;
             telemetry.py Telemetry.labels;

@@ -21,6 +21,7 @@ from yarl import URL
 
 from gateway.app.adapters import open_bus
 from gateway.app.admin import check_bus
+from gateway.app.cli import CliCommand, add_config, advise, table, within
 from gateway.app.config.settings import (
     MEMORY,
     AdminSection,
@@ -30,7 +31,7 @@ from gateway.app.config.settings import (
     socket_path,
 )
 from gateway.app.config.sources import load
-from gateway.app.process import CliCommand, CommandFailed, add_config, advise, table, within
+from gateway.app.process import CommandFailed
 from gateway.domain.errors import GatewayError
 from gateway.protocol.envelopes import NodeRecord
 from gateway.protocol.openapi import PAGE, PAGE_MAX
@@ -242,49 +243,54 @@ def _post_options(path: str, *names: str) -> AdminCall:
 # ---- how it is shown ----
 
 
-def _sessions(content: AdminAnswer) -> str:
-    rows = [
-        (
-            each["id"],
-            each["user"],
-            each["application"],
-            each["owner"],
-            each["node"] or "-",
-            "attached" if each["attached"] else "waits",
-            _timestamp(each["expires_at_ms"]),
-        )
-        for each in content["sessions"]
-    ]
-    return table(("SESSION", "USER", "APPLICATION", "OWNER", "PHONE AT", "STATE", "EXPIRES"), rows)
+_WORDS: Final = {
+    "attached": ("waits", "attached"),
+    "confirmed": ("ended, unconfirmed", "ended"),
+    "draining": ("live", "draining"),
+}
+"""A field that is false or true → its words."""
 
 
-def _closes(content: AdminAnswer) -> str:
-    rows = [
-        (
-            _timestamp(each["at_ms"]),
-            each["node"],
-            each["initiator"],
-            str(each["close_code"]),
-            each["close_reason"] or "-",
-            each["user"] or "-",
-            f"{each['lasted_s']:g}",
-        )
-        for each in content["closes"]
-    ]
-    return table(("AT", "NODE", "BY", "CODE", "REASON", "USER", "LASTED S"), rows)
+def _cell(name: str, value: object) -> str:
+    match value:
+        case bool():
+            return _WORDS[name][value]
+        case None | "":
+            return "-"
+        case int() if name.endswith("at_ms"):
+            at = datetime.fromtimestamp(value / 1000, UTC)
+            return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
 
 
-def _ended(content: AdminAnswer) -> str:
-    rows = [
-        (
-            each["id"],
-            each["user"],
-            each["application"],
-            "ended" if each["confirmed"] else "ended, unconfirmed",
-        )
-        for each in content["ended"]
-    ]
-    return table(("SESSION", "USER", "APPLICATION", "STATE"), rows)
+def _table_of(what: str, headings: Sequence[str], fields: Sequence[str]) -> ShowAnswer:
+    """Return a function that shows the list *what* of an answer: the *fields* of an object in a line."""
+    return lambda content: table(
+        headings, [[_cell(name, each[name]) for name in fields] for each in content[what]]
+    )
+
+
+_sessions: Final = _table_of(
+    "sessions",
+    ("SESSION", "USER", "APPLICATION", "OWNER", "PHONE AT", "STATE", "EXPIRES"),
+    ("id", "user", "application", "owner", "node", "attached", "expires_at_ms"),
+)
+_closes: Final = _table_of(
+    "closes",
+    ("AT", "NODE", "BY", "CODE", "REASON", "USER", "LASTED S"),
+    ("at_ms", "node", "initiator", "close_code", "close_reason", "user", "lasted_s"),
+)
+_ended: Final = _table_of(
+    "ended", ("SESSION", "USER", "APPLICATION", "STATE"), ("id", "user", "application", "confirmed")
+)
+_nodes: Final = _table_of(
+    "nodes",
+    ("NODE", "VERSION", "PHONES", "LINKS", "ACCEPTS/S", "STATE", "SEALING KEYS"),
+    ("node", "version", "connections", "links", "accepts_per_s", "draining", "sealing_keys"),
+)
 
 
 def _export(content: AdminAnswer) -> str:
@@ -301,10 +307,6 @@ def _reloaded(content: AdminAnswer) -> str:
     if not keys:
         return _done(content)
     return table(("DONE BY", "SEALING KEYS"), [(node, keys.get(node, "-")) for node in content["nodes"]])
-
-
-def _timestamp(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 # ---- the commands ----
@@ -524,19 +526,7 @@ def nodes_json(nodes: Sequence[NodeRecord]) -> str:
 
 def nodes_table(nodes: Sequence[NodeRecord]) -> str:
     """Return the nodes as a table, one line each."""
-    rows = [
-        (
-            node.node,
-            node.version,
-            str(node.connections),
-            str(node.links),
-            f"{node.accepts_per_s:g}",
-            "draining" if node.draining else "live",
-            node.sealing_keys or "-",
-        )
-        for node in nodes
-    ]
-    return table(("NODE", "VERSION", "PHONES", "LINKS", "ACCEPTS/S", "STATE", "SEALING KEYS"), rows)
+    return _nodes({"nodes": [node._asdict() for node in nodes]})
 
 
 COMMANDS: Final = {

@@ -15,8 +15,9 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +26,8 @@ from typing import Final, NamedTuple
 from pydantic import SecretStr
 
 from gateway.app import logging, process, wiring
-from gateway.app.cli.check import check_site
+from gateway.app.cli import CliCommand, program_name, within
+from gateway.app.cli.check import check_site, person_toml
 from gateway.app.cli.watch import WatchOptions, add_lines, watch
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import (
@@ -38,15 +40,7 @@ from gateway.app.config.settings import (
     SiteSection,
 )
 from gateway.app.config.sources import generate_secrets
-from gateway.app.process import (
-    CannotListen,
-    CliCommand,
-    CommandFailed,
-    StopRequest,
-    background_tasks,
-    os_error_text,
-    program_name,
-)
+from gateway.app.process import CannotListen, CommandFailed, StopRequest, background_tasks, os_error_text
 from gateway.app.wiring import LogOffsLost
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock
@@ -55,7 +49,7 @@ from gateway.simulator.ami import FakeAsterisk
 from gateway.simulator.ami_day import Day
 from gateway.simulator.server import introduction as simulator_introduction
 from gateway.simulator.settings import RealClock, add_arguments, settings_from
-from gateway.upstream.asterisk.people import hash_password
+from gateway.upstream.asterisk.people import EVERYTHING, Person, hash_password
 
 SITE: Final = "demo"
 BOARD_USER: Final = "supervisor1"
@@ -86,9 +80,9 @@ Ctrl-C ends it.
 """
 
 
-_PORT: Final = process.within(int, 0, 65_535, "between 0 and 65535")
+_PORT: Final = within(int, 0, 65_535, "between 0 and 65535")
 _YEAR_S: Final = 365 * 86_400
-_SPAN: Final = process.within(float, 0, _YEAR_S, f"between 0 and {_YEAR_S} seconds")
+_SPAN: Final = within(float, 0, _YEAR_S, f"between 0 and {_YEAR_S} seconds")
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, door: str) -> None:
@@ -113,13 +107,10 @@ def run_demo(args: argparse.Namespace) -> int:
     secrets = generate_secrets()
     logging.configure("error", secrets.pseudonym_key, sys.stderr)
     process.raise_file_limit()
-    is_asterisk = args.asterisk is not None
     if args.people is not None and not args.asterisk:
         raise ConfigError(["--people FILE needs --asterisk URL: these people may log on at a real Asterisk."])
     try:
-        return process.run_loop(
-            run_asterisk_demo(args, secrets) if is_asterisk else _demo(center, secrets, args)
-        )
+        return process.run_loop(_demo(center, secrets, args))
     except LogOffsLost:
         return 0  # the contact centre ends, too
 
@@ -136,17 +127,52 @@ def simulated_center(args: argparse.Namespace) -> SimulatorSettings:
         raise ConfigError([str(error)]) from None
 
 
+class DemoSite(NamedTuple):
+    """The contact centre of a demonstration."""
+
+    section: SiteSection
+    introduction: Callable[[wiring.Addresses], str]
+    password: str = ""
+    board_user: str | None = None
+    """None: there is no board."""
+    waits: bool = False
+    """Whether the board waits until the gateway has reached it."""
+
+
 async def _demo(center: SimulatorSettings, secrets: SecretsSection, args: argparse.Namespace) -> int:
     stopping, clock = StopRequest(), SystemClock()
     with stopping.on_signals():
-        async with Simulator(center) as simulator:
-            site = SiteSection(id=SITE, url=simulator.url, display_name="Demo", country="DE")
-            settings = demo_settings(site, args.port)
-            async with wiring.serving(settings, secrets, clock, stopping) as addresses:
-                sys.stdout.write(f"{introduction(center, simulator.url, addresses)}\n")
-                sys.stdout.flush()
-                options = board_options(center.password, addresses.client, args.for_s, args.lines)
-                return await show_board(None if args.no_board else options, args.for_s, stopping, clock)
+        async with (
+            _demo_site(center, args, clock) as site,
+            wiring.serving(demo_settings(site.section, args.port), secrets, clock, stopping) as addresses,
+        ):
+            sys.stdout.write(site.introduction(addresses))
+            sys.stdout.flush()
+            if args.no_board or site.board_user is None:
+                options = None
+            else:
+                options = board_options(site.password, addresses.client, args.for_s, args.lines)
+                options = replace(options, user_name=site.board_user, waits_for_site=site.waits)
+            return await show_board(options, args.for_s, stopping, clock)
+
+
+def _demo_site(
+    center: SimulatorSettings, args: argparse.Namespace, clock: Clock
+) -> AbstractAsyncContextManager[DemoSite]:
+    if args.asterisk is None:
+        return _simulated_oscce(center)
+    return real_asterisk(args, clock) if args.asterisk else _simulated_asterisk(args)
+
+
+@asynccontextmanager
+async def _simulated_oscce(center: SimulatorSettings) -> AsyncIterator[DemoSite]:
+    async with Simulator(center) as simulator:
+        section = SiteSection(id=SITE, url=simulator.url, display_name="Demo", country="DE")
+
+        def introduced(addresses: wiring.Addresses) -> str:
+            return f"{introduction(center, simulator.url, addresses)}\n"
+
+        yield DemoSite(section, introduced, center.password, BOARD_USER)
 
 
 async def show_board(
@@ -223,27 +249,6 @@ Log on with password demo:
 """
 
 
-class DemoSite(NamedTuple):
-    """An Asterisk, and its text in the introduction."""
-
-    url: str
-    settings: AsteriskSection
-    what: str
-    people: str
-
-    @property
-    def site(self) -> SiteSection:
-        """The site in the gateway's settings."""
-        return SiteSection(
-            id=SITE,
-            url=self.url,
-            display_name="Asterisk",
-            country="DE",
-            asterisk=self.settings,
-            insecure=True,
-        )
-
-
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_common_arguments(parser, "the gateway")
@@ -261,41 +266,12 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-async def run_asterisk_demo(args: argparse.Namespace, secrets: SecretsSection) -> int:
-    """Run the demo until SIGTERM, SIGINT or the time is over. Returns the exit code.
+@asynccontextmanager
+async def real_asterisk(args: argparse.Namespace, clock: Clock) -> AsyncIterator[DemoSite]:
+    """Yield the real Asterisk of the command line.
 
     Raises:
-        ConfigError: A real Asterisk is named without its people or secret, or cannot be used.
-    """
-    stopping, clock = StopRequest(), SystemClock()
-    with stopping.on_signals():
-        async with AsyncExitStack() as stack:
-            place = (
-                real_asterisk(args)
-                if args.asterisk
-                else await stack.enter_async_context(_simulated_asterisk(args))
-            )
-            settings = demo_settings(place.site, args.port)
-            faults = (await check_site(0, settings.sites[0], clock)).faults if args.asterisk else ()
-            if faults:
-                raise ConfigError(faults)
-            addresses = await stack.enter_async_context(wiring.serving(settings, secrets, clock, stopping))
-            text = _ASTERISK_INTRODUCTION.format(
-                what=place.what, client=addresses.client, ops=addresses.ops, people=place.people
-            )
-            sys.stdout.write(text)
-            sys.stdout.flush()
-            options = board_options(PASSWORD, addresses.client, args.for_s, args.lines)
-            options = replace(options, user_name="boss", waits_for_site=True)
-            has_board = not (args.no_board or args.asterisk)
-            return await show_board(options if has_board else None, args.for_s, stopping, clock)
-
-
-def real_asterisk(args: argparse.Namespace) -> DemoSite:
-    """Return the real Asterisk of the command line.
-
-    Raises:
-        ConfigError: Its people or its secret are missing.
+        ConfigError: Its people or its secret are missing, or it cannot be used.
     """
     secret = os.environ.get(SECRET_VARIABLE, "")
     faults = []
@@ -306,7 +282,10 @@ def real_asterisk(args: argparse.Namespace) -> DemoSite:
     if faults:
         raise ConfigError(faults)
     settings = AsteriskSection(user=args.ami_user, secret=SecretStr(secret), people_file=args.people)
-    return DemoSite(args.asterisk, settings, f"The Asterisk at {args.asterisk}", "")
+    section = _asterisk_section(args.asterisk, settings)
+    if unusable := (await check_site(0, section, clock)).faults:
+        raise ConfigError(unusable)
+    yield DemoSite(section, partial(_asterisk_introduction, f"The Asterisk at {args.asterisk}", ""))
 
 
 @asynccontextmanager
@@ -330,28 +309,32 @@ async def _simulated_asterisk(args: argparse.Namespace) -> AsyncIterator[DemoSit
             work_reasons=("Paperwork",),
             wrap_up_s=dict.fromkeys(names, 10),
         )
-        what = f"A simulated Asterisk:       {len(names)} queues, ami://127.0.0.1:{asterisk.port}"
         url = f"ami://127.0.0.1:{asterisk.port}"
+        what = f"A simulated Asterisk:       {len(names)} queues, {url}"
+        introduced = partial(_asterisk_introduction, what, _SIMULATED.format(people=_PEOPLE))
         async with background_tasks(day.run()):
-            yield DemoSite(url, settings, what, _SIMULATED.format(people=_PEOPLE))
+            yield DemoSite(_asterisk_section(url, settings), introduced, PASSWORD, "boss", waits=True)
     await asterisk.stop()
+
+
+def _asterisk_section(url: str, settings: AsteriskSection) -> SiteSection:
+    return SiteSection(
+        id=SITE, url=url, display_name="Asterisk", country="DE", asterisk=settings, insecure=True
+    )
+
+
+def _asterisk_introduction(what: str, people: str, addresses: wiring.Addresses) -> str:
+    return _ASTERISK_INTRODUCTION.format(what=what, client=addresses.client, ops=addresses.ops, people=people)
 
 
 def _people(queues: list[str]) -> str:
     hashed = hash_password(PASSWORD, bytes(16))
-    entries = [
-        (
-            f'[[people]]\nlogin = "boss"\nname = "Bea Boss"\npassword = "{hashed}"\n'
-            'supervisor = true\nsees = ["*"]\n'
-        )
-    ]
+    people = [Person(login="boss", name="Bea Boss", password=hashed, supervisor=True, sees=(EVERYTHING,))]
     for place in range(1, _PEOPLE + 1):
-        own = ", ".join(f'"{name}"' for name in dict.fromkeys((queues[place % len(queues)], queues[0])))
-        entries.append(
-            f'[[people]]\nlogin = "remote{place}"\nname = "Remote Agent {place}"\npassword = "{hashed}"\n'
-            f"agent = true\nqueues = [{own}]\n"
-        )
-    return "\n".join(entries)
+        own = tuple(dict.fromkeys((queues[place % len(queues)], queues[0])))
+        name = f"Remote Agent {place}"
+        people.append(Person(login=f"remote{place}", name=name, password=hashed, agent=True, queues=own))
+    return "\n".join(map(person_toml, people))
 
 
 # ---- simulate ----

@@ -24,6 +24,7 @@ import aiohttp
 from aiohttp import web
 
 from gateway.app import logging, process
+from gateway.app.cli import CliCommand, program_name
 from gateway.app.cli.demo import (
     BOARD_USER,
     SITE,
@@ -42,15 +43,7 @@ from gateway.app.cli.watch import WatchOptions
 from gateway.app.config.errors import PREFIX
 from gateway.app.config.settings import SecretsSection
 from gateway.app.config.sources import generate_secrets, write_block
-from gateway.app.process import (
-    CannotListen,
-    CliCommand,
-    CommandFailed,
-    StopRequest,
-    background_tasks,
-    os_error_text,
-    program_name,
-)
+from gateway.app.process import CannotListen, CommandFailed, StopRequest, background_tasks, os_error_text
 from gateway.runtime.event_loop import SystemClock, spawn
 from gateway.runtime.ports import Clock
 from gateway.simulator import Simulator, SimulatorSettings

@@ -29,6 +29,7 @@ from annotated_types import Le
 
 from gateway.app.adapters import client_context
 from gateway.app.admin import CheckReport, check_bus
+from gateway.app.cli import PROGRAM, CliCommand, add_config, advise, report_faults, within
 from gateway.app.cli.check import (
     asterisk_advices,
     client_file_faults,
@@ -39,18 +40,7 @@ from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import LimitsSection, Settings
 from gateway.app.config.sources import load
 from gateway.app.drain import drain_limit_s
-from gateway.app.process import (
-    BACKLOG,
-    PROGRAM,
-    CannotListen,
-    CliCommand,
-    add_config,
-    advise,
-    files_needed,
-    listening,
-    report_faults,
-    within,
-)
+from gateway.app.process import BACKLOG, CannotListen, files_needed, listening
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ownership import RENEW_S
 from gateway.runtime.ports import Clock

@@ -16,7 +16,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Final, assert_never
@@ -25,8 +25,9 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 import gateway
+from gateway.app.cli import CliCommand, within
 from gateway.app.cli.board import Board, BoardHealth
-from gateway.app.process import CliCommand, CommandFailed, StopRequest, within
+from gateway.app.process import CommandFailed, StopRequest
 from gateway.client import (
     Application,
     Clock,
@@ -179,45 +180,23 @@ class BoardState:
     """
 
     def __init__(self, site: str, user: str, application: str, clock: Clock, zone: tzinfo | None) -> None:
-        self._who = site, user, application
         self._clock = clock
         self._zone = zone
-        self._connected = False
-        self._health: HealthChanged | None = None
+        self._shown = BoardHealth(site, user, application, connected=False)
+        self._next_try_at: float | None = None
         self._changed_ms: int | None = None
         """When data last changed."""
-        self._reason: str | None = None
-        self._next_try_at: float | None = None
-        self._ended: str | None = None
-        self._last: str | None = None
 
     @property
     def health(self) -> BoardHealth:
         """The user of the board, and the health of its data."""
-        site, user, application = self._who
-        reported = self._health
-        return BoardHealth(
-            site=site,
-            user=user,
-            application=application,
-            connected=self._connected,
-            upstream=None if reported is None else reported.upstream,
-            bus=None if reported is None else reported.bus,
-            as_of_ms=self._as_of_ms,
-            reconnect_in_s=None if self._next_try_at is None else self._next_try_at - self._clock.now(),
-            reason=self._reason,
-            ended=self._ended,
-            last_event=self._last,
-        )
-
-    @property
-    def _as_of_ms(self) -> int | None:
-        reported = self._health
-        if reported is None or reported.as_of_ms is None:
-            return None
+        shown = self._shown
         # while OSCC-E is silent, the gateway sends data that it received before
-        changed_ms = self._changed_ms if reported.upstream == "live" else None
-        return reported.as_of_ms if changed_ms is None else max(reported.as_of_ms, changed_ms)
+        if shown.as_of_ms is not None and self._changed_ms is not None and shown.upstream == "live":
+            shown = replace(shown, as_of_ms=max(shown.as_of_ms, self._changed_ms))
+        if self._next_try_at is not None:
+            shown = replace(shown, reconnect_in_s=self._next_try_at - self._clock.now())
+        return shown
 
     async def listen(self, client: GatewayClient) -> None:
         """Process everything that *client* reports until it ends."""
@@ -245,33 +224,30 @@ class BoardState:
 
     def _apply(self, event: Event) -> str | None:
         """Record *event*; return its text when it belongs in the last line."""
+        before = self._shown
         match event:
             case Connected():
-                self._connected, self._next_try_at, self._reason = True, None, None
+                self._shown, self._next_try_at = replace(before, connected=True, reason=None), None
                 return "connected"
             case Reconnecting():
-                self._connected, self._reason = False, event.reason
+                self._shown = replace(before, connected=False, reason=event.reason)
                 self._next_try_at = self._clock.now() + event.in_s
                 return f"connection lost: {event.reason}"
-            case HealthChanged():
-                return self._on_health(event)
+            case HealthChanged(upstream=upstream, bus=bus, as_of_ms=as_of_ms):
+                self._shown = replace(before, upstream=upstream, bus=bus, as_of_ms=as_of_ms)
+                is_news = before.upstream is not None and (before.upstream, before.bus) != (upstream, bus)
+                return f"upstream {upstream}, bus {bus}" if is_news else None
             case Ended():
-                self._connected = False
-                self._ended = event.reason if event.by is None else f"{event.reason} by {event.by}"
-                return f"session ended: {self._ended}"
+                ended = event.reason if event.by is None else f"{event.reason} by {event.by}"
+                self._shown = replace(before, connected=False, ended=ended)
+                return f"session ended: {ended}"
             case _:
                 return _event_text(event)
-
-    def _on_health(self, health: HealthChanged) -> str | None:
-        before, self._health = self._health, health
-        if before is None or (before.upstream, before.bus) == (health.upstream, health.bus):
-            return None
-        return f"upstream {health.upstream}, bus {health.bus}"
 
     def _note(self, text: str, at_ms: int | None) -> None:
         if at_ms is not None:
             text = f"{datetime.fromtimestamp(at_ms / 1000, self._zone):%H:%M:%S} {text}"
-        self._last = text
+        self._shown = replace(self._shown, last_event=text)
 
 
 def _event_text(event: NoticeShown | Refused | Renewed | LogOffPending) -> str | None:
