@@ -96,13 +96,6 @@ async def deliver(request: web.Request, response: web.StreamResponse) -> bool:
     return request.transport is not None and not request.transport.is_closing()
 
 
-def later(body: object, wait_s: float) -> web.Response:
-    """Return *body* as a 202 with the seconds after which to repeat the request."""
-    response = answer(body, status=202)
-    response.headers[hdrs.RETRY_AFTER] = whole_seconds(wait_s)
-    return response
-
-
 def whole_seconds(wait_s: float) -> str:
     """Return a wait in whole seconds, as in ``Retry-After``."""
     return str(max(1, math.ceil(wait_s)))

@@ -8,16 +8,15 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import ETag, hdrs, web
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket
-from gateway.domain.resources import RESOURCES
 from gateway.domain.upstream import LoggedOff, SessionInfo
 from gateway.edge.credentials import BearerAuth, session_end_mapped, session_view, user_view
 from gateway.edge.export import export
@@ -33,8 +32,8 @@ from gateway.edge.request_context import (
     answer,
     check_json,
     deliver,
-    later,
     read_body_in_time,
+    whole_seconds,
 )
 from gateway.protocol import codec
 from gateway.protocol.bodies import (
@@ -53,19 +52,8 @@ from gateway.protocol.bodies import (
     read_body,
     write_body,
 )
-from gateway.protocol.openapi import openapi
-from gateway.protocol.schemas import (
-    CLIENT_FRAMES,
-    GATEWAY_FRAMES,
-    Schema,
-    asyncapi,
-    frame_schemas,
-    inventory,
-    ref,
-)
-
-_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-_COMPONENT: Final = "#/components/schemas/"
+from gateway.protocol.openapi import asyncapi, openapi
+from gateway.protocol.schemas import inventory, schema_index, whole_schemas
 
 
 def published(make: Callable[[], bytes], *, charset: str | None = "utf-8") -> Handler:
@@ -81,65 +69,6 @@ def published(make: Callable[[], bytes], *, charset: str | None = "utf-8") -> Ha
         return web.Response(body=made[0], content_type=JSON_TYPE, charset=charset)
 
     return get
-
-
-def schema_index() -> bytes:
-    """Return the list of JSON Schemas."""
-    sent = {_kind_of(each) for each in GATEWAY_FRAMES}
-    received = {_kind_of(each) for each in CLIENT_FRAMES}
-    kinds = [
-        *((kind, "frame" if kind in sent else "client_frame") for kind in sorted(received)),
-        *((kind, "gateway_frame") for kind in sorted(sent - received)),
-        *((kind, "resource") for kind in RESOURCES),
-    ]
-    entries = [{"kind": kind, "of": of, "href": f"/v1/schemas/{kind}.json"} for kind, of in kinds]
-    return codec.write_json({"schemas": entries})
-
-
-def whole_schemas() -> dict[str, bytes]:
-    """Return a JSON Schema for each kind of frame and of resource, complete in itself."""
-    components = frame_schemas()
-    return {kind: codec.write_json(_document(names, components)) for kind, names in _types_by_kind().items()}
-
-
-def _types_by_kind() -> dict[str, list[str]]:
-    """Return the types of each kind. `bye` has two, as both sides send it."""
-    by_kind: dict[str, list[str]] = {key: [of.__name__] for key, of in RESOURCES.items()}
-    for of in (*CLIENT_FRAMES, *GATEWAY_FRAMES):
-        by_kind.setdefault(_kind_of(of), []).append(of.__name__)
-    return by_kind
-
-
-def _kind_of(frame: type[Any]) -> str:
-    return str(frame.__dataclass_fields__["kind"].default)
-
-
-def _document(names: list[str], components: dict[str, Schema]) -> Schema:
-    needed = dict.fromkeys(names)
-    waiting = list(names)
-    while waiting:
-        for name in _references(components[waiting.pop()]):
-            if name not in needed:
-                needed[name] = None
-                waiting.append(name)
-    of = ref(names[0]) if len(names) == 1 else {"anyOf": [ref(name) for name in names]}
-    return {
-        "$schema": _DIALECT,
-        **of,
-        "components": {"schemas": {name: components[name] for name in needed}},
-    }
-
-
-def _references(part: object) -> Iterator[str]:
-    if isinstance(part, dict):
-        for name, inner in part.items():
-            if name == "$ref" and isinstance(inner, str):
-                yield inner.removeprefix(_COMPONENT)
-            else:
-                yield from _references(inner)
-    elif isinstance(part, list):
-        for inner in part:
-            yield from _references(inner)
 
 
 class PublicRoutes:
@@ -160,7 +89,7 @@ class PublicRoutes:
             web.get("/v1/privacy/inventory", published(lambda: write_body(inventory()))),
             web.get("/v1/openapi.json", published(lambda: codec.write_json(openapi()), charset=None)),
             web.get("/v1/asyncapi.json", published(lambda: codec.write_json(asyncapi()), charset=None)),
-            web.get("/v1/schemas", published(schema_index)),
+            web.get("/v1/schemas", published(lambda: codec.write_json(schema_index()))),
             web.get("/v1/schemas/{kind}.json", self.schema),
         ]
 
@@ -178,11 +107,15 @@ class PublicRoutes:
     async def schema(self, request: web.Request) -> web.Response:
         """``GET /v1/schemas/<kind>.json``."""
         if not self._schemas:
-            self._schemas = await asyncio.to_thread(whole_schemas)
+            self._schemas = await asyncio.to_thread(_schemas)
         schema = self._schemas.get(request.match_info["kind"])
         if schema is None:
             raise web.HTTPNotFound
         return web.Response(body=schema, content_type=SCHEMA_TYPE)
+
+
+def _schemas() -> dict[str, bytes]:
+    return {kind: codec.write_json(schema) for kind, schema in whole_schemas().items()}
 
 
 def _about(settings: EdgeSettings, trusted_transport: bool) -> AboutBody:
@@ -327,7 +260,9 @@ class SessionRoutes:
 
 def _ended(ended: LoggedOff) -> web.Response:
     if ended.routing == "after_contact":
-        return later(LogOffPending(ended.routed_until_ms, retry_after_s=RETRY_AFTER_S), RETRY_AFTER_S)
+        response = answer(LogOffPending(ended.routed_until_ms, retry_after_s=RETRY_AFTER_S), status=202)
+        response.headers[hdrs.RETRY_AFTER] = whole_seconds(RETRY_AFTER_S)
+        return response
     return web.Response(status=204)
 
 

@@ -28,14 +28,21 @@ from gateway.protocol.codec import (
     check_value,
     plain_fields,
     read_json,
-    what_is_wrong,
     write_json,
 )
-from gateway.protocol.frames import COMMANDS, INT_MAX, PROTOCOLS, Flag, SessionView, UserView
+from gateway.protocol.frames import (
+    COMMANDS,
+    INT_MAX,
+    PROTOCOLS,
+    Flag,
+    NoticeView,
+    SessionView,
+    UserView,
+    what_is_wrong,
+)
 
 NOTICES_MAX: Final = 32
 """Most notices that one log-on may name as acknowledged."""
-_IGNORE_UNKNOWN: Final = ConfigDict(extra="ignore")
 
 _Name = Annotated[str, Strict(), Field(min_length=1, max_length=256)]
 _Word = Annotated[str, Strict(), Field(min_length=1, max_length=64)]
@@ -51,7 +58,6 @@ _Password = Annotated[str, Strict(), Field(max_length=1024, json_schema_extra={"
 class DeviceBody:
     """The phone's own description. *id* stays the same as long as the app is installed."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     id: _Id
     name: Annotated[str, Strict(), Field(max_length=128), AfterValidator(readable)]
     platform: _Word
@@ -62,7 +68,6 @@ class DeviceBody:
 class NoticeReference:
     """One version of a notice."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     id: _Id
     version: _Count
 
@@ -71,7 +76,6 @@ class NoticeReference:
 class LogOnBody:
     """``POST /v1/sessions``. Its repr shows nothing that identifies or authenticates a person."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     site: _Word
     application: Application
     user_name: _Name
@@ -125,20 +129,6 @@ class AboutBody:
     """The offered kinds of commands."""
     client_may_keep: tuple[str, ...] = ("address", "login_data", "session_token")
     client_must_not_keep: tuple[str, ...] = ("realtime_data",)
-
-
-@dataclass(frozen=True, slots=True)
-class NoticeView:
-    """A message for people."""
-
-    id: str
-    version: int
-    category: Literal["privacy", "security", "maintenance"]
-    title: str
-    summary: str
-    link: str | None
-    effective_at_ms: int
-    must_acknowledge: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,18 +18,17 @@ import enum
 import json
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, cast, get_args
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar, cast
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
 import msgspec
 from pydantic import ValidationError
 
-from gateway.domain.model import Right
 from gateway.domain.resources import QueueFigures, Resource
-from gateway.domain.upstream import Category
 from gateway.protocol.frames import (
     ALWAYS_WRITTEN,
     CLIENT_FRAME,
@@ -37,15 +36,13 @@ from gateway.protocol.frames import (
     INT_MAX,
     JSON_PROTOCOL,
     MSGPACK_PROTOCOL,
-    BusHealth,
     ClientFrame,
     CommandFrame,
     ControlFrame,
     GatewayFrame,
-    HealthStatus,
-    OutcomeStatus,
     Ping,
-    ReconnectRule,
+    replace_later_values,
+    what_is_wrong,
 )
 
 BYTES_IN_MAX: Final = 16 * 1024
@@ -82,32 +79,6 @@ class UnknownKind(BadFrame):
     """A well-formed object of an unknown kind; clients ignore it."""
 
 
-_LATER: Final[dict[str, dict[str, tuple[frozenset[str], str | None]]]] = {
-    "welcome": {"rights": (frozenset(Right), None)},
-    "ping": {
-        "upstream": (frozenset(get_args(HealthStatus)), "stale"),
-        "bus": (frozenset(get_args(BusHealth)), "degraded"),
-    },
-    "result": {"status": (frozenset(get_args(OutcomeStatus)), "unknown")},
-    "notice": {"category": (frozenset(get_args(Category)), "maintenance")},
-    "bye": {"reconnect": (frozenset(get_args(ReconnectRule)), "after")},
-}
-"""Kind of frame → field → its known values, and the one that replaces others; None: others are left out."""
-
-
-def _replace_later_values(frame: dict[str, Any]) -> None:
-    kind = frame.get("kind")
-    outcome = frame.get("outcome") if kind == "result" else frame
-    if not isinstance(kind, str) or not isinstance(outcome, dict):
-        return
-    for field, (known, other) in _LATER.get(kind, {}).items():
-        value = outcome.get(field)
-        if isinstance(value, str) and value not in known:
-            outcome[field] = other
-        elif isinstance(value, list) and other is None:
-            outcome[field] = [each for each in value if not isinstance(each, str) or each in known]
-
-
 def check_size(data: bytes, size_bytes: int) -> None:
     """Refuse *data* longer than *size_bytes*.
 
@@ -141,8 +112,8 @@ def check_value(value: object) -> None:
         BadFrame: With the rule that it breaks.
     """
     if isinstance(value, str):
-        if not value.isascii():
-            _check_text(value)
+        if not _is_unicode(value):
+            raise BadFrame("a lone surrogate")
     elif isinstance(value, dict):
         for member in chain(value.keys(), value.values()):
             if not (isinstance(member, str) and member.isascii()):  # as most are
@@ -162,11 +133,6 @@ def frame_id(value: object) -> str | None:
     if not isinstance(found, str) or not 0 < len(found) <= ID_CHARS_MAX or not _is_unicode(found):
         return None
     return found
-
-
-def _check_text(text: str) -> None:
-    if not _is_unicode(text):
-        raise BadFrame("a lone surrogate")
 
 
 def _is_unicode(text: str) -> bool:
@@ -289,7 +255,6 @@ Plain = dict[str, object]
 
 _SCALARS: Final = frozenset({str, int, bool, float, type(None)})
 _NEVER_LEFT_OUT: Final = object()
-_COMPARISONS: Final[dict[type, Callable[[Any, Any], Plain]]] = {}
 
 
 class _Shape(NamedTuple):
@@ -344,23 +309,6 @@ def _left_out(field: dataclasses.Field[Any]) -> object:
     return field.default
 
 
-def _comparison(of: type[Any]) -> Callable[[Any, Any], Plain]:
-    """Return a function that returns the plain fields of its second argument that differ in the first.
-
-    Its code is made of their names, as in dataclasses: a loop takes four times as many instructions.
-    """
-    body = [
-        f" if (new := after.{name}) is not (old := before.{name}) and new != old:\n"
-        f"  changed['{name}'] = new if type(new) in scalars else plain(new)\n"
-        for name in _SHAPES[of].names
-    ]
-    made: dict[str, Any] = {"scalars": _SCALARS, "plain": plain}
-    code = f"def differing(before, after):\n changed = {{}}\n{''.join(body)} return changed"
-    exec(code, made)  # noqa: S102 - it has nothing but the names of fields
-    _COMPARISONS[of] = made["differing"]
-    return _COMPARISONS[of]
-
-
 def _getter(names: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
     if len(names) > 1:
         return cast("Callable[[object], tuple[object, ...]]", attrgetter(*names))
@@ -413,74 +361,18 @@ class Members(NamedTuple):
 Fragments = Sequence[tuple[str, bytes]]
 """Names with encoded values."""
 
-
-def json_members(members: Fragments) -> Members:
-    """Encode *members* once for many frames."""
-    return Members(len(members), _written(members))
-
-
-def _written(members: Fragments | Members) -> bytes:
-    """Return the members of a JSON object."""
-    if isinstance(members, Members):
-        return members.written
-    return b",".join([b"%b:%b" % (write_json(key), value) for key, value in members])
-
-
-_JSON_CHANGES: Final = b'{"kind":"changes"'
-_JSON_PATCHES: Final = _JSON_CHANGES + b',"after":%d,"upto":%d,"patch":{%b}}'
-_JSON_PATCH: Final = _JSON_CHANGES + b',"after":%d,"upto":%d,"patch":{%b:%b}}'
-
-
-def json_changes(
-    *,
-    after: int,
-    upto: int,
-    stream: str | None,
-    reset: bool,
-    more: bool,
-    put: Fragments,
-    patch: Fragments | Members,
-    gone: Sequence[str],
-) -> bytes:
-    """Encode a `changes` frame around fragments; empty fields are left out."""
-    frame = b'%b,"after":%d,"upto":%d' % (_JSON_CHANGES, after, upto)
-    if stream is not None:
-        frame += b',"stream":' + write_json(stream)
-    if reset:
-        frame += b',"reset":true'
-    if more:
-        frame += b',"more":true'
-    if put:
-        frame += b',"put":{%b}' % _written(put)
-    if patch:
-        frame += b',"patch":{%b}' % _written(patch)
-    if gone:
-        frame += b',"gone":' + write_json(gone)
-    return frame + b"}"
-
-
-def json_patches(after: int, upto: int, patch: Fragments | Members) -> bytes:
-    """Encode a `changes` frame around one or more patches alone."""
-    if type(patch) is list and len(patch) == 1:  # most frames have one
-        key, value = patch[0]
-        return _JSON_PATCH % (after, upto, write_json(key), value)
-    return _JSON_PATCHES % (after, upto, _written(patch))
+_JSON_PATCHES: Final = b'{"kind":"changes","after":%d,"upto":%d,"patch":{%b}}'
+_JSON_PATCH: Final = b'{"kind":"changes","after":%d,"upto":%d,"patch":{%b:%b}}'
 
 
 # ---- msgpack ----
 
 write_msgpack: Final = msgspec.msgpack.Encoder().encode
 """Write a plain value."""
-_KIND: Final = write_msgpack("kind") + write_msgpack("changes")
-_AFTER: Final = write_msgpack("after")
-_UPTO: Final = write_msgpack("upto")
-_STREAM: Final = write_msgpack("stream")
-_RESET: Final = write_msgpack("reset") + write_msgpack(True)
-_MORE: Final = write_msgpack("more") + write_msgpack(True)
-_PUT: Final = write_msgpack("put")
-_PATCH: Final = write_msgpack("patch")
-_GONE: Final = write_msgpack("gone")
 _FIXMAP: Final = tuple(bytes([0x80 | count]) for count in range(16))
+_PATCHES: Final = _FIXMAP[4] + write_msgpack("kind") + write_msgpack("changes") + write_msgpack("after")
+_UPTO: Final = write_msgpack("upto")
+_PATCH: Final = write_msgpack("patch")
 
 
 def read_msgpack(data: bytes) -> object:
@@ -498,55 +390,6 @@ def read_msgpack(data: bytes) -> object:
     return value
 
 
-def msgpack_changes(
-    *,
-    after: int,
-    upto: int,
-    stream: str | None,
-    reset: bool,
-    more: bool,
-    put: Fragments,
-    patch: Fragments | Members,
-    gone: Sequence[str],
-) -> bytes:
-    """Encode a `changes` frame around fragments; empty fields are left out."""
-    parts = [b"", _KIND, _AFTER, write_msgpack(after), _UPTO, write_msgpack(upto)]
-    count = 3
-    if stream is not None:
-        parts += _STREAM, write_msgpack(stream)
-        count += 1
-    if reset:
-        parts.append(_RESET)
-        count += 1
-    if more:
-        parts.append(_MORE)
-        count += 1
-    for name, members in (_PUT, put), (_PATCH, patch):
-        if not members:
-            continue
-        written = members if isinstance(members, Members) else msgpack_members(members)
-        if written.size:
-            parts += name, _map_head(written.size), written.written
-            count += 1
-    if gone:
-        parts += _GONE, write_msgpack(gone)
-        count += 1
-    parts[0] = _FIXMAP[count]
-    return b"".join(parts)
-
-
-def msgpack_patches(after: int, upto: int, patch: Fragments | Members) -> bytes:
-    """Encode a `changes` frame around one or more patches alone."""
-    return msgpack_changes(
-        after=after, upto=upto, stream=None, reset=False, more=False, put=(), patch=patch, gone=()
-    )
-
-
-def msgpack_members(members: Fragments) -> Members:
-    """Encode *members* once for many frames."""
-    return Members(len(members), b"".join([write_msgpack(key) + value for key, value in members]))
-
-
 def _map_head(count: int) -> bytes:
     if count < 16:
         return _FIXMAP[count]
@@ -558,25 +401,7 @@ def _map_head(count: int) -> bytes:
 # ---- frames ----
 
 
-class WriteChanges(Protocol):
-    """Encodes a `changes` frame around encoded fragments."""
-
-    def __call__(
-        self,
-        *,
-        after: int,
-        upto: int,
-        stream: str | None,
-        reset: bool,
-        more: bool,
-        put: Fragments,
-        patch: Fragments | Members,
-        gone: Sequence[str],
-    ) -> bytes:
-        """Return the frame; empty fields are left out."""
-
-
-class Codec:
+class Codec(ABC):
     """One subprotocol's encoding.
 
     Invariant: holds no state; the two that exist are :data:`JSON` and :data:`MSGPACK`.
@@ -585,12 +410,9 @@ class Codec:
         text: Whether its frames are text messages, not binary ones.
         write: Encodes a plain value.
         read: Reads one value from all bytes, or raises :class:`BadFrame`.
-        changes: See :class:`WriteChanges`; fragments must be of the same codec.
-        patches: Encodes the usual `changes` frame, as *changes* does: patches from one seq up to another.
-        members: Encodes members of a map once for many frames.
     """
 
-    __slots__ = ("_read", "_write", "changes", "members", "name", "patches", "subprotocol", "text")
+    __slots__ = ("_changes_begin", "_read", "_write", "name", "subprotocol", "text")
 
     def __init__(
         self,
@@ -600,18 +422,13 @@ class Codec:
         text: bool,
         write: Callable[[object], bytes],
         read: Callable[[bytes], object],
-        changes: WriteChanges,
-        patches: Callable[[int, int, Fragments | Members], bytes],
-        members: Callable[[Fragments], Members],
     ) -> None:
         self.name: Final = name
         self.subprotocol: Final = subprotocol
         self.text: Final = text
-        self.changes: Final = changes
-        self.patches: Final = patches
-        self.members: Final = members
         self._write = write
         self._read = read
+        self._changes_begin = self.members([("kind", write("changes"))]).written
 
     def __repr__(self) -> str:
         return f"Codec({self.subprotocol})"
@@ -619,8 +436,8 @@ class Codec:
     # ---- frames ----
 
     def is_changes(self, frame: bytes) -> bool:
-        """Return whether *frame*, an output of :attr:`changes` or :meth:`encode`, is a `changes` frame."""
-        return frame.startswith(_JSON_CHANGES) if self.text else frame.startswith(_KIND, 1)
+        """Return whether *frame*, an output of :meth:`changes` or :meth:`encode`, is a `changes` frame."""
+        return frame.startswith(self._changes_begin, 1)
 
     def encode(self, frame: ClientFrame | ControlFrame | Ping) -> bytes:
         """Encode a frame; optional fields without a value are left out."""
@@ -675,6 +492,111 @@ class Codec:
         changed, write = differing(before, after), self._write
         return write(changed) if changed else None
 
+    @abstractmethod
+    def members(self, members: Fragments) -> Members:
+        """Encode *members* of a map once for many frames."""
+
+    def changes(
+        self,
+        *,
+        after: int,
+        upto: int,
+        stream: str | None,
+        reset: bool,
+        more: bool,
+        put: Fragments,
+        patch: Fragments,
+        gone: Sequence[str],
+    ) -> bytes:
+        """Encode a `changes` frame around fragments of this codec; empty fields are left out."""
+        head: dict[str, object] = {"kind": "changes", "after": after, "upto": upto}
+        if stream is not None:
+            head["stream"] = stream
+        if reset:
+            head["reset"] = True
+        if more:
+            head["more"] = True
+        fields = [(name, self._write(value)) for name, value in head.items()]
+        fields += [(name, self._map(each)) for name, each in (("put", put), ("patch", patch)) if each]
+        if gone:
+            fields.append(("gone", self._write(gone)))
+        return self._map(fields)
+
+    @abstractmethod
+    def patches(self, after: int, upto: int, patch: Fragments | Members) -> bytes:
+        """Encode the usual `changes` frame, as :meth:`changes` does: patches from one seq up to another."""
+
+    @abstractmethod
+    def _map(self, members: Fragments) -> bytes:
+        """Encode a map of *members*."""
+
+
+class JsonCodec(Codec):
+    """The encoding as JSON."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("json", JSON_PROTOCOL, text=True, write=write_json, read=read_json)
+
+    def members(self, members: Fragments) -> Members:
+        """Encode *members* of an object once for many frames."""
+        written = [b"%b:%b" % (write_json(key), value) for key, value in members]
+        return Members(len(members), b",".join(written))
+
+    def patches(self, after: int, upto: int, patch: Fragments | Members) -> bytes:
+        """Encode a `changes` frame around one or more patches alone."""
+        if type(patch) is list and len(patch) == 1:  # most frames have one
+            key, value = patch[0]
+            return _JSON_PATCH % (after, upto, write_json(key), value)
+        members = patch if isinstance(patch, Members) else self.members(patch)
+        return _JSON_PATCHES % (after, upto, members.written)
+
+    def _map(self, members: Fragments) -> bytes:
+        return b"{%b}" % self.members(members).written
+
+
+class MsgpackCodec(Codec):
+    """The encoding as msgpack."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("msgpack", MSGPACK_PROTOCOL, text=False, write=write_msgpack, read=read_msgpack)
+
+    def members(self, members: Fragments) -> Members:
+        """Encode *members* of a map once for many frames."""
+        return Members(len(members), b"".join([write_msgpack(key) + value for key, value in members]))
+
+    def patches(self, after: int, upto: int, patch: Fragments | Members) -> bytes:
+        """Encode a `changes` frame around one or more patches alone."""
+        members = patch if isinstance(patch, Members) else self.members(patch)
+        numbers = _PATCHES + write_msgpack(after) + _UPTO + write_msgpack(upto) + _PATCH
+        return b"%b%b%b" % (numbers, _map_head(members.size), members.written)
+
+    def _map(self, members: Fragments) -> bytes:
+        return _map_head(len(members)) + self.members(members).written
+
+
+_COMPARISONS: Final[dict[type, Callable[[Any, Any], Plain]]] = {}
+
+
+def _comparison(of: type[Any]) -> Callable[[Any, Any], Plain]:
+    """Return a function that returns the plain fields of its second argument that differ in the first.
+
+    Its code is made of their names, as in dataclasses: a loop takes four times as many instructions.
+    """
+    body = [
+        f" if (new := after.{name}) is not (old := before.{name}) and new != old:\n"
+        f"  changed['{name}'] = new if type(new) in scalars else plain(new)\n"
+        for name in _SHAPES[of].names
+    ]
+    made: dict[str, Any] = {"scalars": _SCALARS, "plain": plain}
+    code = f"def differing(before, after):\n changed = {{}}\n{''.join(body)} return changed"
+    exec(code, made)  # noqa: S102 - it has nothing but the names of fields
+    _COMPARISONS[of] = made["differing"]
+    return _COMPARISONS[of]
+
 
 def _client_frame(sent: dict[str, Any]) -> ClientFrame:
     """Make a client frame of plain values, which the types of commands would convert.
@@ -715,44 +637,8 @@ def _is_same(value: object, sent: object) -> bool:
 
 
 def _gateway_frame(sent: dict[str, Any]) -> GatewayFrame:
-    _replace_later_values(sent)
+    replace_later_values(sent)
     return GATEWAY_FRAME.validate_python(sent)
-
-
-_FAULTS: Final = {
-    "missing": "is missing",
-    "union_tag_not_found": "has no kind",
-    "unexpected_keyword_argument": "is not known here",
-    "string_type": "is not a text",
-    "int_type": "is not a whole number",
-    "int_from_float": "is not a whole number",
-    "float_type": "is not a number",
-    "finite_number": "is not a number",
-    "bool_type": "is neither true nor false",
-    "dataclass_type": "is not an object",
-    "dict_type": "is not an object",
-    "tuple_type": "is not a list",
-    "enum": "is not {expected}",
-    "literal_error": "is not {expected}",
-    "greater_than": "is not more than {gt}",
-    "greater_than_equal": "is less than {ge}",
-    "less_than_equal": "is more than {le}",
-    "string_too_short": "is empty",
-    "string_too_long": "is longer than {max_length} characters",
-    "too_long": "has more than {max_length} elements",
-    "string_pattern_mismatch": "does not have the right form",
-}
-"""The fault of a member, by pydantic's name for it; in braces: our own bounds, never a sent value.
-
-No text must be longer than one character.
-"""
-
-
-def what_is_wrong(error: ValidationError) -> tuple[tuple[str, ...], str, str]:
-    """Return the path to the first wrong member, pydantic's name of the fault, and the end of a sentence."""
-    fault = error.errors(include_url=False, include_input=False)[0]
-    what = _FAULTS.get(fault["type"], "has a value that is not allowed").format(**fault.get("ctx", {}))
-    return tuple(map(str, fault["loc"])), fault["type"], what
 
 
 def _bad_frame(error: ValidationError, path_shown: int, id_: str | None) -> BadFrame:
@@ -772,26 +658,8 @@ def _bad_frame(error: ValidationError, path_shown: int, id_: str | None) -> BadF
     return BadFrame(f"{path or 'a frame'} {what}", frame_id=id_)
 
 
-JSON: Final = Codec(
-    "json",
-    JSON_PROTOCOL,
-    text=True,
-    write=write_json,
-    read=read_json,
-    changes=json_changes,
-    patches=json_patches,
-    members=json_members,
-)
-MSGPACK: Final = Codec(
-    "msgpack",
-    MSGPACK_PROTOCOL,
-    text=False,
-    write=write_msgpack,
-    read=read_msgpack,
-    changes=msgpack_changes,
-    patches=msgpack_patches,
-    members=msgpack_members,
-)
+JSON: Final[Codec] = JsonCodec()
+MSGPACK: Final[Codec] = MsgpackCodec()
 _CODECS: Final = {each.subprotocol: each for each in (JSON, MSGPACK)}
 
 

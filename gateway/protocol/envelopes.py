@@ -480,7 +480,7 @@ def decode(data: bytes) -> Envelope:
         if name == Publications.__name__:  # nearly all are, and small
             read = _PUBLICATIONS.decode(body)
             if len(read.values) <= VALUES_AT_ONCE:
-                return _small(read)
+                return _united(read, [(key, _value(key, raw)) for key, raw in read.values])
     except _UNREADABLE:
         raise BadEnvelope("unreadable") from None
     return _at_once(decoding(data))
@@ -669,18 +669,10 @@ def _publication(read: _Publication) -> Sliced[Publication]:
 
 
 def _publications(read: _Publications) -> Sliced[Publications]:
-    values = yield from _values(read.values)
-    return Publications(tuple([_of_line(line, values) for line in read.told]))
+    return _united(read, (yield from _values(read.values)))
 
 
-def _small(read: _Publications) -> Publications:
-    """Return publications with few values, as :func:`_publications` does in slices."""
-    values = []
-    for key, raw in read.values:  # as _value, a call less for each change
-        decode_value = _VALUES.get(key.partition(":")[0]) or _VALUES.get(key)
-        if decode_value is None:
-            raise BadEnvelope("a key of an unknown kind")
-        values.append((key, decode_value(raw)))
+def _united(read: _Publications, values: Sequence[tuple[str, Value | None]]) -> Publications:
     return Publications(tuple([_of_line(line, values) for line in read.told]))
 
 

@@ -7,9 +7,9 @@ and writes frames; it makes a `changes` frame of fragments, without :class:`Chan
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import BeforeValidator, ConfigDict, Field, Strict, TypeAdapter
+from pydantic import BeforeValidator, Field, Strict, TypeAdapter, ValidationError
 
 from gateway.domain.commands import RULES, Command
 from gateway.domain.model import Application, Right
@@ -44,9 +44,6 @@ CommandKey = Annotated[
     Field(pattern=r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"),
 ]
 
-_IGNORE_UNKNOWN: Final = ConfigDict(extra="ignore")
-
-
 # ---- phone → gateway ----
 
 
@@ -54,7 +51,6 @@ _IGNORE_UNKNOWN: Final = ConfigDict(extra="ignore")
 class StreamPosition:
     """A phone's position: *stream* is opaque to it, *seq* is the last `upto` that it applied."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     stream: Annotated[str, Strict(), Field(max_length=64)]
     seq: Seq
 
@@ -63,7 +59,6 @@ class StreamPosition:
 class ClientInfo:
     """The client program."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     app: Annotated[str, Strict(), Field(max_length=64)]
     version: Annotated[str, Strict(), Field(max_length=32)]
     platform: Annotated[str, Strict(), Field(max_length=32)]
@@ -73,7 +68,6 @@ class ClientInfo:
 class Hello:
     """First frame of a phone. Its repr shows no token."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     client: ClientInfo
     token: Annotated[str, Strict(), Field(max_length=4096)] | None = None
     topics: Topics | None = None
@@ -87,7 +81,6 @@ class Hello:
 class Follow:
     """Replaces the set of topics."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     id: Id
     topics: Topics
     kind: Literal["follow"] = "follow"
@@ -97,7 +90,6 @@ class Follow:
 class Pace:
     """Requests at most one state frame in *every_s*."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     every_s: Annotated[float, Strict(), Field(ge=0, le=60)]
     kind: Literal["pace"] = "pace"
 
@@ -106,7 +98,6 @@ class Pace:
 class CommandFrame:
     """One intended action. *id* pairs the result on this socket, *key* identifies the action for good."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     id: Id
     key: CommandKey
     stream: Annotated[str, Strict(), Field(max_length=64)]
@@ -120,7 +111,6 @@ class CommandFrame:
 class Pong:
     """Answers a ping."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     nonce: Annotated[str, Strict(), Field(max_length=64)] | None = None
     kind: Literal["pong"] = "pong"
 
@@ -129,7 +119,6 @@ class Pong:
 class Resync:
     """Asks for a reset."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     kind: Literal["resync"] = "resync"
 
 
@@ -137,7 +126,6 @@ class Resync:
 class ClientBye:
     """The phone goes to the background or leaves; this is no log-off."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     kind: Literal["bye"] = "bye"
 
 
@@ -161,7 +149,6 @@ CLIENT_FRAME: Final[TypeAdapter[ClientFrame]] = TypeAdapter(
 class RefusedTopic:
     """A refused topic and the reason."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     topic: str
     reason: str
 
@@ -170,7 +157,6 @@ class RefusedTopic:
 class GrantedTopics:
     """The granted and the refused topics."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     granted: tuple[str, ...]
     refused: tuple[RefusedTopic, ...]
 
@@ -179,7 +165,6 @@ class GrantedTopics:
 class SessionView:
     """A session as its phone sees it."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     id: str
     application: Application
     expires_at_ms: int
@@ -189,7 +174,6 @@ class SessionView:
 class UserView:
     """The session's user."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     user_id: str
     display_name: str
 
@@ -198,7 +182,6 @@ class UserView:
 class Limits:
     """Limits of one connection."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     frame_bytes_in: int
     frame_bytes_out: int
     frames_per_s: float
@@ -212,7 +195,6 @@ class Limits:
 class Welcome:
     """The session is served. A `changes` frame always follows."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     session: SessionView
     user: UserView
     rights: tuple[Right, ...]
@@ -233,7 +215,6 @@ class Changes:
     The protocol's page has the rules of resets, splits and streams.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     after: int
     upto: int
     stream: str | None = None
@@ -255,7 +236,6 @@ ReconnectRule = Literal["never", "after", "log_on"]
 class Ping:
     """An empty `changes` with the age of the data. *as_of_ms* is None before the first snapshot."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     after: int
     upto: int
     nonce: str
@@ -270,7 +250,6 @@ class Ping:
 class Followed:
     """Answers `follow`; puts of keys gained and `gone` of keys left follow it."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     id: str
     topics: GrantedTopics
     kind: Literal["followed"] = "followed"
@@ -280,7 +259,6 @@ class Followed:
 class OutcomeView:
     """The outcome of a command. *error* is ``{code, message, …details}``."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     status: OutcomeStatus
     error: dict[str, Any] | None = None
     version: int | None = None
@@ -290,17 +268,15 @@ class OutcomeView:
 class Result:
     """Exactly one per command; the state it caused has been sent before it."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     id: str
     outcome: OutcomeView
     kind: Literal["result"] = "result"
 
 
 @dataclass(frozen=True, slots=True)
-class NoticeFrame:
+class NoticeView:
     """A message for people."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     id: str
     version: int
     category: Category
@@ -309,6 +285,12 @@ class NoticeFrame:
     link: str | None
     effective_at_ms: int
     must_acknowledge: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeFrame(NoticeView):
+    """A message for people."""
+
     kind: Literal["notice"] = "notice"
 
 
@@ -316,7 +298,6 @@ class NoticeFrame:
 class Renewed:
     """A new token that replaces the phone's. Its repr shows no token."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     token: str
     expires_at_ms: int
     kind: Literal["renewed"] = "renewed"
@@ -326,7 +307,6 @@ class Renewed:
 class ErrorFrame:
     """A frame that could not be served; the connection stays open."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     code: str
     message: str
     id: str | None = None
@@ -338,7 +318,6 @@ class ErrorFrame:
 class Bye:
     """Precedes a close with the same *code*; *min_s* … *max_s* is the advised window."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     code: int
     reason: str
     reconnect: ReconnectRule
@@ -353,3 +332,67 @@ ControlFrame = Welcome | Followed | Result | NoticeFrame | Renewed | ErrorFrame 
 GATEWAY_FRAME: Final[TypeAdapter[GatewayFrame]] = TypeAdapter(
     Annotated[GatewayFrame, Field(discriminator="kind")]
 )
+
+_LATER: Final[dict[str, dict[str, tuple[frozenset[str], str | None]]]] = {
+    "welcome": {"rights": (frozenset(Right), None)},
+    "ping": {
+        "upstream": (frozenset(get_args(HealthStatus)), "stale"),
+        "bus": (frozenset(get_args(BusHealth)), "degraded"),
+    },
+    "result": {"status": (frozenset(get_args(OutcomeStatus)), "unknown")},
+    "notice": {"category": (frozenset(get_args(Category)), "maintenance")},
+    "bye": {"reconnect": (frozenset(get_args(ReconnectRule)), "after")},
+}
+"""Kind of frame → field → its known values, and the one that replaces others; None: others are left out."""
+
+
+def replace_later_values(frame: dict[str, Any]) -> None:
+    """Replace the values of enumerations in *frame* that a later gateway added by known ones."""
+    kind = frame.get("kind")
+    outcome = frame.get("outcome") if kind == "result" else frame
+    if not isinstance(kind, str) or not isinstance(outcome, dict):
+        return
+    for name, (known, other) in _LATER.get(kind, {}).items():
+        value = outcome.get(name)
+        if isinstance(value, str) and value not in known:
+            outcome[name] = other
+        elif isinstance(value, list) and other is None:
+            outcome[name] = [each for each in value if not isinstance(each, str) or each in known]
+
+
+# ---- faults of members ----
+
+_FAULTS: Final = {
+    "missing": "is missing",
+    "union_tag_not_found": "has no kind",
+    "unexpected_keyword_argument": "is not known here",
+    "string_type": "is not a text",
+    "int_type": "is not a whole number",
+    "int_from_float": "is not a whole number",
+    "float_type": "is not a number",
+    "finite_number": "is not a number",
+    "bool_type": "is neither true nor false",
+    "dataclass_type": "is not an object",
+    "dict_type": "is not an object",
+    "tuple_type": "is not a list",
+    "enum": "is not {expected}",
+    "literal_error": "is not {expected}",
+    "greater_than": "is not more than {gt}",
+    "greater_than_equal": "is less than {ge}",
+    "less_than_equal": "is more than {le}",
+    "string_too_short": "is empty",
+    "string_too_long": "is longer than {max_length} characters",
+    "too_long": "has more than {max_length} elements",
+    "string_pattern_mismatch": "does not have the right form",
+}
+"""The fault of a member, by pydantic's name for it; in braces: our own bounds, never a sent value.
+
+No text must be longer than one character.
+"""
+
+
+def what_is_wrong(error: ValidationError) -> tuple[tuple[str, ...], str, str]:
+    """Return the path to the first wrong member, pydantic's name of the fault, and the end of a sentence."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    what = _FAULTS.get(fault["type"], "has a value that is not allowed").format(**fault.get("ctx", {}))
+    return tuple(map(str, fault["loc"])), fault["type"], what

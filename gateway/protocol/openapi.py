@@ -1,15 +1,26 @@
-"""The HTTP API and the admin API as OpenAPI 3.1 documents, with every refusal of each route."""
+"""Documents of the HTTP API and the admin API (OpenAPI), and of the WebSocket (AsyncAPI)."""
 
 from __future__ import annotations
 
 from itertools import groupby
 from typing import Any, Final
 
-from gateway.domain.errors import ERRORS, ErrorCode
+from gateway.domain.errors import ERRORS, CloseCode, ErrorCode, verdict
 from gateway.protocol import bodies
 from gateway.protocol.bodies import JSON_TYPE, PROBLEM_TYPE, SCHEMA_TYPE
-from gateway.protocol.frames import PROTOCOLS
-from gateway.protocol.schemas import API_VERSION, InventoryBody, Schema, ref, schemas_of
+from gateway.protocol.codec import BYTES_IN_MAX, BYTES_OUT_MAX, DEPTH_MAX
+from gateway.protocol.frames import JSON_PROTOCOL, MSGPACK_PROTOCOL, PROTOCOLS
+from gateway.protocol.schemas import (
+    API_VERSION,
+    CLIENT_FRAMES,
+    GATEWAY_FRAMES,
+    InventoryBody,
+    Schema,
+    frame_schemas,
+    kind_of,
+    ref,
+    schemas_of,
+)
 
 CROWD: Final = (ErrorCode.RATE_LIMITED, ErrorCode.OVER_CAPACITY)
 """Codes of routes that limit their callers."""
@@ -171,28 +182,40 @@ _BODIES: Final[tuple[type[Any], ...]] = (
 )
 
 
+_TOKEN_SCHEME: Final[Schema] = {"token": {"type": "http", "scheme": "bearer"}}
+
+
 def openapi() -> Schema:
-    """Return the whole document."""
+    """Return the document of the HTTP API."""
+    return _whole(
+        "OSCC gateway",
+        "Instants are ms since 1970 UTC (`*_ms`), durations seconds (`*_s`). "
+        "Unknown members are ignored. No token ever travels in a URL. `HEAD` is answered like `GET`, "
+        "but for the WebSocket. Paths and methods that are not listed are refused with the responses "
+        "`NotFound` and `MethodNotAllowed`, but that a preflight of an allowed origin gets 204 on each; "
+        "what is not HTTP gets 400, as do more than 128 header lines and one of more than 8 KiB, "
+        "and a head of more than 16 KiB gets 431.",
+        {"servers": [{"url": "/", "description": "The gateway that serves this document"}]},
+        _open_paths() | _schema_paths() | _session_paths() | {"/v1/realtime": {"get": _realtime()}},
+        schemas_of(_BODIES) | problem_schemas(),
+    )
+
+
+def _whole(
+    title: str, description: str, more: Schema, paths: dict[str, Schema], schemas: dict[str, Schema]
+) -> Schema:
+    """Return a whole document. *more*: its members that other documents do not have."""
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "OSCC gateway",
+            "title": title,
             "version": API_VERSION,
-            "description": "Instants are ms since 1970 UTC (`*_ms`), durations seconds (`*_s`). "
-            "Unknown members are ignored. No token ever travels in a URL. `HEAD` is answered like `GET`, "
-            "but for the WebSocket. Paths and methods that are not listed are refused with the responses "
-            "`NotFound` and `MethodNotAllowed`, but that a preflight of an allowed origin gets 204 on each; "
-            "what is not HTTP gets 400, as do more than 128 header lines and one of more than 8 KiB, "
-            "and a head of more than 16 KiB gets 431.",
+            "description": description,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/", "description": "The gateway that serves this document"}],
-        "paths": _open_paths() | _schema_paths() | _session_paths() | {"/v1/realtime": {"get": _realtime()}},
-        "components": {
-            "schemas": schemas_of(_BODIES) | problem_schemas(),
-            "responses": by_http(),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-        },
+        **more,
+        "paths": paths,
+        "components": {"schemas": schemas, "responses": by_http(), "securitySchemes": _TOKEN_SCHEME},
     }
 
 
@@ -362,31 +385,18 @@ _ADMIN_BODIES: Final[tuple[type[Any], ...]] = (
 
 
 def admin_openapi() -> Schema:
-    """Return the whole document."""
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "OSCC gateway, for operators",
-            "version": API_VERSION,
-            "description": "On the admin listener only. Every call needs the bearer token and is audited. "
-            "Acts take effect on all nodes that are reached; those that are not are named in `unreached`. "
-            "`HEAD` is answered like `GET`. Paths and methods that are not listed are refused with the "
-            "responses `NotFound` and `MethodNotAllowed`; what is not HTTP gets 400.",
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "security": [{"token": []}],
-        "paths": _reading() | _people() | _nodes() | _bundle(),
-        "components": {
-            "schemas": schemas_of(_ADMIN_BODIES) | problem_schemas() | _notices(),
-            "responses": by_http(),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-        },
-    }
-
-
-def _notices() -> dict[str, Schema]:
-    """Return the schemas that only the clients' problem details use; operators never see them."""
-    return {"NoticeView": {"type": "object"}}
+    """Return the document of the admin API."""
+    only_for_clients = {"NoticeView": {"type": "object"}}  # in problem details that operators never see
+    return _whole(
+        "OSCC gateway, for operators",
+        "On the admin listener only. Every call needs the bearer token and is audited. "
+        "Acts take effect on all nodes that are reached; those that are not are named in `unreached`. "
+        "`HEAD` is answered like `GET`. Paths and methods that are not listed are refused with the "
+        "responses `NotFound` and `MethodNotAllowed`; what is not HTTP gets 400.",
+        {"security": [{"token": []}]},
+        _reading() | _people() | _nodes() | _bundle(),
+        schemas_of(_ADMIN_BODIES) | problem_schemas() | only_for_clients,
+    )
 
 
 def _query(name: str, schema: Schema) -> Schema:
@@ -483,3 +493,110 @@ def _bundle() -> dict[str, Schema]:
         body=bodies.BundleBody,
     )
     return {"/support-bundle": {"post": operation}}
+
+
+# ---- the WebSocket ----
+
+_CHANNEL: Final = "realtime"
+_SERVER: Final[Schema] = {
+    "host": "{host}",
+    "protocol": "wss",
+    "variables": {
+        "host": {
+            "default": "localhost:8080",
+            "description": "Host, and port if it is not 443, of the gateway",
+        }
+    },
+}
+_STANDARD_CLOSES: Final = {
+    1002: "against RFC 6455, unmasked frames too",
+    1003: "text where binary was agreed on, or the reverse",
+    1007: "text that is not UTF-8",
+    1009: "a frame is too big",
+}
+
+
+def asyncapi() -> Schema:
+    """Return the document of the WebSocket, seen from the gateway: it *receives* client frames."""
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "OSCC gateway, realtime",
+            "version": API_VERSION,
+            "description": "Every frame is one object whose `kind` is its name. Both subprotocols carry the "
+            "same content. Unknown fields and kinds of frames are ignored.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "servers": {"gateway": _SERVER},
+        "channels": {_CHANNEL: _channel()},
+        "operations": {
+            "receive": _direction("receive", "What a client sends", CLIENT_FRAMES),
+            "send": _direction("send", "What the gateway sends", GATEWAY_FRAMES),
+        },
+        "components": {
+            "schemas": frame_schemas(),
+            "messages": {of.__name__: _message(of) for of in (*CLIENT_FRAMES, *GATEWAY_FRAMES)},
+            "securitySchemes": _TOKEN_SCHEME,
+        },
+    }
+
+
+def _channel() -> Schema:
+    headers = {
+        "type": "object",
+        "required": ["Sec-WebSocket-Protocol"],
+        "properties": {
+            "Sec-WebSocket-Protocol": {"enum": list(PROTOCOLS)},
+            "Authorization": {
+                "type": "string",
+                "description": "`Bearer` and the token, unless `hello` has it",
+            },
+        },
+    }
+    return {
+        "address": "/v1/realtime",
+        "title": "One phone's connection",
+        "description": "The first frame is `hello`, answered by `welcome` and `changes`.",
+        "messages": {
+            of.__name__: {"$ref": f"#/components/messages/{of.__name__}"}
+            for of in (*CLIENT_FRAMES, *GATEWAY_FRAMES)
+        },
+        "bindings": {"ws": {"method": "GET", "headers": headers, "bindingVersion": "0.1.0"}},
+        "x-subprotocols": {
+            JSON_PROTOCOL: {"message": "text", "contentType": "application/json"},
+            MSGPACK_PROTOCOL: {"message": "binary", "contentType": "application/msgpack"},
+        },
+        "x-limits": {
+            "frame_bytes_in": BYTES_IN_MAX,
+            "frame_bytes_out": BYTES_OUT_MAX,
+            "depth": DEPTH_MAX,
+        },
+        "x-close-codes": _close_codes(),
+    }
+
+
+def _close_codes() -> dict[str, Schema]:
+    own = {str(int(code)): {"name": code.name.lower(), "verdict": verdict(code).value} for code in CloseCode}
+    standard = {
+        str(code): {"name": text, "verdict": verdict(code).value} for code, text in _STANDARD_CLOSES.items()
+    }
+    return standard | own
+
+
+def _direction(action: str, summary: str, of: tuple[type[Any], ...]) -> Schema:
+    return {
+        "action": action,
+        "summary": summary,
+        "channel": {"$ref": f"#/channels/{_CHANNEL}"},
+        "messages": [{"$ref": f"#/channels/{_CHANNEL}/messages/{each.__name__}"} for each in of],
+        "security": [{"$ref": "#/components/securitySchemes/token"}],
+    }
+
+
+def _message(of: type[Any]) -> Schema:
+    return {
+        "name": kind_of(of),
+        "title": of.__name__,
+        "payload": ref(of.__name__),
+    }

@@ -1,4 +1,4 @@
-"""JSON Schemas of frames, resources and bodies, the AsyncAPI document, and the data inventory.
+"""JSON Schemas of frames, resources and bodies, and the data inventory.
 
 They are made from the types and the privacy class of every field, so that published and checked forms are the
 same. The inventory gives purpose, place, retention and recipients of all personal data.
@@ -15,18 +15,16 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from gateway.domain.errors import CloseCode, verdict
 from gateway.domain.model import Privacy
 from gateway.domain.resources import RESOURCES, Resource
 from gateway.protocol import frames
-from gateway.protocol.codec import BYTES_IN_MAX, BYTES_OUT_MAX, DEPTH_MAX
-from gateway.protocol.frames import JSON_PROTOCOL, MSGPACK_PROTOCOL, PROTOCOLS, Hello, Welcome
 
 API_VERSION: Final = "1.0.0"
 """Version of the protocol; the package has its own."""
 
 Schema = dict[str, Any]
 """A JSON Schema, or a part of a document made of them."""
+_COMPONENT: Final = "#/components/schemas/"
 
 CLIENT_FRAMES: Final[tuple[type[Any], ...]] = get_args(frames.ClientFrame)
 GATEWAY_FRAMES: Final[tuple[type[Any], ...]] = get_args(frames.GatewayFrame)
@@ -101,7 +99,7 @@ def schemas_of(types: Iterable[type[Any]]) -> dict[str, Schema]:
     wanted = tuple(dict.fromkeys(types))
     _, made = TypeAdapter.json_schemas(
         [(of.__name__, "validation", TypeAdapter(of)) for of in wanted],
-        ref_template="#/components/schemas/{model}",
+        ref_template=_COMPONENT + "{model}",
         schema_generator=_WithoutDefaults,
     )
     schemas: dict[str, Schema] = made["$defs"]
@@ -144,7 +142,7 @@ ENUMS: Final[dict[tuple[str, ...], str]] = {
 
 def ref(name: str) -> Schema:
     """Return a reference to the component *name*."""
-    return {"$ref": f"#/components/schemas/{name}"}
+    return {"$ref": _COMPONENT + name}
 
 
 def _parameter(one: str, several: str) -> dict[str, Schema]:
@@ -251,113 +249,72 @@ def _dataclasses(hint: object) -> Iterator[type[Any]]:
         yield from _dataclasses(inner)
 
 
-_CHANNEL: Final = "realtime"
-_SERVER: Final[Schema] = {
-    "host": "{host}",
-    "protocol": "wss",
-    "variables": {
-        "host": {
-            "default": "localhost:8080",
-            "description": "Host, and port if it is not 443, of the gateway",
-        }
-    },
-}
-_STANDARD_CLOSES: Final = {
-    1002: "against RFC 6455, unmasked frames too",
-    1003: "text where binary was agreed on, or the reverse",
-    1007: "text that is not UTF-8",
-    1009: "a frame is too big",
-}
+# ---- documents of one schema each ----
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
-def asyncapi() -> Schema:
-    """Return the whole document, seen from the gateway: it *receives* client frames and *sends* its own."""
-    return {
-        "asyncapi": "3.0.0",
-        "info": {
-            "title": "OSCC gateway, realtime",
-            "version": API_VERSION,
-            "description": "Every frame is one object whose `kind` is its name. Both subprotocols carry the "
-            "same content. Unknown fields and kinds of frames are ignored.",
-            "license": {"name": "Apache-2.0"},
-        },
-        "defaultContentType": "application/json",
-        "servers": {"gateway": _SERVER},
-        "channels": {_CHANNEL: _channel()},
-        "operations": {
-            "receive": _operation("receive", "What a client sends", CLIENT_FRAMES),
-            "send": _operation("send", "What the gateway sends", GATEWAY_FRAMES),
-        },
-        "components": {
-            "schemas": frame_schemas(),
-            "messages": {of.__name__: _message(of) for of in (*CLIENT_FRAMES, *GATEWAY_FRAMES)},
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-        },
-    }
-
-
-def _channel() -> Schema:
-    headers = {
-        "type": "object",
-        "required": ["Sec-WebSocket-Protocol"],
-        "properties": {
-            "Sec-WebSocket-Protocol": {"enum": list(PROTOCOLS)},
-            "Authorization": {
-                "type": "string",
-                "description": "`Bearer` and the token, unless `hello` has it",
-            },
-        },
-    }
-    return {
-        "address": "/v1/realtime",
-        "title": "One phone's connection",
-        "description": f"The first frame is `{_kind(Hello)}`, answered by `{_kind(Welcome)}` and `changes`.",
-        "messages": {
-            of.__name__: {"$ref": f"#/components/messages/{of.__name__}"}
-            for of in (*CLIENT_FRAMES, *GATEWAY_FRAMES)
-        },
-        "bindings": {"ws": {"method": "GET", "headers": headers, "bindingVersion": "0.1.0"}},
-        "x-subprotocols": {
-            JSON_PROTOCOL: {"message": "text", "contentType": "application/json"},
-            MSGPACK_PROTOCOL: {"message": "binary", "contentType": "application/msgpack"},
-        },
-        "x-limits": {
-            "frame_bytes_in": BYTES_IN_MAX,
-            "frame_bytes_out": BYTES_OUT_MAX,
-            "depth": DEPTH_MAX,
-        },
-        "x-close-codes": _close_codes(),
-    }
-
-
-def _close_codes() -> dict[str, Schema]:
-    own = {str(int(code)): {"name": code.name.lower(), "verdict": verdict(code).value} for code in CloseCode}
-    standard = {
-        str(code): {"name": text, "verdict": verdict(code).value} for code, text in _STANDARD_CLOSES.items()
-    }
-    return standard | own
-
-
-def _operation(action: str, summary: str, of: tuple[type[Any], ...]) -> Schema:
-    return {
-        "action": action,
-        "summary": summary,
-        "channel": {"$ref": f"#/channels/{_CHANNEL}"},
-        "messages": [{"$ref": f"#/channels/{_CHANNEL}/messages/{each.__name__}"} for each in of],
-        "security": [{"$ref": "#/components/securitySchemes/token"}],
-    }
-
-
-def _message(of: type[Any]) -> Schema:
-    return {
-        "name": _kind(of),
-        "title": of.__name__,
-        "payload": {"$ref": f"#/components/schemas/{of.__name__}"},
-    }
-
-
-def _kind(of: type[Any]) -> str:
+def kind_of(of: type[Any]) -> str:
+    """Return the `kind` of a type of frames."""
     return str(of.__dataclass_fields__["kind"].default)
+
+
+def schema_index() -> Schema:
+    """Return the list of JSON Schemas, each with its path."""
+    sent = {kind_of(each) for each in GATEWAY_FRAMES}
+    received = {kind_of(each) for each in CLIENT_FRAMES}
+    kinds = [
+        *((kind, "frame" if kind in sent else "client_frame") for kind in sorted(received)),
+        *((kind, "gateway_frame") for kind in sorted(sent - received)),
+        *((kind, "resource") for kind in RESOURCES),
+    ]
+    entries = [{"kind": kind, "of": of, "href": f"/v1/schemas/{kind}.json"} for kind, of in kinds]
+    return {"schemas": entries}
+
+
+def whole_schemas() -> dict[str, Schema]:
+    """Return a JSON Schema for each kind of frame and of resource, complete in itself."""
+    components = frame_schemas()
+    return {kind: _document(names, components) for kind, names in _types_by_kind().items()}
+
+
+def _types_by_kind() -> dict[str, list[str]]:
+    """Return the types of each kind. `bye` has two, as both sides send it."""
+    by_kind: dict[str, list[str]] = {key: [of.__name__] for key, of in RESOURCES.items()}
+    for of in (*CLIENT_FRAMES, *GATEWAY_FRAMES):
+        by_kind.setdefault(kind_of(of), []).append(of.__name__)
+    return by_kind
+
+
+def _document(names: list[str], components: dict[str, Schema]) -> Schema:
+    needed = dict.fromkeys(names)
+    waiting = list(names)
+    while waiting:
+        for name in _references(components[waiting.pop()]):
+            if name not in needed:
+                needed[name] = None
+                waiting.append(name)
+    of = ref(names[0]) if len(names) == 1 else {"anyOf": [ref(name) for name in names]}
+    return {
+        "$schema": _DIALECT,
+        **of,
+        "components": {"schemas": {name: components[name] for name in needed}},
+    }
+
+
+def _references(part: object) -> Iterator[str]:
+    if isinstance(part, dict):
+        for name, inner in part.items():
+            if name == "$ref" and isinstance(inner, str):
+                yield inner.removeprefix(_COMPONENT)
+            else:
+                yield from _references(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from _references(inner)
+
+
+# ---- the data inventory ----
 
 
 @dataclass(frozen=True, slots=True)

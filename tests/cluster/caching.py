@@ -6,17 +6,8 @@ import dataclasses
 import re
 from typing import Final
 
-from gateway.protocol.codec import (
-    BYTES_OUT_MAX,
-    JSON,
-    Codec,
-    json_changes,
-    json_members,
-    json_patches,
-    read_json,
-    write_json,
-)
-from gateway.protocol.frames import JSON_PROTOCOL, Changes, GatewayFrame
+from gateway.protocol.codec import BYTES_OUT_MAX, JSON, JsonCodec
+from gateway.protocol.frames import Changes, GatewayFrame
 
 _HEAD: Final = re.compile(rb'\{"kind":"changes","after":(0|[1-9]\d{0,14}),"upto":(0|[1-9]\d{0,14})(?=,)')
 """The part in which frames of users with one scope differ."""
@@ -24,7 +15,7 @@ _BYTES_MAX: Final = 4 * 1024 * 1024
 """Bodies in the cache; beyond that it is emptied."""
 
 
-class CachingCodec(Codec):
+class CachingCodec(JsonCodec):
     """The JSON codec with a cache of decoded bodies.
 
     Invariant: accepts, refuses and returns what :data:`~gateway.protocol.codec.JSON` does. Frames with equal
@@ -34,16 +25,7 @@ class CachingCodec(Codec):
     __slots__ = ("_cached_bytes", "_frames")
 
     def __init__(self) -> None:
-        super().__init__(
-            "json",
-            JSON_PROTOCOL,
-            text=True,
-            write=write_json,
-            read=read_json,
-            changes=json_changes,
-            patches=json_patches,
-            members=json_members,
-        )
+        super().__init__()
         self._frames: dict[bytes, Changes] = {}
         self._cached_bytes = 0
 

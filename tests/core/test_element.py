@@ -49,9 +49,8 @@ from gateway.domain.resources import (
     Switch,
 )
 from gateway.domain.upstream import Part, Source
-from gateway.protocol import codec
-from gateway.protocol.codec import JSON, MSGPACK, Codec
-from gateway.protocol.frames import JSON_PROTOCOL, StreamPosition
+from gateway.protocol.codec import JSON, MSGPACK, Codec, JsonCodec
+from gateway.protocol.frames import StreamPosition
 from tests.core.samples import decoded, facts_of, part, ticket_of
 
 CODECS = pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=repr)
@@ -465,27 +464,27 @@ AGENTS = 5 * MADE_AT_ONCE + 7
 VIEW = view_of("h", Scope(agents=frozenset(range(AGENTS))), ("agents",))
 
 
+class CountingCodec(JsonCodec):
+    """A codec that counts the values that it encodes."""
+
+    written = 0
+
+    def fragment(self, value: Resource) -> bytes:
+        self.written += 1
+        return super().fragment(value)
+
+    def patch_fragment(self, before: Resource | QueueFigures, after: Resource | QueueFigures) -> bytes | None:
+        self.written += 1
+        return super().patch_fragment(before, after)
+
+
 class Bench:
-    """A mirror of many agents and a codec that counts what it writes."""
+    """A mirror of many agents, and a codec that counts."""
 
     def __init__(self) -> None:
-        self.written = 0
-        self.codec = Codec(
-            "counting",
-            JSON_PROTOCOL,
-            text=True,
-            write=self._write,
-            read=codec.read_json,
-            changes=codec.json_changes,
-            patches=codec.json_patches,
-            members=codec.json_members,
-        )
+        self.codec = CountingCodec()
         self.ledger = Ledger(1)
         self.name_all("first")
-
-    def _write(self, value: object) -> bytes:
-        self.written += 1
-        return codec.write_json(value)
 
     def name_all(self, name: str) -> None:
         for number in range(AGENTS):
@@ -501,17 +500,17 @@ class Bench:
         return Outbox(self.ledger, VIEW, self.codec, PaceLadder(), frame_bytes=64 * 1024)
 
     def count(self, step: Callable[[], object]) -> int:
-        before = self.written
+        before = self.codec.written
         step()
-        return self.written - before
+        return self.codec.written - before
 
     def prepare(self, what: Outbox | FanoutGroup) -> list[int]:
         """Prepare all; returns how many wire forms each step made."""
         steps = []
         while True:
-            before = self.written
+            before = self.codec.written
             is_ready = what.prepare()
-            steps.append(self.written - before)
+            steps.append(self.codec.written - before)
             if is_ready:
                 return steps
 

@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 
 from gateway.domain.resources import RESOURCES
-from gateway.protocol import codec, schemas
+from gateway.protocol import codec
 from gateway.protocol import openapi as http_api
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
@@ -69,7 +69,7 @@ def run(*command: str | Path) -> str:
 @pytest.fixture(scope="module")
 def asyncapi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("documents") / "asyncapi.json"
-    file.write_bytes(codec.write_json(schemas.asyncapi()))
+    file.write_bytes(codec.write_json(http_api.asyncapi()))
     return file
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.domain.errors import CloseCode, verdict
 from gateway.protocol.frames import COMMANDS, PROTOCOLS
-from gateway.protocol.schemas import asyncapi
+from gateway.protocol.openapi import asyncapi
 from tests.protocol.references import references, resolves
 
 DOCUMENT = asyncapi()

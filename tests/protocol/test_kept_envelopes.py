@@ -28,10 +28,15 @@ NEIGHBOURS = sorted(
 )
 
 
+NOT_SENT = "__pydantic_config__"
+"""A member of the types of 1.0.0rc1, of which its file has a copy; no envelope contains it."""
+
+
 def holds(said: object, now: object) -> bool:
     """Tell whether a decoded value has all that was said; a later version may know more fields."""
     if isinstance(said, dict) and isinstance(now, dict):
-        return all(key in now and holds(value, now[key]) for key, value in said.items())
+        members = {key: value for key, value in said.items() if key != NOT_SENT}
+        return all(key in now and holds(value, now[key]) for key, value in members.items())
     if isinstance(said, list) and isinstance(now, list):
         return len(said) == len(now) and all(map(holds, said, now))
     return bool(said == now)
