@@ -19,7 +19,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.edge.credentials import token_in
 from gateway.edge.export import ENDED_WITHIN_S, gather_holdings, user_of
-from gateway.edge.request_context import Handler, answer, check_json, problems, reword
+from gateway.edge.request_context import SERVER_NAME, Handler, answer, check_json, problems, reword
 from gateway.protocol import codec
 from gateway.protocol.bodies import (
     BODY_BYTES_MAX,
@@ -76,23 +76,11 @@ class AdminAccess:
 
     Invariants: an accepted request showed the token, and each accepted request is audited. Of the refused
     requests one per second is audited; the others are counted in the next record.
-
-    *named* returns a user's keyed hash, *draw* the id of an act.
     """
 
-    def __init__(
-        self,
-        token: str,
-        named: Callable[[UserId], str],
-        audit: Callable[[OperatorAct], None],
-        clock: Clock,
-        draw: Callable[[], str],
-    ) -> None:
-        self._digest: Final = _digest(token)
-        self._named = named
-        self._audit = audit
-        self._draw = draw
-        self._clock = clock
+    def __init__(self, parts: AdminParts) -> None:
+        self._digest: Final = _digest(parts.token)
+        self._parts = parts
         self._tries = TokenBucket(TRIES_PER_S, TRIES_BURST)
         self._refusals = TokenBucket(1.0, 1.0)
         self._suppressed = 0
@@ -101,7 +89,7 @@ class AdminAccess:
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Serve *request* if it is allowed, and write an audit record."""
         status, result, is_admitted = 500, ErrorCode.INTERNAL.value, False
-        request[ACT_ID] = self._draw()
+        request[ACT_ID] = self._parts.draw()
         try:
             self._admit(request)
             is_admitted = True
@@ -117,7 +105,7 @@ class AdminAccess:
         else:
             return response
         finally:
-            if is_admitted or self._refusals.take(self._clock.now()):
+            if is_admitted or self._refusals.take(self._parts.clock.now()):
                 self._note(request, status, result)
             else:
                 self._suppressed += 1
@@ -129,7 +117,7 @@ class AdminAccess:
             GatewayError: ``forbidden`` for web pages, ``unauthenticated``, or ``rate_limited`` while too many
                 wrong tokens were shown.
         """
-        now = self._clock.now()
+        now = self._parts.clock.now()
         wait_s = self._tries.wait_s(now)
         if wait_s > 0:
             raise GatewayError(ErrorCode.RATE_LIMITED, "Too many wrong tokens.", retry_after_s=wait_s)
@@ -145,7 +133,7 @@ class AdminAccess:
     def _note(self, request: web.Request, status: int, result: str) -> None:
         name = request.match_info.route.name or _UNKNOWN
         detail, user = request.get(DETAIL), request.get(USER)
-        self._audit(
+        self._parts.audit(
             OperatorAct(
                 act=name if detail is None else f"{name} {detail}",
                 subject=self._subject(request),
@@ -168,7 +156,7 @@ class AdminAccess:
             named = name.encode(errors="replace")
             return hashlib.blake2s(named, digest_size=8, person=b"session").hexdigest()
         user = user_of(name)
-        return self._named(user) if user is not None else name[:_HASH_CHARACTERS]
+        return self._parts.named(user) if user is not None else name[:_HASH_CHARACTERS]
 
 
 def _digest(token: str) -> bytes:
@@ -416,7 +404,6 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-_NAME: Final = "oscc-gateway"
 _LIMIT: Final = re.compile(r"[1-9][0-9]{0,3}")
 _USER_ID: Final = re.compile(USER_ID)
 _CLOSE_ID: Final = re.compile(r"\d{15}\.\d{10}\..+")
@@ -455,8 +442,7 @@ class AdminParts:
 
 def make_admin_app(parts: AdminParts) -> web.Application:
     """Return the application of the admin listener. Run it without an access log, which would name people."""
-    access = AdminAccess(parts.token, parts.named, parts.audit, parts.clock, parts.draw)
-    app = web.Application(middlewares=[problems, access.guard], client_max_size=BODY_BYTES_MAX)
+    app = web.Application(middlewares=[problems, AdminAccess(parts).guard], client_max_size=BODY_BYTES_MAX)
     app.on_response_prepare.append(_add_common_headers)
     app.on_response_prepare.append(reword)
     app.add_routes(AdminRoutes(partial(ClusterOperations, parts.node, parts.named), parts.bundles).routes())
@@ -610,4 +596,4 @@ def _note_node(request: web.Request, node: str | None) -> None:
 async def _add_common_headers(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001 - aiohttp asks so
     """Add the common headers, and no CORS headers: no web page may read a response."""
     response.headers.update(_HEADERS)
-    response.headers[hdrs.SERVER] = _NAME
+    response.headers[hdrs.SERVER] = SERVER_NAME

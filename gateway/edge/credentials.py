@@ -271,25 +271,14 @@ class BearerAuth:
         Raises:
             GatewayError: ``unauthenticated`` or ``session_ended``.
         """
-        try:
+        with MappedErrors(SessionRefused, as_http_error):
             return self.open(token_in(authorization))
-        except SessionRefused as refused:
-            raise as_http_error(refused) from None
 
-    def user_of(self, authorization: Sequence[str]) -> UserId | None:
-        """Return the user of the token in the `Authorization` header; None when no token opens.
+    def ticket_in(self, authorization: Sequence[str]) -> Ticket | None:
+        """Return the ticket of the token in the `Authorization` header; None when no token opens.
 
         The session may have ended: the result decides whose limits apply, not what the request may do.
         """
-        ticket = self._ticket_in(authorization)
-        return None if ticket is None else ticket.user
-
-    def session_of(self, authorization: Sequence[str]) -> str | None:
-        """Return the session handle of the token in the header; None when no token opens."""
-        ticket = self._ticket_in(authorization)
-        return None if ticket is None else ticket.handle
-
-    def _ticket_in(self, authorization: Sequence[str]) -> Ticket | None:
         try:
             return self._open(token_in(authorization)).ticket if authorization else None
         except (GatewayError, SessionRefused):
@@ -301,10 +290,8 @@ class BearerAuth:
         Raises:
             GatewayError: ``unauthenticated``.
         """
-        try:
+        with MappedErrors(SessionRefused, as_http_error):
             return self._open(token_in(authorization))
-        except SessionRefused as refused:
-            raise as_http_error(refused) from None
 
     def _open(self, token: str) -> OpenedToken:
         opened = self.tokens.open(token, self._clock.wall_ms(), grace_s=self._grace_s)

@@ -9,9 +9,8 @@ the records unchanged. A user gets their own data only: from the mirrors their o
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from heapq import nsmallest
 from itertools import chain
 from typing import Final, NamedTuple
@@ -26,7 +25,7 @@ from gateway.edge.credentials import user_view
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import codec
 from gateway.protocol.envelopes import Order, Record, SessionFacts
-from gateway.protocol.schemas import InventoryEntry, inventory
+from gateway.protocol.schemas import inventory
 from gateway.runtime.cluster_receiver import AdminRpc, NodeAnswer, Page
 from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock
@@ -185,6 +184,16 @@ def _tickets(home: UserState) -> Iterator[Ticket]:
 
 NOT_SHOWN: Final = "held, never shown"
 _INVENTORY: Final = inventory().entries
+_PATHS: Final = {
+    entry.category: [path.split(".") for path in entry.fields]
+    for entry in _INVENTORY
+    if entry.category.rpartition(".")[0] in RESOURCES
+}
+"""Category of resources → the paths of its fields."""
+_CATEGORIES: Final = {
+    kind: [category for category in _PATHS if category.rpartition(".")[0] == kind] for kind in RESOURCES
+}
+"""Kind of resource → its categories."""
 
 
 def export(
@@ -210,24 +219,28 @@ def export(
     for number, entry in enumerate(_INVENTORY):
         name = codec.write_json(entry.category)
         yield (b"," if number else b"") + b'{"category":' + name + b',"held":['
-        own = beside.get(entry.category) or _mirrored(entry, mirror)
+        own = beside.get(entry.category) or _mirrored(entry.category, mirror)
         for place, record in enumerate(chain(own, more.get(entry.category, ()))):
             yield (b"," if place else b"") + codec.write_json(codec.plain(record))
         yield b"]}"
     yield b'],"complete":' + codec.write_json(complete) + b"}"
 
 
-def _mirrored(entry: InventoryEntry, mirror: Mapping[str, Resource]) -> Iterator[Record]:
-    """Yield the fields that *entry* lists of each resource of its kind."""
-    kind = entry.category.rpartition(".")[0]
-    if kind not in RESOURCES:
-        return
-    paths = [path.split(".") for path in entry.fields]
-    for key in mirror:
-        if key == kind or key.partition(":")[0] == kind:
-            fields = pick(codec.plain_fields(mirror[key]), paths)
-            if fields:
-                yield {"key": key, **fields}
+def _mirrored(category: str, mirror: Mapping[str, Resource]) -> Iterator[Record]:
+    """Yield the fields that *category* lists of each resource of its kind."""
+    kind = category.rpartition(".")[0]
+    for key in mirror if category in _PATHS else ():
+        if _kind(key) == kind and (fields := _fields(category, mirror[key])):
+            yield {"key": key, **fields}
+
+
+def _kind(key: str) -> str:
+    return key if key in RESOURCES else key.partition(":")[0]
+
+
+def _fields(category: str, value: Resource) -> Record:
+    """Return the fields of *value* that *category* lists."""
+    return pick(codec.plain_fields(value), _PATHS[category])
 
 
 def pick(value: Mapping[str, object], paths: Iterable[list[str]]) -> Record:
@@ -356,16 +369,27 @@ def _shown(record: Record, ticket: Ticket) -> Record | None:
 
 
 _PLACES: Final = "places_in_the_cluster"
-_PENDING: Final = "pending_log_offs"
 OF_OTHERS: Final = "the mirrors of users who may see them"
 
 
 class HeldRecord(NamedTuple):
-    """Record of one category. *name* is unique on the node; *make* returns the members."""
+    """Record of one category. *name* is unique on the node.
+
+    *value*: the resource whose fields it has beside its *members*, if there is one.
+    """
 
     name: str
     category: str
-    make: Callable[[], Record]
+    members: Record
+    value: Resource | None = None
+
+    def made(self) -> Record:
+        """Return all members."""
+        return self.members if self.value is None else self.members | _fields(self.category, self.value)
+
+
+def _record(category: str, name: str, members: Record, value: Resource | None = None) -> HeldRecord:
+    return HeldRecord(f"{category}|{name}", category, members, value)
 
 
 LOOKED_AT_ONCE: Final = 250
@@ -400,7 +424,7 @@ class NodeHoldings:
         chosen = _first(chosen, order.most + 1)
         records: list[Record] = []
         for number, each in enumerate(chosen[: order.most], 1):
-            records.append({"name": each.name, "category": each.category, "held": each.make()})
+            records.append({"name": each.name, "category": each.category, "held": each.made()})
             if number % MADE_AT_ONCE == 0:
                 await self._node.clock.sleep(0)
         return Page(tuple(records), more=len(chosen) > order.most)
@@ -414,7 +438,7 @@ class NodeHoldings:
             yield from _held_in_mirror(home, key_of(Kind.AGENT, user.key))
             node, epoch = self._node.orders.node, home.feed.ledger.position.epoch
             place = {"user_hash": self._named(user), "node": node, "epoch": epoch}
-            yield HeldRecord(_PLACES, _PLACES, partial(dict, place))
+            yield HeldRecord(_PLACES, _PLACES, place)
         yield from self._of_others(user, after)
         yield from self._remembered(user)
 
@@ -427,7 +451,7 @@ class NodeHoldings:
         address = str(connection.stats.address) if isinstance(connection, PhoneSocket) else ""
         for category, records in beside_the_mirror(ticket, mirror, address).items():
             for record in records if address or category != "connection" else ():
-                yield HeldRecord(f"{category}|{ticket.handle}", category, partial(dict, record))
+                yield _record(category, ticket.handle, record)
 
     def _of_others(self, user: UserId, after: str) -> Iterator[HeldRecord | None]:
         """Yield the user as an agent in the mirrors of others, from after *after* on.
@@ -456,26 +480,26 @@ class NodeHoldings:
     def _remembered(self, user: UserId) -> Iterator[HeldRecord]:
         for ticket in self._node.log_offs.pending:
             if ticket.user == user:
-                yield HeldRecord(f"{_PENDING}|{ticket.handle}", _PENDING, partial(_pending, ticket))
+                known = {"site": user.site, "user_id": str(user.key), "session_secret": NOT_SHOWN}
+                yield _record("pending_log_offs", ticket.handle, {**known, "session_id": ticket.session})
         yield from self._number_changes(user)
         for session, end in self._node.session_revocations.of(user):
             ended = {"session_hash": session, "reason": end.reason.value, "by": end.by}
-            yield HeldRecord(f"ended_sessions|{session}", "ended_sessions", partial(dict, ended))
+            yield _record("ended_sessions", session, ended)
         calls = self._node.command_history.of(user)
         outcomes = [] if calls is None else [(key, one.status.value) for key, one in calls.remembered]
         outcomes += [] if calls is None else [(key, "in_flight") for key in calls.in_flight]
         for key, outcome in outcomes:
-            known = {"key": key, "outcome": outcome}
-            yield HeldRecord(f"command_outcomes|{key}", "command_outcomes", partial(dict, known))
+            yield _record("command_outcomes", key, {"key": key, "outcome": outcome})
         for line in self._closes(self._named(user)):
-            yield HeldRecord(f"session_log|{line['id']}", "session_log", partial(dict, line))
+            yield _record("session_log", line["id"], line)
 
     def _number_changes(self, user: UserId) -> Iterator[HeldRecord]:
         now, wall_ms = self._node.clock.now(), self._node.clock.wall_ms()
         for at, times in Counter(self._node.number_changes.taken(user, now)).items():
             changed = {"user_id": str(user.key), "changed_at": wall_ms - round((now - at) * 1000)}
             for number in range(times):  # several may have the same time
-                yield HeldRecord(f"number_changes|{at!r}|{number}", "number_changes", partial(dict, changed))
+                yield _record("number_changes", f"{at!r}|{number}", changed)
 
 
 def _first(records: list[HeldRecord], most: int) -> list[HeldRecord]:
@@ -483,27 +507,10 @@ def _first(records: list[HeldRecord], most: int) -> list[HeldRecord]:
     return nsmallest(most, records, key=lambda each: each.name)
 
 
-def _pending(ticket: Ticket) -> Record:
-    return {
-        "site": ticket.user.site,
-        "user_id": str(ticket.user.key),
-        "session_secret": NOT_SHOWN,
-        "session_id": ticket.session,
-    }
-
-
 def user_of(text: str) -> UserId | None:
     """Parse a user given as site and Key, such as ``main:4711``; None when it is not one."""
     site, colon, key = text.partition(":")
     return UserId(site, int(key)) if colon and key.isascii() and key.isdecimal() and len(key) <= 16 else None
-
-
-_ENTRIES: Final[dict[str, list[tuple[str, list[list[str]]]]]] = defaultdict(list)
-"""Kind of resource → its categories, each with the paths of its fields."""
-for _entry in inventory().entries:
-    _kind = _entry.category.rpartition(".")[0]
-    if _kind in RESOURCES:
-        _ENTRIES[_kind].append((_entry.category, [path.split(".") for path in _entry.fields]))
 
 
 def _held_in_mirror(home: UserState, own: str) -> Iterator[HeldRecord | None]:
@@ -516,15 +523,10 @@ def _held_in_mirror(home: UserState, own: str) -> Iterator[HeldRecord | None]:
             others += 1
         elif not isinstance(element.value, SessionFacts):
             yield from _held_fields(View.wire_key(key), key, element.value, {})
-    for category, _ in _ENTRIES["agent"] if others else ():
-        yield HeldRecord(f"{category}|others", category, partial(dict, key="agent:*", others=others))
+    for category in _CATEGORIES["agent"] if others else ():
+        yield _record(category, "others", {"key": "agent:*", "others": others})
 
 
 def _held_fields(key: str, name: str, value: Resource, more: Record) -> Iterator[HeldRecord]:
-    kind = key if key in RESOURCES else key.partition(":")[0]
-    for category, paths in _ENTRIES.get(kind, ()):
-        yield HeldRecord(f"{category}|{name}", category, partial(_picked, key, value, paths, more))
-
-
-def _picked(key: str, value: Resource, paths: list[list[str]], more: Record) -> Record:
-    return {"key": key, **more, **pick(codec.plain_fields(value), paths)}
+    for category in _CATEGORIES.get(_kind(key), ()):
+        yield _record(category, name, {"key": key, **more}, value)

@@ -36,7 +36,7 @@ from gateway.edge.limits import SocketAdmission, SocketSlot
 from gateway.edge.policies import NoticesInForce, NumberPolicies, languages
 from gateway.edge.request_context import EdgeSettings, IPAddress, RequestContext, accept_language, problem
 from gateway.edge.scheduler import Scheduler
-from gateway.edge.socket import CommandPrechecks, CommandRunner, PhoneSocket, SocketServices
+from gateway.edge.socket import CommandRunner, PhoneSocket, SocketServices
 from gateway.protocol import websocket
 from gateway.protocol.bodies import LogOnBody, SessionCreated
 from gateway.protocol.codec import Codec, codec_for
@@ -338,7 +338,7 @@ class RealtimeRoute:
         self._parts = parts
         self._bearer = bearer
         self._context = context
-        commands = CommandRunner(CommandPrechecks(parts.numbers, parts.notices), parts.clock)
+        commands = CommandRunner(parts.numbers, parts.notices, parts.clock)
         self._services = SocketServices(parts.node, parts.scheduler, commands, self._admit_client)
         self._credential_services = CredentialServices(bearer, parts.notices, parts.clock)
         self._output = StatsOutput(parts.telemetry, parts.on_close)
@@ -355,16 +355,12 @@ class RealtimeRoute:
         except GatewayError as error:
             self._parts.telemetry.handshakes[error.code.value].inc()
             return _refused(error)
+        settings = self._parts.settings
+        channel: Channel | None = None
         try:
-            settings = self._parts.settings
             channel, response = await accept(
                 request, codec, message_bytes=settings.session.frame_bytes_in, deflate=settings.compress
             )
-        except BaseException:
-            self._parts.telemetry.handshakes[LEFT].inc()
-            slot.release()
-            raise
-        try:
             credentials = SessionCredentials(
                 self._credential_services, shown, languages(accept_language(request))
             )
@@ -372,7 +368,8 @@ class RealtimeRoute:
         except BaseException:
             self._parts.telemetry.handshakes[LEFT].inc()
             slot.release()
-            channel.abort()
+            if channel is not None:
+                channel.abort()
             raise
         phone.begin(slot)
         return response
@@ -382,10 +379,12 @@ class RealtimeRoute:
     ) -> tuple[Codec, OpenedToken | None, SocketSlot]:
         """Check everything that a handshake can be refused for."""
         self._context.check_transport(request)  # the token may still come, in `hello`
-        user = self._bearer.user_of(request.headers.getall(hdrs.AUTHORIZATION, []))
+        authorization = request.headers.getall(hdrs.AUTHORIZATION, [])
+        ticket = self._bearer.ticket_in(authorization)
+        user = None if ticket is None else ticket.user
         self._parts.admission.check_handshake(address, self._parts.clock.now(), user)
         codec = _codec(request)
-        shown = self._shown(request)
+        shown = self._bearer.from_header(authorization) if authorization else None
         check_handshake(request)
         return codec, shown, self._parts.admission.open_slot(address, user)
 
@@ -401,10 +400,6 @@ class RealtimeRoute:
             check_version(client.platform, client.version, self._parts.settings.app_minimum)
         except GatewayError as error:
             raise SessionRefused(CloseCode.VERSION_UNSUPPORTED, error.code) from None
-
-    def _shown(self, request: web.Request) -> OpenedToken | None:
-        authorization = request.headers.getall(hdrs.AUTHORIZATION, [])
-        return self._bearer.from_header(authorization) if authorization else None
 
 
 def _refused(error: GatewayError) -> web.Response:

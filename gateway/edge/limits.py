@@ -534,14 +534,14 @@ class RequestRates:
         return await handler(request)
 
     async def _wait_turn(self, request: web.Request) -> None:
-        session = self._bearer.session_of(request.headers.getall(hdrs.AUTHORIZATION, []))
-        rates = self._of_address if session is None else self._of_session
-        key = caller_of(self._context.address(request), None) if session is None else session
+        ticket = self._bearer.ticket_in(request.headers.getall(hdrs.AUTHORIZATION, []))
+        rates = self._of_address if ticket is None else self._of_session
+        key = address_group(self._context.address(request)) if ticket is None else ticket.handle
         wait_s = rates.take(key, self._clock.now(), _price(request), WAIT_MAX_S)
         if wait_s > 0:
             await self._clock.sleep(min(wait_s, WAIT_MAX_S))
         if wait_s > WAIT_MAX_S:
-            whose = "from this address" if session is None else "of this session"
+            whose = "from this address" if ticket is None else "of this session"
             raise GatewayError(
                 ErrorCode.RATE_LIMITED, f"Too many requests come {whose}.", retry_after_s=wait_s - WAIT_MAX_S
             )

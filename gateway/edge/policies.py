@@ -13,8 +13,8 @@ from phonenumbers import CountryCodeSource, PhoneNumber, PhoneNumberFormat, Phon
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.scheduler import in_turns
-from gateway.protocol.bodies import NoticeReference, NoticeView
-from gateway.protocol.frames import NoticeFrame
+from gateway.protocol.bodies import NoticeReference
+from gateway.protocol.frames import NoticeFrame, NoticeView
 from gateway.runtime.ports import Clock
 
 # ---- remote numbers ----

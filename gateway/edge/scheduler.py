@@ -249,57 +249,6 @@ class Scheduler(Generic[S]):
             self._is_serving = False
 
 
-class TaskOwner(Protocol):
-    """The owner of tasks."""
-
-    def fail(self, fault: Exception) -> None:
-        """Handle the exception that ended a task."""
-
-    def rested(self) -> None:
-        """Handle the end of the last task."""
-
-
-class SocketTasks:
-    """Tasks of one phone: the attach, and commands."""
-
-    __slots__ = ("_owner", "_start", "_tasks")
-
-    def __init__(
-        self, start: Callable[[Coroutine[None, None, None]], asyncio.Task[None] | None], owner: TaskOwner
-    ) -> None:
-        self._start = start
-        self._owner = owner
-        self._tasks: tuple[asyncio.Task[None], ...] = ()
-
-    def start(self, work: Coroutine[None, None, None]) -> None:
-        """Run *work* until its end, or until :meth:`cancel`."""
-        task = self._start(guarded(work, self._owner))
-        if task is None:
-            work.close()
-            return
-        self._tasks = (*self._tasks, task)
-        task.add_done_callback(lambda ended: self._done(ended, work))
-
-    def cancel(self) -> None:
-        """Cancel all tasks."""
-        for task in self._tasks:
-            task.cancel()
-
-    def _done(self, task: asyncio.Task[None], work: Coroutine[None, None, None]) -> None:
-        work.close()  # it may have been cancelled before its first step
-        self._tasks = tuple(each for each in self._tasks if each is not task)
-        if not self._tasks:
-            self._owner.rested()
-
-
-async def guarded(work: Coroutine[None, None, None], owner: TaskOwner) -> None:
-    """Run *work*. An exception is passed to *owner*, so that it ends nothing else."""
-    try:
-        await work
-    except Exception as fault:  # noqa: BLE001 - the outermost handler before the shared task group
-        owner.fail(fault)
-
-
 PHONES_PER_TURN: Final = 100
 """Phones for each of which a frame is made in one turn of the event loop, outside their own turns."""
 PhoneT = TypeVar("PhoneT")

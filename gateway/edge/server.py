@@ -16,6 +16,7 @@ import struct
 import sys
 import termios
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -366,17 +367,13 @@ class MetricsPage:
         """
         async with self._making:
             if self._parts.now() - self._made_at >= FRESH_S:
-                self._page = await self._made()
+                self._page = None
+                with suppress(TimeoutError):
+                    self._page = written(await self._parts.measure(), has_exemplars=self._has_exemplars)
                 self._made_at = self._parts.now()
             if self._page is None:
                 raise TimeoutError
             return self._page
-
-    async def _made(self) -> bytes | None:
-        try:
-            return written(await self._parts.measure(), has_exemplars=self._has_exemplars)
-        except TimeoutError:
-            return None
 
 
 def make_ops_app(parts: OpsParts) -> web.Application:

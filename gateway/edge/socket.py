@@ -6,6 +6,7 @@ the same position share one encoded frame, which :mod:`gateway.edge.scheduler` w
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Coroutine
@@ -24,7 +25,7 @@ from gateway.edge.channel import Channel, ChannelEvent, ConnectionStats, Disconn
 from gateway.edge.credentials import SessionCredentials
 from gateway.edge.limits import SocketSlot
 from gateway.edge.policies import NoticesInForce, NumberPolicies
-from gateway.edge.scheduler import NEVER, TICK_S, Scheduler, SocketTasks, fanout_writer_of, guarded
+from gateway.edge.scheduler import NEVER, TICK_S, Scheduler, fanout_writer_of
 from gateway.protocol import websocket
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ClientInfo, ControlFrame, Renewed
@@ -64,44 +65,15 @@ class WriteStall:
         return is_first
 
 
-class CommandPrechecks:
-    """Checks of commands that only the edge can make: telephone numbers and notices."""
-
-    def __init__(self, numbers: NumberPolicies, notices: NoticesInForce) -> None:
-        self._numbers = numbers
-        self._notices = notices
-
-    def check(self, call: Call, credentials: SessionCredentials) -> Call:
-        """Return *call* as it is executed: a remote number in E.164, everything else unchanged.
-
-        Raises:
-            GatewayError: ``not_found``: there is no such notice in this version. For a remote number: the
-                errors of :meth:`NumberPolicies.accept`.
-        """
-        match call.command:
-            case ChangeRemoteNumber(number=number):
-                accepted = self._numbers.accept(credentials.ticket.user.site, number)
-                return replace(call, command=ChangeRemoteNumber(accepted))
-            case AcknowledgeNotice(notice_id=notice_id, version=version):
-                if not self._notices.kept([(notice_id, version)]):
-                    raise GatewayError(ErrorCode.NOT_FOUND, "There is no such notice.")
-                return call
-            case _:
-                return call
-
-    def acknowledged(self, command: AcknowledgeNotice, ticket: Ticket) -> tuple[tuple[str, int], ...]:
-        """Return the notices acknowledged after *command*, as (id, version)."""
-        return self._notices.kept((*ticket.notices, (command.notice_id, command.version)))
-
-
 class CommandRunner:
-    """Runner of the commands of phones.
+    """Runner of the commands of phones. It checks telephone numbers and notices before.
 
     Invariant: each command that was counted as in flight is subtracted when it ends, however it ends.
     """
 
-    def __init__(self, prechecks: CommandPrechecks, clock: Clock) -> None:
-        self._prechecks = prechecks
+    def __init__(self, numbers: NumberPolicies, notices: NoticesInForce, clock: Clock) -> None:
+        self._numbers = numbers
+        self._notices = notices
         self._clock = clock
 
     def begin(
@@ -137,18 +109,34 @@ class CommandRunner:
         began = self._clock.now()
         stats.command_started()
         try:
-            checked = self._prechecks.check(call, credentials)
-            outcome = await commands.execute(checked)
+            outcome = await commands.execute(self._checked(call, credentials))
         except GatewayError as error:
             outcome = Outcome(Status.REJECTED, error)
         except BaseException:
             stats.command_abandoned()
             raise
         stats.command_finished(call, outcome, self._clock.now() - began)
-        if not isinstance(call.command, AcknowledgeNotice) or outcome.status is not Status.APPLIED:
+        command = call.command
+        if not isinstance(command, AcknowledgeNotice) or outcome.status is not Status.APPLIED:
             return outcome, None
-        notices = self._prechecks.acknowledged(call.command, credentials.ticket)
-        return outcome, credentials.acknowledge(notices)
+        acknowledged = (*credentials.ticket.notices, (command.notice_id, command.version))
+        return outcome, credentials.acknowledge(self._notices.kept(acknowledged))
+
+    def _checked(self, call: Call, credentials: SessionCredentials) -> Call:
+        """Return *call* as it is executed: a remote number in E.164, everything else unchanged.
+
+        Raises:
+            GatewayError: ``not_found``: there is no such notice in this version. For a remote number: the
+                errors of :meth:`NumberPolicies.accept`.
+        """
+        match call.command:
+            case ChangeRemoteNumber(number=number):
+                accepted = self._numbers.accept(credentials.ticket.user.site, number)
+                return replace(call, command=ChangeRemoteNumber(accepted))
+            case AcknowledgeNotice(notice_id=notice_id, version=version):
+                if not self._notices.kept([(notice_id, version)]):
+                    raise GatewayError(ErrorCode.NOT_FOUND, "There is no such notice.")
+        return call
 
 
 _GOING_AWAY: Final = 1001
@@ -183,7 +171,7 @@ class PhoneSocket:
 
     __slots__ = (
         "_commands", "_credentials", "_ending", "_is_over", "_leaves", "_services", "_slot", "_stall",
-        "_work", "channel", "far_tick", "is_ready", "last_received_at", "near_tick", "session", "stats",
+        "_tasks", "channel", "far_tick", "is_ready", "last_received_at", "near_tick", "session", "stats",
     )  # fmt: skip
 
     def __init__(
@@ -207,7 +195,8 @@ class PhoneSocket:
         self._ending: Close | Disconnect | None = None
         self._is_over = False
         self._stall: WriteStall | None = None
-        self._work: SocketTasks | None = None
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        """The attach, and commands that need a task."""
         self._leaves: dict[str, Callable[[], None] | None] | None = None
         """For each command in flight without a task, by the id of its frame: the function that ends the wait
         for it.
@@ -216,17 +205,13 @@ class PhoneSocket:
     def begin(self, slot: SocketSlot) -> None:
         """Serve from now on, in turns of the scheduler. *slot* is released at the end."""
         self._slot = slot
-        slot.on_evicted(self._make_room)
+        slot.on_evicted(partial(self.close, CloseCode.HELLO_TIMEOUT, "no hello, and others wait"))
         self._services.scheduler.sockets[self] = None
         try:
             self.channel.listen(self)
         except Exception as fault:  # noqa: BLE001 - the socket is served already: its end releases the slot
             self.fail(fault)
         self.wake()
-
-    def _make_room(self) -> None:
-        """Close: a newer socket of the same caller needs the slot, and this one has sent no `hello`."""
-        self.close(CloseCode.HELLO_TIMEOUT, "no hello, and others wait")
 
     # ---- Connection ----
 
@@ -483,10 +468,6 @@ class PhoneSocket:
                 self._ending = Close(CloseCode.INTERNAL, "internal")
         self.wake()
 
-    def rested(self) -> None:
-        """Release the tasks: all have ended."""
-        self._work = None
-
     def _end(self, ending: Close | Disconnect) -> None:
         """Write the remaining frames, release everything, and close."""
         with ExitStack() as steps:  # each step runs, whatever another raises
@@ -497,7 +478,7 @@ class PhoneSocket:
                 self._write_all()
 
     def _start_close(self, ending: Close | Disconnect) -> None:
-        if self._services.scheduler.start(guarded(self._close(ending), self)) is None:
+        if self._services.scheduler.start(self._guarded(self._close(ending))) is None:
             self.abandon()
 
     def _over(self) -> None:
@@ -507,8 +488,8 @@ class PhoneSocket:
             steps.callback(self._count_end)
             steps.callback(self._services.node.detach, self)
             steps.callback(self.session.release)
-            if self._work is not None:
-                steps.callback(self._work.cancel)
+            for task in self._tasks:
+                steps.callback(task.cancel)
             steps.callback(self._leave_commands)
 
     def _leave_commands(self) -> None:
@@ -559,8 +540,23 @@ class PhoneSocket:
 
     def start(self, work: Coroutine[None, None, None]) -> None:
         """Run *work* until it ends, or the connection does. A fault in it ends the connection."""
-        self._work = self._work or SocketTasks(self._services.scheduler.start, self)
-        self._work.start(work)
+        task = self._services.scheduler.start(self._guarded(work))
+        if task is None:
+            work.close()
+        else:
+            self._tasks = (*self._tasks, task)
+            task.add_done_callback(partial(self._task_ended, work))
+
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        """Run *work*. A fault in it ends nothing but this connection."""
+        try:
+            await work
+        except Exception as fault:  # noqa: BLE001 - the outermost handler before the shared task group
+            self.fail(fault)
+
+    def _task_ended(self, work: Coroutine[None, None, None], task: asyncio.Task[None]) -> None:
+        work.close()  # it may have been cancelled before its first step
+        self._tasks = tuple(each for each in self._tasks if each is not task)
 
     def _attach(self, attach: AcceptSession) -> None:
         if attach.client is None:
@@ -587,29 +583,26 @@ class PhoneSocket:
 
     def _attached(self, platform: str, attached: Attachment) -> None:
         """Serve the session, at once: no change is missed after the node's answer."""
-        try:
-            self._serve(platform, attached)
-        except Exception as fault:  # noqa: BLE001 - a fault of one socket ends that socket only
-            self.fail(fault)
-
-    def _serve(self, platform: str, attached: Attachment) -> None:
         ticket, clock = self._credentials.ticket, self._services.scheduler.clock
         now = clock.now()
         self._commands = attached.commands
-        self._run(self.session.attached(ticket, attached.facts, attached.ledger, now, clock.wall_ms()))
-        if self.session.live is not None:  # None: the session ended during the attach
-            self.session.live.outbox.sink = self
-            self._slot = self._slot.served()
-            self.stats.welcomed(ticket, platform, now)
-        self.notify()
-        self._refresh(attached.facts)
+        try:
+            self._run(self.session.attached(ticket, attached.facts, attached.ledger, now, clock.wall_ms()))
+            if self.session.live is not None:  # None: the session ended during the attach
+                self.session.live.outbox.sink = self
+                self._slot = self._slot.served()
+                self.stats.welcomed(ticket, platform, now)
+            self.notify()
+            self._refresh(attached.facts)
+        except Exception as fault:  # noqa: BLE001 - a fault of one socket ends that socket only
+            self.fail(fault)
 
     def _refuse(self, refused: SessionRefused) -> None:
         self.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
 
     def _is_begun(self, invoke: Invoke) -> bool:
         """Begin a command without a task; False: that is impossible, or earlier commands have tasks."""
-        if self._work is not None or self._commands is None:
+        if self._tasks or self._commands is None:
             return False
         frame_id, leaves = invoke.id, self._leaves or {}
         if frame_id in leaves:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Coroutine
 from dataclasses import replace
 
 import pytest
@@ -18,7 +17,7 @@ from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import Application, UserId
 from gateway.edge.channel import ConnectionStats
 from gateway.edge.credentials import Tokens
-from gateway.edge.scheduler import PHONES_PER_TURN, TICK_S, SocketTasks, in_turns
+from gateway.edge.scheduler import PHONES_PER_TURN, TICK_S, in_turns
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
@@ -410,33 +409,25 @@ async def test_a_fault_of_ours_closes_one_socket_and_is_logged_without_its_text(
     assert isinstance(await other.hear(), frames.Changes)
 
 
-@pytest.mark.parametrize("step", ["detach", "release", "shared_frames_written", "take", "cancel"])
+@pytest.mark.parametrize("step", ["detach", "release", "shared_frames_written", "take"])
 async def test_whatever_fails_at_the_end_the_place_is_given_back_and_others_are_served(
     gateway: Gateway, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     phone, other = await gateway.served(), await gateway.served()
     socket, _ = gateway.parts.scheduler.sockets
-    failing = [Session, FakeNode, ConnectionStats, SocketTasks]
-    owner = next(each for each in failing if hasattr(each, step))
+    owner = next(each for each in (Session, FakeNode, ConnectionStats) if hasattr(each, step))
     usual = getattr(owner, step)
 
     def fail(self: object, *args: object) -> object:
-        if self is socket.session or self is socket.stats or socket in args or owner is SocketTasks:
+        if self is socket.session or self is socket.stats or socket in args:
             raise ZeroDivisionError
         return usual(self, *args)
 
     with monkeypatch.context() as patch:
         patch.setattr(owner, step, fail)
-        if step == "cancel":
-            gateway.node.allow_agent(5)
-            gateway.node.gate.clear()
-            await phone.say(command(gateway))
-            await gateway.clock.settle()
         socket.close(CloseCode.DRAINING, "draining")
         await phone.end()
         await gateway.clock.settle()
-    gateway.node.gate.set()
-    await gateway.clock.settle()
     assert gateway.admission.sockets == 1
     assert list(gateway.parts.scheduler.sockets) != [socket]
     await gateway.clock.advance(1)
@@ -479,7 +470,7 @@ async def test_no_task_is_left_behind(gateway: Gateway) -> None:
 
 
 def socket_tasks() -> int:
-    return sum(" guarded " in repr(task.get_coro()) for task in asyncio.all_tasks())
+    return sum("PhoneSocket._guarded " in repr(task.get_coro()) for task in asyncio.all_tasks())
 
 
 # ---- serves phones with a valid token, and renews it ----
@@ -612,36 +603,20 @@ async def test_all_phones_are_renewed_in_slices() -> None:
 # ---- coroutines of a phone are closed when nothing runs them ----
 
 
-class Desk:
-    """Runs work in a group of the test's own, until it runs nothing any more."""
-
-    def __init__(self, tasks: asyncio.TaskGroup, *, has_ended: bool) -> None:
-        self._tasks = tasks
-        self._has_ended = has_ended
-
-    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None] | None:
-        if not self._has_ended:
-            return self._tasks.create_task(work)
-        work.close()
-        return None
-
-    def fail(self, fault: Exception) -> None:
-        raise fault
-
-    def rested(self) -> None:
-        """Do nothing."""
-
-
 @pytest.mark.parametrize("has_ended", [True, False], ids=["nothing runs", "cancelled before"])
-async def test_work_that_never_begins_is_closed(*, has_ended: bool) -> None:
+async def test_work_that_never_begins_is_closed(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, *, has_ended: bool
+) -> None:
     async def job() -> None:
         raise AssertionError
 
-    async with asyncio.TaskGroup() as tasks:
-        desk, never = Desk(tasks, has_ended=has_ended), job()
-        work = SocketTasks(desk.start, desk)
-        work.start(never)
-        work.cancel()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+    await gateway.served()
+    (socket,) = gateway.parts.scheduler.sockets
+    never = job()
+    with monkeypatch.context() as patch:
+        if has_ended:
+            patch.setattr(gateway.parts.scheduler, "_tasks", None)
+        socket.start(never)
+        socket.abandon()
+    await gateway.clock.settle()
     assert inspect.getcoroutinestate(never) == inspect.CORO_CLOSED

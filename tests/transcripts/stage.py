@@ -33,7 +33,7 @@ from gateway.edge.credentials import BearerAuth, CredentialServices, SessionCred
 from gateway.edge.policies import NoticesInForce, NumberPolicies, NumberPolicy
 from gateway.edge.request_context import NO_ADDRESS, AdmissionLimits
 from gateway.edge.scheduler import Scheduler
-from gateway.edge.socket import CommandPrechecks, CommandRunner, PhoneSocket, SocketServices
+from gateway.edge.socket import CommandRunner, PhoneSocket, SocketServices
 from gateway.protocol.codec import JSON
 from gateway.protocol.websocket import Message
 from gateway.runtime.node import Node, NodeSettings
@@ -341,7 +341,6 @@ class Stage:
             lambda: 0.5,
             self._audit,
         )
-        self.prechecks = CommandPrechecks(NumberPolicies({"main": NumberPolicy("DE")}), self.notices)
         self.requests = 0
         """How many requests OSCC-E was sent, signs of life not counted."""
         self.is_slow = False
@@ -427,7 +426,8 @@ class Stage:
     async def connects(self, phone: Handset, **hello: object) -> None:
         """Open a connection, and say hello."""
         phone.hello(**hello)
-        commands = CommandRunner(self.prechecks, self.clock)
+        numbers = NumberPolicies({"main": NumberPolicy("DE")})
+        commands = CommandRunner(numbers, self.notices, self.clock)
         socket = PhoneSocket(
             Session(JSON, SessionLimits(), self.clock.now(), 0.5),
             cast("Channel", phone.line),
