@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from ssl import SSLContext
 from types import TracebackType
 from typing import Final, Self, TypeVar
+from urllib.parse import quote
 
 import aiohttp
+from pydantic import TypeAdapter
 
-from gateway.client.dialogue import Dialogue, FrameHandlers, ResumeState, Wishes
+from gateway.client.dialogue import Dialogue, FrameHandlers, Reconnect, ResumeState, Wishes
 from gateway.client.http import (
     MACHINE_CLOCK,
+    PENDING,
     Account,
     Api,
     AskCredentials,
@@ -28,9 +31,10 @@ from gateway.client.http import (
     ClientConnection,
     Credentials,
     Ending,
+    HttpReply,
     KeptSession,
+    Method,
     NotOpened,
-    Reconnect,
     Unreachable,
     Window,
     jitter,
@@ -344,6 +348,12 @@ def session_ended(ended: Ended) -> GatewayError:
 
 T = TypeVar("T")
 
+_ABOUT: Final = TypeAdapter(bodies.AboutBody)
+_NOTICES: Final = TypeAdapter(bodies.NoticesBody)
+_SESSION: Final = TypeAdapter(bodies.SessionBody)
+_SESSIONS: Final = TypeAdapter(bodies.SessionsBody)
+_EXPORT: Final = TypeAdapter(bodies.ExportBody)
+
 EVERYTHING: Final = Wishes()
 """The application's default topics, without a pace."""
 
@@ -389,7 +399,8 @@ class GatewayClient:
         self._tasks = asyncio.TaskGroup()
         self._http = open_http(True if ssl is None else ssl)
         means = RealtimeServices(self._http, address.rstrip("/"), codec, clock, chance)
-        self._account = Account(Api(self._http, means.address, clock), clock, chance, self._publish)
+        self._api = Api(self._http, means.address, clock)
+        self._account = Account(self._api, clock, chance, self._publish)
         access = Access(
             token=lambda: self._account.token,
             renewed=self._account.renew,
@@ -623,19 +634,19 @@ class GatewayClient:
 
     async def about(self) -> bodies.AboutBody:
         """Return the gateway's data about itself; needs no log-on."""
-        return await self._account.about()
+        return (await self._api.ask("GET", "/v1/about")).read(_ABOUT)
 
-    async def notices(self, language: str | None = None) -> Sequence[bodies.NoticeView]:
+    async def notices(self, language: str | None = None) -> Sequence[frames.NoticeView]:
         """Return the notices of the log-on page; *language* as in ``Accept-Language``."""
-        return await self._account.notices(language)
+        return (await self._api.ask("GET", "/v1/notices", language=language)).read(_NOTICES).notices
 
     async def who(self) -> bodies.SessionBody:
         """Return the logged-on user, and the end of the session."""
-        return await self._account.who()
+        return (await self._ask("GET", "/v1/session")).read(_SESSION)
 
     async def sessions(self) -> Sequence[bodies.SessionEntry]:
         """Return the user's sessions."""
-        return await self._account.sessions()
+        return (await self._ask("GET", "/v1/sessions")).read(_SESSIONS).sessions
 
     async def end_session(self, session_id: str) -> LogOffDelayed | None:
         """End one of the user's sessions; this one by :meth:`log_off`.
@@ -647,13 +658,20 @@ class GatewayClient:
         if self.session is not None and session_id == self.session.id:
             await self.log_off()
             return None
-        return await self._account.end_session(session_id)
+        answer = await self._ask("DELETE", f"/v1/sessions/{quote(session_id, safe='')}")
+        if answer.status != 202:
+            return None
+        pending = answer.read(PENDING)
+        return LogOffDelayed(pending.routed_until_ms, pending.retry_after_s)
 
     async def export(self) -> bodies.ExportBody:
         """Return all data that the gateway holds about the user."""
-        return await self._account.export()
+        return (await self._ask("GET", "/v1/me/export")).read(_EXPORT)
 
     # ---- inner ----
+
+    async def _ask(self, method: Method, path: str) -> HttpReply:
+        return await self._api.ask(method, path, token=self._account.token)
 
     def _start(self) -> None:
         if self.ended is None:

@@ -1,7 +1,8 @@
-"""Dialogue on one connection: the frames that the client sends, and how it processes received ones.
+"""Dialogue on one connection: sent and received frames, and what follows its end.
 
 Pure: it gets frames and the time, and returns frames to send. Objects that outlive a connection (mirror,
-requests, the gateway's time, wishes) are passed to it.
+requests, the gateway's time, wishes) are passed to it. The rules of docs/clients.md decide what follows: the
+range of the close code gives the verdict; advised windows have precedence over the back-off.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final, NamedTuple, assert_never
 from pydantic import ValidationError
 
 import gateway
-from gateway.client.http import LOST, Ending, error_of, window_of
+from gateway.client.http import ADVISED_MAX_S, LOST, Backoff, Ending, Window, error_of, window_of
 from gateway.client.mirror import (
     ClientMirror,
     Connected,
@@ -27,7 +28,7 @@ from gateway.client.mirror import (
     Refused,
 )
 from gateway.domain.commands import Outcome, Status
-from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.errors import ErrorCode, GatewayError, Verdict, verdict
 from gateway.protocol import codec, frames
 from gateway.protocol.frames import (
     CommandFrame,
@@ -45,61 +46,18 @@ PROBE_S: Final = 3.0
 """How long a gateway may be silent after the network changed."""
 
 
-class Liveness:
-    """Decides when a silent connection is given up. Any frame counts as a sign of life.
-
-    Args:
-        now: Monotonic seconds, here and below.
-        ping_s: How often the gateway pings.
-    """
-
-    __slots__ = ("_last_received_at", "_ping_s", "_probe_by")
-
-    def __init__(self, now: float, ping_s: float) -> None:
-        self._last_received_at = now
-        self._ping_s = ping_s
-        self._probe_by: float | None = None
-
-    def received(self, now: float) -> None:
-        """Record that a frame arrived."""
-        self._last_received_at = now
-        self._probe_by = None
-
-    def pings_every(self, ping_s: float) -> None:
-        """Use the interval of `welcome`."""
-        self._ping_s = ping_s
-
-    def probe(self, now: float) -> None:
-        """Record that the network changed: a frame must arrive soon."""
-        self._probe_by = now + PROBE_S
-
-    @property
-    def is_probed(self) -> bool:
-        """Whether the network changed, and no frame has arrived since."""
-        return self._probe_by is not None
-
-    @property
-    def over_at(self) -> float:
-        """When the connection is given up unless a frame arrives before."""
-        silent_until = self._last_received_at + self._ping_s + GRACE_S
-        return silent_until if self._probe_by is None else min(silent_until, self._probe_by)
-
-
 WAITING_MAX: Final = 64
 """Requests of one kind that wait at once."""
-
-Settle = Callable[[Outcome], None]
-Granted = Callable[[GrantedTopics | GatewayError], None]
 
 
 class _Command(NamedTuple):
     frame: CommandFrame
-    settle: Settle
+    settle: Callable[[Outcome], None]
 
 
 class _Follow(NamedTuple):
     frame: Follow
-    granted: Granted
+    granted: Callable[[GrantedTopics | GatewayError], None]
 
 
 class Requests:
@@ -121,7 +79,7 @@ class Requests:
         self._count += 1
         return str(self._count)
 
-    def command(self, frame: CommandFrame, settle: Settle) -> None:
+    def command(self, frame: CommandFrame, settle: Callable[[Outcome], None]) -> None:
         """Register a command that waits for its outcome.
 
         Raises:
@@ -130,7 +88,7 @@ class Requests:
         self._check(len(self._commands))
         self._commands[frame.id] = _Command(frame, settle)
 
-    def follow(self, frame: Follow, granted: Granted) -> None:
+    def follow(self, frame: Follow, granted: Callable[[GrantedTopics | GatewayError], None]) -> None:
         """Register a follow that waits for the granted topics.
 
         Raises:
@@ -210,6 +168,54 @@ def outcome_of(view: OutcomeView) -> Outcome:
     """Return an outcome as a domain value."""
     error = None if view.error is None else error_of(view.error)
     return Outcome(Status(view.status), error, view.version)
+
+
+HURRY_S: Final = 2.0
+"""At most one try in this time comes from the foreground or the network."""
+
+
+class NextTry(NamedTuple):
+    """Connect again after *in_s*. *logs_on*: log on with the stored login data before."""
+
+    in_s: float
+    logs_on: bool = False
+
+
+class Reconnect:
+    """Decides what follows each ending."""
+
+    __slots__ = ("_backoff", "_hurried_at")
+
+    def __init__(self) -> None:
+        self._backoff = Backoff()
+        self._hurried_at: float | None = None
+
+    def after(self, ending: Ending, up_s: float, jitter: float) -> NextTry | None:
+        """Return what to do after a connection that was up for *up_s* ended; None: do not come back.
+
+        *jitter* is in [0, 1).
+        """
+        self._backoff.lasted(up_s)
+        given = verdict(ending.code)
+        if given is Verdict.STOP:
+            return None
+        return NextTry(self.wait_s(ending.window, jitter), logs_on=given is Verdict.LOG_ON)
+
+    def wait_s(self, window: Window | None, jitter: float) -> float:
+        """Return the seconds until the next try: within *window* if there is one, else by back-off."""
+        backed_off_s = self._backoff.failed(jitter)
+        if window is None:
+            return backed_off_s
+        low, high = (max(0.0, min(bound, ADVISED_MAX_S)) for bound in window)
+        return low + jitter * max(0.0, high - low)
+
+    def hurry(self, now: float) -> float:
+        """Return the seconds until a try for the foreground or the network is allowed, and record it."""
+        if self._hurried_at is None or now >= self._hurried_at + HURRY_S:
+            self._hurried_at = now
+        elif now >= self._hurried_at:
+            self._hurried_at += HURRY_S
+        return self._hurried_at - now
 
 
 SAMPLES: Final = 16
@@ -336,7 +342,7 @@ class Dialogue:
     """One connection, from its `hello` on.
 
     Invariants: :attr:`in_sync` is False until `welcome` and the `changes` after it have arrived. A reset is
-    requested at most once in :data:`RESYNC_S`.
+    requested at most once in :data:`RESYNC_S`. Any frame counts as a sign of life.
 
     Args:
         now: Monotonic seconds, here and below.
@@ -352,7 +358,10 @@ class Dialogue:
         """As in the last ping of this connection; None before the first."""
         self._memory = memory
         self._hooks = hooks
-        self._liveness = Liveness(now, memory.wishes.ping_s or PING_S)
+        self._ping_s = memory.wishes.ping_s or PING_S
+        self._last_received_at = now
+        self._probe_by: float | None = None
+        """When the connection is given up, because the network changed and no frame has arrived since."""
         self._bye: frames.Bye | None = None
         self._resync_at = now
         memory.mirror.reopen()
@@ -361,7 +370,7 @@ class Dialogue:
 
     def received(self, now: float) -> None:
         """Record that a frame arrived, of any kind."""
-        self._liveness.received(now)
+        self._last_received_at, self._probe_by = now, None
 
     def receive(self, frame: frames.GatewayFrame, now: float) -> Frames:
         """Process a frame; return the frames to send."""
@@ -378,7 +387,7 @@ class Dialogue:
 
     def probe(self, now: float) -> frames.Pong:
         """Record that the network changed: a frame must arrive soon."""
-        self._liveness.probe(now)
+        self._probe_by = now + PROBE_S
         return frames.Pong()
 
     def tick(self, now: float) -> Frames:
@@ -394,18 +403,23 @@ class Dialogue:
 
     def given_up(self, now: float) -> bool:
         """Return whether the gateway was silent for too long."""
-        return now >= self._liveness.over_at
+        return now >= self._over_at
 
     @property
     def is_probed(self) -> bool:
         """Whether the network changed, and the gateway has sent nothing since."""
-        return self._liveness.is_probed
+        return self._probe_by is not None
 
     @property
     def due_at(self) -> float:
         """When :meth:`tick` or :meth:`given_up` changes by time alone."""
-        over_at = self._liveness.over_at
-        return min(over_at, self._resync_at) if self._memory.mirror.lost else over_at
+        return min(self._over_at, self._resync_at) if self._memory.mirror.lost else self._over_at
+
+    @property
+    def _over_at(self) -> float:
+        """When the connection is given up unless a frame arrives before."""
+        silent_until = self._last_received_at + self._ping_s + GRACE_S
+        return silent_until if self._probe_by is None else min(silent_until, self._probe_by)
 
     def ending(self, code: int | None) -> Ending:
         """Return how it ended; a `bye` has precedence over the socket's close code."""
@@ -436,7 +450,7 @@ class Dialogue:
 
     def _on_welcome(self, welcome: frames.Welcome, now: float) -> Frames:
         self.welcome = welcome
-        self._liveness.pings_every(welcome.ping_s)
+        self._ping_s = welcome.ping_s
         self._memory.server_time.reset()
         self._memory.server_time.received(welcome.server_time_ms, now)
         wishes = self._memory.wishes

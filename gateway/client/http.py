@@ -1,9 +1,4 @@
-"""Network of the client: HTTP requests, the WebSocket, refusals, and when to connect again after a close.
-
-The rules of docs/clients.md: the range of the close code gives the verdict. Advised windows and
-``Retry-After`` have precedence over the back-off, which is full jitter (AWS Architecture Blog, "Exponential
-Backoff And Jitter", 2015).
-"""
+"""Network of the client: HTTP requests, the session, the WebSocket, refusals, and back-off."""
 
 from __future__ import annotations
 
@@ -14,36 +9,28 @@ import json
 import math
 import random  # noqa: TID251 - the SDK is used without the gateway's wiring; its jitter starts here
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
-from urllib.parse import quote
 
 import aiohttp
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.client.mirror import Event, LogOffDelayed
-from gateway.domain.errors import ERRORS, CloseCode, Detail, ErrorCode, GatewayError, Verdict, verdict
+from gateway.domain.errors import ERRORS, CloseCode, Detail, ErrorCode, GatewayError
 from gateway.domain.model import Application
 from gateway.protocol import frames
 from gateway.protocol.bodies import (
     JSON_TYPE,
     NOTICES_MAX,
     PROBLEM_TYPE,
-    AboutBody,
     DeviceBody,
-    ExportBody,
     LogOffPending,
     LogOnBody,
     NoticeReference,
-    NoticesBody,
-    NoticeView,
-    SessionBody,
     SessionCreated,
-    SessionEntry,
-    SessionsBody,
     write_body,
 )
 from gateway.protocol.codec import BYTES_IN_MAX, BYTES_OUT_MAX, BadFrame, Codec, UnknownKind
@@ -53,8 +40,6 @@ BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MAX_S: Final = 20.0
 STABLE_S: Final = 30.0
 """A connection of this length ends a row of failures."""
-HURRY_S: Final = 2.0
-"""At most one try in this time comes from the foreground or the network."""
 ADVISED_MAX_S: Final = 3600.0
 """A longer advice counts as this time."""
 ABNORMAL: Final = 1006
@@ -81,15 +66,11 @@ class Ending:
 LOST: Final = Ending(ABNORMAL, "connection lost")
 
 
-class NextTry(NamedTuple):
-    """Connect again after *in_s*. *logs_on*: log on with the stored login data before."""
-
-    in_s: float
-    logs_on: bool = False
-
-
 class Backoff:
-    """The wait after each failure in a row: ``rand(0, min(20 s, 0.5 s · 2^n))``."""
+    """The wait after each failure in a row: ``rand(0, min(20 s, 0.5 s · 2^n))``.
+
+    It is full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
+    """
 
     __slots__ = ("_failures",)
 
@@ -106,43 +87,6 @@ class Backoff:
         """Record how long a connection was up; only a stable one ends the row of failures."""
         if seconds >= STABLE_S:
             self._failures = 0
-
-
-class Reconnect:
-    """Decides what follows each ending."""
-
-    __slots__ = ("_backoff", "_hurried_at")
-
-    def __init__(self) -> None:
-        self._backoff = Backoff()
-        self._hurried_at: float | None = None
-
-    def after(self, ending: Ending, up_s: float, jitter: float) -> NextTry | None:
-        """Return what to do after a connection that was up for *up_s* ended; None: do not come back.
-
-        *jitter* is in [0, 1).
-        """
-        self._backoff.lasted(up_s)
-        given = verdict(ending.code)
-        if given is Verdict.STOP:
-            return None
-        return NextTry(self.wait_s(ending.window, jitter), logs_on=given is Verdict.LOG_ON)
-
-    def wait_s(self, window: Window | None, jitter: float) -> float:
-        """Return the seconds until the next try: within *window* if there is one, else by back-off."""
-        backed_off_s = self._backoff.failed(jitter)
-        if window is None:
-            return backed_off_s
-        low, high = (max(0.0, min(bound, ADVISED_MAX_S)) for bound in window)
-        return low + jitter * max(0.0, high - low)
-
-    def hurry(self, now: float) -> float:
-        """Return the seconds until a try for the foreground or the network is allowed, and record it."""
-        if self._hurried_at is None or now >= self._hurried_at + HURRY_S:
-            self._hurried_at = now
-        elif now >= self._hurried_at:
-            self._hurried_at += HURRY_S
-        return self._hurried_at - now
 
 
 def window_of(min_s: float | None, max_s: float | None) -> Window | None:
@@ -401,12 +345,7 @@ def _object(text: bytes) -> dict[str, Any] | None:
 
 
 _CREATED: Final = TypeAdapter(SessionCreated)
-_ABOUT: Final = TypeAdapter(AboutBody)
-_NOTICES: Final = TypeAdapter(NoticesBody)
-_SESSION: Final = TypeAdapter(SessionBody)
-_SESSIONS: Final = TypeAdapter(SessionsBody)
-_PENDING: Final = TypeAdapter(LogOffPending)
-_EXPORT: Final = TypeAdapter(ExportBody)
+PENDING: Final = TypeAdapter(LogOffPending)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -435,7 +374,7 @@ class KeptSession:
 
 
 class Account:
-    """The session of one user at one gateway, and its routes.
+    """The session of one user at one gateway.
 
     Invariants: a password is in memory only during its request. The token is kept until the log-off is
     confirmed.
@@ -474,8 +413,6 @@ class Account:
         if self.session is None:
             raise GatewayError(ErrorCode.UNAUTHENTICATED, "Nobody is logged on.")
         return self.session.token
-
-    # ---- log-on and log-off ----
 
     async def log_on(
         self,
@@ -541,7 +478,7 @@ class Account:
                 answer = await self._api.ask("DELETE", "/v1/session", token=self.token)
                 if answer.status != 202:
                     break
-                pending = answer.read(_PENDING)
+                pending = answer.read(PENDING)
                 until_ms, wait_s = pending.routed_until_ms, pending.retry_after_s
             except GatewayError as error:
                 if error.code is ErrorCode.SESSION_ENDED:
@@ -554,37 +491,6 @@ class Account:
             self._publish(LogOffDelayed(until_ms, wait_s))
             await self._clock.sleep(wait_s)
         self.session = None
-
-    # ---- questions ----
-
-    async def about(self) -> AboutBody:
-        """Return the gateway's data about itself."""
-        return (await self._api.ask("GET", "/v1/about")).read(_ABOUT)
-
-    async def notices(self, language: str | None = None) -> Sequence[NoticeView]:
-        """Return the notices of the log-on page; *language* as in ``Accept-Language``."""
-        return (await self._api.ask("GET", "/v1/notices", language=language)).read(_NOTICES).notices
-
-    async def who(self) -> SessionBody:
-        """Return the logged-on user, and the end of the session."""
-        return (await self._api.ask("GET", "/v1/session", token=self.token)).read(_SESSION)
-
-    async def sessions(self) -> Sequence[SessionEntry]:
-        """Return the user's sessions."""
-        return (await self._api.ask("GET", "/v1/sessions", token=self.token)).read(_SESSIONS).sessions
-
-    async def end_session(self, session_id: str) -> LogOffDelayed | None:
-        """End another of the user's sessions; return until when calls may come, or None: none will."""
-        path = f"/v1/sessions/{quote(session_id, safe='')}"
-        answer = await self._api.ask("DELETE", path, token=self.token)
-        if answer.status != 202:
-            return None
-        pending = answer.read(_PENDING)
-        return LogOffDelayed(pending.routed_until_ms, pending.retry_after_s)
-
-    async def export(self) -> ExportBody:
-        """Return all data that the gateway holds about the user."""
-        return (await self._api.ask("GET", "/v1/me/export", token=self.token)).read(_EXPORT)
 
 
 # ---- the WebSocket ----

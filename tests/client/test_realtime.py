@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.client.client import Access, Realtime, RealtimeServices
-from gateway.client.dialogue import Wishes
-from gateway.client.http import ADVISED_MAX_S, Backoff, Ending, NextTry, Reconnect, Window, window_of
+from gateway.client.dialogue import NextTry, Reconnect, Wishes
+from gateway.client.http import ADVISED_MAX_S, Backoff, Ending, Window, window_of
 from gateway.client.mirror import Ended
 from gateway.domain.errors import GatewayError
 from gateway.protocol import frames
