@@ -379,7 +379,7 @@ class HandlingValue(TypedDict, total=False):
 
 
 class PostProcessingValue(TypedDict, total=False):
-    """What follows an agent's contact."""
+    """Post-processing of an agent."""
 
     since_ms: int
     """When post-processing began."""
@@ -399,7 +399,7 @@ class AutoPostProcessingValue(TypedDict, total=False):
     on: bool
     """Whether post-processing follows each contact by itself; only on the user's own agent."""
     duration_s: int
-    """How long post-processing lasts that follows by itself; only on the user's own agent."""
+    """How long post-processing lasts when it follows by itself; only on the user's own agent."""
 
 
 class MediaValue(TypedDict, total=False):
@@ -449,7 +449,7 @@ class AgentValue(TypedDict, total=False):
     handling: Sequence[HandlingValue]
     """The contacts that the agent has in hand."""
     post_processing: PostProcessingValue
-    """What follows the agent's contact."""
+    """The agent's post-processing; `null` without one."""
     auto_post_processing: AutoPostProcessingValue
     """Whether post-processing begins by itself."""
     media: MediaValue
@@ -459,9 +459,9 @@ class AgentValue(TypedDict, total=False):
     logged_on_remotely: bool
     """Whether the agent is logged on with a remote number."""
     app_present: bool
-    """Whether the agent's app is connected, by the OSCC-E Server."""
+    """Whether the OSCC-E Server reports the agent's app as connected."""
     app_absent_since_ms: int
-    """Since when the agent's app is not connected."""
+    """Since when the OSCC-E Server reports it as not connected."""
     handled_today: int
     """Contacts handled since `day_start_ms`."""
     talk_s_today: float

@@ -146,7 +146,7 @@ class Handling:
 
 @value()
 class PostProcessing:
-    """What follows an agent's contact."""
+    """Post-processing of an agent."""
 
     since_ms: int | None = realtime("when post-processing began")
     ends_at_ms: int | None = realtime("when post-processing ends by itself")
@@ -163,7 +163,7 @@ class AutoPostProcessing:
         "whether post-processing follows each contact by itself; only on the user's own agent"
     )
     duration_s: int | None = personal(
-        "how long post-processing lasts that follows by itself; only on the user's own agent"
+        "how long post-processing lasts when it follows by itself; only on the user's own agent"
     )
 
 
@@ -200,13 +200,13 @@ class Agent:
         "`true` while post-processing was requested to follow the contact that is being handled"
     )
     handling: tuple[Handling, ...] = realtime("the contacts that the agent has in hand", many=True)
-    post_processing: PostProcessing | None = realtime("what follows the agent's contact")
+    post_processing: PostProcessing | None = realtime("the agent's post-processing; `null` without one")
     auto_post_processing: AutoPostProcessing | None = personal("whether post-processing begins by itself")
     media: Media | None = realtime("the media that the agent is logged on to")
     presence_state: str | None = realtime("presence as the OSCC-E Server names it")
     logged_on_remotely: bool | None = realtime("whether the agent is logged on with a remote number")
-    app_present: bool | None = realtime("whether the agent's app is connected, by the OSCC-E Server")
-    app_absent_since_ms: int | None = realtime("since when the agent's app is not connected")
+    app_present: bool | None = realtime("whether the OSCC-E Server reports the agent's app as connected")
+    app_absent_since_ms: int | None = realtime("since when the OSCC-E Server reports it as not connected")
     handled_today: int | None = realtime("contacts handled since `day_start_ms`")
     talk_s_today: float | None = realtime("time in conversation since `day_start_ms`")
     day_start_ms: int | None = neutral("when the count of `handled_today` and `talk_s_today` began")

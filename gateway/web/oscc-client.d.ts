@@ -57,7 +57,7 @@ export type Handling = {
   /** The queue from which the contact came. */
   readonly queue_id?: string;
 };
-/** What follows an agent's contact. */
+/** Post-processing of an agent. */
 export type PostProcessing = {
   /** When post-processing began. */
   readonly since_ms?: number;
@@ -74,7 +74,7 @@ export type PostProcessing = {
 export type AutoPostProcessing = {
   /** Whether post-processing follows each contact by itself; only on the user's own agent. */
   readonly on?: boolean;
-  /** How long post-processing lasts that follows by itself; only on the user's own agent. */
+  /** How long post-processing lasts when it follows by itself; only on the user's own agent. */
   readonly duration_s?: number;
 };
 /** State of one medium of an agent. */
@@ -122,7 +122,7 @@ export type Agent = Value & {
   readonly pending_post_processing?: boolean;
   /** The contacts that the agent has in hand. */
   readonly handling: readonly Handling[];
-  /** What follows the agent's contact. */
+  /** The agent's post-processing; `null` without one. */
   readonly post_processing?: PostProcessing;
   /** Whether post-processing begins by itself. */
   readonly auto_post_processing?: AutoPostProcessing;
@@ -132,9 +132,9 @@ export type Agent = Value & {
   readonly presence_state?: string;
   /** Whether the agent is logged on with a remote number. */
   readonly logged_on_remotely?: boolean;
-  /** Whether the agent's app is connected, by the OSCC-E Server. */
+  /** Whether the OSCC-E Server reports the agent's app as connected. */
   readonly app_present?: boolean;
-  /** Since when the agent's app is not connected. */
+  /** Since when the OSCC-E Server reports it as not connected. */
   readonly app_absent_since_ms?: number;
   /** Contacts handled since `day_start_ms`. */
   readonly handled_today?: number;
