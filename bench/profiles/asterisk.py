@@ -32,9 +32,9 @@ from gateway.domain.model import Application, Device, Kind
 from gateway.domain.upstream import LinkClosed, LoggedOn, LogOn, Reading, Source
 from gateway.runtime.event_loop import SystemClock, TaskGroup
 from gateway.simulator.ami import FakeAsterisk, Membership
+from gateway.upstream.asterisk import AsteriskServer, AsteriskSettings
 from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.link import AsteriskLink
-from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
 
 QUEUES: Final = 20
 MEMBERS: Final = 200

@@ -53,10 +53,10 @@ from gateway.protocol.bodies import SiteView
 from gateway.runtime.event_loop import LinkScheduler
 from gateway.runtime.ports import Clock, Cluster, SiteParts, Upstream
 from gateway.telemetry import RuntimeCounters, Telemetry
+from gateway.upstream.asterisk import AsteriskServer, AsteriskSettings
 from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.monitor import Timing
 from gateway.upstream.asterisk.people import Rules
-from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
 from gateway.upstream.oscce import OsccServer
 from gateway.upstream.oscce.http import tls_context
 

@@ -45,7 +45,7 @@ from gateway.domain.upstream import Feature, LogOn
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
-from gateway.upstream.asterisk.server import AsteriskServer
+from gateway.upstream.asterisk import AsteriskServer
 from gateway.upstream.oscce import OsccServer
 from tests.app.certificates import make
 from tests.app.samples import LOG_ON, settings_for

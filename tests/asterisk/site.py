@@ -15,11 +15,11 @@ from gateway.domain.resources import Agent
 from gateway.domain.upstream import LoggedOn, LogOn, Opened, Part, Reading, Source
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock
+from gateway.upstream.asterisk import AsteriskServer, AsteriskSettings
 from gateway.upstream.asterisk.ami import AmiAddress
 from gateway.upstream.asterisk.link import AsteriskLink
 from gateway.upstream.asterisk.monitor import Timing
 from gateway.upstream.asterisk.people import Rules
-from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
 from tests.contracts.upstream_sites import Received, hearing
 from tests.doubles.fake_ami import FakeAsterisk, quick_hash
 

@@ -36,8 +36,8 @@ from gateway.domain.upstream import (
     trouble_of,
 )
 from gateway.simulator.ami_session import RIGHTS as ACTIONS
+from gateway.upstream.asterisk import AsteriskServer
 from gateway.upstream.asterisk.people import PeopleFile, Rules, number_of, read_people
-from gateway.upstream.asterisk.server import AsteriskServer
 from gateway.upstream.asterisk.state import UNLISTED_MOST
 from tests.asterisk.site import NUMBER, PASSWORD, Ear, Place, place
 from tests.contracts.upstream_sites import hearing

@@ -15,8 +15,8 @@ from gateway.domain.model import Kind, Scope, UserId
 from gateway.domain.upstream import Reading, Source
 from gateway.simulator.ami import FakeAsterisk, Membership
 from gateway.upstream.asterisk.link import AsteriskLink, Server
-from gateway.upstream.asterisk.monitor import Publisher
 from gateway.upstream.asterisk.people import AsteriskView, Rules
+from gateway.upstream.asterisk.publisher import Publisher
 from gateway.upstream.asterisk.state import Queues
 from tests.doubles.clock import ManualClock
 

@@ -13,7 +13,7 @@ from gateway.domain.commands import ChangeRemoteNumber, Executed, Listen, SetRou
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, RoutingState
 from gateway.domain.upstream import Opened, Reading, Source
-from gateway.upstream.asterisk.server import AsteriskServer
+from gateway.upstream.asterisk import AsteriskServer
 from tests.contracts.upstream_sites import Site, hearing, live
 
 pytestmark = pytest.mark.skipif(not os.environ.get("ASTERISK"), reason="no Asterisk is named: make asterisk")

@@ -12,10 +12,10 @@ import pytest
 
 from gateway.domain.model import Kind
 from gateway.domain.upstream import Source
+from gateway.upstream.asterisk import AsteriskServer, AsteriskSettings
 from gateway.upstream.asterisk.ami import AmiAddress, AmiMessage
 from gateway.upstream.asterisk.monitor import Timing
 from gateway.upstream.asterisk.people import AsteriskView, Rules, read_people
-from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
 from gateway.upstream.asterisk.state import Queues
 from tests.asterisk import recordings
 from tests.asterisk.site import PEOPLE, Ear, Place

@@ -23,8 +23,8 @@ from gateway.domain.upstream import LinkClosed, LinkEvent, LoggedOn, LogOn, Part
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Authority, Clock, Link, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
+from gateway.upstream.asterisk import AsteriskServer, AsteriskSettings
 from gateway.upstream.asterisk.ami import AmiAddress
-from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
 from gateway.upstream.oscce import OsccServer
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_ami import FakeAsterisk, quick_hash

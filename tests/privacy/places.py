@@ -116,7 +116,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/cluster_receiver.py ClusterReceiver._recent;
             upstream/asterisk/ami.py AmiConnection._pending;
             upstream/asterisk/link.py AsteriskLink._inbox _pending by_kind next_queries queries;
-            upstream/asterisk/monitor.py Publisher._agents _due _groups _names _own _planned;
+            upstream/asterisk/publisher.py Publisher._agents _due _groups _names _own _planned;
             upstream/asterisk/state.py Pass._callers _members _names;
             upstream/asterisk/state.py Queues._passes changed_interfaces changed_queues contacts memberships;
             upstream/asterisk/state.py Queues.queues _doubted refresh settling unknown unlisted;
@@ -130,7 +130,7 @@ PLACES: Final[dict[str, str]] = {
         """,
         "token": """
             upstream/asterisk/link.py AsteriskLink.attached;
-            upstream/asterisk/monitor.py Publisher.links; upstream/asterisk/people.py PersonScopes._made;
+            upstream/asterisk/publisher.py Publisher.links; upstream/asterisk/publisher.py PersonScopes._made;
             domain/model.py SmallMap._more;
             core/registry.py Registry._users _phones _lingering;
             core/view.py UserSessions.by_handle _devices _elsewhere _left _aliases _rescoped _changed;
@@ -169,7 +169,7 @@ PLACES: Final[dict[str, str]] = {
         """,
         "ended_sessions": "core/registry.py Denylist._entries",
         "command_outcomes": """
-            upstream/asterisk/server.py AsteriskServer._answers;
+            upstream/asterisk/__init__.py AsteriskServer._answers;
             core/commands.py Calls._in_flight _settled;
             runtime/command_execution.py CommandExecution._sent; edge/socket.py PhoneSocket._leaves;
             core/registry.py CommandHistory._present _absent
@@ -191,7 +191,7 @@ PLACES: Final[dict[str, str]] = {
         """,
         "session_log": "app/logging.py CloseHistory._ring; app/logging.py LineWriter._lines",
         "places_in_the_cluster": """
-            upstream/asterisk/server.py AsteriskServer._tokens;
+            upstream/asterisk/__init__.py AsteriskServer._tokens;
             bus/memory.py MemoryLeases._leases _floors; bus/memory.py _Expiring._values _ends;
             bus/sealing.py SenderInstances._answers _asked _known _passed; bus/pubsub.py RedisBus._receivers;
             bus/connect.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;

@@ -65,16 +65,16 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.upstream import Trouble, trouble_of
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import Clock
+from gateway.upstream.asterisk import AsteriskServer
 from gateway.upstream.asterisk.ami import is_recent
 from gateway.upstream.asterisk.people import (
-    EVERYTHING,
     PeopleError,
     PeopleFile,
     Person,
     hash_password,
     read_people,
 )
-from gateway.upstream.asterisk.server import AsteriskServer
+from gateway.upstream.asterisk.publisher import EVERYTHING
 from gateway.upstream.oscce import OsccServer
 from gateway.upstream.oscce.http import Deadlines
 

@@ -49,7 +49,8 @@ from gateway.simulator.ami import FakeAsterisk
 from gateway.simulator.ami_day import Day
 from gateway.simulator.server import introduction as simulator_introduction
 from gateway.simulator.settings import RealClock, add_arguments, settings_from
-from gateway.upstream.asterisk.people import EVERYTHING, Person, hash_password
+from gateway.upstream.asterisk.people import Person, hash_password
+from gateway.upstream.asterisk.publisher import EVERYTHING
 
 SITE: Final = "demo"
 BOARD_USER: Final = "supervisor1"

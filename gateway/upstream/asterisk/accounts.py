@@ -20,7 +20,7 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError, MappedErro
 from gateway.domain.model import Application, Right, SessionId, SessionSecret, User, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.ports import Clock
-from gateway.upstream.asterisk.ami import AmiMessage, LostError, is_served, is_success, unavailable
+from gateway.upstream.asterisk.ami import AmiMessage, LostError, is_served, is_success, refusal, unavailable
 from gateway.upstream.asterisk.link import (
     NUMBERS,
     OF_PERSON,
@@ -32,7 +32,6 @@ from gateway.upstream.asterisk.link import (
     join,
     key_of_secret,
     parse,
-    refusal,
 )
 from gateway.upstream.asterisk.monitor import Monitor
 from gateway.upstream.asterisk.people import NOBODY, AgentFacts, Person, agent_number, fits, remote_interface
@@ -219,11 +218,9 @@ class AsteriskAccounts:
 
         Set number and ``oscc-until``, then join the queues, paused.
         """
-        until_s = self._monitor.time_ms() // 1000 + AHEAD_S
         await self._put(NUMBERS, person.login, number)
-        await self._put(UNTIL, person.login, str(self._asterisk_s(until_s)))
+        await self._move_until(person.login)
         self._numbers[person.login] = number
-        self._until_s[person.login] = until_s
         rules, monitor = self._monitor.rules, self._monitor
         interface = remote_interface(person.login, rules.remote_context)
         joined = 0
@@ -272,6 +269,11 @@ class AsteriskAccounts:
                 app_absent_since_ms=absent_ms,
             )
         self._monitor.publisher.touch((agent,))
+
+    def _publish(self, person: Person) -> None:
+        """Update the view of a person's Remote Assistant, and send links the change now."""
+        self._show(person)
+        self._monitor.publisher.publish_agents((agent_number(person),), self._monitor.time_ms())
 
     # ---- sessions ----
 
@@ -358,9 +360,14 @@ class AsteriskAccounts:
         self.sessions.drop(session.key)
         self._present.pop(session.key, None)
         if person is not None and session.is_assistant:
-            self._show(person)
-            self._monitor.publisher.publish_agents((agent_number(person),), self._monitor.time_ms())
+            self._publish(person)
         self._ended(session, reason, by)
+
+    def _forget(self, session: AsteriskSession, reason: EndReason) -> None:
+        """Remove a session that is not in AstDB any longer, and report its end."""
+        self.sessions.drop(session.key)
+        self._present.pop(session.key, None)
+        self._ended(session, reason, None)
 
     async def _forget_telephone(self, login: str) -> None:
         """Remove a remote agent from every queue, and its number and ``oscc-until`` from AstDB."""
@@ -414,8 +421,7 @@ class AsteriskAccounts:
                 return False
             await self._put(NUMBERS, person.login, number)
             self._numbers[person.login] = number
-        self._show(person)
-        self._monitor.publisher.publish_agents((agent_number(person),), self._monitor.time_ms())
+        self._publish(person)
         return True
 
     async def maintain(self) -> None:
@@ -444,9 +450,14 @@ class AsteriskAccounts:
         elif not presence.is_there and now - presence.since >= self._idle_s:
             await self._over(session, EndReason.EXPIRED)
         elif now - presence.moved_at >= MOVED_ON_S:
-            until_s = self._monitor.time_ms() // 1000 + AHEAD_S
-            await self._put(UNTIL, session.login, str(self._asterisk_s(until_s)))
-            presence.moved_at, self._until_s[session.login] = now, until_s
+            await self._move_until(session.login)
+            presence.moved_at = now
+
+    async def _move_until(self, login: str) -> None:
+        """Have a remote agent's telephone ring for a further :data:`AHEAD_S`."""
+        until_s = self._monitor.time_ms() // 1000 + AHEAD_S
+        await self._put(UNTIL, login, str(until_s - self._offset_s))
+        self._until_s[login] = until_s
 
     async def _sweep(self) -> None:
         """End expired sessions, and Remote Assistants of nodes that are gone."""
@@ -517,11 +528,10 @@ class AsteriskAccounts:
         fresh = {key: one for key, text in (await self._tree(SESSIONS)).items() if (one := parse(key, text))}
         numbers, until = await self._tree(NUMBERS), await self._tree(UNTIL)
         self._numbers = {login: text for login, text in numbers.items() if _NUMBER.fullmatch(text)}
-        offset_s = self._monitor.view.offset_ms // 1000
+        offset_s = self._offset_s
         self._until_s = {login: int(text) + offset_s for login, text in until.items() if text.isdecimal()}
         for session in self.sessions.replace(fresh.values()):
-            self._present.pop(session.key, None)
-            self._ended(session, EndReason.LOGGED_OFF, None)
+            self._forget(session, EndReason.LOGGED_OFF)
         await self._end_doubles()
         for person in self._monitor.view.people.by_number.values():
             if self.sessions.assistant_of(person.login) or agent_number(person) in self._monitor.view.facts:
@@ -541,7 +551,7 @@ class AsteriskAccounts:
         if session.is_assistant:
             until = await self._get(UNTIL, session.login) or ""
             if until.isdecimal():
-                self._until_s[session.login] = int(until) + self._monitor.view.offset_ms // 1000
+                self._until_s[session.login] = int(until) + self._offset_s
             await self._see_number(session.login)
 
     async def _end_doubles(self) -> None:
@@ -557,9 +567,7 @@ class AsteriskAccounts:
         for session in self.sessions:
             if session.key not in kept:
                 await self._delete(SESSIONS, session.key)
-                self.sessions.drop(session.key)
-                self._present.pop(session.key, None)
-                self._ended(session, EndReason.TAKEN_OVER, None)
+                self._forget(session, EndReason.TAKEN_OVER)
 
     async def refresh(self, session: AsteriskSession) -> None:
         """Read the number of a Remote Assistant, which another node may have changed.
@@ -580,8 +588,7 @@ class AsteriskAccounts:
             return
         if self._numbers.get(login) != number or agent_number(person) not in self._monitor.view.facts:
             self._numbers[login] = number
-            self._show(person)
-            self._monitor.publisher.publish_agents((agent_number(person),), self._monitor.time_ms())
+            self._publish(person)
 
     async def _get(self, family: str, key: str) -> str | None:
         """Return one value of AstDB; None where there is none."""
@@ -609,8 +616,10 @@ class AsteriskAccounts:
         # "could not be deleted" is AMI's answer for a key that does not exist
         _refuse_denied(await self._monitor.action("DBDel", {"Family": family, "Key": key}))
 
-    def _asterisk_s(self, gateway_s: int) -> int:
-        return gateway_s - self._monitor.view.offset_ms // 1000
+    @property
+    def _offset_s(self) -> int:
+        """Gateway clock minus Asterisk's."""
+        return self._monitor.view.offset_ms // 1000
 
 
 def _refuse_unread(answer: AmiMessage) -> None:

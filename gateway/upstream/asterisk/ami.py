@@ -501,3 +501,26 @@ def unavailable(reason: str) -> GatewayError:
     error = GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, message, retry_after_s=2.0)
     error.__cause__ = LostError(reason)
     return error
+
+
+_REFUSALS: Final = (
+    ("Permission denied", ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The gateway's account may not do this."),
+    ("No such queue", ErrorCode.NOT_FOUND, "There is no such queue."),
+    ("Interface not found", ErrorCode.NOT_LOGGED_ON, "The agent is not logged on."),
+    ("Invalid interface", ErrorCode.NOT_LOGGED_ON, "The agent is not logged on."),
+    ("Not there", ErrorCode.NOT_LOGGED_ON, "The agent is not logged on."),
+    ("Member not dynamic", ErrorCode.UPSTREAM_REJECTED, "The membership stands in queues.conf."),
+)
+
+
+def refusal(answer: AmiMessage) -> GatewayError:
+    """Return the error for clients of an action that Asterisk refused."""
+    text = answer.get("Message", "")
+    for part, code, sentence in _REFUSALS:
+        if part in text:
+            if code is ErrorCode.UPSTREAM_REJECTED:
+                return GatewayError(code, sentence, upstream_code="NotDynamic")
+            return GatewayError(code, sentence)
+    return GatewayError(
+        ErrorCode.UPSTREAM_REJECTED, "The contact centre refused this.", upstream_code="Refused"
+    )

@@ -43,7 +43,6 @@ from gateway.domain.model import (
 from gateway.domain.upstream import LinkClosed, LinkEvent, LinkReplaced, Reading, Source
 from gateway.runtime.event_loop import TaskGroup, resolve
 from gateway.runtime.ports import Clock, OnAnswer, OnReadings
-from gateway.upstream.asterisk.ami import AmiMessage
 from gateway.upstream.asterisk.people import AsteriskView, Rules, skills_version
 from gateway.upstream.asterisk.state import Membership, Queues
 
@@ -219,16 +218,14 @@ class Dated(NamedTuple):
     at: float
 
 
+@dataclass(slots=True, eq=False)
 class LinkedSession:
     """A session on a link."""
 
-    __slots__ = ("alias", "rights", "scope", "session")
-
-    def __init__(self, alias: int, session: AsteriskSession, rights: frozenset[Right], scope: Scope) -> None:
-        self.alias = alias
-        self.session = session
-        self.rights = rights
-        self.scope = scope
+    alias: int
+    session: AsteriskSession
+    rights: frozenset[Right]
+    scope: Scope
 
 
 class AsteriskLink:
@@ -581,16 +578,9 @@ def rejoin(view: AsteriskView, agent: int, rules: Rules, wrap_up_s: int) -> list
         # no wait for the state between the two: both are sent in one write
         steps.append(Step("QueueRemove", fields, lambda _: True))
         added = join(member.queue, member.interface, member.name, rules, **more)
-        steps.append(added._replace(is_seen=_wraps_up(member.queue, member.interface, wrap_up_s)))
+        wraps_up = _has(member.queue, member.interface, lambda one: one.wrapup_s == wrap_up_s, if_gone=False)
+        steps.append(added._replace(is_seen=wraps_up))
     return steps
-
-
-def _wraps_up(queue: str, interface: str, wrap_up_s: int) -> Callable[[Queues], bool]:
-    def is_seen(queues: Queues) -> bool:
-        member = queues.memberships.get(interface, {}).get(queue)
-        return member is not None and member.wrapup_s == wrap_up_s
-
-    return is_seen
 
 
 def skills(view: AsteriskView, agent: int, command: SetSkills, rules: Rules, queues: Queues) -> list[Step]:
@@ -649,10 +639,14 @@ def _changed(member: Membership, penalty: int, active: bool | None) -> list[Step
     return steps
 
 
-def _has(queue: str, interface: str, holds: Callable[[Membership], bool]) -> Callable[[Queues], bool]:
+def _has(
+    queue: str, interface: str, holds: Callable[[Membership], bool], *, if_gone: bool = True
+) -> Callable[[Queues], bool]:
+    """Return the test of one membership; *if_gone*: its result when the membership has ended."""
+
     def is_seen(queues: Queues) -> bool:
         member = queues.memberships.get(interface, {}).get(queue)
-        return member is None or holds(member)
+        return if_gone if member is None else holds(member)
 
     return is_seen
 
@@ -666,26 +660,3 @@ def _refuse_static(steps: list[Step], members: list[Membership]) -> None:
                 "A membership that stands in queues.conf cannot be ended.",
                 upstream_code="NotDynamic",
             )
-
-
-_REFUSALS: Final = (
-    ("Permission denied", ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The gateway's account may not do this."),
-    ("No such queue", ErrorCode.NOT_FOUND, "There is no such queue."),
-    ("Interface not found", ErrorCode.NOT_LOGGED_ON, "The agent is not logged on."),
-    ("Invalid interface", ErrorCode.NOT_LOGGED_ON, "The agent is not logged on."),
-    ("Not there", ErrorCode.NOT_LOGGED_ON, "The agent is not logged on."),
-    ("Member not dynamic", ErrorCode.UPSTREAM_REJECTED, "The membership stands in queues.conf."),
-)
-
-
-def refusal(answer: AmiMessage) -> GatewayError:
-    """Return the error for clients of an action that Asterisk refused."""
-    text = answer.get("Message", "")
-    for part, code, sentence in _REFUSALS:
-        if part in text:
-            if code is ErrorCode.UPSTREAM_REJECTED:
-                return GatewayError(code, sentence, upstream_code="NotDynamic")
-            return GatewayError(code, sentence)
-    return GatewayError(
-        ErrorCode.UPSTREAM_REJECTED, "The contact centre refused this.", upstream_code="Refused"
-    )

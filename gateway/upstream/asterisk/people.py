@@ -21,7 +21,7 @@ from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from gateway.domain.model import NAME_CHARS, VALUE_CHARS, WORD_CHARS, Application, Kind, Scope, readable
+from gateway.domain.model import NAME_CHARS, VALUE_CHARS, WORD_CHARS, Kind, readable
 from gateway.domain.resources import (
     Agent,
     AgentSkill,
@@ -40,7 +40,15 @@ from gateway.domain.resources import (
     Switch,
 )
 from gateway.domain.upstream import Part, Source
-from gateway.upstream.asterisk.state import ON_HOLD, RINGING_STATES, Contact, Membership, Queues, QueueState
+from gateway.upstream.asterisk.state import (
+    ON_HOLD,
+    RINGING_STATES,
+    STATES,
+    Contact,
+    Membership,
+    Queues,
+    QueueState,
+)
 
 
 @lru_cache(maxsize=65_536)
@@ -213,18 +221,6 @@ def _derive(password: str, salt: bytes, n: int, r: int, p: int, size: int) -> by
     return hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=_MEMORY_BYTES, dklen=size)
 
 
-STATES: Final = {
-    0: "unknown",
-    1: "not in use",
-    2: "in use",
-    3: "busy",
-    4: "invalid",
-    5: "unavailable",
-    6: "ringing",
-    7: "ringing, in use",
-    8: "on hold",
-}
-"""Device states as Asterisk names them."""
 FORMULA: Final = "answered within the threshold / completed"
 REASONS_LEARNED: Final = 200
 """Unconfigured reasons that are stored; further ones are shown without their name."""
@@ -696,61 +692,3 @@ def _extension(interface: str) -> str | None:
     """Return the digits of an interface such as ``PJSIP/2005`` or ``Local/2005@from-queue/n``."""
     word = interface.partition("/")[2].partition("@")[0].partition("-")[0]
     return word if word.isascii() and word.isdecimal() and len(word) <= 15 else None
-
-
-# ---- scopes ----
-
-
-EVERYTHING: Final = "*"
-"""Stands for all queues and agents in what a person sees."""
-
-
-class PersonScopes:
-    """The scopes of people: each is made once, until queues or memberships change."""
-
-    def __init__(self, view: AsteriskView, queues: Queues) -> None:
-        self._view, self._queues = view, queues
-        self._made: dict[tuple[str, Application], Scope] = {}
-        self._all: Scope | None = None
-        """The scope of those who see everything."""
-
-    def forget(self) -> None:
-        """Make all scopes again when they are needed."""
-        self._made.clear()
-        self._all = None
-
-    def of(self, person: Person, application: Application) -> Scope:
-        """Return the scope of a person with an application."""
-        key = person.login, application
-        scope = self._made.get(key)
-        if scope is None:
-            scope = self._made[key] = self._make_scope(person, application)
-        return scope
-
-    def _make_scope(self, person: Person, application: Application) -> Scope:
-        if application is Application.DASHBOARD and EVERYTHING in person.sees:
-            if self._all is None:
-                agents = {agent_number(one) for one in self._view.people.by_login.values() if one.agent}
-                self._all = self._scope(self._queues.queues, agents | set(self._view.interfaces))
-            return self._all
-        if application is Application.DASHBOARD:
-            names = {name for name in person.sees if name in self._queues.queues}
-            return self._scope(names, self._agents_of(names))
-        own = agent_number(person)
-        held = {one.queue for one in self._view.memberships(own)}
-        return self._scope({one for one in (*person.queues, *held) if one in self._queues.queues}, {own})
-
-    def _agents_of(self, names: set[str]) -> set[int]:
-        """Return the members of queues, and the people who join them with the Remote Assistant."""
-        agents = {
-            self._view.agent_of(interface)
-            for name in names
-            for interface in self._queues.queues[name].members
-        }
-        remote = self._view.people.by_login.values()
-        return agents | {
-            agent_number(one) for one in remote if one.agent and not names.isdisjoint(one.queues)
-        }
-
-    def _scope(self, names: Iterable[str], agents: set[int]) -> Scope:
-        return Scope(frozenset(agents), frozenset(self._view.queue_number(name) for name in names))

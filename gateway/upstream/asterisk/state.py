@@ -14,6 +14,18 @@ from typing import Final, Literal, TypeVar
 
 from gateway.upstream.asterisk.ami import AmiMessage, decimal, whole
 
+STATES: Final = {
+    0: "unknown",
+    1: "not in use",
+    2: "in use",
+    3: "busy",
+    4: "invalid",
+    5: "unavailable",
+    6: "ringing",
+    7: "ringing, in use",
+    8: "on hold",
+}
+"""Device states as Asterisk names them."""
 UNAVAILABLE_STATES: Final = frozenset({4, 5})
 """Device states INVALID and UNAVAILABLE: the telephone is not reachable."""
 BUSY_STATES: Final = frozenset({2, 3, 6, 7, 8})
