@@ -25,7 +25,16 @@ from gateway.bus.sealing import Seals
 from gateway.core.ledger import Health
 from gateway.core.link import Pauses
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import BusChannel, Envelope, Inbox, Publications, Since, decode, encode
+from gateway.protocol.envelopes import (
+    BusChannel,
+    Envelope,
+    Inbox,
+    Probe,
+    Publications,
+    Since,
+    decode,
+    encode,
+)
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.cluster_receiver import ClusterReceiver, ReceivingNode
 from gateway.runtime.follower import Follower
@@ -56,13 +65,13 @@ class _Bus:
 
     async def unsubscribe(self, channel: BusChannel) -> None: ...
 
-    async def publish(self, channel: BusChannel, envelope: Envelope) -> int:  # noqa: ARG002 - the port's
-        if self.receive is not None:
-            self.receive(envelope)  # a probe of the node itself
-        return 1
+    async def publish(self, channel: BusChannel, envelope: Envelope) -> int:
+        raise NotImplementedError
 
     def post(self, channel: BusChannel, envelope: Envelope, answered: OnPosted) -> bool:
-        if channel == Inbox(SECOND):
+        if isinstance(envelope, Probe) and self.receive is not None:
+            self.receive(envelope)  # of the node itself
+        elif channel == Inbox(SECOND):
             self.sent.append(self.seals.seal(CHANNEL, encode(envelope)))
         answered(1)
         return True

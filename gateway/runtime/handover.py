@@ -22,7 +22,7 @@ from typing import Final, NamedTuple, Protocol
 from gateway.core.element import ChangeSet, Element, value_once
 from gateway.core.follower import FollowMachine
 from gateway.core.lease import TTL_S, BusState
-from gateway.core.ledger import Delta, Update
+from gateway.core.ledger import Delta
 from gateway.core.rate_limits import Place, Urgency
 from gateway.core.view import UserSessions
 from gateway.domain.commands import History
@@ -642,21 +642,26 @@ class ChangePublisher:
         """See :data:`gateway.runtime.cluster.BundleSource`."""
         if not self._has_changes:
             return None
-        publication = self._publication(self._delta(), made)
+        publication = self._next(made)
+        if publication is None:
+            publication = self._publication(self._feed.ledger.delta_of(self._sent, self._changed), made)
         self._mark_all_sent()
         all_together = self._together >= self._asked_at.keys()
         return Share(publication, tuple(self._asked_at) if all_together else None)
 
-    def _delta(self) -> Delta:
-        """Return the changes since the last publication: of one shared value, as nearly always, or others."""
+    def _next(self, made: dict[Element, Value]) -> Publication | None:
+        """Return the publication of one shared value that changed, as nearly all are; None: it is another."""
         ledger, sent, changed = self._feed.ledger, self._sent, self._changed
-        if len(changed) == 1 and ledger.epoch == sent.epoch and ledger.shared_seq == ledger.seq:
-            (key,) = changed
-            if (element := ledger.elements.get(key)) is not None:
-                return Delta(
-                    sent.epoch, sent.seq, ledger.seq, reset=False, updates=(Update(key, ledger.seq, element),)
-                )
-        return ledger.delta_of(sent, changed)
+        seq, upstream = ledger.seq, ledger.health.upstream
+        if len(changed) != 1 or sent.epoch != ledger.epoch or ledger.shared_seq != seq:
+            return None
+        (key,) = changed
+        if (element := ledger.elements.get(key)) is None:
+            return None
+        updates = (PublishedValue(key, seq, value_once(element, made)),)
+        age_ms, as_of_ms = self._age_ms()
+        user = self._feed.user
+        return Publication(user, sent.epoch, sent.seq, seq, False, updates, upstream, as_of_ms, None, age_ms)
 
     @property
     def _has_changes(self) -> bool:
