@@ -551,7 +551,7 @@ class ClusterReceiver:
                     follower.feed.announce(envelope.notice)
             case Offer():
                 if (follower := self._follower(envelope.user)) is not None:
-                    follower.take(envelope)
+                    spawn(self._tasks, self._carry_out(follower.take, envelope))
             case Given():
                 self._given(envelope)
             case Replaced():

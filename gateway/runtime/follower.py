@@ -121,20 +121,20 @@ class RemoteAttach:
             owner.node,
             lambda number: Attach(services.node, number, ticket, topics, age_ms, since, may_wait=True),
             ATTACH_ANSWER_S,
-            partial(weakly(self._answered), ticket.handle, owner.token, since, settle),
+            partial(weakly(self._answered), local, owner.token, since, settle),
         )
 
     def _answered(
         self,
-        handle: str,
+        local: Local,
         token: int,
         since: Since | None,
         settle: OnSubmitted,
         answer: MessageAnswer | Failure,
     ) -> None:
         """Process the answer of the owner of *token*, or its absence."""
-        if handle in self._local:  # a phone that has left since is removed
-            self._again_at[handle] = self._services.clock.now() + ATTACH_AGAIN_S
+        if self._is_here(local):
+            self._again_at[local.ticket.handle] = self._services.clock.now() + ATTACH_AGAIN_S
         if not isinstance(answer, AttachAnswer) or self._subject.is_over:
             settle(False)
             return
@@ -142,9 +142,9 @@ class RemoteAttach:
             self._subject.answered()
         elif since is not None:
             self._subject.unread()
-        settle(self._result(answer, handle, token))
+        settle(self._result(answer, local, token))
 
-    def _result(self, answer: AttachAnswer, handle: str, token: int) -> bool | SessionRefused:
+    def _result(self, answer: AttachAnswer, local: Local, token: int) -> bool | SessionRefused:
         """Return whether the owner of *token* accepted the session, or how it refused it."""
         if answer.refused is not None:
             return _refused(answer.refused)
@@ -154,8 +154,8 @@ class RemoteAttach:
         if answer.waits:
             self._subject.waited_at = self._services.clock.now()
             return False
-        if handle in self._local:
-            self._accepted[handle] = token
+        if self._is_here(local):
+            self._accepted[local.ticket.handle] = token
         if answer.epoch is not None:
             self._subject.seen(answer.epoch)
         return True
@@ -165,12 +165,16 @@ class RemoteAttach:
 
         An owner that does not reach OSCC-E cannot accept the session: its phone keeps its data.
         """
-        if not isinstance(accepted, SessionRefused):
+        if not isinstance(accepted, SessionRefused) or not self._is_here(local):
             return
         refused = local.replaced() if accepted.code is CloseCode.REPLACED else accepted
         connection = self._subject.feed.connections.get(local.ticket.handle)
         if connection is not None and refused.code is not CloseCode.INTERNAL:
             connection.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
+
+    def _is_here(self, local: Local) -> bool:
+        """Return whether the phone of a submitted session has not left since."""
+        return local.is_same(self._local.get(local.ticket.handle))
 
     def is_accepted(self, handle: str) -> bool:
         """Return whether the present owner has accepted a session."""
@@ -540,10 +544,6 @@ class Follower:
 
     # ---- what the owner sends ----
 
-    def take(self, offer: Offer) -> None:
-        """Have this node own the user whom the owner offers, if this node requested them lately."""
-        spawn(self._tasks, self._take(offer))
-
     def read(self, publication: Publication, made: Shared, arrival: Arrival) -> None:
         """Process a publication.
 
@@ -627,9 +627,10 @@ class Follower:
             if facts is not None and live is not None and facts != live.facts:
                 connection.facts_changed(facts)
 
-    async def _take(self, offer: Offer) -> None:
+    async def take(self, offer: Offer) -> None:
+        """Have this node own the user whom the owner offers, if this node requested them lately."""
         start = await self._takeover.taking(offer)
-        if start is not None:
+        if start is not None and not self.is_over:
             self._sending.given(offer.history)
             self.end(start)
 

@@ -52,26 +52,20 @@ class LeaseKeeper:
         self._good_epoch = 0
         """The epoch of the last answer that granted the lease."""
 
-    async def ask(self, *, expected: int | None = None) -> RenewalAnswer:
+    async def ask(self, *, expected: int | None = None, renews_only: bool = False) -> RenewalAnswer:
         """Request the lease, or its extension if it is held; first wait for a request under way.
 
-        *expected*: take it from the holder of that token.
+        Args:
+            expected: Take it from the holder of that token.
+            renews_only: Do not request a lease that is no longer held. It is of no use beside a link of an
+                earlier token: other nodes use the lease's token, and all data of this link has the earlier
+                one.
         """
-        await self._begin()
+        while self._answered is not None:
+            await self._answered.wait()
+        self._answered = LeanEvent()
         try:
-            return await self._ask(expected)
-        finally:
-            self._end()
-
-    async def renew(self) -> RenewalAnswer:
-        """Request an extension like :meth:`ask`; a lease that is no longer held is not requested again.
-
-        A lease is of no use beside a link of an earlier token: other nodes use the lease's token, and all
-        data of this link has the earlier one.
-        """
-        await self._begin()
-        try:
-            return await self._ask(None) if self.lease.is_ours else "refused"
+            return "refused" if renews_only and not self.lease.is_ours else await self._ask(expected)
         finally:
             self._end()
 
@@ -106,12 +100,6 @@ class LeaseKeeper:
             await self._release(token)
         finally:
             self._end()
-
-    async def _begin(self) -> None:
-        """Wait until no request is under way, and begin one."""
-        while self._answered is not None:
-            await self._answered.wait()
-        self._answered = LeanEvent()
 
     def _end(self) -> None:
         answered, self._answered, self._is_together = self._answered, None, False
@@ -337,9 +325,9 @@ class LinkDialer:
             self._services.renewals.put(self, now)
 
     async def renew_alone(self) -> RenewalAnswer:
-        """See :meth:`LeaseKeeper.renew`."""
+        """Request an extension of the lease, if it is still held."""
         try:
-            return await self.lease_keeper.renew()
+            return await self.lease_keeper.ask(renews_only=True)
         finally:
             self._plan_renewal()
 

@@ -445,6 +445,10 @@ class Local(NamedTuple):
     at_latest: float = 0.0
     """The same, at the latest: this process may have been stopped when the phone's first frame came."""
 
+    def is_same(self, other: Local | None) -> bool:
+        """Return whether both are of one connection of the phone."""
+        return other is not None and (other.since, other.at_latest) == (self.since, self.at_latest)
+
     def replaced(self, since: float | None = None) -> SessionRefused:
         """Return how to close its connection because its phone has moved to another node.
 

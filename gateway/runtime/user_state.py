@@ -647,7 +647,7 @@ class UserState(CommandedUser):
 
     def _refused(self, local: Local, refused: SessionRefused) -> SessionRefused:
         """Remove a session that is refused. Return how to close its connection."""
-        if self._is_newest(local):  # else its phone has come again since
+        if local.is_same(self.local.get(local.ticket.handle)):  # else its phone has come again since
             self.leave(local.ticket.handle)
         return local.replaced() if refused.code is CloseCode.REPLACED else refused
 
@@ -671,11 +671,6 @@ class UserState(CommandedUser):
         now, role = self._services.clock.now(), self.role
         is_waiting = isinstance(role, Follower) and now - role.waited_at < _TURN_SHOWN_S
         return is_waiting or self._services.pauses.was_late(now, ATTACH_S)
-
-    def _is_newest(self, local: Local) -> bool:
-        """Return whether no other connection of the session has come since."""
-        held = self.local.get(local.ticket.handle)
-        return held is not None and (held.since, held.at_latest) == (local.since, local.at_latest)
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
         """Subscribe to the topics that the session follows now."""

@@ -445,6 +445,23 @@ async def test_an_owner_who_cannot_tell_closes_nobody(at: Street, *, makes_sense
     assert not remote_attach(at).is_accepted(far.ticket.handle)
 
 
+async def test_a_refusal_of_a_connection_that_its_phone_has_left_closes_not_the_next_one(at: Street) -> None:
+    _, far = await followed(at, settled_s=2)
+    at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
+    remote_attach(at).follow(far.ticket.handle)
+    await at.clock.settle()
+    number = at.received(Attach)[-1].request
+    far.leave()
+    await at.pass_time(0.5)
+    at.trouble.lose = None
+    again = await at.scenes[1].again(far)
+    await at.pass_time(0.5)
+    refused = AttachAnswer(number, Refusal(CloseCode.REPLACED, "replaced", None, None))
+    await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), refused)
+    await at.clock.settle()
+    assert again.closed is None
+
+
 async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms_nobody(at: Street) -> None:
     near, far = await followed(at, settled_s=2)
     at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
