@@ -414,11 +414,13 @@ export type Position = {stream: string; seq: number};
 /** State of the connection; the event `link` reports every change of it. */
 export type Link = {
   /**
-   * connecting: this connection has no data yet, or no ping that dates it. live: in sync, and the link to the
-   * OSCC-E Server is live. stale, down: in sync with the gateway, whose link to the OSCC-E Server is stale or
-   * down, or (stale) a change was lost and is requested again; the data is as of `asOfMs`. waiting: the
-   * connection is lost, the next try is at `retryAtMs`. background: disconnected by `background()`. gone: ended
-   * for good; `code`, `reason` and `by` have the cause.
+   * - connecting: this connection has no data yet, or no ping that dates it.
+   * - live: in sync, and the link to the OSCC-E Server is live.
+   * - stale, down: in sync with the gateway, whose link to the OSCC-E Server is stale or down. Also stale: a
+   *   change was lost and is requested again. The data is as of `asOfMs`.
+   * - waiting: the connection is lost, the next try is at `retryAtMs`.
+   * - background: disconnected by `background()`.
+   * - gone: ended for good; `code`, `reason` and `by` have the cause.
    */
   state: 'connecting' | 'live' | 'stale' | 'down' | 'waiting' | 'background' | 'gone';
   /** When this state began, by the local wall clock. */
