@@ -1,4 +1,4 @@
-"""Scenarios 5 and 6: nodes restart one after the other; OSCC-E restarts; everything at once on a Friday."""
+"""Scenarios 5 and 6: nodes restart one after the other; OSCC-E restarts; both while Redis is down."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.cluster.stage import Stage, stage
 from tests.doubles.servers import redis_server
 
 GIVE_UP_S = 1500 if IS_FULL else 400
-"""The Friday took 125 s at the size light while two cores did other work: three times that and more."""
+"""The last scenario took 125 s at size light while two cores did other work: three times that and more."""
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(GIVE_UP_S)]
 
 SIZE = size(Size(20, 2, agents=60, queues=10, fault_s=5.0), Size(200, 2, agents=400, queues=40, fault_s=30.0))
-only_full = pytest.mark.skipif(not IS_FULL, reason="the Friday holds it; alone only at full size")
+only_full = pytest.mark.skipif(not IS_FULL, reason="part of the last scenario; alone only at full size")
 BUDGET_PER_S = 10.0 if not IS_FULL else 20.0
 BACK_WITHIN_S = max(60.0, LOG_ON_WINDOW_S[1] + SIZE.users * SIZE.phones / (BUDGET_PER_S / 2) + 10.0)
 """After 4300 phones wait within the window, and then for the half of the budget that log-ons may use."""
@@ -87,7 +87,7 @@ async def test_everybody_comes_back_within_the_budget_after_oscc_e_forgot_all_se
 
 
 @pytest.mark.takes(40)
-async def test_the_sres_friday(tmp_path: Path) -> None:
+async def test_a_rolling_restart_while_redis_is_down_and_oscc_e_restarts(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, budget_per_s=BUDGET_PER_S) as play:
         since = play.now
         play.crowd.start_traffic(roam_s=None, command_s=5)
@@ -100,6 +100,8 @@ async def test_the_sres_friday(tmp_path: Path) -> None:
         await play.spy.prepare()
         codes = await rolling
         converge_s = await back(play)
-        figures = await play.end("the SRE's Friday", 6, since, quiet_s=30, converge_s=converge_s)
+        figures = await play.end(
+            "rolling restart, Redis and OSCC-E too", 6, since, quiet_s=30, converge_s=converge_s
+        )
         assert codes == [0, 0, 0]
         judge(figures)
