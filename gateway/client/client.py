@@ -51,7 +51,7 @@ from gateway.client.mirror import (
     TokenRenewed,
 )
 from gateway.domain.commands import Command, Outcome, Status
-from gateway.domain.errors import ERRORS, CloseCode, ErrorCode, GatewayError
+from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application
 from gateway.protocol import bodies, frames
 from gateway.protocol.codec import JSON, Codec
@@ -305,7 +305,7 @@ class Realtime:
             wait_s = error.retry_after_s
             window = None if wait_s is None else Window(wait_s, wait_s)
             failed = Ending(CloseCode.SESSION_ENDED, error.code.value, window=window)
-            if not ERRORS[error.code].retry:
+            if not error.code.is_temporary:
                 self.end(failed)
             return failed
         return None

@@ -19,7 +19,7 @@ import aiohttp
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.client.mirror import Event, LogOffDelayed
-from gateway.domain.errors import ERRORS, CloseCode, Detail, ErrorCode, GatewayError
+from gateway.domain.errors import CloseCode, Detail, ErrorCode, GatewayError
 from gateway.domain.model import Application
 from gateway.protocol import frames
 from gateway.protocol.bodies import (
@@ -483,7 +483,7 @@ class Account:
             except GatewayError as error:
                 if error.code is ErrorCode.SESSION_ENDED:
                     break
-                if error.status < 500 and not ERRORS[error.code].retry:
+                if error.status < 500 and not error.code.is_temporary:
                     raise
                 wait_s = error.retry_after_s
             backed_off_s = backoff.failed(self._jitter())

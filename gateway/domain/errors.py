@@ -9,146 +9,92 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Generic, Literal, TypeVar
 
 
 class ErrorCode(enum.StrEnum):
-    """Stable names of all refusals. The value is sent."""
+    """Stable names of all refusals, each with its status over HTTP. The name is sent."""
+
+    _value_: str
+    status: int
+
+    def __new__(cls, name: str, status: int = 500) -> ErrorCode:
+        """Return a member with its status. The look-up of a member by its name alone does not come here."""
+        code = str.__new__(cls, name)
+        code._value_, code.status = name, status
+        return code
 
     # requests of all kinds
-    BAD_REQUEST = "bad_request"
-    UNAUTHENTICATED = "unauthenticated"
-    SESSION_ENDED = "session_ended"
-    FORBIDDEN = "forbidden"
-    NOT_FOUND = "not_found"
-    WRONG_RESOURCE_KIND = "wrong_resource_kind"
-    RATE_LIMITED = "rate_limited"
-    BUSY = "busy"
-    EXPIRED = "expired"
-    BUS_DOWN = "bus_down"
-    UPSTREAM_UNAVAILABLE = "upstream_unavailable"
-    UPSTREAM_VERSION_UNSUPPORTED = "upstream_version_unsupported"
-    FUNCTION_UNAVAILABLE = "function_unavailable"
-    UPSTREAM_REJECTED = "upstream_rejected"
-    UNSUPPORTED_BY_UPSTREAM = "unsupported_by_upstream"
-    KEY_REUSED = "key_reused"
-    OVERLOADED = "overloaded"
-    OVER_CAPACITY = "over_capacity"
-    INTERNAL = "internal"
+    BAD_REQUEST = "bad_request", 400
+    UNAUTHENTICATED = "unauthenticated", 401
+    SESSION_ENDED = "session_ended", 401
+    FORBIDDEN = "forbidden", 403
+    NOT_FOUND = "not_found", 404
+    WRONG_RESOURCE_KIND = "wrong_resource_kind", 400
+    RATE_LIMITED = "rate_limited", 429
+    BUSY = "busy", 503
+    EXPIRED = "expired", 408
+    BUS_DOWN = "bus_down", 503
+    UPSTREAM_UNAVAILABLE = "upstream_unavailable", 503
+    UPSTREAM_VERSION_UNSUPPORTED = "upstream_version_unsupported", 502
+    FUNCTION_UNAVAILABLE = "function_unavailable", 503
+    UPSTREAM_REJECTED = "upstream_rejected", 502
+    UNSUPPORTED_BY_UPSTREAM = "unsupported_by_upstream", 501
+    KEY_REUSED = "key_reused", 409
+    OVERLOADED = "overloaded", 503
+    OVER_CAPACITY = "over_capacity", 503
+    INTERNAL = "internal", 500
     # log-on
-    INVALID_CREDENTIALS = "invalid_credentials"
-    ACCOUNT_LOCKED = "account_locked"
-    ACCOUNT_BLOCKED = "account_blocked"
-    ROLE_MISSING = "role_missing"
-    UNTRUSTED_TRANSPORT = "untrusted_transport"
-    NOTICE_MUST_BE_ACKNOWLEDGED = "notice_must_be_acknowledged"
-    ALREADY_LOGGED_ON = "already_logged_on"
-    REMOTE_NUMBER_MISSING = "remote_number_missing"
-    REMOTE_NUMBER_INVALID = "remote_number_invalid"
-    REMOTE_NUMBER_NOT_ALLOWED = "remote_number_not_allowed"
-    REMOTE_NUMBER_IN_USE = "remote_number_in_use"
-    SITE_UNKNOWN = "site_unknown"
-    VERSION_UNSUPPORTED = "version_unsupported"
-    TOO_MANY_DEVICES = "too_many_devices"
+    INVALID_CREDENTIALS = "invalid_credentials", 401
+    ACCOUNT_LOCKED = "account_locked", 423
+    ACCOUNT_BLOCKED = "account_blocked", 403
+    ROLE_MISSING = "role_missing", 403
+    UNTRUSTED_TRANSPORT = "untrusted_transport", 403
+    NOTICE_MUST_BE_ACKNOWLEDGED = "notice_must_be_acknowledged", 409
+    ALREADY_LOGGED_ON = "already_logged_on", 409
+    REMOTE_NUMBER_MISSING = "remote_number_missing", 422
+    REMOTE_NUMBER_INVALID = "remote_number_invalid", 422
+    REMOTE_NUMBER_NOT_ALLOWED = "remote_number_not_allowed", 422
+    REMOTE_NUMBER_IN_USE = "remote_number_in_use", 409
+    SITE_UNKNOWN = "site_unknown", 422
+    VERSION_UNSUPPORTED = "version_unsupported", 422
+    TOO_MANY_DEVICES = "too_many_devices", 409
     # commands
-    REASON_REQUIRED = "reason_required"
-    REASON_UNKNOWN = "reason_unknown"
-    REASON_WRONG_KIND = "reason_wrong_kind"
-    NOT_ALLOWED_WHILE_HANDLING = "not_allowed_while_handling"
-    CANNOT_LOG_ON_FOR_ANOTHER = "cannot_log_on_for_another"
-    NOT_LOGGED_ON = "not_logged_on"
-    SKILL_UNKNOWN = "skill_unknown"
-    LEVEL_OUT_OF_RANGE = "level_out_of_range"
-    PREFERENCE_OUT_OF_RANGE = "preference_out_of_range"
-    DUPLICATE_SKILL = "duplicate_skill"
-    VERSION_CONFLICT = "version_conflict"
-    PARAMETER_UNKNOWN = "parameter_unknown"
-    PARAMETER_READ_ONLY = "parameter_read_only"
-    VALUE_OUT_OF_RANGE = "value_out_of_range"
-    WRONG_TYPE = "wrong_type"
-    REFERENCE_UNKNOWN = "reference_unknown"
-    OVERFLOW_CYCLE = "overflow_cycle"
-    INCONSISTENT_PARAMETERS = "inconsistent_parameters"
-    NO_CONTACT = "no_contact"
-    LIMIT_REACHED = "limit_reached"
-    WRAP_UP_REASON_REQUIRED = "wrap_up_reason_required"
-    NOT_POST_PROCESSING = "not_post_processing"
+    REASON_REQUIRED = "reason_required", 422
+    REASON_UNKNOWN = "reason_unknown", 422
+    REASON_WRONG_KIND = "reason_wrong_kind", 422
+    NOT_ALLOWED_WHILE_HANDLING = "not_allowed_while_handling", 409
+    CANNOT_LOG_ON_FOR_ANOTHER = "cannot_log_on_for_another", 409
+    NOT_LOGGED_ON = "not_logged_on", 409
+    SKILL_UNKNOWN = "skill_unknown", 422
+    LEVEL_OUT_OF_RANGE = "level_out_of_range", 422
+    PREFERENCE_OUT_OF_RANGE = "preference_out_of_range", 422
+    DUPLICATE_SKILL = "duplicate_skill", 422
+    VERSION_CONFLICT = "version_conflict", 409
+    PARAMETER_UNKNOWN = "parameter_unknown", 422
+    PARAMETER_READ_ONLY = "parameter_read_only", 422
+    VALUE_OUT_OF_RANGE = "value_out_of_range", 422
+    WRONG_TYPE = "wrong_type", 422
+    REFERENCE_UNKNOWN = "reference_unknown", 422
+    OVERFLOW_CYCLE = "overflow_cycle", 422
+    INCONSISTENT_PARAMETERS = "inconsistent_parameters", 422
+    NO_CONTACT = "no_contact", 409
+    LIMIT_REACHED = "limit_reached", 409
+    WRAP_UP_REASON_REQUIRED = "wrap_up_reason_required", 422
+    NOT_POST_PROCESSING = "not_post_processing", 409
     # why an outcome is unknown
-    UPSTREAM_TIMEOUT = "upstream_timeout"
-    OWNER_LOST = "owner_lost"
-    OTHER_EPOCH = "other_epoch"
+    UPSTREAM_TIMEOUT = "upstream_timeout", 504
+    OWNER_LOST = "owner_lost", 504
+    OTHER_EPOCH = "other_epoch", 504
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether a later retry may succeed."""
+        return self.status in _TEMPORARY
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorRule:
-    """The meaning of one error code: *status* over HTTP, and whether a later retry may succeed."""
-
-    status: int
-    retry: bool = False
-
-
-ERRORS: Final[dict[ErrorCode, ErrorRule]] = {
-    ErrorCode.BAD_REQUEST: ErrorRule(400),
-    ErrorCode.UNAUTHENTICATED: ErrorRule(401),
-    ErrorCode.SESSION_ENDED: ErrorRule(401),
-    ErrorCode.FORBIDDEN: ErrorRule(403),
-    ErrorCode.NOT_FOUND: ErrorRule(404),
-    ErrorCode.WRONG_RESOURCE_KIND: ErrorRule(400),
-    ErrorCode.RATE_LIMITED: ErrorRule(429, retry=True),
-    ErrorCode.BUSY: ErrorRule(503, retry=True),
-    ErrorCode.EXPIRED: ErrorRule(408),
-    ErrorCode.BUS_DOWN: ErrorRule(503, retry=True),
-    ErrorCode.UPSTREAM_UNAVAILABLE: ErrorRule(503, retry=True),
-    ErrorCode.UPSTREAM_VERSION_UNSUPPORTED: ErrorRule(502),
-    ErrorCode.FUNCTION_UNAVAILABLE: ErrorRule(503, retry=True),
-    ErrorCode.UPSTREAM_REJECTED: ErrorRule(502),
-    ErrorCode.UNSUPPORTED_BY_UPSTREAM: ErrorRule(501),
-    ErrorCode.KEY_REUSED: ErrorRule(409),
-    ErrorCode.OVERLOADED: ErrorRule(503, retry=True),
-    ErrorCode.OVER_CAPACITY: ErrorRule(503, retry=True),
-    ErrorCode.INTERNAL: ErrorRule(500),
-    ErrorCode.INVALID_CREDENTIALS: ErrorRule(401),
-    ErrorCode.ACCOUNT_LOCKED: ErrorRule(423, retry=True),
-    ErrorCode.ACCOUNT_BLOCKED: ErrorRule(403),
-    ErrorCode.ROLE_MISSING: ErrorRule(403),
-    ErrorCode.UNTRUSTED_TRANSPORT: ErrorRule(403),
-    ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED: ErrorRule(409),
-    ErrorCode.ALREADY_LOGGED_ON: ErrorRule(409),
-    ErrorCode.REMOTE_NUMBER_MISSING: ErrorRule(422),
-    ErrorCode.REMOTE_NUMBER_INVALID: ErrorRule(422),
-    ErrorCode.REMOTE_NUMBER_NOT_ALLOWED: ErrorRule(422),
-    ErrorCode.REMOTE_NUMBER_IN_USE: ErrorRule(409),
-    ErrorCode.SITE_UNKNOWN: ErrorRule(422),
-    ErrorCode.VERSION_UNSUPPORTED: ErrorRule(422),
-    ErrorCode.TOO_MANY_DEVICES: ErrorRule(409),
-    ErrorCode.REASON_REQUIRED: ErrorRule(422),
-    ErrorCode.REASON_UNKNOWN: ErrorRule(422),
-    ErrorCode.REASON_WRONG_KIND: ErrorRule(422),
-    ErrorCode.NOT_ALLOWED_WHILE_HANDLING: ErrorRule(409),
-    ErrorCode.CANNOT_LOG_ON_FOR_ANOTHER: ErrorRule(409),
-    ErrorCode.NOT_LOGGED_ON: ErrorRule(409),
-    ErrorCode.SKILL_UNKNOWN: ErrorRule(422),
-    ErrorCode.LEVEL_OUT_OF_RANGE: ErrorRule(422),
-    ErrorCode.PREFERENCE_OUT_OF_RANGE: ErrorRule(422),
-    ErrorCode.DUPLICATE_SKILL: ErrorRule(422),
-    ErrorCode.VERSION_CONFLICT: ErrorRule(409),
-    ErrorCode.PARAMETER_UNKNOWN: ErrorRule(422),
-    ErrorCode.PARAMETER_READ_ONLY: ErrorRule(422),
-    ErrorCode.VALUE_OUT_OF_RANGE: ErrorRule(422),
-    ErrorCode.WRONG_TYPE: ErrorRule(422),
-    ErrorCode.REFERENCE_UNKNOWN: ErrorRule(422),
-    ErrorCode.OVERFLOW_CYCLE: ErrorRule(422),
-    ErrorCode.INCONSISTENT_PARAMETERS: ErrorRule(422),
-    ErrorCode.NO_CONTACT: ErrorRule(409),
-    ErrorCode.LIMIT_REACHED: ErrorRule(409),
-    ErrorCode.WRAP_UP_REASON_REQUIRED: ErrorRule(422),
-    ErrorCode.NOT_POST_PROCESSING: ErrorRule(409),
-    ErrorCode.UPSTREAM_TIMEOUT: ErrorRule(504),
-    ErrorCode.OWNER_LOST: ErrorRule(504),
-    ErrorCode.OTHER_EPOCH: ErrorRule(504),
-}
+_TEMPORARY: Final = frozenset({423, 429, 503})
 
 
 class Verdict(enum.StrEnum):
@@ -284,7 +230,7 @@ class GatewayError(Exception):
     @property
     def status(self) -> int:
         """The HTTP status of this error."""
-        return ERRORS[self.code].status
+        return self.code.status
 
     @property
     def members(self) -> dict[str, object]:

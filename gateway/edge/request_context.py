@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 
 from gateway.core.rate_limits import SessionLimits
-from gateway.domain.errors import ERRORS, ErrorCode, GatewayError, tenths
+from gateway.domain.errors import ErrorCode, GatewayError, tenths
 from gateway.protocol import codec
 from gateway.protocol.bodies import JSON_TYPE, PROBLEM_TYPE, SiteView, problem_members, write_body
 from gateway.protocol.frames import COMMANDS
@@ -158,7 +158,7 @@ async def reword(request: web.Request, response: web.StreamResponse) -> None:  #
 def _wait_s(error: GatewayError) -> float | None:
     """Return the seconds after which to retry; None when a retry is of no use."""
     if error.retry_after_s is None:
-        return RETRY_AFTER_S if ERRORS[error.code].retry else None
+        return RETRY_AFTER_S if error.code.is_temporary else None
     return tenths(error.retry_after_s)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any, Final
 
-from gateway.domain.errors import ERRORS, CloseCode, ErrorCode, verdict
+from gateway.domain.errors import CloseCode, ErrorCode, verdict
 from gateway.protocol import bodies
 from gateway.protocol.bodies import JSON_TYPE, PROBLEM_TYPE, SCHEMA_TYPE
 from gateway.protocol.codec import BYTES_IN_MAX, BYTES_OUT_MAX, DEPTH_MAX
@@ -120,7 +120,7 @@ def refusals(*codes: ErrorCode, statuses: tuple[int, ...] = ()) -> dict[str, Sch
 
 def _by_status(codes: set[ErrorCode]) -> list[tuple[int, list[ErrorCode]]]:
     def status(code: ErrorCode) -> int:
-        return ERRORS[code].status
+        return code.status
 
     return [(of, sorted(same)) for of, same in groupby(sorted(codes, key=status), status)]
 
@@ -131,9 +131,9 @@ def _name(code: ErrorCode) -> str:
 
 def _problem(code: ErrorCode) -> Schema:
     by_http = {status for status, (_, of, _) in BY_HTTP.items() if of is code}
-    always = _MEMBERS.get(code, {}) | (_WAIT if ERRORS[code].retry else {})
+    always = _MEMBERS.get(code, {}) | (_WAIT if code.is_temporary else {})
     properties = {
-        "status": {"type": "integer", **_one_or_some({ERRORS[code].status} | by_http)},
+        "status": {"type": "integer", **_one_or_some({code.status} | by_http)},
         "code": {"const": code.value, "type": "string"},
         **always,
         **_MAYBE.get(code, {}),
@@ -160,7 +160,7 @@ def _response(status: int, codes: list[ErrorCode], description: str) -> Schema:
 def _headers(status: int, codes: list[ErrorCode]) -> dict[str, Schema]:
     """Return the headers of a refusal."""
     headers: dict[str, Schema] = {}
-    if ERRORS[codes[0]].retry:  # a status is used for codes of one kind only: see the tests
+    if codes[0].is_temporary:  # a status is used for codes of one kind only: see the tests
         headers |= _RETRY_AFTER
     if codes[0] in TOKEN:
         headers["WWW-Authenticate"] = {"required": True, "schema": {"const": "Bearer", "type": "string"}}

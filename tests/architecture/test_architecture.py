@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import gateway
-from gateway.domain.errors import ERRORS, CloseCode, ErrorCode, verdict
+from gateway.domain.errors import CloseCode, ErrorCode, verdict
 from gateway.protocol import frames
 from tests.architecture import rules
 
@@ -113,8 +113,8 @@ def test_no_stubs_no_orphan_tasks_no_dispatch_on_data() -> None:
 
 def test_every_error_code_is_documented_as_it_is() -> None:
     documented = (ROOT / "docs/protocol.md").read_text("utf-8")
-    status_of = {code.value: ERRORS[code].status for code in ErrorCode}
-    retry_of = {code.value: ERRORS[code].retry for code in ErrorCode}
+    status_of = {code.value: code.status for code in ErrorCode}
+    retry_of = {code.value: code.is_temporary for code in ErrorCode}
     _none(rules.code_faults(documented, status_of, retry_of))
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 from openapi_spec_validator import validate
 
-from gateway.domain.errors import ERRORS, ErrorCode
+from gateway.domain.errors import ErrorCode
 from gateway.protocol.openapi import (
     BY_HTTP,
     LOG_ON,
@@ -115,7 +115,7 @@ def test_a_token_is_asked_for_where_the_page_asks() -> None:
 )
 def test_codes_stand_under_their_status(operation: dict[str, Any]) -> None:
     for status, named in codes(operation).items():
-        assert {ERRORS[ErrorCode(code)].status for code in named} == {int(status)}
+        assert {ErrorCode(code).status for code in named} == {int(status)}
 
 
 def test_every_call_of_an_operator_may_be_refused() -> None:
@@ -220,19 +220,19 @@ def test_members_beside_the_code_are_described(code: str, always: set[str], mayb
 
 @pytest.mark.parametrize("code", ErrorCode)
 def test_refusals_that_may_succeed_later_document_retry_after(code: ErrorCode) -> None:
-    assert ("retry_after_s" in own(code).get("required", [])) is ERRORS[code].retry
+    assert ("retry_after_s" in own(code).get("required", [])) is code.is_temporary
     (answer,) = (
         answer
         for answer in refusals(code).values()
         if code.value in answer.get("description", "").split(" · ")
     )
-    assert ("Retry-After" in answer.get("headers", {})) is ERRORS[code].retry
+    assert ("Retry-After" in answer.get("headers", {})) is code.is_temporary
 
 
 def test_a_status_is_either_for_what_may_succeed_later_or_for_what_may_not() -> None:
     by_status: dict[int, set[bool]] = {}
     for code in {*LOG_ON, *UPSTREAM, *TOKEN}:
-        by_status.setdefault(ERRORS[code].status, set()).add(ERRORS[code].retry)
+        by_status.setdefault(code.status, set()).add(code.is_temporary)
     assert all(len(kinds) == 1 for kinds in by_status.values())
 
 

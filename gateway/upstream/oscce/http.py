@@ -21,7 +21,7 @@ import msgspec
 from aiohttp import hdrs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import WORD_CHARS, Device, SessionId, SessionSecret, readable, readable_or_none
 from gateway.domain.upstream import (
     About,
@@ -272,7 +272,7 @@ def refused(
     An error that may be lifted later has the time of the body, or else of the header (*retry_after_s*).
     """
     error = _meaning(status, body, offset_ms, of_session=of_session)
-    if error.retry_after_s is None and ERRORS[error.code].retry:
+    if error.retry_after_s is None and error.code.is_temporary:
         error.retry_after_s = retry_after_s
     return error
 
