@@ -97,7 +97,7 @@ COMMANDS: Final = [
     Seed(
         "a retry runs only where its first attempt would be known",
         "gateway.core.commands:Calls.begin",
-        Condition("retry", becomes=False),
+        Condition("_remembers", becomes=False),
         f"{_P}test_calls_properties.py::TestCommands",
     ),
     Seed(
@@ -117,8 +117,7 @@ COMMANDS: Final = [
         "gateway.runtime.command_execution:CommandExecution._send",
         Value(
             "withdraw",
-            "[link_session.link.send(self._request(call, alias), partial(self._answered, call, tasks))"
-            " for _ in (1, 2)][1]",
+            "[sender.link.send(request, partial(self._answered, call, tasks)) for _ in (1, 2)][1]",
         ),
         f"{_P}test_races_properties.py::TestRaces",
     ),
@@ -280,8 +279,8 @@ WIRE: Final = [
 LIMITS: Final = [
     Seed(
         "a bucket holds no more than its burst",
-        "gateway.core.rate_limits:TokenBucket._fill",
-        Use("burst", "float('inf')"),
+        "gateway.core.rate_limits:TokenBucket._level",
+        Return("self.burst - (self._full_at - now) * self.rate_per_s"),
         f"{_P}test_throttle_properties.py::test_no_schedule_gets_more_than_the_rate",
     ),
     Seed(

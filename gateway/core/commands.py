@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
-from typing import Final, Generic, Literal, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.core.ledger import Ledger
 from gateway.core.view import me_key
@@ -58,7 +58,6 @@ from gateway.domain.resources import (
     Parameter,
     Queue,
     Reason,
-    ReasonKind,
     Reasons,
     RoutingParameter,
     RoutingParameters,
@@ -170,9 +169,10 @@ def _check_values(command: Command, resource: str | None, scope: Scope, context:
 
 
 def _key(kind: Kind, identity: str, scope: Scope) -> str:
-    parsed = parse_key(f"{kind}:{identity}")
+    key = f"{kind}:{identity}"
+    parsed = parse_key(key)
     if parsed is not None and parsed[1] in scope.of(kind):
-        return key_of(kind, parsed[1])
+        return key
     other = parse_key(identity)
     is_other = other is not None and other[0] is not kind
     if is_other or (parsed is not None and any(parsed[1] in scope.of(each) for each in Kind)):
@@ -180,8 +180,6 @@ def _key(kind: Kind, identity: str, scope: Scope) -> str:
     raise GatewayError(ErrorCode.NOT_FOUND, f"There is no such {kind}.")
 
 
-_REASON_KINDS: Final[Mapping[str, ReasonKind]] = {"unavailable": "unavailable", "work": "work"}
-"""Routing state → the kind of its reasons; the other states have none."""
 _REFERENCES: Final[Mapping[str, Kind]] = {
     f"{word}{ending}": kind
     for word, kind in {
@@ -252,7 +250,7 @@ def check_reason(
                 raise GatewayError(ErrorCode.REASON_REQUIRED, "This state needs a reason.")
         return
     reason = _known(wanted, known)
-    if reason.kind != _REASON_KINDS.get(command.state) and command.state not in reason.required_for:
+    if command.state not in {reason.kind, *reason.required_for}:
         raise GatewayError(ErrorCode.REASON_WRONG_KIND, "The reason does not belong to this state.")
 
 
@@ -384,8 +382,8 @@ class CommandContext:
     """
 
     def __init__(self, ledger: Ledger, handle: str) -> None:
-        self._ledger = ledger
-        self._handle = handle
+        self._elements = ledger.elements
+        self._me = ledger.get(me_key(handle))
 
     @property
     def skills(self) -> Mapping[str, Skill] | None:
@@ -419,8 +417,7 @@ class CommandContext:
     @property
     def own_agent(self) -> str | None:
         """The key of the session's own agent."""
-        element = self._ledger.get(me_key(self._handle))
-        me = None if element is None else element.value
+        me = None if self._me is None else self._me.value
         return key_of(Kind.AGENT, int(me.agent)) if isinstance(me, Me) and me.agent is not None else None
 
     def agent(self, key: str | None) -> Agent | None:
@@ -434,7 +431,7 @@ class CommandContext:
         return (found.routing_parameters or {}) if isinstance(found, Queue | Group) else {}
 
     def _value(self, key: str) -> object:
-        element = self._ledger.elements.get(key)
+        element = self._elements.get(key)
         return None if element is None else element.value
 
 
@@ -469,16 +466,32 @@ class Decision(enum.Enum):
     """Execute it, and settle it in any case."""
     PENDING = enum.auto()
     """It is running; the waiter gets the outcome together with the first one."""
-    REUSED = enum.auto()
-    """Its key names another command."""
-    FOREIGN = enum.auto()
-    """It was sent before, perhaps to another owner or longer ago than the records reach: it may have run."""
-    BUSY = enum.auto()
-    """Too many commands are in flight; this one was not recorded."""
 
 
-_Answered = Outcome | Literal[Decision.REUSED, Decision.FOREIGN, Decision.BUSY]
-Began = _Answered | Literal[Decision.NEW, Decision.PENDING]
+Began = Outcome | Decision
+
+
+def unknown(code: ErrorCode) -> Outcome:
+    """Return the outcome of a command that may have been executed."""
+    message = "It may have been executed. Check the state, then retry with a new key."
+    return Outcome(Status.UNKNOWN, GatewayError(code, message))
+
+
+def rejected(code: ErrorCode, message: str) -> Outcome:
+    """Return the outcome of a command that was not executed."""
+    return Outcome(Status.REJECTED, GatewayError(code, message))
+
+
+REUSED: Final = rejected(ErrorCode.KEY_REUSED, "The key was used for another command.")
+BUSY: Final = rejected(ErrorCode.OVERLOADED, "Too many commands wait for their result.")
+"""Too many are in flight; this one was not recorded."""
+FOREIGN: Final = unknown(ErrorCode.OTHER_EPOCH)
+"""It was sent before, perhaps to another owner or longer ago than the records reach: it may have run."""
+NOT_SENT: Final = rejected(
+    ErrorCode.UPSTREAM_UNAVAILABLE,
+    "The command was not executed: the user's link moved meanwhile. Try again.",
+)
+"""As :data:`FOREIGN`, but the phone has sent it only once, and it waited since."""
 
 
 @dataclass(slots=True)
@@ -534,7 +547,7 @@ class Calls(Generic[WaiterT]):
         """
         self.expire(now)
         if (done := self._settled.get(call.key)) is not None:
-            return done.outcome if done.body_hash == fingerprint(call.command) else Decision.REUSED
+            return done.outcome if done.body_hash == fingerprint(call.command) else REUSED
         if (running := self._in_flight.get(call.key)) is not None:
             return self._join(running, fingerprint(call.command), waiter)
         return None
@@ -547,11 +560,10 @@ class Calls(Generic[WaiterT]):
         self._enter(epoch)
         if (known := self.find(call, waiter, now)) is not None:
             return known
-        retry = call.retry or call.waited
-        if retry and not self._remembers(call.stream_epoch, now):
-            return Decision.FOREIGN
+        if (call.retry or call.waited) and not self._remembers(call.stream_epoch, now):
+            return FOREIGN if call.retry else NOT_SENT
         if self._is_busy(call.session) or not self._make_room():
-            return Decision.BUSY
+            return BUSY
         running = _InFlight(fingerprint(call.command), call.session, [waiter])
         self._in_flight = with_item(self._in_flight, call.key, running)
         return Decision.NEW
@@ -640,9 +652,9 @@ class Calls(Generic[WaiterT]):
 
     def _join(self, running: _InFlight[WaiterT], body_hash: bytes, waiter: WaiterT) -> Began:
         if running.body_hash != body_hash:
-            return Decision.REUSED
+            return REUSED
         if len(running.waiters) >= self._limits.waiters:
-            return Decision.BUSY
+            return BUSY
         running.waiters.append(waiter)
         return Decision.PENDING
 
@@ -664,24 +676,6 @@ class Calls(Generic[WaiterT]):
         """Drop the outcome that settled first; until its time is over, an unknown key proves nothing."""
         key = next(iter(self._settled))
         self._blind_until = max(self._blind_until, self._settled.pop(key).until)
-
-
-_UNKNOWN_TEXT: Final = "It may have been executed. Check the state, then retry with a new key."
-
-
-def answer(began: _Answered) -> Outcome:
-    """Return the outcome that is available at once."""
-    match began:
-        case Decision.REUSED:
-            error = GatewayError(ErrorCode.KEY_REUSED, "The key was used for another command.")
-            return Outcome(Status.REJECTED, error)
-        case Decision.FOREIGN:
-            return unknown(ErrorCode.OTHER_EPOCH)
-        case Decision.BUSY:
-            error = GatewayError(ErrorCode.OVERLOADED, "Too many commands wait for their result.")
-            return Outcome(Status.REJECTED, error)
-        case outcome:
-            return outcome
 
 
 _SORTED: Final = json.JSONEncoder(sort_keys=True).encode
@@ -706,11 +700,6 @@ def patience_s(call: Call, wall_ms: int) -> float:
     return max(left_s, RETRY_S) if call.retry else left_s
 
 
-def unknown(code: ErrorCode) -> Outcome:
-    """Return the outcome of a command that may have been executed."""
-    return Outcome(Status.UNKNOWN, GatewayError(code, _UNKNOWN_TEXT))
-
-
 def not_begun(call: Call, code: ErrorCode, why: str) -> Outcome:
     """Return the outcome of a command that was sent to no node.
 
@@ -719,4 +708,4 @@ def not_begun(call: Call, code: ErrorCode, why: str) -> Outcome:
     if call.retry:
         message = "Outcome unknown: the owner is unreachable. Check the state, then retry with a new key."
         return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OWNER_LOST, message))
-    return Outcome(Status.REJECTED, GatewayError(code, why))
+    return rejected(code, why)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeGuard, assert_never
 
-from gateway.core.commands import CommandContext, judge
+from gateway.core.commands import BUSY, CommandContext, judge
 from gateway.core.ledger import Health, Ledger
 from gateway.core.outbox import CONTROL_MAX, Outbox, PaceLadder, PingMaker
 from gateway.core.rate_limits import ANY_TIME, FrameVerdict, RateViolations, SessionLimits
@@ -168,7 +168,7 @@ class Heartbeat:
 
     def due(self, now: float) -> bool:
         """Return whether it is time for a ping."""
-        return now >= self._asked_at + self._intervals.every_s or (self._is_asked and now >= self._due_at)
+        return now >= self._due_at
 
     def ping(self, now: float) -> str:
         """Record that a ping is sent; return its nonce."""
@@ -197,7 +197,7 @@ class Heartbeat:
 
     def _next_at(self) -> float:
         if self._waiting_since is None:
-            return self._due_at if self._is_asked else self._asked_at + self._intervals[0]
+            return self._due_at
         return min(self._due_at, self._waiting_since + self._intervals.pong_s)
 
     @property
@@ -412,8 +412,7 @@ class Live:
         if refusal is not None and not frame.retry:
             return self._result(frame.id, Outcome(Status.REJECTED, refusal))
         if len(self._in_flight) >= self._limits.commands_in_flight:
-            busy = GatewayError(ErrorCode.OVERLOADED, "Too many commands wait for their result.")
-            return self._result(frame.id, Outcome(Status.REJECTED, busy))
+            return self._result(frame.id, BUSY)
         self._in_flight = (*self._in_flight, (frame.id, refusal))
         return (Invoke(frame.id, self._call(frame, until_ms - server_ms + wall_ms)),)
 

@@ -15,20 +15,19 @@ from typing import Final, Literal, NamedTuple, Protocol
 from gateway.core.commands import (
     Calls,
     Decision,
-    answer,
     not_begun,
     patience_s,
+    rejected,
     unknown,
 )
 from gateway.core.lease import Lease
 from gateway.core.rate_limits import Quota
-from gateway.core.view import UserSessions
+from gateway.core.view import Member, UserSessions
 from gateway.domain.commands import (
     RULES,
     AcknowledgeNotice,
     Call,
     ChangeRemoteNumber,
-    Command,
     Execute,
     Executed,
     ExtendPostProcessing,
@@ -47,11 +46,11 @@ from gateway.domain.model import (
     with_item,
 )
 from gateway.domain.upstream import Attached, LinkClosed
-from gateway.runtime.event_loop import LeanEvent, log_fault, resolve, spawn
+from gateway.runtime.event_loop import LeanEvent, log_fault, resolve, spawn, weakly
 from gateway.runtime.link_session import LinkHealth, LinkSession, OwnerServices
 from gateway.runtime.mirror import Mirror
-from gateway.runtime.ports import Clock, Link, OnOutcome, Role, Tasks
-from gateway.runtime.sessions import SessionAdmission
+from gateway.runtime.ports import Clock, Link, OnOutcome, Role, Tasks, too_many_numbers
+from gateway.runtime.sessions import WAIT_MIN_S, SessionAdmission
 
 TAKEN_OVER_S: Final = 3.0
 """How long a command waits for the link of a user who moved here from another node."""
@@ -60,6 +59,18 @@ _STATUS: Final[dict[Literal["applied", "pending", "unchanged"], Status]] = {
     "pending": Status.PENDING,
     "unchanged": Status.UNCHANGED,
 }
+
+
+_IN_TASKS: Final = (ChangeRemoteNumber, AcknowledgeNotice)
+"""Commands that need more than the server's answer on the open link, and so a task."""
+
+
+class _Sender(NamedTuple):
+    """The session that sends a command, the link on which it does, and the time left for the answer."""
+
+    attached: Attached
+    link: Link
+    left_s: float
 
 
 class _Sent(NamedTuple):
@@ -114,7 +125,7 @@ class CommandExecution:
 
     __slots__ = (
         "__weakref__", "_askers", "_audit", "_calls", "_is_closed", "_lease", "_number_changes", "_order",
-        "_owner", "_sent", "_settled", "_sooner", "_tasks", "_tasks_running", "_user", "_wakes_at",
+        "_owner", "_sent", "_settled", "_stop_timer", "_tasks", "_tasks_running", "_timer_at", "_user",
         "link_session",
     )  # fmt: skip
 
@@ -141,10 +152,9 @@ class CommandExecution:
         """Commands that run in tasks of their own, or are about to."""
         self._sent: dict[str, _Sent] = NO_ITEMS
         """Commands that were sent without a task, by key."""
-        self._wakes_at = math.inf
-        """When the task that bounds their waits wakes; infinity while there is no such task."""
-        self._sooner: LeanEvent | None = None
-        """Set when such a task is to look at them earlier; it exists only while one waits."""
+        self._timer_at = math.inf
+        """When their waits are bounded; infinity while there is no timer."""
+        self._stop_timer: Callable[[], None] | None = None
         self._settled: LeanEvent | None = None
         """Set when a command has its outcome, for the hand-over that waits for it."""
         self._order: asyncio.Lock | None = None
@@ -166,7 +176,10 @@ class CommandExecution:
     def run_in(self, tasks: Tasks | None) -> None:
         """Run commands in *tasks*; None: the owner ends, and with it all waits for answers."""
         self._tasks = tasks
-        self._check_sooner()
+        if tasks is None:
+            for key in list(self._sent):
+                self._settle(key, _UNANSWERED)
+            self._bound_waits()
 
     def begin(self, call: Call, settle: OnOutcome, node: NodeId | None = None) -> Callable[[], None] | None:
         """Send *call* at once if nothing is in its way, as most of the time; None: use :meth:`execute`.
@@ -177,81 +190,66 @@ class CommandExecution:
         *node* is the node over which it came; None is this one.
         """
         owner, link_session, tasks = self._owner, self.link_session, self._tasks
-        alias = self._alias(call, node)
-        if (
-            link_session is None
-            or alias is None
-            or tasks is None
-            or not self._is_plain(call.command, link_session)
-        ):
+        if self._is_closed or link_session is None or tasks is None or isinstance(call.command, _IN_TASKS):
             return None
-        if self._tasks_running or self._has_waiting or self._must_wait(call) or not owner.mirror.live:
+        member = owner.user_sessions.by_handle.get(call.session)
+        if member is None or member.node != node or not owner.mirror.live:
             return None
-        left_s = (call.deadline_ms - owner.clock.wall_ms()) / 1000
-        if left_s <= 0 or not self._may_act(link_session):
+        if self._tasks_running or self._has_waiting or self._must_wait(call):
+            return None
+        sender = self._sender(call, member, link_session)
+        if isinstance(sender, Outcome):
             return None
         waiter = OutcomeWaiter(call.session, settle)
         began = self._calls.begin(call, waiter, owner.clock.now(), owner.epoch)
-        match began:
-            case Decision.NEW:
-                self._send(call, alias, link_session, left_s, tasks)
-            case Decision.PENDING:
-                pass
-            case Decision.FOREIGN if not call.retry:
-                settle(_NOT_SENT)
-            case _:
-                settle(answer(began))
+        if began is Decision.NEW:
+            self._send(call, sender, link_session, tasks)
+        elif isinstance(began, Outcome):
+            settle(began)
         return partial(self._calls.leave, waiter)
 
     def _may_act(self, link_session: LinkSession) -> bool:
         """Return whether a command that is sent now takes effect only while this node acts for the user."""
         return link_session.fenced or self._lease.holds(self._owner.clock.now())
 
-    def _is_plain(self, command: Command, link_session: LinkSession) -> bool:
-        """Return whether *command* needs nothing but the server's answer on the open link."""
-        if self._is_closed or isinstance(command, ChangeRemoteNumber | AcknowledgeNotice):
-            return False
-        feature = RULES[type(command)].feature
-        return feature is None or feature in link_session.features
+    def _sender(
+        self, call: Call, member: Member | None, link_session: LinkSession | None
+    ) -> _Sender | Outcome:
+        """Return what can send *call* of *member* now, or why *link_session* cannot."""
+        left_s = (call.deadline_ms - self._owner.clock.wall_ms()) / 1000
+        if left_s <= 0:
+            return _TOO_LATE
+        if link_session is None or self.link_session is not link_session:
+            return _NOT_REACHED
+        if member is None or member.attached is None or not member.on_link:
+            return _NOT_REACHED
+        if not self._may_act(link_session):
+            return _IN_DOUBT
+        feature = RULES[type(call.command)].feature
+        if feature is not None and feature not in link_session.features:
+            return _UNSUPPORTED
+        return _Sender(member.attached, link_session.link, left_s)
 
-    def _alias(self, call: Call, node: NodeId | None) -> int | None:
-        """Return the alias of the command's session, if it is on the link and its phone at *node*."""
-        member = self._owner.user_sessions.by_handle.get(call.session)
-        if member is None or member.node != node or member.attached is None or not member.on_link:
-            return None
-        return member.attached.alias
-
-    def _send(self, call: Call, alias: int, link_session: LinkSession, left_s: float, tasks: Tasks) -> None:
+    def _send(self, call: Call, sender: _Sender, link_session: LinkSession, tasks: Tasks) -> None:
         """Send a command that was recorded. Its outcome is settled in any case."""
         try:
-            withdraw = link_session.link.send(
-                self._request(call, alias), partial(self._answered, call, tasks)
-            )
+            request = self._request(call, sender.attached.alias)
+            withdraw = sender.link.send(request, partial(self._answered, call, tasks))
         except GatewayError as error:
             self._settle_of(call, self._outcome(error))
             return
         except BaseException:
-            self._settle(call.key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
+            self._settle(call.key, _UNANSWERED)
             raise
         if withdraw is None:
             self._start(call, link_session, tasks)
             return
-        until = self._owner.clock.now() + left_s
+        until = self._owner.clock.now() + sender.left_s
         self._sent = with_item(self._sent, call.key, _Sent(until, withdraw))
-        if self._wakes_at == math.inf:
-            self._wakes_at = until
-            if not spawn(tasks, self._bound_waits()):
-                self._wakes_at = math.inf
-                self._settle(call.key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
-        elif until < self._wakes_at:
-            self._check_sooner()
+        if until < self._timer_at:
+            self._bound_waits()
 
-    def _answered(
-        self,
-        call: Call,
-        tasks: Tasks,
-        sent: LinkAnswer | GatewayError | LinkClosed,
-    ) -> None:
+    def _answered(self, call: Call, tasks: Tasks, sent: LinkAnswer | GatewayError | LinkClosed) -> None:
         """Settle a command with the server's answer."""
         outcome = self._outcome(sent)
         self._sent.pop(call.key, None)
@@ -266,29 +264,18 @@ class CommandExecution:
         finally:
             self._settle(call.key, outcome)
 
-    async def _bound_waits(self) -> None:
-        """Settle commands without an answer until their deadline. End when no command is under way."""
-        try:
-            while self._sent and self._tasks is not None:
-                now = self._owner.clock.now()
-                for key in [key for key, sent in self._sent.items() if sent.until <= now]:
-                    self._settle(key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
-                if not self._sent:
-                    return
-                self._wakes_at = min(sent.until for sent in self._sent.values())
-                sooner = self._sooner = LeanEvent()
-                with suppress(TimeoutError):
-                    async with self._owner.clock.timeout(self._wakes_at - now):
-                        await sooner.wait()
-        finally:
-            self._wakes_at, self._sooner = math.inf, None
-            for key in list(self._sent):
-                self._settle(key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
-
-    def _check_sooner(self) -> None:
-        """Wake the task that bounds the waits, if there is one."""
-        if self._sooner is not None:
-            self._sooner.set()
+    def _bound_waits(self) -> None:
+        """Settle commands without an answer until their deadline, now and when the next one is over."""
+        now = self._owner.clock.now()
+        for key in [key for key, sent in self._sent.items() if sent.until <= now]:
+            self._settle(key, _UNANSWERED)
+        if self._stop_timer is not None:
+            self._stop_timer()
+        self._timer_at, self._stop_timer = math.inf, None
+        if self._sent:
+            self._timer_at = min(sent.until for sent in self._sent.values())
+            wait_s = max(self._timer_at - now, WAIT_MIN_S)
+            self._stop_timer = self._owner.clock.call_later(wait_s, weakly(self._bound_waits))
 
     async def execute(self, call: Call, node: NodeId | None = None) -> Outcome | None:
         """Execute *call*, or join its execution; it may outlive its caller.
@@ -313,13 +300,8 @@ class CommandExecution:
             began = self._calls.begin(call, waiter, owner.clock.now(), owner.epoch)
             if began is Decision.NEW:
                 self._start(call, self.link_session, tasks)
-        match began:
-            case Decision.NEW | Decision.PENDING:
-                pass
-            case Decision.FOREIGN if not call.retry:
-                return _NOT_SENT
-            case _:
-                return answer(began)
+        if isinstance(began, Outcome):
+            return began
         self._askers += 1
         try:
             return await future
@@ -396,8 +378,7 @@ class CommandExecution:
             async with self._owner.clock.timeout(within_s):
                 while self._calls.in_flight:
                     await self._until_settled()
-        for key in self._calls.in_flight:
-            self._settle(key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
+        self._give_up()
         while self._askers:
             await self._until_settled()
         return self.history()
@@ -432,8 +413,11 @@ class CommandExecution:
     def end(self) -> None:
         """End; a command without an outcome by now is unknown."""
         self._close()
+        self._give_up()
+
+    def _give_up(self) -> None:
         for key in self._calls.in_flight:
-            self._settle(key, unknown(ErrorCode.UPSTREAM_TIMEOUT))
+            self._settle(key, _UNANSWERED)
 
     def resume(self) -> None:
         """Begin commands again: the user was not taken by another node."""
@@ -445,12 +429,12 @@ class CommandExecution:
         self._owner.session_admission.wake()
 
     async def _run(self, call: Call, link_session: LinkSession | None) -> None:
-        outcome: Outcome | None = None
+        outcome = _UNANSWERED
         try:
             outcome = await self._decide(call, link_session)
         finally:
             self._tasks_running -= 1
-            self._settle_of(call, unknown(ErrorCode.UPSTREAM_TIMEOUT) if outcome is None else outcome)
+            self._settle_of(call, outcome)
 
     def _settle_of(self, call: Call, outcome: Outcome) -> None:
         """Settle a command that ran. If its session has ended, only callers of that session get that."""
@@ -473,25 +457,15 @@ class CommandExecution:
         """Refuse the command, or have OSCC-E execute it on the link for which it was decided."""
         if isinstance(call.command, AcknowledgeNotice):
             return Outcome(Status.APPLIED)
-        if call.deadline_ms <= self._owner.clock.wall_ms():
-            return _TOO_LATE
         member = self._owner.user_sessions.by_handle.get(call.session)
-        if link_session is None or self.link_session is not link_session:
-            return _NOT_REACHED
-        if member is None or member.attached is None or not member.on_link:
-            return _NOT_REACHED
-        if not self._may_act(link_session):
-            return _IN_DOUBT
-        feature = RULES[type(call.command)].feature
-        if feature is not None and feature not in link_session.features:
-            return _UNSUPPORTED
+        sender = self._sender(call, member, link_session)
+        if isinstance(sender, Outcome):
+            return sender
         if isinstance(call.command, ChangeRemoteNumber):
-            return await self._change_number(call, call.command, member.attached, link_session.link)
-        return await self._ask(call, member.attached.alias, link_session.link)
+            return await self._change_number(call, call.command, sender)
+        return await self._ask(call, sender)
 
-    async def _change_number(
-        self, call: Call, command: ChangeRemoteNumber, attached: Attached, link: Link
-    ) -> Outcome:
+    async def _change_number(self, call: Call, command: ChangeRemoteNumber, sender: _Sender) -> Outcome:
         """Change the number; only a change that was applied, or may have been, is counted.
 
         Setting the number that is in effect is always allowed, since it hardly changes anything.
@@ -499,29 +473,25 @@ class CommandExecution:
         at = self._owner.clock.now()
         wait_s = self._number_changes.take(self._user, at)
         if wait_s > 0 and not self._owner.mirror.shows_number(command.number):
-            return _too_often(wait_s)
-        outcome = unknown(ErrorCode.UPSTREAM_TIMEOUT)
+            return Outcome(Status.REJECTED, too_many_numbers(wait_s))
+        outcome = _UNANSWERED
         try:
-            outcome = await self._ask(call, attached.alias, link)
+            outcome = await self._ask(call, sender)
         finally:
             if wait_s <= 0 and outcome.status not in {Status.APPLIED, Status.UNKNOWN}:
                 self._number_changes.give_back(self._user, at)
             result = outcome.status.value if outcome.error is None else outcome.error.code.value
-            self._audit(NumberAct(self._user, attached.session, "change", masked(command.number), result))
+            session = sender.attached.session
+            self._audit(NumberAct(self._user, session, "change", masked(command.number), result))
         return outcome
 
-    async def _ask(self, call: Call, alias: int, link: Link) -> Outcome:
-        owner = self._owner
-        left_s = (call.deadline_ms - owner.clock.wall_ms()) / 1000
-        request = self._request(call, alias)
+    async def _ask(self, call: Call, sender: _Sender) -> Outcome:
         try:
-            async with owner.clock.timeout(left_s):
-                executed = await link.request(request)
-        except (TimeoutError, LinkClosed):
-            return unknown(ErrorCode.UPSTREAM_TIMEOUT)
-        except GatewayError as error:
+            async with self._owner.clock.timeout(sender.left_s):
+                executed = await sender.link.request(self._request(call, sender.attached.alias))
+        except (TimeoutError, LinkClosed, GatewayError) as error:
             return self._outcome(error)
-        if isinstance(executed, Executed) and not owner.mirror.live:
+        if isinstance(executed, Executed) and not self._owner.mirror.live:
             await self._show(call)
         return self._outcome(executed)
 
@@ -531,7 +501,7 @@ class CommandExecution:
             command = replace(command, until_ms=command.until_ms - self._owner.mirror.offset_ms)
         return Execute(alias, command, call.key, self._owner.mirror.deadline_ms(call.deadline_ms))
 
-    def _outcome(self, sent: LinkAnswer | GatewayError | LinkClosed) -> Outcome:
+    def _outcome(self, sent: LinkAnswer | GatewayError | LinkClosed | TimeoutError) -> Outcome:
         """Return the outcome of a command by the server's answer, with its instant in gateway time."""
         if isinstance(sent, GatewayError):
             until_ms = sent.details.get("until_ms")
@@ -539,7 +509,7 @@ class CommandExecution:
                 sent.details["until_ms"] = until_ms + self._owner.mirror.offset_ms
             return _refused(sent)
         if not isinstance(sent, Executed):
-            return unknown(ErrorCode.UPSTREAM_TIMEOUT)
+            return _UNANSWERED
         return Outcome(_STATUS[sent.state], version=sent.version, trace_id=sent.trace_id)
 
     async def _show(self, call: Call) -> None:
@@ -566,32 +536,20 @@ def _refused(error: GatewayError) -> Outcome:
             return Outcome(Status.REJECTED, error)
 
 
-def _rejected(code: ErrorCode, message: str) -> Outcome:
-    return Outcome(Status.REJECTED, GatewayError(code, message))
-
-
-def _too_often(wait_s: float) -> Outcome:
-    message = "The remote number was changed too often within the last hour."
-    return Outcome(Status.REJECTED, GatewayError(ErrorCode.RATE_LIMITED, message, retry_after_s=wait_s))
-
-
+_UNANSWERED: Final = unknown(ErrorCode.UPSTREAM_TIMEOUT)
 _UNREACHED_TEXT: Final = "The contact centre is unreachable. Try again."
-_NOT_SENT: Final = _rejected(
-    ErrorCode.UPSTREAM_UNAVAILABLE,
-    "The command was not executed: the user's link moved meanwhile. Try again.",
-)
-_NOT_REACHED: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
-_SESSION_OVER: Final = _rejected(ErrorCode.SESSION_ENDED, "The session that sent the command has ended.")
-_SENDER_OVER: Final = _rejected(
+_NOT_REACHED: Final = rejected(ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
+_SESSION_OVER: Final = rejected(ErrorCode.SESSION_ENDED, "The session that sent the command has ended.")
+_SENDER_OVER: Final = rejected(
     ErrorCode.UPSTREAM_UNAVAILABLE,
     "The command was not executed: the session that sent it first has ended. Try again.",
 )
 """The outcome for other sessions of the user that send the same key: they have not ended."""
-_IN_DOUBT: Final = _rejected(ErrorCode.BUS_DOWN, "It is not certain which node owns the user. Try again.")
-_UNSUPPORTED: Final = _rejected(
+_IN_DOUBT: Final = rejected(ErrorCode.BUS_DOWN, "It is not certain which node owns the user. Try again.")
+_UNSUPPORTED: Final = rejected(
     ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre of this site does not offer this."
 )
-_TOO_LATE: Final = _rejected(ErrorCode.EXPIRED, "The command arrived after its deadline.")
+_TOO_LATE: Final = rejected(ErrorCode.EXPIRED, "The command arrived after its deadline.")
 
 
 # ---- commands on their way to the owner ----

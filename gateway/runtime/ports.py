@@ -513,6 +513,12 @@ def not_their_turn(turn_in_s: float) -> SessionRefused:
     return SessionRefused(CloseCode.OVER_CAPACITY, reason, window_s=(first_s + after_s, last_s + after_s))
 
 
+def too_many_numbers(wait_s: float) -> GatewayError:
+    """Return how to refuse a change of the remote number, which may succeed after *wait_s*."""
+    message = "The remote number was changed too often within the last hour."
+    return GatewayError(ErrorCode.RATE_LIMITED, message, retry_after_s=wait_s)
+
+
 class Cluster(NamedTuple):
     """What the nodes of a gateway share."""
 

@@ -6,7 +6,17 @@ from typing import get_args
 
 import pytest
 
-from gateway.core.commands import Began, CallLimits, Calls, Decision, answer, fingerprint
+from gateway.core.commands import (
+    BUSY,
+    FOREIGN,
+    NOT_SENT,
+    REUSED,
+    Began,
+    CallLimits,
+    Calls,
+    Decision,
+    fingerprint,
+)
 from gateway.core.registry import CommandHistory
 from gateway.domain.commands import (
     AcknowledgeNotice,
@@ -56,13 +66,13 @@ def test_a_key_names_one_command(settled: bool) -> None:
     begin(calls, "k")
     if settled:
         calls.settle("k", APPLIED, 1.0)
-    assert begin(calls, "k", 2.0, body=OTHER_BODY) == Decision.REUSED
+    assert begin(calls, "k", 2.0, body=OTHER_BODY) == REUSED
 
 
 @pytest.mark.parametrize("stream", [None, EPOCH - 1, EPOCH + 1])
 def test_a_retry_from_another_epoch_is_not_executed(stream: int | None) -> None:
     calls = Calls[str]()
-    assert begin(calls, "k", retry=True, stream=stream) == Decision.FOREIGN
+    assert begin(calls, "k", retry=True, stream=stream) == FOREIGN
     assert begin(calls, "k", retry=False, stream=stream) == Decision.NEW
 
 
@@ -72,15 +82,15 @@ def test_the_next_owner_knows_what_the_giver_did_and_no_more() -> None:
         begin(giver, key)
         giver.settle(key, APPLIED, 0.0)
     taker.adopt(giver.history(100.0, epoch=EPOCH), EPOCH + 1, 1000.0)
-    assert begin(taker, "a", 1499.0, retry=True, epoch=EPOCH + 1) == Decision.FOREIGN
+    assert begin(taker, "a", 1499.0, retry=True, epoch=EPOCH + 1) == FOREIGN
     assert begin(taker, "a", 1500.0, retry=True, epoch=EPOCH + 1) == Decision.NEW
-    assert begin(taker, "c", 1500.0, retry=True, stream=EPOCH - 1, epoch=EPOCH + 1) == Decision.FOREIGN
+    assert begin(taker, "c", 1500.0, retry=True, stream=EPOCH - 1, epoch=EPOCH + 1) == FOREIGN
     giver, taker = Calls[str](), Calls[str]()
     begin(giver, "k", epoch=EPOCH)
     giver.settle("k", APPLIED, 0.0)
     taker.adopt(giver.history(0.0, epoch=EPOCH + 2), EPOCH + 3, 0.0)
     assert begin(taker, "k", retry=True, epoch=EPOCH + 3) == APPLIED
-    assert begin(taker, "lost", retry=True, epoch=EPOCH + 3) == Decision.FOREIGN
+    assert begin(taker, "lost", retry=True, epoch=EPOCH + 3) == FOREIGN
     assert begin(taker, "lost", retry=True, stream=EPOCH + 2, epoch=EPOCH + 3) == Decision.NEW
 
 
@@ -117,24 +127,23 @@ def test_nobody_gives_with_commands_in_flight() -> None:
 
 
 def test_what_is_reported_at_once() -> None:
-    assert answer(APPLIED) is APPLIED
-    received = [answer(began) for began in (Decision.REUSED, Decision.FOREIGN, Decision.BUSY)]
-    assert [outcome.status for outcome in received] == [Status.REJECTED, Status.UNKNOWN, Status.REJECTED]
-    assert [outcome.error and outcome.error.code for outcome in received] == [
-        ErrorCode.KEY_REUSED,
-        ErrorCode.OTHER_EPOCH,
-        ErrorCode.OVERLOADED,
+    received = (REUSED, FOREIGN, NOT_SENT, BUSY)
+    assert [(outcome.status, outcome.error and outcome.error.code) for outcome in received] == [
+        (Status.REJECTED, ErrorCode.KEY_REUSED),
+        (Status.UNKNOWN, ErrorCode.OTHER_EPOCH),
+        (Status.REJECTED, ErrorCode.UPSTREAM_UNAVAILABLE),
+        (Status.REJECTED, ErrorCode.OVERLOADED),
     ]
 
 
 def test_waiters_and_commands_under_way_are_bounded() -> None:
     calls = Calls[str](CallLimits(waiters=2))
     decisions = [begin(calls, "a", waiter=waiter) for waiter in "xyz"]
-    assert decisions == [Decision.NEW, Decision.PENDING, Decision.BUSY]
+    assert decisions == [Decision.NEW, Decision.PENDING, BUSY]
     assert calls.settle("a", APPLIED, 1.0) == ("x", "y")
     calls = Calls[str](CallLimits(entries=1))
     begin(calls, "a")
-    assert begin(calls, "b") == Decision.BUSY
+    assert begin(calls, "b") == BUSY
 
 
 # ---- fingerprints of commands ----
