@@ -257,7 +257,7 @@ class Gateway:
         refused = sorted(self.node.bus_refusals & ENTRY_REFUSALS)
         if refused:
             return f"Redis refuses this node: {', '.join(refused)}"
-        if self._requires_bus and not self.node.has_joined:
+        if self._requires_bus and not self.node.orders.has_joined:
             return "has not reached Redis yet"
         return None if self.node.membership.may_serve else "waits for its part of the log-ons"
 

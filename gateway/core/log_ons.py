@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from gateway.core.rate_limits import BEYOND_PART, TURN_MAX, AdmissionQueue
+from gateway.core.rate_limits import BEYOND_PART, AdmissionQueue, drop_over
 from gateway.domain.model import normalised
 
 WAIT_S: Final = 2.0
@@ -295,12 +295,12 @@ class LogOnQueue:
         elif result == "wrong":
             record.failed.add(now)
             self._refuse_all(record, now)
-        self._admission_queue.log_on_done()
+        self._admission_queue.budget.log_on_done()
         self._wake_first(now)
 
     @property
     def _places(self) -> int:
-        return max(2, math.ceil(self._admission_queue.log_ons_per_s * WAIT_S))
+        return max(2, math.ceil(self._admission_queue.budget.log_ons_per_s * WAIT_S))
 
     def _first(self, now: float) -> LogOnPlace | None:
         return min(self._waiting, key=lambda each: each.rank(now), default=None)
@@ -333,7 +333,7 @@ class LogOnQueue:
         known = self._appointment(place.client, now)
         if known is not None and now < known.at:
             return known.at - now
-        record, per_s = place.record, self._admission_queue.log_ons_per_s
+        record, per_s = place.record, self._admission_queue.budget.log_ons_per_s
         is_booked = not limited_s and record.may_book(now, is_due=place.is_due)
         earliest = now + (limited_s or self._admission_queue.log_on_wait_s(now) + len(self._waiting) / per_s)
         step_s = _SLACK / per_s if is_booked else _OFFICE_SLACK / ((1.0 + BEYOND_PART) * per_s)
@@ -364,9 +364,7 @@ class LogOnQueue:
 
     def turn(self, now: float) -> None:
         """Remove addresses of which nothing still counts, also without new ones."""
-        oldest = list(itertools.islice(self._addresses.items(), TURN_MAX))
-        for address in [address for address, record in oldest if record.is_over(now)]:
-            del self._addresses[address]
+        drop_over(self._addresses, lambda record: record.is_over(now))
 
     def _record(self, address: str, now: float) -> AddressRecord:
         record = self._addresses.get(address)
@@ -406,7 +404,7 @@ class LogOnGuard:
     """Counts failed log-ons of each name, existing or not, and locks it for a while.
 
     It locks one try below OSCC-E's own lock-out, so that guessing through the gateway never locks a person
-    out of everything else. Names are stored as hashes.
+    out of everything else. Names are given as hashes, see :func:`name_hash`.
 
     There are three bounds. An origin (an address, or a device that had a session of the name) first meets its
     own: it has fewer tries than the name, so that one attacker leaves a try to the person at another origin.
@@ -436,63 +434,59 @@ class LogOnGuard:
     def __len__(self) -> int:
         return len(self._names)
 
-    def locked_s(
-        self, site: str, name: str, now: float, origin: str = "", *, is_trusted: bool = False
-    ) -> float:
+    def locked_s(self, name: bytes, now: float, origin: str = "", *, is_trusted: bool = False) -> float:
         """Return how long *origin* may try no further password of the name, s.
 
         *is_trusted*: the origin is a device that had a session of the name, so only its own tries bind it.
         """
         full = (
             failed[-most].at + self.window_s - now
-            for failed, _, most in self._bounds(site, name, now, origin, is_trusted=is_trusted)
+            for failed, _, most in self._bounds(name, now, origin, is_trusted=is_trusted)
             if len(failed) >= most
         )
         return max(full, default=0.0)
 
-    def is_busy(
-        self, site: str, name: str, now: float, origin: str = "", *, is_trusted: bool = False
-    ) -> bool:
+    def is_busy(self, name: bytes, now: float, origin: str = "", *, is_trusted: bool = False) -> bool:
         """Return whether *origin* must wait until tries under way are answered; see :meth:`locked_s`."""
         return any(
             len(failed) + under_way >= most
-            for failed, under_way, most in self._bounds(site, name, now, origin, is_trusted=is_trusted)
+            for failed, under_way, most in self._bounds(name, now, origin, is_trusted=is_trusted)
         )
 
-    def trying(self, site: str, name: str, origin: str = "") -> None:
+    def trying(self, name: bytes, origin: str = "") -> None:
         """Record that a password is sent to OSCC-E; one of the three below must follow."""
-        known = self._known(name_hash(site, name))
+        known = self._known(name)
         known.open.append(origin)
         known.mixed = known.mixed or len(known.open) > 1
 
-    def failed(self, site: str, name: str, now: float, origin: str = "") -> None:
+    def failed(self, name: bytes, now: float, origin: str = "") -> None:
         """Record that the name or the password was wrong."""
-        known = self._known(name_hash(site, name))
+        known = self._known(name)
         known.wrong = [*known.wrong, _Failure(now, origin)][-2 * self.tries :]
-        self._end(name_hash(site, name), known, origin)
+        self._end(name, known, origin)
 
-    def succeeded(self, site: str, name: str, origin: str = "") -> bool:
+    def succeeded(self, name: bytes, origin: str = "") -> bool:
         """Remove the failures of a name, as OSCC-E does: the password was right.
 
         While tries overlap they are kept, since one of them may have been checked after the right one.
         Returns whether they were removed.
         """
-        known = self._names.get(name_hash(site, name))
+        known = self._names.get(name)
         is_alone = known is None or not known.mixed
         if known is not None and is_alone:
             known.wrong.clear()
-        self._end(name_hash(site, name), known, origin)
+        self._end(name, known, origin)
         return is_alone
 
-    def unanswered(self, site: str, name: str, origin: str = "") -> None:
+    def unanswered(self, name: bytes, origin: str = "") -> None:
         """Record that no password was checked: OSCC-E did not answer, or refused for another reason."""
-        self._end(name_hash(site, name), self._names.get(name_hash(site, name)), origin)
+        self._end(name, self._names.get(name), origin)
 
     def _bounds(
-        self, site: str, name: str, now: float, origin: str, *, is_trusted: bool
+        self, name: bytes, now: float, origin: str, *, is_trusted: bool
     ) -> Iterator[tuple[list[_Failure], int, int]]:
         """Yield for each bound the failures that count, how many tries are under way, and the highest sum."""
-        known = self._names.get(name_hash(site, name))
+        known = self._names.get(name)
         if known is None:
             return
         recent = [failure for failure in known.wrong if now < failure.at + self.window_s]
@@ -505,25 +499,27 @@ class LogOnGuard:
 
     def turn(self, now: float) -> None:
         """Remove names whose failures no longer count, also without new ones."""
-        for key, known in list(itertools.islice(self._names.items(), TURN_MAX)):
-            if not known.open and all(now >= failure.at + WRONG_KEPT_S for failure in known.wrong):
-                del self._names[key]
 
-    def _known(self, key: bytes) -> _Tries:
-        known = self._names.setdefault(key, _Tries([]))
-        self._names.move_to_end(key)
+        def is_over(known: _Tries) -> bool:
+            return not known.open and all(now >= failure.at + WRONG_KEPT_S for failure in known.wrong)
+
+        drop_over(self._names, is_over)
+
+    def _known(self, name: bytes) -> _Tries:
+        known = self._names.setdefault(name, _Tries([]))
+        self._names.move_to_end(name)
         if len(self._names) > self._names_max:
             self._names.popitem(last=False)
         return known
 
-    def _end(self, key: bytes, known: _Tries | None, origin: str) -> None:
+    def _end(self, name: bytes, known: _Tries | None, origin: str) -> None:
         if known is None:
             return
         if origin in known.open:
             known.open.remove(origin)
         known.mixed = known.mixed and bool(known.open)
         if not known.open and not known.wrong:
-            del self._names[key]
+            del self._names[name]
 
 
 def name_hash(site: str, name: str, *more: str) -> bytes:

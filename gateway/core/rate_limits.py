@@ -19,69 +19,67 @@ from gateway.domain.model import LONG_AGO
 from gateway.protocol import frames
 
 KeyT = TypeVar("KeyT", bound=Hashable)
+ItemT = TypeVar("ItemT")
 
 _LOOKED_AT: Final = 16
 """Least recently used keys to examine for one with its whole burst: bounds the work under a flood."""
-TURN_MAX: Final = 256
+_TURN_MAX: Final = 256
 """Entries that one turn of a pool looks at: bounds its time."""
 _SOON_S: Final = 1.0
 _ROUNDING: Final = 1e-6
-"""Makes a wait of :meth:`TokenBucket.wait_s` long enough despite rounding."""
+"""Makes a wait long enough despite rounding."""
+
+
+def drop_over(pool: dict[KeyT, ItemT], is_over: Callable[[ItemT], bool]) -> None:
+    """Remove entries that are over, among the first :data:`_TURN_MAX`."""
+    for key in [key for key, item in islice(pool.items(), _TURN_MAX) if is_over(item)]:
+        del pool[key]
 
 
 class TokenBucket:
-    """Admits *rate_per_s* in the long run, and *burst* at once. It starts full.
+    """Admits *rate_per_s* in the long run, and *burst* at once (GCRA). It starts full; the rate is above 0.
 
     Invariant: never more than ``burst + rate_per_s * t`` in any t seconds.
     """
 
-    __slots__ = ("_at", "_level", "burst", "rate_per_s")
+    __slots__ = ("_full_at", "burst", "rate_per_s")
 
     def __init__(self, rate_per_s: float, burst: float) -> None:
         self.rate_per_s = rate_per_s
         self.burst = float(burst)
-        self._level = self.burst
-        self._at: float | None = None
+        self._full_at = LONG_AGO
 
     def take(self, now: float, amount: float = 1.0, *, reserve: float = 0.0) -> bool:
         """Take *amount* if it is there and *reserve* remains; otherwise change nothing."""
-        self._fill(now)
-        if self._level + _ROUNDING < amount + reserve:
+        if self.wait_s(now, amount, reserve=reserve) > 0:
             return False
-        self._level -= amount
+        self._full_at = max(self._full_at, now) + amount / self.rate_per_s
         return True
 
     def give_back(self, amount: float = 1.0) -> None:
         """Put back what was taken and not used."""
-        self._level = min(self.burst, self._level + amount)
+        self._full_at -= amount / self.rate_per_s
 
     def wait_s(self, now: float, amount: float = 1.0, *, reserve: float = 0.0) -> float:
         """Return the seconds until :meth:`take` succeeds, if nothing else is taken; inf for never."""
-        self._fill(now)
-        missing = amount + reserve - self._level
-        if missing <= 0:
+        missing = amount + reserve - self._level(now)
+        if missing <= _ROUNDING:
             return 0.0
-        if amount + reserve > self.burst + _ROUNDING or self.rate_per_s <= 0:
-            return math.inf
-        return missing / self.rate_per_s
+        return math.inf if amount + reserve > self.burst + _ROUNDING else missing / self.rate_per_s
 
     def resize(self, now: float, rate_per_s: float, burst: float) -> None:
         """Continue with another rate and burst; the content is kept up to the new burst."""
-        self._fill(now)
+        missing = max(0.0, burst - self._level(now))
         self.rate_per_s = rate_per_s
         self.burst = float(burst)
-        self._level = min(self._level, self.burst)
+        self._full_at = now + missing / rate_per_s
 
     def owe(self, now: float, seconds: float) -> None:
         """Begin empty, and admit nothing for *seconds*."""
-        self._fill(now)
-        self._level = -seconds * self.rate_per_s
+        self._full_at = now + seconds + self.burst / self.rate_per_s
 
-    def _fill(self, now: float) -> None:
-        if self._at is not None and now > self._at:
-            self._level = min(self.burst, self._level + (now - self._at) * self.rate_per_s)
-        if self._at is None or now > self._at:
-            self._at = now
+    def _level(self, now: float) -> float:
+        return self.burst - max(0.0, self._full_at - now) * self.rate_per_s
 
 
 class KeyedRates(Generic[KeyT]):
@@ -126,7 +124,7 @@ class KeyedRates(Generic[KeyT]):
 
     def turn(self, now: float) -> None:
         """Remove keys with their whole burst, also without new ones: a key may be an address or a name."""
-        for key, full_at in list(islice(self._full_at.items(), TURN_MAX)):
+        for key, full_at in list(islice(self._full_at.items(), _TURN_MAX)):
             if full_at <= now:
                 self._forget(key)
 
@@ -193,9 +191,7 @@ class Quota(Generic[KeyT]):
 
     def turn(self, now: float) -> None:
         """Remove keys whose uses no longer count, also without new ones."""
-        oldest = list(islice(self._taken.items(), TURN_MAX))
-        for key in [key for key, taken in oldest if taken[-1] <= now - self._window_s]:
-            del self._taken[key]
+        drop_over(self._taken, lambda taken: taken[-1] <= now - self._window_s)
 
     def _keep(self, key: KeyT, taken: list[float]) -> None:
         self._taken[key] = taken
@@ -286,7 +282,9 @@ class Budget:
         self._log_ons = 0
         self.hand_overs = 0
         """Number of links that other nodes are to hand over, without a place."""
-        self.share(1, LONG_AGO)
+        self.freed: Callable[[], None] = lambda: None
+        """Called when one that was refused may be admitted now."""
+        self.share(1, 0.0)
 
     @property
     def in_flight(self) -> int:
@@ -316,9 +314,13 @@ class Budget:
         ):
             bucket.resize(now, rate_per_s * part, max(1.0, burst * part))
         self._in_flight_max = max(1, in_flight_max // nodes)
+        self.freed()
 
     def slow(self, now: float, *, is_slowed: bool) -> None:
-        """Record whether the node is overloaded: then newcomers use :data:`SLOWED_PART` of its rate."""
+        """Record whether the node is overloaded: then newcomers use :data:`SLOWED_PART` of its rate.
+
+        They then let all others pass.
+        """
         if is_slowed is not self.is_slowed:
             self.is_slowed = is_slowed
             self.share(self._nodes, now)
@@ -338,7 +340,7 @@ class Budget:
     def admit(self, now: float, urgency: Urgency = Urgency.PERSON) -> bool:
         """Take a place and a share of the rate for a link, or neither."""
         slowed = self._slowed(urgency)
-        if not self.has_place(urgency) or (slowed is not None and slowed.wait_s(now) > _ROUNDING):
+        if not self.has_place(urgency) or (slowed is not None and slowed.wait_s(now) > 0):
             return False
         if not self._bucket.take(now, reserve=self._reserve(urgency)):
             return False
@@ -355,17 +357,20 @@ class Budget:
 
         Without a place its share of the rate is given back: it is admitted again.
         """
-        self.hand_overs -= 1
-        if not self._has_free_place(Urgency.GIVING):
-            self._bucket.give_back()
-            return False
-        self._links += 1
-        return True
+        has_place = self._has_free_place(Urgency.GIVING)
+        self._links += has_place
+        self._end_hand_over(is_used=has_place)
+        return has_place
 
     def hand_over_failed(self) -> None:
         """Record that a link is not handed over: nothing was asked of the site."""
+        self._end_hand_over(is_used=False)
+
+    def _end_hand_over(self, *, is_used: bool) -> None:
         self.hand_overs -= 1
-        self._bucket.give_back()
+        if not is_used:
+            self._bucket.give_back()
+        self.freed()
 
     def admit_log_on(self, now: float, *, is_likely: bool = False) -> bool:
         """Take a place and a share of the rate for a log-on, or neither."""
@@ -394,12 +399,14 @@ class Budget:
         return wait_s if has_place else max(wait_s, _SOON_S)
 
     def done(self) -> None:
-        """Give back a link's place."""
+        """Give back a link's place: it is open, or failed."""
         self._links = max(0, self._links - 1)
+        self.freed()
 
     def log_on_done(self) -> None:
-        """Give back a log-on's place."""
+        """Give back a log-on's place: it was answered, or failed."""
         self._log_ons = max(0, self._log_ons - 1)
+        self.freed()
 
     def has_place(self, urgency: Urgency) -> bool:
         """Return whether enough places are free. While none is taken every class may begin."""
@@ -521,14 +528,14 @@ class AdmissionQueue:
 
     Invariants: no link overtakes a place that is more urgent or came before, except that slowed newcomers are
     overtaken by all others. The first link has been woken since it became the first. Each that entered gives
-    its place back with :meth:`done`, and one that is to be handed over has it from :meth:`handed_over`. The
-    queue is as long as there are users without a link.
+    its place back with :meth:`Budget.done`, and one that is to be handed over has it from
+    :meth:`Budget.handed_over`. The queue is as long as there are users without a link.
 
     No link enters while *openings* have no room for another.
     """
 
     def __init__(self, budget: Budget, openings: OpeningLinks | None = None) -> None:
-        self._budget: Final = budget
+        self.budget: Final = budget
         self.openings: Final = OpeningLinks() if openings is None else openings
         self.openings.freed.append(self._wake_first)
         self._waiting_phones: list[Place] = []
@@ -538,6 +545,7 @@ class AdmissionQueue:
         """Places that have entered: of newcomers, and of others."""
         self._log_ons_in_row = 0
         """Log-ons admitted while links wait, since the last link that was lost or moved."""
+        budget.freed = self._wake_first
 
     def __len__(self) -> int:
         return sum(not place.gone for line in (self._waiting_phones, self._others) for place in line)
@@ -551,11 +559,11 @@ class AdmissionQueue:
     def enter(self, place: Place, now: float) -> bool:
         """Enter if it is the place's turn, the node has room, and the budget allows it.
 
-        A link that another node hands over then awaits that; see :meth:`handed_over`.
+        A link that another node hands over then awaits that; see :meth:`Budget.handed_over`.
         """
         if place not in self._firsts() or self.openings.wait_s(now) > 0:
             return False
-        if not self._budget.admit(now, place.urgency):
+        if not self.budget.admit(now, place.urgency):
             return False
         self.withdraw(place)
         self._entered[place.urgency is not Urgency.PERSON] += 1
@@ -575,8 +583,8 @@ class AdmissionQueue:
 
     def would_admit(self, now: float, urgency: Urgency) -> bool:
         """Return whether a new link would enter at once."""
-        before = _first(self._line(urgency)) if self._budget.is_slowed else self._head()
-        return before is None and self.openings.wait_s(now) == 0 and self._budget.wait_s(now, urgency) == 0
+        before = _first(self._line(urgency)) if self.budget.is_slowed else self._head()
+        return before is None and self.openings.wait_s(now) == 0 and self.budget.wait_s(now, urgency) == 0
 
     def withdraw(self, place: Place) -> None:
         """Leave the queue."""
@@ -595,7 +603,7 @@ class AdmissionQueue:
         """
         head = self._head()
         is_free = self._leaves_room(head)
-        if not (is_free and self._budget.admit_log_on(now, is_likely=is_likely and head is None)):
+        if not (is_free and self.budget.admit_log_on(now, is_likely=is_likely and head is None)):
             return False
         self._log_ons_in_row = 0 if head is None else self._log_ons_in_row + 1
         return True
@@ -604,64 +612,20 @@ class AdmissionQueue:
         """Return whether the first waiting link leaves a log-on its turn."""
         if head is None:
             return True
-        if head.urgency is Urgency.PERSON or self._budget.has_one_place:
+        if head.urgency is Urgency.PERSON or self.budget.has_one_place:
             return False
-        is_in_turn = head.urgency <= Urgency.REOPENING and self._budget.has_place(head.urgency)
+        is_in_turn = head.urgency <= Urgency.REOPENING and self.budget.has_place(head.urgency)
         return not (is_in_turn and self._log_ons_in_row)
 
     def wait_s(self, place: Place, now: float) -> float:
         """Return when to try again, s; inf for a place that is not the first, which will be woken."""
         if place not in self._firsts():
             return math.inf
-        return max(self._budget.wait_s(now, place.urgency), self.openings.wait_s(now))
+        return max(self.budget.wait_s(now, place.urgency), self.openings.wait_s(now))
 
     def log_on_wait_s(self, now: float, *, is_likely: bool = False) -> float:
         """Return when a refused log-on may be tried again, s."""
-        return self._budget.log_on_wait_s(now, is_likely=is_likely and self._head() is None)
-
-    @property
-    def log_ons_per_s(self) -> float:
-        """This node's rate of log-ons."""
-        return self._budget.log_ons_per_s
-
-    def begin_beside(self, nodes: int, now: float, unknown_s: float) -> None:
-        """Begin beside other nodes, which find this one within *unknown_s*."""
-        self._budget.begin_beside(nodes, now, unknown_s)
-
-    def share(self, nodes: int, now: float) -> None:
-        """Set this node's part of the site's budget: one of *nodes* live ones."""
-        self._budget.share(nodes, now)
-        self._wake_first()
-
-    def slow(self, now: float, *, is_slowed: bool) -> None:
-        """Record whether the node is overloaded: then newcomers are admitted slowly, and pass nobody."""
-        if is_slowed is not self._budget.is_slowed:
-            self._budget.slow(now, is_slowed=is_slowed)
-            self._wake_first()
-
-    def done(self) -> None:
-        """Give back an entered place: the link is open, or failed."""
-        self._budget.done()
-        self._wake_first()
-
-    def handed_over(self) -> bool:
-        """Record that another node has handed over a link that entered; return whether it may open at once.
-
-        If not, it joins again.
-        """
-        has_place = self._budget.handed_over()
-        self._wake_first()
-        return has_place
-
-    def hand_over_failed(self) -> None:
-        """Record that another node does not hand over a link that entered."""
-        self._budget.hand_over_failed()
-        self._wake_first()
-
-    def log_on_done(self) -> None:
-        """Give back a log-on's place: it was answered, or failed."""
-        self._budget.log_on_done()
-        self._wake_first()
+        return self.budget.log_on_wait_s(now, is_likely=is_likely and self._head() is None)
 
     def _wake_first(self) -> None:
         for place in self._firsts():
@@ -676,7 +640,7 @@ class AdmissionQueue:
         firsts = [
             place for line in (self._waiting_phones, self._others) if (place := _first(line)) is not None
         ]
-        return firsts if self._budget.is_slowed else firsts[:1]
+        return firsts if self.budget.is_slowed else firsts[:1]
 
     def _line(self, urgency: Urgency) -> list[Place]:
         return self._waiting_phones if urgency is Urgency.PERSON else self._others

@@ -16,7 +16,7 @@ from gateway.core.commands import Calls
 from gateway.core.lease import NO_SLOT, DueSlots
 from gateway.core.link import Linger
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for, log_on_window_s
-from gateway.domain.model import NO_ITEMS, Application, SmallMap, Ticket, UserId, with_few
+from gateway.domain.model import Application, SmallMap, Ticket, UserId
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 WaiterT = TypeVar("WaiterT")
@@ -56,10 +56,8 @@ class RegistryLimits:
 class _UserPhones(Generic[ConnectionT]):
     sessions: SmallMap[str, ConnectionT] = field(default_factory=SmallMap)
     """The connections, the oldest first."""
-    dashboards: SmallMap[str, ConnectionT] = field(default_factory=lambda: NO_ITEMS)
-    """Those of the Dashboard, by device."""
-    assistants: SmallMap[str, ConnectionT] = field(default_factory=lambda: NO_ITEMS)
-    """Those of the Remote Assistant."""
+    devices: SmallMap[tuple[Application, str], ConnectionT] = field(default_factory=SmallMap)
+    """The same, by application and device."""
     silent_at: float = -math.inf
     """Earliest time at which a connection is too silent."""
     assistant: str | None = None
@@ -67,10 +65,6 @@ class _UserPhones(Generic[ConnectionT]):
     left_at: float = 0.0
     until: float = math.inf
     """When the linger ends."""
-
-    def devices(self, application: Application) -> SmallMap[str, ConnectionT]:
-        """Return the connections of *application*, by device."""
-        return self.dashboards if application is Application.DASHBOARD else self.assistants
 
 
 class Registry(Generic[ConnectionT]):
@@ -170,7 +164,7 @@ class Registry(Generic[ConnectionT]):
         """
         same = (
             phones.sessions.get(phone.session),
-            phones.devices(phone.application).get(phone.device),
+            phones.devices.get((phone.application, phone.device)),
         )
         excluded = tuple(dict.fromkeys(other for other in same if other is not None))
         if excluded or len(phones.sessions) < self._limits.devices:
@@ -195,10 +189,7 @@ class Registry(Generic[ConnectionT]):
     ) -> None:
         self._phones[connection] = phone
         phones.sessions[phone.session] = connection
-        if phone.application is Application.DASHBOARD:
-            phones.dashboards = with_few(phones.dashboards, phone.device, connection)
-        else:
-            phones.assistants = with_few(phones.assistants, phone.device, connection)
+        phones.devices[phone.application, phone.device] = connection
         phones.until = math.inf
         if phone.application is Application.REMOTE_ASSISTANT:
             phones.assistant = phone.session
@@ -207,7 +198,7 @@ class Registry(Generic[ConnectionT]):
 
     def _remove_phone(self, phones: _UserPhones[ConnectionT], connection: ConnectionT) -> None:
         phone = self._phones.pop(connection)
-        del phones.sessions[phone.session], phones.devices(phone.application)[phone.device]
+        del phones.sessions[phone.session], phones.devices[phone.application, phone.device]
 
     def _linger_s(self, phones: _UserPhones[ConnectionT]) -> float:
         assisted = phones.assistant is not None

@@ -8,7 +8,7 @@ import logging
 import math
 import re
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +23,7 @@ from gateway.core.log_ons import (
     LogOnQueue,
     name_hash,
 )
-from gateway.core.rate_limits import TURN_MAX, AdmissionQueue, KeyedRates, Quota
+from gateway.core.rate_limits import AdmissionQueue, KeyedRates, Quota, drop_over
 from gateway.core.registry import Denylist, End, refusal
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import SessionId, Ticket, UserId, handle_of
@@ -31,8 +31,8 @@ from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.protocol.envelopes import Control, SessionOver
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.event_loop import log_fault, spawn
-from gateway.runtime.ports import Authority, Clock, SharedStore, SiteParts
-from gateway.runtime.sessions import LogOffs, Users, authority_of
+from gateway.runtime.ports import Authority, Clock, SharedStore, SiteParts, too_many_numbers
+from gateway.runtime.sessions import LogOffs, OtherNodes, Users, authority_of
 from gateway.telemetry import RuntimeCounters
 
 LOCKED_S: Final = 60.0
@@ -101,9 +101,13 @@ class _Try:
     reservation: str = ""
     """One of its name, on all nodes together; empty: none could be made."""
 
+    def hash(self, *more: str) -> bytes:
+        """Return what stands for the name; *more* separates its counters."""
+        return name_hash(self.site, self.name, *more)
+
     def key(self, *more: str) -> str:
         """Return the name of a counter that all nodes share."""
-        return name_hash(self.site, self.name, *more).hex()
+        return self.hash(*more).hex()
 
     @property
     def failures(self) -> tuple[str, str, str]:
@@ -117,31 +121,22 @@ class LogOns:
     Invariants: a wrong password is counted whether or not the name exists. The name is locked one try below
     OSCC-E's own lock-out, also when many passwords are tried at once, on this node or on several nodes that
     reach their bus. A site never gets more log-ons than its budget allows.
-
-    *holder* is this process, after which reservations are named. *living* returns the processes of all live
-    nodes, with this one; None: unknown.
     """
 
     def __init__(
         self,
         queues: Mapping[str, AdmissionQueue],
         clock: Clock,
-        shared: SharedStore,
-        number_changes: Quota[UserId] | None = None,
-        holder: str = "",
-        living: Callable[[], Collection[str]] | None = None,
+        others: OtherNodes,
+        number_changes: Quota[UserId],
     ) -> None:
         self._clock = clock
-        self._shared = shared
-        self._holder = holder
-        self._living = living
+        self._shared, self._holder, self._living = others
         self._reservations = itertools.count()
         self._reserved = 0
         self._guard = LogOnGuard()
         self._queues = {site: LogOnQueue(admission_queue) for site, admission_queue in queues.items()}
         self._names: KeyedRates[bytes] = KeyedRates(_NAME_PER_S, _NAME_BURST, keys_max=_NAMES_MAX)
-        if number_changes is None:
-            number_changes = Quota(most=NUMBERS - 1, window_s=NUMBERS_S)
         self._number_changes: Final = number_changes
         self._numbers: OrderedDict[bytes, tuple[UserId, bytes, float]] = OrderedDict()
         """The number, as a hash, of the last log-on of each name, its user, and when that was."""
@@ -165,9 +160,7 @@ class LogOns:
         self._number_changes.turn(now)
         for queue in self._queues.values():
             queue.turn(now)
-        for name, (_, _, at) in list(itertools.islice(self._numbers.items(), TURN_MAX)):
-            if now >= at + NUMBERS_S:
-                del self._numbers[name]
+        drop_over(self._numbers, lambda number: now >= number[2] + NUMBERS_S)
 
     async def log_on(
         self, authority: Authority, site: str, credentials: LogOn, address: str
@@ -245,32 +238,49 @@ class LogOns:
         Raises:
             GatewayError: ``rate_limited``: they took too long.
         """
+
+        async def is_turn(made: tuple[str, ...]) -> bool:
+            nonlocal asked
+            # read after reserving: a wrong password is counted before its reservation is released
+            asked = replace(asked, failed=_Failed(*await self._counted(*asked.failures)))
+            return self._is_locked(asked) or self._has_room(asked, reservation, made)
+
+        is_reserved = await self._wait_reserved(asked.key(), reservation, is_turn)
+        return replace(asked, reservation=reservation if is_reserved else "")
+
+    async def _wait_reserved(
+        self, name: str, entry: str, is_turn: Callable[[tuple[str, ...]], Awaitable[bool]]
+    ) -> bool:
+        """Reserve *entry* of *name*; return True when *is_turn* of all reservations, the oldest first.
+
+        False: there is no bus, and this node counts for itself.
+
+        Raises:
+            GatewayError: ``rate_limited``: the others took too long.
+        """
         is_answered = False
         try:
             async with self._clock.timeout(_RESERVED_WAIT_S):
                 while True:
-                    made = await self._shared.reserve(asked.key(), reservation, RESERVED_S)
+                    made = await self._shared.reserve(name, entry, RESERVED_S)
                     is_answered = True
-                    # read after reserving: a wrong password is counted before its reservation is released
-                    failed = _Failed(*await self._counted(*asked.failures))
-                    asked = replace(asked, failed=failed, reservation=reservation)
-                    if self._is_locked(asked) or self._has_room(asked, made):
-                        return asked
+                    if await is_turn(made):
+                        return True
                     await self._clock.sleep(_RESERVED_AGAIN_S)
         except TimeoutError as error:
             if is_answered:
                 raise _rate_limited(_SOON_S) from error
         except GatewayError:
-            pass  # no bus: this node counts for itself
-        return replace(asked, reservation="")
+            pass
+        return False
 
-    def _has_room(self, asked: _Try, made: tuple[str, ...]) -> bool:
+    def _has_room(self, asked: _Try, reservation: str, made: tuple[str, ...]) -> bool:
         """Return whether this try is allowed even if all tries that were reserved before it fail."""
-        if asked.reservation not in made:
+        if reservation not in made:
             return False
-        origins = Counter(each.split()[0] for each in made[: made.index(asked.reservation)])
+        origins = Counter(each.split()[0] for each in made[: made.index(reservation)])
         before = sum(min(tries, self._guard.tries_of_origin) for tries in origins.values())
-        of_origin = asked.failed.own + origins[asked.reservation.split()[0]]
+        of_origin = asked.failed.own + origins[reservation.split(maxsplit=1)[0]]
         return asked.failed.wrong + before < self._most(asked) and of_origin < self._guard.tries_of_origin
 
     def _most(self, asked: _Try) -> int:
@@ -290,7 +300,7 @@ class LogOns:
             GatewayError: ``account_locked`` or ``rate_limited``.
         """
         guard, now = self._guard, self._clock.now()
-        known, is_trusted = (asked.site, asked.name, now, asked.origin), asked.is_trusted
+        known, is_trusted = (asked.hash(), now, asked.origin), asked.is_trusted
         locked_s = guard.locked_s(*known, is_trusted=is_trusted) or LOCKED_S * self._is_locked(asked)
         if locked_s > 0:
             message = "Too many wrong passwords: the account is locked for a while."
@@ -299,23 +309,23 @@ class LogOns:
             raise _rate_limited(_SOON_S)
 
     async def _ask(self, authority: Authority, asked: _Try, credentials: LogOn) -> LoggedOn:
-        guard, site, name, origin = self._guard, asked.site, asked.name, asked.origin
-        guard.trying(site, name, origin)
+        guard, name, origin = self._guard, asked.hash(), asked.origin
+        guard.trying(name, origin)
         try:
             logged_on = await authority.log_on(credentials)
         except GatewayError as error:
             if error.code not in _WRONG:
-                guard.unanswered(site, name, origin)
+                guard.unanswered(name, origin)
                 raise
-            guard.failed(site, name, self._clock.now(), origin)
+            guard.failed(name, self._clock.now(), origin)
             await self._count(asked)
             if error.code is ErrorCode.ACCOUNT_LOCKED:
                 raise GatewayError(ErrorCode.INVALID_CREDENTIALS, "The account is locked.") from error
             raise
         except BaseException:
-            guard.unanswered(site, name, origin)
+            guard.unanswered(name, origin)
             raise
-        is_alone = guard.succeeded(site, name, origin) and await self._is_alone(asked)
+        is_alone = guard.succeeded(name, origin) and await self._is_alone(asked)
         await self._note_success(asked, is_alone=is_alone)
         return logged_on
 
@@ -375,11 +385,10 @@ class LogOns:
             GatewayError: ``rate_limited``, with the time at which to try again.
         """
         now, news = self._clock.now(), asyncio.Event()
-        name = name_hash(asked.site, asked.name)
-        if (wait_s := self._names.take(name, now)) > 0:
+        if (wait_s := self._names.take(asked.hash(), now)) > 0:
             raise _rate_limited(wait_s)
         queue = self._queues[asked.site]
-        client = name_hash(asked.site, asked.name, "client", asked.address, asked.device)
+        client = asked.hash("client", asked.address, asked.device)
         place = queue.join(client, asked.address, now, news.set, is_trusted=asked.is_trusted)
         if place.refused_s is None and not queue.enter(place, now):
             await self._turn(queue, place, news)
@@ -419,34 +428,18 @@ class LogOns:
             return
         key, turn = asked.key("numbers", "turn"), f"{self._holder} {next(self._reservations)}"
         try:
-            await self._wait_for_number_turn(key, turn)
+            await self._wait_reserved(key, turn, partial(self._is_first, key, turn))
             yield
         finally:
             await _best_effort(self._shared.end_reservation(key, turn))
 
-    async def _wait_for_number_turn(self, key: str, turn: str) -> None:
-        """Return when *turn* is the first one that is reserved under *key*.
-
-        Raises:
-            GatewayError: ``rate_limited``: the others took too long.
-        """
-        try:
-            async with self._clock.timeout(_RESERVED_WAIT_S):
-                while (made := await self._shared.reserve(key, turn, RESERVED_S))[:1] != (turn,):
-                    if not await self._end_turns_of_gone(key, made):
-                        await self._clock.sleep(_RESERVED_AGAIN_S)
-        except TimeoutError as error:
-            raise _rate_limited(_SOON_S) from error
-        except GatewayError:
-            pass  # no bus: this node counts for itself
-
-    async def _end_turns_of_gone(self, key: str, made: tuple[str, ...]) -> bool:
-        """End the turns of processes that are no live nodes; return whether there were any."""
-        living = None if self._living is None else self._living()
-        gone = [each for each in made if living is not None and each.rpartition(" ")[0] not in living]
+    async def _is_first(self, key: str, turn: str, made: tuple[str, ...]) -> bool:
+        """Return whether no other live node has a turn before; end the turns of processes that are none."""
+        living = self._living()
+        gone = [each for each in made if each.rpartition(" ")[0] not in living]
         for each in gone:
             await self._shared.end_reservation(key, each)
-        return bool(gone)
+        return [each for each in made if each not in gone][:1] == [turn]
 
     @asynccontextmanager
     async def _changing_number(self, asked: _Try, number: str | None) -> AsyncIterator[None]:
@@ -460,15 +453,15 @@ class LogOns:
             return
         seen, others = await self._counted(asked.key("number", number), asked.key("numbers"))
         if not seen and others >= NUMBERS:
-            raise _too_many_numbers(NUMBERS_S)
-        user, last, _ = self._numbers.get(name_hash(asked.site, asked.name), (None, b"", 0.0))
-        if user is None or last == _digest(asked, number):
+            raise too_many_numbers(NUMBERS_S)
+        user, last, _ = self._numbers.get(asked.hash(), (None, b"", 0.0))
+        if user is None or last == asked.hash("number", number):
             yield
             return
         at = self._clock.now()
         wait_s = self._number_changes.take(user, at)
         if wait_s > 0:
-            raise _too_many_numbers(wait_s)
+            raise too_many_numbers(wait_s)
         try:
             yield
         except BaseException:
@@ -479,8 +472,8 @@ class LogOns:
         """Store the number with which the name logged on; both as hashes."""
         if number is None:
             return
-        name = name_hash(asked.site, asked.name)
-        self._numbers[name] = user, _digest(asked, number), self._clock.now()
+        name = asked.hash()
+        self._numbers[name] = user, asked.hash("number", number), self._clock.now()
         self._numbers.move_to_end(name)
         if len(self._numbers) > _NAMES_MAX:
             self._numbers.popitem(last=False)
@@ -495,10 +488,6 @@ def _judged(error: GatewayError) -> Judged:
     return "unjudged" if error.code in _UNJUDGED else "refused"
 
 
-def _digest(asked: _Try, number: str) -> bytes:
-    return name_hash(asked.site, asked.name, "number", number)
-
-
 async def _best_effort(asked: Awaitable[object]) -> None:
     with suppress(GatewayError):
         await asked
@@ -506,11 +495,6 @@ async def _best_effort(asked: Awaitable[object]) -> None:
 
 def _rate_limited(wait_s: float) -> GatewayError:
     return GatewayError(ErrorCode.RATE_LIMITED, "Too many log-ons just now.", retry_after_s=wait_s)
-
-
-def _too_many_numbers(wait_s: float) -> GatewayError:
-    message = "The remote number was changed too often within the last hour."
-    return GatewayError(ErrorCode.RATE_LIMITED, message, retry_after_s=wait_s)
 
 
 class Accounts:
@@ -529,14 +513,13 @@ class Accounts:
         queues: Mapping[str, AdmissionQueue],
         clock: Clock,
         users: Users,
-        shared: SharedStore,
+        others: OtherNodes,
         log_offs: LogOffs,
-        number_changes: Quota[UserId] | None = None,
+        number_changes: Quota[UserId],
     ) -> None:
         self._sites = sites
-        self._clock = clock
         self._users = users
-        self.log_ons: Final = LogOns(queues, clock, shared, number_changes, log_offs.holder, log_offs.living)
+        self.log_ons: Final = LogOns(queues, clock, others, number_changes)
         self.log_offs: Final = log_offs
         self._listing: dict[str, asyncio.Future[tuple[SessionInfo, ...]]] = {}
         self._ending: set[str] = set()

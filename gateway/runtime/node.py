@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -98,16 +98,6 @@ class NodeSettings:
             log_ons_max_per_s=LOG_ON_PART * (site.log_ons_per_s or self.log_ons_per_s),
         )
 
-    def admission_queues(
-        self, sites: Mapping[str, SiteParts], openings: OpeningLinks
-    ) -> dict[str, AdmissionQueue]:
-        """Return the admission queue of each site."""
-        return {name: AdmissionQueue(self.budget(site), openings) for name, site in sites.items()}
-
-    def registry(self) -> Registry[Connection]:
-        """Return an empty registry of phones."""
-        return Registry(lambda connection: connection.last_received_at, self.limits, self.linger)
-
 
 # ---- users ----
 
@@ -133,6 +123,7 @@ class UserStates:
         self._share = TurnShare(USERS_SLICE_S)
         self._serve_again: Final = self.resume
         self.command_history: CommandHistory[UserId, OutcomeWaiter] = CommandHistory()
+        """The stored commands of users, also after the users were released."""
 
     def __iter__(self) -> Iterator[UserState]:
         return iter(tuple(self._user_states.values()))
@@ -276,6 +267,10 @@ class WaitingPhone(NamedTuple):
     """None: a task waits."""
 
 
+def _last_received_at(connection: Connection) -> float:
+    return connection.last_received_at
+
+
 def _close(connection: Connection, refused: SessionRefused) -> None:
     connection.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
 
@@ -323,14 +318,14 @@ class Node:
         self._settings, self._cluster = settings, cluster
         self._writes, self.pauses, self._open_links = StoreWrites(), Pauses(), OpenLinks()
         self._audit, self._jitter, self._openings = audit, jitter, OpeningLinks(self.pauses.own_time)
-        self._queues = settings.admission_queues(sites, self._openings)
+        self._queues = {
+            name: AdmissionQueue(settings.budget(site), self._openings) for name, site in sites.items()
+        }
         self.links_per_s: Final = {name: settings.links_per_s(site) for name, site in sites.items()}
         self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
-        others = OtherNodes(cluster.shared, settings.holder, self._live_holders)
+        others = OtherNodes(cluster.shared, settings.holder, self._living)
         self.log_offs = LogOffs(sites, clock, self, others, self._counters)
-        self.account = Accounts(
-            sites, self._queues, clock, self, cluster.shared, self.log_offs, self.number_changes
-        )
+        self.account = Accounts(sites, self._queues, clock, self, others, self.log_offs, self.number_changes)
         self.membership = ClusterMembership(
             cluster.registry, self.exchange, clock, self.record, tuple(self._queues.values()), self._counters
         )
@@ -341,9 +336,10 @@ class Node:
         )
         self._user_states, self._assumed = UserStates(self.composer), AssumedTokens(settings.holder)
         self.user_states, self._waits = self._user_states.present, SessionWaits(clock, self._settle)
+        self.command_history: Final = self._user_states.command_history
         self._renewals = LeaseRenewals(cluster.leases, settings.node, settings.holder)
         self._services_of = {name: self._owner_services(name, site) for name, site in sites.items()}
-        self._registry: Registry[Connection] = settings.registry()
+        self._registry: Registry[Connection] = Registry(_last_received_at, settings.limits, settings.linger)
         self._tickets: dict[Connection, Ticket] = {}
         self._waiting_phones: dict[Connection, WaitingPhone] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -375,16 +371,6 @@ class Node:
     def bus_refusals(self) -> frozenset[str]:
         """What the bus server refuses now, in its own words."""
         return self._cluster.refusals()
-
-    @property
-    def has_joined(self) -> bool:
-        """Whether this node has reached the others once, or found that it is alone."""
-        return self.orders.has_joined
-
-    @property
-    def command_history(self) -> CommandHistory[UserId, OutcomeWaiter]:
-        """The stored commands of users, also after the users were released."""
-        return self._user_states.command_history
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -710,7 +696,7 @@ class Node:
         if self.exchange.machine.state is BusState.LIVE and not self._writes.is_away(now):
             self.is_partitioned = False
         for admission_queue in self._queues.values():
-            admission_queue.slow(now, is_slowed=self.is_overloaded())
+            admission_queue.budget.slow(now, is_slowed=self.is_overloaded())
         self._touch_on_changes(now)
         await self._user_states.tick(self.clock)
         for user in self._registry.due(self.pauses.linger_time(now, self._settings.linger)):
@@ -726,8 +712,9 @@ class Node:
             self._outside = outside
             self._user_states.touch_all()
 
-    def _live_holders(self) -> Collection[str]:
-        return [node.holder for node in self.membership.nodes if not self.membership.is_leaving(node.holder)]
+    def _living(self) -> set[str]:
+        live = {node.holder for node in self.membership.nodes if not self.membership.is_leaving(node.holder)}
+        return live | {self._settings.holder}
 
     def _refuses_writes(self) -> bool:
         return bool(self.bus_refusals & WRITE_REFUSALS)

@@ -52,7 +52,7 @@ TURN_SHOWN_S: Final = 1.0
 """Time after which another node is answered that its phone waits for its turn; it asks again."""
 _SLICE_S: Final = 0.002
 """Time for which waiting phones are served in one turn of the loop, plus one phone; more in long turns."""
-_WAIT_MIN_S: Final = 0.001
+WAIT_MIN_S: Final = 0.001
 """Shortest wait. Event loops wake up to 1 ms early; a shorter wait would make them spin."""
 
 
@@ -157,7 +157,7 @@ class SessionWaits:
             await self._changed.wait()
         elif wait_s > 0:
             with suppress(TimeoutError):
-                async with self._clock.timeout(max(wait_s, _WAIT_MIN_S)):
+                async with self._clock.timeout(max(wait_s, WAIT_MIN_S)):
                     await self._changed.wait()
 
     async def _settle_due(self) -> None:
@@ -476,9 +476,9 @@ class Users(Protocol):
 
 
 class OtherNodes(NamedTuple):
-    """Data about the other nodes that a node's log-offs need.
+    """Data about the nodes that a node's log-ons and log-offs need.
 
-    *holder*: this node's life. *living*: returns the lives of all live nodes that do not leave.
+    *holder*: this node's life. *living*: returns it, and the lives of all live nodes that do not leave.
     """
 
     shared: SharedStore
@@ -538,15 +538,6 @@ class LogOffs:
         return len(self._pending)
 
     @property
-    def holder(self) -> str:
-        """The life of this node."""
-        return self._others.holder
-
-    def living(self) -> set[str]:
-        """Return the lives of this node, and of all other live ones that do not leave."""
-        return {self._others.holder, *self._others.living()}
-
-    @property
     def pending(self) -> tuple[Ticket, ...]:
         """The sessions whose log-off waits for its confirmation."""
         return tuple(each.ticket for each in self._pending.values())
@@ -586,9 +577,7 @@ class LogOffs:
         self._repeats[site] += not is_first
         confirmed, before = None, self._pending.get(ticket.handle)
         try:
-            confirmed = await self._authority(site).log_off(ticket.secret)
-        except GatewayError:
-            pass  # not confirmed
+            confirmed = await self._ask(ticket)
         finally:  # cancelled, too
             self._repeats[site] -= not is_first
             del self._under_way[key]
@@ -600,6 +589,13 @@ class LogOffs:
         elif before is not None and before.is_kept:
             await self._drop(ticket)
         return answer
+
+    async def _ask(self, ticket: Ticket) -> LoggedOff | None:
+        """Send a log-off to OSCC-E; None: it was not confirmed."""
+        try:
+            return await authority_of(self._sites, ticket.user.site).log_off(ticket.secret)
+        except GatewayError:
+            return None
 
     def _store_answer(
         self, key: bytes, ticket: Ticket, answer: LoggedOff, *, is_taken: bool
@@ -660,11 +656,7 @@ class LogOffs:
 
     async def _retry(self, pending: _Pending) -> None:
         """Try once more, even after the known end of the session: its life may have been extended."""
-        ticket = pending.ticket
-        try:
-            answer = await self._authority(ticket.user.site).log_off(ticket.secret)
-        except GatewayError:
-            answer = None
+        ticket, answer = pending.ticket, await self._ask(pending.ticket)
         is_open = answer is None or answer.routing == "after_contact"
         if not self._is_waiting(pending):
             return
@@ -734,7 +726,7 @@ class LogOffs:
 
     async def _take_over(self, kept: Iterable[KeptLogOff]) -> None:
         """Retry the log-offs of ended nodes; each belongs to one live node."""
-        living = self.living()
+        living = self._others.living()
         for each in kept:
             is_left = each.holder not in living and each.ticket.user.site in self._sites
             if is_left and each.ticket.handle not in self._pending and self._is_ours(each.ticket, living):
@@ -776,9 +768,6 @@ class LogOffs:
             idle_ms = now_ms + ticket.idle_timeout_s * 1000
             until_ms = idle_ms if until_ms <= now_ms else min(until_ms, idle_ms)
         return LoggedOff("after_contact", until_ms)
-
-    def _authority(self, site: str) -> Authority:
-        return authority_of(self._sites, site)
 
 
 def authority_of(sites: Mapping[str, SiteParts], site: str) -> Authority:

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.core.rate_limits import AdmissionQueue, Budget
+from gateway.core.rate_limits import AdmissionQueue, Budget, Quota
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device
 from gateway.domain.upstream import LoggedOn, LogOn
 from gateway.runtime import accounts
 from gateway.runtime.accounts import LogOns
 from gateway.runtime.event_loop import SystemClock
+from gateway.runtime.sessions import OtherNodes
 from tests.contracts.buses import SITES, BusSite
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tasks import beside
@@ -54,8 +55,8 @@ class Scene:
             LogOns(
                 {"main": AdmissionQueue(Budget(rate_per_s=200.0, burst=200.0, in_flight_max=200))},
                 SystemClock(),
-                store,
-                holder=f"n{at}",
+                OtherNodes(store, f"n{at}", lambda: [f"n{each}" for each in range(NODES)]),
+                Quota(most=3, window_s=3600.0),
             )
             for at, store in enumerate(site.stores * (NODES // 2))
         ]

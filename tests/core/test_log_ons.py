@@ -72,9 +72,9 @@ def test_addresses_and_names_stay_while_a_log_on_is_under_way() -> None:
     line.turn(1e6)
     assert line.addresses == 0
     guard = LogOnGuard()
-    guard.trying("main", "ann")
-    guard.failed("main", "ann", 10.0)
-    guard.trying("main", "bob")
+    guard.trying(name_hash("main", "ann"))
+    guard.failed(name_hash("main", "ann"), 10.0)
+    guard.trying(name_hash("main", "bob"))
     guard.turn(10.0 + WRONG_KEPT_S - 1.0)
     assert len(guard) == 2
     guard.turn(10.0 + WRONG_KEPT_S)
@@ -160,6 +160,7 @@ def test_wrong_passwords_of_an_address_are_limited_and_right_ones_raise_the_limi
         assert come_to(office, "right", "a", second, 2) == 2
     assert come_to(office, "wrong", "a", 60.0, 20) == 20
     assert come_to(office, "wrong", "a", 90.0, 20) == 20, "a stranger has 20 an hour"
+    stranger = queue(2_000.0)
     day = sum(come_to(stranger, "wrong", "b", 10.0 * tick, 5) for tick in range(8_640))
     assert day == pytest.approx(20 + 1_440, abs=2)
 
@@ -168,8 +169,8 @@ def test_an_address_without_success_has_a_share_and_what_is_refused_comes_back_o
     line = queue(2_000.0)
     assert come_to(line, "refused", "a", 0.0, 100) == SHARE
     assert come_to(line, "refused", "a", 10.0, 100) == 10
-    assert come_to(line, "right", "b", 0.0, 100) == 100
-    assert come_to(line, "unjudged", "c", 0.0, 100) == 100
+    assert come_to(line, "right", "b", 10.0, 100) == 100
+    assert come_to(line, "unjudged", "c", 10.0, 100) == 100
     line = queue(2_000.0)
     come_to(line, "refused", "a", 0.0, int(SHARE))
     waits = [join(line, f"x{number}").refused_s for number in range(3)]
@@ -296,7 +297,7 @@ class Crowd:
                     self.links_at.append(self.now)
                     if urgency is Urgency.REOPENING:
                         self.lost_at.append(self.now)
-                    self.at(self.now + 0.05, self.admission_queue.done)
+                    self.at(self.now + 0.05, self.admission_queue.budget.done)
                 elif (wait_s := self.admission_queue.wait_s(place, self.now)) < math.inf:
                     self.at(self.now + max(wait_s, 0.001), enter)
 
@@ -437,30 +438,31 @@ def test_a_count_falls_by_itself() -> None:
 # ---- wrong passwords of a name ----
 
 
-SITE, ANN, BOB = "main", "ann", "bob"
+SITE = "main"
+ANN, BOB = name_hash(SITE, "ann"), name_hash(SITE, "bob")
 
 
-def fail(guard: LogOnGuard, times: int, now: float, name: str = ANN) -> None:
+def fail(guard: LogOnGuard, times: int, now: float, name: bytes = ANN) -> None:
     for _ in range(times):
-        assert guard.locked_s(SITE, name, now) == 0.0
-        guard.trying(SITE, name)
-        guard.failed(SITE, name, now)
+        assert guard.locked_s(name, now) == 0.0
+        guard.trying(name)
+        guard.failed(name, now)
 
 
 def test_a_name_is_locked_until_its_first_failure_is_old_and_free_after_a_day() -> None:
     guard = LogOnGuard()
     fail(guard, 2, 0.0)
     fail(guard, 1, 100.0)
-    assert guard.locked_s(SITE, ANN, 300.0) == 600.0
-    assert guard.locked_s(SITE, BOB, 300.0) == 0.0
-    assert guard.locked_s("other", ANN, 300.0) == 0.0
-    assert guard.locked_s(SITE, ANN, 900.0) == 0.0
+    assert guard.locked_s(ANN, 300.0) == 600.0
+    assert guard.locked_s(BOB, 300.0) == 0.0
+    assert guard.locked_s(name_hash("other", "ann"), 300.0) == 0.0
+    assert guard.locked_s(ANN, 900.0) == 0.0
     guard = LogOnGuard()
     for origin in "aaab":
-        guard.failed(SITE, ANN, 0.0, origin)
-    guard.failed(SITE, ANN, 86_399.0, "c")
-    assert guard.locked_s(SITE, ANN, 86_399.0, "d") == 900.0
-    assert guard.locked_s(SITE, ANN, 86_400.0, "d") == 0.0
+        guard.failed(ANN, 0.0, origin)
+    guard.failed(ANN, 86_399.0, "c")
+    assert guard.locked_s(ANN, 86_399.0, "d") == 900.0
+    assert guard.locked_s(ANN, 86_400.0, "d") == 0.0
 
 
 SPELLINGS = (
@@ -483,7 +485,7 @@ SPELLINGS = (
 def test_a_name_has_one_spelling(spelling: str) -> None:
     guard = LogOnGuard(tries=1)
     fail(guard, 1, 0.0)
-    assert guard.locked_s(SITE, spelling, 0.0) == 900.0
+    assert guard.locked_s(name_hash(SITE, spelling), 0.0) == 900.0
 
 
 def test_blanks_inside_a_name_are_one() -> None:
@@ -494,93 +496,93 @@ def test_blanks_inside_a_name_are_one() -> None:
 def test_an_origin_leaves_a_try_to_the_others_and_a_trusted_device_has_its_own() -> None:
     guard = LogOnGuard()
     for _ in range(3):
-        guard.failed(SITE, ANN, 0.0, "guesser")
-    assert guard.locked_s(SITE, ANN, 0.0, "guesser") == 900.0
-    assert guard.locked_s(SITE, ANN, 0.0, "home") == 0.0
-    guard.failed(SITE, ANN, 0.0, "home")
-    assert guard.locked_s(SITE, ANN, 0.0, "third") == 900.0
-    assert guard.locked_s(SITE, ANN, 0.0, "device", is_trusted=True) == 0.0
+        guard.failed(ANN, 0.0, "guesser")
+    assert guard.locked_s(ANN, 0.0, "guesser") == 900.0
+    assert guard.locked_s(ANN, 0.0, "home") == 0.0
+    guard.failed(ANN, 0.0, "home")
+    assert guard.locked_s(ANN, 0.0, "third") == 900.0
+    assert guard.locked_s(ANN, 0.0, "device", is_trusted=True) == 0.0
     guard = LogOnGuard()
     for _ in range(3):
-        assert guard.locked_s(SITE, ANN, 0.0, "device", is_trusted=True) == 0.0
-        guard.failed(SITE, ANN, 0.0, "device")
-    assert guard.locked_s(SITE, ANN, 0.0, "device", is_trusted=True) == 900.0
+        assert guard.locked_s(ANN, 0.0, "device", is_trusted=True) == 0.0
+        guard.failed(ANN, 0.0, "device")
+    assert guard.locked_s(ANN, 0.0, "device", is_trusted=True) == 900.0
 
 
 def test_after_the_window_a_name_has_one_try_in_each_for_a_day_or_until_it_logs_on() -> None:
     guard = LogOnGuard()
     for origin in "aaab":
-        guard.failed(SITE, ANN, 0.0, origin)
-    assert guard.locked_s(SITE, ANN, 899.0, "c") == 1.0
-    assert guard.locked_s(SITE, ANN, 900.0, "c") == 0.0
-    guard.failed(SITE, ANN, 900.0, "c")
-    assert guard.locked_s(SITE, ANN, 901.0, "d") == 899.0
-    assert guard.locked_s(SITE, ANN, 1_800.0, "d") == 0.0
-    assert guard.succeeded(SITE, ANN, "d")
-    guard.failed(SITE, ANN, 1_800.0, "d")
-    assert guard.locked_s(SITE, ANN, 1_800.0, "d") == 0.0
+        guard.failed(ANN, 0.0, origin)
+    assert guard.locked_s(ANN, 899.0, "c") == 1.0
+    assert guard.locked_s(ANN, 900.0, "c") == 0.0
+    guard.failed(ANN, 900.0, "c")
+    assert guard.locked_s(ANN, 901.0, "d") == 899.0
+    assert guard.locked_s(ANN, 1_800.0, "d") == 0.0
+    assert guard.succeeded(ANN, "d")
+    guard.failed(ANN, 1_800.0, "d")
+    assert guard.locked_s(ANN, 1_800.0, "d") == 0.0
 
 
 def test_tries_without_an_answer_count_as_wrong_but_lock_nothing() -> None:
     guard = LogOnGuard()
     for origin in "abcd":
-        assert not guard.is_busy(SITE, ANN, 0.0, origin)
-        guard.trying(SITE, ANN, origin)
-    assert guard.is_busy(SITE, ANN, 0.0, "e")
-    assert not guard.is_busy(SITE, ANN, 0.0, "e", is_trusted=True)
-    assert guard.locked_s(SITE, ANN, 0.0, "e") == 0.0
+        assert not guard.is_busy(ANN, 0.0, origin)
+        guard.trying(ANN, origin)
+    assert guard.is_busy(ANN, 0.0, "e")
+    assert not guard.is_busy(ANN, 0.0, "e", is_trusted=True)
+    assert guard.locked_s(ANN, 0.0, "e") == 0.0
     own = LogOnGuard()
     for _ in range(3):
-        assert not own.is_busy(SITE, ANN, 0.0)
-        own.trying(SITE, ANN)
-    assert own.is_busy(SITE, ANN, 0.0)
-    assert own.is_busy(SITE, ANN, 0.0, is_trusted=True)
-    assert own.locked_s(SITE, ANN, 0.0) == 0.0
-    assert not own.is_busy(SITE, ANN, 0.0, "elsewhere")
+        assert not own.is_busy(ANN, 0.0)
+        own.trying(ANN)
+    assert own.is_busy(ANN, 0.0)
+    assert own.is_busy(ANN, 0.0, is_trusted=True)
+    assert own.locked_s(ANN, 0.0) == 0.0
+    assert not own.is_busy(ANN, 0.0, "elsewhere")
 
 
 def test_a_right_password_forgets_the_wrong_ones_unless_others_are_under_way() -> None:
     guard = LogOnGuard()
     fail(guard, 2, 0.0)
-    guard.trying(SITE, ANN)
-    assert guard.succeeded(SITE, ANN)
+    guard.trying(ANN)
+    assert guard.succeeded(ANN)
     fail(guard, 3, 0.0)
-    assert guard.locked_s(SITE, ANN, 0.0) == 900.0
+    assert guard.locked_s(ANN, 0.0) == 900.0
     guard = LogOnGuard()
     fail(guard, 1, 0.0)
-    guard.trying(SITE, ANN)
-    guard.trying(SITE, ANN)
-    guard.failed(SITE, ANN, 0.0)
-    assert not guard.succeeded(SITE, ANN)
+    guard.trying(ANN)
+    guard.trying(ANN)
+    guard.failed(ANN, 0.0)
+    assert not guard.succeeded(ANN)
     fail(guard, 1, 0.0)
-    assert guard.locked_s(SITE, ANN, 0.0) == 900.0
+    assert guard.locked_s(ANN, 0.0) == 900.0
 
 
 def test_failures_count_without_a_try_and_of_a_name_no_longer_kept() -> None:
     guard = LogOnGuard(tries=3)
-    guard.failed(SITE, ANN, 0.0)
-    assert guard.locked_s(SITE, ANN, 0.0) == 0.0
-    guard.failed(SITE, ANN, 10.0)
-    assert guard.locked_s(SITE, ANN, 10.0) == 890.0
-    guard.failed(SITE, ANN, 20.0, "elsewhere")
-    assert guard.locked_s(SITE, ANN, 20.0, "elsewhere") == 900.0
+    guard.failed(ANN, 0.0)
+    assert guard.locked_s(ANN, 0.0) == 0.0
+    guard.failed(ANN, 10.0)
+    assert guard.locked_s(ANN, 10.0) == 890.0
+    guard.failed(ANN, 20.0, "elsewhere")
+    assert guard.locked_s(ANN, 20.0, "elsewhere") == 900.0
     guard = LogOnGuard(tries=1, names_max=1)
-    guard.trying(SITE, ANN)
-    guard.trying(SITE, BOB)
+    guard.trying(ANN)
+    guard.trying(BOB)
     assert len(guard) == 1
-    guard.failed(SITE, ANN, 0.0)
-    assert guard.locked_s(SITE, ANN, 1.0) == 899.0
+    guard.failed(ANN, 0.0)
+    assert guard.locked_s(ANN, 1.0) == 899.0
 
 
 def test_names_without_failures_are_not_kept() -> None:
     guard = LogOnGuard()
     for _ in range(10):
-        assert guard.locked_s(SITE, ANN, 0.0) == 0.0
-        guard.trying(SITE, ANN)
-        guard.unanswered(SITE, ANN)
+        assert guard.locked_s(ANN, 0.0) == 0.0
+        guard.trying(ANN)
+        guard.unanswered(ANN)
     assert len(guard) == 0
     guard = LogOnGuard()
-    guard.trying(SITE, ANN)
-    guard.succeeded(SITE, ANN)
-    guard.succeeded(SITE, ANN)
+    guard.trying(ANN)
+    guard.succeeded(ANN)
+    guard.succeeded(ANN)
     assert len(guard) == 0

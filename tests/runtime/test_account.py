@@ -11,14 +11,14 @@ import pytest
 
 from gateway.bus.memory import MemoryStore
 from gateway.core.log_ons import name_hash
-from gateway.core.rate_limits import AdmissionQueue, Budget
+from gateway.core.rate_limits import AdmissionQueue, Budget, Quota
 from gateway.domain.commands import Execute, NumberAct
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret
 from gateway.domain.upstream import LoggedOff, LogOn, SessionInfo
 from gateway.runtime.accounts import LogOns
 from gateway.runtime.node import NodeSettings
-from gateway.runtime.sessions import RETRY_S
+from gateway.runtime.sessions import RETRY_S, OtherNodes
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tasks import beside
@@ -214,7 +214,9 @@ async def test_the_turn_of_a_process_that_is_no_live_node_any_more_ends_at_once(
     centre = FakeUpstream(clock)
     centre.add_user(2, "bert", own_agent=2)
     budget = AdmissionQueue(Budget(rate_per_s=20.0, burst=20.0, in_flight_max=20))
-    node = LogOns({"main": budget}, clock, store, holder="n1", living=lambda: living)
+    node = LogOns(
+        {"main": budget}, clock, OtherNodes(store, "n1", lambda: living), Quota(most=3, window_s=3600.0)
+    )
     turn = name_hash("main", "bert", "numbers", "turn").hex()
     await store.reserve(turn, "n2 0", 20.0)
     bert = replace(_credentials(login="bert"), remote_number="+49301234560", application=ASSISTANT)

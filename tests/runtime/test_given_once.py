@@ -64,7 +64,7 @@ async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken(at: Stree
 
 def owe(at: Street, seconds: float) -> None:
     """Let node 1 open no link for a while."""
-    at.scenes[1].admission_queue._budget._bucket.owe(at.clock.now(), seconds)
+    at.scenes[1].admission_queue.budget._bucket.owe(at.clock.now(), seconds)
 
 
 async def test_a_giver_goes_on_only_when_a_renewal_is_granted(at: Street) -> None:
@@ -242,7 +242,7 @@ USERS = range(101, 109)
 
 def limit(scene: Scene, per_s: float, burst: float, links: int) -> Budget:
     """Let a node open its half of so many links."""
-    budget = scene.admission_queue._budget
+    budget = scene.admission_queue.budget
     budget._whole = (per_s, burst, links)
     budget.share(2, scene.clock.now())
     return budget
@@ -255,7 +255,7 @@ def slow(at: Street, per_s: float) -> None:
 
 
 def in_flight(at: Street) -> int:
-    budget = at.scenes[1].admission_queue._budget
+    budget = at.scenes[1].admission_queue.budget
     return budget.in_flight + budget.hand_overs
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.bus.memory import MemoryStore
+from gateway.core.rate_limits import Quota
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
@@ -123,10 +124,9 @@ def account_of(
     shared = MemoryStore(clock) if shared is None else shared
     users = users or Nobody()
     sites = {name: SiteParts(FakeUpstream(clock), door) for name, door in doors.items()}
-    log_offs = LogOffs(
-        sites, clock, users, OtherNodes(shared, holder, lambda: living), counters or RuntimeCounters()
-    )
-    return Accounts(sites, {}, clock, users, shared, log_offs)
+    others = OtherNodes(shared, holder, lambda: {holder, *living})
+    log_offs = LogOffs(sites, clock, users, others, counters or RuntimeCounters())
+    return Accounts(sites, {}, clock, users, others, log_offs, Quota(most=3, window_s=3600.0))
 
 
 @asynccontextmanager

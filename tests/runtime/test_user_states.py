@@ -473,14 +473,14 @@ async def test_a_phone_that_left_while_it_was_judged_takes_no_seat(at: Scene) ->
 
 
 async def test_while_it_is_overloaded_a_node_lets_newcomers_in_slowly(at: Scene) -> None:
-    gate, is_overloaded = at.admission_queue, True
-    usual = gate.log_ons_per_s
+    budget, is_overloaded = at.admission_queue.budget, True
+    usual = budget.log_ons_per_s
     at.node.is_overloaded = lambda: is_overloaded
     await at.clock.advance(1.0)
-    assert gate.log_ons_per_s == pytest.approx(usual / 10)
+    assert budget.log_ons_per_s == pytest.approx(usual / 10)
     is_overloaded = False
     await at.clock.advance(1.0)
-    assert gate.log_ons_per_s == usual
+    assert budget.log_ons_per_s == usual
 
 
 async def test_a_lease_is_renewed_in_time_however_long_the_other_work_for_users_takes(
