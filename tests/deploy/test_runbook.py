@@ -90,3 +90,12 @@ def test_settings_and_commands_are_named_as_they_are() -> None:
     called = set(re.findall(r"`oscc-gateway ([a-z-]+)", PAGE))
     assert called - commands.keys() == set()
     assert len(called) > 5
+
+
+def test_each_way_in_which_a_number_ends_has_the_test_that_the_page_names() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    named = re.findall(r"\*(left|returns)\*\s((?:`[a-z_…]+`(?:,\s)?)+)", page)
+    assert len(named) > 15
+    for which, names in named:
+        tests = (ROOT / "tests" / "scenarios" / f"test_no_number_{which}.py").read_text("utf-8")
+        assert [name for name in re.findall(r"`…?([a-z_]+)…?`", names) if name not in tests] == []
