@@ -322,7 +322,8 @@ class LinkSocket(asyncio.Protocol):
         self._read_bytes = 0
         """Bytes received since its last turn."""
         self._transport = transport
-        self._frames = Frames(message_bytes)
+        self._frames: Frames | None = None
+        """What reads the rest of an incomplete message, or nothing more; None between messages."""
         self._text_bytes = message_bytes
         self._lost = lost
         self._inbox: list[tuple[float, Incoming]] | None = None
@@ -485,7 +486,7 @@ class LinkSocket(asyncio.Protocol):
             and data[0] == _WHOLE_TEXT
             and data[1] == _LONG
             and data[2] << 8 | data[3] == size_bytes
-            and self._frames.is_between
+            and self._frames is None
             and not self._has_closed
             and self._late_since is None
         ):
@@ -518,14 +519,19 @@ class LinkSocket(asyncio.Protocol):
         at, frames, late_since, size_bytes = 0, self._frames, self._late_since, len(data)
         if late_since is not None:
             self.held_at = late_since if self.held_at is None else min(self.held_at, late_since)
-        if not frames.is_between:
+        if frames is not None:
             data = frames.joined(data)
-        if frames.is_between and not self._has_closed:
+            frames = None if frames.is_between else frames
+        if frames is None and not self._has_closed:
             texts = _texts(data, self._text_bytes)
             kept = self._unread.add_texts(data, texts)
             at = texts[kept - 1][1] if kept else 0
+        self._frames = frames
         if at < len(data):
-            self._process_all(frames.complete(data, at))
+            frames = frames or Frames(self._text_bytes)
+            incoming = frames.complete(data, at)
+            self._frames = None if frames.is_between else frames
+            self._process_all(incoming)
         if late_since is not None:
             self._received_late(size_bytes)
 
@@ -588,7 +594,8 @@ class LinkSocket(asyncio.Protocol):
             self._read_bytes = 0  # it reads no more than that in a turn by itself
         elif self._read_bytes > READ_BYTES:
             self._link_scheduler.schedule(self)
-        if not (self._is_resting or self._frames.is_over or self._has_room(WAITING_CHARS_MAX)):
+        is_over = self._frames is not None and self._frames.is_over
+        if not (self._is_resting or is_over or self._has_room(WAITING_CHARS_MAX)):
             self._is_resting = True
             if self._late_since is None and self._waiting_chars + self._unread.chars > WAITING_CHARS_MAX:
                 self._late_since = self._link_scheduler.now()
