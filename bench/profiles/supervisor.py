@@ -73,16 +73,6 @@ class Supervisor:
 
     # ---- Keeper ----
 
-    def received(self) -> None:
-        """Record that a message arrived."""
-        self.link_health.received()
-
-    def agreed(self, keep_alive_s: float) -> None:
-        """Do nothing: profiles send no keep-alives."""
-
-    def realtime_changed(self, *, regained: bool) -> None:
-        """Do nothing: profiles ignore whether realtime data is available."""
-
     def touch(self) -> None:
         """Do nothing: profiles let no time pass."""
 

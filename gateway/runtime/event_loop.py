@@ -28,9 +28,9 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePath
 from traceback import clear_frames
-from types import MethodType, TracebackType
-from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast
-from weakref import ref
+from types import TracebackType
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
+from weakref import WeakMethod
 
 import gateway
 from gateway.runtime.ports import Clock, Tasks
@@ -134,25 +134,16 @@ def raise_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-class _Weakly:
-    """A bound method without a reference to its object."""
-
-    __slots__ = ("_function", "_object")
-
-    def __init__(self, method: MethodType) -> None:
-        self._function = method.__func__
-        self._object = ref(method.__self__)
-
-    def __call__(self, *args: object, **kwargs: object) -> None:
-        """Call the method, unless its object is gone."""
-        found = self._object()
-        if found is not None:
-            self._function(found, *args, **kwargs)
-
-
 def weakly(method: Callable[P, None]) -> Callable[P, None]:
     """Return a caller of the bound *method* that does not keep its object in memory."""
-    return _Weakly(cast("MethodType", method))
+    held = WeakMethod(method)
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        found = held()
+        if found is not None:
+            found(*args, **kwargs)
+
+    return call
 
 
 def forget_frames(error: BaseException) -> None:

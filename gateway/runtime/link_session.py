@@ -292,15 +292,6 @@ class LinkOwner(SubscribingOwner, Protocol):
     def link_health(self) -> LinkHealth:
         """The link's health."""
 
-    def received(self) -> None:
-        """Record that a message arrived."""
-
-    def agreed(self, keep_alive_s: float) -> None:
-        """Record after which silence the server expects a keep-alive."""
-
-    def realtime_changed(self, *, regained: bool) -> None:
-        """Record that the server may have begun or ceased to send realtime data."""
-
     def replaced(self, token: int) -> None:
         """Record that the link with *token* replaced this one."""
 
@@ -520,8 +511,8 @@ class LinkSession(OnDemandTasks):
         self._reported_at = at
         if readings and not self._is_timed:
             self._note_time()
-        if not self._link_health.received_live(at):
-            self._owner.received()
+        if not self._link_health.received_live(at) and self._link_health.received():
+            self._owner.touch()
 
     def _note_time(self) -> None:
         """Record whether the time of the server that was just read shows the difference of the clocks."""
@@ -550,7 +541,7 @@ class LinkSession(OnDemandTasks):
             await self._owner.clock.sleep(0)
 
     def _opened(self, event: Opened) -> None:
-        self._owner.agreed(event.keep_alive_s)
+        self._link_health.agreed(event.keep_alive_s)
         self._report_live_s = min(REPORT_LIVE_S, event.keep_alive_s / _REPORTS_LEAST)
         self._mirror.begin(self._about, event.time_ms, event.last_end)
         self._note_time()
@@ -587,7 +578,8 @@ class LinkSession(OnDemandTasks):
         asking.function(event)
         if event.state is not FunctionState.DOWN and not regained:
             asking.ask_refused_again()
-        self._owner.realtime_changed(regained=regained)
+        self._owner.touch()
+        self._link_health.realtime_changed(regained=regained)
 
     def _announce(self, event: Announced) -> None:
         """Show the server's notice. It needs no acknowledgement, since no log-on requires one."""

@@ -216,20 +216,6 @@ class Owner(OnDemandTasks):
 
     # ---- what the link reports (LinkOwner, DialingOwner) ----
 
-    def received(self) -> None:
-        """Record that a message came."""
-        if self.link_health.received():
-            self.touch()
-
-    def realtime_changed(self, *, regained: bool) -> None:
-        """Record that the server may have begun or ceased to send realtime data."""
-        self.touch()
-        self.link_health.realtime_changed(regained=regained)
-
-    def agreed(self, keep_alive_s: float) -> None:
-        """Record after which silence the server expects a keep-alive."""
-        self.link_health.agreed(keep_alive_s)
-
     def synced(self) -> None:
         """Record that every request so far was answered, and the mirror has the data."""
         self.touch()
