@@ -29,6 +29,7 @@ from gateway.core.element import (
     converged,
     differ_by_jitter,
     holds,
+    is_earlier,
     part_of,
     queue_element,
     time_of,
@@ -63,8 +64,6 @@ _Change = tuple[str, Element, Element]
 
 
 RowT = TypeVar("RowT")
-BEHIND_MS: Final = 60_000
-"""How far a link may be behind others. A larger difference means that the server's clock was set back."""
 CATALOGUES_MAX: Final = 64
 """Number of catalogues that are stored: each site has three, and others after a change."""
 
@@ -140,7 +139,7 @@ class Composer:
         if made is None:
             made = composed_element(parts, before, other, offset_ms)
         if made is not before and made is not like and key is not None and key in shown:
-            shown[key] = shown[key] if _is_earlier(made, shown[key]) else made
+            shown[key] = shown[key] if is_earlier(made, shown[key]) else made
         return made
 
     def first_step(
@@ -185,15 +184,6 @@ class Composer:
         if changes:
             step.changes = ChangeSet(changes)
         return len(step.parts_after) == len(step.numbers)
-
-
-def _is_earlier(element: Element, newest: Element | None) -> bool:
-    """Return whether *element* is of an earlier reading than *newest*, to which its link comes soon."""
-    mine, others = element.parts, None if newest is None else newest.parts
-    if mine is None or others is None:
-        return False
-    earlier_ms = max(others.realtime_ms, others.cumulative_ms) - max(mine.realtime_ms, mine.cumulative_ms)
-    return 0 < earlier_ms < BEHIND_MS
 
 
 def _rereads(key: str, mine: Parts, others: Parts) -> Iterator[tuple[int, str, int | None, int | None]]:
@@ -269,8 +259,8 @@ class _KindParts(UntrackedStruct):
     """The table that contains *sent* and that other links hold, too; None: it is the link's own."""
     queries: tuple[Query, ...] = ()
     """The queries for realtime data."""
-    is_covered: bool | None = None
-    """Whether some query reads all of them; None: to be computed."""
+    covers_all: bool = False
+    """Whether some query reads all of them."""
 
     def times_of(self, source: Source) -> _ReadTimes:
         """Return when they were read from *source*."""
@@ -309,13 +299,6 @@ class _KindParts(UntrackedStruct):
         """Return what was received of each resource, with its number."""
         start = len(self.prefix)
         return ((int(key[start:]), sent) for key, sent in self.sent.items())
-
-    @property
-    def covers_all(self) -> bool:
-        """Whether some query reads all of them."""
-        if self.is_covered is None:
-            self.is_covered = any(query.covers_all for query in self.queries)
-        return self.is_covered
 
 
 _PLACES: Final = {kind: place for place, kind in enumerate(KINDS)}
@@ -377,7 +360,6 @@ class Assembly:
         late = self._queries.get(query)
         if late is None or late.complete:
             return set()
-        self._queries_changed()
         late.complete = late.refused = True
         self._set_missing(self._missing | {query})
         return self._covered(late)
@@ -385,7 +367,6 @@ class Assembly:
     def stopped(self, query: int) -> set[Address]:
         """Record that *query* ended: data that only it covered is removed. Directory objects stay."""
         gone = self._queries.pop(query, None)
-        self._queries_changed()
         self._set_missing(self._missing - {query})
         if gone is None:
             return set()
@@ -393,6 +374,7 @@ class Assembly:
         if source is Source.REALTIME and gone.listen.kind is not None:
             here = self._of(gone.listen.kind)
             here.queries = tuple(each for each in here.queries if each is not gone)
+            self._queries_changed()
         others = [q for q in self._queries.values() if q.listen.source is source and not q.refused]
         for kind, number in covered:
             if source is not Source.DIRECTORY and not any(other.covers(kind, number) for other in others):
@@ -511,7 +493,7 @@ class Assembly:
             or held is None
             or (scope is not None and number not in scope.of(kind))
             or (before.realtime is None and source is not _REALTIME)
-            or not (here.is_covered or here.covers_all)
+            or not here.covers_all
         ):
             return None
         if source is _REALTIME:  # as with_part, a call less for each update
@@ -668,12 +650,12 @@ class Assembly:
         return [(kind, here) for kind, here in zip(KINDS, self._kinds, strict=True) if here is not None]
 
     def _queries_changed(self) -> None:
-        """Record that queries changed."""
+        """Record that a query has ended or sent its whole set."""
         for _, here in self._known():
-            here.is_covered = None
+            here.covers_all = any(query.covers_all for query in here.queries)
 
     def _run(self, number: int, query: Query) -> None:
-        self._queries_changed()
+        """Record a query, which has not sent its whole set yet."""
         self._queries[number] = query
         if query.listen.source is Source.REALTIME and query.listen.kind is not None:
             self._of(query.listen.kind).queries += (query,)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from itertools import count
 from operator import attrgetter
@@ -254,7 +254,7 @@ class ChangeSet:
         self.elements: Final[dict[str, Element]] = {}
         for key, before, element in changes:
             self.befores[key], self.elements[key] = before, element
-        self._seen_by: Set[str] | None = None
+        self._seen_by: Mapping[str, None] | None = None
         """The keys of the view of the last request, if it sees all of these."""
         self._written: dict[str, Members] = {}
         """All patches, by codec."""
@@ -264,10 +264,10 @@ class ChangeSet:
     def __len__(self) -> int:
         return len(self.elements)
 
-    def is_within(self, keys: Set[str]) -> bool:
-        """Return whether all keys are among *keys*. The answer for the last set is kept."""
+    def is_within(self, keys: Mapping[str, None]) -> bool:
+        """Return whether all keys are among *keys*. The answer for the last ones is kept."""
         if keys is not self._seen_by:
-            if not self.elements.keys() <= keys:
+            if not self.elements.keys() <= keys.keys():
                 return False
             self._seen_by = keys
         return True
@@ -401,37 +401,6 @@ class OpenSteps:
                 oldest.close()
 
 
-MADE_AT_ONCE: Final = 64
-"""Encodings that are made in one turn of the loop: 1 to 2 ms."""
-
-
-class WireForms:
-    """The encodings that a large state needs, made a few at a time before its frames.
-
-    Args:
-        needed: Each element, with the reader's element; None where the whole value is needed.
-        codec: The reader's.
-    """
-
-    __slots__ = ("_codec", "_needed")
-
-    def __init__(self, needed: list[tuple[Element, Element | None]], codec: Codec) -> None:
-        self._needed = needed
-        self._codec = codec
-
-    def make_some(self) -> bool:
-        """Make at most :data:`MADE_AT_ONCE`; return whether all are made."""
-        needed, codec, room = self._needed, self._codec, MADE_AT_ONCE
-        while needed and room:
-            element, before = needed.pop()
-            if before is None:
-                room -= element.keep(codec)
-            else:
-                element.patch(before, codec, keep=True)
-                room -= 1
-        return not needed
-
-
 def _framed(value: Value) -> Resource:
     if isinstance(value, SessionFacts):
         raise TypeError(_NEVER_FRAMED)
@@ -440,6 +409,7 @@ def _framed(value: Value) -> Resource:
 
 _UNKNOWN: Final = "nothing is a resource before its directory object is known"
 R = TypeVar("R", Agent, Queue, Group, Aggregate)
+PartT = TypeVar("PartT", bound=PartValue)
 Address = tuple[Kind, int]
 
 
@@ -447,7 +417,7 @@ def composed_element(parts: Parts, before: Element | None, other: Element | None
     """Return the element of *parts* after *before*; *other* is the one that another link shows."""
     composed = value = compose(parts, offset_ms)
     old = None if before is None else before.value
-    if before is not None and isinstance(old, Composed) and type(old) is type(composed):
+    if before is not None and isinstance(old, Composed):
         value = steady(old, composed)
         if value == old:
             return before
@@ -526,17 +496,22 @@ def _hide_the_same(mine: PartValue | None, theirs: PartValue | None) -> bool:
     return (mine.extension, mine.version, mine.skills) == (theirs.extension, theirs.version, theirs.skills)
 
 
+BEHIND_MS: Final = 60_000
+"""How far a link may be behind others. A larger difference means that the server's clock was set back."""
+
+
+def is_earlier(element: Element, newest: Element | None) -> bool:
+    """Return whether *element* is of an earlier reading than *newest*, to which its link comes soon."""
+    mine, others = element.parts, None if newest is None else newest.parts
+    if mine is None or others is None:
+        return False
+    earlier_ms = max(others.realtime_ms, others.cumulative_ms) - max(mine.realtime_ms, mine.cumulative_ms)
+    return 0 < earlier_ms < BEHIND_MS
+
+
 def differ_by_jitter(one: PartValue, other: PartValue) -> bool:
     """Return whether two parts of one resource and source differ at most by instants within the jitter."""
-    if type(one) is not type(other):
-        return False
-    if one == other:
-        return True
-    if isinstance(one, QueueFigures) and isinstance(other, QueueFigures):
-        return changed(other, oldest_since_ms=_kept(one.oldest_since_ms, other.oldest_since_ms)) == one
-    if isinstance(one, QueueWindow) and isinstance(other, QueueWindow):
-        return changed(other, window_start_ms=_kept(one.window_start_ms, other.window_start_ms)) == one
-    return isinstance(one, Composed) and isinstance(other, Composed) and steady(one, other) == one
+    return type(one) is type(other) and (one == other or steady(one, other) == one)
 
 
 def _is_jitter(shown: Element, composed: Composed) -> bool:
@@ -545,52 +520,43 @@ def _is_jitter(shown: Element, composed: Composed) -> bool:
     return isinstance(value, Composed) and steady(value, composed) == value
 
 
-def steady(before: Composed, after: Composed) -> Composed:
+_INSTANTS: Final[dict[type, tuple[str, ...]]] = {
+    Queue: ("oldest_since_ms", "window_start_ms"),
+    QueueFigures: ("oldest_since_ms",),
+    QueueWindow: ("window_start_ms",),
+    Aggregate: ("oldest_since_ms",),
+}
+"""The fields with instants; those of agents are in :func:`_agent_instants`."""
+
+
+def steady(before: PartValue, after: PartT) -> PartT:
     """Return *after* with the instants of *before* where they differ only by jitter.
 
     An instant is kept only while the value that it dates stays the same.
     """
-    if isinstance(before, Queue) and isinstance(after, Queue):
-        if (before.oldest_since_ms, before.window_start_ms) == (after.oldest_since_ms, after.window_start_ms):
-            return after
-        oldest_ms = _kept(before.oldest_since_ms, after.oldest_since_ms)
-        window_ms = _kept(before.window_start_ms, after.window_start_ms)
-        if (oldest_ms, window_ms) != (after.oldest_since_ms, after.window_start_ms):
-            return changed(after, oldest_since_ms=oldest_ms, window_start_ms=window_ms)
+    if type(before) is not type(after):
+        return after
+    instants: dict[str, object]
     if isinstance(before, Agent) and isinstance(after, Agent):
-        return _steady_agent(before, after)
-    if isinstance(before, Aggregate) and isinstance(after, Aggregate):
-        oldest_ms = _kept(before.oldest_since_ms, after.oldest_since_ms)
-        if oldest_ms != after.oldest_since_ms:
-            return changed(after, oldest_since_ms=oldest_ms)
-    return after
+        instants = _agent_instants(before, after)
+    else:
+        names = _INSTANTS.get(type(after), ())
+        instants = {name: _kept(getattr(before, name), getattr(after, name)) for name in names}
+    differing = {name: kept for name, kept in instants.items() if kept != getattr(after, name)}
+    return changed(after, **differing) if differing else after
 
 
-def _steady_agent(before: Agent, after: Agent) -> Agent:
+def _agent_instants(before: Agent, after: Agent) -> dict[str, object]:
     since_ms = after.routing_state_since_ms
     if before.routing_state is after.routing_state:
         since_ms = _kept(before.routing_state_since_ms, since_ms)
-    handling = _contacts(before.handling, after.handling)
-    post = _post_processing(before.post_processing, after.post_processing)
-    absent_ms = _kept(before.app_absent_since_ms, after.app_absent_since_ms)
-    day_ms = _kept(before.day_start_ms, after.day_start_ms)
-    kept = (since_ms, handling, post, absent_ms, day_ms)
-    if kept == (
-        after.routing_state_since_ms,
-        after.handling,
-        after.post_processing,
-        after.app_absent_since_ms,
-        after.day_start_ms,
-    ):
-        return after
-    return changed(
-        after,
-        routing_state_since_ms=since_ms,
-        handling=handling,
-        post_processing=post,
-        app_absent_since_ms=absent_ms,
-        day_start_ms=day_ms,
-    )
+    return {
+        "routing_state_since_ms": since_ms,
+        "handling": _contacts(before.handling, after.handling),
+        "post_processing": _post_processing(before.post_processing, after.post_processing),
+        "app_absent_since_ms": _kept(before.app_absent_since_ms, after.app_absent_since_ms),
+        "day_start_ms": _kept(before.day_start_ms, after.day_start_ms),
+    }
 
 
 def _contacts(before: tuple[Handling, ...], after: tuple[Handling, ...]) -> tuple[Handling, ...]:

@@ -1,36 +1,253 @@
-"""Fan-out group: readers at the same position share one encoded frame."""
+"""Frames of changes, and fan-out groups: readers at one position share an encoded frame."""
 
 from __future__ import annotations
 
 import abc
+import enum
 import math
-from collections.abc import Hashable, Mapping
-from typing import Final, Protocol
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Final, Literal, NamedTuple, Protocol
 
-from gateway.core.element import MADE_AT_ONCE, ChangeSet, Element, WireForms
-from gateway.core.ledger import (
-    Base,
-    Cursor,
-    Held,
-    Ledger,
-    changes_of,
-    frames_of,
-    patches_of,
-)
+from gateway.core.element import ChangeSet, Element
+from gateway.core.ledger import Ledger
 from gateway.core.view import ME_PREFIX, View
 from gateway.domain.model import ALWAYS, NO_ITEMS, UntrackedStruct, with_item
 from gateway.protocol.codec import Codec, Members
 
-SIZE: Final = 256
-"""With more phones there are more fan-out groups: sending to a group holds the loop for about a
-millisecond.
-"""
+# ---- frames of changes ----
+
+FRAME_BYTES_MAX: Final = 256 * 1024
+_FRAME_HEAD_BYTES: Final = 256
+_PER_KEY_BYTES: Final = 8
 
 
-TURN_S: Final = 0.005
-"""Phones whose last frames left within this time of each other get the next one together, when the last of
-them is due.
-"""
+class Held(enum.Enum):
+    """What a reader holds of a key without a known element: nothing, or an unknown version."""
+
+    NOTHING = enum.auto()
+    SOMETHING = enum.auto()
+
+
+Base = Element | Held
+
+
+class Cursor(NamedTuple):
+    """Where frames take a phone. *stream*: the name of its stream; None: the phone has it."""
+
+    stream: str | None
+    seq: int
+
+
+class Change(NamedTuple):
+    """The change of one key, from the reader's element to the present one."""
+
+    verb: Literal["put", "patch", "gone"]
+    key: str
+    fragment: bytes
+
+
+class _Puts(NamedTuple):
+    """The values of keys, and their bytes in a frame."""
+
+    puts: list[tuple[str, bytes]]
+    size_bytes: int
+
+
+def _everything(ledger: Ledger, view: View, codec: Codec) -> _Puts:
+    """Return the whole state for a reader without data.
+
+    The common part of views with equal shared keys is kept when a second reader needs it.
+    """
+    place = view.common.digest, codec.name
+    found = ledger.firsts.get(place)
+    if not isinstance(found, _Puts):
+        shared = view.shared
+        seen = [(key, element) for key, element in ledger.shared() if key in shared or key in ALWAYS]
+        puts = [(key, element.fragment(codec)) for key, element in seen]
+        made = _Puts(puts, sum(_size_of(key, fragment) for key, fragment in puts))
+        if len(ledger.readers) != 1:  # one alone needs it once
+            is_again = place in ledger.firsts
+            ledger.firsts = with_item(ledger.firsts, place, made if is_again else None)
+        found = made
+    me = ledger.get(view.me)
+    if me is None:
+        return found
+    own = View.wire_key(view.me), Element(me.value).fragment(codec)  # as in :func:`_change`
+    return _Puts([*found.puts, own], found.size_bytes + _size_of(*own))
+
+
+def first_of(ledger: Ledger, view: View, codec: Codec, *, head: Cursor, frame_bytes: int) -> list[bytes]:
+    """Return the frames that replace a reader's data by the state at *head*."""
+    first = _everything(ledger, view, codec)
+    if first.size_bytes > frame_bytes - _FRAME_HEAD_BYTES:
+        changes = [Change("put", key, fragment) for key, fragment in first.puts]
+        return list(frames_of(changes, codec, after=0, head=head, reset=True, frame_bytes=frame_bytes))
+    frame = codec.changes(
+        after=0,
+        upto=head.seq,
+        stream=head.stream,
+        reset=True,
+        more=False,
+        put=first.puts,
+        patch=(),
+        gone=(),
+    )
+    return [frame]
+
+
+def news_of(
+    dirty: Mapping[str, Base],
+    ledger: Ledger,
+    view: View,
+    codec: Codec,
+    after: int,
+    head: Cursor,
+    *,
+    frame_bytes: int,
+    is_owed: bool = False,
+) -> list[bytes]:
+    """Return the frames that take a reader that holds the bases in *dirty* from the seq *after* to *head*.
+
+    There are none when it holds everything, unless one *is_owed* or the stream has a new name.
+    """
+    changes = changes_of(dirty, ledger, view, codec)
+    if not (changes or is_owed or head.stream):
+        return []
+    return list(frames_of(changes, codec, after=after, head=head, reset=False, frame_bytes=frame_bytes))
+
+
+def changes_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Codec) -> list[Change]:
+    """Return the changes from the bases in *dirty* to the ledger's present values."""
+    changes = []
+    for key, base in dirty.items():
+        change = _change(key, base, ledger.get(key) if view.sees(key) else None, codec)
+        if change is not None:
+            changes.append(change)
+    return changes
+
+
+PATCHES_MAX: Final = 64
+"""Limit of the keys of one call of :func:`patches_of`."""
+
+
+def patches_of(
+    dirty: Mapping[str, Base], ledger: Ledger, codec: Codec, size_bytes: int
+) -> list[tuple[str, bytes]] | None:
+    """Return the patches from the bases in *dirty* to the ledger's present elements: the usual case.
+
+    Args:
+        dirty: Keys that the readers may see, each with the readers' element.
+        ledger: The newest values.
+        codec: Encodes patches.
+        size_bytes: The size limit of all patches.
+
+    Returns:
+        None where a reader needs more than patches, or they are too many: see :func:`changes_of`.
+    """
+    if len(dirty) > PATCHES_MAX:
+        return None
+    elements = ledger.versions.elements
+    patches: list[tuple[str, bytes]] = []
+    for key, base in dirty.items():
+        element = elements.get(key)
+        if element is None or not isinstance(base, Element):
+            return None
+        fragment = None if element is base else element.patch(base, codec)
+        if fragment is not None:
+            patches.append((key, fragment))
+            size_bytes -= len(fragment) + len(key)
+    return patches if size_bytes > 0 else None
+
+
+def _change(key: str, base: Base, element: Element | None, codec: Codec) -> Change | None:
+    name = View.wire_key(key)
+    if element is None:
+        return None if base is Held.NOTHING else Change("gone", name, b"")
+    if element is not base and key.startswith(ME_PREFIX):
+        element = Element(element.value)  # one phone reads it, once: its encodings are not kept
+    if isinstance(base, Held):
+        return Change("put", name, element.fragment(codec))
+    patch = None if element is base else element.patch(base, codec)
+    return None if patch is None else Change("patch", name, patch)
+
+
+def frames_of(
+    changes: list[Change], codec: Codec, *, after: int, head: Cursor, reset: bool, frame_bytes: int
+) -> Iterator[bytes]:
+    """Return *changes*, one for a key in any order, as frames that take a reader from *after* to *head*.
+
+    Args:
+        changes: What they contain.
+        codec: The reader's.
+        after: The reader's seq; 0 at a reset.
+        head: Its position after the frames.
+        reset: Whether the frames replace all its data.
+        frame_bytes: The size limit of one frame, as far as single values allow.
+    """
+    parts = _split(changes, frame_bytes)
+    for index, part in enumerate(parts):
+        first, last = index == 0, index == len(parts) - 1
+        yield codec.changes(
+            after=after,
+            upto=head.seq if last else after,
+            stream=head.stream if first else None,
+            reset=reset and first,
+            more=not last,
+            put=[(key, fragment) for verb, key, fragment in part if verb == "put"],
+            patch=[(key, fragment) for verb, key, fragment in part if verb == "patch"],
+            gone=[key for verb, key, _ in part if verb == "gone"],
+        )
+
+
+def _split(changes: list[Change], size_bytes: int) -> list[list[Change]]:
+    """Split into parts whose frames stay within *size_bytes*, as far as single values allow."""
+    if len(changes) < 2:
+        return [changes]
+    parts: list[list[Change]] = [[]]
+    room = size_bytes - _FRAME_HEAD_BYTES
+    for change in changes:
+        need = _size_of(change.key, change.fragment)
+        if need > room and parts[-1]:
+            parts.append([])
+            room = size_bytes - _FRAME_HEAD_BYTES
+        parts[-1].append(change)
+        room -= need
+    return parts
+
+
+def _size_of(key: str, fragment: bytes) -> int:
+    return len(key) + len(fragment) + _PER_KEY_BYTES
+
+
+MADE_AT_ONCE: Final = 64
+"""Encodings that are made in one turn of the loop: 1 to 2 ms."""
+
+
+class WireForms:
+    """The encodings that a large state needs, made a few at a time before its frames.
+
+    Args:
+        needed: Each element, with the reader's element; None where the whole value is needed.
+        codec: The reader's.
+    """
+
+    __slots__ = ("_codec", "_needed")
+
+    def __init__(self, needed: list[tuple[Element, Element | None]], codec: Codec) -> None:
+        self._needed = needed
+        self._codec = codec
+
+    def make_some(self) -> bool:
+        """Make at most :data:`MADE_AT_ONCE`; return whether all are made."""
+        needed, codec, room = self._needed, self._codec, MADE_AT_ONCE
+        while needed and room:
+            element, before = needed.pop()
+            if before is None:
+                room -= element.keep(codec)
+            else:
+                element.patch(before, codec, keep=True)
+                room -= 1
+        return not needed
 
 
 def forms_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Codec) -> WireForms:
@@ -53,6 +270,21 @@ def forms_of_all(ledger: Ledger, view: View, codec: Codec) -> WireForms:
     shared = view.shared
     seen = [element for key, element in ledger.shared() if key in shared or key in ALWAYS]
     return WireForms([(element, None) for element in seen], codec)
+
+
+# ---- groups ----
+
+
+SIZE: Final = 256
+"""With more phones there are more fan-out groups: sending to a group holds the loop for about a
+millisecond.
+"""
+
+
+TURN_S: Final = 0.005
+"""Phones whose last frames left within this time of each other get the next one together, when the last of
+them is due.
+"""
 
 
 def place_of(
@@ -315,28 +547,20 @@ class FanoutGroup:
         for member in tuple(self.positions):
             self._part(member)
         upto = self.ledger.shared_seq
-        written = self._written(upto)
+        written = news_of(
+            self.dirty,
+            self.ledger,
+            self._view,
+            self.codec,
+            self.seq,
+            Cursor(None, upto),
+            frame_bytes=self._frame_bytes,
+        )
         self.dirty.clear()
         self.since = math.inf
         if written:
             self.seq, self.sent_at = upto, now
         return written
-
-    def _written(self, upto: int) -> list[bytes]:
-        """Return the frames of all waiting changes."""
-        changes = changes_of(self.dirty, self.ledger, self._view, self.codec)
-        if not changes:
-            return []
-        return list(
-            frames_of(
-                changes,
-                self.codec,
-                cursor=Cursor("", self.seq),
-                head=Cursor("", upto),
-                reset=False,
-                frame_bytes=self._frame_bytes,
-            )
-        )
 
     def due_place(self, now: float) -> Hashable | None:
         """Return the same key as a phone alone for which the same changes are due; None: not due."""
@@ -368,7 +592,5 @@ class FanoutGroup:
         if isinstance(found, FanoutGroup) and self.join_group(found):
             return
         ledger.joinable = with_item(ledger.joinable, place, self)
-        if found is None:
-            return
         if isinstance(found, GroupMember) and found.place(now) == place and self.has_room:
             found.enter_group(self)

@@ -502,7 +502,8 @@ def receive_next(
         key, value = update.key, update.value
         if value is not None:
             received = upto if update is last else seq  # a fault before the last one leaves a gap
-            ledger.receive_next(received, key, update.seq, made.element(key, value, elements.get(key)))
+            before = elements.get(key)
+            ledger.record_one(key, before, made.element(key, value, before), update.seq, received)
     return age_s
 
 

@@ -1,4 +1,4 @@
-"""Ledger: the newest value of each key of a user, the changes since a position, and the content of a view.
+"""Ledger: the newest value of each key of a user, and the changes since a position.
 
 A compacted log: the owner records into it; every other node keeps a replica, and requests changes again after
 a gap. One query, :meth:`Ledger.since`, serves first snapshot, resume and repair alike, of any length, from
@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from operator import attrgetter
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gateway.core.element import ChangeSet, Element
 from gateway.core.rate_limits import ReaderPace
-from gateway.core.view import ME_PREFIX, View, is_own
+from gateway.core.view import is_own
 from gateway.domain.model import (
     ALONE_MOST,
-    ALWAYS,
     NO_ITEMS,
     NextTables,
     Position,
@@ -33,7 +32,6 @@ from gateway.domain.model import (
     with_item,
 )
 from gateway.protocol import frames
-from gateway.protocol.codec import Codec
 
 
 @value()
@@ -139,8 +137,8 @@ class VersionedMap(UntrackedStruct):
             self._hold(table, seq, is_another=table.clock != before.clock + 1)
         else:
             self.own().update(elements)
-            for key in elements:
-                self.seqs = with_item(self.seqs, key, seq)
+            self.seqs = {} if self.seqs is NO_ITEMS else self.seqs
+            self.seqs.update(dict.fromkeys(elements, seq))
         if self.gone:
             for key in elements:
                 self.gone.pop(key, None)
@@ -377,11 +375,6 @@ class Ledger:
         """The newest element of each shared key that has a value; another object after a change."""
         return self.versions.elements
 
-    @property
-    def table(self) -> SharedTable[Element] | None:
-        """With which ledgers :attr:`elements` is shared."""
-        return self.versions.shared
-
     def share_table(self, others: TablePool[Element], links: int) -> None:
         """Hold the table of another ledger, if it is equal, as those of *links* may be."""
         self.versions.share(others, links, self.shared_seq)
@@ -401,20 +394,35 @@ class Ledger:
         self.joinable = self.firsts = NO_ITEMS
         if self.outlet is not None:
             self.outlet.mark_all(changes)
+        if (only := self.readers.only_key) is not None:
+            only.mark_all(changes)
+            return
         for reader in tuple(self.readers):  # some leave their group during this
             reader.mark_all(changes)
 
-    def record_one(self, key: str, before: Element, element: Element) -> None:
-        """Write another value of a shared key that holds *before*, for the owner only."""
-        shared, seq = self.versions, self.seq + 1
+    def record_one(
+        self, key: str, before: Element | None, element: Element, seq: int = 0, upto: int = 0
+    ) -> None:
+        """Write the value of a shared key that has *before*, as :meth:`record` and :meth:`receive` do.
+
+        Nearly all changes are of this kind. *seq* and *upto* are those of the owner, for a replica that
+        misses no change before; 0: the next, for the owner itself.
+        """
+        shared, seq = self.versions, seq or self.seq + 1
+        if shared.gone:
+            shared.gone.pop(key, None)
         if shared.shared is not None:
             shared.own()
-        if shared.seqs is NO_ITEMS:
-            shared.seqs = {}
-        self.seq = self.shared_seq = shared.seqs[key] = seq
         shared.elements[key] = element
-        self.has_news = True
+        if shared.seqs is NO_ITEMS:  # as with_item, a call less for each change
+            shared.seqs = {}
+        shared.seqs[key] = seq
+        self.seq = upto or seq
+        self.shared_seq = max(self.shared_seq, seq)
         self.joinable = self.firsts = NO_ITEMS
+        if element is before:
+            return
+        self.has_news = True
         if self.outlet is not None:
             self.outlet.mark(key, before)
         if (only := self.readers.only_key) is not None:
@@ -449,28 +457,6 @@ class Ledger:
             shared_seq = max(shared_seq, floor)
         self._move(upto, shared_seq)
         return Receipt.APPLIED
-
-    def receive_next(self, upto: int, key: str, seq: int, element: Element) -> None:
-        """Apply one change of a shared key in the same epoch; no change is missing before it.
-
-        The same as :meth:`receive` with this change alone, for a replica.
-        """
-        shared = self.versions
-        before = shared.elements.get(key)
-        if shared.gone:
-            shared.gone.pop(key, None)
-        if shared.shared is not None:
-            shared.own()
-        shared.elements[key] = element
-        if shared.seqs is NO_ITEMS:  # as with_item, a call less for each change
-            shared.seqs = {}
-        shared.seqs[key] = seq
-        self.seq, self.shared_seq = upto, max(self.shared_seq, seq)
-        self.joinable = self.firsts = NO_ITEMS
-        if element is not before:
-            self.has_news = True
-            for reader in self.readers:  # none leaves its group because of a shared key
-                reader.mark(key, before)
 
     def join_changes(self, since: int) -> None:
         """Record that all changes of shared keys after *since*, which no reader has seen, were one step.
@@ -582,219 +568,3 @@ _SEQ: Final = attrgetter("seq")
 
 def _in_order(updates: list[Update]) -> tuple[Update, ...]:
     return tuple(sorted(updates, key=_SEQ))
-
-
-FRAME_BYTES_MAX: Final = 256 * 1024
-_FRAME_HEAD_BYTES: Final = 256
-_PER_KEY_BYTES: Final = 8
-
-
-class Held(enum.Enum):
-    """What a reader holds of a key without a known element: nothing, or an unknown version."""
-
-    NOTHING = enum.auto()
-    SOMETHING = enum.auto()
-
-
-Base = Element | Held
-
-
-class Cursor(NamedTuple):
-    """A phone's position in its stream."""
-
-    stream: str
-    seq: int
-
-
-class Change(NamedTuple):
-    """The change of one key, from the reader's element to the present one."""
-
-    verb: Literal["put", "patch", "gone"]
-    key: str
-    fragment: bytes
-
-
-class _Puts(NamedTuple):
-    """The values of keys, and their bytes in a frame."""
-
-    puts: list[tuple[str, bytes]]
-    size_bytes: int
-
-
-def _everything(ledger: Ledger, view: View, codec: Codec) -> _Puts:
-    """Return the whole state for a reader without data.
-
-    The common part of views with equal shared keys is kept when a second reader needs it.
-    """
-    place = view.common.digest, codec.name
-    found = ledger.firsts.get(place)
-    if not isinstance(found, _Puts):
-        shared = view.shared
-        seen = [(key, element) for key, element in ledger.shared() if key in shared or key in ALWAYS]
-        puts = [(key, element.fragment(codec)) for key, element in seen]
-        made = _Puts(puts, sum(_size_of(key, fragment) for key, fragment in puts))
-        if len(ledger.readers) != 1:  # one alone needs it once
-            is_again = place in ledger.firsts
-            ledger.firsts = with_item(ledger.firsts, place, made if is_again else None)
-        found = made
-    me = ledger.get(view.me)
-    if me is None:
-        return found
-    own = View.wire_key(view.me), Element(me.value).fragment(codec)  # as in :func:`_change`
-    return _Puts([*found.puts, own], found.size_bytes + _size_of(*own))
-
-
-def first_of(ledger: Ledger, view: View, codec: Codec, *, head: Cursor, frame_bytes: int) -> list[bytes]:
-    """Return the frames that replace a reader's data by the state at *head*."""
-    first = _everything(ledger, view, codec)
-    if first.size_bytes > frame_bytes - _FRAME_HEAD_BYTES:
-        changes = [Change("put", key, fragment) for key, fragment in first.puts]
-        nowhere = Cursor("", 0)
-        return list(frames_of(changes, codec, cursor=nowhere, head=head, reset=True, frame_bytes=frame_bytes))
-    frame = codec.changes(
-        after=0,
-        upto=head.seq,
-        stream=head.stream,
-        reset=True,
-        more=False,
-        put=first.puts,
-        patch=(),
-        gone=(),
-    )
-    return [frame]
-
-
-def news_of(
-    dirty: Mapping[str, Base],
-    ledger: Ledger,
-    view: View,
-    codec: Codec,
-    cursor: Cursor,
-    head: Cursor,
-    *,
-    frame_bytes: int,
-    is_owed: bool,
-) -> list[bytes]:
-    """Return the frames that take a reader that holds the bases in *dirty* from *cursor* to *head*.
-
-    There are none when it holds everything, unless one *is_owed* or the stream has a new name.
-    """
-    changes = changes_of(dirty, ledger, view, codec)
-    if not (changes or is_owed or head.stream):
-        return []
-    return list(frames_of(changes, codec, cursor=cursor, head=head, reset=False, frame_bytes=frame_bytes))
-
-
-def changes_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Codec) -> list[Change]:
-    """Return the changes from the bases in *dirty* to the ledger's present values."""
-    changes = []
-    for key, base in dirty.items():
-        change = _change(key, base, ledger.get(key) if view.sees(key) else None, codec)
-        if change is not None:
-            changes.append(change)
-    return changes
-
-
-PATCHES_MAX: Final = 64
-"""Limit of the keys of one call of :func:`patches_of`."""
-
-
-def patches_of(
-    dirty: Mapping[str, Base], ledger: Ledger, codec: Codec, size_bytes: int
-) -> list[tuple[str, bytes]] | None:
-    """Return the patches from the bases in *dirty* to the ledger's present elements: the usual case.
-
-    Args:
-        dirty: Keys that the readers may see, each with the readers' element.
-        ledger: The newest values.
-        codec: Encodes patches.
-        size_bytes: The size limit of all patches.
-
-    Returns:
-        None where a reader needs more than patches, or they are too many: see :func:`changes_of`.
-    """
-    if len(dirty) > PATCHES_MAX:
-        return None
-    elements = ledger.elements
-    patches: list[tuple[str, bytes]] = []
-    for key, base in dirty.items():
-        element = elements.get(key)
-        if element is None or not isinstance(base, Element):
-            return None
-        fragment = None if element is base else element.patch(base, codec)
-        if fragment is not None:
-            patches.append((key, fragment))
-            size_bytes -= len(fragment) + len(key)
-    return patches if size_bytes > 0 else None
-
-
-def _change(key: str, base: Base, element: Element | None, codec: Codec) -> Change | None:
-    name = View.wire_key(key)
-    if element is None:
-        return None if base is Held.NOTHING else Change("gone", name, b"")
-    if element is not base and key.startswith(ME_PREFIX):
-        element = Element(element.value)  # one phone reads it, once: its encodings are not kept
-    if isinstance(base, Held):
-        return Change("put", name, element.fragment(codec))
-    patch = None if element is base else element.patch(base, codec)
-    return None if patch is None else Change("patch", name, patch)
-
-
-def frames_of(
-    changes: list[Change], codec: Codec, *, cursor: Cursor, head: Cursor, reset: bool, frame_bytes: int
-) -> Iterator[bytes]:
-    """Return *changes* as the frames that take a reader from *cursor* to *head*.
-
-    Args:
-        changes: In any order; one for a key.
-        codec: The reader's.
-        cursor: The reader's position; ignored at a reset.
-        head: Its position after the frames.
-        reset: Whether the frames replace all its data.
-        frame_bytes: The size limit of one frame, as far as single values allow.
-    """
-    after = cursor.seq
-    announce = reset or head.stream != cursor.stream
-    parts = _split(changes, frame_bytes)
-    for index, part in enumerate(parts):
-        first, last = index == 0, index == len(parts) - 1
-        put: list[tuple[str, bytes]] = []
-        patch: list[tuple[str, bytes]] = []
-        gone: list[str] = []
-        for verb, key, fragment in part:
-            if verb == "patch":
-                patch.append((key, fragment))
-            elif verb == "put":
-                put.append((key, fragment))
-            else:
-                gone.append(key)
-        yield codec.changes(
-            after=after,
-            upto=head.seq if last else after,
-            stream=head.stream if announce and first else None,
-            reset=reset and first,
-            more=not last,
-            put=put,
-            patch=patch,
-            gone=gone,
-        )
-
-
-def _split(changes: list[Change], size_bytes: int) -> list[list[Change]]:
-    """Split into parts whose frames stay within *size_bytes*, as far as single values allow."""
-    if len(changes) < 2:
-        return [changes]
-    parts: list[list[Change]] = [[]]
-    room = size_bytes - _FRAME_HEAD_BYTES
-    for change in changes:
-        need = _size_of(change.key, change.fragment)
-        if need > room and parts[-1]:
-            parts.append([])
-            room = size_bytes - _FRAME_HEAD_BYTES
-        parts[-1].append(change)
-        room -= need
-    return parts
-
-
-def _size_of(key: str, fragment: bytes) -> int:
-    return len(key) + len(fragment) + _PER_KEY_BYTES

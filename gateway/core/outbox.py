@@ -12,26 +12,26 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Final, NamedTuple
 
-from gateway.core.element import MADE_AT_ONCE, ChangeSet, Element, WireForms
+from gateway.core.element import ChangeSet, Element
 from gateway.core.fanout_group import (
+    FRAME_BYTES_MAX,
+    MADE_AT_ONCE,
+    Base,
     ChangesFrame,
+    Cursor,
     FanoutGroup,
     GroupMember,
+    Held,
     Sink,
+    WireForms,
+    first_of,
     forms_of,
     forms_of_all,
-    place_of,
-)
-from gateway.core.ledger import (
-    FRAME_BYTES_MAX,
-    Base,
-    Cursor,
-    Held,
-    Ledger,
-    first_of,
     news_of,
     patches_of,
+    place_of,
 )
+from gateway.core.ledger import Ledger
 from gateway.core.view import ME_PREFIX, View
 from gateway.domain.model import NO_ITEMS, Position, with_item
 from gateway.protocol.codec import Codec, Members
@@ -586,7 +586,7 @@ class Outbox(GroupMember):
         is_new = self._reset or self._is_renamed()
         if not (is_new or self._dirty or self._owed):
             return []
-        head = Cursor(self.stream if is_new else "", self._head(is_new=is_new))
+        head = Cursor(self.stream if is_new else None, self._head(is_new=is_new))
         ledger, view, codec, size = self.ledger, self.view, self.codec, self._frame_bytes
         dirty, is_owed = self._dirty or {}, self._owed
         patches = None if is_new or is_owed else patches_of(dirty, ledger, codec, size // 2)
@@ -595,8 +595,8 @@ class Outbox(GroupMember):
         elif self._reset:
             frames = first_of(ledger, view, codec, head=head, frame_bytes=size)
         else:
-            sent = Cursor("", self._seq)
-            frames = news_of(dirty, ledger, view, codec, sent, head, frame_bytes=size, is_owed=is_owed)
+            after = self._seq
+            frames = news_of(dirty, ledger, view, codec, after, head, frame_bytes=size, is_owed=is_owed)
         self._dirty, self._since = None, math.inf
         if frames:
             self.pace.sent(now)

@@ -386,7 +386,8 @@ class Live:
         The unit is one reset. :data:`FOLLOWS_BURST` resets may come at once, then one per ``resync_s``. Fewer
         than :data:`FOLLOW_KEYS` keys cost only a part of one.
         """
-        gained, all_keys = len(view.shared - self.outbox.view.shared), len(view.shared) + len(ALWAYS)
+        gained = len(view.shared.keys() - self.outbox.view.shared.keys())
+        all_keys = len(view.shared) + len(ALWAYS)
         cost_s = self._limits.resync_s * gained / max(all_keys, FOLLOW_KEYS)
         until = max(self._followed_until, now) + cost_s
         wait_s = until - now - FOLLOWS_BURST * self._limits.resync_s

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Hashable, Iterator, KeysView, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -91,75 +91,6 @@ class RefCounter(UntrackedStruct, Generic[V]):
         self._others = self._others or NO_ITEMS
 
 
-class ScopeUnion:
-    """Scopes and rights of all accepted sessions of a user, whatever their number.
-
-    Invariant: it contains the values that were added and not dropped; equal scopes are one object.
-    """
-
-    __slots__ = (
-        "_followings", "_own_agents", "_owns", "_owns_at", "_scope", "_scope_at", "_scopes", "accepted",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.accepted = 0
-        """Number of accepted sessions."""
-        self._scopes: RefCounter[Scope] = RefCounter()
-        self._owns: RefCounter[int] = RefCounter()
-        self._followings: RefCounter[Following] = RefCounter()
-        self._scope = Scope()
-        self._own_agents: frozenset[int] = EMPTY_SET
-        self._scope_at = self._owns_at = 0
-
-    def add(self, attached: Attached) -> Attached:
-        """Add a session's scope; return *attached* with the equal values of other sessions."""
-        self.accepted += 1
-        scope, rights = self._scopes.add(attached.scope), _same(attached.rights)
-        if attached.own_agent is not None:
-            self._owns.add(attached.own_agent)
-        if scope is attached.scope and rights is attached.rights:
-            return attached
-        return replace(attached, scope=scope, rights=rights)
-
-    def drop(self, attached: Attached) -> None:
-        """Remove a session's scope."""
-        self.accepted -= 1
-        self._scopes.drop(attached.scope)
-        if attached.own_agent is not None:
-            self._owns.drop(attached.own_agent)
-
-    def follow(self, following: Following) -> None:
-        """Add the topics of a session on the link."""
-        self._followings.add(following)
-
-    def unfollow(self, following: Following) -> None:
-        """Remove the topics of a session."""
-        self._followings.drop(following)
-
-    @property
-    def scope(self) -> Scope:
-        """The union of all scopes: the same object while its content is the same."""
-        if self._scope_at != self._scopes.changes:
-            self._scope_at = self._scopes.changes
-            scopes = list(self._scopes)
-            scope = _union_of(scopes)  # a new object, which shows that the scope has changed in between
-            self._scope = self._scope if scope == self._scope else scope
-        return self._scope
-
-    @property
-    def own_agents(self) -> frozenset[int]:
-        """The user's own agents."""
-        if self._owns_at != self._owns.changes:
-            self._owns_at = self._owns.changes
-            self._own_agents = frozenset(self._owns) or EMPTY_SET
-        return self._own_agents
-
-    @property
-    def followings(self) -> list[Following]:
-        """The followed topics; equal ones of several sessions once."""
-        return list(self._followings)
-
-
 @lru_cache(maxsize=64)
 def _same(rights: frozenset[Right]) -> frozenset[Right]:
     """Return one object for equal rights, of which there are few."""
@@ -211,8 +142,8 @@ class CommonView(NamedTuple):
     """The common part of views of equal scope and topics."""
 
     topics: tuple[str, ...]
-    keys: KeysView[str]
-    """The keys of resources, as those of a dictionary, which takes half the memory of a set."""
+    keys: dict[str, None]
+    """The keys of resources. A dictionary takes half the memory of a set."""
     granted: tuple[str, ...]
     refused: tuple[str, ...]
     digest: bytes
@@ -226,7 +157,7 @@ class View:
     *shared* and *common*.
     """
 
-    shared: KeysView[str] = field(hash=False)
+    shared: dict[str, None] = field(hash=False)
     common: CommonView = field(hash=False)
     handle: str
     rights: tuple[Right, ...]
@@ -342,8 +273,8 @@ def _common_view(scope: Scope, topics: tuple[str, ...]) -> CommonView:
         else:
             granted.append(topic)
             keys |= found
-    table = dict.fromkeys(list(keys))  # made from a set it would be larger
-    return CommonView(topics, table.keys(), tuple(granted), tuple(refused), _digest(scope, granted))
+    table: dict[str, None] = dict.fromkeys(list(keys))  # made from a set it would be larger
+    return CommonView(topics, table, tuple(granted), tuple(refused), _digest(scope, granted))
 
 
 def _keys_of(topic: str, scope: Scope) -> set[str] | None:
@@ -364,35 +295,6 @@ def _digest(scope: Scope, granted: list[str]) -> bytes:
         digest.update(f"|{kind}:{sorted(scope.of(kind))}".encode())
     digest.update(f"|{sorted(granted)}".encode())
     return digest.digest()
-
-
-K = TypeVar("K", bound=Hashable)
-
-
-class MultiMap(SmallMap[K, V | tuple[V, ...]], Generic[K, V]):
-    """Values by key, in the order in which they came; a single value needs no container.
-
-    Invariant: the values are no tuples; a key without values takes no memory.
-    """
-
-    __slots__ = ()
-
-    def of(self, key: K) -> tuple[V, ...]:
-        """Return the values under *key*."""
-        held = self.get(key, ())
-        return held if isinstance(held, tuple) else (held,)
-
-    def add(self, key: K, value: V) -> None:
-        """Put *value* under *key*."""
-        others = self.of(key)
-        self[key] = (*others, value) if others else value
-
-    def drop(self, key: K, value: V) -> None:
-        """Remove *value* from *key*; by identity."""
-        left = tuple(each for each in self.of(key) if each is not value)
-        del self[key]
-        for each in left:
-            self.add(key, each)
 
 
 SESSIONS_MAX: Final = 16
@@ -494,8 +396,9 @@ class UserSessions:
     """
 
     __slots__ = (
-        "__weakref__", "_aliases", "_changed", "_devices", "_elsewhere", "_left", "_renewal_ms", "_rescoped",
-        "_union", "_wall_zero_ms", "by_handle", "own_agents", "scope", "server",
+        "__weakref__", "_accepted", "_aliases", "_changed", "_devices", "_elsewhere", "_followings", "_left",
+        "_owns", "_owns_at", "_renewal_ms", "_rescoped", "_scope_at", "_scopes", "_wall_zero_ms", "by_handle",
+        "own_agents", "scope", "server",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -503,8 +406,8 @@ class UserSessions:
         """The instance of the OSCC-E Server at the other end of the newest link, if the server sends one."""
         self.by_handle: SmallMap[str, Member] = SmallMap()
         """To be read only: :meth:`join` and :meth:`remove` change it."""
-        self._devices: MultiMap[str, Member] = MultiMap()
-        """By device."""
+        self._devices: SmallMap[str, tuple[Member, ...]] = SmallMap()
+        """By device, in the order in which they came."""
         self._elsewhere: SmallMap[NodeId, dict[str, Member]] = NO_ITEMS
         """Sessions whose phone is, or was last, on another node."""
         self._left: SmallMap[str, Member] = NO_ITEMS
@@ -515,11 +418,17 @@ class UserSessions:
         """Sessions whose rights or scope changed since :meth:`take_rescoped`."""
         self._changed: SmallMap[str, Member] = NO_ITEMS
         """Sessions that may need requests on the link, since the last :meth:`take_changed`."""
-        self._union = ScopeUnion()
-        self.scope = self._union.scope
+        self._accepted = 0
+        """Number of accepted sessions. Their scopes, own agents and topics follow, each with its holders."""
+        self._scopes: RefCounter[Scope] = RefCounter()
+        self._owns: RefCounter[int] = RefCounter()
+        self._followings: RefCounter[Following] = RefCounter()
+        self.scope = _NOTHING
         """The union of the scopes of the accepted sessions: the same object while it is unchanged."""
-        self.own_agents = self._union.own_agents
+        self.own_agents: frozenset[int] = EMPTY_SET
         """The user as an agent, by the accepted sessions."""
+        self._scope_at = self._owns_at = 0
+        """The counts of changes for which they were computed."""
         self._renewal_ms = math.inf
         """The time before which no session with a phone is to be renewed."""
         self._wall_zero_ms = -math.inf
@@ -542,7 +451,8 @@ class UserSessions:
         if member is None:
             member = Member(ticket, topics, ticket.expires_at_ms, ticket.issued_at_ms, server=ticket.server)
             self.by_handle[member.handle] = member
-            self._devices.add(ticket.device.id, member)
+            device = ticket.device.id
+            self._devices[device] = (*self._devices.get(device, ()), member)
         self.follow(member, topics)
         self._move(member, node)
         self._phone_came(member)
@@ -582,7 +492,7 @@ class UserSessions:
 
     def rivals(self, ticket: Ticket) -> list[Member]:
         """Return the other open sessions of the same application on the same device."""
-        there = [each for each in self._devices.of(ticket.device.id) if each.present]
+        there = [each for each in self._devices.get(ticket.device.id, ()) if each.present]
         others = [each for each in there if each.handle != ticket.handle]
         return [each for each in others if each.ticket.application is ticket.application]
 
@@ -666,7 +576,10 @@ class UserSessions:
         self._changed.pop(handle, None)
         if member.node is not None:
             self._elsewhere[member.node].pop(handle, None)
-        self._devices.drop(member.ticket.device.id, member)
+        device = member.ticket.device.id
+        others = tuple(each for each in self._devices.pop(device) if each is not member)
+        if others:
+            self._devices[device] = others
         return member
 
     def _move(self, member: Member, node: NodeId | None) -> None:
@@ -741,12 +654,12 @@ class UserSessions:
     @property
     def are_all_accepted(self) -> bool:
         """Whether OSCC-E has accepted each session in this epoch."""
-        return self._union.accepted == len(self.by_handle)
+        return self._accepted == len(self.by_handle)
 
     @property
     def followings(self) -> list[Following]:
         """The topics of all sessions on the link; equal ones once."""
-        return self._union.followings
+        return list(self._followings)
 
     def _accept(self, member: Member, attached: Attached | None, *, on_link: bool) -> None:
         before = member.attached
@@ -761,26 +674,43 @@ class UserSessions:
         self._store_scope()
 
     def _store_scope(self) -> None:
-        """Store the combined scope where every update reads it."""
-        self.scope, self.own_agents = self._union.scope, self._union.own_agents
+        """Compute the union of the scopes, if they have changed, and store it where every update reads it."""
+        if self._scope_at != self._scopes.changes:
+            self._scope_at = self._scopes.changes
+            scope = _union_of(list(self._scopes))  # another object, which shows that it changed in between
+            self.scope = self.scope if scope == self.scope else scope
+        if self._owns_at != self._owns.changes:
+            self._owns_at = self._owns.changes
+            self.own_agents = frozenset(self._owns) or EMPTY_SET
 
     def _add_scope(self, member: Member) -> None:
-        """Add the scope of a session."""
-        if member.attached is not None:
-            member.attached = self._union.add(member.attached)
-            if member.on_link:
-                self._aliases[member.attached.alias] = member
-                self._union.follow(_following(member, member.attached))
+        """Add the scope of a session; equal scopes and rights of several sessions are one object."""
+        attached = member.attached
+        if attached is None:
+            return
+        self._accepted += 1
+        scope, rights = self._scopes.add(attached.scope), _same(attached.rights)
+        if attached.own_agent is not None:
+            self._owns.add(attached.own_agent)
+        if scope is not attached.scope or rights is not attached.rights:
+            attached = member.attached = replace(attached, scope=scope, rights=rights)
+        if member.on_link:
+            self._aliases[attached.alias] = member
+            self._followings.add(_following(member, attached))
 
     def _drop_scope(self, member: Member) -> None:
         """Remove the scope of a session."""
         attached = member.attached
-        if attached is not None:
-            self._union.drop(attached)
-            if member.on_link:
-                self._union.unfollow(_following(member, attached))
-                if self._aliases.get(attached.alias) is member:
-                    del self._aliases[attached.alias]
+        if attached is None:
+            return
+        self._accepted -= 1
+        self._scopes.drop(attached.scope)
+        if attached.own_agent is not None:
+            self._owns.drop(attached.own_agent)
+        if member.on_link:
+            self._followings.drop(_following(member, attached))
+            if self._aliases.get(attached.alias) is member:
+                del self._aliases[attached.alias]
 
 
 def _following(member: Member, attached: Attached) -> Following:

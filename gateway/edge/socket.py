@@ -163,7 +163,7 @@ class SocketServices:
 
 
 class PhoneSocket:
-    """Socket of one phone: a :class:`gateway.runtime.mirror.Connection` for the node.
+    """Socket of one phone: a :class:`gateway.runtime.ports.Connection` for the node.
 
     Invariants: the node's `detach` is called once. Commands are bounded by the session's limit of commands in
     flight, and cancelled at the end.

@@ -7,21 +7,19 @@ answers of a new link have arrived, the mirror keeps its data. Data outside all 
 from __future__ import annotations
 
 import math
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final, Protocol
 
 from gateway.core.assembly import Assembly, Composer
 from gateway.core.element import Address, Element, Parts, ReadingStep
-from gateway.core.ledger import ChangeReader, Health, Ledger
+from gateway.core.ledger import Health, Ledger
 from gateway.core.link import PendingReadings, wanted_by
 from gateway.core.outbox import unite_due
 from gateway.core.rate_limits import ReaderPace
-from gateway.core.session import Session
-from gateway.core.view import FACTS_PREFIX, ME_PREFIX, Member, UserSessions, facts_key, me_key
+from gateway.core.view import ME_PREFIX, Member, UserSessions, facts_key, is_own, me_key
 from gateway.domain.commands import Directory, Listen
-from gateway.domain.errors import CloseCode
 from gateway.domain.model import (
     AGENT,
     EMPTY_SET,
@@ -31,7 +29,6 @@ from gateway.domain.model import (
     SITE,
     SKILLS,
     Application,
-    Device,
     Kind,
     Scope,
     SmallMap,
@@ -55,64 +52,7 @@ from gateway.domain.resources import (
 from gateway.domain.upstream import About, FunctionChanged, ObjectChanged, Reading
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
-from gateway.runtime.ports import Clock
-
-
-class Connection(Protocol):
-    """One phone's connection, as the node sees it. No method blocks or raises."""
-
-    def __hash__(self) -> int:
-        """Connections are compared by identity."""
-
-    @property
-    def session(self) -> Session:
-        """The connection's machine."""
-
-    @property
-    def device(self) -> Device:
-        """The phone, from its token."""
-
-    @property
-    def last_received_at(self) -> float:
-        """When its last frame arrived, monotonic seconds."""
-
-    def wake(self) -> None:
-        """Record that something may be due."""
-
-    def updated(self) -> None:
-        """Record that values wait for the phone, or for those that get the same frames."""
-
-    def facts_changed(self, facts: SessionFacts) -> None:
-        """Process OSCC-E's new facts of the session."""
-
-    def announce(self, notice: NoticeFrame) -> None:
-        """Send the phone a notice."""
-
-    def start(self, work: Coroutine[None, None, None]) -> None:
-        """Run *work* until it ends, or the connection does."""
-
-    def fail(self, fault: Exception) -> None:
-        """Close after a fault, which ends this connection only."""
-
-    def close(
-        self,
-        code: CloseCode,
-        reason: str,
-        *,
-        by: str | None = None,
-        window_s: tuple[float, float] | None = None,
-    ) -> None:
-        """Send `bye` with *code* and close."""
-
-
-class Outlet(ChangeReader, Protocol):
-    """Sends changes to other nodes; the outlet of the ledger while any node follows."""
-
-    def flush(self) -> None:
-        """Record a change of data or of its age."""
-
-    def announce(self, notice: NoticeFrame) -> None:
-        """Have a notice shown on other nodes."""
+from gateway.runtime.ports import Clock, Connection, Outlet
 
 
 class Connections(SmallMap[str, Connection]):
@@ -212,8 +152,7 @@ class Feed:
     def keep(self, handles: set[str]) -> None:
         """Remove all other sessions from the mirror."""
         for key, _ in self.ledger.items():  # noqa: PERF102 - a ledger's, of what has a value now
-            prefix, _, handle = key.partition(":")
-            if f"{prefix}:" in {FACTS_PREFIX, ME_PREFIX} and handle not in handles:
+            if is_own(key) and key.partition(":")[2] not in handles:
                 self.ledger.record(key, None)
 
     def announce(self, notice: NoticeFrame) -> None:
@@ -563,8 +502,8 @@ class Mirror:
         if self.live:
             scope: Scope | None = self._user_sessions.scope
             scope = None if scope is self._narrowed_to else scope
-            ledger, offset_ms = self._feed.ledger, self._server.offset_ms
-            step = self.assembly.follow(reading, ledger.elements, offset_ms, scope, ledger.table)
+            shown, offset_ms = self._feed.ledger.versions, self._server.offset_ms
+            step = self.assembly.follow(reading, shown.elements, offset_ms, scope, shown.shared)
             if step is not None:
                 self._show_step(step, reading.kind)
                 return

@@ -49,11 +49,11 @@ from gateway.runtime.cluster_receiver import AdminRpc, ClusterMembership, Cluste
 from gateway.runtime.command_execution import CommandedUser, OutcomeWaiter
 from gateway.runtime.event_loop import log_fault
 from gateway.runtime.link_session import UNREAD_S, LeaseRenewals, OpenLinks, OwnerServices
-from gateway.runtime.mirror import Connection
 from gateway.runtime.ports import (
     WRITE_REFUSALS,
     Clock,
     Cluster,
+    Connection,
     Grant,
     Local,
     RoleOverError,

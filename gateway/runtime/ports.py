@@ -11,10 +11,12 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
+from gateway.core.ledger import ChangeReader
 from gateway.core.rate_limits import ReaderPace
+from gateway.core.session import Session
 from gateway.domain.commands import Call, History, LinkAnswer, LinkRequest, Outcome
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
-from gateway.domain.model import NodeId, SessionId, SessionSecret, Ticket, UserId
+from gateway.domain.model import Device, NodeId, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import (
     About,
     LinkClosed,
@@ -25,7 +27,8 @@ from gateway.domain.upstream import (
     Reading,
     SessionInfo,
 )
-from gateway.protocol.envelopes import BusChannel, Envelope, Lingering, NodeRecord
+from gateway.protocol.envelopes import BusChannel, Envelope, Lingering, NodeRecord, SessionFacts
+from gateway.protocol.frames import NoticeFrame
 from gateway.telemetry import TakeoverKind
 
 NODE_TTL_S: Final = 10.0
@@ -300,6 +303,63 @@ class SharedStore(Protocol):
 
     async def end_reservation(self, name: str, entry: str) -> None:
         """End a reservation of *name*."""
+
+
+class Connection(Protocol):
+    """One phone's connection, as the node sees it. No method blocks or raises."""
+
+    def __hash__(self) -> int:
+        """Connections are compared by identity."""
+
+    @property
+    def session(self) -> Session:
+        """The connection's machine."""
+
+    @property
+    def device(self) -> Device:
+        """The phone, from its token."""
+
+    @property
+    def last_received_at(self) -> float:
+        """When its last frame arrived, monotonic seconds."""
+
+    def wake(self) -> None:
+        """Record that something may be due."""
+
+    def updated(self) -> None:
+        """Record that values wait for the phone, or for those that get the same frames."""
+
+    def facts_changed(self, facts: SessionFacts) -> None:
+        """Process OSCC-E's new facts of the session."""
+
+    def announce(self, notice: NoticeFrame) -> None:
+        """Send the phone a notice."""
+
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        """Run *work* until it ends, or the connection does."""
+
+    def fail(self, fault: Exception) -> None:
+        """Close after a fault, which ends this connection only."""
+
+    def close(
+        self,
+        code: CloseCode,
+        reason: str,
+        *,
+        by: str | None = None,
+        window_s: tuple[float, float] | None = None,
+    ) -> None:
+        """Send `bye` with *code* and close."""
+
+
+class Outlet(ChangeReader, Protocol):
+    """Sends changes to other nodes; the outlet of the ledger while any node follows."""
+
+    def flush(self) -> None:
+        """Record a change of data or of its age."""
+
+    def announce(self, notice: NoticeFrame) -> None:
+        """Have a notice shown on other nodes."""
 
 
 OnReadings: TypeAlias = Callable[[Sequence[Reading]], ReaderPace | None]

@@ -26,11 +26,12 @@ from gateway.domain.upstream import LoggedOff, LoggedOn
 from gateway.protocol.envelopes import Inbox, Replaced, SessionFacts
 from gateway.runtime.event_loop import LeanEvent, log_fault, spawn
 from gateway.runtime.link_session import LinkHealth, OwnerServices
-from gateway.runtime.mirror import Connection, Feed, Mirror
+from gateway.runtime.mirror import Feed, Mirror
 from gateway.runtime.ports import (
     LOG_OFFS_MAX,
     Authority,
     Clock,
+    Connection,
     Grant,
     InTurnError,
     KeptLogOff,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.assembly import BEHIND_MS, Assembly, Composer
-from gateway.core.element import OPEN_STEPS, STEPS_MOST, UNREADABLE, Element, ReadingStep
+from gateway.core.assembly import Assembly, Composer
+from gateway.core.element import BEHIND_MS, OPEN_STEPS, STEPS_MOST, UNREADABLE, Element, ReadingStep
 from gateway.core.link import MOST, PARTS_MOST, PendingReadings, Query
 from gateway.domain.commands import Listen
 from gateway.domain.model import Kind, Scope, key_of

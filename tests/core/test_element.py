@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from gateway.core.assembly import CATALOGUES_MAX, Composer
 from gateway.core.element import (
-    MADE_AT_ONCE,
     NOTHING,
     UNREADABLE,
     Element,
@@ -23,7 +22,7 @@ from gateway.core.element import (
     steady,
     with_part,
 )
-from gateway.core.fanout_group import FanoutGroup
+from gateway.core.fanout_group import MADE_AT_ONCE, FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox, PaceLadder
 from gateway.core.view import view_of

@@ -162,11 +162,11 @@ def test_changes_that_are_joined_have_the_seq_of_the_last() -> None:
         (lambda ledger: ledger.record("a", None), None),
         (lambda ledger: ledger.record_one("a", ONE, TWO), TWO),
         (lambda ledger: ledger.record_all(ChangeSet([("a", ONE, TWO)])), TWO),
-        (lambda ledger: ledger.receive_next(3, "a", 3, TWO), TWO),
+        (lambda ledger: ledger.record_one("a", ONE, TWO, 3, 3), TWO),
         (lambda ledger: ledger.receive(delta(2, 3, Update("a", 3, TWO))), TWO),
         (lambda ledger: ledger.receive(delta(0, 3, Update("b", 2, ONE), reset=True)), None),
     ],
-    ids=["record", "gone", "record_one", "record_all", "receive_next", "receive", "reset"],
+    ids=["record", "gone", "record_one", "record_all", "record_one of an owner", "receive", "reset"],
 )
 def test_a_ledger_that_shares_its_elements_changes_only_its_own(
     change: Callable[[Ledger], object], after: Element | None

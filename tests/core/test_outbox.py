@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.core.element import ChangeSet, Element
-from gateway.core.fanout_group import ChangesFrame
-from gateway.core.ledger import Cursor, Ledger, first_of
+from gateway.core.fanout_group import ChangesFrame, Cursor, first_of
+from gateway.core.ledger import Ledger
 from gateway.core.view import me_key, view_of
 from gateway.domain.model import Scope
 from gateway.protocol.codec import JSON, MSGPACK, Codec

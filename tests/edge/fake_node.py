@@ -27,9 +27,8 @@ from gateway.domain.resources import Queue, Resource, Site
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.protocol.envelopes import SessionFacts
 from gateway.runtime.command_execution import CommandedUser
-from gateway.runtime.mirror import Connection
 from gateway.runtime.node import Attachment
-from gateway.runtime.ports import Clock, OnOutcome
+from gateway.runtime.ports import Clock, Connection, OnOutcome
 
 LIFE_MS = 3_600_000
 LIVE = Health("live", "live", 0.0)

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, cast
 import pytest
 
 from gateway.core import view as views
-from gateway.core.element import MADE_AT_ONCE as FORMS_AT_ONCE
 from gateway.core.element import Element
+from gateway.core.fanout_group import MADE_AT_ONCE as FORMS_AT_ONCE
 from gateway.core.ledger import Ledger
 from gateway.core.view import NarrowedValues
 from gateway.domain.model import NodeId, Scope, UserId

@@ -15,7 +15,7 @@ MIRROR, NOBODY = "agent.personal", ""
 """The mirrors, of whatever resource; nothing about a person."""
 CONTAINERS: Final = frozenset(
     {
-        "Connections", "Counter", "MultiMap", "KeyedRates", "OrderedDict", "Quota", "SmallMap",
+        "Connections", "Counter", "KeyedRates", "OrderedDict", "Quota", "SmallMap",
         "WeakKeyDictionary", "WeakSet", "WeakValueDictionary", "defaultdict", "deque", "dict", "list", "set",
     }
 )  # fmt: skip

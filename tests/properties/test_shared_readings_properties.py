@@ -64,7 +64,7 @@ class Link:
     def read(self, reading: Reading) -> None:
         ledger = self.ledger
         self.shared.is_unshown = not ledger.elements
-        step = self.shared.follow(reading, ledger.elements, self.offset_ms, SCOPE, ledger.table)
+        step = self.shared.follow(reading, ledger.elements, self.offset_ms, SCOPE, ledger.versions.shared)
         changed: set[Address] = set()
         if step is None:
             changed = self.shared.read(reading)
