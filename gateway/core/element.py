@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from itertools import count
 from operator import attrgetter
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from gateway.domain.model import EMPTY_SET, Kind, NextTables, SharedTable, UntrackedStruct, changed, value
 from gateway.domain.resources import (
@@ -520,33 +520,31 @@ def _is_jitter(shown: Element, composed: Composed) -> bool:
     return isinstance(value, Composed) and steady(value, composed) == value
 
 
-_INSTANTS: Final[dict[type, tuple[str, ...]]] = {
-    Queue: ("oldest_since_ms", "window_start_ms"),
-    QueueFigures: ("oldest_since_ms",),
-    QueueWindow: ("window_start_ms",),
-    Aggregate: ("oldest_since_ms",),
-}
-"""The fields with instants; those of agents are in :func:`_agent_instants`."""
-
-
 def steady(before: PartValue, after: PartT) -> PartT:
     """Return *after* with the instants of *before* where they differ only by jitter.
 
     An instant is kept only while the value that it dates stays the same.
     """
-    if type(before) is not type(after):
-        return after
-    instants: dict[str, object]
+    instants = _instants(before, after) if type(before) is type(after) else {}
+    kept = changed(after, **instants) if instants else after
+    return after if kept == after else kept
+
+
+def _instants(before: PartValue, after: PartValue) -> dict[str, Any]:
+    """Return the fields of *after* that have instants, with those of *before* where these are kept."""
     if isinstance(before, Agent) and isinstance(after, Agent):
-        instants = _agent_instants(before, after)
-    else:
-        names = _INSTANTS.get(type(after), ())
-        instants = {name: _kept(getattr(before, name), getattr(after, name)) for name in names}
-    differing = {name: kept for name, kept in instants.items() if kept != getattr(after, name)}
-    return changed(after, **differing) if differing else after
+        return _agent_instants(before, after)
+    instants: dict[str, Any] = {}
+    if isinstance(before, Queue | QueueFigures | Aggregate) and isinstance(
+        after, Queue | QueueFigures | Aggregate
+    ):
+        instants["oldest_since_ms"] = _kept(before.oldest_since_ms, after.oldest_since_ms)
+    if isinstance(before, Queue | QueueWindow) and isinstance(after, Queue | QueueWindow):
+        instants["window_start_ms"] = _kept(before.window_start_ms, after.window_start_ms)
+    return instants
 
 
-def _agent_instants(before: Agent, after: Agent) -> dict[str, object]:
+def _agent_instants(before: Agent, after: Agent) -> dict[str, Any]:
     since_ms = after.routing_state_since_ms
     if before.routing_state is after.routing_state:
         since_ms = _kept(before.routing_state_since_ms, since_ms)

@@ -322,8 +322,7 @@ class LinkSocket(asyncio.Protocol):
         self._read_bytes = 0
         """Bytes received since its last turn."""
         self._transport = transport
-        self._frames: Frames | None = None
-        """What reads the rest of an incomplete message, or nothing more; None between messages."""
+        self._frames: Frames | None = None  # between messages; else what reads the rest, or nothing more
         self._text_bytes = message_bytes
         self._lost = lost
         self._inbox: list[tuple[float, Incoming]] | None = None
