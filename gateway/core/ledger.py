@@ -409,16 +409,14 @@ class Ledger:
         misses no change before; 0: the next, for the owner itself.
         """
         shared, seq = self.versions, seq or self.seq + 1
-        if shared.gone:
-            shared.gone.pop(key, None)
-        if shared.shared is not None:
-            shared.own()
-        shared.elements[key] = element
-        if shared.seqs is NO_ITEMS:  # as with_item, a call less for each change
-            shared.seqs = {}
-        shared.seqs[key] = seq
-        self.seq = upto or seq
-        self.shared_seq = max(self.shared_seq, seq)
+        if shared.shared is not None or shared.gone or shared.seqs is NO_ITEMS:
+            shared.store(Update(key, seq, element))
+        else:  # mostly: the same, a call less for each change
+            shared.elements[key], shared.seqs[key] = element, seq
+        if upto:
+            self.seq, self.shared_seq = upto, max(self.shared_seq, seq)
+        else:
+            self.seq = self.shared_seq = seq
         self.joinable = self.firsts = NO_ITEMS
         if element is before:
             return
