@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from itertools import count
 from operator import attrgetter
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from gateway.domain.model import EMPTY_SET, Kind, NextTables, SharedTable, UntrackedStruct, changed, value
 from gateway.domain.resources import (
@@ -208,6 +208,38 @@ class Element(UntrackedStruct):
         others = [each for each in kept or () if each.number == number]
         self._patches = (_Patch(number, codec.name, fragment), *others)
         return fragment
+
+
+PATCHES_MAX: Final = 64
+"""Limit of the keys of one call of :func:`patches_of`."""
+
+
+def patches_of(
+    dirty: Mapping[str, object], elements: Mapping[str, Element], codec: Codec, size_bytes: int
+) -> list[tuple[str, bytes]] | None:
+    """Return the patches from the bases in *dirty* to the present *elements*: the usual case.
+
+    Args:
+        dirty: Keys that the readers may see, each with the readers' element.
+        elements: The newest elements.
+        codec: Encodes patches.
+        size_bytes: The size limit of all patches.
+
+    Returns:
+        None where a reader needs more than patches, or they are too many.
+    """
+    if len(dirty) > PATCHES_MAX:
+        return None
+    patches: list[tuple[str, bytes]] = []
+    for key, base in dirty.items():
+        element = elements.get(key)
+        if element is None or not isinstance(base, Element):
+            return None
+        fragment = None if element is base else element.patch(base, codec)
+        if fragment is not None:
+            patches.append((key, fragment))
+            size_bytes -= len(fragment) + len(key)
+    return patches if size_bytes > 0 else None
 
 
 def value_once(element: Element, made: dict[Element, Value]) -> Value:
@@ -530,11 +562,11 @@ def steady(before: PartValue, after: PartT) -> PartT:
     return after if kept == after else kept
 
 
-def _instants(before: PartValue, after: PartValue) -> dict[str, Any]:
+def _instants(before: PartValue, after: PartValue) -> dict[str, object]:
     """Return the fields of *after* that have instants, with those of *before* where these are kept."""
     if isinstance(before, Agent) and isinstance(after, Agent):
         return _agent_instants(before, after)
-    instants: dict[str, Any] = {}
+    instants: dict[str, object] = {}
     if isinstance(before, Queue | QueueFigures | Aggregate) and isinstance(
         after, Queue | QueueFigures | Aggregate
     ):
@@ -544,7 +576,7 @@ def _instants(before: PartValue, after: PartValue) -> dict[str, Any]:
     return instants
 
 
-def _agent_instants(before: Agent, after: Agent) -> dict[str, Any]:
+def _agent_instants(before: Agent, after: Agent) -> dict[str, object]:
     since_ms = after.routing_state_since_ms
     if before.routing_state is after.routing_state:
         since_ms = _kept(before.routing_state_since_ms, since_ms)

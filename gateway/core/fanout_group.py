@@ -8,7 +8,7 @@ import math
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Final, Literal, NamedTuple, Protocol
 
-from gateway.core.element import ChangeSet, Element
+from gateway.core.element import ChangeSet, Element, patches_of
 from gateway.core.ledger import Ledger
 from gateway.core.view import ME_PREFIX, View
 from gateway.domain.model import ALWAYS, NO_ITEMS, UntrackedStruct, with_item
@@ -124,39 +124,6 @@ def changes_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Cod
         if change is not None:
             changes.append(change)
     return changes
-
-
-PATCHES_MAX: Final = 64
-"""Limit of the keys of one call of :func:`patches_of`."""
-
-
-def patches_of(
-    dirty: Mapping[str, Base], ledger: Ledger, codec: Codec, size_bytes: int
-) -> list[tuple[str, bytes]] | None:
-    """Return the patches from the bases in *dirty* to the ledger's present elements: the usual case.
-
-    Args:
-        dirty: Keys that the readers may see, each with the readers' element.
-        ledger: The newest values.
-        codec: Encodes patches.
-        size_bytes: The size limit of all patches.
-
-    Returns:
-        None where a reader needs more than patches, or they are too many: see :func:`changes_of`.
-    """
-    if len(dirty) > PATCHES_MAX:
-        return None
-    elements = ledger.versions.elements
-    patches: list[tuple[str, bytes]] = []
-    for key, base in dirty.items():
-        element = elements.get(key)
-        if element is None or not isinstance(base, Element):
-            return None
-        fragment = None if element is base else element.patch(base, codec)
-        if fragment is not None:
-            patches.append((key, fragment))
-            size_bytes -= len(fragment) + len(key)
-    return patches if size_bytes > 0 else None
 
 
 def _change(key: str, base: Base, element: Element | None, codec: Codec) -> Change | None:
@@ -519,7 +486,7 @@ class FanoutGroup:
         due_at = self.sent_at + self.interval_s
         if due_at > now:
             return due_at
-        patches = patches_of(dirty, ledger, codec, self._frame_bytes // 2)
+        patches = patches_of(dirty, ledger.versions.elements, codec, self._frame_bytes // 2)
         if not patches:
             return None
         upto = ledger.shared_seq

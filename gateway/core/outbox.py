@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Final, NamedTuple
 
-from gateway.core.element import ChangeSet, Element
+from gateway.core.element import ChangeSet, Element, patches_of
 from gateway.core.fanout_group import (
     FRAME_BYTES_MAX,
     MADE_AT_ONCE,
@@ -28,7 +28,6 @@ from gateway.core.fanout_group import (
     forms_of,
     forms_of_all,
     news_of,
-    patches_of,
     place_of,
 )
 from gateway.core.ledger import Ledger
@@ -497,7 +496,7 @@ class Outbox(GroupMember):
             return members if is_small else None, len(batch.elements)
         if not dirty:
             return None, 0
-        return patches_of(dirty, self.ledger, self.codec, size_bytes), len(dirty)
+        return patches_of(dirty, self.ledger.versions.elements, self.codec, size_bytes), len(dirty)
 
     def prepare(self) -> bool:
         """Encode some of the elements that a large state needs; False: call it again in a later turn.
@@ -589,7 +588,7 @@ class Outbox(GroupMember):
         head = Cursor(self.stream if is_new else None, self._head(is_new=is_new))
         ledger, view, codec, size = self.ledger, self.view, self.codec, self._frame_bytes
         dirty, is_owed = self._dirty or {}, self._owed
-        patches = None if is_new or is_owed else patches_of(dirty, ledger, codec, size // 2)
+        patches = None if is_new or is_owed else patches_of(dirty, ledger.versions.elements, codec, size // 2)
         if patches:
             frames = [codec.patches(self._seq, head.seq, patches)]
         elif self._reset:
