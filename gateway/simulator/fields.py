@@ -95,12 +95,16 @@ LIST_LIMIT = 100_000
 """Members of any list in a request."""
 
 
-def integer(body: Body, name: str) -> int:
-    """Return a whole number."""
+def _value(body: Body, name: str, kind: type[MemberT]) -> MemberT:
     value = body.get(name)
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise Refused("BadRequest", Field=name)
     return value
+
+
+def integer(body: Body, name: str) -> int:
+    """Return a whole number."""
+    return _value(body, name, int)
 
 
 def optional_integer(body: Body, name: str) -> int | None:
@@ -111,15 +115,13 @@ def optional_integer(body: Body, name: str) -> int | None:
 def number(body: Body, name: str) -> float:
     """Return a number."""
     value = body.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise Refused("BadRequest", Field=name)
-    return float(value)
+    return value if isinstance(value, float) else float(integer(body, name))
 
 
 def text(body: Body, name: str) -> str:
     """Return a bounded text."""
-    value = body.get(name)
-    if not isinstance(value, str) or len(value) > TEXT_LIMIT:
+    value = _value(body, name, str)
+    if len(value) > TEXT_LIMIT:
         raise Refused("BadRequest", Field=name)
     return value
 
@@ -140,10 +142,7 @@ def one_of(body: Body, name: str, choices: tuple[ChoiceT, ...]) -> ChoiceT:
 
 def flag(body: Body, name: str, *, default: bool | None = None) -> bool:
     """Return true or false; *default* when it is absent."""
-    value = body.get(name, default)
-    if not isinstance(value, bool):
-        raise Refused("BadRequest", Field=name)
-    return value
+    return _value({name: default, **body}, name, bool)
 
 
 def optional_flag(body: Body, name: str) -> bool | None:
@@ -163,10 +162,7 @@ def texts(body: Body, name: str) -> list[str]:
 
 def mapping(body: Body, name: str) -> Body:
     """Return an object."""
-    value = body.get(name)
-    if not isinstance(value, dict):
-        raise Refused("BadRequest", Field=name)
-    return value
+    return _value(body, name, dict)
 
 
 def mappings(body: Body, name: str) -> list[Body]:
@@ -175,9 +171,7 @@ def mappings(body: Body, name: str) -> list[Body]:
 
 
 def _members(body: Body, name: str, kind: type[MemberT]) -> list[MemberT]:
-    value = body.get(name)
-    if not isinstance(value, list) or len(value) > LIST_LIMIT:
-        raise Refused("BadRequest", Field=name)
-    if any(not isinstance(each, kind) or isinstance(each, bool) for each in value):
+    value: list[MemberT] = _value(body, name, list)
+    if len(value) > LIST_LIMIT or any(not isinstance(each, kind) or isinstance(each, bool) for each in value):
         raise Refused("BadRequest", Field=name)
     return value

@@ -18,7 +18,6 @@ from gateway.upstream.asterisk.link import AsteriskLink, Server
 from gateway.upstream.asterisk.people import AsteriskView, Rules
 from gateway.upstream.asterisk.publisher import Publisher
 from gateway.upstream.asterisk.state import Queues
-from tests.doubles.clock import ManualClock
 
 QUEUES, MEMBERS, USERS = 20, 200, 200
 MOST = 800
@@ -94,9 +93,7 @@ def shown_to_users(*, is_lone: bool) -> tuple[list[Reading], Callable[[int], Non
     )
     got: list[Reading] = []
     for user in range(USERS):
-        link = AsteriskLink(
-            cast(Server, NoServer(publisher)), UserId("main", user), ManualClock(), token=1, holder="a"
-        )
+        link = AsteriskLink(cast(Server, NoServer(publisher)), UserId("main", user))
         link.scope = Scope(frozenset({user}) if is_lone else agents, seen)
         publisher.links[user] = link
         for kind in (Kind.AGENT, Kind.QUEUE):

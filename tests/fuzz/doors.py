@@ -196,7 +196,7 @@ def messages_of_a_link(data: bytes) -> None:
         assert not any(faults(each, 4_000) for each in _strings(shown)), "a text that deceives"
 
 
-def _read(reader: messages.LinkReader, text: str) -> messages.Said | str:
+def _read(reader: messages.LinkReader, text: str) -> messages.MessageContent | str:
     try:
         return reader.read(text)
     except WireError as fault:

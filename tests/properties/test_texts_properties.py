@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.core.element import steady
 from gateway.domain.upstream import Reading
 from gateway.upstream.oscce.decode import References
-from gateway.upstream.oscce.messages import LinkReader, Said
+from gateway.upstream.oscce.messages import LinkReader, MessageContent
 from gateway.upstream.oscce.readings import Readings
 from tests.upstream.samples import whole
 
@@ -46,7 +46,7 @@ def text(query: int, received: tuple[str, int, dict[str, Any]], complete: bool, 
     return f'{{"Type":"Event","QueryID":{query},' + json.dumps(rest)[1:-1] + tail + "}"
 
 
-def same(one: Said, other: Said) -> bool:
+def same(one: MessageContent, other: MessageContent) -> bool:
     """Tell whether the second says what the first does, but for instants that jitter."""
     (left,), (right,) = one, other
     assert isinstance(left, Reading)
@@ -66,7 +66,7 @@ def plain(reading: Reading) -> list[object]:
 @given(steps=STEPS)
 def test_a_message_says_what_it_would_say_on_the_only_link(steps: list[Any]) -> None:
     pool, references, now = Readings(), References(), 0.0
-    held: list[Said] = []
+    held: list[MessageContent] = []
     link = LinkReader("main", pool)
     for step in steps:
         if isinstance(step, References):

@@ -29,8 +29,8 @@ from gateway.upstream.oscce.messages import (
     LARGE_CHARS,
     READ_AT_ONCE,
     LinkReader,
+    MessageContent,
     Response,
-    Said,
     routing_state,
 )
 from gateway.upstream.oscce.readings import Readings
@@ -49,7 +49,7 @@ def reader() -> LinkReader:
     return LinkReader("main", Readings())
 
 
-def read(text: str | bytes) -> Said:
+def read(text: str | bytes) -> MessageContent:
     return reader().read(text)
 
 
@@ -135,7 +135,7 @@ def test_a_large_reading_is_read_in_slices_and_says_the_same() -> None:
 def test_a_large_reading_that_is_odd_is_as_odd_in_slices(odd: dict[str, Any]) -> None:
     text = event("UserRealtime", *LARGE, samples.USER_REALTIME | odd).decode()
 
-    def outcome(said: Callable[[], Said]) -> str:
+    def outcome(said: Callable[[], MessageContent]) -> str:
         try:
             return repr(said())
         except WireError as error:

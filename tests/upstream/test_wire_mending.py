@@ -18,7 +18,7 @@ from gateway.domain.upstream import Attached, Reading
 from gateway.upstream.oscce import http
 from gateway.upstream.oscce.decode import SHAPES
 from gateway.upstream.oscce.errors import WireError, as_meant, read_as_meant
-from gateway.upstream.oscce.messages import LinkReader, Said, answer
+from gateway.upstream.oscce.messages import LinkReader, MessageContent, answer
 from gateway.upstream.oscce.readings import Readings
 from tests.upstream.samples import LINK_OPENED, SESSION, TIME_MS, USER, USER_REALTIME, event
 
@@ -33,7 +33,7 @@ _JSON = st.recursive(
 )
 
 
-def read(text: str | bytes) -> Said:
+def read(text: str | bytes) -> MessageContent:
     return LinkReader("main", Readings()).read(text)
 
 

@@ -46,7 +46,7 @@ from gateway.domain.upstream import (
 )
 from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk.accounts import INSTANCE, AsteriskAccounts, rights_of
-from gateway.upstream.asterisk.ami import AmiAddress, LostError, SteadyClock, is_success, refusal, unavailable
+from gateway.upstream.asterisk.ami import AmiAddress, LostError, is_success, refusal, unavailable
 from gateway.upstream.asterisk.link import (
     AsteriskLink,
     AsteriskSession,
@@ -100,12 +100,11 @@ class AsteriskServer:
         jitter: Callable[[], float],
         draw: Callable[[int], bytes],
     ) -> None:
-        steady = SteadyClock(clock)
         self.monitor: Final = Monitor(
             site,
             settings.address,
             settings.people_file,
-            steady,
+            clock,
             rules=settings.rules,
             timing=settings.timing,
             jitter=jitter,
@@ -121,7 +120,7 @@ class AsteriskServer:
         )
         self.settings: Final = settings
         self._site = site
-        self._clock = steady
+        self._clock = clock
         self._is_alone = settings.is_alone
         self._aliases = 0
         self._tokens: dict[int, tuple[int, str]] = {}
@@ -199,7 +198,7 @@ class AsteriskServer:
         if user != UserId(self._site, agent_number(person)):
             raise LinkClosed("session_unknown")
         self._fence(user.key, token, holder)
-        link = AsteriskLink(self, user, self._clock, token=token, holder=holder)
+        link = AsteriskLink(self, user)
         links = self.monitor.publisher.links
         before = links.pop(user.key, None)
         if before is not None:
@@ -207,7 +206,7 @@ class AsteriskServer:
         links[user.key] = link
         attached = self._attach(link, session)
         shown = User(user, person.login, person.name)
-        link.push(Opened(self._clock.wall_ms(), KEEP_ALIVE_S, shown, attached, None, INSTANCE))
+        link.push(Opened(self.monitor.time_ms(), KEEP_ALIVE_S, shown, attached, None, INSTANCE))
         for event in self.monitor.publisher.functions():
             link.push(event)
         return link
@@ -262,7 +261,7 @@ class AsteriskServer:
 
     def _listen(self, link: AsteriskLink, listen: Listen) -> Listening:
         query = self.monitor.publisher.listen(link, listen)
-        self.monitor.publisher.whole(link, query, self._clock.wall_ms())
+        self.monitor.publisher.whole(link, query, self.monitor.time_ms())
         return Listening(query)
 
     def _person(self, session: AsteriskSession) -> Person:
@@ -285,7 +284,7 @@ class AsteriskServer:
             raise GatewayError(ErrorCode.FORBIDDEN, "The session is another user's.")
         before = link.scope
         attached = self._attach(link, session)
-        self.monitor.publisher.show_gained(link, before, self._clock.wall_ms())
+        self.monitor.publisher.show_gained(link, before, self.monitor.time_ms())
         return attached
 
     def _detach(self, link: AsteriskLink, alias: int) -> None:
@@ -373,7 +372,7 @@ class AsteriskServer:
         attachment = link.attached.get(request.alias)
         if attachment is None:
             raise GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
-        if request.not_after_ms < self._clock.wall_ms():
+        if request.not_after_ms < self.monitor.time_ms():
             raise GatewayError(ErrorCode.EXPIRED, "The command arrived after its deadline.")
         if not self.monitor.is_up:
             raise unavailable(self.monitor.last_failure)

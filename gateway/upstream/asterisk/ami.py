@@ -12,7 +12,6 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final, NamedTuple, cast
@@ -20,44 +19,6 @@ from typing import Any, Final, NamedTuple, cast
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.upstream import Trouble, UnreachedError
 from gateway.runtime.ports import Clock
-
-
-class SteadyClock:
-    """A clock with a time of day that does not jump when the machine's clock is set.
-
-    By it everything is dated that the links of an Asterisk carry: an event that seems older than the one
-    before it would be ignored. The difference to the machine's clock is found like that to any server's.
-
-    Args:
-        clock: Says the time of day once, and then how much time has passed.
-    """
-
-    __slots__ = ("_base_ms", "_clock")
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._base_ms = clock.wall_ms() - clock.now() * 1000
-
-    def now(self) -> float:
-        """Return monotonic seconds."""
-        return self._clock.now()
-
-    def wall_ms(self) -> int:
-        """Return ms since 1970 UTC by the machine's clock as it was at first."""
-        return round(self._base_ms + self._clock.now() * 1000)
-
-    async def sleep(self, seconds: float) -> None:
-        """Return after *seconds*."""
-        await self._clock.sleep(seconds)
-
-    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        """Bound the block."""
-        return self._clock.timeout(seconds)
-
-    def call_later(self, seconds: float, act: Callable[[], None]) -> Callable[[], None]:
-        """Call *act* after *seconds*, unless the returned function is called."""
-        return self._clock.call_later(seconds, act)
-
 
 GREETING: Final = "Asterisk Call Manager/"
 LINE_BYTES: Final = 1_000

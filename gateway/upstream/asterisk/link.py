@@ -42,7 +42,7 @@ from gateway.domain.model import (
 )
 from gateway.domain.upstream import LinkClosed, LinkEvent, LinkReplaced, Reading, Source
 from gateway.runtime.event_loop import TaskGroup, resolve
-from gateway.runtime.ports import Clock, OnAnswer, OnReadings
+from gateway.runtime.ports import OnAnswer, OnReadings
 from gateway.upstream.asterisk.people import AsteriskView, Rules, skills_version
 from gateway.upstream.asterisk.state import Membership, Queues
 
@@ -235,10 +235,8 @@ class AsteriskLink:
     comes after the events that were pushed before it.
     """
 
-    def __init__(self, server: Server, user: UserId, clock: Clock, *, token: int, holder: str) -> None:
+    def __init__(self, server: Server, user: UserId) -> None:
         self.user: Final = user
-        self.token: Final = token
-        self.holder: Final = holder
         self.attached: dict[int, LinkedSession] = {}
         self.scope = Scope()
         """The union of the scopes of its sessions."""
@@ -253,7 +251,6 @@ class AsteriskLink:
         self.asks_alone = False
         """Whether a query is for single resources."""
         self._server = server
-        self._clock = clock
         self._inbox: deque[LinkEvent | Dated | Callable[[], None]] = deque()
         self._dated_at: float | None = None
         """When the last received event is dated, if it is."""

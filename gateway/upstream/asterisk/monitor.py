@@ -56,11 +56,7 @@ class Timing:
 
 
 class Monitor:
-    """One Asterisk, as this node sees it.
-
-    Args:
-        clock: The only time; its time of day never jumps.
-    """
+    """One Asterisk, as this node sees it."""
 
     def __init__(
         self,
@@ -92,6 +88,7 @@ class Monitor:
         self._people_file = people_file
         self._people_stamp: tuple[int, int] | None = None
         self._clock = clock
+        self._base_ms = clock.wall_ms() - clock.now() * 1000
         self._timing = timing
         self._jitter = jitter
         self._connection: AmiConnection | None = None
@@ -120,8 +117,12 @@ class Monitor:
         return 0 if self._connection is None else self._connection.under_way
 
     def time_ms(self) -> int:
-        """Return the time by which all instants of this Asterisk are dated, ms since 1970 UTC."""
-        return self._clock.wall_ms()
+        """Return the time by which everything that links carry is dated, ms since 1970 UTC.
+
+        It does not jump when the machine's clock is set: an event that seems older than the one before it
+        would be ignored. The difference to the machine's clock is found like that to any server's.
+        """
+        return round(self._base_ms + self._clock.now() * 1000)
 
     def trust(self, tls: ssl.SSLContext) -> None:
         """Verify Asterisk with *tls* from the next connection on."""
@@ -168,7 +169,7 @@ class Monitor:
         for step in missed:
             await self.action(step.action, step.fields)
         await self._effects(missed)
-        self.publisher.publish_agents(agents, self._clock.wall_ms())
+        self.publisher.publish_agents(agents, self.time_ms())
 
     async def _effects(self, steps: Sequence[Step]) -> None:
         """Wait until the state shows the effects of the steps; AMI answers before its events."""
@@ -202,7 +203,7 @@ class Monitor:
             answer = await self._connection.action(
                 "QueueStatus",
                 fields,
-                row=lambda row: reading.row(row, self._clock.wall_ms()),
+                row=lambda row: reading.row(row, self.time_ms()),
                 end=lambda: reading.end(only),
             )
         finally:
@@ -270,7 +271,7 @@ class Monitor:
         self._events, self.wants_reading, self._left_out = EventsCheck(), False, 0
         self.queues.forget_contacts()
         await self.read_queues()
-        now_ms = self._clock.wall_ms()
+        now_ms = self.time_ms()
         while self.publisher.has_more:
             self.publisher.publish(now_ms)
             await self._clock.sleep(0)
@@ -298,17 +299,17 @@ class Monitor:
 
     def _say_up(self, *, is_up: bool) -> None:
         offers = self.may("DBPut", "QueueAdd")
-        known_at, now_ms = self._clock.now() if is_up else self._lost_at, self._clock.wall_ms()
+        known_at, now_ms = self._clock.now() if is_up else self._lost_at, self.time_ms()
         self.publisher.set_up(is_up=is_up, offers_remote=offers, now_ms=now_ms, known_at=known_at)
         self._changed.set()
 
     async def _see_clock(self, connection: AmiConnection) -> None:
         """Measure the difference of Asterisk's clock; its instants are whole seconds."""
-        before_ms = self._clock.wall_ms()
+        before_ms = self.time_ms()
         pong = await connection.action("Ping")
         stamp_s = decimal(pong, "Timestamp")
         if stamp_s is not None:
-            half_ms = (self._clock.wall_ms() - before_ms) / 2
+            half_ms = (self.time_ms() - before_ms) / 2
             offset_ms = round(before_ms + half_ms - 1000 * stamp_s)
             # smaller differences are jitter, or the delay of the answer: the instants stay
             if abs(offset_ms - self.view.offset_ms) > 500 + half_ms:
@@ -372,7 +373,7 @@ class Monitor:
     async def _publish(self) -> None:
         """Publish remaining changes, and changes by time alone."""
         while True:
-            now_ms = self._clock.wall_ms()
+            now_ms = self.time_ms()
             self.queues.due(now_ms)
             self.publisher.due(now_ms)
             self.publisher.publish(now_ms)
@@ -381,7 +382,7 @@ class Monitor:
     # ---- what comes ----
 
     def _event(self, event: AmiMessage) -> None:
-        self.queues.event(event, self._clock.wall_ms())
+        self.queues.event(event, self.time_ms())
         self._events.come = self._events.come or "Queue" in event
         # at the end of its start Asterisk has more queues than when it accepted the connection
         if event.get("Event") in {"Reload", "FullyBooted"}:
@@ -401,7 +402,7 @@ class Monitor:
             # the long message may be part of a reading's answer: reading again at once would never end
             if self._clock.now() >= self._left_out_until:
                 self._left_out_until, self.wants_reading = self._clock.now() + self._timing.look_s, True
-        self.publisher.publish(self._clock.wall_ms())
+        self.publisher.publish(self.time_ms())
 
 
 def _first(group: BaseExceptionGroup[LostError | GatewayError]) -> BaseException:

@@ -217,19 +217,24 @@ class Queues:
 
     def event(self, event: AmiMessage, now_ms: int) -> None:
         """Apply one event; those that do not concern queues are ignored."""
-        kind, name = event.get("Event", ""), event.get("Queue", "")
-        if kind not in _EVENTS:
-            return
+        match kind := event.get("Event", ""):
+            case (
+                "QueueMemberAdded" | "QueueMemberRemoved" | "QueueMemberPause" | "QueueMemberPenalty"
+                | "QueueMemberRinginuse" | "QueueMemberStatus"
+            ):  # fmt: skip
+                apply = self._member_event
+            case "QueueCallerJoin" | "QueueCallerLeave" | "QueueCallerAbandon":
+                apply = self._caller_event
+            case "AgentCalled" | "AgentConnect" | "AgentRingNoAnswer" | "AgentComplete" | "AgentDump":
+                apply = self._contact_event
+            case _:
+                return
+        name = event.get("Queue", "")
         queue = self.queues.get(name)
         if queue is None:
             self._missed(name)
-            return
-        if kind in _OF_MEMBERS:
-            self._member_event(kind, queue, event, now_ms)
-        elif kind in _OF_CALLERS:
-            self._caller_event(kind, queue, event, now_ms)
         else:
-            self._contact_event(kind, queue, event, now_ms)
+            apply(kind, queue, event, now_ms)
 
     def _member_event(self, kind: str, queue: QueueState, event: AmiMessage, now_ms: int) -> None:
         interface = interface_of(event)
@@ -491,23 +496,6 @@ class Pass:
         if self._with_members:
             for interface in queue.members.keys() - self._members:
                 self._queues.drop_member(queue, interface)
-
-
-_OF_MEMBERS: Final = frozenset(
-    {
-        "QueueMemberAdded",
-        "QueueMemberRemoved",
-        "QueueMemberPause",
-        "QueueMemberPenalty",
-        "QueueMemberRinginuse",
-        "QueueMemberStatus",
-    }
-)
-_OF_CALLERS: Final = frozenset({"QueueCallerJoin", "QueueCallerLeave", "QueueCallerAbandon"})
-_OF_CONTACTS: Final = frozenset(
-    {"AgentCalled", "AgentConnect", "AgentRingNoAnswer", "AgentComplete", "AgentDump"}
-)
-_EVENTS: Final = _OF_MEMBERS | _OF_CALLERS | _OF_CONTACTS
 
 
 def interface_of(message: AmiMessage) -> str:

@@ -51,7 +51,7 @@ from gateway.upstream.oscce.errors import (
     without_read,
 )
 from gateway.upstream.oscce.http import Deadlines, unavailable
-from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, Response, Said, answer, render
+from gateway.upstream.oscce.messages import LARGE_CHARS, LinkReader, MessageContent, Response, answer, render
 from gateway.upstream.oscce.readings import Kept, Readings
 from gateway.upstream.oscce.socket import Incoming, LinkSocket
 
@@ -402,7 +402,7 @@ class OsccLink:
             raise ClockSetError("the server's clock was set")
         return Alive(time_ms)
 
-    async def _read(self, text: str) -> Said:
+    async def _read(self, text: str) -> MessageContent:
         """Read a message; a large one in slices, with other tasks after each :data:`SLICES_S`.
 
         Raises:
@@ -423,7 +423,7 @@ class OsccLink:
             self._reads_since = None
         return ()
 
-    def _take(self, sent: Said) -> LinkEvent | None:
+    def _take(self, sent: MessageContent) -> LinkEvent | None:
         """Process the content of a message.
 
         Raises:

@@ -110,7 +110,7 @@ class Response:
     directory: Directory | None = None
 
 
-Said = tuple[LinkEvent | Response, ...]
+MessageContent = tuple[LinkEvent | Response, ...]
 """Content of one message, in order; empty when the gateway does not use it."""
 
 
@@ -212,7 +212,7 @@ class LinkReader:
         self._local_routing: FunctionState | None = None
         self._network_routing: FunctionState | None = None
 
-    def read(self, message: str | bytes) -> Said:
+    def read(self, message: str | bytes) -> MessageContent:
         """Read one message.
 
         Raises:
@@ -221,7 +221,7 @@ class LinkReader:
         head = EVENT_HEAD(_written(message))
         return self._read(message) if head is None else self._read_once(head)
 
-    def slices(self, message: str) -> Iterator[Said | None]:
+    def slices(self, message: str) -> Iterator[MessageContent | None]:
         """Read one large message like :meth:`read`, a slice at each step; the last step yields the result.
 
         Raises:
@@ -248,7 +248,7 @@ class LinkReader:
                 return
         yield self.read(message)
 
-    def _noted(self, message: str | bytes, reading: Reading) -> Said:
+    def _noted(self, message: str | bytes, reading: Reading) -> MessageContent:
         """Return the content of an event, recorded for other links that may receive the same."""
         head = EVENT_HEAD(_written(message))
         if head is not None and (rest := rest_of(head)):
@@ -271,7 +271,7 @@ class LinkReader:
             return None
         return received[0] if received and isinstance(received[0], Reading) else None
 
-    def _read_once(self, head: re.Match[bytes]) -> Said:
+    def _read_once(self, head: re.Match[bytes]) -> MessageContent:
         """Read an event, with elements that other links may have received."""
         known = self._pool.known(head)
         if known is not None:
@@ -281,7 +281,7 @@ class LinkReader:
             self._noted(head.string, received[0]) if received and type(received[0]) is Reading else received
         )
 
-    def _read(self, message: str | bytes) -> Said:
+    def _read(self, message: str | bytes) -> MessageContent:
         try:
             return self._content(_decode(message), message)
         except UNREADABLE as error:
@@ -294,7 +294,7 @@ class LinkReader:
             return ()
         raise fault from None
 
-    def _content(self, received: _Message, message: str | bytes) -> Said:
+    def _content(self, received: _Message, message: str | bytes) -> MessageContent:
         match received:
             case _Event():
                 return self._event(received)
@@ -315,13 +315,13 @@ class LinkReader:
             case Notice():
                 return announced(received)
 
-    def _event(self, received: _Event) -> Said:
+    def _event(self, received: _Event) -> MessageContent:
         shape = SHAPES.get(received.event_type)
         if shape is None:
             return changes(received.elements, self._pool) if received.event_type == _ADMINISTRATION else ()
         return (_reading(received, shape, self._pool.parts(shape, received.time, received.elements)),)
 
-    def _function(self, received: _ManagerStateChanged) -> Said:
+    def _function(self, received: _ManagerStateChanged) -> MessageContent:
         function = FUNCTIONS.get(received.function)
         if function is None:
             return ()
