@@ -454,7 +454,7 @@ def _winner(votes: Sequence[_Vote], elected: Endpoint | None) -> Endpoint:
 
 async def _replies(connection: Connection, commands: Sequence[Sequence[Word]]) -> list[Reply]:
     await connection.send_packed_command(b"".join(pack(*words) for words in commands), check_health=False)
-    return [await reply(connection) for _ in commands]
+    return [await next_reply(connection) for _ in commands]
 
 
 def _check(pong: Reply, role: Reply) -> None:
@@ -474,7 +474,7 @@ def pack(*words: Word) -> bytes:
     return cast("bytes", hiredis.pack_command(words))  # type: ignore[arg-type]  # its hint means one word
 
 
-async def reply(connection: Connection) -> Reply:
+async def next_reply(connection: Connection) -> Reply:
     """Return the next reply, refusals included.
 
     Raises:

@@ -28,7 +28,7 @@ from gateway.bus.connect import (
     Word,
     bus_down,
     code,
-    is_refusal,
+    next_reply,
     pack,
     reason,
 )
@@ -230,16 +230,9 @@ class Pipeline:
             await self._connection.disconnect(nowait=True)
 
     async def _read(self) -> None:
-        read = self._connection.read_response
         try:
             while not self.lost.is_set():
-                try:
-                    reply: Reply = await read(disconnect_on_error=False)
-                except RedisError as error:
-                    if not is_refusal(error):
-                        raise
-                    reply = error.with_traceback(None)
-                work = self._take(reply)
+                work = self._take(await next_reply(self._connection))
                 if work is not None:
                     await work
         except (RedisError, OSError) as error:

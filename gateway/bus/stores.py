@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, TypeVar
 
 import msgspec
 from redis.asyncio import Connection
@@ -60,6 +60,7 @@ RECORD_CHARS_MAX: Final = 4_096
 """Longest text in the record of a node."""
 _READ_AT_ONCE: Final = 500
 """Log-offs read by one command."""
+T = TypeVar("T")
 _REASONS: Final = {reason.value.encode(): reason for reason in EndReason}
 
 
@@ -103,11 +104,7 @@ class RedisLeases:
 
     async def renew(self, user: UserId, node: NodeId, holder: str, token: int) -> bool:
         """See :meth:`gateway.runtime.ports.Leases.renew`."""
-        asked_at = self._clock.now()
-        answer = await self._ask("renew", user, node, holder, token)
-        if self._renewed is not None:
-            self._renewed(self._clock.now() - asked_at)
-        return answer[-1] == 1
+        return await self.renew_many(node, holder, [(user, token)]) == [True]
 
     async def renew_many(
         self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]
@@ -312,7 +309,7 @@ class RedisStore:
         key, count = self._names.throttled(name), 0
         for _ in range(TRIES):
             sealed = await self._get(key)
-            known = None if sealed is None else self._counter(key, sealed)
+            known = self._counter(key, sealed)
             until_ms = self._clock.wall_ms() + _ms(ttl_s) if known is None else known.until_ms
             count = 1 if known is None else min(known.failed + 1, COUNT_MAX)
             new = self._seals.seal_value(key, msgspec.msgpack.encode(_Counter(count, until_ms)))
@@ -328,8 +325,7 @@ class RedisStore:
     async def counted(self, name: str) -> int:
         """See :meth:`gateway.runtime.ports.SharedStore.counted`."""
         key = self._names.throttled(name)
-        sealed = await self._get(key)
-        known = None if sealed is None else self._counter(key, sealed)
+        known = self._counter(key, await self._get(key))
         return 0 if known is None else known.failed
 
     async def forget(self, name: str) -> None:
@@ -377,7 +373,7 @@ class RedisStore:
             if not isinstance(values, list) or len(values) != len(asked):
                 raise bus_down(UNEXPECTED)
             for key, sealed in zip(asked, values, strict=True):
-                kept = self._log_off(key, sealed) if isinstance(sealed, bytes) else None
+                kept = self._value(key, sealed, _LOG_OFF) if isinstance(sealed, bytes) else None
                 found += [] if kept is None else [kept]
         return tuple(found)
 
@@ -385,16 +381,6 @@ class RedisStore:
         """See :meth:`gateway.runtime.ports.SharedStore.drop_log_off`."""
         member, key = self._names.log_off(handle)
         await self._client.answers([("DEL", key), ("ZREM", LOG_OFFS, member)])
-
-    def _log_off(self, key: bytes, sealed: bytes) -> KeptLogOff | None:
-        plain = self._seals.open_value(key, sealed)
-        if plain is None:
-            return None
-        try:
-            return _LOG_OFF.decode(plain)
-        except msgspec.MsgspecError:
-            self._seals.drop(DropReason.UNREADABLE)
-            return None
 
     async def _get(self, key: bytes) -> bytes | None:
         match await self._client.answer("GET", key):
@@ -404,17 +390,21 @@ class RedisStore:
                 return sealed
         raise bus_down(UNEXPECTED)
 
-    def _counter(self, key: bytes, sealed: bytes) -> _Counter | None:
+    def _counter(self, key: bytes, sealed: bytes | None) -> _Counter | None:
         """Return the sealed counter; None: it is out of date, or not of this cluster."""
+        known = None if sealed is None else self._value(key, sealed, _COUNTER)
+        return None if known is None or self._clock.wall_ms() >= known.until_ms + SKEW_MS else known
+
+    def _value(self, key: bytes, sealed: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T | None:
+        """Return the sealed value of *key*; None: it is not of this cluster."""
         plain = self._seals.open_value(key, sealed)
         if plain is None:
             return None
         try:
-            known = _COUNTER.decode(plain)
+            return decoder.decode(plain)
         except msgspec.MsgspecError:
             self._seals.drop(DropReason.UNREADABLE)
             return None
-        return known if self._clock.wall_ms() < known.until_ms + SKEW_MS else None
 
 
 def _ms(seconds: float) -> int:

@@ -15,7 +15,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, InvalidRespo
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from gateway.bus.connect import CLOSED, Reply, code, is_refusal, pack, reason, reply
+from gateway.bus.connect import CLOSED, Reply, code, is_refusal, next_reply, pack, reason
 from gateway.bus.redis import PendingCommand, Pipeline, RedisClient, RedisLimits
 from gateway.domain.errors import ErrorCode, GatewayError
 from tests.bus.peer import NO_SUCH, Peer, Words, door, usual
@@ -590,7 +590,7 @@ async def test_what_came_before_the_pipeline_was_there_is_received(*, at_once: b
     peer = Peer(lambda _: b"+OK\r\n" + (MESSAGE % 1)[:9])
     connection = await connected(peer)
     await connection.send_packed_command(pack("PING"), check_health=False)
-    assert await reply(connection) == b"OK"
+    assert await next_reply(connection) == b"OK"
     peer.say((MESSAGE % 1)[9:] + MESSAGE % 2)
     if not at_once:
         await CLOCK.settle()
@@ -630,13 +630,13 @@ async def test_refusals_are_replies_and_the_end_of_the_connection_is_none() -> N
     peer = Peer()
     connection = await connected(peer)
     peer.say(b"+OK\r\n-WRONGTYPE secret\r\n-LOADING secret\r\n*1\r\n$-1\r\n")
-    said = [await reply(connection) for _ in range(4)]
+    said = [await next_reply(connection) for _ in range(4)]
     assert (said[0], said[3]) == (b"OK", [None])
     assert [code(error) for error in said[1:3] if isinstance(error, RedisError)] == ["WRONGTYPE", "LOADING"]
     assert [error.__traceback__ for error in said[1:3] if isinstance(error, RedisError)] == [None, None]
     peer.transport.abort()
     with pytest.raises(RedisConnectionError):
-        await reply(connection)
+        await next_reply(connection)
     assert connection.is_connected
     await connection.disconnect()
 
