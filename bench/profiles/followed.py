@@ -94,8 +94,8 @@ class TwoNodes(House):
         second = Exchange(SECOND, second_bus, self.clock, 0, counters)
         second.phones, self._bundles = self.scheduler, owner.bundles
         states: dict[UserId, Any] = {}
-        local = SimpleNamespace(clock=self.clock, pauses=Pauses(), user_states=states)
-        receiver = ClusterReceiver(SECOND, "life", cast("ReceivingNode", local), second, counters)
+        local = SimpleNamespace(pauses=Pauses(), user_states=states)
+        receiver = ClusterReceiver("life", cast("ReceivingNode", local), second, counters)
         running += [
             tasks.create_task(owner.run(receiver.received, receiver.recovered)),
             tasks.create_task(receiver.run()),

@@ -23,7 +23,7 @@ from gateway.bus.connect import CLOSED, TRIAL, TRIAL_WRITE, Connector, Refusals,
 from gateway.bus.pubsub import SHARDED, Partition, RedisBus
 from gateway.bus.redis import COMMANDS, SCRIPTS, CommandSender, RedisClient, RedisLimits
 from gateway.domain.errors import GatewayError
-from gateway.runtime.ports import ENTRY_REFUSALS, Clock, NotSentError
+from gateway.runtime.ports import ENTRY_REFUSALS, Clock, NotSentError, wait_at_most
 
 PREFIXES: Final = tuple(b"og:{p%d}:" % number for number in (51, 28, 50, 29, 53, 151, 52, 150))
 """Prefixes of the channels of the partitions. The slot of each lies in the middle of one eighth of all slots.
@@ -212,9 +212,7 @@ class Topology:
             with suppress(RedisUnreachable):
                 await self.refresh()
             await self._clock.sleep(QUERY_SOON_S)
-            with suppress(TimeoutError):
-                async with self._clock.timeout(QUERY_S):
-                    await self._query_wanted.wait()
+            await wait_at_most(self._clock, QUERY_S, self._query_wanted.wait())
             self._query_wanted.clear()
 
     async def refresh(self) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import groupby
 from typing import Final, NamedTuple, TypeVar
@@ -48,7 +47,7 @@ from gateway.protocol.envelopes import (
     encoding,
     is_large,
 )
-from gateway.runtime.ports import Clock, NotSentError, OnPosted, Receive
+from gateway.runtime.ports import Clock, NotSentError, OnPosted, Receive, wait_at_most
 
 SUBSCRIBE_MAX: Final = 512
 """Channels of one command: the server confirms each of them, and serves no other client meanwhile."""
@@ -552,9 +551,7 @@ class RedisBus:
                 await self._clock.sleep(await self._send_greeting(now))
                 continue
             self._greet_soon.clear()
-            with suppress(TimeoutError):
-                async with self._clock.timeout(due_at - now):
-                    await self._greet_soon.wait()
+            await wait_at_most(self._clock, due_at - now, self._greet_soon.wait())
 
     async def _send_greeting(self, now: float) -> float:
         """Publish a greeting; returns how long to wait until the next."""

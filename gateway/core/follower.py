@@ -143,14 +143,17 @@ class FollowMachine(StateMachine[FollowState]):
         """Return whether a message of *epoch* may be read. Call :meth:`published` in any case."""
         return epoch >= self.floor
 
-    def published(self, epoch: int, receipt: Receipt, now: float) -> None:
+    def published(self, epoch: int, receipt: Receipt, now: float) -> bool:
         """Process a publication, and the replica's receipt if it was admitted.
 
         A higher epoch belongs to another owner, which must be read from the lease.
+
+        Returns:
+            Whether something is missing that was not known to be.
         """
         if epoch < self.floor:
             self._lower_since = now if self._lower_since is None else self._lower_since
-            return
+            return False
         self._lower_since = None
         if receipt is not Receipt.GAP:
             self.applied_next(now)
@@ -160,6 +163,8 @@ class FollowMachine(StateMachine[FollowState]):
             self.seen(epoch, now)
         elif receipt is Receipt.GAP and self._move("gap"):
             self._ask_soon(now)
+            return True
+        return False
 
     def applied_next(self, now: float) -> None:
         """Process a publication of :attr:`floor` that fitted; :meth:`published` does the same."""

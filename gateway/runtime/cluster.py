@@ -10,7 +10,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple, TypeAlias
@@ -39,7 +38,7 @@ from gateway.protocol.envelopes import (
 )
 from gateway.protocol.frames import BusHealth
 from gateway.runtime.event_loop import Phones, log_fault, spawn
-from gateway.runtime.ports import Bus, Clock, NotSentError, OnPosted, Receive
+from gateway.runtime.ports import Bus, Clock, NotSentError, OnPosted, Receive, wait_at_most
 from gateway.telemetry import RuntimeCounters
 
 _LOG: Final = logging.getLogger(__name__)
@@ -353,9 +352,7 @@ class Exchange:
                 recovery = self.machine.recovery
                 recovered(recovery)
             self._probed.clear()
-            with suppress(TimeoutError):
-                async with self.clock.timeout(max(self.machine.due_at - now, _TURN_S)):
-                    await self._probed.wait()
+            await wait_at_most(self.clock, max(self.machine.due_at - now, _TURN_S), self._probed.wait())
 
     def _probe_posted(self, number: int, receivers: int | GatewayError) -> None:
         if isinstance(receivers, GatewayError):

@@ -54,7 +54,7 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.cluster import Exchange, Failure, MessageAnswer, NotDeliveredError
 from gateway.runtime.event_loop import log_fault, resolve, spawn
 from gateway.runtime.follower import Follower
-from gateway.runtime.ports import NODE_TTL_S, Clock, Grant, InTurnError, NodeRegistry, RoleOverError
+from gateway.runtime.ports import NODE_TTL_S, Grant, InTurnError, NodeRegistry, RoleOverError
 from gateway.runtime.user_state import Owner, UserState
 from gateway.telemetry import RuntimeCounters
 
@@ -83,7 +83,6 @@ class ClusterMembership:
         self,
         registry: NodeRegistry,
         exchange: Exchange,
-        clock: Clock,
         record: Callable[[], NodeRecord],
         queues: tuple[AdmissionQueue, ...],
         counters: RuntimeCounters | None = None,
@@ -91,8 +90,7 @@ class ClusterMembership:
         self.node: Final = exchange.node
         self._counters = counters or RuntimeCounters()
         self._registry = registry
-        self._exchange = exchange
-        self._clock = clock
+        self._exchange, self._clock = exchange, exchange.clock
         self._record = record
         self._queues = queues
         self.has_given_notice = False
@@ -330,18 +328,15 @@ class AdminRpc:
 
     def __init__(
         self,
-        node: NodeId,
         holder: str,
         exchange: Exchange,
         membership: ClusterMembership,
-        clock: Clock,
         audit: Callable[[OrderAct], None],
     ) -> None:
-        self.node: Final = node
+        self.node: Final = exchange.node
         self._holder = holder
         self._exchange = exchange
         self._membership = membership
-        self._clock = clock
         self._audit = audit
         self._known: dict[str, Obey] = {}
 
@@ -477,7 +472,6 @@ M = TypeVar("M", bound=Envelope)
 class ReceivingNode(Protocol):
     """The node."""
 
-    clock: Clock
     pauses: Pauses
     membership: ClusterMembership
     orders: AdminRpc
@@ -500,9 +494,9 @@ class ClusterReceiver:
     """
 
     def __init__(
-        self, node: NodeId, holder: str, local: ReceivingNode, exchange: Exchange, counters: RuntimeCounters
+        self, holder: str, local: ReceivingNode, exchange: Exchange, counters: RuntimeCounters
     ) -> None:
-        self._node = node
+        self._node, self._clock = exchange.node, exchange.clock
         self._holder = holder
         self._local = local
         self._exchange = exchange
@@ -571,7 +565,7 @@ class ClusterReceiver:
 
     def _pass_publications(self, publications: Iterable[Publication]) -> None:
         """Pass publications to the followers; equal values of several users become one element."""
-        clock, made, states = self._local.clock, Shared(self._recent), self._local.user_states
+        clock, made, states = self._clock, Shared(self._recent), self._local.user_states
         now = clock.now()
         bus = self._exchange.health(now)
         came_at = min(self._local.pauses.came_at(now), self._exchange.machine.carried_since(now))
@@ -609,7 +603,7 @@ class ClusterReceiver:
         for follower in followers:
             follower.messages_lost()
             self._counters.resynced("bus")
-            await self._local.clock.sleep(pause_s)
+            await self._clock.sleep(pause_s)
         self._exchange.machine.resynced(recovery)
 
     # ---- to the owner ----
@@ -641,7 +635,7 @@ class ClusterReceiver:
                 self._send_answers(asked.node, answers)
                 made.clear()
             if values > VALUES_AT_ONCE:
-                await self._local.clock.sleep(0)
+                await self._clock.sleep(0)
                 values = 0
         self._send_answers(asked.node, answers)
         self._exchange.send(Inbox(asked.node), Asked(self._node, self._holder, asked.number, tuple(not_mine)))
@@ -682,7 +676,7 @@ class ClusterReceiver:
         ended = self._local.denied(asked.ticket)
         if ended is not None:
             raise ended
-        now = self._local.clock.now()
+        now = self._clock.now()
         owner.publisher.interested(asked.node, now)
         since = None if asked.age_ms is None else self._local.pauses.came_at(now) - asked.age_ms / 1000
         await owner.attach(asked.ticket, asked.topics, asked.node, since)
@@ -700,7 +694,7 @@ class ClusterReceiver:
         """Execute a command; without a task if nothing is in its way, as most of the time."""
         owner = self._owner(asked.user)
         if asked.left_ms is not None:  # the deadline by this node's clock
-            deadline_ms = self._local.clock.wall_ms() + asked.left_ms
+            deadline_ms = self._clock.wall_ms() + asked.left_ms
             asked = replace(asked, call=replace(asked.call, deadline_ms=deadline_ms))
         if owner is None or asked.node == self._node:
             self._answer_call(owner, asked, None)
@@ -727,7 +721,7 @@ class ClusterReceiver:
     def _answer_call(self, owner: Owner | None, asked: CallRequest, outcome: Outcome | None) -> None:
         if owner is not None:
             owner.publisher.publish_now()  # the state that a command caused is sent before its result
-        within_s = patience_s(asked.call, self._local.clock.wall_ms())
+        within_s = patience_s(asked.call, self._clock.wall_ms())
         self._exchange.reply(asked.node, CallAnswer(asked.request, outcome), within_s)
 
     def _process_ownership(self, message: Sought | Owned) -> None:
@@ -756,7 +750,7 @@ class ClusterReceiver:
         local = None if user_state is None else user_state.local.get(sent.handle)
         refused = SessionRefused(CloseCode.REPLACED, "replaced")
         if user_state is not None and local is not None and sent.age_ms is not None:
-            came_at = self._local.pauses.came_at(self._local.clock.now()) - sent.age_ms / 1000
+            came_at = self._local.pauses.came_at(self._clock.now()) - sent.age_ms / 1000
             refused = local.replaced(came_at)
             if local.since >= came_at:  # no earlier than the true time: the age does not include the transit
                 # the owner accepted a connection that the phone had left before: submit this one again

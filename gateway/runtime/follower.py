@@ -52,7 +52,15 @@ from gateway.runtime.event_loop import TaskGroup, resolve, spawn, weakly
 from gateway.runtime.handover import OwnerDiscovery, Takeover
 from gateway.runtime.link_session import OwnerServices
 from gateway.runtime.mirror import Feed
-from gateway.runtime.ports import Grant, Local, NotSentError, OnForwarded, RoleOverError, Start
+from gateway.runtime.ports import (
+    Grant,
+    Local,
+    NotSentError,
+    OnForwarded,
+    RoleOverError,
+    Start,
+    wait_at_most,
+)
 
 _UNREACHED: Final = "The node that owns the user is unreachable. Try again."
 _LOST: Final = "The command was lost on its way, and was not executed. Try again."
@@ -576,13 +584,15 @@ class Follower:
         """Process a publication that does more than change shared values, or is not the next one."""
         services, ledger, (now, wall_ms, waited_s, _) = self._services, self.feed.ledger, arrival
         if not self.machine.admits(publication.epoch):
-            self._note(publication.epoch, Receipt.STALE, now)
+            self.machine.published(publication.epoch, Receipt.STALE, now)
             services.counters.dropped_stale_epoch()
             self._due_earlier()
             return
         under_way_s = arrived(publication, ledger, now, wall_ms, waited_s)
         receipt = ledger.receive(delta(publication, ledger, made))
-        self._note(publication.epoch, receipt, now)
+        if self.machine.published(publication.epoch, receipt, now):
+            services.counters.found_gap("sequence")
+            services.counters.resynced("gap")
         if receipt is Receipt.APPLIED:
             if under_way_s is not None:
                 services.counters.arrived(under_way_s)
@@ -613,13 +623,6 @@ class Follower:
         if self._changed is not None:
             self._changed.set()
             self._changed = None
-
-    def _note(self, epoch: int, receipt: Receipt, now: float) -> None:
-        was = self.machine.state
-        self.machine.published(epoch, receipt, now)
-        if was is FollowState.FOLLOWING and self.machine.state is FollowState.INCOMPLETE:
-            self._services.counters.found_gap("sequence")
-            self._services.counters.resynced("gap")
 
     def _report_sessions(self) -> None:
         for handle, connection in list(self.feed.connections.items()):
@@ -755,10 +758,8 @@ class Follower:
         self._rests_until = until
         if until == math.inf:
             await self._woken.wait()
-            return
-        with suppress(TimeoutError):
-            async with self._services.clock.timeout(max(until - now, 0.001)):
-                await self._woken.wait()
+        else:
+            await wait_at_most(self._services.clock, max(until - now, 0.001), self._woken.wait())
 
     def tick(self, now: float, *, is_touched: bool = True) -> None:
         """Check whether the owner lives and has accepted each session; send the requests at intervals."""

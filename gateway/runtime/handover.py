@@ -47,7 +47,7 @@ from gateway.runtime.command_execution import CommandExecution
 from gateway.runtime.event_loop import LeanEvent, spawn
 from gateway.runtime.link_session import OwnerServices
 from gateway.runtime.mirror import Feed
-from gateway.runtime.ports import RECONNECT_WINDOW_S, Grant, Link, Start, Tasks
+from gateway.runtime.ports import RECONNECT_WINDOW_S, Grant, Link, Start, Tasks, wait_at_most
 from gateway.telemetry import GiftReason
 
 REQUEST_S: Final = 6.0
@@ -519,9 +519,7 @@ class Handover:
             left_s = self._until - clock.now()
             if left_s <= 0 and await self._giver.renew():
                 return
-            with suppress(TimeoutError):
-                async with clock.timeout(min(left_s, _AGAIN_S) if left_s > 0 else _AGAIN_S):
-                    await self._over.wait()
+            await wait_at_most(clock, min(left_s, _AGAIN_S) if left_s > 0 else _AGAIN_S, self._over.wait())
             is_young = self._until - clock.now() >= _TAKEN_S - _OFFER_AGAIN_S
             if is_young and not self._over.is_set() and self._offer is not None and not self._offer.island:
                 self._offer_again()

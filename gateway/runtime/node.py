@@ -327,13 +327,11 @@ class Node:
         self.log_offs = LogOffs(sites, clock, self, others, self._counters)
         self.account = Accounts(sites, self._queues, clock, self, others, self.log_offs, self.number_changes)
         self.membership = ClusterMembership(
-            cluster.registry, self.exchange, clock, self.record, tuple(self._queues.values()), self._counters
+            cluster.registry, self.exchange, self.record, tuple(self._queues.values()), self._counters
         )
-        self.orders = AdminRpc(settings.node, settings.holder, self.exchange, self.membership, clock, audit)
+        self.orders = AdminRpc(settings.holder, self.exchange, self.membership, audit)
         self.session_revocations = SessionRevocations(clock, self.exchange, cluster.shared, self._counters)
-        self._cluster_receiver = ClusterReceiver(
-            settings.node, settings.holder, self, self.exchange, self._counters
-        )
+        self._cluster_receiver = ClusterReceiver(settings.holder, self, self.exchange, self._counters)
         self._user_states, self._assumed = UserStates(self.composer), AssumedTokens(settings.holder)
         self.user_states, self._waits = self._user_states.present, SessionWaits(clock, self._settle)
         self.command_history: Final = self._user_states.command_history

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.core.lease import NO_SLOT, Acquire, BusState, Lease, LeaseState, Renew
@@ -19,7 +18,7 @@ from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Control, Owned, Sought
 from gateway.runtime.event_loop import LeanEvent, spawn
 from gateway.runtime.link_session import OwnerServices, Renewal
-from gateway.runtime.ports import NO_START, Grant, Link, Start, Tasks
+from gateway.runtime.ports import NO_START, Grant, Link, Start, Tasks, wait_at_most
 
 RenewalAnswer = Literal["ours", "refused", "unanswered"]
 
@@ -267,8 +266,8 @@ class LinkDialer:
     """
 
     __slots__ = (
-        "_contested_at", "_entered_at", "_epoch", "_is_entered", "_is_partitioned", "_looked_at", "_machine",
-        "_news", "_opening", "_others", "_outbid_since", "_owner", "_place", "_queued_at", "_server",
+        "_changed", "_contested_at", "_entered_at", "_epoch", "_is_entered", "_is_partitioned", "_looked_at",
+        "_machine", "_opening", "_others", "_outbid_since", "_owner", "_place", "_queued_at", "_server",
         "_services", "_start", "_user", "_was_open", "_was_replaced", "_yields_until", "lease_keeper",
         "slot",
     )  # fmt: skip
@@ -292,7 +291,7 @@ class LinkDialer:
         self._others: dict[int, Grant] = NO_ITEMS
         """The claim of another node with the highest token since the last `Sought`; one at most."""
         self._looked_at = 0.0
-        self._news: LeanEvent | None = None
+        self._changed: LeanEvent | None = None
         """Set at a change; it exists only during a pause."""
         self._server: str | None = None
         """The instance of the server that was dialled last, if the server sends one."""
@@ -311,8 +310,8 @@ class LinkDialer:
 
     def sessions_changed(self) -> None:
         """Record that a session came or left, or that the ownership is over."""
-        if self._news is not None:
-            self._news.set()
+        if self._changed is not None:
+            self._changed.set()
 
     def renew(self, now: float) -> None:
         """Send a renewal now, together with those of other users; if that is not allowed, try again soon."""
@@ -643,11 +642,9 @@ class LinkDialer:
 
     async def _pause(self, seconds: float) -> None:
         """Return at a change, or after *seconds*."""
-        news = self._news = LeanEvent()
-        with suppress(TimeoutError):
-            async with self._services.clock.timeout(seconds):
-                await news.wait()
-        self._news = None
+        changed = self._changed = LeanEvent()
+        await wait_at_most(self._services.clock, seconds, changed.wait())
+        self._changed = None
 
     async def _dial(self) -> OpenedLink | None:
         opener = next(iter(self._owner.user_sessions), None)

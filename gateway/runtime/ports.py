@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from gateway.core.ledger import ChangeReader
@@ -96,6 +96,13 @@ class Clock(Protocol):
 
     def call_later(self, seconds: float, act: Callable[[], None]) -> Callable[[], None]:
         """Call *act* when *seconds* of :meth:`now` have passed, unless the returned function is called."""
+
+
+async def wait_at_most(clock: Clock, seconds: float, event: Awaitable[object]) -> None:
+    """Return when *event* has happened, or after *seconds*."""
+    with suppress(TimeoutError):
+        async with clock.timeout(seconds):
+            await event
 
 
 class NotSentError(GatewayError):

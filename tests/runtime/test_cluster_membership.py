@@ -35,7 +35,7 @@ class Member:
         cluster = trouble.cluster(number)
         self.exchange = Exchange(NodeId(f"n{number}"), cluster.bus, clock, 0)
         self.membership = ClusterMembership(
-            cluster.registry, self.exchange, clock, self.record, (self.admission_queue,)
+            cluster.registry, self.exchange, self.record, (self.admission_queue,)
         )
 
     def record(self) -> NodeRecord:
@@ -314,7 +314,7 @@ async def test_a_node_whose_messages_cannot_be_opened_is_not_forgotten() -> None
         for member in (first, second):
             assert [each.node for each in member.membership.unopened] == ["n2"]
         holder, audit = first.record().holder, list[OrderAct]().append
-        admin = AdminRpc(NodeId("n0"), holder, first.exchange, first.membership, at.clock, audit)
+        admin = AdminRpc(holder, first.exchange, first.membership, audit)
         assert admin.nodes == ("n0", "n1", "n2"), "it is asked, and named as not reached"
 
 
