@@ -28,13 +28,18 @@ def test_a_bucket_gains_nothing_by_a_clock_that_goes_back_or_another_size() -> N
     assert not bucket.take(100.0)
 
 
-def test_when_none_is_full_the_least_recently_used_goes() -> None:
+def test_who_owes_nothing_goes_first_and_when_all_do_the_least_recently_used() -> None:
     rates = KeyedRates[str](1.0, 1, keys_max=2)
     for key in ("a", "b", "a"):
         rates.take(key, 0.0)
     rates.take("c", 0.0)
     assert rates.take("a", 0.0) == 1.0
     assert len(rates) == 2
+    rates = KeyedRates[str](1.0, 2, keys_max=2)
+    rates.take("owes", 0.0, 2)
+    rates.take("owes nothing", 0.0)
+    rates.take("c", 1.0)
+    assert rates.take("owes", 1.0, 2) == 1.0
 
 
 def test_a_turn_removes_what_no_longer_counts_and_nothing_else() -> None:

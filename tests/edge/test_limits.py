@@ -18,7 +18,6 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.rate_limits import KeyedRates
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import UserId
 from gateway.edge.limits import OPENING_MIN, WAIT_MAX_S, PendingConnections, SocketAdmission, SocketSlot
@@ -594,35 +593,6 @@ async def test_log_ons_and_handshakes_have_rates_of_their_own(gateway_with: Open
     gateway = await gateway_with(FEW)
     await asked(gateway, "/v1/about", 8)
     await gateway.served()
-
-
-def test_a_flood_that_is_refused_makes_nobody_wait_longer() -> None:
-    paces: KeyedRates[str] = KeyedRates(2.0, 3.0, keys_max=10)
-    waits = [paces.take("a", 0.0, 1, WAIT_MAX_S) for _ in range(100)]
-    assert waits[:5] == [0.0, 0.0, 0.0, 0.5, 1.0]
-    assert set(waits[5:]) == {1.5}
-
-
-@given(st.lists(st.tuples(st.floats(0, 3), st.sampled_from([1, 20])), max_size=60))
-def test_what_is_admitted_is_bounded(asks: list[tuple[float, int]]) -> None:
-    paces: KeyedRates[str] = KeyedRates(2.0, 30.0, keys_max=10)
-    now, admitted = 0.0, 0
-    for after_s, price in asks:
-        now += after_s
-        admitted += price if paces.take("a", now, price, WAIT_MAX_S) <= WAIT_MAX_S else 0
-    assert admitted <= 30 + 2 * (now + WAIT_MAX_S) + 1e-6
-
-
-def test_what_is_remembered_is_bounded_and_who_owes_nothing_goes_first() -> None:
-    paces: KeyedRates[int] = KeyedRates(1.0, 1.0, keys_max=3)
-    paces.take(1, 0.0, 2, WAIT_MAX_S)
-    for key in range(2, 5):
-        paces.take(key, 0.0, 1, WAIT_MAX_S)
-    assert len(paces) == 3
-    for key in range(5, 50):
-        paces.take(key, 1.5, 1, WAIT_MAX_S)
-    assert len(paces) == 3
-    assert paces.take(1, 1.5, 1, WAIT_MAX_S) >= 0
 
 
 async def test_a_request_gives_way_before_it_is_served(gateway_with: Open) -> None:
