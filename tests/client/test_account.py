@@ -81,17 +81,6 @@ async def test_nobody_logs_on_again_who_was_not(account: Account) -> None:
         await account.log_on_again(ADA)
 
 
-async def test_log_off_confirmed_at_once(
-    logged_on: Account, gateway: ScriptedGateway, received: list[Event]
-) -> None:
-    gateway.answer("DELETE", SESSION, 204)
-    await logged_on.log_off()
-    assert gateway.asked[-1].headers["Authorization"] == "Bearer token-1"
-    assert (logged_on.session, received) == (None, [])
-    await logged_on.log_off()
-    assert gateway.count("DELETE", SESSION) == 1
-
-
 async def test_log_off_is_repeated_with_back_off_until_it_is_confirmed(
     logged_on: Account, gateway: ScriptedGateway, clock: ManualClock, received: list[Event]
 ) -> None:

@@ -40,22 +40,6 @@ def dialogue(memory: ResumeState, received: Received) -> Dialogue:
     return Dialogue(memory, received.hooks, "token", 100.0)
 
 
-def test_hello_says_what_is_wished_for_and_where_the_mirror_stands(
-    memory: ResumeState, received: Received
-) -> None:
-    memory.wishes = Wishes(topics=("queues",), pace_s=2.0, ping_s=15.0)
-    memory.mirror.receive(RESET)
-    hello = Dialogue(memory, received.hooks, "token", 100.0).hello
-    assert hello == frames.Hello(
-        client=memory.wishes.client,
-        token="token",
-        topics=("queues",),
-        position=frames.StreamPosition("1.a", 5),
-        pace_s=2.0,
-        ping_s=15.0,
-    )
-
-
 @pytest.mark.parametrize(
     "wrong", [{"pace_s": 61.0}, {"ping_s": 9.0}, {"topics": ("x",) * 65}, {"topics": ("",)}]
 )
@@ -126,28 +110,6 @@ def test_a_ping_that_shows_a_lost_change_does_not_date_the_data(
     assert memory.health == HealthChanged("live", "live", 9)
 
 
-def test_the_time_of_the_gateway_is_taken_from_its_frames(dialogue: Dialogue, memory: ResumeState) -> None:
-    memory.server_time.received(9_999_999, 99.0)
-    dialogue.receive(welcome(server_time_ms=50_000), 100.0)
-    assert memory.server_time.at(101.0) == 51_000
-    dialogue.receive(ping(0, 0, server_time_ms=52_500), 102.0)
-    assert memory.server_time.at(102.0) == 52_500
-
-
-def test_a_gap_asks_for_a_reset_once_in_five_seconds(dialogue: Dialogue) -> None:
-    dialogue.receive(welcome(), 100.0)
-    dialogue.receive(RESET, 100.0)
-    lost = frames.Changes(8, 9)
-    assert dialogue.receive(lost, 101.0) == (frames.Resync(),)
-    assert dialogue.receive(lost, 102.0) == ()
-    assert dialogue.receive(ping(9, 9, nonce="a"), 103.0) == (frames.Pong("a"),)
-    assert dialogue.tick(105.9) == ()
-    assert dialogue.due_at == 106.0
-    assert dialogue.tick(106.0) == (frames.Resync(),)
-    dialogue.receive(RESET, 107.0)
-    assert dialogue.tick(120.0) == ()
-
-
 def test_a_gap_soon_after_a_reset_waits_its_turn(dialogue: Dialogue) -> None:
     dialogue.receive(welcome(), 100.0)
     dialogue.receive(RESET, 100.0)
@@ -155,14 +117,6 @@ def test_a_gap_soon_after_a_reset_waits_its_turn(dialogue: Dialogue) -> None:
     dialogue.receive(RESET, 102.0)
     assert dialogue.receive(frames.Changes(8, 9), 103.0) == ()
     assert dialogue.due_at == 106.0
-
-
-def test_a_silent_gateway_is_given_up(dialogue: Dialogue) -> None:
-    dialogue.receive(welcome(ping_s=12.0), 100.0)
-    dialogue.received(101.0)
-    assert dialogue.due_at == 123.0
-    assert not dialogue.given_up(122.9)
-    assert dialogue.given_up(123.0)
 
 
 def test_a_change_of_network_is_answered_in_three_seconds_or_it_is_over(dialogue: Dialogue) -> None:

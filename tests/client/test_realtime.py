@@ -59,36 +59,6 @@ async def test_a_bye_is_reported_before_the_socket_is_closed(
     assert not subject.realtime.is_current
 
 
-async def test_in_the_background_it_rests_and_resumes_in_the_foreground(
-    subject: Subject, phone: Phone, gateway: ScriptedGateway, clock: ManualClock
-) -> None:
-    subject.realtime.background()
-    await phone.receive(frames.ClientBye)
-    await phone.left()
-    await clock.advance(1000)
-    subject.realtime.network_changed()
-    await clock.advance(1000)
-    assert not gateway.called
-    assert set(subject.realtime.memory.mirror) == {"queue:1"}
-    subject.realtime.foreground()
-    assert (await (await gateway.phone()).resume()).position == frames.StreamPosition("1.a", 5)
-    assert subject.waits == [0.0]
-
-
-async def test_the_foreground_ends_a_wait_and_asks_nothing_of_a_connection_that_is_up(
-    subject: Subject, phone: Phone, gateway: ScriptedGateway, clock: ManualClock
-) -> None:
-    subject.realtime.foreground()
-    await clock.advance(10)
-    assert phone.silent
-    assert not phone.gone.is_set()
-    await phone.bye(4200, window_s=(100.0, 100.0))
-    await clock.advance(50)
-    assert not gateway.called
-    subject.realtime.foreground()
-    await (await gateway.phone()).resume()
-
-
 async def test_leaving_while_it_waits_or_before_it_began_is_leaving_too(
     subject: Subject, phone: Phone, means: RealtimeServices, clock: ManualClock
 ) -> None:

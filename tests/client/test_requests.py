@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from gateway.client.dialogue import WAITING_MAX, Requests, outcome_of
@@ -11,7 +9,7 @@ from gateway.client.http import error_of
 from gateway.domain.commands import Outcome, SetRoutingState, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.bodies import problem_members
-from gateway.protocol.frames import CommandFrame, Follow, Followed, GrantedTopics, OutcomeView, Result
+from gateway.protocol.frames import CommandFrame, Follow, Followed, GrantedTopics, OutcomeView
 
 APPLIED = OutcomeView("applied")
 TOPICS = GrantedTopics(("queues",), ())
@@ -37,17 +35,6 @@ def grants() -> list[GrantedTopics | GatewayError]:
     return []
 
 
-def test_a_new_connection_gets_what_waits(requests: Requests, outcomes: list[Outcome]) -> None:
-    for id_ in "123":
-        requests.command(_command(id_), outcomes.append)
-    requests.result(Result("1", APPLIED))
-    requests.withdraw("3")
-    for _ in range(2):
-        assert requests.welcomed(TOPICS, None) == (dataclasses.replace(_command("2"), retry=True),)
-    requests.result(Result("3", APPLIED))
-    assert len(outcomes) == 1
-
-
 def test_a_follow_is_answered_by_a_hello_that_asked_the_same_and_sent_again_otherwise(
     requests: Requests, grants: list[GrantedTopics | GatewayError]
 ) -> None:
@@ -68,21 +55,6 @@ def test_a_follow_that_was_replaced_does_not_overtake_the_newer_one(
     assert requests.welcomed(TOPICS, ("agents",)) == ()
     requests.followed(Followed("2", OTHER))
     assert grants == [TOPICS, TOPICS], "each is answered once"
-
-
-def test_the_end_answers_everything(
-    requests: Requests, outcomes: list[Outcome], grants: list[GrantedTopics | GatewayError]
-) -> None:
-    over = GatewayError(ErrorCode.SESSION_ENDED, "Over.")
-    requests.command(_command("1"), outcomes.append)
-    requests.follow(Follow("2", ("queues",)), grants.append)
-    requests.ended(over)
-    requests.ended(over)
-    assert grants == [over]
-    (outcome,) = outcomes
-    assert outcome.status is Status.UNKNOWN
-    assert outcome.error is not None
-    assert outcome.error.code is ErrorCode.OWNER_LOST
 
 
 def test_follows_that_wait_are_bounded(requests: Requests) -> None:
