@@ -33,7 +33,8 @@ from gateway.domain.commands import (
     SetQueueParameters,
     SetRoutingState,
     SetSkills,
-    Status,
+    rejected,
+    unknown,
 )
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import (
@@ -382,8 +383,9 @@ class CommandContext:
     """
 
     def __init__(self, ledger: Ledger, handle: str) -> None:
+        self._ledger = ledger
+        self._handle = handle
         self._elements = ledger.elements
-        self._me = ledger.get(me_key(handle))
 
     @property
     def skills(self) -> Mapping[str, Skill] | None:
@@ -417,7 +419,8 @@ class CommandContext:
     @property
     def own_agent(self) -> str | None:
         """The key of the session's own agent."""
-        me = None if self._me is None else self._me.value
+        element = self._ledger.get(me_key(self._handle))
+        me = None if element is None else element.value
         return key_of(Kind.AGENT, int(me.agent)) if isinstance(me, Me) and me.agent is not None else None
 
     def agent(self, key: str | None) -> Agent | None:
@@ -469,17 +472,6 @@ class Decision(enum.Enum):
 
 
 Began = Outcome | Decision
-
-
-def unknown(code: ErrorCode) -> Outcome:
-    """Return the outcome of a command that may have been executed."""
-    message = "It may have been executed. Check the state, then retry with a new key."
-    return Outcome(Status.UNKNOWN, GatewayError(code, message))
-
-
-def rejected(code: ErrorCode, message: str) -> Outcome:
-    """Return the outcome of a command that was not executed."""
-    return Outcome(Status.REJECTED, GatewayError(code, message))
 
 
 REUSED: Final = rejected(ErrorCode.KEY_REUSED, "The key was used for another command.")
@@ -688,24 +680,3 @@ def fingerprint(command: Command) -> bytes:
     """
     text = _SORTED(plain_fields(command)).encode()
     return hashlib.blake2s(text, digest_size=16, person=b"command").digest()
-
-
-RETRY_S: Final = 4.0
-"""How long after its deadline the owner is asked for the outcome of a command."""
-
-
-def patience_s(call: Call, wall_ms: int) -> float:
-    """Return how long to ask the user's owner; at least a minimum for a command sent again."""
-    left_s = (call.deadline_ms - wall_ms) / 1000
-    return max(left_s, RETRY_S) if call.retry else left_s
-
-
-def not_begun(call: Call, code: ErrorCode, why: str) -> Outcome:
-    """Return the outcome of a command that was sent to no node.
-
-    A command that is sent again may have been executed when it was sent first.
-    """
-    if call.retry:
-        message = "Outcome unknown: the owner is unreachable. Check the state, then retry with a new key."
-        return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OWNER_LOST, message))
-    return rejected(code, why)

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from gateway.domain.errors import GatewayError
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, Right, SessionId, SessionSecret, UserId
 from gateway.domain.resources import Parameter, Reason, RoutingParameter, Skill
 from gateway.domain.upstream import Attached, Feature, FunctionName, Part, Source
@@ -230,6 +230,38 @@ class Call:
     """Whether a node delayed it before it reached an owner with an open link: the phone may have sent it
     again by another node since.
     """
+
+
+def unknown(code: ErrorCode) -> Outcome:
+    """Return the outcome of a command that may have been executed."""
+    message = "It may have been executed. Check the state, then retry with a new key."
+    return Outcome(Status.UNKNOWN, GatewayError(code, message))
+
+
+def rejected(code: ErrorCode, message: str) -> Outcome:
+    """Return the outcome of a command that was not executed."""
+    return Outcome(Status.REJECTED, GatewayError(code, message))
+
+
+RETRY_S: Final = 4.0
+"""How long after its deadline the owner is asked for the outcome of a command."""
+
+
+def patience_s(call: Call, wall_ms: int) -> float:
+    """Return how long to ask the user's owner; at least a minimum for a command sent again."""
+    left_s = (call.deadline_ms - wall_ms) / 1000
+    return max(left_s, RETRY_S) if call.retry else left_s
+
+
+def not_begun(call: Call, code: ErrorCode, why: str) -> Outcome:
+    """Return the outcome of a command that was sent to no node.
+
+    A command that is sent again may have been executed when it was sent first.
+    """
+    if call.retry:
+        message = "Outcome unknown: the owner is unreachable. Check the state, then retry with a new key."
+        return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OWNER_LOST, message))
+    return rejected(code, why)
 
 
 class Remembered(msgspec.Struct, frozen=True, array_like=True):

@@ -12,12 +12,11 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
-from gateway.core.commands import patience_s
 from gateway.core.element import Element
 from gateway.core.follower import Arrival, Shared
 from gateway.core.link import Pauses
 from gateway.core.rate_limits import AdmissionQueue
-from gateway.domain.commands import OrderAct, Outcome, UserHash
+from gateway.domain.commands import OrderAct, Outcome, UserHash, patience_s
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import NodeId, Ticket, UserId
 from gateway.protocol.envelopes import (

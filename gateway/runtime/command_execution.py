@@ -12,14 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Literal, NamedTuple, Protocol
 
-from gateway.core.commands import (
-    Calls,
-    Decision,
-    not_begun,
-    patience_s,
-    rejected,
-    unknown,
-)
+from gateway.core.commands import Calls, Decision
 from gateway.core.lease import Lease
 from gateway.core.rate_limits import Quota
 from gateway.core.view import Member, UserSessions
@@ -36,6 +29,10 @@ from gateway.domain.commands import (
     NumberAct,
     Outcome,
     Status,
+    not_begun,
+    patience_s,
+    rejected,
+    unknown,
 )
 from gateway.domain.errors import ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import (

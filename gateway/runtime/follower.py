@@ -17,7 +17,7 @@ from functools import partial
 from typing import Final
 from weakref import proxy
 
-from gateway.core.commands import fingerprint, not_begun, patience_s, unknown
+from gateway.core.commands import fingerprint
 from gateway.core.follower import (
     Arrival,
     FollowMachine,
@@ -31,7 +31,7 @@ from gateway.core.follower import (
 )
 from gateway.core.lease import BusState
 from gateway.core.ledger import Health, Receipt
-from gateway.domain.commands import Call, History, Outcome
+from gateway.domain.commands import Call, History, Outcome, not_begun, patience_s, unknown
 from gateway.domain.errors import CloseCode, ErrorCode, SessionRefused
 from gateway.domain.model import LONG_AGO, Ticket, UserId
 from gateway.protocol.envelopes import (

@@ -8,9 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.core.commands import RETRY_S, not_begun, patience_s
 from gateway.core.lease import BusState
-from gateway.domain.commands import AcknowledgeNotice, Call, Outcome, Status
+from gateway.domain.commands import RETRY_S, AcknowledgeNotice, Call, Outcome, Status, not_begun, patience_s
 from gateway.domain.errors import ErrorCode
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import AttachAnswer, CallAnswer, CallRequest, Envelope, Inbox
