@@ -21,8 +21,7 @@ import msgspec
 
 from docs._generate.cluster import filled
 from docs._generate.link import ELEMENTS
-from gateway.domain.model import Privacy
-from gateway.domain.resources import RESOURCES, Agent, Aggregate, Group, Queue
+from gateway.domain.resources import RESOURCES, Agent, Aggregate, Group, Privacy, Queue
 from gateway.domain.upstream import Part
 from gateway.protocol.schemas import frame_schemas, part_of, stricter
 from gateway.upstream.oscce import decode

@@ -1,4 +1,4 @@
-"""Identities, positions, scopes and privacy classes; containers and base classes that save memory.
+"""Identities, positions, scopes and texts; containers and base classes that save memory.
 
 The resources that phones see are in :mod:`gateway.domain.resources`.
 """
@@ -602,15 +602,6 @@ def handle_of(user: UserId, session: SessionId) -> str:
 T = TypeVar("T")
 
 
-class Privacy(enum.StrEnum):
-    """How a field may be handled."""
-
-    NEUTRAL = "neutral"
-    PERSONAL = "personal"
-    REALTIME = "realtime"
-    CREDENTIAL = "credential"
-
-
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 def value(*, eq: bool = True, frozen: bool = True) -> Callable[[type[T]], type[T]]:
     """Make a class whose instances never change: a frozen dataclass to its users and the type checker.
@@ -688,37 +679,6 @@ class StateMachine(Generic[StateT]):
             return False
         self.state = target
         return True
-
-
-Words = tuple[str, str]
-"""The name of a figure in English and in German, as the web client shows it."""
-
-
-def _of(privacy: Privacy, meaning: str, *, many: bool, shown: bool = True, words: Words | None = None) -> Any:  # noqa: ANN401 - dataclasses.field returns Any by design
-    default: object = () if many else None
-    metadata = {"privacy": privacy, "meaning": meaning, "words": words}
-    return dataclasses.field(default=default, repr=shown, metadata=metadata)
-
-
-def neutral(meaning: str, *, many: bool = False) -> Any:  # noqa: ANN401 - as _of
-    """Declare a field that reveals nothing about a person, and its *meaning* in one line.
-
-    Pages, schemas and the types of the SDKs give the meaning of a field as it stands here.
-    """
-    return _of(Privacy.NEUTRAL, meaning, many=many)
-
-
-def personal(meaning: str, *, many: bool = False, shown: bool = True) -> Any:  # noqa: ANN401 - as _of
-    """Declare a field that identifies or describes a person. *shown*: whether a repr shows it."""
-    return _of(Privacy.PERSONAL, meaning, many=many, shown=shown)
-
-
-def realtime(meaning: str, *, many: bool = False, words: Words | None = None) -> Any:  # noqa: ANN401 - as _of
-    """Declare a field with a present state; never stored anywhere.
-
-    A figure with *words* is in the web client's list of figures; the views place the others themselves.
-    """
-    return _of(Privacy.REALTIME, meaning, many=many, words=words)
 
 
 _MASK_SHOWS: Final = 3

@@ -1,19 +1,63 @@
 """Resources that phones see, catalogues among them, with the privacy class of each field.
 
-Each resource is an immutable value. A field is declared once, with its privacy class of
-:mod:`gateway.domain.model` and its meaning: the inventory, the schemas, the types of the SDKs and the tables
-of docs/protocol.md and docs/privacy.md are generated from it.
+Each resource is an immutable value. A field is declared once, with its privacy class and its meaning: the
+inventory, the schemas, the types of the SDKs and the tables of docs/protocol.md and docs/privacy.md are
+generated from it.
 Units: ``*_ms`` instants in ms since 1970 UTC (gateway time), ``*_s`` seconds, ``*_pct`` 0..100.
 Unknown or not applicable is None; None is left out of the wire form.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from gateway.domain.model import Right, neutral, personal, realtime, value
+from gateway.domain.model import Right, value
+
+
+class Privacy(enum.StrEnum):
+    """How a field may be handled."""
+
+    NEUTRAL = "neutral"
+    PERSONAL = "personal"
+    REALTIME = "realtime"
+    CREDENTIAL = "credential"
+
+
+Words = tuple[str, str]
+"""The name of a figure in English and in German, as the web client shows it."""
+
+
+def _of(privacy: Privacy, meaning: str, *, many: bool, shown: bool = True, words: Words | None = None) -> Any:  # noqa: ANN401 - dataclasses.field returns Any by design
+    default: object = () if many else None
+    metadata = {"privacy": privacy, "meaning": meaning, "words": words}
+    return dataclasses.field(default=default, repr=shown, metadata=metadata)
+
+
+def neutral(meaning: str, *, many: bool = False) -> Any:  # noqa: ANN401 - as _of
+    """Declare a field that reveals nothing about a person, and its *meaning* in one line.
+
+    Pages, schemas and the types of the SDKs give the meaning of a field as it stands here.
+    """
+    return _of(Privacy.NEUTRAL, meaning, many=many)
+
+
+def personal(meaning: str, *, many: bool = False, shown: bool = True) -> Any:  # noqa: ANN401 - as _of
+    """Declare a field that identifies or describes a person. *shown*: whether a repr shows it."""
+    return _of(Privacy.PERSONAL, meaning, many=many, shown=shown)
+
+
+def realtime(meaning: str, *, many: bool = False, words: Words | None = None) -> Any:  # noqa: ANN401 - as _of
+    """Declare a field with a present state; never stored anywhere.
+
+    A figure with *words* is in the web client's list of figures; the views place the others themselves.
+    """
+    return _of(Privacy.REALTIME, meaning, many=many, words=words)
+
+
+# ---- values ----
 
 Scalar = bool | int | float | str | None
 Parameter = Scalar | tuple[Scalar, ...]

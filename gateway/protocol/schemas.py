@@ -15,8 +15,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from gateway.domain.model import Privacy
-from gateway.domain.resources import RESOURCES, Resource
+from gateway.domain.resources import RESOURCES, Privacy, Resource
 from gateway.protocol import frames
 
 API_VERSION: Final = "1.0.0"

@@ -44,7 +44,8 @@ from gateway.app.process import StopRequest
 from gateway.domain import resources
 from gateway.domain.commands import Act, NumberAct, OperatorAct, OrderAct, UserHash
 from gateway.domain.errors import CloseCode
-from gateway.domain.model import Application, NodeId, Privacy, SessionId, UserId
+from gateway.domain.model import Application, NodeId, SessionId, UserId
+from gateway.domain.resources import Privacy
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.upstream.oscce.errors import ClockSetError, UnreadableMessages, WireError

@@ -17,12 +17,8 @@ from gateway.domain.model import (
     Application,
     Device,
     Kind,
-    Privacy,
     key_of,
     masked,
-    neutral,
-    personal,
-    realtime,
     value,
 )
 from gateway.domain.resources import (
@@ -34,12 +30,16 @@ from gateway.domain.resources import (
     Me,
     Media,
     PostProcessing,
+    Privacy,
     Queue,
     QueueEntry,
     QueueFigures,
     QueueWindow,
     Resource,
     RoutingState,
+    neutral,
+    personal,
+    realtime,
 )
 from gateway.domain.upstream import LogOn, Part, Source
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.domain.model import Privacy, neutral, personal, realtime
-from gateway.domain.resources import RESOURCES, Agent
+from gateway.domain.resources import RESOURCES, Agent, Privacy, neutral, personal, realtime
 from gateway.protocol.schemas import InventoryEntry, classified, inventory
 
 ENTRIES = {entry.category: entry for entry in inventory().entries}

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from gateway.core.element import Parts, compose, with_part
-from gateway.domain.model import Kind, Privacy
-from gateway.domain.resources import Agent, Aggregate, Group, Queue
+from gateway.domain.model import Kind
+from gateway.domain.resources import Agent, Aggregate, Group, Privacy, Queue
 from gateway.domain.upstream import Part
 from gateway.protocol.schemas import classified
 from gateway.simulator import model, post_processing
