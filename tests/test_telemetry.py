@@ -83,10 +83,6 @@ def test_every_metric_that_the_design_asks_for_is_there() -> None:
     assert set(ASKED) - there == set()
 
 
-def test_each_metric_is_one_attribute() -> None:
-    assert len(_attributes()) == len(_there())
-
-
 def test_the_page_says_of_the_metrics_of_a_cluster_when_to_worry() -> None:
     there = {name: labels for name, (labels, _) in _there().items()}
     received = {name: labels for name, labels, _ in ROW.findall(_section("The nodes together"))}

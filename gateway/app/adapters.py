@@ -13,7 +13,6 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, fields
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
@@ -55,7 +54,7 @@ from gateway.runtime.ports import Clock, Cluster, SiteParts, Upstream
 from gateway.telemetry import RuntimeCounters, Telemetry
 from gateway.upstream.asterisk import AsteriskServer, AsteriskSettings
 from gateway.upstream.asterisk.ami import AmiAddress
-from gateway.upstream.asterisk.monitor import Timing
+from gateway.upstream.asterisk.monitor import Monitor, Timing
 from gateway.upstream.asterisk.people import Rules
 from gateway.upstream.oscce import OsccServer
 from gateway.upstream.oscce.http import tls_context
@@ -668,8 +667,7 @@ def measured_sites(
     """
     for site, server in servers.items():
         if isinstance(server, AsteriskServer):
-            telemetry.asterisk_waiting[site, "actions"].set_function(partial(_actions, server))
-            telemetry.asterisk_waiting[site, "events"].set_function(partial(_events, server))
+            _show_waiting(site, server.monitor, telemetry)
         else:
             server.unreadable.count = telemetry.upstream_failures["unreadable"].inc
     return {
@@ -683,9 +681,6 @@ def measured_sites(
     }
 
 
-def _actions(server: AsteriskServer) -> int:
-    return server.monitor.under_way
-
-
-def _events(server: AsteriskServer) -> int:
-    return server.monitor.publisher.waiting
+def _show_waiting(site: str, monitor: Monitor, telemetry: Telemetry) -> None:
+    telemetry.asterisk_waiting[site, "actions"].set_function(lambda: monitor.under_way)
+    telemetry.asterisk_waiting[site, "events"].set_function(lambda: monitor.publisher.waiting)

@@ -36,6 +36,8 @@ STATES: Final = (
 LEVELS: Final = ("action", "attention", "unknown", "ok", None)
 """The state of a queue, the worst first; None: the server judges no queue, as an Asterisk."""
 
+AGENTS_OF_QUEUE: Final = ("available", "handling", "post_processing", "unavailable", "work")
+
 _OWN: Final = (None, "self")
 """Actors that are not named as the origin of an agent's next state: the agents themselves."""
 
@@ -49,11 +51,8 @@ class QueueRow:
     waiting: int | None
     oldest_since_ms: int | None
     service_level_pct: float | None
-    available: int | None
-    handling: int | None
-    post_processing: int | None
-    unavailable: int | None
-    work: int | None
+    agents: tuple[int | None, ...]
+    """How many are in each state, in the order of :data:`AGENTS_OF_QUEUE`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +138,7 @@ def _queue(key: str, value: Value) -> QueueRow:
         waiting=_whole(value, "contacts_waiting"),
         oldest_since_ms=_whole(value, "oldest_since_ms"),
         service_level_pct=_number(value, "service_level_pct"),
-        available=_whole(value, "agents_available"),
-        handling=_whole(value, "agents_handling"),
-        post_processing=_whole(value, "agents_post_processing"),
-        unavailable=_whole(value, "agents_unavailable"),
-        work=_whole(value, "agents_work"),
+        agents=tuple(_whole(value, f"agents_{state}") for state in AGENTS_OF_QUEUE),
     )
 
 
@@ -428,7 +423,7 @@ def _queue_table(rows: list[QueueRow], lines: int, at_ms: int | None, *, wide: b
             Text(_count(row.waiting), "bold"),
             _elapsed(row.oldest_since_ms, at_ms),
             _percent(row.service_level_pct),
-            *map(_count, (row.available, row.handling, row.post_processing, row.unavailable, row.work)),
+            *map(_count, row.agents),
         )
     return _section(table, left) if rows else []
 

@@ -14,8 +14,9 @@ import secrets
 import socket
 import ssl
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from secrets import token_bytes
 from typing import Final, NamedTuple
@@ -266,20 +267,23 @@ def run_check(args: argparse.Namespace) -> int:
 def file_faults(settings: Settings, wall_ms: int) -> Iterator[str]:
     """Yield a sentence per fault of a file or folder, or of its content."""
     yield from client_file_faults(settings)
-    try:
-        read_notices(settings.notices.files)
-    except ConfigError as error:
-        yield from error.faults
+    yield from _faults_in(partial(read_notices, settings.notices.files))
     yield from (flaw.text for flaw in listener_certificate_problems(settings, wall_ms) if flaw.is_fault)
     yield from socket_faults(settings)
     if settings.admin.bundle_folder is not None:
         yield from folder_faults(settings.admin.bundle_folder)
     yield from people_faults(settings)
     for place, site in enumerate(settings.sites):
-        try:
-            site_context(place, site)
-        except ConfigError as error:
-            yield from error.faults
+        yield from _faults_in(partial(site_context, place, site))
+
+
+def _faults_in(use: Callable[[], object]) -> Sequence[str]:
+    """Return a sentence per fault of the files that *use* reads."""
+    try:
+        use()
+    except ConfigError as error:
+        return error.faults
+    return ()
 
 
 def strange_hosts(settings: Settings) -> Iterator[str]:
@@ -308,11 +312,7 @@ def _is_of_this_machine(family: int, address: tuple[object, ...]) -> bool:
 
 def client_file_faults(settings: Settings) -> Sequence[str]:
     """Return a sentence per fault that prevents TLS at the listener."""
-    try:
-        client_context(settings.client)
-    except ConfigError as error:
-        return error.faults
-    return ()
+    return _faults_in(partial(client_context, settings.client))
 
 
 def listener_chain(client: ClientSection) -> list[x509.Certificate]:

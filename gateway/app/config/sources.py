@@ -365,9 +365,9 @@ def effective_toml(configuration: Configuration) -> str:
         match value:
             case tuple():
                 for place, item in enumerate(value):
-                    lines += [f"[[{name}]]", *_toml_table(f"{name}[{place}]", item, configuration.origins)]
+                    lines += [f"[[{name}]]", *_lines("", f"{name}[{place}]", item, configuration.origins), ""]
             case BaseModel():
-                lines += [f"[{name}]", *_toml_table(name, value, configuration.origins)]
+                lines += [f"[{name}]", *_lines("", name, value, configuration.origins), ""]
             case _:
                 lines += [f"# [{name}] is not set", ""]
     return "\n".join(lines)
@@ -391,11 +391,6 @@ def reference_page() -> str:
 
 
 # ---- effective ----
-
-
-def _toml_table(path: str, section: BaseModel, origins: Mapping[str, str]) -> Iterator[str]:
-    yield from _lines("", path, section, origins)
-    yield ""
 
 
 def _lines(inside: str, path: str, table: BaseModel, origins: Mapping[str, str]) -> Iterator[str]:
