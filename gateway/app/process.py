@@ -185,7 +185,7 @@ class SystemdNotifier:
     def __init__(self, environ: Mapping[str, str], pid: int, clock: Clock) -> None:
         self._address: Final = _notify_address(environ.get("NOTIFY_SOCKET", ""))
         self._clock: Final = clock
-        self._looks_due = 0
+        self._readings_due = 0
         self.watchdog_s: Final = _watchdog_s(environ, pid) if self._address is not None else None
         """Time without a report after which systemd kills the process; None: systemd does not watch it."""
 
@@ -208,32 +208,20 @@ class SystemdNotifier:
             self._notify("WATCHDOG=1")
             await self._clock.sleep(self.watchdog_s / WATCHDOG_BEATS)
 
-    def reloads(self, reload: Callable[[], None]) -> AbstractContextManager[None]:
-        """Let SIGHUP call *reload*, while the block lasts."""
+    def reload_began(self) -> None:
+        """Report that a reload was requested."""
+        self._readings_due = RELOAD_STEPS
+        # systemd compares it with the instant at which it sent the signal: CLOCK_MONOTONIC, as now() is
+        self._notify("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.now() * _US)}")
 
-        def ask() -> None:
-            self._looks_due = RELOAD_STEPS
-            # systemd compares it with the instant at which it sent the signal: CLOCK_MONOTONIC, as now() is
-            self._notify("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.now() * _US)}")
-            reload()
-
-        return signal_handlers({signal.SIGHUP: ask})
-
-    def looked(
-        self, after: Callable[[], Coroutine[None, None, None]], reload: Callable[[], None]
-    ) -> Callable[[], Coroutine[None, None, None]]:
-        """Return *after*, a callback after each reading, extended by a report when a reload is done."""
-
-        async def notify() -> None:
-            await after()
-            if self._looks_due:
-                self._looks_due -= 1
-                if self._looks_due:
-                    reload()
-                else:
-                    self.ready()
-
-        return notify
+    def files_read(self) -> bool:
+        """Report the end of a reload, if there is one; return whether it needs a further reading."""
+        if not self._readings_due:
+            return False
+        self._readings_due -= 1
+        if not self._readings_due:
+            self.ready()
+        return self._readings_due > 0
 
     def _notify(self, *lines: str) -> None:
         if self._address is None:

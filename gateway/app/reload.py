@@ -124,12 +124,23 @@ def reload_on_hangup(
         supervisor: Gets reports of reloads, when there is one.
         is_any: Whether there is anything to reload. Otherwise a hang-up ends the process, as in a terminal.
     """
-    if supervisor is not None and supervisor.is_there:
-        with supervisor.reloads(reloading.ask):
-            yield supervisor.looked(after, reloading.ask)
-    else:
+    if supervisor is None or not supervisor.is_there:
         with signal_handlers({signal.SIGHUP: reloading.ask}) if is_any else nullcontext():
             yield after
+        return
+    systemd = supervisor
+
+    def ask() -> None:
+        systemd.reload_began()
+        reloading.ask()
+
+    async def report() -> None:
+        await after()
+        if systemd.files_read():
+            reloading.ask()
+
+    with signal_handlers({signal.SIGHUP: ask}):
+        yield report
 
 
 # ---- parts that are kept equal to files ----

@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 
 from gateway.app.process import WATCHDOG_BEATS, SystemdNotifier, background_tasks
+from gateway.app.reload import Reloader, reload_on_hangup
 from tests.app.processes import running
 from tests.app.samples import ANY_PORT, SECRET, write
 from tests.doubles.clock import ManualClock
+from tests.doubles.servers import until
 from tests.doubles.tasks import during
 
 PID = 4711
@@ -113,30 +115,36 @@ def test_a_socket_that_nobody_reads_holds_nobody_up(tmp_path: Path) -> None:
         assert 0 < len(arrived(door)) < 2_000
 
 
-async def test_a_reload_is_done_when_a_look_that_began_after_it_is(tmp_path: Path) -> None:
+def test_a_reload_is_done_when_a_look_that_began_after_it_is(tmp_path: Path) -> None:
     address, clock = str(tmp_path / "notify"), ManualClock(now=5)
-    looks: list[str] = []
-    cries: list[str] = []
-
-    async def cry() -> None:
-        cries.append("")
-
     with listening(address) as door:
         received = supervisor(address, clock)
-        looked = received.looked(cry, lambda: looks.append("again"))
-        await looked()
-        assert arrived(door) == []
-        asked = asyncio.Event()
-        with received.reloads(asked.set):
-            os.kill(os.getpid(), signal.SIGHUP)
-            await asked.wait()
+        assert (received.files_read(), arrived(door)) == (False, [])
+        received.reload_began()
         assert arrived(door) == [["RELOADING=1", "MONOTONIC_USEC=5000000"]]
-        await looked()  # it may have begun before the signal
-        assert (arrived(door), looks) == ([], ["again"])
-        await looked()
-        assert arrived(door) == [["READY=1", "STATUS=Serves phones."]]
-        await looked()
-        assert (arrived(door), looks, len(cries)) == ([], ["again"], 4)
+        assert (received.files_read(), arrived(door)) == (True, []), "it may have begun before the signal"
+        assert (received.files_read(), arrived(door)) == (False, [["READY=1", "STATUS=Serves phones."]])
+        assert (received.files_read(), arrived(door)) == (False, [])
+
+
+async def test_a_hangup_is_reported_until_the_files_are_read(tmp_path: Path) -> None:
+    address, clock = str(tmp_path / "notify"), ManualClock(now=5)
+    reloading, lines = Reloader((), (), clock), list[list[str]]()
+
+    async def nothing() -> None: ...
+
+    async def is_done() -> bool:
+        lines.extend(arrived(door))
+        return len(lines) == 2
+
+    with (
+        listening(address) as door,
+        reload_on_hangup(reloading, nothing, supervisor(address, clock), is_any=False) as report,
+    ):
+        async with during(reloading.run(report)):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(is_done, "the reload is not reported")
+    assert lines == [["RELOADING=1", "MONOTONIC_USEC=5000000"], ["READY=1", "STATUS=Serves phones."]]
 
 
 def test_a_node_logs_its_whole_life(tmp_path: Path) -> None:

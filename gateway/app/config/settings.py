@@ -501,9 +501,8 @@ class AsteriskSection(Section):
     user: str = Field(min_length=1, max_length=128, description="The AMI account of manager.conf.")
     secret: Password = Field(description="The account's secret.")
     people_file: File = Field(
-        description="TOML file of the people who may log on, read again when it changes; "
-        "`oscc-gateway person` "
-        "makes an entry."
+        description="TOML file of the people who may log on, read again when it changes; `oscc-gateway "
+        "person` makes an entry."
     )
     remote_context: str = Field(
         "oscc-remote",
@@ -690,9 +689,8 @@ class LimitsSection(Section):
         10,
         ge=0,
         le=120,
-        description="On SIGTERM, where other nodes live: time for which the node is only unready, so "
-        "that load "
-        "balancers stop sending phones first.",
+        description="On SIGTERM, where other nodes live: time for which the node is only unready, so that "
+        "load balancers stop sending phones first.",
     )
     drain_s: float = Field(
         60,
