@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Final, NamedTuple
 
 from gateway.app.config.settings import LimitsSection
-from gateway.app.process import StopRequest
+from gateway.app.process import StopRequest, wait_for
 from gateway.core.drain_schedule import (
     Balance,
     DrainPace,
@@ -255,7 +254,5 @@ def _followed(node: Node) -> list[Owner]:
 
 async def _pause(seconds: float, stopping: StopRequest, clock: Clock) -> None:
     """Wait, unless the end is hurried."""
-    if seconds > 0 and not stopping.hurried.is_set():
-        with suppress(TimeoutError):
-            async with clock.timeout(seconds):
-                await stopping.hurried.wait()
+    if seconds > 0:
+        await wait_for(stopping.hurried, seconds, clock)

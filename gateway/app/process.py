@@ -123,6 +123,13 @@ def signal_handlers(handlers: Mapping[signal.Signals, Callable[[], None]]) -> It
             loop.remove_signal_handler(number)
 
 
+async def wait_for(event: asyncio.Event, seconds: float, clock: Clock) -> None:
+    """Return when *event* is set, or when *seconds* have passed."""
+    with suppress(TimeoutError):
+        async with clock.timeout(seconds):
+            await event.wait()
+
+
 class StopRequest:
     """Whether the end was requested, and whether it is hurried."""
 
@@ -151,9 +158,7 @@ class StopRequest:
         if seconds is None:
             await self.asked.wait()
             return
-        with suppress(TimeoutError):
-            async with clock.timeout(seconds):
-                await self.asked.wait()
+        await wait_for(self.asked, seconds, clock)
 
     def _on_signal(self, number: signal.Signals) -> None:
         if not self.hurried.is_set():
@@ -603,15 +608,10 @@ async def listening(
     *,
     keeps_reserve: bool = False,
 ) -> AsyncIterator[BoundListener]:
-    """Serve *app* while the block lasts.
+    """Serve *app* at each address of *host* while the block lasts; *name* is the listener's for operators.
 
-    Args:
-        name: The listener's name for operators.
-        app: The application.
-        host: The host; each address of its name is used.
-        port: The port; 0 for any.
-        tls: None for clear text.
-        keeps_reserve: Whether the last descriptors of the process are left to other listeners.
+    *port* 0: any. *tls* None: clear text. *keeps_reserve*: the last descriptors of the process are left to
+    other listeners.
 
     Raises:
         CannotListen: The address is taken or not of this machine, or the port is not allowed.

@@ -13,7 +13,7 @@ import ssl
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Final, Generic, Literal, TypeVar
@@ -39,7 +39,7 @@ from gateway.app.adapters import (
 )
 from gateway.app.config.errors import ConfigError, fault_ending
 from gateway.app.config.settings import ClientSection, PageUrl, SecretsSection, Section, SiteSection
-from gateway.app.process import SystemdNotifier, signal_handlers
+from gateway.app.process import SystemdNotifier, signal_handlers, wait_for
 from gateway.edge.policies import ID_CHARS_MAX, NOTICES_MAX, NoticesInForce, NoticeText, OperatorNotice
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
@@ -89,9 +89,7 @@ class Reloader:
             self._asked.clear()
             await self._look(is_asked=is_asked)
             await after()
-            with suppress(TimeoutError):
-                async with self._clock.timeout(RELOAD_EVERY_S):
-                    await self._asked.wait()
+            await wait_for(self._asked, RELOAD_EVERY_S, self._clock)
 
     async def reload_all(self) -> None:
         """Read all parts; their content is in force when this returns.
@@ -118,11 +116,8 @@ def reload_on_hangup(
 ) -> Iterator[AfterReload]:
     """Let SIGHUP reload the files while the block lasts; yield the callback after each reading.
 
-    Args:
-        reloading: Reads the files.
-        after: Called after each reading.
-        supervisor: Gets reports of reloads, when there is one.
-        is_any: Whether there is anything to reload. Otherwise a hang-up ends the process, as in a terminal.
+    It calls *after*; a *supervisor* gets reports of reloads. *is_any*: whether there is anything to reload.
+    Otherwise a hang-up ends the process, as in a terminal.
     """
     if supervisor is None or not supervisor.is_there:
         with signal_handlers({signal.SIGHUP: reloading.ask}) if is_any else nullcontext():
