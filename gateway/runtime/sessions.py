@@ -25,8 +25,9 @@ from gateway.domain.model import NO_ITEMS, Device, NodeId, Ticket, with_item
 from gateway.domain.upstream import LoggedOff, LoggedOn
 from gateway.protocol.envelopes import Inbox, Replaced, SessionFacts
 from gateway.runtime.event_loop import LeanEvent, log_fault, spawn
-from gateway.runtime.link_session import LinkHealth, OwnerServices
+from gateway.runtime.link_session import OwnerServices
 from gateway.runtime.mirror import Feed, Mirror
+from gateway.runtime.ownership import LinkDialer
 from gateway.runtime.ports import (
     LOG_OFFS_MAX,
     Authority,
@@ -65,7 +66,7 @@ class SessionsOwner(Protocol):
     user_sessions: UserSessions
     mirror: Mirror
     owned_by: Grant | None
-    link_health: LinkHealth
+    link_dialer: LinkDialer
 
     @property
     def link(self) -> Link | None:
@@ -85,13 +86,6 @@ class SessionsOwner(Protocol):
 
     def sessions_changed(self) -> None:
         """Have the needed requests sent to OSCC-E."""
-
-    @property
-    def turn_in_s(self) -> float:
-        """When the user's turn to have a link opened will come; 0: it came."""
-
-    def waited(self, since: float) -> bool:
-        """Return whether the user waited for their turn after *since* while the queue moved on."""
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
         """Remove a session that OSCC-E ended or refused."""
@@ -267,7 +261,7 @@ class SessionAdmission:
         if self._shown == wait.shown and not self._is_in_turn(wait.began_at):
             raise not_reached(for_bus=self._services.refuses_writes())
         if wait.turns == TURNS:
-            raise not_their_turn(self._owner.turn_in_s)
+            raise not_their_turn(self._owner.link_dialer.turn_in_s)
         wait.next_turn(now, self._shown)
 
     def _served(self, wait: SessionWait) -> SessionFacts:
@@ -299,7 +293,9 @@ class SessionAdmission:
             return True
         if not self._is_in_turn(came_at):
             return False
-        raise InTurnError if waited_s < TURNS * ATTACH_S else not_their_turn(self._owner.turn_in_s)
+        if waited_s < TURNS * ATTACH_S:
+            raise InTurnError
+        raise not_their_turn(self._owner.link_dialer.turn_in_s)
 
     def _is_accepted(self, member: Member) -> bool:
         """Return whether a session may be served with the data that is there."""
@@ -318,7 +314,7 @@ class SessionAdmission:
     def _is_in_turn(self, since: float) -> bool:
         """Return whether sessions have waited *since* because this node was busy: no server is at fault."""
         owner, pauses = self._owner, self._services.pauses
-        if owner.waited(since) or pauses.was_late(owner.clock.now(), ATTACH_S):
+        if owner.link_dialer.waited(since) or pauses.was_late(owner.clock.now(), ATTACH_S):
             return True
         return owner.link is not None and self._services.is_behind()
 

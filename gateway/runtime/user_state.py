@@ -72,10 +72,33 @@ class Owner(OnDemandTasks):
     """
 
     __slots__ = (
-        "__weakref__", "_began_at", "_due", "_handover", "_history_by", "_is_running", "_link_dialer",
-        "_link_session", "_machine", "_renewing", "_services", "_sessions_at", "_start", "_stopped", "clock",
-        "counters", "epoch", "execution", "feed", "lease", "link_health", "mirror", "owned_by", "pauses",
-        "publisher", "session_admission", "user_sessions",
+        "__weakref__",
+        "_began_at",
+        "_due",
+        "_handover",
+        "_history_by",
+        "_is_running",
+        "_link_session",
+        "_machine",
+        "_renewing",
+        "_services",
+        "_sessions_at",
+        "_start",
+        "_stopped",
+        "clock",
+        "counters",
+        "epoch",
+        "execution",
+        "feed",
+        "lease",
+        "link_dialer",
+        "link_health",
+        "mirror",
+        "owned_by",
+        "pauses",
+        "publisher",
+        "session_admission",
+        "user_sessions",
     )  # fmt: skip
 
     def __init__(
@@ -101,8 +124,8 @@ class Owner(OnDemandTasks):
         """The owner of the user, as soon as it is known to be another node."""
         self._services, self._due, self._start = services, due, start
         self._machine = LinkMachine()
-        self._link_dialer = LinkDialer(feed.user, services, self._machine, me, start)
-        self.lease = self._link_dialer.lease_keeper.lease
+        self.link_dialer = LinkDialer(feed.user, services, self._machine, me, start)
+        self.lease = self.link_dialer.lease_keeper.lease
         number_changes, audit, takes_over = services.number_changes, services.audit, start != NO_START
         self.execution = CommandExecution(feed.user, me, self.lease, calls, number_changes, audit)
         self.link_health = LinkHealth(feed, self.mirror, self._machine, services, is_taking_over=takes_over)
@@ -156,7 +179,7 @@ class Owner(OnDemandTasks):
     def _accept(self) -> None:
         """Refuse sessions of a user who is given to another node."""
         self.touch()
-        if self._link_dialer.gives_way:
+        if self.link_dialer.gives_way:
             raise SessionRefused(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
@@ -208,7 +231,7 @@ class Owner(OnDemandTasks):
             self._link_session.close()
         elif self._link_session is not None:
             self._link_session.need()
-        self._link_dialer.sessions_changed()
+        self.link_dialer.sessions_changed()
 
     def touch(self) -> None:
         """Record that :meth:`due_at` may return another time."""
@@ -220,19 +243,10 @@ class Owner(OnDemandTasks):
         """Record that every request so far was answered, and the mirror has the data."""
         self.touch()
         self.mirror.synced()
-        self._link_dialer.shown(len(self.feed.ledger.elements))
+        self.link_dialer.shown(len(self.feed.ledger.elements))
         self.link_health.synced()
         self.publisher.disclose()
         self.answered()
-
-    def waited(self, since: float) -> bool:
-        """Return whether the user waited for their turn after *since* while the queue moved on."""
-        return self._link_dialer.waited(since)
-
-    @property
-    def turn_in_s(self) -> float:
-        """When the user's turn to have a link opened will come; 0: it came."""
-        return self._link_dialer.turn_in_s
 
     def answered(self) -> None:
         """Wake the tasks that wait in :meth:`attach`."""
@@ -392,17 +406,17 @@ class Owner(OnDemandTasks):
                     self._end_link(link_session)
             if link_session.silence is not None:
                 return
-            self._link_dialer.link_ended(link_session.replaced_by)
+            self.link_dialer.link_ended(link_session.replaced_by)
             del link_session
 
     async def _next_link(self) -> LinkSession | None:
-        opened = await self._link_dialer.next_link()
+        opened = await self.link_dialer.next_link()
         return None if opened is None else self._begin_link(opened)
 
     async def _end(self, *, at_once: bool) -> None:
         """End the ownership; its tasks finish their work, unless they are to end *at_once*."""
         self._is_running, self._stopped = False, True
-        self._link_dialer.leave()
+        self.link_dialer.leave()
         self.execution.run_in(None)
         self.publisher.run_in(None)
         self._get_handover().over()
@@ -414,7 +428,7 @@ class Owner(OnDemandTasks):
                 self.feed.outlet = None
             self.execution.end()
             self.answered()
-            await self._link_dialer.release()
+            await self.link_dialer.release()
 
     def failed(self, fault: Exception) -> None:
         """Release the user; :meth:`run` raises *fault* then."""
@@ -440,7 +454,7 @@ class Owner(OnDemandTasks):
 
     def owned(self, grant: Grant) -> None:
         """Record that another node reported itself as the owner; it counts while no link is open."""
-        self._link_dialer.owned(grant)
+        self.link_dialer.owned(grant)
 
     def tick(self, now: float, *, is_touched: bool = True) -> None:
         """Do what is due by time; if it *is_touched*, also what a change may have made due."""
@@ -448,8 +462,8 @@ class Owner(OnDemandTasks):
             return
         self.link_health.do_due_work(self._link_session, now)
         if is_touched or now >= self._sessions_at:
-            if self._link_session is not None and self._link_dialer.may_be_superseded(now):
-                spawn(self, self._link_dialer.reconsider())
+            if self._link_session is not None and self.link_dialer.may_be_superseded(now):
+                spawn(self, self.link_dialer.reconsider())
             self._renewing.tick(now, self)
             if self._handover is not None or not self.feed.connections:
                 self._get_handover().tick(now)
@@ -492,7 +506,7 @@ class Owner(OnDemandTasks):
         the link.
         """
         was_ours = self.lease.is_ours
-        answer = await self._link_dialer.renew_alone()
+        answer = await self.link_dialer.renew_alone()
         self.renewed(answer, was_ours=was_ours)
         is_alone = self.is_fenced and self._services.refuses_writes()
         return answer == "ours" or (answer == "unanswered" and is_alone)
@@ -503,7 +517,7 @@ class Owner(OnDemandTasks):
             self.link_health.lease_granted_elsewhere(self._link_session)
         if answer != "ours" or not self.lease.may_dial or self._link_session is None:
             self.touch()
-            self._link_dialer.sessions_changed()
+            self.link_dialer.sessions_changed()
 
 
 UNFOLLOW_S: Final = 30.0

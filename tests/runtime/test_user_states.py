@@ -93,7 +93,7 @@ async def test_a_fault_over_a_renewal_delays_it_and_does_not_end_the_renewals_of
     at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await at.served()
-    dialer = at.owner()._link_dialer
+    dialer = at.owner().link_dialer
     may_ask, faults = dialer.may_ask, list[float]()
 
     def fail_once() -> bool:
