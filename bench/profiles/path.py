@@ -244,7 +244,7 @@ class _Node:
 
     def health(self, user: UserId) -> Health:
         """Return the health of the user's data."""
-        return self.users[user].feed.health
+        return self.users[user].feed.ledger.health
 
     def detach(self, _: PhoneSocket) -> None:
         """Do nothing when the phone disconnects."""

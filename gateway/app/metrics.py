@@ -133,7 +133,7 @@ def measure_users(node: Node, telemetry: Telemetry) -> None:
     sessions: Counter[Application] = Counter()
     silence_s, now = 0.0, node.clock.now()
     for user_state in node.user_states.values():
-        links[user_state.feed.health.upstream] += 1
+        links[user_state.feed.ledger.health.upstream] += 1
         owner = user_state.owner
         if owner is None:
             continue
@@ -165,7 +165,7 @@ def measure_phones(node: Node, telemetry: Telemetry) -> None:
     by = node.clock.now() - FRESH_S
     for user_state in node.user_states.values():
         feed = user_state.feed
-        is_live = feed.health.upstream == "live" and feed.health.bus == "live"
+        is_live = feed.ledger.health.upstream == "live" and feed.ledger.health.bus == "live"
         for reader in feed.ledger.readers:
             if isinstance(reader, Outbox):
                 size = 1

@@ -422,7 +422,7 @@ class Follower:
         self._sending = RemoteCommands(feed.user, services, *callbacks)
         self._tasks: asyncio.TaskGroup | None = None
         self._owner_discovery, self._takeover = OwnerDiscovery(me, services), Takeover(me, services)
-        self._upstream = feed.health.upstream
+        self._upstream = feed.ledger.health.upstream
         self.waited_at = LONG_AGO
         """When the owner last answered that a session waits for its turn."""
         feed.outlet = None
@@ -652,7 +652,7 @@ class Follower:
         was_unconfirmed = self.machine.is_unconfirmed
         self.machine.answered(self._services.clock.now())
         if was_unconfirmed and not self.machine.is_unconfirmed:
-            self._set_health(self.feed.health.as_of, self._services.clock.now())
+            self._set_health(self.feed.ledger.health.as_of, self._services.clock.now())
         self._change()
         self._wake()
 
@@ -765,7 +765,7 @@ class Follower:
         """Check whether the owner lives and has accepted each session; send the requests at intervals."""
         if not is_touched and now < self.due_at(now):
             return  # the request before was answered in time
-        self._set_health(self.feed.health.as_of, now)
+        self._set_health(self.feed.ledger.health.as_of, now)
         self._report_sessions()
         self._owner_discovery.tick(now, self._tasks)
         self._remote_attach.tick(now)

@@ -646,7 +646,7 @@ class LinkHealth:
         self.link: Link | None = None
         """The open link."""
         self._blind_since = services.clock.now() if is_taking_over else None
-        self._as_of = feed.health.as_of
+        self._as_of = feed.ledger.health.as_of
         self._is_lease_elsewhere = False
         """Whether another node was granted the lease, and the link has received nothing since."""
         self._unread_until = LONG_AGO
@@ -777,11 +777,11 @@ class LinkHealth:
         is_waiting = self.may_wait(now)
         if not is_waiting:
             self._unread_until = LONG_AGO
-        elif self._feed.health.upstream == "live":
+        elif self._feed.ledger.health.upstream == "live":
             self._unread_until = now + UNREAD_STAYS_S
         is_old = self._is_unsure or is_waiting
         if (upstream == "live" and is_old) or (upstream == "down" and self.is_taking_over):
             upstream = "stale"
-        is_known = self._mirror.has_snapshot or self._feed.health.as_of is not None
+        is_known = self._mirror.has_snapshot or self._feed.ledger.health.as_of is not None
         bus = self._services.exchange.machine.health
         self._feed.set_health(Health(upstream, bus, self._as_of if is_known else None))

@@ -81,11 +81,6 @@ class Feed:
         self.ledger.own_readers = self.connections
         self.outlet: Outlet | None = None
 
-    @property
-    def health(self) -> Health:
-        """The age of the user's data."""
-        return self.ledger.health
-
     def flush(self) -> ReaderPace | None:
         """Wake the connections with waiting changes, and publish to other nodes.
 

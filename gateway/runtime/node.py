@@ -641,7 +641,7 @@ class Node:
                 owner = user_state.owner
                 if (
                     owner is not None
-                    and owner.feed.health.upstream == "live"
+                    and owner.feed.ledger.health.upstream == "live"
                     and owner.link_health.may_wait(now)
                 ):
                     owner.link_health.publish()

@@ -572,7 +572,7 @@ class UserState(CommandedUser):
         """The exact age of the user's data, which the ledger then has too."""
         if self.owner is not None:
             self.owner.link_health.catch_up()
-        return self.feed.health
+        return self.feed.ledger.health
 
     @property
     def owner(self) -> Owner | None:

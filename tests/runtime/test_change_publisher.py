@@ -580,7 +580,7 @@ async def test_nothing_of_the_epoch_before_is_called_live_because_the_new_owner_
     receive(
         at, replace(publication(at, incoming.machine.floor + 5, 3), after=9, upto=9, reset=False, updates=())
     )
-    assert incoming.feed.health.upstream == "stale"
+    assert incoming.feed.ledger.health.upstream == "stale"
     assert waiting(far) == 3
 
 

@@ -158,9 +158,9 @@ async def test_a_change_of_health_wakes_everybody_and_the_same_health_nobody(at:
     phones = [await at.served(device=device) for device in ("d1", "d2")]
     feed = at.owner().feed
     woken = [phone.woken for phone in phones]
-    feed.set_health(dataclasses.replace(feed.health, as_of=1))
+    feed.set_health(dataclasses.replace(feed.ledger.health, as_of=1))
     assert [phone.woken for phone in phones] == woken
-    assert feed.health.as_of == 1
+    assert feed.ledger.health.as_of == 1
     feed.set_health(Health("stale", "live", 2.0))
     assert [phone.woken for phone in phones] == [count + 1 for count in woken]
     assert [phone.health for phone in phones] == ["stale", "stale"]

@@ -332,14 +332,14 @@ async def test_a_gap_makes_nothing_look_newer_and_what_answers_it_may_be_lost_to
     )
     wait_for(at, 8)
     await at.clock.settle()
-    held_at = follower(at).feed.health.as_of
+    held_at = follower(at).feed.ledger.health.as_of
     await at.pass_time(1)
     # what is published comes again and shows the gap, the answers to questions about it do not come
     at.trouble.lose = lambda *received: received[1] == 1 and isinstance(received[-1], Publication)
     wait_for(at, 9)
     await at.clock.settle()
     assert (waiting(near), waiting(far)) == (9, 3)
-    assert (far.health, follower(at).feed.health.as_of) == ("live", held_at)
+    assert (far.health, follower(at).feed.ledger.health.as_of) == ("live", held_at)
     await at.pass_time(4.5)
     assert far.health == "stale"
     at.trouble.lose = None

@@ -413,17 +413,17 @@ async def test_what_a_stopped_process_finds_may_be_as_old_as_the_stop(at: Scene,
     _waiting(at, 1)  # the server wrote it at any time since
     await at.clock.settle()
     assert phone.shown["queue:5"]["contacts_waiting"] == 1
-    assert health.health.as_of is not None
-    assert health.health.as_of <= stopped_at, "read before a beat"
+    assert health.ledger.health.as_of is not None
+    assert health.ledger.health.as_of <= stopped_at, "read before a beat"
     await at.clock.advance(0)
     _waiting(at, 2)
     await at.clock.settle()
-    assert health.health.as_of <= stopped_at, "there was more in the socket than is read in one turn"
+    assert health.ledger.health.as_of <= stopped_at, "there was more in the socket than is read in one turn"
     await at.pass_time(BEAT_S)
     await at.pass_time(2 * KEEP_ALIVE_S)  # the server is asked again after a long silence
     _waiting(at, 3)
     await at.clock.settle()
-    assert at.clock.now() - health.health.as_of <= REPORT_EVERY_S
+    assert at.clock.now() - health.ledger.health.as_of <= REPORT_EVERY_S
 
 
 async def test_a_link_that_was_opened_after_a_stop_has_nothing_from_before(at: Scene) -> None:
@@ -449,9 +449,9 @@ async def test_what_another_owner_showed_is_stale_until_a_link_was_tried(at: Sce
     mirror = Mirror(feed, UserSessions(), at.node.composer, SharedOffsets(), at.clock)
     link_health = LinkHealth(feed, mirror, LinkMachine(), at.services, is_taking_over=True)
     link_health.publish()
-    assert (feed.health.upstream, feed.health.as_of) == ("stale", 77)
+    assert (feed.ledger.health.upstream, feed.ledger.health.as_of) == ("stale", 77)
     link_health.unreached()
-    assert (feed.health.upstream, feed.health.as_of) == ("down", 77)
+    assert (feed.ledger.health.upstream, feed.ledger.health.as_of) == ("down", 77)
 
 
 async def test_the_owners_phones_are_shown_how_the_bus_stands(at: Street) -> None:
@@ -482,7 +482,7 @@ async def test_data_is_as_old_as_it_is_until_a_new_link_has_sent_it_again(at: Sc
     link.serve_held()
     await at.pass_time(1)
     assert phone.health == "live"
-    assert at.owner().feed.health.as_of == at.clock.now() - 1
+    assert at.owner().feed.ledger.health.as_of == at.clock.now() - 1
 
 
 async def test_the_first_byte_after_a_long_silence_makes_nothing_fresh(at: Scene) -> None:
