@@ -179,15 +179,15 @@ class Premises:
 
     # ---- inside ----
 
-    def _new_day(self, due_ms: int) -> None:
-        start_ms = due_ms + self.skew_ms
+    def _new_day(self) -> None:
+        start_ms = self.wall_ms
         for queue in self.directory.queues.values():
             queue.counters = Counters(start_ms)
             self.mark_counted(queue)
         for agent in self.directory.agents.values():
             agent.counters = UserCounters(start_ms)
         self.changes.add(Kind.USER_CUMULATIVE, self.directory.agents)
-        self.rules.plan(model.midnight_after(due_ms, self._zone), self._new_day)
+        self.rules.plan(model.midnight_after(self.now_ms, self._zone), self._new_day)
 
     def mark_counted(self, queue: Queue) -> None:
         """Record that a queue's cumulative element changed as well."""
@@ -425,7 +425,7 @@ class ContactCenter(Premises):
         """Plan *act* for *due_ms*, if *read* returns something now, and the same object then."""
         expected = read()
 
-        def due(_due_ms: int) -> None:
+        def due() -> None:
             if expected is not None and read() is expected:
                 act()
 

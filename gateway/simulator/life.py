@@ -9,6 +9,7 @@ from __future__ import annotations
 import random  # noqa: TID251 - a generator seeded by the settings, given as an argument
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.simulator.contact_center import ContactCenter, ContactPlans
 from gateway.simulator.fields import Refused
@@ -66,7 +67,7 @@ class Life(ContactPlans):
         for agent in center.directory.agents.values():
             if self._rng.random() < AT_DESK and not agent.retired:
                 self._open_desk(agent)
-            self._plan(self._rng.uniform(0, self._pace.stay_s), self._change_desk(agent))
+            self._plan(self._rng.uniform(0, self._pace.stay_s), partial(self._change_desk, agent))
         for key in center.directory.queues:
             self._plan_arrival(key)
         self._plan(self._exp(10 / self._pace.contacts_per_s), self._direct_call)
@@ -95,11 +96,11 @@ class Life(ContactPlans):
             queue = self._center.directory.queues.get(queue_key)
             return queue if queue is not None and contact in queue.waiting else None
 
-        def give_up(_due_ms: int) -> None:
+        def give_up() -> None:
             if waiting_still() is not None:
                 self._center.abandon(contact)
 
-        def flow_over(_due_ms: int) -> None:
+        def flow_over() -> None:
             if (queue := waiting_still()) is not None and (target := self._overflow_of(queue)) is not None:
                 self._center.overflow(contact, target)
 
@@ -124,27 +125,24 @@ class Life(ContactPlans):
             self._later(contact, talk_s * 0.6, state, lambda: self._center.turn(contact, "Talking"))
         self._later(contact, talk_s, "Talking", lambda: self._center.end(contact))
 
-    def _arrival(self, queue_key: int) -> Callable[[int], None]:
-        def happen(_due_ms: int) -> None:
-            queue = self._center.directory.queues.get(queue_key)
-            if queue is not None:
-                if not self._center.functions.is_down(queue.media):
-                    self._center.arrive(queue)
-                self._plan_arrival(queue_key)
-
-        return happen
+    def _arrive(self, queue_key: int) -> None:
+        queue = self._center.directory.queues.get(queue_key)
+        if queue is not None:
+            if not self._center.functions.is_down(queue.media):
+                self._center.arrive(queue)
+            self._plan_arrival(queue_key)
 
     def _plan_arrival(self, queue_key: int) -> None:
         share = self._weights.get(queue_key, 1.0) / (sum(self._weights.values()) or 1.0)
-        self._plan(self._exp(1 / (share * self._pace.contacts_per_s)), self._arrival(queue_key))
+        self._plan(self._exp(1 / (share * self._pace.contacts_per_s)), partial(self._arrive, queue_key))
 
-    def _direct_call(self, _due_ms: int) -> None:
+    def _direct_call(self) -> None:
         agents = [a for a in self._center.directory.agents.values() if self._at_desk(a) and not a.handling]
         if agents and not self._center.functions.is_down("Voice"):
             self._center.call_directly(self._rng.choice(agents))
         self._plan(self._exp(10 / self._pace.contacts_per_s), self._direct_call)
 
-    def _call_remote(self, _due_ms: int) -> None:
+    def _call_remote(self) -> None:
         """Call a Remote Assistant who is free and could start no post-processing."""
         free = [
             agent
@@ -169,7 +167,7 @@ class Life(ContactPlans):
             return
         agent_key = contact.agent_key
 
-        def happen(_due_ms: int) -> None:
+        def happen() -> None:
             if contact.agent_key is not None and contact.agent_key == agent_key and contact.state == expected:
                 then()
 
@@ -177,18 +175,15 @@ class Life(ContactPlans):
 
     # ---- desks ----
 
-    def _change_desk(self, agent: Agent) -> Callable[[int], None]:
-        def happen(_due_ms: int) -> None:
-            if not agent.retired:
-                if not agent.logged_on:
-                    self._open_desk(agent)
-                elif self._rng.random() < 0.05:
-                    self._ask(agent, "LoggedOff", None)
-                else:
-                    self._turn_desk(agent)
-            self._plan(self._stay_s(agent), self._change_desk(agent))
-
-        return happen
+    def _change_desk(self, agent: Agent) -> None:
+        if not agent.retired:
+            if not agent.logged_on:
+                self._open_desk(agent)
+            elif self._rng.random() < 0.05:
+                self._ask(agent, "LoggedOff", None)
+            else:
+                self._turn_desk(agent)
+        self._plan(self._stay_s(agent), partial(self._change_desk, agent))
 
     def _open_desk(self, agent: Agent) -> None:
         agent.auto = AutoPostProcessing(on=True, duration_s=AFTER_S)
@@ -217,7 +212,7 @@ class Life(ContactPlans):
     def _at_desk(self, agent: Agent) -> bool:
         return agent.logged_on and agent.remote is None and not agent.retired
 
-    def _plan(self, delay_s: float, happening: Callable[[int], None]) -> None:
+    def _plan(self, delay_s: float, happening: Callable[[], None]) -> None:
         self._center.life.plan(self._center.now_ms + max(1, round(delay_s * 1000)), happening)
 
     def _exp(self, mean_s: float) -> float:

@@ -342,10 +342,6 @@ def _ms(instant: datetime) -> int:
     return round(instant.astimezone(UTC).timestamp() * 1000)
 
 
-Happening = Callable[[int], None]
-"""Called with the instant at which it was due."""
-
-
 class Agenda:
     """Events in the order of their instants; equal ones in the order of planning.
 
@@ -353,7 +349,7 @@ class Agenda:
     """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Happening]] = []
+        self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
     def __len__(self) -> int:
@@ -365,14 +361,14 @@ class Agenda:
         """When the next event is due."""
         return self._heap[0][0] if self._heap else None
 
-    def plan(self, due_ms: int, happening: Happening) -> None:
+    def plan(self, due_ms: int, happening: Callable[[], None]) -> None:
         """Plan *happening* for *due_ms*."""
         heapq.heappush(self._heap, (due_ms, next(self._order), happening))
 
     def happen(self) -> int:
         """Let the next event happen; return its instant."""
         due_ms, _, happening = heapq.heappop(self._heap)
-        happening(due_ms)
+        happening()
         return due_ms
 
     def shift(self, by_ms: int) -> None:

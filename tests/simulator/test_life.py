@@ -115,8 +115,8 @@ def test_happenings_take_place_at_their_own_instants() -> None:
     center = World().sim.center
     center.resume()
     began_ms, seen = center.now_ms, list[tuple[str, int]]()
-    center.life.plan(began_ms + 20, lambda _due: seen.append(("life", center.now_ms)))
-    center.rules.plan(began_ms + 10, lambda _due: seen.append(("rule", center.now_ms)))
+    center.life.plan(began_ms + 20, lambda: seen.append(("life", center.now_ms)))
+    center.rules.plan(began_ms + 10, lambda: seen.append(("rule", center.now_ms)))
     center.advance(began_ms + 50)
     assert seen == [("rule", began_ms + 10), ("life", began_ms + 20)]
     assert center.now_ms == began_ms + 50
@@ -128,10 +128,10 @@ def test_a_pause_holds_life_but_not_rules() -> None:
     center = World().sim.center
     center.resume()
     began_ms, seen = center.now_ms, list[int]()
-    center.life.plan(began_ms + 10, seen.append)
+    center.life.plan(began_ms + 10, lambda: seen.append(center.now_ms))
     center.pause()
     center.pause()
-    center.rules.plan(began_ms + 10, lambda due: seen.append(-due))
+    center.rules.plan(began_ms + 10, lambda: seen.append(-center.now_ms))
     center.advance(began_ms + 100)
     assert seen == [-(began_ms + 10)]
     center.resume()
