@@ -187,7 +187,7 @@ REPLIES_MAX: Final = 1_000
 """Answers that are sent again, at most."""
 ASKS_MAX: Final = 200
 """Users in one batch of requests for missed changes."""
-QUESTIONS_MAX: Final = 1_000
+OPEN_BATCHES_MAX: Final = 1_000
 """Requests to one node without an answer; a caller that waits longer repeats its request."""
 UNDER_WAY_MAX: Final = 20_000
 UNDER_WAY_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -274,7 +274,7 @@ class Exchange:
         """When requests without an answer are ended next; infinity while there are none."""
         self._drop_timer: Callable[[], None] = lambda: None
         self._batches: dict[NodeId, dict[UserId, tuple[Since, OnAsked]]] = {}
-        self._put: dict[NodeId, dict[int, dict[UserId, OnAsked]]] = {}
+        self._open_batches: dict[NodeId, dict[int, dict[UserId, OnAsked]]] = {}
         """What takes the answer to each open request, by node."""
         self._tasks: asyncio.TaskGroup | None = None
         self._in_tasks = 0
@@ -294,7 +294,7 @@ class Exchange:
             "message_bytes": self._bus.waiting_bytes,
             "bundled": len(self.bundles),
             "questions": len(self._requests) + len(self._replies),
-            "batches": sum(map(len, self._put.values())),
+            "batches": sum(map(len, self._open_batches.values())),
             "peers": len(self.peers),
         }
 
@@ -370,7 +370,7 @@ class Exchange:
         It is empty, and so a probe, unless followers have requests in this turn of the loop.
         """
         self.peers.follow(nodes := frozenset(followed))
-        self._put = {node: waiting for node, waiting in self._put.items() if node in nodes}
+        self._open_batches = {node: waiting for node, waiting in self._open_batches.items() if node in nodes}
         for node in self.peers.due(now):
             self._batch(node)
 
@@ -594,29 +594,29 @@ class Exchange:
         batch = self._batches.get(node)
         if batch is None:
             batch = self._batches[node] = {}
-            asyncio.get_running_loop().call_soon(self._put_batch, node)
+            asyncio.get_running_loop().call_soon(self._send_batch, node)
         return batch
 
-    def _put_batch(self, node: NodeId) -> None:
+    def _send_batch(self, node: NodeId) -> None:
         wanted = list(self._batches.pop(node).items())
         for at in range(0, max(len(wanted), 1), ASKS_MAX):
-            self._put_questions(node, dict(wanted[at : at + ASKS_MAX]))
+            self._send_requests(node, dict(wanted[at : at + ASKS_MAX]))
 
-    def _put_questions(self, node: NodeId, wanted: dict[UserId, tuple[Since, OnAsked]]) -> None:
+    def _send_requests(self, node: NodeId, wanted: dict[UserId, tuple[Since, OnAsked]]) -> None:
         number = self.peers.asking(node, self.clock.now())
         asks = Asks(self.node, number, tuple(since for since, _ in wanted.values()))
-        waiting = self._put.setdefault(node, {})
+        waiting = self._open_batches.setdefault(node, {})
         waiting[number] = {user: asked for user, (_, asked) in wanted.items()}
-        while len(waiting) > QUESTIONS_MAX:
+        while len(waiting) > OPEN_BATCHES_MAX:
             del waiting[next(iter(waiting))]
-        self.post(Inbox(node), asks, partial(self._put_answered, node, number))
+        self.post(Inbox(node), asks, partial(self._batch_sent, node, number))
 
-    def _put_answered(self, node: NodeId, number: int, receivers: int | GatewayError) -> None:
+    def _batch_sent(self, node: NodeId, number: int, receivers: int | GatewayError) -> None:
         if isinstance(receivers, int):
             self.peers.received(node, number, receivers, self.clock.now())
             if receivers:
                 return
-        self._put.get(node, {}).pop(number, None)
+        self._open_batches.get(node, {}).pop(number, None)
 
     # ---- receiving ----
 
@@ -656,7 +656,7 @@ class Exchange:
 
     def _answered(self, asked: Asked) -> None:
         self.peers.answered(asked.node, asked.number, self.clock.now())
-        waiting = self._put.get(asked.node, {})
+        waiting = self._open_batches.get(asked.node, {})
         takers = waiting.get(asked.number, {})
         # requests arrive in order: earlier ones were answered or lost
         for number in [number for number in waiting if number <= asked.number]:

@@ -311,7 +311,7 @@ class NodeAnswer(NamedTuple):
     trouble: NodeTrouble | None = None
 
 
-Obey = Callable[[Order], Awaitable[Page]]
+CarryOut = Callable[[Order], Awaitable[Page]]
 """Carries out an order on this node; may raise :class:`GatewayError`."""
 
 
@@ -337,11 +337,11 @@ class AdminRpc:
         self._exchange = exchange
         self._membership = membership
         self._audit = audit
-        self._known: dict[str, Obey] = {}
+        self._known: dict[str, CarryOut] = {}
 
-    def register(self, act: str, obey: Obey) -> None:
-        """Register *obey* as the implementation of orders of the kind *act*."""
-        self._known[act] = obey
+    def register(self, act: str, carry_out: CarryOut) -> None:
+        """Register *carry_out* as the implementation of orders of the kind *act*."""
+        self._known[act] = carry_out
 
     @property
     def nodes(self) -> tuple[NodeId, ...]:
@@ -387,7 +387,7 @@ class AdminRpc:
         wanted = tuple(dict.fromkeys(nodes))
 
         async def send(node: NodeId) -> None:
-            sent[node] = await self._put(node, order, within_s)
+            sent[node] = await self._answer_of(node, order, within_s)
 
         refused: GatewayError | None = None
         async with asyncio.TaskGroup() as tasks:
@@ -403,7 +403,7 @@ class AdminRpc:
             raise refused
         return [sent[node] for node in wanted]
 
-    async def _put(self, node: NodeId, order: Order, within_s: float) -> NodeAnswer:
+    async def _answer_of(self, node: NodeId, order: Order, within_s: float) -> NodeAnswer:
         waiting: asyncio.Future[MessageAnswer | Failure] = asyncio.get_running_loop().create_future()
         self._exchange.request(
             node,
@@ -431,10 +431,10 @@ class AdminRpc:
         return Report(order.request, page.records, page.more)
 
     async def _run_order(self, order: Order) -> Page:
-        obey = self._known.get(order.act)
-        if obey is None:
+        carry_out = self._known.get(order.act)
+        if carry_out is None:
             raise GatewayError(ErrorCode.NOT_FOUND, "This node does not support the request.")
-        return await obey(order)
+        return await carry_out(order)
 
 
 def _act_of(order: Order, report: Report | None) -> OrderAct:

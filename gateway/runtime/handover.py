@@ -84,13 +84,13 @@ class TakingFollower(Protocol):
 
 HEALTHY_S: Final = 5.0
 """Time for which the bus must have worked before a silent node counts as unreachable."""
-STUBBORN_S: Final = 5.0
+DENIED_S: Final = 5.0
 """Time after which the lease is taken from a node that denies to be the owner."""
 EXPIRY_S: Final = TTL_S
 """A lease's life: on servers that do not fence links, no node takes a user earlier than this after the
 owner's last sign of life. The lease must be free by then, too: it is never taken from a node that renews it.
 """
-LOOK_AGAIN_S: Final = 1.0
+READ_AGAIN_S: Final = 1.0
 """Time after which a lease that was not free is read again."""
 
 TAKEN_WITHIN_S: Final = 3.0
@@ -117,9 +117,9 @@ class OwnerDiscovery:
         self._services = services
         self._silent_since: float | None = None
         """The owner's last sign of life before it was found unreachable; None while it is reached."""
-        self._look_at = LONG_AGO
+        self._read_at = LONG_AGO
         """When the lease of a silent owner may be read again."""
-        self._is_dead = False
+        self._has_restarted = False
         """Whether the owner's node was restarted."""
 
     def denied(self, now: float, holder: str | None) -> None:
@@ -128,7 +128,7 @@ class OwnerDiscovery:
         A restarted node (another *holder*) has lost the user.
         """
         self.denied_since = now if self.denied_since is None else self.denied_since
-        self._is_dead = holder is not None and holder != self._subject.owner.holder
+        self._has_restarted = holder is not None and holder != self._subject.owner.holder
 
     async def find(self) -> None:
         """Read the lease, and act on it."""
@@ -162,8 +162,8 @@ class OwnerDiscovery:
             grant = subject.owner  # the store cannot have this owner yet
         if grant[:2] != subject.owner[:2]:
             self.denied_since = self._silent_since = None
-            self._is_dead = False
-        elif self._is_dead or (self.denied_since is not None and now - self.denied_since > STUBBORN_S):
+            self._has_restarted = False
+        elif self._has_restarted or (self.denied_since is not None and now - self.denied_since > DENIED_S):
             await self._take()
         subject.turn_to(grant, now)
 
@@ -225,9 +225,9 @@ class OwnerDiscovery:
     async def _take_if_free(self, why: _TakeoverReason) -> None:
         """Take the user from a silent owner, unless its lease is still in the store."""
         services, subject, now = self._services, self._subject, self._services.clock.now()
-        if now < self._look_at:
+        if now < self._read_at:
             return
-        self._look_at = now + LOOK_AGAIN_S
+        self._read_at = now + READ_AGAIN_S
         with suppress(GatewayError):
             if await services.leases.read(subject.feed.user) is None and self._takeover_reason == why:
                 subject.end(Start(floor=subject.machine.floor, kind="expired"))
@@ -293,16 +293,16 @@ class Takeover:
 
     async def taking(self, offer: Offer) -> Start | None:
         """Return how to own the offered user, if this node requested them lately and reaches OSCC-E."""
-        wish = (self._number, self._subject.machine.floor)
-        wished_at = self._requested_at
-        if (offer.adopt, offer.token) != wish or self._services.is_draining():
+        requested = (self._number, self._subject.machine.floor)
+        requested_at = self._requested_at
+        if (offer.adopt, offer.token) != requested or self._services.is_draining():
             return None
         if offer.island:
             try:
                 await self._services.upstream.about()
             except GatewayError:
                 return None
-        if self._services.clock.now() - wished_at > REQUEST_S or not self._subject.feed.connections:
+        if self._services.clock.now() - requested_at > REQUEST_S or not self._subject.feed.connections:
             return None
         is_entered = self._entered_at is not None and self._services.admission_queue.budget.handed_over()
         self._entered_at = None
@@ -310,7 +310,7 @@ class Takeover:
             expected=offer.token,
             floor=offer.token,
             history=offer.history,
-            by=wished_at + GRANTED_S,
+            by=requested_at + GRANTED_S,
             lingering=offer.lingering,
             kind="planned",
             entered=is_entered,
@@ -388,12 +388,12 @@ class Handover:
     """
 
     __slots__ = (
-        "_adopt", "_alone_since", "_giver", "_island_since", "_offer", "_over", "_requests", "_rests_until",
+        "_adopt", "_alone_since", "_island_since", "_offer", "_over", "_owner", "_requests", "_rests_until",
         "_services", "_to", "_until",
     )  # fmt: skip
 
-    def __init__(self, giver: HandingOwner, services: OwnerServices) -> None:
-        self._giver = giver
+    def __init__(self, owner: HandingOwner, services: OwnerServices) -> None:
+        self._owner = owner
         self._services = services
         self._to: NodeId | None = None
         self._adopt = 0
@@ -407,8 +407,8 @@ class Handover:
 
     def tick(self, now: float) -> None:
         """Record whether a phone is here, and a link."""
-        self._alone_since = None if self._giver.feed.connections else (self._alone_since or now)
-        if self._giver.link is not None:
+        self._alone_since = None if self._owner.feed.connections else (self._alone_since or now)
+        if self._owner.link is not None:
             self._island_since = None
 
     def unreached(self) -> None:
@@ -454,12 +454,12 @@ class Handover:
         between.
         """
         if self._to is not None and self._offer is not None:
-            history = self._giver.execution.history()
-            self._services.exchange.send(Inbox(self._to), Given(self._giver.feed.user, token, history))
+            history = self._owner.execution.history()
+            self._services.exchange.send(Inbox(self._to), Given(self._owner.feed.user, token, history))
 
     def _reason(self, now: float) -> GiftReason | None:
         """Return why this node should not own the user; None when it should."""
-        if not self._giver.epoch:
+        if not self._owner.epoch:
             return None
         if self._services.is_draining():
             return "drain"
@@ -470,19 +470,19 @@ class Handover:
 
     async def _give(self, to: NodeId, reason: GiftReason) -> None:
         """Offer the user to *to*; continue as before when *to* does not take the user."""
-        giver, services = self._giver, self._services
+        owner, services = self._owner, self._services
         try:
-            history = await giver.execution.give(IN_FLIGHT_S)
+            history = await owner.execution.give(IN_FLIGHT_S)
             await self._let_answers_leave()
             self._offer = self._made(history, reason)
             if await self._is_delivered(to, self._offer):
                 await self._wait()
                 self._rests_until = services.clock.now() + REST_S
-            if giver.owned_by is not None:
+            if owner.owned_by is not None:
                 services.counters.user_given(reason)
         finally:
             self._to = self._offer = None
-            giver.execution.resume()
+            owner.execution.resume()
 
     async def _let_answers_leave(self) -> None:
         """Let outcomes of commands leave before the offer: a node that takes the user waits for no answer."""
@@ -490,15 +490,15 @@ class Handover:
             await self._services.clock.sleep(0)
 
     def _made(self, history: History, reason: GiftReason) -> Offer:
-        giver, now = self._giver, self._services.clock.now()
+        owner, now = self._owner, self._services.clock.now()
         lingering = tuple(
             Lingering(member.ticket, now - member.left_at)
-            for member in giver.user_sessions
+            for member in owner.user_sessions
             if member.left_at is not None
         )
         is_island = reason == "island"
         return Offer(
-            giver.feed.user, self._services.node, self._adopt, giver.epoch, history, is_island, lingering
+            owner.feed.user, self._services.node, self._adopt, owner.epoch, history, is_island, lingering
         )
 
     async def _is_delivered(self, to: NodeId, offer: Offer) -> bool:
@@ -517,7 +517,7 @@ class Handover:
         clock = self._services.clock
         while not self._over.is_set():
             left_s = self._until - clock.now()
-            if left_s <= 0 and await self._giver.renew():
+            if left_s <= 0 and await self._owner.renew():
                 return
             await wait_at_most(clock, min(left_s, _AGAIN_S) if left_s > 0 else _AGAIN_S, self._over.wait())
             is_young = self._until - clock.now() >= _TAKEN_S - _OFFER_AGAIN_S

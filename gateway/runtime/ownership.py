@@ -194,7 +194,7 @@ _LOG_ON_MS: Final = 60_000
 _TURN_S: Final = 0.001
 _IDLE_S: Final = 3600.0
 """Longest wait without a change; only a bound."""
-_LOOK_AGAIN_S: Final = 5.0
+_READ_AGAIN_S: Final = 5.0
 _REGISTERS_S: Final = 5.0
 """Time for which the bus must have worked again until a node that took the user has recorded it in the
 store.
@@ -266,8 +266,8 @@ class LinkDialer:
     """
 
     __slots__ = (
-        "_changed", "_contested_at", "_entered_at", "_epoch", "_is_entered", "_is_partitioned", "_looked_at",
-        "_machine", "_opening", "_others", "_outbid_since", "_owner", "_place", "_queued_at", "_server",
+        "_changed", "_contested_at", "_entered_at", "_epoch", "_is_entered", "_is_partitioned", "_lost_since",
+        "_machine", "_opening", "_others", "_owner", "_place", "_queued_at", "_read_at", "_server",
         "_services", "_start", "_user", "_was_open", "_was_replaced", "_yields_until", "lease_keeper",
         "slot",
     )  # fmt: skip
@@ -282,7 +282,7 @@ class LinkDialer:
         self._machine = machine
         self._owner = owner
         self._start = start
-        self._outbid_since: float | None = None
+        self._lost_since: float | None = None
         self._is_partitioned = False
         """Whether the link was replaced, and the bus has been lost since."""
         self._was_replaced = False
@@ -290,7 +290,7 @@ class LinkDialer:
         self._contested_at = self._yields_until = LONG_AGO
         self._others: dict[int, Grant] = NO_ITEMS
         """The claim of another node with the highest token since the last `Sought`; one at most."""
-        self._looked_at = 0.0
+        self._read_at = 0.0
         self._changed: LeanEvent | None = None
         """Set at a change; it exists only during a pause."""
         self._server: str | None = None
@@ -571,12 +571,12 @@ class LinkDialer:
     def may_be_superseded(self, now: float) -> bool:
         """Return whether to read the lease that another node was granted, while a link is open here."""
         if self.lease_keeper.lease.state is not LeaseState.FREE:
-            self._outbid_since = None
+            self._lost_since = None
             return False
-        self._outbid_since = now if self._outbid_since is None else self._outbid_since
-        if now - self._looked_at < _LOOK_AGAIN_S:
+        self._lost_since = now if self._lost_since is None else self._lost_since
+        if now - self._read_at < _READ_AGAIN_S:
             return False
-        self._looked_at = now
+        self._read_at = now
         return True
 
     async def reconsider(self) -> None:
@@ -589,7 +589,7 @@ class LinkDialer:
             grant = await self._services.leases.read(self._user)
         except GatewayError:
             return
-        since = self._outbid_since
+        since = self._lost_since
         if since is None or self._owner.is_over:
             return
         if grant is None:

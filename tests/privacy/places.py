@@ -196,7 +196,7 @@ PLACES: Final[dict[str, str]] = {
             bus/sealing.py SenderInstances._answers _asked _known _passed; bus/pubsub.py RedisBus._receivers;
             bus/connect.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;
             core/follower.py Peers._peers; core/follower.py FollowedNodes._users_of;
-            runtime/cluster.py Exchange._requests _batches _put _unconfirmed _replies;
+            runtime/cluster.py Exchange._requests _batches _open_batches _unconfirmed _replies;
             runtime/cluster_receiver.py ClusterReceiver._executing; runtime/ownership.py LinkDialer._others
         """,
         NOBODY: """

@@ -400,7 +400,7 @@ async def test_a_batch_that_nobody_received_is_not_remembered(reached: bool) -> 
 
 
 async def test_so_many_batches_without_an_answer_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.runtime.cluster.QUESTIONS_MAX", 2)
+    monkeypatch.setattr("gateway.runtime.cluster.OPEN_BATCHES_MAX", 2)
     async with pair() as at:
         for key in range(4):
             at.exchange.request_changes(THERE, since(key), Asker())

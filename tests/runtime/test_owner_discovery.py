@@ -16,7 +16,7 @@ from tests.runtime.scene import user
 from tests.runtime.street import Street, street
 
 UNFENCED = frozenset(Feature) - {Feature.LINK_FENCING}
-HEALTHY_S, STUBBORN_S, EXPIRY_S = 5.0, 5.0, 15.0
+HEALTHY_S, DENIED_S, EXPIRY_S = 5.0, 5.0, 15.0
 LOST_S = 6.0
 """Until an answer that was lost is asked for again."""
 WORKS_S = 2.0
@@ -176,7 +176,7 @@ async def test_the_lease_of_a_node_that_denies_to_be_the_owner_is_taken_in_the_e
     held = await leases.acquire(user(1), NodeId("n0"), "n0-1", floor=0)
     phone = await at.scenes[1].phone("anna")
     phone.hello()
-    for _ in range(int(STUBBORN_S * 4)):
+    for _ in range(int(DENIED_S * 4)):
         await at.pass_time(0.25)
         assert at.owners() == []
     await leases.renew(user(1), NodeId("n0"), "n0-1", held.token)

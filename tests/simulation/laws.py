@@ -258,7 +258,7 @@ def _tidy(process: Process) -> list[str]:
     missing = []
     if exchange.machine.state is not BusState.LIVE:
         missing.append(f"the bus of {process.holder} is {exchange.machine.state}")
-    held = exchange.sizes["questions"], sum(map(len, exchange._put.values()))
+    held = exchange.sizes["questions"], sum(map(len, exchange._open_batches.values()))
     if held[0] > 0 or held[1] > BATCHES_MAX:
         missing.append(f"{process.holder} waits for {held[0]} answers, {held[1]} batches")
     if len(process.node.account.log_offs):
