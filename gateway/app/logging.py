@@ -25,6 +25,8 @@ from operator import attrgetter
 from typing import Final, Literal, NamedTuple, TextIO
 
 from structlog.processors import JSONRenderer, TimeStamper
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict
 
 from gateway.app.config.settings import SecretKey
 from gateway.domain.commands import Act, NumberAct, OperatorAct, OrderAct, UserHash
@@ -164,10 +166,6 @@ def _write_suppressed(over: list[tuple[LineKind, int]]) -> None:
         logging.getLogger(_SUPPRESSED_LOGGER).log(kind.level, "lines_suppressed", extra=extra)
 
 
-_STAMP: Final = TimeStamper(fmt="iso", utc=True)
-_RENDER: Final = JSONRenderer(ensure_ascii=False)
-
-
 class LineWriter(logging.StreamHandler[TextIO]):
     """Write log lines in JSON, and keep the last of them for a support bundle.
 
@@ -182,19 +180,27 @@ class LineWriter(logging.StreamHandler[TextIO]):
         self._listed: Final = listed
         self.context: LineContext = dict
         """Returns the fields of every line: the node's name, and its trace."""
+        shaped = _fields_of_record, self._with_context, self._shaped
+        rendered = TimeStamper(fmt="iso", utc=True), JSONRenderer(ensure_ascii=False)
+        self.setFormatter(ProcessorFormatter(processors=[*shaped, *rendered]))
         self._lines: Final[deque[tuple[int, str]]] = deque(maxlen=LINES_KEPT)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of *record*. Its own fields precede those of every line."""
-        shown = self._shaped({**self.context(), **_fields_of(record)})
-        line = str(_RENDER(None, "", _STAMP(None, "", shown)))
+        """Return the line of *record*."""
+        line = super().format(record)
         if record.name not in (AUDIT_LOGGER, SESSION_LOGGER):
             self._lines.append((self._wall_ms(), line))
         return line
 
-    def _shaped(self, fields: Mapping[str, object]) -> dict[str, object]:
+    def _with_context(self, logger: object, method: str, fields: EventDict) -> EventDict:
+        """Return the fields of a line and those of every line; the line's own fields stay."""
+        del logger, method
+        return {**self.context(), **fields}
+
+    def _shaped(self, logger: object, method: str, fields: EventDict) -> EventDict:
         """Return the fields that may be written."""
-        shown: dict[str, object] = {}
+        del logger, method
+        shown: EventDict = {}
         dropped = 0
         for name, value in fields.items():
             shape = self._listed.get(name)
@@ -461,17 +467,19 @@ def _template(record: logging.LogRecord) -> str:
     return record.msg if _is_own(record) else _CUT.split(record.msg, maxsplit=1)[0].strip()
 
 
-def _fields_of(record: logging.LogRecord) -> dict[str, object]:
+def _fields_of_record(logger: object, method: str, event: EventDict) -> EventDict:
     """Return the fields of a line: all of ours, only the template of a library's.
 
-    An exception is shown by its type and frames.
+    An exception is shown by its type and frames. A processor of structlog's, as those of :class:`LineWriter`.
     """
-    fields: dict[str, object] = {"event": _template(record)}
+    del logger, method
+    record: logging.LogRecord = event["_record"]
+    fields: EventDict = {"event": _template(record)}
     if _is_own(record):
         fields = {name: value for name, value in vars(record).items() if name not in _BUILT_IN}
-        fields["event"] = record.getMessage()
+        fields["event"] = event["event"]
     fields["logger"], fields["level"] = record.name, record.levelname.lower()
-    error = record.exc_info[1] if record.exc_info else None
+    _, error, _ = event.get("exc_info", (None, None, None))
     if error is not None:
         error = first_of(error)
         fields["error"], fields["place"] = type(error).__name__, frames(error)
