@@ -15,10 +15,8 @@ from hypothesis import strategies as st
 
 from gateway.protocol import websocket
 from gateway.protocol.websocket import (
-    CloseReceived,
     Message,
     Parser,
-    PongFrame,
     Violation,
     WebSocketEvent,
     WebSocketPing,
@@ -47,27 +45,12 @@ def broken(*pieces: bytes, limit: int = LIMIT) -> int:
 # ---- messages (1.x, 5.x) ----
 
 
-@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 128, 65_535, 65_536, LIMIT])
-@pytest.mark.parametrize("opcode", [1, 2])
-def test_messages_of_every_length_are_read(opcode: int, size: int) -> None:
-    payload = b"*" * size
-    assert read(framed(opcode, payload)) == [Message(payload, text=opcode == 1)]
-
-
 def test_the_examples_of_the_rfc() -> None:
     hello = bytes.fromhex("818537fa213d7f9f4d5158")
     assert read(hello) == [Message(b"Hello", text=True)]
     assert read(bytes.fromhex("898537fa213d7f9f4d5158")) == [WebSocketPing(b"Hello")]
     assert websocket.frame(1, b"Hello") == bytes.fromhex("810548656c6c6f")
     assert hello == text("Hello")
-
-
-def test_what_stood_before_a_breach_was_said() -> None:
-    assert read(text("a") + framed(9) + framed(3) + text("b")) == [
-        Message(b"a", text=True),
-        WebSocketPing(b""),
-        Violation(1002, "the opcode is reserved"),
-    ]
 
 
 # ---- frames (2.x, 3.x, 4.x) ----
@@ -109,13 +92,6 @@ def test_what_no_client_may_send_is_a_breach(name: str) -> None:
     assert {broken(stream) for stream in BREACHES[name]} == {1002}
 
 
-def test_a_ping_of_the_full_size_is_read() -> None:
-    assert read(framed(9, b"\xfe" * 125), framed(10, b"\xfe" * 125)) == [
-        WebSocketPing(b"\xfe" * 125),
-        PongFrame(b"\xfe" * 125),
-    ]
-
-
 # ---- size ----
 
 
@@ -130,11 +106,6 @@ def test_fragments_too_big_together_are_refused() -> None:
     assert broken(first, framed(0, b"x" * 25)[:2], limit=1024) == 1009
 
 
-def test_a_control_frame_counts_to_no_message() -> None:
-    ping = framed(9, b"x" * 100)
-    assert read(framed(2, b"x" * 20, fin=False) + ping + framed(0), limit=20)[-1] == Message(b"x" * 20, False)
-
-
 def test_frames_without_end_are_refused() -> None:
     most = websocket.FRAMES_BETWEEN_MAX
     assert broken(framed(9) * (most + 1)) == 1008
@@ -145,30 +116,11 @@ def test_frames_without_end_are_refused() -> None:
 
 # ---- text (6.x) ----
 
-VALID = [
-    KAPPA, b"\x00", b"\x7f", b"\xc2\x80", b"\xdf\xbf", b"\xe0\xa0\x80", b"\xed\x9f\xbf", b"\xee\x80\x80",
-    b"\xef\xbf\xbf", b"\xf0\x90\x80\x80", b"\xf4\x8f\xbf\xbf",
-]  # fmt: skip
 INVALID = [
     KAPPA + b"\xed\xa0\x80edited", b"\xf4\x90\x80\x80", b"\xce", KAPPA[:-1], b"\x80", b"\xbf", b"\xfe",
     b"\xff", b"\xc0\xaf", b"\xc1\xbf", b"\xe0\x80\xaf", b"\xf0\x80\x80\xaf", b"\xf8\x88\x80\x80\x80",
     b"\xed\xaf\xbf\xed\xbf\xbf",
 ]  # fmt: skip
-
-
-@pytest.mark.parametrize("said", VALID)
-def test_text_is_utf8_wherever_it_is_cut(said: bytes) -> None:
-    assert read(text(said)) == [Message(said, text=True)]
-    for at in range(len(said)):
-        cut = framed(1, said[:at], fin=False) + framed(0, said[at:])
-        assert read(cut) == [Message(said, text=True)]
-
-
-@pytest.mark.parametrize("said", INVALID)
-def test_text_that_is_no_utf8_is_a_breach(said: bytes) -> None:
-    assert broken(text(said)) == 1007
-    assert broken(framed(1, said[:1], fin=False) + framed(0, said[1:])) == 1007
-    assert read(framed(2, said)) == [Message(said, text=False)]
 
 
 FAILED = Violation(1007, "the text is not UTF-8")
@@ -192,29 +144,9 @@ def test_text_fails_at_its_first_wrong_byte_or_at_the_end_of_a_surrogate(bad: by
 # ---- closes (7.x) ----
 
 
-@pytest.mark.parametrize(
-    "code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999]
-)
-def test_a_close_says_why(code: int) -> None:
-    assert read(closing(code, KAPPA)) == [CloseReceived(code, "κόσμε")]
-
-
-def test_a_close_may_say_nothing() -> None:
-    assert read(closing()) == [CloseReceived(1005, "")]
-
-
 @pytest.mark.parametrize("reason", INVALID)
 def test_a_reason_that_is_no_utf8_is_a_breach(reason: bytes) -> None:
     assert broken(closing(1000, reason)) == 1007
-
-
-@pytest.mark.parametrize("end", [closing(1000), framed(3)])
-def test_after_the_end_there_is_nothing(end: bytes) -> None:
-    parser = Parser(LIMIT)
-    assert len(list(parser.feed(end + text("more")))) == 1
-    assert parser.is_over
-    assert list(parser.feed(text("more") + closing(1000) + framed(3))) == []
-    assert parser.waiting_bytes == 0
 
 
 # ---- compressed messages (RFC 7692) ----
@@ -324,21 +256,6 @@ def test_what_is_compressed_is_one_frame(size: int) -> None:
 )
 def test_an_offer_is_accepted_whose_every_word_is_known(offers: str, *, is_accepted: bool) -> None:
     assert websocket.accepts_deflate(offers) is is_accepted
-
-
-# ---- taking ----
-
-
-def test_what_is_not_taken_waits() -> None:
-    parser = Parser(LIMIT)
-    assert not parser.is_over
-    events = parser.feed(text("a") + text("b") + text("c")[:-1])
-    assert next(events) == Message(b"a", text=True)
-    assert parser.waiting_bytes == len(text("b") + text("c")) - 1
-    assert parser.take() == Message(b"b", text=True)
-    assert parser.take() is None
-    assert list(parser.feed(text("c")[-1:])) == [Message(b"c", text=True)]
-    assert parser.waiting_bytes == 0
 
 
 # ---- writing ----
