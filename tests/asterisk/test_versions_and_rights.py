@@ -40,10 +40,10 @@ from gateway.upstream.asterisk.ami import (
     connect,
     log_in,
 )
-from gateway.upstream.asterisk.link import EVENTS, is_same_reason
+from gateway.upstream.asterisk.link import EVENTS
 from gateway.upstream.asterisk.monitor import EFFECT_S, Monitor
 from gateway.upstream.asterisk.people import Rules, number_of
-from gateway.upstream.asterisk.state import Queues
+from gateway.upstream.asterisk.state import Queues, is_same_reason
 from tests.app.certificates import both_ends
 from tests.asterisk.site import NUMBER, Ear, Place, place
 from tests.doubles.clock import ManualClock

@@ -44,7 +44,7 @@ from gateway.domain.upstream import LinkClosed, LinkEvent, LinkReplaced, Reading
 from gateway.runtime.event_loop import TaskGroup, resolve
 from gateway.runtime.ports import OnAnswer, OnReadings
 from gateway.upstream.asterisk.people import AsteriskView, Rules, skills_version
-from gateway.upstream.asterisk.state import Membership, Queues
+from gateway.upstream.asterisk.state import Membership, Queues, is_same_reason
 
 SESSIONS: Final = "oscc-session"
 NUMBERS: Final = "oscc-number"
@@ -442,9 +442,6 @@ def _fail(answer: asyncio.Future[LinkAnswer], error: GatewayError | LinkClosed) 
         answer.exception()  # its caller may be gone: then it is no task's fault
 
 
-REASON_BYTES: Final = 79
-
-
 class Step(NamedTuple):
     """One action, and the test of the state that shows its effect."""
 
@@ -493,15 +490,6 @@ def _reason(view: AsteriskView, command: SetRoutingState | SetAgentRoutingState)
 
 def _is(member: Membership, *, paused: bool, reason: str) -> bool:
     return member.paused == paused and (not paused or is_same_reason(member.reason, reason))
-
-
-def is_same_reason(one: str, other: str) -> bool:
-    """Return whether two reasons are equal in Asterisk, which stores 79 bytes and may cut a character."""
-    return _kept(one) == _kept(other)
-
-
-def _kept(reason: str) -> str:
-    return reason.encode()[:REASON_BYTES].decode("utf-8", "ignore").rstrip("\ufffd")
 
 
 def _all_are(interface: str, *, paused: bool, reason: str) -> Callable[[Queues], bool]:

@@ -536,6 +536,19 @@ _values: Final[Callable[[Membership], object]] = attrgetter(
 """Returns what a row or an event shows of a membership."""
 
 
+REASON_BYTES: Final = 79
+"""Bytes of a reason that Asterisk stores."""
+
+
+def is_same_reason(one: str, other: str) -> bool:
+    """Return whether two reasons are equal in Asterisk, which stores 79 bytes and may cut a character."""
+    return _kept(one) == _kept(other)
+
+
+def _kept(reason: str) -> str:
+    return reason.encode()[:REASON_BYTES].decode("utf-8", "ignore").rstrip("\ufffd")
+
+
 def take(waiting: dict[KeyT, None], most: int) -> list[KeyT]:
     """Remove and return the first of *waiting*, *most* at a time."""
     taken = list(waiting)[:most]
