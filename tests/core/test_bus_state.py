@@ -62,11 +62,66 @@ def test_messages_may_have_waited_since_the_last_probe_that_came_back_in_time() 
     bus = live()
     for at in (1.0, 2.0):
         comes_back(bus, at)
-    assert bus.carried_since(2.3) == 2.3
+    assert [bus.carried_since(now) for now in (2.25, 3.125, 3.25)] == [2.25, 3.125, 2.0]
     carried_at = bus.carried_since(20.0)
-    assert 1.5 <= carried_at <= 2.0
+    assert carried_at == 2.0
     bus.tick(3.0)
     number = bus.probing(3.0)
     bus.tick(4.0)
     bus.returned(number, 9.0)  # late: messages of the time before may still come
     assert bus.carried_since(9.0) == carried_at
+
+
+@pytest.mark.parametrize("number", [0, 1, 99], ids=["of an earlier life", "returned before", "never sent"])
+def test_a_probe_that_is_not_missing_does_not_put_off_the_outage(number: int) -> None:
+    bus = live()
+    fails(bus, 1.0)
+    bus.returned(number, 5.0)
+    bus.tick(6.0)
+    assert bus.state is BusState.DOWN
+
+
+def test_a_report_of_another_probe_than_the_one_under_way_changes_nothing() -> None:
+    bus = live()
+    fails(bus, 1.0)
+    number = bus.probing(2.0)
+    bus.failed(number - 1, 2.0)
+    bus.returned(number, 2.25)
+    assert bus.state is BusState.RECOVERING
+    bus.failed(number, 2.25)
+    assert bus.state is BusState.RECOVERING
+
+
+def test_an_outage_counts_from_the_failure_also_after_a_stop_of_the_process() -> None:
+    bus = live()
+    fails(bus, 20.0)
+    fails(bus, 24.5)
+    bus.tick(24.875)
+    assert (bus.state, bus.due_at) == (BusState.DEGRADED, 25.0)
+    bus.tick(25.0)
+    assert bus.state is BusState.DOWN
+
+
+def test_health_counts_from_the_last_gap_failure_or_doubt() -> None:
+    bus = live()
+    comes_back(bus, 1.0)
+    assert bus.is_healthy_for(1.5) == 1.25
+    comes_back(bus, 3.0)
+    assert bus.is_healthy_for(3.5) == 0.25, "two seconds without a probe"
+    fails(bus, 4.0)
+    assert bus.is_healthy_for(4.0) == 0.0
+    comes_back(bus, 5.0)
+    assert bus.is_healthy_for(5.5) == 0.25
+    bus.doubted()
+    assert bus.is_healthy_for(5.5) == 0.0
+    bus = live()
+    bus.probing(1.0)
+    assert [bus.is_healthy_for(now) for now in (1.875, 2.0)] == [1.625, 0.0], "a probe is overdue"
+
+
+def test_a_probe_that_returns_to_a_bus_that_is_not_live_shows_nothing_of_earlier_messages() -> None:
+    bus = live()
+    comes_back(bus, 1.0)
+    fails(bus, 2.0)
+    comes_back(bus, 3.0)
+    assert bus.carried_since(3.375) == 1.0

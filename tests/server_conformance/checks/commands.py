@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple
 
 from tests.server_conformance.checks.directory import REASONS, objects
 from tests.server_conformance.checks.requests import asked, present_state, reason_for
 from tests.server_conformance.checks.scope import PARTS, set_scope
+from tests.server_conformance.errors import CODES
 from tests.server_conformance.link import Answer, Link, element, of_query
 from tests.server_conformance.registry import check
 from tests.server_conformance.stage import Stage, logged_off, own_agent, session_ended
@@ -27,6 +29,8 @@ _GROWS: Final = "`Version` grows only with them"
 _NOT_FOUND: Final = "What is not there, or not in the scope, is answered `NotFound`(5)"
 _SKILLS: Final = ("Skills",)
 _PARAMETERS: Final = ("RoutingParameters",)
+_NOTHING: Final = 987_654_321
+"""The key of nothing."""
 
 
 _TRIES: Final = 3
@@ -200,13 +204,6 @@ async def reason_wrong_kind(stage: Stage) -> None:
     expect(answer.error in {22, 23}, f"Work with a reason for Unavailable is {said}, not 23 ReasonWrongKind")
 
 
-@check("commands.reason_unknown", "Error names", "| 22 | `ReasonUnknown` | – |", agents=1)
-async def reason_unknown(stage: Stage) -> None:
-    """A reason must exist."""
-    link = await stage.open(await stage.agent())
-    await link.refused(22, "SetRoutingState", **asked(link, "Work", ReasonKey=987_654_321))
-
-
 @check("commands.log_off_by_supervisor", "Unasked", _BY_SUPERVISOR, agents=1, dashboards=1)
 async def log_off_by_supervisor(stage: Stage) -> None:
     """The agent's own session ends with a reason other than the agent's own log-off."""
@@ -231,14 +228,6 @@ async def log_off_self(stage: Stage) -> None:
     await logged_off(link, query, mark)
 
 
-@check("commands.not_found", "Messages", _NOT_FOUND, dashboards=1)
-async def not_found(stage: Stage) -> None:
-    """A command for an agent who does not exist is answered with NotFound."""
-    link = await stage.open(await stage.dashboard())
-    _needs(link, "RoutingStateWrite")
-    await link.refused(5, "SetRoutingState", **asked(link, "Available", 987_654_321))
-
-
 @check(
     "commands.out_of_scope",
     "Messages",
@@ -256,7 +245,7 @@ async def out_of_scope(stage: Stage) -> None:
     old = {part: list(received.get(part) or ()) for part in PARTS}
     try:
         await set_scope(stage, {**old, "Users": [one for one in old["Users"] if one != key]})
-        for user in (987_654_321, key):
+        for user in (_NOTHING, key):
             await link.refused(5, "SetRoutingState", **asked(link, "Available", user))
     finally:
         await set_scope(stage, old)
@@ -294,7 +283,7 @@ async def refused_whole(stage: Stage) -> None:
     """One skill that does not exist: the other one of the request keeps its level."""
     link, said, skill, present = await _skill(stage)
     change = {"SkillKey": skill["Key"], "Level": _other_level(skill, present)}
-    await link.refused(10, "SetSkills", **said, Skills=[change, {"SkillKey": 987_654_321, "Level": 50}])
+    await link.refused(10, "SetSkills", **said, Skills=[change, {"SkillKey": _NOTHING, "Level": 50}])
     (user,) = [each for each in (await objects(link, "User"))["User"] if each["Key"] == said["UserKey"]]
     (level,) = [each["Level"] for each in user["Skills"] if each["SkillKey"] == skill["Key"]]
     if level != present:
@@ -341,37 +330,6 @@ async def version_conflict(stage: Stage) -> None:
     expect(received == said["Version"], f"Version is {received}, not {said['Version']}")
 
 
-@check(
-    "commands.level_out_of_range",
-    "Error names",
-    "| 11 | `LevelOutOfRange` | `Min`, `Max` |",
-    agents=1,
-    dashboards=1,
-    features=_SKILLS,
-)
-async def level_out_of_range(stage: Stage) -> None:
-    """The refusal has the bounds."""
-    link, said, skill, _ = await _skill(stage)
-    change = [{"SkillKey": skill["Key"], "Level": skill["LevelMax"] + 1}]
-    answer = await link.refused(11, "SetSkills", **said, Skills=change)
-    bounds = (answer.body.get("Min"), answer.body.get("Max"))
-    expect(bounds == (skill["LevelMin"], skill["LevelMax"]), f"Min and Max are {bounds}")
-
-
-@check(
-    "commands.skill_unknown",
-    "Error names",
-    "| 10 | `SkillUnknown` | – |",
-    agents=1,
-    dashboards=1,
-    features=_SKILLS,
-)
-async def skill_unknown(stage: Stage) -> None:
-    """A skill must exist."""
-    link, said, _, _ = await _skill(stage)
-    await link.refused(10, "SetSkills", **said, Skills=[{"SkillKey": 987_654_321, "Level": 50}])
-
-
 # ---- routing parameters ----
 
 
@@ -395,35 +353,6 @@ async def parameters(stage: Stage) -> None:
         expect(received, "no event of Configuration precedes the response")
     finally:
         await _put_back(link, said, answer, {name: present})
-
-
-@check(
-    "commands.value_out_of_range",
-    "Error names",
-    "| 32 | `ValueOutOfRange` | `Min`, `Max` |",
-    dashboards=1,
-    features=_PARAMETERS,
-)
-async def value_out_of_range(stage: Stage) -> None:
-    """The refusal has the bounds."""
-    link, said, parameter, _ = await _parameter(stage)
-    value = parameter["Max"] + (parameter.get("Step") or 1)
-    answer = await link.refused(32, "SetRoutingParameters", **said, Parameters={parameter["Name"]: value})
-    bounds = (answer.body.get("Min"), answer.body.get("Max"))
-    expect(bounds == (parameter["Min"], parameter["Max"]), f"Min and Max are {bounds}")
-
-
-@check(
-    "commands.parameter_unknown",
-    "Error names",
-    "| 30 | `ParameterUnknown` | – |",
-    dashboards=1,
-    features=_PARAMETERS,
-)
-async def parameter_unknown(stage: Stage) -> None:
-    """A parameter must exist."""
-    link, said, _, _ = await _parameter(stage)
-    await link.refused(30, "SetRoutingParameters", **said, Parameters={"NoSuchParameterAtAll": 1})
 
 
 @check("commands.wrong_type", "Error names", "| 33 | `WrongType` | – |", dashboards=1, features=_PARAMETERS)
@@ -580,30 +509,88 @@ async def auto_post_processing(stage: Stage) -> None:
     expect(link.between(answer, received), "no event reports AutoPostProcessing before the response")
 
 
-@check(
-    "commands.not_post_processing",
-    "Error names",
-    "| 43 | `NotPostProcessing` | – |",
-    agents=1,
-    features=("PostProcessing.Finish",),
-)
-async def not_post_processing(stage: Stage) -> None:
-    """Post-processing that has not begun cannot be finished."""
-    link = await stage.open(await stage.agent())
-    await link.refused(43, "PostProcessing", Session=link.alias, Action="Finish")
+# ---- what is refused, and changes nothing ----
 
 
-@check(
-    "commands.no_contact",
-    "Error names",
-    "| 40 | `NoContact` | – |",
-    agents=1,
-    features=("PostProcessing.Start",),
-)
-async def no_contact(stage: Stage) -> None:
-    """Without a contact there is no post-processing."""
+class _Request(NamedTuple):
+    """A request that must be refused, and the bounds that the refusal must have."""
+
+    link: Link
+    method: str
+    fields: dict[str, Any]
+    bounds: tuple[int, int] | None = None
+
+
+async def _unknown_reason(stage: Stage) -> _Request:
     link = await stage.open(await stage.agent())
-    await link.refused(40, "PostProcessing", Session=link.alias, Action="Start")
+    return _Request(link, "SetRoutingState", asked(link, "Work", ReasonKey=_NOTHING))
+
+
+async def _unknown_agent(stage: Stage) -> _Request:
+    link = await stage.open(await stage.dashboard())
+    _needs(link, "RoutingStateWrite")
+    return _Request(link, "SetRoutingState", asked(link, "Available", _NOTHING))
+
+
+async def _unknown_skill(stage: Stage) -> _Request:
+    link, said, _, _ = await _skill(stage)
+    return _Request(link, "SetSkills", {**said, "Skills": [{"SkillKey": _NOTHING, "Level": 50}]})
+
+
+async def _high_level(stage: Stage) -> _Request:
+    link, said, skill, _ = await _skill(stage)
+    change = {"SkillKey": skill["Key"], "Level": skill["LevelMax"] + 1}
+    return _Request(link, "SetSkills", {**said, "Skills": [change]}, (skill["LevelMin"], skill["LevelMax"]))
+
+
+async def _unknown_parameter(stage: Stage) -> _Request:
+    link, said, _, _ = await _parameter(stage)
+    return _Request(link, "SetRoutingParameters", {**said, "Parameters": {"NoSuchParameterAtAll": 1}})
+
+
+async def _high_value(stage: Stage) -> _Request:
+    link, said, parameter, _ = await _parameter(stage)
+    change = {parameter["Name"]: parameter["Max"] + (parameter.get("Step") or 1)}
+    bounds = parameter["Min"], parameter["Max"]
+    return _Request(link, "SetRoutingParameters", {**said, "Parameters": change}, bounds)
+
+
+def _post_processing(action: str) -> Callable[[Stage], Awaitable[_Request]]:
+    async def request(stage: Stage) -> _Request:
+        link = await stage.open(await stage.agent())
+        return _Request(link, "PostProcessing", {"Session": link.alias, "Action": action})
+
+    return request
+
+
+def _register(
+    name: str,
+    code: int,
+    request: Callable[[Stage], Awaitable[_Request]],
+    *,
+    agents: int = 0,
+    dashboards: int = 0,
+    features: tuple[str, ...] = (),
+) -> None:
+    row = "Error names", f"| {code} | `{CODES[code]}` |"
+    section, quote = ("Messages", _NOT_FOUND) if code == 5 else row
+
+    @check(f"commands.{name}", section, quote, agents=agents, dashboards=dashboards, features=features)
+    async def play(stage: Stage) -> None:
+        link, method, fields, bounds = await request(stage)
+        answer = await link.refused(code, method, **fields)
+        received = answer.body.get("Min"), answer.body.get("Max")
+        expect(bounds is None or received == bounds, f"Min and Max are {received}")
+
+
+_register("reason_unknown", 22, _unknown_reason, agents=1)
+_register("not_found", 5, _unknown_agent, dashboards=1)
+_register("skill_unknown", 10, _unknown_skill, agents=1, dashboards=1, features=_SKILLS)
+_register("level_out_of_range", 11, _high_level, agents=1, dashboards=1, features=_SKILLS)
+_register("parameter_unknown", 30, _unknown_parameter, dashboards=1, features=_PARAMETERS)
+_register("value_out_of_range", 32, _high_value, dashboards=1, features=_PARAMETERS)
+for _name, _code, _action in (("not_post_processing", 43, "Finish"), ("no_contact", 40, "Start")):
+    _register(_name, _code, _post_processing(_action), agents=1, features=(f"PostProcessing.{_action}",))
 
 
 # ---- what the checks above need ----
