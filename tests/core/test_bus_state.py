@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core.lease import BUS_TRANSITIONS, BusMachine, BusState
+from gateway.core.lease import BUS_TRANSITIONS, BusMachine, BusState, StoreWrites
 
 
 def comes_back(bus: BusMachine, at: float, *, after: float = 0.25) -> None:
@@ -87,7 +87,7 @@ def test_a_report_of_another_probe_than_the_one_under_way_changes_nothing() -> N
     number = bus.probing(2.0)
     bus.failed(number - 1, 2.0)
     bus.returned(number, 2.25)
-    assert bus.state is BusState.RECOVERING
+    assert (bus.state, bus.health) == (BusState.RECOVERING, "degraded")
     bus.failed(number, 2.25)
     assert bus.state is BusState.RECOVERING
 
@@ -125,3 +125,14 @@ def test_a_probe_that_returns_to_a_bus_that_is_not_live_shows_nothing_of_earlier
     fails(bus, 2.0)
     comes_back(bus, 3.0)
     assert bus.carried_since(3.375) == 1.0
+
+
+def test_a_store_is_away_after_five_seconds_of_refused_writes() -> None:
+    writes = StoreWrites()
+    assert not writes.is_away(9.0)
+    for at in (10.0, 14.0):
+        writes.record(at, refused=True)
+    assert [(writes.is_away(now), writes.taken_for(now)) for now in (14.875, 15.0)] == [(False, 0), (True, 0)]
+    for at in (16.0, 20.0):
+        writes.record(at, refused=False)
+    assert (writes.is_away(20.0), writes.taken_for(20.0)) == (False, 4.0)

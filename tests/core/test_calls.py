@@ -74,6 +74,20 @@ def test_a_retry_from_another_epoch_is_not_executed(stream: int | None) -> None:
     calls = Calls[str]()
     assert begin(calls, "k", retry=True, stream=stream) == FOREIGN
     assert begin(calls, "k", retry=False, stream=stream) == Decision.NEW
+    assert begin(calls, "sent in this epoch", retry=True) == Decision.NEW
+    waited = Call("waited", "s", BODY, stream, False, 0, waited=True)
+    assert calls.begin(waited, "first", 0.0, EPOCH) == Decision.FOREIGN
+
+
+def test_an_outcome_is_known_for_ten_minutes_and_no_refused_command_shortens_that() -> None:
+    calls = Calls[str](CallLimits(per_session=1, entries=2))
+    begin(calls, "k")
+    calls.settle("k", APPLIED, 1.0)
+    begin(calls, "under way", 1.0)
+    assert begin(calls, "one too many", 2.0) == Decision.BUSY
+    assert begin(calls, "k", 600.875) == APPLIED
+    calls.settle("under way", APPLIED, 600.875)
+    assert begin(calls, "k", 601.0) == Decision.NEW
 
 
 def test_the_next_owner_knows_what_the_giver_did_and_no_more() -> None:

@@ -129,6 +129,11 @@ class ChaosProxy:
         for way in self.ways:
             way.freeze()
 
+    def thaw(self) -> None:
+        """Pass what was held back, and all that follows."""
+        for way in self.ways:
+            way.thaw()
+
     def cut(self) -> int:
         """Reset all connections; return their number. New connections are served."""
         for pair in list(self._pairs):

@@ -40,8 +40,8 @@ from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.administration import Acts
 from gateway.simulator.model import Agent, AutoPostProcessing, Json
+from tests.doubles.chaos_proxy import ChaosProxy
 from tests.web.engines import Chromium, Window, firefox, webkit
-from tests.web.road import Road, road
 
 __all__ = [
     "ASSISTANT", "DASHBOARD", "DESK", "DRAWN", "MOTIONS", "NUMBER", "PASSWORD", "PHONE", "BrowserContext",
@@ -157,7 +157,7 @@ class Stage:
     ) -> None:
         self.simulator = simulator
         self.base = ""
-        """What pages open: the gateway itself, or a road to it."""
+        """What pages open: the gateway itself, or a proxy before it."""
         self.address = ""
         self.faults: list[str] = []
         """What pages complained about: errors, and what their policy refused."""
@@ -260,12 +260,14 @@ class Stage:
     # ---- the network ----
 
     @asynccontextmanager
-    async def far(self, rtt_s: float) -> AsyncIterator[Road]:
-        """Have pages that are opened from now on reach the gateway by a road of *rtt_s*."""
-        async with road(int(self.address.rpartition(":")[2]), rtt_s) as (way, address):
-            self.base = address
+    async def far(self, rtt_s: float) -> AsyncIterator[ChaosProxy]:
+        """Have pages that are opened from now on reach the gateway by a proxy: *rtt_s* for a round trip."""
+        async with ChaosProxy(int(self.address.rpartition(":")[2])) as proxy:
+            for way in proxy.ways:
+                way.latency_s = rtt_s / 2
+            self.base = f"http://127.0.0.1:{proxy.port}"
             try:
-                yield way
+                yield proxy
             finally:
                 self.base = self.address
 

@@ -18,8 +18,8 @@ from typing import Any, Final
 import pytest
 
 from gateway.simulator.faults import notice
+from tests.doubles.chaos_proxy import ChaosProxy
 from tests.web.engines import HIDDEN, Window, click, one, reads, reload, says, tap, text_of, until, usable
-from tests.web.road import Road
 from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PASSWORD, Stage, opened
 
 pytestmark = pytest.mark.scenario
@@ -83,11 +83,11 @@ async def log_on(
 @asynccontextmanager
 async def far(
     engine: str, application: str, user: str, rtt_s: float = RTT_S, **how: Any
-) -> AsyncIterator[tuple[Stage, Window, Road]]:
-    """Open a live page on a road."""
-    async with opened(warm_up_s=0) as stage, stage.far(rtt_s) as way, stage.window(engine) as window:
+) -> AsyncIterator[tuple[Stage, Window, ChaosProxy]]:
+    """Open a live page behind a proxy."""
+    async with opened(warm_up_s=0) as stage, stage.far(rtt_s) as proxy, stage.window(engine) as window:
         await log_on(window, stage, application, user, **how)
-        yield stage, window, way
+        yield stage, window, proxy
 
 
 async def moved(window: Window) -> float:
@@ -210,7 +210,7 @@ async def test_coming_back_is_grey_and_still_until_it_is_up_to_date(engine: str)
 
 @in_each_engine_where_all_are_asked_for
 async def test_what_does_not_come_back_is_said_moves_nothing_and_is_live_again(engine: str) -> None:
-    async with far(engine, DASHBOARD, "supervisor1") as (stage, window, way):
+    async with far(engine, DASHBOARD, "supervisor1") as (stage, window, proxy):
         await window.run(WATCH)
         ((_, top, _, _),) = before = await places(window, ".kpis")
         await stage.stop()
@@ -221,23 +221,24 @@ async def test_what_does_not_come_back_is_said_moves_nothing_and_is_live_again(e
         assert y + height <= top  # it covers no figure
         assert await moved(window) <= 0.02
         await stage.start()
-        way.restore()
+        proxy.thaw()
         await reads(window, ".health-text", "Live")
 
 
 @in_each_engine_where_all_are_asked_for
 async def test_a_dead_link_is_found_by_the_command_that_gets_no_answer(engine: str) -> None:
-    async with far(engine, ASSISTANT, "agent1") as (stage, window, way):
+    async with far(engine, ASSISTANT, "agent1") as (stage, window, proxy):
         await reads(window, ".hero-name", "Unavailable")
         await window.run(WATCH)
-        way.silence()
+        proxy.freeze()
         await tap(window, ".set[data-state=available]")
         await until(window, f"{usable('.set[data-state=work]')} === null")
         await reads(window, ".health-text", "Not connected")
         assert any(each.startswith("Updating …") for each in await window.run("seen"))
         await says(window, ".act-list", "no answer")
         assert stage.agent().state == "Unavailable"
-        way.cut()
+        proxy.thaw()
+        proxy.cut()
         await reads(window, ".health-text", "Live")
         asked = re.compile(r"No answer\. Your state is still Unavailable \(\d\d:\d\d\)\. Try again\?")
         await reads(window, ".unsure", asked)
@@ -248,11 +249,11 @@ async def test_a_dead_link_is_found_by_the_command_that_gets_no_answer(engine: s
 
 @in_each_engine_where_all_are_asked_for
 async def test_a_link_that_goes_silent_is_not_called_live_for_long(engine: str) -> None:
-    async with far(engine, DASHBOARD, "supervisor1") as (_, window, way):
-        way.silence()
+    async with far(engine, DASHBOARD, "supervisor1") as (_, window, proxy):
+        proxy.freeze()
         # a ping is due within 16.5 s, and is said to be late 3 s after that
         await reads(window, ".health-text", "Updating …")
-        way.restore()
+        proxy.thaw()
         await reads(window, ".health-text", "Live")
 
 
@@ -261,16 +262,16 @@ async def test_a_link_that_goes_silent_is_not_called_live_for_long(engine: str) 
 
 @in_each_engine
 async def test_nothing_moves_under_the_finger_of_an_agent(engine: str) -> None:
-    async with far(engine, ASSISTANT, "agent1", first=ANSWERS_LATE) as (stage, window, way):
-        await commands_of_an_agent(stage, window, way)
+    async with far(engine, ASSISTANT, "agent1", first=ANSWERS_LATE) as (stage, window, proxy):
+        await commands_of_an_agent(stage, window, proxy)
 
 
 async def test_nothing_moves_under_the_finger_where_answers_come_first() -> None:
-    async with far("chromium", ASSISTANT, "agent1") as (stage, window, way):
-        await commands_of_an_agent(stage, window, way)
+    async with far("chromium", ASSISTANT, "agent1") as (stage, window, proxy):
+        await commands_of_an_agent(stage, window, proxy)
 
 
-async def commands_of_an_agent(stage: Stage, window: Window, way: Road) -> None:
+async def commands_of_an_agent(stage: Stage, window: Window, proxy: ChaosProxy) -> None:
     """Give all commands of an agent, and look whether something moves."""
     await window.run(WATCH)
     fixed = (".hero-name", ".sets .set")
@@ -294,10 +295,10 @@ async def commands_of_an_agent(stage: Stage, window: Window, way: Road) -> None:
     box = f"(({{x, y, width, height}}) => [x, y, width, height])({more}.getBoundingClientRect())"
     await until(window, f"{more} !== null")
     x, y, width, height = await window.run(box)
-    way.silence()
+    proxy.freeze()
     # a double tap, where the first has not been answered
     await window.touch(round(x + width / 2), round(y + height / 2), 2)
-    way.restore()
+    proxy.thaw()
     await reads(window, ".hero-time", re.compile(r"0:[45]\d"))
     assert await until(window, f"{more} !== null && {box}") == [x, y, width, height]
     assert await window.run("document.querySelector('.post .chip[aria-pressed=true]') === null")
@@ -450,12 +451,12 @@ async def test_nobody_is_logged_off_by_one_tap_and_what_is_down_is_said(engine: 
 
 @in_each_engine_where_all_are_asked_for
 async def test_a_cold_start_on_a_hanging_network_draws_the_page_at_once(engine: str) -> None:
-    async with far(engine, DASHBOARD, "supervisor1", 0.0) as (_, window, way):
+    async with far(engine, DASHBOARD, "supervisor1", 0.0) as (_, window, proxy):
         await until(window, "navigator.serviceWorker.controller !== null")
         assert await window.run(
             f"{one('button', 'Load it')} === undefined"
         )  # the first version is not a newer one
-        way.silence()
+        proxy.freeze()
         await reload(window)
         await says(window, ".strip .where", "Dashboard")
         await reads(window, ".health-text", "Connecting")
@@ -464,7 +465,7 @@ async def test_a_cold_start_on_a_hanging_network_draws_the_page_at_once(engine: 
         assert set(await until(window, figures)) == {"–"}
         heads = "[...document.querySelectorAll('.pane-head .muted')].map((each) => each.textContent)"
         assert await window.run(heads) == ["–", "–"]
-        way.restore()
+        proxy.thaw()
         await reads(window, ".health-text", "Live")
         await reads(window, ".strip .where", "Dashboard · Berlin")
 

@@ -122,7 +122,7 @@ async def test_the_second_of_two_taps_presses_nothing_in_what_has_come_under_it(
 
 
 async def test_what_a_sheet_says_of_the_connection_is_true_when_it_is_back() -> None:
-    async with far("chromium", ASSISTANT, "agent1", 0.0) as (stage, window, way):
+    async with far("chromium", ASSISTANT, "agent1", 0.0) as (stage, window, proxy):
         await until(window, "navigator.serviceWorker.controller !== null")  # its script has been read
         await click(window, ".mine button", "Change number")
         await typed(window, "#new-number", "+49 89 7654321")
@@ -132,7 +132,7 @@ async def test_what_a_sheet_says_of_the_connection_is_true_when_it_is_back() -> 
         await reads(window, "dialog[open] [role=alert]", "The server was not reached.")
         assert await window.run("document.querySelector('#new-number').ariaInvalid") is None
         await stage.start()
-        way.restore()
+        proxy.thaw()
         await says(window, ".toast:last-child", "Live")
         assert not await window.run("document.getElementById('toasts').textContent.includes('Not connected')")
         await click(window, "dialog[open] .primary")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.doubles.chaos_proxy import ChaosProxy
 from tests.web.engines import HIDDEN
-from tests.web.road import Road
 from tests.web.stage import DASHBOARD, MOTIONS, Page, Stage, expect, opened
 
 pytestmark = pytest.mark.scenario
@@ -23,15 +23,15 @@ RTT_S = 0.3
 @asynccontextmanager
 async def far(
     application: str, user: str, rtt_s: float = RTT_S, centre: dict[str, Any] | None = None, **how: Any
-) -> AsyncIterator[tuple[Stage, Page, Road]]:
-    """Open a live page on a road."""
+) -> AsyncIterator[tuple[Stage, Page, ChaosProxy]]:
+    """Open a live page behind a proxy."""
     async with (
         opened(**{"warm_up_s": 0, **(centre or {})}) as stage,
-        stage.far(rtt_s) as way,
+        stage.far(rtt_s) as proxy,
         stage.page(**how) as page,
     ):
         await stage.live(page, application, user)
-        yield stage, page, way
+        yield stage, page, proxy
 
 
 async def test_nothing_ticks_while_nobody_looks() -> None:
@@ -47,20 +47,20 @@ async def test_nothing_ticks_while_nobody_looks() -> None:
 
 
 async def test_a_phone_asks_for_agents_when_they_are_looked_at() -> None:
-    async with far(DASHBOARD, "supervisor1", 0.0, {"agents": 500, "queues": 20}) as (_, page, way):
-        before = way.received
+    async with far(DASHBOARD, "supervisor1", 0.0, {"agents": 500, "queues": 20}) as (_, page, proxy):
+        before = proxy.down.passed
         figures = page.locator(".kpi:visible")
         await expect(figures).to_have_count(4)  # those of agents are not there instead of unknown
         await page.locator(".tabs button").nth(1).click()
         await expect(figures).to_have_count(6)
         await expect(page.locator(".agents .pane-head .muted")).to_have_text("500")
         await expect(page.locator(".kpi dd").nth(3)).not_to_have_text("–")
-        assert way.received - before > 20_000
+        assert proxy.down.passed - before > 20_000
 
 
 async def test_a_phone_that_was_away_for_long_comes_back_for_few_bytes() -> None:
     centre = {"agents": 1500, "queues": 100, "groups": 20}
-    async with far(DASHBOARD, "supervisor1", 0.0, centre) as (stage, page, way):
+    async with far(DASHBOARD, "supervisor1", 0.0, centre) as (stage, page, proxy):
         await page.locator(".tabs button").nth(1).click()
         await expect(page.locator(".agents .pane-head .muted")).to_have_text("1,500")
         await page.locator(".tabs button").first.click()
@@ -68,15 +68,15 @@ async def test_a_phone_that_was_away_for_long_comes_back_for_few_bytes() -> None
         await stage.stop()  # all of it has to be sent again
         await stage.start()
         await page.evaluate("() => { const now = Date.now; Date.now = () => now() + 91_000; }")
-        before = way.received
+        before = proxy.down.passed
         await page.evaluate(HIDDEN, False)
         await expect(page.locator(".health-text")).to_have_text("Live")
         await page.wait_for_timeout(500)
-        assert 3_000 < (queues := way.received - before) <= 12_000
+        assert 3_000 < (queues := proxy.down.passed - before) <= 12_000
         await expect(page.locator(".kpi:visible")).to_have_count(4)
         await page.locator(".tabs button").nth(1).click()
         await expect(page.locator(".agents .pane-head .muted")).to_have_text("1,500")
-        assert 60_000 < way.received - before - queues <= 120_000  # all 1,500 agents: 1.2 MB uncompressed
+        assert 60_000 < proxy.down.passed - before - queues <= 120_000  # all agents: 1.2 MB uncompressed
 
 
 LEAVING = """globalThis.LEAVING = ({effect}) => {
