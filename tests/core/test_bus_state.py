@@ -112,7 +112,7 @@ def test_health_counts_from_the_last_gap_failure_or_doubt() -> None:
     assert bus.is_healthy_for(4.0) == 0.0
     comes_back(bus, 5.0)
     assert bus.is_healthy_for(5.5) == 0.25
-    bus.doubted()
+    bus.possible_loss()
     assert bus.is_healthy_for(5.5) == 0.0
     bus = live()
     bus.probing(1.0)

@@ -25,7 +25,9 @@ from gateway.domain.commands import (
     Command,
     ExtendPostProcessing,
     FinishPostProcessing,
+    History,
     Outcome,
+    Remembered,
     SetAgentRoutingState,
     SetAutoPostProcessing,
     SetGroupParameters,
@@ -76,7 +78,7 @@ def test_a_retry_from_another_epoch_is_not_executed(stream: int | None) -> None:
     assert begin(calls, "k", retry=False, stream=stream) == Decision.NEW
     assert begin(calls, "sent in this epoch", retry=True) == Decision.NEW
     waited = Call("waited", "s", BODY, stream, False, 0, waited=True)
-    assert calls.begin(waited, "first", 0.0, EPOCH) == Decision.FOREIGN
+    assert calls.begin(waited, "first", 0.0, EPOCH) == NOT_SENT
 
 
 def test_an_outcome_is_known_for_ten_minutes_and_no_refused_command_shortens_that() -> None:
@@ -84,7 +86,7 @@ def test_an_outcome_is_known_for_ten_minutes_and_no_refused_command_shortens_tha
     begin(calls, "k")
     calls.settle("k", APPLIED, 1.0)
     begin(calls, "under way", 1.0)
-    assert begin(calls, "one too many", 2.0) == Decision.BUSY
+    assert begin(calls, "one too many", 2.0) == BUSY
     assert begin(calls, "k", 600.875) == APPLIED
     calls.settle("under way", APPLIED, 600.875)
     assert begin(calls, "k", 601.0) == Decision.NEW
@@ -148,6 +150,46 @@ def test_what_is_reported_at_once() -> None:
         (Status.REJECTED, ErrorCode.UPSTREAM_UNAVAILABLE),
         (Status.REJECTED, ErrorCode.OVERLOADED),
     ]
+
+
+def test_a_waiter_that_leaves_gets_no_outcome_of_any_of_its_commands() -> None:
+    calls = Calls[str]()
+    for key in "ab":
+        begin(calls, key, waiter="leaves")
+        begin(calls, key, waiter="stays")
+    calls.leave("leaves")
+    assert [calls.settle(key, APPLIED, 1.0) for key in "ab"] == [("stays",), ("stays",)]
+    calls.expire(601.0)
+    assert len(calls) == 0
+
+
+def test_an_adopted_history_is_bounded_in_time_and_replaces_no_command_under_way() -> None:
+    giver, taker = Calls[str](CallLimits(entries=1, keep_s=100.0)), Calls[str](CallLimits(keep_s=10.0))
+    for key, at in (("a", 0.0), ("b", 50.0), ("c", 60.0)):
+        begin(giver, key, at)
+        giver.settle(key, APPLIED, at)
+    history = giver.history(159.875, epoch=EPOCH)
+    assert (history.blind_s, [one.key for one in history.outcomes]) == (0.0, ["c"])
+    assert giver.history(160.0, epoch=EPOCH).outcomes == ()
+    begin(taker, "c", epoch=1)
+    taker.adopt(History(1, 30.0, giver_outcomes(left_s=99.0)), EPOCH, 0.0)
+    taker.adopt(History(1, 5.0, ()), EPOCH, 0.0)
+    assert taker.in_flight == ("c",)
+    assert begin(taker, "c", waiter="second") == Decision.PENDING
+    assert begin(taker, "d", 9.875) == APPLIED
+    assert begin(taker, "d", 10.0) == Decision.NEW
+    assert begin(taker, "e", 29.875, retry=True) == FOREIGN, "the longer of both times holds"
+    assert begin(taker, "e", 30.0, retry=True) == Decision.NEW
+
+
+def giver_outcomes(left_s: float) -> tuple[Remembered, ...]:
+    return tuple(Remembered(key, fingerprint(BODY), APPLIED, left_s) for key in "cd")
+
+
+def test_the_commands_of_a_user_are_bounded_over_all_sessions() -> None:
+    calls = Calls[str](CallLimits(per_session=2, per_user=3))
+    decisions = [begin(calls, key, session=key[0]) for key in ("a1", "a2", "a3", "b1", "c1")]
+    assert decisions == [Decision.NEW, Decision.NEW, BUSY, Decision.NEW, BUSY]
 
 
 def test_waiters_and_commands_under_way_are_bounded() -> None:

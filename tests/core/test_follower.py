@@ -7,19 +7,23 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core.element import ChangeSet
+from gateway.core.element import ChangeSet, Element
 from gateway.core.follower import (
     LOST_S,
     LOWER_S,
+    RECENT_MAX,
     SPACED_S,
     TRANSITIONS,
     FollowedNodes,
     FollowMachine,
     FollowState,
     Peers,
+    Shared,
 )
 from gateway.core.ledger import Delta, Ledger, Receipt
+from gateway.core.view import me_key
 from gateway.domain.model import NodeId, Position, UserId
+from gateway.domain.resources import Me, Queue
 from tests.core.test_ledger import ONE, TWO, recorded
 
 EPOCH = 70
@@ -183,6 +187,98 @@ def test_when_the_time_of_lower_epochs_is_over_the_lease_is_read_however_it_is_r
         assert follow.need(follow.due_at) == "read_lease"
 
 
+def test_data_is_stale_when_it_is_old_or_incomplete_or_its_owner_unreachable() -> None:
+    follow = following()
+    follow.asked(80.0)
+    follow.published(EPOCH, Receipt.STALE, 80.0)
+    follow.answered(100.0)
+    assert follow.stale_at == 115.0
+    assert (follow.health(115.0, "live"), follow.health(115.125, "live")) == ("live", "stale")
+    assert (follow.health(115.125, "down"), follow.health(100.0, "stale")) == ("down", "stale")
+    follow = following()
+    for now in (1.0, 2.0, 3.0):
+        follow.published(EPOCH, Receipt.GAP, now)
+    assert (follow.stale_at, follow.health(4.0, "live"), follow.health(4.125, "live")) == (
+        4.0,
+        "live",
+        "stale",
+    )
+    follow.published(EPOCH, Receipt.APPLIED, 5.0)
+    assert follow.health(9.0, "live") == "live"
+    follow.unconfirmed(9.0)
+    follow.published(EPOCH, Receipt.APPLIED, 9.0)
+    assert (follow.stale_at, follow.health(9.0, "live")) == (-math.inf, "stale")
+    follow.asked(9.0)
+    answer(follow, 9.125)
+    assert follow.health(9.125, "live") == "live"
+
+
+APPLY: dict[str, Callable[[FollowMachine, float], None]] = {
+    "published": lambda follow, now: follow.published(EPOCH, Receipt.APPLIED, now),
+    "applied_next": lambda follow, now: follow.applied_next(now),
+}
+
+
+@pytest.mark.parametrize("apply", APPLY.values(), ids=APPLY.keys())
+def test_an_applied_change_ends_a_gap_and_lower_epochs_and_is_an_answer(
+    apply: Callable[[FollowMachine, float], None],
+) -> None:
+    follow = following()
+    follow.published(EPOCH, Receipt.GAP, 1.0)
+    assert (follow.due_at, follow.need(1.0)) == (1.0, "ask")
+    follow.asked(1.0)
+    follow.published(EPOCH - 1, Receipt.STALE, 1.5)
+    follow.answered(1.5)
+    assert follow.state is FollowState.ASKING, "nothing of the present owner has come"
+    apply(follow, 2.0)
+    assert follow.health(5.5, "live") == "live"
+    follow.published(EPOCH - 1, Receipt.STALE, 2.125)
+    follow.answered(2.125)
+    assert follow.state is FollowState.ASKING, "lower epochs came since"
+    apply(follow, 2.25)
+    follow.answered(2.5)
+    assert (follow.state, follow.due_at) == (FollowState.FOLLOWING, 11.0)
+
+
+FOUND: dict[str, Callable[[FollowMachine], object]] = {
+    "published": lambda follow: (follow.seen(EPOCH + 1, 6.0), follow.read(EPOCH + 1, 6.0)),
+    "in the lease": lambda follow: (follow.not_mine(6.0), follow.read(EPOCH + 1, 6.0)),
+    "after lower epochs": lambda follow: (follow.not_mine(6.0), follow.read(EPOCH - 1, 6.0)),
+}
+
+
+@pytest.mark.parametrize("find", FOUND.values(), ids=FOUND.keys())
+def test_another_owner_is_asked_at_once_the_same_one_after_a_pause(
+    find: Callable[[FollowMachine], object],
+) -> None:
+    follow = following()
+    follow.published(EPOCH - 1, Receipt.STALE, 1.0)
+    follow.asked(5.875)
+    find(follow)
+    assert follow.due_at == 6.0
+    follow.not_mine(6.0)
+    assert not follow.read(follow.floor, 6.0)
+    follow.asked(6.0)
+    follow.not_mine(6.0)
+    follow.read(follow.floor, 6.0)
+    assert follow.due_at == 6.25
+
+
+def test_the_search_for_an_owner_and_the_pause_after_an_answer_depend_on_nothing_before() -> None:
+    follow = following()
+    follow.published(EPOCH - 1, Receipt.STALE, 1.0)
+    follow.not_mine(5.5)
+    for now in (5.5, 5.75):
+        follow.reading(now)
+    assert follow.due_at == 6.25, "not when lower epochs have lasted for 5 s"
+    follow = FollowMachine(EPOCH, 0.0)
+    follow.asked(0.0)
+    follow.asked(1.0)
+    answer(follow, 1.0625)
+    follow.published(EPOCH, Receipt.GAP, 1.125)
+    assert follow.due_at == 1.25
+
+
 def test_the_followed_nodes_are_those_of_the_last_known_owners() -> None:
     followed = FollowedNodes()
     ada, bob, cem = UserId("main", 1), UserId("main", 2), UserId("main", 3)
@@ -240,6 +336,62 @@ def test_three_seconds_without_an_answer_are_deaf() -> None:
     assert asker.unreachable(3.25) == frozenset(), "it lives, if slowly"
     assert asker.unreachable(6.125) == frozenset()
     assert asker.unreachable(6.25) == frozenset({A})
+
+
+def test_a_node_that_two_requests_a_second_apart_did_not_reach_is_unreachable_until_a_sign_of_life() -> None:
+    asker = peers()
+    for now in (0.0, 0.5):
+        ask(asker, now, receivers=0)
+    assert asker.are_reachable(0.5)
+    last = ask(asker, 1.0, receivers=0)
+    assert (asker.is_unreachable(A, 1.0), asker.are_reachable(1.0)) == (True, False)
+    asker.answered(A, last, 1.25)
+    assert asker.are_reachable(1.25)
+    ask(asker, 2.0, receivers=0)
+    ask(asker, 3.0)
+    ask(asker, 4.0, receivers=0)
+    assert asker.are_reachable(4.0), "it was reached in between"
+
+
+def test_what_becomes_known_of_settled_earlier_or_later_requests_changes_nothing() -> None:
+    asker = Peers(40)
+    before = asker.asking(A, 0.0)
+    asker.follow((A,))
+    asker.received(A, before, 0, 0.0)
+    ask(asker, 1.0, receivers=0)
+    assert asker.are_reachable(1.0), "one request was not received; the other is of before it was followed"
+    first, second = asker.asking(A, 2.0), asker.asking(A, 3.0)
+    asker.received(A, second, 1, 3.0)
+    asker.received(A, first, 0, 3.5)
+    ask(asker, 4.5, receivers=0)
+    assert asker.are_reachable(4.5), "the receipt of an earlier request comes too late"
+    last = asker.asking(A, 5.0)
+    asker.answered(A, last, 5.25)
+    asker.received(A, last, 1, 5.5)
+    assert asker.are_reachable(99.0)
+    for number in (first, last, last + 99):
+        asker.answered(A, number, 99.0)
+    assert asker.answered_at(A) == 5.25
+
+
+def test_an_answered_request_is_waited_for_no_longer_and_the_next_is_due_after_a_second() -> None:
+    asker = peers()
+    asker.answered(A, ask(asker, 0.0), 0.5)
+    assert asker.are_reachable(99.0)
+    assert (asker.due(0.875), asker.due(1.0), asker.due_at) == ((), (A,), 1.0)
+
+
+def test_equal_values_are_one_element_and_those_of_a_single_session_are_not_kept() -> None:
+    recent: dict[str, Element] = {}
+    first = Shared(recent).element("queue:1", Queue(contacts_waiting=1), None)
+    assert Shared(recent).element("queue:1", Queue(contacts_waiting=1), None) is first
+    assert Shared(recent).element("queue:1", Queue(contacts_waiting=2), first) is not first
+    assert Shared().element("queue:1", Queue(contacts_waiting=1), first) is first, "the reader holds it"
+    Shared(recent).element(me_key("s1"), Me(), None)
+    assert list(recent) == ["queue:1"]
+    for number in range(RECENT_MAX + 1):
+        Shared(recent).element(f"queue:{number}", Queue(contacts_waiting=0), None)
+    assert len(recent) == RECENT_MAX
 
 
 # ---- positions from which phones may resume at a node that has just begun to follow ----
