@@ -213,7 +213,7 @@ def test_data_is_stale_when_it_is_old_or_incomplete_or_its_owner_unreachable() -
     assert follow.health(9.125, "live") == "live"
 
 
-APPLY: dict[str, Callable[[FollowMachine, float], None]] = {
+APPLY: dict[str, Callable[[FollowMachine, float], object]] = {
     "published": lambda follow, now: follow.published(EPOCH, Receipt.APPLIED, now),
     "applied_next": lambda follow, now: follow.applied_next(now),
 }
@@ -221,7 +221,7 @@ APPLY: dict[str, Callable[[FollowMachine, float], None]] = {
 
 @pytest.mark.parametrize("apply", APPLY.values(), ids=APPLY.keys())
 def test_an_applied_change_ends_a_gap_and_lower_epochs_and_is_an_answer(
-    apply: Callable[[FollowMachine, float], None],
+    apply: Callable[[FollowMachine, float], object],
 ) -> None:
     follow = following()
     follow.published(EPOCH, Receipt.GAP, 1.0)
@@ -240,21 +240,21 @@ def test_an_applied_change_ends_a_gap_and_lower_epochs_and_is_an_answer(
     assert (follow.state, follow.due_at) == (FollowState.FOLLOWING, 11.0)
 
 
-FOUND: dict[str, Callable[[FollowMachine], object]] = {
-    "published": lambda follow: (follow.seen(EPOCH + 1, 6.0), follow.read(EPOCH + 1, 6.0)),
-    "in the lease": lambda follow: (follow.not_mine(6.0), follow.read(EPOCH + 1, 6.0)),
-    "after lower epochs": lambda follow: (follow.not_mine(6.0), follow.read(EPOCH - 1, 6.0)),
-}
+def seen_in(follow: FollowMachine, epoch: int, *, published: bool) -> None:
+    """Let a request meet another owner: in what is published, or in the lease."""
+    if published:
+        follow.seen(epoch, 6.0)
+    else:
+        follow.not_mine(6.0)
+    follow.read(epoch, 6.0)
 
 
-@pytest.mark.parametrize("find", FOUND.values(), ids=FOUND.keys())
-def test_another_owner_is_asked_at_once_the_same_one_after_a_pause(
-    find: Callable[[FollowMachine], object],
-) -> None:
+@pytest.mark.parametrize(("epoch", "published"), [(EPOCH + 1, True), (EPOCH + 1, False), (EPOCH - 1, False)])
+def test_another_owner_is_asked_at_once_the_same_one_after_a_pause(epoch: int, *, published: bool) -> None:
     follow = following()
     follow.published(EPOCH - 1, Receipt.STALE, 1.0)
     follow.asked(5.875)
-    find(follow)
+    seen_in(follow, epoch, published=published)
     assert follow.due_at == 6.0
     follow.not_mine(6.0)
     assert not follow.read(follow.floor, 6.0)
