@@ -427,7 +427,6 @@ class Budget:
         return min(burst * _KEPT_FREE[urgency], burst - 1.0)
 
 
-ANY_TIME: Final = -math.inf
 _LOG_EVERY_S: Final = 1.0
 
 
@@ -484,7 +483,7 @@ class RateViolations:
 
     def __init__(self) -> None:
         self._dropped = 0
-        self._logged_at = ANY_TIME
+        self._logged_at = LONG_AGO
         self._errors: deque[float] = deque()
 
     def too_many(self, now: float, limits: SessionLimits) -> FrameVerdict:

@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple, TypeGuard, assert_never
 from gateway.core.commands import BUSY, CommandContext, judge
 from gateway.core.ledger import Health, Ledger
 from gateway.core.outbox import CONTROL_MAX, Outbox, PaceLadder, PingMaker
-from gateway.core.rate_limits import ANY_TIME, FrameVerdict, RateViolations, SessionLimits
+from gateway.core.rate_limits import FrameVerdict, RateViolations, SessionLimits
 from gateway.core.view import View, facts_key, view_of
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import (
@@ -27,7 +27,7 @@ from gateway.domain.errors import (
     log_on_window_s,
     tenths,
 )
-from gateway.domain.model import ALWAYS, DEFAULT_TOPICS, Application, StateMachine, Ticket
+from gateway.domain.model import ALWAYS, DEFAULT_TOPICS, LONG_AGO, Application, StateMachine, Ticket
 from gateway.protocol import frames
 from gateway.protocol.codec import BadFrame, Codec
 from gateway.protocol.envelopes import SessionFacts
@@ -249,7 +249,7 @@ class Live:
         """The frame ids of commands without a result. A refused command that is only looked up has its
         refusal beside it. A phone may use one id twice.
         """
-        self._resync_at = self._followed_until = -math.inf
+        self._resync_at = self._followed_until = LONG_AGO
 
     def welcome(self, ticket: Ticket, hello: frames.Hello, now: float, wall_ms: int) -> Effects:
         """Queue the `welcome` of *ticket*; the `changes` for *hello* follow."""
@@ -524,7 +524,7 @@ def full_after(full_at: float, now: float, limits: SessionLimits, size_bytes: in
     more for each whole KiB, so never more than ``frames_burst + frames_per_s * t`` frames are served in any t
     seconds, and about as many KiB.
 
-    *full_at* is the result of the frame before, or :data:`ANY_TIME`. A frame never counts as more than a
+    *full_at* is the result of the frame before, or :data:`LONG_AGO`. A frame never counts as more than a
     whole burst. The rate is above 0.
     """
     frames = min(1 + size_bytes // _COUNTED_BYTES, limits.frames_burst)
@@ -551,7 +551,7 @@ class Session(StateMachine[State]):
         self.live: Live | None = None
         self._codec = codec
         self._limits = limits
-        self._full_at = ANY_TIME
+        self._full_at = LONG_AGO
         self._record: RateViolations | None = None
         self._greeting: _Greeting | None = _Greeting(now, limits.hello_s, jitter)
         self._bye: bytes | None = None

@@ -31,7 +31,7 @@ from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.protocol.envelopes import Control, SessionOver
 from gateway.runtime.cluster import Exchange
 from gateway.runtime.event_loop import log_fault, spawn
-from gateway.runtime.ports import Authority, Clock, SharedStore, SiteParts, too_many_numbers
+from gateway.runtime.ports import Authority, Clock, SharedStore, SiteParts, too_many_numbers, wait_at_most
 from gateway.runtime.sessions import LogOffs, OtherNodes, Users, authority_of
 from gateway.telemetry import RuntimeCounters
 
@@ -405,9 +405,7 @@ class LogOns:
                     wait_s = queue.wait_s(place, clock.now())
                     most_s = _BEHIND_S if math.isinf(wait_s) else _FIRST_S
                     news.clear()
-                    with suppress(TimeoutError):
-                        async with clock.timeout(min(max(wait_s, _TURN_S), most_s)):
-                            await news.wait()
+                    await wait_at_most(clock, min(max(wait_s, _TURN_S), most_s), news.wait())
         except TimeoutError:
             queue.give_up(place, clock.now())
         except BaseException:

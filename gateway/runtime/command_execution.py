@@ -46,7 +46,7 @@ from gateway.domain.upstream import Attached, LinkClosed
 from gateway.runtime.event_loop import LeanEvent, log_fault, resolve, spawn, weakly
 from gateway.runtime.link_session import LinkHealth, LinkSession, OwnerServices
 from gateway.runtime.mirror import Mirror
-from gateway.runtime.ports import Clock, Link, OnOutcome, Role, Tasks, too_many_numbers
+from gateway.runtime.ports import Clock, Link, OnOutcome, Role, Tasks, too_many_numbers, wait_at_most
 from gateway.runtime.sessions import WAIT_MIN_S, SessionAdmission
 
 TAKEN_OVER_S: Final = 3.0
@@ -684,11 +684,8 @@ class CommandedUser(ABC):
 
     async def _moved(self, denied_by: tuple[Role, int] | None) -> None:
         """Return when another owner may be asked, or the same one again."""
-        if denied_by is None:
-            return
-        with suppress(TimeoutError):
-            async with self._services.clock.timeout(OWNER_WAIT_S):
-                await self.until_moved(*denied_by)
+        if denied_by is not None:
+            await wait_at_most(self._services.clock, OWNER_WAIT_S, self.until_moved(*denied_by))
 
     async def _turn_of(self, place: int) -> None:
         """Return when no earlier command holds back the one at *place*."""
@@ -699,9 +696,7 @@ class CommandedUser(ABC):
             if left_s <= 0:
                 return
             news = self._news = self._news or LeanEvent()
-            with suppress(TimeoutError):
-                async with clock.timeout(min(left_s, _IDLE_S)):
-                    await news.wait()
+            await wait_at_most(clock, min(left_s, _IDLE_S), news.wait())
 
     @property
     def _is_held(self) -> bool:

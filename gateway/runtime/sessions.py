@@ -43,6 +43,7 @@ from gateway.runtime.ports import (
     Tasks,
     not_reached,
     not_their_turn,
+    wait_at_most,
 )
 from gateway.telemetry import RuntimeCounters
 
@@ -151,9 +152,7 @@ class SessionWaits:
         if wait_s == math.inf:
             await self._changed.wait()
         elif wait_s > 0:
-            with suppress(TimeoutError):
-                async with self._clock.timeout(max(wait_s, WAIT_MIN_S)):
-                    await self._changed.wait()
+            await wait_at_most(self._clock, max(wait_s, WAIT_MIN_S), self._changed.wait())
 
     async def _settle_due(self) -> None:
         began = now = self._clock.now()

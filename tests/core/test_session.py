@@ -13,7 +13,7 @@ import pytest
 from gateway.core.element import Element
 from gateway.core.ledger import Health, Ledger
 from gateway.core.outbox import PaceLadder
-from gateway.core.rate_limits import ANY_TIME, FrameVerdict, RateViolations, SessionLimits
+from gateway.core.rate_limits import FrameVerdict, RateViolations, SessionLimits
 from gateway.core.session import (
     TRANSITIONS,
     AcceptSession,
@@ -32,7 +32,7 @@ from gateway.core.session import (
 from gateway.core.view import facts_key
 from gateway.domain.commands import Call, Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
-from gateway.domain.model import Application, Scope
+from gateway.domain.model import LONG_AGO, Application, Scope
 from gateway.domain.resources import Queue
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON
@@ -385,7 +385,7 @@ def test_a_frame_pays_for_each_whole_kib_and_no_more_than_a_burst() -> None:
 
     def served(size_bytes: int, seconds: int, limits: SessionLimits = limits) -> int:
         """Return how many of so large frames are served when 20 come each second."""
-        full_at, count = ANY_TIME, 0
+        full_at, count = LONG_AGO, 0
         for number in range(20 * seconds):
             after = full_after(full_at, number / 20, limits, size_bytes)
             full_at, count = (full_at, count) if after is None else (after, count + 1)
