@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 from gateway.core.commands import Calls, Decision
 from gateway.core.lease import Lease
 from gateway.core.rate_limits import Quota
-from gateway.core.view import Member, UserSessions
+from gateway.core.view import Member
 from gateway.domain.commands import (
     RULES,
     AcknowledgeNotice,
@@ -45,9 +45,8 @@ from gateway.domain.model import (
 from gateway.domain.upstream import Attached, LinkClosed
 from gateway.runtime.event_loop import LeanEvent, log_fault, resolve, spawn, weakly
 from gateway.runtime.link_session import LinkHealth, LinkSession, OwnerServices
-from gateway.runtime.mirror import Mirror
-from gateway.runtime.ports import Clock, Link, OnOutcome, Role, Tasks, too_many_numbers, wait_at_most
-from gateway.runtime.sessions import WAIT_MIN_S, SessionAdmission
+from gateway.runtime.ports import Link, OnOutcome, Role, Tasks, too_many_numbers, wait_at_most
+from gateway.runtime.sessions import WAIT_MIN_S, SessionAdmission, SessionsOwner
 
 TAKEN_OVER_S: Final = 3.0
 """How long a command waits for the link of a user who moved here from another node."""
@@ -85,17 +84,13 @@ class OutcomeWaiter(NamedTuple):
     settle: OnOutcome
 
 
-class ExecutingOwner(Protocol):
+class ExecutingOwner(SessionsOwner, Protocol):
     """The part of the owner that command execution needs."""
 
-    clock: Clock
-    user_sessions: UserSessions
     epoch: int
     """The epoch of the open link, while there is one."""
     session_admission: SessionAdmission
     link_health: LinkHealth
-    mirror: Mirror
-    """The mirror is live, and shows changes, once all first answers of the link have arrived."""
 
     @property
     def expects_history(self) -> bool:
