@@ -639,12 +639,12 @@ class Follower:
 
     # ---- what the exchange reports ----
 
-    def _asked(self, denier: str | None) -> None:
-        """Process the answer to a request for changes; *denier*: a node that is not the owner sent it."""
-        if denier is None:
+    def _asked(self, denied_by: str | None) -> None:
+        """Process the answer to a request for changes; *denied_by*: the node that is not the owner."""
+        if denied_by is None:
             self.answered()
         else:
-            self.not_mine(denier)
+            self.not_mine(denied_by)
 
     def answered(self) -> None:
         """Record that the owner answered."""

@@ -39,8 +39,8 @@ class Asker:
     def __init__(self) -> None:
         self.received: list[str] = []
 
-    def __call__(self, denier: str | None) -> None:
-        self.received.append("answered" if denier is None else f"not mine, says {denier}")
+    def __call__(self, denied_by: str | None) -> None:
+        self.received.append("answered" if denied_by is None else f"not mine, says {denied_by}")
 
 
 class Pair:
