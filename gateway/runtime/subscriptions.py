@@ -91,12 +91,6 @@ class RequestsUnderWay:
     def __len__(self) -> int:
         return len(self._under_way)
 
-    async def ask(
-        self, key: Hashable, request: LinkRequest, take: Take, within_s: float = DATA_ANSWER_S
-    ) -> None:
-        """Send a request unless it is under way; return at its answer or after a bounded time."""
-        await self.wait(self.begin(key, request, take, within_s))
-
     def begin(
         self, key: Hashable, request: LinkRequest, take: Take, within_s: float = DATA_ANSWER_S
     ) -> list[SentRequest]:
@@ -684,8 +678,8 @@ class LinkSubscriptions:
             return
         if self._early_ends and not self._is_attaching:
             self._early_ends = ()
-        secret = member.ticket.secret
-        await self.requests.ask(member, AttachSession(secret), partial(self._take_attached, member))
+        attach, take = AttachSession(member.ticket.secret), partial(self._take_attached, member)
+        await self.requests.wait(self.requests.begin(member, attach, take))
 
     def _take_attached(self, member: Member, answer: LinkAnswer | GatewayError) -> None:
         if isinstance(answer, GatewayError):

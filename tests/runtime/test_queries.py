@@ -588,7 +588,10 @@ class Desk:
         return await self.asked[-1]
 
     def ask(self, key: object) -> asyncio.Task[None]:
-        return self.tasks.create_task(self.questions.ask(key, ASKED, self.taken.append))
+        return self.tasks.create_task(self.answer_to(key))
+
+    async def answer_to(self, key: object) -> None:
+        await self.questions.wait(self.questions.begin(key, ASKED, self.taken.append))
 
     def need(self) -> None:
         self.late += 1
@@ -662,5 +665,5 @@ async def test_when_the_link_is_gone_nothing_is_asked() -> None:
     async with asyncio.TaskGroup() as tasks:
         groups.append(tasks)
     at = Desk(clock, groups[0])
-    await at.questions.ask("a", ASKED, at.taken.append)
+    await at.answer_to("a")
     assert (at.taken, at.asked) == ([], [])
