@@ -20,7 +20,7 @@ from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.certificates import Authority
 from tests.app.samples import SMALLEST, write
 from tests.app.test_admin import TOKEN, Operated, operated
-from tests.app.test_reloading import FIRST, House
+from tests.app.test_reloading import FIRST, ConfiguredNode
 from tests.doubles.servers import redis_server, until
 from tests.edge.operated import LINE
 
@@ -138,13 +138,15 @@ def test_nodes_that_were_not_reached_or_keep_something_old_are_reported_and_fail
 
 
 @asynccontextmanager
-async def two_nodes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, House]]:
+async def two_nodes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[dict[str, ConfiguredNode]]:
     """Nodes `a` and `b` of one Redis, each with a file of sealing keys; `b` shows a certificate."""
     pair = f'certificate = "{folder}/server.crt"\nkey = "{folder}/server.key"'
     small = SimulatorSettings(agents=1, queues=1, users=1)
     async with redis_server() as redis, Simulator(small) as simulator:
-        houses = {
-            name: House(
+        nodes = {
+            name: ConfiguredNode(
                 folder,
                 name,
                 simulator.url,
@@ -154,12 +156,12 @@ async def two_nodes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             for name, client in (("a", "insecure = true"), ("b", pair))
         }
         with ExitStack() as stack:
-            for name, house in houses.items():
+            for name, node in nodes.items():
                 (folder / f"keys-{name}").write_text(write_lines([FIRST]), "utf-8")
                 with monkeypatch.context() as only_this:
                     only_this.setenv("OSCC_GATEWAY__SECRETS__SEALING_KEYS_FILE", f"{folder}/keys-{name}")
-                    await asyncio.to_thread(house.start, stack)
-            yield houses
+                    await asyncio.to_thread(node.start, stack)
+            yield nodes
 
 
 async def test_a_rotation_goes_on_only_when_all_have_the_same_keys_and_it_reports_which_node_keeps_what(

@@ -348,10 +348,10 @@ async def test_signals_ask(number: signal.Signals, caplog: pytest.LogCaptureFixt
 class Phone:
     """A connection, as far as it is asked."""
 
-    def __init__(self, street: Street) -> None:
+    def __init__(self, drained: DrainedNode) -> None:
         self.session = SimpleNamespace(live=SimpleNamespace(commands_in_flight=0), state=State.LIVE)
         self.closed: tuple[CloseCode, str, tuple[float, float] | None] | None = None
-        self._street = street
+        self._street = drained
         self.is_slow = False
         """Whether it takes long to read its bye."""
 
@@ -366,7 +366,7 @@ class Phone:
         self._street.phones.pop(self, None)
 
 
-class Street:
+class DrainedNode:
     """A node with phones, and what it knows of another one."""
 
     def __init__(self, phones: int) -> None:
@@ -410,53 +410,53 @@ class Street:
 
 
 @pytest.fixture
-async def street() -> AsyncIterator[Street]:
-    made = Street(100)
+async def drained() -> AsyncIterator[DrainedNode]:
+    made = DrainedNode(100)
     async with during(made.balancer.run()):
         await made.clock.settle()
         yield made
 
 
-async def test_phones_are_sent_on_until_there_are_a_fifth_more_than_the_mean(street: Street) -> None:
-    await street.live(SETTLED_S - 5)
-    assert street.sent_on() == []
-    await street.live(120)
-    assert len(street.phones) == 60
-    assert {phone.closed for phone in street.sent_on()} == {(CloseCode.REBALANCE, "balancing", WINDOW_S)}
-    sample = street.telemetry.registry.get_sample_value
+async def test_phones_are_sent_on_until_there_are_a_fifth_more_than_the_mean(drained: DrainedNode) -> None:
+    await drained.live(SETTLED_S - 5)
+    assert drained.sent_on() == []
+    await drained.live(120)
+    assert len(drained.phones) == 60
+    assert {phone.closed for phone in drained.sent_on()} == {(CloseCode.REBALANCE, "balancing", WINDOW_S)}
+    sample = drained.telemetry.registry.get_sample_value
     assert sample("oscc_gateway_phones_sent_on_total") == 40
-    await street.live(600)
-    assert len(street.phones) == 60
+    await drained.live(600)
+    assert len(drained.phones) == 60
 
 
-async def test_who_waits_for_a_result_or_has_sent_no_hello_stays(street: Street) -> None:
-    for phone in street.all[:30]:
+async def test_who_waits_for_a_result_or_has_sent_no_hello_stays(drained: DrainedNode) -> None:
+    for phone in drained.all[:30]:
         phone.session.live.commands_in_flight = 1
-    for phone in street.all[30:50]:
+    for phone in drained.all[30:50]:
         phone.session.live = None
-    await street.live(300)
-    assert len(street.phones) == 60
-    assert all(phone in street.phones for phone in street.all[:50])
+    await drained.live(300)
+    assert len(drained.phones) == 60
+    assert all(phone in drained.phones for phone in drained.all[:50])
 
 
-async def test_nothing_is_sent_on_while_a_node_leaves_or_the_bus_is_away(street: Street) -> None:
-    street.other = street.other._replace(draining=True)
-    await street.live(200)
-    street.other = street.other._replace(draining=False)
-    street.is_steady = False
-    await street.live(200)
-    assert street.sent_on() == []
-    street.is_steady = True
-    await street.live(SETTLED_S - 5)
-    assert street.sent_on() == []
-    await street.live(120)
-    assert len(street.sent_on()) == 40
+async def test_nothing_is_sent_on_while_a_node_leaves_or_the_bus_is_away(drained: DrainedNode) -> None:
+    drained.other = drained.other._replace(draining=True)
+    await drained.live(200)
+    drained.other = drained.other._replace(draining=False)
+    drained.is_steady = False
+    await drained.live(200)
+    assert drained.sent_on() == []
+    drained.is_steady = True
+    await drained.live(SETTLED_S - 5)
+    assert drained.sent_on() == []
+    await drained.live(120)
+    assert len(drained.sent_on()) == 40
 
 
-async def test_a_phone_that_reads_its_bye_late_gets_no_second(street: Street) -> None:
-    for phone in street.all:
+async def test_a_phone_that_reads_its_bye_late_gets_no_second(drained: DrainedNode) -> None:
+    for phone in drained.all:
         phone.is_slow = True
-    await street.live(SETTLED_S + 120)
-    assert len(street.phones) == 60
-    sample = street.telemetry.registry.get_sample_value
-    assert sample("oscc_gateway_phones_sent_on_total") == len(street.sent_on())
+    await drained.live(SETTLED_S + 120)
+    assert len(drained.phones) == 60
+    sample = drained.telemetry.registry.get_sample_value
+    assert sample("oscc_gateway_phones_sent_on_total") == len(drained.sent_on())

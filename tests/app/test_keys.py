@@ -118,7 +118,7 @@ def secrets(*keys: SealingKey, pseudonym: SecretKey = PSEUDONYM) -> SecretsSecti
     return SecretsSection.model_construct(sealing_keys=keys, pseudonym_key=pseudonym)
 
 
-class House:
+class Setup:
     """Settings that change, a keyring, and phones that get fresh tokens."""
 
     def __init__(self) -> None:
@@ -147,18 +147,18 @@ class House:
 
 
 async def test_phones_get_fresh_tokens_when_another_key_seals_and_only_then() -> None:
-    house = House()
-    assert (await house.looked(), house.renewals) == ([], 0)
+    setup = Setup()
+    assert (await setup.looked(), setup.renewals) == ([], 0)
     for said, renewals, gone in (
         (secrets(FIRST, NEXT), 0, "none"),
         (secrets(NEXT, FIRST), 1, "none"),
         (secrets(NEXT), 1, "k1"),
     ):
-        house.said = said
-        (line,) = await house.looked()
+        setup.said = said
+        (line,) = await setup.looked()
         ids = ", ".join(key.id for key in said.sealing_keys)
         assert line == {"event": "keys_reloaded", "log_level": "info", "new": ids, "gone": gone}
-        assert (house.renewals, house.ring.ids) == (renewals, tuple(ids.split(", ")))
+        assert (setup.renewals, setup.ring.ids) == (renewals, tuple(ids.split(", ")))
 
 
 @pytest.mark.parametrize(
@@ -175,20 +175,20 @@ async def test_phones_get_fresh_tokens_when_another_key_seals_and_only_then() ->
 async def test_what_cannot_be_used_changes_nothing(
     said: SecretsSection | ConfigError | None, fault: str
 ) -> None:
-    house = House()
-    house.said = said
-    (line,) = await house.looked()
+    setup = Setup()
+    setup.said = said
+    (line,) = await setup.looked()
     assert (line["log_level"], line["event"]) == ("error", "keys_reload_failed")
     assert str(line["fault"]).startswith(fault)
-    assert (house.ring.ids, house.renewals, house.failed) == (("k1",), 0, True)
-    assert await house.watch.check_files() == "keys"
-    house.said = secrets(FIRST)
-    assert (await house.looked(), house.failed) == ([], False)
-    assert await house.watch.check_files() is None
+    assert (setup.ring.ids, setup.renewals, setup.failed) == (("k1",), 0, True)
+    assert await setup.watch.check_files() == "keys"
+    setup.said = secrets(FIRST)
+    assert (await setup.looked(), setup.failed) == ([], False)
+    assert await setup.watch.check_files() is None
 
 
 async def test_without_settings_to_read_there_is_nothing_to_do() -> None:
-    watch = KeysReloader(None, secrets(FIRST), Keyring([FIRST]), House().renew, Telemetry())
+    watch = KeysReloader(None, secrets(FIRST), Keyring([FIRST]), Setup().renew, Telemetry())
     assert await watch.check_files() is None
 
 

@@ -135,7 +135,7 @@ NEXT = new_sealing_key([FIRST])
 LAST = new_sealing_key([FIRST, NEXT])
 
 
-class House:
+class ConfiguredNode:
     """A configuration file, and the process of a node that reads it."""
 
     def __init__(
@@ -173,11 +173,11 @@ class House:
         return line
 
 
-async def asked_for_log_on(http: aiohttp.ClientSession, house: House) -> dict[str, Any]:
+async def asked_for_log_on(http: aiohttp.ClientSession, node: ConfiguredNode) -> dict[str, Any]:
     """Ask for a log-on; a node that has just come lets nobody in until it knows who shares the budget."""
-    asked = {**LOG_ON, "device": {**LOG_ON["device"], "id": house.path.stem}}
+    asked = {**LOG_ON, "device": {**LOG_ON["device"], "id": node.path.stem}}
     while True:
-        async with http.post(f"{house.client}/v1/sessions", json=asked) as response:
+        async with http.post(f"{node.client}/v1/sessions", json=asked) as response:
             if response.status == 429:
                 await asyncio.sleep(float(response.headers["Retry-After"]))
                 continue
@@ -185,16 +185,14 @@ async def asked_for_log_on(http: aiohttp.ClientSession, house: House) -> dict[st
             return received
 
 
-async def stream(http: aiohttp.ClientSession, house: House, token: str) -> Socket:
-    ws = await hello(http, house.client, token)
+async def stream(http: aiohttp.ClientSession, node: ConfiguredNode, token: str) -> Socket:
+    ws = await hello(http, node.client, token)
     await arrived(ws, "welcome")
     return ws
 
 
-async def opens(http: aiohttp.ClientSession, house: House, token: str) -> bool:
-    async with http.get(
-        f"{house.client}/v1/me/export", headers={"Authorization": f"Bearer {token}"}
-    ) as found:
+async def opens(http: aiohttp.ClientSession, node: ConfiguredNode, token: str) -> bool:
+    async with http.get(f"{node.client}/v1/me/export", headers={"Authorization": f"Bearer {token}"}) as found:
         assert found.status in {200, 401}
         return found.status == 200
 
@@ -203,37 +201,37 @@ async def opens(http: aiohttp.ClientSession, house: House, token: str) -> bool:
 async def test_keys_rotate_on_all_nodes_without_a_log_out(tmp_path: Path) -> None:
     sized = SimulatorSettings(agents=50, queues=5, users=1, events_per_s=50)
     async with redis_server() as redis, Simulator(sized) as simulator, aiohttp.ClientSession() as http:
-        houses = [
-            House(tmp_path, name, simulator.url, bus=redis.url, client="insecure = true")
+        nodes = [
+            ConfiguredNode(tmp_path, name, simulator.url, bus=redis.url, client="insecure = true")
             for name in ("a", "b")
         ]
         with ExitStack() as stack:
-            for house in houses:
-                await asyncio.to_thread(house.start, stack)
+            for node in nodes:
+                await asyncio.to_thread(node.start, stack)
             async with asyncio.timeout(40):
-                tokens = [(await asked_for_log_on(http, house))["token"] for house in houses]
-                streams = [await stream(http, *pair) for pair in zip(houses, tokens, strict=True)]
+                tokens = [(await asked_for_log_on(http, node))["token"] for node in nodes]
+                streams = [await stream(http, *pair) for pair in zip(nodes, tokens, strict=True)]
                 # 1. all learn the new key; 2. it seals, the old one still opens; 3. the old one goes
-                for house in houses:
-                    house.write(FIRST, NEXT)
-                    await house.reload("keys_reloaded")
-                for house in houses:
-                    house.write(NEXT, FIRST)
-                    assert (await house.reload("keys_reloaded"))["new"] == "k2, k1"
+                for node in nodes:
+                    node.write(FIRST, NEXT)
+                    await node.reload("keys_reloaded")
+                for node in nodes:
+                    node.write(NEXT, FIRST)
+                    assert (await node.reload("keys_reloaded"))["new"] == "k2, k1"
                 fresh = [(await arrived(ws, "renewed"))["token"] for ws in streams]
-                assert [await opens(http, house, each) for house in houses for each in (*tokens, *fresh)] == [
+                assert [await opens(http, node, each) for node in nodes for each in (*tokens, *fresh)] == [
                     True
                 ] * 8
-                for house in houses:
-                    house.write(NEXT, LAST)
-                    await house.reload("keys_reloaded")
-                for house in houses:
-                    house.write(LAST, NEXT)
-                    await house.reload("keys_reloaded")
+                for node in nodes:
+                    node.write(NEXT, LAST)
+                    await node.reload("keys_reloaded")
+                for node in nodes:
+                    node.write(LAST, NEXT)
+                    await node.reload("keys_reloaded")
                 newest = [(await arrived(ws, "renewed"))["token"] for ws in streams]
-                for house in houses:
-                    assert [await opens(http, house, each) for each in tokens] == [False, False]
-                    assert [await opens(http, house, each) for each in (*fresh, *newest)] == [True] * 4
+                for node in nodes:
+                    assert [await opens(http, node, each) for each in tokens] == [False, False]
+                    assert [await opens(http, node, each) for each in (*fresh, *newest)] == [True] * 4
                 for ws in streams:  # the nodes hear each other still, and no stream was dropped
                     assert (await arrived(ws, "changes"))["kind"] == "changes"
                     assert not ws.closed
@@ -250,22 +248,22 @@ async def test_a_renewed_certificate_is_shown_and_open_streams_flow_on(tmp_path:
         Simulator(SimulatorSettings(agents=50, queues=5, users=1, events_per_s=50)) as simulator,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusts, force_close=True)) as http,
     ):
-        house = House(tmp_path, "a", simulator.url, client=client)
+        node = ConfiguredNode(tmp_path, "a", simulator.url, client=client)
         with ExitStack() as stack:
-            await asyncio.to_thread(house.start, stack)
+            await asyncio.to_thread(node.start, stack)
             async with asyncio.timeout(40):
-                ws = await stream(http, house, (await asked_for_log_on(http, house))["token"])
-                before = await shown(house, trusts)
+                ws = await stream(http, node, (await asked_for_log_on(http, node))["token"])
+                before = await shown(node, trusts)
                 (tmp_path / "server.key").write_text("broken")
-                await asyncio.to_thread(house.process.until, "certificate_reload_failed")  # by itself
-                assert await shown(house, trusts) == before
-                assert (await metrics(http, house))['reload_failed{what="certificate"}'] == 1
+                await asyncio.to_thread(node.process.until, "certificate_reload_failed")  # by itself
+                assert await shown(node, trusts) == before
+                assert (await metrics(http, node))['reload_failed{what="certificate"}'] == 1
                 root.issue(tmp_path, ends_d=20)
-                await house.reload("certificate_reloaded")
-                await asyncio.to_thread(house.process.until, "certificate_expires_soon")
-                after = await shown(house, trusts)
+                await node.reload("certificate_reloaded")
+                await asyncio.to_thread(node.process.until, "certificate_expires_soon")
+                after = await shown(node, trusts)
                 assert after.serial_number != before.serial_number
-                received = await metrics(http, house)
+                received = await metrics(http, node)
                 assert (
                     received["certificate_expiry_timestamp_seconds"] == after.not_valid_after_utc.timestamp()
                 )
@@ -278,28 +276,28 @@ async def test_other_authorities_of_a_site_are_trusted_by_the_next_request(tmp_p
     client, trusted = "insecure = true", Authority().write(tmp_path)
     sized = SimulatorSettings(agents=5, queues=1, users=1, tls=True)
     async with Simulator(sized) as simulator, aiohttp.ClientSession() as http:
-        house = House(tmp_path, "a", simulator.url, client=client)
-        house.also(f'ca_file = "{trusted}"')
+        node = ConfiguredNode(tmp_path, "a", simulator.url, client=client)
+        node.also(f'ca_file = "{trusted}"')
         with ExitStack() as stack:
-            await asyncio.to_thread(house.start, stack)
+            await asyncio.to_thread(node.start, stack)
             async with asyncio.timeout(40):
-                assert (await asked_for_log_on(http, house))["code"] == "upstream_unavailable"
+                assert (await asked_for_log_on(http, node))["code"] == "upstream_unavailable"
                 port = int(simulator.url.rpartition(":")[2])
                 shown_pem = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))
                 trusted.write_text(shown_pem)
-                await house.reload("authorities_reloaded")
-                ws = await stream(http, house, (await asked_for_log_on(http, house))["token"])
+                await node.reload("authorities_reloaded")
+                ws = await stream(http, node, (await asked_for_log_on(http, node))["token"])
                 trusted.write_text("broken")
-                await house.reload("authorities_reload_failed")
-                assert (await metrics(http, house))['reload_failed{what="authorities"}'] == 1
-                assert "token" in await asked_for_log_on(http, house)
+                await node.reload("authorities_reload_failed")
+                assert (await metrics(http, node))['reload_failed{what="authorities"}'] == 1
+                assert "token" in await asked_for_log_on(http, node)
                 assert (await arrived(ws, "changes"))["kind"] == "changes"
                 await ws.close()
 
 
-async def shown(house: House, trusts: ssl.SSLContext) -> x509.Certificate:
+async def shown(node: ConfiguredNode, trusts: ssl.SSLContext) -> x509.Certificate:
     """Return what a new handshake is shown."""
-    port = int(house.client.rpartition(":")[2])
+    port = int(node.client.rpartition(":")[2])
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusts, server_hostname="localhost")
     found = x509.load_der_x509_certificate(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
     writer.close()
@@ -310,9 +308,9 @@ PAGE_S = 1.1
 """A page of metrics is kept for 1 s."""
 
 
-async def metrics(http: aiohttp.ClientSession, house: House) -> dict[str, float]:
+async def metrics(http: aiohttp.ClientSession, node: ConfiguredNode) -> dict[str, float]:
     await asyncio.sleep(PAGE_S)
-    async with http.get(f"{house.ops}/metrics") as response:
+    async with http.get(f"{node.ops}/metrics") as response:
         lines = (await response.text()).splitlines()
     received = (line.rpartition(" ") for line in lines if not line.startswith("#"))
     return {name.removeprefix("oscc_gateway_"): float(value) for name, _, value in received}

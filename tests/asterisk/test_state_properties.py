@@ -21,7 +21,7 @@ interfaces = st.sampled_from(INTERFACES)
 Headers = list[tuple[str, str]]
 
 
-class Wire:
+class FramedConnection:
     """What the fake writes to one connection, as the adapter's framer reads it."""
 
     def __init__(self) -> None:
@@ -56,10 +56,10 @@ class States(RuleBasedStateMachine):
         self._connect()
 
     def _connect(self) -> None:
-        wire = Wire()
-        wire.taken = lambda message: self.state.event(message, round(1000 * self.now))
+        connection = FramedConnection()
+        connection.taken = lambda message: self.state.event(message, round(1000 * self.now))
         self.fake.sessions.clear()
-        self.fake.sessions.add(cast(Session, wire))
+        self.fake.sessions.add(cast(Session, connection))
 
     @initialize()
     def furnish(self) -> None:

@@ -295,7 +295,7 @@ def to_the_emptiest(_: random.Random, phone: int, counts: list[int]) -> int:
     return counts.index(min(counts))
 
 
-class Street:
+class SimulatedDrain:
     """Nodes that know each other's counts as of their last record, phones that come back a while later."""
 
     def __init__(self, counts: list[int], place: Place, seed: int) -> None:
@@ -339,13 +339,13 @@ class Street:
 def test_after_a_while_the_fullest_is_near_the_mean_and_nobody_moves_any_longer(
     counts: list[int], place: Place, seed: int
 ) -> None:
-    street = Street(list(counts), place, seed)
+    drain = SimulatedDrain(list(counts), place, seed)
     mean = sum(counts) / len(counts)
     excess = sum(max(0.0, count - END * mean) for count in counts)
-    street.run(3_600)
+    drain.run(3_600)
     worth = EXCESS_MIN * len(counts) / sum(counts)
-    assert street.spread <= max(BEGIN, END + worth) + 0.05
-    moved = street.moves.total()
+    assert drain.spread <= max(BEGIN, END + worth) + 0.05
+    moved = drain.moves.total()
     assert moved <= 2.5 * len(counts) / (len(counts) - 1) * excess + len(counts) * EXCESS_MIN
-    street.run(1_200)
-    assert street.moves.total() - moved <= 0.02 * sum(counts)
+    drain.run(1_200)
+    assert drain.moves.total() - moved <= 0.02 * sum(counts)

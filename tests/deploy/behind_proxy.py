@@ -75,7 +75,7 @@ class Front:
 
 
 @dataclass(kw_only=True)
-class House(Front):
+class ProxiedNodes(Front):
     """What stands behind the proxy, too."""
 
     centre: Centre
@@ -94,7 +94,7 @@ Started = Callable[[Front], ChildProcess]
 
 
 @contextlib.asynccontextmanager
-async def house(folder: Path, proxy: Started) -> AsyncIterator[House]:
+async def proxied_nodes(folder: Path, proxy: Started) -> AsyncIterator[ProxiedNodes]:
     """Run all of it while the block lasts."""
     tls = _tls(folder)
     async with contextlib.AsyncExitStack() as stack:
@@ -115,7 +115,7 @@ async def house(folder: Path, proxy: Started) -> AsyncIterator[House]:
         for node in nodes:
             await node.until_ready()
         await _met(http, ports)
-        made = House(
+        made = ProxiedNodes(
             folder=folder,
             http=http,
             ports=ports,
@@ -217,7 +217,7 @@ async def _is_up(made: Front, child: ChildProcess) -> bool:
 class Person:
     """A supervisor with a phone on the SDK."""
 
-    def __init__(self, made: House, number: int) -> None:
+    def __init__(self, made: ProxiedNodes, number: int) -> None:
         self.client = GatewayClient(made.url, ssl=made.tls)
         self.losses: list[str] = []
         """Why its connections ended."""
@@ -285,7 +285,7 @@ async def reached(holds: Callable[[], bool], otherwise: str) -> None:
     await until(look, otherwise)
 
 
-async def tell_the_story(made: House, *, looks_at_readyz: bool) -> None:
+async def tell_the_story(made: ProxiedNodes, *, looks_at_readyz: bool) -> None:
     """Live through it: log on, see changes, act, lose a node that drains, come back on the other one."""
     one = Person(made, 1)
     async with one.client, asyncio.TaskGroup() as tasks, asyncio.timeout(4 * PATIENCE_S):
@@ -304,7 +304,7 @@ async def tell_the_story(made: House, *, looks_at_readyz: bool) -> None:
 
 
 async def _drain(
-    made: House, leaving: Node, one: Person, tasks: asyncio.TaskGroup, *, looks_at_readyz: bool
+    made: ProxiedNodes, leaving: Node, one: Person, tasks: asyncio.TaskGroup, *, looks_at_readyz: bool
 ) -> None:
     ending = tasks.create_task(leaving.term())
     if looks_at_readyz:
@@ -326,7 +326,7 @@ async def _drain(
 
 
 @contextlib.asynccontextmanager
-async def connected(made: House) -> AsyncIterator[None]:
+async def connected(made: ProxiedNodes) -> AsyncIterator[None]:
     """Hold a WebSocket open while the block lasts; it claims to come from elsewhere."""
     claims = {"X-Forwarded-For": FOREIGN, "Forwarded": f"for={FOREIGN}", "X-Forwarded-Proto": "http"}
     url = f"{made.url}/v1/realtime"
@@ -334,7 +334,7 @@ async def connected(made: House) -> AsyncIterator[None]:
         yield
 
 
-def _nobody_believed_what_was_claimed(made: House) -> None:
+def _nobody_believed_what_was_claimed(made: ProxiedNodes) -> None:
     lives = [
         line for node in made.nodes for line in node.written().splitlines() if '"session_closed"' in line
     ]
@@ -343,7 +343,7 @@ def _nobody_believed_what_was_claimed(made: House) -> None:
     assert [line for line in lives if '"127.0.0.0/24"' in line]
 
 
-async def knock_too_often(made: House) -> None:
+async def knock_too_often(made: ProxiedNodes) -> None:
     """Log on again and again: the proxy refuses, says when to come back, and no node is bothered."""
     statuses: list[int] = []
     refusals: list[tuple[str | None, str | None, str]] = []
@@ -407,7 +407,7 @@ async def let_an_office_on(made: Front) -> int:
     return sum(waits.values())
 
 
-async def lose_all_nodes(made: House) -> None:
+async def lose_all_nodes(made: ProxiedNodes) -> None:
     """Kill every node: the proxy reports it inside, and sends phones the time to try again."""
     for node in made.nodes:
         await node.kill9()

@@ -17,12 +17,12 @@ from tests.deploy.behind_proxy import (
     OFFICE,
     TRIES,
     Front,
-    House,
-    house,
+    ProxiedNodes,
     knock_too_often,
     let_an_office_on,
     log_on,
     lose_all_nodes,
+    proxied_nodes,
     stand_in,
     tell_the_story,
 )
@@ -136,7 +136,7 @@ async def test_an_office_behind_one_address_gets_in(tmp_path: Path) -> None:
 @pytest.mark.scenario
 @pytest.mark.takes(6)
 async def test_phones_live_behind_it(tmp_path: Path) -> None:
-    async with house(tmp_path, proxy) as made:
+    async with proxied_nodes(tmp_path, proxy) as made:
         await tell_the_story(made, looks_at_readyz=True)
         assert "203.0.113" not in (log := (tmp_path / "haproxy.log").read_text("utf-8"))
         assert "127.0.0.1" not in log
@@ -144,7 +144,7 @@ async def test_phones_live_behind_it(tmp_path: Path) -> None:
 
 @pytest.mark.scenario
 async def test_crowds_are_held_off_and_an_empty_house_is_reported(tmp_path: Path) -> None:
-    async with house(tmp_path, proxy) as made:
+    async with proxied_nodes(tmp_path, proxy) as made:
         await knock_too_often(made)
         assert await _health(made) == 200
         async with made.http.get(f"http://127.0.0.1:{made.watch_port}/metrics") as answer:
@@ -157,6 +157,6 @@ async def test_crowds_are_held_off_and_an_empty_house_is_reported(tmp_path: Path
         await until(is_reported, "nobody says inside that no node is ready")
 
 
-async def _health(made: House) -> int:
+async def _health(made: ProxiedNodes) -> int:
     async with made.http.get(f"http://127.0.0.1:{made.watch_port}/healthz") as answer:
         return answer.status

@@ -18,12 +18,12 @@ from tests.app import certificates
 from tests.deploy.behind_proxy import (
     TRIES,
     Front,
-    house,
     in_front,
     knock_too_often,
     let_an_office_on,
     log_on,
     lose_all_nodes,
+    proxied_nodes,
     stand_in,
     tell_the_story,
 )
@@ -160,13 +160,13 @@ async def test_an_office_behind_one_address_gets_in(tmp_path: Path) -> None:
 @pytest.mark.scenario
 @pytest.mark.takes(7)
 async def test_phones_live_behind_it(tmp_path: Path) -> None:
-    async with house(tmp_path, proxy) as made:
+    async with proxied_nodes(tmp_path, proxy) as made:
         await tell_the_story(made, looks_at_readyz=False)
 
 
 @pytest.mark.scenario
 async def test_crowds_are_held_off_and_an_empty_house_is_reported(tmp_path: Path) -> None:
-    async with house(tmp_path, proxy) as made:
+    async with proxied_nodes(tmp_path, proxy) as made:
         await knock_too_often(made)
         async with made.http.get(f"http://127.0.0.1:{made.watch_port}/readyz") as answer:
             assert (answer.status, await answer.text()) == (200, "ok\n")

@@ -42,7 +42,7 @@ from gateway.domain.upstream import (
 )
 from gateway.runtime.ports import Clock
 from tests.doubles import fake_rules
-from tests.doubles.fake_people import Person, Session, Wire
+from tests.doubles.fake_people import Person, Session, UserLink
 
 
 class Centre:
@@ -83,7 +83,7 @@ class Centre:
         """Queries without a first reading."""
         self.sends_first = False
         """Whether the first reading of a query is sent before the number of the query."""
-        self.wires: dict[UserId, Wire] = {}
+        self.user_links: dict[UserId, UserLink] = {}
         self._public: dict[int, tuple[Part, Part]] = {}
         self._answers: dict[tuple[SessionId, str], Executed] = {}
         self._numbers = itertools.count(1)
@@ -92,26 +92,26 @@ class Centre:
         """Change *parts*, all of one kind and source, and send one reading to the queries."""
         for part in parts:
             self.parts[part.source, part.kind, part.number] = part
-        for wire in list(self.wires.values()):
-            for query, listen in wire.queries.items():
-                seen = tuple(self._for(wire, part) for part in parts if wire.wants(listen, part))
+        for user_link in list(self.user_links.values()):
+            for query, listen in user_link.queries.items():
+                seen = tuple(self._for(user_link, part) for part in parts if user_link.wants(listen, part))
                 if seen and listen.source is Source.DIRECTORY:
                     for part in seen:
-                        wire.link.push(ObjectChanged(part.kind, part.number, part))
+                        user_link.link.push(ObjectChanged(part.kind, part.number, part))
                 elif seen:
-                    wire.link.push(self._reading(query, listen, seen))
+                    user_link.link.push(self._reading(query, listen, seen))
 
     def remove(self, kind: Kind, number: int, source: Source) -> None:
         """Remove a part: a realtime agent logs off, a directory object ceases to exist."""
         part = self.parts.pop((source, kind, number))
-        for wire in list(self.wires.values()):
-            for query, listen in wire.queries.items():
-                if not wire.wants(listen, part):
+        for user_link in list(self.user_links.values()):
+            for query, listen in user_link.queries.items():
+                if not user_link.wants(listen, part):
                     continue
                 if source is Source.DIRECTORY:
-                    wire.link.push(ObjectChanged(kind, number, None))
+                    user_link.link.push(ObjectChanged(kind, number, None))
                 else:
-                    wire.link.push(self._reading(query, listen, (), removed=(number,)))
+                    user_link.link.push(self._reading(query, listen, (), removed=(number,)))
 
     def set_catalogue(
         self,
@@ -121,36 +121,40 @@ class Centre:
     ) -> None:
         """Replace the catalogues and send that to queries for the directory."""
         self.skills, self.reasons, self.parameters = skills, reasons, parameters
-        for wire in self.wires.values():
-            if any(listen.source is Source.DIRECTORY for listen in wire.queries.values()):
-                wire.link.push(CatalogueChanged())
+        for user_link in self.user_links.values():
+            if any(listen.source is Source.DIRECTORY for listen in user_link.queries.values()):
+                user_link.link.push(CatalogueChanged())
 
     def set_scope(
         self, user: UserId, application: Application, scope: Scope, rights: frozenset[Right] | None = None
     ) -> None:
         """Change the scope of sessions of *application*; send gained objects, then whole sets."""
         person = self.people[user]
-        wire = self.wires.get(user)
-        before = {key for key in self.parts if wire and wire.sees(key[1], key[2])}
+        user_link = self.user_links.get(user)
+        before = {key for key in self.parts if user_link and user_link.sees(key[1], key[2])}
         person.scopes[application] = scope
         if rights is not None:
             person.rights[application] = rights
-        if wire is None:
+        if user_link is None:
             return
-        if any(listen.source is Source.DIRECTORY for listen in wire.queries.values()):
-            for session in wire.sessions.values():
+        if any(listen.source is Source.DIRECTORY for listen in user_link.queries.values()):
+            for session in user_link.sessions.values():
                 if session.application is application:
-                    wire.link.push(ScopeChanged(session.alias, session.rights, session.scope))
+                    user_link.link.push(ScopeChanged(session.alias, session.rights, session.scope))
             for key, part in self.parts.items():
-                if key not in before and key[0] is Source.DIRECTORY and wire.sees(part.kind, part.number):
-                    wire.link.push(ObjectChanged(part.kind, part.number, part))
-        self._tell_whole_sets(wire)
+                if (
+                    key not in before
+                    and key[0] is Source.DIRECTORY
+                    and user_link.sees(part.kind, part.number)
+                ):
+                    user_link.link.push(ObjectChanged(part.kind, part.number, part))
+        self._tell_whole_sets(user_link)
 
     def set_function(self, function: FunctionName, state: FunctionState) -> None:
         """Set the state of a function of the server."""
         self.functions[function] = state
-        for wire in self.wires.values():
-            wire.link.push(FunctionChanged(function, state))
+        for user_link in self.user_links.values():
+            user_link.link.push(FunctionChanged(function, state))
 
     def end_session(self, session: Session, reason: EndReason, by: str | None = None) -> None:
         """End a session: its link is informed, its number no longer routed, its agent logged off."""
@@ -163,80 +167,80 @@ class Centre:
             self.routing.pop(own, None)
             if reason is not EndReason.TAKEN_OVER and (Source.REALTIME, Kind.AGENT, own) in self.parts:
                 self.remove(Kind.AGENT, own, Source.REALTIME)
-        wire = self.wires.get(person.id)
-        if wire is not None and wire.sessions.pop(session.alias, None) is not None:
-            wire.link.push(SessionEnded(session.alias, reason, by))
-            self._tell_whole_sets(wire)
-            if not wire.sessions and reason is not EndReason.TAKEN_OVER:
-                self.wires.pop(person.id).link.finish()
+        user_link = self.user_links.get(person.id)
+        if user_link is not None and user_link.sessions.pop(session.alias, None) is not None:
+            user_link.link.push(SessionEnded(session.alias, reason, by))
+            self._tell_whole_sets(user_link)
+            if not user_link.sessions and reason is not EndReason.TAKEN_OVER:
+                self.user_links.pop(person.id).link.finish()
 
-    def attach(self, wire: Wire, session: Session) -> Attached:
+    def attach(self, user_link: UserLink, session: Session) -> Attached:
         """Attach a session to a link."""
-        if session.alias not in wire.sessions:
+        if session.alias not in user_link.sessions:
             session.alias = next(self._numbers)
             session.present = False
-            wire.sessions[session.alias] = session
-            self._tell_whole_sets(wire)
+            user_link.sessions[session.alias] = session
+            self._tell_whole_sets(user_link)
         return session.attached()
 
-    def serve(self, wire: Wire, request: LinkRequest) -> LinkAnswer:
+    def serve(self, user_link: UserLink, request: LinkRequest) -> LinkAnswer:
         """Serve a request of a link."""
-        self.requests.append((wire.person.id, request))
+        self.requests.append((user_link.person.id, request))
         if type(request) in self.refusals:
             raise self.refusals[type(request)]
         if (refusal := self.refused(request)) is not None:
             raise refusal
         match request:
             case AttachSession(secret):
-                return self._attach_asked(wire, secret)
+                return self._attach_asked(user_link, secret)
             case Listen():
-                return self._listen(wire, request)
+                return self._listen(user_link, request)
             case QueryDirectory():
-                return self._directory(wire)
+                return self._directory(user_link)
             case Execute():
-                return self._execute(wire, request)
+                return self._execute(user_link, request)
             case DetachSession() | Presence() | StopListening() | KeepAlive():
-                return self._note(wire, request)
+                return self._note(user_link, request)
 
     def _note(
-        self, wire: Wire, request: DetachSession | Presence | StopListening | KeepAlive
+        self, user_link: UserLink, request: DetachSession | Presence | StopListening | KeepAlive
     ) -> Alive | None:
         match request:
             case DetachSession(alias):
-                wire.session(alias).alias = 0
-                del wire.sessions[alias]
-                self._tell_whole_sets(wire)
+                user_link.session(alias).alias = 0
+                del user_link.sessions[alias]
+                self._tell_whole_sets(user_link)
             case Presence(alias, present):
-                wire.session(alias).present = present
+                user_link.session(alias).present = present
             case StopListening(query):
-                wire.queries.pop(query, None)
+                user_link.queries.pop(query, None)
             case KeepAlive():
                 return Alive(self.clock.wall_ms() - self.transit_ms)
         return None
 
-    def _attach_asked(self, wire: Wire, secret: SessionSecret) -> Attached:
+    def _attach_asked(self, user_link: UserLink, secret: SessionSecret) -> Attached:
         session = self.live.get(secret)
         if session is None:
             raise GatewayError(ErrorCode.SESSION_ENDED, "the session has ended")
-        if session.person is not wire.person:
+        if session.person is not user_link.person:
             raise GatewayError(ErrorCode.FORBIDDEN, "another user's session")
-        return self.attach(wire, session)
+        return self.attach(user_link, session)
 
-    def _listen(self, wire: Wire, listen: Listen) -> Listening:
+    def _listen(self, user_link: UserLink, listen: Listen) -> Listening:
         query = next(self._numbers)
-        wire.queries[query] = listen
+        user_link.queries[query] = listen
         if listen.source is not Source.DIRECTORY and not self.unsent(listen):
-            tell = wire.link.push if self.sends_first else wire.link.push_later
-            tell(self._whole(wire, query, listen))
+            tell = user_link.link.push if self.sends_first else user_link.link.push_later
+            tell(self._whole(user_link, query, listen))
         return Listening(query)
 
-    def _directory(self, wire: Wire) -> Directory:
+    def _directory(self, user_link: UserLink) -> Directory:
         parts = [part for part in self.parts.values() if part.source is Source.DIRECTORY]
-        seen = tuple(part for part in parts if wire.sees(part.kind, part.number))
+        seen = tuple(part for part in parts if user_link.sees(part.kind, part.number))
         return Directory(seen, self.skills, self.reasons, self.parameters)
 
-    def _execute(self, wire: Wire, request: Execute) -> Executed:
-        session = wire.session(request.alias)
+    def _execute(self, user_link: UserLink, request: Execute) -> Executed:
+        session = user_link.session(request.alias)
         known = self._answers.get((session.id, request.key))
         if known is not None:
             return known
@@ -244,7 +248,7 @@ class Centre:
             raise GatewayError(ErrorCode.EXPIRED, "too late")
         match request.command:
             case SetAgentRoutingState() | SetRoutingState() as command:
-                answer = self._change_state(wire, session, command)
+                answer = self._change_state(user_link, session, command)
             case ChangeRemoteNumber(number):
                 answer = self._change_number(session, number)
             case _:
@@ -262,12 +266,12 @@ class Centre:
         return Executed("applied")
 
     def _change_state(
-        self, wire: Wire, session: Session, command: SetAgentRoutingState | SetRoutingState
+        self, user_link: UserLink, session: Session, command: SetAgentRoutingState | SetRoutingState
     ) -> Executed:
         number, right = fake_rules.target(command, session.person.own_agent)
         if right not in session.rights:
             raise GatewayError(ErrorCode.FORBIDDEN, "not allowed")
-        if not wire.sees(Kind.AGENT, number):
+        if not user_link.sees(Kind.AGENT, number):
             raise GatewayError(ErrorCode.NOT_FOUND, "no such agent")
         part = self.parts.get((Source.REALTIME, Kind.AGENT, number))
         agent = part.value if part is not None else None
@@ -288,13 +292,15 @@ class Centre:
         if (Source.REALTIME, Kind.AGENT, number) in self.parts:
             self.remove(Kind.AGENT, number, Source.REALTIME)
 
-    def _tell_whole_sets(self, wire: Wire) -> None:
-        for query, listen in wire.queries.items():
+    def _tell_whole_sets(self, user_link: UserLink) -> None:
+        for query, listen in user_link.queries.items():
             if listen.numbers is None and listen.source is not Source.DIRECTORY:
-                wire.link.push(self._whole(wire, query, listen))
+                user_link.link.push(self._whole(user_link, query, listen))
 
-    def _whole(self, wire: Wire, query: int, listen: Listen) -> Reading:
-        parts = tuple(self._for(wire, part) for part in self.parts.values() if wire.wants(listen, part))
+    def _whole(self, user_link: UserLink, query: int, listen: Listen) -> Reading:
+        parts = tuple(
+            self._for(user_link, part) for part in self.parts.values() if user_link.wants(listen, part)
+        )
         return self._reading(query, listen, parts, complete=True)
 
     def _reading(
@@ -309,9 +315,9 @@ class Centre:
         time_ms = self.clock.wall_ms() - self.transit_ms
         return Reading(query, listen.kind, listen.source, time_ms, complete, parts, removed)
 
-    def _for(self, wire: Wire, part: Part) -> Part:
+    def _for(self, user_link: UserLink, part: Part) -> Part:
         value = part.value
-        own = part.kind is Kind.AGENT and part.number == wire.person.own_agent
+        own = part.kind is Kind.AGENT and part.number == user_link.person.own_agent
         if own or part.source is not Source.REALTIME or not isinstance(value, Agent):
             return part
         if part.remote_number is None and value.auto_post_processing is None:

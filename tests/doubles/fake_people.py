@@ -55,7 +55,7 @@ class Session:
 
 
 @dataclass(slots=True, eq=False)
-class Wire:
+class UserLink:
     """One user's link with its attached sessions and its queries."""
 
     person: Person

@@ -39,7 +39,7 @@ from gateway.domain.upstream import (
 from gateway.runtime.ports import Clock
 from tests.doubles.fake_centre import Centre
 from tests.doubles.fake_link import FakeLink
-from tests.doubles.fake_people import Person, Session, Wire
+from tests.doubles.fake_people import Person, Session, UserLink
 
 LIFE_MS: Final = 8 * 3_600_000
 KEEP_ALIVE_S: Final = 20.0
@@ -108,18 +108,18 @@ class FakeUpstream(Centre):
 
     def link(self, user: UserId) -> FakeLink | None:
         """Return the user's open link."""
-        wire = self.wires.get(user)
-        return wire.link if wire is not None else None
+        user_link = self.user_links.get(user)
+        return user_link.link if user_link is not None else None
 
     def drop(self, user: UserId) -> None:
         """Break the user's link; events that were not received are lost."""
-        self.wires[user].link.finish("lost", discard=True)
+        self.user_links[user].link.finish("lost", discard=True)
 
     def restart(self) -> None:
         """Remove all sessions, tokens and links; log agents off; end routing."""
         self.instance = f"instance-{next(self._numbers)}"
-        for wire in list(self.wires.values()):
-            wire.link.finish("lost", discard=True)
+        for user_link in list(self.user_links.values()):
+            user_link.link.finish("lost", discard=True)
         self.live.clear()
         self.fences.clear()
         self.routing.clear()
@@ -148,7 +148,7 @@ class FakeUpstream(Centre):
         if Feature.LINK_FENCING in self.features and (token, holder) != (highest, by) and token <= highest:
             raise LinkClosed("stale", token=highest)
         self.fences[user] = (token, holder)
-        old = self.wires.get(user)
+        old = self.user_links.get(user)
         if old is not None:
             old.link.push(LinkReplaced(token))
             old.link.finish()
@@ -225,23 +225,23 @@ class FakeUpstream(Centre):
         return session
 
     def _opened(self, session: Session, token: int, holder: str) -> FakeLink:
-        wire = Wire(session.person)
+        user_link = UserLink(session.person)
 
         def left() -> None:
-            wire.lose()
-            if self.wires.get(wire.person.id) is wire:
-                del self.wires[wire.person.id]
+            user_link.lose()
+            if self.user_links.get(user_link.person.id) is user_link:
+                del self.user_links[user_link.person.id]
 
         link = FakeLink(
-            lambda request: self.serve(wire, request), left, self.clock, token=token, holder=holder
+            lambda request: self.serve(user_link, request), left, self.clock, token=token, holder=holder
         )
         link.holds = self.slow
         if self.mute_links:
             link.mute()
-        wire.link = link
-        self.wires[session.person.id] = wire
+        user_link.link = link
+        self.user_links[session.person.id] = user_link
         user = User(session.person.id, session.person.login, session.person.display_name)
-        attached = self.attach(wire, session)
+        attached = self.attach(user_link, session)
         last_end = session.person.last_end
         link.push(
             Opened(

@@ -15,7 +15,7 @@ from hypothesis.stateful import precondition, rule
 
 from gateway.simulator.model import AutoPostProcessing
 from tests.properties.agent_model import AgentModel, Asked, Contact
-from tests.properties.state_house import House, HouseLife, Value, WatchedLine, check_agent
+from tests.properties.simulated_node import NodeMachine, SimulatedNode, Value, WatchedLine, check_agent
 
 Made = TypeVar("Made")
 SUPERVISORS: Final = ("supervisor1", "supervisor2")
@@ -31,7 +31,7 @@ RARELY = st.sampled_from([True, False, False, False])
 TURNS = st.sampled_from(["Talking", "Holding", "Consulting"])
 
 
-class StateLife(HouseLife):
+class StateLife(NodeMachine):
     """The people, their phones, and a model of each agent that receives the same as the server.
 
     Invariant: after each step everybody's phone shows what the models say, unless its link is lost.
@@ -48,7 +48,7 @@ class StateLife(HouseLife):
 
     def open(self, skew_ms: int, *, wrap_up: bool) -> None:
         """Open the house; everybody but the desk logs on."""
-        self.at = self.open_house(lambda: House(skew_ms))
+        self.at = self.open_node(lambda: SimulatedNode(skew_ms))
         directory = self.at.server.center.directory
         self.queues = {str(key): directory.queues[queues[0]] for key, queues in directory.queues_of.items()}
         for queue in self.queues.values():
@@ -188,7 +188,7 @@ class StateLife(HouseLife):
         self._settle()
 
     def teardown(self) -> None:
-        self.close_house()
+        self.close_node()
 
     # ---- inner ----
 

@@ -44,7 +44,7 @@ ACTS = st.lists(
 )
 
 
-class _House:
+class _Setup:
     """A mirror, its phones, and what each phone was sent at what time."""
 
     def __init__(self, *, unites: bool) -> None:
@@ -172,7 +172,7 @@ class _House:
 def test_phones_that_unite_for_a_waiting_change_get_what_they_would_get_alone(
     acts: list[tuple[object, ...]],
 ) -> None:
-    house = _House(unites=True)
-    assert house.run(acts) == _House(unites=False).run(acts)
-    event("united" if house.united else "never united")
-    event("at different positions" if house.apart_sent else "at one position")
+    setup = _Setup(unites=True)
+    assert setup.run(acts) == _Setup(unites=False).run(acts)
+    event("united" if setup.united else "never united")
+    event("at different positions" if setup.apart_sent else "at one position")

@@ -79,7 +79,7 @@ class Opening:
 
     async def step(self, step: Step) -> None:
         match step:
-            case "lost" if user(2) in self.at.upstream.wires:
+            case "lost" if user(2) in self.at.upstream.user_links:
                 self.at.upstream.drop(user(2))
             case "handled":
                 self.handled += 1

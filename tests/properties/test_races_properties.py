@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
 from gateway.simulator.model import Contact, Scope
-from tests.properties.race_house import (
+from tests.properties.race_node import (
     AGENT,
     KEYS,
     OTHER_AGENT,
     Given,
-    RaceHouse,
     RaceLine,
+    RaceNode,
     shown,
 )
-from tests.properties.state_house import HouseLife
+from tests.properties.simulated_node import NodeMachine
 
 Act = tuple[Any, ...]
 """What is done, and with what."""
@@ -92,7 +92,7 @@ class LogOff(NamedTuple):
     """How many of the user's there were before it."""
 
 
-class Races(HouseLife):
+class Races(NodeMachine):
     def __init__(self) -> None:
         super().__init__()
         self.here: dict[tuple[str, str], RaceLine] = {}
@@ -108,7 +108,7 @@ class Races(HouseLife):
 
     @initialize()
     def begin(self) -> None:
-        self.at = self.open_house(RaceHouse)
+        self.at = self.open_node(RaceNode)
         self.rights = {
             login: self.at.server.accounts.by_name[login].dashboard_rights
             for login in ("supervisor1", "supervisor2")
@@ -287,7 +287,7 @@ class Races(HouseLife):
             if hasattr(self, "at"):
                 self.all_is_quiet()
         finally:
-            self.close_house()
+            self.close_node()
 
     def _check_log_offs(self) -> None:
         agent = self.at.server.center.directory.agents[AGENT]

@@ -63,7 +63,7 @@ def is_in_time(turn: float, comes_at: float) -> bool:
 class Turner:
     """A socket: notes its turns, and does in the next one what it was asked to."""
 
-    def __init__(self, house: Turning, name: int) -> None:
+    def __init__(self, setup: Turning, name: int) -> None:
         self.is_ready = False
         self.near_tick = self.far_tick = NEVER
         self.name = name
@@ -71,13 +71,13 @@ class Turner:
         self.raises = False
         self.failed = 0
         self.abandoned = 0
-        self._house = house
+        self._setup = setup
 
     def turn(self, now: float) -> None:
-        self._house.turns.append((now, self.name))
+        self._setup.turns.append((now, self.name))
         wakes, self.wakes = self.wakes, []
         for other in wakes:
-            self._house.scheduler.ready(self._house.turners[other])
+            self._setup.scheduler.ready(self._setup.turners[other])
         if self.raises:
             self.raises = False
             raise RuntimeError

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from tests.properties.agent_model import AgentModel, Asked, Verdict, rejected
-from tests.properties.state_house import Received, Value, WatchedLine
+from tests.properties.simulated_node import Received, Value, WatchedLine
 from tests.properties.state_life import AGENT, ASSISTANT, SUPERVISORS, StateLife
 
 REASON_CODES = ("reason_required", "reason_unknown", "reason_wrong_kind")

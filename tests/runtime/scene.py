@@ -390,7 +390,7 @@ class Scene:
     @property
     def queries(self) -> int:
         """Number of queries that run on the first user's link."""
-        return len(self.upstream.wires[user(1)].queries)
+        return len(self.upstream.user_links[user(1)].queries)
 
 
 @asynccontextmanager

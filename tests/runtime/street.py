@@ -60,7 +60,7 @@ class Way:
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
         if self.is_shut:
             raise LinkClosed("unavailable")
-        before = self._upstream.wires.get(user)
+        before = self._upstream.user_links.get(user)
         link = await self._upstream.open(user, secret, token=token, holder=holder)
         instead_of = None if before is None else before.link.holder
         self._openings.append(Opening(self._node, user.key, token, instead_of))
@@ -69,8 +69,8 @@ class Way:
     def shut(self) -> None:
         """Let the node reach the server no more: what it has open is lost."""
         self.is_shut = True
-        for owner, wire in list(self._upstream.wires.items()):
-            if wire.link.holder == f"n{self._node}-1":
+        for owner, user_link in list(self._upstream.user_links.items()):
+            if user_link.link.holder == f"n{self._node}-1":
                 self._upstream.drop(owner)
 
     def reopen(self) -> None:

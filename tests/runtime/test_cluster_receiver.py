@@ -45,10 +45,10 @@ from tests.runtime.street import Street, street
 
 T = TypeVar("T", bound=Envelope)
 Made = dict[Element, Value]
-STRANGER = NodeId("stranger")
+FAKE_NODE = NodeId("fake_node")
 
 
-class Stranger:
+class FakeNode:
     """A node of which nothing is there but its voice and its ear."""
 
     def __init__(self, at: Street) -> None:
@@ -58,7 +58,7 @@ class Stranger:
 
     async def say(self, envelope: Envelope, to: int = 0) -> list[Envelope]:
         """Say something to a node; returns what it answers at once."""
-        await self.door.subscribe(Inbox(STRANGER), self.received.append)
+        await self.door.subscribe(Inbox(FAKE_NODE), self.received.append)
         self.received.clear()
         await self.door.publish(Inbox(NodeId(f"n{to}")), envelope)
         await self.at.clock.settle()
@@ -80,20 +80,22 @@ def call(at: Street, phone: FakePhone) -> Call:
 
 async def test_a_follower_gets_what_it_lacks_and_is_not_the_owner(at: Street) -> None:
     await followed(at)
-    asks = Asks(STRANGER, 5, (Since(user(1), 0, 0), Since(user(7), 0, 0)))
-    received = await Stranger(at).say(asks)
+    asks = Asks(FAKE_NODE, 5, (Since(user(1), 0, 0), Since(user(7), 0, 0)))
+    received = await FakeNode(at).say(asks)
     assert [type(one) for one in received] == [Publication, Asked]
     publication = only(Publication, received)
     assert publication.reset
     assert publication.updates
     assert only(Asked, received) == Asked(NodeId("n0"), "n0-1", 5, (user(7),))
     _, far = await followed(at)
-    stranger = Stranger(at)
-    assert await stranger.say(Asks(STRANGER, 5, (Since(user(1), 0, 0),)), to=1) == [
+    fake_node = FakeNode(at)
+    assert await fake_node.say(Asks(FAKE_NODE, 5, (Since(user(1), 0, 0),)), to=1) == [
         Asked(NodeId("n1"), "n1-1", 5, (user(1),))
     ]
-    assert await stranger.say(Attach(STRANGER, 6, far.ticket, ()), to=1) == [AttachAnswer(6, moved=True)]
-    assert await stranger.say(CallRequest(user(1), STRANGER, 7, call(at, far)), to=1) == [CallAnswer(7, None)]
+    assert await fake_node.say(Attach(FAKE_NODE, 6, far.ticket, ()), to=1) == [AttachAnswer(6, moved=True)]
+    assert await fake_node.say(CallRequest(user(1), FAKE_NODE, 7, call(at, far)), to=1) == [
+        CallAnswer(7, None)
+    ]
 
 
 async def test_an_owner_who_has_no_epoch_yet_is_none(at: Street) -> None:
@@ -102,7 +104,7 @@ async def test_an_owner_who_has_no_epoch_yet_is_none(at: Street) -> None:
     await phone.connect()
     assert at.owners() == [0]
     at.trouble.give_back(0)
-    received = await Stranger(at).say(Asks(STRANGER, 5, (Since(user(1), 0, 0),)))
+    received = await FakeNode(at).say(Asks(FAKE_NODE, 5, (Since(user(1), 0, 0),)))
     assert received == [Asked(NodeId("n0"), "n0-1", 5, (user(1),))]
 
 
@@ -110,10 +112,10 @@ async def test_a_node_does_not_follow_itself(at: Street) -> None:
     near, _ = await followed(at)
     at.said.clear()
     here = NodeId("n0")
-    stranger = Stranger(at)
-    await stranger.say(Asks(here, 5, (Since(user(1), 0, 0),)))
-    await stranger.say(Attach(here, 6, near.ticket, ()))
-    await stranger.say(CallRequest(user(1), here, 7, call(at, near)))
+    fake_node = FakeNode(at)
+    await fake_node.say(Asks(here, 5, (Since(user(1), 0, 0),)))
+    await fake_node.say(Attach(here, 6, near.ticket, ()))
+    await fake_node.say(CallRequest(user(1), here, 7, call(at, near)))
     assert Asked(here, "n0-1", 5, (user(1),)) in at.received(Asked)
     assert at.received(AttachAnswer) == [AttachAnswer(6, moved=True)]
     assert at.received(CallAnswer) == [CallAnswer(7, None)]
@@ -124,7 +126,7 @@ async def test_a_session_that_ended_is_refused_without_asking_anybody(at: Street
     _, far = await followed(at)
     at.scenes[0].node.session_revocations.note(far.ticket, EndReason.BLOCKED, "somebody")
     requests = len(at.upstream.requests)
-    received = await Stranger(at).say(Attach(STRANGER, 6, far.ticket, ()))
+    received = await FakeNode(at).say(Attach(FAKE_NODE, 6, far.ticket, ()))
     assert received == [AttachAnswer(6, Refusal(CloseCode.ACCOUNT_BLOCKED, EndReason.BLOCKED, "somebody"))]
     assert len(at.upstream.requests) == requests
 
@@ -133,12 +135,12 @@ async def test_a_session_of_an_owner_who_ends_meanwhile_is_to_be_presented_to_th
     await followed(at)
     fresh = await at.scenes[1].phone("anna", device="d3")
     at.link().mute()
-    stranger = Stranger(at)
-    assert await stranger.say(Attach(STRANGER, 6, fresh.ticket, ())) == []
+    fake_node = FakeNode(at)
+    assert await fake_node.say(Attach(FAKE_NODE, 6, fresh.ticket, ())) == []
     grant = await at.grant()
     at.scenes[0].owner().owned_elsewhere(grant)
     await at.clock.settle()
-    assert AttachAnswer(6, moved=True) in stranger.received
+    assert AttachAnswer(6, moved=True) in fake_node.received
 
 
 async def test_a_command_of_a_node_whose_clock_is_wrong_has_the_time_that_is_left(
@@ -154,7 +156,7 @@ async def test_a_command_of_a_node_whose_clock_is_wrong_has_the_time_that_is_lef
     async with street() as at:
         _, far = await followed(at)
         late = dataclasses.replace(call(at, far), deadline_ms=at.clock.wall_ms() - 3_600_000)
-        await Stranger(at).say(CallRequest(user(1), STRANGER, 7, late, left_ms=5_000))
+        await FakeNode(at).say(CallRequest(user(1), FAKE_NODE, 7, late, left_ms=5_000))
         assert [one.deadline_ms - at.clock.wall_ms() for one in begun] == [5_000]
 
 
@@ -199,7 +201,7 @@ async def test_a_command_does_not_overtake_one_of_its_user_that_is_about_to_run_
 async def test_a_command_over_a_node_that_its_phone_has_left_counts_as_sent_again(at: Street) -> None:
     _, far = await followed(at)
     late = dataclasses.replace(call(at, far), stream_epoch=17)
-    received = only(CallAnswer, await Stranger(at).say(CallRequest(user(1), STRANGER, 7, late)))
+    received = only(CallAnswer, await FakeNode(at).say(CallRequest(user(1), FAKE_NODE, 7, late)))
     assert received.outcome is not None
     assert received.outcome.status is Status.REJECTED
     assert not at.scenes[0].asked(Execute)
@@ -208,10 +210,10 @@ async def test_a_command_over_a_node_that_its_phone_has_left_counts_as_sent_agai
 async def test_a_phone_that_left_is_neither_missed_elsewhere_nor_presented_as_new(at: Street) -> None:
     _, far = await followed(at)
     member = at.scenes[0].member(far)
-    stranger = Stranger(at)
-    await stranger.say(Detach(user(1), far.ticket.handle, STRANGER))
+    fake_node = FakeNode(at)
+    await fake_node.say(Detach(user(1), far.ticket.handle, FAKE_NODE))
     assert member.left_at is None
-    await stranger.say(Detach(user(1), far.ticket.handle, NodeId("n1")))
+    await fake_node.say(Detach(user(1), far.ticket.handle, NodeId("n1")))
     assert [member.left_at] == [at.clock.now()]
     await at.pass_time(20)
     at.said.clear()
@@ -232,8 +234,8 @@ async def test_a_follower_of_a_leaving_node_asks_that_node_only_at_once() -> Non
         await at.scenes[1].served("bert", device="d8")
         await at.pass_time(1)
         at.said.clear()
-        stranger = Stranger(at)
-        await stranger.door.publish(Control(), Leaving(NodeId("n0")))
+        fake_node = FakeNode(at)
+        await fake_node.door.publish(Control(), Leaving(NodeId("n0")))
         await at.pass_time(0.5)
         asked = [since.user.key for received in at.received(Asks) for since in received.asks]
         assert asked == [1]
@@ -297,7 +299,7 @@ async def test_others_have_turns_between_large_answers_to_a_question(monkeypatch
             owner = at.scenes[0].node.user_states[each].owner
             assert owner is not None
             replace_method(monkeypatch, owner.publisher, "answer", partial(counted, owner.publisher.answer))
-        received = await Stranger(at).say(Asks(STRANGER, 5, tuple(Since(each, 0, 0) for each in users)))
+        received = await FakeNode(at).say(Asks(FAKE_NODE, 5, tuple(Since(each, 0, 0) for each in users)))
         assert [type(each) for each in received] == [Publication, Publication, Asked]
         assert answered_after == [0, 1]
 
@@ -320,7 +322,7 @@ async def test_answers_for_several_users_are_one_message_unless_they_are_long_or
         await at.scenes[0].served("bert")
         await at.pass_time(1)
         asks = tuple(Since(each, 0, 0, together=together) for each in at.scenes[0].node.user_states)
-        received = await Stranger(at).say(Asks(STRANGER, 5, asks))
+        received = await FakeNode(at).say(Asks(FAKE_NODE, 5, asks))
         assert [type(one) for one in received] == kinds
 
 
@@ -329,14 +331,14 @@ async def test_a_node_that_was_stopped_takes_no_phone_back_that_moved(at: Street
     near, far = await followed(at)
     await at.pass_time(10)
     phone = near if is_near else far
-    stranger = Stranger(at)
+    fake_node = FakeNode(at)
     age_ms = 13_000 if is_near else 60_000  # when a phone came to the owner's own node is known exactly
-    before = Attach(STRANGER, 6, phone.ticket, (), age_ms=age_ms)
-    assert await stranger.say(before) == [AttachAnswer(6, Refusal(CloseCode.REPLACED, "replaced"))]
+    before = Attach(FAKE_NODE, 6, phone.ticket, (), age_ms=age_ms)
+    assert await fake_node.say(before) == [AttachAnswer(6, Refusal(CloseCode.REPLACED, "replaced"))]
     was_open = phone.closed is None
     assert was_open
-    since = Attach(STRANGER, 7, phone.ticket, (), age_ms=1_000)
-    (answer,) = await stranger.say(since)
+    since = Attach(FAKE_NODE, 7, phone.ticket, (), age_ms=1_000)
+    (answer,) = await fake_node.say(since)
     assert isinstance(answer, AttachAnswer)
     assert answer.refused is None
     assert phone.code is CloseCode.REPLACED
@@ -347,7 +349,7 @@ async def test_a_node_that_was_stopped_closes_no_later_session_of_the_same_devic
     await at.pass_time(10)
     earlier = await at.scenes[1].phone("anna", device="other")
     earlier_ticket = replace(earlier.ticket, device=near.ticket.device)
-    told = await Stranger(at).say(Attach(STRANGER, 6, earlier_ticket, (), age_ms=60_000))
+    told = await FakeNode(at).say(Attach(FAKE_NODE, 6, earlier_ticket, (), age_ms=60_000))
     assert told == [AttachAnswer(6, Refusal(CloseCode.REPLACED, "replaced"))]
     assert near.closed is None
 
@@ -360,7 +362,7 @@ async def test_a_phone_that_came_during_a_stop_or_after_it_connects_again(at: St
     at.clock.stand_still(25.0)
     owned = at.scenes[0].member(phone)
     owned.came_at = at.clock.now() - 8.0  # a third node said so during the stop
-    at.scenes[0].owner().user_sessions.join(phone.ticket, (), STRANGER)
+    at.scenes[0].owner().user_sessions.join(phone.ticket, (), FAKE_NODE)
     back = await scene.again(phone)
     await at.clock.settle()
     assert back.closed is not None
@@ -377,21 +379,21 @@ async def test_a_phone_that_may_have_come_before_or_later_connects_again(at: Str
     at.clock.stand_still(25.0)
     back = await at.scenes[1].again(far)
     await at.pass_time(2)
-    await Stranger(at).say(Replaced(user(1), far.ticket.handle, age_ms=8_000), to=1)
+    await FakeNode(at).say(Replaced(user(1), far.ticket.handle, age_ms=8_000), to=1)
     assert back.code is CloseCode.REBALANCE
 
 
 async def test_a_phone_that_came_back_is_not_replaced_by_what_came_before_it(at: Street) -> None:
     _, far = await followed(at)
-    stranger = Stranger(at)
+    fake_node = FakeNode(at)
     at.said.clear()
-    await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=3_000), to=1)
+    await fake_node.say(Replaced(user(1), far.ticket.handle, age_ms=3_000), to=1)
     (again,) = at.received(Attach)
     assert again.ticket == far.ticket
-    await stranger.say(Replaced(user(99), far.ticket.handle, age_ms=100), to=1)
+    await fake_node.say(Replaced(user(99), far.ticket.handle, age_ms=100), to=1)
     was_open = far.closed is None
     assert was_open
-    await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=100), to=1)
+    await fake_node.say(Replaced(user(1), far.ticket.handle, age_ms=100), to=1)
     assert far.code is CloseCode.REPLACED
 
 
@@ -408,17 +410,17 @@ async def test_a_phone_that_has_left_is_not_presented_as_one_that_has_just_come(
 async def test_what_a_node_reads_after_a_stop_may_be_as_old_as_the_stop(at: Street) -> None:
     _, far = await followed(at)
     await at.pass_time(10)
-    stranger = Stranger(at)
+    fake_node = FakeNode(at)
     at.clock.stand_still(5.0)
     at.said.clear()
     back = await at.scenes[1].again(far)
     (presented,) = at.received(Attach)
     assert presented.age_ms is not None
     assert presented.age_ms >= 5_000
-    await stranger.say(Replaced(user(1), far.ticket.handle, age_ms=100), to=1)
+    await fake_node.say(Replaced(user(1), far.ticket.handle, age_ms=100), to=1)
     was_open = back.closed is None
     assert was_open
-    await stranger.say(Attach(STRANGER, 6, far.ticket, (), age_ms=100))
+    await fake_node.say(Attach(FAKE_NODE, 6, far.ticket, (), age_ms=100))
     replaced = at.received(Replaced)[-1]
     assert replaced.age_ms is not None
     assert replaced.age_ms >= 5_000
@@ -431,17 +433,17 @@ async def test_a_fault_over_one_message_makes_the_node_deaf_for_no_other(
     at: Street, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await followed(at)
-    owner, stranger = at.home(0).owner, Stranger(at)
+    owner, fake_node = at.home(0).owner, FakeNode(at)
     assert owner is not None
-    asks = Asks(STRANGER, 5, (Since(user(1), 0, 0),))
+    asks = Asks(FAKE_NODE, 5, (Since(user(1), 0, 0),))
     with monkeypatch.context() as patched:
         replace_method(patched, owner, "leave", broken)
-        assert await stranger.say(Detach(user(1), "h", STRANGER)) == []
+        assert await fake_node.say(Detach(user(1), "h", FAKE_NODE)) == []
         replace_method(patched, owner.publisher, "answer", broken)
-        assert await stranger.say(asks) == []
+        assert await fake_node.say(asks) == []
     messages = [record.getMessage() for record in caplog.records]
     assert messages == ["node_request_failed"] * 2
-    assert only(Publication, await stranger.say(asks)).user == user(1)
+    assert only(Publication, await fake_node.say(asks)).user == user(1)
 
 
 async def test_a_fault_over_one_user_keeps_no_other_from_what_is_sent_with_it(
@@ -460,7 +462,7 @@ async def test_a_fault_over_one_user_keeps_no_other_from_what_is_sent_with_it(
     with monkeypatch.context() as patched:
         patched.setattr(bert, "read", broken)
         others = [msgspec.structs.replace(mine, user=who) for who in (bert.feed.user, user(99))]
-        assert await Stranger(at).say(Publications((*others, mine)), to=1) == []
+        assert await FakeNode(at).say(Publications((*others, mine)), to=1) == []
     await at.pass_time(0.5)
     assert far.shown["queue:5"]["contacts_waiting"] == 77
     assert [record.getMessage() for record in caplog.records] == ["publication_failed"]
@@ -470,15 +472,15 @@ async def test_a_fault_over_one_request_ends_that_request_alone(
     at: Street, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     near, _ = await followed(at)
-    owner, stranger = at.home(0).owner, Stranger(at)
+    owner, fake_node = at.home(0).owner, FakeNode(at)
     assert owner is not None
-    request = CallRequest(user(1), STRANGER, 5, call(at, near))
-    await stranger.say(Attach(STRANGER, 6, near.ticket, ()))
+    request = CallRequest(user(1), FAKE_NODE, 5, call(at, near))
+    await fake_node.say(Attach(FAKE_NODE, 6, near.ticket, ()))
     with monkeypatch.context() as patched:
         replace_method(patched, owner.execution, "execute", broken_later)
-        assert await stranger.say(request) == []
+        assert await fake_node.say(request) == []
     assert [record.getMessage() for record in caplog.records] == ["node_request_failed"]
-    assert only(CallAnswer, await stranger.say(request)).outcome == Outcome(Status.APPLIED)
+    assert only(CallAnswer, await fake_node.say(request)).outcome == Outcome(Status.APPLIED)
 
 
 def broken(*_: object) -> NoReturn:

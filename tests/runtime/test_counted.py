@@ -96,7 +96,7 @@ async def test_an_element_that_comes_late_is_counted(at: Scene) -> None:
         at.upstream.link(user(1)),
         [
             (query, listen)
-            for query, listen in at.upstream.wires[user(1)].queries.items()
+            for query, listen in at.upstream.user_links[user(1)].queries.items()
             if (listen.kind, listen.source) == (Kind.QUEUE, Source.REALTIME)
         ],
     )

@@ -58,7 +58,7 @@ class Received(asyncio.Protocol):
         self.lost.set()
 
 
-class House:
+class Listener:
     """Takes every connection that comes."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Peer:
 
 
 @asynccontextmanager
-async def housed() -> AsyncIterator[House]:
+async def housed() -> AsyncIterator[Listener]:
     came: asyncio.Queue[asyncio.Transport] = asyncio.Queue()
 
     class Door(asyncio.Protocol):
@@ -103,14 +103,14 @@ async def housed() -> AsyncIterator[House]:
 
     server = await asyncio.get_running_loop().create_server(Door, "127.0.0.1", 0)
     async with asyncio.timeout(2 * SOON_S):
-        yield House(server.sockets[0].getsockname()[1], came, EpollTransports())
+        yield Listener(server.sockets[0].getsockname()[1], came, EpollTransports())
         server.close()
 
 
 async def test_bytes_cross_both_ways_once_it_reads_and_an_end_is_reported() -> None:
-    async with housed() as house:
+    async with housed() as listener:
         received = Received()
-        transport, peer = await house.pair(received)
+        transport, peer = await listener.pair(received)
         assert isinstance(transport, EpollTransport)
         peer.writer.write(b"early")
         await settle()
@@ -126,7 +126,7 @@ async def test_bytes_cross_both_ways_once_it_reads_and_an_end_is_reported() -> N
         assert received.log == ["lost"]
         peer.writer.close()
         received = Received()
-        transport, peer = await house.pair(received)
+        transport, peer = await listener.pair(received)
         transport.resume_reading()
         peer.writer.write(b"last words")
         peer.writer.write_eof()
@@ -136,9 +136,9 @@ async def test_bytes_cross_both_ways_once_it_reads_and_an_end_is_reported() -> N
 
 
 async def test_what_the_kernel_does_not_take_waits_in_order_unless_it_is_aborted() -> None:
-    async with housed() as house:
+    async with housed() as listener:
         received = Received()
-        transport, peer = await house.pair(received, small=True)
+        transport, peer = await listener.pair(received, small=True)
         transport.write(BIG)
         assert received.log == ["pause"]
         assert transport.get_write_buffer_size() > 0
@@ -151,7 +151,7 @@ async def test_what_the_kernel_does_not_take_waits_in_order_unless_it_is_aborted
         await received.lost.wait()
         peer.writer.close()
         received = Received()
-        transport, peer = await house.pair(received, small=True)
+        transport, peer = await listener.pair(received, small=True)
         transport.write(BIG)
         transport.close()
         assert "lost" not in received.log, "it waits for what is unsent"
@@ -161,15 +161,15 @@ async def test_what_the_kernel_does_not_take_waits_in_order_unless_it_is_aborted
         transport.close()
         await asyncio.sleep(0)
         assert received.log == ["pause", "lost"]
-        assert len(house.transports) == 0
+        assert len(listener.transports) == 0
         peer.writer.close()
 
 
 @pytest.mark.parametrize("how", ["close", "write_eof"])
 async def test_the_end_comes_after_all_that_was_written(how: str) -> None:
-    async with housed() as house:
+    async with housed() as listener:
         received = Received()
-        transport, peer = await house.pair(received, small=True)
+        transport, peer = await listener.pair(received, small=True)
         transport.resume_reading()
         transport.write(BIG)
         getattr(transport, how)()
@@ -184,9 +184,9 @@ async def test_the_end_comes_after_all_that_was_written(how: str) -> None:
 
 @pytest.mark.parametrize("is_full", [False, True])
 async def test_a_reset_is_the_end_whether_it_reads_or_writes(is_full: bool) -> None:
-    async with housed() as house:
+    async with housed() as listener:
         received = Received()
-        transport, peer = await house.pair(received, small=True)
+        transport, peer = await listener.pair(received, small=True)
         if is_full:
             transport.write(BIG)
         else:
@@ -216,25 +216,25 @@ async def _runs(pairs: list[tuple[asyncio.Transport, Peer]], order: list[str]) -
 
 
 async def test_what_many_send_at_once_leaves_others_their_turn() -> None:
-    async with housed() as house:
+    async with housed() as listener:
         order: list[str] = []
-        pairs = [(await house.pair(Received(order))) for _ in range(3 * EVENTS_AT_ONCE)]
+        pairs = [(await listener.pair(Received(order))) for _ in range(3 * EVENTS_AT_ONCE)]
         runs = await _runs(pairs, order)
         assert max(map(len, runs)) <= EVENTS_AT_ONCE
 
 
 async def test_at_rest_nothing_is_read_until_it_watches_again() -> None:
-    async with housed() as house:
+    async with housed() as listener:
         received = Received()
-        carrier, peer = await house.pair(received)
+        carrier, peer = await listener.pair(received)
         carrier.resume_reading()
         for said in (b"a", b"ab"):
-            house.transports.rest()
+            listener.transports.rest()
             peer.writer.write(said[-1:])
             await settle()
             assert received.data == said[:-1]
             received.came.clear()
-            house.transports.watch_all()
+            listener.transports.watch_all()
             await received.came.wait()
             assert received.data == said
         carrier.abort()
@@ -250,22 +250,22 @@ async def test_what_takes_long_leaves_others_their_turn() -> None:
             now += 0.003
             super().data_received(data)
 
-    async with housed() as house:
-        house.transports._now = lambda: now
+    async with housed() as listener:
+        listener.transports._now = lambda: now
         order: list[str] = []
         received = [Slow(order) for _ in range(12)]
-        pairs = [(await house.pair(each)) for each in received]
+        pairs = [(await listener.pair(each)) for each in received]
         runs = await _runs(pairs, order)
         assert max(map(len, runs)) == 2
         assert {each.data for each in received} == {b"x"}, "and each has had its own"
 
 
 async def test_one_connections_fault_ends_one_connection() -> None:
-    async with housed() as house:
+    async with housed() as listener:
         faulty, received = Received(), Received()
         faulty.fault = ValueError("a fault")
-        one, peer = await house.pair(faulty)
-        other, other_peer = await house.pair(received)
+        one, peer = await listener.pair(faulty)
+        other, other_peer = await listener.pair(received)
         one.resume_reading()
         other.resume_reading()
         peer.writer.write(b"x")
@@ -280,11 +280,11 @@ async def test_one_connections_fault_ends_one_connection() -> None:
 
 
 async def test_nothing_is_held_when_the_last_has_ended_and_the_next_may_come() -> None:
-    async with housed() as house:
+    async with housed() as listener:
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are not looked at
         for _ in range(2):
             received = Received()
-            transport, peer = await house.pair(received)
+            transport, peer = await listener.pair(received)
             transport.resume_reading()
             peer.writer.write(b"x")
             await received.came.wait()

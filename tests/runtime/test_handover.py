@@ -63,7 +63,7 @@ async def test_a_node_that_drains_gives_at_once_and_its_phones_stay_till_notifie
 async def test_where_links_are_not_fenced_the_node_that_lost_the_lease_ends_its_link_soon() -> None:
     async with street(features=frozenset(Feature) - {Feature.LINK_FENCING}) as at:
         await followed(at)
-        at.upstream.wires.clear()  # the links of both nodes stand side by side
+        at.upstream.user_links.clear()  # the links of both nodes stand side by side
         at.scenes[0].node.drain()
         await at.pass_time(RENEWED_S + 1)
         assert (at.owners(), at.counted("dual_owner_observed_total")) == ([1], [0, 0])

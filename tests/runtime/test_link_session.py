@@ -26,7 +26,7 @@ from gateway.domain.upstream import Announced, Attached, Part, SessionEnded, Sou
 from gateway.runtime.link_session import REPORT_EVERY_S, REPORT_LIVE_S, LinkHealth
 from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from tests.core.test_ledger import Reader
-from tests.doubles.fake_people import Wire
+from tests.doubles.fake_people import UserLink
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
 from tests.runtime.scene import FakePhone, Scene, replace_method, user
 from tests.runtime.street import Street
@@ -111,14 +111,14 @@ async def test_after_a_long_silence_everything_is_requested_again_before_it_is_l
     link = at.link()
     link.mute()
     await at.pass_time(1.6 * KEEP_ALIVE_S)
-    queries = set(at.upstream.wires[user(1)].queries)
+    queries = set(at.upstream.user_links[user(1)].queries)
     _waiting(at, 8)
     link.unmute()
     await at.clock.settle()
     assert phone.health == "stale", "what came after the silence may not be all"
     await at.pass_time(2)
     assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 8)
-    assert not queries & set(at.upstream.wires[user(1)].queries)
+    assert not queries & set(at.upstream.user_links[user(1)].queries)
 
 
 @pytest.mark.parametrize("asked", [Listen, AttachSession, QueryDirectory, Presence])
@@ -128,11 +128,11 @@ async def test_a_link_lost_in_the_middle_of_its_first_questions_is_dialled_again
     lost: list[LinkRequest] = []
     serve = at.upstream.serve
 
-    def lose(wire: Wire, request: LinkRequest) -> LinkAnswer:
+    def lose(user_link: UserLink, request: LinkRequest) -> LinkAnswer:
         if isinstance(request, asked) and len(lost) < 2:
             lost.append(request)
-            wire.link.finish("lost", discard=True)
-        return serve(wire, request)
+            user_link.link.finish("lost", discard=True)
+        return serve(user_link, request)
 
     monkeypatch.setattr(at.upstream, "serve", lose)
     phone = await at.served()
@@ -159,8 +159,8 @@ async def test_the_reason_of_an_end_that_comes_before_the_answer_to_the_attach_c
 ) -> None:
     other, serve = await at.served(device="d2"), at.upstream.serve
 
-    def end_at_once(wire: Wire, request: LinkRequest) -> LinkAnswer:
-        answer = serve(wire, request)
+    def end_at_once(user_link: UserLink, request: LinkRequest) -> LinkAnswer:
+        answer = serve(user_link, request)
         if isinstance(request, AttachSession):
             session = at.upstream.session(request.secret)
             at.upstream.end_session(session, EndReason.TAKEN_OVER, "Cleo")
@@ -178,10 +178,10 @@ async def test_an_early_end_concerns_no_other_alias(at: Scene, monkeypatch: pyte
     await at.served(device="d2")
     serve = at.upstream.serve
 
-    def end_another(wire: Wire, request: LinkRequest) -> LinkAnswer:
+    def end_another(user_link: UserLink, request: LinkRequest) -> LinkAnswer:
         if isinstance(request, AttachSession):
-            wire.link.push(SessionEnded(4711, EndReason.TAKEN_OVER, None))
-        return serve(wire, request)
+            user_link.link.push(SessionEnded(4711, EndReason.TAKEN_OVER, None))
+        return serve(user_link, request)
 
     monkeypatch.setattr(at.upstream, "serve", end_another)
     phone = await at.served()
@@ -193,12 +193,12 @@ async def test_an_early_end_of_a_reused_alias_ends_none(monkeypatch: pytest.Monk
     await at.served(device="d2")
     serve, attached = at.upstream.serve, list[LinkRequest]()
 
-    def end_the_one_before(wire: Wire, request: LinkRequest) -> LinkAnswer:
-        answer = serve(wire, request)
+    def end_the_one_before(user_link: UserLink, request: LinkRequest) -> LinkAnswer:
+        answer = serve(user_link, request)
         if isinstance(answer, Attached):
             attached.append(request)
             if len(attached) == 1:
-                wire.link.push(SessionEnded(answer.alias, EndReason.TAKEN_OVER, None))
+                user_link.link.push(SessionEnded(answer.alias, EndReason.TAKEN_OVER, None))
         return answer
 
     monkeypatch.setattr(at.upstream, "serve", end_the_one_before)

@@ -41,7 +41,7 @@ async def test_links_of_the_first_are_open_before_the_next_are_dialled() -> None
     async with scene(QUICK) as at:
         at.upstream.mute_links = True
         phones = await _come(at, OPENINGS_MAX + 10)
-        first = [wire.link for wire in at.upstream.wires.values()]
+        first = [user_link.link for user_link in at.upstream.user_links.values()]
         assert len(first) == at.node.sizes["links_opening"] == OPENINGS_MAX
         assert at.node.sizes["links_waiting"] == 10
         assert at.node.sizes["phones_waiting"] == OPENINGS_MAX + 10
@@ -104,8 +104,8 @@ async def test_a_link_whose_answers_are_unread_here_is_no_fault_of_the_server(is
         await let_pass(2 * ATTACH_S)
         assert {phone.code for phone in phones} == {None}
         at.upstream.mute_links = False
-        for wire in list(at.upstream.wires.values())[:5]:
-            wire.link.unmute()
+        for user_link in list(at.upstream.user_links.values())[:5]:
+            user_link.link.unmute()
         await at.clock.settle()
         assert _served(phones) == [True] * 5 + [False] * 5
         await let_pass(ATTACH_S + 1)
@@ -118,9 +118,9 @@ async def test_links_that_a_late_node_opens_wait_for_it_and_not_for_the_server()
         await at.starve(5.0)
         await _come(at, OPENINGS_MAX + 10)
         await at.starve(OPENING_S + 0.5)
-        assert len(at.upstream.wires) == OPENINGS_MAX
+        assert len(at.upstream.user_links) == OPENINGS_MAX
         await at.pass_time(OPENING_S)
-        assert len(at.upstream.wires) == OPENINGS_MAX + 10
+        assert len(at.upstream.user_links) == OPENINGS_MAX + 10
 
 
 async def test_who_comes_back_to_a_late_node_finds_the_link_open() -> None:
@@ -163,8 +163,8 @@ async def test_a_fault_of_one_newcomer_ends_no_other() -> None:
         phones = await _come(at, 3)
         del phones[1].session._greeting
         at.upstream.mute_links = False
-        for wire in at.upstream.wires.values():
-            wire.link.unmute()
+        for user_link in at.upstream.user_links.values():
+            user_link.link.unmute()
         await at.clock.settle()
         assert _served(phones) == [True, False, True]
         assert [phone.code for phone in phones] == [None, CloseCode.INTERNAL, None]

@@ -134,7 +134,7 @@ async def test_a_link_that_was_opened_by_a_session_that_left_meanwhile_serves_th
     at.owner().drop_session(opener.ticket.handle)
     await at.clock.advance(2)
     assert other.of_kind("welcome")
-    sessions = at.upstream.wires[user(1)].sessions.values()
+    sessions = at.upstream.user_links[user(1)].sessions.values()
     assert [session.secret for session in sessions] == [other.ticket.secret]
 
 

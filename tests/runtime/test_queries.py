@@ -127,7 +127,7 @@ async def test_what_is_not_wanted_any_more_when_it_is_answered_is_stopped(at: Sc
     await at.pass_time(1)
     at.link().serve_held()
     await at.pass_time(1)
-    listens = at.upstream.wires[user(1)].queries.values()
+    listens = at.upstream.user_links[user(1)].queries.values()
     assert not any(queues(listen) for listen in listens)
     assert "queue:5" not in phone.shown
 
@@ -148,7 +148,7 @@ async def test_a_query_whose_answer_cannot_be_read_is_stopped_when_its_readings_
     phone.send(kind="follow", id="1", topics=["agents", "queues"])
     await at.pass_time(REFUSED_PAUSE_S + 2)
     assert (phone.shown["queue:5"]["contacts_waiting"], phone.health) == (3, "live")
-    listens = [listen for listen in at.upstream.wires[user(1)].queries.values() if queues(listen)]
+    listens = [listen for listen in at.upstream.user_links[user(1)].queries.values() if queues(listen)]
     assert len(listens) == 1
     (listening,) = unread
     assert isinstance(listening, Listening)
@@ -350,7 +350,7 @@ ASSISTANT = Application.REMOTE_ASSISTANT
 
 
 def _listens(at: Scene, key: int = 1) -> set[Listen]:
-    return set(at.upstream.wires[user(key)].queries.values())
+    return set(at.upstream.user_links[user(key)].queries.values())
 
 
 def _resources(phone: FakePhone) -> set[str]:
@@ -489,7 +489,7 @@ async def test_a_session_that_left_while_it_was_attached_is_taken_off_again(at: 
     at.owner().drop_session(second.ticket.handle)
     link.unmute()
     await at.clock.settle()
-    assert len(at.upstream.wires[user(1)].sessions) == 1
+    assert len(at.upstream.user_links[user(1)].sessions) == 1
 
 
 async def test_catalogues_and_rights_that_change_are_reported_at_once(at: Scene) -> None:

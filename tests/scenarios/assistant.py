@@ -8,21 +8,27 @@ import aiohttp
 import msgspec
 
 from gateway.client import Application, Credentials, DeviceBody, GatewayClient
-from tests.scenarios.house import NUMBER, PASSWORD, House
 from tests.scenarios.phones import Phone
+from tests.scenarios.setup import NUMBER, PASSWORD, GatewaySetup
 
 
 class Assistant(Phone):
-    """A Remote Assistant with one session. Its connection lives in the house's tasks."""
+    """A Remote Assistant with one session. Its connection lives in the setup's tasks."""
 
     def __init__(
-        self, house: House, device: str = "d1", *, user: str = "agent1", deaf_to: str = "", base: str = ""
+        self,
+        setup: GatewaySetup,
+        device: str = "d1",
+        *,
+        user: str = "agent1",
+        deaf_to: str = "",
+        base: str = "",
     ) -> None:
-        super().__init__(house.http, base or house.base, user, device)
+        super().__init__(setup.http, base or setup.base, user, device)
         self.bye: dict[str, Any] = {}
         self._deaf_to = deaf_to
         """Frames of this kind are lost on it."""
-        self._house = house
+        self._house = setup
 
     def credentials(self, number: str = NUMBER, **more: object) -> dict[str, object]:
         """Return what it logs on with."""
@@ -84,13 +90,13 @@ class Assistant(Phone):
             await super()._take(ws, text)
 
 
-def app(house: House, application: Application, user: str) -> GatewayClient:
+def app(setup: GatewaySetup, application: Application, user: str) -> GatewayClient:
     """Return an app on the SDK, as it logs on again by itself with what its person once entered."""
 
     async def stored() -> Credentials:
         return Credentials(user, PASSWORD, NUMBER if application is Application.REMOTE_ASSISTANT else None)
 
-    return GatewayClient(house.base, credentials=stored, clock=house.clock)
+    return GatewayClient(setup.base, credentials=stored, clock=setup.clock)
 
 
 async def work(client: GatewayClient, application: Application, user: str) -> None:

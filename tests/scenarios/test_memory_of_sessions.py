@@ -22,7 +22,7 @@ from gateway.runtime.user_state import Owner
 from gateway.upstream.oscce.link import OsccLink
 from tests.runtime.scene import FakePhone, Scene
 from tests.runtime.test_forgotten import GIVE_UP_S, LINGER_REAL_S, leave, simulated, until
-from tests.scenarios.house import PASSWORD, opened
+from tests.scenarios.setup import PASSWORD, opened
 
 FULL = os.environ.get("SCENARIO_SIZE") == "full"
 pytestmark = pytest.mark.scenario
@@ -89,17 +89,17 @@ async def test_memory_is_as_it_was_after_thousands_of_sessions() -> None:
 
 
 async def test_minutes_after_everybody_left_no_address_session_or_name_is_held() -> None:
-    async with opened() as house:
+    async with opened() as setup:
         device = {"id": "d", "name": "canary", "platform": "test", "app_version": "1"}
         body = {"site": "main", "application": "dashboard", "user_name": "supervisor1", "password": PASSWORD}
-        async with house.http.post(f"{house.base}/v1/sessions", json={**body, "device": device}) as answer:
+        async with setup.http.post(f"{setup.base}/v1/sessions", json={**body, "device": device}) as answer:
             assert answer.status == 201
             bearer = {"Authorization": f"Bearer {(await answer.json())['token']}"}
-        async with house.http.delete(f"{house.base}/v1/session", headers=bearer) as answer:
+        async with setup.http.delete(f"{setup.base}/v1/session", headers=bearer) as answer:
             assert answer.status == 204
         held = {
             f'registry_size{{name="{name}"}}' for name in ("requesters", "log_on_addresses", "log_on_names")
         }
-        assert [await house.metric(re.escape(name)) > 0 for name in held] == [True] * len(held)
-        await house.clock.advance(660.0)
-        assert [await house.metric(re.escape(name)) for name in held] == [0.0] * len(held)
+        assert [await setup.metric(re.escape(name)) > 0 for name in held] == [True] * len(held)
+        await setup.clock.advance(660.0)
+        assert [await setup.metric(re.escape(name)) for name in held] == [0.0] * len(held)

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.client import Application, ChangeRemoteNumber, Ended, SetAgentRoutingState, Status
 from tests.scenarios.assistant import Assistant, app, work
-from tests.scenarios.house import IDLE_S, NUMBER, OTHER_NUMBER, SOON_S, House, opened
+from tests.scenarios.setup import IDLE_S, NUMBER, OTHER_NUMBER, SOON_S, GatewaySetup, opened
 
 pytestmark = pytest.mark.scenario
 
@@ -17,28 +17,28 @@ ASSISTANT, DASHBOARD = Application.REMOTE_ASSISTANT, Application.DASHBOARD
 ROUTED = {"agent1": NUMBER}
 
 
-async def _supervisor(house: House) -> None:
-    async with app(house, DASHBOARD, "supervisor1") as client:
+async def _supervisor(setup: GatewaySetup) -> None:
+    async with app(setup, DASHBOARD, "supervisor1") as client:
         await work(client, DASHBOARD, "supervisor1")
-        outcome = await client.command(SetAgentRoutingState(str(house.agent().key), "logged_off"))
+        outcome = await client.command(SetAgentRoutingState(str(setup.agent().key), "logged_off"))
         assert outcome.status == Status.APPLIED
 
 
-async def _administrator(house: House) -> None:
-    house.simulator.administration.block(house.simulator.accounts.by_name["agent1"], blocked=True, by="Ada")
+async def _administrator(setup: GatewaySetup) -> None:
+    setup.simulator.administration.block(setup.simulator.accounts.by_name["agent1"], blocked=True, by="Ada")
 
 
-async def _second_phone(house: House) -> None:
-    other = Assistant(house, "d2")
+async def _second_phone(setup: GatewaySetup) -> None:
+    other = Assistant(setup, "d2")
     await other.serve(OTHER_NUMBER, takeover=True)
-    assert NUMBER not in house.call()
+    assert NUMBER not in setup.call()
     assert await other.log_off() == (204, None)
 
 
-async def _nobody_who_is_known(house: House) -> None:
-    await house.stop()
-    house.simulator.sessions.end(next(iter(house.simulator.sessions)), "LoggedOffBySupervisor", "Ada")
-    await house.start()
+async def _nobody_who_is_known(setup: GatewaySetup) -> None:
+    await setup.stop()
+    setup.simulator.sessions.end(next(iter(setup.simulator.sessions)), "LoggedOffBySupervisor", "Ada")
+    await setup.start()
 
 
 @pytest.mark.parametrize(
@@ -51,79 +51,79 @@ async def _nobody_who_is_known(house: House) -> None:
     ],
 )
 async def test_the_session_is_ended_while_its_phone_is_away(
-    somebody: Callable[[House], Awaitable[None]], received: tuple[int, str, str | None]
+    somebody: Callable[[GatewaySetup], Awaitable[None]], received: tuple[int, str, str | None]
 ) -> None:
-    async with opened() as house, app(house, ASSISTANT, "agent1") as client:
+    async with opened() as setup, app(setup, ASSISTANT, "agent1") as client:
         await work(client, ASSISTANT, "agent1")
-        house.make_available()
+        setup.make_available()
         client.background()
-        await house.clock.settle()
-        assert house.routed == ROUTED
-        await somebody(house)
-        assert house.nothing_left()
-        log_ons = house.log_ons
+        await setup.clock.settle()
+        assert setup.routed == ROUTED
+        await somebody(setup)
+        assert setup.nothing_left()
+        log_ons = setup.log_ons
         client.foreground()
-        await house.until(lambda: client.ended)
-        name = house.simulator.accounts.by_name["supervisor1"].name
+        await setup.until(lambda: client.ended)
+        name = setup.simulator.accounts.by_name["supervisor1"].name
         assert client.ended == Ended(
             received[0], received[1], received[2] and received[2].format(supervisor=name)
         )
-        await house.clock.advance(IDLE_S)
-        assert house.log_ons == log_ons
+        await setup.clock.advance(IDLE_S)
+        assert setup.log_ons == log_ons
 
 
 @pytest.mark.parametrize("how", ["another device", "the same device"])
 async def test_a_second_phone_takes_over(how: Literal["another device", "the same device"]) -> None:
-    async with opened() as house:
-        old = Assistant(house, "d1")
+    async with opened() as setup:
+        old = Assistant(setup, "d1")
         await old.serve()
-        new = Assistant(house, "d2" if how == "another device" else "d1")
+        new = Assistant(setup, "d2" if how == "another device" else "d1")
         if how == "another device":
-            guess = house.tasks.create_task(new.enter(OTHER_NUMBER, password="wrong", takeover=True))
-            await house.clock.advance(SOON_S)
+            guess = setup.tasks.create_task(new.enter(OTHER_NUMBER, password="wrong", takeover=True))
+            await setup.clock.advance(SOON_S)
             assert await guess == (401, "invalid_credentials"), "it learns nothing of the other phone"
             assert await new.enter(OTHER_NUMBER) == (409, "already_logged_on")
-            assert house.routed == ROUTED
+            assert setup.routed == ROUTED
         await new.serve(OTHER_NUMBER, takeover=how == "another device")
-        await house.until(lambda: old.bye)
+        await setup.until(lambda: old.bye)
         assert old.end == (4005, "taken_over", f"phone {new.device}")
-        assert house.routed == {"agent1": OTHER_NUMBER}
-        assert set(house.call()) == {OTHER_NUMBER}
+        assert setup.routed == {"agent1": OTHER_NUMBER}
+        assert set(setup.call()) == {OTHER_NUMBER}
         assert await old.log_off() == (204, None)
-        assert house.routed == {"agent1": OTHER_NUMBER}
+        assert setup.routed == {"agent1": OTHER_NUMBER}
         assert await new.log_off() == (204, None)
 
 
 async def test_the_number_changes() -> None:
-    async with opened() as house, app(house, ASSISTANT, "agent1") as client:
+    async with opened() as setup, app(setup, ASSISTANT, "agent1") as client:
         await work(client, ASSISTANT, "agent1")
-        house.make_available()
-        contact = house.simulator.center.give(house.agent(), None, None, "Talking")
+        setup.make_available()
+        contact = setup.simulator.center.give(setup.agent(), None, None, "Talking")
         refused = await client.command(ChangeRemoteNumber(OTHER_NUMBER))
         assert refused.error is not None
         assert refused.error.code == "not_allowed_while_handling"
-        assert house.routed == ROUTED
-        house.simulator.center.drop(contact)
-        assert NUMBER in house.call()
+        assert setup.routed == ROUTED
+        setup.simulator.center.drop(contact)
+        assert NUMBER in setup.call()
         assert (await client.command(ChangeRemoteNumber("0049 (89) 5550-4321"))).status == Status.APPLIED
-        assert house.routed == {"agent1": OTHER_NUMBER}
-        assert set(house.call()) == {OTHER_NUMBER}
+        assert setup.routed == {"agent1": OTHER_NUMBER}
+        assert set(setup.call()) == {OTHER_NUMBER}
         await client.log_off()
-        assert house.nothing_left()
+        assert setup.nothing_left()
 
 
 async def test_oscc_e_restarts() -> None:
     async with (
-        opened() as house,
-        app(house, ASSISTANT, "agent1") as assistant,
-        app(house, DASHBOARD, "supervisor1") as dashboard,
+        opened() as setup,
+        app(setup, ASSISTANT, "agent1") as assistant,
+        app(setup, DASHBOARD, "supervisor1") as dashboard,
     ):
         await work(assistant, ASSISTANT, "agent1")
         await work(dashboard, DASHBOARD, "supervisor1")
-        house.make_available()
-        house.simulator.faults.restart()
-        assert house.nothing_left()
-        await house.clock.advance(2 * IDLE_S)
+        setup.make_available()
+        setup.simulator.faults.restart()
+        assert setup.nothing_left()
+        await setup.clock.advance(2 * IDLE_S)
         assert (assistant.ended, dashboard.ended) == (None, None)
-        assert house.log_ons == 4, "the server says that it has restarted: both log on again"
+        assert setup.log_ons == 4, "the server says that it has restarted: both log on again"
         await assistant.log_off()

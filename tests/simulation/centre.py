@@ -31,7 +31,7 @@ from gateway.domain.upstream import (
 )
 from gateway.runtime.ports import Clock, OnAnswer, OnReadings
 from tests.doubles.fake_link import FakeLink, Prompt, Received, Waiting
-from tests.doubles.fake_people import Wire
+from tests.doubles.fake_people import UserLink
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.simulation.loop import OUTSIDE, NodeClock, behind
 
@@ -116,9 +116,9 @@ class SimCentre(FakeUpstream):
         self.opened.append((user, link))
         return link
 
-    def _execute(self, wire: Wire, request: Execute) -> Executed:
+    def _execute(self, user_link: UserLink, request: Execute) -> Executed:
         self.sent[request.key] += 1
-        answer = super()._execute(wire, request)
+        answer = super()._execute(user_link, request)
         self.executed[request.key] += 1
         self.executed_at[request.key] = self.clock.now()
         return answer

@@ -227,7 +227,7 @@ class Happenings:
     def drop_link(self, which: int) -> None:
         """Break the link of a user."""
         user = self._user(which)
-        if user in self._world.centre.wires:
+        if user in self._world.centre.user_links:
             self._world.centre.drop(user)
 
     def restart_centre(self) -> None:

@@ -89,9 +89,11 @@ def _is_present(world: World, user: UserId, secret: SessionSecret) -> bool:
 
     OSCC-E keeps the link of a host that vanished until its keep-alives are missing.
     """
-    session, wire = world.centre.live.get(secret), world.centre.wires.get(user)
+    session, user_link = world.centre.live.get(secret), world.centre.user_links.get(user)
     alive = {process.holder for process in world.processes if process.is_alive}
-    return session is not None and session.present and wire is not None and wire.link.holder in alive
+    return (
+        session is not None and session.present and user_link is not None and user_link.link.holder in alive
+    )
 
 
 def _executed(world: World, phone: Phone, order: Order) -> None:
@@ -244,8 +246,8 @@ def _owned(world: World, user: UserId, alive: list[Process]) -> list[str]:
     if len(owners) != 1:
         return [f"{user.key} has owners {[process.holder for process, _ in owners]}"]
     process, owner = owners[0]
-    wire = world.centre.wires.get(user)
-    if wire is None or owner.link is None or wire.link.holder != process.holder:
+    user_link = world.centre.user_links.get(user)
+    if user_link is None or owner.link is None or user_link.link.holder != process.holder:
         return [f"{user.key} has no link of {process.holder}"]
     grant = world.server.read(user)
     if grant is None or (grant.holder, grant.token) != (process.holder, owner.token):

@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 
 from gateway.simulator import ManualClock, Simulator
+from tests.simulator.client import SimulatorClient
 from tests.simulator.peer import QUIET, World
-from tests.simulator.wire import Wire
 
 
 @pytest.fixture
-async def wire() -> AsyncIterator[Wire]:
+async def client() -> AsyncIterator[SimulatorClient]:
     """A quiet centre whose desks are open."""
     simulator = Simulator(replace(QUIET, seed=3), ManualClock())
-    async with simulator, Wire(simulator) as client:
+    async with simulator, SimulatorClient(simulator) as client:
         yield client
 
 

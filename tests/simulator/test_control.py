@@ -9,8 +9,8 @@ import pytest
 from gateway.simulator.administration import Acts
 from gateway.simulator.fields import Refused
 from gateway.simulator.server import cause
+from tests.simulator.client import SimulatorClient
 from tests.simulator.peer import AGENT, Free, World
-from tests.simulator.wire import Wire
 
 FAULTS = [
     *({"Fault": fault} for fault in ("DropLinks", "ExpireSessions", "RefuseLogOns", "Restart", "Split")),
@@ -27,46 +27,46 @@ FAULTS = [
 ]
 
 
-async def test_the_views(wire: Wire) -> None:
-    session = await wire.log_on("agent1")
-    line = await wire.link(session["SessionID"], 7)
+async def test_the_views(client: SimulatorClient) -> None:
+    session = await client.log_on("agent1")
+    line = await client.link(session["SessionID"], 7)
     await line.greeting()
-    assert (await wire.control("GET", "routing"))[1] == {"agent1": "+49300000001"}
-    truth = (await wire.control("GET", "truth"))[1]
-    assert truth["Time"] == wire.clock.now_ms()
+    assert (await client.control("GET", "routing"))[1] == {"agent1": "+49300000001"}
+    truth = (await client.control("GET", "truth"))[1]
+    assert truth["Time"] == client.clock.now_ms()
     assert len(truth["QueueRealtime"]) == 4
     assert truth["Own"][str(AGENT)]["Remote"]["RemoteNumber"] == "+49300000001"
     assert len(truth["Directory"]["User"]) == 20
-    users = (await wire.control("GET", "users"))[1]["Users"]
+    users = (await client.control("GET", "users"))[1]["Users"]
     assert {"supervisor1", "agent20"} <= {each["UserName"] for each in users}
-    links = (await wire.control("GET", "links"))[1]
+    links = (await client.control("GET", "links"))[1]
     counts = {"Present": 1, "MostAtOnce": 1, "Opens": 1, "Replacements": 0, "Refusals": 0}
     assert links["Links"]["agent1"] == {**counts, "Token": 7, "LongestGap": 0}
     assert (links["LogOns"], links["Sessions"][0]["Attached"]) == (1, True)
     assert session["SessionID"] not in str(links)
-    assert (await wire.control("GET", "counts"))[1] == {"PresentMost": 1, "LogOnAttempts": 1}
+    assert (await client.control("GET", "counts"))[1] == {"PresentMost": 1, "LogOnAttempts": 1}
 
 
-async def test_pause_resume_publish_and_clock(wire: Wire) -> None:
-    began_ms = wire.clock.now_ms()
-    assert (await wire.control("POST", "resume"))[0] == 200
-    assert (await wire.control("POST", "clock", {"Advance": 5}))[1] == {"Time": began_ms + 5000}
-    assert (await wire.control("POST", "clock", {"Step": -60}))[1] == {"Time": began_ms - 55_000}
-    assert (await wire.control("POST", "pause"))[1] == {"Time": began_ms - 55_000}
-    assert (await wire.control("POST", "publish"))[0] == 200
-    assert (await wire.control("POST", "clock", {"Advance": "x"}))[0] == 400
-    assert wire.sim.center.paused_ms is not None
+async def test_pause_resume_publish_and_clock(client: SimulatorClient) -> None:
+    began_ms = client.clock.now_ms()
+    assert (await client.control("POST", "resume"))[0] == 200
+    assert (await client.control("POST", "clock", {"Advance": 5}))[1] == {"Time": began_ms + 5000}
+    assert (await client.control("POST", "clock", {"Step": -60}))[1] == {"Time": began_ms - 55_000}
+    assert (await client.control("POST", "pause"))[1] == {"Time": began_ms - 55_000}
+    assert (await client.control("POST", "publish"))[0] == 200
+    assert (await client.control("POST", "clock", {"Advance": "x"}))[0] == 400
+    assert client.sim.center.paused_ms is not None
 
 
 @pytest.mark.parametrize("body", FAULTS, ids=lambda body: str(body["Fault"]))
-async def test_every_fault_is_at_the_door(wire: Wire, body: dict[str, object]) -> None:
-    assert (await wire.control("POST", "fault", body))[0] == 200
+async def test_every_fault_is_at_the_door(client: SimulatorClient, body: dict[str, object]) -> None:
+    assert (await client.control("POST", "fault", body))[0] == 200
 
 
-async def test_dropped_links_are_counted(wire: Wire) -> None:
-    line = await wire.link((await wire.log_on())["SessionID"])
+async def test_dropped_links_are_counted(client: SimulatorClient) -> None:
+    line = await client.link((await client.log_on())["SessionID"])
     await line.greeting()
-    dropped = await wire.control("POST", "fault", {"Fault": "DropLinks", "User": "supervisor1"})
+    dropped = await client.control("POST", "fault", {"Fault": "DropLinks", "User": "supervisor1"})
     assert dropped == (200, {"Count": 1})
     assert await line.closed() == 1006
 

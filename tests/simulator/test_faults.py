@@ -8,8 +8,8 @@ import pytest
 from gateway.simulator.faults import MALFORMED, OVERSIZED_BYTES, notice
 from gateway.simulator.fields import Refused
 from tests.doubles.tasks import beside
+from tests.simulator.client import SimulatorClient
 from tests.simulator.peer import AGENT, Message, Peer, World
-from tests.simulator.wire import Wire
 
 
 def events(peer: Peer) -> list[Message]:
@@ -113,26 +113,26 @@ def test_without_fencing_links_replace_by_newest() -> None:
         world.link(world.log_on(), token=0)
 
 
-async def test_malformed_and_oversized_messages_arrive(wire: Wire) -> None:
-    session = await wire.log_on()
-    line = await wire.link(session["SessionID"])
+async def test_malformed_and_oversized_messages_arrive(client: SimulatorClient) -> None:
+    session = await client.log_on()
+    line = await client.link(session["SessionID"])
     await line.greeting()
-    wire.sim.faults.send("supervisor1", MALFORMED)
+    client.sim.faults.send("supervisor1", MALFORMED)
     with pytest.raises(ValueError, match="Expecting"):
         await line.read()
-    wire.sim.faults.send(None, notice("x" * OVERSIZED_BYTES))
+    client.sim.faults.send(None, notice("x" * OVERSIZED_BYTES))
     message = await line.socket.receive(timeout=20)
     assert message.type is aiohttp.WSMsgType.ERROR
 
 
 @pytest.mark.parametrize("fault", ["freeze", "delay"])
 async def test_a_frozen_server_answers_nothing_until_it_thaws_and_a_slow_one_later(
-    wire: Wire, fault: str
+    client: SimulatorClient, fault: str
 ) -> None:
-    getattr(wire.sim.faults, fault)(5, None)
-    async with beside(wire.call("GET", "about")) as asking:
+    getattr(client.sim.faults, fault)(5, None)
+    async with beside(client.call("GET", "about")) as asking:
         for _ in range(20):
-            assert (await wire.control("GET", "routing"))[0] == 200
+            assert (await client.control("GET", "routing"))[0] == 200
         assert not asking.done()
-        await wire.clock.advance(5)
+        await client.clock.advance(5)
     assert asking.result()[0] == 200

@@ -11,8 +11,8 @@ from gateway.simulator.elements import message
 from gateway.simulator.fields import Refused
 from gateway.simulator.links import Link, Links
 from gateway.simulator.requests import SeenKeys
+from tests.simulator.client import SimulatorClient
 from tests.simulator.peer import AGENT, Peer, World
-from tests.simulator.wire import Wire
 
 
 def admit(links: Links, link: str, token: int | None, holder: str | None, now_ms: int = 0) -> str | None:
@@ -93,37 +93,39 @@ def test_frames_leave_joined_and_in_order() -> None:
 NORMAL = {"OSCCE-Link-Token": "3", "OSCCE-Link-Holder": "me"}
 
 
-async def test_refusals_before_the_upgrade(wire: Wire) -> None:
-    secret = (await wire.log_on())["SessionID"]
+async def test_refusals_before_the_upgrade(client: SimulatorClient) -> None:
+    secret = (await client.log_on())["SessionID"]
     known = {"OSCCE-Session": secret}
-    assert await wire.refused_link(NORMAL) == 401
-    assert await wire.refused_link(known) == 400
-    assert await wire.refused_link(known | NORMAL | {"OSCCE-Link-Token": "x"}) == 400
-    line = await wire.link(secret, 5)
+    assert await client.refused_link(NORMAL) == 401
+    assert await client.refused_link(known) == 400
+    assert await client.refused_link(known | NORMAL | {"OSCCE-Link-Token": "x"}) == 400
+    line = await client.link(secret, 5)
     await line.greeting()
-    assert await wire.refused_link(known | NORMAL) == 409
+    assert await client.refused_link(known | NORMAL) == 409
 
 
 @pytest.mark.parametrize("sent", ["{", '{"Type":"Request","RequestID":-1}', "[" * 100_000, b"{}"])
-async def test_what_cannot_be_read_and_what_is_binary_closes_with_1002(wire: Wire, sent: str | bytes) -> None:
-    line = await wire.link((await wire.log_on())["SessionID"])
+async def test_what_cannot_be_read_and_what_is_binary_closes_with_1002(
+    client: SimulatorClient, sent: str | bytes
+) -> None:
+    line = await client.link((await client.log_on())["SessionID"])
     await (line.socket.send_str(sent) if isinstance(sent, str) else line.socket.send_bytes(sent))
     assert await line.closed() == 1002
 
 
-async def test_requests_of_a_frozen_line_wait_and_may_be_too_late(wire: Wire) -> None:
-    line = await wire.link((await wire.log_on())["SessionID"])
+async def test_requests_of_a_frozen_line_wait_and_may_be_too_late(client: SimulatorClient) -> None:
+    line = await client.link((await client.log_on())["SessionID"])
     await line.greeting()
-    wire.sim.faults.freeze(10, "supervisor1")
-    now_ms = wire.clock.now_ms()
+    client.sim.faults.freeze(10, "supervisor1")
+    now_ms = client.clock.now_ms()
     for request_id, not_after in ((1, now_ms + 5000), (2, now_ms + 50_000)):
         await line.socket.send_json(
             {"Type": "Request", "RequestID": request_id, "Method": "KeepAlive", "NotAfter": not_after}
         )
-    while len(next(iter(wire.sim.faults.lines.values())).inbox) < 2:
+    while len(next(iter(client.sim.faults.lines.values())).inbox) < 2:
         await line.socket.ping()
-        await wire.control("POST", "publish")
-    await wire.clock.advance(11)
+        await client.control("POST", "publish")
+    await client.clock.advance(11)
     answers = [await line.read(), await line.read()]
     assert [each.get("ErrorName") for each in answers] == ["Expired", None]
 
@@ -162,11 +164,19 @@ def test_the_oldest_keys_are_forgotten() -> None:
     assert (keys.keys, keys.again, keys.twice) == (requests.KEPT + 2, 1, 0)
 
 
-async def test_the_control_interface_counts_a_repeated_request_once(wire: Wire) -> None:
-    line = await wire.link((await wire.log_on("supervisor1"))["SessionID"], 7)
+async def test_the_control_interface_counts_a_repeated_request_once(client: SimulatorClient) -> None:
+    line = await client.link((await client.log_on("supervisor1"))["SessionID"], 7)
     await line.greeting()
-    assert (await wire.control("GET", "links"))[1]["Keys"] == {"Seen": 0, "CameAgain": 0, "ExecutedTwice": 0}
+    assert (await client.control("GET", "links"))[1]["Keys"] == {
+        "Seen": 0,
+        "CameAgain": 0,
+        "ExecutedTwice": 0,
+    }
     request = {"Session": 1, "UserKey": AGENT, "RoutingState": "Work", "When": "Now", "RequestKey": "k"}
     for _ in range(2):
         await line.ask("SetRoutingState", **request)
-    assert (await wire.control("GET", "links"))[1]["Keys"] == {"Seen": 1, "CameAgain": 1, "ExecutedTwice": 0}
+    assert (await client.control("GET", "links"))[1]["Keys"] == {
+        "Seen": 1,
+        "CameAgain": 1,
+        "ExecutedTwice": 0,
+    }

@@ -9,16 +9,16 @@ import uvloop
 
 from gateway.simulator import ManualClock, Simulator, SimulatorSettings
 from gateway.simulator.server import introduction
+from tests.simulator.client import SimulatorClient
 from tests.simulator.peer import AGENT, QUIET
-from tests.simulator.wire import Wire
 
 
 async def test_the_realtime_interval_batches_and_on_change_does_not() -> None:
     for on_change, expected in ((False, 0), (True, 1)):
         clock = ManualClock()
         settings = replace(QUIET, on_change=on_change, interval_s=1.0)
-        async with Simulator(settings, clock) as simulator, Wire(simulator) as wire:
-            await wire.log_on("agent1")
+        async with Simulator(settings, clock) as simulator, SimulatorClient(simulator) as client:
+            await client.log_on("agent1")
             await clock.advance(1)
             before = simulator.board.published_changes
             simulator.center.ask(simulator.center.directory.agents[AGENT], "Available", None, "Now", "Self")
@@ -47,8 +47,11 @@ async def test_the_wished_number_of_changes_happens() -> None:
 @pytest.mark.parametrize("tls", [False, True])
 def test_links_live_on_uvloop_too(tls: bool) -> None:
     async def live() -> str:
-        async with Simulator(replace(QUIET, tls=tls), ManualClock()) as simulator, Wire(simulator) as wire:
-            line = await wire.link((await wire.log_on())["SessionID"])
+        async with (
+            Simulator(replace(QUIET, tls=tls), ManualClock()) as simulator,
+            SimulatorClient(simulator) as client,
+        ):
+            line = await client.link((await client.log_on())["SessionID"])
             return str((await line.greeting())["Type"])
 
     assert uvloop.run(live()) == "LinkOpened"

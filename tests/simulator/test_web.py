@@ -15,7 +15,7 @@ from gateway.simulator.fields import Refused
 from gateway.simulator.sessions import normalise
 from gateway.simulator.settings import SimulatorSettings
 from gateway.simulator.web import self_signed
-from tests.simulator.wire import Wire
+from tests.simulator.client import SimulatorClient
 
 
 @pytest.mark.parametrize(
@@ -31,66 +31,68 @@ from tests.simulator.wire import Wire
         ("supervisor1", {"Device": None}, 400, "BadRequest"),
     ],
 )
-async def test_log_on_errors(wire: Wire, user: str, more: dict[str, Any], status: int, name: str) -> None:
-    await wire.log_on("agent2")
-    assert await wire.try_log_on(user, **more) == (status, {"Error": name, **_detail(more, name)})
+async def test_log_on_errors(
+    client: SimulatorClient, user: str, more: dict[str, Any], status: int, name: str
+) -> None:
+    await client.log_on("agent2")
+    assert await client.try_log_on(user, **more) == (status, {"Error": name, **_detail(more, name)})
 
 
 def _detail(more: dict[str, Any], name: str) -> dict[str, Any]:
     return {"Field": next(iter(more))} if name == "BadRequest" else {}
 
 
-async def test_a_blocked_a_locked_and_a_second_log_on(wire: Wire) -> None:
-    await wire.control("POST", "act", {"Act": "Block", "User": "supervisor2"})
-    assert (await wire.try_log_on("supervisor2"))[1]["Error"] == "AccountBlocked"
+async def test_a_blocked_a_locked_and_a_second_log_on(client: SimulatorClient) -> None:
+    await client.control("POST", "act", {"Act": "Block", "User": "supervisor2"})
+    assert (await client.try_log_on("supervisor2"))[1]["Error"] == "AccountBlocked"
     for _ in range(5):
-        await wire.try_log_on("supervisor1", Password="x")
-    assert await wire.try_log_on("supervisor1") == (423, {"Error": "AccountLocked", "RetryAfter": 60})
-    await wire.log_on("agent1", "d1")
-    assert await wire.try_log_on("agent1", "d2") == (
+        await client.try_log_on("supervisor1", Password="x")
+    assert await client.try_log_on("supervisor1") == (423, {"Error": "AccountLocked", "RetryAfter": 60})
+    await client.log_on("agent1", "d1")
+    assert await client.try_log_on("agent1", "d2") == (
         409,
-        {"Error": "AlreadyLoggedOn", "Where": "phone d1", "Since": wire.clock.now_ms()},
+        {"Error": "AlreadyLoggedOn", "Where": "phone d1", "Since": client.clock.now_ms()},
     )
 
 
 @pytest.mark.parametrize("state", ["Ringing", "Talking"])
 async def test_an_assistant_ended_from_his_desk_is_routed_to_until_his_contact_is_over(
-    wire: Wire, state: Literal["Ringing", "Talking"]
+    client: SimulatorClient, state: Literal["Ringing", "Talking"]
 ) -> None:
-    wire.sim.center.skew_ms = -90_000
+    client.sim.center.skew_ms = -90_000
     # the tenth agent leads his team: he may use both applications
-    desk = await wire.log_on("agent10", "desk", Application="Dashboard")
-    pocket = await wire.log_on("agent10", "pocket")
-    agent = wire.sim.center.directory.agents[10_010]
-    contact = wire.sim.center.give(agent, None, "Voice", state)
-    limit_ms = wire.sim.settings.after_contact_limit_s * 1000
-    until_ms = wire.sim.center.wall_ms + limit_ms
+    desk = await client.log_on("agent10", "desk", Application="Dashboard")
+    pocket = await client.log_on("agent10", "pocket")
+    agent = client.sim.center.directory.agents[10_010]
+    contact = client.sim.center.give(agent, None, "Voice", state)
+    limit_ms = client.sim.settings.after_contact_limit_s * 1000
+    until_ms = client.sim.center.wall_ms + limit_ms
     path, secret = f"sessions/{pocket['ID']}", desk["SessionID"]
     handling = {"Routing": "AfterContact", "RoutedUntil": until_ms}
-    assert await wire.call("DELETE", path, secret=secret) == (200, handling)
-    await wire.clock.advance(5)
-    assert await wire.call("DELETE", path, secret=secret) == (200, handling)
-    assert wire.sim.sessions.routing_table() == {"agent10": "+49300000010"}
-    wire.sim.center.end(contact)
-    assert await wire.call("DELETE", path, secret=secret) == (200, {"Routing": "Removed"})
-    assert wire.sim.sessions.routing_table() == {}
+    assert await client.call("DELETE", path, secret=secret) == (200, handling)
+    await client.clock.advance(5)
+    assert await client.call("DELETE", path, secret=secret) == (200, handling)
+    assert client.sim.sessions.routing_table() == {"agent10": "+49300000010"}
+    client.sim.center.end(contact)
+    assert await client.call("DELETE", path, secret=secret) == (200, {"Routing": "Removed"})
+    assert client.sim.sessions.routing_table() == {}
 
 
 @pytest.mark.parametrize("skew_ms", [150_000, -3_600_999])
-async def test_every_answer_has_the_time_of_the_server(wire: Wire, skew_ms: int) -> None:
-    wire.sim.center.skew_ms = skew_ms
-    await wire.clock.advance(7.75)
-    headers = {"OSCCE-Session": (await wire.log_on())["SessionID"]}
-    received = formatdate((wire.clock.now_ms() + skew_ms) // 1000, usegmt=True)
+async def test_every_answer_has_the_time_of_the_server(client: SimulatorClient, skew_ms: int) -> None:
+    client.sim.center.skew_ms = skew_ms
+    await client.clock.advance(7.75)
+    headers = {"OSCCE-Session": (await client.log_on())["SessionID"]}
+    received = formatdate((client.clock.now_ms() + skew_ms) // 1000, usegmt=True)
     for path, status in (("about", 200), ("sessions", 200), ("nowhere", 404)):
-        async with wire.http.get(f"{wire.sim.url}/oscce/v1/{path}", headers=headers) as answer:
+        async with client.http.get(f"{client.sim.url}/oscce/v1/{path}", headers=headers) as answer:
             assert (answer.status, answer.headers["Date"]) == (status, received)
 
 
-async def test_a_body_that_is_no_object_is_a_bad_request(wire: Wire) -> None:
+async def test_a_body_that_is_no_object_is_a_bad_request(client: SimulatorClient) -> None:
     for data in (b"{", b"[]", b"[" * 30_000):
         async with aiohttp.ClientSession() as http:
-            response = await http.post(f"{wire.sim.url}/oscce/v1/sessions", data=data)
+            response = await http.post(f"{client.sim.url}/oscce/v1/sessions", data=data)
             assert (response.status, (await response.json())["Error"]) == (400, "BadRequest")
 
 

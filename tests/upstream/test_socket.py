@@ -27,7 +27,7 @@ from tests.doubles.tasks import beside
 LIMIT = 2 * WAITING_CHARS_MAX
 
 
-class Wire:
+class RecordingTransport:
     """A transport that notes what is done with it."""
 
     def __init__(self) -> None:
@@ -66,10 +66,10 @@ class Line:
     """A socket, its transport, and what it said at its end."""
 
     def __init__(self) -> None:
-        self.wire = Wire()
+        self.transport = RecordingTransport()
         self.faults: list[Exception | None] = []
         self.socket = LinkSocket(
-            cast("asyncio.Transport", self.wire), LIMIT, self.lost, LinkScheduler(SystemClock())
+            cast("asyncio.Transport", self.transport), LIMIT, self.lost, LinkScheduler(SystemClock())
         )
 
     def lost(self, link: LinkSocket, fault: Exception | None) -> None:
@@ -83,7 +83,7 @@ class Line:
 
     def sent(self) -> list[WebSocketEvent]:
         """Return what was sent, as the server reads it."""
-        return list(Parser(LIMIT).feed(self.wire.sent))
+        return list(Parser(LIMIT).feed(self.transport.sent))
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def held_by_hand() -> tuple[Line, HeldByHand]:
     """Return a link whose turns the test takes itself."""
     line, hand = Line(), HeldByHand()
     line.socket = LinkSocket(
-        cast("asyncio.Transport", line.wire), LIMIT, line.lost, cast("LinkScheduler", hand)
+        cast("asyncio.Transport", line.transport), LIMIT, line.lost, cast("LinkScheduler", hand)
     )
     return line, hand
 
@@ -339,23 +339,23 @@ async def test_who_has_left_takes_nothing(line: Line) -> None:
 
 async def test_readings_that_nobody_takes_make_the_server_wait(line: Line) -> None:
     key = 0
-    while not line.wire.is_resting:
+    while not line.transport.is_resting:
         line.come(reading(key := key + 1, 0))
         await turns()
         assert key * len(reading(0, 0)) < 2 * WAITING_CHARS_MAX
     async with beside(line.socket.receive(Taking([]))) as waiting:
         await turns()
         waiting.cancel()
-    assert not line.wire.is_resting
+    assert not line.transport.is_resting
 
 
 async def test_a_link_that_floods_is_read_on_in_its_next_turn(line: Line) -> None:
     async with beside(line.socket.receive(Taking([]))) as waiting:
         await turns()
         line.come(*[reading(1, value) for value in range(1000)])
-        assert line.wire.is_resting
+        assert line.transport.is_resting
         await turns()
-        assert line.wire.is_reading
+        assert line.transport.is_reading
         waiting.cancel()
 
 
@@ -375,24 +375,24 @@ async def test_who_does_not_read_makes_the_server_wait(line: Line) -> None:
     half = "x" * (WAITING_CHARS_MAX // 2)
     line.come(half)
     await turns()
-    assert line.wire.is_reading
+    assert line.transport.is_reading
     line.come(half)
     await turns()
-    assert line.wire.is_resting
+    assert line.transport.is_resting
     await line.socket.receive()
-    assert line.wire.is_resting
+    assert line.transport.is_resting
     await line.socket.receive()
-    assert line.wire.is_reading
+    assert line.transport.is_reading
 
 
 async def test_what_waited_in_the_kernel_while_reading_paused_counts_from_the_pause_on() -> None:
     line, hand = held_by_hand()
     line.come("x" * (WAITING_CHARS_MAX + 1))
-    assert line.wire.is_resting
+    assert line.transport.is_resting
     hand.began_at = 103.0
     await line.socket.receive()
     line.socket.process_received()
-    assert line.wire.is_reading
+    assert line.transport.is_reading
     line.come("y" * READ_BYTES)  # this fills the buffer, so more waits
     hand.began_at = 104.0
     line.come("an answer", reading(1, 1), "another")
@@ -428,9 +428,9 @@ async def test_pings_that_nobody_reads_are_bounded_too(line: Line) -> None:
     ping = websocket.frame(websocket.PING, b"")
     for _ in range(WAITING_CHARS_MAX):
         line.socket.data_received(ping)
-        if line.wire.is_resting:
+        if line.transport.is_resting:
             break
-    assert line.wire.is_resting
+    assert line.transport.is_resting
 
 
 # ---- what is sent ----
@@ -438,10 +438,10 @@ async def test_pings_that_nobody_reads_are_bounded_too(line: Line) -> None:
 
 async def test_messages_are_sent_with_masks_that_differ(line: Line) -> None:
     await line.socket.send("héllo")
-    first, line.wire.sent = line.wire.sent, b""
+    first, line.transport.sent = line.transport.sent, b""
     await line.socket.send("héllo")
     assert line.sent() == [Message("héllo".encode(), text=True)]
-    assert line.wire.sent != first
+    assert line.transport.sent != first
 
 
 async def test_sending_waits_for_room(line: Line) -> None:
@@ -449,7 +449,7 @@ async def test_sending_waits_for_room(line: Line) -> None:
     async with asyncio.TaskGroup() as tasks:
         sending = [tasks.create_task(line.socket.send(text)) for text in ("one", "two")]
         await turns()
-        assert line.wire.sent == b""
+        assert line.transport.sent == b""
         line.socket.resume_writing()
         await turns()
         assert all(task.done() for task in sending)
@@ -500,13 +500,13 @@ async def test_closing_says_so_and_waits_for_the_server(line: Line) -> None:
         assert line.sent() == [CloseReceived(1002, "")]
         assert receiving.result() == Closed()
         line.come("still nobody")
-        assert not line.wire.is_closing()
+        assert not line.transport.is_closing()
         line.socket.data_received(websocket.close(1002))
-        assert line.wire.is_closing()
+        assert line.transport.is_closing()
         line.socket.connection_lost(None)
         await turns()
         assert all(task.done() for task in closing)
-    assert not line.wire.is_aborted
+    assert not line.transport.is_aborted
     assert await line.socket.receive() == Closed()
     assert await _refused(line.socket.send("late"))
 
@@ -518,7 +518,7 @@ async def test_a_server_that_has_closed_is_answered_and_left(line: Line) -> None
         tasks.create_task(line.socket.close(1000))
         await turns()
         assert line.sent() == [CloseReceived(1000, "")]
-        assert line.wire.is_closed
+        assert line.transport.is_closed
         line.socket.connection_lost(None)
 
 
@@ -530,18 +530,18 @@ async def test_after_a_breach_the_server_gets_the_reason_before_the_close(line: 
         tasks.create_task(line.socket.close(breach.code))
         await turns()
         line.socket.data_received(b"x" * (3 * WAITING_CHARS_MAX))
-        assert line.wire.is_reading
-        assert not line.wire.is_closed
+        assert line.transport.is_reading
+        assert not line.transport.is_closed
         line.socket.connection_lost(None)
 
 
 async def test_a_server_that_waited_is_read_again_at_the_close(line: Line) -> None:
     line.come("x" * (WAITING_CHARS_MAX + 1))
-    assert line.wire.is_resting
+    assert line.transport.is_resting
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(line.socket.close(1000))
         await turns()
-        assert line.wire.is_reading
+        assert line.transport.is_reading
         line.socket.connection_lost(None)
 
 
@@ -549,12 +549,12 @@ async def test_an_interrupted_close_ends_the_connection(line: Line) -> None:
     async with beside(line.socket.close(1000)) as closing:
         await turns()
         closing.cancel()
-    assert line.wire.is_aborted
+    assert line.transport.is_aborted
 
 
 async def test_nothing_is_left_to_close_or_abort_after_the_end(line: Line) -> None:
     line.socket.connection_lost(None)
     await line.socket.close(1000)
     line.socket.abort()
-    assert line.wire.sent == b""
-    assert not line.wire.is_aborted
+    assert line.transport.sent == b""
+    assert not line.transport.is_aborted

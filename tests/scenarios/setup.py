@@ -80,7 +80,7 @@ class Bell(ContactPlans):
         self._plans.answered(contact)
 
 
-class House:
+class GatewaySetup:
     """The simulator, the gateway before it, the road between them and the clock."""
 
     def __init__(
@@ -215,10 +215,10 @@ class House:
 
 
 @contextmanager
-def _logged(to: io.StringIO, house: House) -> Iterator[None]:
+def _logged(to: io.StringIO, setup: GatewaySetup) -> Iterator[None]:
     root = logging.getLogger()
     handlers, level, raising = list(root.handlers), root.level, logging.raiseExceptions
-    configure("debug", house.secrets.pseudonym_key, to)
+    configure("debug", setup.secrets.pseudonym_key, to)
     try:
         yield
     finally:
@@ -230,8 +230,8 @@ def _logged(to: io.StringIO, house: House) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def opened(**centre: Any) -> AsyncIterator[House]:
-    """Open a house; in the end nothing is routed, and nothing secret was sent."""
+async def opened(**centre: Any) -> AsyncIterator[GatewaySetup]:
+    """Open a setup; in the end nothing is routed, and nothing secret was sent."""
     clock = ManualClock(wall_ms=round(time.time() * 1000))
     random.seed(7)
     small: dict[str, Any] = {"agents": 2, "queues": 2, "users": 1, "warm_up_s": 0, "start_paused": True}
@@ -243,14 +243,14 @@ async def opened(**centre: Any) -> AsyncIterator[House]:
         for agent in simulator.center.directory.agents.values():
             simulator.center.force_off(agent)
         road = await enter(Road(int(simulator.url.rpartition(":")[2])))
-        house = House(clock, simulator, road, await enter(aiohttp.ClientSession()))
-        stack.enter_context(redirect_stdout(house.written))
-        stack.enter_context(redirect_stderr(house.written))
-        stack.enter_context(_logged(house.written, house))
-        house.tasks = await enter(asyncio.TaskGroup())
-        await house.start()
-        yield house
-        assert house.nothing_left()
-        metrics = await house.metrics()
-        await house.stop()
-        house.show_no_canary(metrics)
+        setup = GatewaySetup(clock, simulator, road, await enter(aiohttp.ClientSession()))
+        stack.enter_context(redirect_stdout(setup.written))
+        stack.enter_context(redirect_stderr(setup.written))
+        stack.enter_context(_logged(setup.written, setup))
+        setup.tasks = await enter(asyncio.TaskGroup())
+        await setup.start()
+        yield setup
+        assert setup.nothing_left()
+        metrics = await setup.metrics()
+        await setup.stop()
+        setup.show_no_canary(metrics)

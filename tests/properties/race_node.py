@@ -23,8 +23,8 @@ from gateway.simulator import Simulator
 from gateway.simulator.links import Link
 from gateway.upstream.oscce.socket import Incoming
 from tests.properties.onlooker import comes_back
+from tests.properties.simulated_node import SimulatedNode, Value, WatchedLine
 from tests.properties.socketless import CLOSED, Doors, ServerEnd
-from tests.properties.state_house import House, Value, WatchedLine
 from tests.runtime.rivals import Gate
 
 KEYS: Final = {"supervisor1": 100_001, "supervisor2": 100_002, "agent1": 10_001}
@@ -92,7 +92,7 @@ class Road:
 class HeldDoors(Doors):
     """The doors of the server, at the ends of roads that may be held."""
 
-    def __init__(self, server: Simulator, clock: Clock, house: RaceHouse) -> None:
+    def __init__(self, server: Simulator, clock: Clock, house: RaceNode) -> None:
         super().__init__("main", server, clock)
         self._house = house
         self.roads = {key: Road() for key in KEYS.values()}
@@ -203,7 +203,7 @@ class Given(NamedTuple):
 class RaceLine(WatchedLine):
     """A connection that knows what it gave, and what it may receive."""
 
-    def __init__(self, at: RaceHouse, ticket: Ticket, login: str) -> None:
+    def __init__(self, at: RaceNode, ticket: Ticket, login: str) -> None:
         self.login = login
         self.given: dict[str, Given] = {}
         self.early: set[str] = set()
@@ -272,7 +272,7 @@ class RaceLine(WatchedLine):
             self.house.check_result(self, frame["id"], frame["outcome"])
 
 
-class RaceHouse(House):
+class RaceNode(SimulatedNode):
     """The node, the server and what is known of them."""
 
     doors: HeldDoors

@@ -15,7 +15,7 @@ from tests.simulator.peer import Free, Message
 PATIENCE_S = 20
 
 
-class Wire:
+class SimulatorClient:
     """HTTPS and links, as a gateway uses them."""
 
     def __init__(self, simulator: Simulator) -> None:

@@ -89,7 +89,7 @@ class WatchedLine(FakePhone):
                 check_invariants(value)
 
 
-class House(Scene):
+class SimulatedNode(Scene):
     """One node before a simulated server whose clock is another one's."""
 
     def __init__(self, skew_ms: int) -> None:
@@ -153,21 +153,21 @@ class House(Scene):
                 line.tick()
 
 
-AnyHouse = TypeVar("AnyHouse", bound=House)
+AnyNode = TypeVar("AnyNode", bound=SimulatedNode)
 
 
-class HouseLife(RuleBasedStateMachine):
-    """A state machine with a house, which is there from :meth:`open_house` until :meth:`close_house`."""
+class NodeMachine(RuleBasedStateMachine):
+    """A state machine with a house, which is there from :meth:`open_node` until :meth:`close_node`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
         self.life: asyncio.Task[None] | None = None
 
-    def open_house(self, make: Callable[[], AnyHouse]) -> AnyHouse:
+    def open_node(self, make: Callable[[], AnyNode]) -> AnyNode:
         """Run the node of a new house; returns the house."""
 
-        async def live(ready: asyncio.Future[AnyHouse]) -> None:
+        async def live(ready: asyncio.Future[AnyNode]) -> None:
             made = make()
             async with asyncio.TaskGroup() as tasks:
                 made.tasks = tasks
@@ -176,14 +176,14 @@ class HouseLife(RuleBasedStateMachine):
                 ready.set_result(made)
                 await asyncio.Event().wait()
 
-        async def opened() -> AnyHouse:
-            ready: asyncio.Future[AnyHouse] = asyncio.get_running_loop().create_future()
+        async def opened() -> AnyNode:
+            ready: asyncio.Future[AnyNode] = asyncio.get_running_loop().create_future()
             self.life = asyncio.create_task(live(ready))  # noqa: TID251 - lives until the house is closed
             return await ready
 
         return self.runner.run(opened())
 
-    def close_house(self) -> None:
+    def close_node(self) -> None:
         """End the node."""
         if self.life is not None:
             self.life.cancel()
