@@ -76,8 +76,8 @@ from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tasks import during
+from tests.runtime.nodes import open_nodes
 from tests.runtime.scene import scene, user
-from tests.runtime.street import street
 
 
 async def test_users_links_and_sessions_are_counted_as_they_come_and_go() -> None:
@@ -216,7 +216,7 @@ async def test_of_whom_nothing_was_ever_received_no_silence_is_reported() -> Non
 
 
 async def test_leases_are_counted_on_the_node_that_holds_them_with_the_time_that_is_left() -> None:
-    async with street() as at:
+    async with open_nodes() as at:
         near, _ = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
         await at.pass_time(8)
         one, other = Telemetry(), Telemetry()
@@ -239,7 +239,7 @@ async def test_leases_are_counted_on_the_node_that_holds_them_with_the_time_that
 
 
 async def test_a_live_node_of_the_same_name_is_shown_while_it_is_there() -> None:
-    async with street() as at:
+    async with open_nodes() as at:
         node, telemetry, shown = at.scenes[0].node, Telemetry(), []
         for has_another in (False, True, False):
             await at.pass_time(NODE_TTL_S)

@@ -31,7 +31,7 @@ from gateway.protocol.codec import BYTES_IN_MAX, JSON
 from gateway.protocol.websocket import Message, Violation
 from gateway.runtime.event_loop import SystemClock
 from tests.autobahn.broken import SEEDED
-from tests.edge.visits import SITE, house, pumping
+from tests.edge.visits import SITE, edge_setup, pumping
 
 MESSAGE_BYTES = 16 << 20
 FRAMES_BETWEEN = 1 << 17
@@ -79,7 +79,7 @@ def application(message_bytes: int) -> web.Application:
         session=SessionLimits(frame_bytes_in=message_bytes),
         admission=AdmissionLimits(handshakes_per_s_of_address=1e6, handshakes_burst_of_address=1_000_000),
     )
-    parts = replace(house(settings).parts, clock=SystemClock(), scheduler=Scheduler(SystemClock()))
+    parts = replace(edge_setup(settings).parts, clock=SystemClock(), scheduler=Scheduler(SystemClock()))
     app = make_app(parts)
     app.cleanup_ctx.append(pumping(parts))
     app.middlewares.insert(0, offer_ours)

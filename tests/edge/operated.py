@@ -17,8 +17,8 @@ from gateway.edge.export import AdminUsers, NodeHoldings
 from gateway.protocol.bodies import BundleView
 from gateway.protocol.envelopes import Order
 from gateway.runtime.cluster_receiver import Page
+from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.scene import Scene
-from tests.runtime.street import Street, street
 
 TOKEN = "canary-token-of-operators"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -60,7 +60,7 @@ class FakeBundles:
 class Operated:
     """Nodes, and the operators' door of the first."""
 
-    street: Street
+    nodes: Nodes
     client: TestClient[Any, Any]
     audited: list[OperatorAct]
     bundles: FakeBundles
@@ -81,7 +81,7 @@ class Operated:
 @asynccontextmanager
 async def operated(nodes: int = 1) -> AsyncIterator[Operated]:
     """Run nodes whose first has a door for operators."""
-    async with street(nodes) as at:
+    async with open_nodes(nodes) as at:
         done: list[tuple[int, str, str]] = []
         lines: dict[int, list[dict[str, Any]]] = {}
         for number, scene in enumerate(at.scenes):

@@ -23,8 +23,8 @@ from gateway.runtime.cluster_receiver import ORDER_ANSWER_S, Page
 from tests.doubles.kept import kept
 from tests.doubles.tasks import beside
 from tests.edge.operated import ACT_ID, BEARER, DIGEST, LINE, TOKEN, Operated, named, operated
+from tests.runtime.nodes import Nodes
 from tests.runtime.scene import user
-from tests.runtime.street import Street
 
 ANNA = named(user(1))
 
@@ -51,8 +51,8 @@ async def test_every_route_of_the_document_is_there_and_no_other() -> None:
 
 
 async def test_sessions_are_listed_page_by_page_over_all_nodes(at: Operated) -> None:
-    phones = [await at.street.scenes[n].served(device=f"d{n}") for n in (0, 1)]
-    await at.street.pass_time(1)
+    phones = [await at.nodes.scenes[n].served(device=f"d{n}") for n in (0, 1)]
+    await at.nodes.pass_time(1)
     status, first = await at.ask("GET", "/sessions?limit=1")
     assert (status, len(first["sessions"]), first["unreached"]) == (200, 1, [])
     _, second = await at.ask("GET", f"/sessions?limit=1&after={first['next']}")
@@ -64,8 +64,8 @@ async def test_sessions_are_listed_page_by_page_over_all_nodes(at: Operated) -> 
 
 
 async def test_a_session_and_a_user_are_ended_and_whose_it_was_is_written_down(at: Operated) -> None:
-    phones = [await at.street.scenes[n].served(device=f"d{n}") for n in (0, 1)]
-    await at.street.pass_time(1)
+    phones = [await at.nodes.scenes[n].served(device=f"d{n}") for n in (0, 1)]
+    await at.nodes.pass_time(1)
     session = phones[1].ticket.session
     await at.ask("GET", f"/users/{ANNA}/export")
     status, received = await at.ask("DELETE", f"/sessions/{session}")
@@ -84,7 +84,7 @@ async def test_a_session_and_a_user_are_ended_and_whose_it_was_is_written_down(a
 
 
 async def test_a_session_that_may_be_where_nobody_is_reached_is_not_said_to_be_unknown(at: Operated) -> None:
-    at.street.trouble.take_away(0)
+    at.nodes.trouble.take_away(0)
     status, received = await at.ask("DELETE", "/sessions/somewhere")
     assert (status, received["code"]) == (503, "bus_down")
     assert received["unreached"] == [{"node": "n1", "reason": "bus_down"}]
@@ -113,7 +113,7 @@ async def test_closes_are_listed_the_newest_first(at: Operated) -> None:
 
 
 async def test_an_export_has_an_entry_for_each_category(at: Operated) -> None:
-    await at.street.scenes[1].served()
+    await at.nodes.scenes[1].served()
     status, received = await at.ask("GET", f"/users/{ANNA}/export")
     assert (status, received["user"], received["complete"], received["nodes"]) == (
         200,
@@ -145,7 +145,7 @@ async def test_one_node_or_all_are_asked_what_to_do(at: Operated) -> None:
         (1, "drain", ""),
     ]
     assert refused(await at.ask("POST", "/drain", {"node": "n7"})) == (404, "not_found")
-    at.street.trouble.take_away(0)
+    at.nodes.trouble.take_away(0)
     assert refused(await at.ask("POST", "/drain", {"node": "n1"})) == (503, "bus_down")
     _, received = await at.ask("POST", "/reload")
     assert received == {"nodes": ["n0"], "unreached": [{"node": "n1", "reason": "bus_down"}]}
@@ -153,8 +153,8 @@ async def test_one_node_or_all_are_asked_what_to_do(at: Operated) -> None:
 
 async def test_a_node_that_keeps_something_old_has_not_done_it_and_that_is_written_down() -> None:
     async with operated(3) as at:
-        says(at.street, 1, "reload", {"kept": "keys"}, {"kept": "certificate"})
-        await at.street.kill(2)
+        says(at.nodes, 1, "reload", {"kept": "keys"}, {"kept": "certificate"})
+        await at.nodes.kill(2)
         kept = [{"node": "n1", "what": ["keys", "certificate"]}]
         unreached = [{"node": "n2", "reason": "not_heard"}]
         every = {"nodes": ["n0"], "unreached": unreached, "kept": kept}
@@ -232,7 +232,7 @@ SESSION = {
 ENDED = {"user": "0" * 16, "application": "dashboard", "by_node": "n0"}
 
 
-def says(at: Street, node: int, act: str, *records: dict[str, Any], more: bool = False) -> None:
+def says(at: Nodes, node: int, act: str, *records: dict[str, Any], more: bool = False) -> None:
 
     async def obey(order: Order) -> Page:
         return Page(records, more)
@@ -240,7 +240,7 @@ def says(at: Street, node: int, act: str, *records: dict[str, Any], more: bool =
     at.scenes[node].node.orders.register(act, obey)
 
 
-def desk_of(at: Street) -> ClusterOperations:
+def desk_of(at: Nodes) -> ClusterOperations:
     return ClusterOperations(at.scenes[0].node, named, ACT_ID)
 
 
@@ -248,87 +248,87 @@ async def test_of_two_who_list_the_same_session_the_one_with_its_link_is_right(a
     for attached in (0, 1):
         for node in (0, 1):
             record = {**SESSION, "id": "s", "owner": f"n{node}", "attached": node == attached}
-            says(at.street, node, "sessions", record)
-        body = await desk_of(at.street).sessions(10, "")
+            says(at.nodes, node, "sessions", record)
+        body = await desk_of(at.nodes).sessions(10, "")
         assert [one.owner for one in body.sessions] == [f"n{attached}"]
         assert body.next is None
 
 
 async def test_sessions_of_two_nodes_are_merged_and_one_confirmation_is_enough(at: Operated) -> None:
-    says(at.street, 0, "sessions", {**SESSION, "id": "a"}, {**SESSION, "id": "c"}, more=True)
-    says(at.street, 1, "sessions", {**SESSION, "id": "b"}, {**SESSION, "id": "d"})
-    body = await desk_of(at.street).sessions(2, "")
+    says(at.nodes, 0, "sessions", {**SESSION, "id": "a"}, {**SESSION, "id": "c"}, more=True)
+    says(at.nodes, 1, "sessions", {**SESSION, "id": "b"}, {**SESSION, "id": "d"})
+    body = await desk_of(at.nodes).sessions(2, "")
     assert ([one.id for one in body.sessions], body.next) == (["a", "b"], "b")
-    says(at.street, 0, "sessions", {**SESSION, "id": "a", "colour": "red"})
-    says(at.street, 1, "sessions", {"id": "b"})
-    body = await desk_of(at.street).sessions(10, "")
+    says(at.nodes, 0, "sessions", {**SESSION, "id": "a", "colour": "red"})
+    says(at.nodes, 1, "sessions", {"id": "b"})
+    body = await desk_of(at.nodes).sessions(10, "")
     assert [one.id for one in body.sessions] == ["a"]
     assert body.unreached == (Unreached("n1", "refused"),)
-    says(at.street, 0, "end_session", {**ENDED, "id": "s", "confirmed": True})
-    says(at.street, 1, "end_session", {**ENDED, "id": "s", "confirmed": False})
-    ended = (await desk_of(at.street).end_session("s")).ended
+    says(at.nodes, 0, "end_session", {**ENDED, "id": "s", "confirmed": True})
+    says(at.nodes, 1, "end_session", {**ENDED, "id": "s", "confirmed": False})
+    ended = (await desk_of(at.nodes).end_session("s")).ended
     assert [(one.id, one.confirmed) for one in ended] == [("s", True)]
 
 
 async def test_an_export_goes_on_until_a_node_has_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     async with operated(1) as at:
         monkeypatch.setattr(export, "PAGE", 2)
-        await at.street.scenes[0].served()
-        whole = await desk_of(at.street).export("main:1")
+        await at.nodes.scenes[0].served()
+        whole = await desk_of(at.nodes).export("main:1")
         monkeypatch.setattr(export, "PAGE", 500)
-        assert whole == await desk_of(at.street).export("main:1")
+        assert whole == await desk_of(at.nodes).export("main:1")
         assert whole.complete
         monkeypatch.setattr(export, "PAGE", 2)
         monkeypatch.setattr(export, "PAGES_MAX", 2)
-        part = await desk_of(at.street).export("main:1")
+        part = await desk_of(at.nodes).export("main:1")
         assert not part.complete
         assert sum(len(entry.held) for entry in part.entries) == 4
 
 
 async def test_an_export_says_which_node_did_not_answer() -> None:
     async with operated(3) as at:
-        await at.street.scenes[0].served()
-        await at.street.kill(2)
-        body = await desk_of(at.street).export("main:1")
+        await at.nodes.scenes[0].served()
+        await at.nodes.kill(2)
+        body = await desk_of(at.nodes).export("main:1")
         assert (body.complete, body.nodes) == (False, ("n0", "n1"))
         assert body.unreached == (Unreached("n2", "not_heard"),)
 
 
 async def test_what_no_node_does_is_an_error(at: Operated) -> None:
-    await at.street.kill(1)
+    await at.nodes.kill(1)
     with pytest.raises(GatewayError) as refused:
-        await desk_of(at.street).everywhere("reload", "", "n1")
+        await desk_of(at.nodes).everywhere("reload", "", "n1")
     assert refused.value.code is ErrorCode.BUS_DOWN
     assert refused.value.message == "n1 does not answer: it has ended, or does not reach Redis."
     assert refused.value.details == {"unreached": [{"node": "n1", "reason": "not_heard"}]}
 
 
 async def test_a_node_that_cannot_be_asked_is_reported_out_of_reach(at: Operated) -> None:
-    at.street.trouble.take_away(0)
-    await at.street.pass_time(5)
+    at.nodes.trouble.take_away(0)
+    await at.nodes.pass_time(5)
     with pytest.raises(
         GatewayError, match=r"This node does not reach Redis, and so does not reach n1\."
     ) as refused:
-        await desk_of(at.street).drain("n1")
+        await desk_of(at.nodes).drain("n1")
     assert refused.value.code is ErrorCode.BUS_DOWN
 
 
 async def test_a_refusing_or_silent_node_is_reported(at: Operated, monkeypatch: pytest.MonkeyPatch) -> None:
-    orders = at.street.scenes[1].node.orders
+    orders = at.nodes.scenes[1].node.orders
     monkeypatch.delitem(orders._known, "drain")
     with pytest.raises(GatewayError, match=r"n1 does not support this request\."):
-        await desk_of(at.street).drain("n1")
-    at.street.trouble.lose = lambda *received: isinstance(received[-1], Report)
+        await desk_of(at.nodes).drain("n1")
+    at.nodes.trouble.lose = lambda *received: isinstance(received[-1], Report)
     received: list[str] = []
 
     async def ask() -> None:
         try:
-            await desk_of(at.street).drain("n1")
+            await desk_of(at.nodes).drain("n1")
         except GatewayError as refused:
             received.append(refused.message)
 
     async with beside(ask()):
-        await at.street.pass_time(ORDER_ANSWER_S + 1)
+        await at.nodes.pass_time(ORDER_ANSWER_S + 1)
     assert received == ["n1 did not confirm in time. Check its state before you repeat the request."]
 
 
@@ -386,9 +386,9 @@ async def test_after_too_many_wrong_tokens_none_is_looked_at_for_a_while(at: Ope
         assert await status_of(at, Authorization="Bearer wrong") == 401
     async with at.client.get("/nodes", headers=BEARER) as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
-    await at.street.clock.advance(1 / TRIES_PER_S)
+    await at.nodes.clock.advance(1 / TRIES_PER_S)
     assert await status_of(at, **BEARER) == 200
-    await at.street.clock.advance(3 / TRIES_PER_S)
+    await at.nodes.clock.advance(3 / TRIES_PER_S)
     for _ in range(20):
         assert await status_of(at, **BEARER) == 200, "the right one costs nothing"
 
@@ -411,7 +411,7 @@ async def test_refusals_of_a_flood_are_counted_and_reported_with_the_next_line(a
         await status_of(at)
         await status_of(at, **BEARER, Origin="http://127.0.0.1")
     assert [act.result for act in at.audited] == ["unauthenticated"], "one line a second of all refusals"
-    await at.street.clock.advance(2)
+    await at.nodes.clock.advance(2)
     await status_of(at, **BEARER)
     refused = TRIES_BURST + 5 + 10
     assert (at.audited[-1].result, at.audited[-1].suppressed) == ("ok", refused - 1)
@@ -446,7 +446,7 @@ async def test_every_call_is_written_down_with_whom_it_concerned(at: Operated) -
 
 
 async def test_a_fault_of_ours_is_written_down_too(at: Operated, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(at.street.scenes[0].node, "record", None)
+    monkeypatch.setattr(at.nodes.scenes[0].node, "record", None)
     assert (await at.ask("GET", "/nodes"))[0] == 500
     assert at.audited == [acted("list_nodes", None, None, "internal", 500)]
     monkeypatch.undo()
@@ -454,7 +454,7 @@ async def test_a_fault_of_ours_is_written_down_too(at: Operated, monkeypatch: py
 
 async def test_each_node_writes_down_what_it_carried_out_for_an_operator_of_another() -> None:
     async with operated(3) as at:
-        anna, (_, second, third) = named(user(1)), at.street.scenes
+        anna, (_, second, third) = named(user(1)), at.nodes.scenes
         phone = await second.served()
         await at.ask("DELETE", f"/sessions/{phone.ticket.session}")
         await at.ask("POST", "/drain", {"node": "n1"})
@@ -473,15 +473,15 @@ async def test_each_node_writes_down_what_it_carried_out_for_an_operator_of_anot
 
 
 async def test_a_users_own_export_is_no_act_of_an_operator(at: Operated) -> None:
-    phone = await at.street.scenes[0].served()
-    await OwnDataExport(at.street.scenes[0].node.orders, at.street.clock).of(phone.ticket)
-    assert not [each for each in at.street.scenes[1].audited if isinstance(each, OrderAct)]
+    phone = await at.nodes.scenes[0].served()
+    await OwnDataExport(at.nodes.scenes[0].node.orders, at.nodes.clock).of(phone.ticket)
+    assert not [each for each in at.nodes.scenes[1].audited if isinstance(each, OrderAct)]
     assert (await at.ask("GET", "/users/main:1/export"))[0] == 200
-    assert [each.act for each in at.street.scenes[1].audited if isinstance(each, OrderAct)] == ["export"]
+    assert [each.act for each in at.nodes.scenes[1].audited if isinstance(each, OrderAct)] == ["export"]
 
 
 async def test_the_result_of_a_refused_a_failed_and_a_half_done_order_is_written_down(at: Operated) -> None:
-    other = at.street.scenes[1]
+    other = at.nodes.scenes[1]
 
     async def refuse(order: Order) -> Page:
         raise GatewayError(ErrorCode.BAD_REQUEST, "canary")
@@ -500,7 +500,7 @@ async def test_the_result_of_a_refused_a_failed_and_a_half_done_order_is_written
 
 
 async def test_an_order_that_fails_unforeseen_is_written_down_as_well(at: Operated) -> None:
-    other = at.street.scenes[1]
+    other = at.nodes.scenes[1]
 
     async def fail(order: Order) -> Page:
         raise RuntimeError("canary")

@@ -125,10 +125,10 @@ def shown(name: str, **held: object) -> object:
 
 async def test_what_another_node_holds_is_reported_by_the_one_that_was_asked() -> None:
     async with operated(2) as at:
-        phone = await at.street.scenes[1].served(device="d1")
-        other = await at.street.scenes[0].served(device="d0")
-        await at.street.pass_time(1)
-        received = await OwnDataExport(at.street.scenes[0].node.orders, at.street.clock).of(other.ticket)
+        phone = await at.nodes.scenes[1].served(device="d1")
+        other = await at.nodes.scenes[0].served(device="d0")
+        await at.nodes.pass_time(1)
+        received = await OwnDataExport(at.nodes.scenes[0].node.orders, at.nodes.clock).of(other.ticket)
         assert received.complete
         (token,) = (each for each in received.held["token"] if each["session_id"] == phone.ticket.session)
         assert token["node"] == "n1"
@@ -137,19 +137,19 @@ async def test_what_another_node_holds_is_reported_by_the_one_that_was_asked() -
 
 async def test_a_node_that_is_not_reached_is_said_to_be_missing() -> None:
     async with operated(2) as at:
-        phone = await at.street.scenes[0].served()
-        at.street.trouble.take_away(0)
-        received = await OwnDataExport(at.street.scenes[0].node.orders, at.street.clock).of(phone.ticket)
+        phone = await at.nodes.scenes[0].served()
+        at.nodes.trouble.take_away(0)
+        received = await OwnDataExport(at.nodes.scenes[0].node.orders, at.nodes.clock).of(phone.ticket)
         assert not received.complete
 
 
 async def test_asking_others_is_rationed() -> None:
     async with operated(1) as at:
-        phone = await at.street.scenes[0].served()
-        own = OwnDataExport(at.street.scenes[0].node.orders, at.street.clock)
+        phone = await at.nodes.scenes[0].served()
+        own = OwnDataExport(at.nodes.scenes[0].node.orders, at.nodes.clock)
         received = [await own.of(phone.ticket) for _ in range(ASKED_BURST + 1)]
         assert [each.complete for each in received] == [*[True] * ASKED_BURST, False]
-        await at.street.pass_time(1)
+        await at.nodes.pass_time(1)
         assert (await own.of(phone.ticket)).complete
 
 
@@ -175,8 +175,8 @@ async def test_a_record_of_somebody_else_cannot_come() -> None:
     """What a node exports is asked for by the user's own id, which the token says, not the request."""
     asked: list[str] = []
     async with operated(1) as at:
-        phone = await at.street.scenes[0].served()
-        node = at.street.scenes[0].node
+        phone = await at.nodes.scenes[0].served()
+        node = at.nodes.scenes[0].node
         holdings = NodeHoldings(node, named, lambda _: [])
 
         async def note(order: object) -> Page:
@@ -184,7 +184,7 @@ async def test_a_record_of_somebody_else_cannot_come() -> None:
             return await holdings.export(order)  # type: ignore[arg-type]  # an order, as it came
 
         node.orders.register("export", note)
-        await OwnDataExport(node.orders, at.street.clock).of(phone.ticket)
+        await OwnDataExport(node.orders, at.nodes.clock).of(phone.ticket)
         assert asked == [f"{phone.ticket.user.site}:{phone.ticket.user.key}"]
         assert phone.ticket.user == user(1)
 

@@ -75,7 +75,7 @@ class Phone:
         return len(sizes), sum(sizes)
 
 
-class House:
+class Setup:
     """A mirror, phones that are in step, and a writer; the pump is the test."""
 
     def __init__(self, phones: int = 3, codec: Codec = JSON, *, frame_bytes: int = 10_000) -> None:
@@ -132,122 +132,122 @@ class House:
 
 @pytest.mark.parametrize("codec", [JSON, MSGPACK])
 def test_phones_at_different_positions_share_a_change_and_each_continues_from_its_own(codec: Codec) -> None:
-    house = House(phones=0, codec=codec)
+    setup = Setup(phones=0, codec=codec)
     for number in range(3):
-        house.ledger.record(me_key(f"s{number}"), queue(number))
-        house.phones.append(house.add(f"s{number}"))
-    house.now += 1
-    house.wait(2)
-    unite_due(house.ledger, house.now)
-    house.turn()
+        setup.ledger.record(me_key(f"s{number}"), queue(number))
+        setup.phones.append(setup.add(f"s{number}"))
+    setup.now += 1
+    setup.wait(2)
+    unite_due(setup.ledger, setup.now)
+    setup.turn()
     sent = [
-        [codec.decode_gateway(frame.payload) for frame in received(*phone.written)] for phone in house.phones
+        [codec.decode_gateway(frame.payload) for frame in received(*phone.written)] for phone in setup.phones
     ]
     assert [(frame.after, frame.upto) for (frame,) in sent if isinstance(frame, frames.Changes)] == [
         (3, 6),
         (4, 6),
         (5, 6),
     ]
-    assert [phone.outbox.shipped for phone in house.phones] == [phone.size for phone in house.phones]
-    assert house.fanout_group.own_frames == {}
+    assert [phone.outbox.shipped for phone in setup.phones] == [phone.size for phone in setup.phones]
+    assert setup.fanout_group.own_frames == {}
 
 
 def test_what_is_written_to_all_in_step_is_counted_for_each() -> None:
-    house = House(phones=3)
-    house.ledger.came_at, house.ledger.under_way_s = house.now - 0.5, 0.25
-    house.wait(2)
-    house.ledger.came_at = house.now
-    house.wait(2, number=2)
-    house.turn()
-    assert [len(phone.received) for phone in house.phones] == [1, 1, 1]
-    assert house.sample("updates_total") == 6
-    assert house.hop("edge") == (3, 1.5)
-    assert house.hop("total") == (3, 2.25)
-    assert (house.sample("state_age_seconds_count"), house.sample("state_age_seconds_sum")) == (3, 0.75)
+    setup = Setup(phones=3)
+    setup.ledger.came_at, setup.ledger.under_way_s = setup.now - 0.5, 0.25
+    setup.wait(2)
+    setup.ledger.came_at = setup.now
+    setup.wait(2, number=2)
+    setup.turn()
+    assert [len(phone.received) for phone in setup.phones] == [1, 1, 1]
+    assert setup.sample("updates_total") == 6
+    assert setup.hop("edge") == (3, 1.5)
+    assert setup.hop("total") == (3, 2.25)
+    assert (setup.sample("state_age_seconds_count"), setup.sample("state_age_seconds_sum")) == (3, 0.75)
 
 
 def test_what_is_due_later_is_come_back_for() -> None:
-    house = House()
-    house.wait(5)
-    house.turn()
-    house.wait(6)
-    house.now += 0.01
-    house.turn()
-    assert house.asked == [(house.writer, house.now - 0.01 + house.fanout_group.interval_s)]
-    assert [len(phone.written) for phone in house.phones] == [1, 1, 1]
-    house.now = house.asked[0][1]
-    house.turn()
-    assert [phone.received[-1]["patch"] for phone in house.phones] == [
+    setup = Setup()
+    setup.wait(5)
+    setup.turn()
+    setup.wait(6)
+    setup.now += 0.01
+    setup.turn()
+    assert setup.asked == [(setup.writer, setup.now - 0.01 + setup.fanout_group.interval_s)]
+    assert [len(phone.written) for phone in setup.phones] == [1, 1, 1]
+    setup.now = setup.asked[0][1]
+    setup.turn()
+    assert [phone.received[-1]["patch"] for phone in setup.phones] == [
         {"queue:1": {"contacts_waiting": 6}}
     ] * 3
 
 
 @pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
 def test_what_is_due_is_written_to_each_once_and_is_the_same_bytes(codec: Codec) -> None:
-    house = House(codec=codec)
-    house.wait(5)
-    house.turn()
-    house.turn()
-    first, *others = [phone.written for phone in house.phones]
+    setup = Setup(codec=codec)
+    setup.wait(5)
+    setup.turn()
+    setup.turn()
+    first, *others = [phone.written for phone in setup.phones]
     assert all(other[0] is first[0] for other in others)
     [frame] = received(first[0])
-    assert [phone.outbox.shipped for phone in house.phones] == [(1, len(frame.payload))] * 3
+    assert [phone.outbox.shipped for phone in setup.phones] == [(1, len(frame.payload))] * 3
     assert frame.opcode == (1 if codec.text else 2)
     changes = codec.decode_gateway(frame.payload)
     assert getattr(changes, "patch", None) == {"queue:1": {"contacts_waiting": 5}}
 
 
 def test_parts_of_one_message_are_counted_one_by_one_and_for_each_phone() -> None:
-    house = House(frame_bytes=60)
-    house.wait(5)
-    house.wait(6, 2)
-    house.turn()
-    [first, second] = house.phones[0].received
-    assert (first["more"], second["upto"]) == (True, house.ledger.position.seq)
-    assert [phone.outbox.shipped for phone in house.phones] == [phone.size for phone in house.phones]
-    assert house.sample("frames_total") == 6
+    setup = Setup(frame_bytes=60)
+    setup.wait(5)
+    setup.wait(6, 2)
+    setup.turn()
+    [first, second] = setup.phones[0].received
+    assert (first["more"], second["upto"]) == (True, setup.ledger.position.seq)
+    assert [phone.outbox.shipped for phone in setup.phones] == [phone.size for phone in setup.phones]
+    assert setup.sample("frames_total") == 6
 
 
 def test_a_phone_that_cannot_be_written_to_fails_alone_and_one_not_yet_is_passed_by() -> None:
-    house = House()
-    house.phones[1].fault = fault = ConnectionError("x")
-    house.wait(5)
-    house.turn()
-    assert [phone.faults for phone in house.phones] == [[], [fault], []]
-    assert [len(phone.written) for phone in house.phones] == [1, 0, 1]
-    assert house.phones[0].outbox.fanout_group is house.fanout_group
-    house = House()
-    house.phones[1].outbox.sink = None
-    house.wait(5)
-    house.turn()
-    assert [len(phone.written) for phone in house.phones] == [1, 0, 1]
+    setup = Setup()
+    setup.phones[1].fault = fault = ConnectionError("x")
+    setup.wait(5)
+    setup.turn()
+    assert [phone.faults for phone in setup.phones] == [[], [fault], []]
+    assert [len(phone.written) for phone in setup.phones] == [1, 0, 1]
+    assert setup.phones[0].outbox.fanout_group is setup.fanout_group
+    setup = Setup()
+    setup.phones[1].outbox.sink = None
+    setup.wait(5)
+    setup.turn()
+    assert [len(phone.written) for phone in setup.phones] == [1, 0, 1]
 
 
 def test_who_parts_while_others_are_written_to_is_written_to_once() -> None:
-    house = House()
-    house.phones[0].parts = house.phones[2]
-    house.wait(5)
-    house.turn()
-    parted = house.phones[2]
+    setup = Setup()
+    setup.phones[0].parts = setup.phones[2]
+    setup.wait(5)
+    setup.turn()
+    parted = setup.phones[2]
     assert parted.outbox.fanout_group is None
     assert parted.outbox.shipped == parted.size
     assert [frame["patch"] for frame in parted.received] == [{"queue:1": {"contacts_waiting": 5}}]
-    assert [frame["kind"] for frame in decoded(parted.outbox.take(house.now))] == ["error"]
+    assert [frame["kind"] for frame in decoded(parted.outbox.take(setup.now))] == ["error"]
 
 
 def test_each_phone_is_credited_with_what_was_written_to_it_wherever_it_is_now() -> None:
-    house = House(2)
-    alone, *late = [house.add(f"t{number}") for number in range(3)]
+    setup = Setup(2)
+    alone, *late = [setup.add(f"t{number}") for number in range(3)]
     alone.outbox.post(note("x"))
-    house.now += 1
+    setup.now += 1
     for waiting in (5, 6, 7):
-        house.wait(waiting)
-        for fanout_group in house.fanout_groups:
-            fanout_writer_of(fanout_group, cast("Scheduler[Any]", house), house.telemetry).turn(house.now)
-        alone.outbox.take(house.now)
-        house.now += 1
-    assert len(house.fanout_groups) == 1, "all have met"
-    for phone in (*house.phones, *late):
+        setup.wait(waiting)
+        for fanout_group in setup.fanout_groups:
+            fanout_writer_of(fanout_group, cast("Scheduler[Any]", setup), setup.telemetry).turn(setup.now)
+        alone.outbox.take(setup.now)
+        setup.now += 1
+    assert len(setup.fanout_groups) == 1, "all have met"
+    for phone in (*setup.phones, *late):
         assert phone.outbox.shipped == phone.size
 
 
@@ -261,80 +261,80 @@ def figures(frame: dict[str, Any]) -> dict[str, int]:
 
 
 def test_a_fault_parts_all_and_each_phone_gets_everything_again_alone() -> None:
-    house = House()
-    house.wait(5)
-    house.writer.fail(RuntimeError("x"))
-    assert [(phone.outbox.fanout_group, phone.woken) for phone in house.phones] == [(None, 1)] * 3
-    for phone in house.phones:
-        [changes] = decoded(phone.outbox.take(house.now))
+    setup = Setup()
+    setup.wait(5)
+    setup.writer.fail(RuntimeError("x"))
+    assert [(phone.outbox.fanout_group, phone.woken) for phone in setup.phones] == [(None, 1)] * 3
+    for phone in setup.phones:
+        [changes] = decoded(phone.outbox.take(setup.now))
         assert figures(changes) == {"queue:1": 5, "queue:2": 1}
-    house = House()
-    house.phones[1].outbox.sink = None
-    house.writer.fail(RuntimeError("x"))
-    assert house.fanout_groups == []
-    assert [phone.woken for phone in house.phones] == [1, 0, 1]
+    setup = Setup()
+    setup.phones[1].outbox.sink = None
+    setup.writer.fail(RuntimeError("x"))
+    assert setup.fanout_groups == []
+    assert [phone.woken for phone in setup.phones] == [1, 0, 1]
 
 
 @pytest.mark.parametrize("place", ["patches_of", "changes_of", "frames_of", "packed", "place_of"])
 def test_a_fault_whatever_it_is_in_loses_nothing(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    house = House()
-    house.wait(5)
+    setup = Setup()
+    setup.wait(5)
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(place)
 
-    writer = house.writer
+    writer = setup.writer
     with monkeypatch.context() as patched:
         patched.setattr(fanout_groups, "patches_of", lambda *_: None)
         patched.setattr(edge_scheduler if place == "packed" else fanout_groups, place, broken)
         with pytest.raises(RuntimeError, match=place) as caught:
-            writer.turn(house.now)
+            writer.turn(setup.now)
         writer.fail(caught.value)
-    for phone in house.phones:
+    for phone in setup.phones:
         assert (phone.faults, phone.woken) == ([], 1)
-        [changes] = decoded(phone.outbox.take(house.now + 1))
+        [changes] = decoded(phone.outbox.take(setup.now + 1))
         assert figures(changes) == {"queue:1": 5, "queue:2": 1}
 
 
 def test_an_empty_fan_out_group_is_sent_nothing_and_takes_no_place() -> None:
-    house = House(2)
-    fanout_group, writer = house.fanout_group, house.writer
-    house.wait(5)
-    for phone in house.phones:
+    setup = Setup(2)
+    fanout_group, writer = setup.fanout_group, setup.writer
+    setup.wait(5)
+    for phone in setup.phones:
         phone.outbox.post(note("x"), after_state=True)
-    house.phones[0].outbox.take(house.now)
-    writer.turn(house.now)
-    house.phones[1].outbox.take(house.now)
-    assert house.sample("frames_total") == 0
-    assert house.phones[0].outbox.fanout_group is house.phones[1].outbox.fanout_group
-    assert house.phones[0].outbox.fanout_group not in {None, fanout_group}
+    setup.phones[0].outbox.take(setup.now)
+    writer.turn(setup.now)
+    setup.phones[1].outbox.take(setup.now)
+    assert setup.sample("frames_total") == 0
+    assert setup.phones[0].outbox.fanout_group is setup.phones[1].outbox.fanout_group
+    assert setup.phones[0].outbox.fanout_group not in {None, fanout_group}
 
 
 def test_a_change_that_was_undone_is_not_written() -> None:
-    house = House()
-    house.wait(5)
-    house.wait(1)
-    house.turn()
-    assert [phone.written for phone in house.phones] == [[], [], []]
-    assert (house.sample("frames_total"), house.asked) == (0, [])
+    setup = Setup()
+    setup.wait(5)
+    setup.wait(1)
+    setup.turn()
+    assert [phone.written for phone in setup.phones] == [[], [], []]
+    assert (setup.sample("frames_total"), setup.asked) == (0, [])
 
 
 def test_what_the_kernel_does_not_accept_at_once_goes_to_the_channel() -> None:
-    house = House(3)
-    whole, partly, none = house.phones
+    setup = Setup(3)
+    whole, partly, none = setup.phones
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     try:
         os.write(writer, bytes(4096))
         partly.open_fd = writer
-        house.wait(5)
-        house.turn()
+        setup.wait(5)
+        setup.turn()
         assert partly.written == none.written == whole.written, "the pipe is full"
         os.read(reader, 4096)
-        house.now += 1
-        house.wait(6)
-        house.turn()
+        setup.now += 1
+        setup.wait(6)
+        setup.turn()
         assert os.read(reader, 4096) == none.written[-1]
         assert (len(partly.written), len(none.written)) == (1, 2)
         assert partly.outbox.shipped == none.outbox.shipped == none.size

@@ -26,7 +26,7 @@ from gateway.protocol.codec import JSON
 from gateway.protocol.frames import CommandFrame, Hello
 from gateway.runtime.event_loop import SystemClock
 from tests.app.certificates import make
-from tests.edge.visits import HELLO, House, Phone, house, pumping
+from tests.edge.visits import HELLO, EdgeSetup, Phone, edge_setup, pumping
 
 KINDS = (PhoneSocket, Channel, Session, Outbox, SessionCredentials)
 GIVE_UP_S = 60.0
@@ -42,9 +42,9 @@ def there() -> list[str]:
 
 
 @asynccontextmanager
-async def serving(folder: Path | None) -> AsyncIterator[tuple[House, aiohttp.ClientSession, str]]:
+async def serving(folder: Path | None) -> AsyncIterator[tuple[EdgeSetup, aiohttp.ClientSession, str]]:
     """Serve phones, over TLS with a certificate in *folder*."""
-    made = house()
+    made = edge_setup()
     ours = theirs = None
     if folder is not None:
         certificate, key = make(folder, days=36_500)
@@ -62,7 +62,7 @@ async def serving(folder: Path | None) -> AsyncIterator[tuple[House, aiohttp.Cli
     await runner.cleanup()
 
 
-async def leave(phone: Phone, made: House, ending: str) -> None:
+async def leave(phone: Phone, made: EdgeSetup, ending: str) -> None:
     if ending == "closed by the node":
         made.node.connections[0].close(CloseCode.DRAINING, "draining")
         await phone.end()

@@ -15,7 +15,7 @@ from gateway.edge.request_context import EdgeSettings
 from gateway.protocol.bodies import DeviceBody, LogOnBody, SessionCreated
 from tests.doubles.tasks import beside
 from tests.edge.fake_node import LIFE_MS
-from tests.edge.visits import SETTINGS, SITE, house
+from tests.edge.visits import SETTINGS, SITE, edge_setup
 
 BODY = LogOnBody("main", Application.DASHBOARD, "ann", "secret", DeviceBody("d1", "one", "ios", "2.0"))
 REMOTE = replace(BODY, application=Application.REMOTE_ASSISTANT, takeover=True)
@@ -26,9 +26,13 @@ class Desk:
     """A log-on door and what is behind it."""
 
     def __init__(self, settings: EdgeSettings = SETTINGS, notices: NoticesInForce | None = None) -> None:
-        self.house = house(settings, notices)
-        self.clock, self.node, self.tokens = self.house.clock, self.house.node, self.house.tokens
-        self.login = Login(self.house.parts)
+        self.edge_setup = edge_setup(settings, notices)
+        self.clock, self.node, self.tokens = (
+            self.edge_setup.clock,
+            self.edge_setup.node,
+            self.edge_setup.tokens,
+        )
+        self.login = Login(self.edge_setup.parts)
 
     async def refused(self, body: LogOnBody) -> GatewayError:
         with pytest.raises(GatewayError) as refused:
@@ -44,7 +48,7 @@ class Desk:
         return refusal.result(), self.clock.now() - began
 
     def counted(self, result: str) -> float | None:
-        return self.house.sample("log_ons_total", application="dashboard", result=result)
+        return self.edge_setup.sample("log_ons_total", application="dashboard", result=result)
 
 
 @pytest.fixture
@@ -102,7 +106,7 @@ async def test_a_number_that_is_refused_never_shows_a_password_to_the_server(
 ) -> None:
     assert (await desk.refused(replace(REMOTE, remote_number=number))).code is code
     assert desk.node.credentials == []
-    assert desk.house.sample("log_ons_total", application="remote_assistant", result=code.value) == 1
+    assert desk.edge_setup.sample("log_ons_total", application="remote_assistant", result=code.value) == 1
 
 
 @pytest.mark.parametrize(

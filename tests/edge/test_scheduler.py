@@ -21,7 +21,7 @@ SLACK_S = 2e-6
 class Turner:
     """Someone who has turns, and what a test has him do in them."""
 
-    def __init__(self, house: House, name: str, does: Callable[[], object] | None) -> None:
+    def __init__(self, setup: Setup, name: str, does: Callable[[], object] | None) -> None:
         self.is_ready = False
         self.near_tick = self.far_tick = NEVER
         self.name = name
@@ -29,7 +29,7 @@ class Turner:
         self.turns: list[float] = []
         self.faults: list[Exception] = []
         self.abandoned = 0
-        self._house = house
+        self._house = setup
 
     def turn(self, now: float) -> None:
         self.turns.append(now)
@@ -50,7 +50,7 @@ def is_in_time(turn: float, when: float, ticks: int = 1, *, late_s: float = 0.0)
     return when - SLACK_S <= turn <= when + ticks * TICK_S + late_s + SLACK_S
 
 
-class House:
+class Setup:
     """A pump on manual time, and its sockets."""
 
     def __init__(self) -> None:
@@ -86,88 +86,88 @@ class House:
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def setup() -> Setup:
+    return Setup()
 
 
 # ---- who is ready ----
 
 
-async def test_who_was_ready_before_the_pump_ran_has_his_turn(house: House) -> None:
-    one = house.add()
-    house.ready(one)
-    async with house.running():
+async def test_who_was_ready_before_the_pump_ran_has_his_turn(setup: Setup) -> None:
+    one = setup.add()
+    setup.ready(one)
+    async with setup.running():
         assert len(one.turns) == 1
 
 
 # ---- times ----
 
 
-async def test_deadlines_of_many_sockets_share_ticks(house: House) -> None:
-    turners = [house.add(str(number)) for number in range(100)]
-    async with house.running():
+async def test_deadlines_of_many_sockets_share_ticks(setup: Setup) -> None:
+    turners = [setup.add(str(number)) for number in range(100)]
+    async with setup.running():
         for number, turner in enumerate(turners):
-            house.at(turner, 20.001 + number / 1_000)
-        assert len(house.scheduler._wheel) == 1
-        await house.clock.advance(30)
+            setup.at(turner, 20.001 + number / 1_000)
+        assert len(setup.scheduler._wheel) == 1
+        await setup.clock.advance(30)
     assert {len(turner.turns) for turner in turners} == {1}
 
 
 @pytest.mark.parametrize("later_s", [0.5, 30.0])
-async def test_an_earlier_time_wakes_the_pump_that_sleeps(house: House, later_s: float) -> None:
-    one, other = house.add("one"), house.add("other")
-    async with house.running():
-        house.at(one, later_s)
-        await house.clock.advance(0.01)
-        when = house.at(other, 0.02)
-        await house.clock.advance(0.1)
+async def test_an_earlier_time_wakes_the_pump_that_sleeps(setup: Setup, later_s: float) -> None:
+    one, other = setup.add("one"), setup.add("other")
+    async with setup.running():
+        setup.at(one, later_s)
+        await setup.clock.advance(0.01)
+        when = setup.at(other, 0.02)
+        await setup.clock.advance(0.1)
         assert is_in_time(other.turns[0], when)
         assert one.turns == []
 
 
-async def test_a_pump_woken_just_before_a_tick_is_a_millisecond_late_for_it_at_most(house: House) -> None:
-    one, other = house.add(), house.add()
-    async with house.running():
-        when = house.at(one, 0.0501)
-        await house.clock.advance(0.0549)
-        house.ready(other)
+async def test_a_pump_woken_just_before_a_tick_is_a_millisecond_late_for_it_at_most(setup: Setup) -> None:
+    one, other = setup.add(), setup.add()
+    async with setup.running():
+        when = setup.at(one, 0.0501)
+        await setup.clock.advance(0.0549)
+        setup.ready(other)
         for _ in range(20):
-            await house.clock.advance(0.0005)
+            await setup.clock.advance(0.0005)
     assert is_in_time(one.turns[0], when, late_s=0.001)
 
 
-async def test_a_pump_without_anything_to_do_costs_nothing(house: House) -> None:
-    house.add()
-    async with house.running():
-        await house.clock.advance(100)
-        assert house.clock.waiting == 0
+async def test_a_pump_without_anything_to_do_costs_nothing(setup: Setup) -> None:
+    setup.add()
+    async with setup.running():
+        await setup.clock.advance(100)
+        assert setup.clock.waiting == 0
 
 
 # ---- what a socket may cost ----
 
 
-async def test_a_socket_that_asks_again_is_on_the_wheel_once_for_each_kind_of_time(house: House) -> None:
-    one = house.add()
-    async with house.running():
+async def test_a_socket_that_asks_again_is_on_the_wheel_once_for_each_kind_of_time(setup: Setup) -> None:
+    one = setup.add()
+    async with setup.running():
         for _ in range(300):
-            house.at(one, 0.9)
-            house.at(one, 25.0)
-            await house.clock.advance(0.001)
-        assert house.on_the_wheel == 2
-        await house.clock.advance(30)
-        assert (house.on_the_wheel, one.near_tick, one.far_tick) == (0, NEVER, NEVER)
+            setup.at(one, 0.9)
+            setup.at(one, 25.0)
+            await setup.clock.advance(0.001)
+        assert setup.on_the_wheel == 2
+        await setup.clock.advance(30)
+        assert (setup.on_the_wheel, one.near_tick, one.far_tick) == (0, NEVER, NEVER)
 
 
-async def test_who_is_over_is_kept_by_no_time_that_he_asked_for(house: House) -> None:
-    one, other = house.add("one"), house.add("other")
-    async with house.running():
+async def test_who_is_over_is_kept_by_no_time_that_he_asked_for(setup: Setup) -> None:
+    one, other = setup.add("one"), setup.add("other")
+    async with setup.running():
         for turner in (one, other):
-            house.at(turner, 0.2)
-            house.at(turner, 20.0)
-        house.scheduler.forget(one)
-        house.scheduler.forget(one)
-        assert house.on_the_wheel == 2, "the other's two times"
-        await house.clock.advance(25.0)
+            setup.at(turner, 0.2)
+            setup.at(turner, 20.0)
+        setup.scheduler.forget(one)
+        setup.scheduler.forget(one)
+        assert setup.on_the_wheel == 2, "the other's two times"
+        await setup.clock.advance(25.0)
     assert one.turns == []
     assert len(other.turns) == 2
 
@@ -175,102 +175,102 @@ async def test_who_is_over_is_kept_by_no_time_that_he_asked_for(house: House) ->
 # ---- faults, and a long batch ----
 
 
-async def test_a_long_batch_is_sliced(house: House) -> None:
+async def test_a_long_batch_is_sliced(setup: Setup) -> None:
     work_s = SLICE_S / 2
-    turners = [house.add(str(number), lambda: house.clock.stand_still(work_s)) for number in range(40)]
+    turners = [setup.add(str(number), lambda: setup.clock.stand_still(work_s)) for number in range(40)]
     seen: list[int] = []
 
     async def others() -> None:
-        while len(house.order) < len(turners):
-            seen.append(len(house.order))
+        while len(setup.order) < len(turners):
+            seen.append(len(setup.order))
             await asyncio.sleep(0)
 
-    async with house.running(), asyncio.TaskGroup() as tasks:
-        house.ready(*turners)
+    async with setup.running(), asyncio.TaskGroup() as tasks:
+        setup.ready(*turners)
         tasks.create_task(others())
     runs = [later - sooner for sooner, later in pairwise(seen)]
     assert 0 < max(runs, default=len(turners)) <= SLICE_S / work_s + 1
-    assert house.order == [turner.name for turner in turners], "nobody is left out, nobody overtakes"
+    assert setup.order == [turner.name for turner in turners], "nobody is left out, nobody overtakes"
 
 
-async def test_sockets_get_their_part_of_turns_that_the_work_of_others_makes_long(house: House) -> None:
-    turners = [house.add(str(number), lambda: house.clock.stand_still(0.001)) for number in range(200)]
+async def test_sockets_get_their_part_of_turns_that_the_work_of_others_makes_long(setup: Setup) -> None:
+    turners = [setup.add(str(number), lambda: setup.clock.stand_still(0.001)) for number in range(200)]
     turns_of_others = 0
 
     async def others() -> None:
         nonlocal turns_of_others
-        while len(house.order) < len(turners):
+        while len(setup.order) < len(turners):
             turns_of_others += 1
-            house.clock.stand_still(0.1)
+            setup.clock.stand_still(0.1)
             await asyncio.sleep(0)
 
-    async with house.running(), asyncio.TaskGroup() as tasks:
-        house.ready(*turners)
+    async with setup.running(), asyncio.TaskGroup() as tasks:
+        setup.ready(*turners)
         tasks.create_task(others())
     # 200 ms of work: in slices of 5 ms it would have taken 4 s
     assert turns_of_others * 0.1 < 1.0
 
 
-async def test_messages_that_come_together_hold_the_loop_no_longer_than_one(house: House) -> None:
+async def test_messages_that_come_together_hold_the_loop_no_longer_than_one(setup: Setup) -> None:
     work_s = RELEASE_S / 2 + 0.001
-    turners = [house.add(str(number), lambda: house.clock.stand_still(work_s)) for number in range(10)]
-    async with house.running():
-        house.scheduler.is_held = True
-        house.ready(*turners)
-        house.scheduler.is_held = False
+    turners = [setup.add(str(number), lambda: setup.clock.stand_still(work_s)) for number in range(10)]
+    async with setup.running():
+        setup.scheduler.is_held = True
+        setup.ready(*turners)
+        setup.scheduler.is_held = False
         for _ in range(4):
-            house.scheduler.release()
-        assert house.order == ["0", "1"]
-        await house.clock.settle()
-        assert house.order == [turner.name for turner in turners]
-        house.ready(turners[0])
-        house.scheduler.release()
+            setup.scheduler.release()
+        assert setup.order == ["0", "1"]
+        await setup.clock.settle()
+        assert setup.order == [turner.name for turner in turners]
+        setup.ready(turners[0])
+        setup.scheduler.release()
         assert len(turners[0].turns) == 2, "nobody waits from before"
 
 
-async def test_a_turn_in_a_later_slice_gets_the_time_that_it_is_then(house: House) -> None:
-    slow = house.add("slow", lambda: house.clock.stand_still(1.0))
-    late = house.add("late")
-    async with house.running():
-        house.ready(slow, late)
-        await house.clock.settle()
+async def test_a_turn_in_a_later_slice_gets_the_time_that_it_is_then(setup: Setup) -> None:
+    slow = setup.add("slow", lambda: setup.clock.stand_still(1.0))
+    late = setup.add("late")
+    async with setup.running():
+        setup.ready(slow, late)
+        await setup.clock.settle()
     assert late.turns == [slow.turns[0] + 1.0]
 
 
 # ---- work, and the end ----
 
 
-async def test_work_runs_beside_the_turns(house: House) -> None:
+async def test_work_runs_beside_the_turns(setup: Setup) -> None:
     done: list[str] = []
 
     async def work() -> None:
-        await house.clock.sleep(1)
+        await setup.clock.sleep(1)
         done.append("work")
 
-    one = house.add()
-    async with house.running():
-        assert house.scheduler.start(work()) is not None
-        house.ready(one)
-        await house.clock.settle()
+    one = setup.add()
+    async with setup.running():
+        assert setup.scheduler.start(work()) is not None
+        setup.ready(one)
+        await setup.clock.settle()
         assert (len(one.turns), done) == (1, [])
-        await house.clock.advance(1)
+        await setup.clock.advance(1)
         assert done == ["work"]
 
 
-async def test_before_it_runs_and_after_its_end_nothing_is_started(house: House) -> None:
+async def test_before_it_runs_and_after_its_end_nothing_is_started(setup: Setup) -> None:
     async def work() -> None:
         raise AssertionError
 
     before, after = work(), work()
-    assert house.scheduler.start(before) is None
-    async with house.running():
+    assert setup.scheduler.start(before) is None
+    async with setup.running():
         pass
-    assert house.scheduler.start(after) is None
+    assert setup.scheduler.start(after) is None
     for one in (before, after):
         assert inspect.getcoroutinestate(one) == inspect.CORO_CLOSED
 
 
-async def test_at_its_end_work_is_cancelled_and_can_start_no_more(house: House) -> None:
+async def test_at_its_end_work_is_cancelled_and_can_start_no_more(setup: Setup) -> None:
     received: list[str] = []
 
     async def late() -> None:
@@ -278,26 +278,26 @@ async def test_at_its_end_work_is_cancelled_and_can_start_no_more(house: House) 
 
     async def work() -> None:
         try:
-            await house.clock.sleep(100)
+            await setup.clock.sleep(100)
         finally:
-            received.append(f"ended, {house.scheduler.start(late())}")
+            received.append(f"ended, {setup.scheduler.start(late())}")
 
-    async with house.running():
-        house.scheduler.start(work())
-        await house.clock.settle()
+    async with setup.running():
+        setup.scheduler.start(work())
+        await setup.clock.settle()
     assert received == ["ended, None"]
 
 
-async def test_a_pump_that_ends_between_two_slices_abandons_all_too(house: House) -> None:
-    turners = [house.add(str(number)) for number in range(3)]
-    async with house.running() as task:
+async def test_a_pump_that_ends_between_two_slices_abandons_all_too(setup: Setup) -> None:
+    turners = [setup.add(str(number)) for number in range(3)]
+    async with setup.running() as task:
 
         def last_of_all() -> None:
-            house.clock.stand_still(SLICE_S * 2)
+            setup.clock.stand_still(SLICE_S * 2)
             task.cancel()
 
         turners[0].does = last_of_all
-        house.ready(*turners)
-        await house.clock.settle()
-    assert house.order == ["0"]
+        setup.ready(*turners)
+        await setup.clock.settle()
+    assert setup.order == ["0"]
     assert [turner.abandoned for turner in turners] == [1, 1, 1]

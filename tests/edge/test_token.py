@@ -154,7 +154,7 @@ def test_all_phones_of_a_user_name_him_by_one_object() -> None:
 # ---- bearer tokens ----
 
 
-class House:
+class Setup:
     """A bearer and what it knows."""
 
     def __init__(self) -> None:
@@ -168,8 +168,8 @@ class House:
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def setup() -> Setup:
+    return Setup()
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def house() -> House:
         ["Bearer é"],
     ],
 )  # fmt: skip
-def test_whatever_is_no_token_is_unauthenticated(house: House, authorization: list[str]) -> None:
-    for admit in (house.bearer.from_header, house.bearer.for_log_off):
+def test_whatever_is_no_token_is_unauthenticated(setup: Setup, authorization: list[str]) -> None:
+    for admit in (setup.bearer.from_header, setup.bearer.for_log_off):
         with pytest.raises(GatewayError) as refused:
             admit(authorization)
         assert refused.value.code is ErrorCode.UNAUTHENTICATED
@@ -190,12 +190,12 @@ def test_the_scheme_may_be_spelt_as_one_likes() -> None:
     assert token_in(["bearer  abc "]) == "abc"
 
 
-def test_a_denied_session_has_ended_and_may_be_logged_off(house: House) -> None:
-    house.denied = SessionRefused(CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER, by="Eve")
+def test_a_denied_session_has_ended_and_may_be_logged_off(setup: Setup) -> None:
+    setup.denied = SessionRefused(CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER, by="Eve")
     with pytest.raises(GatewayError) as refused:
-        house.bearer.from_header(house.header())
+        setup.bearer.from_header(setup.header())
     assert (refused.value.code, refused.value.details) == (ErrorCode.SESSION_ENDED, {"verdict": "stop"})
-    assert house.bearer.for_log_off(house.header()).ticket.session == "public-1"
+    assert setup.bearer.for_log_off(setup.header()).ticket.session == "public-1"
 
 
 @pytest.mark.parametrize(
@@ -214,18 +214,18 @@ def test_http_says_what_a_close_would(code: CloseCode, verdict: str) -> None:
 @pytest.mark.parametrize(
     ("application", "verdict"), [(Application.DASHBOARD, "log_on"), (Application.REMOTE_ASSISTANT, "stop")]
 )
-def test_what_the_server_ended_says_what_to_do(house: House, application: Application, verdict: str) -> None:
+def test_what_the_server_ended_says_what_to_do(setup: Setup, application: Application, verdict: str) -> None:
     with (
         pytest.raises(GatewayError) as refused,
-        session_end_mapped(ticket_of(house.clock, application=application)),
+        session_end_mapped(ticket_of(setup.clock, application=application)),
     ):
         raise GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
     assert (refused.value.code, refused.value.details) == (ErrorCode.SESSION_ENDED, {"verdict": verdict})
 
 
-def test_what_else_the_server_refuses_stays_as_it_is(house: House) -> None:
+def test_what_else_the_server_refuses_stays_as_it_is(setup: Setup) -> None:
     missing = GatewayError(ErrorCode.NOT_FOUND, "There is no such session.")
-    with pytest.raises(GatewayError) as refused, session_end_mapped(ticket_of(house.clock)):
+    with pytest.raises(GatewayError) as refused, session_end_mapped(ticket_of(setup.clock)):
         raise missing
     assert refused.value is missing
 

@@ -106,7 +106,7 @@ class Phone:
 
 
 @dataclass
-class House:
+class EdgeSetup:
     """What an edge over a fake node is made of, time and the node under the test's hand."""
 
     clock: ManualClock
@@ -131,7 +131,7 @@ class House:
 
 
 @dataclass
-class Gateway(House):
+class Gateway(EdgeSetup):
     """An edge that serves, and who may connect to it."""
 
     client: TestClient[web.Request, web.Application]
@@ -171,7 +171,7 @@ async def nowhere(_: Ticket) -> RemoteHoldings:
     return RemoteHoldings({}, complete=True)
 
 
-def house(settings: EdgeSettings = SETTINGS, notices: NoticesInForce | None = None) -> House:
+def edge_setup(settings: EdgeSettings = SETTINGS, notices: NoticesInForce | None = None) -> EdgeSetup:
     """Return what an edge over a fake node is made of."""
     clock = ManualClock()
     node = FakeNode(clock)
@@ -190,7 +190,7 @@ def house(settings: EdgeSettings = SETTINGS, notices: NoticesInForce | None = No
         on_close=lives.append,
         elsewhere=nowhere,
     )
-    return House(clock, node, parts, lives)
+    return EdgeSetup(clock, node, parts, lives)
 
 
 def pumping(parts: EdgeParts) -> Callable[[web.Application], AsyncIterator[None]]:
@@ -205,7 +205,7 @@ def pumping(parts: EdgeParts) -> Callable[[web.Application], AsyncIterator[None]
 
 async def opened(settings: EdgeSettings = SETTINGS, notices: NoticesInForce | None = None) -> Gateway:
     """Open a gateway on a manual clock; its client must be closed in the end."""
-    made = house(settings, notices)
+    made = edge_setup(settings, notices)
     app = make_app(made.parts)
     app.cleanup_ctx.append(pumping(made.parts))
     client: TestClient[web.Request, web.Application] = TestClient(Server(app))

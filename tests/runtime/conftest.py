@@ -8,12 +8,12 @@ from typing import Any, Final
 import pytest
 
 from tests.doubles.kept import kept
+from tests.runtime.nodes import open_nodes
 from tests.runtime.pair import pair
 from tests.runtime.rivals import Roads
 from tests.runtime.scene import Scene, scene
-from tests.runtime.street import street
 
-PLACES: Final = {"Pair": pair, "Scene": scene, "Street": street}
+PLACES: Final = {"Pair": pair, "Scene": scene, "Nodes": open_nodes}
 """What all modules know; a module may have ``PLACES`` of its own."""
 
 

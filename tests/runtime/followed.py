@@ -8,14 +8,14 @@ from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Source
 from gateway.protocol.envelopes import Envelope, Publication, PublishedValue
 from gateway.runtime.follower import Follower
+from tests.runtime.nodes import Nodes
 from tests.runtime.scene import FakePhone, user
-from tests.runtime.street import Street
 
 TRUSTED_S = 7.0
 """Until a node trusts its bus."""
 
 
-async def followed(at: Street, *, settled_s: float = 1.0) -> tuple[FakePhone, FakePhone]:
+async def followed(at: Nodes, *, settled_s: float = 1.0) -> tuple[FakePhone, FakePhone]:
     """Give a phone at node 0, which owns the user, and one at node 1, trusting its bus after TRUSTED_S."""
     near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
     await at.pass_time(settled_s)
@@ -23,7 +23,7 @@ async def followed(at: Street, *, settled_s: float = 1.0) -> tuple[FakePhone, Fa
     return near, far
 
 
-def wait_for(at: Street, contacts: int) -> None:
+def wait_for(at: Nodes, contacts: int) -> None:
     """Let so many contacts wait in the queue."""
     at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=contacts)))
 
@@ -32,23 +32,23 @@ def waiting(phone: FakePhone) -> object:
     return phone.shown["queue:5"]["contacts_waiting"]
 
 
-def executed(at: Street) -> list[str]:
+def executed(at: Nodes) -> list[str]:
     """Return the keys of the commands that OSCC-E got, without their leading zeros."""
     return [one.key[24:].lstrip("0") for _, one in at.upstream.requests if isinstance(one, Execute)]
 
 
-def follower(at: Street, node: int = 1) -> Follower:
+def follower(at: Nodes, node: int = 1) -> Follower:
     found = at.home(node).follower
     assert found is not None
     return found
 
 
-def receive(at: Street, envelope: Envelope) -> None:
+def receive(at: Nodes, envelope: Envelope) -> None:
     """Let node 1 receive a message of another node."""
     at.scenes[1].node._cluster_receiver.received(envelope)
 
 
-def is_cut_off(at: Street, node: int) -> bool:
+def is_cut_off(at: Nodes, node: int) -> bool:
     return at.scenes[node].node.is_partitioned
 
 
@@ -56,6 +56,6 @@ def resets(phone: FakePhone) -> int:
     return sum(bool(frame.get("reset")) for frame in phone.of_kind("changes"))
 
 
-def publication(at: Street, epoch: int, contacts: int, seq: int = 1_000) -> Publication:
+def publication(at: Nodes, epoch: int, contacts: int, seq: int = 1_000) -> Publication:
     update = PublishedValue("queue:5", seq, Queue(name="Billing", contacts_waiting=contacts))
     return Publication(user(1), epoch, 0, seq, True, (update,), "live", at.clock.wall_ms())

@@ -22,9 +22,9 @@ from gateway.runtime.sessions import RETRY_S, OtherNodes
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tasks import beside
+from tests.runtime.nodes import Nodes
 from tests.runtime.rivals import Gate, Roads, begin
 from tests.runtime.scene import FakePhone, Scene, scene, user
-from tests.runtime.street import Street
 
 ASSISTANT = Application.REMOTE_ASSISTANT
 DASHBOARD = Application.DASHBOARD
@@ -526,7 +526,7 @@ async def test_numbers_are_audited_masked_at_log_on_and_at_each_change(at: Scene
     ]
 
 
-async def test_what_was_changed_counts_where_the_user_is_given_to_and_once_when_back(at: Street) -> None:
+async def test_what_was_changed_counts_where_the_user_is_given_to_and_once_when_back(at: Nodes) -> None:
     phone = await _assistant(at.scenes[0])
     await at.scenes[1].served("bert", device="d2")
     await at.pass_time(7)

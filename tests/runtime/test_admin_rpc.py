@@ -10,8 +10,8 @@ from gateway.domain.upstream import LoggedOff
 from gateway.edge.export import BY, CONFIRM_S, ENDED_WITHIN_S, AdminUsers
 from gateway.protocol.envelopes import Order
 from gateway.runtime.cluster_receiver import ORDER_ANSWER_S, NodeAnswer, Page
+from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.scene import FakePhone, Scene
-from tests.runtime.street import Street, street
 
 N0, N1, N2 = NodeId("n0"), NodeId("n1"), NodeId("n2")
 
@@ -20,7 +20,7 @@ def asks(subject: str = "") -> Order:
     return Order(NodeId(""), 0, "name", subject, "after", 3)
 
 
-def register_orders(at: Street) -> list[tuple[int, Order]]:
+def register_orders(at: Nodes) -> list[tuple[int, Order]]:
     """Have every node know one act; returns what each was asked."""
     asked: list[tuple[int, Order]] = []
     for number, each in enumerate(at.scenes):
@@ -36,7 +36,7 @@ def register_orders(at: Street) -> list[tuple[int, Order]]:
 
 
 async def answers(
-    at: Street, order: Order, *, within_s: float = ORDER_ANSWER_S, by: int = 0
+    at: Nodes, order: Order, *, within_s: float = ORDER_ANSWER_S, by: int = 0
 ) -> list[NodeAnswer]:
     orders = at.scenes[by].node.orders
     asking = at.scenes[by].tasks.create_task(orders.ask(order, orders.nodes, within_s))
@@ -45,7 +45,7 @@ async def answers(
 
 
 async def test_every_node_or_one_alone_is_asked_once_and_answers() -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         asked = register_orders(at)
         assert at.scenes[1].node.orders.nodes == (N1, N0, N2)
         received = await answers(at, asks())
@@ -63,14 +63,14 @@ async def test_every_node_or_one_alone_is_asked_once_and_answers() -> None:
         assert len(asked) == 1
 
 
-async def test_a_node_that_is_gone_is_said_to_be_so(at: Street) -> None:
+async def test_a_node_that_is_gone_is_said_to_be_so(at: Nodes) -> None:
     register_orders(at)
     await at.kill(1)
     received = await answers(at, asks())
     assert [(one.node, one.trouble) for one in received] == [(N0, None), (N1, "not_heard")]
 
 
-async def test_a_node_that_is_silent_is_waited_for_so_long_and_no_longer(at: Street) -> None:
+async def test_a_node_that_is_silent_is_waited_for_so_long_and_no_longer(at: Nodes) -> None:
     register_orders(at)
 
     async def dream(order: Order) -> Page:
@@ -88,14 +88,14 @@ async def test_a_node_that_is_silent_is_waited_for_so_long_and_no_longer(at: Str
     assert at.clock.now() - began < ORDER_ANSWER_S + 1
 
 
-async def test_without_the_bus_this_node_still_answers(at: Street) -> None:
+async def test_without_the_bus_this_node_still_answers(at: Nodes) -> None:
     register_orders(at)
     at.trouble.take_away(0)
     received = await answers(at, asks())
     assert [(one.page.records, one.trouble) for one in received] == [(({"at": 0},), None), ((), "bus_down")]
 
 
-async def test_what_another_node_refuses_is_named_and_what_this_one_refuses_is_raised(at: Street) -> None:
+async def test_what_another_node_refuses_is_named_and_what_this_one_refuses_is_raised(at: Nodes) -> None:
     register_orders(at)
     assert [one.trouble for one in await answers(at, asks("n1"))] == [None, "refused"]
     asked = register_orders(at)
@@ -105,7 +105,7 @@ async def test_what_another_node_refuses_is_named_and_what_this_one_refuses_is_r
     assert [number for number, _ in asked] == [0, 1]
 
 
-async def test_an_unknown_act_is_refused_and_a_fault_over_one_order_ends_nothing_else(at: Street) -> None:
+async def test_an_unknown_act_is_refused_and_a_fault_over_one_order_ends_nothing_else(at: Nodes) -> None:
     orders = at.scenes[0].node.orders
     with pytest.raises(GatewayError) as refused:
         await orders.ask(Order(NodeId(""), 0, "dance"), [N0])
@@ -143,7 +143,7 @@ def people_of(at: Scene) -> AdminUsers:
     return made
 
 
-async def everywhere(at: Street, asked: Order, by: int = 0) -> list[NodeAnswer]:
+async def everywhere(at: Nodes, asked: Order, by: int = 0) -> list[NodeAnswer]:
     for each in at.scenes:
         people_of(each)
     orders = at.scenes[by].node.orders
@@ -208,7 +208,7 @@ async def test_a_session_that_nobody_accepted_is_not_listed(at: Scene) -> None:
     assert (await people_of(at).sessions(order("sessions"))).records == ()
 
 
-async def test_where_the_phone_is_and_who_owns_its_user_are_distinguished(at: Street) -> None:
+async def test_where_the_phone_is_and_who_owns_its_user_are_distinguished(at: Nodes) -> None:
     await at.scenes[0].served()
     far = await at.scenes[1].served(device="d2")
     await at.pass_time(1)
@@ -317,7 +317,7 @@ async def test_a_sleeping_session_that_oscc_e_does_not_end_is_said_to_be_unconfi
 
 
 async def test_an_end_reaches_phones_of_every_node_in_the_same_turn() -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         phones = [await at.scenes[node].served(device=f"d{node}") for node in (0, 1)]
         await at.pass_time(1)
         began = at.clock.now()
@@ -329,7 +329,7 @@ async def test_an_end_reaches_phones_of_every_node_in_the_same_turn() -> None:
         assert ended == {phone.ticket.session for phone in phones}
 
 
-async def test_a_node_with_the_phone_ends_it_though_the_owner_is_not_reached(at: Street) -> None:
+async def test_a_node_with_the_phone_ends_it_though_the_owner_is_not_reached(at: Nodes) -> None:
     await at.scenes[0].served()
     far = await at.scenes[1].served(device="d2")
     await at.pass_time(1)

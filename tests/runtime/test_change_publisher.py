@@ -40,8 +40,8 @@ from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import OnPosted
 from tests.doubles.clock import ManualClock
 from tests.runtime.followed import followed, follower, publication, receive, wait_for, waiting
+from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.scene import user
-from tests.runtime.street import Street, street
 
 USER, FAR, OLD = UserId("main", 1), NodeId("far"), NodeId("old")
 EPOCH = 7
@@ -525,7 +525,7 @@ def test_this_nodes_clock_that_is_set_does_not_change_the_clock_of_anothers_valu
 
 
 async def test_every_session_is_attached_again_when_another_owner_begins() -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         phones = [await at.scenes[node].served(device=f"device {node}") for node in range(3)]
         await at.pass_time(1)
         at.said.clear()
@@ -554,7 +554,7 @@ async def test_every_session_is_attached_again_when_another_owner_begins() -> No
 
 
 async def test_what_an_earlier_owner_says_is_dropped_until_the_lease_shows_that_it_is_right(
-    at: Street,
+    at: Nodes,
 ) -> None:
     _, far = await followed(at)
     before = far.shown
@@ -574,7 +574,7 @@ async def test_what_an_earlier_owner_says_is_dropped_until_the_lease_shows_that_
     assert far.health == "live"
 
 
-async def test_nothing_of_the_epoch_before_is_called_live_because_the_new_owner_is(at: Street) -> None:
+async def test_nothing_of_the_epoch_before_is_called_live_because_the_new_owner_is(at: Nodes) -> None:
     _, far = await followed(at)
     incoming = follower(at)
     receive(
@@ -584,7 +584,7 @@ async def test_nothing_of_the_epoch_before_is_called_live_because_the_new_owner_
     assert waiting(far) == 3
 
 
-async def test_offers_that_nobody_wished_for_are_not_taken(at: Street) -> None:
+async def test_offers_that_nobody_wished_for_are_not_taken(at: Nodes) -> None:
     _, far = await followed(at)
     owner = at.scenes[0].owner()
     history = await owner.execution.give(0.0)

@@ -20,7 +20,7 @@ from gateway.runtime.ports import NODE_TTL_S
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import LossyRoll, Trouble
 from tests.doubles.tasks import beside, during
-from tests.runtime.street import Street
+from tests.runtime.nodes import Nodes
 
 
 class Member:
@@ -220,7 +220,7 @@ async def test_a_node_that_gives_notice_knows_a_node_whose_messages_it_missed(at
     assert [each.node for each in at.members[0].membership.others] == ["n1"]
 
 
-async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_leave(at: Street) -> None:
+async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_leave(at: Nodes) -> None:
     await at.pass_time(ANNOUNCE_S)
     near, far = (scene.node for scene in at.scenes)
     await near.membership.give_notice()
@@ -249,7 +249,7 @@ async def test_notice_is_given_also_when_the_store_does_not_answer(at: Fleets) -
     assert at.members[1].membership.has_given_notice
 
 
-async def test_what_a_node_says_of_itself_is_what_it_is_now(at: Street) -> None:
+async def test_what_a_node_says_of_itself_is_what_it_is_now(at: Nodes) -> None:
     await at.scenes[0].served()
     await at.scenes[1].served(device="d2")
     at.scenes[1].node.drain()

@@ -40,8 +40,8 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.command_execution import CommandExecution
 from gateway.runtime.ports import RECONNECT_WINDOW_S, OnOutcome
 from tests.runtime.followed import followed, follower
+from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.scene import FakePhone, replace_method, user
-from tests.runtime.street import Street, street
 
 T = TypeVar("T", bound=Envelope)
 Made = dict[Element, Value]
@@ -51,7 +51,7 @@ FAKE_NODE = NodeId("fake_node")
 class FakeNode:
     """A node of which nothing is there but its voice and its ear."""
 
-    def __init__(self, at: Street) -> None:
+    def __init__(self, at: Nodes) -> None:
         self.at = at
         self.received: list[Envelope] = []
         self.door = at.trouble.cluster(9).bus
@@ -70,7 +70,7 @@ def only(kind: type[T], received: list[Envelope]) -> T:
     return found
 
 
-def call(at: Street, phone: FakePhone) -> Call:
+def call(at: Nodes, phone: FakePhone) -> Call:
     deadline_ms = at.clock.wall_ms() + 5_000
     return Call("key", phone.ticket.handle, AcknowledgeNotice("n", 1), None, False, deadline_ms)
 
@@ -78,7 +78,7 @@ def call(at: Street, phone: FakePhone) -> Call:
 # ---- to the owner ----
 
 
-async def test_a_follower_gets_what_it_lacks_and_is_not_the_owner(at: Street) -> None:
+async def test_a_follower_gets_what_it_lacks_and_is_not_the_owner(at: Nodes) -> None:
     await followed(at)
     asks = Asks(FAKE_NODE, 5, (Since(user(1), 0, 0), Since(user(7), 0, 0)))
     received = await FakeNode(at).say(asks)
@@ -98,7 +98,7 @@ async def test_a_follower_gets_what_it_lacks_and_is_not_the_owner(at: Street) ->
     ]
 
 
-async def test_an_owner_who_has_no_epoch_yet_is_none(at: Street) -> None:
+async def test_an_owner_who_has_no_epoch_yet_is_none(at: Nodes) -> None:
     at.trouble.take_away(0)
     phone = await at.scenes[0].phone("anna")
     await phone.connect()
@@ -108,7 +108,7 @@ async def test_an_owner_who_has_no_epoch_yet_is_none(at: Street) -> None:
     assert received == [Asked(NodeId("n0"), "n0-1", 5, (user(1),))]
 
 
-async def test_a_node_does_not_follow_itself(at: Street) -> None:
+async def test_a_node_does_not_follow_itself(at: Nodes) -> None:
     near, _ = await followed(at)
     at.said.clear()
     here = NodeId("n0")
@@ -122,7 +122,7 @@ async def test_a_node_does_not_follow_itself(at: Street) -> None:
     assert near.closed is None
 
 
-async def test_a_session_that_ended_is_refused_without_asking_anybody(at: Street) -> None:
+async def test_a_session_that_ended_is_refused_without_asking_anybody(at: Nodes) -> None:
     _, far = await followed(at)
     at.scenes[0].node.session_revocations.note(far.ticket, EndReason.BLOCKED, "somebody")
     requests = len(at.upstream.requests)
@@ -131,7 +131,7 @@ async def test_a_session_that_ended_is_refused_without_asking_anybody(at: Street
     assert len(at.upstream.requests) == requests
 
 
-async def test_a_session_of_an_owner_who_ends_meanwhile_is_to_be_presented_to_the_next(at: Street) -> None:
+async def test_a_session_of_an_owner_who_ends_meanwhile_is_to_be_presented_to_the_next(at: Nodes) -> None:
     await followed(at)
     fresh = await at.scenes[1].phone("anna", device="d3")
     at.link().mute()
@@ -153,14 +153,14 @@ async def test_a_command_of_a_node_whose_clock_is_wrong_has_the_time_that_is_lef
         return Outcome(Status.APPLIED)
 
     monkeypatch.setattr(CommandExecution, "execute", execute)
-    async with street() as at:
+    async with open_nodes() as at:
         _, far = await followed(at)
         late = dataclasses.replace(call(at, far), deadline_ms=at.clock.wall_ms() - 3_600_000)
         await FakeNode(at).say(CallRequest(user(1), FAKE_NODE, 7, late, left_ms=5_000))
         assert [one.deadline_ms - at.clock.wall_ms() for one in begun] == [5_000]
 
 
-async def test_a_command_from_elsewhere_needs_no_task(at: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_command_from_elsewhere_needs_no_task(at: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     _, far = await followed(at)
     await at.pass_time(7)
     monkeypatch.setattr(CommandExecution, "execute", broken)
@@ -180,7 +180,7 @@ async def test_a_command_does_not_overtake_one_of_its_user_that_is_about_to_run_
     ) -> Callable[[], None] | None:
         return None if asked.key == "first" else begin(execution, asked, settle, node)
 
-    async with street() as at:
+    async with open_nodes() as at:
         _, far = await followed(at)
         await far.send_command("0", "0")
         seen = only(CallRequest, at.received(CallRequest))
@@ -198,7 +198,7 @@ async def test_a_command_does_not_overtake_one_of_its_user_that_is_about_to_run_
         assert at.scenes[0].asked(Execute)[-1].key == "fourth", "it needs no task again"
 
 
-async def test_a_command_over_a_node_that_its_phone_has_left_counts_as_sent_again(at: Street) -> None:
+async def test_a_command_over_a_node_that_its_phone_has_left_counts_as_sent_again(at: Nodes) -> None:
     _, far = await followed(at)
     late = dataclasses.replace(call(at, far), stream_epoch=17)
     received = only(CallAnswer, await FakeNode(at).say(CallRequest(user(1), FAKE_NODE, 7, late)))
@@ -207,7 +207,7 @@ async def test_a_command_over_a_node_that_its_phone_has_left_counts_as_sent_agai
     assert not at.scenes[0].asked(Execute)
 
 
-async def test_a_phone_that_left_is_neither_missed_elsewhere_nor_presented_as_new(at: Street) -> None:
+async def test_a_phone_that_left_is_neither_missed_elsewhere_nor_presented_as_new(at: Nodes) -> None:
     _, far = await followed(at)
     member = at.scenes[0].member(far)
     fake_node = FakeNode(at)
@@ -228,7 +228,7 @@ async def test_a_phone_that_left_is_neither_missed_elsewhere_nor_presented_as_ne
 
 
 async def test_a_follower_of_a_leaving_node_asks_that_node_only_at_once() -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         await followed(at)
         bert = await at.scenes[2].served("bert", device="d7")
         await at.scenes[1].served("bert", device="d8")
@@ -245,7 +245,7 @@ async def test_a_follower_of_a_leaving_node_asks_that_node_only_at_once() -> Non
 # ---- the bus is back ----
 
 
-async def test_when_the_bus_is_back_all_that_is_followed_is_asked_for_within_two_seconds(at: Street) -> None:
+async def test_when_the_bus_is_back_all_that_is_followed_is_asked_for_within_two_seconds(at: Nodes) -> None:
     for key in range(20, 24):
         at.upstream.add_user(key, f"user {key}")
     for key in range(20, 24):
@@ -272,7 +272,7 @@ async def test_when_the_bus_is_back_all_that_is_followed_is_asked_for_within_two
     assert at.scenes[1].node.exchange.machine.health == "live"
 
 
-async def test_a_bus_without_anybody_who_follows_is_live_at_once(at: Street) -> None:
+async def test_a_bus_without_anybody_who_follows_is_live_at_once(at: Nodes) -> None:
     await at.scenes[0].served()
     at.trouble.renew(0)
     await at.clock.settle()
@@ -281,7 +281,7 @@ async def test_a_bus_without_anybody_who_follows_is_live_at_once(at: Street) -> 
 
 async def test_others_have_turns_between_large_answers_to_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.runtime.cluster_receiver.VALUES_AT_ONCE", 0)
-    async with street() as at:
+    async with open_nodes() as at:
         await followed(at)
         at.upstream.add_user(8, "bert")
         await at.scenes[0].served("bert")
@@ -317,7 +317,7 @@ async def test_answers_for_several_users_are_one_message_unless_they_are_long_or
     monkeypatch: pytest.MonkeyPatch, together: bool, at_once: int, kinds: list[type[Envelope]]
 ) -> None:
     monkeypatch.setattr("gateway.runtime.cluster_receiver.VALUES_AT_ONCE", at_once)
-    async with street() as at:
+    async with open_nodes() as at:
         await followed(at)
         await at.scenes[0].served("bert")
         await at.pass_time(1)
@@ -327,7 +327,7 @@ async def test_answers_for_several_users_are_one_message_unless_they_are_long_or
 
 
 @pytest.mark.parametrize("is_near", [True, False])
-async def test_a_node_that_was_stopped_takes_no_phone_back_that_moved(at: Street, is_near: bool) -> None:
+async def test_a_node_that_was_stopped_takes_no_phone_back_that_moved(at: Nodes, is_near: bool) -> None:
     near, far = await followed(at)
     await at.pass_time(10)
     phone = near if is_near else far
@@ -344,7 +344,7 @@ async def test_a_node_that_was_stopped_takes_no_phone_back_that_moved(at: Street
     assert phone.code is CloseCode.REPLACED
 
 
-async def test_a_node_that_was_stopped_closes_no_later_session_of_the_same_device(at: Street) -> None:
+async def test_a_node_that_was_stopped_closes_no_later_session_of_the_same_device(at: Nodes) -> None:
     near, _ = await followed(at)
     await at.pass_time(10)
     earlier = await at.scenes[1].phone("anna", device="other")
@@ -355,7 +355,7 @@ async def test_a_node_that_was_stopped_closes_no_later_session_of_the_same_devic
 
 
 @pytest.mark.parametrize("is_near", [True, False])
-async def test_a_phone_that_came_during_a_stop_or_after_it_connects_again(at: Street, is_near: bool) -> None:
+async def test_a_phone_that_came_during_a_stop_or_after_it_connects_again(at: Nodes, is_near: bool) -> None:
     near, far = await followed(at)
     await at.pass_time(10)
     phone, scene = (near, at.scenes[0]) if is_near else (far, at.scenes[1])
@@ -373,7 +373,7 @@ async def test_a_phone_that_came_during_a_stop_or_after_it_connects_again(at: St
     assert again.closed is None
 
 
-async def test_a_phone_that_may_have_come_before_or_later_connects_again(at: Street) -> None:
+async def test_a_phone_that_may_have_come_before_or_later_connects_again(at: Nodes) -> None:
     _, far = await followed(at)
     await at.pass_time(10)
     at.clock.stand_still(25.0)
@@ -383,7 +383,7 @@ async def test_a_phone_that_may_have_come_before_or_later_connects_again(at: Str
     assert back.code is CloseCode.REBALANCE
 
 
-async def test_a_phone_that_came_back_is_not_replaced_by_what_came_before_it(at: Street) -> None:
+async def test_a_phone_that_came_back_is_not_replaced_by_what_came_before_it(at: Nodes) -> None:
     _, far = await followed(at)
     fake_node = FakeNode(at)
     at.said.clear()
@@ -397,7 +397,7 @@ async def test_a_phone_that_came_back_is_not_replaced_by_what_came_before_it(at:
     assert far.code is CloseCode.REPLACED
 
 
-async def test_a_phone_that_has_left_is_not_presented_as_one_that_has_just_come(at: Street) -> None:
+async def test_a_phone_that_has_left_is_not_presented_as_one_that_has_just_come(at: Nodes) -> None:
     _, far = await followed(at)
     at.said.clear()
     follower(at).follow(far.ticket.handle, ("queues",))
@@ -407,7 +407,7 @@ async def test_a_phone_that_has_left_is_not_presented_as_one_that_has_just_come(
     assert not at.scenes[0].member(far).present
 
 
-async def test_what_a_node_reads_after_a_stop_may_be_as_old_as_the_stop(at: Street) -> None:
+async def test_what_a_node_reads_after_a_stop_may_be_as_old_as_the_stop(at: Nodes) -> None:
     _, far = await followed(at)
     await at.pass_time(10)
     fake_node = FakeNode(at)
@@ -430,7 +430,7 @@ async def test_what_a_node_reads_after_a_stop_may_be_as_old_as_the_stop(at: Stre
 
 
 async def test_a_fault_over_one_message_makes_the_node_deaf_for_no_other(
-    at: Street, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    at: Nodes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await followed(at)
     owner, fake_node = at.home(0).owner, FakeNode(at)
@@ -447,7 +447,7 @@ async def test_a_fault_over_one_message_makes_the_node_deaf_for_no_other(
 
 
 async def test_a_fault_over_one_user_keeps_no_other_from_what_is_sent_with_it(
-    at: Street, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    at: Nodes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, far = await followed(at)
     at.upstream.add_user(8, "bert")
@@ -469,7 +469,7 @@ async def test_a_fault_over_one_user_keeps_no_other_from_what_is_sent_with_it(
 
 
 async def test_a_fault_over_one_request_ends_that_request_alone(
-    at: Street, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    at: Nodes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     near, _ = await followed(at)
     owner, fake_node = at.home(0).owner, FakeNode(at)

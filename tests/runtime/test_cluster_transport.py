@@ -50,8 +50,8 @@ from gateway.runtime.ports import NotSentError, OnPosted
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import LossyBus, Trouble
 from tests.doubles.tasks import during
+from tests.runtime.nodes import Nodes
 from tests.runtime.pair import FIRST, HERE, THERE, Asker, Pair, attach, pair, since
-from tests.runtime.street import Street
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -696,7 +696,7 @@ async def test_after_the_end_nothing_is_published(at: Place) -> None:
     assert at.received() == ROUNDS_MAX * [(Inbox(A), [(1, 1)])]
 
 
-async def test_the_state_that_a_command_caused_is_published_before_its_result(at: Street) -> None:
+async def test_the_state_that_a_command_caused_is_published_before_its_result(at: Nodes) -> None:
     await at.scenes[0].served()
     far = await at.scenes[1].served(device="d2")
     await at.pass_time(2)

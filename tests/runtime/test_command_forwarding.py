@@ -18,13 +18,13 @@ from gateway.runtime.command_execution import OWNER_WAIT_S
 from gateway.runtime.follower import Follower
 from tests.doubles.tasks import during
 from tests.runtime.followed import executed, followed
+from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.scene import FakePhone
-from tests.runtime.street import Street, street
 
 LONG_MS = 30_000
 
 
-async def denied(at: Street, phone: FakePhone) -> None:
+async def denied(at: Nodes, phone: FakePhone) -> None:
     """Let the owner deny a phone's command, as it gives the user away when it has the answer to another."""
     at.link().mute()
     at.scenes[0].lines[0].command("0", "9")
@@ -35,7 +35,7 @@ async def denied(at: Street, phone: FakePhone) -> None:
     assert any(one.outcome is None for one in at.received(CallAnswer))
 
 
-async def until(at: Street, is_so: Callable[[], bool]) -> None:
+async def until(at: Nodes, is_so: Callable[[], bool]) -> None:
     """Let time pass in short steps until something is so."""
     for _ in range(1_000):
         if is_so():
@@ -44,14 +44,14 @@ async def until(at: Street, is_so: Callable[[], bool]) -> None:
     raise AssertionError("it is not so")
 
 
-def owner_of(at: Street, node: int) -> str | None:
+def owner_of(at: Nodes, node: int) -> str | None:
     """Return which node another node takes for the owner."""
     role = at.home(node).role
     return role.owner.node if isinstance(role, Follower) else None
 
 
 async def test_a_command_that_the_last_owner_denied_is_sent_to_the_next_before_later_ones() -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         await followed(at)
         far = await at.scenes[2].served(device="d3")
         await at.pass_time(1)
@@ -65,7 +65,7 @@ async def test_a_command_that_the_last_owner_denied_is_sent_to_the_next_before_l
         assert [far.result(each) for each in "123"] == [{"status": "unchanged"}] * 3
 
 
-async def test_a_command_that_an_owner_denied_is_sent_to_the_same_one_before_later_ones(at: Street) -> None:
+async def test_a_command_that_an_owner_denied_is_sent_to_the_same_one_before_later_ones(at: Nodes) -> None:
     near, far = await followed(at)
     await denied(at, far)
     await at.pass_time(0.2)
@@ -78,7 +78,7 @@ async def test_a_command_that_an_owner_denied_is_sent_to_the_same_one_before_lat
     assert executed(at) == ["9", "1", "2", "3"]
 
 
-async def test_a_slow_command_that_an_owner_denied_before_does_not_slow_down_later_ones(at: Street) -> None:
+async def test_a_slow_command_that_an_owner_denied_before_does_not_slow_down_later_ones(at: Nodes) -> None:
     _, far = await followed(at)
     await denied(at, far)
     at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
@@ -93,7 +93,7 @@ async def test_a_slow_command_that_an_owner_denied_before_does_not_slow_down_lat
 
 
 @pytest.mark.parametrize("retry", [False, True])
-async def test_a_command_that_crosses_an_offer_is_executed_by_the_next_owner(at: Street, retry: bool) -> None:
+async def test_a_command_that_crosses_an_offer_is_executed_by_the_next_owner(at: Nodes, retry: bool) -> None:
     _, far = await followed(at)
     noted = at.trouble.said
     assert noted is not None
@@ -112,7 +112,7 @@ async def test_a_command_that_crosses_an_offer_is_executed_by_the_next_owner(at:
     assert executed(at) == ["1", "2"]
 
 
-async def test_a_command_whose_answer_was_lost_before_the_offer_has_its_outcome(at: Street) -> None:
+async def test_a_command_whose_answer_was_lost_before_the_offer_has_its_outcome(at: Nodes) -> None:
     _, far = await followed(at)
     at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
     await far.send_command("1", "1")
@@ -126,7 +126,7 @@ async def test_a_command_whose_answer_was_lost_before_the_offer_has_its_outcome(
 
 
 @pytest.mark.parametrize("is_running", [True, False])
-async def test_a_command_that_no_owner_began_at_the_end_has_an_outcome(at: Street, is_running: bool) -> None:
+async def test_a_command_that_no_owner_began_at_the_end_has_an_outcome(at: Nodes, is_running: bool) -> None:
     _, far = await followed(at)
     at.trouble.kill(0)
     outcomes: list[Outcome] = []
@@ -151,7 +151,7 @@ async def test_a_command_that_no_owner_began_at_the_end_has_an_outcome(at: Stree
     assert (outcome.status, outcome.error and outcome.error.code) == (Status.UNKNOWN, ErrorCode.OWNER_LOST)
 
 
-async def test_a_command_that_was_lost_before_a_later_one_is_not_executed_after_it(at: Street) -> None:
+async def test_a_command_that_was_lost_before_a_later_one_is_not_executed_after_it(at: Nodes) -> None:
     _, far = await followed(at)
     at.trouble.lose = lambda *received: isinstance(received[-1], CallRequest)
     await far.send_command("1", "1")
@@ -165,7 +165,7 @@ async def test_a_command_that_was_lost_before_a_later_one_is_not_executed_after_
 
 
 async def test_a_command_whose_owner_died_is_not_called_unexecuted_by_the_history_of_a_later_one() -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         await followed(at)
         far = await at.scenes[2].served(device="d3")
         await at.pass_time(1)
@@ -183,7 +183,7 @@ async def test_a_command_whose_owner_died_is_not_called_unexecuted_by_the_histor
         assert far.outcome("1") == ("unknown", "owner_lost")
 
 
-async def test_a_reused_key_gets_no_outcome_of_another_command_from_a_history(at: Street) -> None:
+async def test_a_reused_key_gets_no_outcome_of_another_command_from_a_history(at: Nodes) -> None:
     _, far = await followed(at)
     await far.send_command("1", "1")
     assert far.result("1") == {"status": "applied"}
@@ -204,13 +204,13 @@ SOON_S = 2.5
 """Time in which a node finds that its bus works again, and its messages have left."""
 
 
-def stall(at: Street) -> None:
+def stall(at: Nodes) -> None:
     """Lose all messages, and confirm none."""
     at.trouble.lose = lambda *_: True
     at.trouble.unanswered = lambda _: True
 
 
-def end(at: Street) -> None:
+def end(at: Nodes) -> None:
     at.trouble.lose = at.trouble.unanswered = None
 
 
@@ -226,7 +226,7 @@ def state_at_result(phone: FakePhone, identity: str) -> object:
 
 
 @pytest.mark.parametrize("lost", ["request", "answer"])
-async def test_what_was_lost_of_a_command_is_sent_again_after_the_state(at: Street, lost: str) -> None:
+async def test_what_was_lost_of_a_command_is_sent_again_after_the_state(at: Nodes, lost: str) -> None:
     _, far = await followed(at)
     if lost == "answer":
         at.link().holds = lambda request: isinstance(request, Execute)
@@ -244,7 +244,7 @@ async def test_what_was_lost_of_a_command_is_sent_again_after_the_state(at: Stre
     assert state_at_result(far, "1") == "unavailable"
 
 
-async def test_commands_of_a_stall_are_executed_before_later_ones(at: Street) -> None:
+async def test_commands_of_a_stall_are_executed_before_later_ones(at: Nodes) -> None:
     _, far = await followed(at)
     stall(at)
     far.command("1", "1")
@@ -257,7 +257,7 @@ async def test_commands_of_a_stall_are_executed_before_later_ones(at: Street) ->
     assert [far.result(each) for each in "123"] == [{"status": "applied"}] + [{"status": "unchanged"}] * 2
 
 
-async def test_a_repeated_command_that_is_denied_may_have_been_executed(at: Street) -> None:
+async def test_a_repeated_command_that_is_denied_may_have_been_executed(at: Nodes) -> None:
     _, far = await followed(at)
     at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
     at.trouble.unanswered = lambda node: node == 1
@@ -272,7 +272,7 @@ async def test_a_repeated_command_that_is_denied_may_have_been_executed(at: Stre
     assert executed(at) == ["1"]
 
 
-async def test_a_command_is_unknown_by_its_deadline_in_a_long_stall(at: Street) -> None:
+async def test_a_command_is_unknown_by_its_deadline_in_a_long_stall(at: Nodes) -> None:
     _, far = await followed(at)
     stall(at)
     far.command("1", "1")

@@ -18,8 +18,8 @@ from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.link_session import REPORT_EVERY_S
 from gateway.runtime.mirror import Feed
 from tests.runtime.followed import TRUSTED_S, followed, wait_for
+from tests.runtime.nodes import Nodes
 from tests.runtime.scene import FakePhone, Scene, scene, user
-from tests.runtime.street import Street
 
 
 def hop(at: Scene, name: str) -> tuple[float, float]:
@@ -42,7 +42,7 @@ async def test_what_a_link_brings_takes_its_time_until_the_mirror_shows_it(at: S
     assert seconds == 0  # on a clock that stands
 
 
-async def test_what_is_published_takes_its_time_until_who_follows_has_it(at: Street) -> None:
+async def test_what_is_published_takes_its_time_until_who_follows_has_it(at: Nodes) -> None:
     await followed(at)
     await at.pass_time(3)
     scene_ = at.scenes[1]
@@ -59,7 +59,7 @@ async def test_what_is_published_takes_its_time_until_who_follows_has_it(at: Str
     assert hop(at.scenes[0], "bus") == (0, 0)
 
 
-async def test_nothing_new_is_no_news_and_it_is_one_end_on_two_nodes(at: Street) -> None:
+async def test_nothing_new_is_no_news_and_it_is_one_end_on_two_nodes(at: Nodes) -> None:
     await followed(at)
     await at.pass_time(3)
     times, _ = hop(at.scenes[1], "bus")
@@ -108,7 +108,7 @@ async def test_an_element_that_comes_late_is_counted(at: Scene) -> None:
     assert at.node.composer.late == 1
 
 
-async def test_probes_and_messages_are_counted(at: Street) -> None:
+async def test_probes_and_messages_are_counted(at: Nodes) -> None:
     await at.pass_time(10)
     assert all(count >= 9 for count in at.counted("bus_probe_seconds_count"))
     assert at.counted("bus_publish_total") >= at.counted("bus_probe_seconds_count")
@@ -119,7 +119,7 @@ async def test_probes_and_messages_are_counted(at: Street) -> None:
     assert (after[0] > before[0], after[1]) == (True, before[1])
 
 
-async def test_a_bus_that_was_away_is_a_gap_for_the_probe_and_a_resync_of_the_followed(at: Street) -> None:
+async def test_a_bus_that_was_away_is_a_gap_for_the_probe_and_a_resync_of_the_followed(at: Nodes) -> None:
     await followed(at, settled_s=TRUSTED_S)
     at.trouble.lose = lambda sender, to, *_: sender == to == 1
     await at.pass_time(3)

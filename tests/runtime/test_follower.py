@@ -44,13 +44,13 @@ from tests.runtime.followed import (
     wait_for,
     waiting,
 )
+from tests.runtime.nodes import Nodes
 from tests.runtime.scene import FakePhone, replace_method, user
-from tests.runtime.street import Street
 
 # ---- served through the owner ----
 
 
-async def test_a_phone_at_another_node_is_served_through_the_one_link(at: Street) -> None:
+async def test_a_phone_at_another_node_is_served_through_the_one_link(at: Nodes) -> None:
     near, far = await followed(at)
     assert len(at.openings) == 1
     assert far.shown.keys() == near.shown.keys()
@@ -72,7 +72,7 @@ async def test_a_phone_at_another_node_is_served_through_the_one_link(at: Street
 
 
 async def test_a_phone_of_an_owned_user_is_served_without_a_request_for_the_lease(
-    at: Street, monkeypatch: pytest.MonkeyPatch
+    at: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
 
@@ -87,7 +87,7 @@ async def test_a_phone_of_an_owned_user_is_served_without_a_request_for_the_leas
 
 
 async def test_a_phone_is_served_before_the_subscription_of_its_user_is_confirmed(
-    at: Street, monkeypatch: pytest.MonkeyPatch
+    at: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     confirmed, bus = asyncio.Event(), at.scenes[1].cluster.bus
     usual = bus.subscribe
@@ -107,7 +107,7 @@ async def test_a_phone_is_served_before_the_subscription_of_its_user_is_confirme
     assert [one.seq for one in requests] == [0, far.position["seq"]], "what came on the channel is requested"
 
 
-def since_requests(at: Street) -> list[Since]:
+def since_requests(at: Nodes) -> list[Since]:
     """Return all requests for changes, also those that came with a session."""
     found: list[Since] = []
     for _, _, envelope in at.said:
@@ -119,7 +119,7 @@ def since_requests(at: Street) -> list[Since]:
     return found
 
 
-async def test_requests_at_intervals_for_many_users_leave_in_one_message_a_second(at: Street) -> None:
+async def test_requests_at_intervals_for_many_users_leave_in_one_message_a_second(at: Nodes) -> None:
     keys = range(20, 30)
     for key in keys:
         at.upstream.add_user(key, f"anna{key}", scope=Scope(queues=frozenset({5})))
@@ -136,7 +136,7 @@ async def test_requests_at_intervals_for_many_users_leave_in_one_message_a_secon
     assert {scene.lines[-1].health for scene in at.scenes} == {"live"}
 
 
-async def test_requests_at_intervals_wake_no_phone(at: Street) -> None:
+async def test_requests_at_intervals_wake_no_phone(at: Nodes) -> None:
     _, far = await followed(at, settled_s=TRUSTED_S)
     at.said.clear()
     woken = far.woken
@@ -147,7 +147,7 @@ async def test_requests_at_intervals_wake_no_phone(at: Street) -> None:
 
 
 @pytest.mark.parametrize("late_s", [0.0, 0.4])
-async def test_a_phone_that_moves_costs_seven_messages_and_one_state(at: Street, late_s: float) -> None:
+async def test_a_phone_that_moves_costs_seven_messages_and_one_state(at: Nodes, late_s: float) -> None:
     phone = await at.scenes[0].served()
     await at.pass_time(5)
     at.scenes[0].node.drain()
@@ -168,7 +168,7 @@ async def test_a_phone_that_moves_costs_seven_messages_and_one_state(at: Street,
     assert len(states) == 1
 
 
-async def test_an_owner_of_an_older_version_is_asked_for_changes_separately(at: Street) -> None:
+async def test_an_owner_of_an_older_version_is_asked_for_changes_separately(at: Nodes) -> None:
     await at.scenes[0].served()
     owner = at.scenes[0].node
 
@@ -183,7 +183,7 @@ async def test_an_owner_of_an_older_version_is_asked_for_changes_separately(at: 
     assert [one.seq for one in since_requests(at)][:2] == [0, 0]
 
 
-async def test_a_session_that_the_owner_published_in_vain_is_shown_after_one_more_request(at: Street) -> None:
+async def test_a_session_that_the_owner_published_in_vain_is_shown_after_one_more_request(at: Nodes) -> None:
     await at.scenes[0].served()
     await at.scenes[1].served(device="d2")
     await at.pass_time(1)
@@ -202,7 +202,7 @@ async def test_a_session_that_the_owner_published_in_vain_is_shown_after_one_mor
     assert far.health == "live"
 
 
-async def test_changes_are_not_answered_for_a_session_that_is_refused(at: Street) -> None:
+async def test_changes_are_not_answered_for_a_session_that_is_refused(at: Nodes) -> None:
     near = await at.scenes[0].served()
     at.scenes[0].node.session_revocations.note(near.ticket, EndReason.BLOCKED, "somebody")
     near.bye()
@@ -212,7 +212,7 @@ async def test_changes_are_not_answered_for_a_session_that_is_refused(at: Street
 
 
 @pytest.mark.parametrize("turns", [0, 3, 6])
-async def test_commands_that_wait_for_their_session_are_not_overtaken(at: Street, turns: int) -> None:
+async def test_commands_that_wait_for_their_session_are_not_overtaken(at: Nodes, turns: int) -> None:
     _, far = await followed(at)
     far.send(kind="follow", id="9", topics=["queue:5"])  # the owner is to accept it again
     for _ in range(2):
@@ -225,7 +225,7 @@ async def test_commands_that_wait_for_their_session_are_not_overtaken(at: Street
     assert [far.result("1"), far.result("2")] == [{"status": "applied"}, {"status": "unchanged"}]
 
 
-async def test_what_no_node_has_begun_is_not_sent_to_the_same_one_again_at_once(at: Street) -> None:
+async def test_what_no_node_has_begun_is_not_sent_to_the_same_one_again_at_once(at: Nodes) -> None:
     _, far = await followed(at)
     at.trouble.kill(0)
     at.said.clear()
@@ -235,7 +235,7 @@ async def test_what_no_node_has_begun_is_not_sent_to_the_same_one_again_at_once(
     assert len(at.received(CallRequest)) == 2
 
 
-async def test_what_a_phone_elsewhere_follows_is_listened_to_at_the_owner(at: Street) -> None:
+async def test_what_a_phone_elsewhere_follows_is_listened_to_at_the_owner(at: Nodes) -> None:
     far = await at.scenes[1].phone("anna", device="d2")
     near = await at.scenes[0].served(topics=["agents"])
     far.hello(topics=["agents"])
@@ -249,7 +249,7 @@ async def test_what_a_phone_elsewhere_follows_is_listened_to_at_the_owner(at: St
     assert (Kind.QUEUE, frozenset({5})) in listened
 
 
-async def test_a_phone_in_sync_resumes_at_a_node_that_begins_to_follow(at: Street) -> None:
+async def test_a_phone_in_sync_resumes_at_a_node_that_begins_to_follow(at: Nodes) -> None:
     near = await at.scenes[0].served()
     await at.scenes[0].served(device="d2")  # what is another session's own has a later number
     await at.pass_time(1)
@@ -262,7 +262,7 @@ async def test_a_phone_in_sync_resumes_at_a_node_that_begins_to_follow(at: Stree
     assert far.of_kind("changes") == [{"kind": "changes", "after": seq, "upto": seq}]
 
 
-async def test_a_phone_elsewhere_has_its_rights_and_is_missed_when_it_leaves(at: Street) -> None:
+async def test_a_phone_elsewhere_has_its_rights_and_is_missed_when_it_leaves(at: Nodes) -> None:
     _, far = await followed(at)
     received = len(far.facts)
     person = at.upstream.people[user(1)]
@@ -288,7 +288,7 @@ async def test_a_phone_elsewhere_has_its_rights_and_is_missed_when_it_leaves(at:
 
 
 @pytest.mark.parametrize("is_last", [False, True])
-async def test_a_phone_elsewhere_whose_session_ends_keeps_its_data(at: Street, is_last: bool) -> None:
+async def test_a_phone_elsewhere_whose_session_ends_keeps_its_data(at: Nodes, is_last: bool) -> None:
     near, far = await followed(at)
     if is_last:
         at.upstream.end_session(at.upstream.session(near.ticket.secret), EndReason.LOGGED_OFF)
@@ -304,7 +304,7 @@ async def test_a_phone_elsewhere_whose_session_ends_keeps_its_data(at: Street, i
 # ---- repair ----
 
 
-async def test_what_was_lost_is_asked_for_and_comes(at: Street) -> None:
+async def test_what_was_lost_is_asked_for_and_comes(at: Nodes) -> None:
     near, far = await followed(at)
     at.trouble.lose = lambda *received: (
         received[1] == 1 and isinstance(received[-1], Publication | Publications)
@@ -324,7 +324,7 @@ async def test_what_was_lost_is_asked_for_and_comes(at: Street) -> None:
     assert at.counted("resyncs_total", reason="gap") == [0, 1]
 
 
-async def test_a_gap_makes_nothing_look_newer_and_what_answers_it_may_be_lost_too(at: Street) -> None:
+async def test_a_gap_makes_nothing_look_newer_and_what_answers_it_may_be_lost_too(at: Nodes) -> None:
     near, far = await followed(at)
     await at.pass_time(TRUSTED_S)
     at.trouble.lose = lambda *received: (
@@ -347,7 +347,7 @@ async def test_a_gap_makes_nothing_look_newer_and_what_answers_it_may_be_lost_to
     assert (waiting(far), far.health) == (9, "live")
 
 
-async def test_what_was_lost_last_comes_within_ten_seconds(at: Street) -> None:
+async def test_what_was_lost_last_comes_within_ten_seconds(at: Nodes) -> None:
     _, far = await followed(at)
     at.trouble.lose = lambda *received: (
         received[1] == 1 and isinstance(received[-1], Publication | Publications)
@@ -363,7 +363,7 @@ async def test_what_was_lost_last_comes_within_ten_seconds(at: Street) -> None:
 # ---- small things ----
 
 
-async def test_a_follower_asks_to_speak_for_the_user_only_while_a_phone_is_here(at: Street) -> None:
+async def test_a_follower_asks_to_speak_for_the_user_only_while_a_phone_is_here(at: Nodes) -> None:
     _, far = await followed(at)
     at.said.clear()
     await at.pass_time(12)
@@ -386,15 +386,15 @@ async def test_a_follower_asks_to_speak_for_the_user_only_while_a_phone_is_here(
 # ---- sessions that a follower presents to the owner ----
 
 
-def remote_attach(at: Street) -> RemoteAttach:
+def remote_attach(at: Nodes) -> RemoteAttach:
     return follower(at)._remote_attach
 
 
-def presented(at: Street) -> int:
+def presented(at: Nodes) -> int:
     return len(at.received(Attach))
 
 
-async def test_a_session_is_presented_once_until_the_replica_loses_sight_of_it(at: Street) -> None:
+async def test_a_session_is_presented_once_until_the_replica_loses_sight_of_it(at: Nodes) -> None:
     _, far = await followed(at, settled_s=2)
     assert remote_attach(at).is_accepted(far.ticket.handle)
     at.said.clear()
@@ -408,7 +408,7 @@ async def test_a_session_is_presented_once_until_the_replica_loses_sight_of_it(a
     assert at.scenes[0].owner().user_sessions.by_handle.get(far.ticket.handle) is not None
 
 
-async def test_without_an_answer_a_session_is_presented_again_after_a_while(at: Street) -> None:
+async def test_without_an_answer_a_session_is_presented_again_after_a_while(at: Nodes) -> None:
     _, far = await followed(at, settled_s=2)
     at.said.clear()
     at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
@@ -421,7 +421,7 @@ async def test_without_an_answer_a_session_is_presented_again_after_a_while(at: 
     assert remote_attach(at).is_accepted(far.ticket.handle)
 
 
-async def test_a_session_that_is_refused_in_passing_closes_its_phone(at: Street) -> None:
+async def test_a_session_that_is_refused_in_passing_closes_its_phone(at: Nodes) -> None:
     near, far = await followed(at, settled_s=2)
     at.upstream.live.pop(far.ticket.secret)
     at.scenes[0].owner().drop_session(far.ticket.handle)
@@ -431,7 +431,7 @@ async def test_a_session_that_is_refused_in_passing_closes_its_phone(at: Street)
 
 
 @pytest.mark.parametrize("makes_sense", [True, False])
-async def test_an_owner_who_cannot_tell_closes_nobody(at: Street, *, makes_sense: bool) -> None:
+async def test_an_owner_who_cannot_tell_closes_nobody(at: Nodes, *, makes_sense: bool) -> None:
     _, far = await followed(at, settled_s=2)
     at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
     remote_attach(at).follow(far.ticket.handle)
@@ -445,7 +445,7 @@ async def test_an_owner_who_cannot_tell_closes_nobody(at: Street, *, makes_sense
     assert not remote_attach(at).is_accepted(far.ticket.handle)
 
 
-async def test_a_refusal_of_a_connection_that_its_phone_has_left_closes_not_the_next_one(at: Street) -> None:
+async def test_a_refusal_of_a_connection_that_its_phone_has_left_closes_not_the_next_one(at: Nodes) -> None:
     _, far = await followed(at, settled_s=2)
     at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
     remote_attach(at).follow(far.ticket.handle)
@@ -462,7 +462,7 @@ async def test_a_refusal_of_a_connection_that_its_phone_has_left_closes_not_the_
     assert again.closed is None
 
 
-async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms_nobody(at: Street) -> None:
+async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms_nobody(at: Nodes) -> None:
     near, far = await followed(at, settled_s=2)
     at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
     fresh = await at.scenes[1].phone("anna", device="d3")
@@ -478,7 +478,7 @@ async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms
     assert (near.closed, far.closed) == (None, None)
 
 
-async def test_nor_of_one_that_left_while_its_owner_was_asked(at: Street) -> None:
+async def test_nor_of_one_that_left_while_its_owner_was_asked(at: Nodes) -> None:
     _, far = await followed(at, settled_s=2)
     at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
     at.scenes[0].owner().drop_session(far.ticket.handle)
@@ -489,7 +489,7 @@ async def test_nor_of_one_that_left_while_its_owner_was_asked(at: Street) -> Non
     assert remote_attach(at)._accepted == remote_attach(at)._again_at == {}
 
 
-async def test_who_is_accepted_in_a_later_epoch_is_not_served_from_an_earlier_one(at: Street) -> None:
+async def test_who_is_accepted_in_a_later_epoch_is_not_served_from_an_earlier_one(at: Nodes) -> None:
     near, far = await followed(at, settled_s=2)
     before = at.scenes[0].owner().epoch
     at.trouble.lose = lambda *received: isinstance(received[-1], Publication | Publications)
@@ -505,7 +505,7 @@ async def test_who_is_accepted_in_a_later_epoch_is_not_served_from_an_earlier_on
     assert int(again.stream.partition(".")[0]) > before
 
 
-async def test_what_concerns_nobody_who_follows_and_what_comes_after_its_end_is_ignored(at: Street) -> None:
+async def test_what_concerns_nobody_who_follows_and_what_comes_after_its_end_is_ignored(at: Nodes) -> None:
     _, far = await followed(at)
     gone, frames = follower(at), len(far.frames)
     receive(at, Detach(user(1), far.ticket.handle, at.scenes[0].node.exchange.node))
@@ -518,7 +518,7 @@ async def test_what_concerns_nobody_who_follows_and_what_comes_after_its_end_is_
 # ---- phones that wait for their turn at the owner ----
 
 
-async def _begin_behind(at: Street) -> tuple[FakePhone, FakePhone]:
+async def _begin_behind(at: Nodes) -> tuple[FakePhone, FakePhone]:
     """Give a phone at the owner and one at its follower whose link does not answer yet, at a late owner."""
     at.upstream.mute_links = True
     near, far = [await scene.phone("anna", device=f"d{place}") for place, scene in enumerate(at.scenes)]
@@ -530,13 +530,13 @@ async def _begin_behind(at: Street) -> tuple[FakePhone, FakePhone]:
     return near, far
 
 
-def _is_late(at: Street, *, node: int) -> None:
+def _is_late(at: Nodes, *, node: int) -> None:
     pauses = at.scenes[node].node.pauses
     for beat in range(8):
         pauses.record_beat(at.clock.now() + beat - 8.0)
 
 
-async def test_a_phone_waits_for_a_busy_owner_elsewhere_as_it_would_there(at: Street) -> None:
+async def test_a_phone_waits_for_a_busy_owner_elsewhere_as_it_would_there(at: Nodes) -> None:
     near, far = await _begin_behind(at)
     for _ in range(int(2 * ATTACH_S)):
         _is_late(at, node=0)
@@ -550,7 +550,7 @@ async def test_a_phone_waits_for_a_busy_owner_elsewhere_as_it_would_there(at: St
     assert far.of_kind("welcome")
 
 
-async def test_a_phone_that_waited_in_vain_at_a_busy_owner_learns_that_it_is_busy(at: Street) -> None:
+async def test_a_phone_that_waited_in_vain_at_a_busy_owner_learns_that_it_is_busy(at: Nodes) -> None:
     _, far = await _begin_behind(at)
     for _ in range(int(TURNS * ATTACH_S) + 2):
         _is_late(at, node=0)
@@ -558,7 +558,7 @@ async def test_a_phone_that_waited_in_vain_at_a_busy_owner_learns_that_it_is_bus
     assert far.code is CloseCode.OVER_CAPACITY
 
 
-async def test_a_late_follower_does_not_blame_the_owner(at: Street) -> None:
+async def test_a_late_follower_does_not_blame_the_owner(at: Nodes) -> None:
     await at.scenes[0].served()
     at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
     far = await at.scenes[1].phone("anna", device="d2")
@@ -571,7 +571,7 @@ async def test_a_late_follower_does_not_blame_the_owner(at: Street) -> None:
     assert far.code is CloseCode.INTERNAL
 
 
-async def test_a_node_of_an_older_version_is_not_answered_that_its_phone_waits(at: Street) -> None:
+async def test_a_node_of_an_older_version_is_not_answered_that_its_phone_waits(at: Nodes) -> None:
     _, far = await _begin_behind(at)
     _is_late(at, node=0)
     at.said.clear()

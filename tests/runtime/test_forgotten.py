@@ -23,8 +23,8 @@ from gateway.upstream.oscce import OsccServer
 from gateway.upstream.oscce.link import OsccLink
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
+from tests.runtime.nodes import open_nodes
 from tests.runtime.scene import FakePhone, Scene, scene
-from tests.runtime.street import street
 
 LINGER_S = 2.0
 SETTINGS = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(LINGER_S, LINGER_S))
@@ -173,7 +173,7 @@ async def test_whom_a_server_that_is_away_could_not_log_off_leaves_nothing_but_t
 
 
 async def test_who_was_followed_from_another_node_is_gone_there_and_then_at_the_owner() -> None:
-    async with street(linger=SETTINGS.linger) as at:
+    async with open_nodes(linger=SETTINGS.linger) as at:
         here, there = at.scenes
         phone = await here.served()
         other = await there.served(device="d2")

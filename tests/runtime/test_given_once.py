@@ -10,15 +10,15 @@ from gateway.protocol.envelopes import Asks, Attach, Envelope, Given, Here, Leav
 from gateway.runtime.handover import REQUEST_S, REQUESTS_MAX, REST_S, TURN_PAUSE_S, TURN_S, UNLINKED_S
 from gateway.runtime.ports import Grant, Start
 from tests.runtime.followed import executed, followed, follower
+from tests.runtime.nodes import Nodes
 from tests.runtime.scene import FakePhone, Scene, user
-from tests.runtime.street import Street
 
 APPLIED = {"status": "applied"}
 TAKEN_S = 10.0
 """After how long nobody can take a user any more for a wish."""
 
 
-def lose_offers(at: Street, most: int | None = None) -> None:
+def lose_offers(at: Nodes, most: int | None = None) -> None:
     lost: list[Envelope] = []
 
     def lose(_from: int, _to: int, _channel: object, said: Envelope) -> bool:
@@ -34,7 +34,7 @@ async def unanswered(*_: object, **__: object) -> Grant:
     raise GatewayError(ErrorCode.BUS_DOWN, "The bus does not answer.")
 
 
-async def sent_again(at: Street, phone: FakePhone, stream: str) -> FakePhone:
+async def sent_again(at: Nodes, phone: FakePhone, stream: str) -> FakePhone:
     """Let the phone come back to node 1, and ask what became of its command."""
     again = await at.scenes[1].again(phone)
     await at.pass_time(1)
@@ -43,7 +43,7 @@ async def sent_again(at: Street, phone: FakePhone, stream: str) -> FakePhone:
     return again
 
 
-async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken(at: Street) -> None:
+async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken(at: Nodes) -> None:
     near, _ = await followed(at)
     stream = near.stream
     lose_offers(at)
@@ -62,12 +62,12 @@ async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken(at: Stree
     assert again.result("1") == APPLIED
 
 
-def owe(at: Street, seconds: float) -> None:
+def owe(at: Nodes, seconds: float) -> None:
     """Let node 1 open no link for a while."""
     at.scenes[1].admission_queue.budget._bucket.owe(at.clock.now(), seconds)
 
 
-async def test_a_giver_goes_on_only_when_a_renewal_is_granted(at: Street) -> None:
+async def test_a_giver_goes_on_only_when_a_renewal_is_granted(at: Nodes) -> None:
     near, _ = await followed(at)
     at.ways[1].shut()
     at.scenes[0].node.drain()
@@ -85,7 +85,7 @@ async def test_a_giver_goes_on_only_when_a_renewal_is_granted(at: Street) -> Non
 
 
 async def test_a_taker_with_a_late_answer_of_the_store_gets_nothing_of_the_giver(
-    at: Street, monkeypatch: pytest.MonkeyPatch
+    at: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     near, _ = await followed(at)
     leases = at.scenes[1].cluster.leases
@@ -103,7 +103,7 @@ async def test_a_taker_with_a_late_answer_of_the_store_gets_nothing_of_the_giver
 
 
 async def test_a_store_that_forgets_while_a_user_is_given_lets_no_command_run_twice(
-    at: Street, monkeypatch: pytest.MonkeyPatch
+    at: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     near, _ = await followed(at)
     stream = near.stream
@@ -130,7 +130,7 @@ async def test_a_store_that_forgets_while_a_user_is_given_lets_no_command_run_tw
     assert len(executed(at)) == 1
 
 
-async def test_the_history_of_who_gave_comes_with_the_word_whose_link_took_its_place(at: Street) -> None:
+async def test_the_history_of_who_gave_comes_with_the_word_whose_link_took_its_place(at: Nodes) -> None:
     near, _ = await followed(at)
     stream = near.stream
     near.command("1", "1")
@@ -146,7 +146,7 @@ async def test_the_history_of_who_gave_comes_with_the_word_whose_link_took_its_p
     assert len(executed(at)) == 1
 
 
-async def test_without_that_word_what_was_sent_before_is_not_executed_again(at: Street) -> None:
+async def test_without_that_word_what_was_sent_before_is_not_executed_again(at: Nodes) -> None:
     near, _ = await followed(at)
     stream = near.stream
     near.command("1", "1")
@@ -160,7 +160,7 @@ async def test_without_that_word_what_was_sent_before_is_not_executed_again(at: 
     assert len(executed(at)) == 1
 
 
-async def test_an_offer_that_was_lost_is_sent_again_at_once(at: Street) -> None:
+async def test_an_offer_that_was_lost_is_sent_again_at_once(at: Nodes) -> None:
     near, _ = await followed(at)
     lose_offers(at, 1)
     at.scenes[0].node.drain()
@@ -172,7 +172,7 @@ async def test_an_offer_that_was_lost_is_sent_again_at_once(at: Street) -> None:
     assert len(executed(at)) == 1
 
 
-async def test_the_offer_of_an_island_is_sent_once_for_a_wish(at: Street) -> None:
+async def test_the_offer_of_an_island_is_sent_once_for_a_wish(at: Nodes) -> None:
     await followed(at)
     for way in at.ways:
         way.shut()
@@ -183,7 +183,7 @@ async def test_the_offer_of_an_island_is_sent_once_for_a_wish(at: Street) -> Non
     assert at.owners() == [0]
 
 
-async def test_a_user_whom_no_offer_leaves_is_served_on_while_others_ask_for_him(at: Street) -> None:
+async def test_a_user_whom_no_offer_leaves_is_served_on_while_others_ask_for_him(at: Nodes) -> None:
     near, far = await followed(at)
     lose_offers(at)
     at.scenes[0].node.drain()
@@ -207,7 +207,7 @@ async def test_a_user_whom_no_offer_leaves_is_served_on_while_others_ask_for_him
     assert at.received(Offer)
 
 
-async def test_endless_requests_do_not_delay_the_givers_return(at: Street) -> None:
+async def test_endless_requests_do_not_delay_the_givers_return(at: Nodes) -> None:
     near, far = await followed(at)
     lose_offers(at)
     at.scenes[0].node.drain()
@@ -222,7 +222,7 @@ async def test_endless_requests_do_not_delay_the_givers_return(at: Street) -> No
     assert closed_s < 2 * ((1 + REQUESTS_MAX) * REQUEST_S + TAKEN_S)
 
 
-async def test_a_command_has_its_outcome_in_time_though_nobody_answers_for_its_session(at: Street) -> None:
+async def test_a_command_has_its_outcome_in_time_though_nobody_answers_for_its_session(at: Nodes) -> None:
     _, far = await followed(at)
     at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
     follower = at.home(1).follower
@@ -248,22 +248,22 @@ def limit(scene: Scene, per_s: float, burst: float, links: int) -> Budget:
     return budget
 
 
-def slow(at: Street, per_s: float) -> None:
+def slow(at: Nodes, per_s: float) -> None:
     """Let each node open so many links a second, one after the other."""
     for scene in at.scenes:
         limit(scene, 2 * per_s, 2.0, 32)
 
 
-def in_flight(at: Street) -> int:
+def in_flight(at: Nodes) -> int:
     budget = at.scenes[1].admission_queue.budget
     return budget.in_flight + budget.hand_overs
 
 
-def waiting(at: Street) -> int:
+def waiting(at: Nodes) -> int:
     return len(at.scenes[1].admission_queue)
 
 
-async def many(at: Street) -> list[FakePhone]:
+async def many(at: Nodes) -> list[FakePhone]:
     """Let node 0 own users who have a phone on each node; returns those of node 1."""
     far = []
     for key in USERS:
@@ -275,7 +275,7 @@ async def many(at: Street) -> list[FakePhone]:
     return far
 
 
-async def leave_unmet(at: Street, *, is_queued: bool) -> None:
+async def leave_unmet(at: Nodes, *, is_queued: bool) -> None:
     """Let node 0 leave, and node 1 wait for its turn, or have it and be offered nobody."""
     if is_queued:
         slow(at, 0.001)
@@ -286,11 +286,11 @@ async def leave_unmet(at: Street, *, is_queued: bool) -> None:
     assert (waiting(at), in_flight(at)) == ((1, 0) if is_queued else (0, 1))
 
 
-def moved(at: Street) -> list[int]:
+def moved(at: Nodes) -> list[int]:
     return [key for key in USERS if at.owners(key) == [1]]
 
 
-async def test_users_move_one_after_the_other_and_none_is_without_an_owner_until_then(at: Street) -> None:
+async def test_users_move_one_after_the_other_and_none_is_without_an_owner_until_then(at: Nodes) -> None:
     far = await many(at)
     slow(at, 0.5)
     at.scenes[0].node.drain()
@@ -311,7 +311,7 @@ async def test_users_move_one_after_the_other_and_none_is_without_an_owner_until
     assert count == len(USERS)
 
 
-async def test_users_who_are_not_handed_over_yet_hold_no_place_at_the_site(at: Street) -> None:
+async def test_users_who_are_not_handed_over_yet_hold_no_place_at_the_site(at: Nodes) -> None:
     await many(at)
     budget = limit(at.scenes[1], 200.0, 200.0, 8)
     at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
@@ -324,7 +324,7 @@ async def test_users_who_are_not_handed_over_yet_hold_no_place_at_the_site(at: S
     assert in_flight(at) == 0
 
 
-async def test_an_overloaded_node_takes_users_at_its_usual_rate_despite_newcomers(at: Street) -> None:
+async def test_an_overloaded_node_takes_users_at_its_usual_rate_despite_newcomers(at: Nodes) -> None:
     far = await many(at)
     slow(at, 0.5)
     budget = at.scenes[1].admission_queue
@@ -338,7 +338,7 @@ async def test_an_overloaded_node_takes_users_at_its_usual_rate_despite_newcomer
     assert len(budget) == len(newcomers)
 
 
-async def test_a_user_that_waits_for_its_turn_is_requested_by_no_node(at: Street) -> None:
+async def test_a_user_that_waits_for_its_turn_is_requested_by_no_node(at: Nodes) -> None:
     await many(at)
     slow(at, 0.01)
     at.scenes[0].node.drain()
@@ -352,7 +352,7 @@ async def test_a_user_that_waits_for_its_turn_is_requested_by_no_node(at: Street
     assert waiting(at) == len(USERS) - len(moved(at))
 
 
-async def test_a_turn_that_came_to_nothing_is_given_back_for_others(at: Street) -> None:
+async def test_a_turn_that_came_to_nothing_is_given_back_for_others(at: Nodes) -> None:
     await followed(at)
     at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
     at.scenes[0].node.drain()
@@ -370,7 +370,7 @@ async def test_a_turn_that_came_to_nothing_is_given_back_for_others(at: Street) 
 
 
 @pytest.mark.parametrize("is_queued", [True, False])
-async def test_a_user_without_phones_holds_no_turn(at: Street, *, is_queued: bool) -> None:
+async def test_a_user_without_phones_holds_no_turn(at: Nodes, *, is_queued: bool) -> None:
     _, far = await followed(at)
     await leave_unmet(at, is_queued=is_queued)
     far.bye()
@@ -378,7 +378,7 @@ async def test_a_user_without_phones_holds_no_turn(at: Street, *, is_queued: boo
     assert (waiting(at), in_flight(at)) == (0, 0)
 
 
-async def test_without_a_lease_a_turn_is_given_back(at: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_lease_a_turn_is_given_back(at: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     await followed(at)
     monkeypatch.setattr(at.scenes[1].cluster.leases, "acquire", unanswered)
     at.scenes[0].node.drain()
@@ -390,7 +390,7 @@ async def test_without_a_lease_a_turn_is_given_back(at: Street, monkeypatch: pyt
     assert in_flight(at) == 0
 
 
-async def test_that_a_node_leaves_is_known_also_when_its_word_was_lost(at: Street) -> None:
+async def test_that_a_node_leaves_is_known_also_when_its_word_was_lost(at: Nodes) -> None:
     await followed(at)
     at.trouble.lose = lambda *received: isinstance(received[-1], Leaving)
     at.scenes[0].node.drain()
@@ -404,7 +404,7 @@ async def test_that_a_node_leaves_is_known_also_when_its_word_was_lost(at: Stree
 
 @pytest.mark.parametrize("is_queued", [True, False])
 async def test_a_failed_follower_holds_no_turn(
-    at: Street, monkeypatch: pytest.MonkeyPatch, *, is_queued: bool
+    at: Nodes, monkeypatch: pytest.MonkeyPatch, *, is_queued: bool
 ) -> None:
     await followed(at)
     follows = follower(at)
@@ -420,7 +420,7 @@ async def test_a_failed_follower_holds_no_turn(
     assert (waiting(at), in_flight(at)) == (0, 0)
 
 
-async def test_nobody_has_a_turn_for_a_user_whose_owner_has_only_given_notice(at: Street) -> None:
+async def test_nobody_has_a_turn_for_a_user_whose_owner_has_only_given_notice(at: Nodes) -> None:
     await followed(at)
     await at.scenes[0].node.membership.give_notice()
     for _ in range(40):
@@ -432,7 +432,7 @@ async def test_nobody_has_a_turn_for_a_user_whose_owner_has_only_given_notice(at
 
 
 async def test_a_turn_that_goes_on_to_an_owner_who_does_not_begin_is_given_back(
-    at: Street, monkeypatch: pytest.MonkeyPatch
+    at: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await followed(at)
     home, follows = at.home(1), follower(at)

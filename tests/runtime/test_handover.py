@@ -11,9 +11,9 @@ from gateway.domain.upstream import About, Feature
 from gateway.protocol.envelopes import Attach, BusChannel, Detach, Envelope, Offer
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.followed import TRUSTED_S, executed, followed, resets
+from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.rivals import Gate
 from tests.runtime.scene import FakePhone
-from tests.runtime.street import Street, street
 
 ALONE_S, UNLINKED_S, IN_FLIGHT_S = 30.0, 15.0, 3.0
 ASKED_S = 10.0
@@ -24,7 +24,7 @@ TAKEN_S, LOOKED_AT_S = 10.0, 6.0
 """Until nobody can take a user any more; within which time a giver looks whose the lease is."""
 
 
-async def test_a_user_follows_his_phones_to_the_node_where_they_are(at: Street) -> None:
+async def test_a_user_follows_his_phones_to_the_node_where_they_are(at: Nodes) -> None:
     near, far = await followed(at)
     near.bye()
     shown = far.shown
@@ -46,7 +46,7 @@ async def test_a_user_follows_his_phones_to_the_node_where_they_are(at: Street) 
     assert received[-1] == "live"
 
 
-async def test_a_node_that_drains_gives_at_once_and_its_phones_stay_till_notified(at: Street) -> None:
+async def test_a_node_that_drains_gives_at_once_and_its_phones_stay_till_notified(at: Nodes) -> None:
     near, far = await followed(at)
     at.scenes[0].node.drain()
     await at.pass_time(1)
@@ -61,7 +61,7 @@ async def test_a_node_that_drains_gives_at_once_and_its_phones_stay_till_notifie
 
 
 async def test_where_links_are_not_fenced_the_node_that_lost_the_lease_ends_its_link_soon() -> None:
-    async with street(features=frozenset(Feature) - {Feature.LINK_FENCING}) as at:
+    async with open_nodes(features=frozenset(Feature) - {Feature.LINK_FENCING}) as at:
         await followed(at)
         at.upstream.user_links.clear()  # the links of both nodes stand side by side
         at.scenes[0].node.drain()
@@ -69,7 +69,7 @@ async def test_where_links_are_not_fenced_the_node_that_lost_the_lease_ends_its_
         assert (at.owners(), at.counted("dual_owner_observed_total")) == ([1], [0, 0])
 
 
-async def test_a_node_that_does_not_reach_the_site_gives_after_a_while_to_one_that_may(at: Street) -> None:
+async def test_a_node_that_does_not_reach_the_site_gives_after_a_while_to_one_that_may(at: Nodes) -> None:
     near, far = await followed(at)
     at.ways[0].shut()
     await at.pass_time(UNLINKED_S - 1)
@@ -84,7 +84,7 @@ async def test_a_node_that_does_not_reach_the_site_gives_after_a_while_to_one_th
     assert at.counted("ownership_moves_total", reason="island") == [1, 0]
 
 
-async def drained_amid_a_command(at: Street, phone: FakePhone) -> FakeLink:
+async def drained_amid_a_command(at: Nodes, phone: FakePhone) -> FakeLink:
     """Let the owner's node drain while OSCC-E has not answered a command; give the link."""
     link = at.link()
     link.mute()
@@ -93,7 +93,7 @@ async def drained_amid_a_command(at: Street, phone: FakePhone) -> FakeLink:
     return link
 
 
-async def test_what_is_under_way_when_a_user_is_given_becomes_unknown_and_stays_so(at: Street) -> None:
+async def test_what_is_under_way_when_a_user_is_given_becomes_unknown_and_stays_so(at: Nodes) -> None:
     _, far = await followed(at)
     await drained_amid_a_command(at, far)
     await at.pass_time(IN_FLIGHT_S - 0.5)
@@ -109,7 +109,7 @@ async def test_what_is_under_way_when_a_user_is_given_becomes_unknown_and_stays_
     assert len(executed(at)) == 1
 
 
-async def test_what_is_answered_in_time_is_reported_and_known_to_the_next_owner(at: Street) -> None:
+async def test_what_is_answered_in_time_is_reported_and_known_to_the_next_owner(at: Nodes) -> None:
     near, far = await followed(at)
     link = await drained_amid_a_command(at, far)
     await at.pass_time(1)
@@ -123,7 +123,7 @@ async def test_what_is_answered_in_time_is_reported_and_known_to_the_next_owner(
     assert len(executed(at)) == 1
 
 
-async def test_a_taker_who_gives_the_lease_back_without_a_link_leaves_a_giver_who_serves(at: Street) -> None:
+async def test_a_taker_who_gives_the_lease_back_without_a_link_leaves_a_giver_who_serves(at: Nodes) -> None:
     _, far = await followed(at)
     at.ways[1].shut()
     at.scenes[0].node.drain()
@@ -140,7 +140,7 @@ async def test_a_taker_who_gives_the_lease_back_without_a_link_leaves_a_giver_wh
     assert (link.holder, link.token) == (grant.holder, grant.token)
 
 
-async def test_a_link_that_comes_back_keeps_the_user_from_who_reaches_nothing(at: Street) -> None:
+async def test_a_link_that_comes_back_keeps_the_user_from_who_reaches_nothing(at: Nodes) -> None:
     near, far = await followed(at)
     for way in at.ways:
         way.shut()
@@ -157,7 +157,7 @@ async def test_a_link_that_comes_back_keeps_the_user_from_who_reaches_nothing(at
 
 
 async def test_a_user_is_offered_to_one_node_at_a_time() -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         await at.scenes[0].served()
         for node in (1, 2):
             await at.scenes[node].served(device=f"device {node}")
@@ -170,7 +170,7 @@ async def test_a_user_is_offered_to_one_node_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["reached", "not reached"])
-async def test_who_has_no_epoch_yet_has_nothing_to_give(at: Street, lost: bool) -> None:
+async def test_who_has_no_epoch_yet_has_nothing_to_give(at: Nodes, lost: bool) -> None:
     if lost:
         at.trouble.take_away(0)
     near = await at.scenes[0].phone("anna")
@@ -194,7 +194,7 @@ TAKEN_S = 5.0
 
 
 async def test_a_phone_that_comes_while_an_unneeded_link_closes_is_served_by_the_next_owner(
-    at: Street, monkeypatch: pytest.MonkeyPatch
+    at: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     near, far = await at.scenes[0].phone("anna"), await at.scenes[1].phone("anna", device="d2")
     opening, closing, opens, closes = at.upstream.open, FakeLink.close, Gate(), Gate()
@@ -223,7 +223,7 @@ async def test_a_phone_that_comes_while_an_unneeded_link_closes_is_served_by_the
     assert at.holder() == 1
 
 
-async def test_a_phone_that_comes_while_an_ended_owner_finishes_is_served_by_the_next(at: Street) -> None:
+async def test_a_phone_that_comes_while_an_ended_owner_finishes_is_served_by_the_next(at: Nodes) -> None:
     near, far = await at.scenes[0].served(), await at.scenes[1].phone("anna", device="d2")
     await at.pass_time(1)
     owner = at.scenes[0].owner()
@@ -240,7 +240,7 @@ async def test_a_phone_that_comes_while_an_ended_owner_finishes_is_served_by_the
 # ---- an owner who is missed by several ----
 
 
-def shut_about(at: Street, node: int, patch: pytest.MonkeyPatch) -> Gate:
+def shut_about(at: Nodes, node: int, patch: pytest.MonkeyPatch) -> Gate:
     """Let the site not tell a node what it can, until the gate is open."""
     gate, about = Gate(), at.ways[node].about
 
@@ -256,7 +256,7 @@ def shut_about(at: Street, node: int, patch: pytest.MonkeyPatch) -> Gate:
 async def test_the_first_taker_of_a_user_keeps_it_though_a_slow_site_answers_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         await followed(at)
         await at.scenes[2].served(device="d3")
         await at.pass_time(TRUSTED_S)
@@ -273,7 +273,7 @@ async def test_the_first_taker_of_a_user_keeps_it_though_a_slow_site_answers_ano
 
 
 async def test_an_owner_who_answers_again_while_a_slow_site_does_not_keeps_his_user(
-    at: Street, monkeypatch: pytest.MonkeyPatch
+    at: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await followed(at)
     await at.pass_time(TRUSTED_S)
@@ -298,7 +298,7 @@ LINGER = Linger(remote_assistant_s=LINGER_S)
 NEXT_S = 12.0
 
 
-async def remote_assistant(at: Street, node: int = 1) -> FakePhone:
+async def remote_assistant(at: Nodes, node: int = 1) -> FakePhone:
     """Give an agent's Dashboard at node 0, which owns him, another at node 1, and his Remote Assistant."""
     await at.scenes[0].served("bert")
     await at.scenes[1].served("bert", device="d2")
@@ -308,14 +308,14 @@ async def remote_assistant(at: Street, node: int = 1) -> FakePhone:
     return phone
 
 
-def is_present(at: Street, phone: FakePhone) -> bool | None:
+def is_present(at: Nodes, phone: FakePhone) -> bool | None:
     """Tell whether the owner takes a phone for there; None: he speaks for its session no more."""
     member = at.scenes[0].owner(AGENT).user_sessions.by_handle.get(phone.ticket.handle)
     return None if member is None else member.present
 
 
 @pytest.mark.parametrize("away_s", [26.0, 120.0])
-async def test_after_an_outage_of_the_bus_nobody_was_gone(at: Street, away_s: float) -> None:
+async def test_after_an_outage_of_the_bus_nobody_was_gone(at: Nodes, away_s: float) -> None:
     phone = await remote_assistant(at)
     phone.hello()
     await at.pass_time(2)
@@ -332,7 +332,7 @@ async def test_after_an_outage_of_the_bus_nobody_was_gone(at: Street, away_s: fl
 
 
 async def test_a_session_that_nobody_could_accept_leaves_with_its_phone() -> None:
-    async with street(1, linger=LINGER) as at:
+    async with open_nodes(1, linger=LINGER) as at:
         await at.scenes[0].served("bert")
         phone = await at.scenes[0].phone("bert", Application.REMOTE_ASSISTANT, device="d9", number="+491701")
         at.ways[0].shut()
@@ -346,7 +346,7 @@ async def test_a_session_that_nobody_could_accept_leaves_with_its_phone() -> Non
 
 
 async def test_a_phone_whose_leaving_was_lost_has_left_when_its_node_asks_next() -> None:
-    async with street(linger=LINGER) as at:
+    async with open_nodes(linger=LINGER) as at:
         phone = await remote_assistant(at)
         phone.hello()
         await at.pass_time(2)
@@ -360,7 +360,7 @@ async def test_a_phone_whose_leaving_was_lost_has_left_when_its_node_asks_next()
 
 
 async def test_a_phone_that_came_and_left_before_either_was_received_has_left() -> None:
-    async with street(linger=LINGER) as at:
+    async with open_nodes(linger=LINGER) as at:
         phone = await remote_assistant(at)
         door = at.trouble._doors[0]
         held: list[tuple[BusChannel, Envelope]] = []
@@ -387,7 +387,7 @@ async def test_a_phone_that_came_and_left_before_either_was_received_has_left() 
 
 
 async def test_a_remote_assistant_lingers_at_the_owner_though_its_own_node_has_forgotten_it() -> None:
-    async with street(linger=LINGER) as at:
+    async with open_nodes(linger=LINGER) as at:
         dashboard = await at.scenes[0].served("bert")
         phone = await at.scenes[1].served("bert", Application.REMOTE_ASSISTANT, device="d9", number="+491701")
         await at.pass_time(2)
@@ -401,7 +401,7 @@ async def test_a_remote_assistant_lingers_at_the_owner_though_its_own_node_has_f
         assert at.owners(AGENT) == []
 
 
-async def test_two_nodes_that_drain_do_not_throw_a_user_to_and_fro(at: Street) -> None:
+async def test_two_nodes_that_drain_do_not_throw_a_user_to_and_fro(at: Nodes) -> None:
     near, far = await followed(at)
     for scene in at.scenes:
         scene.node.drain()
@@ -411,7 +411,7 @@ async def test_two_nodes_that_drain_do_not_throw_a_user_to_and_fro(at: Street) -
 
 
 async def test_how_long_ago_a_phone_left_goes_with_its_user_from_owner_to_owner() -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         near, _ = await followed(at)
         await at.scenes[2].served(device="d3")
         near.bye()
@@ -430,7 +430,7 @@ async def test_how_long_ago_a_phone_left_goes_with_its_user_from_owner_to_owner(
         assert abs(member.left_at - left_at) < 1.0
 
 
-async def test_a_user_let_go_while_the_store_is_away_comes_back_under_a_token_of_his_own(at: Street) -> None:
+async def test_a_user_let_go_while_the_store_is_away_comes_back_under_a_token_of_his_own(at: Nodes) -> None:
     near, far = await followed(at)
     user_state = at.home(0)
     at.trouble.take_away(0)

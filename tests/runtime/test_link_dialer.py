@@ -21,8 +21,8 @@ from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tasks import beside, during
+from tests.runtime.nodes import Nodes
 from tests.runtime.scene import FakePhone, Scene, scene, user
-from tests.runtime.street import Street
 
 QUICK = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(dashboard_s=3, remote_assistant_s=6))
 
@@ -226,14 +226,14 @@ async def test_who_has_just_logged_on_comes_before_who_only_comes_back() -> None
 # ---- beside other nodes ----
 
 
-async def granted_elsewhere(at: Street, node: str = "n1") -> int:
+async def granted_elsewhere(at: Nodes, node: str = "n1") -> int:
     """Let the store grant the user to a node, while node 0 has his link; returns the token."""
     leases, owner = at.trouble.store(0).leases, at.scenes[0].owner()
     grant = await leases.acquire(user(1), NodeId(node), f"{node}-0", floor=0, expected=owner.epoch)
     return grant.token
 
 
-async def test_a_link_whose_lease_is_lost_is_reopened_under_another(at: Street) -> None:
+async def test_a_link_whose_lease_is_lost_is_reopened_under_another(at: Nodes) -> None:
     near = await at.scenes[0].served()
     await at.pass_time(2)
     taken = await granted_elsewhere(at)
@@ -246,7 +246,7 @@ async def test_a_link_whose_lease_is_lost_is_reopened_under_another(at: Street) 
     assert (near.closed, near.health) == (None, "live")
 
 
-async def test_a_link_whose_lease_another_keeps_is_given_up_after_a_while(at: Street) -> None:
+async def test_a_link_whose_lease_another_keeps_is_given_up_after_a_while(at: Nodes) -> None:
     near = await at.scenes[0].served()
     await at.pass_time(2)
     taken = await granted_elsewhere(at)
@@ -267,7 +267,7 @@ async def test_a_link_whose_lease_another_keeps_is_given_up_after_a_while(at: St
     assert at.counted("dual_owner_observed_total")[0] == 1
 
 
-async def test_a_link_stays_while_the_store_does_not_tell_whose_lease_it_is(at: Street) -> None:
+async def test_a_link_stays_while_the_store_does_not_tell_whose_lease_it_is(at: Nodes) -> None:
     near = await at.scenes[0].served()
     await at.pass_time(2)
     await granted_elsewhere(at)
@@ -278,7 +278,7 @@ async def test_a_link_stays_while_the_store_does_not_tell_whose_lease_it_is(at: 
     assert (near.closed, near.health) == (None, "live")
 
 
-async def test_without_the_bus_and_beside_nobody_a_first_phone_is_served_when_it_is_down(at: Street) -> None:
+async def test_without_the_bus_and_beside_nobody_a_first_phone_is_served_when_it_is_down(at: Nodes) -> None:
     at.trouble.take_away()
     phone = await at.scenes[0].phone("anna")
     phone.hello()

@@ -28,8 +28,8 @@ from gateway.runtime.mirror import Feed, Mirror, SharedOffsets
 from tests.core.test_ledger import Reader
 from tests.doubles.fake_people import UserLink
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
+from tests.runtime.nodes import Nodes
 from tests.runtime.scene import FakePhone, Scene, replace_method, user
-from tests.runtime.street import Street
 
 
 def _waiting(at: Scene, contacts: int) -> None:
@@ -454,7 +454,7 @@ async def test_what_another_owner_showed_is_stale_until_a_link_was_tried(at: Sce
     assert (feed.ledger.health.upstream, feed.ledger.health.as_of) == ("down", 77)
 
 
-async def test_the_owners_phones_are_shown_how_the_bus_stands(at: Street) -> None:
+async def test_the_owners_phones_are_shown_how_the_bus_stands(at: Nodes) -> None:
     near = await at.scenes[0].served()
     await at.pass_time(1)
     assert near.of_kind("ping")[-1]["bus"] == "live"

@@ -23,8 +23,8 @@ from gateway.runtime.ports import RECONNECT_WINDOW_S
 from gateway.runtime.sessions import ATTACH_S, SESSION_RENEW_AGAIN_S
 from tests.doubles.fake_link import FakeLink
 from tests.doubles.fake_upstream import LIFE_MS
+from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.scene import FakePhone, Scene, replace_method, scene, user
-from tests.runtime.street import Street, street
 
 ASSISTANT = Application.REMOTE_ASSISTANT
 
@@ -271,7 +271,7 @@ async def test_another_function_that_is_down_leaves_the_data_live(at: Scene) -> 
 # ---- admission of sessions ----
 
 
-async def devices(at: Street, *nodes: int) -> list[FakePhone]:
+async def devices(at: Nodes, *nodes: int) -> list[FakePhone]:
     """Give one served phone at each of the nodes, on a device of its own."""
     phones = []
     for number, node in enumerate(nodes):
@@ -286,7 +286,7 @@ async def devices(at: Street, *nodes: int) -> list[FakePhone]:
 
 @pytest.mark.parametrize(("was_at", "comes_to"), [(0, 1), (1, 0), (1, 2)])
 async def test_a_session_that_comes_to_another_node_closes_its_connection(was_at: int, comes_to: int) -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         before = (await devices(at, 0, 1))[was_at]
         moved = await at.scenes[comes_to].again(before)
         await at.clock.settle()
@@ -299,7 +299,7 @@ async def test_a_session_that_comes_to_another_node_closes_its_connection(was_at
         assert (member.node, member.present) == (node, True), "the one that makes way is not missed"
 
 
-async def test_a_device_that_logs_on_at_another_node_closes_its_open_connections(at: Street) -> None:
+async def test_a_device_that_logs_on_at_another_node_closes_its_open_connections(at: Nodes) -> None:
     near, far = await devices(at, 0, 1)
     fresh = await at.scenes[1].phone("anna", device="other")
     fresh.ticket = replace(fresh.ticket, device=Device("device 0", "Phone"))
@@ -313,7 +313,7 @@ async def test_a_device_that_logs_on_at_another_node_closes_its_open_connections
     assert (fresh.code, far.code, again.code) == (CloseCode.REPLACED, None, None)
 
 
-async def test_nobody_makes_way_for_a_session_that_is_refused(at: Street) -> None:
+async def test_nobody_makes_way_for_a_session_that_is_refused(at: Nodes) -> None:
     near, _ = await devices(at, 0, 1)
     fresh = await at.scenes[1].phone("anna", device="other")
     at.upstream.live.pop(fresh.ticket.secret)
@@ -323,7 +323,7 @@ async def test_nobody_makes_way_for_a_session_that_is_refused(at: Street) -> Non
     assert (near.code, fresh.code) == (None, CloseCode.SESSION_ENDED)
 
 
-async def test_the_same_connection_that_is_presented_again_stays(at: Street) -> None:
+async def test_the_same_connection_that_is_presented_again_stays(at: Nodes) -> None:
     _, far = await devices(at, 0, 1)
     far.send(kind="follow", id="1", topics=["agents"])
     await at.pass_time(1)
@@ -335,7 +335,7 @@ async def test_the_same_connection_that_is_presented_again_stays(at: Street) -> 
 
 
 async def test_five_devices_on_any_nodes_and_no_more() -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         phones = await devices(at, 0, 0, 1, 1, 2)
         for node in range(3):
             sixth = await at.scenes[node].served(device=f"sixth at {node}")
@@ -344,7 +344,7 @@ async def test_five_devices_on_any_nodes_and_no_more() -> None:
         assert [phone.code for phone in phones] == [None] * 5
 
 
-async def test_a_caller_that_left_makes_room_and_who_moves_needs_none(at: Street) -> None:
+async def test_a_caller_that_left_makes_room_and_who_moves_needs_none(at: Nodes) -> None:
     phones = await devices(at, 0, 1, 1, 1, 1)
     phones[3].bye()
     await at.clock.settle()
@@ -360,7 +360,7 @@ async def test_a_caller_that_left_makes_room_and_who_moves_needs_none(at: Street
 # ---- when ----
 
 
-async def test_a_session_that_ends_while_it_waits_is_refused_as_it_ended(at: Street) -> None:
+async def test_a_session_that_ends_while_it_waits_is_refused_as_it_ended(at: Nodes) -> None:
     await devices(at, 0, 1)
     link = at.link()
     fresh = await at.scenes[1].phone("anna", device="d3")
@@ -375,7 +375,7 @@ async def test_a_session_that_ends_while_it_waits_is_refused_as_it_ended(at: Str
     assert (fresh.ended.code, fresh.ended.reason) == (CloseCode.ACCOUNT_BLOCKED, EndReason.BLOCKED)
 
 
-async def test_a_session_that_waits_when_its_user_moves_waits_for_the_next_owner(at: Street) -> None:
+async def test_a_session_that_waits_when_its_user_moves_waits_for_the_next_owner(at: Nodes) -> None:
     near, _ = await devices(at, 0, 1)
     link = at.link()
     fresh = await at.scenes[0].phone("anna", device="d3")

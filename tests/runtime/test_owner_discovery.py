@@ -12,8 +12,8 @@ from gateway.protocol.envelopes import Asked, Asks, Probe
 from gateway.runtime.cluster_receiver import ANNOUNCE_S
 from gateway.runtime.ownership import GIVES_WAY_S
 from tests.runtime.followed import TRUSTED_S, followed
+from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.scene import user
-from tests.runtime.street import Street, street
 
 UNFENCED = frozenset(Feature) - {Feature.LINK_FENCING}
 HEALTHY_S, DENIED_S, EXPIRY_S = 5.0, 5.0, 15.0
@@ -23,12 +23,12 @@ WORKS_S = 2.0
 """Until the bus has carried a probe and everybody has been asked."""
 
 
-def loses(at: Street, sender: int, to: int) -> None:
+def loses(at: Nodes, sender: int, to: int) -> None:
     """Let what one node says to another be lost."""
     at.trouble.lose = lambda *received: received[:2] == (sender, to)
 
 
-async def owned_by_1_after(at: Street, most_s: float) -> float:
+async def owned_by_1_after(at: Nodes, most_s: float) -> float:
     """Return after how long node 1 takes itself for the owner, s."""
     began = at.clock.now()
     while 1 not in at.owners():
@@ -40,7 +40,7 @@ async def owned_by_1_after(at: Street, most_s: float) -> float:
 # ---- an owner who is gone ----
 
 
-async def test_a_user_whose_owner_was_killed_is_taken_over_within_seconds(at: Street) -> None:
+async def test_a_user_whose_owner_was_killed_is_taken_over_within_seconds(at: Nodes) -> None:
     _, far = await followed(at, settled_s=TRUSTED_S)
     await at.kill(0)
     after_s = await owned_by_1_after(at, 5.0)
@@ -59,7 +59,7 @@ async def test_a_user_whose_owner_was_killed_is_taken_over_within_seconds(at: St
 # ---- an owner who is deaf ----
 
 
-async def test_an_owner_that_receives_and_does_not_answer_is_deaf_after_three_seconds(at: Street) -> None:
+async def test_an_owner_that_receives_and_does_not_answer_is_deaf_after_three_seconds(at: Nodes) -> None:
     near, far = await followed(at, settled_s=TRUSTED_S)
     loses(at, 0, 1)
     after_s = await owned_by_1_after(at, 6.0)
@@ -75,7 +75,7 @@ async def test_an_owner_that_receives_and_does_not_answer_is_deaf_after_three_se
 
 
 async def test_nothing_of_a_deaf_owner_is_shown_as_fresh() -> None:
-    async with street(features=UNFENCED) as at:
+    async with open_nodes(features=UNFENCED) as at:
         near, far = await followed(at, settled_s=TRUSTED_S)
         loses(at, 0, 1)
         await at.pass_time(5)
@@ -85,7 +85,7 @@ async def test_nothing_of_a_deaf_owner_is_shown_as_fresh() -> None:
         assert far.health == "live"
 
 
-async def test_an_owner_who_answers_in_time_is_left_alone(at: Street) -> None:
+async def test_an_owner_who_answers_in_time_is_left_alone(at: Nodes) -> None:
     await followed(at, settled_s=TRUSTED_S)
     loses(at, 0, 1)
     await at.pass_time(2)
@@ -94,14 +94,14 @@ async def test_an_owner_who_answers_in_time_is_left_alone(at: Street) -> None:
     assert (at.owners(), len(at.openings)) == ([0], 1)
 
 
-async def test_silence_is_not_taken_for_his_while_ones_own_bus_is_ill(at: Street) -> None:
+async def test_silence_is_not_taken_for_his_while_ones_own_bus_is_ill(at: Nodes) -> None:
     await followed(at, settled_s=TRUSTED_S)
     at.trouble.take_away(1)
     await at.pass_time(60)
     assert (at.owners(), len(at.openings)) == ([0], 1)
 
 
-async def test_the_bus_must_have_worked_for_a_while_before_silence_is_taken_for_his(at: Street) -> None:
+async def test_the_bus_must_have_worked_for_a_while_before_silence_is_taken_for_his(at: Nodes) -> None:
     await followed(at, settled_s=TRUSTED_S)
     at.trouble.take_away(1)
     await at.pass_time(4)
@@ -112,7 +112,7 @@ async def test_the_bus_must_have_worked_for_a_while_before_silence_is_taken_for_
 
 
 async def test_without_fencing_a_deaf_owner_keeps_his_user_until_his_lease_would_have_run_out() -> None:
-    async with street(features=UNFENCED) as at:
+    async with open_nodes(features=UNFENCED) as at:
         await followed(at, settled_s=TRUSTED_S)
         await at.kill(0)
         after_s = await owned_by_1_after(at, EXPIRY_S + 1.5)
@@ -122,7 +122,7 @@ async def test_without_fencing_a_deaf_owner_keeps_his_user_until_his_lease_would
 
 
 async def test_without_fencing_a_phone_that_comes_late_waits_no_longer() -> None:
-    async with street(features=UNFENCED) as at:
+    async with open_nodes(features=UNFENCED) as at:
         near = await at.scenes[0].served()
         await at.pass_time(TRUSTED_S)
         await at.kill(0)
@@ -134,7 +134,7 @@ async def test_without_fencing_a_phone_that_comes_late_waits_no_longer() -> None
 
 
 async def test_without_fencing_a_phone_that_cannot_be_served_comes_back_when_its_user_can_be_taken() -> None:
-    async with street(features=UNFENCED) as at:
+    async with open_nodes(features=UNFENCED) as at:
         near, _ = await followed(at, settled_s=TRUSTED_S)
         await at.kill(0)
         began = at.clock.now()
@@ -148,7 +148,7 @@ async def test_without_fencing_a_phone_that_cannot_be_served_comes_back_when_its
 
 
 async def test_without_fencing_a_deaf_owner_who_renews_keeps_his_user() -> None:
-    async with street(features=UNFENCED) as at:
+    async with open_nodes(features=UNFENCED) as at:
         near, _ = await followed(at, settled_s=TRUSTED_S)
         loses(at, 0, 1)
         await at.pass_time(3 * EXPIRY_S)
@@ -157,7 +157,7 @@ async def test_without_fencing_a_deaf_owner_who_renews_keeps_his_user() -> None:
         assert len(at.openings) == 1
 
 
-async def test_nobody_is_taken_while_the_site_is_not_reached(at: Street) -> None:
+async def test_nobody_is_taken_while_the_site_is_not_reached(at: Nodes) -> None:
     await followed(at, settled_s=TRUSTED_S)
     await at.kill(0)
     at.ways[1].shut()
@@ -170,7 +170,7 @@ async def test_nobody_is_taken_while_the_site_is_not_reached(at: Street) -> None
 # ---- whom the lease names ----
 
 
-async def test_the_lease_of_a_node_that_denies_to_be_the_owner_is_taken_in_the_end(at: Street) -> None:
+async def test_the_lease_of_a_node_that_denies_to_be_the_owner_is_taken_in_the_end(at: Nodes) -> None:
     await at.pass_time(HEALTHY_S)
     leases = at.trouble.store(0).leases
     held = await leases.acquire(user(1), NodeId("n0"), "n0-1", floor=0)
@@ -186,7 +186,7 @@ async def test_the_lease_of_a_node_that_denies_to_be_the_owner_is_taken_in_the_e
     assert phone.of_kind("welcome")
 
 
-async def test_the_lease_of_an_earlier_life_of_a_node_is_taken_at_once(at: Street) -> None:
+async def test_the_lease_of_an_earlier_life_of_a_node_is_taken_at_once(at: Nodes) -> None:
     await at.pass_time(HEALTHY_S)
     leases = at.trouble.store(0).leases
     held = await leases.acquire(user(1), NodeId("n0"), "an earlier life", floor=0)
@@ -198,7 +198,7 @@ async def test_the_lease_of_an_earlier_life_of_a_node_is_taken_at_once(at: Stree
     assert phone.of_kind("welcome")
 
 
-async def test_a_node_that_drains_takes_nobody(at: Street) -> None:
+async def test_a_node_that_drains_takes_nobody(at: Nodes) -> None:
     _, far = await followed(at, settled_s=TRUSTED_S)
     at.scenes[1].node.is_draining = True
     await at.kill(0)
@@ -207,7 +207,7 @@ async def test_a_node_that_drains_takes_nobody(at: Street) -> None:
     assert far.closed is None
 
 
-async def test_a_lease_that_names_this_node_is_taken_up(at: Street) -> None:
+async def test_a_lease_that_names_this_node_is_taken_up(at: Nodes) -> None:
     _, far = await followed(at, settled_s=TRUSTED_S)
     leases, owner = at.trouble.store(0).leases, at.home(0).owner
     assert owner is not None
@@ -223,7 +223,7 @@ async def test_a_lease_that_names_this_node_is_taken_up(at: Street) -> None:
 
 
 @pytest.mark.parametrize("all_of_it", [True, False], ids=["everything", "what came last, as a replica does"])
-async def test_what_a_store_forgets_costs_nothing(at: Street, all_of_it: bool) -> None:
+async def test_what_a_store_forgets_costs_nothing(at: Nodes, all_of_it: bool) -> None:
     before = at.trouble.copied()
     near, far = await followed(at, settled_s=TRUSTED_S)
     if all_of_it:
@@ -240,7 +240,7 @@ async def test_what_a_store_forgets_costs_nothing(at: Street, all_of_it: bool) -
         assert (grant.holder, grant.token) == ("n0-1", at.openings[0].token)
 
 
-async def test_an_owner_who_answers_is_followed_also_when_no_lease_names_him(at: Street) -> None:
+async def test_an_owner_who_answers_is_followed_also_when_no_lease_names_him(at: Nodes) -> None:
     _, far = await followed(at, settled_s=TRUSTED_S)
     at.trouble.flush()
     follower = at.home(1).follower
@@ -253,7 +253,7 @@ async def test_an_owner_who_answers_is_followed_also_when_no_lease_names_him(at:
     assert far.health == "live"
 
 
-async def test_a_user_whom_nobody_owns_is_taken_at_once_from_who_denies_to(at: Street) -> None:
+async def test_a_user_whom_nobody_owns_is_taken_at_once_from_who_denies_to(at: Nodes) -> None:
     near, far = await followed(at, settled_s=TRUSTED_S)
     near.bye()
     at.home(0).stop()
@@ -263,7 +263,7 @@ async def test_a_user_whom_nobody_owns_is_taken_at_once_from_who_denies_to(at: S
     assert (far.closed, far.health) == (None, "live")
 
 
-async def test_owners_are_asked_for_a_sign_of_life_every_second(at: Street) -> None:
+async def test_owners_are_asked_for_a_sign_of_life_every_second(at: Nodes) -> None:
     await followed(at, settled_s=TRUSTED_S)
     at.said.clear()
     await at.pass_time(10)
@@ -278,7 +278,7 @@ CONTESTED_S = 25.0
 """Within this time the same node was replaced twice."""
 
 
-async def test_the_node_that_loses_sends_its_phones_on_and_the_other_is_left_in_peace(at: Street) -> None:
+async def test_the_node_that_loses_sends_its_phones_on_and_the_other_is_left_in_peace(at: Nodes) -> None:
     near, far = await followed(at)
     at.trouble.split(1)
     await at.pass_time(CONTESTED_S)
@@ -291,7 +291,7 @@ async def test_the_node_that_loses_sends_its_phones_on_and_the_other_is_left_in_
     assert (far.closed, far.health) == (None, "live")
 
 
-async def test_a_phone_that_comes_back_to_the_loser_is_sent_on_and_served_by_the_other(at: Street) -> None:
+async def test_a_phone_that_comes_back_to_the_loser_is_sent_on_and_served_by_the_other(at: Nodes) -> None:
     await followed(at)
     at.trouble.split(1)
     await at.pass_time(CONTESTED_S)
@@ -302,7 +302,7 @@ async def test_a_phone_that_comes_back_to_the_loser_is_sent_on_and_served_by_the
     assert (there.closed, there.health, len(at.openings)) == (None, "live", openings)
 
 
-async def test_one_replacement_alone_sends_nobody_away(at: Street) -> None:
+async def test_one_replacement_alone_sends_nobody_away(at: Nodes) -> None:
     near, far = await followed(at)
     at.trouble.split(1)
     while at.holder() == 0:

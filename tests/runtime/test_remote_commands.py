@@ -15,8 +15,8 @@ from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import AttachAnswer, CallAnswer, CallRequest, Envelope, Inbox
 from gateway.runtime.follower import RemoteCommands
 from gateway.runtime.ports import Grant
+from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.scene import user
-from tests.runtime.street import Street, street
 
 THERE = NodeId("there")
 OWNER = Grant(THERE, "life", 1)
@@ -26,7 +26,7 @@ APPLIED = Outcome(Status.APPLIED)
 class Road:
     """Node 0's way to a node that answers as a test says."""
 
-    def __init__(self, at: Street, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, at: Nodes, tasks: asyncio.TaskGroup) -> None:
         self.at = at
         self.tasks = tasks
         self.received: list[CallRequest] = []
@@ -65,7 +65,7 @@ class Road:
 
 @asynccontextmanager
 async def road(*, listens: bool = True) -> AsyncIterator[Road]:
-    async with street() as at, asyncio.TaskGroup() as tasks:
+    async with open_nodes() as at, asyncio.TaskGroup() as tasks:
         made = Road(at, tasks)
         if listens:
             await made.listen()
@@ -204,7 +204,7 @@ def test_who_is_asked_how_long_and_what_nobody_was_asked_for_is_refused() -> Non
 
 
 async def test_a_node_counts_the_links_that_it_may_need_when_another_node_is_lost() -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         for key, login in enumerate(("dana", "emil", "fay", "gus"), start=11):
             at.upstream.add_user(key, login)
         for login, owner in (("anna", 2), ("dana", 0), ("emil", 0), ("fay", 1), ("gus", 1)):

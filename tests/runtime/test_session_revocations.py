@@ -19,19 +19,19 @@ from tests.core.samples import ticket_of
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.runtime.followed import followed
+from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.rivals import Gate
 from tests.runtime.scene import FakePhone, Scene
-from tests.runtime.street import Street, street
 
 
-async def refused(at: Street, phone: FakePhone, scene: Scene) -> tuple[int, str] | None:
+async def refused(at: Nodes, phone: FakePhone, scene: Scene) -> tuple[int, str] | None:
     """Return how the session is refused at a node, at once; None when it is served."""
     line = await scene.again(phone)
     return None if line.closed is None else (line.closed.code, line.closed.reason)
 
 
 async def test_a_session_that_is_logged_off_anywhere_is_over_everywhere_at_once() -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         near, far = await followed(at)
         await at.scenes[2].node.account.log_off(far.ticket)
         await at.clock.settle()
@@ -46,7 +46,7 @@ async def test_a_session_that_is_logged_off_anywhere_is_over_everywhere_at_once(
 
 
 @pytest.mark.parametrize("other", [UserId("main", 2), UserId("other", 1)])
-async def test_a_log_off_denies_nobody_elses_session_of_the_same_public_id(at: Street, other: UserId) -> None:
+async def test_a_log_off_denies_nobody_elses_session_of_the_same_public_id(at: Nodes, other: UserId) -> None:
     near, _ = await followed(at)
     await at.scenes[0].node.account.log_off(near.ticket)
     await at.clock.settle()
@@ -58,7 +58,7 @@ async def test_a_log_off_denies_nobody_elses_session_of_the_same_public_id(at: S
         assert await scene.node.session_revocations.known_elsewhere(elses) is None
 
 
-async def test_a_session_that_oscc_e_ended_is_over_everywhere_at_once(at: Street) -> None:
+async def test_a_session_that_oscc_e_ended_is_over_everywhere_at_once(at: Nodes) -> None:
     near, far = await followed(at)
     at.upstream.end_session(at.upstream.session(far.ticket.secret), EndReason.TAKEN_OVER)
     await at.clock.settle()
@@ -73,7 +73,7 @@ async def test_a_session_that_oscc_e_ended_is_over_everywhere_at_once(at: Street
 
 
 async def test_a_node_that_missed_it_looks_at_the_shelf() -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         _, far = await followed(at)
         at.trouble.lose = lambda *received: isinstance(received[-1], SessionOver)
         await at.scenes[0].node.account.log_off(far.ticket)
@@ -85,7 +85,7 @@ async def test_a_node_that_missed_it_looks_at_the_shelf() -> None:
 
 @pytest.mark.parametrize("of", [0, 1])
 async def test_a_session_that_logs_off_during_the_look_up_is_not_served(
-    at: Street, monkeypatch: pytest.MonkeyPatch, of: int
+    at: Nodes, monkeypatch: pytest.MonkeyPatch, of: int
 ) -> None:
     phone, shared, gate = await at.scenes[0].phone("anna"), at.trouble.store(0).shared, Gate()
     denied = shared.denied
@@ -110,7 +110,7 @@ async def test_a_session_that_logs_off_during_the_look_up_is_not_served(
 
 
 async def test_a_shelf_that_does_not_answer_denies_nobody() -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         near, far = await followed(at)
         at.trouble.lose = lambda *received: isinstance(received[-1], SessionOver)
         at.trouble.unanswered = lambda node: node >= 0
@@ -120,7 +120,7 @@ async def test_a_shelf_that_does_not_answer_denies_nobody() -> None:
         assert line.closed is None
 
 
-async def test_the_shelf_keeps_an_end_as_long_as_its_token_may_be_shown(at: Street) -> None:
+async def test_the_shelf_keeps_an_end_as_long_as_its_token_may_be_shown(at: Nodes) -> None:
     _, far = await followed(at)
     await at.scenes[0].node.account.log_off(far.ticket)
     await at.clock.settle()
@@ -134,7 +134,7 @@ async def test_the_shelf_keeps_an_end_as_long_as_its_token_may_be_shown(at: Stre
     assert await shared.denied(far.ticket.handle) is None
 
 
-async def test_of_a_token_that_nobody_can_show_any_more_nothing_is_kept(at: Street) -> None:
+async def test_of_a_token_that_nobody_can_show_any_more_nothing_is_kept(at: Nodes) -> None:
     _, far = await followed(at)
     shared, kept = at.trouble.store(0).shared, list[float]()
 
@@ -152,7 +152,7 @@ async def test_of_a_token_that_nobody_can_show_any_more_nothing_is_kept(at: Stre
     assert kept == [1.0]
 
 
-async def test_a_log_on_clears_what_was_said_of_the_user_before(at: Street) -> None:
+async def test_a_log_on_clears_what_was_said_of_the_user_before(at: Nodes) -> None:
     near, _ = await followed(at)
     at.scenes[0].node.session_ended(near.ticket, EndReason.EXPIRED, None)
     assert at.scenes[0].node.denied(near.ticket) is not None
@@ -163,7 +163,7 @@ async def test_a_log_on_clears_what_was_said_of_the_user_before(at: Street) -> N
 
 
 @pytest.mark.parametrize("reason", [EndReason.EXPIRED, EndReason.LOGGED_OFF])
-async def test_a_new_session_with_an_old_id_is_served_where_it_opened(at: Street, reason: EndReason) -> None:
+async def test_a_new_session_with_an_old_id_is_served_where_it_opened(at: Nodes, reason: EndReason) -> None:
     near, _ = await followed(at)
     ticket, node = near.ticket, at.scenes[0].node
     node.session_ended(ticket, reason, None)
@@ -177,7 +177,7 @@ async def test_a_new_session_with_an_old_id_is_served_where_it_opened(at: Street
     assert await refused(at, near, at.scenes[0]) is None
 
 
-async def test_what_is_remembered_of_an_end_names_neither_user_nor_session(at: Street) -> None:
+async def test_what_is_remembered_of_an_end_names_neither_user_nor_session(at: Nodes) -> None:
     phone = await at.scenes[0].phone("anna")
     await at.scenes[0].node.account.log_off(phone.ticket)
     await at.clock.settle()
@@ -209,7 +209,7 @@ async def test_an_unforeseen_fault_over_one_end_does_not_end_the_node(
     async def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    async with street() as at:
+    async with open_nodes() as at:
         near, far = await followed(at)
         shared = at.trouble.store(0).shared
         with monkeypatch.context() as broken:
@@ -225,7 +225,7 @@ async def test_an_unforeseen_fault_over_one_end_does_not_end_the_node(
         assert await shared.denied(near.ticket.handle) is EndReason.LOGGED_OFF
 
 
-async def test_a_log_off_that_another_node_retries_is_never_served_again_at_a_log_on(at: Street) -> None:
+async def test_a_log_off_that_another_node_retries_is_never_served_again_at_a_log_on(at: Nodes) -> None:
     near, far = await followed(at)
     at.upstream.unreachable = True
     await at.scenes[0].node.account.log_off(near.ticket)

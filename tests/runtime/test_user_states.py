@@ -29,12 +29,12 @@ from gateway.runtime.sessions import ATTACH_S
 from gateway.runtime.user_state import UserState
 from tests.doubles.clock import ManualClock
 from tests.runtime.followed import followed
+from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.scene import FakePhone, Scene, replace_method, scene, user
-from tests.runtime.street import Street, street
 
 
 async def test_an_ended_user_state_takes_no_phones_and_the_next_begins_after_it() -> None:
-    async with street(1) as at:
+    async with open_nodes(1) as at:
         phone = await at.scenes[0].served()
         before = at.home(0)
         link = at.link()
@@ -209,7 +209,7 @@ async def test_little_is_done_for_a_user_whom_a_late_node_keeps_longer(
 
 @pytest.mark.parametrize("seconds", [0.0, 40.0])
 async def test_a_followed_user_costs_nothing_until_something_is_due(
-    at: Street, seconds: float, monkeypatch: pytest.MonkeyPatch
+    at: Nodes, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await at.scenes[0].served()
     await at.scenes[1].served(device="d2")
@@ -225,13 +225,13 @@ async def test_a_followed_user_costs_nothing_until_something_is_due(
 ALONE_S = UNFOLLOW_S = 30.0
 
 
-def is_there(at: Street, phone: FakePhone) -> bool:
+def is_there(at: Nodes, phone: FakePhone) -> bool:
     """Tell whether the owner takes a phone to be connected, on whatever node."""
     member = at.scenes[0].owner().user_sessions.by_handle.get(phone.ticket.handle)
     return member is not None and member.present
 
 
-async def test_a_role_follows_the_other_and_phones_keep_what_they_show(at: Street) -> None:
+async def test_a_role_follows_the_other_and_phones_keep_what_they_show(at: Nodes) -> None:
     near, far = await followed(at, settled_s=7)
     shown = near.shown, far.shown
     roles = [(at.home(0).owner, at.home(1).follower)]
@@ -248,7 +248,7 @@ async def test_a_role_follows_the_other_and_phones_keep_what_they_show(at: Stree
     assert (near.health, far.health) == ("live", "live")
 
 
-async def test_a_user_without_a_phone_here_is_unfollowed_after_a_while_and_can_return(at: Street) -> None:
+async def test_a_user_without_a_phone_here_is_unfollowed_after_a_while_and_can_return(at: Nodes) -> None:
     _, far = await followed(at, settled_s=7)
     user_state = at.home(1)
     far.bye()
@@ -263,7 +263,7 @@ async def test_a_user_without_a_phone_here_is_unfollowed_after_a_while_and_can_r
     assert back.of_kind("welcome")
 
 
-async def test_an_owner_whose_phones_are_all_elsewhere_stays_beyond_the_linger(at: Street) -> None:
+async def test_an_owner_whose_phones_are_all_elsewhere_stays_beyond_the_linger(at: Nodes) -> None:
     near, far = await followed(at, settled_s=7)
     assert at.home(0).is_kept
     assert not at.home(1).is_kept
@@ -274,7 +274,7 @@ async def test_an_owner_whose_phones_are_all_elsewhere_stays_beyond_the_linger(a
     assert (far.closed, far.health) == (None, "live")
 
 
-async def test_phones_of_nodes_that_are_silent_count_as_gone(at: Street) -> None:
+async def test_phones_of_nodes_that_are_silent_count_as_gone(at: Nodes) -> None:
     near, far = await followed(at, settled_s=7)
     near.bye()
     await at.kill(1)
@@ -288,7 +288,7 @@ async def test_phones_of_nodes_that_are_silent_count_as_gone(at: Street) -> None
     assert at.owners() == []
 
 
-async def test_a_command_that_waited_for_another_owner_is_not_executed_and_that_is_said(at: Street) -> None:
+async def test_a_command_that_waited_for_another_owner_is_not_executed_and_that_is_said(at: Nodes) -> None:
     _, far = await followed(at, settled_s=7)
     at.scenes[0].lines.clear()
     await at.kill(0)
@@ -300,7 +300,7 @@ async def test_a_command_that_waited_for_another_owner_is_not_executed_and_that_
 
 
 @pytest.mark.parametrize("ends", ["in time", "with its user"])
-async def test_a_command_that_waits_for_an_owner_in_vain_was_not_begun(at: Street, ends: str) -> None:
+async def test_a_command_that_waits_for_an_owner_in_vain_was_not_begun(at: Nodes, ends: str) -> None:
     _, far = await followed(at, settled_s=7)
     await at.kill(0)
     at.ways[1].shut()
@@ -315,7 +315,7 @@ async def test_a_command_that_waits_for_an_owner_in_vain_was_not_begun(at: Stree
     assert far.outcome() == ("rejected", "upstream_unavailable")
 
 
-async def test_what_a_phone_follows_goes_with_it_to_the_next_owner(at: Street) -> None:
+async def test_what_a_phone_follows_goes_with_it_to_the_next_owner(at: Nodes) -> None:
     near, far = await followed(at, settled_s=7)
     far.send(kind="follow", id="1", topics=["agents"])
     await at.pass_time(1)

@@ -9,11 +9,11 @@ from gateway.domain.errors import CloseCode
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Owned
 from tests.runtime.followed import TRUSTED_S, followed, is_cut_off, resets, wait_for, waiting
+from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.scene import FakePhone, user
-from tests.runtime.street import Street, street
 
 
-async def test_without_the_bus_the_owners_phones_stay_live_and_command_while_it_lasts(at: Street) -> None:
+async def test_without_the_bus_the_owners_phones_stay_live_and_command_while_it_lasts(at: Nodes) -> None:
     near, _ = await followed(at)
     at.trouble.take_away()
     await at.pass_time(120)
@@ -26,7 +26,7 @@ async def test_without_the_bus_the_owners_phones_stay_live_and_command_while_it_
     assert (len(at.openings), at.counted("self_fences_total")) == (1, [1, 0])
 
 
-async def test_without_the_bus_other_phones_are_stale_and_cannot_command(at: Street) -> None:
+async def test_without_the_bus_other_phones_are_stale_and_cannot_command(at: Nodes) -> None:
     _, far = await followed(at)
     at.trouble.take_away()
     await at.pass_time(8)
@@ -45,7 +45,7 @@ async def test_without_the_bus_other_phones_are_stale_and_cannot_command(at: Str
 
 
 @pytest.mark.parametrize("away_s", [3, 8], ids=["degraded", "down"])
-async def test_when_the_bus_is_back_data_is_stale_until_the_owner_answers(at: Street, away_s: float) -> None:
+async def test_when_the_bus_is_back_data_is_stale_until_the_owner_answers(at: Nodes, away_s: float) -> None:
     _, far = await followed(at)
     at.trouble.take_away()
     await at.pass_time(away_s)
@@ -60,7 +60,7 @@ async def test_when_the_bus_is_back_data_is_stale_until_the_owner_answers(at: St
     assert (waiting(far), far.health) == (9, "live")
 
 
-async def test_without_the_bus_a_new_phone_has_the_node_in_hand_open_the_link(at: Street) -> None:
+async def test_without_the_bus_a_new_phone_has_the_node_in_hand_open_the_link(at: Nodes) -> None:
     near, far = await followed(at)
     at.trouble.take_away()
     await at.pass_time(8)
@@ -79,7 +79,7 @@ async def test_without_the_bus_a_new_phone_has_the_node_in_hand_open_the_link(at
     assert at.counted("ownership_moves_total", reason="island") == [0, 1]
 
 
-async def test_who_was_replaced_without_the_bus_is_cut_off_until_it_is_back(at: Street) -> None:
+async def test_who_was_replaced_without_the_bus_is_cut_off_until_it_is_back(at: Nodes) -> None:
     near, far = await followed(at)
     at.trouble.take_away(0)
     await at.pass_time(TRUSTED_S)
@@ -97,7 +97,7 @@ async def test_who_was_replaced_without_the_bus_is_cut_off_until_it_is_back(at: 
 
 
 @pytest.mark.parametrize("first", [0, 1])
-async def test_when_the_bus_is_back_the_outbid_owner_yields(at: Street, first: int) -> None:
+async def test_when_the_bus_is_back_the_outbid_owner_yields(at: Nodes, first: int) -> None:
     _, far = await followed(at)
     at.trouble.take_away()
     await at.pass_time(8)
@@ -121,12 +121,12 @@ SOUGHT_S = 3.0
 UNFENCED = frozenset(Feature) - {Feature.LINK_FENCING}
 
 
-def refuse(at: Street) -> None:
+def refuse(at: Nodes) -> None:
     """Let Redis take no writes."""
     at.trouble.refused = frozenset({"NOREPLICAS"})
 
 
-def take(at: Street) -> None:
+def take(at: Nodes) -> None:
     """Let Redis take writes again."""
     at.trouble.refused = frozenset()
 
@@ -135,7 +135,7 @@ def is_live(phone: FakePhone) -> bool:
     return phone.closed is None and phone.health == "live"
 
 
-async def test_newcomers_are_served_after_five_seconds(at: Street) -> None:
+async def test_newcomers_are_served_after_five_seconds(at: Nodes) -> None:
     refuse(at)
     phone = await at.scenes[0].served()
     await at.pass_time(REFUSED_S - 1)
@@ -150,7 +150,7 @@ async def test_newcomers_are_served_after_five_seconds(at: Street) -> None:
 
 
 async def test_an_owner_who_lives_keeps_his_user_though_no_lease_is_left() -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         near, far = await followed(at)
         refuse(at)
         await at.pass_time(120)
@@ -165,7 +165,7 @@ async def test_an_owner_who_lives_keeps_his_user_though_no_lease_is_left() -> No
         assert [phone.result("1") for phone in (near, far, third)] == [{"status": "applied"}] * 3
 
 
-async def test_a_user_is_given_while_the_store_takes_no_writes(at: Street) -> None:
+async def test_a_user_is_given_while_the_store_takes_no_writes(at: Nodes) -> None:
     near, far = await followed(at)
     await at.pass_time(TRUSTED_S)
     refuse(at)
@@ -179,7 +179,7 @@ async def test_a_user_is_given_while_the_store_takes_no_writes(at: Street) -> No
     assert far.result("1") == {"status": "applied"}
 
 
-async def test_who_was_replaced_by_somebody_out_of_hearing_sends_its_phones_away(at: Street) -> None:
+async def test_who_was_replaced_by_somebody_out_of_hearing_sends_its_phones_away(at: Nodes) -> None:
     near = await at.scenes[0].served()
     await at.pass_time(1)
     refuse(at)
@@ -195,7 +195,7 @@ async def test_who_was_replaced_by_somebody_out_of_hearing_sends_its_phones_away
 
 
 async def test_without_fencing_nobody_is_taken_and_the_phone_learns_that_it_is_the_bus() -> None:
-    async with street(features=UNFENCED) as at:
+    async with open_nodes(features=UNFENCED) as at:
         refuse(at)
         phone = await at.scenes[0].served()
         await at.pass_time(12)
@@ -208,7 +208,7 @@ async def test_without_fencing_nobody_is_taken_and_the_phone_learns_that_it_is_t
 
 
 async def test_a_node_that_says_to_own_a_user_with_a_higher_token_is_followed() -> None:
-    async with street(3) as at:
+    async with open_nodes(3) as at:
         _, far = await followed(at)
         follower = at.home(1).follower
         assert follower is not None

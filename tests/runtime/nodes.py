@@ -78,7 +78,7 @@ class Way:
         self.is_shut = False
 
 
-class Street:
+class Nodes:
     """The nodes, by their numbers from 0, each with its way to the server."""
 
     def __init__(self, scenes: list[Scene], ways: list[Way], trouble: Trouble) -> None:
@@ -145,9 +145,9 @@ class Street:
 
 
 @asynccontextmanager
-async def street(
+async def open_nodes(
     nodes: int = 2, *, features: frozenset[Feature] = frozenset(Feature), linger: Linger | None = None
-) -> AsyncIterator[Street]:
+) -> AsyncIterator[Nodes]:
     """Run nodes that know of each other, with the people of :func:`tests.runtime.scene.scene`."""
     clock = ManualClock()
     trouble, upstream = Trouble(clock), FakeUpstream(clock, features=features)
@@ -162,7 +162,7 @@ async def street(
         )
         for at in range(nodes)
     ]
-    made = Street(scenes, ways, trouble)
+    made = Nodes(scenes, ways, trouble)
     made.openings = openings
     trouble.said = lambda node, channel, envelope: made.said.append((node, channel, envelope))
     async with asyncio.TaskGroup() as tasks:
