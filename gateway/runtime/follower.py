@@ -472,7 +472,8 @@ class Follower:
                 raise accepted
             if accepted:
                 return await self._shown(ticket.handle)
-            await self._services.clock.sleep(_AGAIN_S)
+            if not self.is_over:
+                await self._services.clock.sleep(_AGAIN_S)
         raise RoleOverError
 
     async def _shown(self, handle: str) -> SessionFacts:

@@ -32,7 +32,7 @@ from gateway.protocol.envelopes import (
     Since,
 )
 from gateway.runtime.follower import ATTACH_AGAIN_S, ATTACH_ANSWER_S, RemoteAttach
-from gateway.runtime.ports import Grant
+from gateway.runtime.ports import Grant, Start
 from gateway.runtime.sessions import ATTACH_S, TURN_SHOWN_S, TURNS
 from tests.runtime.followed import (
     TRUSTED_S,
@@ -487,6 +487,23 @@ async def test_nor_of_one_that_left_while_its_owner_was_asked(at: Nodes) -> None
     far.leave()
     await at.pass_time(ATTACH_ANSWER_S + 1)
     assert remote_attach(at)._accepted == remote_attach(at)._again_at == {}
+
+
+async def test_an_owner_that_answers_after_its_user_moved_here_keeps_no_phone_waiting(at: Nodes) -> None:
+    near, _ = await followed(at, settled_s=2)
+    at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
+    fresh = await at.scenes[1].phone("anna", device="d3")
+    fresh.hello()
+    await at.clock.settle()
+    token = at.scenes[0].owner().epoch
+    answer = AttachAnswer(at.received(Attach)[-1].request, epoch=token)
+    at.trouble.lose = None
+    near.leave()
+    follower(at).end(Start(expected=token, floor=token))
+    await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), answer)
+    await at.pass_time(0.3)
+    assert 1 in at.owners()
+    assert fresh.of_kind("welcome")
 
 
 async def test_who_is_accepted_in_a_later_epoch_is_not_served_from_an_earlier_one(at: Nodes) -> None:
