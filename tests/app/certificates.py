@@ -24,32 +24,11 @@ def make(
     """Write a self-signed certificate for 127.0.0.1 and its key; returns their paths."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + dt.timedelta(days=days))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / f"{name}.crt", folder / f"{name}.key"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    protection = (
-        serialization.NoEncryption() if password is None else serialization.BestAvailableEncryption(password)
-    )
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
-    )
-    paths[1].chmod(0o600)
-    return paths
+    begins = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    built = _builder(subject, subject, key, begins, begins + dt.timedelta(days=days), key)
+    built = built.add_extension(x509.SubjectAlternativeName([_name("127.0.0.1")]), critical=False)
+    own = built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return _written(folder / name, own, key, password)
 
 
 EXPIRES_AT_S = dt.datetime(2026, 4, 1, tzinfo=dt.UTC).timestamp()
@@ -145,14 +124,26 @@ class Authority:
             built = built.add_extension(names, critical=False)
         if usage:
             built = built.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
-        pem = serialization.Encoding.PEM
-        own = built.sign(self.key, hashes.SHA256()).public_bytes(pem)
-        paths = folder / f"{name}.crt", folder / f"{name}.key"
-        paths[0].write_bytes(own + b"".join(each.pem for each in chain))
-        private, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        paths[1].write_bytes(key.private_bytes(pem, private, plain))
-        paths[1].chmod(0o600)
-        return paths
+        own = built.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        return _written(folder / name, own + b"".join(each.pem for each in chain), key)
+
+
+def _written(
+    path: Path,
+    certificates: bytes,
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+    password: bytes | None = None,
+) -> tuple[Path, Path]:
+    paths = path.with_name(f"{path.name}.crt"), path.with_name(f"{path.name}.key")
+    paths[0].write_bytes(certificates)
+    protection = (
+        serialization.NoEncryption() if password is None else serialization.BestAvailableEncryption(password)
+    )
+    paths[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
+    )
+    paths[1].chmod(0o600)
+    return paths
 
 
 def _builder(
