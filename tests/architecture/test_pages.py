@@ -48,8 +48,8 @@ def test_every_state_of_the_bus_is_explained() -> None:
 
 
 REDIS_RECEIVES = (
-    "own", "tok", "og:node:", "og:deny:<hash>", "og:thr:<hash>", "og:try:<hash>", "og:{off}", "og:{off}:<hash>",
-    ":ev", "og:n:<node>:in", "og:ctl",
+    "own", "tok", "og:node:", "og:deny:<hash>", "og:thr:<hash>", "og:try:<hash>", "og:{off}",
+    "og:{off}:<hash>", ":ev", "og:n:<node>:in", "og:ctl",
 )  # fmt: skip
 NAMED_BY = {
     "user", "channel", "node", "throttled", "reservation", "log_off", "listed_log_off",
