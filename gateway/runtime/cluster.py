@@ -196,8 +196,8 @@ itself refuses requests and answers only beyond twice as many bytes."""
 _SUBSCRIBE_AGAIN_S: Final = 1.0
 _TURN_S: Final = 0.001
 _READ_TURNS: Final = 5
-"""Turns of the loop for reading a probe that has returned: a node that does not get its core is late itself,
-and must not count its bus as lost.
+"""Turns of the loop for reading probes and answers that have come: a node that does not get its core is late
+itself, and must not count its bus or an answer as lost.
 """
 _ROUNDING_S: Final = 1e-6
 
@@ -551,10 +551,14 @@ class Exchange:
         self._drop_timer()
         self._ends_at = at
         if at < math.inf:
-            self._drop_timer = self.clock.call_later(at - self.clock.now(), self._end_overdue)
+            end_overdue = partial(self._end_overdue, _READ_TURNS)
+            self._drop_timer = self.clock.call_later(at - self.clock.now(), end_overdue)
 
-    def _end_overdue(self) -> None:
-        """End the requests that have no answer in time."""
+    def _end_overdue(self, turns: int) -> None:
+        """End the requests that have no answer in time, after *turns* of the loop."""
+        if turns:
+            self._drop_timer = asyncio.get_running_loop().call_soon(self._end_overdue, turns - 1).cancel
+            return
         now = self.clock.now()
         for number, request in list(self._requests.items()):
             if request.until <= now + _ROUNDING_S:

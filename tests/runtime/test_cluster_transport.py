@@ -99,6 +99,32 @@ async def test_a_question_ends_in_time_without_an_answer_and_at_once_without_the
     assert at.exchange.sizes["questions"] == 0
 
 
+async def test_an_answer_that_came_while_the_process_stood_still_is_read_before_the_request_ends(
+    at: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The turn of the loop in which a timer is due only receives the bytes; the next one reads them."""
+    later = at.clock.call_later
+
+    def call_later(seconds: float, act: Callable[[], None]) -> Callable[[], None]:
+        def due() -> None:
+            asked = at.inbox[-1]
+            assert isinstance(asked, Attach)
+            answers.append(loop.create_task(at.there.publish(Inbox(HERE), AttachAnswer(asked.request))))
+            act()
+
+        return later(seconds, due)
+
+    loop, answers = asyncio.get_running_loop(), list[asyncio.Task[int]]()
+    monkeypatch.setattr(at.clock, "call_later", call_later)
+    asking = at.ask()
+    await at.clock.settle()
+    at.clock.stand_still(6.0)
+    await at.clock.advance(0.0)
+    assert len(answers) == 1
+    assert isinstance(await asking, AttachAnswer)
+    assert at.exchange.sizes["questions"] == 0
+
+
 async def test_a_request_needs_no_task_and_ends_once(at: Pair) -> None:
     posted: list[OnPosted] = []
 
