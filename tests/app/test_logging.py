@@ -100,18 +100,20 @@ def test_unlisted_fields_are_left_out_and_counted(stream: io.StringIO, field: st
     assert CANARY not in stream.getvalue()
 
 
-def test_what_cannot_be_read_on_links_is_shown_once_a_minute_with_its_place(stream: io.StringIO) -> None:
+def test_each_event_of_what_is_not_accepted_has_a_line_a_minute_with_its_place(stream: io.StringIO) -> None:
     clock = ManualClock()
     unreadable = UnreadableMessages("main", clock)
     fault = WireError("Expected `int`, got `float` - at `$.Elements[0].Contacts`")
     for _ in range(3):
         unreadable.note(fault)
-    clock.stand_still(60)
     unreadable.note(ClockSetError("the server's clock was set"))
-    first, second = lines(stream)
+    clock.stand_still(60)
+    unreadable.note(fault)
+    first, second, third = lines(stream)
     assert (first["event"], first["fault"], first["count"]) == ("link_message_unreadable", str(fault), 1)
-    assert (second["event"], second["count"], second["site"]) == ("server_clock_set", 3, "main")
-    assert "dropped" not in first.keys() | second.keys()
+    assert (second["event"], second["count"], second["site"]) == ("server_clock_set", 1, "main")
+    assert (third["event"], third["count"]) == ("link_message_unreadable", 3)
+    assert "dropped" not in first.keys() | second.keys() | third.keys()
 
 
 def test_of_other_libraries_only_the_template_is_kept(stream: io.StringIO) -> None:

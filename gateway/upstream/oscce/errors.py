@@ -11,6 +11,7 @@ import logging
 import math
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
@@ -128,25 +129,29 @@ def not_accepted(error: BaseException) -> NotAcceptedError | None:
 
 
 class UnreadableMessages:
-    """Log of what a site's server sent that was not accepted: one line a minute, with the fault."""
+    """Log of what a site's server sent that was not accepted: one line a minute of each event."""
 
     def __init__(self, site: str, clock: Clock) -> None:
         self._site = site
         self._now = clock.now
         self.count: Callable[[], None] = lambda: None
         """Called for each answer that cannot be read."""
-        self._number = 0
-        self._logs_at = -math.inf
+        self._numbers: Counter[str] = Counter()
+        """Event → how many messages came since its last line."""
+        self._logs_at: dict[str, float] = {}
+        """Event → when its next line may come."""
 
     def note(self, fault: WireError) -> None:
-        """Record a message, and log it if a minute has passed since the last line."""
-        self._number += 1
+        """Record a message, and log it if a minute has passed since the last line of its event."""
+        event = _event_of(fault)
+        self._numbers[event] += 1
         if isinstance(fault, AnswerError):
             self.count()
-        if self._now() < self._logs_at:
+        if self._now() < self._logs_at.get(event, -math.inf):
             return
-        _LOG.warning(_event_of(fault), extra={"site": self._site, "fault": str(fault), "count": self._number})
-        self._number, self._logs_at = 0, self._now() + _LOGS_EVERY_S
+        number = self._numbers.pop(event)
+        _LOG.warning(event, extra={"site": self._site, "fault": str(fault), "count": number})
+        self._logs_at[event] = self._now() + _LOGS_EVERY_S
 
 
 def _event_of(fault: WireError) -> str:
