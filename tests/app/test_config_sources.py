@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -271,6 +270,7 @@ GOOD = (
     "rediss+sentinel://u:p@a:26379,b.example:26379,[::1]:26379/gateway?sentinel_password=x",
 )
 CANARY = "canary"
+NOT_ENCODED = r".*%40.*bus\.password"
 BAD = (
     ("", "must begin with memory://"),
     ("memory", "must begin with"),
@@ -278,6 +278,16 @@ BAD = (
     ("memory://h", "must be memory:// and nothing behind it"),
     (f"redis://u:{CANARY}@h:x", "cannot be used: a host"),
     (f"redis://{CANARY}@h", "cannot be used: a bus URL has user:password"),
+    ("rediz://h", ".*did you mean redis://"),
+    ("memori://", ".*did you mean memory://"),
+    ("redis+sentinels://h/m", r".*did you mean redis\+sentinel://"),
+    ("redis-cluster://h:6379", r".*did you mean redis\+cluster://"),
+    ("rediscluster://h", r".*did you mean redis\+cluster://"),
+    (f"redis://p@{CANARY}@h:6379", NOT_ENCODED),
+    (f"redis://p@{CANARY}:6379", NOT_ENCODED),
+    (f"redis://:p@{CANARY}/w@h:6379", NOT_ENCODED),
+    (f"redis://:p#{CANARY}@h", NOT_ENCODED),
+    (f"redis://:p?{CANARY}@h", NOT_ENCODED),
 )
 
 
@@ -287,25 +297,10 @@ def test_addresses_are_taken_as_they_are(url: str) -> None:
 
 
 @pytest.mark.parametrize(("url", "start"), BAD)
-def test_what_is_none_is_refused_without_being_repeated(url: str, start: str) -> None:
+def test_what_is_none_is_refused_with_its_remedy_without_being_repeated(url: str, start: str) -> None:
     with pytest.raises(ValueError, match="^" + start) as refused:
         bus_url(url)
     assert CANARY not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "near"),
-    [
-        ("rediz://h", "redis"),
-        ("memori://", "memory"),
-        ("redis+sentinels://h/m", "redis+sentinel"),
-        ("redis-cluster://h:6379", "redis+cluster"),
-        ("rediscluster://h", "redis+cluster"),
-    ],
-)
-def test_near_misses_are_named(text: str, near: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(f"did you mean {near}://")):
-        bus_url(text)
 
 
 def url_of(**given: object) -> str | None:
@@ -356,22 +351,6 @@ def test_passwords_are_hidden() -> None:
 @given(st.text(min_size=1))
 def test_whatever_stands_before_the_host_is_hidden(password: str) -> None:
     assert without_password(f"redis://u:{password}@h/0") == "redis://********@h/0"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "redis://p@ss@h:6379",
-        "redis://p@ss:6379",
-        "redis://:p@ss/w@h:6379",
-        "redis://:pa#ss@h",
-        "redis://:pa?ss@h",
-    ],
-)
-def test_a_password_that_is_not_encoded_is_named_with_its_remedy(text: str) -> None:
-    with pytest.raises(ValueError, match=r"%40.*bus\.password") as received:
-        bus_url(text)
-    assert "ss" not in str(received.value).replace("password", "").replace("passed", "")
 
 
 # ---- a secret's file that everybody may read is a fault ----
