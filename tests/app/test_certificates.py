@@ -43,24 +43,24 @@ def client_of(paths: tuple[Path, Path]) -> ClientSection:
     return ClientSection(certificate=paths[0], key=paths[1])
 
 
-def found(client: ClientSection) -> list[tuple[str, bool]]:
-    """Return the flaws, without the name and path before each."""
+def chain(client: ClientSection) -> list[x509.Certificate]:
+    """Return the certificates of the file."""
     pair = read_pair(client)
     assert pair is not None
-    return [
-        (text.partition(".crt")[2].lstrip(": "), fault)
-        for text, fault in certificate_problems(client, chain_of(client, pair), NOW_MS)
-    ]
+    return chain_of(client, pair)
+
+
+def found(client: ClientSection) -> list[tuple[str, bool]]:
+    """Return the flaws, without the name and path before each."""
+    problems = certificate_problems(client, chain(client), NOW_MS)
+    return [(text.partition(".crt")[2].lstrip(": "), fault) for text, fault in problems]
 
 
 def test_a_whole_chain_has_no_flaw(tmp_path: Path) -> None:
     hosts = ("gateway.example", "10.1.2.3")
     client = client_of(HOUSE.issue(tmp_path, now=NOW, hosts=hosts, chain=(HOUSE, ROOT)))
     assert found(client) == []
-    pair = read_pair(client)
-    assert pair is not None
-    chain = chain_of(client, pair)
-    assert host_names(chain[0]) == ["gateway.example", "10.1.2.3"]
+    assert host_names(chain(client)[0]) == ["gateway.example", "10.1.2.3"]
 
 
 @pytest.mark.parametrize(
@@ -85,11 +85,8 @@ def test_what_phones_refuse_is_a_fault_and_what_may_be_meant_is_advised(
 
 def test_the_first_end_of_a_chain_counts(tmp_path: Path) -> None:
     paths = make(tmp_path)
-    client = client_of(paths)
     paths[0].write_bytes(ROOT.pem + paths[0].read_bytes())
-    pair = read_pair(client)
-    assert pair is not None
-    assert expires_at_s(chain_of(client, pair)) == EXPIRES_AT_S
+    assert expires_at_s(chain(client_of(paths))) == EXPIRES_AT_S
     assert host_names(ROOT.certificate) == []
 
 
@@ -126,11 +123,8 @@ def test_an_address_is_covered_by_no_name() -> None:
 def test_what_is_no_certificate_is_reported(tmp_path: Path) -> None:
     paths = make(tmp_path)
     paths[0].write_text("x")
-    client = client_of(paths)
-    pair = read_pair(client)
-    assert pair is not None
     with pytest.raises(ConfigError, match="is not a PEM certificate"):
-        chain_of(client, pair)
+        chain(client_of(paths))
 
 
 def test_a_file_without_end_is_not_read_to_it(tmp_path: Path) -> None:

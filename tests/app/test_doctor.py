@@ -184,14 +184,12 @@ async def test_a_proxy_that_leads_elsewhere_or_nowhere_is_a_fault(
     fit: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["doctor", "--config", str(behind_proxy(tmp_path, free_port())), "--hold", "1"]
+    no_address = "is not an address such as https://gateway.example or http://127.0.0.1:8080."
     for url, why in (
         (f"http://127.0.0.1:{free_port()}", "refuses the connection: start the proxy,"),
-        ("127.0.0.1:8443", "is not an address such as https://gateway.example or http://127.0.0.1:8080."),
-        (
-            "https://127.0.0.1:99999",
-            "is not an address such as https://gateway.example or http://127.0.0.1:8080.",
-        ),
-        ("http://[::1", "is not an address such as https://gateway.example or http://127.0.0.1:8080."),
+        ("127.0.0.1:8443", no_address),
+        ("https://127.0.0.1:99999", no_address),
+        ("http://[::1", no_address),
         ("https://gateway.invalid", "has a host name that cannot be resolved: check it."),
     ):
         assert await asyncio.to_thread(main, [*words, "--through", url]) == 1
@@ -199,7 +197,6 @@ async def test_a_proxy_that_leads_elsewhere_or_nowhere_is_a_fault(
     other = web.Application()
     other.router.add_get(doctor.STREAM_PATH, doctor._quiet_stream("another process"))
     async with listening("other", other, "127.0.0.1", 0) as there:
-        words = ["doctor", "--config", str(behind_proxy(tmp_path, free_port())), "--hold", "1"]
         assert await asyncio.to_thread(main, [*words, "--through", there.url]) == 1
     assert "leads to another machine" in capsys.readouterr().err
 
