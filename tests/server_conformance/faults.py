@@ -98,6 +98,7 @@ _INSTEAD: Final[Mapping[str, Callable[[Message], tuple[Message | str, ...]]]] = 
     "twice": lambda message: (message, message),
     "a part": lambda message: (json.dumps(message)[:-1],),
     "cut": lambda _: (CUT,),
+    "it and a cut": lambda message: (message, CUT),
 }
 
 
@@ -385,24 +386,6 @@ class NoWholeSets(Spoil):
         return (message,)
 
 
-class PartsAreWhole(Spoil):
-    """Each event says that it is the whole set, also when it is a part of it."""
-
-    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
-        if message.get("EventType") == "UserRealtime":
-            message["Complete"] = True
-        return (message,)
-
-
-class ClosesWithOpener(Spoil):
-    """A link ends with the session that opened it."""
-
-    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
-        if message["Type"] == "SessionEnded" and message["Session"] == 1:
-            return (message, CUT)
-        return (message,)
-
-
 class KeysOfLinks(Spoil):
     """A RequestKey is forgotten with its link."""
 
@@ -425,15 +408,6 @@ class NoSubprotocol(Spoil):
     """The server speaks on without agreeing to the subprotocol."""
 
     protocols = ()
-
-
-class SameInstance(Spoil):
-    """ServerInstance is a constant."""
-
-    def reply(self, call: Call, said: Said) -> Said:
-        if isinstance(said.body, dict) and "ServerInstance" in said.body:
-            said.body["ServerInstance"] = "constant"
-        return said
 
 
 class OthersAttach(Spoil):
