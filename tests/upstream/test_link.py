@@ -10,16 +10,21 @@ from typing import Any
 import pytest
 from aiohttp import WSMsgType
 
+from gateway.app.adapters import Tracing, measured_sites
+from gateway.app.metrics import SiteReach
 from gateway.domain.commands import (
     Alive,
     AttachSession,
     DetachSession,
+    Directory,
     Executed,
     KeepAlive,
     LinkRequest,
     Listen,
     Listening,
+    Presence,
     QueryDirectory,
+    StopListening,
 )
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Kind, SessionSecret
@@ -33,6 +38,7 @@ from gateway.domain.upstream import (
     SessionEnded,
     Source,
 )
+from gateway.telemetry import Telemetry
 from gateway.upstream.oscce.link import MOST_IN_FLIGHT, OsccLink
 from gateway.upstream.oscce.socket import WAITING_CHARS_MAX, LinkSocket
 from tests.doubles.tasks import beside, during
@@ -227,8 +233,9 @@ async def test_a_keep_alive_takes_no_task_and_is_waited_for_until_the_next_one(a
 
 
 @pytest.mark.parametrize("late_ms", [2_500, 1_500])
-async def test_a_keep_alive_shows_that_the_clock_of_the_server_was_set_back(at: Scene, late_ms: int) -> None:
-    link = await at.open()
+async def test_a_keep_alive_shows_that_the_clock_of_the_server_was_set_back(
+    at: Scene, link: OsccLink, late_ms: int
+) -> None:
     seen: list[object] = []
 
     async def receive() -> None:
@@ -258,10 +265,9 @@ async def _answer_keep_alive(at: Scene, link: OsccLink) -> None:
 
 @pytest.mark.parametrize("ahead_ms", [3_600_000, 2_500, 1_500])
 async def test_an_event_from_the_future_shows_that_the_clock_of_the_server_was_set(
-    at: Scene, ahead_ms: int
+    at: Scene, link: OsccLink, ahead_ms: int
 ) -> None:
     """Its values would hide all later ones for as long as it is ahead."""
-    link = await at.open()
     arrived: list[object] = []
     async with beside(_end(link, arrived)):
         await at.clock.settle()
@@ -293,8 +299,7 @@ async def test_an_event_that_came_behind_a_flood_of_pings_is_not_from_the_future
     assert link.last_received_at < at.clock.now() - 2, "its age is not too low"
 
 
-async def test_a_server_may_date_events_by_a_clock_that_is_always_ahead(at: Scene) -> None:
-    link = await at.open()
+async def test_a_server_may_date_events_by_a_clock_that_is_always_ahead(at: Scene, link: OsccLink) -> None:
     arrived: list[object] = []
     async with beside(_end(link, arrived)) as receiving:
         await at.clock.settle()
@@ -562,6 +567,124 @@ async def test_a_message_may_have_eight_mebibytes(at: Scene, link: OsccLink) -> 
     assert await link.receive() is None
 
 
+# ---- an answer that cannot be read fails its request, and never closes the link ----
+
+
+async def test_an_answer_to_an_attach_that_cannot_be_read_concerns_only_its_session(
+    at: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry = Telemetry()
+    measured_sites({"main": at.adapter}, telemetry, Tracing(), {"main": SiteReach()}, {})
+    link = await at.open()
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(ended(link))
+        for number in range(3):
+            asked = tasks.create_task(outcome(link, AttachSession(SessionSecret("canary"))))
+            await at.server.respond(Session="canary", ID=number)
+            assert await asked is ErrorCode.UPSTREAM_UNAVAILABLE
+        asked = tasks.create_task(outcome(link, AttachSession(SessionSecret("good"))))
+        await at.server.respond(**SESSION)
+        assert isinstance(await asked, Attached)
+        assert not receiving.done()
+        await link.close()
+    (logged,) = (vars(each) for each in caplog.records if each.message == "link_message_unreadable")
+    assert logged["fault"] == "an answer cannot be read", "a field that the log of a node shows"
+    assert "canary" not in str(logged)
+    failures = "oscc_gateway_upstream_failures_total"
+    assert telemetry.registry.get_sample_value(failures, {"cause": "unreadable"}) == 3
+
+
+@pytest.mark.parametrize("by", ["send", "request"])
+@pytest.mark.parametrize(
+    ("request_", "waits_s"),
+    [
+        (AGENTS, [10, 20, 40, 80, 160, 300, 300]),
+        (QueryDirectory(), [10, 20, 30, 30]),
+    ],
+)
+async def test_data_whose_answer_cannot_be_read_is_requested_later_and_later_on_the_same_link(
+    at: Scene, link: OsccLink, request_: LinkRequest, waits_s: list[int], by: str
+) -> None:
+    seen: list[object] = []
+
+    def ask() -> None:
+        if by == "request":
+            tasks.create_task(outcome(link, request_)).add_done_callback(
+                lambda done: seen.append(done.result())
+            )
+            return
+        try:
+            link.send(request_, lambda sent: seen.append(getattr(sent, "code", sent)))
+        except GatewayError as error:
+            seen.append(error.code)
+
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(ended(link))
+        await at.clock.settle()
+        for wait_s in waits_s:
+            ask()
+            await at.server.respond(QueryID="odd", Objects={"User": 5})
+            await at.clock.advance(wait_s - 1)
+            ask()  # is refused without a message
+            await at.clock.advance(1)
+            assert seen == [ErrorCode.UPSTREAM_UNAVAILABLE] * 2
+            seen.clear()
+        ask()
+        await at.server.respond(QueryID=7, Objects={})
+        await at.clock.settle()
+        assert isinstance(seen.pop(), Listening | Directory)
+        ask()
+        await at.server.respond(QueryID=8, Objects={})  # at once again
+        assert not receiving.done()
+        await link.close()
+
+
+@pytest.mark.parametrize("request_", [Presence(1, True), StopListening(3), DetachSession(2), KeepAlive()])
+async def test_no_answer_that_cannot_be_read_closes_the_link(
+    at: Scene, link: OsccLink, request_: LinkRequest
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(ended(link))
+        for _ in range(2):
+            asked = tasks.create_task(outcome(link, request_))
+            await at.server.respond(Error="canary")
+            assert await asked is ErrorCode.UPSTREAM_UNAVAILABLE
+        assert not receiving.done()
+        await link.close()
+
+
+async def test_a_late_answer_that_cannot_be_read_does_not_close_the_link(at: Scene, link: OsccLink) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(ended(link))
+        withdraw = link.send(AGENTS, lambda _: None)
+        assert withdraw is not None
+        await at.clock.settle()
+        withdraw()
+        await at.server.respond(QueryID="odd")
+        await at.clock.settle()
+        assert not receiving.done()
+        await link.close()
+
+
+@pytest.mark.parametrize("answer", [{}, {"State": 5}, {"Error": "x"}, {"State": "Odd"}])
+async def test_an_answer_to_a_command_that_cannot_be_read_leaves_the_link_open(
+    at: Scene, link: OsccLink, answer: dict[str, object]
+) -> None:
+    seen: list[object] = []
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(ended(link))
+        await at.clock.settle()
+        link.send(execute(), seen.append)
+        await at.server.respond(**answer)
+        await at.clock.settle()
+        waited_for = tasks.create_task(outcome(link, execute()))
+        await at.server.respond(**answer)
+        assert await waited_for is ErrorCode.UPSTREAM_TIMEOUT
+        assert not receiving.done()
+        await link.close()
+    assert [each.code for each in seen if isinstance(each, GatewayError)] == [ErrorCode.UPSTREAM_TIMEOUT]
+
+
 # ---- hearing ----
 
 
@@ -657,8 +780,9 @@ async def test_a_server_that_does_not_answer_the_closing_holds_nobody_up(at: Sce
 
 
 @pytest.mark.parametrize("by", ["request", "pong"])
-async def test_a_connection_that_can_no_longer_be_written_to_is_lost(at: Scene, by: str) -> None:
-    link = await at.open()
+async def test_a_connection_that_can_no_longer_be_written_to_is_lost(
+    at: Scene, link: OsccLink, by: str
+) -> None:
     if by == "pong":
         await link_of(at).ping()
         await at.clock.settle()
