@@ -372,12 +372,6 @@ async def story(home: Home, phones: int) -> list[list[frames.Changes]]:
 # ---- sent as one ----
 
 
-async def test_devices_at_the_same_position_are_in_one_fan_out_group(home: Home) -> None:
-    await home.fill(5)
-    assert len(home.fanout_group.members) == 5
-    assert list(home.feed.ledger.readers) == [home.fanout_group]
-
-
 async def test_each_codec_has_a_fan_out_group_of_its_own(home: Home) -> None:
     for codec in ("json", "msgpack", "json", "msgpack"):
         await home.come({"json": JSON, "msgpack": MSGPACK}[codec])

@@ -18,14 +18,16 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.rate_limits import SessionLimits
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import UserId
 from gateway.edge.limits import OPENING_MIN, WAIT_MAX_S, PendingConnections, SocketAdmission, SocketSlot
-from gateway.edge.request_context import BODY_S, AdmissionLimits, read_body_in_time
+from gateway.edge.request_context import BODY_S, AdmissionLimits, EdgeSettings, read_body_in_time
+from gateway.protocol.frames import COMMANDS
 from tests.doubles.clock import ManualClock
 from tests.doubles.tasks import beside
 from tests.edge.conftest import Open
-from tests.edge.visits import SETTINGS, Gateway, bearer, code_of, ticket_of
+from tests.edge.visits import SETTINGS, SITE, Gateway, bearer, code_of, ticket_of
 
 HERE, THERE = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
 LIMITS = AdmissionLimits(
@@ -637,3 +639,24 @@ async def test_of_one_connection_one_request_is_served_in_a_turn(gateway_with: O
     counting.cancel()
     for writer in fill, ask:
         writer.close()
+
+
+# ---- defaults ----
+
+
+def test_the_defaults_are_safe_and_the_protocols() -> None:
+    settings = EdgeSettings(version="1.0.0", sites=(SITE,))
+    assert not settings.insecure
+    assert not settings.tls
+    assert (settings.origins, settings.trusted_proxies, dict(settings.app_minimum)) == (frozenset(), (), {})
+    assert settings.session == SessionLimits()
+    assert settings.log_on_floor_s >= 0.3
+    assert settings.log_off_grace_s == 86_400
+    assert set(settings.capabilities) == set(COMMANDS)
+
+
+def test_one_address_is_never_the_whole_node() -> None:
+    doors = EdgeSettings(version="1.0.0", sites=(SITE,)).admission
+    assert doors.unhelloed_per_address < doors.unhelloed < doors.connections
+    assert doors.handshakes_per_s_of_address < doors.handshakes_per_s
+    assert doors.handshakes_burst_of_address < doors.handshakes_burst

@@ -149,10 +149,6 @@ async def test_pages_on_the_list_may_ask_and_read_and_foreign_ones_nothing(gatew
         assert answer.headers["Access-Control-Allow-Origin"] == PAGE
 
 
-async def test_options_without_a_question_is_no_method(gateway: Gateway) -> None:
-    assert (await gateway.client.options("/v1/about")).status == 405
-
-
 @pytest.mark.parametrize("tls", [False, True])
 async def test_every_answer_wears_its_headers(gateway_with: Open, tls: bool) -> None:
     gateway = await gateway_with(replace(SETTINGS, tls=tls))

@@ -17,11 +17,10 @@ from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import Application, UserId
 from gateway.edge.channel import ConnectionStats
 from gateway.edge.credentials import Tokens
-from gateway.edge.scheduler import PHONES_PER_TURN, TICK_S, in_turns
+from gateway.edge.scheduler import TICK_S
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
-from tests.doubles.clock import ManualClock
 from tests.edge.fake_node import FakeNode
 from tests.edge.visits import HELLO, KEYS, Gateway, bearer, nonces, ticket_of
 
@@ -565,39 +564,6 @@ async def test_a_token_of_an_old_key_is_renewed(gateway: Gateway) -> None:
     renewed = (await phone.hear_all("welcome", "renewed"))[-1]
     opened = gateway.tokens.open(renewed.token, gateway.clock.wall_ms())
     assert getattr(opened, "stale", None) is False
-
-
-# ---- renewal of tokens ----
-
-
-class Phone:
-    """Counts."""
-
-    def __init__(self, all_of_them: list[Phone]) -> None:
-        self.renewals = 0
-        self._all = all_of_them
-
-    def renew(self) -> None:
-        self.renewals += 1
-        self._all.remove(self)  # as a phone that leaves at once
-
-
-async def test_all_phones_are_renewed_in_slices() -> None:
-    left: list[Phone] = []
-    phones = [Phone(left) for _ in range(PHONES_PER_TURN * 2 + 1)]
-    left.extend(phones)
-    clock, seen = ManualClock(), list[int]()
-
-    async def other() -> None:
-        while left:
-            seen.append(len(left))
-            await asyncio.sleep(0)
-
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-        tasks.create_task(other())
-        await in_turns(left, Phone.renew, clock)
-    assert {phone.renewals for phone in phones} == {1}
-    assert {PHONES_PER_TURN + 1, 1} & set(seen)
 
 
 # ---- coroutines of a phone are closed when nothing runs them ----
