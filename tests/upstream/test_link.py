@@ -113,22 +113,6 @@ async def test_an_effect_is_received_before_its_answer_is_settled(at: Scene, lin
     assert seen == ["effect", "answer"]
 
 
-async def test_a_command_is_answered_between_what_comes_before_and_after_its_answer(at: Scene) -> None:
-    link = await at.open()
-    seen: list[object] = []
-    async with beside(link.receive(seen.extend)) as receiving:
-        await at.clock.settle()
-        assert link.send(execute(), seen.append) is not None
-        request = await at.server.hear()
-        await at.server.say(event("UserRealtime", USER_REALTIME))
-        await at.server.reply(request["RequestID"], State="Applied")
-        await at.server.say(event("UserRealtime", USER_REALTIME))
-        await at.server.reply(request["RequestID"], State="Applied")
-        await at.clock.settle()
-        assert await receiving is None, "the second answer is nobody's"
-    assert [type(each) for each in seen] == [Reading, Executed, Reading]
-
-
 @pytest.mark.parametrize("effect", ["small", "several", "large", "unreadable at a glance"])
 async def test_an_answer_to_a_command_comes_behind_any_kind_of_effect(at: Scene, effect: str) -> None:
     count, further = {"small": (1, {}), "several": (20, {}), "large": (500, {})}.get(effect, (1, {"Odd": 1}))
@@ -350,17 +334,6 @@ async def test_readings_are_received_without_waking_anybody_and_in_their_order_a
         assert isinstance(arrived[2], Reading)
 
 
-async def test_an_unreadable_reading_closes_the_link_also_with_a_callback(at: Scene, link: OsccLink) -> None:
-    arrived: list[object] = []
-    async with beside(_end(link, arrived)) as receiving:
-        await at.clock.settle()
-        await at.server.say(event("UserRealtime", USER_REALTIME))
-        await at.server.say(event("UserRealtime", {"NoKey": 1}))
-    assert receiving.result() == "lost"
-    assert len(arrived) == 1
-    assert await code_seen(at) == 1002
-
-
 async def _end(link: OsccLink, arrived: list[object]) -> str:
     with pytest.raises(LinkClosed) as closed:
         await link.receive(arrived.extend)
@@ -373,13 +346,6 @@ async def test_events_of_one_message_come_one_by_one(at: Scene, link: OsccLink) 
     assert await link.receive() == ObjectChanged(Kind.AGENT, 7, None)
     assert await link.receive() == CatalogueChanged()
     assert await link.receive() == ObjectChanged(Kind.AGENT, 8, None)
-
-
-async def test_a_message_that_is_unreadable_at_its_end_says_nothing_at_all(at: Scene, link: OsccLink) -> None:
-    removed = {"ObjectType": "User", "Key": 7, "Change": "Removed"}
-    await at.server.say(event("Administration", removed, {"ObjectType": 5}))
-    with pytest.raises(LinkClosed):
-        await link.receive()
 
 
 async def test_foreign_messages_and_answers_to_nobody_are_no_events(at: Scene, link: OsccLink) -> None:
@@ -525,12 +491,6 @@ async def test_a_refusal_that_nobody_waits_for_any_more_stops_nothing(at: Scene,
         tasks.create_task(outcome(link, KeepAlive()))
         assert (await at.server.hear())["Method"] == "KeepAlive"
         await link.close()
-
-
-async def test_an_answer_nobody_waits_for_any_more_is_let_be(at: Scene, link: OsccLink) -> None:
-    async with during(link.request(KeepAlive())):
-        await at.server.respond()
-    assert await link.receive() is None
 
 
 # ---- what cannot be read ----

@@ -96,12 +96,6 @@ def test_no_more_is_kept_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert sum(len(held) for held in (readings._young, readings._old)) <= 2 * 3
 
 
-def test_order_is_kept_and_repetitions_too() -> None:
-    elements = raws(USER_REALTIME | {"UserKey": 8}, USER_REALTIME, USER_REALTIME | {"UserKey": 8})
-    parts = Readings().parts(SHAPES["UserRealtime"], TIME_MS, elements)
-    assert [part.number for part in parts] == [8, 7, 8]
-
-
 def test_an_object_is_stored_when_it_comes_again() -> None:
     readings = Readings()
     assert configured(readings) is not (second := configured(readings))

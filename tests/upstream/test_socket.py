@@ -173,14 +173,6 @@ async def test_who_waits_takes_readings_in_a_turn_and_what_is_none_follows_them(
     assert take.taken[4:] == [reading(1, 4)]
 
 
-async def test_readings_before_an_answer_are_received_before_it_when_nobody_waits_to_take_them(
-    line: Line,
-) -> None:
-    line.come(reading(1, 1), "an answer", reading(1, 2), "another")
-    said = [await line.socket.receive(Taking([])) for _ in range(4)]
-    assert said == [reading(1, 1), "an answer", reading(1, 2), "another"]
-
-
 async def test_of_readings_that_are_not_digested_yet_only_the_newest_of_each_key_is_read(line: Line) -> None:
     take = Taking([])
     async with beside(line.socket.receive(take)) as waiting:
@@ -291,14 +283,6 @@ async def test_the_time_of_readings_that_waited_is_not_that_of_later_ones() -> N
         line.come(reading(1, 3))
         line.come("the last one")
     assert take.times == [None, 100.02]
-
-
-async def test_who_takes_no_readings_receives_them(line: Line) -> None:
-    async with beside(line.socket.receive()) as waiting:
-        await turns()
-        line.come(reading(1, 1), reading(2, 2))
-    assert waiting.result() == reading(1, 1)
-    assert await line.socket.receive() == reading(2, 2)
 
 
 async def test_readings_that_came_before_the_end_are_received_before_it(line: Line) -> None:
@@ -479,13 +463,6 @@ async def test_what_came_before_the_end_is_reported_and_then_the_end_for_ever(li
     assert [await line.socket.receive() for _ in range(3)] == ["last", Closed(), Closed()]
     assert line.faults == [fault]
     assert await _refused(line.socket.send("late"))
-
-
-async def test_waiters_are_woken_at_the_end(line: Line) -> None:
-    async with beside(line.socket.receive()) as waiting:
-        await turns()
-        line.socket.connection_lost(None)
-    assert waiting.result() == Closed()
 
 
 async def test_closing_says_so_and_waits_for_the_server(line: Line) -> None:

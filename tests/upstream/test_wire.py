@@ -16,9 +16,7 @@ from gateway.domain.model import Application, Kind, Right, Scope, SessionId, Use
 from gateway.domain.resources import FunctionState, LastEnd
 from gateway.domain.upstream import (
     Attached,
-    CatalogueChanged,
     FunctionChanged,
-    LinkReplaced,
     Opened,
     Reading,
     SessionEnded,
@@ -149,12 +147,6 @@ def test_a_large_message_that_is_no_reading_is_read_too() -> None:
     assert [*reader().slices(text)] == [read(text)]
 
 
-def test_the_live_directory_is_no_reading() -> None:
-    assert read(event("Administration", {"ObjectType": "Skill", "Key": 1, "Change": "Added"})) == (
-        CatalogueChanged(),
-    )
-
-
 @pytest.mark.parametrize("change", [{"Removed": None}, {"Elements": []}, {"Further": {"A": [1]}}])
 def test_fields_may_be_absent_empty_or_unknown(change: dict[str, Any]) -> None:
     (reading,) = read(event("UserRealtime", **change))
@@ -188,10 +180,6 @@ def test_a_session_ends_for_a_reason(name: str, reason: EndReason) -> None:
     assert read(message("SessionEnded", Session=2, Reason=name, By="Sue")) == (
         SessionEnded(2, reason, "Sue"),
     )
-
-
-def test_a_link_is_replaced() -> None:
-    assert read(message("LinkReplaced", Token=77)) == (LinkReplaced(77),)
 
 
 @pytest.mark.parametrize(

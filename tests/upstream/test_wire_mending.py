@@ -104,14 +104,6 @@ def test_an_element_of_the_wrong_kind_stays_unreadable(element: dict[str, Any]) 
         read(event("QueueRealtime", element))
 
 
-def test_half_a_character_is_dropped() -> None:
-    (reading,) = read(event("UserRealtime", USER_REALTIME | {"PresenceState": "A\ud800way"}))
-    assert isinstance(reading, Reading)
-    agent = reading.parts[0].value
-    assert isinstance(agent, Agent)
-    assert agent.presence_state == "Away"
-
-
 def test_an_opening_and_answers_are_read_as_meant() -> None:
     assert read(json.dumps(LINK_OPENED | {"LinkID": "\ud800"})) == read(json.dumps(LINK_OPENED))
     received = {"Type": "Response", "RequestID": 1, "Error": 0.0}
