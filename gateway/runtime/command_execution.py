@@ -259,15 +259,16 @@ class CommandExecution:
     def _bound_waits(self) -> None:
         """Settle commands without an answer until their deadline, now and when the next one is over."""
         now = self._owner.clock.now()
-        for key in [key for key, sent in self._sent.items() if sent.until <= now]:
-            self._settle(key, _UNANSWERED)
+        over = [key for key, sent in self._sent.items() if sent.until <= now]
+        left = [sent.until for sent in self._sent.values() if sent.until > now]
         if self._stop_timer is not None:
             self._stop_timer()
-        self._timer_at, self._stop_timer = math.inf, None
-        if self._sent:
-            self._timer_at = min(sent.until for sent in self._sent.values())
+        self._timer_at, self._stop_timer = min(left, default=math.inf), None
+        if left:
             wait_s = max(self._timer_at - now, WAIT_MIN_S)
             self._stop_timer = self._owner.clock.call_later(wait_s, weakly(self._bound_waits))
+        for key in over:  # last: a caller may raise, or send the next command
+            self._settle(key, _UNANSWERED)
 
     async def execute(self, call: Call, node: NodeId | None = None) -> Outcome | None:
         """Execute *call*, or join its execution; it may outlive its caller.

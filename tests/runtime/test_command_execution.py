@@ -285,6 +285,23 @@ async def test_waits_are_bounded_by_the_earliest_deadline_whenever_it_was_set(at
     assert at.owner().execution.in_flight == 0
 
 
+async def test_a_fault_of_one_caller_leaves_later_waits_bounded(
+    at: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    phone = await at.served()
+    await _mute(at)
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(phone, "_settled", fail)
+        phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 1_000)
+        await at.pass_time(2)
+    phone.command("2", "2", expires_at_ms=at.clock.wall_ms() + 2_000)
+    await at.pass_time(3)
+    assert phone.outcome("2") == ("unknown", "upstream_timeout")
+
+
 async def test_instants_of_a_command_are_in_the_servers_time_and_come_back_in_ours(at: Scene) -> None:
     phone = await at.served("bert", Application.REMOTE_ASSISTANT, number="+49301234567")
     at.owner(7).mirror._server.offset_ms = 750
