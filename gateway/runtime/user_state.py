@@ -72,33 +72,10 @@ class Owner(OnDemandTasks):
     """
 
     __slots__ = (
-        "__weakref__",
-        "_began_at",
-        "_due",
-        "_handover",
-        "_history_by",
-        "_is_running",
-        "_link_session",
-        "_machine",
-        "_renewing",
-        "_services",
-        "_sessions_at",
-        "_start",
-        "_stopped",
-        "clock",
-        "counters",
-        "epoch",
-        "execution",
-        "feed",
-        "lease",
-        "link_dialer",
-        "link_health",
-        "mirror",
-        "owned_by",
-        "pauses",
-        "publisher",
-        "session_admission",
-        "user_sessions",
+        "__weakref__", "_began_at", "_due", "_handover", "_history_by", "_is_running", "_link_session",
+        "_machine", "_renewing", "_services", "_sessions_at", "_start", "_stopped", "clock", "counters",
+        "epoch", "execution", "feed", "lease", "link_dialer", "link_health", "mirror", "owned_by", "pauses",
+        "publisher", "session_admission", "user_sessions",
     )  # fmt: skip
 
     def __init__(
