@@ -636,8 +636,9 @@ def _bus_faults(seen: ServerFacts) -> Iterator[str]:
 
     if seen.write_refusal is not None:
         yield (
-            f"The server at {seen.endpoint} takes no writes ({seen.write_refusal}): no new "
-            "user could be served. docs/runbook.md#osccgatewaybusrefuseswrites says what to do for each word."
+            f"The server at {seen.endpoint} takes no writes ({seen.write_refusal}): nodes continue without "
+            "leases, and at sites without link fencing no new user could be served. "
+            "docs/runbook.md#osccgatewaybusrefuseswrites says what to do for each word."
         )
 
 

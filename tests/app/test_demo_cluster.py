@@ -77,7 +77,7 @@ def test_the_board_shows_the_nodes_and_what_to_try_on_them(tmp_path: Path) -> No
     assert callable(options.footer)
     assert options.footer().splitlines() == [
         "n1 ✕ down   n2 ✕ down   n3 ✕ down   redis ✕ down",
-        "try elsewhere: oscc-gateway demo-cluster kill n1",
+        "in another terminal: oscc-gateway demo-cluster kill n1",
         "http://127.0.0.1:8080 · password demo · Ctrl-C ends it",
     ]
     stage.board_door.last = "n2"

@@ -96,6 +96,7 @@ async def test_a_server_that_takes_no_writes_is_known_by_its_word(
         await refuses(site, word)
         (fault,) = (await check_bus(BusSection(url=server.url), SystemClock())).faults
         assert f"takes no writes ({word})" in fault
+        assert "at sites without link fencing no new user could be served" in fault
         async with node(server.url) as newcomer:  # it carries messages all the same
             await connected(newcomer)
         await server.command("CONFIG", "SET", "maxmemory", 0)

@@ -576,7 +576,7 @@ def cluster_footer(center: SimulatorSettings, stage: DemoCluster) -> str:
     return "\n".join(
         [
             stage.crew.line(here),
-            f"try elsewhere: {_cli_text(stage)} kill {here or NODES[0]}",
+            f"in another terminal: {_cli_text(stage)} kill {here or NODES[0]}",
             f"{stage.door} · password {center.password} · Ctrl-C ends it",
         ]
     )
