@@ -323,6 +323,13 @@ def test_a_file_of_people_that_others_may_read_is_advised_and_one_that_is_not_th
     assert fault.startswith("Site main: the people file ")
 
 
+def test_the_meaning_of_a_missing_setting_keeps_its_abbreviations(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        loaded(tmp_path, ASTERISK.replace('people_file = "people.toml"', ""))
+    (fault,) = refused.value.faults
+    assert fault.startswith("sites[0].asterisk.people_file is missing: TOML file of the people ")
+
+
 def test_the_secret_of_the_documentation_is_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         loaded(tmp_path, ASTERISK.replace("SAID", "…"))

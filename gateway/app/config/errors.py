@@ -233,7 +233,8 @@ def _sentence(found: ErrorDetails, origins: Mapping[str, str]) -> str:
             return "sites must be a list: write [[sites]], with two brackets on each side."
         case "missing" if setting is not None:
             why = setting.field.description or ""
-            return f"{place.path} is missing: {why[:1].lower()}{why[1:]}"
+            is_abbreviation = why[1:2].isupper()  # as in TOML
+            return f"{place.path} is missing: {why if is_abbreviation else why[:1].lower() + why[1:]}"
         case "missing":
             return "No site is configured: add a [[sites]] with id, url, display_name and country."
         case _:
