@@ -177,6 +177,11 @@ def test_the_changelog_knows_it() -> None:
     assert re.search(rf"(?m)^## \[{re.escape(VERSION)}\]", (ROOT / "CHANGELOG.md").read_text("utf-8"))
 
 
+def test_the_changelog_has_each_entry_once() -> None:
+    entries = re.findall(r"(?m)^- .+", (ROOT / "CHANGELOG.md").read_text("utf-8"))
+    assert sorted({entry for entry in entries if entries.count(entry) > 1}) == []
+
+
 # ---- the image ----
 
 
