@@ -207,6 +207,7 @@ PLACES: Final[dict[str, str]] = {
             telemetry.py Telemetry.labels;
             runtime/event_loop.py LeanEvent._waiters;
             upstream/oscce/errors.py NOTHING_UNREAD;
+            upstream/oscce/errors.py UnreadableMessages._logs_at _numbers;
             upstream/oscce/decode.py _formulas; edge/channel.py _INTERNED; edge/credentials.py _NOTHING;
             upstream/oscce/directory.py _RowReader._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/adapters.py Keyring._holders;
