@@ -295,7 +295,7 @@ class LogOnQueue:
         elif result == "wrong":
             record.failed.add(now)
             self._refuse_all(record, now)
-        self._admission_queue.budget.log_on_done()
+        self._admission_queue.log_on_done()
         self._wake_first(now)
 
     @property

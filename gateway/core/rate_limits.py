@@ -282,8 +282,6 @@ class Budget:
         self._log_ons = 0
         self.hand_overs = 0
         """Number of links that other nodes are to hand over, without a place."""
-        self.freed: Callable[[], None] = lambda: None
-        """Called when one that was refused may be admitted now."""
         self.share(1, 0.0)
 
     @property
@@ -301,8 +299,12 @@ class Budget:
         """Whether log-ons and links share a single place."""
         return self._in_flight_max == 1
 
-    def share(self, nodes: int, now: float) -> None:
-        """Set this node's part of the budget: one of *nodes* live ones."""
+    def share(self, nodes: int, now: float, *, unknown_s: float = 0.0) -> None:
+        """Set this node's part of the budget: one of *nodes* live ones.
+
+        Within *unknown_s* other nodes may use more than their part, since they do not know this one yet: it
+        opens no link until then.
+        """
         self._nodes = nodes
         rate_per_s, burst, in_flight_max = self._whole[0] / nodes, self._whole[1] / nodes, self._whole[2]
         log_ons = self._log_on_part * (SLOWED_PART if self.is_slowed else 1.0)
@@ -314,7 +316,8 @@ class Budget:
         ):
             bucket.resize(now, rate_per_s * part, max(1.0, burst * part))
         self._in_flight_max = max(1, in_flight_max // nodes)
-        self.freed()
+        if nodes > 1 and unknown_s > 0:
+            self._bucket.owe(now, unknown_s)
 
     def slow(self, now: float, *, is_slowed: bool) -> None:
         """Record whether the node is overloaded: then newcomers use :data:`SLOWED_PART` of its rate.
@@ -324,18 +327,6 @@ class Budget:
         if is_slowed is not self.is_slowed:
             self.is_slowed = is_slowed
             self.share(self._nodes, now)
-
-    def begin_beside(self, nodes: int, now: float, unknown_s: float) -> None:
-        """Begin beside other nodes, which use more than their part until they find this one.
-
-        Args:
-            nodes: Number of live nodes, including this one.
-            now: Monotonic seconds.
-            unknown_s: Time within which they find it.
-        """
-        self.share(nodes, now)
-        if nodes > 1:
-            self._bucket.owe(now, unknown_s)
 
     def admit(self, now: float, urgency: Urgency = Urgency.PERSON) -> bool:
         """Take a place and a share of the rate for a link, or neither."""
@@ -370,7 +361,6 @@ class Budget:
         self.hand_overs -= 1
         if not is_used:
             self._bucket.give_back()
-        self.freed()
 
     def admit_log_on(self, now: float, *, is_likely: bool = False) -> bool:
         """Take a place and a share of the rate for a log-on, or neither."""
@@ -401,12 +391,10 @@ class Budget:
     def done(self) -> None:
         """Give back a link's place: it is open, or failed."""
         self._links = max(0, self._links - 1)
-        self.freed()
 
     def log_on_done(self) -> None:
         """Give back a log-on's place: it was answered, or failed."""
         self._log_ons = max(0, self._log_ons - 1)
-        self.freed()
 
     def has_place(self, urgency: Urgency) -> bool:
         """Return whether enough places are free. While none is taken every class may begin."""
@@ -527,8 +515,9 @@ class AdmissionQueue:
 
     Invariants: no link overtakes a place that is more urgent or came before, except that slowed newcomers are
     overtaken by all others. The first link has been woken since it became the first. Each that entered gives
-    its place back with :meth:`Budget.done`, and one that is to be handed over has it from
-    :meth:`Budget.handed_over`. The queue is as long as there are users without a link.
+    its place back with :meth:`done`, and one that is to be handed over has it from :meth:`handed_over`. The
+    queue is as long as there are users without a link. What may free a part of the budget goes through the
+    queue, which then wakes its first link.
 
     No link enters while *openings* have no room for another.
     """
@@ -544,7 +533,6 @@ class AdmissionQueue:
         """Places that have entered: of newcomers, and of others."""
         self._log_ons_in_row = 0
         """Log-ons admitted while links wait, since the last link that was lost or moved."""
-        budget.freed = self._wake_first
 
     def __len__(self) -> int:
         return sum(not place.gone for line in (self._waiting_phones, self._others) for place in line)
@@ -558,7 +546,7 @@ class AdmissionQueue:
     def enter(self, place: Place, now: float) -> bool:
         """Enter if it is the place's turn, the node has room, and the budget allows it.
 
-        A link that another node hands over then awaits that; see :meth:`Budget.handed_over`.
+        A link that another node hands over then awaits that; see :meth:`handed_over`.
         """
         if place not in self._firsts() or self.openings.wait_s(now) > 0:
             return False
@@ -606,6 +594,38 @@ class AdmissionQueue:
             return False
         self._log_ons_in_row = 0 if head is None else self._log_ons_in_row + 1
         return True
+
+    def done(self) -> None:
+        """Give back the place of a link that entered: it is open, or failed."""
+        self.budget.done()
+        self._wake_first()
+
+    def handed_over(self) -> bool:
+        """Record that a link was handed over; return whether it has a place now."""
+        has_place = self.budget.handed_over()
+        self._wake_first()
+        return has_place
+
+    def hand_over_failed(self) -> None:
+        """Record that a link that entered is not handed over."""
+        self.budget.hand_over_failed()
+        self._wake_first()
+
+    def log_on_done(self) -> None:
+        """Give back the place of an admitted log-on: it was answered, or failed."""
+        self.budget.log_on_done()
+        self._wake_first()
+
+    def share(self, nodes: int, now: float, *, unknown_s: float = 0.0) -> None:
+        """Set this node's part of the budget: see :meth:`Budget.share`."""
+        self.budget.share(nodes, now, unknown_s=unknown_s)
+        self._wake_first()
+
+    def slow(self, now: float, *, is_slowed: bool) -> None:
+        """Record whether the node is overloaded: see :meth:`Budget.slow`."""
+        if is_slowed is not self.budget.is_slowed:
+            self.budget.slow(now, is_slowed=is_slowed)
+            self._wake_first()
 
     def _leaves_room(self, head: Place | None) -> bool:
         """Return whether the first waiting link leaves a log-on its turn."""

@@ -238,8 +238,8 @@ class Live:
         view = view_of(facts.handle, facts.scope, topics, facts.rights)
         pace = PaceLadder(hello.pace_s or 0.0, limits.pace_min_s)
         self.outbox = Outbox(ledger, view, codec, pace, frame_bytes=limits.frame_bytes_out)
-        ping_s = hello.ping_s or limits.ping_s
-        self.heartbeat = Heartbeat(now, every_s=ping_s, pong_s=limits.pong_s, jitter=jitter)
+        every_s = _ping_s(hello, limits)
+        self.heartbeat = Heartbeat(now, every_s=every_s, pong_s=limits.pong_s, jitter=jitter)
         self.sent_upstream: frames.HealthStatus | None = None
         """The health of link and bus in the last ping. When it changes, a ping is due at once."""
         self.sent_bus: frames.BusHealth | None = None
@@ -263,7 +263,7 @@ class Live:
             topics=topics_of(outbox.view),
             resumed=resumed,
             server_time_ms=outbox.ledger.dated_ms(now, wall_ms),
-            ping_s=hello.ping_s or limits.ping_s,
+            ping_s=_ping_s(hello, limits),
             pace_s=outbox.pace.every_s,
             limits=limits.frame(),
         )
@@ -454,6 +454,11 @@ class Live:
             )
 
         return make
+
+
+def _ping_s(hello: frames.Hello, limits: SessionLimits) -> float:
+    """Return the time between pings: the phone's choice, if it made one."""
+    return hello.ping_s or limits.ping_s
 
 
 _REFUSED: Final = "not_found"

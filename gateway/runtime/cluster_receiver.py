@@ -265,10 +265,7 @@ class ClusterMembership:
     def _share(self) -> None:
         now, nodes = self._clock.now(), len({*self._known, self._holder})
         for admission_queue in self._queues:
-            if self.has_begun:
-                admission_queue.budget.share(nodes, now)
-            else:
-                admission_queue.budget.begin_beside(nodes, now, ANNOUNCE_S)
+            admission_queue.share(nodes, now, unknown_s=0.0 if self.has_begun else ANNOUNCE_S)
         if not self.has_begun and nodes > 1:
             self._serves_at = now + ANNOUNCE_S + _FIRST_S
         self.has_begun = True

@@ -304,7 +304,7 @@ class Takeover:
                 return None
         if self._services.clock.now() - requested_at > REQUEST_S or not self._subject.feed.connections:
             return None
-        is_entered = self._entered_at is not None and self._services.admission_queue.budget.handed_over()
+        is_entered = self._entered_at is not None and self._services.admission_queue.handed_over()
         self._entered_at = None
         return Start(
             expected=offer.token,
@@ -322,7 +322,7 @@ class Takeover:
             self._services.admission_queue.withdraw(self._place)
             self._place = None
         if self._entered_at is not None:
-            self._services.admission_queue.budget.hand_over_failed()
+            self._services.admission_queue.hand_over_failed()
             self._entered_at = None
 
     def _enter(self, now: float) -> bool:

@@ -694,7 +694,7 @@ class Node:
         if self.exchange.machine.state is BusState.LIVE and not self._writes.is_away(now):
             self.is_partitioned = False
         for admission_queue in self._queues.values():
-            admission_queue.budget.slow(now, is_slowed=self.is_overloaded())
+            admission_queue.slow(now, is_slowed=self.is_overloaded())
         self._touch_on_changes(now)
         await self._user_states.tick(self.clock)
         for user in self._registry.due(self.pauses.linger_time(now, self._settings.linger)):

@@ -411,7 +411,7 @@ class LinkDialer:
         if self._place is not None:
             self._services.admission_queue.withdraw(self._place)
         if self._is_entered:
-            self._services.admission_queue.budget.done()
+            self._services.admission_queue.done()
 
     async def _hold(self) -> bool:
         """Return True when the lease allows a dial; False when it is over."""
@@ -677,7 +677,7 @@ class LinkDialer:
             )
         finally:
             self._is_entered = False
-            services.admission_queue.budget.done()
+            services.admission_queue.done()
         self._was_open = True
         return OpenedLink(link, opener, about)
 

@@ -725,7 +725,7 @@ class UserState(CommandedUser):
         self._is_stopped = True
         self.feed.ledger.joinable.clear()
         if isinstance(self.role, Follower) and self.role.start is not None and self.role.start.entered:
-            self._services.admission_queue.budget.done()  # else the next owner does so, but none begins
+            self._services.admission_queue.done()  # else the next owner does so, but none begins
         self.over.set()
         self._wake_all()
 

@@ -297,7 +297,7 @@ class Crowd:
                     self.links_at.append(self.now)
                     if urgency is Urgency.REOPENING:
                         self.lost_at.append(self.now)
-                    self.at(self.now + 0.05, self.admission_queue.budget.done)
+                    self.at(self.now + 0.05, self.admission_queue.done)
                 elif (wait_s := self.admission_queue.wait_s(place, self.now)) < math.inf:
                     self.at(self.now + max(wait_s, 0.001), enter)
 

@@ -102,10 +102,10 @@ def test_the_smallest_share_still_serves_every_class(urgency: Urgency) -> None:
 
 def test_a_node_begins_with_nothing_before_others_know_of_it_and_alone_with_all() -> None:
     budget = Budget(rate_per_s=10.0, burst=10.0, in_flight_max=100)
-    budget.begin_beside(2, 0.0, 3.0)
+    budget.share(2, 0.0, unknown_s=3.0)
     assert [tenth for tenth in range(40) if budget.admit(tenth / 10)] == [32, 34, 36, 38]
     budget = Budget(rate_per_s=10.0, burst=10.0, in_flight_max=100)
-    budget.begin_beside(1, 0.0, 3.0)
+    budget.share(1, 0.0, unknown_s=3.0)
     assert sum(budget.admit(0.0) for _ in range(20)) == 10
 
 
@@ -255,7 +255,7 @@ def test_the_new_first_of_the_queue_is_woken() -> None:
     assert woken == [2]
     gate.withdraw(places[2])
     assert woken == [2, 3]
-    gate.budget.done()
+    gate.done()
     assert woken == [2, 3, 3]
 
 
@@ -296,18 +296,18 @@ def test_links_come_before_log_ons_where_there_is_one_place_and_hold_none_up_wit
     assert gate.admit_log_on(0.0)
     first = gate.join(Urgency.REOPENING, lambda: woken.append("lost"))
     assert not gate.enter(first, 0.0)
-    gate.budget.log_on_done()
+    gate.log_on_done()
     assert woken == ["lost"]
     assert not gate.admit_log_on(0.0)
     assert gate.enter(first, 0.0)
-    gate.budget.done()
+    gate.done()
     assert gate.admit_log_on(0.0)
 
 
 def test_a_site_is_shared_by_live_nodes_and_waiters_check_again() -> None:
     woken: list[str] = []
     gate = admission_queue(per_s=4.0, burst=4.0, in_flight=8)
-    gate.budget.share(4, 0.0)
+    gate.share(4, 0.0)
     first, second = (gate.join(Urgency.PERSON, partial(woken.append, name)) for name in "ab")
     assert gate.enter(first, 0.0), "each node may begin one"
     assert not gate.enter(second, 0.9)
@@ -315,7 +315,7 @@ def test_a_site_is_shared_by_live_nodes_and_waiters_check_again() -> None:
     third = gate.join(Urgency.PERSON, partial(woken.append, "c"))
     assert not gate.enter(third, 100.0), "two of eight places are this node's"
     woken.clear()
-    gate.budget.share(1, 100.0)
+    gate.share(1, 100.0)
     assert woken == ["c"]
     assert gate.enter(third, 100.0)
 
@@ -335,7 +335,7 @@ def test_whether_somebody_would_enter_is_reported_without_taking_anything() -> N
 
 def test_while_the_node_is_overloaded_newcomers_wait_ten_times_as_long() -> None:
     gate = admission_queue(per_s=10.0, burst=10.0)
-    gate.budget.slow(0.0, is_slowed=True)
+    gate.slow(0.0, is_slowed=True)
     entered_at: list[float] = []
     for tick in range(50):
         now = tick / 10
@@ -344,9 +344,9 @@ def test_while_the_node_is_overloaded_newcomers_wait_ten_times_as_long() -> None
             entered_at.append(now)
         gate.withdraw(place)
     assert len(entered_at) == 1 + 4
-    gate.budget.slow(5.0, is_slowed=False)
-    gate.budget.share(1, 5.0)
-    gate.budget.slow(5.0, is_slowed=False)
+    gate.slow(5.0, is_slowed=False)
+    gate.share(1, 5.0)
+    gate.slow(5.0, is_slowed=False)
     later = 0
     for tick in range(10):
         later += gate.enter(gate.join(Urgency.PERSON, lambda: None), 6.0 + tick / 10)
@@ -355,8 +355,8 @@ def test_while_the_node_is_overloaded_newcomers_wait_ten_times_as_long() -> None
 
 def test_an_overloaded_node_shares_the_slower_rate_with_others_and_keeps_it() -> None:
     gate = admission_queue(per_s=40.0, burst=40.0)
-    gate.budget.slow(0.0, is_slowed=True)
-    gate.budget.share(2, 0.0)
+    gate.slow(0.0, is_slowed=True)
+    gate.share(2, 0.0)
     entered = [gate.enter(gate.join(Urgency.PERSON, lambda: None), 0.0) for _ in range(4)]
     assert entered == [True, True, False, False]
 
@@ -367,7 +367,7 @@ def entered(gate: AdmissionQueue, places: list[Place], now: float) -> int:
     for place in tuple(places):
         if gate.enter(place, now):
             places.remove(place)
-            gate.budget.done()
+            gate.done()
             count += 1
     return count
 
@@ -375,7 +375,7 @@ def entered(gate: AdmissionQueue, places: list[Place], now: float) -> int:
 @pytest.mark.parametrize("urgency", [Urgency.ROAMING, Urgency.REOPENING, Urgency.GIVING])
 def test_newcomers_of_an_overloaded_node_let_links_of_served_users_pass(urgency: Urgency) -> None:
     gate = admission_queue(per_s=10.0, burst=10.0)
-    gate.budget.slow(0.0, is_slowed=True)
+    gate.slow(0.0, is_slowed=True)
     newcomers = [gate.join(Urgency.PERSON, lambda: None) for _ in range(100)]
     served = [gate.join(urgency, lambda: None) for _ in range(100)]
     came = [(entered(gate, newcomers, tick / 10), entered(gate, served, tick / 10)) for tick in range(51)]
@@ -405,7 +405,7 @@ def test_while_newcomers_are_slowed_each_line_has_its_first_that_is_woken() -> N
     lost = [gate.join(Urgency.REOPENING, partial(woken.append, f"lost{number}")) for number in range(2)]
     assert not gate.enter(lost[0], 0.0), "newcomers come first"
     assert gate.wait_s(lost[0], 0.0) == math.inf
-    gate.budget.slow(0.0, is_slowed=True)
+    gate.slow(0.0, is_slowed=True)
     assert woken == ["new0", "lost0"]
     assert gate.enter(new[0], 0.0)
     assert gate.wait_s(new[1], 0.0) == 10.0
@@ -418,7 +418,7 @@ def test_while_newcomers_are_slowed_each_line_has_its_first_that_is_woken() -> N
     assert gate.would_admit(10.0, Urgency.GIVING), "it need not wait for newcomers"
     last = gate.join(Urgency.GIVING, partial(woken.append, "last"))
     woken.clear()
-    gate.budget.slow(10.0, is_slowed=False)
+    gate.slow(10.0, is_slowed=False)
     assert woken == ["new1"]
     assert not gate.enter(last, 10.0)
     assert gate.enter(new[1], 10.0)

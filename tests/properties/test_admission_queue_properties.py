@@ -74,24 +74,24 @@ class Queueing(RuleBasedStateMachine):
     def end_hand_over(self, has_failed: bool) -> None:
         self.on_their_way -= 1
         if has_failed:
-            self.gate.budget.hand_over_failed()
+            self.gate.hand_over_failed()
         else:
-            self.inside += self.gate.budget.handed_over()
+            self.inside += self.gate.handed_over()
 
     @precondition(lambda self: self.inside)
     @rule()
     def done(self) -> None:
         if self.log_ons:
-            self.gate.budget.log_on_done()
+            self.gate.log_on_done()
             self.log_ons -= 1
         else:
-            self.gate.budget.done()
+            self.gate.done()
         self.inside -= 1
 
     @rule(is_slowed=st.booleans())
     def slow(self, is_slowed: bool) -> None:
         self.is_slowed = is_slowed
-        self.gate.budget.slow(self.now, is_slowed=is_slowed)
+        self.gate.slow(self.now, is_slowed=is_slowed)
 
     @rule(step=STEPS)
     def wait(self, step: float) -> None:
@@ -108,8 +108,8 @@ class Queueing(RuleBasedStateMachine):
         for urgency, _, place in sorted(self.waiting, key=lambda one: one[:2]):
             self.now += (BURST + 1) / RATE
             assert self.gate.enter(place, self.now)
-            assert urgency is not Urgency.GIVING or self.gate.budget.handed_over()
-            self.gate.budget.done()
+            assert urgency is not Urgency.GIVING or self.gate.handed_over()
+            self.gate.done()
             self.entered.append(self.now)
         self.waiting.clear()
 
