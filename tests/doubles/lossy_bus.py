@@ -7,39 +7,20 @@ of the ports Bus, Leases, NodeRegistry and SharedStore (``tests/contracts``) lik
 from __future__ import annotations
 
 import asyncio
-import copy
 import heapq
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
-from gateway.bus.memory import MemoryLeases, MemoryNodeRegistry, MemoryStore
-from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import BusChannel, Envelope, NodeRecord
-from gateway.runtime.ports import (
-    WRITE_REFUSALS,
-    Clock,
-    Cluster,
-    Grant,
-    KeptLogOff,
-    NotSentError,
-    OnPosted,
-    Receive,
-)
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.protocol.envelopes import BusChannel, Envelope
+from gateway.runtime.ports import WRITE_REFUSALS, Clock, Cluster, NotSentError, OnPosted, Receive
+from tests.doubles.stored import Store, cluster
 
 T = TypeVar("T")
 DEADLINE_S: Final = 0.25
 """Time after which a command is given up when Redis does not answer."""
-
-
-class Store(NamedTuple):
-    """The data of one Redis."""
-
-    leases: MemoryLeases
-    registry: MemoryNodeRegistry
-    shared: MemoryStore
 
 
 class Trouble:
@@ -77,7 +58,7 @@ class Trouble:
         """Called with each message that the bus accepts, and its sender."""
         self.sides: dict[int, int] = {}
         """The Redis of a node, if it is not number 0: nodes of two sides get no messages of each other."""
-        self.stores: dict[int, Store] = {0: self._empty()}
+        self.stores: dict[int, Store] = {0: Store(clock)}
         self._away: set[int] = set()
         self._dead: set[int] = set()
         self._is_frozen = False
@@ -91,9 +72,7 @@ class Trouble:
     def cluster(self, node: int) -> Cluster:
         """Return a node's adapters of the ports."""
         bus = self._doors[node] = LossyBus(self, node)
-        return Cluster(
-            bus, LossyLeases(self, node), LossyRoll(self, node), LossyShelf(self, node), lambda: self.refused
-        )
+        return cluster(bus, _Requests(self, node), self.stores[0], lambda: self.refused)
 
     async def run(self) -> None:
         """Deliver late messages until cancelled; only needed for :attr:`delays`."""
@@ -143,11 +122,11 @@ class Trouble:
 
     def flush(self, side: int = 0) -> None:
         """Remove all data of Redis."""
-        self.stores[side] = self._empty()
+        self.stores[side] = Store(self.clock)
 
     def copied(self, side: int = 0) -> Store:
         """Return the present data of a replica; as ``stores[side]`` it is the result of a fail-over."""
-        return copy.deepcopy(self.stores[side], {id(self.clock): self.clock})
+        return self.stores[side].replica(self.clock)
 
     def split(self, *nodes: int, side: int = 1) -> None:
         """Connect nodes to another Redis, which begins with the data of the first."""
@@ -219,9 +198,6 @@ class Trouble:
     def _happens(self, part: float) -> bool:
         return part > 0 and self.chance() < part
 
-    def _empty(self) -> Store:
-        return Store(MemoryLeases(self.clock), MemoryNodeRegistry(self.clock), MemoryStore(self.clock))
-
 
 class LossyBus:
     """One node's bus. See :class:`gateway.runtime.ports.Bus`."""
@@ -266,119 +242,21 @@ class LossyBus:
             receive(envelope)
 
 
-class _Door:
+class _Requests:
+    """One node's requests to the Redis of its side."""
+
     def __init__(self, trouble: Trouble, node: int) -> None:
         self._trouble = trouble
         self._node = node
 
-    async def _ask(self, act: Callable[[Store], Awaitable[T]]) -> T:
-        return await self._trouble.ask(self._node, lambda: act(self._trouble.store(self._node)))
-
-    async def _write(self, act: Callable[[Store], Awaitable[T]]) -> T:
-        async def taken(store: Store) -> T:
-            if words := self._trouble.refused & WRITE_REFUSALS:
+    async def request(self, act: Callable[[Store], Awaitable[T]], *, writes: bool, script: bool) -> T:
+        async def taken() -> T:
+            words = self._trouble.refused & WRITE_REFUSALS
+            if writes and words:
                 raise GatewayError(ErrorCode.BUS_DOWN, min(words))
-            return await act(store)
+            return await act(self._trouble.store(self._node))
 
-        return await self._ask(taken)
-
-
-class LossyLeases(_Door):
-    """One node's adapter of the leases. See :class:`gateway.runtime.ports.Leases`."""
-
-    async def acquire(
-        self, user: UserId, node: NodeId, holder: str, *, floor: int, expected: int | None = None
-    ) -> Grant:
-        """Request to own a user."""
-        return await self._write(
-            lambda store: store.leases.acquire(user, node, holder, floor=floor, expected=expected)
-        )
-
-    async def renew(self, user: UserId, node: NodeId, holder: str, token: int) -> bool:
-        """Extend."""
-        return await self._write(lambda store: store.leases.renew(user, node, holder, token))
-
-    async def renew_many(
-        self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]
-    ) -> list[bool | None]:
-        """Extend many at once."""
-        return await self._write(lambda store: store.leases.renew_many(node, holder, held))
-
-    async def release(self, user: UserId, holder: str, token: int) -> None:
-        """Give up."""
-        await self._write(lambda store: store.leases.release(user, holder, token))
-
-    async def read(self, user: UserId) -> Grant | None:
-        """Return the owner of a user."""
-        return await self._ask(lambda store: store.leases.read(user))
-
-
-class LossyRoll(_Door):
-    """One node's adapter of the node registry. See :class:`gateway.runtime.ports.NodeRegistry`."""
-
-    async def announce(self, record: NodeRecord) -> None:
-        """Store a node's record."""
-        await self._write(lambda store: store.registry.announce(record))
-
-    async def leave(self, holder: str) -> None:
-        """Remove a node's record."""
-        await self._write(lambda store: store.registry.leave(holder))
-
-    async def nodes(self) -> tuple[NodeRecord, ...]:
-        """Return the live nodes."""
-        return await self._ask(lambda store: store.registry.nodes())
-
-
-class LossyShelf(_Door):
-    """One node's adapter of the shared store. See :class:`gateway.runtime.ports.SharedStore`."""
-
-    def pseudonym(self, text: str) -> str:
-        return self._trouble.store(self._node).shared.pseudonym(text)
-
-    async def shorten_denial(self, pseudonym: str, ttl_s: float) -> None:
-        await self._write(lambda store: store.shared.shorten_denial(pseudonym, ttl_s))
-
-    async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
-        """Store that a session ended."""
-        await self._write(lambda store: store.shared.deny(handle, reason, ttl_s))
-
-    async def denied(self, handle: str) -> EndReason | None:
-        """Return why a session ended."""
-        return await self._ask(lambda store: store.shared.denied(handle))
-
-    async def count(self, name: str, ttl_s: float) -> int:
-        """Count."""
-        return await self._write(lambda store: store.shared.count(name, ttl_s))
-
-    async def counted(self, name: str) -> int:
-        """Return a counter."""
-        return await self._ask(lambda store: store.shared.counted(name))
-
-    async def forget(self, name: str) -> None:
-        """Remove a counter."""
-        await self._write(lambda store: store.shared.forget(name))
-
-    async def reserve(self, name: str, entry: str, ttl_s: float) -> tuple[str, ...]:
-        """Reserve."""
-        return await self._write(lambda store: store.shared.reserve(name, entry, ttl_s))
-
-    async def end_reservation(self, name: str, entry: str) -> None:
-        """End a reservation."""
-        await self._write(lambda store: store.shared.end_reservation(name, entry))
-
-    outlives_node: Final = True
-
-    async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
-        """Store a log-off."""
-        return await self._write(lambda store: store.shared.keep_log_off(kept, ttl_s))
-
-    async def log_offs(self) -> tuple[KeptLogOff, ...]:
-        """Return all log-offs."""
-        return await self._ask(lambda store: store.shared.log_offs())
-
-    async def drop_log_off(self, handle: str) -> None:
-        """Delete a log-off."""
-        await self._write(lambda store: store.shared.drop_log_off(handle))
+        return await self._trouble.ask(self._node, taken)
 
 
 def _down() -> GatewayError:

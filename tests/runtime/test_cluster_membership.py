@@ -18,7 +18,8 @@ from gateway.runtime.cluster import Exchange
 from gateway.runtime.cluster_receiver import ANNOUNCE_S, READ_S, AdminRpc, ClusterMembership
 from gateway.runtime.ports import NODE_TTL_S
 from tests.doubles.clock import ManualClock
-from tests.doubles.lossy_bus import LossyRoll, Trouble
+from tests.doubles.lossy_bus import Trouble
+from tests.doubles.stored import StoredNodes
 from tests.doubles.tasks import beside, during
 from tests.runtime.nodes import Nodes
 
@@ -112,7 +113,7 @@ async def test_without_writes_nodes_are_known_by_what_they_say(monkeypatch: pyte
     async def refused(*_: object) -> None:
         raise GatewayError(ErrorCode.BUS_DOWN, "NOREPLICAS Not enough good replicas to write.")
 
-    monkeypatch.setattr(LossyRoll, "announce", refused)
+    monkeypatch.setattr(StoredNodes, "announce", refused)
     async with fleets(3) as at:
         await at.clock.advance(NODE_TTL_S + ANNOUNCE_S)
         assert [member.log_ons(at.clock.now()) for member in at.members] == [4, 4, 4]
@@ -177,15 +178,15 @@ async def test_a_node_whose_record_was_not_taken_at_first_waits_for_its_share_an
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Redis answers late on a busy machine, while several nodes start."""
-    announce, refused = LossyRoll.announce, [NodeId("n1")]
+    announce, refused = StoredNodes.announce, [NodeId("n1")]
 
-    async def late(roll: LossyRoll, record: NodeRecord) -> None:
+    async def late(asking: StoredNodes, record: NodeRecord) -> None:
         if record.node in refused:
             refused.remove(record.node)
             raise GatewayError(ErrorCode.BUS_DOWN, "No answer in time.")
-        await announce(roll, record)
+        await announce(asking, record)
 
-    monkeypatch.setattr(LossyRoll, "announce", late)
+    monkeypatch.setattr(StoredNodes, "announce", late)
     async with fleets(2) as at:
         assert not at.members[1].membership.may_serve, "it has seen the other node"
         at.members[0].membership.received(Here(at.members[1].record(), has_left=True))  # as if it were lost
@@ -197,14 +198,14 @@ async def test_a_node_that_gives_notice_and_knows_no_other_asks_again_which_live
     at: Fleets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await at.clock.advance(3 * ANNOUNCE_S + 1.0)
-    leaving, nodes, unanswered = at.members[0].membership, LossyRoll.nodes, [True]
+    leaving, nodes, unanswered = at.members[0].membership, StoredNodes.nodes, [True]
 
-    async def late(roll: LossyRoll) -> tuple[NodeRecord, ...]:
+    async def late(asking: StoredNodes) -> tuple[NodeRecord, ...]:
         if unanswered.pop() if unanswered else False:
             raise GatewayError(ErrorCode.BUS_DOWN, "No answer in time.")
-        return await nodes(roll)
+        return await nodes(asking)
 
-    monkeypatch.setattr(LossyRoll, "nodes", late)
+    monkeypatch.setattr(StoredNodes, "nodes", late)
     leaving.received(Here(at.members[1].record(), has_left=True))  # as if it had never been seen
     async with beside(leaving.give_notice()) as given:
         await at.clock.advance(1.0)
@@ -267,7 +268,7 @@ async def test_an_unforeseen_fault_of_one_sign_of_life_does_not_end_the_node(
 
     async with fleets(2) as at:
         with monkeypatch.context() as broken:
-            broken.setattr(LossyRoll, "announce", fail)
+            broken.setattr(StoredNodes, "announce", fail)
             await at.clock.advance(ANNOUNCE_S)
         assert [one.getMessage() for one in caplog.records] == ["fleet_failed"] * 2
         assert "gateway/runtime/cluster_receiver.py:" in vars(caplog.records[0])["place"]

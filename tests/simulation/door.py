@@ -1,32 +1,30 @@
 """One node's connections to Redis, and the messages that it receives from there.
 
-It has all four ports of :class:`gateway.runtime.node.Cluster`. Requests of a node go one way in order, and
-messages to it come another way in order. Both ways end with their connections. A request whose connection
-ends may or may not have been received.
+It is the node's bus, and carries its requests. Requests go one way in order, and messages come another way
+in order. Both ways end with their connections. A request whose connection ends may or may not have been
+received.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from gateway.bus.pubsub import SLOW_S
-from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import BusChannel, Envelope, NodeRecord, aged
-from gateway.runtime.ports import Grant, KeptLogOff, OnPosted
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.protocol.envelopes import BusChannel, Envelope, aged
+from gateway.runtime.ports import OnPosted, Receive
+from tests.doubles.stored import Store
 from tests.simulation.loop import OUTSIDE, Host, behind
-from tests.simulation.store import Server, Weather
+from tests.simulation.store import Server, Weather, answer_of
 
 T = TypeVar("T")
 DEADLINE_S: Final = 0.5
 """For a command, including its one retry."""
 AGAIN_S: Final = (0.1, 0.5, 2.5)
 """Pause between two tries to connect."""
-
-Receive = Callable[[Envelope], None]
 
 
 def bus_down() -> GatewayError:
@@ -127,9 +125,11 @@ class Door:
             return frozenset()
         return frozenset({server.refuses})
 
-    async def _write(self, act: Callable[[Server], T], *, script: bool = False) -> T:
+    async def request(
+        self, act: Callable[[Store], Coroutine[Any, Any, T]], *, writes: bool, script: bool
+    ) -> T:
         def taken(server: Server) -> T | GatewayError:
-            return act(server) if server.refuses is None else bus_down()
+            return bus_down() if writes and server.refuses is not None else answer_of(act(server.store))
 
         answer = await self._ask(taken, script=script)
         if isinstance(answer, GatewayError):
@@ -244,79 +244,3 @@ class Door:
         if connection == self._connection and receive is not None:
             age_s = self._loop.time() - sent_at
             receive(envelope if age_s < SLOW_S else aged(envelope, round(age_s * 1000)))
-
-    # ---- Leases ----
-
-    async def acquire(
-        self, user: UserId, node: NodeId, holder: str, *, floor: int, expected: int | None = None
-    ) -> Grant:
-        wanted = Grant(node, holder, 0)
-        return await self._write(lambda server: server.acquire(user, wanted, floor, expected), script=True)
-
-    async def renew(self, user: UserId, node: NodeId, holder: str, token: int) -> bool:
-        return await self._write(lambda server: server.renew(user, Grant(node, holder, token)), script=True)
-
-    async def renew_many(
-        self, node: NodeId, holder: str, held: Sequence[tuple[UserId, int]]
-    ) -> list[bool | None]:
-        return await self._write(
-            lambda server: [server.renew(user, Grant(node, holder, token)) for user, token in held],
-            script=True,
-        )
-
-    async def release(self, user: UserId, holder: str, token: int) -> None:
-        await self._write(lambda server: server.release(user, holder, token), script=True)
-
-    async def read(self, user: UserId) -> Grant | None:
-        return await self._ask(lambda server: server.read(user), script=True)
-
-    # ---- NodeRegistry ----
-
-    async def announce(self, record: NodeRecord) -> None:
-        await self._write(lambda server: server.announce(record))
-
-    async def leave(self, holder: str) -> None:
-        await self._write(lambda server: server.left(holder))
-
-    async def nodes(self) -> tuple[NodeRecord, ...]:
-        return await self._ask(lambda server: server.nodes())
-
-    # ---- SharedStore ----
-
-    def pseudonym(self, text: str) -> str:
-        return f"pseudonym of {text}"
-
-    async def shorten_denial(self, pseudonym: str, ttl_s: float) -> None:
-        await self._write(lambda server: server.deny(pseudonym, EndReason.UNKNOWN))
-
-    async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
-        await self._write(lambda server: server.deny(self.pseudonym(handle), reason))
-
-    async def denied(self, handle: str) -> EndReason | None:
-        return await self._ask(lambda server: server.denied(self.pseudonym(handle)))
-
-    async def count(self, name: str, ttl_s: float) -> int:
-        return await self._write(lambda server: server.count(name))
-
-    async def counted(self, name: str) -> int:
-        return await self._ask(lambda server: server.counted(name))
-
-    async def forget(self, name: str) -> None:
-        await self._write(lambda server: server.forget_count(name))
-
-    async def reserve(self, name: str, entry: str, ttl_s: float) -> tuple[str, ...]:
-        return await self._write(lambda server: server.reserve(name, entry), script=True)
-
-    async def end_reservation(self, name: str, entry: str) -> None:
-        await self._write(lambda server: server.end_reservation(name, entry))
-
-    outlives_node: Final = True
-
-    async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
-        return await self._write(lambda server: server.keep_log_off(kept), script=True)
-
-    async def log_offs(self) -> tuple[KeptLogOff, ...]:
-        return await self._ask(lambda server: server.log_offs())
-
-    async def drop_log_off(self, handle: str) -> None:
-        await self._write(lambda server: server.drop_log_off(handle))

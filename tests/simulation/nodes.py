@@ -15,7 +15,8 @@ from gateway.domain.commands import NumberAct, OrderAct
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId
 from gateway.runtime.node import Node, NodeSettings
-from gateway.runtime.ports import Cluster, SiteParts
+from gateway.runtime.ports import SiteParts
+from tests.doubles.stored import cluster
 from tests.simulation.centre import SimCentre, SiteDoor
 from tests.simulation.door import Door
 from tests.simulation.line import Line
@@ -59,7 +60,7 @@ class Process:
         self.node = Node(
             NodeSettings(self.name, self.holder),
             {"main": SiteParts(self.site, self.site)},
-            Cluster(self.bus, self.bus, self.bus, self.bus, self.bus.refusals),
+            cluster(self.bus, self.bus, server.store, self.bus.refusals),
             clock,
             dice.random,
             self.acts.append,
