@@ -208,7 +208,6 @@ class RaceLine(WatchedLine):
         self.given: dict[str, Given] = {}
         self.early: set[str] = set()
         """Commands that were given before the gateway had their answers."""
-        self.is_gone = False
         self.house = at
         super().__init__(at, ticket)
         self.session = Session(JSON, EAGER, at.clock.now(), 0.5)
@@ -236,12 +235,9 @@ class RaceLine(WatchedLine):
             **retry,
         )
 
-    def die(self) -> None:
-        self.is_gone = True
-        self.leave()
-
     def leave(self) -> None:
-        """Be gone; as with a socket, the node hears of it a little later."""
+        """Be gone; as with a socket, the node notices it a little later."""
+        self.is_gone = True
         self.session.release()
         self.house.tasks.create_task(self._left())
 

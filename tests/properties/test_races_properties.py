@@ -165,7 +165,7 @@ class Races(NodeMachine):
     def _die(self, login: str, device: str) -> None:
         line = self._line(login, device)
         if line is not None:
-            line.die()
+            line.leave()
 
     def _log_off(self, login: str, device: str) -> None:
         line = self.here.get((login, device))

@@ -6,32 +6,28 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, TypeVar
 
 import pytest
 
 from gateway.bus.memory import MemoryLeases
-from gateway.core.ledger import UNKNOWN_HEALTH
-from gateway.core.rate_limits import AdmissionQueue, SessionLimits
-from gateway.core.session import AcceptSession, Close, Effects, Invoke, Session
+from gateway.core.rate_limits import AdmissionQueue
+from gateway.core.session import Close
 from gateway.core.view import Member
-from gateway.domain.commands import NumberAct, OrderAct, Outcome
-from gateway.domain.errors import CloseCode, SessionRefused
+from gateway.domain.commands import NumberAct, OrderAct
+from gateway.domain.errors import CloseCode
 from gateway.domain.model import Application, Device, Kind, NodeId, Scope, Ticket, UserId
 from gateway.domain.resources import Agent, Queue, RoutingState
 from gateway.domain.upstream import LogOn, Part, Source
-from gateway.protocol.codec import JSON
 from gateway.protocol.envelopes import SessionFacts
-from gateway.protocol.frames import NoticeFrame
-from gateway.runtime.command_execution import CommandedUser
 from gateway.runtime.link_session import OwnerServices
-from gateway.runtime.node import Attachment, Node, NodeSettings
+from gateway.runtime.node import Node, NodeSettings
 from gateway.runtime.ports import Cluster, Grant, SiteParts
 from gateway.runtime.user_state import Owner
 from gateway.telemetry import RuntimeCounters, Telemetry
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
+from tests.doubles.connection import Frame, SocketlessConnection
 from tests.doubles.fake_link import FakeLink
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tickets import ticket_of
@@ -40,57 +36,49 @@ T = TypeVar("T")
 CLIENT = {"app": "test", "version": "1", "platform": "none"}
 
 
-class FakePhone:
-    """A connection without a socket: runs a session against a node, and keeps what it was sent."""
+class FakePhone(SocketlessConnection):
+    """A phone's connection that keeps what it was sent."""
 
     def __init__(self, scene: Scene, ticket: Ticket, jitter: float = 0.5) -> None:
+        super().__init__(scene.node, scene.clock, ticket, jitter)
         self.scene = scene
-        self.ticket = ticket
-        self.session = Session(JSON, SessionLimits(), scene.clock.now(), jitter)
-        self.last_received_at = scene.clock.now()
-        self.frames: list[dict[str, Any]] = []
-        self.closed: Close | None = None
+        self.frames: list[Frame] = []
         self.faults: list[Exception] = []
         self.woken = 0
-        self.commands: CommandedUser
-        """What executes its commands, from the attach to the end."""
         self._answered = 0
         self.facts: list[SessionFacts] = []
         """What it received of its session after it was attached."""
         scene.lines.append(self)
 
-    @property
-    def device(self) -> Device:
-        return self.ticket.device
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        self.scene.tasks.create_task(work)
+
+    def deliver(self, frame: Frame) -> None:
+        self.frames.append(frame)
 
     def wake(self) -> None:
         self.woken += 1
-        self.take()
-
-    def updated(self) -> None:
-        self.wake()
+        super().wake()
 
     def facts_changed(self, facts: SessionFacts) -> None:
         self.facts.append(facts)
-        self.run(self.session.facts_changed(facts))
+        super().facts_changed(facts)
 
-    def announce(self, notice: NoticeFrame) -> None:
-        self.run(self.session.post(notice))
+    def fail(self, fault: Exception) -> None:
+        self.faults.append(fault)
+        if not self.is_gone:
+            self.run(self.session.close(CloseCode.INTERNAL, "internal"))
 
-    def close(
-        self,
-        code: CloseCode,
-        reason: str,
-        *,
-        by: str | None = None,
-        window_s: tuple[float, float] | None = None,
-    ) -> None:
-        self.run(self.session.close(code, reason, by=by, window_s=window_s))
+    def leave(self) -> None:
+        """End the connection, for either side."""
+        self.is_gone = True
+        self.session.release()
+        vars(self).pop("commands", None)
+        self.scene.node.detach(self)
 
     def send(self, **frame: object) -> None:
         """Let the phone send a frame."""
-        clock = self.scene.clock
-        self.run(self.session.receive(json.dumps(frame).encode(), clock.now(), clock.wall_ms()))
+        self.receive(json.dumps(frame).encode())
 
     def hello(self, **fields: object) -> None:
         self.send(kind="hello", token="sealed", client=CLIENT, **fields)
@@ -127,74 +115,13 @@ class FakePhone:
         wall_ms = clock.wall_ms()
         return wall_ms if live is None else live.outbox.ledger.dated_ms(clock.now(), wall_ms)
 
-    def leave(self) -> None:
-        """End the connection, for either side."""
-        self.session.release()
-        vars(self).pop("commands", None)
-        self.scene.node.detach(self)
-
     def tick(self) -> None:
         """Let time be looked at, and answer the pings that came."""
-        self.run(self.session.tick(self.scene.clock.now()))
+        super().tick()
         fresh, self._answered = self.frames[self._answered :], len(self.frames)
         nonces = [frame["nonce"] for frame in fresh if frame["kind"] == "ping"]
         if self.closed is None and nonces:
             self.send(kind="pong", nonce=nonces[-1])
-
-    def run(self, effects: Effects) -> None:
-        for effect in effects:
-            match effect:
-                case AcceptSession(token=None):
-                    self.scene.node.follow(self, effect.topics or ())
-                case AcceptSession():
-                    self.scene.tasks.create_task(self._attach(effect.topics))
-                case Invoke():
-                    settle = partial(self._settled, effect.id)
-                    if self.commands.begin(effect.call, settle) is None:
-                        self.scene.tasks.create_task(self._invoke(effect))
-                case Close():
-                    self.closed = effect
-                    self.take()
-                    self.leave()
-        self.take()
-
-    async def _attach(self, topics: tuple[str, ...] | None) -> None:
-        try:
-            await self.scene.node.attach(self, self.ticket, topics, self._served)
-        except SessionRefused as refused:
-            self.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
-
-    def fail(self, fault: Exception) -> None:
-        self.faults.append(fault)
-        if self.closed is None:
-            self.run(self.session.close(CloseCode.INTERNAL, "internal"))
-
-    def start(self, work: Coroutine[None, None, None]) -> None:
-        self.scene.tasks.create_task(work)
-
-    def _served(self, attachment: Attachment) -> None:
-        clock = self.scene.clock
-        self.commands = attachment.commands
-        self.run(
-            self.session.attached(
-                self.ticket, attachment.facts, attachment.ledger, clock.now(), clock.wall_ms()
-            )
-        )
-
-    async def _invoke(self, effect: Invoke) -> None:
-        self._settled(effect.id, await self.commands.execute(effect.call))
-
-    def _settled(self, identity: str, outcome: Outcome) -> None:
-        self.run(self.session.settled(identity, outcome))
-
-    def take(self) -> None:
-        """Take what leaves now."""
-        clock, live = self.scene.clock, self.session.live
-        health = UNKNOWN_HEALTH if live is None else live.outbox.ledger.health
-        if live is not None and live.is_ping_due(clock.now(), health):
-            health = self.scene.node.health(self.ticket.user)
-        taken = self.session.take(clock.now(), clock.wall_ms(), health)
-        self.frames += [json.loads(frame) for frame in taken]
 
     # ---- what it shows ----
 

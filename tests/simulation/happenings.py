@@ -14,7 +14,8 @@ from gateway.core.session import Close
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import Application, Device, Ticket, UserId
 from gateway.domain.upstream import LogOn
-from tests.simulation.line import Frame, Line
+from tests.doubles.connection import Frame
+from tests.simulation.line import Line
 from tests.simulation.nodes import Process
 from tests.simulation.store import Server
 from tests.simulation.world import CLIENT, TICK_S, Phone, World

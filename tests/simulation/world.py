@@ -15,9 +15,10 @@ from gateway.core.session import Close
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, Verdict, verdict
 from gateway.domain.model import Application, Device, SessionSecret, Ticket
 from gateway.domain.upstream import LogOn
+from tests.doubles.connection import Frame
 from tests.doubles.tickets import ticket_of
 from tests.simulation.centre import LOGINS, SimCentre
-from tests.simulation.line import Far, Frame, Line
+from tests.simulation.line import Far, Line
 from tests.simulation.loop import OUTSIDE, NodeClock, VirtualClock, VirtualLoop
 from tests.simulation.nodes import Process
 from tests.simulation.sorts import GENTLE
