@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
+import re
 import signal
 import socket
+import subprocess
 import sys
 from http.client import HTTPConnection
 from importlib.machinery import ModuleSpec
@@ -32,7 +35,7 @@ from gateway.app.process import CannotListen
 from gateway.app.wiring import Addresses
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import SimulatorSettings
-from tests.app.processes import run, running
+from tests.app.processes import environ_of, run, running
 from tests.app.samples import LOG_ON
 from tests.doubles.clock import ManualClock
 from tests.doubles.servers import any_engine, binary, until
@@ -96,9 +99,64 @@ def test_without_a_board_the_time_ends_it(own_logging: None, capsys: pytest.Capt
     assert capsys.readouterr().err == ""
 
 
+def test_all_commands_of_operators_can_be_tried_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with running("demo", *SMALL) as process:
+        config = Path(process.until("oscc-gateway nodes --config ").split()[-1])
+        process.until("upstream ● live")
+
+        def operated(command: str, *arguments: str) -> str:
+            assert main([command, *arguments, "--config", str(config)]) == 0, capsys.readouterr().err
+            return capsys.readouterr().out
+
+        assert config.parent.stat().st_mode & 0o077 == 0
+        assert " live " in operated("nodes")
+        (user,) = [each["user"] for each in json.loads(operated("sessions", "--json"))["sessions"]]
+        assert json.loads(operated("export", user))["complete"]
+        assert "DONE BY" in operated("log-level", "error")
+        assert "DONE BY" in operated("reload")
+        bundle = Path(json.loads(operated("support-bundle", "--write", "--json").splitlines()[-1])["path"])
+        assert bundle.parent == config.parent / "bundles"
+        assert user in operated("end-user", user)  # it is the board's
+        process.until("The board's session has ended.")
+        assert user in operated("closes")
+        assert "draining" in operated("drain")
+        assert process.ended().code == 0
+    assert not config.parent.exists()
+
+
+def test_on_a_terminal_the_introduction_can_be_read_again_and_log_lines_go_to_a_file(tmp_path: Path) -> None:
+    terminal, other = pty.openpty()
+    command = [sys.executable, "-m", "gateway", "demo", *SMALL, "--lines", "20"]
+    environ = environ_of({"TMPDIR": str(tmp_path), "COLUMNS": "120", "TERM": "xterm"})
+    process = subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environ)
+    os.close(other)
+    try:
+        shown = _shown_until(terminal, rb"more to try: cat (\S+/commands)")
+        introduction_again = Path(shown[1].decode()).read_text("utf-8")
+        (config,) = tmp_path.glob("*/gateway.toml")
+        assert main(["nodes", "--config", str(config)]) == 0  # each act is a line of the audit
+        assert '"act": "list_nodes"' in (config.parent / "gateway.log").read_text("utf-8")
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(OSError, match="Input/output error"):  # the program has ended
+            _shown_until(terminal, rb"(?!)")
+    finally:
+        os.close(terminal)
+        process.kill()
+        assert process.wait() == 0
+    assert f"oscc-gateway sessions --config {config} " in introduction_again
+
+
+def _shown_until(terminal: int, pattern: bytes) -> re.Match[bytes]:
+    """Return the first match of *pattern* in what is shown from now on."""
+    shown = b""
+    while (found := re.search(pattern, shown)) is None:
+        shown += os.read(terminal, 65536)
+    return found
+
+
 def test_the_introduction_names_what_there_is_to_try() -> None:
     center, addresses = SimulatorSettings(), Addresses("http://127.0.0.1:8080", "http://127.0.0.1:9090")
-    text = introduction(center, "http://127.0.0.1:1", addresses)
+    text = introduction(center, "http://127.0.0.1:1", addresses, Path("/demo.toml"))
     for part in ("200 agents, 20 queues", "supervisor1", "agent1", "password demo", "/v1/about", "/metrics"):
         assert part in text
     assert "http://127.0.0.1:8080/app/\n" in text

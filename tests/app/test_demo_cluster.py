@@ -18,9 +18,9 @@ from gateway.app.cli.demo_cluster import (
     LoadBalancer,
     NodeProcess,
     cluster_board_options,
-    cluster_configuration,
     cluster_footer,
     cluster_introduction,
+    node_configuration,
 )
 from gateway.app.config.sources import generate_secrets, load
 from gateway.runtime.event_loop import SystemClock
@@ -32,21 +32,27 @@ PROGRAM = RedisProgram(Path("/bin/redis-server"), "redis-server on the PATH")
 
 def stage_in(folder: Path, port: int = 8080) -> DemoCluster:
     """A stage on which nothing runs."""
-    nodes = [NodeProcess(name, folder / "gateway.toml", folder) for name in ("n1", "n2", "n3")]
+    nodes = [NodeProcess(name, folder) for name in ("n1", "n2", "n3")]
     crew = DemoProcesses(nodes, LocalRedis(PROGRAM, folder), SystemClock())
     door = LoadBalancer(crew.targets)
     return DemoCluster(crew, folder, "http://127.0.0.1:1", f"http://127.0.0.1:{port}", port, "http://b", door)
 
 
-def test_the_nodes_share_a_file_that_can_be_used(tmp_path: Path) -> None:
-    text = cluster_configuration("redis://:canary@127.0.0.1:1", "http://127.0.0.1:2", generate_secrets())
-    path = tmp_path / "gateway.toml"
-    path.write_text(text, "utf-8")
-    settings = load(path, {}).settings
-    assert settings.bus.url == "redis://:canary@127.0.0.1:1"
-    assert settings.secrets is not None
-    assert tomllib.loads(text)["sites"][0]["url"] == "http://127.0.0.1:2"
-    assert {settings.client.host, settings.ops.host, settings.admin.host} == {"127.0.0.1"}
+def test_each_node_has_a_file_that_can_be_used_and_an_admin_token_of_this_run(tmp_path: Path) -> None:
+    tokens, own = set(), generate_secrets()
+    for node in stage_in(tmp_path).crew.nodes:
+        text = node_configuration(node, "redis://:canary@127.0.0.1:1", "http://127.0.0.1:2", own)
+        node.config.write_text(text, "utf-8")
+        settings = load(node.config, {}).settings
+        assert settings.bus.url == "redis://:canary@127.0.0.1:1"
+        assert settings.secrets is not None
+        assert tomllib.loads(text)["sites"][0]["url"] == "http://127.0.0.1:2"
+        assert {settings.client.host, settings.ops.host, settings.admin.host} == {"127.0.0.1"}
+        assert (settings.node.name, settings.admin.port) == (node.name, node.admin.port)
+        assert settings.admin.token is not None
+        tokens.add(settings.admin.token.get_secret_value())
+    assert len(tokens) == 3
+    assert min(map(len, tokens)) >= 32
 
 
 def test_the_introduction_names_what_there_is_to_try(tmp_path: Path) -> None:
@@ -61,7 +67,8 @@ def test_the_introduction_names_what_there_is_to_try(tmp_path: Path) -> None:
         "oscc-gateway demo-cluster kill n1 ",
         "oscc-gateway demo-cluster start n1 ",
         "oscc-gateway demo-cluster kill redis ",
-        f"oscc-gateway nodes --config {tmp_path}/gateway.toml\n",
+        f"oscc-gateway nodes --config {tmp_path}/n1.toml\n",
+        f"oscc-gateway drain --config {tmp_path}/n1.toml --node n2\n",
         "oscc-gateway watch http://127.0.0.1:8080 --user supervisor2\n",
         *(f"http://127.0.0.1:{node.port} " for node in stage.crew.nodes),
     ):
@@ -139,6 +146,8 @@ def test_the_board_goes_on_at_another_node_when_its_node_is_killed_and_when_one_
         assert listed.code == 0
         assert {node["node"] for node in json.loads(listed.out)} >= set(second)
         assert "starts" in _asked(port, "start", first[0])
+        other = Path(config).with_name(f"{second[0]}.toml")
+        assert json.loads(run("sessions", "--config", str(other), "--json").out)["sessions"]
         assert "was asked to end" in _asked(port, "stop", second[0])
         process.until(f"{second[0]} ✕ down")
         process.until("upstream ● live   bus ● live")

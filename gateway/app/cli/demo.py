@@ -8,20 +8,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
+import json
 import os
 import secrets
 import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TextIO
 
 from pydantic import SecretStr
 
@@ -77,7 +78,33 @@ In another terminal:
     "device": {{"id": "d1", "name": "curl", "platform": "desktop",
     "app_version": "1"}}}}'
 
+{operators}
 Ctrl-C ends it.
+"""
+
+_COMMANDS_FILE: Final = "commands"
+"""The file with the introduction, which a board on a terminal covers."""
+_FOLDER_PREFIX: Final = "oscc-gateway-demo-"
+_OPERATOR_COMMANDS: Final = """\
+As an operator, with the admin token of this run (docs/admin.md):
+  {program} nodes --config {config}
+  {program} sessions --config {config} --limit 5
+  {program} closes --config {config} --limit 5
+  {program} log-level info --config {config}
+  {program} support-bundle --config {config} --write
+  and in the same way end-session, end-user, export, reload, drain
+"""
+_OPERATOR_CONFIGURATION: Final = """\
+# Made by `oscc-gateway demo` for the commands of operators; gone when it ends.
+[client]
+insecure = true
+{admin}
+# Each configuration names a site; these commands do not use it.
+[[sites]]
+id = "{site}"
+url = "https://oscce.example"
+display_name = "Demo"
+country = "DE"
 """
 
 
@@ -105,15 +132,68 @@ def run_demo(args: argparse.Namespace) -> int:
         ConfigError: The options contradict each other, or the Asterisk cannot be used.
     """
     center = simulated_center(args)
-    secrets = generate_secrets()
-    logging.configure("error", secrets.pseudonym_key, sys.stderr)
-    process.raise_file_limit()
     if args.people is not None and not args.asterisk:
         raise ConfigError(["--people FILE needs --asterisk URL: these people may log on at a real Asterisk."])
-    try:
-        return process.run_loop(_demo(center, secrets, args))
-    except LogOffsLost:
-        return 0  # the contact centre ends, too
+    own = generate_secrets()
+    process.raise_file_limit()
+    with demo_folder() as folder, _log_stream(folder, args) as stream:
+        log = logging.configure("error", own.pseudonym_key, stream)
+        try:
+            return process.run_loop(_demo(center, own, folder, log, args))
+        except LogOffsLost:
+            return 0  # the contact centre ends, too
+
+
+@contextmanager
+def demo_folder() -> Iterator[Path]:
+    """Yield the folder of one demonstration, which only its user may enter; it is removed afterwards."""
+    with TemporaryDirectory(prefix=_FOLDER_PREFIX) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _log_stream(folder: Path, args: argparse.Namespace) -> Iterator[TextIO]:
+    """Yield where log lines are written: to a file if a board in this terminal would be written over."""
+    if args.no_board or not is_terminal() or not sys.stderr.isatty():
+        yield sys.stderr
+        return
+    with (folder / "gateway.log").open("w", encoding="utf-8") as log:
+        yield log
+
+
+def is_terminal() -> bool:
+    """Return whether the board is drawn in place, over all that was printed before."""
+    return sys.stdout.isatty()
+
+
+def operator_access(folder: Path) -> AdminSection:
+    """Return an admin listener with a token of its own; support bundles are written below *folder*."""
+    token = SecretStr(secrets.token_urlsafe(24))
+    return AdminSection(port=free_port(), token=token, bundle_folder=folder / "bundles")
+
+
+def admin_table(admin: AdminSection) -> str:
+    """Return the ``[admin]`` table of a configuration file."""
+    token = "" if admin.token is None else admin.token.get_secret_value()
+    folder = json.dumps(str(admin.bundle_folder), ensure_ascii=False)
+    return f'[admin]\nport = {admin.port}\ntoken = "{token}"\nbundle_folder = {folder}\n'
+
+
+def operator_commands(config: Path) -> str:
+    """Return the commands of operators for the node of the configuration at *config*."""
+    return _OPERATOR_COMMANDS.format(program=program_name(), config=config)
+
+
+def print_introduction(text: str, folder: Path) -> None:
+    """Print *text*, and keep it in *folder* for the time when the board covers it."""
+    (folder / _COMMANDS_FILE).write_text(text, "utf-8")
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def commands_hint(folder: Path) -> str:
+    """Return the line below a board that covers the introduction."""
+    return f"more to try: cat {folder / _COMMANDS_FILE}"
 
 
 def simulated_center(args: argparse.Namespace) -> SimulatorSettings:
@@ -132,7 +212,8 @@ class DemoSite(NamedTuple):
     """The contact centre of a demonstration."""
 
     section: SiteSection
-    introduction: Callable[[wiring.Addresses], str]
+    introduction: Callable[[wiring.Addresses, Path], str]
+    """Needs the addresses of the node and the operators' configuration."""
     password: str = ""
     board_user: str | None = None
     """None: there is no board."""
@@ -140,21 +221,29 @@ class DemoSite(NamedTuple):
     """Whether the board waits until the gateway has reached it."""
 
 
-async def _demo(center: SimulatorSettings, secrets: SecretsSection, args: argparse.Namespace) -> int:
-    stopping, clock = StopRequest(), SystemClock()
+async def _demo(
+    center: SimulatorSettings, own: SecretsSection, folder: Path, log: logging.Log, args: argparse.Namespace
+) -> int:
+    stopping, clock, admin = StopRequest(), SystemClock(), operator_access(folder)
+    config = folder / "gateway.toml"
+    config.write_text(_OPERATOR_CONFIGURATION.format(admin=admin_table(admin), site=SITE), "utf-8")
     with stopping.on_signals():
-        async with (
-            _demo_site(center, args, clock) as site,
-            wiring.serving(demo_settings(site.section, args.port), secrets, clock, stopping) as addresses,
-        ):
-            sys.stdout.write(site.introduction(addresses))
-            sys.stdout.flush()
-            if args.no_board or site.board_user is None:
-                options = None
-            else:
-                options = board_options(site.password, addresses.client, args.for_s, args.lines)
-                options = replace(options, user_name=site.board_user, waits_for_site=site.waits)
-            return await show_board(options, args.for_s, stopping, clock)
+        async with _demo_site(center, args, clock) as site:
+            settings = demo_settings(site.section, args.port, admin)
+            async with wiring.serving(settings, own, clock, stopping, log=log.writer) as addresses:
+                print_introduction(site.introduction(addresses, config), folder)
+                options = None if args.no_board else _site_board(site, addresses, folder, args)
+                return await show_board(options, args.for_s, stopping, clock)
+
+
+def _site_board(
+    site: DemoSite, addresses: wiring.Addresses, folder: Path, args: argparse.Namespace
+) -> WatchOptions | None:
+    if site.board_user is None:
+        return None
+    options = board_options(site.password, addresses.client, args.for_s, args.lines)
+    footer = f"{options.footer}\n{commands_hint(folder)}" if is_terminal() else options.footer
+    return replace(options, user_name=site.board_user, waits_for_site=site.waits, footer=footer)
 
 
 def _demo_site(
@@ -170,8 +259,8 @@ async def _simulated_oscce(center: SimulatorSettings) -> AsyncIterator[DemoSite]
     async with Simulator(center) as simulator:
         section = SiteSection(id=SITE, url=simulator.url, display_name="Demo", country="DE")
 
-        def introduced(addresses: wiring.Addresses) -> str:
-            return f"{introduction(center, simulator.url, addresses)}\n"
+        def introduced(addresses: wiring.Addresses, config: Path) -> str:
+            return f"{introduction(center, simulator.url, addresses, config)}\n"
 
         yield DemoSite(section, introduced, center.password, BOARD_USER)
 
@@ -179,20 +268,24 @@ async def _simulated_oscce(center: SimulatorSettings) -> AsyncIterator[DemoSite]
 async def show_board(
     options: WatchOptions | None, for_s: float | None, stopping: StopRequest, clock: Clock
 ) -> int:
-    """Show the board until its end; without *options* only wait. Returns the exit code."""
+    """Show the board; without *options*, or after its session has ended, only wait. Returns the exit code."""
     if options is None:
         await stopping.wait(clock, for_s)
         return 0
     code = await watch(options, stopping=stopping)
+    if code and for_s is None and not stopping.asked.is_set():
+        sys.stdout.write("The board's session has ended. The rest still runs; Ctrl-C ends it.\n")
+        sys.stdout.flush()
+        await stopping.wait(clock)
     return 0 if stopping.asked.is_set() else code
 
 
-def demo_settings(site: SiteSection, port: int) -> Settings:
+def demo_settings(site: SiteSection, port: int, admin: AdminSection) -> Settings:
     """Return the gateway's settings: this machine only, clear text, one site."""
     return Settings(
         client=ClientSection(port=port, insecure=True),
         ops=OpsSection(port=0),
-        admin=AdminSection(port=0),
+        admin=admin,
         sites=(site,),
     )
 
@@ -205,14 +298,14 @@ def board_options(password: str, gateway: str, for_s: float | None, lines: int |
         password,
         site=SITE,
         for_s=for_s,
-        refresh_s=1.0 if sys.stdout.isatty() else PLAIN_REFRESH_S,
+        refresh_s=1.0 if is_terminal() else PLAIN_REFRESH_S,
         lines=lines,
         footer=f"gateway {gateway} · password {password} · Ctrl-C ends it",
     )
 
 
-def introduction(center: SimulatorSettings, upstream: str, addresses: wiring.Addresses) -> str:
-    """Return the introduction for the user who starts it."""
+def introduction(center: SimulatorSettings, upstream: str, addresses: wiring.Addresses, config: Path) -> str:
+    """Return the introduction for the user who starts it; *config* is the operators' configuration."""
     return _INTRODUCTION.format(
         program=program_name(),
         agents=center.agents,
@@ -224,6 +317,7 @@ def introduction(center: SimulatorSettings, upstream: str, addresses: wiring.Add
         ops=addresses.ops,
         board_user=BOARD_USER,
         site=SITE,
+        operators=operator_commands(config),
     )
 
 
@@ -241,6 +335,7 @@ Its metrics:                {ops}/metrics
 
 In a browser:               {client}/app/
 {people}
+{operators}
 Ctrl-C ends it.
 """
 _SIMULATED: Final = """\
@@ -324,8 +419,14 @@ def _asterisk_section(url: str, settings: AsteriskSection) -> SiteSection:
     )
 
 
-def _asterisk_introduction(what: str, people: str, addresses: wiring.Addresses) -> str:
-    return _ASTERISK_INTRODUCTION.format(what=what, client=addresses.client, ops=addresses.ops, people=people)
+def _asterisk_introduction(what: str, people: str, addresses: wiring.Addresses, config: Path) -> str:
+    return _ASTERISK_INTRODUCTION.format(
+        what=what,
+        client=addresses.client,
+        ops=addresses.ops,
+        people=people,
+        operators=operator_commands(config),
+    )
 
 
 def _people(queues: list[str]) -> str:

@@ -17,7 +17,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 import aiohttp
@@ -33,9 +32,16 @@ from gateway.app.cli.demo import (
     RedisProgram,
     RedisUnavailable,
     add_common_arguments,
+    admin_table,
     board_options,
+    commands_hint,
+    demo_folder,
     find_redis,
     free_port,
+    is_terminal,
+    operator_access,
+    operator_commands,
+    print_introduction,
     show_board,
     simulated_center,
 )
@@ -185,25 +191,17 @@ _MARKS: Final = {DOWN: "✕", STARTING: "○", READY: "●", DRAINING: "▲"}
 class NodeProcess:
     """One node of the demonstration."""
 
-    def __init__(self, name: str, config: Path, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
         self.name: Final = name
         self.port: Final = free_port()
         self.ops_port: Final = free_port()
+        self.admin: Final = operator_access(folder)
+        self.config: Final = folder / f"{name}.toml"
         self.state = DOWN
         # settings in the environment are meant for another node
         others = {key: value for key, value in os.environ.items() if not key.startswith(f"{PREFIX}__")}
-        own = {
-            "NODE__NAME": name,
-            "CLIENT__PORT": str(self.port),
-            "OPS__PORT": str(self.ops_port),
-            "ADMIN__PORT": "0",
-        }
-        self.child: Final = ChildProcess(
-            name,
-            (sys.executable, "-m", "gateway", "serve", "--config", str(config)),
-            folder / f"{name}.log",
-            others | {f"{PREFIX}__{key}": value for key, value in own.items()},
-        )
+        command = (sys.executable, "-m", "gateway", "serve", "--config", str(self.config))
+        self.child: Final = ChildProcess(name, command, folder / f"{name}.log", others)
 
     async def refresh_state(self, http: aiohttp.ClientSession) -> None:
         """Request its state."""
@@ -417,18 +415,25 @@ In another terminal, while you watch:
   {cli} start n1     bring it back
   {cli} stop n2      it sends its phones elsewhere
   {cli} kill redis   end the bus: phones stay live
-  {program} nodes --config {folder}/gateway.toml
   OSCC_GATEWAY_WATCH_PASSWORD={password} \\
     {program} watch {door} --user supervisor2
+
+{operators}  {program} drain --config {config} --node n2
+  for the listener of another node: --config {folder}/n2.toml
 
 Ctrl-C ends it.
 """
 
 _NODE_CONFIGURATION: Final = """\
-# Made by `oscc-gateway demo-cluster`; gone when it ends. Each node has its name and ports by variables.
+# Made by `oscc-gateway demo-cluster`; gone when it ends.
+[node]
+name = "{name}"
 [client]
+port = {port}
 insecure = true
-[limits]
+[ops]
+port = {ops_port}
+{admin}[limits]
 drain_notice_s = 2
 drain_s = 10
 [bus]
@@ -473,8 +478,8 @@ def run_demo_cluster(args: argparse.Namespace) -> int:
     program, secrets = find_redis(), generate_secrets()
     logging.configure("error", secrets.pseudonym_key, sys.stderr)
     process.raise_file_limit()
-    with TemporaryDirectory(prefix="oscc-gateway-demo-") as folder:
-        return process.run_loop(_show_cluster(center, program, secrets, Path(folder), args))
+    with demo_folder() as folder:
+        return process.run_loop(_show_cluster(center, program, secrets, folder, args))
 
 
 def _run_verb(port: int, verb: str, name: str) -> int:
@@ -497,7 +502,7 @@ async def _show_cluster(
         async with running_cluster(center, program, secrets, folder, args.port) as stage:
             if not await _all_ready(stage.crew, stopping, clock):
                 return 0
-            _print(f"\n{cluster_introduction(center, stage, program)}")
+            print_introduction(f"\n{cluster_introduction(center, stage, program)}\n", folder)
             options = cluster_board_options(center, stage, args.for_s, args.lines)
             return await show_board(None if args.no_board else options, args.for_s, stopping, clock)
 
@@ -516,9 +521,9 @@ async def running_cluster(
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(Simulator(center))
         redis = LocalRedis(program, folder)
-        config = folder / "gateway.toml"
-        config.write_text(cluster_configuration(redis.url, simulator.url, secrets), "utf-8")
-        crew = DemoProcesses([NodeProcess(name, config, folder) for name in NODES], redis, clock)
+        crew = DemoProcesses([NodeProcess(name, folder) for name in NODES], redis, clock)
+        for node in crew.nodes:
+            node.config.write_text(node_configuration(node, redis.url, simulator.url, secrets), "utf-8")
         door, board_door = LoadBalancer(crew.targets), LoadBalancer(crew.targets)
         front = await stack.enter_async_context(open_balancer(door, port))
         board_port = await stack.enter_async_context(open_balancer(board_door, 0))
@@ -556,10 +561,18 @@ def _print(line: str) -> None:
     sys.stdout.flush()
 
 
-def cluster_configuration(bus: str, upstream: str, secrets: SecretsSection) -> str:
-    """Return the configuration file that all nodes share."""
-    block = write_block(secrets.sealing_keys, secrets.pseudonym_key)
-    return _NODE_CONFIGURATION.format(bus=bus, upstream=upstream, secrets=block, site=SITE)
+def node_configuration(node: NodeProcess, bus: str, upstream: str, secrets: SecretsSection) -> str:
+    """Return the configuration file of *node*; all nodes have the same secrets."""
+    return _NODE_CONFIGURATION.format(
+        name=node.name,
+        port=node.port,
+        ops_port=node.ops_port,
+        admin=admin_table(node.admin),
+        bus=bus,
+        upstream=upstream,
+        secrets=write_block(secrets.sealing_keys, secrets.pseudonym_key),
+        site=SITE,
+    )
 
 
 def cluster_board_options(
@@ -573,13 +586,12 @@ def cluster_board_options(
 def cluster_footer(center: SimulatorSettings, stage: DemoCluster) -> str:
     """Return the text below the board: the state of the processes, and the possible actions."""
     here = stage.board_door.last
-    return "\n".join(
-        [
-            stage.crew.line(here),
-            f"in another terminal: {_cli_text(stage)} kill {here or NODES[0]}",
-            f"{stage.door} · password {center.password} · Ctrl-C ends it",
-        ]
-    )
+    lines = [
+        stage.crew.line(here),
+        f"in another terminal: {_cli_text(stage)} kill {here or NODES[0]}",
+        f"{stage.door} · password {center.password} · Ctrl-C ends it",
+    ]
+    return "\n".join([*lines, commands_hint(stage.folder)] if is_terminal() else lines)
 
 
 def cluster_introduction(center: SimulatorSettings, stage: DemoCluster, program: RedisProgram) -> str:
@@ -604,6 +616,8 @@ def cluster_introduction(center: SimulatorSettings, stage: DemoCluster, program:
         board_user=BOARD_USER,
         cli=_cli_text(stage),
         pid=crew.nodes[0].child.pid,
+        operators=operator_commands(crew.nodes[0].config),
+        config=crew.nodes[0].config,
     )
 
 
