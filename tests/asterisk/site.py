@@ -112,6 +112,12 @@ class Ear:
         part = self.shown(Kind.AGENT, Source.REALTIME).get(number)
         return part.value if part is not None and isinstance(part.value, Agent) else None
 
+    def shown_agent(self, number: int) -> Agent:
+        """Return the agent as the link has sent it, which it must have."""
+        agent = self.agent(number)
+        assert agent is not None
+        return agent
+
     async def until(self, holds: object) -> None:
         """Return when *holds* does, looked at after each event."""
         assert callable(holds)

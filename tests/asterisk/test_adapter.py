@@ -42,6 +42,9 @@ from gateway.upstream.asterisk.state import UNLISTED_MOST
 from tests.asterisk.site import NUMBER, PASSWORD, Ear, Place, place
 from tests.contracts.upstream_sites import hearing
 from tests.doubles.clock import ManualClock
+from tests.doubles.refusals import refused_with
+
+pytestmark = pytest.mark.timeout(60)
 
 REMOTE = "Local/ana@oscc-remote/n"
 DESK = "Local/2005@desk/n"
@@ -50,27 +53,18 @@ SALES = number_of("queue", "sales")
 LUNCH, PAPERWORK = (str(number_of("reason", text)) for text in ("Lunch", "Paperwork"))
 
 
-@pytest.fixture
-async def at() -> AsyncIterator[Place]:
-    async with asyncio.timeout(30), place() as made:
-        yield made
-
-
 def queue(ear: Ear, number: int = SALES) -> Queue:
     value = ear.shown(Kind.QUEUE, Source.REALTIME)[number].value
     assert isinstance(value, Queue)
     return value
 
 
-async def test_a_supervisor_sees_queues_and_agents(at: Place) -> None:
-    async with at.linked(await at.boss()) as ear:
-        await ear.until(lambda: ear.agent(CEM))
-        cem = ear.agent(CEM)
-        assert cem is not None
-        assert (cem.routing_state, cem.handling) == (RoutingState.AVAILABLE, ())
-        assert (queue(ear).contacts_waiting, queue(ear).agents_available) == (0, 1)
-        assert queue(ear).service_level_pct is None
-        assert queue(ear).estimated_wait_s is None
+async def test_a_supervisor_sees_queues_and_agents(ear: Ear) -> None:
+    cem = ear.shown_agent(CEM)
+    assert (cem.routing_state, cem.handling) == (RoutingState.AVAILABLE, ())
+    assert (queue(ear).contacts_waiting, queue(ear).agents_available) == (0, 1)
+    assert queue(ear).service_level_pct is None
+    assert queue(ear).estimated_wait_s is None
 
 
 async def test_a_supervisor_of_one_queue_sees_no_other(at: Place) -> None:
@@ -80,33 +74,29 @@ async def test_a_supervisor_of_one_queue_sees_no_other(at: Place) -> None:
         assert set(ear.shown(Kind.AGENT, Source.REALTIME)) == {CEM}
 
 
-async def test_a_call_is_shown_from_ringing_to_its_end_and_nothing_of_the_caller(at: Place) -> None:
-    async with at.linked(await at.boss()) as ear:
-        await ear.until(lambda: ear.agent(CEM))
+async def test_a_call_is_shown_from_ringing_to_its_end_and_nothing_of_the_caller(at: Place, ear: Ear) -> None:
+    def phases() -> list[str]:
+        shown = ear.agent(CEM)
+        return [] if shown is None else [one.state for one in shown.handling]
 
-        def phases() -> list[str]:
-            shown = ear.agent(CEM)
-            return [] if shown is None else [one.state for one in shown.handling]
-
-        caller = at.fake.join("sales", "+49891234567")
-        await ear.until(lambda: queue(ear).contacts_waiting == 1)
-        assert queue(ear).oldest_since_ms is not None
-        at.fake.ring("sales", caller, DESK)
-        await ear.until(lambda: phases() == ["ringing"])
-        at.fake.answer("sales", caller, DESK)
-        await ear.until(lambda: phases() == ["talking"] and queue(ear).contacts_waiting == 0)
-        at.fake.forgets_caller = True
-        at.fake.complete("sales", caller, DESK)
-        await ear.until(lambda: phases() == [])
-        assert "89123" not in repr(ear.received.events)
-        assert "Dear Caller" not in repr(ear.received.events)
+    caller = at.fake.join("sales", "+49891234567")
+    await ear.until(lambda: queue(ear).contacts_waiting == 1)
+    assert queue(ear).oldest_since_ms is not None
+    at.fake.ring("sales", caller, DESK)
+    await ear.until(lambda: phases() == ["ringing"])
+    at.fake.answer("sales", caller, DESK)
+    await ear.until(lambda: phases() == ["talking"] and queue(ear).contacts_waiting == 0)
+    at.fake.forgets_caller = True
+    at.fake.complete("sales", caller, DESK)
+    await ear.until(lambda: phases() == [])
+    assert "89123" not in repr(ear.received.events)
+    assert "Dear Caller" not in repr(ear.received.events)
 
 
 async def test_wrap_up_ends_by_time_alone() -> None:
     clock, never = ManualClock(), 1e6
     rules = Rules(wrap_up_s={"sales": 10})
     async with (
-        asyncio.timeout(30),
         place(clock=clock, rules=rules, look_s=never, figures_s=never) as at,
         at.linked(await at.boss()) as ear,
     ):
@@ -138,7 +128,6 @@ async def test_wrap_up_ends_by_time_alone() -> None:
 async def test_a_machine_whose_clock_is_set_dates_nothing_otherwise(by_ms: int) -> None:
     clock, never = ManualClock(), 1e6
     async with (
-        asyncio.timeout(30),
         place(clock=clock, look_s=never, figures_s=never) as at,
         at.linked(await at.boss()) as ear,
     ):
@@ -149,8 +138,7 @@ async def test_a_machine_whose_clock_is_set_dates_nothing_otherwise(by_ms: int) 
         await clock.advance(2)
         at.fake.answer("sales", caller, DESK)
         await clock.advance(1)
-        cem = ear.agent(CEM)
-        assert cem is not None
+        cem = ear.shown_agent(CEM)
         (contact,) = cem.handling
         assert contact.state == "talking"
         assert began_ms <= (contact.since_ms or 0) <= clock.wall_ms() - by_ms
@@ -164,14 +152,11 @@ async def test_a_machine_whose_clock_is_set_dates_nothing_otherwise(by_ms: int) 
 async def test_an_agent_begins_paused_and_becomes_available(at: Place) -> None:
     async with at.linked(await at.assistant()) as ear:
         await ear.until(lambda: ear.agent(ANA))
-        first = ear.agent(ANA)
-        assert first is not None
+        first = ear.shown_agent(ANA)
         assert (first.routing_state, first.logged_on_remotely) == (RoutingState.UNAVAILABLE, True)
         assert ear.shown(Kind.AGENT, Source.REALTIME)[ANA].remote_number == NUMBER
         assert await ear.command(SetRoutingState("available")) == Executed("applied")
-        after = ear.agent(ANA)
-        assert after is not None
-        assert after.routing_state is RoutingState.AVAILABLE
+        assert ear.shown_agent(ANA).routing_state is RoutingState.AVAILABLE
         assert not at.fake.queues["sales"].members[REMOTE].paused
 
 
@@ -183,24 +168,17 @@ async def test_the_number_is_shown_to_nobody_else(at: Place) -> None:
         assert ear.shown(Kind.AGENT, Source.REALTIME)[ANA].remote_number is None
 
 
-async def test_a_supervisor_pauses_with_a_reason_and_state_comes_before_the_answer(at: Place) -> None:
-    async with at.linked(await at.boss()) as ear:
-        await ear.until(lambda: ear.agent(CEM))
-        before = len(ear.received.events)
-        answer = await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
-        assert answer == Executed("applied")
-        assert len(ear.received.events) > before
-        paused = ear.agent(CEM)
-        assert paused is not None
-        assert (paused.routing_state, paused.reason_id) == (RoutingState.UNAVAILABLE, LUNCH)
-        assert await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH)) == Executed(
-            "unchanged"
-        )
-        await ear.command(SetAgentRoutingState(str(CEM), "work", PAPERWORK))
-        working = ear.agent(CEM)
-        assert working is not None
-        assert working.routing_state is RoutingState.WORK
-        assert queue(ear).agents_work == 1
+async def test_a_supervisor_pauses_with_a_reason_and_state_comes_before_the_answer(ear: Ear) -> None:
+    before = len(ear.received.events)
+    answer = await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
+    assert answer == Executed("applied")
+    assert len(ear.received.events) > before
+    paused = ear.shown_agent(CEM)
+    assert (paused.routing_state, paused.reason_id) == (RoutingState.UNAVAILABLE, LUNCH)
+    assert await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH)) == Executed("unchanged")
+    await ear.command(SetAgentRoutingState(str(CEM), "work", PAPERWORK))
+    assert ear.shown_agent(CEM).routing_state is RoutingState.WORK
+    assert queue(ear).agents_work == 1
 
 
 @pytest.mark.parametrize(
@@ -219,40 +197,36 @@ async def test_a_supervisor_pauses_with_a_reason_and_state_comes_before_the_answ
     ],
 )
 async def test_what_cannot_be_done_is_refused_with_its_code(
-    at: Place, command: Command, code: ErrorCode
+    at: Place, ear: Ear, command: Command, code: ErrorCode
 ) -> None:
-    async with at.linked(await at.boss()) as ear:
-        sent = len(at.fake.received)
-        with pytest.raises(GatewayError) as refused:
-            await ear.command(command)
-        assert refused.value.code is code
-        done = {one["Action"] for one in at.fake.received[sent:]}
-        assert done.isdisjoint({"QueuePause", "QueueAdd", "QueueRemove", "QueuePenalty", "DBPut"})
+    sent = len(at.fake.received)
+    with refused_with(code):
+        await ear.command(command)
+    done = {one["Action"] for one in at.fake.received[sent:]}
+    assert done.isdisjoint({"QueuePause", "QueueAdd", "QueueRemove", "QueuePenalty", "DBPut"})
 
 
-async def test_skills_are_penalties(at: Place) -> None:
-    async with at.linked(await at.boss()) as ear:
-        part = ear.shown(Kind.AGENT, Source.CONFIGURATION)[CEM]
-        assert isinstance(part.value, Agent)
-        assert [(skill.skill_id, skill.level) for skill in part.value.skills] == [(str(SALES), 9)]
-        version = part.value.version or 0
-        support = str(number_of("queue", "support"))
-        changes = (SkillChange(str(SALES), 4), SkillChange(support, 10))
-        answer = await ear.command(SetSkills(str(CEM), changes, "patch", version))
-        assert isinstance(answer, Executed)
-        assert answer.state == "applied"
-        assert at.fake.queues["sales"].members[DESK].penalty == 6
-        assert at.fake.queues["support"].members[DESK].penalty == 0
-        shown = ear.shown(Kind.AGENT, Source.CONFIGURATION)[CEM].value
-        assert isinstance(shown, Agent)
-        assert shown.version == answer.version != version
+async def test_skills_are_penalties(at: Place, ear: Ear) -> None:
+    part = ear.shown(Kind.AGENT, Source.CONFIGURATION)[CEM]
+    assert isinstance(part.value, Agent)
+    assert [(skill.skill_id, skill.level) for skill in part.value.skills] == [(str(SALES), 9)]
+    version = part.value.version or 0
+    support = str(number_of("queue", "support"))
+    changes = (SkillChange(str(SALES), 4), SkillChange(support, 10))
+    answer = await ear.command(SetSkills(str(CEM), changes, "patch", version))
+    assert isinstance(answer, Executed)
+    assert answer.state == "applied"
+    assert at.fake.queues["sales"].members[DESK].penalty == 6
+    assert at.fake.queues["support"].members[DESK].penalty == 0
+    shown = ear.shown(Kind.AGENT, Source.CONFIGURATION)[CEM].value
+    assert isinstance(shown, Agent)
+    assert shown.version == answer.version != version
 
 
 async def test_another_number_is_where_the_next_call_rings(at: Place) -> None:
     async with at.linked(await at.assistant()) as ear:
         assert at.fake.rings_at("ana") == NUMBER
-        ana = ear.agent(ANA)
-        assert ana is not None
+        ana = ear.shown_agent(ANA)
         assert ana.allowed_actions is not None
         assert "change_remote_number" in ana.allowed_actions, "clients do not offer it otherwise"
         assert await ear.command(ChangeRemoteNumber("+498912345678")) == Executed("applied")
@@ -261,11 +235,7 @@ async def test_another_number_is_where_the_next_call_rings(at: Place) -> None:
 
 
 async def test_another_wrap_up_time_is_leaving_and_joining() -> None:
-    async with (
-        asyncio.timeout(30),
-        place(rules=Rules(rejoins=True)) as at,
-        at.linked(await at.assistant()) as ear,
-    ):
+    async with place(rules=Rules(rejoins=True)) as at, at.linked(await at.assistant()) as ear:
         assert await ear.command(SetAutoPostProcessing(True, 25)) == Executed("applied")
         member = at.fake.queues["sales"].members[REMOTE]
         assert (member.wrap_up, member.paused) == (25, True)
@@ -325,24 +295,21 @@ def states(ear: Ear) -> list[FunctionState]:
     return [one.state for one in changes if one.function == "realtime"]
 
 
-async def test_an_asterisk_that_restarts_is_shown_as_away_and_read_again(at: Place) -> None:
-    async with at.linked(await at.boss()) as ear:
-        await ear.until(lambda: ear.agent(CEM))
-        await at.fake.stop(kill=True)
-        await ear.until(lambda: states(ear)[-1] is FunctionState.DOWN)
-        with pytest.raises(GatewayError) as refused:
-            await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
-        assert refused.value.code is ErrorCode.UPSTREAM_UNAVAILABLE
-        at.fake.add_static("sales", "Local/2006@desk/n", "Dan Desk")
-        await at.fake.start()
-        await ear.until(lambda: states(ear)[-1] is FunctionState.UP)
-        dan = number_of("interface", "Local/2006@desk/n")
-        await ear.until(lambda: ear.agent(dan))
-        assert ear.link.is_open
+async def test_an_asterisk_that_restarts_is_shown_as_away_and_read_again(at: Place, ear: Ear) -> None:
+    await at.fake.stop(kill=True)
+    await ear.until(lambda: states(ear)[-1] is FunctionState.DOWN)
+    with refused_with(ErrorCode.UPSTREAM_UNAVAILABLE):
+        await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
+    at.fake.add_static("sales", "Local/2006@desk/n", "Dan Desk")
+    await at.fake.start()
+    await ear.until(lambda: states(ear)[-1] is FunctionState.UP)
+    dan = number_of("interface", "Local/2006@desk/n")
+    await ear.until(lambda: ear.agent(dan))
+    assert ear.link.is_open
 
 
 async def test_an_asterisk_that_unloads_its_queues_is_shown_as_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with asyncio.timeout(15), place(figures_s=0.1) as at, at.linked(await at.boss()) as ear:
+    async with place(figures_s=0.1) as at, at.linked(await at.boss()) as ear:
         await ear.until(lambda: ear.agent(CEM))
         with monkeypatch.context() as without:
             without.delitem(ACTIONS, "QueueStatus")
@@ -357,7 +324,7 @@ async def test_an_asterisk_that_falls_silent_is_shown_as_away_since_its_last_mes
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("gateway.upstream.asterisk.ami.AMI_ANSWER_S", 0.3)
-    async with asyncio.timeout(15), place(figures_s=0.1) as at:
+    async with place(figures_s=0.1) as at:
         session = await at.boss()
         link = await at.server.open(session.user.id, session.secret, token=1, holder="a")
 
@@ -373,16 +340,14 @@ async def test_an_asterisk_that_falls_silent_is_shown_as_away_since_its_last_mes
         await link.close()
 
 
-async def test_what_was_sent_and_not_answered_is_unknown(at: Place) -> None:
-    async with at.linked(await at.boss()) as ear:
-        await ear.until(lambda: ear.agent(CEM))
-        at.fake.freeze()
-        async with asyncio.TaskGroup() as tasks:
-            asked = tasks.create_task(_code(ear, SetAgentRoutingState(str(CEM), "unavailable", LUNCH)))
-            await asyncio.sleep(0)
-            at.fake.cut()
-        assert asked.result() is ErrorCode.UPSTREAM_TIMEOUT
-        at.fake.thaw()
+async def test_what_was_sent_and_not_answered_is_unknown(at: Place, ear: Ear) -> None:
+    at.fake.freeze()
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(_code(ear, SetAgentRoutingState(str(CEM), "unavailable", LUNCH)))
+        await asyncio.sleep(0)
+        at.fake.cut()
+    assert asked.result() is ErrorCode.UPSTREAM_TIMEOUT
+    at.fake.thaw()
 
 
 async def _code(ear: Ear, command: SetAgentRoutingState) -> ErrorCode | None:
@@ -393,20 +358,18 @@ async def _code(ear: Ear, command: SetAgentRoutingState) -> ErrorCode | None:
     return None
 
 
-async def test_a_silent_reload_is_seen_at_the_next_whole_reading(at: Place) -> None:
-    async with at.linked(await at.boss()) as ear:
-        await ear.until(lambda: ear.agent(CEM))
-        at.fake.add_static("support", "Local/2007@desk/n", "Gil Desk")
-        at.fake.remove_static("sales", DESK)
-        at.fake.reload_at_console()
-        gil = number_of("interface", "Local/2007@desk/n")
-        await ear.until(lambda: ear.agent(gil) and not ear.agent(CEM))
-        gained = [one.number for one in ear.received.events if isinstance(one, ObjectChanged) and one.part]
-        assert gil in gained
+async def test_a_silent_reload_is_seen_at_the_next_whole_reading(at: Place, ear: Ear) -> None:
+    at.fake.add_static("support", "Local/2007@desk/n", "Gil Desk")
+    at.fake.remove_static("sales", DESK)
+    at.fake.reload_at_console()
+    gil = number_of("interface", "Local/2007@desk/n")
+    await ear.until(lambda: ear.agent(gil) and not ear.agent(CEM))
+    gained = [one.number for one in ear.received.events if isinstance(one, ObjectChanged) and one.part]
+    assert gil in gained
 
 
 async def test_readings_that_find_too_many_actions_under_way_wait_and_the_connection_stays() -> None:
-    async with asyncio.timeout(15), place(figures_s=0.1, look_s=0.3) as at:
+    async with place(figures_s=0.1, look_s=0.3) as at:
         monitor = at.server.monitor
         refused: list[ErrorCode] = []
 
@@ -431,7 +394,7 @@ async def test_readings_that_find_too_many_actions_under_way_wait_and_the_connec
 
 
 async def test_a_queue_that_figures_show_first_has_its_members_at_once() -> None:
-    async with asyncio.timeout(15), place(figures_s=0.2) as at, at.linked(await at.boss()) as ear:
+    async with place(figures_s=0.2) as at, at.linked(await at.boss()) as ear:
         at.fake.add_queue("vip")
         at.fake.add_static("vip", "Local/2007@desk/n", "Gil Desk")
         await ear.until(lambda: ear.agent(number_of("interface", "Local/2007@desk/n")))
@@ -441,7 +404,7 @@ async def test_events_of_queues_that_are_never_listed_cause_one_reading_each_unt
     None
 ):
     clock = ManualClock()
-    async with asyncio.timeout(30), place(clock=clock, look_s=60, figures_s=1e6) as at:
+    async with place(clock=clock, look_s=60, figures_s=1e6) as at:
         queues = at.server.monitor.queues
 
         def readings() -> int:
@@ -471,7 +434,7 @@ async def test_events_of_queues_that_are_never_listed_cause_one_reading_each_unt
 
 
 async def test_a_phone_that_is_gone_too_long_is_logged_off() -> None:
-    async with asyncio.timeout(30), place(idle_s=1) as at, at.linked(await at.assistant()) as ear:
+    async with place(idle_s=1) as at, at.linked(await at.assistant()) as ear:
         await ear.link.request(Presence(ear.alias, present=True))
         await ear.link.request(Presence(ear.alias, present=False))
         ended = await ear.received.first(SessionEnded)
@@ -482,7 +445,7 @@ async def test_a_phone_that_is_gone_too_long_is_logged_off() -> None:
 
 async def test_a_telephone_stops_ringing_when_no_node_moves_its_sign_of_life_on() -> None:
     clock = ManualClock()
-    async with asyncio.timeout(30), place(clock=clock) as at, at.linked(await at.assistant()):
+    async with place(clock=clock) as at, at.linked(await at.assistant()):
         for _ in range(20):
             await clock.advance(10)
             ahead_s = int(at.fake.db["oscc-until"]["ana"]) - clock.wall_ms() // 1000
@@ -500,7 +463,7 @@ async def test_a_telephone_whose_session_was_deleted_by_hand_leaves_the_queues(
 ) -> None:
     monkeypatch.setattr("gateway.upstream.asterisk.accounts.MOVED_ON_S", 0.02)
     monkeypatch.setattr("gateway.upstream.asterisk.accounts.TEND_S", 0.01)
-    async with asyncio.timeout(15), place() as at:
+    async with place() as at:
         await at.assistant()
         at.fake.db.clear()
         while any(REMOTE in queue.members for queue in at.fake.queues.values()):
@@ -552,7 +515,7 @@ async def two(*, idle_s: int = 900) -> AsyncIterator[tuple[Place, Place]]:
 
 
 async def test_a_number_that_was_changed_there_is_known_here_when_the_link_moves() -> None:
-    async with asyncio.timeout(30), two() as (here, there):
+    async with two() as (here, there):
         session = await here.assistant()
         await there.server.accounts.read()
         async with here.linked(session) as ear:
@@ -565,16 +528,14 @@ async def test_a_number_that_was_changed_there_is_known_here_when_the_link_moves
 
 
 async def test_an_agent_who_logs_on_there_is_shown_here_as_logged_on_remotely() -> None:
-    async with asyncio.timeout(15), two() as (here, there), here.linked(await here.boss()) as ear:
+    async with two() as (here, there), here.linked(await here.boss()) as ear:
         await there.assistant()
         await ear.until(lambda: ear.agent(ANA))
-        shown = ear.agent(ANA)
-        assert shown is not None
-        assert shown.logged_on_remotely
+        assert ear.shown_agent(ANA).logged_on_remotely
 
 
 async def test_a_session_that_was_opened_there_joins_the_link_that_is_here() -> None:
-    async with asyncio.timeout(30), two() as (here, there):
+    async with two() as (here, there):
         session = await here.assistant("one")
         async with here.linked(session) as ear:
             later = await there.assistant("one")
@@ -584,7 +545,7 @@ async def test_a_session_that_was_opened_there_joins_the_link_that_is_here() -> 
 
 
 async def test_two_log_ons_of_one_remote_assistant_end_with_one() -> None:
-    async with asyncio.timeout(30), two() as (here, there):
+    async with two() as (here, there):
         first = await here.assistant("one")
         line = here.fake.db["oscc-session"].copy()
         # the other node looked before the first was written: AstDB has no compare-and-set
@@ -600,9 +561,8 @@ async def test_two_log_ons_of_one_remote_assistant_end_with_one() -> None:
         assert here.fake.rings_at("ana") == NUMBER
         assert REMOTE in here.fake.queues["sales"].members
         assert len(here.fake.db["oscc-session"]) == 1
-        with pytest.raises(GatewayError) as over:
+        with refused_with(ErrorCode.SESSION_ENDED):
             await here.server.keep_alive(first.secret)
-        assert over.value.code is ErrorCode.SESSION_ENDED
 
 
 async def keep_alive_unknown(server: AsteriskServer, number: int) -> ErrorCode | None:
@@ -614,7 +574,7 @@ async def keep_alive_unknown(server: AsteriskServer, number: int) -> ErrorCode |
 
 
 async def test_a_log_on_and_a_secret_that_is_not_known_read_no_list_of_sessions() -> None:
-    async with asyncio.timeout(30), two() as (here, there):
+    async with two() as (here, there):
         session = await here.assistant()
         here.fake.received.clear()
         await there.boss()
@@ -625,7 +585,7 @@ async def test_a_log_on_and_a_secret_that_is_not_known_read_no_list_of_sessions(
 
 
 async def test_two_dashboards_of_one_device_end_with_one() -> None:
-    async with asyncio.timeout(30), two() as (here, there):
+    async with two() as (here, there):
         first, first_by_ms = await here.boss(), here.clock.wall_ms()
         while here.clock.wall_ms() == first_by_ms:  # of two in one millisecond either may stay
             pass
@@ -637,7 +597,7 @@ async def test_two_dashboards_of_one_device_end_with_one() -> None:
 
 
 async def test_a_session_that_was_opened_while_others_are_looked_for_is_found() -> None:
-    async with asyncio.timeout(30), two() as (here, there), asyncio.TaskGroup() as tasks:
+    async with two() as (here, there), asyncio.TaskGroup() as tasks:
         for number in range(5):
             tasks.create_task(keep_alive_unknown(there.server, number))
         session = await here.boss()
@@ -654,7 +614,7 @@ def readings(at: Place) -> int:
 async def test_only_the_node_with_the_link_counts_the_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.upstream.asterisk.accounts.TEND_S", 0.01)
     monkeypatch.setattr("gateway.upstream.asterisk.accounts.MOVED_ON_S", 0.02)
-    async with asyncio.timeout(30), two(idle_s=0) as (here, there):
+    async with two(idle_s=0) as (here, there):
         session = await here.assistant()
         await there.server.accounts.read()
         link = await there.server.open(session.user.id, session.secret, token=1, holder="a")

@@ -45,24 +45,20 @@ from gateway.upstream.asterisk.monitor import EFFECT_S, Monitor
 from gateway.upstream.asterisk.people import Rules, number_of
 from gateway.upstream.asterisk.state import Queues, is_same_reason
 from tests.app.certificates import both_ends
-from tests.asterisk.site import NUMBER, Ear, Place, place
+from tests.asterisk.site import NUMBER, Place, place
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_ami import FakeAsterisk
 from tests.doubles.log_lines import capture_logs
+from tests.doubles.refusals import refused_with
 from tests.doubles.tasks import beside
+
+pytestmark = pytest.mark.timeout(60)
 
 DESK = "Local/2005@desk/n"
 REMOTE = "Local/ana@oscc-remote/n"
 ANA, CEM = number_of("person", "ana"), number_of("person", "cem")
 LUNCH = str(number_of("reason", "Lunch"))
 LOGGED_ON = str(number_of("reason", "Logged on"))
-
-
-def shown(ear: Ear, number: int) -> Agent:
-    """Return an agent as the link has sent it."""
-    agent = ear.agent(number)
-    assert agent is not None
-    return agent
 
 
 async def again(at: Place) -> None:
@@ -73,90 +69,82 @@ async def again(at: Place) -> None:
         await at.clock.sleep(0.02)
 
 
-async def test_lists_without_eventlist_are_read() -> None:
-    async with asyncio.timeout(30), place() as at:
-        at.fake.lacks = frozenset({"EventList", "LoginTime", "LastPause", "Wrapuptime", "InCall"})
-        at.fake.add_queue("late night: support")
-        await again(at)
-        async with at.linked(await at.boss()) as ear:
-            await ear.until(lambda: ear.agent(CEM))
-            assert number_of("queue", "late night: support") in ear.shown(Kind.QUEUE, Source.REALTIME)
-            answer = await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
-            assert answer == Executed("applied")
-        async with at.linked(await at.assistant()) as ear:
-            assert await ear.command(SetRoutingState("available")) == Executed("applied")
+async def test_lists_without_eventlist_are_read(at: Place) -> None:
+    at.fake.lacks = frozenset({"EventList", "LoginTime", "LastPause", "Wrapuptime", "InCall"})
+    at.fake.add_queue("late night: support")
+    await again(at)
+    async with at.linked(await at.boss()) as ear:
+        await ear.until(lambda: ear.agent(CEM))
+        assert number_of("queue", "late night: support") in ear.shown(Kind.QUEUE, Source.REALTIME)
+        answer = await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
+        assert answer == Executed("applied")
+    async with at.linked(await at.assistant()) as ear:
+        assert await ear.command(SetRoutingState("available")) == Executed("applied")
 
 
-async def test_an_agent_begins_and_joins_a_queue_in_a_pause_with_its_reason_where_queueadd_knows_none() -> (
-    None
-):
-    async with asyncio.timeout(30), place() as at:
-        at.fake.not_in_queue_add = frozenset({"Reason"})
-        at.fake.add_queue("late")
-        await again(at)
-        async with at.linked(await at.assistant()), at.linked(await at.boss()) as ear:
-            await ear.until(lambda: ear.agent(ANA))
-            assert shown(ear, ANA).reason_id == LOGGED_ON
-            held = [queue.members[REMOTE] for queue in at.fake.queues.values() if REMOTE in queue.members]
-            assert [one.reason for one in held] == ["Logged on", "Logged on"]
-            entry = ear.shown(Kind.AGENT, Source.CONFIGURATION)[ANA].value
-            assert isinstance(entry, Agent)
-            joined = SkillChange(str(number_of("queue", "late")), 10)
-            await ear.command(SetSkills(str(ANA), (joined,), "patch", entry.version or 0))
-            assert at.fake.queues["late"].members[REMOTE].reason == "Logged on"
-            assert shown(ear, ANA).reason_id == LOGGED_ON
+async def test_an_agent_begins_and_joins_a_queue_in_a_pause_with_its_reason_where_queueadd_knows_none(
+    at: Place,
+) -> None:
+    at.fake.not_in_queue_add = frozenset({"Reason"})
+    at.fake.add_queue("late")
+    await again(at)
+    async with at.linked(await at.assistant()), at.linked(await at.boss()) as ear:
+        await ear.until(lambda: ear.agent(ANA))
+        assert ear.shown_agent(ANA).reason_id == LOGGED_ON
+        held = [queue.members[REMOTE] for queue in at.fake.queues.values() if REMOTE in queue.members]
+        assert [one.reason for one in held] == ["Logged on", "Logged on"]
+        entry = ear.shown(Kind.AGENT, Source.CONFIGURATION)[ANA].value
+        assert isinstance(entry, Agent)
+        joined = SkillChange(str(number_of("queue", "late")), 10)
+        await ear.command(SetSkills(str(ANA), (joined,), "patch", entry.version or 0))
+        assert at.fake.queues["late"].members[REMOTE].reason == "Logged on"
+        assert ear.shown_agent(ANA).reason_id == LOGGED_ON
 
 
 async def test_a_wrap_up_time_that_queueadd_ignores_is_not_said_to_be_set() -> None:
-    async with asyncio.timeout(30), place(rules=Rules(rejoins=True)) as at:
+    async with place(rules=Rules(rejoins=True)) as at:
         at.fake.not_in_queue_add = frozenset({"Wrapuptime"})
         async with at.linked(await at.assistant()) as ear:
-            with pytest.raises(GatewayError) as refused:
+            with refused_with(ErrorCode.UNSUPPORTED_BY_UPSTREAM):
                 await ear.command(SetAutoPostProcessing(True, 25))
-            assert refused.value.code is ErrorCode.UNSUPPORTED_BY_UPSTREAM
             assert REMOTE in at.fake.queues["sales"].members
 
 
-async def test_an_old_version_is_said() -> None:
-    async with asyncio.timeout(30), place() as at:
-        at.fake.ami = "2.10.6"
-        with capture_logs() as logs:
-            await again(at)
-        assert [one["ami"] for one in logs if one["event"] == "asterisk_too_old"] == ["2.10.6"]
-        assert (await at.server.about()).extensions_version == "AMI 2.10.6"
-
-
-async def test_dashboards_need_no_right_to_write() -> None:
-    async with asyncio.timeout(30), place() as at:
-        at.fake.accounts["oscc"].write = frozenset()
+async def test_an_old_version_is_said(at: Place) -> None:
+    at.fake.ami = "2.10.6"
+    with capture_logs() as logs:
         await again(at)
-        session = await at.boss()
-        async with at.linked(session) as ear:
-            await ear.until(lambda: ear.agent(CEM))
-            assert await at.server.keep_alive(session.secret) > at.clock.wall_ms()
-        offered = {feature.value for feature in (await at.server.about()).features}
-        assert not offered & {"skills", "remote_agent"}
-        with pytest.raises(GatewayError) as refused:
-            await at.assistant()
-        assert refused.value.code is ErrorCode.FUNCTION_UNAVAILABLE
-        assert at.fake.db == {}
-        await at.server.log_off(session.secret)
-        with pytest.raises(GatewayError) as ended:
-            await at.server.keep_alive(session.secret)
-        assert ended.value.code is ErrorCode.SESSION_ENDED
+    assert [one["ami"] for one in logs if one["event"] == "asterisk_too_old"] == ["2.10.6"]
+    assert (await at.server.about()).extensions_version == "AMI 2.10.6"
 
 
-async def test_a_right_that_is_taken_away_ends_no_session() -> None:
-    async with asyncio.timeout(30), place() as at:
-        session = await at.boss()
-        at.fake.accounts["oscc"].write = frozenset({"agent"})
-        with pytest.raises(GatewayError):
-            await at.server.accounts.read()
-        assert len(await at.server.sessions(session.secret)) == 1
+async def test_dashboards_need_no_right_to_write(at: Place) -> None:
+    at.fake.accounts["oscc"].write = frozenset()
+    await again(at)
+    session = await at.boss()
+    async with at.linked(session) as ear:
+        await ear.until(lambda: ear.agent(CEM))
+        assert await at.server.keep_alive(session.secret) > at.clock.wall_ms()
+    offered = {feature.value for feature in (await at.server.about()).features}
+    assert not offered & {"skills", "remote_agent"}
+    with refused_with(ErrorCode.FUNCTION_UNAVAILABLE):
+        await at.assistant()
+    assert at.fake.db == {}
+    await at.server.log_off(session.secret)
+    with refused_with(ErrorCode.SESSION_ENDED):
+        await at.server.keep_alive(session.secret)
+
+
+async def test_a_right_that_is_taken_away_ends_no_session(at: Place) -> None:
+    session = await at.boss()
+    at.fake.accounts["oscc"].write = frozenset({"agent"})
+    with pytest.raises(GatewayError):
+        await at.server.accounts.read()
+    assert len(await at.server.sessions(session.secret)) == 1
 
 
 async def test_a_session_that_cannot_be_ended_for_lack_of_a_right_costs_no_connection() -> None:
-    async with asyncio.timeout(30), place(idle_s=1) as at:
+    async with place(idle_s=1) as at:
         session = await at.assistant()
         async with at.linked(session):
             before = at.server.monitor.connections
@@ -177,7 +165,7 @@ async def test_a_message_that_is_always_too_long_is_not_read_again_and_again(
         asked = [one for one in at.fake.received if one["Action"] == "QueueStatus"]
         return sum(("Member" not in one) == whole for one in asked)
 
-    async with asyncio.timeout(30), place(figures_s=0.1) as at:
+    async with place(figures_s=0.1) as at:
         at.fake.add_static("support", "Local/2007@desk/n", "x" * MESSAGE_BYTES)
         await again(at)
         at.fake.received.clear()
@@ -196,7 +184,7 @@ async def test_a_monitor_that_is_cancelled_while_its_connection_fails_ends() -> 
             is_ending.set()
             await may_end.wait()
 
-    async with asyncio.timeout(30), place() as at, asyncio.TaskGroup() as tasks:
+    async with place() as at, asyncio.TaskGroup() as tasks:
         settings = at.server.settings
         monitor = Monitor(
             "main",
@@ -221,21 +209,20 @@ async def test_a_monitor_that_is_cancelled_while_its_connection_fails_ends() -> 
     assert is_over
 
 
-async def test_an_account_that_is_sent_no_events_is_said_and_its_commands_take_effect() -> None:
-    async with asyncio.timeout(30), place() as at:
-        at.fake.accounts["oscc"].read = frozenset()
-        await again(at)
-        async with at.linked(await at.boss()) as ear:
-            await ear.until(lambda: ear.agent(CEM))
-            with capture_logs() as logs:
-                answer = await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
-            assert answer == Executed("applied")
-            assert shown(ear, CEM).routing_state is RoutingState.UNAVAILABLE
-        assert [one["event"] for one in logs].count("asterisk_sends_no_events") == 1
+async def test_an_account_that_is_sent_no_events_is_said_and_its_commands_take_effect(at: Place) -> None:
+    at.fake.accounts["oscc"].read = frozenset()
+    await again(at)
+    async with at.linked(await at.boss()) as ear:
+        await ear.until(lambda: ear.agent(CEM))
+        with capture_logs() as logs:
+            answer = await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
+        assert answer == Executed("applied")
+        assert ear.shown_agent(CEM).routing_state is RoutingState.UNAVAILABLE
+    assert [one["event"] for one in logs].count("asterisk_sends_no_events") == 1
 
 
 async def test_an_account_that_is_sent_no_events_is_said_without_a_command() -> None:
-    async with asyncio.timeout(30), place(figures_s=60.0) as at:
+    async with place(figures_s=60.0) as at:
         at.fake.accounts["oscc"].read = frozenset()
         await again(at)
         with capture_logs() as logs:
@@ -247,7 +234,7 @@ async def test_an_account_that_is_sent_no_events_is_said_without_a_command() -> 
 
 
 async def test_calls_that_end_with_events_say_nothing() -> None:
-    async with asyncio.timeout(30), place(figures_s=60.0) as at:
+    async with place(figures_s=60.0) as at:
         with capture_logs() as logs:
             at.fake.add_static("sales", "Local/2009@desk/n", "Late")
             at.fake.join("sales", "c-1")
@@ -258,46 +245,41 @@ async def test_calls_that_end_with_events_say_nothing() -> None:
         assert logs == []
 
 
-async def test_an_account_that_may_log_in_once_is_distinguished_from_a_wrong_secret() -> None:
-    async with asyncio.timeout(30), place() as at:
-        at.fake.allows_many = False
-        settings = at.server.settings
-        other = type(at.server)("main", settings, at.clock, jitter=lambda: 0.0, draw=bytes)
-        async with other:
-            while other.monitor.last_failure == "starting":
-                await at.clock.sleep(0.02)
-            assert not other.monitor.is_up
-            assert other.monitor.last_failure == "login_in_use"
+async def test_an_account_that_may_log_in_once_is_distinguished_from_a_wrong_secret(at: Place) -> None:
+    at.fake.allows_many = False
+    settings = at.server.settings
+    other = type(at.server)("main", settings, at.clock, jitter=lambda: 0.0, draw=bytes)
+    async with other:
+        while other.monitor.last_failure == "starting":
+            await at.clock.sleep(0.02)
+        assert not other.monitor.is_up
+        assert other.monitor.last_failure == "login_in_use"
 
 
-async def test_a_session_that_is_ended_at_the_console_is_opened_again() -> None:
+async def test_a_session_that_is_ended_at_the_console_is_opened_again(at: Place) -> None:
     """`manager kick session`, or a Logoff: Goodbye, then the end of the connection."""
-    async with asyncio.timeout(30), place() as at:
-        for session in tuple(at.fake.sessions):
-            await session.serve({"Action": "Logoff"})
-        await at.clock.sleep(0.05)
-        assert at.server.monitor.is_up
-        await again(at)
-        async with at.linked(await at.boss()) as ear:
-            await ear.until(lambda: ear.agent(CEM))
+    for session in tuple(at.fake.sessions):
+        await session.serve({"Action": "Logoff"})
+    await at.clock.sleep(0.05)
+    assert at.server.monitor.is_up
+    await again(at)
+    async with at.linked(await at.boss()) as ear:
+        await ear.until(lambda: ear.agent(CEM))
 
 
-async def test_a_dialplan_without_the_context_refuses_remote_agents() -> None:
-    async with asyncio.timeout(30), place() as at:
-        at.fake.contexts.discard("oscc-remote")
-        with capture_logs() as logs, pytest.raises(GatewayError) as refused:
-            await at.assistant()
-        assert refused.value.code is ErrorCode.FUNCTION_UNAVAILABLE
-        assert "remote_context_unusable" in {one["event"] for one in logs}
-        assert REMOTE not in at.fake.queues["sales"].members
-        assert [family for family, held in at.fake.db.items() if held] == []
-        assert NUMBER not in repr(logs)
+async def test_a_dialplan_without_the_context_refuses_remote_agents(at: Place) -> None:
+    at.fake.contexts.discard("oscc-remote")
+    with capture_logs() as logs, refused_with(ErrorCode.FUNCTION_UNAVAILABLE):
+        await at.assistant()
+    assert "remote_context_unusable" in {one["event"] for one in logs}
+    assert REMOTE not in at.fake.queues["sales"].members
+    assert [family for family, held in at.fake.db.items() if held] == []
+    assert NUMBER not in repr(logs)
 
 
 async def test_a_long_reason_is_not_set_twice() -> None:
     long = "Ü" * 39 + "ber"  # 81 bytes; Asterisk keeps 79
     async with (
-        asyncio.timeout(30),
         place(rules=Rules(unavailable_reasons=(long,))) as at,
         at.linked(await at.boss()) as ear,
     ):
@@ -405,16 +387,15 @@ def test_the_page_names_the_bounds() -> None:
 
 async def test_a_value_that_no_line_can_carry_is_refused_and_not_sent() -> None:
     longest = "x" * (LINE_BYTES - len("Val: "))
-    async with asyncio.timeout(30), place() as at:
+    async with place() as at:
 
         async def put(value: str) -> None:
             await at.server.monitor.action("DBPut", {"Family": "f", "Key": "k", "Val": value})
 
         await put(longest)
         for value in (f"{longest}x", "a\r\nAction: Logoff", "a\nb", "a\0b", "a\x7fb"):
-            with pytest.raises(GatewayError) as refused:
+            with refused_with(ErrorCode.BAD_REQUEST):
                 await put(value)
-            assert refused.value.code is ErrorCode.BAD_REQUEST
         assert at.fake.db["f"]["k"] == longest
 
 
@@ -479,15 +460,14 @@ async def _ask(connection: AmiConnection) -> None:
 
 async def test_one_action_more_than_may_wait_is_busy() -> None:
     clock = ManualClock()
-    async with asyncio.timeout(30), place(clock=clock) as at, asyncio.TaskGroup() as tasks:
+    async with place(clock=clock) as at, asyncio.TaskGroup() as tasks:
         await clock.settle()
         at.fake.freeze()
         ping = partial(at.server.monitor.action, "Ping")
         asked = [tasks.create_task(ping()) for _ in range(UNDER_WAY)]
         await clock.settle()
-        with pytest.raises(GatewayError) as refused:
+        with refused_with(ErrorCode.BUSY):
             await ping()
-        assert refused.value.code is ErrorCode.BUSY
         at.fake.thaw()
     assert [one.result()["Ping"] for one in asked] == ["Pong"] * UNDER_WAY
 
@@ -495,7 +475,7 @@ async def test_one_action_more_than_may_wait_is_busy() -> None:
 async def test_a_link_that_is_not_read_ends_at_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.upstream.asterisk.link.EVENTS", FEW)
     clock = ManualClock()
-    async with asyncio.timeout(30), place(clock=clock) as at:
+    async with place(clock=clock) as at:
         boss, cem = await at.boss(), await at.log_on("cem", Application.DASHBOARD)
         async with at.linked(cem) as ear:
             link = await at.server.open(boss.user.id, boss.secret, token=1, holder="a")
@@ -511,7 +491,7 @@ async def test_a_link_that_is_not_read_ends_at_its_bound(monkeypatch: pytest.Mon
             assert most == FEW
             with pytest.raises(LinkClosed):
                 await link.receive()
-            assert shown(ear, CEM).routing_state is RoutingState.AVAILABLE
+            assert ear.shown_agent(CEM).routing_state is RoutingState.AVAILABLE
 
 
 # ---- the connection ----
@@ -559,12 +539,11 @@ async def test_an_asterisk_behind_tls_is_trusted_or_not_and_clear_text_at_one_en
         assert await logged_in(address._replace(tls=client)) == "tls"
 
 
-async def test_an_event_that_comes_before_its_answer_is_the_effect_all_the_same() -> None:
+async def test_an_event_that_comes_before_its_answer_is_the_effect_all_the_same(at: Place) -> None:
     """Answers are written at once, events pass a queue of their own: any order may be seen."""
-    async with asyncio.timeout(30), place() as at:
-        at.fake.answers_last = True
-        async with at.linked(await at.assistant()) as ear:
-            began = at.clock.now()
-            assert await ear.command(SetRoutingState("available")) == Executed("applied")
-            assert shown(ear, ANA).routing_state is RoutingState.AVAILABLE
-            assert at.clock.now() - began < EFFECT_S
+    at.fake.answers_last = True
+    async with at.linked(await at.assistant()) as ear:
+        began = at.clock.now()
+        assert await ear.command(SetRoutingState("available")) == Executed("applied")
+        assert ear.shown_agent(ANA).routing_state is RoutingState.AVAILABLE
+        assert at.clock.now() - began < EFFECT_S

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docs._generate.metrics import VALUES
-from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
+from gateway.domain.errors import CloseCode, ErrorCode, SessionRefused
 from gateway.edge import handshake
 from gateway.edge.channel import Channel
 from gateway.edge.handshake import check_version, parse_version
@@ -23,6 +23,7 @@ from gateway.edge.request_context import PREFLIGHT_HEADERS, AdmissionLimits, cor
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK
 from gateway.protocol.openapi import openapi
+from tests.doubles.refusals import refused_with
 from tests.edge.bad_requests import UPGRADE, filled
 from tests.edge.channels import Serving, echo, raw
 from tests.edge.conftest import Open
@@ -171,9 +172,8 @@ def test_only_the_numbers_count(text: str, numbers: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(("version", "minimum"), [("2.3.9", "2.4"), ("dev", "0.0.1")])
 def test_an_app_that_is_older_or_has_no_number_is_refused(version: str, minimum: str) -> None:
-    with pytest.raises(GatewayError) as refused:
+    with refused_with(ErrorCode.VERSION_UNSUPPORTED) as refused:
         check_version("iOS", version, {"ios": minimum})
-    assert refused.value.code is ErrorCode.VERSION_UNSUPPORTED
     assert refused.value.details == {"minimum": minimum}
 
 

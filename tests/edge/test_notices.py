@@ -26,6 +26,7 @@ from gateway.edge.policies import (
 from gateway.edge.scheduler import PHONES_PER_TURN
 from gateway.protocol.bodies import LOG_ON, NoticeReference
 from tests.doubles.clock import ManualClock
+from tests.doubles.refusals import refused_with
 from tests.doubles.tasks import beside
 
 TEXTS = {"en": NoticeText("Hello", "Read this"), "de": NoticeText("Hallo", "Lies das", "https://x.example")}
@@ -70,9 +71,8 @@ def test_any_header_chooses_a_text(header: str) -> None:
 
 def test_what_binds_must_be_accepted_in_its_version_and_nothing_else_is_kept() -> None:
     notices = NoticesInForce([notice("a", 2), notice("b"), notice("c", binding=False)])
-    with pytest.raises(GatewayError) as refused:
+    with refused_with(ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED) as refused:
         notices.acknowledged([NoticeReference("a", 1), NoticeReference("b", 1)], "de", THEN)
-    assert refused.value.code is ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED
     received = refused.value.details["notices"]
     assert isinstance(received, list)
     assert [(each["id"], each["version"], each["title"]) for each in received] == [("a", 2, "Hallo")]
