@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
+from tests.conformance.phone import Phone
 from tests.conformance.stage import Stage
 
 Play = Callable[[Stage], Awaitable[None]]
+LivePlay = Callable[[Stage, Phone], Awaitable[None]]
+"""Of a check that begins with a client that is in sync."""
 
 
 class Check(NamedTuple):
@@ -45,6 +48,21 @@ def check(
 
     def note(play: Play) -> Play:
         add(name, sentence, play, scale=scale, needs=needs)
+        return play
+
+    return note
+
+
+def live(
+    name: str, sentence: str, *, scale: float = 1.0, needs: tuple[str, ...] = ()
+) -> Callable[[LivePlay], LivePlay]:
+    """Make a function a check that holds *sentence*, and begins with a client that is in sync."""
+
+    def note(play: LivePlay) -> LivePlay:
+        async def begin(stage: Stage) -> None:
+            await play(stage, await stage.live())
+
+        add(name, sentence, begin, scale=scale, needs=needs)
         return play
 
     return note

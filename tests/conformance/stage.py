@@ -78,6 +78,14 @@ class Stage:
         await phone.resume(**fields)
         return phone
 
+    async def greeted(self, **wanted: object) -> Phone:
+        """Take the client's next connection, whose hello has just these values in these fields."""
+        phone = await self.gateway.phone()
+        hello = await phone.receive("hello")
+        for name, value in wanted.items():
+            expect(hello.get(name) == value, f"the next hello has {name} {hello.get(name)}, not {value}")
+        return phone
+
     async def mirror(self) -> dict[str, Any]:
         """Return what the client holds."""
         mirror: dict[str, Any] = (await self.driver.ask("snapshot"))["mirror"]
@@ -110,9 +118,11 @@ class Stage:
         answer = self.driver.begin("command", kind="agent.routing_state.set", args=args, deadline_s=10.0)
         return answer, await phone.receive("command")
 
-    async def outcome(self, answer: Any) -> dict[str, Any]:  # noqa: ANN401 - the driver's future
-        """Return what became of a command."""
+    async def outcome(self, answer: Any, status: str | None = None) -> dict[str, Any]:  # noqa: ANN401 - the driver's future
+        """Return what became of a command; it has this *status*."""
         outcome: dict[str, Any] = (await self.driver.answered(answer, "command"))["outcome"]
+        reported = outcome["status"]
+        expect(status in {None, reported}, f"the client reports {reported}, not {status}")
         return outcome
 
     # ---- waits ----

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.protocol.frames import Renewed
 from gateway.protocol.websocket import DEFLATE_ANSWER, Message, Violation
 from gateway.runtime.event_loop import EpollTransports
-from tests.app.certificates import make
+from tests.app.certificates import both_ends
 from tests.edge.channels import Ear, Serving, echo, raw
 from tests.edge.raw_phone import RawPhone
 from tests.edge.visits import Gateway
@@ -326,11 +325,7 @@ async def serving(
         finally:
             channel.abort()
 
-    certificate, key = make(folder, days=36_500) if folder else (None, None)
-    theirs, ours = None, None
-    if certificate is not None:
-        theirs, ours = ssl.create_default_context(cafile=certificate), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        ours.load_cert_chain(certificate, key)
+    ours, theirs = both_ends(folder) if folder else (None, None)
     app = web.Application()
     if wires is not None:
         app[TRANSPORTS] = wires

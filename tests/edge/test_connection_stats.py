@@ -139,8 +139,7 @@ async def come(gateway: Gateway, position: frames.StreamPosition | None) -> fram
     await phone.say(replace(HELLO, token=gateway.token(), position=position))
     received = await phone.hear_all("welcome", "changes", "ping")
     streams = [one.stream for one in received if isinstance(one, frames.Changes) and one.stream is not None]
-    await phone.ws.close()
-    await gateway.clock.settle()
+    await gateway.leave(phone)
     stream = streams[-1] if streams else (position.stream if position else "")
     return frames.StreamPosition(stream, received[-1].upto)
 
@@ -204,8 +203,7 @@ async def test_of_what_waited_together_the_oldest_counts(gateway: Gateway) -> No
 async def test_connections_their_age_and_their_limit_are_counted(gateway: Gateway) -> None:
     phone = await gateway.served()
     await gateway.clock.advance(7)
-    await phone.ws.close()
-    await gateway.clock.settle()
+    await gateway.leave(phone)
     assert gateway.sample("connection_age_seconds_count") == 1
     assert gateway.sample("connection_age_seconds_sum") == pytest.approx(7)
     assert gateway.sample("slow_closes_total") == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ from gateway.edge.socket import PhoneSocket
 from gateway.protocol.codec import JSON
 from gateway.protocol.frames import CommandFrame, Hello
 from gateway.runtime.event_loop import SystemClock
-from tests.app.certificates import make
+from tests.app.certificates import both_ends
 from tests.edge.visits import HELLO, EdgeSetup, Phone, edge_setup, pumping
 
 KINDS = (PhoneSocket, Channel, Session, Outbox, SessionCredentials)
@@ -45,11 +44,7 @@ def there() -> list[str]:
 async def serving(folder: Path | None) -> AsyncIterator[tuple[EdgeSetup, aiohttp.ClientSession, str]]:
     """Serve phones, over TLS with a certificate in *folder*."""
     made = edge_setup()
-    ours = theirs = None
-    if folder is not None:
-        certificate, key = make(folder, days=36_500)
-        theirs, ours = ssl.create_default_context(cafile=certificate), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        ours.load_cert_chain(certificate, key)
+    ours, theirs = both_ends(folder) if folder else (None, None)
     app = make_app(made.parts)
     app.cleanup_ctx.append(pumping(made.parts))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)

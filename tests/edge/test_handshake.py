@@ -300,8 +300,7 @@ def results(gateway: Gateway) -> dict[str, float]:
 async def test_who_is_welcomed_is_ok_once(gateway: Gateway) -> None:
     phone = await gateway.served()
     assert results(gateway) == {"ok": 1}
-    await phone.ws.close()
-    await gateway.clock.settle()
+    await gateway.leave(phone)
     assert results(gateway) == {"ok": 1}
 
 

@@ -25,7 +25,6 @@ from gateway.edge.limits import OPENING_MIN, WAIT_MAX_S, PendingConnections, Soc
 from gateway.edge.request_context import BODY_S, AdmissionLimits, EdgeSettings, read_body_in_time
 from gateway.protocol.frames import COMMANDS
 from tests.doubles.clock import ManualClock
-from tests.doubles.refusals import refused_with
 from tests.doubles.tasks import beside
 from tests.edge.conftest import Open
 from tests.edge.visits import SETTINGS, SITE, Gateway, bearer, code_of, ticket_of
@@ -43,38 +42,30 @@ LIMITS = AdmissionLimits(
 )
 
 
-def refusal(error: pytest.ExceptionInfo[GatewayError]) -> tuple[ErrorCode, float | None]:
-    return error.value.code, error.value.retry_after_s
-
-
 def refused(
-    check: Callable[[IPv4Address, float], None], addresses: Iterable[int], now: float
-) -> list[tuple[ErrorCode, float]]:
+    check: Callable[..., object], addresses: Iterable[int | IPv4Address | IPv6Address], *more: object
+) -> list[tuple[ErrorCode, Any]]:
     """Let the addresses knock one after the other; return the code and the wait of each refusal."""
-    found: list[tuple[ErrorCode, float]] = []
+    found: list[tuple[ErrorCode, Any]] = []
     for address in addresses:
         try:
-            check(IPv4Address(address), now)
+            check(IPv4Address(address) if isinstance(address, int) else address, *more)
         except GatewayError as error:
-            found.append((error.code, round(error.retry_after_s or 0, 6)))
+            wait_s = error.retry_after_s
+            found.append((error.code, None if wait_s is None else round(wait_s, 6)))
     return found
 
 
 def test_an_address_may_knock_at_its_rate_and_neighbours_on_ipv6_are_one() -> None:
     doors = SocketAdmission(LIMITS)
-    for _ in range(3):
-        doors.check_rate(HERE, 0.0)
-    with pytest.raises(GatewayError) as error:
-        doors.check_rate(HERE, 0.0)
-    assert refusal(error) == (ErrorCode.RATE_LIMITED, 1.0)
-    doors.check_rate(THERE, 0.0)
-    doors.check_rate(HERE, 1.0)
+    assert refused(doors.check_rate, [HERE] * 3, 0.0) == []
+    assert refused(doors.check_rate, [HERE, THERE], 0.0) == [(ErrorCode.RATE_LIMITED, 1.0)]
+    assert refused(doors.check_rate, [HERE], 1.0) == []
     doors = SocketAdmission(LIMITS)
-    for last in range(3):
-        doors.check_rate(IPv6Address(f"2001:db8::{last}"), 0.0)
-    with pytest.raises(GatewayError):
-        doors.check_rate(IPv6Address("2001:db8::ffff"), 0.0)
-    doors.check_rate(IPv6Address("2001:db8:0:1::"), 0.0)
+    neighbours = [IPv6Address(f"2001:db8::{last}") for last in ("0", "1", "2", "ffff")]
+    assert refused(doors.check_rate, neighbours[:3], 0.0) == []
+    assert refused(doors.check_rate, neighbours[3:], 0.0) == [(ErrorCode.RATE_LIMITED, 1.0)]
+    assert refused(doors.check_rate, [IPv6Address("2001:db8:0:1::")], 0.0) == []
 
 
 def test_appointments_of_a_crowd_are_apart_not_too_far_away_and_addresses_bounded() -> None:
@@ -114,9 +105,7 @@ def test_phones_leave_descriptors_to_their_links(caplog: pytest.LogCaptureFixtur
     doors = SocketAdmission(MANY, lambda: 11 - links)
     slots = [doors.open_slot(HERE).hello_accepted() for _ in range(5)]
     assert doors.is_full, "of 11 descriptors 5 phones and 5 links take ten, and another two would be too many"
-    for _ in range(2):
-        with refused_with(ErrorCode.OVER_CAPACITY):
-            doors.open_slot(HERE)
+    assert [code for code, _ in refused(doors.open_slot, [HERE] * 2)] == [ErrorCode.OVER_CAPACITY] * 2
     assert [(each.message, vars(each)["connections"]) for each in caplog.records] == [
         ("file_limit_reached", 5)
     ]
@@ -227,9 +216,7 @@ def test_who_shows_a_token_counts_for_the_user_and_not_for_the_address() -> None
         doors.check_rate(HERE, 0.0)
         doors.check_rate(HERE, 0.0, ann)
     for user in (None, ann):
-        with pytest.raises(GatewayError) as error:
-            doors.check_rate(HERE, 0.0, user)
-        assert refusal(error) == (ErrorCode.RATE_LIMITED, 1.0)
+        assert refused(doors.check_rate, [HERE], 0.0, user) == [(ErrorCode.RATE_LIMITED, 1.0)]
     doors.check_rate(HERE, 0.0, bob)
     closed: list[int] = []
     for number in range(2):
@@ -240,18 +227,14 @@ def test_who_shows_a_token_counts_for_the_user_and_not_for_the_address() -> None
 
 
 def test_a_full_node_and_too_many_silent_sockets_are_refused() -> None:
+    full = [(ErrorCode.OVER_CAPACITY, None)]
     doors = SocketAdmission(LIMITS)
-    for address in (HERE, HERE, THERE, THERE):
-        doors.open_slot(address)
-    with pytest.raises(GatewayError) as error:
-        doors.open_slot(IPv4Address("192.0.2.3"))
-    assert refusal(error) == (ErrorCode.OVER_CAPACITY, None)
+    assert refused(doors.open_slot, [HERE, HERE, THERE, THERE]) == []
+    assert refused(doors.open_slot, [IPv4Address("192.0.2.3")]) == full
     doors = SocketAdmission(LIMITS)
     for number in range(5):
         doors.open_slot(IPv4Address(number + 1)).hello_accepted()
-    with pytest.raises(GatewayError) as error:
-        doors.open_slot(HERE)
-    assert refusal(error) == (ErrorCode.OVER_CAPACITY, None)
+    assert refused(doors.open_slot, [HERE]) == full
 
 
 async def test_a_full_node_closes_the_connection_of_whom_it_refuses(gateway_with: Open) -> None:
@@ -353,12 +336,9 @@ def test_one_address_that_floods_a_late_node_does_not_change_the_times_of_others
     doors = late(replace(LIMITS, connections=1000, unhelloed=1000))
     for number in range(OPENING_MIN):
         doors.open_slot(IPv4Address(number + 1)).hello_accepted()
-    for _ in range(500):
-        with pytest.raises(GatewayError):
-            doors.check_handshake(HERE, 5.0)
-    with pytest.raises(GatewayError) as error:
-        doors.check_handshake(THERE, 5.0)
-    assert refusal(error) == (ErrorCode.OVER_CAPACITY, LIMITS.handshakes_burst_of_address + 1.0)
+    assert len(refused(doors.check_handshake, [HERE] * 500, 5.0)) == 500
+    wait_s = LIMITS.handshakes_burst_of_address + 1.0
+    assert refused(doors.check_handshake, [THERE], 5.0) == [(ErrorCode.OVER_CAPACITY, wait_s)]
 
 
 def test_silent_sockets_of_one_address_keep_nobody_out_of_a_late_node() -> None:

@@ -162,8 +162,7 @@ async def test_what_comes_to_bind_is_shown_again_to_who_has_not_acknowledged_it(
     await acknowledge(gateway, early, PRIVACY)
     gateway.clock.jump_wall(60_000)
     await broadcast.send()
-    again = await late.hear()
-    assert isinstance(again, frames.NoticeFrame)
+    again = await late.hear_one(frames.NoticeFrame)
     assert (again.id, again.version) == ("privacy", 3)
     for phone in (late, early):
         assert names(await acknowledge(gateway, phone, UPKEEP, 2)) == ["renewed", "result"]
@@ -181,8 +180,9 @@ async def test_an_acknowledgement_is_in_a_token_before_its_result(gateway: Gatew
         renewed, result = await acknowledge(gateway, phone, PRIVACY, number)
         assert (renewed.kind, result.outcome) == ("renewed", frames.OutcomeView("applied"))
         assert renewed.expires_at_ms == welcome.session.expires_at_ms
-        opened = gateway.tokens.open(renewed.token, gateway.clock.wall_ms())
-        assert getattr(opened, "ticket", None) == replace(ticket_of(gateway.clock), notices=(("privacy", 3),))
+        assert gateway.ticket_in(renewed.token) == replace(
+            ticket_of(gateway.clock), notices=(("privacy", 3),)
+        )
         tokens.append(renewed.token)
     again = await entered(gateway, tokens[-1])
     assert names(await again.hear_all("ping")) == ["welcome", "changes", "upkeep", "ping"]
@@ -195,8 +195,7 @@ async def test_what_was_acknowledged_stays_in_the_token_when_its_life_moves(gate
     gateway.node.expires_at_ms = gateway.clock.wall_ms() + 9_999_000
     gateway.node.connections[0].facts_changed(gateway.node.facts(ticket_of(gateway.clock)))
     (renewed,) = await phone.hear_all("renewed")
-    opened = gateway.tokens.open(renewed.token, gateway.clock.wall_ms())
-    assert getattr(opened, "ticket", None) == replace(
+    assert gateway.ticket_in(renewed.token) == replace(
         ticket_of(gateway.clock), notices=(("privacy", 3),), expires_at_ms=renewed.expires_at_ms
     )
 
@@ -224,8 +223,7 @@ async def test_acknowledgements_add_up_in_the_versions_in_force(gateway: Gateway
     phone = await entered(gateway, gateway.token(ticket))
     await phone.hear_all("ping")
     renewed, _ = await acknowledge(gateway, phone, UPKEEP)
-    opened = gateway.tokens.open(renewed.token, gateway.clock.wall_ms())
-    assert getattr(opened, "ticket", None) == replace(ticket, notices=(("upkeep", 1), ("privacy", 3)))
+    assert gateway.ticket_in(renewed.token) == replace(ticket, notices=(("upkeep", 1), ("privacy", 3)))
 
 
 async def test_a_changed_version_must_be_acknowledged_again(gateway: Gateway) -> None:
@@ -235,9 +233,7 @@ async def test_a_changed_version_must_be_acknowledged_again(gateway: Gateway) ->
     newer = replace(PRIVACY, version=4)
     gateway.parts.notices.replace(NoticesInForce([newer]))
     await NoticeBroadcast(gateway.parts.notices, gateway.parts.phones, gateway.clock).send()
-    received = await phone.hear()
-    assert isinstance(received, frames.NoticeFrame)
+    received = await phone.hear_one(frames.NoticeFrame)
     assert received.version == 4
     renewed, _ = await acknowledge(gateway, phone, newer, 2)
-    opened = gateway.tokens.open(renewed.token, gateway.clock.wall_ms())
-    assert getattr(opened, "ticket", None) == replace(ticket_of(gateway.clock), notices=(("privacy", 4),))
+    assert gateway.ticket_in(renewed.token) == replace(ticket_of(gateway.clock), notices=(("privacy", 4),))

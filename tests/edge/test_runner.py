@@ -67,10 +67,15 @@ def application() -> web.Application:
     return app
 
 
+async def answered(request: bytes) -> bytes:
+    """Return the answer to one request, of a listener of its own."""
+    async with listening("test", application(), "127.0.0.1", 0) as listener:
+        return await say(listener.port, request)
+
+
 async def test_what_is_no_request_is_neither_repeated_nor_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    async with listening("test", application(), "127.0.0.1", 0) as listener:
-        answer = await say(listener.port, MALFORMED)
+    answer = await answered(MALFORMED)
     assert status(answer) == [400]
     assert b"canary" not in answer
     assert b"aiohttp" not in answer
@@ -82,8 +87,7 @@ async def test_what_is_no_request_is_neither_repeated_nor_logged(caplog: pytest.
 async def test_a_body_stays_compressed() -> None:
     body = zlib.compress(bytes(10_000_000), 9)
     head = f"Host: x\r\nConnection: close\r\nContent-Encoding: deflate\r\nContent-Length: {len(body)}\r\n\r\n"
-    async with listening("test", application(), "127.0.0.1", 0) as listener:
-        answer = await say(listener.port, b"POST /length HTTP/1.1\r\n" + head.encode() + body)
+    answer = await answered(b"POST /length HTTP/1.1\r\n" + head.encode() + body)
     assert answer.endswith(f"{len(body)} bytes".encode()), (
         "what is refused would be decompressed all the same"
     )
@@ -112,8 +116,7 @@ async def test_a_discarded_body_that_cannot_be_read_is_logged_nowhere(
 
 
 async def test_a_fault_nobody_caught_is_reported_by_its_place_alone(caplog: pytest.LogCaptureFixture) -> None:
-    async with listening("test", application(), "127.0.0.1", 0) as listener:
-        answer = await say(listener.port, b"GET /fail HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = await answered(b"GET /fail HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status(answer) == [500]
     assert b"canary" not in answer
     (record,) = caplog.records
@@ -125,8 +128,7 @@ async def test_a_fault_nobody_caught_is_reported_by_its_place_alone(caplog: pyte
 
 
 async def test_an_answer_that_has_begun_is_cut() -> None:
-    async with listening("test", application(), "127.0.0.1", 0) as listener:
-        answer = await say(listener.port, b"GET /begin HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = await answered(b"GET /begin HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status(answer) == [200]
     assert not answer.endswith(b"0\r\n\r\n")
 
@@ -135,8 +137,7 @@ async def test_an_answer_that_has_begun_is_cut() -> None:
 async def test_a_caller_that_left_is_no_fault(
     caplog: pytest.LogCaptureFixture, query: str, lines: int
 ) -> None:
-    async with listening("test", application(), "127.0.0.1", 0) as listener:
-        assert await say(listener.port, f"GET /leave{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) == b""
+    assert await answered(f"GET /leave{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) == b""
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == lines
 
 
@@ -291,11 +292,9 @@ async def test_a_head_after_a_body_has_the_whole_limit() -> None:
 
 
 async def test_many_requests_in_one_piece_are_no_large_head_and_behind_one_none_is_answered() -> None:
-    async with listening("test", application(), "127.0.0.1", 0) as listener:
-        answer = await say(listener.port, head_of(1_500, b"") * 99 + head_of(1_500))
+    answer = await answered(head_of(1_500, b"") * 99 + head_of(1_500))
     assert status(answer) == [200] * 100
-    async with listening("test", application(), "127.0.0.1", 0) as listener:
-        answer = await say(listener.port, head_of(1_000, b"") + head_of(30_000))
+    answer = await answered(head_of(1_000, b"") + head_of(30_000))
     assert status(answer) in ([200], [200, 431])
 
 

@@ -71,8 +71,7 @@ async def test_whatever_a_phone_says_others_see_nothing_of_it(
         await leave(phone)
         await gateway.clock.advance(1)
         gateway.node.wait_for(1, queue=2)
-        seen = await other.hear()
-        assert isinstance(seen, frames.Changes)
+        seen = await other.hear_one(frames.Changes)
         assert seen.patch == {"queue:2": {"contacts_waiting": 1}}
         assert gateway.admission.sockets == 1
         assert (await gateway.client.get("/v1/about")).status == 200
@@ -122,8 +121,7 @@ async def test_a_bad_frame_is_answered_and_four_in_a_second_are_4007(gateway: Ga
     phone = await gateway.served()
     for number in range(3):
         await phone.ws.send_str(json.dumps({"kind": "nonsense", "id": f"x{number}"}))
-        error = await phone.hear()
-        assert isinstance(error, frames.ErrorFrame)
+        error = await phone.hear_one(frames.ErrorFrame)
         assert (error.code, error.id) == ("bad_request", f"x{number}")
     await phone.ws.send_str("{")
     assert (await phone.end())[1] == 4007

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import aiohttp
 from aiohttp import web
@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.domain.model import Application, Ticket, UserId
 from gateway.edge.channel import ConnectionSummary
-from gateway.edge.credentials import Tokens
+from gateway.edge.credentials import OpenedToken, Tokens
 from gateway.edge.export import RemoteHoldings
 from gateway.edge.handshake import EdgeParts
 from gateway.edge.limits import SocketAdmission
@@ -35,6 +35,7 @@ SITE = SiteView("main", "Main", (Application.DASHBOARD, Application.REMOTE_ASSIS
 SETTINGS = EdgeSettings(version="1.2.3", sites=(SITE,), insecure=True)
 KEYS = (("k2", b"\x02" * 32), ("k1", b"\x01" * 32))
 HELLO = frames.Hello(frames.ClientInfo("test", "1.0", "linux"))
+FrameT = TypeVar("FrameT", bound=frames.GatewayFrame)
 _DATA = (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
 
 
@@ -84,6 +85,12 @@ class Phone:
         assert message.type in _DATA, message
         return self._frame(message.data)
 
+    async def hear_one(self, kind: type[FrameT]) -> FrameT:
+        """Return the next frame, which must be of that kind."""
+        frame = await self.hear()
+        assert isinstance(frame, kind), frame
+        return frame
+
     async def hear_all(self, *kinds: str) -> list[Any]:
         """Return frames, in order, until one of each of *kinds* has come."""
         received: list[Any] = []
@@ -126,6 +133,12 @@ class EdgeSetup:
         """Return the token of somebody who has logged on."""
         return self.tokens.seal(ticket or ticket_of(self.clock))
 
+    def ticket_in(self, token: str) -> Ticket:
+        """Return the ticket of a token, which must open."""
+        opened = self.tokens.open(token, self.clock.wall_ms())
+        assert isinstance(opened, OpenedToken), opened
+        return opened.ticket
+
     def sample(self, name: str, **labels: str) -> float | None:
         return self.parts.telemetry.registry.get_sample_value(f"oscc_gateway_{name}", labels)
 
@@ -158,6 +171,11 @@ class Gateway(EdgeSetup):
         phone = await self.hello(self.token(ticket), codec)
         await phone.hear_all("welcome", "changes", "ping")
         return phone
+
+    async def leave(self, phone: Phone) -> None:
+        """Have a phone close its connection, and see that through."""
+        await phone.ws.close()
+        await self.clock.settle()
 
 
 class Server(TestServer):

@@ -43,6 +43,11 @@ class Answer(NamedTuple):
     at: int
     """So many messages had come before the response."""
 
+    @property
+    def said(self) -> str:
+        """What the server did, in words."""
+        return "done" if self.error == 0 else f"answered {self.error} {self.name}"
+
 
 class Link:
     """One link; everything that the server says on it is kept, and looked at as it comes.
@@ -212,21 +217,22 @@ class Link:
         at = next(index for index, each in enumerate(self.messages) if each is body)
         return Answer(body.get("Error", 0), body.get("ErrorName"), body, asked_at, at)
 
-    async def done(self, method: str, **fields: object) -> Answer:
-        """Send a request and return its response, which is no error.
+    async def done(self, method: str, state: str | None = None, /, **fields: object) -> Answer:
+        """Send a request and return its response, which is no error, and has this *state*.
 
         Raises:
-            Failed: It is one.
+            Failed: It is one, or has another.
         """
         answer = await self.ask(method, **fields)
-        expect(answer.error == 0, f"{method} is answered {answer.error} {answer.name}")
+        expect(answer.error == 0, f"{method} is {answer.said}")
+        received = answer.body.get("State")
+        expect(state in {None, received}, f"State is {received}, not {state}")
         return answer
 
     async def refused(self, code: int, method: str, **fields: object) -> Answer:
         """Send a request that must be refused with *code*."""
         answer = await self.ask(method, **fields)
-        said = "done" if answer.error == 0 else f"answered {answer.error} {answer.name}"
-        expect(answer.error == code, f"{method} is {said}, not {code} {CODES[code]}")
+        expect(answer.error == code, f"{method} is {answer.said}, not {code} {CODES[code]}")
         return answer
 
     async def say(self, message: Mapping[str, object] | str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from tests.server_conformance.link import Link
 from tests.server_conformance.stage import Stage
 from tests.server_conformance.verdicts import Sentence
 
 Play = Callable[[Stage], Awaitable[None]]
+LinkPlay = Callable[[Stage, Link], Awaitable[None]]
+"""Of a check that begins with an open link."""
 
 
 class Check(NamedTuple):
@@ -63,6 +66,32 @@ def check(
             slow_s,
             alone,
         )
+        return play
+
+    return note
+
+
+def of_dashboard(name: str, section: str, quote: str, **needs: Any) -> Callable[[LinkPlay], LinkPlay]:  # noqa: ANN401 - of `check`
+    """Make a function a check that begins with the link of a user of the Dashboard."""
+
+    def note(play: LinkPlay) -> LinkPlay:
+        async def begin(stage: Stage) -> None:
+            await play(stage, await stage.open(await stage.dashboard()))
+
+        check(name, section, quote, dashboards=1, **needs)(begin)
+        return play
+
+    return note
+
+
+def of_agent(name: str, section: str, quote: str, **needs: Any) -> Callable[[LinkPlay], LinkPlay]:  # noqa: ANN401 - of `check`
+    """Make a function a check that begins with the link of an agent."""
+
+    def note(play: LinkPlay) -> LinkPlay:
+        async def begin(stage: Stage) -> None:
+            await play(stage, await stage.open(await stage.agent()))
+
+        check(name, section, quote, agents=1, **needs)(begin)
         return play
 
     return note

@@ -198,6 +198,14 @@ class Stage:
 
     # ---- sessions ----
 
+    async def has_ended(self, session: Session) -> None:
+        """Hold that the server does not know a session any more."""
+        await self.refuses(401, "SessionUnknown", await self.keep_alive(session))
+
+    async def keep_alive(self, session: Session) -> Reply:
+        """Ask for a longer life of a session."""
+        return await self.http("POST", "/sessions/current/keepalive", session.secret)
+
     def device(self) -> dict[str, str]:
         """Return a device that nobody has."""
         self._devices += 1

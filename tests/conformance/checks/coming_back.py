@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Final
 
-from tests.conformance.registry import check
+from tests.conformance.phone import Phone
+from tests.conformance.registry import check, live
 from tests.conformance.stage import Stage
 from tests.conformance.timing import expect
 
@@ -68,10 +69,9 @@ async def stable(stage: Stage) -> None:
     stage.within(took_s, 0.0, 0.5, "the try after a stable connection")
 
 
-@check("coming_back.window", _WIN)
-async def window(stage: Stage) -> None:
+@live("coming_back.window", _WIN)
+async def window(stage: Stage, phone: Phone) -> None:
     """A window that is advised with a code of the back-off range holds, too."""
-    phone = await stage.live()
     began = stage.time.now()
     await phone.bye(4103, "over_capacity", min_s=1.5, max_s=2.0)
     again = await stage.again()
@@ -88,10 +88,9 @@ async def window_spreads(stage: Stage) -> None:
     stage.within(again.came_at - began, 2.0, 2.0, "with a chance of 0.75 the connection")
 
 
-@check("coming_back.window_once", _WIN)
-async def window_once(stage: Stage) -> None:
+@live("coming_back.window_once", _WIN)
+async def window_once(stage: Stage, phone: Phone) -> None:
     """A window holds for one return; a connection lost later comes back by back-off."""
-    phone = await stage.live()
     await phone.bye(4200, "draining", min_s=0.5, max_s=0.6)
     again = await stage.again()
     again.drop()
@@ -100,10 +99,9 @@ async def window_once(stage: Stage) -> None:
     stage.within(third.came_at - ended_at, 0.0, 1.0, "the try")
 
 
-@check("coming_back.upgrade_refused", _REFUSED, needs=("upgrade_status",))
-async def upgrade_refused(stage: Stage) -> None:
+@live("coming_back.upgrade_refused", _REFUSED, needs=("upgrade_status",))
+async def upgrade_refused(stage: Stage, phone: Phone) -> None:
     """`Retry-After` of a refused upgrade is waited for."""
-    phone = await stage.live()
     stage.gateway.refuse(503, Retry_After="2")
     phone.drop()
     await stage.again()

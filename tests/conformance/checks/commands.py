@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import Any, Final
 
-from tests.conformance.registry import Play, add, check
+from tests.conformance.phone import Phone
+from tests.conformance.registry import Play, add, check, live
 from tests.conformance.saying import changes, result
 from tests.conformance.stage import SALES, Stage
 from tests.conformance.timing import expect
@@ -16,15 +17,15 @@ _DEADLINE: Final = "`expires_at_ms` is an absolute deadline in server time, at m
 _RESULT: Final = "exactly one per command; the state that it caused has been sent before it"
 _UNKNOWN: Final = "Show the mirror and let the person decide. A client never repeats it by itself."
 _ARGS: Final = {"agent_id": "7", "state": "available", "when": "now"}
+_COMMAND: Final = {"kind": "agent.routing_state.set", "args": _ARGS, "deadline_s": 10.0}
 
 
-@check(
+@live(
     "commands.form",
     "`key` is a UUID, written with its hyphens in either case, one per action that a person intends.",
 )
-async def form(stage: Stage) -> None:
+async def form(stage: Stage, phone: Phone) -> None:
     """A command has an id and a key of its own, the stream in force, and its fields."""
-    phone = await stage.live()
     await phone.send(changes(5, 2, stream="1.b"))
     await phone.ping(2)
     answer, first = await stage.commanded(phone)
@@ -48,8 +49,7 @@ def _received(status: str, error: dict[str, Any] | None, version: int | None) ->
         phone = await stage.live()
         answer, frame = await stage.commanded(phone)
         await phone.send(result(frame["id"], status, error=error, version=version))
-        received = await stage.outcome(answer)
-        expect(received["status"] == status, f"the client reports {received['status']}")
+        received = await stage.outcome(answer, status)
         expect(received.get("version") == version, f"the client reports version {received.get('version')}")
         if error is not None:
             seen = received["error"]
@@ -82,10 +82,9 @@ async def state_first(stage: Stage) -> None:
     await stage.holds("the outcome is reported", agent__7={"routing_state": "available"})
 
 
-@check("commands.repeated", _RETRY)
-async def repeated(stage: Stage) -> None:
+@live("commands.repeated", _RETRY)
+async def repeated(stage: Stage, phone: Phone) -> None:
     """After a lost connection the same goes out again: key, stream and deadline; as a retry."""
-    phone = await stage.live()
     answer, first = await stage.commanded(phone)
     phone.drop()
     again = await stage.gateway.phone()
@@ -98,27 +97,25 @@ async def repeated(stage: Stage) -> None:
     differs = [name for name in same if first[name] != second[name]]
     expect(not differs, f"it differs from what was sent first in {differs}")
     await again.send(result(second["id"], "unchanged"))
-    expect((await stage.outcome(answer))["status"] == "unchanged", "another outcome is reported")
+    await stage.outcome(answer, "unchanged")
 
 
-@check("commands.duplicate_result", _ONCE)
-async def duplicate_result(stage: Stage) -> None:
+@live("commands.duplicate_result", _ONCE)
+async def duplicate_result(stage: Stage, phone: Phone) -> None:
     """A result that comes twice, and one that nobody waits for, change nothing."""
-    phone = await stage.live()
     answer, frame = await stage.commanded(phone)
     said = result(frame["id"])
     await phone.send(result("nobody", "rejected"), said, said)
-    expect((await stage.outcome(answer))["status"] == "applied", "another outcome is reported")
+    await stage.outcome(answer, "applied")
     await phone.ping(5)
     answer, frame = await stage.commanded(phone)
     await phone.send(result(frame["id"], "pending"))
-    expect((await stage.outcome(answer))["status"] == "pending", "an older result was reported")
+    await stage.outcome(answer, "pending")
 
 
-@check("commands.answered_once", _ONCE)
-async def answered_once(stage: Stage) -> None:
+@live("commands.answered_once", _ONCE)
+async def answered_once(stage: Stage, phone: Phone) -> None:
     """What was answered is not sent again after a lost connection."""
-    phone = await stage.live()
     answer, frame = await stage.commanded(phone)
     await phone.send(result(frame["id"]))
     await stage.outcome(answer)
@@ -127,10 +124,9 @@ async def answered_once(stage: Stage) -> None:
     await again.hears_nothing(0.5)
 
 
-@check("commands.not_served", "a frame could not be served; the connection stays open")
-async def not_served(stage: Stage) -> None:
+@live("commands.not_served", "a frame could not be served; the connection stays open")
+async def not_served(stage: Stage, phone: Phone) -> None:
     """An error frame that names a command is its outcome: rejected."""
-    phone = await stage.live()
     answer, frame = await stage.commanded(phone)
     error = {"code": "rate_limited", "message": "Too fast.", "retry_after_s": 1.5}
     await phone.send({"kind": "error", "id": frame["id"], **error})
@@ -140,14 +136,12 @@ async def not_served(stage: Stage) -> None:
     await phone.ping(5)
 
 
-@check("commands.not_queued", "There is no offline queue.")
-async def not_queued(stage: Stage) -> None:
+@live("commands.not_queued", "There is no offline queue.")
+async def not_queued(stage: Stage, phone: Phone) -> None:
     """What is asked without a connection is rejected at once and never sent."""
-    phone = await stage.live()
     await phone.bye(4200, "draining", min_s=1.0, max_s=1.2)
     await phone.left()
-    received = await stage.driver.ask("command", kind="agent.routing_state.set", args=_ARGS, deadline_s=10.0)
-    expect(received["outcome"]["status"] == "rejected", f"the client reports {received['outcome']['status']}")
+    await stage.outcome(stage.driver.begin("command", **_COMMAND), "rejected")
     again = await stage.again()
     await again.hears_nothing(0.5)
 
@@ -157,63 +151,62 @@ async def not_before_welcome(stage: Stage) -> None:
     """Nor does it wait for a welcome."""
     phone = await stage.begin()
     await phone.receive("hello")
-    received = await stage.driver.ask("command", kind="agent.routing_state.set", args=_ARGS, deadline_s=10.0)
-    expect(received["outcome"]["status"] == "rejected", f"the client reports {received['outcome']['status']}")
+    await stage.outcome(stage.driver.begin("command", **_COMMAND), "rejected")
     await phone.welcome()
     await phone.send(changes(0, 5, stream="1.a", reset=True))
     await phone.hears_nothing(0.5)
 
 
-@check("commands.too_long", "| inbound frame | 16 KiB, depth 16 | 1009;")
-async def too_long(stage: Stage) -> None:
+@live("commands.too_long", "| inbound frame | 16 KiB, depth 16 | 1009;")
+async def too_long(stage: Stage, phone: Phone) -> None:
     """What is longer than a gateway takes is rejected here: sent, it would end the connection for good."""
-    phone = await stage.live()
     args = {"queue_id": "1", "changes": {"greeting": "ü" * 9000}, "if_version": 1}
-    received = await stage.driver.ask(
-        "command", kind="queue.routing_parameters.set", args=args, deadline_s=5.0
-    )
-    expect(received["outcome"]["status"] == "rejected", f"the client reports {received['outcome']['status']}")
+    answer = stage.driver.begin("command", kind="queue.routing_parameters.set", args=args, deadline_s=5.0)
+    await stage.outcome(answer, "rejected")
     await phone.hears_nothing(0.3)
     await phone.ping(5)
 
 
-@check("commands.unknown_stays", _UNKNOWN)
-async def unknown_stays(stage: Stage) -> None:
+@live("commands.unknown_stays", _UNKNOWN)
+async def unknown_stays(stage: Stage, phone: Phone) -> None:
     """An outcome that is unknown is reported and not asked for again."""
-    phone = await stage.live()
     answer, frame = await stage.commanded(phone)
     error = {"code": "other_epoch", "message": "May have run."}
     await phone.send(result(frame["id"], "unknown", error=error))
-    expect((await stage.outcome(answer))["status"] == "unknown", "another outcome is reported")
+    await stage.outcome(answer, "unknown")
     await phone.hears_nothing(0.8)
     phone.drop()
     await (await stage.again()).hears_nothing(0.5)
 
 
-@check("commands.too_late", _UNKNOWN)
-async def too_late(stage: Stage) -> None:
+@live("commands.too_late", _UNKNOWN)
+async def too_late(stage: Stage, phone: Phone) -> None:
     """Without a result until the deadline the outcome is unknown, and the command is over."""
-    phone = await stage.live()
     answer = stage.driver.begin("command", kind="agent.routing_state.set", args=_ARGS, deadline_s=1.0)
     frame = await phone.receive("command")
-    received = await stage.outcome(answer)
-    expect(received["status"] == "unknown", f"the client reports {received['status']}")
+    await stage.outcome(answer, "unknown")
     await phone.send(result(frame["id"]))
     phone.drop()
     await (await stage.again()).hears_nothing(0.5)
 
 
-@check("commands.session_over", "`unknown`: it may or may not have been done")
-async def session_over(stage: Stage) -> None:
+@live("commands.session_over", "`unknown`: it may or may not have been done")
+async def session_over(stage: Stage, phone: Phone) -> None:
     """A session that ends leaves no command without an outcome."""
-    phone = await stage.live()
     answer, _ = await stage.commanded(phone)
     await phone.bye(4005, "logged_off_by_supervisor", by="supervisor")
     await stage.ended(4005)
     await stage.time.sleep(0.5)
     expect(answer.done(), "the client leaves the command without an outcome")
-    received = await stage.outcome(answer)
-    expect(received["status"] == "unknown", f"the client reports {received['status']}")
+    await stage.outcome(answer, "unknown")
+
+
+async def _has_its_deadline(stage: Stage, phone: Phone) -> None:
+    """Hold that a command's deadline is by the gateway's clock."""
+    answer, frame = await stage.commanded(phone)
+    stage.ahead(frame, 10.0)
+    await phone.send(result(frame["id"]))
+    await stage.outcome(answer)
 
 
 def _deadline(skew_s: float) -> Play:
@@ -221,10 +214,7 @@ def _deadline(skew_s: float) -> Play:
         stage.time.skew_s = skew_s
         phone = await stage.live()
         await phone.ping(5)
-        answer, frame = await stage.commanded(phone)
-        stage.ahead(frame, 10.0)
-        await phone.send(result(frame["id"]))
-        await stage.outcome(answer)
+        await _has_its_deadline(stage, phone)
 
     return play
 
@@ -233,29 +223,21 @@ for _name, _skew_s in (("behind", -5 * 3600.0), ("ahead", 7 * 3600.0), ("far", 4
     add(f"commands.deadline_{_name}", _DEADLINE, _deadline(_skew_s))
 
 
-@check("commands.deadline_moves", _DEADLINE)
-async def deadline_moves(stage: Stage) -> None:
+@live("commands.deadline_moves", _DEADLINE)
+async def deadline_moves(stage: Stage, phone: Phone) -> None:
     """The node after a reconnect has another clock, 8 s behind: its time holds from then on."""
-    phone = await stage.live()
     await phone.ping(5)
     stage.time.skew_s = -8.0
     phone.drop()
     again = await stage.again()
     await again.ping(5)
-    answer, frame = await stage.commanded(again)
-    stage.ahead(frame, 10.0)
-    await again.send(result(frame["id"]))
-    await stage.outcome(answer)
+    await _has_its_deadline(stage, again)
 
 
-@check("commands.deadline_set_back", _DEADLINE)
-async def deadline_set_back(stage: Stage) -> None:
+@live("commands.deadline_set_back", _DEADLINE)
+async def deadline_set_back(stage: Stage, phone: Phone) -> None:
     """The clock of the same node is set back by 90 s, more than any frame is late: its time holds at once."""
-    phone = await stage.live()
     await phone.ping(5)
     stage.time.skew_s = -90.0
     await phone.ping(5)
-    answer, frame = await stage.commanded(phone)
-    stage.ahead(frame, 10.0)
-    await phone.send(result(frame["id"]))
-    await stage.outcome(answer)
+    await _has_its_deadline(stage, phone)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.conformance.registry import Play, add, check
+from tests.conformance.phone import Phone
+from tests.conformance.registry import Play, add, check, live
 from tests.conformance.stage import SALES, STORED, Stage
 from tests.conformance.timing import expect
 
@@ -71,9 +72,7 @@ def _logs_on(code: int) -> Play:
         wanted = {"site": "main", "application": "dashboard", "user_name": "ada", "password": "stored"}
         expect(said == wanted, f"it logs on with {said}")
         expect(asked.body.get("device", {}).get("id") == "d1", "it logs on as another device")
-        hello = await (again := await stage.gateway.phone()).receive("hello")
-        expect(hello.get("token") == "token-2", "the hello has the token of before")
-        await again.welcome()
+        await (await stage.greeted(token="token-2")).welcome()
 
     return play
 
@@ -114,10 +113,9 @@ async def before_welcome(stage: Stage) -> None:
     await stage.gateway.hears_nobody(1.2)
 
 
-@check("endings.nothing_stored", "log on again with the stored login data")
-async def nothing_stored(stage: Stage) -> None:
+@live("endings.nothing_stored", "log on again with the stored login data")
+async def nothing_stored(stage: Stage, phone: Phone) -> None:
     """A phone that stores nothing reports that it is over, and forgets what it holds."""
-    phone = await stage.live()
     await phone.bye(4300, "expired", min_s=0, max_s=0.2)
     received = await stage.ended(4300)
     expect(received.get("reason") == "expired", f"the client reports {received.get('reason')!r}")

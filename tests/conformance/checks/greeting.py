@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from tests.conformance.gateway import REALTIME
-from tests.conformance.registry import check
+from tests.conformance.phone import Phone
+from tests.conformance.registry import check, live
 from tests.conformance.saying import changes
 from tests.conformance.stage import SALES, Stage
 from tests.conformance.timing import expect
@@ -62,10 +63,9 @@ async def slow_gateway(stage: Stage) -> None:
     expect(len(stage.gateway.phones) == 1, "the client did not wait")
 
 
-@check("greeting.follow", "replaces the topics; answered by `followed`")
-async def follow(stage: Stage) -> None:
+@live("greeting.follow", "replaces the topics; answered by `followed`")
+async def follow(stage: Stage, phone: Phone) -> None:
     """The answer says what was granted; what is gained and left comes behind it."""
-    phone = await stage.live()
     answer = stage.driver.begin("follow", topics=["queue:2", "queue:99"])
     asked = await phone.receive("follow")
     expect(asked.get("topics") == ["queue:2", "queue:99"], f"the topics are {asked.get('topics')}")
@@ -80,16 +80,13 @@ async def follow(stage: Stage) -> None:
     await stage.holds("the topics were replaced", queue__2={"name": "Two"})
 
 
-@check("greeting.follow_lasts", "replaces the topics; answered by `followed`")
-async def follow_lasts(stage: Stage) -> None:
+@live("greeting.follow_lasts", "replaces the topics; answered by `followed`")
+async def follow_lasts(stage: Stage, phone: Phone) -> None:
     """Topics asked for on a connection that was lost stand in the next hello, which answers the follow."""
-    phone = await stage.live()
     answer = stage.driver.begin("follow", topics=["groups"])
     await phone.receive("follow")
     phone.drop()
-    again = await stage.gateway.phone()
-    hello = await again.receive("hello")
-    expect(hello.get("topics") == ["groups"], f"the next hello asks for {hello.get('topics')}")
+    again = await stage.greeted(topics=["groups"])
     await again.welcome(topics={"granted": ["groups"], "refused": []})
     await again.send(changes(0, 9, stream="2.c", reset=True, put={"group:1": {"name": "One"}}))
     await asyncio.sleep(0.2)
@@ -116,17 +113,13 @@ async def follow_refused(stage: Stage) -> None:
         expect(False, "the client reports that it was granted")
     await phone.ping(5)
     phone.drop()
-    hello = await (await stage.gateway.phone()).receive("hello")
-    topics = hello.get("topics")
-    expect(topics == ["queues"], f"after a refused follow the next hello asks for {topics}, not for queues")
+    await stage.greeted(topics=["queues"])
 
 
-@check("greeting.pace", "at most one state frame in that time")
-async def pace(stage: Stage) -> None:
+@live("greeting.pace", "at most one state frame in that time")
+async def pace(stage: Stage, phone: Phone) -> None:
     """A pace asked for is sent at once and holds for the next connection."""
-    phone = await stage.live()
     await stage.driver.ask("pace", every_s=5)
     expect((await phone.receive("pace")).get("every_s") == 5, "the pace is another one")
     phone.drop()
-    hello = await (await stage.gateway.phone()).receive("hello")
-    expect(hello.get("pace_s") == 5, "the next hello has another pace")
+    await stage.greeted(pace_s=5)

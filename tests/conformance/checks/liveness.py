@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.conformance.registry import check
+from tests.conformance.phone import Phone
+from tests.conformance.registry import check, live
 from tests.conformance.stage import SALES, Stage
 from tests.conformance.timing import expect
 
@@ -12,13 +13,12 @@ _GIVES_UP: Final = "The client gives up when no frame came for `ping_s` + 10 s."
 _PROBE: Final = "When its network changes, a client sends a `pong` that answers no `ping`, and waits for 3 s."
 
 
-@check(
+@live(
     "liveness.pong",
     "| `pong` | `nonce?` | answers `ping`; one without its nonce asks for a `ping`, at most once a second |",
 )
-async def pong(stage: Stage) -> None:
+async def pong(stage: Stage, phone: Phone) -> None:
     """Each ping has its pong, with its nonce and in order."""
-    phone = await stage.live()
     for _ in range(3):
         await phone.ping(5)
 
@@ -56,10 +56,9 @@ async def upgrade_hangs(stage: Stage) -> None:
     await stage.gateway.phone(within_s=60.0)
 
 
-@check("liveness.network_changed", _PROBE, scale=2.0)
-async def network_changed(stage: Stage) -> None:
+@live("liveness.network_changed", _PROBE, scale=2.0)
+async def network_changed(stage: Stage, phone: Phone) -> None:
     """No answer within 3 s: the connection is given up."""
-    phone = await stage.live()
     began = stage.time.now()
     await stage.driver.ask("network_changed")
     await phone.receive("pong")
@@ -67,10 +66,9 @@ async def network_changed(stage: Stage) -> None:
     stage.within(again.came_at - began, 3.0, 4.0, "the next connection")
 
 
-@check("liveness.network_stays", _PROBE, scale=2.0)
-async def network_stays(stage: Stage) -> None:
+@live("liveness.network_stays", _PROBE, scale=2.0)
+async def network_stays(stage: Stage, phone: Phone) -> None:
     """An answer in time keeps the connection."""
-    phone = await stage.live()
     await stage.driver.ask("network_changed")
     await phone.receive("pong")
     await stage.time.sleep(1.5)
@@ -79,10 +77,9 @@ async def network_stays(stage: Stage) -> None:
     expect(not phone.gone.is_set(), "the client left although it was answered")
 
 
-@check("liveness.health", "an empty `changes` that also says how old the data is")
-async def health(stage: Stage) -> None:
+@live("liveness.health", "an empty `changes` that also says how old the data is")
+async def health(stage: Stage, phone: Phone) -> None:
     """What pings say of the link, the bus and the age of the data is reported."""
-    phone = await stage.live()
     await phone.ping(5, upstream="stale", bus="degraded", as_of_ms=1_767_000_000_000)
     received = await stage.driver.event("health", len(stage.driver.received("health")) or 1)
     seen = (received.get("upstream"), received.get("bus"), received.get("as_of_ms"))

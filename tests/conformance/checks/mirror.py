@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.conformance.registry import check
+from tests.conformance.phone import Phone
+from tests.conformance.registry import check, live
 from tests.conformance.saying import LIMITS, changes
 from tests.conformance.stage import SALES, Stage
 from tests.conformance.timing import expect
@@ -20,10 +21,9 @@ _SPLIT: Final = (
 _TWO: Final = {"queue:2": {"name": "Two"}}
 
 
-@check("mirror.put", "`put` replaces a value whole.")
-async def put(stage: Stage) -> None:
+@live("mirror.put", "`put` replaces a value whole.")
+async def put(stage: Stage, phone: Phone) -> None:
     """A field that the new value lacks is gone."""
-    phone = await stage.live()
     await phone.send(changes(5, 6, put={"queue:1": {"name": "Sales and more"}}))
     await phone.ping(6)
     await stage.holds("put replaces", queue__1={"name": "Sales and more"})
@@ -106,10 +106,9 @@ async def reset(stage: Stage) -> None:
     await stage.holds("reset forgets", queue__2={"name": "Two", "contacts_waiting": 1})
 
 
-@check("mirror.split_reset", _SPLIT)
-async def split_reset(stage: Stage) -> None:
+@live("mirror.split_reset", _SPLIT)
+async def split_reset(stage: Stage, phone: Phone) -> None:
     """A reset in three parts is seen whole or not at all."""
-    phone = await stage.live()
     await phone.send(changes(0, 0, stream="2.a", reset=True, more=True, put=_TWO))
     await phone.send(changes(0, 0, more=True, put={"queue:3": {"name": "Three"}}))
     await phone.settle()
@@ -121,28 +120,25 @@ async def split_reset(stage: Stage) -> None:
     )
 
 
-@check("mirror.split_cut", _SPLIT)
-async def split_cut(stage: Stage) -> None:
+@live("mirror.split_cut", _SPLIT)
+async def split_cut(stage: Stage, phone: Phone) -> None:
     """When the connection is lost between the parts, the old position and the old values hold."""
-    phone = await stage.live()
     await phone.send(changes(0, 0, stream="2.a", reset=True, more=True, put=_TWO))
     await phone.settle()
     phone.drop()
-    hello = await (again := await stage.gateway.phone()).receive("hello")
-    expect(hello.get("position") == {"stream": "1.a", "seq": 5}, f"it resumes at {hello.get('position')}")
+    again = await stage.greeted(position={"stream": "1.a", "seq": 5})
     await again.welcome(resumed=True)
     await again.send(changes(5, 6, patch={"queue:1": {"contacts_waiting": 4}}))
     await again.ping(6)
     await stage.holds("parts cut short are forgotten", queue__1={"name": "Sales", "contacts_waiting": 4})
 
 
-@check(
+@live(
     "mirror.split_changes",
     "A large answer is split: all parts but the last have `more` and `upto` = `after`.",
 )
-async def split_changes(stage: Stage) -> None:
+async def split_changes(stage: Stage, phone: Phone) -> None:
     """An answer that is no reset may be split, too; its parts build on each other."""
-    phone = await stage.live()
     await phone.send(changes(5, 5, more=True, put=_TWO))
     await phone.send(changes(5, 5, more=True, patch={"queue:2": {"contacts_waiting": 2}}))
     await phone.send(changes(5, 8, gone=["queue:1"]))
@@ -150,10 +146,9 @@ async def split_changes(stage: Stage) -> None:
     await stage.holds("an answer in parts", queue__2={"name": "Two", "contacts_waiting": 2})
 
 
-@check("mirror.split_anew", "No other frame comes between the parts.")
-async def split_again(stage: Stage) -> None:
+@live("mirror.split_anew", "No other frame comes between the parts.")
+async def split_again(stage: Stage, phone: Phone) -> None:
     """A reset that begins while parts of another wait takes their place."""
-    phone = await stage.live()
     await phone.send(changes(0, 0, stream="2.a", reset=True, more=True, put=_TWO))
     await phone.send(changes(0, 7, stream="3.a", reset=True, put={"queue:3": {"name": "Three"}}))
     await phone.ping(7)
@@ -169,8 +164,7 @@ async def new_stream(stage: Stage) -> None:
     await phone.ping(3)
     await stage.holds("the stream changed in place", queue__1={"name": "Sales", "contacts_waiting": 5})
     phone.drop()
-    hello = await (await stage.gateway.phone()).receive("hello")
-    expect(hello.get("position") == {"stream": "2.b", "seq": 3}, f"it resumes at {hello.get('position')}")
+    await stage.greeted(position={"stream": "2.b", "seq": 3})
 
 
 @check(
@@ -190,10 +184,9 @@ async def scope(stage: Stage) -> None:
     expect(len(stage.gateway.phones) == 1, "the client connected again")
 
 
-@check("mirror.gap", _LOST)
-async def gap(stage: Stage) -> None:
+@live("mirror.gap", _LOST)
+async def gap(stage: Stage, phone: Phone) -> None:
     """After a gap nothing changes until the reset that was asked for."""
-    phone = await stage.live()
     await phone.send(changes(7, 8, patch={"queue:1": {"contacts_waiting": 99}}))
     await phone.receive("resync")
     await phone.send(changes(8, 9, put=_TWO))
@@ -204,10 +197,9 @@ async def gap(stage: Stage) -> None:
     await stage.holds("the reset came", queue__2={"name": "Two"})
 
 
-@check("mirror.duplicate", _LOST)
-async def duplicate(stage: Stage) -> None:
+@live("mirror.duplicate", _LOST)
+async def duplicate(stage: Stage, phone: Phone) -> None:
     """A frame that comes twice is not taken in twice: its second coming does not continue what is held."""
-    phone = await stage.live()
     once = changes(5, 6, patch={"queue:1": {"contacts_waiting": 4}})
     await phone.send(once, changes(6, 7, patch={"queue:1": {"contacts_waiting": 5}}), once)
     await phone.receive("resync")
@@ -217,27 +209,24 @@ async def duplicate(stage: Stage) -> None:
     await stage.holds("the reset came", queue__2={"name": "Two"})
 
 
-@check("mirror.patch_of_nothing", "A `patch` of a key that the client does not hold is a lost change, too")
-async def patch_of_nothing(stage: Stage) -> None:
+@live("mirror.patch_of_nothing", "A `patch` of a key that the client does not hold is a lost change, too")
+async def patch_of_nothing(stage: Stage, phone: Phone) -> None:
     """A patch of a value that the client does not hold is a lost change: the client does not apply it."""
-    phone = await stage.live()
     await phone.send(changes(5, 6, patch={"queue:8": {"contacts_waiting": 1}}))
     await phone.receive("resync")
     await stage.holds("a patch had nothing to go on", queue__1=SALES["queue:1"])
 
 
-@check("mirror.gap_at_ping", _LOST)
-async def gap_at_ping(stage: Stage) -> None:
+@live("mirror.gap_at_ping", _LOST)
+async def gap_at_ping(stage: Stage, phone: Phone) -> None:
     """The position in a ping shows a lost change, too."""
-    phone = await stage.live()
     await phone.ping(9, 9)
     await phone.receive("resync")
 
 
-@check("mirror.resync_rate", "asks for a reset; once per 5 s", scale=4.0)
-async def resync_rate(stage: Stage) -> None:
+@live("mirror.resync_rate", "asks for a reset; once per 5 s", scale=4.0)
+async def resync_rate(stage: Stage, phone: Phone) -> None:
     """However much is lost, a reset is asked for once per 5 s; and again when it does not come."""
-    phone = await stage.live()
     await phone.send(changes(7, 8))
     await phone.receive("resync")
     asked_at = stage.time.now()
@@ -248,20 +237,18 @@ async def resync_rate(stage: Stage) -> None:
     stage.within(stage.time.now() - asked_at, 5.0, 7.5, "the second resync")
 
 
-@check(
+@live(
     "mirror.ping_moves",
     "`upto` of a `ping` is higher than `after` when the only changes since `after` are outside",
 )
-async def ping_moves(stage: Stage) -> None:
+async def ping_moves(stage: Stage, phone: Phone) -> None:
     """What follows a ping continues at its `upto`, also in the next hello."""
-    phone = await stage.live()
     await phone.ping(5, 42)
     await phone.send(changes(42, 43, patch={"queue:1": {"contacts_waiting": 7}}))
     await phone.ping(43, 60)
     await stage.holds("the ping moved the reader", queue__1={"name": "Sales", "contacts_waiting": 7})
     phone.drop()
-    hello = await (await stage.gateway.phone()).receive("hello")
-    expect(hello.get("position") == {"stream": "1.a", "seq": 60}, f"it resumes at {hello.get('position')}")
+    await stage.greeted(position={"stream": "1.a", "seq": 60})
 
 
 @check("mirror.unknown_fields", "Both sides ignore unknown fields.")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.conformance.registry import check
+from tests.conformance.phone import Phone
+from tests.conformance.registry import check, live
 from tests.conformance.saying import changes, notice, result
 from tests.conformance.stage import LOG_ON, STORED, Stage
 from tests.conformance.timing import expect
 
 
-@check("notices.shown", "A notice is a message of the operator. `id` and `version` name it")
-async def shown(stage: Stage) -> None:
+@live("notices.shown", "A notice is a message of the operator. `id` and `version` name it")
+async def shown(stage: Stage, phone: Phone) -> None:
     """A notice is shown with all its fields."""
-    phone = await stage.live()
     await phone.send(notice(), notice(3, must_acknowledge=False, hue="blue"))
     received = (await stage.driver.event("notice"))["notice"]
     wanted = {name: value for name, value in notice().items() if name not in {"kind", "link"}}
@@ -22,13 +22,12 @@ async def shown(stage: Stage) -> None:
     expect((second["version"], second["must_acknowledge"]) == (3, False), f"the client reports {second}")
 
 
-@check(
+@live(
     "notices.acknowledged",
     "`notices.acknowledge` works for every notice that exists: `renewed` brings the token",
 )
-async def acknowledged(stage: Stage) -> None:
+async def acknowledged(stage: Stage, phone: Phone) -> None:
     """The command goes out; the fresh token that comes before its result is used from then on."""
-    phone = await stage.live()
     await phone.send(notice())
     await stage.driver.event("notice")
     answer = stage.driver.begin("acknowledge", notice={"id": "n1", "version": 2})
@@ -37,10 +36,9 @@ async def acknowledged(stage: Stage) -> None:
     expect(frame["command"] == wanted, f"the command is {frame['command']}")
     await phone.send({"kind": "renewed", "token": "token-ack", "expires_at_ms": 1_900_000_000_000})
     await phone.send(result(frame["id"]))
-    expect((await stage.outcome(answer))["status"] == "applied", "another outcome is reported")
+    await stage.outcome(answer, "applied")
     phone.drop()
-    hello = await (await stage.gateway.phone()).receive("hello")
-    expect(hello.get("token") == "token-ack", "the next hello has the token of before")
+    await stage.greeted(token="token-ack")
 
 
 @check(
@@ -93,10 +91,9 @@ async def before_log_on(stage: Stage) -> None:
     expect("authorization" not in asked.headers, "it shows a token")
 
 
-@check("notices.do_not_disturb", "a message for people: see")
-async def do_not_disturb(stage: Stage) -> None:
+@live("notices.do_not_disturb", "a message for people: see")
+async def do_not_disturb(stage: Stage, phone: Phone) -> None:
     """Notices move no position and end no session, however many they are."""
-    phone = await stage.live()
     for version in range(40):
         await phone.send(notice(version))
     await phone.send(changes(5, 6, put={"queue:2": {"name": "Two"}}))

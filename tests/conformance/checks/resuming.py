@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.conformance.registry import check
+from tests.conformance.phone import Phone
+from tests.conformance.registry import check, live
 from tests.conformance.saying import changes
 from tests.conformance.stage import SALES, Stage
 from tests.conformance.timing import expect
@@ -18,16 +19,22 @@ _SLEEP: Final = (
 )
 
 
-@check("resuming.position", _HELLO)
-async def position(stage: Stage) -> None:
+async def _tries_at_once(stage: Stage, event: str) -> Phone:
+    """Hold that the client connects as soon as it is told of an event; returns its connection."""
+    began = stage.time.now()
+    await stage.driver.ask(event)
+    again = await stage.gateway.phone()
+    stage.within(again.came_at - began, 0.0, 0.3, "the try")
+    return again
+
+
+@live("resuming.position", _HELLO)
+async def position(stage: Stage, phone: Phone) -> None:
     """After a lost connection the hello names the position, and what changed since is taken in."""
-    phone = await stage.live()
     await phone.send(changes(5, 8, put={"queue:2": {"name": "Two"}}))
     await phone.ping(8)
     phone.drop()
-    again = await stage.gateway.phone()
-    hello = await again.receive("hello")
-    expect(hello.get("position") == {"stream": "1.a", "seq": 8}, f"it resumes at {hello.get('position')}")
+    again = await stage.greeted(position={"stream": "1.a", "seq": 8})
     await again.welcome(resumed=True)
     await again.send(changes(8, 12, patch={"queue:1": {"contacts_waiting": 4}}, gone=["queue:2"]))
     await again.ping(12)
@@ -36,10 +43,9 @@ async def position(stage: Stage) -> None:
     expect(received.get("resumed") is True, "the client does not tell that it resumed")
 
 
-@check("resuming.reset", _HELLO)
-async def reset(stage: Stage) -> None:
+@live("resuming.reset", _HELLO)
+async def reset(stage: Stage, phone: Phone) -> None:
     """When the gateway answers with a reset, nothing of before is left."""
-    phone = await stage.live()
     phone.drop()
     again = await stage.gateway.phone()
     await again.serve(stream="9.a", seq=1, put={"queue:2": {"name": "Two"}})
@@ -47,54 +53,44 @@ async def reset(stage: Stage) -> None:
     await stage.holds("it was reset", queue__2={"name": "Two"})
 
 
-@check("resuming.hang_up", "1001, 1006, 1011, 1012 and 1013 count as")
-async def hang_up(stage: Stage) -> None:
+@live("resuming.hang_up", "1001, 1006, 1011, 1012 and 1013 count as")
+async def hang_up(stage: Stage, phone: Phone) -> None:
     """An end of the connection without a close frame is a lost connection."""
-    phone = await stage.live()
     phone.hang_up()
     await stage.again()
 
 
-@check(
+@live(
     "resuming.after_gap",
     "When `after` differs from the client's `seq` and the frame has no `reset`, a change was lost.",
 )
-async def after_gap(stage: Stage) -> None:
+async def after_gap(stage: Stage, phone: Phone) -> None:
     """A connection lost between gap and reset: the next one resumes where the gap was found, and goes on."""
-    phone = await stage.live()
     await phone.send(changes(7, 8))
     await phone.receive("resync")
     phone.drop()
-    again = await stage.gateway.phone()
-    hello = await again.receive("hello")
-    expect(hello.get("position") == {"stream": "1.a", "seq": 5}, f"it resumes at {hello.get('position')}")
+    again = await stage.greeted(position={"stream": "1.a", "seq": 5})
     await again.welcome(resumed=True)
     await again.send(changes(5, 8, put={"queue:3": {"name": "Three"}}))
     await again.ping(8)
     await stage.holds("it went on", queue__1=SALES["queue:1"], queue__3={"name": "Three"})
 
 
-@check("resuming.background", _SLEEP)
-async def background(stage: Stage) -> None:
+@live("resuming.background", _SLEEP)
+async def background(stage: Stage, phone: Phone) -> None:
     """`bye`, then silence; at once back in the foreground, and nothing was forgotten."""
-    phone = await stage.live()
     await stage.driver.ask("background")
     await phone.receive("bye")
     await phone.left()
     await stage.gateway.hears_nobody(1.5)
     await stage.holds("the mirror stays", queue__1=SALES["queue:1"])
-    began = stage.time.now()
-    await stage.driver.ask("foreground")
-    again = await stage.gateway.phone()
-    stage.within(again.came_at - began, 0.0, 0.3, "the connection of the foreground")
-    hello = await again.resume()
+    hello = await (await _tries_at_once(stage, "foreground")).resume()
     expect(hello["position"] == {"stream": "1.a", "seq": 5}, f"it resumes at {hello['position']}")
 
 
-@check("resuming.background_while_waiting", _SLEEP)
-async def background_while_waiting(stage: Stage) -> None:
+@live("resuming.background_while_waiting", _SLEEP)
+async def background_while_waiting(stage: Stage, phone: Phone) -> None:
     """In the background no connection is tried, also when one was being waited for."""
-    phone = await stage.live()
     await phone.bye(4200, "draining", min_s=0.8, max_s=1.0)
     await stage.driver.ask("background")
     await stage.gateway.hears_nobody(2.0)
@@ -102,28 +98,20 @@ async def background_while_waiting(stage: Stage) -> None:
     await stage.again()
 
 
-@check("resuming.foreground", "When the app comes to the foreground or the network comes back, try at once")
-async def foreground(stage: Stage) -> None:
+@live("resuming.foreground", "When the app comes to the foreground or the network comes back, try at once")
+async def foreground(stage: Stage, phone: Phone) -> None:
     """The foreground cuts a wait short."""
-    phone = await stage.live()
     await phone.bye(4200, "draining", min_s=30, max_s=40)
     await phone.left()
-    began = stage.time.now()
-    await stage.driver.ask("foreground")
-    again = await stage.gateway.phone()
-    stage.within(again.came_at - began, 0.0, 0.3, "the try")
+    await _tries_at_once(stage, "foreground")
 
 
-@check("resuming.online", "When the app comes to the foreground or the network comes back, try at once")
-async def online(stage: Stage) -> None:
+@live("resuming.online", "When the app comes to the foreground or the network comes back, try at once")
+async def online(stage: Stage, phone: Phone) -> None:
     """So does a network that comes back."""
-    phone = await stage.live()
     await phone.bye(4103, "over_capacity", min_s=30, max_s=40)
     await phone.left()
-    began = stage.time.now()
-    await stage.driver.ask("network_changed")
-    again = await stage.gateway.phone()
-    stage.within(again.came_at - began, 0.0, 0.3, "the try")
+    await _tries_at_once(stage, "network_changed")
 
 
 @check("resuming.once_per_2_s", "at most once per 2 s", scale=2.0)

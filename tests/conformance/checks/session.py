@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.conformance.registry import check
+from tests.conformance.phone import Phone
+from tests.conformance.registry import check, live
 from tests.conformance.saying import SESSION, created, problem
 from tests.conformance.stage import LOG_ON, SALES, Stage
 from tests.conformance.timing import expect
@@ -66,30 +67,25 @@ async def take_over(stage: Stage) -> None:
     expect(asked.body.get("takeover") is True, "it does not take over")
 
 
-@check("session.renewed", "keep this token instead of the old one")
-async def renewed(stage: Stage) -> None:
+@live("session.renewed", "keep this token instead of the old one")
+async def renewed(stage: Stage, phone: Phone) -> None:
     """From then on the fresh token is used: for HTTP, for the next hello, for the log-off."""
-    phone = await stage.live()
     fresh = {"kind": "renewed", "token": "token-fresh", "expires_at_ms": 1_950_000_000_000, "why": "keys"}
     await phone.send(fresh)
     received = await stage.driver.event("renewed")
     expect(received.get("expires_at_ms") == 1_950_000_000_000, f"the client reports {received}")
     expect(not phone.gone.is_set(), "it connected again")
     phone.drop()
-    again = await stage.gateway.phone()
-    hello = await again.receive("hello")
-    expect(hello.get("token") == "token-fresh", "the next hello has the old token")
-    expect(hello.get("position") == {"stream": "1.a", "seq": 5}, "it forgot its position")
+    again = await stage.greeted(token="token-fresh", position={"stream": "1.a", "seq": 5})
     await again.welcome(resumed=True)
     await stage.driver.ask("log_off")
     asked = await stage.gateway.request("DELETE", "/v1/session")
     expect(asked.headers.get("authorization") == "Bearer token-fresh", "the log-off has the old token")
 
 
-@check("session.log_off", "Closing a socket, or sending `bye`, is never a log-off.")
-async def log_off(stage: Stage) -> None:
+@live("session.log_off", "Closing a socket, or sending `bye`, is never a log-off.")
+async def log_off(stage: Stage, phone: Phone) -> None:
     """A log-off is asked for by HTTP; the socket is left, the mirror forgotten, and nothing comes back."""
-    phone = await stage.live()
     await stage.driver.ask("log_off")
     await phone.left()
     asked = await stage.gateway.request("DELETE", "/v1/session")
@@ -151,10 +147,9 @@ async def log_off_unanswered(stage: Stage) -> None:
     expect(len(stage.gateway.requests("DELETE", "/v1/session")) >= 3, "it was not repeated")
 
 
-@check("session.end_another", "end one of them: 204, or 202")
-async def end_another(stage: Stage) -> None:
+@live("session.end_another", "end one of them: 204, or 202")
+async def end_another(stage: Stage, phone: Phone) -> None:
     """Another session ends without harm to one's own; until when its calls may come is reported."""
-    phone = await stage.live()
     body = {"state": "pending", "routed_until_ms": 1_767_300_000_000}
     stage.gateway.answer("DELETE", "/v1/sessions/s%2F9", 202, body)
     received = await stage.driver.ask("end_session", session_id="s/9")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tests.conformance import wire
-from tests.conformance.registry import Play, add, check
+from tests.conformance.phone import Phone
+from tests.conformance.registry import Play, add, live
 from tests.conformance.saying import changes
 from tests.conformance.stage import Stage
 from tests.conformance.timing import expect
@@ -90,10 +91,9 @@ for _codec in ("json", "msgpack"):
     add(f"transport.content_{_codec}", _SAME, _content(_codec), needs=_needs)
 
 
-@check("transport.large", "outbound frame | 256 KiB; a larger answer is split")
-async def large(stage: Stage) -> None:
+@live("transport.large", "outbound frame | 256 KiB; a larger answer is split")
+async def large(stage: Stage, phone: Phone) -> None:
     """A frame of almost 256 KiB is taken in."""
-    phone = await stage.live()
     await phone.send(changes(5, 6, put={"queue:2": {"name": "x" * 260_000}}))
     await phone.ping(6)
     expect(len((await stage.mirror())["queue:2"]["name"]) == 260_000, "a large frame is not held whole")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.server_conformance.registry import check
+from tests.server_conformance.link import Link
+from tests.server_conformance.registry import check, of_agent, of_dashboard
 from tests.server_conformance.stage import Stage, own_agent
 from tests.server_conformance.verdicts import expect
 
@@ -15,10 +16,9 @@ _FORBIDDEN: Final = "A session of another user is refused `Forbidden`"
 _UNKNOWN: Final = "one that the server does not know, `SessionUnknown`"
 
 
-@check("attach.second", "Messages", _ANSWER, dashboards=1)
-async def second(stage: Stage) -> None:
+@of_dashboard("attach.second", "Messages", _ANSWER)
+async def second(stage: Stage, link: Link) -> None:
     """Two sessions of a user share one link, each under its own alias."""
-    link = await stage.open(await stage.dashboard())
     session = await stage.dashboard()
     received = (await link.done("AttachSession", SessionID=session.secret)).body
     expect(received["Session"] != link.alias, "two sessions have the same alias")
@@ -37,10 +37,9 @@ async def again(stage: Stage) -> None:
         expect(same, f"the answer for an attached session has other {name} than LinkOpened")
 
 
-@check("attach.new_alias", "Messages", _ONE_SESSION, dashboards=1)
-async def new_alias(stage: Stage) -> None:
+@of_dashboard("attach.new_alias", "Messages", _ONE_SESSION)
+async def new_alias(stage: Stage, link: Link) -> None:
     """A late message about the one session would be taken for one about the other."""
-    link = await stage.open(await stage.dashboard())
     gone = await stage.dashboard()
     alias = (await link.done("AttachSession", SessionID=gone.secret)).body["Session"]
     await stage.success("DELETE", "/sessions/current", gone.secret)
@@ -57,39 +56,35 @@ async def foreign(stage: Stage) -> None:
     await link.refused(4, "AttachSession", SessionID=(await stage.dashboard(1)).secret)
 
 
-@check("attach.unknown", "Messages", _UNKNOWN, dashboards=1)
-async def unknown(stage: Stage) -> None:
+@of_dashboard("attach.unknown", "Messages", _UNKNOWN)
+async def unknown(stage: Stage, link: Link) -> None:
     """An ended session gets another answer than one that cannot be attached now."""
-    link = await stage.open(await stage.dashboard())
     gone = await stage.dashboard()
     await stage.success("DELETE", "/sessions/current", gone.secret)
     for secret in (gone.secret, "never-a-session-of-this-server"):
         await link.refused(3, "AttachSession", SessionID=secret)
 
 
-@check("attach.detach", "Messages", "(detaching does not end it)", dashboards=1)
-async def detach(stage: Stage) -> None:
+@of_dashboard("attach.detach", "Messages", "(detaching does not end it)")
+async def detach(stage: Stage, link: Link) -> None:
     """The session lives on, and its alias is no longer valid."""
-    link = await stage.open(await stage.dashboard())
     session = await stage.dashboard()
     alias = (await link.done("AttachSession", SessionID=session.secret)).body["Session"]
     await link.done("DetachSession", Session=alias)
-    kept = await stage.http("POST", "/sessions/current/keepalive", session.secret)
+    kept = await stage.keep_alive(session)
     expect(kept.status == 200, f"the detached session is answered {kept.status}")
     answer = await link.ask("Presence", Session=alias, Present=True)
     expect(answer.error != 0, "an alias is known after DetachSession")
     await link.done("AttachSession", SessionID=session.secret)
 
 
-@check(
+@of_agent(
     "attach.own_user",
     "Messages",
     "`OwnUserKey` stands in each RemoteAssistant session: the agent that the user is",
-    agents=1,
 )
-async def own_user(stage: Stage) -> None:
+async def own_user(stage: Stage, link: Link) -> None:
     """Without OwnUserKey no agent can request a state for itself."""
-    link = await stage.open(await stage.agent())
     key = own_agent(link)
     users = link.opened["Session"]["Scope"].get("Users") or ()
     expect(key in users, "an agent's own key is not in his scope")

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 from tests.server_conformance.checks.directory import REASONS, objects
-from tests.server_conformance.checks.requests import asked, present_state, reason_for
+from tests.server_conformance.checks.requests import asked, reason_for, stays_unavailable
 from tests.server_conformance.checks.scope import PARTS, set_scope
 from tests.server_conformance.errors import CODES
 from tests.server_conformance.link import Answer, Link, element, of_query
-from tests.server_conformance.registry import check
+from tests.server_conformance.registry import check, of_agent
 from tests.server_conformance.stage import Stage, logged_off, own_agent, session_ended
 from tests.server_conformance.verdicts import Skipped, expect
 
@@ -41,35 +41,31 @@ def _is(state: str) -> Any:  # noqa: ANN401 - a test of elements
     return lambda one: one.get("RoutingState") == state
 
 
-@check("commands.effect_first", "Messages", _EFFECT, agents=1)
-async def effect_first(stage: Stage) -> None:
+@of_agent("commands.effect_first", "Messages", _EFFECT)
+async def effect_first(stage: Stage, link: Link) -> None:
     """A client that reads the response has received the state."""
-    link = await stage.open(await stage.agent())
     query, _ = await link.listen("UserRealtime")
     for state in ("Available", "Unavailable"):
         reason = await reason_for(link, state)
-        answer = await link.done("SetRoutingState", **asked(link, state, **reason))
-        expect(answer.body["State"] == "Applied", f"State is {answer.body['State']}")
+        answer = await link.done("SetRoutingState", "Applied", **asked(link, state, **reason))
         received = link.between(answer, element(query, "UserKey", own_agent(link), _is(state)))
         expect(received, f"the response comes before the event that reports {state}")
 
 
-@check("commands.unchanged", "State rules", _UNCHANGED, agents=1)
-async def unchanged(stage: Stage) -> None:
+@of_agent("commands.unchanged", "State rules", _UNCHANGED)
+async def unchanged(stage: Stage, link: Link) -> None:
     """A request for the present state changes nothing, and the response says so.
 
     "Otherwise only the elements that changed": a reading that comes just then may tell the agent for another
     cause, with an element that differs. An element that says what was sent before breaks the sentence.
     """
-    link = await stage.open(await stage.agent())
     await link.done("SetRoutingState", **asked(link, "Available"))
     query, _ = await link.listen("UserRealtime")
     of_agent, received = element(query, "UserKey", own_agent(link)), 0
     for _ in range(_TRIES):
         await link.settle()
         before = [_untimed(each, own_agent(link)) for each in link.messages if of_agent(each)][-1]
-        answer = await link.done("SetRoutingState", **asked(link, "Available"))
-        expect(answer.body["State"] == "Unchanged", f"State is {answer.body['State']}")
+        answer = await link.done("SetRoutingState", "Unchanged", **asked(link, "Available"))
         events = [_untimed(each, own_agent(link)) for each in link.between(answer, of_agent)]
         expect(before not in events, "an event reports the agent, who has not changed")
         received += bool(events)
@@ -104,10 +100,9 @@ async def by_supervisor(stage: Stage) -> None:
     await agent.received(element(own, "UserKey", key, _is("Available")), "the agent's own event", after=mark)
 
 
-@check("commands.reason_required", "Messages", _REASON, agents=1)
-async def reason_required(stage: Stage) -> None:
+@of_agent("commands.reason_required", "Messages", _REASON)
+async def reason_required(stage: Stage, link: Link) -> None:
     """A state that needs a reason is refused without one; with one the event has it."""
-    link = await stage.open(await stage.agent())
     received = await objects(link, *REASONS)
     kind, state = next(
         (
@@ -129,10 +124,9 @@ async def reason_required(stage: Stage) -> None:
     expect(link.between(answer, event), "no event reports the reason")
 
 
-@check("commands.work", "State rules", _CHANGE, agents=1)
-async def work(stage: Stage) -> None:
+@of_agent("commands.work", "State rules", _CHANGE)
+async def work(stage: Stage, link: Link) -> None:
     """Each of the three states can be requested, with a reason where one is required."""
-    link = await stage.open(await stage.agent())
     query, first = await link.listen("UserRealtime")
     (own,) = [each for each in first["Elements"] if each["UserKey"] == own_agent(link)]
     if "SetWork" not in (own.get("AllowedActions") or ("SetWork",)):
@@ -141,20 +135,17 @@ async def work(stage: Stage) -> None:
     for state, kind in (("Work", "WorkReason"), ("Unavailable", "UnavailableReason"), ("Available", "")):
         reasons = received.get(kind, [])
         reason = {"ReasonKey": reasons[0]["Key"]} if reasons else {}
-        answer = await link.done("SetRoutingState", **asked(link, state, **reason))
-        expect(answer.body["State"] == "Applied", f"State is {answer.body['State']} for {state}")
+        answer = await link.done("SetRoutingState", "Applied", **asked(link, state, **reason))
         event = element(query, "UserKey", own_agent(link), _is(state))
         expect(link.between(answer, event), f"no event reports {state} before the response")
 
 
-@check("commands.no_such_state", "State rules", _TALKING, agents=1)
-async def no_such_state(stage: Stage) -> None:
+@of_agent("commands.no_such_state", "State rules", _TALKING)
+async def no_such_state(stage: Stage, link: Link) -> None:
     """A state that is not in the list is refused, with any error, and changes nothing."""
-    link = await stage.open(await stage.agent())
     answer = await link.ask("SetRoutingState", **asked(link, "Talking"))
     expect(answer.error != 0, "a request for Talking is done")
-    state = await present_state(link)
-    expect(state == "Unavailable", f"a request for Talking was executed: the agent is {state}")
+    await stays_unavailable(link, "a request for Talking was executed")
 
 
 @check("commands.own_agent_only", "Messages", _OWN_ONLY, agents=2)
@@ -164,8 +155,7 @@ async def own_agent_only(stage: Stage) -> None:
     other = await stage.open(await stage.agent(1))
     answer = await link.ask("SetRoutingState", **asked(link, "Available", own_agent(other)))
     expect(answer.error != 0, "an agent's request for another agent is done")
-    state = await present_state(other)
-    expect(state == "Unavailable", f"an agent's request for another was executed: the other is {state}")
+    await stays_unavailable(other, "an agent's request for another was executed")
 
 
 @check("commands.by_whom", "Events", _BY, agents=1, dashboards=1)
@@ -188,20 +178,18 @@ async def by_whom(stage: Stage) -> None:
         expect(received == by, f"RoutingStateBy is {received}, and the state was set by {by}")
 
 
-@check("commands.reason_wrong_kind", "Error names", "| 23 | `ReasonWrongKind` | – |", agents=1)
-async def reason_wrong_kind(stage: Stage) -> None:
+@of_agent("commands.reason_wrong_kind", "Error names", "| 23 | `ReasonWrongKind` | – |")
+async def reason_wrong_kind(stage: Stage, link: Link) -> None:
     """A reason for Unavailable is no reason for Work.
 
     The page does not say when `ReasonUnknown` is meant and when `ReasonWrongKind`: either is a refusal.
     """
-    link = await stage.open(await stage.agent())
     received = await objects(link, "UnavailableReason", "WorkReason")
     if not received["UnavailableReason"] or not received["WorkReason"]:
         raise Skipped("there are not both kinds of reason")
     reason = received["UnavailableReason"][0]["Key"]
     answer = await link.ask("SetRoutingState", **asked(link, "Work", ReasonKey=reason))
-    said = "done" if answer.error == 0 else f"answered {answer.error} {answer.name}"
-    expect(answer.error in {22, 23}, f"Work with a reason for Unavailable is {said}, not 23 ReasonWrongKind")
+    expect(answer.error in {22, 23}, f"a reason for Unavailable is {answer.said}, not 23 ReasonWrongKind")
 
 
 @check("commands.log_off_by_supervisor", "Unasked", _BY_SUPERVISOR, agents=1, dashboards=1)
@@ -214,14 +202,12 @@ async def log_off_by_supervisor(stage: Stage) -> None:
     await seen.done("SetRoutingState", **asked(seen, "LoggedOff", key))
     reason = await session_ended(agent, agent.alias)
     expect(reason == "LoggedOffBySupervisor", f"the agent's session ends as {reason}")
-    gone = await stage.http("POST", "/sessions/current/keepalive", session.secret)
-    await stage.refuses(401, "SessionUnknown", gone)
+    await stage.has_ended(session)
 
 
-@check("commands.log_off_self", "State rules", "Log off happens only with handling empty;", agents=1)
-async def log_off_self(stage: Stage) -> None:
+@of_agent("commands.log_off_self", "State rules", "Log off happens only with handling empty;")
+async def log_off_self(stage: Stage, link: Link) -> None:
     """An agent requests a log-off; the agent's session ends as logged off."""
-    link = await stage.open(await stage.agent())
     query, _ = await link.listen("UserRealtime")
     mark = len(link.messages)
     await link.done("SetRoutingState", **asked(link, "LoggedOff"))
@@ -363,8 +349,7 @@ async def wrong_type(stage: Stage) -> None:
     """
     link, said, parameter, _ = await _parameter(stage)
     answer = await link.ask("SetRoutingParameters", **said, Parameters={parameter["Name"]: "many"})
-    received = "done" if answer.error == 0 else f"answered {answer.error} {answer.name}"
-    expect(answer.error in {33, 1}, f"a text for an Integer is {received}, not 33 WrongType")
+    expect(answer.error in {33, 1}, f"a text for an Integer is {answer.said}, not 33 WrongType")
 
 
 @check(
@@ -406,8 +391,7 @@ async def parameters_conflict(stage: Stage) -> None:
     answer = await link.ask("SetRoutingParameters", **wrong, Parameters={name: other})
     if answer.error == 0:
         await _put_back(link, said, answer, {name: present})
-    said_so = "done" if answer.error == 0 else f"answered {answer.error} {answer.name}"
-    expect(answer.error == 7, f"a change of another version is {said_so}, not 7 VersionConflict")
+    expect(answer.error == 7, f"a change of another version is {answer.said}, not 7 VersionConflict")
     received = answer.body.get("Version")
     expect(isinstance(received, int) and received != wrong["Version"], f"Version is {received}")
 
@@ -482,24 +466,16 @@ async def auto_is_own(stage: Stage) -> None:
     expect(not received, "a supervisor receives an agent's AutoPostProcessing")
 
 
-@check(
-    "commands.auto_post_processing",
-    "Events",
-    _OWN_AUTO,
-    agents=1,
-    features=("PostProcessing.SetAuto",),
-)
-async def auto_post_processing(stage: Stage) -> None:
+@of_agent("commands.auto_post_processing", "Events", _OWN_AUTO, features=("PostProcessing.SetAuto",))
+async def auto_post_processing(stage: Stage, link: Link) -> None:
     """An agent receives a setting of its own before the response."""
-    link = await stage.open(await stage.agent())
     query, first = await link.listen("UserRealtime")
     key = own_agent(link)
     (own,) = [each for each in first["Elements"] if each["UserKey"] == key]
     present = own.get("AutoPostProcessing") or {}
     seconds = 41 if present.get("Duration") != 41 else 42
     fields = {"Session": link.alias, "Action": "SetAuto", "On": True}
-    answer = await link.done("PostProcessing", **fields, Duration=seconds)
-    expect(answer.body["State"] == "Applied", f"State is {answer.body['State']}")
+    answer = await link.done("PostProcessing", "Applied", **fields, Duration=seconds)
 
     def reports(one: dict[str, Any]) -> bool:
         auto = one.get("AutoPostProcessing") or {}

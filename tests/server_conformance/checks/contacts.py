@@ -73,26 +73,26 @@ def _pending(state: str | None) -> Any:  # noqa: ANN401 - a test of elements
     return fits
 
 
+async def _pends(contact: Contact, state: str, **fields: object) -> None:
+    """Ask for a state during a contact; hold that it is pending, and shown beside the state of before."""
+    link = contact.link
+    answer = await link.done("SetRoutingState", "Pending", **asked(link, state, None, **fields))
+    received = link.between(answer, element(contact.query, "UserKey", contact.key, _pending(state)))
+    expect(received, "no event reports what is pending beside the state of before")
+
+
 @check("contacts.pending", "State rules", _PENDING, agents=1, hooks=_HOOKS)
 async def pending(stage: Stage) -> None:
     """The state waits for the end of the contact, and all links receive it as pending."""
-    async with _handling(stage) as (_, link, query, key, _):
-        answer = await link.done("SetRoutingState", **asked(link, "Available", When="AfterContact"))
-        expect(answer.body["State"] == "Pending", f"State is {answer.body['State']}")
-        expect(
-            link.between(answer, element(query, "UserKey", key, _pending("Available"))),
-            "no event reports what is pending beside the state of before",
-        )
+    async with _handling(stage) as contact:
+        await _pends(contact, "Available", When="AfterContact")
 
 
 @check("contacts.pending_now", "State rules", _PENDING, agents=1, hooks=_HOOKS)
 async def pending_now(stage: Stage) -> None:
     """A state that is requested for now waits for the end of the contact, too."""
-    async with _handling(stage) as (_, link, query, key, _):
-        answer = await link.done("SetRoutingState", **asked(link, "Available"))
-        expect(answer.body["State"] == "Pending", f"State is {answer.body['State']}")
-        received = element(query, "UserKey", key, _pending("Available"))
-        expect(link.between(answer, received), "no event reports what is pending beside the state of before")
+    async with _handling(stage) as contact:
+        await _pends(contact, "Available")
 
 
 @check("contacts.pending_by", "Events", _PENDING_BY, agents=1, hooks=_HOOKS)
@@ -148,15 +148,12 @@ async def pending_post_processing(stage: Stage) -> None:
 @check("contacts.cleared", "State rules", _CLEARS, agents=1, hooks=_HOOKS)
 async def cleared(stage: Stage) -> None:
     """The newest request counts, and a request for the present state removes the pending one."""
-    async with _handling(stage) as (_, link, query, key, _):
+    async with _handling(stage) as contact:
+        _, link, query, key, _ = contact
         await link.done("SetRoutingState", **asked(link, "Available", When="AfterContact"))
-        answer = await link.done("SetRoutingState", **asked(link, "LoggedOff", When="AfterContact"))
-        expect(
-            link.between(answer, element(query, "UserKey", key, _pending("LoggedOff"))),
-            "no event reports that the later request has replaced the pending one",
-        )
-        answer = await link.done("SetRoutingState", **asked(link, "Unavailable", When="AfterContact"))
-        expect(answer.body["State"] == "Applied", f"State is {answer.body['State']} for the present state")
+        await _pends(contact, "LoggedOff", When="AfterContact")
+        present = asked(link, "Unavailable", When="AfterContact")
+        answer = await link.done("SetRoutingState", "Applied", **present)
         expect(
             link.between(answer, element(query, "UserKey", key, _pending(None))),
             "no event reports that nothing is pending",
@@ -166,18 +163,14 @@ async def cleared(stage: Stage) -> None:
 @check("contacts.log_off", "State rules", _LOG_OFF, agents=1, hooks=_HOOKS)
 async def log_off(stage: Stage) -> None:
     """A log-off does not end a contact."""
-    async with _handling(stage) as (_, link, query, key, end):
+    async with _handling(stage) as contact:
+        link = contact.link
         answer = await link.ask("SetRoutingState", **asked(link, "LoggedOff"))
         expect(answer.error != 0, "LoggedOff now is done during a contact")
-        answer = await link.done("SetRoutingState", **asked(link, "LoggedOff", When="AfterContact"))
-        expect(answer.body["State"] == "Pending", f"State is {answer.body['State']}")
-        expect(
-            link.between(answer, element(query, "UserKey", key, _pending("LoggedOff"))),
-            "no event reports what is pending",
-        )
+        await _pends(contact, "LoggedOff", When="AfterContact")
         mark = len(link.messages)
-        await end()
-        await logged_off(link, query, mark)
+        await contact.end()
+        await logged_off(link, contact.query, mark)
 
 
 @check("contacts.emptied", "State rules", _EMPTIES, agents=1, hooks=_HOOKS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tests.server_conformance.link import Link
-from tests.server_conformance.registry import check
+from tests.server_conformance.registry import of_agent, of_dashboard
 from tests.server_conformance.stage import Stage, own_agent
 from tests.server_conformance.verdicts import Skipped, expect
 
@@ -25,20 +25,18 @@ async def objects(link: Link, *kinds: str) -> dict[str, list[dict[str, Any]]]:
     return {kind: received.get(kind) or [] for kind in kinds or KINDS}
 
 
-@check("directory.whole", "Messages", _ONLY, dashboards=1)
-async def whole(stage: Stage) -> None:
+@of_dashboard("directory.whole", "Messages", _ONLY)
+async def whole(stage: Stage, link: Link) -> None:
     """Every object in the scope has an entry."""
-    link = await stage.open(await stage.dashboard())
     received, scope = await objects(link), link.opened["Session"]["Scope"]
     for kind, part in _SCOPED.items():
         gone = sorted(set(scope.get(part) or ()) - {each["Key"] for each in received[kind]})
         expect(not gone, f"{kind} {gone[:5]} is in the scope and not in the directory")
 
 
-@check("directory.scope", "Messages", _ONLY, agents=1)
-async def scope(stage: Stage) -> None:
+@of_agent("directory.scope", "Messages", _ONLY)
+async def scope(stage: Stage, link: Link) -> None:
     """An agent receives no object outside its scope."""
-    link = await stage.open(await stage.agent())
     received, seen = await objects(link), link.opened["Session"]["Scope"]
     for kind, part in _SCOPED.items():
         foreign = sorted({each["Key"] for each in received[kind]} - set(seen.get(part) or ()))
@@ -48,33 +46,29 @@ async def scope(stage: Stage) -> None:
     )
 
 
-@check("directory.reasons", "Messages", "(keys unique over all reason kinds;", dashboards=1)
-async def reasons(stage: Stage) -> None:
+@of_dashboard("directory.reasons", "Messages", "(keys unique over all reason kinds;")
+async def reasons(stage: Stage, link: Link) -> None:
     """The key of a reason identifies its kind."""
-    link = await stage.open(await stage.dashboard())
     received = await objects(link, *REASONS)
     keys = [each["Key"] for kind in REASONS for each in received[kind]]
     expect(len(keys) == len(set(keys)), "two reasons have the same key")
 
 
-@check("directory.kinds", "Messages", _ONLY, dashboards=1)
-async def kinds(stage: Stage) -> None:
+@of_dashboard("directory.kinds", "Messages", _ONLY)
+async def kinds(stage: Stage, link: Link) -> None:
     """A request for skills is answered with skills only."""
-    link = await stage.open(await stage.dashboard())
     answer = await link.done("QueryDirectory", Kinds=["Skill"])
     more = [kind for kind, received in answer.body["Objects"].items() if kind != "Skill" and received]
     expect(not more, f"asked for skills, received {more}")
 
 
-@check(
+@of_dashboard(
     "directory.skills_of_queues",
     "Messages",
     "`Key,Name,Media,SkillKeys?` (the skills that an agent needs to serve it)",
-    dashboards=1,
 )
-async def skills_of_queues(stage: Stage) -> None:
+async def skills_of_queues(stage: Stage, link: Link) -> None:
     """A queue needs skills that exist."""
-    link = await stage.open(await stage.dashboard())
     received = await objects(link, "Queue", "Skill")
     needed = {each["Key"]: set(each.get("SkillKeys") or ()) for each in received["Queue"]}
     if not any(needed.values()):

@@ -60,8 +60,7 @@ def _register(reason: str) -> None:
         await stage.cause("end_session", user=user, id=session.public, reason=reason)
         received = await session_ended(link, link.alias)
         expect(received == reason, f"a session that ended as {reason} is reported as {received}")
-        gone = await stage.http("POST", "/sessions/current/keepalive", session.secret)
-        await stage.refuses(401, "SessionUnknown", gone)
+        await stage.has_ended(session)
 
 
 for _reason in ("Expired", "Blocked", "Maintenance"):

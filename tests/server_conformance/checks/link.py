@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from tests.server_conformance.link import FIRST, of_type
-from tests.server_conformance.registry import check
+from tests.server_conformance.link import FIRST, Link, of_type
+from tests.server_conformance.registry import check, of_dashboard
 from tests.server_conformance.stage import HOLDER, PROTOCOL, Stage, session_ended
 from tests.server_conformance.verdicts import Failed, expect
 
@@ -29,17 +29,15 @@ async def opens(stage: Stage) -> None:
     expect(isinstance(attached.get("Rights"), list), "LinkOpened reports no Rights of its session")
 
 
-@check("link.subprotocol", "The link", _UPGRADE, dashboards=1)
-async def subprotocol(stage: Stage) -> None:
+@of_dashboard("link.subprotocol", "The link", _UPGRADE)
+async def subprotocol(stage: Stage, link: Link) -> None:
     """The server agrees to the subprotocol."""
-    link = await stage.open(await stage.dashboard())
     expect(link.protocol == PROTOCOL, f"the subprotocol is {link.protocol!r}")
 
 
-@check("link.functions", "Messages", "then one `ManagerStateChanged` per function.", dashboards=1)
-async def functions(stage: Stage) -> None:
+@of_dashboard("link.functions", "Messages", "then one `ManagerStateChanged` per function.")
+async def functions(stage: Stage, link: Link) -> None:
     """They come before everything that is requested."""
-    link = await stage.open(await stage.dashboard())
     end = await link.settle()
     received = [
         each["Function"] for each in link.messages[1:end] if each.get("Type") == "ManagerStateChanged"
@@ -57,24 +55,21 @@ async def session_unknown(stage: Stage) -> None:
     await stage.refuses(401, "SessionUnknown", await stage.refuse_link(session.secret, headers))
 
 
-@check("link.keep_alive", "Messages", "| `KeepAlive` | – | `Time` |", dashboards=1)
-async def keep_alive(stage: Stage) -> None:
+@of_dashboard("link.keep_alive", "Messages", "| `KeepAlive` | – | `Time` |")
+async def keep_alive(stage: Stage, link: Link) -> None:
     """The answer has the server's time."""
-    link = await stage.open(await stage.dashboard())
     answer = await link.done("KeepAlive")
     time = answer.body.get("Time")
     expect(isinstance(time, int), f"the answer's Time is {time!r}")
 
 
-@check(
+@of_dashboard(
     "link.time_goes_on",
     "State rules",
     "when the `Time` of a `KeepAlive`'s answer is more than 2 s earlier than it can be",
-    dashboards=1,
 )
-async def time_goes_on(stage: Stage) -> None:
+async def time_goes_on(stage: Stage, link: Link) -> None:
     """The clock of the link runs as fast as ours."""
-    link = await stage.open(await stage.dashboard())
     now = asyncio.get_running_loop().time
     began = now()
     await asyncio.sleep(1.0)
@@ -121,10 +116,9 @@ async def take_over_follows(stage: Stage) -> None:
     await link.done("KeepAlive")
 
 
-@check("link.silent", "Messages", _SILENT, dashboards=1, slow_s=90)
-async def silent(stage: Stage) -> None:
+@of_dashboard("link.silent", "Messages", _SILENT, slow_s=90)
+async def silent(stage: Stage, link: Link) -> None:
     """A gateway that disappears without a close keeps no link."""
-    link = await stage.open(await stage.dashboard())
     link.silent = True
     limit_s = 3 * link.opened["KeepAlive"]
     try:
@@ -133,10 +127,9 @@ async def silent(stage: Stage) -> None:
         raise Failed(f"a link that was silent for {limit_s + 25:.0f} s still stands") from None
 
 
-@check("link.kept_alive", "Messages", _SILENT, dashboards=1, slow_s=90)
-async def kept_alive(stage: Stage) -> None:
+@of_dashboard("link.kept_alive", "Messages", _SILENT, slow_s=90)
+async def kept_alive(stage: Stage, link: Link) -> None:
     """A link with a KeepAlive in time stays open."""
-    link = await stage.open(await stage.dashboard())
     for _ in range(8):
         await asyncio.sleep(link.opened["KeepAlive"] / 2)
         await link.done("KeepAlive")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tests.server_conformance.checks.requests import reason_for
 from tests.server_conformance.link import ANSWER_BEFORE_EVENTS, MILLIS, ONLY_ALL, Link, element, of_query
-from tests.server_conformance.registry import check
+from tests.server_conformance.registry import check, of_agent, of_dashboard
 from tests.server_conformance.stage import Stage, own_agent
 from tests.server_conformance.verdicts import Skipped, expect
 
@@ -59,15 +59,13 @@ for _event_type, (_key_name, _part) in _KINDS.items():
     _register(_event_type, _key_name, _part)
 
 
-@check(
+@of_dashboard(
     "listen.first.Configuration",
     "Events",
     "`Complete` covers users (logged-off too), queues and groups of the union.",
-    dashboards=1,
 )
-async def configuration(stage: Stage) -> None:
+async def configuration(stage: Stage, link: Link) -> None:
     """Skills and routing parameters of everything in the scope, with their versions."""
-    link = await stage.open(await stage.dashboard())
     _, first = await link.listen("Configuration")
     expect(first.get("Complete") is True, "the first event of Configuration is not Complete")
     for kind, part in (("User", "Users"), ("Queue", "Queues"), ("Group", "Groups")):
@@ -78,10 +76,9 @@ async def configuration(stage: Stage) -> None:
     expect(not unversioned, f"no Version stands at {unversioned[:5]}")
 
 
-@check("listen.administration", ONLY_ALL.section, ONLY_ALL.quote, dashboards=1)
-async def administration(stage: Stage) -> None:
+@of_dashboard("listen.administration", ONLY_ALL.section, ONLY_ALL.quote)
+async def administration(stage: Stage, link: Link) -> None:
     """Administration sends only changes: there is no first event."""
-    link = await stage.open(await stage.dashboard())
     answer = await link.done("ListenForEvents", EventType="Administration", Keys="All")
     query = answer.body["QueryID"]
     end = await link.settle()
@@ -92,10 +89,9 @@ async def administration(stage: Stage) -> None:
     expect(not received and not whole, "Administration has a first event")
 
 
-@check("listen.answer_first", ANSWER_BEFORE_EVENTS.section, ANSWER_BEFORE_EVENTS.quote, dashboards=1)
-async def answer_first(stage: Stage) -> None:
+@of_dashboard("listen.answer_first", ANSWER_BEFORE_EVENTS.section, ANSWER_BEFORE_EVENTS.quote)
+async def answer_first(stage: Stage, link: Link) -> None:
     """Several requests at once: each query has its own number, sent before its first event."""
-    link = await stage.open(await stage.dashboard())
     sent = [(kind, *await link.send("ListenForEvents", EventType=kind, Keys="All")) for kind in _KINDS]
     queries: dict[int, str] = {}
     for kind, number, mark in sent:
@@ -109,10 +105,9 @@ async def answer_first(stage: Stage) -> None:
     expect(len(queries) == len(sent), "two queries have the same QueryID")
 
 
-@check("listen.keys", "Messages", _KEYS, dashboards=1)
-async def keys(stage: Stage) -> None:
+@of_dashboard("listen.keys", "Messages", _KEYS)
+async def keys(stage: Stage, link: Link) -> None:
     """A request for one queue is answered with one queue."""
-    link = await stage.open(await stage.dashboard())
     scope = sorted(_in_scope(link, "Queues"))
     if len(scope) < 2:
         raise Skipped("the Dashboard's user sees fewer than two queues")
@@ -126,10 +121,9 @@ async def _set_state(link: Link, state: str, **fields: object) -> Any:  # noqa: 
     return await link.done("SetRoutingState", **said)
 
 
-@check("listen.stop", "Messages", "| `StopListeningForEvents` | `QueryID` | – |", agents=1)
-async def stop(stage: Stage) -> None:
+@of_agent("listen.stop", "Messages", "| `StopListeningForEvents` | `QueryID` | – |")
+async def stop(stage: Stage, link: Link) -> None:
     """After the response the query sends no more events."""
-    link = await stage.open(await stage.agent())
     query, _ = await link.listen("UserRealtime")
     answer = await link.done("StopListeningForEvents", QueryID=query)
     await _set_state(link, "Available")
@@ -217,22 +211,17 @@ async def same_reading(stage: Stage) -> None:
     expect(one == other, "one change is reported with different elements")
 
 
-@check(
-    "listen.query_unknown",
-    "Messages",
-    "What is not there, or not in the scope, is answered `NotFound`(5)",
-    dashboards=1,
+@of_dashboard(
+    "listen.query_unknown", "Messages", "What is not there, or not in the scope, is answered `NotFound`(5)"
 )
-async def query_unknown(stage: Stage) -> None:
+async def query_unknown(stage: Stage, link: Link) -> None:
     """A query that does not exist cannot be stopped."""
-    link = await stage.open(await stage.dashboard())
     await link.refused(5, "StopListeningForEvents", QueryID=987_654_321)
 
 
-@check("listen.nobody_waits", "Events", _NULL, dashboards=1)
-async def nobody_waits(stage: Stage) -> None:
+@of_dashboard("listen.nobody_waits", "Events", _NULL)
+async def nobody_waits(stage: Stage, link: Link) -> None:
     """Without a waiting contact there is no longest wait: 0 would mean that a contact came just now."""
-    link = await stage.open(await stage.dashboard())
     empty = 0
     for event_type, key_name in (("QueueRealtime", "QueueKey"), ("AggregateRealtime", "AggregateKey")):
         _, first = await link.listen(event_type)
@@ -248,10 +237,9 @@ async def nobody_waits(stage: Stage) -> None:
         raise Skipped("in each queue of the Dashboard's user a contact waits")
 
 
-@check("listen.seconds", MILLIS.section, MILLIS.quote, agents=1)
-async def seconds(stage: Stage) -> None:
+@of_agent("listen.seconds", MILLIS.section, MILLIS.quote)
+async def seconds(stage: Stage, link: Link) -> None:
     """`Time` less the seconds of `TimeInRoutingState` is when the state began, whenever it is read."""
-    link = await stage.open(await stage.agent())
     before = (await link.done("KeepAlive")).body.get("Time") or link.opened["Time"]
     await _set_state(link, "Available")
     after = (await link.done("KeepAlive")).body.get("Time") or before

@@ -8,8 +8,8 @@ from typing import Final
 
 from tests.server_conformance.driver import User
 from tests.server_conformance.errors import STATUSES
-from tests.server_conformance.link import MILLIS, YEAR_2001_MS
-from tests.server_conformance.registry import check
+from tests.server_conformance.link import MILLIS, YEAR_2001_MS, Link
+from tests.server_conformance.registry import check, of_agent
 from tests.server_conformance.stage import Stage, own_agent, session_ended
 from tests.server_conformance.verdicts import Sentence, Skipped, expect
 
@@ -169,8 +169,7 @@ async def takeover(stage: Stage) -> None:
     new = stage.logged_on(stage.agents[0], reply)
     reason = await session_ended(link, link.alias)
     expect(reason == "TakenOver", f"the old session ends as {reason}")
-    gone = await stage.http("POST", "/sessions/current/keepalive", old.secret)
-    await stage.refuses(401, "SessionUnknown", gone)
+    await stage.has_ended(old)
     await seen.settle()
     off = [
         each for each in seen.messages if each.get("QueryID") == query and key in (each.get("Removed") or ())
@@ -212,10 +211,9 @@ async def same_device(stage: Stage) -> None:
     expect(reason == "TakenOver", f"the old session ends as {reason}")
 
 
-@check("log_on.unavailable", "State rules", "Log on → `unavailable`.", agents=1)
-async def unavailable(stage: Stage) -> None:
+@of_agent("log_on.unavailable", "State rules", "Log on → `unavailable`.")
+async def unavailable(stage: Stage, link: Link) -> None:
     """No contact comes before the agent requests it."""
-    link = await stage.open(await stage.agent())
     _, first = await link.listen("UserRealtime")
     own = own_agent(link)
     (state,) = [each["RoutingState"] for each in first["Elements"] if each["UserKey"] == own] or [
@@ -272,5 +270,4 @@ async def never_attached(stage: Stage) -> None:
     listed = await stage.http("GET", "/sessions", session.secret)
     expect(listed.status == 200, "it has ended after 100 s")
     await asyncio.sleep(30)
-    gone = await stage.http("POST", "/sessions/current/keepalive", session.secret)
-    await stage.refuses(401, "SessionUnknown", gone)
+    await stage.has_ended(session)

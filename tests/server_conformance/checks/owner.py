@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from tests.server_conformance.link import of_type
-from tests.server_conformance.registry import check
+from tests.server_conformance.link import Link, of_type
+from tests.server_conformance.registry import check, of_dashboard
 from tests.server_conformance.stage import Reply, Stage
 from tests.server_conformance.verdicts import Failed, Skipped, expect
 
@@ -17,10 +17,9 @@ _INSTANCE: Final = "and another one after a restart."
 _COMES_BACK_S: Final = 60.0
 
 
-@check("owner.function", "Unasked", _FUNCTION, dashboards=1, hooks=("set_function",), alone=True)
-async def function(stage: Stage) -> None:
+@of_dashboard("owner.function", "Unasked", _FUNCTION, hooks=("set_function",), alone=True)
+async def function(stage: Stage, link: Link) -> None:
     """A function goes down and up again; each change is sent once on all links."""
-    link = await stage.open(await stage.dashboard())
     await link.settle()
     received = [each["Function"] for each in link.messages if each.get("Type") == "ManagerStateChanged"]
     if not received:
@@ -37,10 +36,9 @@ async def function(stage: Stage) -> None:
         await stage.cause("set_function", function=name, state="Up")
 
 
-@check("owner.notice", "Unasked", _NOTICE, dashboards=1, hooks=("notice",))
-async def notice(stage: Stage) -> None:
+@of_dashboard("owner.notice", "Unasked", _NOTICE, hooks=("notice",))
+async def notice(stage: Stage, link: Link) -> None:
     """A message for people arrives."""
-    link = await stage.open(await stage.dashboard())
     await link.settle()
     mark = len(link.messages)
     await stage.cause("notice", user=stage.dashboards[0].name, text="Maintenance at 20:00.")

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, Final
 
 from tests.server_conformance.link import Link, element
-from tests.server_conformance.registry import check
+from tests.server_conformance.registry import check, of_dashboard
 from tests.server_conformance.stage import Session, Stage, own_agent, session_ended
 from tests.server_conformance.verdicts import Skipped, expect
 
@@ -78,10 +78,9 @@ async def replaced(stage: Stage) -> None:
     await seen.received(_is_present(query, key, present=True), "AppPresent true on the new link", after=mark)
 
 
-@check("presence.unknown", "Messages", "| `Presence` | `Session,Present:bool` |", dashboards=1)
-async def unknown(stage: Stage) -> None:
+@of_dashboard("presence.unknown", "Messages", "| `Presence` | `Session,Present:bool` |")
+async def unknown(stage: Stage, link: Link) -> None:
     """A presence of a session that is not on the link is refused."""
-    link = await stage.open(await stage.dashboard())
     answer = await link.ask("Presence", Session=link.alias + 1000, Present=True)
     expect(answer.error != 0, "Presence of an alias that does not exist is answered 0")
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tests.server_conformance.checks.directory import REASONS, objects
 from tests.server_conformance.link import RESPONSES, Link, element, of_query
-from tests.server_conformance.registry import check
+from tests.server_conformance.registry import check, of_agent, of_dashboard
 from tests.server_conformance.stage import Stage, own_agent
 from tests.server_conformance.verdicts import Skipped, expect
 
@@ -42,10 +42,15 @@ async def present_state(link: Link) -> str:
     return str(state)
 
 
-@check("requests.each_answered", RESPONSES.section, RESPONSES.quote, dashboards=1)
-async def each_answered(stage: Stage) -> None:
+async def stays_unavailable(link: Link, otherwise: str) -> None:
+    """Hold that the agent is as after a log-on: what must not be executed was not."""
+    state = await present_state(link)
+    expect(state == "Unavailable", f"{otherwise}: the agent is {state}")
+
+
+@of_dashboard("requests.each_answered", RESPONSES.section, RESPONSES.quote)
+async def each_answered(stage: Stage, link: Link) -> None:
     """Each of many requests at once has one response, with its number."""
-    link = await stage.open(await stage.dashboard())
     sent = [await link.send("KeepAlive") for _ in range(20)]
     for number, mark in sent:
         answer = await link.answer(number, "KeepAlive", mark)
@@ -53,21 +58,18 @@ async def each_answered(stage: Stage) -> None:
     await link.settle()
 
 
-@check("requests.expired", "Messages", _EXPIRED, agents=1)
-async def expired(stage: Stage) -> None:
+@of_agent("requests.expired", "Messages", _EXPIRED)
+async def expired(stage: Stage, link: Link) -> None:
     """A command that is too late has no effect; one in time has one."""
-    link = await stage.open(await stage.agent())
     now = (await link.done("KeepAlive")).body.get("Time") or link.opened["Time"]
     await link.refused(63, "SetRoutingState", **asked(link, "Available", NotAfter=now - 60_000))
-    state = await present_state(link)
-    expect(state == "Unavailable", f"an expired command was executed: the agent is {state}")
+    await stays_unavailable(link, "an expired command was executed")
     await link.done("SetRoutingState", **asked(link, "Available", NotAfter=now + 60_000))
 
 
-@check("requests.key_once", "Messages", _ONCE, agents=1, features=("RequestKeys",))
-async def key_once(stage: Stage) -> None:
+@of_agent("requests.key_once", "Messages", _ONCE, features=("RequestKeys",))
+async def key_once(stage: Stage, link: Link) -> None:
     """A command that is sent twice is executed once, and gets the same answer."""
-    link = await stage.open(await stage.agent())
     first = await link.done("SetRoutingState", **asked(link, "Available", RequestKey="kit-1"))
     reason = await reason_for(link, "Unavailable")
     await link.done("SetRoutingState", **asked(link, "Unavailable", RequestKey="kit-2", **reason))
@@ -77,8 +79,7 @@ async def key_once(stage: Stage) -> None:
         again.error == 0 and received == before,
         f"the repeated command is answered {received or again.name}, not {before}",
     )
-    state = await present_state(link)
-    expect(state == "Unavailable", f"a repeated command was executed again: the agent is {state}")
+    await stays_unavailable(link, "a repeated command was executed again")
 
 
 @check("requests.key_refused", "Messages", _ONCE, agents=1, dashboards=1, features=("RequestKeys",))
@@ -100,8 +101,7 @@ async def key_refused(stage: Stage) -> None:
         again.error == first.error,
         f"the repeated command is answered {again.error} {again.name}, not {first.error} {first.name}",
     )
-    state = await present_state(agent)
-    expect(state == "Unavailable", f"a refused command was executed when it was repeated: {state}")
+    await stays_unavailable(agent, "a refused command was executed when it was repeated")
 
 
 @check("requests.key_on_next_link", "Messages", _ONCE, agents=1, features=("RequestKeys",))
@@ -116,19 +116,16 @@ async def key_on_next_link(stage: Stage) -> None:
     link = await stage.open(session)
     again = await link.ask("SetRoutingState", **asked(link, "Available", RequestKey="kit-1"))
     expect(again.error == 0, f"the repeated command is answered {again.error} {again.name}")
-    state = await present_state(link)
-    expect(state == "Unavailable", f"a repeated command was executed again: the agent is {state}")
+    await stays_unavailable(link, "a repeated command was executed again")
 
 
-@check("requests.new_key", "Messages", _ONCE, agents=1, features=("RequestKeys",))
-async def new_key(stage: Stage) -> None:
+@of_agent("requests.new_key", "Messages", _ONCE, features=("RequestKeys",))
+async def new_key(stage: Stage, link: Link) -> None:
     """Another key is another command, even with the same content."""
-    link = await stage.open(await stage.agent())
     for number, state in enumerate(("Available", "Unavailable")):
         reason = await reason_for(link, state)
         await link.done("SetRoutingState", **asked(link, state, RequestKey=f"kit-{number}", **reason))
-    state = await present_state(link)
-    expect(state == "Unavailable", f"a command with a key of its own was not executed: the agent is {state}")
+    await stays_unavailable(link, "a command with a key of its own was not executed")
 
 
 @check("requests.key_of_session", "Messages", _ONCE, agents=1, dashboards=1, features=("RequestKeys",))
@@ -152,33 +149,29 @@ async def key_of_session(stage: Stage) -> None:
     expect(answer.error == 0 and received, "the same key of another session was not executed")
 
 
-@check("requests.unknown_fields", "Conventions", "Unknown fields are ignored;", dashboards=1)
-async def unknown_fields(stage: Stage) -> None:
+@of_dashboard("requests.unknown_fields", "Conventions", "Unknown fields are ignored;")
+async def unknown_fields(stage: Stage, link: Link) -> None:
     """A newer gateway may send more fields."""
-    link = await stage.open(await stage.dashboard())
     await link.done("KeepAlive", FromTheFuture={"Some": ["thing"]})
     answer = await link.done("ListenForEvents", EventType="QueueRealtime", Keys="All", FromTheFuture=1)
     await link.received(of_query(answer.body["QueryID"]), "the first event of QueueRealtime", after=answer.at)
 
 
-@check("requests.bad", "Messages", _BAD, agents=1)
-async def bad(stage: Stage) -> None:
+@of_agent("requests.bad", "Messages", _BAD)
+async def bad(stage: Stage, link: Link) -> None:
     """A request without a field, or with one of another type, is refused, and has no other effect."""
-    link = await stage.open(await stage.agent())
     whole = asked(link, "Available")
     await link.refused(
         1, "SetRoutingState", **{name: whole[name] for name in whole if name != "RoutingState"}
     )
     await link.refused(1, "SetRoutingState", **{**whole, "RoutingState": ["Available"]})
     await link.refused(1, "ListenForEvents", EventType="UserRealtime", Keys="Some")
-    state = await present_state(link)
-    expect(state == "Unavailable", f"a request that cannot be read was executed: the agent is {state}")
+    await stays_unavailable(link, "a request that cannot be read was executed")
 
 
-@check("requests.unknown_method", "Messages", _METHOD, dashboards=1)
-async def unknown_method(stage: Stage) -> None:
+@of_dashboard("requests.unknown_method", "Messages", _METHOD)
+async def unknown_method(stage: Stage, link: Link) -> None:
     """A newer gateway may send other methods."""
-    link = await stage.open(await stage.dashboard())
     await link.refused(2, "DoSomethingOfTheFuture", Session=link.alias)
     await link.done("KeepAlive")
 
@@ -193,15 +186,12 @@ async def unreadable(stage: Stage) -> None:
         expect(code in {1002, 1007, 1009}, f"after {text} the link is closed with {code}")
 
 
-@check(
+@of_agent(
     "requests.session_unknown",
     "Messages",
     "A request for a `Session` that is not attached is answered `SessionUnknown`(3)",
-    agents=1,
 )
-async def session_unknown(stage: Stage) -> None:
+async def session_unknown(stage: Stage, link: Link) -> None:
     """A command needs a session with the rights for it."""
-    link = await stage.open(await stage.agent())
     await link.refused(3, "SetRoutingState", **asked(link, "Available", Session=link.alias + 1000))
-    state = await present_state(link)
-    expect(state == "Unavailable", f"a command without a session was executed: the agent is {state}")
+    await stays_unavailable(link, "a command without a session was executed")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tests.server_conformance.checks.directory import objects
 from tests.server_conformance.link import Link, element, of_query
-from tests.server_conformance.registry import check
+from tests.server_conformance.registry import check, of_dashboard
 from tests.server_conformance.stage import Stage
 from tests.server_conformance.verdicts import Skipped, expect
 
@@ -106,10 +106,9 @@ async def grown(stage: Stage) -> None:
         expect(sessions[0] <= added[0], "Added comes before the Session element")
 
 
-@check("scope.rights", "Events", _SESSION, dashboards=1, hooks=("set_rights",))
-async def rights(stage: Stage) -> None:
+@of_dashboard("scope.rights", "Events", _SESSION, hooks=("set_rights",))
+async def rights(stage: Stage, link: Link) -> None:
     """The loss of a right is sent, and a command that needs it is Forbidden."""
-    link = await stage.open(await stage.dashboard())
     old = list(link.opened["Session"].get("Rights") or ())
     if "RoutingStateWrite" not in old:
         raise Skipped("the Dashboard's user has no right RoutingStateWrite")
@@ -168,10 +167,9 @@ async def union(stage: Stage) -> None:
     expect(not seen, "the event has agents that no attached session may see")
 
 
-@check("scope.renamed", "Events", _CHANGED, dashboards=1, hooks=("rename_queue",))
-async def renamed(stage: Stage) -> None:
+@of_dashboard("scope.renamed", "Events", _CHANGED, hooks=("rename_queue",))
+async def renamed(stage: Stage, link: Link) -> None:
     """A queue with a new name is sent with its whole entry."""
-    link = await stage.open(await stage.dashboard())
     queues = (await objects(link, "Queue"))["Queue"]
     if not queues:
         raise Skipped("the Dashboard's user sees no queue")
