@@ -35,64 +35,71 @@ def envelope(number: int) -> Envelope:
 class Received:
     """What one node received."""
 
-    def __init__(self) -> None:
+    def __init__(self, site: BusSite) -> None:
         self.envelopes: list[Envelope] = []
+        self._site = site
 
     def __call__(self, received: Envelope) -> None:
         self.envelopes.append(received)
 
-
-async def test_every_node_that_subscribed_receives_and_is_counted(site: BusSite) -> None:
-    inboxes = [Received(), Received()]
-    for bus, inbox in zip(site.buses, inboxes, strict=True):
-        await bus.subscribe(A, inbox)
-    assert await site.buses[0].publish(A, envelope(1)) == 2
-    await site.arrive()
-    assert [inbox.envelopes for inbox in inboxes] == [[envelope(1)]] * 2
+    async def are(self, *numbers: int) -> None:
+        """Hold that just the envelopes of these numbers have arrived, in this order."""
+        await self._site.arrive()
+        assert self.envelopes == [envelope(number) for number in numbers]
 
 
-async def test_where_nobody_listens_nothing_arrives(site: BusSite) -> None:
-    here, there = site.buses
-    inbox = Received()
-    await there.subscribe(A, inbox)
+@pytest.fixture
+async def inbox(site: BusSite) -> Received:
+    """What the second node receives on channel A."""
+    received = Received(site)
+    await site.buses[1].subscribe(A, received)
+    return received
+
+
+async def test_every_node_that_subscribed_receives_and_is_counted(site: BusSite, inbox: Received) -> None:
+    here, other = site.buses[0], Received(site)
+    await here.subscribe(A, other)
+    assert await here.publish(A, envelope(1)) == 2
+    await inbox.are(1)
+    await other.are(1)
+
+
+async def test_where_nobody_listens_nothing_arrives(site: BusSite, inbox: Received) -> None:
+    here, _ = site.buses
     assert await here.publish(B, envelope(1)) == 0
-    await site.arrive()
-    assert inbox.envelopes == []
+    await inbox.are()
 
 
 async def test_what_was_published_before_does_not_arrive(site: BusSite) -> None:
     here, there = site.buses
-    inbox = Received()
+    inbox = Received(site)
     await here.publish(A, envelope(1))
     await there.subscribe(A, inbox)
     await here.publish(A, envelope(2))
-    await site.arrive()
-    assert inbox.envelopes == [envelope(2)]
+    await inbox.are(2)
 
 
 async def test_a_second_subscription_replaces_the_first(site: BusSite) -> None:
     here, there = site.buses
-    first, second = Received(), Received()
+    first, second = Received(site), Received(site)
     await there.subscribe(A, first)
     await there.subscribe(A, second)
     assert await here.publish(A, envelope(1)) == 1
-    await site.arrive()
-    assert (first.envelopes, second.envelopes) == ([], [envelope(1)])
+    await first.are()
+    await second.are(1)
 
 
-async def test_nothing_arrives_after_unsubscribing(site: BusSite) -> None:
+async def test_nothing_arrives_after_unsubscribing(site: BusSite, inbox: Received) -> None:
     here, there = site.buses
-    inbox, other = Received(), Received()
-    await there.subscribe(A, inbox)
+    other = Received(site)
     await here.subscribe(A, other)
     await there.unsubscribe(A)
     assert await here.publish(A, envelope(1)) == 1
-    await site.arrive()
-    assert (inbox.envelopes, other.envelopes) == ([], [envelope(1)])
+    await inbox.are()
+    await other.are(1)
     await there.subscribe(A, inbox)
     await here.publish(A, envelope(2))
-    await site.arrive()
-    assert inbox.envelopes == [envelope(2)]
+    await inbox.are(2)
 
 
 async def test_unknown_channels_are_ignored(site: BusSite) -> None:
@@ -106,45 +113,43 @@ async def test_unknown_channels_are_ignored(site: BusSite) -> None:
 
 async def test_the_order_holds_over_all_channels(site: BusSite) -> None:
     here, there = site.buses
-    inbox = Received()
+    inbox = Received(site)
     channels: list[BusChannel] = [A, B, Control()]
     for channel in channels:
         await there.subscribe(channel, inbox)
     for number in range(30):
         assert await here.publish(channels[number % 3], envelope(number)) == 1
-    await site.arrive()
-    assert inbox.envelopes == [envelope(number) for number in range(30)]
+    await inbox.are(*range(30))
 
 
-async def test_what_is_published_at_once_arrives_in_the_order_of_asking(site: BusSite) -> None:
-    here, there = site.buses
-    inbox = Received()
-    await there.subscribe(A, inbox)
+async def test_what_is_published_at_once_arrives_in_the_order_of_asking(
+    site: BusSite, inbox: Received
+) -> None:
+    here, _ = site.buses
     async with asyncio.TaskGroup() as tasks:
         published = [tasks.create_task(here.publish(A, envelope(number))) for number in range(300)]
     assert {task.result() for task in published} == {1}
-    await site.arrive()
-    assert inbox.envelopes == [envelope(number) for number in range(300)]
+    await inbox.are(*range(300))
 
 
-async def test_what_is_posted_arrives_in_the_order_of_the_calls_where_the_bus_takes_it(site: BusSite) -> None:
-    here, there = site.buses
-    inbox, answers = Received(), list[int | GatewayError]()
-    await there.subscribe(A, inbox)
+async def test_what_is_posted_arrives_in_the_order_of_the_calls_where_the_bus_takes_it(
+    site: BusSite, inbox: Received
+) -> None:
+    here, _ = site.buses
+    answers = list[int | GatewayError]()
     for number in range(30):
         if number % 7 == 3 or not here.post(A, envelope(number), answers.append):
             answers.append(await here.publish(A, envelope(number)))
     here.flush()
     answers.append(await here.publish(A, envelope(30)))
-    await site.arrive()
-    assert inbox.envelopes == [envelope(number) for number in range(31)]
+    await inbox.are(*range(31))
     assert answers == 31 * [1]
 
 
-async def test_somebody_who_gives_up_publishing_takes_nothing_with_him(site: BusSite) -> None:
-    here, there = site.buses
-    inbox = Received()
-    await there.subscribe(A, inbox)
+async def test_somebody_who_gives_up_publishing_takes_nothing_with_him(
+    site: BusSite, inbox: Received
+) -> None:
+    here, _ = site.buses
     async with during(here.publish(A, envelope(1))):
         await asyncio.sleep(0)
     assert await here.publish(A, envelope(2)) == 1
@@ -154,22 +159,21 @@ async def test_somebody_who_gives_up_publishing_takes_nothing_with_him(site: Bus
 
 async def test_many_channels_are_subscribed_at_once(site: BusSite) -> None:
     here, there = site.buses
-    inbox = Received()
+    inbox = Received(site)
     channels = [Events(UserId("main", number)) for number in range(1_300)]
     async with asyncio.TaskGroup() as tasks:
         for channel in channels:
             tasks.create_task(there.subscribe(channel, inbox))
     for channel in channels[::100]:
         assert await here.publish(channel, envelope(channel.user.key)) == 1
-    await site.arrive()
-    assert inbox.envelopes == [envelope(channel.user.key) for channel in channels[::100]]
+    await inbox.are(*(channel.user.key for channel in channels[::100]))
 
 
 async def test_watchers_are_called_after_a_reconnection_and_receive_again(site: BusSite) -> None:
     if site.cut is None:
         return  # one process has no connections
     here, there = site.buses
-    inbox, doubts = Received(), Doubts()
+    inbox, doubts = Received(site), Doubts()
     there.watch(doubts)
     for channel in (A, B):
         await there.subscribe(channel, inbox)
@@ -179,8 +183,7 @@ async def test_watchers_are_called_after_a_reconnection_and_receive_again(site: 
     assert doubts.received == 1
     for channel in (A, B):
         assert await here.publish(channel, envelope(1)) == 1
-    await site.arrive()
-    assert inbox.envelopes == [envelope(1)] * 2
+    await inbox.are(1, 1)
 
 
 class Doubts:
@@ -217,7 +220,7 @@ async def test_nothing_that_the_server_sees_can_be_read(networked: tuple[BusSite
     here, there = site.buses
     said = Detach(UserId("main", 4_711_000_815), CANARY, NodeId("n"))
     channel = Events(said.user)
-    inbox = Received()
+    inbox = Received(site)
     async with network.spy() as seen:
         await there.subscribe(channel, inbox)
         await here.publish(channel, said)
@@ -236,7 +239,7 @@ async def test_nothing_that_the_server_sees_can_be_read(networked: tuple[BusSite
 
 async def test_what_was_tampered_with_does_not_arrive(networked: tuple[BusSite, Network]) -> None:
     site, network = networked
-    inbox = Received()
+    inbox = Received(site)
     await site.buses[1].subscribe(A, inbox)
     sealed = network.sealed(A, envelope(1))
     assert network.nodes[1].seals.open(network.name(A), sealed) is not None
@@ -248,24 +251,22 @@ async def test_what_was_tampered_with_does_not_arrive(networked: tuple[BusSite, 
     for data in tampered:
         assert await network.publish(A, data) == 1
     await site.buses[0].publish(A, envelope(1))  # *sealed* may be late: a busy node greets again meanwhile
-    await site.arrive()
-    assert inbox.envelopes == [envelope(1)]
+    await inbox.are(1)
     assert network.nodes[1].seals.dropped.total() == len(tampered)
 
 
 async def test_what_was_moved_to_another_channel_does_not_arrive(networked: tuple[BusSite, Network]) -> None:
     site, network = networked
-    inbox = Received()
+    inbox = Received(site)
     await site.buses[1].subscribe(B, inbox)
     await network.publish(B, network.sealed(A, envelope(1)))
-    await site.arrive()
-    assert inbox.envelopes == []
+    await inbox.are()
     assert network.nodes[1].seals.dropped == {DropReason.FORGED: 1}
 
 
 async def test_strangers_are_not_received_and_older_keys_are(networked: tuple[BusSite, Network]) -> None:
     site, network = networked
-    inbox = Received()
+    inbox = Received(site)
     await site.buses[1].subscribe(A, inbox)
     older = BusKeys(KEYS.sealing[::-1], KEYS.pseudonym)
     impostor = BusKeys((("k1", b"x" * 32),), KEYS.pseudonym)

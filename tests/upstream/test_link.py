@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -57,6 +58,17 @@ async def at() -> AsyncIterator[Scene]:
 @pytest.fixture
 async def link(at: Scene) -> OsccLink:
     return await at.open()
+
+
+@asynccontextmanager
+async def stays_open(at: Scene, link: OsccLink) -> AsyncIterator[asyncio.TaskGroup]:
+    """Receive beside the block, through which the link stays open; yields a group for requests."""
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(ended(link))
+        await at.clock.settle()
+        yield tasks
+        assert not receiving.done()
+        await link.close()
 
 
 # ---- opening ----
@@ -240,10 +252,10 @@ async def test_a_keep_alive_shows_that_the_clock_of_the_server_was_set_back(
     assert seen == ([LinkClosed, "over"] if late_ms > 2_000 else [Alive])
 
 
-async def _answer_keep_alive(at: Scene, link: OsccLink) -> None:
+async def _answer_keep_alive(at: Scene, link: OsccLink, ahead_ms: int = 0) -> None:
     await at.clock.advance(10)
     link.send(KeepAlive(), lambda _: None)
-    await at.server.respond(Time=TIME_MS + 10_000)
+    await at.server.respond(Time=TIME_MS + 10_000 + ahead_ms)
     await at.clock.settle()
 
 
@@ -268,9 +280,7 @@ async def test_an_event_from_the_future_shows_that_the_clock_of_the_server_was_s
 async def test_an_event_that_came_behind_a_flood_of_pings_is_not_from_the_future(at: Scene) -> None:
     """What comes while reading pauses counts as having come at the pause, which is too early."""
     link = await at.open()
-    await at.clock.advance(10)
-    link.send(KeepAlive(), lambda _: None)
-    await at.server.respond(Time=TIME_MS + 10_000)
+    await _answer_keep_alive(at, link)
     await link.receive()
     for _ in range(WAITING_CHARS_MAX // 100):
         await link_of(at).ping()
@@ -303,9 +313,7 @@ async def test_a_server_may_date_events_by_a_clock_that_is_always_ahead(at: Scen
 async def test_a_clock_that_was_set_forward_before_the_first_keep_alive_is_seen(at: Scene) -> None:
     link = await at.open()
     async with beside(ended(link)) as receiving:
-        await at.clock.advance(10)
-        link.send(KeepAlive(), lambda _: None)
-        await at.server.respond(Time=TIME_MS + 13_000)
+        await _answer_keep_alive(at, link, ahead_ms=3_000)
     assert receiving.result() == "lost"
     assert await code_seen(at) == 1000
 
@@ -536,8 +544,7 @@ async def test_an_answer_to_an_attach_that_cannot_be_read_concerns_only_its_sess
     telemetry = Telemetry()
     measured_sites({"main": at.adapter}, telemetry, Tracing(), {"main": SiteReach()}, {})
     link = await at.open()
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(ended(link))
+    async with stays_open(at, link) as tasks:
         for number in range(3):
             asked = tasks.create_task(outcome(link, AttachSession(SessionSecret("canary"))))
             await at.server.respond(Session="canary", ID=number)
@@ -545,8 +552,6 @@ async def test_an_answer_to_an_attach_that_cannot_be_read_concerns_only_its_sess
         asked = tasks.create_task(outcome(link, AttachSession(SessionSecret("good"))))
         await at.server.respond(**SESSION)
         assert isinstance(await asked, Attached)
-        assert not receiving.done()
-        await link.close()
     (logged,) = (vars(each) for each in caplog.records if each.message == "link_message_unreadable")
     assert logged["fault"] == "an answer cannot be read", "a field that the log of a node shows"
     assert "canary" not in str(logged)
@@ -578,9 +583,7 @@ async def test_data_whose_answer_cannot_be_read_is_requested_later_and_later_on_
         except GatewayError as error:
             seen.append(error.code)
 
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(ended(link))
-        await at.clock.settle()
+    async with stays_open(at, link) as tasks:
         for wait_s in waits_s:
             ask()
             await at.server.respond(QueryID="odd", Objects={"User": 5})
@@ -595,35 +598,27 @@ async def test_data_whose_answer_cannot_be_read_is_requested_later_and_later_on_
         assert isinstance(seen.pop(), Listening | Directory)
         ask()
         await at.server.respond(QueryID=8, Objects={})  # at once again
-        assert not receiving.done()
-        await link.close()
 
 
 @pytest.mark.parametrize("request_", [Presence(1, True), StopListening(3), DetachSession(2), KeepAlive()])
 async def test_no_answer_that_cannot_be_read_closes_the_link(
     at: Scene, link: OsccLink, request_: LinkRequest
 ) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(ended(link))
+    async with stays_open(at, link) as tasks:
         for _ in range(2):
             asked = tasks.create_task(outcome(link, request_))
             await at.server.respond(Error="canary")
             assert await asked is ErrorCode.UPSTREAM_UNAVAILABLE
-        assert not receiving.done()
-        await link.close()
 
 
 async def test_a_late_answer_that_cannot_be_read_does_not_close_the_link(at: Scene, link: OsccLink) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(ended(link))
+    async with stays_open(at, link):
         withdraw = link.send(AGENTS, lambda _: None)
         assert withdraw is not None
         await at.clock.settle()
         withdraw()
         await at.server.respond(QueryID="odd")
         await at.clock.settle()
-        assert not receiving.done()
-        await link.close()
 
 
 @pytest.mark.parametrize("answer", [{}, {"State": 5}, {"Error": "x"}, {"State": "Odd"}])
@@ -631,17 +626,13 @@ async def test_an_answer_to_a_command_that_cannot_be_read_leaves_the_link_open(
     at: Scene, link: OsccLink, answer: dict[str, object]
 ) -> None:
     seen: list[object] = []
-    async with asyncio.TaskGroup() as tasks:
-        receiving = tasks.create_task(ended(link))
-        await at.clock.settle()
+    async with stays_open(at, link) as tasks:
         link.send(execute(), seen.append)
         await at.server.respond(**answer)
         await at.clock.settle()
         waited_for = tasks.create_task(outcome(link, execute()))
         await at.server.respond(**answer)
         assert await waited_for is ErrorCode.UPSTREAM_TIMEOUT
-        assert not receiving.done()
-        await link.close()
     assert [each.code for each in seen if isinstance(each, GatewayError)] == [ErrorCode.UPSTREAM_TIMEOUT]
 
 
