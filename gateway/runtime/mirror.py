@@ -103,8 +103,9 @@ class Feed:
                 if only is None and connections.only is None:
                     unite_due(ledger, ledger.came_at)
                 self._wake_waiting()
-        for key in ledger.take_own_news() if ledger.own_news else ():
-            self._wake(key.removeprefix(ME_PREFIX))
+        if ledger.own_news:
+            for key in ledger.take_own_news():
+                self._wake(key.removeprefix(ME_PREFIX))
         only = readers.only_key  # another one may be the only one by now
         return only.pace if only is not None and ledger.outlet is None else None
 

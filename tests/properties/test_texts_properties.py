@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.element import steady
+from gateway.domain.model import VALUE_CHARS, readable_or_none
+from gateway.domain.resources import QueueFigures
 from gateway.domain.upstream import Reading
-from gateway.upstream.oscce.decode import References
+from gateway.upstream.oscce.decode import SHAPES, References
 from gateway.upstream.oscce.messages import LinkReader, MessageContent
 from gateway.upstream.oscce.readings import Readings
 from tests.upstream.samples import whole
@@ -98,3 +100,46 @@ def test_what_is_reported_a_second_time_is_not_read_again(
     assert len({id(each.parts) for each in read if isinstance(each, Reading)}) == 1
     assert len({id(each.steps) for each in read if isinstance(each, Reading)}) == 1
     assert (pool.parsed, pool.shared) == (1, 2)
+
+
+_FIGURES = st.none() | st.integers(-3, 3) | st.sampled_from([99.9, 100, 100.1, -0.0, -0.1, 1e12, 2**53 - 1])
+_LETTERS = st.sampled_from(
+    ["a", " ", '"', "\\", "/", "\x7f", "\x00", "\n", "ü", "\x85", "\u200b", "\u2028", "😀"]
+)
+QUEUES = st.fixed_dictionaries(
+    {"QueueKey": st.integers(1, 3)},
+    optional={
+        "Contacts": st.none() | st.integers(-3, 3),
+        "WorkUsers": st.none() | st.integers(-3, 3),
+        "OldestContactWaitTime": st.none() | st.floats(-1, 1e12),
+        "ServiceLevel": _FIGURES,
+        "AbandonedRate": _FIGURES,
+        "ServiceLevelThreshold": st.none() | st.floats(-1, 1e12),
+        "EstimatedWaitTime": st.none() | st.floats(-1, 1e12),
+        "ServiceLevelFormula": st.none() | st.text(_LETTERS, max_size=2 * VALUE_CHARS) | st.just("a" * 300),
+        "Level": st.sampled_from([None, "Ok", "Action", "Other", "\x7f"]),
+    },
+)
+
+
+@given(queues=st.lists(QUEUES, min_size=1, max_size=2), escaped=st.booleans(), complete=st.booleans())
+def test_a_queue_is_read_alike_however_it_is_written(
+    queues: list[dict[str, Any]], escaped: bool, complete: bool
+) -> None:
+    event = {
+        "Type": "Event",
+        "QueryID": 1,
+        "EventType": "QueueRealtime",
+        "Time": 10**13,
+        "Complete": complete,
+    }
+    written = json.dumps(event | {"Elements": queues}, ensure_ascii=escaped, separators=(",", ":"))
+    reading = Readings().event(written.encode())
+    assert reading is not None
+    for part, queue in zip(reading.parts, queues, strict=True):
+        alone = SHAPES["QueueRealtime"].read(json.dumps(queue).encode(), 10**13, References())
+        assert alone is not None
+        assert (part.number, part.value) == (queue["QueueKey"], alone.value)
+        assert isinstance(part.value, QueueFigures)
+        shown = part.value.service_level_formula
+        assert shown == readable_or_none(queue.get("ServiceLevelFormula") or None, VALUE_CHARS)

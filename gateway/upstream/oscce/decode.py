@@ -438,41 +438,89 @@ class QueueRealtime(WireElement):
     level: str | None = None
 
 
-_formulas: Final[dict[int, str]] = {}
-"""The last printable formula of each length, which mostly all queues have: it is checked and kept once."""
+_Figure = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+_Duration = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+_Percentage = Annotated[float, msgspec.Meta(ge=0, le=100)]
+
+
+class UsualQueue(WireElement):
+    """A queue as it is now, whose figures can all be shown: nearly all are such."""
+
+    queue_key: Key
+    contacts: _Figure | None = None
+    oldest_contact_wait_time: _Duration | None = None
+    service_level: _Percentage | None = None
+    service_level_threshold: _Duration | None = None
+    service_level_formula: str | None = None
+    """Without control characters."""
+    abandoned_rate: _Percentage | None = None
+    estimated_wait_time: _Duration | None = None
+    logged_on_users: _Figure | None = None
+    available_users: _Figure | None = None
+    handling_users: _Figure | None = None
+    post_processing_users: _Figure | None = None
+    unavailable_users: _Figure | None = None
+    work_users: _Figure | None = None
+    level: str | None = None
 
 
 def queue_realtime(sent: QueueRealtime, time_ms: int) -> Part:
-    """Map a queue; the oldest contact's waiting time becomes an instant in the server's clock."""
-    waiting, logged_on, available = sent.contacts, sent.logged_on_users, sent.available_users
-    handling, post_processing = sent.handling_users, sent.post_processing_users
-    unavailable, work, oldest_s = sent.unavailable_users, sent.work_users, sent.oldest_contact_wait_time
-    level_pct, lost_pct, level = sent.service_level, sent.abandoned_rate, sent.level
-    threshold_s, wait_s = sent.service_level_threshold, sent.estimated_wait_time
+    """Map a queue; figures that cannot be shown are left out."""
+    usual = UsualQueue(
+        queue_key=sent.queue_key,
+        contacts=count(sent.contacts),
+        oldest_contact_wait_time=duration(sent.oldest_contact_wait_time),
+        service_level=percentage(sent.service_level),
+        service_level_threshold=duration(sent.service_level_threshold),
+        service_level_formula=readable_or_none(sent.service_level_formula, VALUE_CHARS),
+        abandoned_rate=percentage(sent.abandoned_rate),
+        estimated_wait_time=duration(sent.estimated_wait_time),
+        logged_on_users=count(sent.logged_on_users),
+        available_users=count(sent.available_users),
+        handling_users=count(sent.handling_users),
+        post_processing_users=count(sent.post_processing_users),
+        unavailable_users=count(sent.unavailable_users),
+        work_users=count(sent.work_users),
+        level=sent.level,
+    )
+    return usual_queue(usual, time_ms)
+
+
+_formulas: Final[dict[int, str]] = {}
+"""The last formula of each length, which mostly all queues have: it is kept once."""
+
+
+def usual_queue(sent: UsualQueue, time_ms: int) -> Part:
+    """Map a queue; the oldest contact's waiting time becomes an instant in the server's clock.
+
+    Most updates are this, so its fields are given by place.
+    """
+    oldest_s, level_pct, lost_pct = sent.oldest_contact_wait_time, sent.service_level, sent.abandoned_rate
+    threshold_s, wait_s, level = sent.service_level_threshold, sent.estimated_wait_time, sent.level
     formula = sent.service_level_formula or None
     if formula is not None:
         known = _formulas.get(len(formula))
         if formula == known:
             formula = known
-        else:
-            formula = readable_or_none(formula, VALUE_CHARS)
+        else:  # without control characters ASCII is printable; isprintable() takes 7,000 instructions for 256
+            if not formula.isascii() or len(formula) > VALUE_CHARS:
+                formula = readable(formula, VALUE_CHARS) or None
             if formula is not None:
                 _formulas[len(formula)] = formula
-    # most updates are this: fields by place, figures checked as by count, percentage and duration
     queue = QueueFigures(
-        None if waiting is None or waiting < 0 else waiting,
+        sent.contacts,
         None if oldest_s is None else since(time_ms, oldest_s),
-        _usual(level_pct, level_pct) if level_pct is not None and 0.0 <= level_pct <= 100.0 else None,
-        None if threshold_s is None or threshold_s < 0.0 else _usual(threshold_s, threshold_s),
+        None if level_pct is None else _usual(level_pct, level_pct),
+        None if threshold_s is None else _usual(threshold_s, threshold_s),
         formula,
-        _usual(lost_pct, lost_pct) if lost_pct is not None and 0.0 <= lost_pct <= 100.0 else None,
-        None if wait_s is None or wait_s < 0.0 else _usual(wait_s, wait_s),
-        None if logged_on is None or logged_on < 0 else logged_on,
-        None if available is None or available < 0 else available,
-        None if handling is None or handling < 0 else handling,
-        None if post_processing is None or post_processing < 0 else post_processing,
-        None if unavailable is None or unavailable < 0 else unavailable,
-        None if work is None or work < 0 else work,
+        None if lost_pct is None else _usual(lost_pct, lost_pct),
+        None if wait_s is None else _usual(wait_s, wait_s),
+        sent.logged_on_users,
+        sent.available_users,
+        sent.handling_users,
+        sent.post_processing_users,
+        sent.unavailable_users,
+        sent.work_users,
         None if level is None else _LEVELS.get(level, "unknown"),
     )
     return Part(_QUEUE, sent.queue_key, _REALTIME, queue, None, time_ms)
@@ -651,20 +699,32 @@ class Event(WireElement, tag_field="EventType"):
     removed: tuple[Key, ...] | None = None
 
 
-def _event_of(element: type[WireElement]) -> type[Event]:
-    """Return the struct of the event type with these elements."""
-    name, elements = element.__name__, tuple[element, ...]  # type: ignore[valid-type] # known at import
+def _event_of(element: type[WireElement], name: str) -> type[Event]:
+    """Return the struct of the event type *name* with these elements."""
+    elements = tuple[element, ...]  # type: ignore[valid-type] # known at import
     made = msgspec.defstruct(name, [("elements", elements)], bases=(Event,), tag=name, kw_only=True, gc=False)
     return cast("type[Event]", made)
 
 
-EVENTS: Final[dict[type[Event], tuple[Kind, Source, ReadPart]]] = {
-    _event_of(each): (kind, source, part) for kind, source, each, part in _MAPPED
+_QUEUES: Final = QueueRealtime.__name__
+_USUAL_QUEUES: Final = _event_of(UsualQueue, _QUEUES)
+_OTHER_EVENTS: Final[dict[type[Event], tuple[Kind, Source, ReadPart]]] = {
+    _event_of(each, each.__name__): (kind, source, part) for kind, source, each, part in _MAPPED
 }
+EVENTS: Final = {**_OTHER_EVENTS, _USUAL_QUEUES: (Kind.QUEUE, Source.REALTIME, usual_queue)}
 """Struct of an event → its elements."""
-_ANY_EVENT: Final = Union[tuple(EVENTS)]  # noqa: UP007 - a bar joins no tuple
-read_event: Final[Callable[[bytes], Event]] = msgspec.json.Decoder(_ANY_EVENT).decode
+
+
+def _decoder(*events: type[Event]) -> Callable[[bytes], Event]:
+    return msgspec.json.Decoder(cast("type[Event]", Union[events])).decode  # noqa: UP007 - a bar joins no tuple
+
+
+read_event: Final = _decoder(*_OTHER_EVENTS)
 """Read an event with elements of one kind; raises any error of msgspec for each other message."""
+read_usual_event: Final = _decoder(
+    _USUAL_QUEUES, *[each for each in _OTHER_EVENTS if each.__name__ != _QUEUES]
+)
+"""Read an event in which neither an escape nor DEL is, so no control character; queues are usual ones."""
 EVENT_TYPES: Final[dict[tuple[Kind | None, Source], str]] = {
     **{(shape.kind, shape.source): event_type for event_type, shape in SHAPES.items()},
     (None, Source.DIRECTORY): "Administration",

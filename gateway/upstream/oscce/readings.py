@@ -17,7 +17,7 @@ from gateway.domain.commands import Dropped
 from gateway.domain.model import NO_ITEMS
 from gateway.domain.resources import Reason, RoutingParameter, Skill
 from gateway.domain.upstream import Part, Reading
-from gateway.upstream.oscce.decode import EVENTS, Key, References, Shape, read_event
+from gateway.upstream.oscce.decode import EVENTS, Key, References, Shape, read_event, read_usual_event
 from gateway.upstream.oscce.errors import UNREADABLE, read_without_impossible_figures
 
 GENERATION_S: Final = 2.0
@@ -171,9 +171,12 @@ class Readings:
             if known is not None or len(text) > LARGE_BYTES:
                 return known
         try:
-            sent = read_event(text)
+            sent = read_event(text) if _ESCAPE in text or _DELETE in text else read_usual_event(text)
         except UNREADABLE:
-            return None
+            try:
+                sent = read_event(text)  # perhaps a queue has a figure that cannot be shown
+            except UNREADABLE:
+                return None
         kind, source, part = EVENTS[type(sent)]
         elements, time_ms = sent.elements, sent.time
         if len(elements) == 1 and not (sent.complete or sent.removed):
@@ -184,13 +187,24 @@ class Readings:
             parts = tuple([part(each, time_ms) for each in elements])
             made = Reading(sent.query_id, kind, source, time_ms, sent.complete, parts, sent.removed or ())
             is_sampled = is_sampled or not self._misses % SAMPLED
-        if is_sampled and head is None and (head := EVENT_HEAD(text)) is not None:
+        if is_sampled:
+            return self._sampled(text, head, made)
+        self.parsed += len(elements)
+        self._misses += 1
+        return made
+
+    def _sampled(self, text: bytes, head: re.Match[bytes] | None, made: Reading) -> Reading:
+        """Return what another link received in *text*; otherwise *made*, stored for other links.
+
+        *head*: that of *text*, if it was looked up before.
+        """
+        if head is None and (head := EVENT_HEAD(text)) is not None:
             known = self.known(head)
             if known is not None:
                 return known
-        self.parsed += len(elements)
+        self.parsed += len(made.parts)
         self._misses += 1
-        if is_sampled and head is not None and (rest := rest_of(head)):
+        if head is not None and (rest := rest_of(head)):
             self._note(_place_of(rest, 0), _Event(rest, made))
         return made
 
@@ -324,6 +338,7 @@ def rest_of(head: re.Match[bytes]) -> bytes:
 
 
 _ESCAPE: Final = ord("\\")
+_DELETE: Final = 0x7F
 _EVENT: Final = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"Type"[ \t\r\n]*:[ \t\r\n]*"Event"').match
 _NUMBER: Final = b"(0|[1-9][0-9]{0,14})"
 _BEGIN: Final = (

@@ -6,6 +6,7 @@ import array
 import asyncio
 import fcntl
 import secrets
+import struct
 import termios
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, TypeAlias
@@ -45,6 +46,10 @@ _MASKED: Final = 0x80
 _LONG: Final = 126
 """A length in the next 2 bytes; one more: in the next 8."""
 _WHOLE_TEXT: Final = _FIN | TEXT
+_MEDIUM_TEXT: Final = _WHOLE_TEXT << 8 | _LONG
+"""The first 2 bytes of a text whose length is in the next 2."""
+_head_of: Final = struct.Struct("!HH").unpack_from
+_NO_HEAD: Final = 0, 0
 
 
 class Closed(NamedTuple):
@@ -453,7 +458,6 @@ class LinkSocket(asyncio.Protocol):
 
     def process_received(self) -> None:
         """Have the reader take the unread readings; without a reader they wait, too."""
-        is_share_read, self._read_bytes = self._read_bytes > READ_BYTES, 0
         unread, arrival = self._unread, self._arrival
         if unread.chars and not self._inbox and arrival is not None:
             only, reader = unread.only, self._reader
@@ -472,19 +476,19 @@ class LinkSocket(asyncio.Protocol):
             self.held_at = None
         elif self.held_at is None:
             self.held_at = self._link_scheduler.now()
+        read_bytes, self._read_bytes = self._read_bytes, 0
         if self._is_resting:
-            self._read_on(WAITING_CHARS_MAX if is_share_read else WAITING_CHARS_MAX // 2)
+            self._read_on(WAITING_CHARS_MAX if read_bytes > READ_BYTES else WAITING_CHARS_MAX // 2)
 
     # ---- asyncio.Protocol ----
 
     def data_received(self, data: bytes) -> None:
         """Process received bytes."""
         unread, size_bytes = self._unread, len(data) - 4
+        beginning, length = _head_of(data) if size_bytes >= _LONG else _NO_HEAD
         if (  # nearly always it is one text, which is a reading of a single element
-            _LONG <= size_bytes <= self._text_bytes
-            and data[0] == _WHOLE_TEXT
-            and data[1] == _LONG
-            and data[2] << 8 | data[3] == size_bytes
+            beginning == _MEDIUM_TEXT
+            and length == size_bytes <= self._text_bytes
             and self._frames is None
             and not self._has_closed
             and self._late_since is None
