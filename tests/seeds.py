@@ -117,7 +117,7 @@ COMMANDS: Final = [
         "gateway.runtime.command_execution:CommandExecution._send",
         Value(
             "withdraw",
-            "[sender.link.send(request, partial(self._answered, call, tasks)) for _ in (1, 2)][1]",
+            "[sender.link.send(request, partial(self._answered, call)) for _ in (1, 2)][1]",
         ),
         f"{_P}test_races_properties.py::TestRaces",
     ),

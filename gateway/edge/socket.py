@@ -18,7 +18,7 @@ from typing import Final
 from gateway.core.ledger import UNKNOWN_HEALTH, Health
 from gateway.core.outbox import PaceLadder
 from gateway.core.session import AcceptSession, Answered, Close, Effects, Invoke, Live, Session, State
-from gateway.domain.commands import AcknowledgeNotice, Call, ChangeRemoteNumber, Outcome, Status
+from gateway.domain.commands import AcknowledgeNotice, Call, ChangeRemoteNumber, Command, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Device, Ticket
 from gateway.edge.channel import Channel, ChannelEvent, ConnectionStats, Disconnect, Initiator
@@ -76,51 +76,32 @@ class CommandRunner:
         self._notices = notices
         self._clock = clock
 
-    def begin(
-        self, commands: CommandedUser, call: Call, stats: ConnectionStats, settle: OnOutcome
-    ) -> Callable[[], None] | None:
-        """Run *call* without a task if nothing is in its way; None: use :meth:`run`.
+    def execute(
+        self,
+        commands: CommandedUser,
+        call: Call,
+        credentials: SessionCredentials,
+        stats: ConnectionStats,
+        settle: OnOutcome,
+    ) -> Callable[[], None]:
+        """Have *call* executed. Bounded by its deadline.
 
         *settle* is called once with the outcome, perhaps in this call. The returned function ends the wait:
         then *settle* is not called.
         """
-        if isinstance(call.command, ChangeRemoteNumber | AcknowledgeNotice):
-            return None
-        began, is_counted = self._clock.now(), False
+        began = self._clock.now()
+        stats.command_started()
 
         def settled(outcome: Outcome) -> None:
-            nonlocal is_counted
-            if not is_counted:
-                is_counted = True
-                stats.command_started()
             stats.command_finished(call, outcome, self._clock.now() - began)
             settle(outcome)
 
-        leave = commands.begin(call, settled)
-        if leave is not None and not is_counted:
-            is_counted = True
-            stats.command_started()
-        return leave
-
-    async def run(
-        self, commands: CommandedUser, call: Call, credentials: SessionCredentials, stats: ConnectionStats
-    ) -> tuple[Outcome, Renewed | None]:
-        """Return the outcome of *call*, and a token to send before it. Bounded by the call's deadline."""
-        began = self._clock.now()
-        stats.command_started()
         try:
-            outcome = await commands.execute(self._checked(call, credentials))
+            checked = self._checked(call, credentials)
         except GatewayError as error:
-            outcome = Outcome(Status.REJECTED, error)
-        except BaseException:
-            stats.command_abandoned()
-            raise
-        stats.command_finished(call, outcome, self._clock.now() - began)
-        command = call.command
-        if not isinstance(command, AcknowledgeNotice) or outcome.status is not Status.APPLIED:
-            return outcome, None
-        acknowledged = (*credentials.ticket.notices, (command.notice_id, command.version))
-        return outcome, credentials.acknowledge(self._notices.kept(acknowledged))
+            settled(Outcome(Status.REJECTED, error))
+            return lambda: None
+        return commands.execute(checked, settled)
 
     def _checked(self, call: Call, credentials: SessionCredentials) -> Call:
         """Return *call* as it is executed: a remote number in E.164, everything else unchanged.
@@ -137,6 +118,13 @@ class CommandRunner:
                 if not self._notices.kept([(notice_id, version)]):
                     raise GatewayError(ErrorCode.NOT_FOUND, "There is no such notice.")
         return call
+
+    def renewed(self, command: Command, outcome: Outcome, credentials: SessionCredentials) -> Renewed | None:
+        """Return a token to send before the outcome, if *command* has acknowledged a notice."""
+        if not isinstance(command, AcknowledgeNotice) or outcome.status is not Status.APPLIED:
+            return None
+        acknowledged = (*credentials.ticket.notices, (command.notice_id, command.version))
+        return credentials.acknowledge(self._notices.kept(acknowledged))
 
 
 _GOING_AWAY: Final = 1001
@@ -196,11 +184,9 @@ class PhoneSocket:
         self._is_over = False
         self._stall: WriteStall | None = None
         self._tasks: tuple[asyncio.Task[None], ...] = ()
-        """The attach, and commands that need a task."""
-        self._leaves: dict[str, Callable[[], None] | None] | None = None
-        """For each command in flight without a task, by the id of its frame: the function that ends the wait
-        for it.
-        """
+        """The attach."""
+        self._leaves: dict[object, Callable[[], None] | None] | None = None
+        """For each command in flight: the function that ends the wait for it."""
 
     def begin(self, slot: SocketSlot) -> None:
         """Serve from now on, in turns of the scheduler. *slot* is released at the end."""
@@ -531,8 +517,7 @@ class PhoneSocket:
                 case AcceptSession():
                     self._attach(effect)
                 case Invoke():
-                    if not self._is_begun(effect):
-                        self.start(self._invoke(effect))
+                    self._invoke(effect)
                 case Close():
                     self._ending = effect
                 case _:
@@ -600,46 +585,31 @@ class PhoneSocket:
     def _refuse(self, refused: SessionRefused) -> None:
         self.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
 
-    def _is_begun(self, invoke: Invoke) -> bool:
-        """Begin a command without a task; False: that is impossible, or earlier commands have tasks."""
-        if self._tasks or self._commands is None:
-            return False
-        frame_id, leaves = invoke.id, self._leaves or {}
-        if frame_id in leaves:
-            return False
-        self._leaves = leaves
-        leaves[frame_id] = leave = None
-        settled = partial(self._settled, frame_id)
-        try:
-            leave = self._services.commands.begin(self._commands, invoke.call, self.stats, settled)
-        finally:
-            if leave is None:
-                self._forget(frame_id)
-        if frame_id in leaves:
-            leaves[frame_id] = leave
-        return leave is not None
-
-    def _settled(self, frame_id: str, outcome: Outcome) -> None:
-        """Process the outcome of a command without a task."""
-        self._forget(frame_id)
-        try:
-            self._run(self.session.settled(frame_id, outcome))
-        except Exception as fault:  # noqa: BLE001 - a fault of one socket ends that socket only
-            self.fail(fault)
-
-    def _forget(self, frame_id: str) -> None:
-        if self._leaves is not None:
-            self._leaves.pop(frame_id, None)
-            self._leaves = self._leaves or None
-
-    async def _invoke(self, invoke: Invoke) -> None:
+    def _invoke(self, invoke: Invoke) -> None:
+        """Have a command executed, and wait for its outcome until the connection ends."""
         if self._commands is None:
             return  # the socket has ended
-        run = self._services.commands.run
-        outcome, renewed = await run(self._commands, invoke.call, self._credentials, self.stats)
-        if renewed is not None:
-            self.announce(renewed)
-        self._run(self.session.settled(invoke.id, outcome))
+        command, leaves = object(), self._leaves or {}  # a phone may use the id of its frame twice
+        self._leaves, leaves[command] = leaves, None
+        settle = partial(self._settled, command, invoke)
+        leave = self._services.commands.execute(
+            self._commands, invoke.call, self._credentials, self.stats, settle
+        )
+        if command in leaves:
+            leaves[command] = leave
+
+    def _settled(self, command: object, invoke: Invoke, outcome: Outcome) -> None:
+        """Process the outcome of a command."""
+        if self._leaves is not None:
+            self._leaves.pop(command, None)
+            self._leaves = self._leaves or None
+        try:
+            renewed = self._services.commands.renewed(invoke.call.command, outcome, self._credentials)
+            if renewed is not None:
+                self.announce(renewed)
+            self._run(self.session.settled(invoke.id, outcome))
+        except Exception as fault:  # noqa: BLE001 - a fault of one socket ends that socket only
+            self.fail(fault)
 
     def _refresh(self, facts: SessionFacts) -> None:
         """Send a new token if the phone's token has an outdated end or is sealed by an old key."""

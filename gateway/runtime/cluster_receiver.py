@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -501,8 +500,6 @@ class ClusterReceiver:
         self._recent: dict[str, Element] = {}
         """The newest elements of shared keys of other nodes' publications, for :data:`RECENT_S`."""
         self._cleared_at = -math.inf
-        self._executing: Counter[UserId] = Counter()
-        """Commands of each user that run in tasks, or are about to: later ones follow them."""
 
     async def run(self) -> None:
         """Receive messages until cancelled."""
@@ -687,7 +684,7 @@ class ClusterReceiver:
             owner.leave(sent.handle, sent.node)
 
     def _call(self, asked: CallRequest) -> None:
-        """Execute a command; without a task if nothing is in its way, as most of the time."""
+        """Have a command executed, and send its outcome."""
         owner = self._owner(asked.user)
         if asked.left_ms is not None:  # the deadline by this node's clock
             deadline_ms = self._clock.wall_ms() + asked.left_ms
@@ -696,23 +693,7 @@ class ClusterReceiver:
             self._answer_call(owner, asked, None)
             return
         settle = partial(self._answer_call, owner, asked)
-        if asked.user in self._executing or owner.execution.begin(asked.call, settle, asked.node) is None:
-            self._executing[asked.user] += 1
-            if not spawn(self._tasks, self._carry_out(self._execute, asked)):
-                self._executed(asked.user)
-
-    async def _execute(self, asked: CallRequest) -> None:
-        try:
-            owner = self._owner(asked.user)
-            outcome = None if owner is None else await owner.execution.execute(asked.call, asked.node)
-        finally:
-            self._executed(asked.user)
-        self._answer_call(owner, asked, outcome)
-
-    def _executed(self, user: UserId) -> None:
-        self._executing[user] -= 1
-        if not self._executing[user]:
-            del self._executing[user]
+        owner.execution.execute(asked.call, settle, asked.node)
 
     def _answer_call(self, owner: Owner | None, asked: CallRequest, outcome: Outcome | None) -> None:
         if owner is not None:

@@ -45,7 +45,16 @@ from gateway.domain.model import (
 from gateway.domain.upstream import Attached, LinkClosed
 from gateway.runtime.event_loop import LeanEvent, log_fault, resolve, spawn, weakly
 from gateway.runtime.link_session import LinkHealth, LinkSession, OwnerServices
-from gateway.runtime.ports import Link, OnOutcome, Role, Tasks, too_many_numbers, wait_at_most
+from gateway.runtime.ports import (
+    Executor,
+    Link,
+    OnForwarded,
+    OnOutcome,
+    Role,
+    Tasks,
+    too_many_numbers,
+    wait_at_most,
+)
 from gateway.runtime.sessions import WAIT_MIN_S, SessionAdmission, SessionsOwner
 
 TAKEN_OVER_S: Final = 3.0
@@ -55,10 +64,6 @@ _STATUS: Final[dict[Literal["applied", "pending", "unchanged"], Status]] = {
     "pending": Status.PENDING,
     "unchanged": Status.UNCHANGED,
 }
-
-
-_IN_TASKS: Final = (ChangeRemoteNumber, AcknowledgeNotice)
-"""Commands that need more than the server's answer on the open link, and so a task."""
 
 
 class _Sender(NamedTuple):
@@ -81,7 +86,7 @@ class OutcomeWaiter(NamedTuple):
 
     session: str
     """The handle of its session."""
-    settle: OnOutcome
+    settle: OnForwarded
 
 
 class ExecutingOwner(SessionsOwner, Protocol):
@@ -116,10 +121,13 @@ class CommandExecution:
     """
 
     __slots__ = (
-        "__weakref__", "_askers", "_audit", "_calls", "_is_closed", "_lease", "_number_changes", "_order",
-        "_owner", "_sent", "_settled", "_stop_timer", "_tasks", "_tasks_running", "_timer_at", "_user",
+        "__weakref__", "_audit", "_calls", "_is_closed", "_lease", "_number_changes", "_order", "_owner",
+        "_sent", "_settled", "_stop_timer", "_tasks", "_tasks_running", "_timer_at", "_user", "_waiting",
         "link_session",
     )  # fmt: skip
+
+    token: Final = 0
+    """There is one owner: when it is another node's turn, this object is replaced."""
 
     def __init__(
         self,
@@ -139,7 +147,6 @@ class CommandExecution:
         self._audit = audit
         self._calls = calls
         self._is_closed = False
-        self._askers = 0
         self._tasks_running = 0
         """Commands that run in tasks of their own, or are about to."""
         self._sent: dict[str, _Sent] = NO_ITEMS
@@ -149,16 +156,10 @@ class CommandExecution:
         self._stop_timer: Callable[[], None] | None = None
         self._settled: LeanEvent | None = None
         """Set when a command has its outcome, for the hand-over that waits for it."""
+        self._waiting: dict[OutcomeWaiter, None] = NO_ITEMS
+        """What waits for commands that wait for their turn, in the order of their arrival."""
         self._order: asyncio.Lock | None = None
-        """Held by the first waiting command, so that commands are sent in the order of their arrival.
-
-        None: no command has waited yet.
-        """
-
-    @property
-    def _begins(self) -> bool:
-        """Whether new commands are begun here; it may change during each wait."""
-        return not self._is_closed
+        """Held by the first of these commands; None: no command has waited yet."""
 
     @property
     def in_flight(self) -> int:
@@ -169,36 +170,108 @@ class CommandExecution:
         """Run commands in *tasks*; None: the owner ends, and with it all waits for answers."""
         self._tasks = tasks
         if tasks is None:
+            self._turn_away()
             for key in list(self._sent):
                 self._settle(key, _UNANSWERED)
             self._bound_waits()
 
-    def begin(self, call: Call, settle: OnOutcome, node: NodeId | None = None) -> Callable[[], None] | None:
-        """Send *call* at once if nothing is in its way, as most of the time; None: use :meth:`execute`.
+    def execute(self, call: Call, settle: OnForwarded, node: NodeId | None = None) -> Callable[[], None]:
+        """Execute *call*, or join its execution.
 
-        *settle* is called once with the outcome, perhaps in this call. The returned function ends the wait:
-        then *settle* is not called.
+        *settle* is called once, perhaps in this call, unless the returned function is called before. It gets
+        the outcome; None when the command was not begun, since this is no longer the owner.
 
-        *node* is the node over which it came; None is this one.
+        *node* is the node over which it came; None is this one. When the owner has the phone on another node
+        by now, the phone may have sent the command again from there. Then this copy is late.
         """
-        owner, link_session, tasks = self._owner, self.link_session, self._tasks
-        if self._is_closed or link_session is None or tasks is None or isinstance(call.command, _IN_TASKS):
+        waiter, member = OutcomeWaiter(call.session, settle), self._member(call)
+        if member is None or member.node != node:
+            call = replace(call, waited=True)
+        if self._is_closed:
+            settle(None)
+        elif self._tasks is not None and not self._waiting and not self._must_wait(call, member):
+            self._begin(call, member, waiter)
+        else:
+            self._wait(call, waiter)
+        return partial(self._leave, waiter)
+
+    def _leave(self, waiter: OutcomeWaiter) -> None:
+        """End the wait for an outcome. The command itself continues, once it has begun."""
+        self._stop_waiting(waiter)
+        self._calls.leave(waiter)
+
+    def _stop_waiting(self, waiter: OutcomeWaiter) -> None:
+        self._waiting.pop(waiter, None)
+        self._waiting = self._waiting or NO_ITEMS
+
+    def _member(self, call: Call) -> Member | None:
+        """Return the session that sends a command, if the owner has it."""
+        return self._owner.user_sessions.by_handle.get(call.session)
+
+    def _wait(self, call: Call, waiter: OutcomeWaiter) -> None:
+        """Begin a command when it is its turn, unless it has begun before."""
+        began = self._calls.find(call, waiter, self._owner.clock.now())
+        if isinstance(began, Outcome):
+            waiter.settle(began)
+        elif began is None:
+            self._waiting = with_item(self._waiting, waiter, None)
+            if not spawn(self._tasks, self._begin_in_turn(replace(call, waited=True), waiter)):
+                self._turn_away()
+
+    async def _begin_in_turn(self, call: Call, waiter: OutcomeWaiter) -> None:
+        """Begin a command after those that came before it; bounded in time."""
+        order, owner = self._order or asyncio.Lock(), self._owner
+        self._order = order
+        within_s = min(TAKEN_OVER_S, patience_s(call, owner.clock.wall_ms()))
+        with suppress(TimeoutError):
+            async with owner.clock.timeout(max(0.0, within_s)), order:
+                while waiter in self._waiting and self._must_wait(call, self._member(call)):
+                    await owner.session_admission.until_changed(call.session)
+        if waiter in self._waiting:
+            self._stop_waiting(waiter)
+            if self._is_closed:
+                waiter.settle(None)
+            else:
+                self._begin(call, self._member(call), waiter)
+
+    def _must_wait(self, call: Call, member: Member | None) -> bool:
+        """Return whether the link, or the history of the last owner, has not arrived yet."""
+        owner = self._owner
+        if owner.link_health.is_taking_over and (member is None or not member.on_link):
+            return True
+        return (call.retry or call.waited) and owner.expects_history
+
+    def _begin(self, call: Call, member: Member | None, waiter: OutcomeWaiter) -> None:
+        """Decide a command, and have it sent if it is a new one."""
+        owner, may_have_run = self._owner, call.retry or call.waited
+        began: Outcome | Decision | None = self._unjudged(call) if may_have_run else None
+        began = began or self._calls.begin(call, waiter, owner.clock.now(), owner.epoch)
+        if isinstance(began, Outcome):
+            waiter.settle(began)
+        elif began is Decision.NEW:
+            self._start(call, member)
+
+    def _unjudged(self, call: Call) -> Outcome | None:
+        """Return an outcome for a command that waited or is sent again, if it cannot be decided, else None.
+
+        Another node may own the user.
+        """
+        if isinstance(call.command, AcknowledgeNotice) or (
+            self.link_session is not None and self._may_act(self.link_session)
+        ):
             return None
-        member = owner.user_sessions.by_handle.get(call.session)
-        if member is None or member.node != node or not owner.mirror.live:
-            return None
-        if self._tasks_running or self._has_waiting or self._must_wait(call):
-            return None
-        sender = self._sender(call, member, link_session)
-        if isinstance(sender, Outcome):
-            return None
-        waiter = OutcomeWaiter(call.session, settle)
-        began = self._calls.begin(call, waiter, owner.clock.now(), owner.epoch)
-        if began is Decision.NEW:
-            self._send(call, sender, link_session, tasks)
-        elif isinstance(began, Outcome):
-            settle(began)
-        return partial(self._calls.leave, waiter)
+        return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
+
+    def _start(self, call: Call, member: Member | None) -> None:
+        """Have OSCC-E execute a recorded command. Its outcome is settled in any case."""
+        if isinstance(call.command, AcknowledgeNotice):
+            self._settle(call.key, Outcome(Status.APPLIED))
+        elif self._tasks_running or isinstance(call.command, ChangeRemoteNumber):
+            self._start_task(call)
+        elif isinstance(sender := self._sender(call, member, self.link_session), Outcome):
+            self._settle(call.key, sender)
+        else:
+            self._send(call, sender)
 
     def _may_act(self, link_session: LinkSession) -> bool:
         """Return whether a command that is sent now takes effect only while this node acts for the user."""
@@ -222,11 +295,11 @@ class CommandExecution:
             return _UNSUPPORTED
         return _Sender(member.attached, link_session.link, left_s)
 
-    def _send(self, call: Call, sender: _Sender, link_session: LinkSession, tasks: Tasks) -> None:
-        """Send a command that was recorded. Its outcome is settled in any case."""
+    def _send(self, call: Call, sender: _Sender) -> None:
+        """Send a command on the link of *sender*, or have a task do so."""
         try:
             request = self._request(call, sender.attached.alias)
-            withdraw = sender.link.send(request, partial(self._answered, call, tasks))
+            withdraw = sender.link.send(request, partial(self._answered, call))
         except GatewayError as error:
             self._settle_of(call, self._outcome(error))
             return
@@ -234,19 +307,19 @@ class CommandExecution:
             self._settle(call.key, _UNANSWERED)
             raise
         if withdraw is None:
-            self._start(call, link_session, tasks)
+            self._start_task(call)
             return
         until = self._owner.clock.now() + sender.left_s
         self._sent = with_item(self._sent, call.key, _Sent(until, withdraw))
         if until < self._timer_at:
             self._bound_waits()
 
-    def _answered(self, call: Call, tasks: Tasks, sent: LinkAnswer | GatewayError | LinkClosed) -> None:
+    def _answered(self, call: Call, sent: LinkAnswer | GatewayError | LinkClosed) -> None:
         """Settle a command with the server's answer."""
         outcome = self._outcome(sent)
         self._sent.pop(call.key, None)
         is_unshown = isinstance(sent, Executed) and not self._owner.mirror.live
-        if is_unshown and spawn(tasks, self._settle_shown(call, outcome)):
+        if is_unshown and spawn(self._tasks, self._settle_shown(call, outcome)):
             return
         self._settle_of(call, outcome)
 
@@ -270,93 +343,10 @@ class CommandExecution:
         for key in over:  # last: a caller may raise, or send the next command
             self._settle(key, _UNANSWERED)
 
-    async def execute(self, call: Call, node: NodeId | None = None) -> Outcome | None:
-        """Execute *call*, or join its execution; it may outlive its caller.
-
-        Returns None when it was not begun, since the user is being given to another node.
-
-        *node* is the node over which it came; None is this one.
-        """
-        if self._is_closed:
-            return None
-        tasks = self._tasks
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        waiter, owner = OutcomeWaiter(call.session, partial(resolve, future)), self._owner
-        began = self._calls.find(call, waiter, owner.clock.now())
-        if began is None:
-            call = await self._its_turn(call, node)
-            if not self._begins:
-                return None
-            refused = self._unjudged(call)
-            if refused is not None:
-                return refused
-            began = self._calls.begin(call, waiter, owner.clock.now(), owner.epoch)
-            if began is Decision.NEW:
-                self._start(call, self.link_session, tasks)
-        if isinstance(began, Outcome):
-            return began
-        self._askers += 1
-        try:
-            return await future
-        finally:
-            self._askers -= 1
-            self._note_settled()
-            self._calls.leave(waiter)
-
-    async def _its_turn(self, call: Call, node: NodeId | None) -> Call:
-        """Return *call* when it may be decided, marked if it waited or came over an earlier node.
-
-        When the owner has the phone on another node by now, the phone may have sent the command again from
-        there. Then this copy is late.
-        """
-        owner, member = self._owner, self._owner.user_sessions.by_handle.get(call.session)
-        if member is None or member.node != node:
-            call = replace(call, waited=True)
-        if not self._has_waiting and not self._must_wait(call):
-            return call
-        order = self._order = self._order or asyncio.Lock()
-        call = replace(call, waited=True)
-        within_s = min(TAKEN_OVER_S, patience_s(call, owner.clock.wall_ms()))
-        with suppress(TimeoutError):
-            async with owner.clock.timeout(max(0.0, within_s)), order:
-                while self._must_wait(call):
-                    await owner.session_admission.until_changed(call.session)
-        return call
-
-    @property
-    def _has_waiting(self) -> bool:
-        """Whether a command waits, which others must not overtake."""
-        return self._order is not None and self._order.locked()
-
-    def _must_wait(self, call: Call) -> bool:
-        """Return whether the link, or the history of the last owner, has not arrived yet."""
-        owner = self._owner
-        if self._is_closed:
-            return False
-        if owner.link_health.is_taking_over:
-            member = owner.user_sessions.by_handle.get(call.session)
-            if member is None or not member.on_link:
-                return True
-        return (call.retry or call.waited) and owner.expects_history
-
-    def _unjudged(self, call: Call) -> Outcome | None:
-        """Return an outcome for a command that cannot be decided, as another node may own the user.
-
-        Else None.
-        """
-        is_first = not call.retry and not call.waited
-        if (
-            is_first
-            or isinstance(call.command, AcknowledgeNotice)
-            or (self.link_session is not None and self._may_act(self.link_session))
-        ):
-            return None
-        return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
-
-    def _start(self, call: Call, link_session: LinkSession | None, tasks: Tasks | None) -> None:
-        """Run a recorded command in a task. Commands that come before its first step wait for it."""
+    def _start_task(self, call: Call) -> None:
+        """Run a recorded command in a task. Commands that come before its end run in tasks, too."""
         self._tasks_running += 1
-        if not spawn(tasks, self._run(call, link_session)):
+        if not spawn(self._tasks, self._run(call, self.link_session)):
             self._tasks_running -= 1
             self._settle(call.key, _NOT_REACHED)
 
@@ -372,19 +362,12 @@ class CommandExecution:
                 while self._calls.in_flight:
                     await self._until_settled()
         self._give_up()
-        while self._askers:
-            await self._until_settled()
         return self.history()
 
     def _until_settled(self) -> asyncio.Future[None]:
-        """Return what is done when a command has its outcome, or a caller has taken one."""
+        """Return what is done when a command has its outcome."""
         settled = self._settled = self._settled or LeanEvent()
         return settled.wait()
-
-    def _note_settled(self) -> None:
-        settled, self._settled = self._settled, None
-        if settled is not None:
-            settled.set()
 
     def history(self) -> History:
         """Return the history for the next owner; after :meth:`give`, before :meth:`resume`."""
@@ -419,7 +402,14 @@ class CommandExecution:
     def _close(self) -> None:
         """Begin no further commands; waiting ones go to the next owner."""
         self._is_closed = True
+        self._turn_away()
+
+    def _turn_away(self) -> None:
+        """Have waiting commands go to the next owner."""
         self._owner.session_admission.wake()
+        for waiter in list(self._waiting):
+            self._stop_waiting(waiter)
+            waiter.settle(None)
 
     async def _run(self, call: Call, link_session: LinkSession | None) -> None:
         outcome = _UNANSWERED
@@ -438,7 +428,9 @@ class CommandExecution:
         self._owner.session_unknown(call.session)
 
     def _settle(self, key: str, outcome: Outcome, by_session: Mapping[str, Outcome] = NO_ITEMS) -> None:
-        self._note_settled()
+        if self._settled is not None:
+            self._settled.set()
+            self._settled = None
         sent = self._sent.pop(key, None)
         self._sent = self._sent or NO_ITEMS
         if sent is not None:
@@ -448,10 +440,7 @@ class CommandExecution:
 
     async def _decide(self, call: Call, link_session: LinkSession | None) -> Outcome:
         """Refuse the command, or have OSCC-E execute it on the link for which it was decided."""
-        if isinstance(call.command, AcknowledgeNotice):
-            return Outcome(Status.APPLIED)
-        member = self._owner.user_sessions.by_handle.get(call.session)
-        sender = self._sender(call, member, link_session)
+        sender = self._sender(call, self._member(call), link_session)
         if isinstance(sender, Outcome):
             return sender
         if isinstance(call.command, ChangeRemoteNumber):
@@ -552,8 +541,11 @@ OWNER_WAIT_S: Final = 0.5
 """How long a denied command waits for another owner before the same one is asked again. A command without an
 answer holds back later ones for the same time, since its owner may still deny it.
 """
+HELD_MAX: Final = 40
+"""Commands of one user that wait here for another owner: five devices at their limit."""
 _IDLE_S: Final = 3600.0
 """Upper bound of a wait, which any change ends earlier."""
+_TOO_MANY: Final = "Too many commands wait for an owner. Try again."
 _NOBODY: Final = "No node owns the user at the moment. Try again."
 _LOG: Final = logging.getLogger(__name__)
 
@@ -592,65 +584,60 @@ class CommandedUser(ABC):
             SessionRefused: There will be no other role.
         """
 
-    def begin(self, call: Call, settle: OnOutcome) -> Callable[[], None] | None:
-        """Send a command at once if nothing is in its way; None: use :meth:`execute`.
+    def execute(self, call: Call, settle: OnOutcome) -> Callable[[], None]:
+        """Have the user's owner execute a command at most once. Bounded by its deadline.
+
+        For a command that is sent again, the owner is asked for a while after the deadline, too.
 
         *settle* is called once with the outcome, perhaps in this call. The returned function ends the wait:
         then *settle* is not called.
         """
+        place = self._last_place = self._last_place + 1
+        callers = [settle]
+        if self._holds_until and self._is_held:
+            self._start_search(call, place, None, callers)
+            return callers.clear
         role = self.role
         execution = role.execution
-        if self._holds_until and self._is_held:
-            return None
-        if isinstance(execution, CommandExecution):
-            return execution.begin(call, settle)
-        place, token, settles = self._next_place(), role.token, [settle]
+        denied_by = role, execution.token
 
         def answered(outcome: Outcome | None) -> None:
-            if outcome is not None:
+            if outcome is None:
+                self._start_search(call, place, denied_by, callers)
+            elif callers:
                 settle(outcome)
-                return
-            self._hold(place)
-            if not spawn(self._tasks, self._search(call, place, (role, token), settles)):
-                self._leave(place)
-                settle(unknown(ErrorCode.OWNER_LOST))
 
-        leave_owner = execution.begin(call, answered)
-        if leave_owner is None:
-            return None
+        leave_owner = execution.execute(call, answered)
 
         def leave() -> None:
-            settles.clear()
+            callers.clear()
             leave_owner()
 
         return leave
 
-    async def execute(self, call: Call) -> Outcome:
-        """Have the user's owner execute a command at most once. Bounded by its deadline; never raises.
-
-        For a command that is sent again, the owner is asked for a while after the deadline, too.
-        """
-        place, denied_by = self._next_place(), None
-        if not self._is_held:
-            denied_by = self.role, self.role.token
-            outcome = await self.role.execution.execute(call)
-            if outcome is not None:
-                return outcome
+    def _start_search(
+        self, call: Call, place: int, denied_by: tuple[Role, int] | None, callers: list[OnOutcome]
+    ) -> None:
+        """Have a command executed when another owner may be asked, in a task."""
+        if len(self._holds_until) >= HELD_MAX:
+            _settle_all(callers, not_begun(call, ErrorCode.OVERLOADED, _TOO_MANY))
+            return
         self._hold(place)
-        return await self._in_turn(call, place, denied_by)
+        if not spawn(self._tasks, self._search(call, place, denied_by, callers)):
+            self._leave(place)
+            _settle_all(callers, unknown(ErrorCode.OWNER_LOST))
 
     async def _search(
-        self, call: Call, place: int, denied_by: tuple[Role, int], settles: list[OnOutcome]
+        self, call: Call, place: int, denied_by: tuple[Role, int] | None, callers: list[OnOutcome]
     ) -> None:
-        """Have a denied command executed; its outcome is for those who wait for it by then."""
+        """Have a held command executed; its outcome is for those who wait for it by then."""
         outcome = unknown(ErrorCode.OWNER_LOST)
         try:
             outcome = await self._in_turn(call, place, denied_by)
         except Exception as fault:  # noqa: BLE001 - one command's fault must not end the node
             log_fault(_LOG, "command_failed", fault)
         finally:  # also when the node ends
-            for settle in settles:
-                settle(outcome)
+            _settle_all(callers, outcome)
 
     async def _in_turn(self, call: Call, place: int, denied_by: tuple[Role, int] | None) -> Outcome:
         """Have a command executed that holds back later ones until it has been sent.
@@ -665,9 +652,9 @@ class CommandedUser(ABC):
                     async with clock.timeout(left_s):
                         await self._turn_of(place)
                         await self._moved(denied_by)
-                        denied_by = self.role, self.role.token
+                        denied_by = self.role, self.role.execution.token
                     self._hold(place, clock.now() + OWNER_WAIT_S)
-                    outcome = await denied_by[0].execution.execute(call)
+                    outcome = await _executed(denied_by[0].execution, call)
                     if outcome is not None:
                         return outcome
                     self._hold(place)
@@ -700,10 +687,6 @@ class CommandedUser(ABC):
         now = self._services.clock.now()
         return any(until > now for until in self._holds_until.values())
 
-    def _next_place(self) -> int:
-        self._last_place += 1
-        return self._last_place
-
     def _hold(self, place: int, until: float = math.inf) -> None:
         """Let the command at *place* hold back later ones."""
         self._holds_until = with_item(self._holds_until, place, until)
@@ -719,3 +702,18 @@ class CommandedUser(ABC):
         if self._news is not None:
             self._news.set()
             self._news = None
+
+
+def _settle_all(callers: list[OnOutcome], outcome: Outcome) -> None:
+    for settle in callers:
+        settle(outcome)
+
+
+async def _executed(execution: Executor, call: Call) -> Outcome | None:
+    """Have a command executed; return its outcome, or None when the owner has not begun it."""
+    settled: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+    leave = execution.execute(call, partial(resolve, settled))
+    try:
+        return await settled
+    finally:
+        leave()

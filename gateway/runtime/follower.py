@@ -76,13 +76,6 @@ OnSubmitted = Callable[[bool | SessionRefused], None]
 """Takes whether the owner accepted a session, or how it refused it."""
 
 
-class _Turn(asyncio.Lock):
-    """Held by the first of the commands that wait for their session."""
-
-    waiting = 0
-    """Number of these commands."""
-
-
 class RemoteAttach:
     """The sessions of one followed user that have a phone here.
 
@@ -96,8 +89,8 @@ class RemoteAttach:
         """The token of the owner that accepted a session."""
         self._again_at: dict[str, float] = {}
         """When a session may be submitted again."""
-        self._first_commands: dict[str, _Turn] = {}
-        """Sessions with commands that wait in :meth:`wait_in_turn`."""
+        self._waiting: dict[str, dict[Callable[[], object], Callable[[], None]]] = {}
+        """For each session with waiting commands: what sends each of them, and what stops its timer."""
 
     def ask(self, handle: str) -> asyncio.Future[bool | SessionRefused]:
         """Submit a session; return whether the owner accepted it, or how it refused it."""
@@ -189,25 +182,37 @@ class RemoteAttach:
         return self._accepted.get(handle) == self._subject.owner.token
 
     def must_wait(self, handle: str) -> bool:
-        """Return whether a command of a session has to wait in :meth:`wait_in_turn`."""
-        return handle in self._first_commands or not self.is_accepted(handle)
+        """Return whether a command of a session has to wait in :meth:`when_answered`."""
+        return handle in self._waiting or (handle in self._local and not self.is_accepted(handle))
 
-    async def wait_in_turn(self, handle: str, within_s: float) -> None:
-        """Return when the owner has accepted a session; its commands return in the order in which they came.
+    def when_answered(self, handle: str, within_s: float, send: Callable[[], object]) -> None:
+        """Submit a session; call *send* when the owner has answered, or after *within_s*.
 
-        Raises:
-            TimeoutError: It takes too long.
+        All that waits for one session is called in order. If the owner refuses a session, it refuses its
+        commands, too.
         """
-        turn = self._first_commands.setdefault(handle, _Turn())
-        turn.waiting += 1
-        try:
-            async with self._services.clock.timeout(within_s), turn:
-                if handle in self._local and not self.is_accepted(handle):
-                    await self.ask(handle)  # if the owner refuses the session, it refuses the command, too
-        finally:
-            turn.waiting -= 1
-            if not turn.waiting:
-                del self._first_commands[handle]
+        is_first, waiting = handle not in self._waiting, self._waiting.setdefault(handle, {})
+        late = partial(weakly(self._send), handle, send)
+        waiting[send] = self._services.clock.call_later(within_s, late)
+        if is_first:
+            self._submit(self._local[handle], lambda _: self._send_all(handle))
+
+    def _send_all(self, handle: str) -> None:
+        while handle in self._waiting:
+            self._send(handle, next(iter(self._waiting[handle])))
+
+    def _send(self, handle: str, send: Callable[[], object]) -> None:
+        waiting = self._waiting[handle]
+        stop_timer = waiting.pop(send)
+        if not waiting:
+            del self._waiting[handle]
+        stop_timer()
+        send()
+
+    def give_up(self) -> None:
+        """Wait for no answer of the owner from now on."""
+        for handle in list(self._waiting):
+            self._send_all(handle)
 
     def left(self, handle: str) -> None:
         """Report to the owner that a session's phone left this node."""
@@ -266,7 +271,7 @@ class RemoteCommands:
         self._number = self._begun_upto = 0
         """The highest number of a command that an owner has begun: earlier ones came before, or were lost."""
 
-    def begin(self, owner: Grant, call: Call, settle: OnForwarded) -> Callable[[], None]:
+    def execute(self, owner: Grant, call: Call, settle: OnForwarded) -> Callable[[], None]:
         """Have *owner* execute a command.
 
         *settle* is called once, perhaps in this call, unless the returned function is called before.
@@ -299,15 +304,6 @@ class RemoteCommands:
             return None
         sent.is_repeated = True
         return self._request(replace(sent.call, retry=True), number)
-
-    async def send(self, owner: Grant, call: Call) -> Outcome | None:
-        """Have *owner* execute a command; None when that node has not begun it."""
-        waiting: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
-        leave = self.begin(owner, call, partial(resolve, waiting))
-        try:
-            return await waiting
-        finally:
-            leave()
 
     def give_up(self) -> None:
         """Record that the owner is gone: unanswered commands are unknown."""
@@ -513,27 +509,24 @@ class Follower:
     drop_session = leave
     """The owner itself detects the end of a session."""
 
-    async def execute(self, call: Call) -> Outcome | None:
-        """Have the owner execute a command; None when it has not begun it."""
-        left_s = patience_s(call, self._services.clock.wall_ms())
-        if call.session in self._local and left_s > 0 and self._remote_attach.must_wait(call.session):
-            call = replace(call, waited=True)
-            try:
-                await self._remote_attach.wait_in_turn(call.session, left_s)
-            except TimeoutError:
-                return None
-        if self.is_over or self._tasks is None:
-            return None
-        return await self._sending.send(self.owner, call)
+    def execute(self, call: Call, settle: OnForwarded) -> Callable[[], None]:
+        """Have the owner execute a command, once it has accepted its session.
 
-    def begin(self, call: Call, settle: OnForwarded) -> Callable[[], None] | None:
-        """Have the owner execute a command, without a task; None: use :meth:`execute`.
-
-        *settle* gets the outcome, or None when the owner has not begun it; see :meth:`RemoteCommands.begin`.
+        *settle* is called once, perhaps in this call, unless the returned function is called before. It gets
+        the outcome; None when the owner has not begun the command.
         """
-        if self.is_over or self._tasks is None or self._remote_attach.must_wait(call.session):
-            return None
-        return self._sending.begin(self.owner, call, settle)
+        if self._remote_attach.must_wait(call.session) and not self.is_over:
+            left_s = patience_s(call, self._services.clock.wall_ms())
+            forward = partial(self._forward, replace(call, waited=True), settle)
+            self._remote_attach.when_answered(call.session, left_s, forward)
+            return lambda: None
+        return self._forward(call, settle)
+
+    def _forward(self, call: Call, settle: OnForwarded) -> Callable[[], None]:
+        if self.is_over or self._tasks is None:
+            settle(None)
+            return lambda: None
+        return self._sending.execute(self.owner, call, settle)
 
     def _settle_read(self, settle: OnForwarded, outcome: Outcome) -> None:
         """Pass *outcome* on when the owner has answered another request for changes; bounded in time."""
@@ -706,6 +699,7 @@ class Follower:
         if not self.is_over:
             self.is_over, self.start = True, start
             self._takeover.drop()
+            self._remote_attach.give_up()
             self._woken.set()
             self._change()
 

@@ -49,11 +49,15 @@ OnForwarded: TypeAlias = Callable[[Outcome | None], None]
 class Executor(Protocol):
     """What executes commands at the owner: the owner here, or messages to the owner on another node."""
 
-    def begin(self, call: Call, settle: OnForwarded) -> Callable[[], None] | None:
-        """Have a command executed without a task; None: use :meth:`execute`."""
+    @property
+    def token(self) -> int:
+        """The token of the owner, if that may change; else any number."""
 
-    async def execute(self, call: Call) -> Outcome | None:
-        """Have a command executed; None: the owner has not begun it."""
+    def execute(self, call: Call, settle: OnForwarded) -> Callable[[], None]:
+        """Have a command executed.
+
+        *settle* is called once, perhaps in this call, unless the returned function is called before.
+        """
 
 
 class Role(Protocol):
@@ -62,10 +66,6 @@ class Role(Protocol):
     @property
     def execution(self) -> Executor:
         """What executes commands while this is the role."""
-
-    @property
-    def token(self) -> int:
-        """The token of the owner."""
 
 
 Receive: TypeAlias = Callable[[Envelope], None]

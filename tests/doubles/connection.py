@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -42,6 +42,8 @@ class SocketlessConnection:
         """How the node closed it."""
         self.commands: CommandedUser
         """What executes its commands, once it is attached."""
+        self._leaves: dict[object, Callable[[], None] | None] = {}
+        """For each command without an outcome: what ends the wait for it."""
         self._node = node
         self._clock = clock
 
@@ -114,7 +116,7 @@ class SocketlessConnection:
                 case AcceptSession():
                     self.start(self._attach(effect.topics))
                 case Invoke():
-                    self.invoke(effect)
+                    self._invoke(effect)
                 case Close():
                     self.closed = effect
                     self.take()
@@ -135,15 +137,21 @@ class SocketlessConnection:
         now, wall_ms = self._clock.now(), self._clock.wall_ms()
         self.run(self.session.attached(self.ticket, attachment.facts, attachment.ledger, now, wall_ms))
 
-    def invoke(self, effect: Invoke) -> None:
-        """Have a command executed, in a task if it has to wait."""
-        if self.commands.begin(effect.call, partial(self._settled, effect.id)) is None:
-            self.start(self._execute(effect))
+    def _invoke(self, effect: Invoke) -> None:
+        command = object()
+        self._leaves[command] = None
+        leave = self.commands.execute(effect.call, partial(self._settled, command, effect.id))
+        if command in self._leaves:
+            self._leaves[command] = leave
 
-    async def _execute(self, effect: Invoke) -> None:
-        self._settled(effect.id, await self.commands.execute(effect.call))
+    def leave_commands(self) -> None:
+        """Wait for no outcome any more."""
+        for leave in self._leaves.values():
+            if leave is not None:
+                leave()
 
-    def _settled(self, identity: str, outcome: Outcome) -> None:
+    def _settled(self, command: object, identity: str, outcome: Outcome) -> None:
+        del self._leaves[command]
         if not self.is_gone:
             self.run(self.session.settled(identity, outcome))
 

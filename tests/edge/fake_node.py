@@ -49,10 +49,10 @@ class FakeNode:
         self.detached: list[Connection] = []
         self.followed: list[tuple[str, ...]] = []
         self.calls: list[Call] = []
-        self.begun: list[OnOutcome] | None = None
-        """Who waits for commands without a task; None: each command needs one."""
-        self.settles_at_once = False
-        """Whether a command without a task is settled in the call that begins it."""
+        self.begun: list[OnOutcome] = []
+        """Who waits for commands."""
+        self.settles_commands = True
+        """Whether a command is settled in the call that begins it."""
         self.credentials: list[LogOn] = []
         self.addresses: list[str] = []
         self.logged_off: list[Ticket] = []
@@ -64,7 +64,7 @@ class FakeNode:
         self.log_on_takes_s = 0.0
         self.number_in_effect: str | None = None
         self.gate = asyncio.Event()
-        """Attaches and commands wait until it is set."""
+        """Attaches wait until it is set."""
         self.gate.set()
         self.outcome = Outcome(Status.APPLIED)
         self.routing = LoggedOff("removed", None)
@@ -115,22 +115,15 @@ class FakeNode:
     def follow(self, connection: Connection, topics: tuple[str, ...]) -> None:
         self.followed.append(topics)
 
-    def begin(self, call: Call, settle: OnOutcome) -> Callable[[], None] | None:
-        if self.begun is None:
-            return None
+    def execute(self, call: Call, settle: OnOutcome) -> Callable[[], None]:
         if self.fault is not None:
             raise self.fault
         self.calls.append(call)
-        if self.settles_at_once:
+        if self.settles_commands:
             settle(self.outcome)
             return lambda: None
         self.begun.append(settle)
         return partial(self.begun.remove, settle)
-
-    async def execute(self, call: Call) -> Outcome:
-        self.calls.append(call)
-        await self.gate.wait()
-        return self.outcome
 
     def detach(self, connection: Connection) -> None:
         self.detached.append(connection)

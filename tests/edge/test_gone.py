@@ -73,7 +73,7 @@ async def leave(phone: Phone, made: EdgeSetup, ending: str) -> None:
 async def story(folder: Path | None, ending: str) -> None:
     async with serving(folder) as (made, http, url):
         made.node.allow_agent(5)
-        made.node.begun = []
+        made.node.settles_commands = False
         phone = Phone(await http.ws_connect(url, protocols=(JSON.subprotocol,)), JSON)
         await phone.say(Hello(HELLO.client, made.token()))
         await phone.hear_all("welcome", "changes", "ping")

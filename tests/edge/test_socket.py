@@ -198,14 +198,14 @@ async def test_a_remote_number_goes_on_in_one_spelling_if_it_is_allowed(gateway:
 async def test_commands_run_side_by_side_up_to_the_limit(gateway: Gateway) -> None:
     gateway.node.allow_agent(5)
     phone = await gateway.served()
-    gateway.node.gate.clear()
+    gateway.node.settles_commands = False
     for number in range(9):
         await phone.say(command(gateway, number))
     refused = (await phone.hear_all("result"))[-1]
     assert refused.outcome.error["code"] == "overloaded"
     assert (len(gateway.node.calls), gateway.sample("commands_in_flight")) == (8, 8)
-    gateway.node.gate.set()
-    for _ in range(8):
+    for settle in gateway.node.begun:
+        settle(Outcome(Status.APPLIED))
         await phone.hear_all("result")
     assert gateway.sample("commands_in_flight") == 0
 
@@ -213,24 +213,27 @@ async def test_commands_run_side_by_side_up_to_the_limit(gateway: Gateway) -> No
 async def test_a_phone_that_leaves_takes_its_waiting_commands_along(gateway: Gateway) -> None:
     gateway.node.allow_agent(5)
     phone = await gateway.served()
-    gateway.node.gate.clear()
+    gateway.node.settles_commands = False
     await phone.say(command(gateway))
     await gateway.clock.settle()
+    assert gateway.sample("commands_in_flight") == 1
     await gateway.leave(phone)
     assert (gateway.sample("commands_in_flight"), len(gateway.node.detached)) == (0, 1)
+    assert gateway.node.begun == []
 
 
 async def test_a_command_needs_no_task(gateway: Gateway) -> None:
     gateway.node.allow_agent(5)
-    begun = gateway.node.begun = []
+    gateway.node.settles_commands, begun = False, gateway.node.begun
     phone = await gateway.served()
     for number in (1, 2, 2):
         await phone.say(command(gateway, number))
     await gateway.clock.settle()
-    assert len(begun) == 2, "two commands with one id are not confused"
+    assert len(begun) == 3, "two commands with one id are not confused"
     assert socket_tasks() == 0
-    assert gateway.sample("commands_in_flight") == 2
+    assert gateway.sample("commands_in_flight") == 3
     begun.pop(0)(Outcome(Status.UNCHANGED))
+    begun.pop(0)(Outcome(Status.APPLIED))
     results = await phone.hear_all("result") + await phone.hear_all("result")
     assert {each.id: each.outcome.status for each in results if each.kind == "result"} == {
         "c1": "unchanged",
@@ -245,7 +248,6 @@ async def test_a_command_needs_no_task(gateway: Gateway) -> None:
 
 async def test_a_command_that_is_settled_at_once_is_counted_once(gateway: Gateway) -> None:
     gateway.node.allow_agent(5)
-    gateway.node.begun, gateway.node.settles_at_once = [], True
     phone = await gateway.served()
     await phone.say(command(gateway, 1))
     await phone.hear_all("result")
@@ -257,7 +259,7 @@ async def test_a_command_that_is_settled_at_once_is_counted_once(gateway: Gatewa
 
 async def test_a_fault_in_beginning_a_command_ends_its_phone_and_is_counted_nowhere(gateway: Gateway) -> None:
     gateway.node.allow_agent(5)
-    gateway.node.begun = []
+    gateway.node.settles_commands = False
     phone, other = await gateway.served(), await gateway.served()
     gateway.node.fault = RuntimeError("a bug")
     await phone.say(command(gateway, 1))
@@ -451,7 +453,7 @@ async def test_no_task_is_left_behind(gateway: Gateway) -> None:
     await phones[0].say(command(gateway))
     phones.append(await gateway.hello(gateway.token()))
     await gateway.clock.settle()
-    assert socket_tasks() == 2, "an attach and a command; nothing for a socket as such"
+    assert socket_tasks() == 1, "an attach; nothing for a command, nor for a socket as such"
     for phone in phones:
         await gateway.leave(phone)
     assert socket_tasks() == 0

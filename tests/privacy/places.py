@@ -147,7 +147,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/link_session.py OnDemandTasks._running;
             core/lease.py DueSlots._slots _order; core/follower.py FollowedNodes._owner_of;
             runtime/command_execution.py CommandedUser._holds_until;
-            runtime/follower.py RemoteAttach._accepted _again_at _first_commands;
+            runtime/follower.py RemoteAttach._accepted _again_at _waiting;
             runtime/sessions.py SessionRenewal._under_way
         """,
         "asterisk_database": """
@@ -171,7 +171,7 @@ PLACES: Final[dict[str, str]] = {
         "command_outcomes": """
             upstream/asterisk/__init__.py AsteriskServer._answers;
             core/commands.py Calls._in_flight _settled;
-            runtime/command_execution.py CommandExecution._sent; edge/socket.py PhoneSocket._leaves;
+            runtime/command_execution.py CommandExecution._sent _waiting; edge/socket.py PhoneSocket._leaves;
             core/registry.py CommandHistory._present _absent
         """,
         "pending_log_offs": """
@@ -197,7 +197,7 @@ PLACES: Final[dict[str, str]] = {
             bus/connect.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;
             core/follower.py Peers._peers; core/follower.py FollowedNodes._users_of;
             runtime/cluster.py Exchange._requests _batches _open_batches _unconfirmed _replies;
-            runtime/cluster_receiver.py ClusterReceiver._executing; runtime/ownership.py LinkDialer._others
+            runtime/ownership.py LinkDialer._others
         """,
         NOBODY: """
             edge/routes.py PublicRoutes._schemas;

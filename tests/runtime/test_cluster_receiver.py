@@ -38,7 +38,7 @@ from gateway.protocol.envelopes import (
     Value,
 )
 from gateway.runtime.command_execution import CommandExecution
-from gateway.runtime.ports import RECONNECT_WINDOW_S, OnOutcome
+from gateway.runtime.ports import RECONNECT_WINDOW_S, OnForwarded
 from tests.runtime.followed import followed, follower
 from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.scene import FakePhone, replace_method, user
@@ -148,9 +148,9 @@ async def test_a_command_of_a_node_whose_clock_is_wrong_has_the_time_that_is_lef
 ) -> None:
     begun: list[Call] = []
 
-    async def execute(_: object, asked: Call, node: NodeId) -> Outcome:
+    def execute(_: object, asked: Call, settle: OnForwarded, node: NodeId) -> None:
         begun.append(asked)
-        return Outcome(Status.APPLIED)
+        settle(Outcome(Status.APPLIED))
 
     monkeypatch.setattr(CommandExecution, "execute", execute)
     async with open_nodes() as at:
@@ -163,23 +163,15 @@ async def test_a_command_of_a_node_whose_clock_is_wrong_has_the_time_that_is_lef
 async def test_a_command_from_elsewhere_needs_no_task(at: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     _, far = await followed(at)
     await at.pass_time(7)
-    monkeypatch.setattr(CommandExecution, "execute", broken)
+    monkeypatch.setattr(CommandExecution, "_begin_in_turn", broken)
+    monkeypatch.setattr(CommandExecution, "_run", broken)
     await far.send_command("1", "1")
     assert len(at.scenes[0].asked(Execute)) == 1
     answer = only(CallAnswer, at.received(CallAnswer))
     assert answer.outcome == Outcome(Status.APPLIED)
 
 
-async def test_a_command_does_not_overtake_one_of_its_user_that_is_about_to_run_in_a_task(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    begin = CommandExecution.begin
-
-    def begun(
-        execution: CommandExecution, asked: Call, settle: OnOutcome, node: NodeId
-    ) -> Callable[[], None] | None:
-        return None if asked.key == "first" else begin(execution, asked, settle, node)
-
+async def test_a_command_does_not_overtake_one_of_its_user_that_is_about_to_run_in_a_task() -> None:
     async with open_nodes() as at:
         _, far = await followed(at)
         await far.send_command("0", "0")
@@ -188,9 +180,11 @@ async def test_a_command_does_not_overtake_one_of_its_user_that_is_about_to_run_
         def request(key: str) -> None:
             at.scenes[0].node._cluster_receiver.received(replace(seen, call=replace(seen.call, key=key)))
 
-        monkeypatch.setattr(CommandExecution, "begin", begun)
-        for key in ("first", "second", "third"):
-            request(key)
+        at.link().is_full = True
+        request("first")
+        at.link().is_full = False
+        request("second")
+        request("third")
         await at.clock.settle()
         keys = [command.key for command in at.scenes[0].asked(Execute)]
         assert keys[1:] == ["first", "second", "third"]
@@ -477,15 +471,11 @@ async def test_a_fault_over_one_request_ends_that_request_alone(
     request = CallRequest(user(1), FAKE_NODE, 5, call(at, near))
     await fake_node.say(Attach(FAKE_NODE, 6, near.ticket, ()))
     with monkeypatch.context() as patched:
-        replace_method(patched, owner.execution, "execute", broken_later)
+        replace_method(patched, owner.execution, "execute", broken)
         assert await fake_node.say(request) == []
-    assert [record.getMessage() for record in caplog.records] == ["node_request_failed"]
+    assert [record.getMessage() for record in caplog.records] == ["message_failed"]
     assert only(CallAnswer, await fake_node.say(request)).outcome == Outcome(Status.APPLIED)
 
 
 def broken(*_: object) -> NoReturn:
-    raise ZeroDivisionError("a value that must not be logged")
-
-
-async def broken_later(_: object) -> NoReturn:
     raise ZeroDivisionError("a value that must not be logged")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import pytest
@@ -17,7 +20,7 @@ from gateway.domain.commands import (
     Status,
 )
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
-from gateway.domain.model import Application
+from gateway.domain.model import LONG_AGO, Application
 from gateway.domain.upstream import Feature
 from tests.runtime.scene import Scene, shown_after, user
 
@@ -192,17 +195,17 @@ async def test_what_comes_too_late_or_to_an_owner_that_has_ended_is_not_sent(at:
     command = SetAgentRoutingState("7", "work")
     late_ms = at.clock.wall_ms()
     call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=late_ms)
-    outcome = await owner.execution.execute(call)
-    assert outcome is not None
-    assert outcome.error is not None
-    assert outcome.error.code is ErrorCode.EXPIRED
+    outcomes: list[Outcome | None] = []
+    owner.execution.execute(call, outcomes.append)
+    assert [one and one.error and one.error.code for one in outcomes] == [ErrorCode.EXPIRED]
     assert _runs(at) == 0
     owner.stop()
     await at.clock.settle()
     command = SetAgentRoutingState("7", "work")
     deadline_ms = at.clock.wall_ms() + 5_000
     call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=deadline_ms)
-    assert await owner.execution.execute(call) is None, "the next owner is to be asked"
+    owner.execution.execute(call, outcomes.append)
+    assert outcomes[1:] == [None], "the next owner is to be asked"
     assert _runs(at) == 0
 
 
@@ -211,16 +214,15 @@ async def test_a_command_cancelled_before_its_first_step_is_unknown_when_its_own
     owner, deadline_ms = at.owner(), at.clock.wall_ms() + 5_000
     command = SetAgentRoutingState("7", "work")
     call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=deadline_ms)
+    at.link().is_full = True
+    outcomes: list[Outcome | None] = []
     before = asyncio.all_tasks()
-    asking = at.tasks.create_task(owner.execution.execute(call))
-    await asyncio.sleep(0)
-    (begun,) = asyncio.all_tasks() - before - {asking}
+    owner.execution.execute(call, outcomes.append)
+    (begun,) = asyncio.all_tasks() - before
     begun.cancel()
     owner.stop()
     await at.clock.settle()
-    received = asking.result() if asking.done() else asking.cancel()
-    assert isinstance(received, Outcome)
-    assert received.status is Status.UNKNOWN
+    assert [outcome and outcome.status for outcome in outcomes] == [Status.UNKNOWN]
     assert _runs(at) == 0
 
 
@@ -326,3 +328,44 @@ async def test_an_acknowledgement_asks_nobody_and_is_remembered_by_its_key(at: S
     assert phone.outcome("1") == ("applied", None)
     assert phone.outcome("2") == ("rejected", "key_reused")
     assert _runs(at) == 0
+
+
+async def test_no_command_overtakes_one_that_waits_for_the_history_of_the_last_owner(at: Scene) -> None:
+    phone = await at.served()
+    owner = at.owner()
+    owner._history_by = math.inf
+    phone.command("1", "1", retry=True)
+    phone.command("2", "2")
+    phone.command("3", "3", expires_at_ms=at.clock.wall_ms() + 1_000)
+    await at.pass_time(1.1)
+    assert [phone.outcome(each) for each in "123"] == [None, None, ("rejected", "expired")]
+    owner._history_by = LONG_AGO
+    owner.answered()
+    await at.clock.settle()
+    assert [asked.key[-1] for asked in at.asked(Execute)] == list("12")
+    assert phone.outcome("2") == ("unchanged", None)
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+async def test_what_waits_for_the_history_goes_to_the_next_owner_at_once(at: Scene, is_given: bool) -> None:
+    phone = await at.served()
+    owner, outcomes = at.owner(), list[Outcome | None]()
+    owner._history_by = math.inf
+    deadline_ms, handle = at.clock.wall_ms() + 5_000, phone.ticket.handle
+
+    def execute(key: str) -> Callable[[], None]:
+        call = Call(key, handle, SetAgentRoutingState("7", "work"), owner.epoch, True, deadline_ms)
+        return owner.execution.execute(call, partial(outcomes.append))
+
+    execute("1")
+    execute("2")
+    execute("3")()  # its phone leaves
+    if is_given:
+        await owner.execution.give(1.0)
+    else:
+        owner.execution.run_in(None)
+    assert outcomes == [None, None]
+    assert owner.execution.in_flight == 0
+    await at.clock.settle()
+    assert not owner._running, "no task waits"
+    owner.execution.run_in(owner)

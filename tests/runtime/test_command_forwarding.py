@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from gateway.domain.commands import AcknowledgeNotice, Call, Execute, Outcome, Status
 from gateway.domain.errors import ErrorCode
-from gateway.protocol.envelopes import BusChannel, CallAnswer, CallRequest, Envelope, Offer
+from gateway.protocol.envelopes import AttachAnswer, BusChannel, CallAnswer, CallRequest, Envelope, Offer
 from gateway.runtime.cluster import REPEATED_AFTER_S
-from gateway.runtime.command_execution import OWNER_WAIT_S
-from gateway.runtime.follower import Follower
+from gateway.runtime.command_execution import HELD_MAX, OWNER_WAIT_S
+from gateway.runtime.follower import ATTACH_ANSWER_S, Follower
+from gateway.runtime.ports import Start
 from tests.doubles.tasks import during
-from tests.runtime.followed import executed, followed
+from tests.runtime.followed import executed, followed, follower
 from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.scene import FakePhone
 
@@ -136,7 +138,7 @@ async def test_a_command_that_no_owner_began_at_the_end_has_an_outcome(at: Nodes
 
     async def running() -> None:
         async with asyncio.TaskGroup() as home._tasks:
-            home.begin(call, outcomes.append)
+            home.execute(call, outcomes.append)
             await asyncio.get_running_loop().create_future()
 
     if is_running:
@@ -145,7 +147,7 @@ async def test_a_command_that_no_owner_began_at_the_end_has_an_outcome(at: Nodes
             assert outcomes == []
     else:
         home._tasks = None
-        home.begin(call, outcomes.append)
+        home.execute(call, outcomes.append)
     await at.clock.settle()
     (outcome,) = outcomes
     assert (outcome.status, outcome.error and outcome.error.code) == (Status.UNKNOWN, ErrorCode.OWNER_LOST)
@@ -282,3 +284,58 @@ async def test_a_command_is_unknown_by_its_deadline_in_a_long_stall(at: Nodes) -
     end(at)
     await at.pass_time(SOON_S)
     assert (executed(at), len(at.received(CallRequest))) == ([], sent)
+
+
+async def test_commands_of_a_session_that_the_owner_has_not_accepted_wait_in_order_until_their_deadlines(
+    at: Nodes,
+) -> None:
+    _, far = await followed(at)
+    follower(at)._remote_attach._accepted.clear()
+    at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
+    for number, left_s in ((1, 5), (2, 1), (3, 5)):
+        far.command(str(number), str(number), expires_at_ms=at.clock.wall_ms() + left_s * 1000)
+    await at.pass_time(1.1)
+    assert (far.outcome("2"), executed(at)) == (("rejected", "upstream_unavailable"), [])
+    await at.pass_time(ATTACH_ANSWER_S)
+    assert executed(at) == ["1", "3"]
+    assert follower(at)._remote_attach._waiting == {}
+
+
+async def test_commands_that_wait_for_a_session_go_to_the_next_owner_at_once(at: Nodes) -> None:
+    near, far = await followed(at)
+    role = follower(at)
+    role._remote_attach._accepted.clear()
+    at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
+    far.command("1", "1")
+    far.command("2", "2")
+    await at.clock.settle()
+    role.end(Start(expected=role.owner.token))
+    assert role._remote_attach._waiting == {}
+    near.leave()
+    await at.pass_time(1)
+    assert at.owners() == [1]
+    assert [far.outcome(each) for each in "12"] == [("rejected", "upstream_unavailable")] * 2, "it moved"
+
+
+async def test_commands_without_an_owner_are_bounded(at: Nodes) -> None:
+    _, far = await followed(at)
+    at.trouble.kill(0)
+    home, outcomes = at.home(1), dict[int, Outcome]()
+    deadline_ms = at.clock.wall_ms() + LONG_MS
+
+    def execute(number: int, *, retry: bool = False) -> Callable[[], None]:
+        call = Call(str(number), far.ticket.handle, AcknowledgeNotice("n", 1), None, retry, deadline_ms)
+        return home.execute(call, partial(outcomes.__setitem__, number))
+
+    leave = execute(0)
+    await at.clock.settle()
+    for number in range(1, HELD_MAX):
+        execute(number)
+    assert outcomes == {}
+    leave()
+    execute(HELD_MAX)
+    execute(HELD_MAX + 1, retry=True)
+    refused = {number: one.error and one.error.code for number, one in outcomes.items()}
+    assert refused == {HELD_MAX: ErrorCode.OVERLOADED, HELD_MAX + 1: ErrorCode.OWNER_LOST}
+    await at.pass_time(30)
+    assert outcomes.keys() == set(range(1, HELD_MAX + 2))

@@ -26,9 +26,8 @@ APPLIED = Outcome(Status.APPLIED)
 class Road:
     """Node 0's way to a node that answers as a test says."""
 
-    def __init__(self, at: Nodes, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, at: Nodes) -> None:
         self.at = at
-        self.tasks = tasks
         self.received: list[CallRequest] = []
         self.moved = 0
         services = at.scenes[0].services
@@ -57,16 +56,18 @@ class Road:
         command = AcknowledgeNotice("n", 1)
         return Call("key", "session", command, None, False, deadline_ms)
 
-    async def begin(self, left_s: float = 5.0) -> asyncio.Task[Outcome | None]:
-        asking = self.tasks.create_task(self.sending.send(OWNER, self.call(left_s)))
+    async def begin(self, left_s: float = 5.0) -> asyncio.Future[Outcome | None]:
+        """Have a command executed; return what is done when it has an outcome."""
+        asking: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+        self.leave = self.sending.execute(OWNER, self.call(left_s), asking.set_result)
         await self.at.clock.settle()
         return asking
 
 
 @asynccontextmanager
 async def road(*, listens: bool = True) -> AsyncIterator[Road]:
-    async with open_nodes() as at, asyncio.TaskGroup() as tasks:
-        made = Road(at, tasks)
+    async with open_nodes() as at:
+        made = Road(at)
         if listens:
             await made.listen()
         yield made
@@ -153,8 +154,8 @@ async def test_a_command_needs_no_task_and_its_outcome_comes_in_the_call_that_re
     async with road() as at:
         outcomes: list[Outcome | None] = []
         running = asyncio.all_tasks()
-        at.sending.begin(OWNER, at.call(), outcomes.append)
-        left = at.sending.begin(OWNER, at.call(), outcomes.append)
+        at.sending.execute(OWNER, at.call(), outcomes.append)
+        left = at.sending.execute(OWNER, at.call(), outcomes.append)
         await at.at.clock.settle()
         assert asyncio.all_tasks() == running
         left()
@@ -173,17 +174,17 @@ async def test_a_command_without_connection_is_refused_in_the_call(at: Road) -> 
     at.at.trouble.take_away()
     await at.at.clock.advance(8)
     outcomes: list[Outcome | None] = []
-    at.sending.begin(OWNER, at.call(), outcomes.append)
-    at.sending.begin(OWNER, at.call(0.0), outcomes.append)
+    at.sending.execute(OWNER, at.call(), outcomes.append)
+    at.sending.execute(OWNER, at.call(0.0), outcomes.append)
     assert [fate(each) for each in outcomes] == [(Status.REJECTED, ErrorCode.BUS_DOWN)] * 2
     assert at.received == []
 
 
-async def test_who_asked_and_is_cancelled_waits_no_more(at: Road) -> None:
+async def test_who_asked_and_leaves_waits_no_more(at: Road) -> None:
     asking = await at.begin()
-    asking.cancel()
-    await at.at.clock.settle()
-    assert asking.cancelled()
+    at.leave()
+    await at.answer(APPLIED)
+    assert not asking.done()
     assert not at.sending._under_way
     assert at.at.scenes[0].node.exchange.sizes["questions"] == 0
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Final, Protocol
 
-from gateway.core.session import Close, Invoke
+from gateway.core.session import Close
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import Ticket
 from gateway.runtime.event_loop import log_fault
@@ -71,12 +71,6 @@ class Line(SocketlessConnection):
         log_fault(_LOG, "phone_failed", fault)
         self.close(CloseCode.INTERNAL, "internal")
 
-    def invoke(self, effect: Invoke) -> None:
-        if self._work:
-            self.start(self._execute(effect))
-        else:
-            super().invoke(effect)
-
     def deliver(self, frame: Frame) -> None:
         if self.is_received:
             self._far.hear(self, frame)
@@ -95,6 +89,7 @@ class Line(SocketlessConnection):
         self.session.release()
         for task in self._work:
             task.cancel()
+        self.leave_commands()
 
     # ---- what the phone does ----
 
