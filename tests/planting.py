@@ -82,7 +82,6 @@ class Drop:
     names: str
 
     def apply(self, symbol: ast.AST) -> None:
-        """Put ``pass`` in its place."""
         found = [
             (body, at)
             for body in _bodies(symbol)
@@ -129,7 +128,6 @@ class Return:
     names: str = ""
 
     def apply(self, symbol: ast.AST) -> None:
-        """Replace the value."""
         found = [node for node in ast.walk(symbol) if isinstance(node, ast.Return)]
         _only([node for node in found if _mentions(node, self.names)], self).value = _expression(self.becomes)
 
@@ -156,7 +154,6 @@ class DropOperand:
     names: str
 
     def apply(self, symbol: ast.AST) -> None:
-        """Let the other operands decide."""
         found = [
             (node, operand)
             for node in ast.walk(symbol)
@@ -176,7 +173,6 @@ class Value:
     becomes: str
 
     def apply(self, symbol: ast.AST) -> None:
-        """Replace the value."""
         _only([node for node in ast.walk(symbol) if self._sets(node)], self).value = _expression(self.becomes)  # type: ignore[attr-defined] # each node that sets has a value
 
     def _sets(self, node: ast.AST) -> bool:
@@ -198,7 +194,6 @@ class Use:
     becomes: str
 
     def apply(self, symbol: ast.AST) -> None:
-        """Replace the expression, for an attribute the whole of it."""
         reader = _Reader(self)
         reader.visit(symbol)
         if not reader.replaced:
@@ -228,7 +223,6 @@ class Entry:
     """None: remove it."""
 
     def apply(self, symbol: ast.AST) -> None:
-        """Replace the value, or take key and value out."""
         found = [
             (node, at)
             for node in ast.walk(symbol)

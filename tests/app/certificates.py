@@ -83,7 +83,6 @@ class Authority:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     def write(self, folder: Path, name: str = "ca") -> Path:
-        """Write its certificate; returns the path."""
         path = folder / f"{name}.pem"
         path.write_bytes(self.pem)
         return path

@@ -13,7 +13,6 @@ Socket = aiohttp.ClientWebSocketResponse[bool]
 
 
 async def log_on(http: aiohttp.ClientSession, client: str, **changed: object) -> dict[str, Any]:
-    """Log on; returns the answer."""
     async with http.post(f"{client}/v1/sessions", json={**LOG_ON, **changed}) as created:
         assert created.status == 201
         received: dict[str, Any] = await created.json()

@@ -56,11 +56,9 @@ class Running:
         return [found[each] for each in words]
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal."""
         self._process.send_signal(number)
 
     def hang_up(self) -> None:
-        """Send SIGHUP."""
         self.send(signal.SIGHUP)
 
     def end(self, number: signal.Signals) -> Ended:

@@ -94,7 +94,6 @@ class Operated:
         return [{name: value for name, value in line.items() if name not in left_out} for line in found]
 
     async def name(self) -> str:
-        """Return the name of the node."""
         (node,) = (await self.ask("GET", "/nodes"))["nodes"]
         return str(node["node"])
 

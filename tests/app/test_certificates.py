@@ -44,7 +44,6 @@ def client_of(paths: tuple[Path, Path]) -> ClientSection:
 
 
 def chain(client: ClientSection) -> list[x509.Certificate]:
-    """Return the certificates of the file."""
     pair = read_pair(client)
     assert pair is not None
     return chain_of(client, pair)

@@ -128,7 +128,6 @@ class Ear:
     async def command(
         self, command: Command, *, key: str | None = None, expires_in_ms: int = 10_000
     ) -> object:
-        """Give a command; returns the answer."""
         self.keys += 1
         not_after_ms = self.clock.wall_ms() + expires_in_ms
         return await self.link.request(Execute(self.alias, command, key or f"k{self.keys}", not_after_ms))

@@ -56,7 +56,6 @@ class Centre(Program):
             return await answer.json(content_type=None)
 
     async def fault(self, name: str, **more: Any) -> Any:
-        """Cause a fault."""
         return await self.ask("fault", {"Fault": name, **more})
 
     async def act(self, name: str, **more: Any) -> Any:

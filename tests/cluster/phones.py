@@ -72,7 +72,6 @@ class RoamingClient(GatewayClient):
 
     @property
     def address(self) -> str:
-        """The present address."""
         return self._realtime._means.address
 
 

@@ -90,7 +90,6 @@ class Program:
         return self.log.read_text("utf-8", errors="replace") if self.log.exists() else ""
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
         assert self._process is not None, "it does not run"
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)

@@ -81,7 +81,6 @@ class ScriptedGateway:
 
     @property
     def address(self) -> str:
-        """Where it listens."""
         return f"http://127.0.0.1:{self._port}"
 
     # ---- what the check says ----

@@ -25,17 +25,14 @@ def hail(server_time_ms: int, **fields: object) -> Frame:
 
 
 def changes(after: int, upto: int, **fields: object) -> Frame:
-    """Return a `changes`."""
     return {"kind": "changes", "after": after, "upto": upto, **fields}
 
 
 def result(id_: str, status: str = "applied", **fields: object) -> Frame:
-    """Return a `result`."""
     return {"kind": "result", "id": id_, "outcome": {"status": status, **fields}}
 
 
 def notice(version: int = 2, **fields: object) -> Frame:
-    """Return a `notice`."""
     return {
         "kind": "notice", "id": "n1", "version": version, "category": "privacy", "title": "New statement",
         "summary": "Read it.", "link": None, "effective_at_ms": 1_800_000_000_000, "must_acknowledge": True,

@@ -55,7 +55,6 @@ class Stage:
         self.driver.events.clear()
 
     async def log_on(self, **fields: object) -> dict[str, Any]:
-        """Log the client on."""
         return await self.driver.ask("log_on", **{**LOG_ON, **fields})
 
     async def begin(self, **options: object) -> Phone:
@@ -87,7 +86,6 @@ class Stage:
         return phone
 
     async def mirror(self) -> dict[str, Any]:
-        """Return what the client holds."""
         mirror: dict[str, Any] = (await self.driver.ask("snapshot"))["mirror"]
         return mirror
 

@@ -66,7 +66,6 @@ class Network:
         return await self.server.command(self.nodes[1].bus.own.verbs.publish, self.name(channel), data)
 
     async def keys(self) -> list[bytes]:
-        """Return every key."""
         found = [await server.command("KEYS", "*") for server in self.servers or (self.server,)]
         return [key for keys in found if isinstance(keys, list) for key in keys]
 

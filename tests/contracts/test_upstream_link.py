@@ -49,7 +49,6 @@ class Heard(NamedTuple):
 
 @pytest.fixture
 async def assistant(site: Site) -> AsyncIterator[Heard]:
-    """The link of a Remote Assistant."""
     link = await site.link(await site.assistant())
     async with kept(hearing(link)) as arrived:
         yield Heard(link, arrived, (await arrived.first(Opened)).attached)

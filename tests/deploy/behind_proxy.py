@@ -277,7 +277,6 @@ class Person:
 
 
 async def reached(holds: Callable[[], bool], otherwise: str) -> None:
-    """Return once *holds*."""
 
     async def look() -> bool:
         return holds()

@@ -31,7 +31,7 @@ from tests.deploy.manifests import (
     restricted_faults,
     values_file,
 )
-from tests.deploy.programs import DEPLOY, ask
+from tests.deploy.programs import DEPLOY, Said, ask
 
 MARGIN_S = 10
 EACH = pytest.mark.parametrize("values", VALUES)
@@ -40,8 +40,20 @@ BOTH = pytest.mark.parametrize("major", MAJORS)
 
 def pods(found: list[Document]) -> Iterator[Document]:
     """Yield the specification of each pod."""
-    yield of("Deployment", found)["spec"]["template"]["spec"]
+    yield pod_of(found)
     yield of("Pod", found)["spec"]
+
+
+def assert_refused(said: Said, reason: str) -> None:
+    """Hold that Helm fails, and says why."""
+    assert said.code != 0
+    assert reason in said.text
+
+
+def pod_of(found: list[Document]) -> Document:
+    """Return the specification of a node's pod."""
+    pod: Document = of("Deployment", found)["spec"]["template"]["spec"]
+    return pod
 
 
 @BOTH
@@ -101,7 +113,7 @@ def gateway_toml(found: list[Document], folder: Path) -> Settings:
     secrets = {"sealing_keys": f"k1:{KEY}", "pseudonym_key": OTHER_KEY, "bus_url": "redis://:x@redis:6379"}
     for name, value in {**secrets, "admin_token": "token of the operators"}.items():
         (folder / name).write_text(value, "utf-8")
-    (container,) = of("Deployment", found)["spec"]["template"]["spec"]["containers"]
+    (container,) = pod_of(found)["containers"]
     environ = {}
     for variable in container["env"]:
         value = variable.get("value", "demo-oscc-gateway-5d4c8f7b9-x2x4z")
@@ -125,7 +137,7 @@ def test_the_gateway_takes_its_settings(values: str, tmp_path: Path) -> None:
 def test_files_are_where_the_settings_look(tmp_path: Path) -> None:
     found = documents("4", "ingress-tls")
     settings = gateway_toml(found, tmp_path)
-    pod = of("Deployment", found)["spec"]["template"]["spec"]
+    pod = pod_of(found)
     mounts = {one["mountPath"]: one["name"] for one in pod["containers"][0]["volumeMounts"]}
     volumes = {one["name"]: one for one in pod["volumes"]}
     assert volumes[mounts["/run/secrets/tls"]]["secret"]["secretName"] == "gateway-tls"
@@ -157,7 +169,7 @@ def test_redis_may_come_from_secrets_of_its_own(tmp_path: Path) -> None:
         "redis.ca.existingSecret": "redis-ca",
     }
     found = documents("4", "least", "--set", ",".join(f"{key}={value}" for key, value in given.items()))
-    pod = of("Deployment", found)["spec"]["template"]["spec"]
+    pod = pod_of(found)
     volumes = {one["name"]: one for one in pod["volumes"]}
     assert {
         (item["path"], source["secret"]["name"], item["key"])
@@ -214,7 +226,7 @@ def test_an_asterisk_has_its_secret_from_a_variable_and_its_port_open(
 @EACH
 def test_a_pod_may_write_support_bundles_alone(values: str, tmp_path: Path) -> None:
     found = documents("4", values)
-    pod = of("Deployment", found)["spec"]["template"]["spec"]
+    pod = pod_of(found)
     written = [one for one in pod["containers"][0]["volumeMounts"] if not one.get("readOnly")]
     folder = gateway_toml(found, tmp_path).admin.bundle_folder
     assert [one["mountPath"] for one in written] == ([] if folder is None else [str(folder.parent)])
@@ -225,7 +237,7 @@ def test_a_pod_may_write_support_bundles_alone(values: str, tmp_path: Path) -> N
 
 def test_the_command_line_is_one() -> None:
     for values in VALUES:
-        (container,) = of("Deployment", documents("4", values))["spec"]["template"]["spec"]["containers"]
+        (container,) = pod_of(documents("4", values))["containers"]
         assert str(parser().parse_args(container["args"]).config) == "/etc/oscc-gateway/gateway.toml"
 
 
@@ -236,7 +248,7 @@ def test_the_command_line_is_one() -> None:
 def test_a_pod_may_take_as_long_to_end_as_it_takes(values: str, tmp_path: Path) -> None:
     found = documents("4", values)
     limits = gateway_toml(found, tmp_path).limits
-    pod = of("Deployment", found)["spec"]["template"]["spec"]
+    pod = pod_of(found)
     pre_stop = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     needed = pre_stop + limits.drain_notice_s + limits.drain_s + MARGIN_S
     assert pod["terminationGracePeriodSeconds"] >= needed
@@ -244,11 +256,12 @@ def test_a_pod_may_take_as_long_to_end_as_it_takes(values: str, tmp_path: Path) 
 
 @BOTH
 def test_a_grace_that_is_too_short_is_refused(major: str) -> None:
-    said = rendered(major, "least", "--set", "drain.terminationGracePeriodSeconds=89")
-    assert said.code != 0
-    assert "is 89, but preStop, drain and margin take 90 s" in said.text
+    assert_refused(
+        rendered(major, "least", "--set", "drain.terminationGracePeriodSeconds=89"),
+        "is 89, but preStop, drain and margin take 90 s",
+    )
     longer = documents(major, "least", "--set-json", "settings.limits.drain_s=300.5")
-    assert of("Deployment", longer)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 331
+    assert pod_of(longer)["terminationGracePeriodSeconds"] == 331
 
 
 def test_one_pod_comes_before_one_goes() -> None:
@@ -304,10 +317,8 @@ def test_another_version_of_the_chart_replaces_no_pod(tmp_path: Path) -> None:
 
 
 def checksums(*more: str, values: str = "ingress-tls") -> dict[str, str]:
-    annotations = of("Deployment", documents("4", values, *more))["spec"]["template"]["metadata"][
-        "annotations"
-    ]
-    return {name: value for name, value in annotations.items() if name.startswith("checksum/")}
+    pod = of("Deployment", documents("4", values, *more))["spec"]["template"]["metadata"]
+    return {name: value for name, value in pod["annotations"].items() if name.startswith("checksum/")}
 
 
 def test_pods_are_replaced_when_their_settings_change_and_not_for_notices() -> None:
@@ -332,9 +343,7 @@ def test_one_node_only_lives_without_redis(major: str) -> None:
 @BOTH
 def test_a_gateway_without_sites_is_refused_at_the_install_and_not_by_lint(major: str) -> None:
     given = ("template", "demo", CHART, "--set", "settings.client.insecure=true")
-    said = ask(helm(major), *given)
-    assert said.code != 0
-    assert "sites is empty" in said.text
+    assert_refused(ask(helm(major), *given), "sites is empty")
     linted = ask(helm(major), "lint", "--strict", CHART)
     assert linted.code == 0
     assert "0 chart(s) failed" in linted.text
@@ -342,9 +351,9 @@ def test_a_gateway_without_sites_is_refused_at_the_install_and_not_by_lint(major
 
 @BOTH
 def test_tls_must_end_somewhere(major: str) -> None:
-    said = rendered(major, "least", "--set", "settings.client.trusted_proxies=null")
-    assert said.code != 0
-    assert "Nothing ends TLS." in said.text
+    assert_refused(
+        rendered(major, "least", "--set", "settings.client.trusted_proxies=null"), "Nothing ends TLS."
+    )
 
 
 @pytest.mark.parametrize(
@@ -365,17 +374,13 @@ def test_tls_must_end_somewhere(major: str) -> None:
     ],
 )
 def test_what_contradicts_itself_is_refused(values: str, given: str, received: str) -> None:
-    said = rendered("4", values, "--set", given)
-    assert said.code != 0
-    assert received in said.text
+    assert_refused(rendered("4", values, "--set", given), received)
 
 
 @pytest.mark.parametrize(("name", "major"), [("1st", "3"), ("v1.2", "4")])
 def test_a_release_that_no_service_can_be_called_after_is_refused(name: str, major: str) -> None:
     command = (helm(major), "template", name, CHART, "--values", values_file("least"))
-    said = ask(*command)
-    assert said.code != 0
-    assert f"No Service can be called {name}-oscc-gateway" in said.text
+    assert_refused(ask(*command), f"No Service can be called {name}-oscc-gateway")
     assert ask(*command, "--set", "fullnameOverride=gw").code == 0
 
 

@@ -51,7 +51,6 @@ EXPECTED = {
 
 
 def kind_of(command: type[Command]) -> str:
-    """Return the kind that stands in the type."""
     (kind,) = typing.get_args(typing.get_type_hints(command)["kind"])
     return str(kind)
 

@@ -98,7 +98,6 @@ class ChaosProxy:
         self._handlers: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        """Listen."""
         self._server = await asyncio.start_server(self._join, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -116,7 +115,6 @@ class ChaosProxy:
 
     @property
     def connections(self) -> int:
-        """Number of present connections."""
         return len(self._pairs)
 
     @property

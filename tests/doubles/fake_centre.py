@@ -151,7 +151,6 @@ class Centre:
         self._tell_whole_sets(user_link)
 
     def set_function(self, function: FunctionName, state: FunctionState) -> None:
-        """Set the state of a function of the server."""
         self.functions[function] = state
         for user_link in self.user_links.values():
             user_link.link.push(FunctionChanged(function, state))
@@ -175,7 +174,6 @@ class Centre:
                 self.user_links.pop(person.id).link.finish()
 
     def attach(self, user_link: UserLink, session: Session) -> Attached:
-        """Attach a session to a link."""
         if session.alias not in user_link.sessions:
             session.alias = next(self._numbers)
             session.present = False
@@ -184,7 +182,6 @@ class Centre:
         return session.attached()
 
     def serve(self, user_link: UserLink, request: LinkRequest) -> LinkAnswer:
-        """Serve a request of a link."""
         self.requests.append((user_link.person.id, request))
         if type(request) in self.refusals:
             raise self.refusals[type(request)]

@@ -103,11 +103,9 @@ class FakeUpstream(Centre):
         return user
 
     def session(self, secret: SessionSecret) -> Session:
-        """Return a live session."""
         return self.live[secret]
 
     def link(self, user: UserId) -> FakeLink | None:
-        """Return the user's open link."""
         user_link = self.user_links.get(user)
         return user_link.link if user_link is not None else None
 
@@ -136,7 +134,6 @@ class FakeUpstream(Centre):
         return About("V2R1", "V8R2", self.features, self.instance)
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
-        """Open the user's link."""
         if self.unreachable:
             raise LinkClosed("unavailable")
         if self.unsupported:
@@ -157,7 +154,6 @@ class FakeUpstream(Centre):
     # ---- port Authority ----
 
     async def log_on(self, credentials: LogOn) -> LoggedOn:
-        """Open a session."""
         self._answer_or_raise()
         if self.log_on_refusals:
             raise self.log_on_refusals.popleft()
@@ -178,13 +174,11 @@ class FakeUpstream(Centre):
         )
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
-        """End the session."""
         self._answer_or_raise()
         session = self.live.get(secret)
         return LoggedOff("removed", None) if session is None else self._log_off(session)
 
     async def sessions(self, secret: SessionSecret) -> tuple[SessionInfo, ...]:
-        """List the sessions of the user."""
         person = self._known(secret).person
         return tuple(
             SessionInfo(mine.id, mine.application, mine.device, mine.since_ms, attached=mine.alias != 0)

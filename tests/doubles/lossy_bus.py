@@ -215,11 +215,9 @@ class LossyBus:
             await self._trouble.clock.sleep(DEADLINE_S)
 
     async def unsubscribe(self, channel: BusChannel) -> None:
-        """End the subscription."""
         self.receivers.pop(channel, None)
 
     async def publish(self, channel: BusChannel, envelope: Envelope) -> int:
-        """Publish it."""
         trouble, node = self._trouble, self._node
         return await trouble.ask(node, lambda: trouble.publish(node, channel, envelope))
 

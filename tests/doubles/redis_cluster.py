@@ -62,7 +62,6 @@ class RedisCluster:
 
     @property
     def primaries(self) -> list[Server]:
-        """The primaries."""
         return [shard.primary for shard in self.shards]
 
     def shard(self, key: bytes) -> Shard:
@@ -70,7 +69,6 @@ class RedisCluster:
         return next(shard for shard in self.shards if key_slot(key) in shard.slots)
 
     async def keys(self) -> list[bytes]:
-        """Return every key."""
         found = [await server.command("KEYS", "*") for server in self.primaries]
         return [key for keys in found if isinstance(keys, list) for key in keys]
 

@@ -59,12 +59,10 @@ def ping(
     bus: frames.BusHealth = "live",
     server_time_ms: int = 1_700_000_000_000,
 ) -> frames.Ping:
-    """Return a `ping`."""
     return frames.Ping(after, upto, nonce, as_of_ms, upstream, bus, server_time_ms)
 
 
 def notice(*, must_acknowledge: bool = True) -> frames.NoticeFrame:
-    """Return a `notice`."""
     return frames.NoticeFrame(
         "n1", 2, "privacy", "New statement", "Read it.", None, 1_800_000_000_000, must_acknowledge
     )
@@ -114,7 +112,6 @@ class Phone:
             await self.send_bytes(self._encode(frame))
 
     async def send_bytes(self, data: bytes) -> None:
-        """Send any bytes."""
         if self.codec.text:
             await self._socket.send_str(data.decode())
         else:
@@ -239,7 +236,6 @@ class ScriptedGateway:
 
     @property
     def address(self) -> str:
-        """The address of the listener."""
         return str(self._server.make_url("")).rstrip("/")
 
     def answer(

@@ -24,7 +24,6 @@ NOWHERE = ("/v1", "/v2/about", "/v1/nothing", "/v1/sessions/a/b", "/v1/session/"
 
 
 async def published(gateway: Gateway) -> Promises:
-    """Return the document that the gateway publishes."""
     return Promises(await (await gateway.client.get("/v1/openapi.json")).json())
 
 

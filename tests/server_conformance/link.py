@@ -249,7 +249,6 @@ class Link:
             await self.send(method, **fields)
 
     async def close(self) -> None:
-        """Leave."""
         await self._socket.close()
 
     # ---- what is asked of many a link ----

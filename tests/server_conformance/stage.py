@@ -36,7 +36,6 @@ class _Answer(aiohttp.ClientResponse):
 
     @property
     def headers(self) -> CIMultiDictProxy[str]:
-        """The header lines."""
         read = CIMultiDict(self._headers)
         if "upgrade" in [word.strip().lower() for word in read.get("Connection", "").split(",")]:
             read["Connection"] = "Upgrade"
@@ -53,7 +52,6 @@ class Reply(NamedTuple):
 
     @property
     def error(self) -> object:
-        """The name of the error."""
         return self.body.get("Error") if isinstance(self.body, dict) else None
 
 
@@ -79,7 +77,6 @@ class Tokens:
         self._last = int(time.time() * 1000)  # noqa: TID251 - the kit lives in real time
 
     def next(self) -> int:
-        """Return the next one."""
         self._last += 10
         return self._last
 
@@ -203,7 +200,6 @@ class Stage:
         await self.refuses(401, "SessionUnknown", await self.keep_alive(session))
 
     async def keep_alive(self, session: Session) -> Reply:
-        """Ask for a longer life of a session."""
         return await self.http("POST", "/sessions/current/keepalive", session.secret)
 
     def device(self) -> dict[str, str]:

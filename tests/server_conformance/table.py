@@ -22,7 +22,6 @@ END: Final = "<!-- sentences: end -->\n"
 
 
 def table() -> Iterator[str]:
-    """Yield the lines of the table."""
     assert registered.__all__, "importing them registers the checks"
     found: dict[Sentence, list[str]] = {}
     for check in CHECKS.values():

@@ -94,7 +94,6 @@ class Line:
         self._ids = ids
 
     async def read(self) -> Message:
-        """Read one message."""
         message: Message = json.loads(await self.socket.receive_str(timeout=PATIENCE_S))
         return message
 

@@ -42,7 +42,6 @@ def messages(frames: bytes) -> Iterator[Message]:
 
 
 def key_of(kind: str, element: Message) -> int:
-    """The key of an element of *kind*."""
     if kind == Kind.CONFIGURATION:
         return int(element["Key"])
     return int(element[kind.replace("Realtime", "").replace("Cumulative", "") + "Key"])
@@ -59,7 +58,6 @@ class Peer:
         self.state: dict[str, dict[int, Message]] = {}
 
     def send(self, frames: bytes) -> None:
-        """Take frames."""
         assert self.closed is None, "nothing may follow a good-bye"
         self.raw.append(frames)
         for message in messages(frames):
@@ -72,7 +70,6 @@ class Peer:
         self.closed = code
 
     def abort(self) -> None:
-        """Be cut."""
         self.aborted = True
 
     def take(self) -> list[Message]:
@@ -155,5 +152,4 @@ class World:
             self.sim.board.publish()
 
     def agent(self, key: int = AGENT) -> Free:
-        """The model of an agent."""
         return self.sim.center.directory.agents[key]

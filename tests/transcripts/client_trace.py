@@ -81,7 +81,6 @@ class Conversation:
         self._session.attached(self._ticket, facts, self._ledger, self._now, self._wall_ms)
 
     def sends(self, frame: Frame, note: str = "") -> None:
-        """Have the client send a frame."""
         data = (codec.write_json if self._codec.text else codec.write_msgpack)(frame)
         self.lines.append(Line(self._now, "client", data, frame, note))
         self._at.receive(data, self._now, self._wall_ms)
@@ -111,13 +110,11 @@ class Conversation:
         self._at.close(code, reason, window_s=window_s)
 
     def lost(self, note: str) -> None:
-        """Lose the connection."""
         self._at.release()
         self.happens(note)
 
     @property
     def stream(self) -> str:
-        """The stream in force."""
         live = self._at.live
         assert live is not None
         return live.outbox.stream

@@ -74,19 +74,16 @@ class Line:
             listener.event_received(message)
 
     def say(self, message: Message) -> None:
-        """Bring what the phone says."""
         if self._listener is None:
             self._early.append(message)
         else:
             self._listener.event_received(message)
 
     def lose(self) -> None:
-        """Break."""
         if self._listener is not None:
             self._listener.disconnected(Disconnect("network", 1006))
 
     def put_frame(self, frame: bytes) -> None:
-        """Bring a frame to the phone."""
         self.write([frame])
 
     def put(self, data: bytes) -> None:
@@ -100,7 +97,6 @@ class Line:
         """Do nothing: there is no connection."""
 
     def write(self, frames: list[bytes]) -> None:
-        """Bring frames to the phone."""
         for frame in frames:
             self._phone.hear(json.loads(frame))
 
@@ -148,12 +144,10 @@ class Handset:
         self.say("hello", token=self._token, client=CLIENT, **fields)
 
     def say(self, kind: str, **fields: object) -> None:
-        """Say one frame."""
         self._journal.write(f"{self.name} →", self._ear.received({"kind": kind, **fields}))
         self._send({"kind": kind, **fields})
 
     def lose(self) -> None:
-        """Let the connection break."""
         self._journal.write(f"{self.name} →", "loses the connection")
         self._is_lost = True
         self.line.lose()
@@ -207,7 +201,6 @@ class Handset:
     # ---- what it hears ----
 
     def hear(self, frame: Json) -> None:
-        """Take in one frame."""
         match frame["kind"]:
             case "ping":
                 self._ping(frame)
@@ -367,7 +360,6 @@ class Stage:
         return next(self._keys)
 
     def write(self, who: str, says: str) -> None:
-        """Write a line, unless nobody is to read it."""
         if not self._is_hidden:
             self.transcript.write(self.clock.now() - self._began, who, says)
 
@@ -394,7 +386,6 @@ class Stage:
         return not self.is_slow
 
     def server_said(self, user: str, message: Json, received: str) -> None:
-        """Note a message."""
         if (user, message.get("RequestID", 0)) in self._signs_of_life:
             self._signs_of_life.discard((user, message["RequestID"]))
         else:

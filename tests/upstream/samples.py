@@ -30,7 +30,6 @@ LINK_OPENED: Final[dict[str, Any]] = SAMPLES["LINK_OPENED"]
 
 
 def event(event_type: str, *elements: dict[str, Any], **further: Any) -> bytes:  # noqa: ANN401 - JSON
-    """Write an event."""
     received = {
         "Type": "Event",
         "QueryID": 1,

@@ -158,7 +158,6 @@ class Scene(NamedTuple):
         return link
 
     async def dial(self) -> OsccLink:
-        """Open a link."""
         link = await self.adapter.open(USER, SECRET, token=5, holder="node-a")
         self.opened.append(link)
         return link

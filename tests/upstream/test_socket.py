@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TypeVar, cast
 
 import pytest
 
@@ -25,6 +26,7 @@ from gateway.upstream.oscce.socket import WAITING_CHARS_MAX, Closed, LinkSocket
 from tests.doubles.tasks import beside
 
 LIMIT = 2 * WAITING_CHARS_MAX
+T = TypeVar("T")
 
 
 class RecordingTransport:
@@ -97,14 +99,21 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
+@asynccontextmanager
+async def begun(work: Coroutine[object, object, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Run *work* beside the block, which begins when it waits."""
+    async with beside(work) as running:
+        await turns()
+        yield running
+
+
 # ---- what comes ----
 
 
 async def test_what_comes_is_reported_in_order_and_waited_for(line: Line) -> None:
     line.come("one", "two")
     assert [await line.socket.receive(), await line.socket.receive()] == ["one", "two"]
-    async with beside(line.socket.receive()) as waiting:
-        await turns()
+    async with begun(line.socket.receive()) as waiting:
         assert not waiting.done()
         line.come("three")
     assert waiting.result() == "three"
@@ -158,16 +167,14 @@ def reading(key: int, value: int, *, time_ms: int = 1) -> str:
 async def test_who_waits_takes_readings_in_a_turn_and_what_is_none_follows_them(line: Line) -> None:
     take = Taking([])
     line.come(reading(1, 0))
-    async with beside(line.socket.receive(take)) as waiting:
-        await turns()
+    async with begun(line.socket.receive(take)) as waiting:
         line.come(reading(1, 1), reading(2, 2))
         await turns()
         assert not waiting.done()
         line.come(reading(1, 3), "an answer", reading(1, 4))
     assert waiting.result() == "an answer"
     assert take.taken == [reading(1, 0), reading(1, 1), reading(2, 2), reading(1, 3)]
-    async with beside(line.socket.receive(take)) as waiting:
-        await turns()
+    async with begun(line.socket.receive(take)) as waiting:
         line.come("the end")
     assert waiting.result() == "the end"
     assert take.taken[4:] == [reading(1, 4)]
@@ -175,8 +182,7 @@ async def test_who_waits_takes_readings_in_a_turn_and_what_is_none_follows_them(
 
 async def test_of_readings_that_are_not_digested_yet_only_the_newest_of_each_key_is_read(line: Line) -> None:
     take = Taking([])
-    async with beside(line.socket.receive(take)) as waiting:
-        await turns()
+    async with begun(line.socket.receive(take)) as waiting:
         line.come(reading(1, 1), reading(2, 2), reading(1, 3), reading(1, 0, time_ms=0))
         await turns()
         assert take.taken == [reading(2, 2), reading(1, 3), reading(1, 0, time_ms=0)]
@@ -192,8 +198,7 @@ async def test_what_else_comes_with_much_has_its_place_among_it(line: Line) -> N
 
 
 async def test_who_cannot_take_a_reading_receives_it_and_all_behind_it_in_order(line: Line) -> None:
-    async with beside(line.socket.receive(Taking([], lambda text: '"QueueKey":1' not in text))) as waiting:
-        await turns()
+    async with begun(line.socket.receive(Taking([], lambda text: '"QueueKey":1' not in text))) as waiting:
         line.come(reading(2, 0, time_ms=0), reading(1, 1), reading(3, 3))
     assert waiting.result() == reading(1, 1)
     assert await line.socket.receive() == reading(3, 3)
@@ -217,7 +222,6 @@ class HeldByHand:
     def schedule(self, link: LinkSocket) -> None: ...
 
     def schedule_at(self, link: LinkSocket, until: float) -> None:
-        """Note it."""
         link.held_at = self.began_at
         self.held_until.append(until)
 
@@ -235,9 +239,7 @@ async def test_readings_wait_together_while_the_only_phone_may_not_be_sent_anyth
     line, hand = held_by_hand()
     pace = Paced(sent_at=99.9)
     take = Taking([], pace=pace)
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(take))
-        await turns()
+    async with begun(line.socket.receive(take)) as waiting:
         line.come(reading(1, 1))
         assert hand.due.pop() is line.socket  # nothing was read, so the pace is unknown
         line.socket.is_due = False
@@ -254,9 +256,7 @@ async def test_readings_wait_together_while_the_only_phone_may_not_be_sent_anyth
         line.come(reading(1, 5), "an answer")
     assert waiting.result() == "an answer"
     assert take.taken[3:] == [reading(1, 5)]
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(line.socket.receive(take))
-        await turns()
+    async with begun(line.socket.receive(take)) as waiting:
         line.socket.process_received()  # its time has come, and nothing waits
         hand.began_at = 101.0
         line.come(reading(1, 6))
@@ -268,8 +268,7 @@ async def test_the_time_of_readings_that_waited_is_not_that_of_later_ones() -> N
     line, hand = held_by_hand()
     pace = Paced(sent_at=99.9)
     take = Taking([], pace=pace)
-    async with beside(line.socket.receive(take)) as waiting:
-        await turns()
+    async with begun(line.socket.receive(take)) as waiting:
         line.come(reading(1, 1), "an answer")
     assert waiting.result() == "an answer"
     pace.sent_at = 99.99
@@ -277,8 +276,7 @@ async def test_the_time_of_readings_that_waited_is_not_that_of_later_ones() -> N
     assert line.socket.held_at == 100.0
     line.come("another answer")  # nobody waits: both are received
     assert [await line.socket.receive(), await line.socket.receive()] == [reading(1, 2), "another answer"]
-    async with beside(line.socket.receive(take)) as waiting:
-        await turns()
+    async with begun(line.socket.receive(take)) as waiting:
         hand.began_at = 100.02
         line.come(reading(1, 3))
         line.come("the last one")
@@ -297,8 +295,7 @@ async def test_what_cannot_be_taken_fails_who_waits_and_not_the_connection(line:
         def take_readings(self, unread: list[Kept], came_at: float | None = None) -> None:
             raise LookupError(text_of(unread.pop(0)))
 
-    async with beside(_failed(line.socket.receive(Failing([])))) as waiting:
-        await turns()
+    async with begun(_failed(line.socket.receive(Failing([])))) as waiting:
         line.come(reading(1, 1), reading(2, 2))
     assert waiting.result() == reading(1, 1)
     assert await line.socket.receive() == reading(2, 2)
@@ -312,8 +309,7 @@ async def _failed(receiving: Awaitable[object]) -> str:
 
 async def test_who_has_left_takes_nothing(line: Line) -> None:
     take = Taking([])
-    async with beside(line.socket.receive(take)) as waiting:
-        await turns()
+    async with begun(line.socket.receive(take)) as waiting:
         waiting.cancel()
         line.come(reading(1, 1))
     line.come(reading(2, 2))
@@ -327,15 +323,13 @@ async def test_readings_that_nobody_takes_make_the_server_wait(line: Line) -> No
         line.come(reading(key := key + 1, 0))
         await turns()
         assert key * len(reading(0, 0)) < 2 * WAITING_CHARS_MAX
-    async with beside(line.socket.receive(Taking([]))) as waiting:
-        await turns()
+    async with begun(line.socket.receive(Taking([]))) as waiting:
         waiting.cancel()
     assert not line.transport.is_resting
 
 
 async def test_a_link_that_floods_is_read_on_in_its_next_turn(line: Line) -> None:
-    async with beside(line.socket.receive(Taking([]))) as waiting:
-        await turns()
+    async with begun(line.socket.receive(Taking([]))) as waiting:
         line.come(*[reading(1, value) for value in range(1000)])
         assert line.transport.is_resting
         await turns()
@@ -397,8 +391,7 @@ async def test_readings_that_waited_in_the_kernel_are_dated_for_their_reader() -
     await line.socket.receive()
     line.socket.process_received()
     take = Taking([])
-    async with beside(line.socket.receive(take)) as waiting:
-        await turns()
+    async with begun(line.socket.receive(take)) as waiting:
         hand.began_at = 103.0
         line.come(reading(1, 1))
         line.socket.process_received()
@@ -442,8 +435,7 @@ async def test_sending_waits_for_room(line: Line) -> None:
 
 async def test_who_waits_for_room_learns_of_the_end(line: Line) -> None:
     line.socket.pause_writing()
-    async with beside(_refused(line.socket.send("late"))) as sending:
-        await turns()
+    async with begun(_refused(line.socket.send("late"))) as sending:
         line.socket.connection_lost(None)
     assert sending.result()
 
@@ -491,9 +483,7 @@ async def test_closing_says_so_and_waits_for_the_server(line: Line) -> None:
 async def test_a_server_that_has_closed_is_answered_and_left(line: Line) -> None:
     line.socket.data_received(websocket.close(1001))
     assert await line.socket.receive() == Closed()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(line.socket.close(1000))
-        await turns()
+    async with begun(line.socket.close(1000)):
         assert line.sent() == [CloseReceived(1000, "")]
         assert line.transport.is_closed
         line.socket.connection_lost(None)
@@ -503,9 +493,7 @@ async def test_after_a_breach_the_server_gets_the_reason_before_the_close(line: 
     line.socket.data_received(b"\x82\x00")
     breach = await line.socket.receive()
     assert isinstance(breach, Violation)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(line.socket.close(breach.code))
-        await turns()
+    async with begun(line.socket.close(breach.code)):
         line.socket.data_received(b"x" * (3 * WAITING_CHARS_MAX))
         assert line.transport.is_reading
         assert not line.transport.is_closed
@@ -515,16 +503,13 @@ async def test_after_a_breach_the_server_gets_the_reason_before_the_close(line: 
 async def test_a_server_that_waited_is_read_again_at_the_close(line: Line) -> None:
     line.come("x" * (WAITING_CHARS_MAX + 1))
     assert line.transport.is_resting
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(line.socket.close(1000))
-        await turns()
+    async with begun(line.socket.close(1000)):
         assert line.transport.is_reading
         line.socket.connection_lost(None)
 
 
 async def test_an_interrupted_close_ends_the_connection(line: Line) -> None:
-    async with beside(line.socket.close(1000)) as closing:
-        await turns()
+    async with begun(line.socket.close(1000)) as closing:
         closing.cancel()
     assert line.transport.is_aborted
 

@@ -62,7 +62,6 @@ class Place(NamedTuple):
     http: aiohttp.ClientSession
 
     async def upgrade(self, **headers: str) -> LinkSocket:
-        """Open a link."""
         return await upgrade(
             self.http,
             self.url,

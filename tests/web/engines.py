@@ -206,7 +206,6 @@ user_pref("toolkit.telemetry.enabled", false);
 
 @asynccontextmanager
 async def firefox(folder: Path) -> AsyncIterator[Window]:
-    """Open a Firefox."""
     (path,) = needed("firefox-esr")
     (folder / "user.js").write_text(_PREFERENCES, "utf-8")
     fixed = ("--headless", "--remote-debugging-port", "0", "--remote-allow-system-access")

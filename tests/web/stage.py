@@ -332,19 +332,37 @@ class Stage:
         if kind == "error" and "Failed to load resource" not in text and "WebSocket" not in text:
             self.faults.append(text)
 
-    async def log_on(self, page: Page, application: str, user: str, number: str = NUMBER) -> None:
-        """Fill the form and send it."""
+    async def tab(self, context: BrowserContext) -> Page:
+        """Open the log-on in another tab of a browser, watched."""
+        page = self.watched(await context.new_page())
         await page.goto(f"{self.base}/app/")
+        return page
+
+    async def log_on(
+        self, page: Page, application: str, user: str, number: str = NUMBER, **choices: bool
+    ) -> None:
+        """Open the page, fill the form and send it; *choices*: what is ticked or not, by its name."""
+        await page.goto(f"{self.base}/app/")
+        await self.sign(page, application, user, number, **choices)
+
+    async def sign(
+        self, page: Page, application: str, user: str, number: str = NUMBER, **choices: bool
+    ) -> None:
+        """Fill the form that is there and send it."""
         await page.locator(f"input[value={application}]").check(force=True)
         await page.fill("#in-user", user)
+        for name, is_chosen in choices.items():
+            await page.locator(f"input[name={name}]").set_checked(is_chosen)
         await page.fill("#in-password", PASSWORD)
         if application == ASSISTANT:
             await page.fill("#in-number", number)
         await page.click("button[type=submit]")
 
-    async def live(self, page: Page, application: str, user: str, number: str = NUMBER) -> None:
+    async def live(
+        self, page: Page, application: str, user: str, number: str = NUMBER, **choices: bool
+    ) -> None:
         """Log on, and wait until live data is there."""
-        await self.log_on(page, application, user, number)
+        await self.log_on(page, application, user, number, **choices)
         await expect(page.locator(".health-text")).to_have_text("Live")
         name = ".tile .q-name" if application == DASHBOARD else ".my-queues li"
         await expect(page.locator(name).first).not_to_have_text("–")

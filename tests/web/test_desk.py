@@ -176,10 +176,7 @@ async def test_a_link_leads_to_a_queue() -> None:
     async with opened(warm_up_s=0) as stage, stage.page(**DESK) as page:
         key, queue = list(stage.simulator.center.directory.queues.items())[2]
         await page.goto(f"{stage.base}/app/#queue={key}")
-        await page.locator(f"input[value={DASHBOARD}]").check(force=True)
-        await page.fill("#in-user", "supervisor1")
-        await page.fill("#in-password", "demo")
-        await page.click("button[type=submit]")
+        await stage.sign(page, DASHBOARD, "supervisor1")
         await expect(page.locator(".detail h2")).to_have_text(queue.name)
         await page.keyboard.press("Escape")
         await expect(page.locator(".detail h2")).not_to_be_visible()

@@ -232,8 +232,7 @@ async def test_a_banner_that_goes_does_not_take_the_focus_along() -> None:
 
 async def test_who_waits_for_the_gateway_is_left_in_peace() -> None:
     async with opened() as stage, stage.context(service_workers="allow") as context:
-        page = stage.watched(await context.new_page())
-        await page.goto(f"{stage.base}/app/")
+        page = await stage.tab(context)
         await page.wait_for_function("() => navigator.serviceWorker.controller")
         await stage.stop()
         await page.reload()

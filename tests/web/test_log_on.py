@@ -14,9 +14,7 @@ from tests.web.stage import (
     DASHBOARD,
     NUMBER,
     PASSWORD,
-    Page,
     Route,
-    Stage,
     expect,
     live_page,
     opened,
@@ -66,11 +64,7 @@ async def test_both_applications_are_offered_and_opened() -> None:
 
 async def test_what_is_wrong_is_said_and_focused() -> None:
     async with opened() as stage, stage.page() as page:
-        await page.goto(f"{stage.base}/app/")
-        await page.locator(f"input[value={ASSISTANT}]").check(force=True)
-        await page.fill("#in-user", "agent1")
-        await page.fill("#in-password", "wrong")
-        await page.click("button[type=submit]")
+        await stage.log_on(page, ASSISTANT, "agent1", number="")
         await expect(page.locator(".problem")).to_contain_text("Remote number")
         await expect(page.locator("#in-number")).to_be_focused()
         await expect(page.locator("#in-number")).to_have_attribute("aria-invalid", "true")
@@ -78,6 +72,7 @@ async def test_what_is_wrong_is_said_and_focused() -> None:
         await page.click("button[type=submit]")
         await expect(page.locator(".problem")).to_contain_text("Calls may not be sent to this number")
         await page.fill("#in-number", NUMBER)
+        await page.fill("#in-password", "wrong")
         await page.click("button[type=submit]")
         await expect(page.locator(".problem")).to_have_text("User name or password is wrong.")
         await expect(page.locator("#in-password")).to_be_focused()
@@ -114,8 +109,7 @@ async def test_a_gateway_with_a_long_version_serves_its_own_page() -> None:
 
 async def test_the_browser_gets_an_id_by_which_the_gateway_recognises_it() -> None:
     async with opened() as stage, stage.context() as context:
-        page = stage.watched(await context.new_page())
-        await page.goto(f"{stage.base}/app/")
+        page = await stage.tab(context)
         await page.evaluate("localStorage.setItem('oscc.device', '\"0123456789abcdef\"')")  # as of before
         ids = []
         for user in ("supervisor1", "supervisor2"):
@@ -194,24 +188,11 @@ async def test_a_name_is_typed_no_longer_than_a_gateway_reads_it() -> None:
         await expect(page.locator(".problem")).to_have_text("User name or password is wrong.")
 
 
-async def remembered(stage: Stage, page: Page, user: str, number: str) -> None:
-    """Log an agent on who wants to be remembered."""
-    await page.goto(f"{stage.base}/app/")
-    await page.locator(f"input[value={ASSISTANT}]").check(force=True)
-    await page.fill("#in-user", user)
-    await page.locator("input[name=remember]").check()
-    await page.fill("#in-password", PASSWORD)
-    await page.fill("#in-number", number)
-    await page.click("button[type=submit]")
-    await expect(page.locator(".health-text")).to_have_text("Live")
-
-
 async def test_what_is_remembered_is_offered_and_forgotten() -> None:
     async with opened() as stage, stage.context() as context:
         page = stage.watched(await context.new_page())
-        await remembered(stage, page, "agent1", NUMBER)
-        again = stage.watched(await context.new_page())
-        await again.goto(f"{stage.base}/app/")
+        await stage.live(page, ASSISTANT, "agent1", NUMBER, remember=True)
+        again = await stage.tab(context)
         await expect(again.locator("#in-user")).to_have_value("agent1")
         number = again.locator("#in-number")
         await expect(number).to_have_value(NUMBER)
@@ -234,7 +215,7 @@ async def test_what_is_remembered_is_offered_and_forgotten() -> None:
 async def test_numbers_are_kept_for_the_one_who_is_remembered_and_five_of_them() -> None:
     others = [f"+49 89 765432{each}" for each in range(5)]
     async with opened() as stage, stage.page() as page:
-        await remembered(stage, page, "agent1", others[0])
+        await stage.live(page, ASSISTANT, "agent1", others[0], remember=True)
         kept = json.loads(await page.evaluate("localStorage.getItem('oscc.numbers')"))
         assert kept["list"] == [others[0]]
         kept["list"] = others
@@ -250,7 +231,7 @@ async def test_numbers_are_kept_for_the_one_who_is_remembered_and_five_of_them()
         assert kept["list"] == [NUMBER, *others[:4]]
         stage.act("EndSession", User="agent1", Reason="Maintenance")
         await expect(page.locator("#in-number")).to_have_value(NUMBER)
-        await remembered(stage, page, "agent2", others[4])
+        await stage.live(page, ASSISTANT, "agent2", others[4], remember=True)
         assert NUMBER not in await page.evaluate(STORED)  # the device remembers one person
         await page.reload()
         await page.get_by_role("button", name="Change number").click()
@@ -259,13 +240,10 @@ async def test_numbers_are_kept_for_the_one_who_is_remembered_and_five_of_them()
 
 async def test_the_number_of_who_is_not_remembered_is_in_memory_only() -> None:
     async with opened() as stage, stage.page() as page:
-        await remembered(stage, page, "agent2", "+49 89 7654321")
+        await stage.live(page, ASSISTANT, "agent2", "+49 89 7654321", remember=True)
         stage.act("EndSession", User="agent2", Reason="Maintenance")
         await page.locator("input[name=remember]").uncheck()
-        await page.fill("#in-user", "agent1")
-        await page.fill("#in-number", NUMBER)
-        await page.fill("#in-password", PASSWORD)
-        await page.click("button[type=submit]")
+        await stage.sign(page, ASSISTANT, "agent1")
         await expect(page.locator(".health-text")).to_have_text("Live")
         stored = await page.evaluate(STORED)
         assert [each for each in (NUMBER, "7654321", "agent2") if each in stored] == []

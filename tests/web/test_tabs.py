@@ -34,13 +34,8 @@ async def token(page: Page) -> str:
 
 async def pair(stage: Stage, context: BrowserContext) -> tuple[Page, Page]:
     """Open the Dashboard in one tab and the Remote Assistant in another; both want to be remembered."""
-    board, hand = [stage.watched(await context.new_page()) for _ in range(2)]
-    await board.goto(f"{stage.base}/app/")
-    await board.locator("input[name=remember]").check()
-    await board.fill("#in-user", "supervisor1")
-    await board.fill("#in-password", PASSWORD)
-    await board.click("button[type=submit]")
-    await expect(board.locator(".health-text")).to_have_text("Live")
+    board, hand = [await stage.tab(context) for _ in range(2)]
+    await stage.live(board, DASHBOARD, "supervisor1", remember=True)
     await stage.live(hand, ASSISTANT, "agent1")
     await expect(hand.locator(".number")).to_have_text("+49 301 234 567")
     return board, hand
@@ -58,8 +53,7 @@ async def test_two_tabs_are_two_sessions() -> None:
             await expect(page.locator(f".shell.{application}")).to_be_visible()
             await expect(page.locator(".health-text")).to_have_text("Live")
         assert {await token(board), await token(hand)} == tokens
-        third = stage.watched(await context.new_page())
-        await third.goto(f"{stage.base}/app/")
+        third = await stage.tab(context)
         await expect(third.locator("#in-user")).to_be_visible()  # nobody's session is found here
         assert await third.evaluate("sessionStorage.getItem('oscc.session')") is None
 
@@ -88,12 +82,7 @@ async def test_two_people_who_are_remembered_do_not_overwrite_each_other() -> No
     async with opened() as stage, stage.context() as context:
         first, second = [stage.watched(await context.new_page()) for _ in range(2)]
         for page, user in ((first, "supervisor1"), (second, "supervisor2")):
-            await page.goto(f"{stage.base}/app/")
-            await page.fill("#in-user", user)
-            await page.locator("input[name=remember]").check()
-            await page.fill("#in-password", PASSWORD)
-            await page.click("button[type=submit]")
-            await expect(page.locator(".health-text")).to_have_text("Live")
+            await stage.live(page, DASHBOARD, user, remember=True)
         for page, user in ((first, "supervisor1"), (second, "supervisor2")):
             stage.act("EndSession", User=user, Reason="Maintenance")
             await expect(page.locator("#in-user")).to_have_value(user)
@@ -101,25 +90,8 @@ async def test_two_people_who_are_remembered_do_not_overwrite_each_other() -> No
         await first.fill("#in-password", PASSWORD)
         await first.click("button[type=submit]")
         await expect(first.locator(".health-text")).to_have_text("Live")
-        third = stage.watched(await context.new_page())
-        await third.goto(f"{stage.base}/app/")
+        third = await stage.tab(context)
         await expect(third.locator("#in-user")).to_have_value("")
-
-
-async def stay(stage: Stage, page: Page, user: str, stays: bool = True) -> None:
-    """Log on to the Dashboard, and choose whether to stay so."""
-    await page.goto(f"{stage.base}/app/")
-    await sign(page, user, stays)
-
-
-async def sign(page: Page, user: str, stays: bool) -> None:
-    """Fill the form of the Dashboard and send it."""
-    await page.locator(f"input[value={DASHBOARD}]").check(force=True)
-    await page.locator("input[name=stay]").set_checked(stays)
-    await page.fill("#in-user", user)
-    await page.fill("#in-password", PASSWORD)
-    await page.click("button[type=submit]")
-    await expect(page.locator(".health-text")).to_have_text("Live")
 
 
 async def left(page: Page) -> str | None:
@@ -138,13 +110,12 @@ async def log_off(page: Page) -> None:
 
 async def test_nobody_stays_logged_on_who_does_not_choose_it() -> None:
     async with opened() as stage, stage.context() as context:
-        page = stage.watched(await context.new_page())
-        await page.goto(f"{stage.base}/app/")
+        page = await stage.tab(context)
         await expect(page.locator("input[name=stay]")).not_to_be_checked()
         await stage.live(page, DASHBOARD, "supervisor1")
         assert await left(page) is None
         await page.close()
-        await (again := stage.watched(await context.new_page())).goto(f"{stage.base}/app/")
+        again = await stage.tab(context)
         await expect(again.locator("#in-user")).to_be_visible()
 
 
@@ -152,7 +123,7 @@ async def test_who_stays_is_there_after_a_reload_in_a_new_tab_and_in_a_new_brows
     async with opened() as stage:
         async with stage.lasting(tmp_path) as context:
             page, other = [stage.watched(await context.new_page()) for _ in range(2)]
-            await stay(stage, page, "supervisor1")
+            await stage.live(page, DASHBOARD, "supervisor1", stay=True)
             held = await token(page)
             assert await left(page) == held
             await page.reload()
@@ -164,24 +135,22 @@ async def test_who_stays_is_there_after_a_reload_in_a_new_tab_and_in_a_new_brows
             await expect(other.locator(".health-text")).to_have_text("Live")
             assert await token(other) == held
         async with stage.lasting(tmp_path) as context:
-            page = stage.watched(await context.new_page())
-            await page.goto(f"{stage.base}/app/")
+            page = await stage.tab(context)
             await expect(page.locator(".health-text")).to_have_text("Live")
             assert await token(page) == held
             assert PASSWORD not in json.dumps(await page.evaluate(SHARED))
             await log_off(page)
             assert await left(page) is None
         async with stage.lasting(tmp_path) as context:
-            page = stage.watched(await context.new_page())
-            await page.goto(f"{stage.base}/app/")
+            page = await stage.tab(context)
             await expect(page.locator("#in-user")).to_be_visible()
 
 
 async def test_one_of_two_stays_and_neither_ends_the_others_session() -> None:
     async with opened() as stage, stage.context() as context:
         first, second, third = [stage.watched(await context.new_page()) for _ in range(3)]
-        await stay(stage, first, "supervisor1")
-        await stay(stage, second, "supervisor2", stays=False)
+        await stage.live(first, DASHBOARD, "supervisor1", stay=True)
+        await stage.live(second, DASHBOARD, "supervisor2", stay=False)
         held = await token(first)
         assert await token(second) != held
         assert await left(second) == held  # a user who does not stay logged on ends no tab's session
@@ -190,7 +159,8 @@ async def test_one_of_two_stays_and_neither_ends_the_others_session() -> None:
         await first.reload()
         await expect(first.locator(".health-text")).to_have_text("Live")
         await third.goto(f"{stage.base}/app/")
-        await sign(third, "supervisor2", stays=True)
+        await stage.sign(third, DASHBOARD, "supervisor2", stay=True)
+        await expect(third.locator(".health-text")).to_have_text("Live")
         assert await left(third) == await token(third)  # one is kept, the newest
         await log_off(first)
         assert await left(third) == await token(third)
@@ -204,11 +174,12 @@ async def test_one_of_two_stays_and_neither_ends_the_others_session() -> None:
 async def test_another_choice_at_the_log_on_ends_what_was_left() -> None:
     async with opened() as stage, stage.context() as context:
         first, second = [stage.watched(await context.new_page()) for _ in range(2)]
-        await stay(stage, first, "supervisor1")
+        await stage.live(first, DASHBOARD, "supervisor1", stay=True)
         await second.goto(f"{stage.base}/app/")
         await expect(second.locator("#in-user")).to_be_visible()
         await first.close()
-        await sign(second, "supervisor2", stays=False)
+        await stage.sign(second, DASHBOARD, "supervisor2", stay=False)
+        await expect(second.locator(".health-text")).to_have_text("Live")
         assert await left(second) is None
 
 
@@ -217,7 +188,7 @@ async def test_what_was_left_is_renewed_and_says_how_it_ended(tmp_path: Path) ->
     notice.write_text(NOTICE)
     async with opened(notice) as stage, stage.context() as context:
         page, other = [stage.watched(await context.new_page()) for _ in range(2)]
-        await stay(stage, page, "supervisor1")
+        await stage.live(page, DASHBOARD, "supervisor1", stay=True)
         held = await token(page)
         await page.get_by_role("button", name="1 notice").click()
         await page.get_by_role("button", name="Acknowledge").click()
@@ -236,7 +207,7 @@ async def test_where_a_browser_has_no_locks_the_newest_tab_has_what_was_left() -
     async with opened() as stage, stage.context() as context:
         await context.add_init_script("Object.defineProperty(navigator, 'locks', {value: undefined})")
         first, second = [stage.watched(await context.new_page()) for _ in range(2)]
-        await stay(stage, first, "supervisor1")
+        await stage.live(first, DASHBOARD, "supervisor1", stay=True)
         await second.goto(f"{stage.base}/app/")
         await expect(second.locator(".health-text")).to_have_text("Live")
         await expect(first.locator("h1")).to_have_text("Open in another window")
