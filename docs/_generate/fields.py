@@ -1,8 +1,9 @@
 """Write what follows from the declaration of a field: types, tables, rows of the link.
 
 Fills the marked parts of ``gateway/web/oscc-client.d.ts``, ``gateway/client/mirror.py`` and
-``docs/protocol.md``, writes ``gateway/web/figures.js``, and adds a field that the gateway reads from a link
-to its row of ``docs/oscce-link.md``. With ``--check`` it writes nothing and fails when one is stale.
+``docs/protocol.md``, and writes ``gateway/web/figures.js``. A field that the gateway reads from an element or
+a directory object of the link is added to its row of ``docs/oscce-link.md``. With ``--check`` it writes
+nothing and fails when one is stale.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from docs._generate.cluster import filled
-from docs._generate.link import ELEMENTS
+from docs._generate.link import ELEMENTS, OBJECTS
 from gateway.domain.resources import RESOURCES, Agent, Aggregate, Group, Privacy, Queue
 from gateway.domain.upstream import Part
 from gateway.protocol.schemas import frame_schemas, part_of, stricter
@@ -282,6 +283,10 @@ def _fills(event_type: str, name: str) -> Iterator[str]:
             return
 
 
+class Undeclared(SystemExit):
+    """A part of a resource has a field that the resource does not declare."""
+
+
 def sources() -> Iterator[str]:
     """Yield the table of the figures on a link: what each fills at a client, and means."""
     yield from ("| figure | fills | meaning |", "|---|---|---|")
@@ -289,22 +294,24 @@ def sources() -> Iterator[str]:
         meanings = {field.name: field.metadata["meaning"] for field in dataclasses.fields(of)}
         for name in ELEMENTS[event_type].__struct_encode_fields__[1:]:
             for field in _fills(event_type, name):
+                if field not in meanings:
+                    raise Undeclared(f"{event_type}.{name} fills {field}: declare it in {of.__name__}, too.")
                 yield f"| `{event_type}.{name}` | `{field}` | {meanings[field]} |"
 
 
 def link() -> str:
     """Return docs/oscce-link.md with the table of figures.
 
-    A field that the row of its element lacks is added there, as one that may be absent.
+    A field that the row of its element or object lacks is added there, as one that may be absent.
     """
     page = filled(LINK.read_text("utf-8"), {"figures": sources})
-    for event_type, element in ELEMENTS.items():
+    for name, element in (ELEMENTS | OBJECTS).items():
         first, *others = (field.encode_name for field in msgspec.structs.fields(element))
-        row = re.search(rf"^\| [^|]*`{event_type}`.*$", page, re.MULTILINE)
+        row = re.search(rf"^\| [^|]*`{name}`.*$", page, re.MULTILINE)
         told = row and re.search(rf"`{first}\b[^`]*`", row[0])
         if row and told:
-            lacking = [name for name in others if not re.search(rf"\b{name}\b", told[0])]
-            fresh = "".join((told[0][:-1], *(f",{name}?" for name in lacking), "`"))
+            lacking = [each for each in others if not re.search(rf"\b{each}\b", told[0])]
+            fresh = "".join((told[0][:-1], *(f",{each}?" for each in lacking), "`"))
             page = page.replace(row[0], row[0].replace(told[0], fresh))
     return page
 

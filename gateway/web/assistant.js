@@ -5,13 +5,13 @@ import {
   allowed,
   askState,
   contactOf,
+  drawUndone,
   pendingText,
   pickReason,
   stateIcon,
   stateOf,
   tick,
   timer,
-  unsureNote,
   withReason,
 } from './states.js';
 import {able, attribute, button, dotted, fill, h, icon, NONE, put, say, shown, t, tOr} from './ui.js';
@@ -73,7 +73,7 @@ class Assistant {
     this.reason = h('p', {class: 'hero-reason'});
     this.time = h('div', {class: 'hero-time'});
     this.next = h('div', {class: 'hero-next'});
-    this.unsure = h('div', {class: 'card', hidden: true});
+    this.undone = h('div', {class: 'card', hidden: true});
     this.dockTitle = h('h2', {class: 'small-title dock-title', id: 'dock-title'});
     this.buttons = STATES.map((state) =>
       h(
@@ -116,7 +116,7 @@ class Assistant {
           this.dockTitle,
           h('div', {class: 'sets'}, this.buttons),
         ),
-        this.unsure,
+        this.undone,
         this.area,
       ),
       this.mine.element,
@@ -124,6 +124,7 @@ class Assistant {
   }
 
   second() {
+    this.drawUndone();
     tick(this.element, this.live.now());
     this.post.second();
     this.warn();
@@ -153,11 +154,7 @@ class Assistant {
         : [timer(state.since)],
     );
     this.drawNext(agent, key);
-    const act = live.unsure(key);
-    shown(this.unsure, act !== null);
-    fill(this.unsure, [act?.at, state.text], () => [
-      unsureNote(live, key, null, (wished, reason) => this.ask(wished, reason)),
-    ]);
+    this.drawUndone();
     this.drawDock(agent, key);
     this.drawReasons(agent, key);
     this.post.draw(key, agent);
@@ -233,6 +230,12 @@ class Assistant {
       (agent.routing_state && withReason(t(`state.${agent.routing_state}`), reason));
     const routing = after && t('agent.routing', after);
     return dotted(queue, tOr(`media.${contact.media}`, contact.media), routing);
+  }
+
+  drawUndone() {
+    const {key, live} = this;
+    shown(this.undone, live.undone(key) !== null);
+    drawUndone(this.undone, live, key, null, (state, reason) => this.ask(state, reason));
   }
 
   drawNext(agent, key) {

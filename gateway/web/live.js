@@ -253,12 +253,15 @@ export class Live {
    *   what to what, and how that is taken back
    */
   async ask(kind, args, {key, what, wants = null, changes = null, back = null}) {
-    const act = {kind, args, key, what, wants, changes, back, at: this.wall, outcome: null, after: null};
+    const act = {kind, args, key, what, wants, changes, back, at: this.wall, outcome: null, after: null,
+      again: null};
     this.acts.unshift(act);
     this.acts.length = Math.min(this.acts.length, KEEP_ACTS);
     this.touch(key);
     this.touch('acts');
     act.outcome = await this.connection.command(kind, args);
+    const waitS = act.outcome.error?.retryAfterS;
+    if (waitS) act.again = this.wall + waitS * 1000;
     this.touch(key);
     this.touch('acts');
     return act.outcome;
@@ -326,9 +329,18 @@ export class Live {
     this.touch(act.key);
   }
 
-  /** The last command for a resource, if it got no answer and was not carried out. */
-  unsure(key) {
+  /** The last command for a resource, if it was not carried out, without an answer or until it is repeated. */
+  undone(key) {
     const act = this.last(key);
-    return act?.after === 'undone' && !act.seen ? act : null;
+    if (!act || act.seen) return null;
+    if (act.after === 'undone') return act;
+    const {routing_state: is, pending_routing_state: next} = this.get(key) ?? {};
+    return act.wants && this.refusedForNow(act) && ![is, next].includes(act.wants) ? act : null;
   }
+
+  /** Whether a command was refused for a reason that passes. */
+  refusedForNow = (act) => act.outcome?.status === 'rejected' && Boolean(act.outcome.error?.retry);
+
+  /** Whether the time after which to repeat a refused command has not come. */
+  waits = (act) => act.again !== null && this.wall < act.again;
 }

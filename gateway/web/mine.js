@@ -55,6 +55,7 @@ export class Mine {
     this.element = h(
       'div',
       {class: 'mine'},
+      this.autoPart,
       h('section', {class: 'card'}, h('h2', {}, t('my.queues')), this.queues),
       h(
         'section',
@@ -63,7 +64,6 @@ export class Mine {
         h('div', {class: 'grow'}, h('h2', {}, t('number.title')), this.number),
         this.change,
       ),
-      this.autoPart,
       h('section', {class: 'card'}, h('h2', {}, t('agent.today')), this.facts, this.media),
       button(t('log.off'), () => shell.logOff(), 'wide'),
       h('section', {class: 'card'}, h('h2', {}, t('tab.activity')), this.acts),

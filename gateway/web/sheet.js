@@ -7,6 +7,7 @@ import {
   allowed,
   askState,
   contactOf,
+  drawUndone,
   pendingText,
   pickReason,
   setBy,
@@ -14,7 +15,6 @@ import {
   stateOf,
   tick,
   timer,
-  unsureNote,
   withReason,
 } from './states.js';
 import {
@@ -32,7 +32,7 @@ export class Sheet {
     this.state = h('div', {class: 'agent-state'});
     this.acts = h('div', {class: 'acts', role: 'group', 'aria-label': t('agent.ask')});
     this.last = h('p', {class: 'last muted'});
-    this.unsure = h('div', {});
+    this.undone = h('div', {});
     this.contacts = h('ul', {class: 'contacts'});
     this.skills = new Skills(live);
     this.facts = h('dl', {class: 'facts'});
@@ -45,7 +45,7 @@ export class Sheet {
       this.contacts,
       this.acts,
       this.last,
-      this.unsure,
+      this.undone,
       this.skills.element,
       h('section', {class: 'part'}, h('h3', {}, t('agent.today')), this.facts),
       this.off,
@@ -70,6 +70,7 @@ export class Sheet {
   }
 
   second() {
+    this.drawUndone();
     tick(this.element, this.live.now());
   }
 
@@ -177,6 +178,11 @@ export class Sheet {
     );
   }
 
+  drawUndone() {
+    const {agent, live, key} = this;
+    drawUndone(this.undone, live, key, agent?.display_name ?? NONE, (state, reason) => this.ask(state, reason));
+  }
+
   /** The buttons of the states; each keeps its place, allowed or not. */
   drawActs(agent) {
     const {live, key} = this;
@@ -190,9 +196,7 @@ export class Sheet {
     const last = live.last(key);
     const nothing = canWrite && !offered.length ? t(live.frozen ? 'acts.frozen' : 'acts.none') : '';
     put(this.last, nothing || (last ? `${t('agent.last')}: ${last.what} · ${outcomeText(last)}` : ''));
-    fill(this.unsure, [live.unsure(key)?.at, stateOf(agent).text], () => [
-      unsureNote(live, key, agent.display_name ?? NONE, (state, reason) => this.ask(state, reason)),
-    ]);
+    this.drawUndone();
     const off = canWrite && agent.routing_state !== 'logged_off';
     shown(this.off, off);
     const may = allowed(live, agent, COMMAND, 'logged_off') && !busy;

@@ -1,6 +1,8 @@
 /** States of agents: icons, texts, times, and commands that set them. */
 import {pick} from './dialog.js';
-import {button, h, icon, isolated, minute, NONE, put, refusal, say, since, span, t, toast, tOr} from './ui.js';
+import {
+  able, button, fill, h, icon, isolated, minute, NONE, put, refusal, refused, say, since, span, t, toast, tOr,
+} from './ui.js';
 
 /** States in the order of importance. */
 const HANDLING = ['talking', 'consulting', 'holding', 'ringing', 'pending', 'post_processing', 'unknown'];
@@ -113,33 +115,49 @@ export function tellOutcome(outcome, what) {
 }
 
 /**
- * What is said when no answer came and the state is not the one asked for, with the way to ask again.
+ * Show in *place* that the last command was not carried out, and the way to ask again.
  * @param {string|null} who null: the person that looks
  */
-export function unsureNote(live, key, who, again) {
-  const act = live.unsure(key);
-  if (!act) return null;
-  const agent = live.get(key) ?? {};
-  const is = [stateOf(agent).text, minute(act.at)];
+export function drawUndone(place, live, key, who, again) {
+  const act = live.undone(key);
+  const is = stateOf(live.get(key) ?? {}).text;
+  fill(place, act && [act.at, is, live.frozen, live.waits(act)], () => [
+    act && undoneNote(act, is, live, key, who, again),
+  ]);
+}
+
+function undoneNote(act, is, live, key, who, again) {
   const seen = () => {
     act.seen = true;
     live.touch(key);
     live.touch('acts');
   };
+  const answered = act.after !== 'undone';
+  const silent = [is, minute(act.at)];
+  const repeat = button(t(`set.${act.wants}`), () => {
+    seen();
+    again(act.wants, act.args.reason_id);
+  }, 'small');
+  able(repeat, !answered || (!live.frozen && !live.waits(act)));
   return h(
     'div',
-    {class: 'unsure', role: 'alert'},
-    h('p', {}, who === null ? t('unsure.me', ...is) : t('unsure.other', who, ...is)),
-    button(t(`set.${act.wants}`), () => {
-      seen();
-      again(act.wants, act.args.reason_id);
-    }, 'small'),
+    {class: 'unsure', role: answered ? null : 'alert'},
+    answered
+      ? h('p', {}, t('undone', act.what, refused(act.outcome.error)), ' ', whenAgain(live, act))
+      : h('p', {}, who === null ? t('unsure.me', ...silent) : t('unsure.other', who, ...silent)),
+    repeat,
     h(
       'button',
       {type: 'button', class: 'quiet square', 'aria-label': t('close'), onclick: seen},
       icon('close'),
     ),
   );
+}
+
+/** From when on a refused command may be repeated, in words or as a countdown. */
+function whenAgain(live, act) {
+  if (live.frozen) return t('again.live');
+  return live.waits(act) ? [t('again.wait'), ' ', h('time', {'data-until': act.again})] : t('again.now');
 }
 
 /** A small figure with its icon: never colour alone. */

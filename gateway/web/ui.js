@@ -94,18 +94,23 @@ export function spaced(name) {
 /** The name of a routing parameter or of one of its values, in this language where it is a published one. */
 export const parameterName = (name) => tOr(`parameter.${name}`, spaced(name));
 
-/** A refusal in words: ours, else the gateway's. @param {import('./oscc-client.js').GatewayError|null} */
+/** A refusal in words, and after how long to try again. @param {import('./oscc-client.js').GatewayError|null} */
 export function refusal(error) {
+  const text = refused(error);
+  const waitS = Math.ceil(error?.retryAfterS ?? 0);
+  if (waitS > LONG_S) return `${text} ${t('again.in.minutes', Math.ceil(waitS / 60))}`;
+  return waitS ? `${text} ${t('again.in', waitS)}` : text;
+}
+
+/** A refusal in words: ours, else the gateway's. @param {import('./oscc-client.js').GatewayError|null} */
+export function refused(error) {
   if (!error) return t('error.unknown');
   const more = error.details ?? {};
   if (error.unreachable || more.unreachable) return t('error.unreachable');
   const down = more.function && tOr(`function.${more.function}`, spaced(more.function));
-  const text = has(`error.${error.code}`)
+  return has(`error.${error.code}`)
     ? t(`error.${error.code}`, {...more, function: down})
     : error.message || error.code;
-  const waitS = Math.ceil(error.retryAfterS ?? 0);
-  if (waitS > LONG_S) return `${text} ${t('again.in.minutes', Math.ceil(waitS / 60))}`;
-  return waitS ? `${text} ${t('again.in', waitS)}` : text;
 }
 
 /** Compare two names as a person of this language would. */

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
-from tests.web.stage import ASSISTANT, expect, live_page
+from tests.web.stage import ASSISTANT, Page, WebSocketRoute, expect, live_page, opened
 
 pytestmark = pytest.mark.scenario
 
@@ -30,6 +31,66 @@ async def test_one_tap_changes_the_state_and_one_more_gives_a_reason() -> None:
         assert (
             len({box["x"] for box in [await each.bounding_box() for each in await times.all()] if box}) == 1
         )
+
+
+async def refuse_commands(page: Page, **error: object) -> None:
+    """Have each command of *page* refused with *error* on its way."""
+
+    def carry(route: WebSocketRoute) -> None:
+        server = route.connect_to_server()
+        server.on_message(route.send)
+
+        def pass_on(frame: str | bytes) -> None:
+            sent = json.loads(frame)
+            if sent["kind"] != "command":
+                server.send(frame)
+                return
+            outcome = {"status": "rejected", "error": {"message": "", **error}}
+            route.send(json.dumps({"kind": "result", "id": sent["id"], "outcome": outcome}))
+
+        route.on_message(pass_on)
+
+    await page.route_web_socket(re.compile("."), carry)
+
+
+@pytest.mark.parametrize(
+    ("locale", "refused", "now"),
+    [
+        (
+            "en-GB",
+            "Not carried out: Available. The contact centre is busy. Try again in 0:0",
+            "You can try again now.",
+        ),
+        (
+            "de-DE",
+            "Nicht ausgeführt: Verfügbar. Das Contact Center ist beschäftigt. Erneut in 0:0",
+            "Sie können es jetzt erneut versuchen.",
+        ),
+    ],
+)
+async def test_a_refusal_that_passes_stays_with_the_time_left_until_the_command_is_repeated(
+    locale: str, refused: str, now: str
+) -> None:
+    async with opened(warm_up_s=0) as stage, stage.page(locale=locale) as page:
+        await refuse_commands(page, code="busy", retry_after_s=4)
+        await stage.live(page, ASSISTANT, "agent1")
+        note, again = page.locator(".unsure p"), page.locator(".unsure .button")
+        await page.locator(".set[data-state=available]").click()
+        await expect(note).to_contain_text(refused)
+        await expect(again).to_have_attribute("aria-disabled", "true")
+        await expect(note).to_contain_text(now)
+        await expect(again).not_to_have_attribute("aria-disabled", "true")
+        stage.simulator.center.ask(stage.agent(), "Available", None, "Now", "Self")
+        await expect(note).to_have_count(0)  # the state is there
+
+
+async def test_the_switch_of_post_processing_is_seen_without_scrolling() -> None:
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (_, page):
+        switch = await page.locator("#auto-post").bounding_box()
+        dock = await page.locator(".dock").bounding_box()
+        assert switch is not None
+        assert dock is not None
+        assert switch["y"] + switch["height"] <= dock["y"]
 
 
 async def test_what_comes_after_the_contact_is_shown_and_cancelled() -> None:
