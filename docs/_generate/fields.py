@@ -305,7 +305,7 @@ def link() -> str:
     A field that the row of its element or object lacks is added there, as one that may be absent.
     """
     page = filled(LINK.read_text("utf-8"), {"figures": sources})
-    for name, element in (ELEMENTS | OBJECTS).items():
+    for name, element in {**ELEMENTS, **OBJECTS}.items():
         first, *others = (field.encode_name for field in msgspec.structs.fields(element))
         row = re.search(rf"^\| [^|]*`{name}`.*$", page, re.MULTILINE)
         told = row and re.search(rf"`{first}\b[^`]*`", row[0])
