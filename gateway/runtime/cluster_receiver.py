@@ -621,6 +621,7 @@ class ClusterReceiver:
             if owner is None or asked.node == self._node:
                 not_mine.append(since.user)
                 continue
+            owner.phones_at(asked.node, since.phones)
             answer = self._answer(owner, asked.node, since, made)
             answers.append(answer)
             values += len(answer.updates)
@@ -671,6 +672,8 @@ class ClusterReceiver:
             raise ended
         now = self._clock.now()
         owner.publisher.interested(asked.node, now)
+        if asked.since is not None:  # now: phones may come and leave while the session waits
+            owner.phones_at(asked.node, asked.since.phones)
         since = None if asked.age_ms is None else self._local.pauses.came_at(now) - asked.age_ms / 1000
         await owner.attach(asked.ticket, asked.topics, asked.node, since)
         is_read = asked.since is not None and owner is self._owner(asked.since.user)

@@ -420,12 +420,15 @@ class Owner(OnDemandTasks):
         self._machine.stop()
         self.sessions_changed()
 
+    def phones_at(self, node: NodeId, handles: tuple[str, ...]) -> None:
+        """Record which sessions have a phone at another node."""
+        if self.user_sessions.seen(node, handles, self.clock.now()):
+            self.sessions_changed()
+
     def asked(self, node: NodeId, since: Since) -> None:
-        """Record that another node follows, which phones it has, and whether it requests the user."""
+        """Record that another node follows, and whether it requests the user."""
         if self.publisher.interested(node, self.clock.now()):
             self.touch()
-        if self.user_sessions.seen(node, since.phones, self.clock.now()):
-            self.sessions_changed()
         if since.adopt:
             self._get_handover().asked(node, since.adopt, self)
 

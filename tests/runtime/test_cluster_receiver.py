@@ -218,6 +218,25 @@ async def test_a_phone_that_left_is_neither_missed_elsewhere_nor_presented_as_ne
     assert 20_000 <= asked.age_ms <= 25_000
 
 
+async def test_the_phones_of_a_node_are_those_when_it_asked_and_not_when_oscc_e_had_accepted(at: Nodes) -> None:
+    await followed(at)
+    fake_node = FakeNode(at)
+    early = await at.scenes[1].phone("anna", device="d3")
+    await fake_node.say(Attach(FAKE_NODE, 1, early.ticket, ("queues",)))
+    assert at.scenes[0].member(early).present
+    (link,) = (user_link.link for user_link in at.upstream.user_links.values())
+    link.mute()
+    late = await at.scenes[1].phone("anna", device="d4")
+    phones = early.ticket.handle, late.ticket.handle
+    asked = Since(user(1), 0, 0, phones=phones)
+    assert not await fake_node.say(Attach(FAKE_NODE, 2, late.ticket, ("queues",), since=asked))
+    await fake_node.say(Detach(user(1), early.ticket.handle, FAKE_NODE))
+    link.unmute()
+    await at.clock.settle()
+    assert at.scenes[0].member(late).present
+    assert not at.scenes[0].member(early).present
+
+
 # ---- to phones here ----
 
 
