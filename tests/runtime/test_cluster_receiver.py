@@ -218,7 +218,7 @@ async def test_a_phone_that_left_is_neither_missed_elsewhere_nor_presented_as_ne
     assert 20_000 <= asked.age_ms <= 25_000
 
 
-async def test_the_phones_of_a_node_are_those_when_it_asked_and_not_when_oscc_e_had_accepted(at: Nodes) -> None:
+async def test_the_phones_of_a_node_are_those_when_it_asked_not_those_when_it_is_answered(at: Nodes) -> None:
     await followed(at)
     fake_node = FakeNode(at)
     early = await at.scenes[1].phone("anna", device="d3")
