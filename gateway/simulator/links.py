@@ -28,8 +28,7 @@ class Line:
     """The highest token so far; None when there was none (or none is needed)."""
     holder: str | None = None
     present: list[str] = field(default_factory=list)
-    """Number of links that are open and not replaced: more than one is an error."""
-    most_at_once: int = 0
+    """The link that is open and not replaced, or none."""
     opens: int = 0
     replacements: int = 0
     refusals: int = 0
@@ -67,7 +66,6 @@ class Links:
             line.longest_gap_ms = max(line.longest_gap_ms, now_ms - line.closed_ms)
         line.closed_ms = None
         line.present.append(link_id)
-        line.most_at_once = max(line.most_at_once, len(line.present))
         return replaced
 
     def outbid(self, user_key: int, token: int | None = None) -> tuple[int, str | None]:

@@ -87,7 +87,6 @@ def links(simulator: Simulator) -> Json:
         "Links": {
             name: {
                 "Present": len(line.present),
-                "MostAtOnce": line.most_at_once,
                 "Opens": line.opens,
                 "Replacements": line.replacements,
                 "Refusals": line.refusals,
@@ -116,15 +115,8 @@ def links(simulator: Simulator) -> Json:
 
 
 def counts(simulator: Simulator) -> Json:
-    """Return the log-ons so far, and the number of links of the user who has most.
-
-    It is read at short intervals, so it has no entry for each user.
-    """
-    lines = simulator.links.counts().values()
-    return {
-        "PresentMost": max((len(line.present) for line in lines), default=0),
-        "LogOnAttempts": simulator.accounts.attempts,
-    }
+    """Return the log-ons so far. It is read at short intervals, so it has no entry for each user."""
+    return {"LogOnAttempts": simulator.accounts.attempts}
 
 
 ROOT = "/simulator/v1"

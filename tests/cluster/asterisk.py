@@ -98,7 +98,7 @@ class Door:
         asked = {
             "users": self._users,
             "links": self._links,
-            "counts": lambda: {"PresentMost": 0, "LogOnAttempts": 0},
+            "counts": lambda: {"LogOnAttempts": 0},
             "truth": self._truth,
             "routing": self._routing,
         }

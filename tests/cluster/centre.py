@@ -126,8 +126,6 @@ def cover(sets: list[set[int]]) -> list[int]:
 class Lines:
     """OSCC-E's counts of links and log-ons."""
 
-    links_max: int
-    """Links of one user at the same time."""
     gap_ms: int
     """The longest time without a link of any user."""
     kicks_max: int
@@ -155,7 +153,6 @@ class Lines:
             "ChangeRemoteNumber",
         )
         return cls(
-            links_max=max((line["MostAtOnce"] for line in lines.values()), default=0),
             gap_ms=max((line["LongestGap"] for line in lines.values()), default=0),
             kicks_max=max(
                 (
@@ -180,8 +177,6 @@ class Observer:
 
     def __init__(self, centre: Centre) -> None:
         self._centre = centre
-        self.links_max = 0
-        """Sampled maximum, besides that of the centre itself."""
         self._log_ons: list[tuple[float, int]] = []
 
     async def watch(self) -> None:
@@ -195,7 +190,6 @@ class Observer:
 
     def take(self, now: float, counts: dict[str, int]) -> None:
         """Add a sample."""
-        self.links_max = max(self.links_max, counts["PresentMost"])
         self._log_ons.append((now, counts["LogOnAttempts"]))
 
     def log_on_rate(self, budget_per_s: float, since: float) -> tuple[float, float]:

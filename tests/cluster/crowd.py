@@ -50,8 +50,8 @@ class Crowd:
         self._traffic_round = self._commanded = 0
         """Number of the present round of traffic, and for which of these rounds a command has its outcome."""
         self._before: dict[str, Any] | None = None
-        self._waited_s = 0.0
         """The count of the centre at the last reset."""
+        self._waited_s = self._reset_at_waited_s = 0.0
         self._tasks = asyncio.TaskGroup()
         self._mine: list[asyncio.Task[Any]] = []
         self._busy: list[asyncio.Task[Any]] = []
@@ -101,6 +101,7 @@ class Crowd:
         await self.cluster.centre.ask("resume", {})
         self._before = await self.cluster.centre.ask("links")
         self.held_back_s = 0.0
+        self._reset_at_waited_s = waited_s()
         for phone in self.phones:
             phone.seen.breaks.clear()
             phone.seen.outcomes.clear()
@@ -198,6 +199,13 @@ class Crowd:
         """
         return idle_s + self._waited_s
 
+    def bound_since_reset(self, idle_s: float) -> float:
+        """Return *idle_s* plus the time in which programs waited for a core since :meth:`reset_counts`.
+
+        It bounds what phones showed all the while, also before the fault was over.
+        """
+        return idle_s + waited_s() - self._reset_at_waited_s
+
     def state(self) -> str:
         """Return the state of the phones as text."""
         breaks: Counter[str] = Counter()
@@ -265,7 +273,6 @@ class Crowd:
             disconnected=sum(breaks.values()),
             breaks=dict(breaks),
             outcomes=dict(outcomes),
-            links_max=max(lines.links_max, self.observer.links_max),
             gap_s=lines.gap_ms / 1000,
             kicks_max=lines.kicks_max,
             without_link=len(lines.without),

@@ -33,7 +33,6 @@ class Figures:
     """Differences between phones and truth in the end."""
     executed: int = 0
     twice: int = 0
-    links_max: int = 0
     gap_s: float = 0.0
     kicks_max: int = 0
     without_link: int = 0

@@ -29,9 +29,8 @@ measured; a scenario that fails has none.
 - *converge*: from the fault (or the end of one that lasts) until the last phone saw newer data.
 - *blind*: the age of the oldest view on any phone. *lie*: the age of the oldest view that was shown as live.
 - *lost*: differences between phones and the truth at quiescence. *twice*: commands executed twice.
-- *links*: most links of one user at once, as OSCC-E counted them. OSCC-E lets the higher token replace a link
-  at once, so two owners would show as kicks. *gap*: the longest time between two links.
-  *kicks*: replaced links of one user.
+- *gap*: the longest time between two links of one user. *kicks*: replaced links of one user. OSCC-E lets the
+  higher token replace a link at once, so two owners show as kicks.
 - *commands*: carried out meanwhile, as OSCC-E counted them. Phones send some in every scenario.
 - *broken*: connections that phones lost, except by their own roaming.
 - *log-ons*: in the busiest second, against the budget per second (one second's worth more may come at once).
@@ -40,7 +39,6 @@ measured; a scenario that fails has none.
 """
 COLUMNS = (
     "scenario", "fault", "size", "phones", "converge s", "blind s", "lie s", "lost", "commands", "twice",
-    "links",
     "gap s", "kicks", "broken", "log-ons/s", "routed",
 )  # fmt: skip
 
@@ -63,7 +61,7 @@ def table(figures: Iterable[Figures]) -> Iterator[str]:
         cells = (
             each.scenario, each.fault, each.size, each.phones,
             _s(each.converge_s), _s(each.blind_s), _s(each.lie_s),
-            "–" if each.lost is None else each.lost, each.executed, each.twice, each.links_max,
+            "–" if each.lost is None else each.lost, each.executed, each.twice,
             _s(each.gap_s), each.kicks_max, each.disconnected, log_ons, each.routed_left,
         )  # fmt: skip
         yield "| " + " | ".join(str(cell) for cell in cells) + " |"

@@ -55,8 +55,7 @@ async def test_a_crowd_without_a_fault_sees_the_truth_and_a_wrong_mirror_is_noti
         assert figures.blind_s < 2 * FRESH_S, figures
         assert figures.lie_s is not None
         assert figures.lie_s < FRESH_S, figures
-        found = (figures.links_max, figures.twice, figures.disconnected, figures.without_link)
-        assert found == (1, 0, 0, 0), figures
+        assert (figures.twice, figures.disconnected, figures.without_link) == (0, 0, 0), figures
         assert figures.executed > 0
         assert figures.log_ons_over <= 0
         assert sum(phone.seen.roamed for phone in crowd.phones) > 0
@@ -136,29 +135,26 @@ async def twice(crowd: Crowd) -> None:
             assert received["Error"] == 0, received
 
 
-def test_two_links_at_once_are_noticed_in_samples_and_in_what_the_centre_counted() -> None:
-    line = {"Present": 2, "MostAtOnce": 2, "LongestGap": 1500, "Replacements": 3, "Opens": 5}
+def test_what_the_centre_counted_is_read() -> None:
+    line = {"Present": 1, "LongestGap": 1500, "Replacements": 3, "Opens": 5}
     links = {
-        "Links": {"a": line, "b": {**line, "Present": 0, "MostAtOnce": 1}},
+        "Links": {"a": line, "b": {**line, "Present": 0}},
         "Sessions": [{"UserName": "a"}, {"UserName": "b"}],
         "LogOnAttempts": 7,
         "Executed": {"SetSkills": 2, "KeepAlive": 9},
         "Keys": {"Seen": 2, "CameAgain": 1, "ExecutedTwice": 1},
     }
     lines = Lines.of(links)
-    assert (lines.links_max, lines.gap_ms, lines.kicks_max, lines.without) == (2, 1500, 3, ["b"])
+    assert (lines.gap_ms, lines.kicks_max, lines.without) == (1500, 3, ["b"])
     assert (lines.executed, lines.again, lines.twice) == (2, 1, 1)
-    observer = Observer(cast("Centre", None))
-    observer.take(0.0, {"PresentMost": 2, "LogOnAttempts": 7})
-    assert observer.links_max == 2
 
 
 def test_log_ons_over_the_budget_are_noticed_and_one_seconds_worth_at_once_is_not() -> None:
     observer = Observer(cast("Centre", None))
     for now, count in ((0.0, 0), (0.5, 20), (1.0, 30), (2.0, 50), (5.0, 70), (5.5, 100)):
-        observer.take(now, {"PresentMost": 0, "LogOnAttempts": count})
+        observer.take(now, {"LogOnAttempts": count})
     assert observer.log_on_rate(20, 0.0) == (30.0, 0.0)
-    observer.take(6.0, {"PresentMost": 0, "LogOnAttempts": 131})
+    observer.take(6.0, {"LogOnAttempts": 131})
     assert observer.log_on_rate(20, 0.0)[1] == 21.0
     assert observer.log_on_rate(20, 5.2)[1] == 1.0
 
