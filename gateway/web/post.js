@@ -15,10 +15,11 @@ export class PostProcessing {
     this.hint = h('p', {class: 'post-hint', hidden: true, role: 'alert'});
     this.done = button(t('post.done'), () => this.finish(), 'primary');
     this.more = button(t('post.more'), () => this.extend());
+    this.acts = h('div', {class: 'post-acts'}, this.done, this.more);
     this.element = h(
       'div',
       {class: 'post', hidden: true},
-      h('div', {class: 'post-acts'}, this.done, this.more),
+      this.acts,
       h('div', {class: 'post-words'}, this.then, this.hint),
       this.wrapUp,
     );
@@ -39,14 +40,14 @@ export class PostProcessing {
     put(this.then, then ? t('post.then', t(`state.${then}`)) : '');
     shown(this.then, Boolean(then));
     const actions = agent.allowed_actions ?? [];
-    const may = (action, command) =>
-      !live.frozen &&
-      actions.includes(action) &&
-      live.may(command, 'own_post_processing') &&
-      live.asked(key) === null;
-    able(this.done, may('finish_post_processing', 'post_processing.finish'));
-    const longer = may('extend_post_processing', 'post_processing.extend');
-    able(this.more, longer && this.now.extendable !== false);
+    const may = (command) => live.may(`post_processing.${command}`, 'own_post_processing');
+    const can = (action) => !live.frozen && actions.includes(action) && live.asked(key) === null;
+    // an Asterisk ends the wrap-up of its queues itself: what nobody may do there is left out
+    shown(this.done, may('finish'));
+    shown(this.more, may('extend'));
+    shown(this.acts, may('finish') || may('extend'));
+    able(this.done, can('finish_post_processing'));
+    able(this.more, can('extend_post_processing') && this.now.extendable !== false);
     fill(this.wrapUp, [live.reasons('wrapup'), [...this.chosen]], () =>
       live
         .reasons('wrapup')

@@ -126,6 +126,18 @@ async def test_post_processing_counts_down_is_extended_and_ends() -> None:
         await expect(page.locator(".hero-name")).to_have_text("Available")
 
 
+async def test_buttons_of_post_processing_that_nobody_may_use_are_left_out() -> None:
+    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
+        key = stage.talk("agent1")
+        await page.get_by_role("button", name="Post-processing after this contact").click()
+        stage.act("EndContact", UserKey=key)
+        await expect(page.get_by_role("button", name="Done")).to_be_visible()
+        stage.act("SetRights", User="agent1", Rights=["OwnRoutingState"])
+        await expect(page.get_by_role("button", name="Done")).to_be_hidden()
+        await expect(page.get_by_role("button", name="+30 s")).to_be_hidden()
+        await expect(page.locator(".hero-name")).to_have_text("Post-processing")
+
+
 async def test_a_wrap_up_reason_that_is_needed_is_asked_for() -> None:
     async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (stage, page):
         queue = stage.simulator.center.directory.queues[stage.queue_of(stage.agent())]
