@@ -178,6 +178,10 @@ COMPOSED_LEAST: Final = 64
 
 WALL_CLOCK_S: Final = 0.002
 """Time in which the wall clock is read once for all links: about a turn of the loop."""
+COMPARED_S: Final = 30.0
+"""Time after which each link compares its clocks even if none has moved: its window may be over."""
+SLEWED_MS: Final = 50.0
+"""How far the wall clock may move until each link compares it with its own base."""
 REBASED_MS: Final = 1_000.0
 """How far the wall clock may be slewed until it is read again; smaller differences are invisible."""
 OFFSET_STEP_MS: Final = 250
@@ -197,11 +201,15 @@ class SharedOffsets:
     clock differs by more than :data:`gateway.domain.resources.STEADY_MS` has an offset of its own.
     """
 
-    __slots__ = ("_seen_at", "version", "wall_clock_read_at", "wall_zero_ms")
+    __slots__ = (
+        "_compared_at", "_compared_ms", "_seen_at", "version", "wall_clock_read_at", "wall_zero_ms",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.version = 0
-        """Another number after each change."""
+        """Another number whenever each link has to compare its clocks."""
+        self._compared_at = self._compared_ms = -math.inf
+        """When that was last so because of time or the wall clock, and what :attr:`wall_zero_ms` was then."""
         self._seen_at: dict[int, float] = {}
         """Offset → when a link last had it as its own."""
         self.wall_clock_read_at = -math.inf
@@ -226,8 +234,12 @@ class SharedOffsets:
         return min(each for each in seen_at if own_ms - STEADY_MS <= each <= own_ms)
 
     def set_wall_clock(self, now: float, wall_ms: int) -> None:
-        """Record what the wall clock shows *now*."""
+        """Record what the wall clock shows *now*; have links compare clocks when it moved, and by time."""
         self.wall_clock_read_at, self.wall_zero_ms = now, wall_ms - now * 1000
+        is_slewed = abs(self.wall_zero_ms - self._compared_ms) >= SLEWED_MS
+        if is_slewed or not 0.0 <= now - self._compared_at < COMPARED_S:
+            self._compared_at, self._compared_ms = now, self.wall_zero_ms
+            self.version += 1
 
     def forget(self) -> None:
         """Forget all, since this node's clock was set."""
@@ -247,20 +259,20 @@ class ServerOffset:
     """
 
     __slots__ = (
-        "_before_ms", "_shared", "least_ms", "offset_ms", "own_ms", "until", "version", "wall_zero_ms",
+        "_before_ms", "least_ms", "offset_ms", "own_ms", "shared", "until", "version", "wall_zero_ms",
     )  # fmt: skip
 
     def __init__(self, shared: SharedOffsets) -> None:
         self.offset_ms = 0
         self.own_ms = 0
         """The offset by the times of this link alone: too small by less than a step, if at all."""
-        self._shared = shared
+        self.shared = shared
         self.version = -1
         """The version of the shared offsets that this one follows."""
         self.least_ms = self._before_ms = math.inf
         """The smallest difference of this window, and of the one before it."""
         self.until = -math.inf
-        """When this window ends."""
+        """When this window ends; it may be noticed up to :data:`COMPARED_S` later."""
         self.wall_zero_ms = -math.inf
         """The wall clock at the zero of the monotonic clock; -infinity before the first time."""
 
@@ -293,9 +305,9 @@ class ServerOffset:
         if is_first or has_jumped or not 0 <= step_ms - self.own_ms <= OFFSET_STEP_MS:
             self.own_ms = step_ms
         if has_jumped:
-            self._shared.forget()
-        before_ms, self.offset_ms = self.offset_ms, self._shared.nearest(self.own_ms, now)
-        self.version = self._shared.version
+            self.shared.forget()
+        before_ms, self.offset_ms = self.offset_ms, self.shared.nearest(self.own_ms, now)
+        self.version = self.shared.version
         were_slow = not is_new and before_ms - self.offset_ms > STEADY_MS
         return has_jumped or were_slow
 
@@ -319,7 +331,7 @@ class Mirror:
 
     __slots__ = (
         "__weakref__", "_about", "_clock", "_composed", "_composer", "_directory", "_feed", "_functions",
-        "_has_pruned", "_last_end", "_me_shown", "_narrowed_to", "_number", "_offsets", "_server",
+        "_has_pruned", "_last_end", "_me_shown", "_narrowed_to", "_number", "_server",
         "_synced_agents", "_synced_scope", "_uncomposed", "_user_sessions", "_waiting", "assembly",
         "has_snapshot", "is_blind", "live", "pending_readings",
     )  # fmt: skip
@@ -340,13 +352,13 @@ class Mirror:
         self.has_snapshot = False
         """Whether any link has answered every first request."""
         self._feed, self._user_sessions, self._clock = feed, user_sessions, clock
-        self._composer, self._offsets = composer, offsets
+        self._composer = composer
         self._about: About | None = None
         self._directory: Directory | None = None  # until its catalogues are shown
         self._functions = _UNKNOWN_FUNCTIONS
         self.is_blind = False
         """Whether the server reports that it has no realtime data: then the shown data grows old."""
-        self._server = ServerOffset(self._offsets)
+        self._server = ServerOffset(offsets)
         self._last_end: LastEnd | None = None
         self._narrowed_to: Scope | None = None
         """The scope that contains all shown data. While it is the sessions' one, none is looked up."""
@@ -398,7 +410,7 @@ class Mirror:
         self._functions, self.is_blind = _UNKNOWN_FUNCTIONS, False
         self._about = about
         self._directory = None
-        self._server = ServerOffset(self._offsets)
+        self._server = ServerOffset(self._server.shared)
         self._narrowed_to = self._synced_scope = None
         self._has_pruned = False
         self._uncomposed, self._composed = None, NO_ITEMS
@@ -466,20 +478,17 @@ class Mirror:
     def read_all(self, readings: Sequence[Reading]) -> None:
         """Apply readings in their order. Some adapters make readings long after the server's last message."""
         now = self._clock.now()
-        server, offsets, sessions = self._server, self._offsets, self._user_sessions
+        server, sessions = self._server, self._user_sessions
+        offsets = server.shared
         assembly, ledger, scope = self.assembly, self._feed.ledger, sessions.scope
         checked = None if scope is self._narrowed_to else scope
         self._composer.readings += len(readings)
         if not 0.0 <= now - offsets.wall_clock_read_at < WALL_CLOCK_S:
             offsets.set_wall_clock(now, self._clock.wall_ms())
-        now_ms, zero_ms = now * 1000.0, offsets.wall_zero_ms
+        now_ms = now * 1000.0
         for reading in readings:
-            if (
-                now_ms - reading.time_ms < server.least_ms
-                or now >= server.until
-                or server.version != offsets.version
-                or not -REBASED_MS < zero_ms - server.wall_zero_ms < REBASED_MS
-            ) and server.see(reading.time_ms, now, zero_ms + now_ms):
+            is_to_compare = now_ms - reading.time_ms < server.least_ms or server.version != offsets.version
+            if is_to_compare and server.see(reading.time_ms, now, offsets.wall_zero_ms + now_ms):
                 self._show_all()
             change = None
             if reading.steps is None and self.live:

@@ -20,10 +20,14 @@ from gateway.domain.resources import Agent, FunctionState, LastEnd, Queue, Resou
 from gateway.domain.upstream import Attached, FunctionChanged, ObjectChanged, Part, Reading, Source
 from gateway.runtime import mirror as mirrors
 from gateway.runtime.mirror import (
+    COMPARED_S,
     COMPOSED_AT_ONCE,
     OFFSETS_MAX,
     OUTSIDE_MOST,
+    REBASED_MS,
+    SLEWED_MS,
     WALL_CLOCK_S,
+    WINDOW_S,
     Feed,
     Mirror,
     ServerOffset,
@@ -277,6 +281,44 @@ def test_a_clock_that_drifts_is_followed_and_a_slow_message_moves_none() -> None
     for second in range(0, 600, 5):
         assert not offset.see(second * 1000 - (5_000 if second % 10 else 0), float(second), second * 1000)
         assert offset.offset_ms == 0
+
+
+def test_links_compare_their_clocks_when_the_wall_clock_moved_and_by_time() -> None:
+    shared = SharedOffsets()
+    shared.set_wall_clock(1.0, 1_000)
+    version = shared.version
+    shared.set_wall_clock(2.0, 2_000 + round(SLEWED_MS) - 1)
+    assert shared.version == version
+    shared.set_wall_clock(3.0, 3_000 + round(SLEWED_MS))
+    assert shared.version == version + 1
+    shared.set_wall_clock(3.0 + COMPARED_S, 3_000 + round(1000 * COMPARED_S + SLEWED_MS))
+    assert shared.version == version + 2
+
+
+def test_the_offset_follows_a_link_that_became_slower_within_two_windows() -> None:
+    room = Room()
+    room.learn()
+    room.mirror.settle()
+    assert room.mirror.offset_ms == 0
+    room.late_ms, began_at = 2_500, room.clock.now()
+    while room.clock.now() - began_at <= 2 * (WINDOW_S + COMPARED_S):
+        room.clock.stand_still(1.0)
+        room.agents(Agent(routing_state=RoutingState.WORK))
+    assert room.mirror.offset_ms == 2_500
+
+
+def test_a_wall_clock_that_is_slewed_is_read_again_in_time(room: Room) -> None:
+    room.learn()
+    room.mirror.settle()
+    began_ms, moved_ms, shown_ms = room.feed.ledger.clock_ms, 0.0, 0.0
+    while moved_ms < 3 * REBASED_MS:
+        room.clock.stand_still(1.0)
+        room.clock.jump_wall(10)
+        moved_ms += 10
+        room.agents(Agent(routing_state=RoutingState.WORK))
+        shown_ms = room.feed.ledger.clock_ms - began_ms
+        assert 0 <= moved_ms - shown_ms <= REBASED_MS + SLEWED_MS
+    assert shown_ms >= REBASED_MS
 
 
 def test_links_of_one_server_use_the_smallest_of_their_offsets() -> None:

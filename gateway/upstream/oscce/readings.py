@@ -528,24 +528,19 @@ def text_of(kept: Kept) -> str:
 
 
 def _single_head(text: bytes) -> re.Match[bytes] | None:
+    """Return the head of *text*, which is in UTF-8, if it is a reading of one element."""
     head = _SINGLE(text)
-    if head is None:
+    if head is None or not text.endswith(_END):
         return None
-    # nearly all have no inner objects, and are in ASCII
-    is_plain = text.find(b"}", head.end()) == len(text) - 3 and text.endswith(_END) and text.isascii()
-    return head if is_plain or _is_single(text, head) else None
+    is_flat = text.find(b"}", head.end()) == len(text) - 3  # nearly all have no inner objects
+    return head if is_flat or _is_single(text, head) else None
 
 
 def _is_single(text: bytes, head: re.Match[bytes]) -> bool:
-    """Return whether a reading that begins with *head* has one element, and no other content."""
+    """Return whether a reading with inner objects that begins with *head* has one element and no more."""
     at = head.end()
-    if not text.endswith(_END):
-        return False
-    if text.find(b"}", at) == len(text) - 3:
-        return _is_utf8(text)  # the element has no inner end, and nothing follows it
-    if text.find(b'"%bKey"' % head[KIND], at) >= 0 or any(text.find(word, at) >= 0 for word in _MORE):
-        return False
-    return _is_utf8(text)
+    has_others = text.find(b'"%bKey"' % head[KIND], at) >= 0
+    return not has_others and all(text.find(word, at) < 0 for word in _MORE)
 
 
 def _skimmed(data: bytes, texts: Sequence[tuple[int, int]]) -> list[_Placed] | None:
