@@ -19,7 +19,8 @@ from gateway.domain.errors import CloseCode, EndReason, ErrorCode
 from gateway.domain.model import Application
 from gateway.domain.resources import Functions
 from gateway.domain.upstream import Trouble
-from gateway.edge.channel import FAILED, LEFT, OK, PEER_CODES, PLATFORMS, REFUSED, Initiator
+from gateway.edge.channel import LEFT, OK, PEER_CODES, PLATFORMS, REFUSED, Initiator
+from gateway.edge.socket import FAILED
 from gateway.protocol.codec import JSON, MSGPACK
 from gateway.protocol.frames import COMMANDS
 from gateway.runtime.ports import ENTRY_REFUSALS, WRITE_REFUSALS

@@ -36,7 +36,8 @@ from gateway.domain.upstream import (
     Trouble,
     trouble_of,
 )
-from gateway.edge.channel import FAILED, OK, REFUSED
+from gateway.edge.channel import OK, REFUSED
+from gateway.edge.socket import FAILED
 from gateway.protocol.frames import COMMANDS
 from gateway.runtime.event_loop import LinkScheduler
 from gateway.runtime.node import Node

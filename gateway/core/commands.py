@@ -385,7 +385,7 @@ class CommandContext:
     def __init__(self, ledger: Ledger, handle: str) -> None:
         self._ledger = ledger
         self._handle = handle
-        self._elements = ledger.elements
+        self._elements = ledger.versions.elements
 
     @property
     def skills(self) -> Mapping[str, Skill] | None:

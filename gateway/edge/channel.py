@@ -19,8 +19,7 @@ from typing import Final, Literal, NamedTuple, Protocol, assert_never
 
 from gateway.core.outbox import Outbox
 from gateway.core.session import Answered, Live, Resumed
-from gateway.domain.commands import Call, Outcome, Status
-from gateway.domain.errors import CloseCode, ErrorCode
+from gateway.domain.errors import CloseCode
 from gateway.domain.model import Application, Ticket, UserId
 from gateway.edge.request_context import IPAddress
 from gateway.protocol import websocket
@@ -417,17 +416,6 @@ LEFT: Final = "left"
 """Result of a handshake that ended before a welcome or a refusal: the phone left, or the process ended."""
 REFUSED: Final = {code.value: code.name.lower() for code in CloseCode}
 """Close code → result of a handshake that was refused after the upgrade."""
-FAILED: Final = "failed"
-"""Status of a command that was rejected for a fault of the system, not of the command."""
-_FAULTS: Final = frozenset(
-    {
-        ErrorCode.BUS_DOWN,
-        ErrorCode.UPSTREAM_UNAVAILABLE,
-        ErrorCode.FUNCTION_UNAVAILABLE,
-        ErrorCode.OVERLOADED,
-        ErrorCode.INTERNAL,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -468,7 +456,7 @@ class ConnectionStats:
     """
 
     __slots__ = (
-        "_address", "_began", "_commands", "_connected", "_user", "bytes_out", "conflated", "frames_in",
+        "_address", "_began", "_connected", "_user", "bytes_out", "commands", "conflated", "frames_in",
         "frames_out", "output",
     )  # fmt: skip
 
@@ -478,7 +466,7 @@ class ConnectionStats:
         self._address = address.packed
         self._began = now
         self._user: UserId | None = None
-        self._commands = self.frames_in = 0
+        self.commands = self.frames_in = 0
         self.frames_out = self.bytes_out = 0
         """Frames written to this phone, and their bytes."""
         self.conflated = 0
@@ -538,23 +526,6 @@ class ConnectionStats:
         self.output.telemetry.conflated.inc(conflated - self.conflated)
         self.conflated = conflated
 
-    def command_started(self) -> None:
-        """Count a command in flight. :meth:`command_finished` or :meth:`command_abandoned` follows."""
-        self._commands += 1
-        self.output.telemetry.commands_in_flight.inc()
-
-    def command_finished(self, call: Call, outcome: Outcome, seconds: float) -> None:
-        """Record the result of a command."""
-        telemetry, kind, status = self.output.telemetry, call.command.kind, _status(outcome)
-        telemetry.commands_in_flight.dec()
-        telemetry.commands.values[kind, status] += 1
-        exemplar = None if outcome.trace_id is None else {"trace_id": outcome.trace_id}
-        telemetry.command_seconds[kind].observe(seconds, exemplar)
-
-    def command_abandoned(self) -> None:
-        """Record that no task waits for the result of a command."""
-        self.output.telemetry.commands_in_flight.dec()
-
     def closed(self, initiator: Initiator, code: int, reason: str, now: float) -> None:
         """Record the end of the connection. Called once."""
         telemetry = self.output.telemetry
@@ -583,15 +554,9 @@ class ConnectionStats:
                 frames_out=self.frames_out,
                 bytes_out=self.bytes_out,
                 conflated=self.conflated,
-                commands=self._commands,
+                commands=self.commands,
             )
         )
-
-
-def _status(outcome: Outcome) -> str:
-    error = outcome.error
-    is_fault = outcome.status is Status.REJECTED and error is not None and error.code in _FAULTS
-    return FAILED if is_fault else outcome.status.value
 
 
 _INTERNED: Final[dict[tuple[str, str, str], tuple[str, str, str]]] = {}

@@ -65,8 +65,21 @@ class WriteStall:
         return is_first
 
 
+FAILED: Final = "failed"
+"""Status of a command that was rejected for a fault of the system, not of the command."""
+_FAULTS: Final = frozenset(
+    {
+        ErrorCode.BUS_DOWN,
+        ErrorCode.UPSTREAM_UNAVAILABLE,
+        ErrorCode.FUNCTION_UNAVAILABLE,
+        ErrorCode.OVERLOADED,
+        ErrorCode.INTERNAL,
+    }
+)
+
+
 class CommandRunner:
-    """Runner of the commands of phones. It checks telephone numbers and notices before.
+    """Runner of the commands of phones. It checks telephone numbers and notices before, and counts.
 
     Invariant: each command that was counted as in flight is subtracted when it ends, however it ends.
     """
@@ -89,11 +102,18 @@ class CommandRunner:
         *settle* is called once with the outcome, perhaps in this call. The returned function ends the wait:
         then *settle* is not called.
         """
-        began = self._clock.now()
-        stats.command_started()
+        began, telemetry = self._clock.now(), stats.output.telemetry
+        stats.commands += 1
+        telemetry.commands_in_flight.value += 1
 
         def settled(outcome: Outcome) -> None:
-            stats.command_finished(call, outcome, self._clock.now() - began)
+            kind, error, status = call.command.kind, outcome.error, outcome.status.value
+            if outcome.status is Status.REJECTED and error is not None and error.code in _FAULTS:
+                status = FAILED
+            telemetry.commands_in_flight.value -= 1
+            telemetry.commands.values[kind, status] += 1
+            exemplar = None if outcome.trace_id is None else {"trace_id": outcome.trace_id}
+            telemetry.command_seconds[kind].observe(self._clock.now() - began, exemplar)
             settle(outcome)
 
         try:
@@ -482,7 +502,7 @@ class PhoneSocket:
         """Stop waiting for outcomes. The commands themselves continue."""
         leaves, self._leaves, self._commands = self._leaves, None, None
         for leave in (leaves or {}).values():
-            self.stats.command_abandoned()
+            self.stats.output.telemetry.commands_in_flight.value -= 1
             if leave is not None:
                 leave()
 

@@ -13,7 +13,7 @@ from gateway.core.ledger import Health
 from gateway.core.outbox import LADDER_S
 from gateway.core.session import Live, Session
 from gateway.domain.commands import ChangeRemoteNumber, Outcome, SetAgentRoutingState, Status
-from gateway.domain.errors import CloseCode, EndReason, SessionRefused
+from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Application, UserId
 from gateway.edge.channel import ConnectionStats
 from gateway.edge.credentials import Tokens
@@ -193,6 +193,29 @@ async def test_a_remote_number_goes_on_in_one_spelling_if_it_is_allowed(gateway:
     statuses = {each.id: each.outcome.status for each in results if each.kind == "result"}
     assert statuses == {"c0": "applied", "c1": "rejected"}
     assert [call.command for call in gateway.node.calls] == [ChangeRemoteNumber("+4930901820")]
+
+
+@pytest.mark.parametrize(
+    ("error", "received"),
+    [
+        (ErrorCode.BUS_DOWN, "failed"),
+        (ErrorCode.INTERNAL, "failed"),
+        (ErrorCode.NOT_FOUND, "rejected"),
+        (ErrorCode.VERSION_CONFLICT, "rejected"),
+    ],
+)
+async def test_a_command_with_which_nothing_was_wrong_has_failed(
+    gateway: Gateway, error: ErrorCode, received: str
+) -> None:
+    gateway.node.allow_agent(5)
+    gateway.node.settles_commands = False
+    phone = await gateway.served()
+    await phone.say(command(gateway))
+    await gateway.clock.advance(0.5)
+    gateway.node.begun.pop()(Outcome(Status.REJECTED, GatewayError(error, "Why.")))
+    kind = "agent.routing_state.set"
+    assert gateway.sample("commands_total", kind=kind, status=received) == 1
+    assert gateway.sample("command_seconds_sum", kind=kind) == pytest.approx(0.5)
 
 
 async def test_commands_run_side_by_side_up_to_the_limit(gateway: Gateway) -> None:
