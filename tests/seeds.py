@@ -96,19 +96,19 @@ BUS: Final = [
 COMMANDS: Final = [
     Seed(
         "a retry runs only where its first attempt would be known",
-        "gateway.core.commands:Calls.begin",
+        "gateway.core.commands:CommandRecords.begin",
         Condition("_remembers", becomes=False),
         f"{_P}test_calls_properties.py::TestCommands",
     ),
     Seed(
         "a key names one command",
-        "gateway.core.commands:Calls.find",
+        "gateway.core.commands:CommandRecords.find",
         Return("done.outcome", "outcome"),
         "tests/core/test_calls.py::test_a_key_names_one_command",
     ),
     Seed(
         "a new owner trusts only outcomes of its own epochs",
-        "gateway.core.commands:Calls.history",
+        "gateway.core.commands:CommandRecords.history",
         Drop("_enter"),
         f"{_P}test_calls_properties.py::TestCommands",
     ),

@@ -442,7 +442,7 @@ class CommandContext:
 
 
 @dataclass(frozen=True, slots=True)
-class CallLimits:
+class CommandLimits:
     """Limits of stored and running commands of one user."""
 
     keep_s: float = 600.0
@@ -459,7 +459,7 @@ class CallLimits:
     """Callers that wait for the same command: a phone that lost its connection sends it again."""
 
 
-_LIMITS: Final = CallLimits()
+_LIMITS: Final = CommandLimits()
 
 
 class Decision(enum.Enum):
@@ -499,7 +499,7 @@ class _Settled(NamedTuple):
     until: float
 
 
-class Calls(Generic[WaiterT]):
+class CommandRecords(Generic[WaiterT]):
     """The commands of one user.
 
     Invariants: a key is executed at most once while it is recorded. Exactly one :meth:`settle` returns each
@@ -511,7 +511,7 @@ class Calls(Generic[WaiterT]):
 
     __slots__ = ("_blind_until", "_epoch", "_in_flight", "_limits", "_settled", "_since")
 
-    def __init__(self, limits: CallLimits | None = None) -> None:
+    def __init__(self, limits: CommandLimits | None = None) -> None:
         self._limits = limits or _LIMITS
         self._in_flight: dict[str, _InFlight[WaiterT]] = NO_ITEMS
         self._settled: dict[str, _Settled] = NO_ITEMS  # in the order in which they expire

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from gateway.core.commands import Calls
+from gateway.core.commands import CommandRecords
 from gateway.core.lease import NO_SLOT, DueSlots
 from gateway.core.link import Linger
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for, log_on_window_s
@@ -305,14 +305,14 @@ def refusal(ticket: Ticket, reason: EndReason, by: str | None) -> SessionRefused
 class CommandHistory(Generic[KeyT, WaiterT]):
     """The commands of the users of one node, by user.
 
-    Invariant: a user has one :class:`Calls` while present, and until their outcomes are removed. Bounded: of
-    the absent users, the one who left first is removed; then a retry is ``unknown``.
+    Invariant: a user has one :class:`CommandRecords` while present, and until their outcomes are removed.
+    Bounded: of the absent users, the one who left first is removed; then a retry is ``unknown``.
     """
 
     def __init__(self, *, absent_max: int = _ABSENT_MAX) -> None:
         self._absent_max = absent_max
-        self._present: dict[KeyT, Calls[WaiterT]] = {}
-        self._absent: OrderedDict[KeyT, Calls[WaiterT]] = OrderedDict()
+        self._present: dict[KeyT, CommandRecords[WaiterT]] = {}
+        self._absent: OrderedDict[KeyT, CommandRecords[WaiterT]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._present) + len(self._absent)
@@ -322,30 +322,30 @@ class CommandHistory(Generic[KeyT, WaiterT]):
         """The users with stored commands, or who may have some."""
         return (*self._present, *self._absent)
 
-    def of(self, user: KeyT) -> Calls[WaiterT] | None:
+    def of(self, user: KeyT) -> CommandRecords[WaiterT] | None:
         """Return the user's commands, if there are any."""
         return self._present[user] if user in self._present else self._absent.get(user)
 
-    def came(self, user: KeyT) -> Calls[WaiterT]:
+    def came(self, user: KeyT) -> CommandRecords[WaiterT]:
         """Return the user's commands, and record that the user is present."""
         if user not in self._present:
-            self._present[user] = self._absent.pop(user) if user in self._absent else Calls()
+            self._present[user] = self._absent.pop(user) if user in self._absent else CommandRecords()
         return self._present[user]
 
     def left(self, user: KeyT) -> None:
         """Record that this node no longer acts for the user."""
-        calls = self._present.pop(user, None)
-        if calls is None or not len(calls):
+        records = self._present.pop(user, None)
+        if records is None or not len(records):
             return
-        self._absent[user] = calls
+        self._absent[user] = records
         if len(self._absent) > self._absent_max:
             self._absent.popitem(last=False)
 
     def expire(self, now: float) -> None:
         """Remove the users whose outcomes were all kept long enough."""
-        for user, calls in list(self._absent.items()):
-            calls.expire(now)
-            if not len(calls):
+        for user, records in list(self._absent.items()):
+            records.expire(now)
+            if not len(records):
                 del self._absent[user]
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Literal, NamedTuple, Protocol
 
-from gateway.core.commands import Calls, Decision
+from gateway.core.commands import CommandRecords, Decision
 from gateway.core.lease import Lease
 from gateway.core.rate_limits import Quota
 from gateway.core.view import Member
@@ -110,8 +110,8 @@ class CommandExecution:
 
     Invariants: a command is sent upstream at most once. All its callers get the same outcome, also later
     ones; only the code of a rejection differs, when the session that sent it had ended. Commands leave in the
-    order in which they came, and at most as many run at a time as the limits of :class:`Calls` allow. A
-    command runs to its end also when the phone that sent it is gone.
+    order in which they came, and at most as many run at a time as :class:`CommandRecords` allows. A command
+    runs to its end also when the phone that sent it is gone.
 
     Whether a command may be sent is decided when the link is open, with the epoch of that link. It is sent on
     that link or not at all. Only a command that comes from the phone over its present node counts as sent for
@@ -121,8 +121,22 @@ class CommandExecution:
     """
 
     __slots__ = (
-        "__weakref__", "_audit", "_calls", "_is_closed", "_lease", "_number_changes", "_order", "_owner",
-        "_sent", "_settled", "_stop_timer", "_tasks", "_tasks_running", "_timer_at", "_user", "_waiting",
+        "__weakref__",
+        "_audit",
+        "_is_closed",
+        "_lease",
+        "_number_changes",
+        "_order",
+        "_owner",
+        "_records",
+        "_sent",
+        "_settled",
+        "_stop_timer",
+        "_tasks",
+        "_tasks_running",
+        "_timer_at",
+        "_user",
+        "_waiting",
         "link_session",
     )  # fmt: skip
 
@@ -134,7 +148,7 @@ class CommandExecution:
         user: UserId,
         owner: ExecutingOwner,
         lease: Lease,
-        calls: Calls[OutcomeWaiter],
+        records: CommandRecords[OutcomeWaiter],
         number_changes: Quota[UserId],
         audit: Callable[[NumberAct], None],
     ) -> None:
@@ -145,7 +159,7 @@ class CommandExecution:
         self._tasks: Tasks | None = None
         self._number_changes = number_changes
         self._audit = audit
-        self._calls = calls
+        self._records = records
         self._is_closed = False
         self._tasks_running = 0
         """Commands that run in tasks of their own, or are about to."""
@@ -164,7 +178,7 @@ class CommandExecution:
     @property
     def in_flight(self) -> int:
         """Number of commands without an outcome."""
-        return len(self._calls.in_flight)
+        return len(self._records.in_flight)
 
     def run_in(self, tasks: Tasks | None) -> None:
         """Run commands in *tasks*; None: the owner ends, and with it all waits for answers."""
@@ -198,7 +212,7 @@ class CommandExecution:
     def _leave(self, waiter: OutcomeWaiter) -> None:
         """End the wait for an outcome. The command itself continues, once it has begun."""
         self._stop_waiting(waiter)
-        self._calls.leave(waiter)
+        self._records.leave(waiter)
 
     def _stop_waiting(self, waiter: OutcomeWaiter) -> None:
         self._waiting.pop(waiter, None)
@@ -210,7 +224,7 @@ class CommandExecution:
 
     def _wait(self, call: Call, waiter: OutcomeWaiter) -> None:
         """Begin a command when it is its turn, unless it has begun before."""
-        began = self._calls.find(call, waiter, self._owner.clock.now())
+        began = self._records.find(call, waiter, self._owner.clock.now())
         if isinstance(began, Outcome):
             waiter.settle(began)
         elif began is None:
@@ -245,7 +259,7 @@ class CommandExecution:
         """Decide a command, and have it sent if it is a new one."""
         owner, may_have_run = self._owner, call.retry or call.waited
         began: Outcome | Decision | None = self._unjudged(call) if may_have_run else None
-        began = began or self._calls.begin(call, waiter, owner.clock.now(), owner.epoch)
+        began = began or self._records.begin(call, waiter, owner.clock.now(), owner.epoch)
         if isinstance(began, Outcome):
             waiter.settle(began)
         elif began is Decision.NEW:
@@ -359,7 +373,7 @@ class CommandExecution:
         self._close()
         with suppress(TimeoutError):
             async with self._owner.clock.timeout(within_s):
-                while self._calls.in_flight:
+                while self._records.in_flight:
                     await self._until_settled()
         self._give_up()
         return self.history()
@@ -373,12 +387,12 @@ class CommandExecution:
         """Return the history for the next owner; after :meth:`give`, before :meth:`resume`."""
         now = self._owner.clock.now()
         changed = tuple(now - at for at in self._number_changes.taken(self._user, now))
-        history = self._calls.history(now, epoch=self._owner.epoch)
+        history = self._records.history(now, epoch=self._owner.epoch)
         return History(history.since, history.blind_s, history.outcomes, changed)
 
     def adopt(self, history: History) -> None:
         """Import the history of an owner whose link was replaced by the one that is open here."""
-        self._calls.adopt(history, self._owner.epoch, self._owner.clock.now())
+        self._records.adopt(history, self._owner.epoch, self._owner.clock.now())
         self.adopt_quota(history)
 
     def adopt_quota(self, history: History) -> None:
@@ -392,7 +406,7 @@ class CommandExecution:
         self._give_up()
 
     def _give_up(self) -> None:
-        for key in self._calls.in_flight:
+        for key in self._records.in_flight:
             self._settle(key, _UNANSWERED)
 
     def resume(self) -> None:
@@ -435,7 +449,7 @@ class CommandExecution:
         self._sent = self._sent or NO_ITEMS
         if sent is not None:
             sent.withdraw()
-        for waiter in self._calls.settle(key, outcome, self._owner.clock.now()):
+        for waiter in self._records.settle(key, outcome, self._owner.clock.now()):
             waiter.settle(by_session.get(waiter.session, outcome))
 
     async def _decide(self, call: Call, link_session: LinkSession | None) -> Outcome:

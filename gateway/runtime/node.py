@@ -141,9 +141,9 @@ class UserStates:
     ) -> UserState:
         """Begin to serve a user who is not served; *grant*: the other node that owns them, if known."""
         before = self._user_states.get(user)
-        calls, due = self.command_history.came(user), self._due_times.add(user)
+        records, due = self.command_history.came(user), self._due_times.add(user)
         grant = None if before else grant
-        user_state = UserState(user, services, self._composer, calls, due, tasks, self._serve_again, grant)
+        user_state = UserState(user, services, self._composer, records, due, tasks, self._serve_again, grant)
         self._user_states[user] = user_state
         tasks.create_task(self._serve(user_state, before))
         return user_state

@@ -19,7 +19,7 @@ from typing import Any, Final
 from weakref import proxy
 
 from gateway.core.assembly import Composer
-from gateway.core.commands import Calls
+from gateway.core.commands import CommandRecords
 from gateway.core.ledger import Health
 from gateway.core.link import LinkMachine
 from gateway.core.registry import DueTime
@@ -66,7 +66,7 @@ class Owner(OnDemandTasks):
     Args:
         group: Where its tasks run, and those of its links.
         feed: Where the user's changes go on this node.
-        calls: The records of the user's commands; they outlive the owner.
+        records: Those of the user's commands; they outlive the owner.
         due: Is touched when :meth:`due_at` may return another time.
         local: The sessions with a phone on this node.
     """
@@ -84,7 +84,7 @@ class Owner(OnDemandTasks):
         feed: Feed,
         services: OwnerServices,
         composer: Composer,
-        calls: Calls[OutcomeWaiter],
+        records: CommandRecords[OutcomeWaiter],
         due: DueTime[UserId],
         start: Start = NO_START,
         local: tuple[Local, ...] = (),
@@ -104,7 +104,7 @@ class Owner(OnDemandTasks):
         self.link_dialer = LinkDialer(feed.user, services, self._machine, me, start)
         self.lease = self.link_dialer.lease_keeper.lease
         number_changes, audit, takes_over = services.number_changes, services.audit, start != NO_START
-        self.execution = CommandExecution(feed.user, me, self.lease, calls, number_changes, audit)
+        self.execution = CommandExecution(feed.user, me, self.lease, records, number_changes, audit)
         self.link_health = LinkHealth(feed, self.mirror, self._machine, services, is_taking_over=takes_over)
         self._handover: Handover | None = None
         self._renewing, self._began_at = SessionRenewal(me, services), math.inf
@@ -520,8 +520,18 @@ class UserState(CommandedUser):
     """
 
     __slots__ = (
-        "__weakref__", "_calls", "_composer", "_empty_since", "_group", "_is_stopped", "_serve", "_turned",
-        "due", "feed", "local", "over",
+        "__weakref__",
+        "_composer",
+        "_empty_since",
+        "_group",
+        "_is_stopped",
+        "_records",
+        "_serve",
+        "_turned",
+        "due",
+        "feed",
+        "local",
+        "over",
     )  # fmt: skip
 
     def __init__(
@@ -529,7 +539,7 @@ class UserState(CommandedUser):
         user: UserId,
         services: OwnerServices,
         composer: Composer,
-        calls: Calls[OutcomeWaiter],
+        records: CommandRecords[OutcomeWaiter],
         due: DueTime[UserId],
         group: asyncio.TaskGroup,
         serve: Callable[[UserState], Coroutine[Any, Any, None]],
@@ -542,7 +552,7 @@ class UserState(CommandedUser):
         """The sessions whose phones this node serves, or is about to serve."""
         self.over = LeanEvent()
         """Set when link and lease are released: only then may the next user state begin."""
-        self._composer, self._calls = composer, calls
+        self._composer, self._records = composer, records
         self._turned: LeanEvent | None = None  # at the next change of role; while a task waits for that
         self._empty_since: float | None = None
         self.role: Owner | Follower = self._own(NO_START) if grant is None else self._follow(grant)
@@ -747,8 +757,8 @@ class UserState(CommandedUser):
         return role.owned_by if self.local or self.feed.connections else None
 
     def _own(self, start: Start) -> Owner:
-        services, calls, local = self._services, self._calls, tuple(self.local.values())
-        return Owner(self._group, self.feed, services, self._composer, calls, self.due, start, local)
+        services, records, local = self._services, self._records, tuple(self.local.values())
+        return Owner(self._group, self.feed, services, self._composer, records, self.due, start, local)
 
     def _follow(self, grant: Grant) -> Follower:
         return Follower(self.feed, self._services, grant, self.local, self.due.touch)

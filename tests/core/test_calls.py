@@ -12,8 +12,8 @@ from gateway.core.commands import (
     NOT_SENT,
     REUSED,
     Began,
-    CallLimits,
-    Calls,
+    CommandLimits,
+    CommandRecords,
     Decision,
     fingerprint,
 )
@@ -48,7 +48,7 @@ EPOCH = 7
 
 
 def begin(
-    calls: Calls[str],
+    calls: CommandRecords[str],
     key: str,
     now: float = 0.0,
     *,
@@ -64,7 +64,7 @@ def begin(
 
 @pytest.mark.parametrize("settled", [False, True])
 def test_a_key_names_one_command(settled: bool) -> None:
-    calls = Calls[str]()
+    calls = CommandRecords[str]()
     begin(calls, "k")
     if settled:
         calls.settle("k", APPLIED, 1.0)
@@ -73,7 +73,7 @@ def test_a_key_names_one_command(settled: bool) -> None:
 
 @pytest.mark.parametrize("stream", [None, EPOCH - 1, EPOCH + 1])
 def test_a_retry_from_another_epoch_is_not_executed(stream: int | None) -> None:
-    calls = Calls[str]()
+    calls = CommandRecords[str]()
     assert begin(calls, "k", retry=True, stream=stream) == FOREIGN
     assert begin(calls, "k", retry=False, stream=stream) == Decision.NEW
     assert begin(calls, "sent in this epoch", retry=True) == Decision.NEW
@@ -82,7 +82,7 @@ def test_a_retry_from_another_epoch_is_not_executed(stream: int | None) -> None:
 
 
 def test_an_outcome_is_known_for_ten_minutes_and_no_refused_command_shortens_that() -> None:
-    calls = Calls[str](CallLimits(per_session=1, entries=2))
+    calls = CommandRecords[str](CommandLimits(per_session=1, entries=2))
     begin(calls, "k")
     calls.settle("k", APPLIED, 1.0)
     begin(calls, "under way", 1.0)
@@ -93,7 +93,7 @@ def test_an_outcome_is_known_for_ten_minutes_and_no_refused_command_shortens_tha
 
 
 def test_the_next_owner_knows_what_the_giver_did_and_no_more() -> None:
-    giver, taker = Calls[str](CallLimits(entries=1)), Calls[str]()
+    giver, taker = CommandRecords[str](CommandLimits(entries=1)), CommandRecords[str]()
     for key in "ab":
         begin(giver, key)
         giver.settle(key, APPLIED, 0.0)
@@ -101,7 +101,7 @@ def test_the_next_owner_knows_what_the_giver_did_and_no_more() -> None:
     assert begin(taker, "a", 1499.0, retry=True, epoch=EPOCH + 1) == FOREIGN
     assert begin(taker, "a", 1500.0, retry=True, epoch=EPOCH + 1) == Decision.NEW
     assert begin(taker, "c", 1500.0, retry=True, stream=EPOCH - 1, epoch=EPOCH + 1) == FOREIGN
-    giver, taker = Calls[str](), Calls[str]()
+    giver, taker = CommandRecords[str](), CommandRecords[str]()
     begin(giver, "k", epoch=EPOCH)
     giver.settle("k", APPLIED, 0.0)
     taker.adopt(giver.history(0.0, epoch=EPOCH + 2), EPOCH + 3, 0.0)
@@ -111,7 +111,7 @@ def test_the_next_owner_knows_what_the_giver_did_and_no_more() -> None:
 
 
 def test_what_is_adopted_is_bounded_and_expires_in_order() -> None:
-    giver, taker = Calls[str](), Calls[str](CallLimits(entries=2))
+    giver, taker = CommandRecords[str](), CommandRecords[str](CommandLimits(entries=2))
     for key, at in (("a", 0.0), ("b", 50.0)):
         begin(giver, key)
         giver.settle(key, APPLIED, at)
@@ -126,7 +126,7 @@ def test_what_is_adopted_is_bounded_and_expires_in_order() -> None:
 
 
 def test_what_is_known_already_is_not_replaced_by_what_is_adopted() -> None:
-    giver, taker = Calls[str](), Calls[str]()
+    giver, taker = CommandRecords[str](), CommandRecords[str]()
     begin(giver, "k")
     giver.settle("k", REJECTED, 0.0)
     begin(taker, "k", epoch=1)
@@ -136,7 +136,7 @@ def test_what_is_known_already_is_not_replaced_by_what_is_adopted() -> None:
 
 
 def test_nobody_gives_with_commands_in_flight() -> None:
-    calls = Calls[str]()
+    calls = CommandRecords[str]()
     begin(calls, "k")
     with pytest.raises(RuntimeError, match="in flight"):
         calls.history(0.0, epoch=EPOCH)
@@ -153,7 +153,7 @@ def test_what_is_reported_at_once() -> None:
 
 
 def test_a_waiter_that_leaves_gets_no_outcome_of_any_of_its_commands() -> None:
-    calls = Calls[str]()
+    calls = CommandRecords[str]()
     for key in "ab":
         begin(calls, key, waiter="leaves")
         begin(calls, key, waiter="stays")
@@ -164,7 +164,10 @@ def test_a_waiter_that_leaves_gets_no_outcome_of_any_of_its_commands() -> None:
 
 
 def test_an_adopted_history_is_bounded_in_time_and_replaces_no_command_under_way() -> None:
-    giver, taker = Calls[str](CallLimits(entries=1, keep_s=100.0)), Calls[str](CallLimits(keep_s=10.0))
+    giver, taker = (
+        CommandRecords[str](CommandLimits(entries=1, keep_s=100.0)),
+        CommandRecords[str](CommandLimits(keep_s=10.0)),
+    )
     for key, at in (("a", 0.0), ("b", 50.0), ("c", 60.0)):
         begin(giver, key, at)
         giver.settle(key, APPLIED, at)
@@ -187,17 +190,17 @@ def giver_outcomes(left_s: float) -> tuple[Remembered, ...]:
 
 
 def test_the_commands_of_a_user_are_bounded_over_all_sessions() -> None:
-    calls = Calls[str](CallLimits(per_session=2, per_user=3))
+    calls = CommandRecords[str](CommandLimits(per_session=2, per_user=3))
     decisions = [begin(calls, key, session=key[0]) for key in ("a1", "a2", "a3", "b1", "c1")]
     assert decisions == [Decision.NEW, Decision.NEW, BUSY, Decision.NEW, BUSY]
 
 
 def test_waiters_and_commands_under_way_are_bounded() -> None:
-    calls = Calls[str](CallLimits(waiters=2))
+    calls = CommandRecords[str](CommandLimits(waiters=2))
     decisions = [begin(calls, "a", waiter=waiter) for waiter in "xyz"]
     assert decisions == [Decision.NEW, Decision.PENDING, BUSY]
     assert calls.settle("a", APPLIED, 1.0) == ("x", "y")
-    calls = Calls[str](CallLimits(entries=1))
+    calls = CommandRecords[str](CommandLimits(entries=1))
     begin(calls, "a")
     assert begin(calls, "b") == BUSY
 
@@ -273,7 +276,7 @@ def test_a_fingerprint_is_the_same_on_every_node_and_shows_no_number() -> None:
 KEEP_S = 600.0
 
 
-def asked(calls: Calls[str], key: str, *, now: float = 0.0, retry: bool = False) -> object:
+def asked(calls: CommandRecords[str], key: str, *, now: float = 0.0, retry: bool = False) -> object:
     return begin(calls, key, now, retry=retry, stream=1, epoch=1)
 
 
@@ -322,6 +325,6 @@ def test_commands_of_known_users_only_can_be_looked_up() -> None:
     empty = command_history.came("bert")
     assert set(command_history.users) == {"anna", "bert"}
     assert command_history.of("bert") is empty
-    assert [key for key, _ in (command_history.of("anna") or Calls()).remembered] == ["anna"]
+    assert [key for key, _ in (command_history.of("anna") or CommandRecords()).remembered] == ["anna"]
     assert command_history.of("cora") is None
     assert "cora" not in command_history.users

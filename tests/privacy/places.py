@@ -170,7 +170,7 @@ PLACES: Final[dict[str, str]] = {
         "ended_sessions": "core/registry.py Denylist._entries",
         "command_outcomes": """
             upstream/asterisk/__init__.py AsteriskServer._answers;
-            core/commands.py Calls._in_flight _settled;
+            core/commands.py CommandRecords._in_flight _settled;
             runtime/command_execution.py CommandExecution._sent _waiting; edge/socket.py PhoneSocket._leaves;
             core/registry.py CommandHistory._present _absent
         """,

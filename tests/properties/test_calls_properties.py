@@ -12,10 +12,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.core.commands import BUSY, FOREIGN, REUSED, Began, CallLimits, Calls, Decision
+from gateway.core.commands import BUSY, FOREIGN, REUSED, Began, CommandLimits, CommandRecords, Decision
 from gateway.domain.commands import AcknowledgeNotice, Call, Outcome, Status
 
-LIMITS = CallLimits(keep_s=20.0, per_session=2, per_user=3, entries=4, waiters=3)
+LIMITS = CommandLimits(keep_s=20.0, per_session=2, per_user=3, entries=4, waiters=3)
 SESSIONS = st.sampled_from(["desk", "phone"])
 
 
@@ -35,7 +35,7 @@ class Commands(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.epoch = 10
-        self.owner = Calls[int](LIMITS)
+        self.owner = CommandRecords[int](LIMITS)
         self.sent: list[Sent] = []
         self.executed: dict[str, int] = {}
         self.waiting: dict[str, list[int]] = {}
@@ -147,7 +147,7 @@ class Commands(RuleBasedStateMachine):
         history = self.owner.history(self.now, epoch=self.epoch)
         self.epoch += 1
         if not to_itself:
-            self.owner = Calls[int](LIMITS)
+            self.owner = CommandRecords[int](LIMITS)
         self.owner.adopt(history, self.epoch, self.now)
 
     @rule(between=st.integers(0, 1))
@@ -157,7 +157,7 @@ class Commands(RuleBasedStateMachine):
         self.outcomes.clear()
         self.ends.clear()
         self.epoch += 1 + between
-        self.owner = Calls[int](LIMITS)
+        self.owner = CommandRecords[int](LIMITS)
 
     @rule(session=SESSIONS)
     def another_owns_for_a_while(self, session: str) -> None:

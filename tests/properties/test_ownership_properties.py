@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gateway.core.commands import Calls, Decision
+from gateway.core.commands import CommandRecords, Decision
 from gateway.core.lease import Acquire, Lease, LeaseState, Renew
 from gateway.core.link import LinkMachine
 from gateway.domain.commands import AcknowledgeNotice, Call, Outcome, Status
@@ -55,7 +55,7 @@ class Node:
     holder: str
     lease: Lease = field(default_factory=Lease)
     link: LinkMachine = field(default_factory=LinkMachine)
-    calls: Calls[int] = field(default_factory=Calls)
+    calls: CommandRecords[int] = field(default_factory=CommandRecords)
     linked: int | None = None
     """The token of the link that it believes to have."""
     in_doubt: bool = False
