@@ -211,7 +211,9 @@ class CommandExecution:
 
     def _leave(self, waiter: OutcomeWaiter) -> None:
         """End the wait for an outcome. The command itself continues, once it has begun."""
-        self._stop_waiting(waiter)
+        if waiter in self._waiting:
+            self._stop_waiting(waiter)
+            self._owner.session_admission.wake()  # those behind it need not wait for its session
         self._records.leave(waiter)
 
     def _stop_waiting(self, waiter: OutcomeWaiter) -> None:

@@ -346,6 +346,22 @@ async def test_no_command_overtakes_one_that_waits_for_the_history_of_the_last_o
     assert phone.outcome("2") == ("unchanged", None)
 
 
+async def test_a_command_whose_phone_left_while_it_waited_holds_back_no_other(at: Scene) -> None:
+    phone, twin = await at.served(), await at.served(device="d2")
+    owner = at.owner()
+    member = owner.user_sessions.by_handle[phone.ticket.handle]
+    owner.link_health.is_taking_over, member.on_link = True, False
+    command, deadline_ms = SetAgentRoutingState("7", "work"), at.clock.wall_ms() + 5_000
+    call = Call("1", phone.ticket.handle, command, owner.epoch, False, deadline_ms)
+    leave = owner.execution.execute(call, partial(pytest.fail, "it left"))
+    twin.command("2", "2")
+    await at.clock.settle()
+    assert twin.outcome("2") is None
+    leave()
+    await at.clock.settle()
+    assert twin.outcome("2") == ("applied", None)
+
+
 @pytest.mark.parametrize("is_given", [True, False])
 async def test_what_waits_for_the_history_goes_to_the_next_owner_at_once(at: Scene, is_given: bool) -> None:
     phone = await at.served()
