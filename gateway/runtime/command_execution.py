@@ -259,9 +259,10 @@ class CommandExecution:
 
     def _begin(self, call: Call, member: Member | None, waiter: OutcomeWaiter) -> None:
         """Decide a command, and have it sent if it is a new one."""
-        owner, may_have_run = self._owner, call.retry or call.waited
-        began: Outcome | Decision | None = self._unjudged(call) if may_have_run else None
-        began = began or self._records.begin(call, waiter, owner.clock.now(), owner.epoch)
+        now, began = self._owner.clock.now(), None
+        if call.retry or call.waited:
+            began = self._records.find(call, waiter, now) or self._unjudged(call)
+        began = began or self._records.begin(call, waiter, now, self._owner.epoch)
         if isinstance(began, Outcome):
             waiter.settle(began)
         elif began is Decision.NEW:

@@ -346,6 +346,16 @@ async def test_no_command_overtakes_one_that_waits_for_the_history_of_the_last_o
     assert phone.outcome("2") == ("unchanged", None)
 
 
+async def test_a_command_that_is_sent_again_without_a_link_has_the_outcome_that_it_had(at: Scene) -> None:
+    phone = await at.served()
+    assert await phone.send_command("1", "1") == ("applied", None)
+    at.upstream.unreachable = True
+    at.upstream.drop(user(1))
+    await at.clock.settle()
+    assert await phone.send_command("2", "1", retry=True) == ("applied", None)
+    assert await phone.send_command("3", "2", retry=True) == ("unknown", "owner_lost")
+
+
 async def test_a_command_whose_phone_left_while_it_waited_holds_back_no_other(at: Scene) -> None:
     phone, twin = await at.served(), await at.served(device="d2")
     owner = at.owner()
