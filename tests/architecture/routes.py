@@ -18,19 +18,19 @@ from contextlib import asynccontextmanager, contextmanager
 from itertools import groupby
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import aiohttp
 
 import gateway
 from docs._generate.cluster import filled
 from gateway.app import wiring
-from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
 from gateway.app.process import StopRequest
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.model import TargetState
+from tests.app.samples import settings_for
 from tests.scenarios.phones import Phone
 
 PRODUCT: Final = f"{Path(gateway.__file__).parent}/"
@@ -126,12 +126,9 @@ class Desk(Phone):
 @asynccontextmanager
 async def served() -> AsyncIterator[tuple[Simulator, Desk]]:
     """Run a contact centre and a gateway; give the centre, and a phone that shows everything."""
-    clock, listeners = SystemClock(), ("client", "ops", "admin")
+    clock = SystemClock()
     async with Simulator(CENTRE) as simulator, aiohttp.ClientSession() as http:
-        doors: dict[str, Any] = {each: {"port": 0} for each in listeners}
-        doors["client"]["insecure"] = True
-        site = {"id": "main", "url": simulator.url, "display_name": "Main", "country": "DE"}
-        settings = Settings.model_validate({**doors, "sites": [site], "limits": {"drain_s": 0}})
+        settings = settings_for(simulator.url, limits={"drain_s": 0})
         async with (
             wiring.serving(settings, generate_secrets(), clock, StopRequest()) as addresses,
             asyncio.TaskGroup() as tasks,

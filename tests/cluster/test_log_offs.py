@@ -11,6 +11,7 @@ import pytest
 
 from gateway.runtime.ports import NODE_TTL_S
 from gateway.runtime.sessions import READ_STORED_S, RETRY_S
+from tests.app.samples import LOG_ON
 from tests.cluster.cluster import PASSWORD, Cluster, cluster
 from tests.cluster.programs import Node
 from tests.doubles.servers import Server, redis_server
@@ -38,14 +39,8 @@ async def two(folder: Path) -> AsyncIterator[tuple[Cluster, Server]]:
 
 async def log_on(running: Cluster, node: Node) -> str:
     """Log an agent on at a node; returns the token."""
-    body = {
-        "site": "main",
-        "application": "remote_assistant",
-        "user_name": "agent1",
-        "password": PASSWORD,
-        "remote_number": NUMBER,
-        "device": {"id": "d", "name": "canary-of-a-device", "platform": "android", "app_version": "1"},
-    }
+    body = LOG_ON | {"application": "remote_assistant", "user_name": "agent1", "password": PASSWORD}
+    body |= {"remote_number": NUMBER, "device": LOG_ON["device"] | {"name": "canary-of-a-device"}}
     while True:
         async with running.http.post(f"{node.base}/v1/sessions", json=body) as response:
             received = await response.json()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.app.samples import LOG_ON
 from tests.cluster.centre import Lines
 from tests.cluster.cluster import PASSWORD, Cluster, cluster
 from tests.cluster.figures import Figures
@@ -88,15 +89,8 @@ async def house(folder: Path) -> AsyncIterator[tuple[Assistants, Spy]]:
 
 async def lose_the_answer(made: Cluster, agent: int) -> None:
     """Log on and break the connection before the token can be read."""
-    body = {
-        "site": "main",
-        "application": "remote_assistant",
-        "user_name": f"agent{agent}",
-        "password": PASSWORD,
-        "remote_number": number(agent),
-        "device": {"id": "d1", "name": "x", "platform": "test", "app_version": "1.0"},
-    }
-    text = json.dumps(body)
+    body = LOG_ON | {"application": "remote_assistant", "user_name": f"agent{agent}", "password": PASSWORD}
+    text = json.dumps(body | {"remote_number": number(agent)})
     port = int(made.nodes[0].base.rpartition(":")[2])
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"

@@ -30,7 +30,7 @@ UPGRADE = {
     "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
     "Sec-WebSocket-Protocol": "oscc.v1.json",
 }
-LOG_ON = {
+LOG_ON: dict[str, Any] = {
     "site": "main",
     "application": "dashboard",
     "user_name": "ann",

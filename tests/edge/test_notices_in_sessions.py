@@ -13,6 +13,7 @@ from gateway.edge.policies import NOTICES_MAX, NoticeBroadcast, NoticesInForce, 
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from tests.doubles.clock import ManualClock
+from tests.edge.bad_requests import LOG_ON
 from tests.edge.conftest import Open
 from tests.edge.visits import HELLO, SETTINGS, Gateway, Phone, ticket_of
 
@@ -21,13 +22,6 @@ TEXTS = {"en": NoticeText("Read", "this"), "de": NoticeText("Lies", "das")}
 UPKEEP = OperatorNotice("upkeep", 1, "maintenance", START_MS, False, TEXTS)
 PRIVACY = OperatorNotice("privacy", 3, "privacy", START_MS + 60_000, True, TEXTS)
 """Must be acknowledged, a minute from the start on."""
-LOG_ON = {
-    "site": "main",
-    "application": "dashboard",
-    "user_name": "ann",
-    "password": "secret",
-    "device": {"id": "d1", "name": "one", "platform": "android", "app_version": "2.1"},
-}
 CODECS = pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK
 from gateway.protocol.openapi import openapi
+from tests.edge.bad_requests import LOG_ON
 from tests.edge.promised import Promises
 from tests.edge.visits import Gateway, Phone, bearer, opened, ticket_of
 
@@ -143,14 +144,8 @@ async def test_frames_over_the_rate_are_dropped_and_then_it_is_4102(gateway: Gat
 
 async def test_no_log_line_holds_a_secret(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
-        body = {
-            "site": "main",
-            "application": "remote_assistant",
-            "user_name": "ann",
-            "password": "CANARY-PASSWORD",
-            "remote_number": "+49 89 47110815",
-            "device": {"id": "d1", "name": "one", "platform": "web", "app_version": "1"},
-        }
+        body = LOG_ON | {"application": "remote_assistant", "password": "CANARY-PASSWORD"}
+        body |= {"remote_number": "+49 89 47110815"}
         async with gateway.client.post("/v1/sessions", json=body | {"takeover": "CANARY-BODY"}) as refused:
             assert "CANARY" not in await refused.text()
         spoilt = body | {"remote_number": "+4989CANARY"}

@@ -14,12 +14,12 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.trace import SpanKind
 
 from gateway.app import spans, wiring
 from gateway.app.adapters import Tracing
-from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
 from gateway.app.process import StopRequest
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -27,6 +27,7 @@ from gateway.protocol.schemas import inventory
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry
+from tests.app.samples import settings_for
 
 NUMBER = "+4930555019042"
 CANARY = "canary"
@@ -71,23 +72,11 @@ async def traced(upstream: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(spans, "exporting", remembered)
     app = web.Application()
     app.router.add_post("/v1/traces", collector.take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        settings = Settings.model_validate(
-            {
-                "client": {"port": 0, "insecure": True},
-                "ops": {"port": 0},
-                "sites": [{"id": "main", "url": upstream, "display_name": "Main", "country": "DE"}],
-                "limits": {"drain_s": 0},
-                "tracing": {"endpoint": f"http://127.0.0.1:{runner.addresses[0][1]}/v1/traces", "sampled": 1},
-            }
-        )
+    async with TestServer(app) as collecting:
+        tracing = {"endpoint": str(collecting.make_url("/v1/traces")), "sampled": 1}
+        settings = settings_for(upstream, limits={"drain_s": 0}, tracing=tracing)
         async with wiring.serving(settings, generate_secrets(), SystemClock(), StopRequest()) as addresses:
             yield addresses.client, collector
-    finally:
-        await runner.cleanup()
 
 
 async def log_on(http: aiohttp.ClientSession, client: str, name: str, password: str) -> dict[str, Any]:

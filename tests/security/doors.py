@@ -7,11 +7,11 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
 from gateway.app.process import StopRequest
 from gateway.app.wiring import serving
 from gateway.runtime.event_loop import SystemClock
+from tests.app.samples import settings_for
 
 PATIENCE_S = 10.0
 
@@ -19,14 +19,11 @@ PATIENCE_S = 10.0
 @asynccontextmanager
 async def node(limits: dict[str, int] | None = None, **client: object) -> AsyncIterator[dict[str, int]]:
     """Run a node whose site does not answer; gives the ports of its listeners by name."""
-    settings = Settings.model_validate(
-        {
-            "client": {"port": 0, "insecure": True, **client},
-            "ops": {"port": 0},
-            "admin": {"port": 0, "token": "canary-token-of-operators-0123456789"},
-            "sites": [{"id": "main", "url": "http://127.0.0.1:1", "display_name": "Main", "country": "DE"}],
-            "limits": {"drain_s": 0} | (limits or {}),
-        }
+    settings = settings_for(
+        "http://127.0.0.1:1",
+        client=client,
+        admin={"token": "canary-token-of-operators-0123456789"},
+        limits={"drain_s": 0} | (limits or {}),
     )
     stopping = StopRequest()
     async with serving(settings, generate_secrets(), SystemClock(), stopping) as received:

@@ -29,13 +29,13 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from gateway.app.config.settings import Settings
 from gateway.app.config.sources import generate_secrets
 from gateway.app.process import StopRequest
 from gateway.app.wiring import serving
 from gateway.protocol.openapi import admin_openapi, openapi
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
+from tests.app.samples import LOG_ON, settings_for
 
 EXAMPLES = min(10, settings().max_examples // 5)
 TOKEN = "canary-token-of-operators-0123456789"
@@ -48,13 +48,6 @@ ASKED = [
 ]
 LEFT_OUT = {"POST /drain", "DELETE /v1/session"}
 """The node would leave; the session would end. Both are asked in other tests."""
-LOG_ON = {
-    "site": "main",
-    "application": "dashboard",
-    "user_name": "supervisor1",
-    "password": "demo",
-    "device": {"id": "d", "name": "n", "platform": "desktop", "app_version": "1"},
-}
 
 
 class Doors(NamedTuple):
@@ -74,15 +67,7 @@ def opened() -> Iterator[Doors]:
     async def live() -> None:
         async with Simulator(SimulatorSettings(agents=3, queues=2, users=2)) as centre:
             many = dict.fromkeys(("handshakes_per_s_of_address", "handshakes_burst_of_address"), 100_000)
-            made = Settings.model_validate(
-                {
-                    "client": {"port": 0, "insecure": True},
-                    "ops": {"port": 0},
-                    "admin": {"port": 0, "token": TOKEN},
-                    "sites": [{"id": "main", "url": centre.url, "display_name": "Main", "country": "DE"}],
-                    "limits": {"drain_s": 0, **many},
-                }
-            )
+            made = settings_for(centre.url, admin={"token": TOKEN}, limits={"drain_s": 0, **many})
             async with serving(made, generate_secrets(), SystemClock(), StopRequest()) as at:
                 over = asyncio.Event()
                 ready.append((at.client, str(at.admin), asyncio.get_running_loop(), over))

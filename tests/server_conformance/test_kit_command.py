@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from tests.server_conformance.__main__ import main
 
@@ -89,13 +90,6 @@ async def refuse(_: web.Request) -> web.Response:
 async def test_another_web_server(capsys: pytest.CaptureFixture[str], routes: list[web.RouteDef]) -> None:
     app = web.Application()
     app.add_routes(routes)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
-        line = await said(capsys, "--server", f"http://127.0.0.1:{port}")
+    async with TestServer(app) as server:
+        line = await said(capsys, "--server", f"http://127.0.0.1:{server.port}")
         assert line.endswith("answered 404: no server of the reference link is at this address")
-    finally:
-        await runner.cleanup()
