@@ -75,9 +75,6 @@ def test_the_other_sources_are_beside_it() -> None:
     assert assembly.received(AGENT).configuration is None
 
 
-# ---- time ----
-
-
 # ---- queries ----
 
 
@@ -90,9 +87,6 @@ def test_directory_objects_stay_and_unknown_queries_say_nothing() -> None:
     assert assembly.stopped(9) == set()
     assert not assembly.settled
     assert known(Listen(None, DIRECTORY, None)).settled
-
-
-# ---- the directory and the scope ----
 
 
 # ---- what is late ----

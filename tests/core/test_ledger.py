@@ -63,12 +63,6 @@ def replica() -> Ledger:
     return ledger
 
 
-# ---- the owner ----
-
-
-# ---- since ----
-
-
 # ---- a replica ----
 
 

@@ -132,9 +132,6 @@ def test_who_stopped_reading_is_sent_no_more(line: Line) -> None:
     assert not line.ledger.readers
 
 
-# ---- a new view arrives in place; nothing outside it is sent ----
-
-
 # ---- the news path and the general path send the same ----
 
 

@@ -1,6 +1,6 @@
 """A contact centre and a gateway in this process, on one clock that a test moves, and what they may not say.
 
-The simulated OSCC-E Server and the gateway have their real listeners; between them is a road that a
+The simulated OSCC-E Server and the gateway have their real listeners; between them is a proxy that a
 test can close. Nobody works in the centre but whom the test logs on, so that every call that finds
 somebody finds him.
 """
@@ -35,8 +35,8 @@ from gateway.app.wiring import LogOffsLost
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.contact_center import ContactPlans
 from gateway.simulator.model import Agent, Contact
+from tests.doubles.chaos_proxy import ChaosProxy
 from tests.doubles.clock import CentreClock, ManualClock
-from tests.scenarios.road import Road
 
 PASSWORD = "canary-of-a-password"
 NUMBER, OTHER_NUMBER = "+493055501987", "+498955504321"
@@ -81,12 +81,12 @@ class Bell(ContactPlans):
 
 
 class GatewaySetup:
-    """The simulator, the gateway before it, the road between them and the clock."""
+    """The simulator, the gateway before it, the proxy between them and the clock."""
 
     def __init__(
-        self, clock: ManualClock, simulator: Simulator, road: Road, http: aiohttp.ClientSession
+        self, clock: ManualClock, simulator: Simulator, proxy: ChaosProxy, http: aiohttp.ClientSession
     ) -> None:
-        self.clock, self.simulator, self.road, self.http = clock, simulator, road, http
+        self.clock, self.simulator, self.proxy, self.http = clock, simulator, proxy, http
         self.bell = Bell(simulator)
         self.base = self.ops = ""
         self.written = io.StringIO()
@@ -124,7 +124,7 @@ class GatewaySetup:
                 "sites": [
                     {
                         "id": "main",
-                        "url": f"http://127.0.0.1:{self.road.port}",
+                        "url": f"http://127.0.0.1:{self.proxy.port}",
                         "display_name": "Main",
                         "country": "DE",
                     }
@@ -159,11 +159,22 @@ class GatewaySetup:
     # ---- the centre ----
 
     def trouble(self, what: Trouble, seconds: float) -> None:
-        """Let OSCC-E not be reached: the road is closed or lost until :meth:`mend`, or it stands still."""
-        if what == "frozen":
-            self.simulator.faults.freeze(seconds, None)
-        else:
-            self.road.be(what)
+        """Let OSCC-E not be reached until :meth:`mend`, or stand still for so many *seconds*."""
+        match what:
+            case "closed":
+                self.proxy.kill()
+            case "one-way":
+                self.proxy.down.freeze()
+            case "lost":
+                self.proxy.freeze()
+            case "frozen":
+                self.simulator.faults.freeze(seconds, None)
+
+    def mend(self) -> None:
+        """Let OSCC-E be reached again; connections that missed data are cut."""
+        if any(way.is_frozen for way in self.proxy.ways):
+            self.proxy.cut()
+        self.proxy.heal()
 
     @property
     def log_ons(self) -> int:
@@ -242,8 +253,8 @@ async def opened(**centre: Any) -> AsyncIterator[GatewaySetup]:
         simulator = await enter(Simulator(settings, CentreClock(clock, _TURN_S)))
         for agent in simulator.center.directory.agents.values():
             simulator.center.force_off(agent)
-        road = await enter(Road(int(simulator.url.rpartition(":")[2])))
-        setup = GatewaySetup(clock, simulator, road, await enter(aiohttp.ClientSession()))
+        proxy = await enter(ChaosProxy(int(simulator.url.rpartition(":")[2])))
+        setup = GatewaySetup(clock, simulator, proxy, await enter(aiohttp.ClientSession()))
         stack.enter_context(redirect_stdout(setup.written))
         stack.enter_context(redirect_stderr(setup.written))
         stack.enter_context(_logged(setup.written, setup))

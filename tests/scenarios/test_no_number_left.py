@@ -134,10 +134,10 @@ async def test_no_gateway_is_left(vanishes: bool, after_s: float) -> None:
     async with opened() as setup:
         await Assistant(setup).serve()
         if vanishes:
-            setup.road.be("lost")
+            setup.trouble("lost", 0)
         passed_s = await setup.stop()
         await setup.lasts(after_s - passed_s)
-        setup.road.be("open")
+        setup.mend()
         await setup.start()
 
 
@@ -184,7 +184,7 @@ async def test_a_log_off_that_oscc_e_does_not_confirm_is_tried_until_it_does(
         assert await phone.refused() == (4005, "logged_off", "self")
         await setup.clock.advance(2 * ANSWER_S - answer_s - SOON_S)
         assert setup.routed == routed
-        setup.road.be("open")
+        setup.mend()
         await setup.clock.advance(SOON_S + RETRY_S + SOON_S)
         assert setup.nothing_left()
         assert await setup.metric("log_offs_pending") == 0
@@ -199,7 +199,7 @@ async def test_a_log_off_that_oscc_e_never_receives(trouble: Trouble, after_s: f
         setup.trouble(trouble, 0)
         setup.tasks.create_task(phone.log_off())
         await setup.lasts(after_s)
-        setup.road.be("open")
+        setup.mend()
 
 
 async def test_a_pending_log_off_ends_with_the_session_at_the_latest() -> None:
@@ -225,7 +225,7 @@ async def test_an_app_repeats_its_log_off_at_a_gateway_that_has_forgotten_it() -
                 break
         await setup.stop()
         await setup.start()
-        setup.road.be("open")
+        setup.mend()
         kept = client.session
         assert kept is not None
         assert await setup.metric("log_offs_pending") == 0
@@ -282,7 +282,7 @@ async def test_a_token_expires_though_its_session_was_renewed(trouble: Trouble |
             setup.trouble(trouble, 0)
             assert await phone.log_off() == (202, setup.clock.wall_ms() + IDLE_S * 1_000)
             assert setup.routed == ROUTED
-            setup.road.be("open")
+            setup.mend()
             await setup.clock.advance(RETRY_S + SOON_S)
             assert setup.nothing_left()
         assert await phone.log_off() == (204, None)
