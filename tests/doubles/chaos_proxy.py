@@ -119,7 +119,6 @@ class ChaosProxy:
 
     @property
     def ways(self) -> tuple[Way, Way]:
-        """Both directions."""
         return self.up, self.down
 
     def freeze(self) -> None:

@@ -49,11 +49,9 @@ class ManualClock:
         self._waits: list[_Wait] = []
 
     def now(self) -> float:
-        """Return monotonic seconds."""
         return self._now
 
     def wall_ms(self) -> int:
-        """Return ms since 1970 UTC."""
         return round(self._wall_at_zero_ms + self._now * 1_000)
 
     def jump_wall(self, by_ms: int) -> None:

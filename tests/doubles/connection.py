@@ -102,7 +102,6 @@ class SocketlessConnection:
             self.run(self.session.receive(data, now, self._clock.wall_ms()))
 
     def tick(self) -> None:
-        """Check the time."""
         if not self.is_gone:
             self.run(self.session.tick(self._clock.now()))
 

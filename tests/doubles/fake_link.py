@@ -94,7 +94,6 @@ class FakeLink:
 
     @property
     def open(self) -> bool:
-        """Whether neither side has closed it."""
         return self._closed is None
 
     @property
@@ -170,7 +169,6 @@ class FakeLink:
         return self._clock.timeout(PATIENCE_S if reports else REQUEST_S)
 
     async def close(self) -> None:
-        """Close it from the gateway's side."""
         self.finish("lost", discard=True)
 
     def take(self, request: LinkRequest, answer: Waiting) -> None:

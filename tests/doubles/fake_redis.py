@@ -62,7 +62,6 @@ class FakeRedis:
         return transport
 
     def cut(self) -> None:
-        """Break every connection."""
         for transport in list(self.transports):
             transport.abort()
 
@@ -97,7 +96,6 @@ class MemoryTransport(asyncio.Transport):
         asyncio.get_running_loop().call_soon(self._tell, bytes(data))
 
     def is_closing(self) -> bool:
-        """Return whether it has ended."""
         return not self.is_open
 
     def choke(self) -> None:
@@ -117,7 +115,6 @@ class MemoryTransport(asyncio.Transport):
         return sum(map(len, self._unsent or ()))
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Use another protocol for received data."""
         assert isinstance(protocol, asyncio.Protocol)
         self._protocol = protocol
 

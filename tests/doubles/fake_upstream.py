@@ -127,7 +127,6 @@ class FakeUpstream(Centre):
     # ---- port Upstream ----
 
     async def about(self) -> About:
-        """Return name, version and features of the server."""
         self._answer_or_raise()
         if self.unsupported:
             raise GatewayError(ErrorCode.UPSTREAM_VERSION_UNSUPPORTED, "the OSCC-E Server is too old")
@@ -195,7 +194,6 @@ class FakeUpstream(Centre):
         raise GatewayError(ErrorCode.NOT_FOUND, "no such session")
 
     async def keep_alive(self, secret: SessionSecret) -> int:
-        """Request a longer life."""
         session = self._known(secret)
         session.expires_at_ms = self.clock.wall_ms() + LIFE_MS
         return session.expires_at_ms

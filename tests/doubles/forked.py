@@ -48,7 +48,6 @@ class ForkedProcess:
         return self._process.exitcode
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send it a signal, unless it has ended."""
         if self.returncode is None:
             os.kill(self.pid, number)
 

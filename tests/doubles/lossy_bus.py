@@ -121,7 +121,6 @@ class Trouble:
         self._doors[node].receivers.clear()
 
     def flush(self, side: int = 0) -> None:
-        """Remove all data of Redis."""
         self.stores[side] = Store(self.clock)
 
     def copied(self, side: int = 0) -> Store:
@@ -230,11 +229,9 @@ class LossyBus:
     waiting_bytes = 0
 
     def watch(self, report_loss: Callable[[], None]) -> None:
-        """Call *report_loss* when messages may be lost."""
         self.watchers.append(report_loss)
 
     def hear(self, channel: BusChannel, envelope: Envelope) -> None:
-        """Deliver a received message."""
         receive = self.receivers.get(channel)
         if receive is not None:
             receive(envelope)

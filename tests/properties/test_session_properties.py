@@ -19,16 +19,53 @@ from gateway.core.ledger import Health, Ledger
 from gateway.core.rate_limits import SessionLimits
 from gateway.core.session import AcceptSession, Answered, Effects, Invoke, Session, State
 from gateway.core.view import me_key
-from gateway.domain.commands import Outcome, SetAgentRoutingState
-from gateway.domain.errors import CloseCode, EndReason
+from gateway.domain.commands import Outcome, SetAgentRoutingState, Status
+from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import DEFAULT_TOPICS, ME, Application, Right, Scope
 from gateway.domain.resources import Me, Resource
 from gateway.protocol import frames
-from gateway.protocol.codec import JSON, MSGPACK
-from tests.core.samples import KEY, WALL_MS, facts_of
-from tests.properties import session_events as events
+from gateway.protocol.codec import JSON, MSGPACK, BadFrame, Codec
+from tests.core.samples import KEY, WALL_MS, facts_of, ticket_of
 from tests.properties.onlooker import Onlooker, codes, visible
 from tests.properties.phone import KEYS, SCOPES, TOPICS, Phone, value_for
+
+CLIENT = frames.ClientInfo("test", "1", "none")
+TICKET = ticket_of()
+RIGHTS = st.sampled_from([(), (Right.ROUTING_STATE_WRITE,), tuple(Right)])
+ALL_IS_WELL = Health("live", "live", 1.0)
+HEALTHS = st.sampled_from(
+    [ALL_IS_WELL, Health("live", "live", 2), Health("down", "live", 2), Health("live", "down", 1)]
+)
+OUTCOMES = st.sampled_from(
+    [Outcome(Status.APPLIED), Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OWNER_LOST, "Look."))]
+)
+ENDS = st.sampled_from([EndReason.LOGGED_OFF, EndReason.BLOCKED, EndReason.EXPIRED])
+CLOSES = {EndReason.LOGGED_OFF: 4005, EndReason.BLOCKED: 4008, EndReason.EXPIRED: 4300}
+AGENT_IDS = st.sampled_from(["1", "2", "3", "queue:1"])
+SERVICEABLE: list[frames.Serviceable] = [frames.Resync(), frames.Pace(1.0), frames.Follow("f", ())]
+LATE: list[frames.ClientFrame] = [frames.Hello(CLIENT), frames.ClientBye(), *SERVICEABLE]
+SENT_AWAY = st.sampled_from(
+    [CloseCode.DRAINING, CloseCode.REPLACED, CloseCode.REPLACED, CloseCode.LOGGED_OFF]
+)
+MORE_TOPICS = st.none() | TOPICS | st.just(("agents", "queues"))
+Way = tuple[int, tuple[str, ...] | None, bool]
+WAYS = st.tuples(st.sampled_from([3, 3, 3, 3, 3, 2, 1, 0, -1]), MORE_TOPICS, st.booleans())
+"""How far a connection comes at once (-1: it never will), what it asks for, and whether it resumes."""
+ONE_IN_TEN = st.integers(0, 9).map(lambda drawn: drawn == 0)
+
+
+def why_bad(codec: Codec, data: bytes) -> BadFrame:
+    try:
+        codec.decode_client(data)
+    except BadFrame as bad:
+        return bad
+    raise AssertionError("garbage is a frame")
+
+
+def stream_of(session: Session) -> str | None:
+    """Return the stream in force, if the session is served."""
+    return None if session.live is None else session.live.outbox.stream
+
 
 live = precondition(lambda self: self.session.state is State.LIVE)
 opening = precondition(lambda self: self.session.state in (State.HELLO, State.ATTACHING))
@@ -41,7 +78,7 @@ class Connections(RuleBasedStateMachine):
         self.now = 0.0
         self.ledger = Ledger(1, tombstones=3)
         self.truth: dict[str, Resource] = {}
-        self.facts = facts_of(events.TICKET, Scope(frozenset({1, 2}), frozenset({1, 2, 3})))
+        self.facts = facts_of(TICKET, Scope(frozenset({1, 2}), frozenset({1, 2, 3})))
         self.phone = Phone()
         self.count = 0
         self.connect()
@@ -60,12 +97,12 @@ class Connections(RuleBasedStateMachine):
     # ---- what the phone sends ----
 
     @precondition(lambda self: self.session.state is State.HELLO)
-    @rule(topics=events.MORE_TOPICS, resume=st.booleans())
+    @rule(topics=MORE_TOPICS, resume=st.booleans())
     def hello(self, topics: tuple[str, ...] | None, resume: bool) -> None:
         position = frames.StreamPosition(*self.phone.position) if resume and self.phone.position else None
-        served, effects = self.send(frames.Hello(events.CLIENT, "sealed", topics, position))
+        served, effects = self.send(frames.Hello(CLIENT, "sealed", topics, position))
         if served:
-            assert effects == (AcceptSession("sealed", topics, events.CLIENT),)
+            assert effects == (AcceptSession("sealed", topics, CLIENT),)
             self.topics = DEFAULT_TOPICS[Application.DASHBOARD] if topics is None else topics
 
     @live
@@ -93,7 +130,7 @@ class Connections(RuleBasedStateMachine):
         self.serve(frames.Resync(), check)
 
     @live
-    @rule(agent_id=events.AGENT_IDS, late=events.ONE_IN_TEN, times=st.sampled_from([1, 1, 9]))
+    @rule(agent_id=AGENT_IDS, late=ONE_IN_TEN, times=st.sampled_from([1, 1, 9]))
     def command(self, agent_id: str, late: bool, times: int) -> None:
         for _ in range(times):
             self.command_once(agent_id, late)
@@ -127,12 +164,12 @@ class Connections(RuleBasedStateMachine):
             self.send(frames.Pong("x"))
 
     @live
-    @rule(data=st.binary(max_size=12) | st.just(b'{"kind":"pace","every_s":-1}'), padding=events.ONE_IN_TEN)
+    @rule(data=st.binary(max_size=12) | st.just(b'{"kind":"pace","every_s":-1}'), padding=ONE_IN_TEN)
     def garbage(self, data: bytes, padding: bool) -> None:
         data += bytes(17_000 if padding else 0)
         served, effects = self.arrive(data)
         if served:
-            bad = events.why_bad(self.codec, data)
+            bad = why_bad(self.codec, data)
             if bad.close_code is not None:
                 assert codes(effects) == [bad.close_code]
             elif self.onlooker.meter.is_fourth_error(self.now):
@@ -140,50 +177,50 @@ class Connections(RuleBasedStateMachine):
             else:
                 self.onlooker.queued(effects)
 
-    @rule(chance=events.ONE_IN_TEN)
+    @rule(chance=ONE_IN_TEN)
     def wrong_type(self, chance: bool) -> None:
         if not chance:
             return
         expected = {State.LIVE: [1003], State.CLOSING: []}.get(self.session.state, [4000])
         assert codes(self.onlooker.ran(self.session.violated(1003, "wrong message type"))) == expected
 
-    @rule(chance=events.ONE_IN_TEN)
+    @rule(chance=ONE_IN_TEN)
     def leave(self, chance: bool) -> None:
         if chance:
             served, effects = self.send(frames.ClientBye())
             assert not served or codes(effects) == [1000]
 
     @opening
-    @rule(frame=st.sampled_from([*events.SERVICEABLE, None]))
+    @rule(frame=st.sampled_from([*SERVICEABLE, None]))
     def come_too_early(self, frame: frames.Serviceable | None) -> None:
         served, effects = self.arrive(b"\xc1") if frame is None else self.send(frame)
         assert not served or codes(effects) == [4000]
 
     @precondition(lambda self: self.session.state in (State.ATTACHING, State.LIVE))
-    @rule(chance=events.ONE_IN_TEN)
+    @rule(chance=ONE_IN_TEN)
     def hello_again(self, chance: bool) -> None:
         if chance:
-            served, effects = self.send(frames.Hello(events.CLIENT))
+            served, effects = self.send(frames.Hello(CLIENT))
             assert not served or codes(effects) == [4000]
 
     @closing
-    @rule(frame=st.sampled_from(events.LATE))
+    @rule(frame=st.sampled_from(LATE))
     def come_too_late(self, frame: frames.ClientFrame) -> None:
         assert self.send(frame) == (False, ())
 
     # ---- what the gateway says ----
 
-    @initialize(way=events.WAYS)
-    def begin(self, way: events.Way) -> None:
+    @initialize(way=WAYS)
+    def begin(self, way: Way) -> None:
         me = Me(user_id="7")
         self.truth[ME] = me
-        self.ledger.record(me_key(events.TICKET.handle), Element(me))
+        self.ledger.record(me_key(TICKET.handle), Element(me))
         self.come(*way)
 
     @rule()
     def accept(self) -> None:
         was = self.session.state
-        effects = self.session.attached(events.TICKET, self.facts, self.ledger, self.now, WALL_MS)
+        effects = self.session.attached(TICKET, self.facts, self.ledger, self.now, WALL_MS)
         if was is State.ATTACHING:
             self.onlooker.is_welcome = True
             self.onlooker.queued(effects)
@@ -191,23 +228,23 @@ class Connections(RuleBasedStateMachine):
             assert effects == ()
             assert self.session.state is was
 
-    @rule(scope=SCOPES, rights=events.RIGHTS)
+    @rule(scope=SCOPES, rights=RIGHTS)
     def learn(self, scope: Scope, rights: tuple[Right, ...]) -> None:
-        was, self.facts = self.facts, facts_of(events.TICKET, scope, rights)
-        stream = events.stream_of(self.session)
+        was, self.facts = self.facts, facts_of(TICKET, scope, rights)
+        stream = stream_of(self.session)
         assert self.session.facts_changed(self.facts) == ()
         same = (was.scope, was.rights) == (scope, rights)
-        assert stream is None or (events.stream_of(self.session) == stream) is same
+        assert stream is None or (stream_of(self.session) == stream) is same
 
-    @rule(reason=events.ENDS, chance=events.ONE_IN_TEN)
+    @rule(reason=ENDS, chance=ONE_IN_TEN)
     def end(self, reason: EndReason, chance: bool) -> None:
         if chance:
             is_live = self.session.state is State.LIVE
-            effects = self.onlooker.ran(self.session.facts_changed(facts_of(events.TICKET, end=reason)))
-            assert codes(effects) == ([events.CLOSES[reason]] if is_live else [])
+            effects = self.onlooker.ran(self.session.facts_changed(facts_of(TICKET, end=reason)))
+            assert codes(effects) == ([CLOSES[reason]] if is_live else [])
 
     @precondition(lambda self: self.onlooker.in_flight)
-    @rule(index=st.integers(0, 7), outcome=events.OUTCOMES, again=st.booleans())
+    @rule(index=st.integers(0, 7), outcome=OUTCOMES, again=st.booleans())
     def settle(self, index: int, outcome: Outcome, again: bool) -> None:
         frame_id = self.onlooker.in_flight.pop(index % len(self.onlooker.in_flight))
         self.tell(lambda: self.session.settled(frame_id, outcome), frame_id)
@@ -219,7 +256,7 @@ class Connections(RuleBasedStateMachine):
         for _ in range(times):
             self.tell(lambda: self.session.post(frames.Renewed("t", 1)))
 
-    @rule(chance=st.sampled_from([0, 1, 1, *range(2, 12)]), code=events.SENT_AWAY)
+    @rule(chance=st.sampled_from([0, 1, 1, *range(2, 12)]), code=SENT_AWAY)
     def send_away(self, chance: int, code: CloseCode) -> None:
         """Close it, mostly when it has just asked for something."""
         if chance == 1 and self.session.state is State.LIVE:
@@ -258,7 +295,7 @@ class Connections(RuleBasedStateMachine):
             expected = [4109]
         assert codes(self.onlooker.ran(self.session.tick(self.now))) == expected
 
-    @rule(health=events.HEALTHS)
+    @rule(health=HEALTHS)
     def flush(self, health: Health) -> None:
         due_at = self.session.due_at(self.now, health)
         taken = self.session.take(self.now, WALL_MS, health)
@@ -272,7 +309,7 @@ class Connections(RuleBasedStateMachine):
             assert again > self.now, "a writer would never rest"
 
     @live
-    @rule(healths=st.lists(events.HEALTHS, min_size=2, max_size=4), chance=events.ONE_IN_TEN)
+    @rule(healths=st.lists(HEALTHS, min_size=2, max_size=4), chance=ONE_IN_TEN)
     def is_silent(self, healths: list[Health], chance: bool) -> None:
         """Send pings that nobody answers."""
         for health in healths if chance else ():
@@ -285,10 +322,10 @@ class Connections(RuleBasedStateMachine):
         self.session.flushed(drained=drained)
 
     @closing
-    @rule(way=events.WAYS, pause_s=st.sampled_from([0.0, 0.5, 20.0]))
-    def come_again(self, way: events.Way, pause_s: float) -> None:
-        self.flush(events.ALL_IS_WELL)
-        self.flush(events.ALL_IS_WELL)
+    @rule(way=WAYS, pause_s=st.sampled_from([0.0, 0.5, 20.0]))
+    def come_again(self, way: Way, pause_s: float) -> None:
+        self.flush(ALL_IS_WELL)
+        self.flush(ALL_IS_WELL)
         assert not self.ledger.readers
         self.now += pause_s
         self.connect()
@@ -310,7 +347,7 @@ class Connections(RuleBasedStateMachine):
         if far > 1:
             self.accept()
         if far > 2:
-            self.flush(events.ALL_IS_WELL)
+            self.flush(ALL_IS_WELL)
 
     def send(self, frame: frames.ClientFrame) -> tuple[bool, Effects]:
         return self.arrive(self.codec.encode(frame))

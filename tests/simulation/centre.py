@@ -82,25 +82,21 @@ class SimCentre(FakeUpstream):
         self.log_agents_on()
 
     def count(self) -> None:
-        """Add a waiting contact."""
         self.waited_until[self.waiting] = self.clock.now()
         self.waiting += 1
         self.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=self.waiting)))
 
     def log_agents_on(self) -> None:
-        """Log the agents on."""
         if (Source.REALTIME, Kind.AGENT, 7) not in self.parts:
             self.put(Part(Kind.AGENT, 7, Source.REALTIME, Agent(routing_state=RoutingState.AVAILABLE)))
 
     def agent_state(self) -> str:
-        """Return the agent's true state."""
         part = self.parts.get((Source.REALTIME, Kind.AGENT, 7))
         value = None if part is None else part.value
         state = value.routing_state if isinstance(value, Agent) else None
         return "logged_off" if state is None else state.value
 
     def open_links(self, user: UserId) -> int:
-        """Return the number of open links of a user."""
         self.opened = [each for each in self.opened if each[1].open]
         return sum(1 for of, _ in self.opened if of == user)
 
@@ -164,7 +160,6 @@ class SiteDoor:
         self.drop()
 
     def drop(self) -> None:
-        """Break every link."""
         links, self.links = self.links, []
         for link in links:
             link.inner.finish("lost", discard=True)
@@ -179,7 +174,6 @@ class SiteDoor:
             self.swallowed = asyncio.Event()
 
     def mend(self) -> None:
-        """End all faults."""
         self.is_shut = self.is_deaf = self.is_slow = self.loses_answers = False
         if self.swallowed is not None:
             self.swallowed.set()
@@ -198,7 +192,6 @@ class SiteDoor:
     # ---- roads ----
 
     async def leg(self) -> None:
-        """Wait for one network delay."""
         if self.swallowed is not None:
             await self.swallowed.wait()
         seconds = self._dice.choice(_SLOW if self.is_slow else _LEGS)
@@ -206,7 +199,6 @@ class SiteDoor:
             await asyncio.sleep(seconds)
 
     def leg_s(self) -> float:
-        """Return the delay of a message on a link."""
         return self._dice.choice(_SLOW if self.is_slow else _LEGS)
 
     async def _reach(self) -> None:
@@ -307,21 +299,17 @@ class SimLink:
 
     @property
     def last_received_at(self) -> float:
-        """See :attr:`gateway.runtime.ports.Link.last_received_at`."""
         return self._door.clock.at(self.inner.last_received_at)
 
     @property
     def has_message(self) -> bool:
-        """See :attr:`gateway.runtime.ports.Link.has_message`."""
         return self.inner.has_message
 
     @property
     def waits_since(self) -> float | None:
-        """See :attr:`gateway.runtime.ports.Link.waits_since`."""
         return self.inner.waits_since
 
     def arrival(self, on_readings: OnReadings) -> asyncio.Future[None] | None:
-        """See :meth:`gateway.runtime.ports.Link.arrival`."""
         return self.inner.arrival(on_readings)
 
     async def receive(self, on_readings: OnReadings | None = None) -> LinkEvent | None:

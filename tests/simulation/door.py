@@ -28,7 +28,6 @@ AGAIN_S: Final = (0.1, 0.5, 2.5)
 
 
 def bus_down() -> GatewayError:
-    """Return the error when Redis does not answer."""
     return GatewayError(ErrorCode.BUS_DOWN, "the bus does not answer")
 
 
@@ -74,11 +73,9 @@ class Door:
         self._reconnect_later()
 
     def mend(self) -> None:
-        """Let Redis be reachable again."""
         self.is_cut = False
 
     def lose(self) -> None:
-        """Break the connections: there is no server."""
         self._break()
         self._server = None
         self._reconnect_later()

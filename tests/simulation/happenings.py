@@ -46,15 +46,12 @@ class Happenings:
                 self._world.begin(guess(process, f"192.0.2.{number % 2}"))
 
     def count(self) -> None:
-        """Add a waiting contact."""
         self._world.centre.count()
 
     def command(self, which: int, state: int) -> None:
-        """Change the agent's state by a command."""
         self._phone(which).command(("unavailable", "available")[state % 2])
 
     def roam(self, which: int) -> None:
-        """Connect a phone again."""
         self._phone(which).roam()
 
     def vanish(self, which: int) -> None:
@@ -62,7 +59,6 @@ class Happenings:
         self._phone(which).vanish()
 
     def leave(self, which: int, tenths: int) -> None:
-        """Disconnect a phone, and connect it again later."""
         phone = self._phone(which)
         phone.leave()
         self._world.later(tenths / 10, phone.come)
@@ -74,7 +70,6 @@ class Happenings:
         phone.vanish()
 
     def log_off_for(self, which: int, tenths: int) -> None:
-        """Log a user off, and on again later."""
         phone = self._phone(which)
         phone.log_off()
         self._world.later(tenths / 10, phone.come)
@@ -132,7 +127,6 @@ class Happenings:
             self._world.fault(f"pause {process.name}", tenths, process.host.go_on)
 
     def set_clock(self, which: int, ahead: int) -> None:
-        """Set the wall clock of a node's machine, back or forward by so many seconds."""
         self._process_at(which).clock.ahead_s += ahead
 
     # ---- Redis ----
@@ -151,7 +145,6 @@ class Happenings:
         self._world.server.wall.ahead_s += seconds if self._world.setup.fences else max(seconds, -8)
 
     def freeze(self, tenths: int) -> None:
-        """Freeze Redis for a while."""
         self._world.mend("redis")
         server = self._world.server
         server.is_frozen = True
@@ -205,7 +198,6 @@ class Happenings:
             process.bus.turn_to(server)
 
     def cut_bus(self, which: int, tenths: int) -> None:
-        """Let one node not reach Redis."""
         door = self._process_at(which).bus
         door.cut()
         self._world.fault(f"cut {which}", tenths, door.mend)
@@ -226,7 +218,6 @@ class Happenings:
     # ---- OSCC-E ----
 
     def drop_link(self, which: int) -> None:
-        """Break the link of a user."""
         user = self._user(which)
         if user in self._world.centre.user_links:
             self._world.centre.drop(user)
@@ -291,7 +282,6 @@ class _Ghost:
         self._holder = holder
 
     def hear(self, line: Line, frame: Frame) -> None:
-        """Receive a frame."""
         if frame["kind"] != "welcome" or self._ticket.handle not in self._world.logged_off:
             return
         ended = self._world.logged_off[self._ticket.handle]

@@ -96,7 +96,6 @@ class Host:
         self._loop = loop
 
     def stop(self) -> None:
-        """Run nothing until :meth:`go_on`."""
         self.is_stopped = True
 
     def go_on(self) -> None:
@@ -125,7 +124,6 @@ class _Ready(deque[asyncio.Handle]):
     """The due callbacks; those of a stopped process are put aside."""
 
     def popleft(self) -> asyncio.Handle:
-        """Return the next callback."""
         handle = super().popleft()
         host: Host | None = _CONTEXT(handle).get(_HOST)
         if host is None or not host.is_stopped:
@@ -175,7 +173,6 @@ class VirtualLoop(BaseEventLoop):
         self.set_task_factory(_task)
 
     def time(self) -> float:
-        """Return the virtual instant, s."""
         return self._virtual_now
 
     def place(self) -> float:
@@ -193,7 +190,6 @@ class VirtualLoop(BaseEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Set a timer."""
         timer = _Timer(when, callback, args, self, context)
         heapq.heappush(vars(self)["_scheduled"], timer)
         return timer
@@ -235,23 +231,18 @@ class VirtualClock:
         self._wall_at_zero_ms = wall_at_zero_ms
 
     def now(self) -> float:
-        """Return monotonic seconds."""
         return self._loop.time()
 
     def wall_ms(self) -> int:
-        """Return ms since 1970 UTC."""
         return self._wall_at_zero_ms + round(self._loop.time() * 1000)
 
     async def sleep(self, seconds: float) -> None:
-        """Return after *seconds*."""
         await asyncio.sleep(seconds)
 
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        """Bound the block: :class:`TimeoutError` when *seconds* passed inside it."""
         return asyncio.timeout(seconds)
 
     def call_later(self, seconds: float, act: Callable[[], None]) -> Callable[[], None]:
-        """Call *act* after *seconds*, unless the returned function is called."""
         return self._loop.call_later(seconds, act).cancel
 
 
@@ -275,7 +266,6 @@ class NodeClock:
         self._began_at = real.now()
 
     def now(self) -> float:
-        """Return monotonic seconds."""
         return self.at(self._real.now())
 
     def at(self, real: float) -> float:
@@ -283,18 +273,14 @@ class NodeClock:
         return self._zero + real * self._rate
 
     def wall_ms(self) -> int:
-        """Return ms since 1970 UTC by this machine's clock."""
         drifted_s = (self._real.now() - self._began_at) * (self._rate - 1.0)
         return self._real.wall_ms() + round((self.ahead_s + drifted_s) * 1000)
 
     async def sleep(self, seconds: float) -> None:
-        """Return after *seconds* of the steady clock."""
         await asyncio.sleep(seconds / self._rate)
 
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        """Bound the block: :class:`TimeoutError` when *seconds* passed inside it."""
         return asyncio.timeout(seconds / self._rate)
 
     def call_later(self, seconds: float, act: Callable[[], None]) -> Callable[[], None]:
-        """Call *act* after *seconds* of the steady clock, unless the returned function is called."""
         return self._real.call_later(seconds / self._rate, act)

@@ -74,7 +74,6 @@ class Process:
         return is_well and not self.node.is_draining and not self.node.is_partitioned
 
     def begin(self, tasks: asyncio.TaskGroup, failed: Callable[[Exception], None]) -> None:
-        """Start it."""
         self._task = tasks.create_task(self._run(failed), context=self.host.context.copy())
 
     async def _run(self, failed: Callable[[Exception], None]) -> None:
@@ -114,7 +113,6 @@ class Process:
             self.kill(silently=False)
 
     def tick(self) -> None:
-        """Check the time for its connections."""
         self.lines = [line for line in self.lines if not line.is_gone]
         if not self.host.is_stopped:
             for line in self.lines:

@@ -75,7 +75,6 @@ class _Received(logging.Handler):
 
 
 def run(setup: Setup, actions: tuple[Action, ...]) -> Report:
-    """Run a schedule."""
     loop = VirtualLoop(dice=Random(setup.seed + 3) if setup.jostled else None)
     arrived = _Received()
     logger = logging.getLogger("gateway")

@@ -195,7 +195,6 @@ def _args(what: str, dice: Random) -> tuple[int, ...]:
 
 
 def apply(world: World, action: Action) -> None:
-    """Apply an action."""
     world.note(f"{action.what} {action.args}")
     if action.what not in {"count", "command"}:
         world.changed_at = world.now()

@@ -25,9 +25,7 @@ _SLOW: Final = (0.001, 0.01, 0.05, 0.15, 0.4)
 class Subscriber(Protocol):
     """A connection that receives messages."""
 
-    def deliver(self, channel: BusChannel, envelope: Envelope, sent_at: float) -> None:
-        """Send a message that was published at *sent_at*."""
-        ...
+    def deliver(self, channel: BusChannel, envelope: Envelope, sent_at: float) -> None: ...
 
 
 class Weather:
@@ -44,11 +42,9 @@ class Weather:
         self.dice = dice
 
     def leg_s(self) -> float:
-        """Return the delay of one way."""
         return self.dice.choice(_SLOW if self.slow else _CALM)
 
     def copies(self) -> int:
-        """Return how often a message arrives."""
         if self.loss and self.dice.random() < self.loss:
             return 0
         return 2 if self.doubling and self.dice.random() < self.doubling else 1
@@ -109,27 +105,22 @@ class Server:
             each()
 
     def read(self, user: UserId) -> Grant | None:
-        """Return the owner of a user."""
         return answer_of(self.store.leases.read(user))
 
     # ---- messages ----
 
     def publish(self, channel: BusChannel, envelope: Envelope, sent_at: float) -> int:
-        """Send to all subscribers; return their number."""
         listening = list(self.subscribers.get(channel, ()))
         for each in listening:
             each.deliver(channel, envelope, sent_at)
         return len(listening)
 
     def subscribe(self, channel: BusChannel, who: Subscriber) -> None:
-        """Subscribe *who* from now on."""
         self.subscribers.setdefault(channel, {})[who] = None
 
     def unsubscribe(self, channel: BusChannel, who: Subscriber) -> None:
-        """End the subscription of *who*."""
         self.subscribers.get(channel, {}).pop(who, None)
 
     def leave(self, who: Subscriber) -> None:
-        """Record that a connection is gone."""
         for listening in self.subscribers.values():
             listening.pop(who, None)

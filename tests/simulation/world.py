@@ -152,14 +152,12 @@ class Phone:
         self.go()
 
     def leave(self) -> None:
-        """Disconnect the phone."""
         self.wants = False
         line = self._forget_line()
         if line is not None:
             line.hang_up()
 
     def come(self) -> None:
-        """Connect the phone again."""
         self.wants = True
         self.go()
 
@@ -182,7 +180,6 @@ class Phone:
             self.go()
 
     def command(self, state: str) -> None:
-        """Send a command for another state of the agent."""
         if self.line is None or not self.is_served or self.application is not Application.DASHBOARD:
             return
         self._numbers += 1
@@ -213,7 +210,6 @@ class Phone:
     # ---- what he sees ----
 
     def hear(self, line: Line, frame: Frame) -> None:
-        """Receive a frame."""
         if line is not self.line:
             return
         match frame["kind"]:
@@ -428,7 +424,6 @@ class World:
             phone.go()
 
     def end(self) -> None:
-        """End everything at once."""
         self._is_over = True
         for phone in self.phones:
             phone.wants = False
@@ -461,11 +456,9 @@ class World:
         return owner is None or is_linked or owner.lease.is_overtaken
 
     def now(self) -> float:
-        """Return the time."""
         return self._loop.time()
 
     def wall_ms(self) -> int:
-        """Return ms since 1970."""
         return self.clock.wall_ms()
 
     def later(self, seconds: float, act: Callable[[], object]) -> None:
@@ -474,11 +467,9 @@ class World:
             self._loop.call_later(seconds, act, context=OUTSIDE)
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run *work* in the background."""
         self._tasks.create_task(work, context=OUTSIDE.copy())
 
     def dial(self, ticket: Ticket, far: Phone) -> Line | None:
-        """Return a connection to a node that accepts phones."""
         process = self.any()
         if process is None:
             return None
@@ -486,14 +477,12 @@ class World:
         return self.connect(process, ticket, far)
 
     def connect(self, process: Process, ticket: Ticket, far: Far) -> Line:
-        """Return a connection to a node."""
         jitter = self.dice.random()
         line = Line(process.node, process.clock, process.host, self._tasks, ticket, far, jitter)
         process.lines.append(line)
         return line
 
     async def log_on(self, credentials: LogOn) -> Ticket | None:
-        """Log on at a node."""
         process = self.any()
         if process is None:
             return None
@@ -508,7 +497,6 @@ class World:
         return ticket_of(received, credentials, process.clock.wall_ms())
 
     async def log_off(self, ticket: Ticket) -> None:
-        """Log off at a node."""
         process = self.any()
         if process is not None:
             asked = LogOff(self.now(), process.holder, ticket.secret)
@@ -520,7 +508,6 @@ class World:
         return await self._loop.create_task(asked, context=process.host.context.copy())
 
     def received(self, phone: Phone, order: Order, frame_id: str, status: str, code: str) -> None:
-        """Record a result."""
         self.note(f"{phone.name} {order.key[-6:]} {status} {code}")
         if order.frames[frame_id] > 1:
             self.broken("a command gets one result", order.key)
@@ -545,22 +532,18 @@ class World:
             self.broken("what is shown was true as of the instant that is shown", what)
 
     def broken(self, law: str, what: str) -> None:
-        """Record a broken law."""
         self.broken_laws.append(Broken(law, what, self.now() - self.began_at))
 
     def note(self, what: str) -> None:
-        """Record an event."""
         self.log.append(f"{self.now() - self.began_at:7.3f} {what}")
 
     # ---- faults ----
 
     def calm(self) -> None:
-        """End all faults."""
         while self._faults:
             self.mend(next(iter(self._faults)))
 
     def tick(self) -> None:
-        """Check the time."""
         now = self.now()
         if self._faults:
             self.changed_at = now
@@ -590,7 +573,6 @@ class World:
         self.later(tenths / 10, once)
 
     def mend(self, name: str) -> None:
-        """End the fault of that name."""
         before = self._faults.get(name)
         if before is not None:
             before()
@@ -603,11 +585,9 @@ class World:
 
     @property
     def lives(self) -> int:
-        """Number of node lives that have begun."""
         return self._lives
 
     def trouble(self) -> None:
-        """Record that messages, or data of Redis, may be lost."""
         self.bus_troubled_at = self.now()
 
     # ---- inner ----
