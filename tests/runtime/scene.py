@@ -168,6 +168,13 @@ class FakePhone(SocketlessConnection):
         assert len(found) <= 1, "a command gets one result"
         return found[0] if found else None
 
+    def error(self, identity: str) -> dict[str, Any]:
+        """The error in the result that it received of a command."""
+        received = self.result(identity)
+        assert received is not None
+        error: dict[str, Any] = received["error"]
+        return error
+
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         return [frame for frame in self.frames if frame["kind"] == kind]
 

@@ -41,10 +41,8 @@ async def test_wrong_passwords_lock_a_name_whether_or_not_it_exists(at: Scene, l
     codes = [await _outcome(at, _credentials("wrong", login)) for _ in range(4)]
     assert _codes(codes) == [ErrorCode.INVALID_CREDENTIALS] * 3 + [ErrorCode.ACCOUNT_LOCKED]
     locked = await _outcome(at, _credentials(login=login))
-    assert locked is not None
-    assert locked.code is ErrorCode.ACCOUNT_LOCKED
-    assert locked.retry_after_s is not None
-    assert locked.retry_after_s > 0
+    assert _codes([locked]) == [ErrorCode.ACCOUNT_LOCKED]
+    assert ((locked and locked.retry_after_s) or 0) > 0
 
 
 async def _outcome(at: Scene, credentials: LogOn, address: str = "") -> GatewayError | None:
@@ -462,9 +460,7 @@ async def test_a_remote_number_is_changed_three_times_an_hour_at_most(at: Scene)
     phone = await _assistant(at)
     assert [await _change(at, phone, turn) for turn in range(3)] == [("applied", None)] * 3
     assert await _change(at, phone, 3) == ("rejected", "rate_limited")
-    outcome = phone.result("3")
-    assert outcome is not None
-    assert outcome["error"]["retry_after_s"] == 3600.0
+    assert phone.error("3")["retry_after_s"] == 3600.0
     assert at.upstream.routing == {7: NUMBERS[2]}
 
 

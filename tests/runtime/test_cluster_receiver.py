@@ -309,8 +309,7 @@ async def test_others_have_turns_between_large_answers_to_a_question(monkeypatch
             return answer(since, made)
 
         for each in users:
-            owner = at.scenes[0].node.user_states[each].owner
-            assert owner is not None
+            owner = at.scenes[0].owner(each.key)
             replace_method(monkeypatch, owner.publisher, "answer", partial(counted, owner.publisher.answer))
         received = await FakeNode(at).say(Asks(FAKE_NODE, 5, tuple(Since(each, 0, 0) for each in users)))
         assert [type(each) for each in received] == [Publication, Publication, Asked]
@@ -446,8 +445,7 @@ async def test_a_fault_over_one_message_makes_the_node_deaf_for_no_other(
     at: Nodes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await followed(at)
-    owner, fake_node = at.home(0).owner, FakeNode(at)
-    assert owner is not None
+    owner, fake_node = at.scenes[0].owner(), FakeNode(at)
     asks = Asks(FAKE_NODE, 5, (Since(user(1), 0, 0),))
     with monkeypatch.context() as patched:
         replace_method(patched, owner, "leave", broken)
@@ -485,8 +483,7 @@ async def test_a_fault_over_one_request_ends_that_request_alone(
     at: Nodes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     near, _ = await followed(at)
-    owner, fake_node = at.home(0).owner, FakeNode(at)
-    assert owner is not None
+    owner, fake_node = at.scenes[0].owner(), FakeNode(at)
     request = CallRequest(user(1), FAKE_NODE, 5, call(at, near))
     await fake_node.say(Attach(FAKE_NODE, 6, near.ticket, ()))
     with monkeypatch.context() as patched:

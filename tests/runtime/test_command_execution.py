@@ -22,7 +22,7 @@ from gateway.domain.commands import (
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import LONG_AGO, Application
 from gateway.domain.upstream import Feature
-from tests.runtime.scene import Scene, shown_after, user
+from tests.runtime.scene import FakePhone, Scene, shown_after, user
 
 _WORK: Final = {"kind": "agent.routing_state.set", "agent_id": "7", "state": "work", "when": "now"}
 
@@ -31,8 +31,15 @@ def _runs(at: Scene) -> int:
     return len(at.asked(Execute))
 
 
-async def _mute(at: Scene) -> None:
+def _mute(at: Scene) -> None:
     at.link().mute()
+
+
+def _call(phone: FakePhone, left_ms: int = 5_000) -> Call:
+    at = phone.scene
+    deadline_ms = at.clock.wall_ms() + left_ms
+    command = SetAgentRoutingState("7", "work")
+    return Call("k", phone.ticket.handle, command, at.owner().epoch, retry=False, deadline_ms=deadline_ms)
 
 
 async def _unmute(at: Scene) -> None:
@@ -42,19 +49,18 @@ async def _unmute(at: Scene) -> None:
 
 async def test_a_command_is_waited_for_until_its_deadline_unless_its_user_is_let_go(at: Scene) -> None:
     phone = await at.served()
-    await _mute(at)
+    _mute(at)
     phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 20_000)
     await at.pass_time(19)
     assert phone.result("1") is None
     await _unmute(at)
     assert phone.result("1") == {"status": "applied"}
-    await _mute(at)
+    _mute(at)
     await phone.send_command("2", "2", expires_at_ms=at.clock.wall_ms() + 60_000)
     at.owner().stop()
-    link = at.upstream.link(user(1))
+    link = at.link()
     await at.pass_time(2)
     assert phone.outcome("2") == ("unknown", "upstream_timeout")
-    assert link is not None
     assert not link.open
 
 
@@ -124,13 +130,10 @@ async def test_a_session_that_lives_is_not_told_that_it_ended_when_it_repeats_th
 ) -> None:
     phone, waits = await at.served(), await at.served(device="d2")
     at.upstream.refusals[Execute] = GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
-    link = at.upstream.link(user(1))
-    assert link is not None
-    link.mute()
+    _mute(at)
     for each in (phone, waits):
         await each.send_command("1", "1", retry=each is waits)
-    link.unmute()
-    await at.clock.settle()
+    await _unmute(at)
     later = await at.served(device="d3")
     assert phone.outcome() == ("rejected", "session_ended")
     assert waits.outcome() == ("rejected", "upstream_unavailable")
@@ -158,7 +161,7 @@ async def test_no_deadline_is_later_because_another_link_has_another_clock(at: S
 
 async def test_too_many_commands_are_refused_and_the_others_go_on(at: Scene) -> None:
     phone, twin = await at.served(), await at.served(device="d2")
-    await _mute(at)
+    _mute(at)
     for number in range(9):
         phone.command(str(number), str(number))
     await twin.send_command("1", "77")
@@ -191,31 +194,22 @@ async def test_on_a_fenced_link_the_lease_does_not_matter(at: Scene) -> None:
 
 async def test_what_comes_too_late_or_to_an_owner_that_has_ended_is_not_sent(at: Scene) -> None:
     phone = await at.served()
-    owner = at.owner()
-    command = SetAgentRoutingState("7", "work")
-    late_ms = at.clock.wall_ms()
-    call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=late_ms)
+    owner, late, in_time = at.owner(), _call(phone, left_ms=0), _call(phone)
     outcomes: list[Outcome | None] = []
-    owner.execution.execute(call, outcomes.append)
+    owner.execution.execute(late, outcomes.append)
     assert [one and one.error and one.error.code for one in outcomes] == [ErrorCode.EXPIRED]
     assert _runs(at) == 0
     owner.stop()
     await at.clock.settle()
-    command = SetAgentRoutingState("7", "work")
-    deadline_ms = at.clock.wall_ms() + 5_000
-    call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=deadline_ms)
-    owner.execution.execute(call, outcomes.append)
+    owner.execution.execute(in_time, outcomes.append)
     assert outcomes[1:] == [None], "the next owner is to be asked"
     assert _runs(at) == 0
 
 
 async def test_a_command_cancelled_before_its_first_step_is_unknown_when_its_owner_ends(at: Scene) -> None:
     phone = await at.served()
-    owner, deadline_ms = at.owner(), at.clock.wall_ms() + 5_000
-    command = SetAgentRoutingState("7", "work")
-    call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=deadline_ms)
+    owner, call, outcomes = at.owner(), _call(phone), list[Outcome | None]()
     at.link().is_full = True
-    outcomes: list[Outcome | None] = []
     before = asyncio.all_tasks()
     owner.execution.execute(call, outcomes.append)
     (begun,) = asyncio.all_tasks() - before
@@ -256,7 +250,7 @@ async def test_a_command_whose_sending_failed_is_under_way_no_longer(at: Scene) 
 
 async def test_one_key_has_one_outcome_for_all_who_send_it_while_it_is_under_way(at: Scene) -> None:
     phone, twin = await at.served(), await at.served(device="d2")
-    await _mute(at)
+    _mute(at)
     phone.command("1", "1")
     twin.command("2", "1")
     twin.command("3", "2")
@@ -271,7 +265,7 @@ async def test_one_key_has_one_outcome_for_all_who_send_it_while_it_is_under_way
 
 async def test_waits_are_bounded_by_the_earliest_deadline_whenever_it_was_set(at: Scene) -> None:
     phone = await at.served()
-    await _mute(at)
+    _mute(at)
     for number, left_s in enumerate((9, 3, 6), start=1):
         phone.command(str(number), str(number), expires_at_ms=at.clock.wall_ms() + left_s * 1000)
     await at.pass_time(3)
@@ -294,7 +288,7 @@ async def test_a_fault_of_one_caller_leaves_later_waits_bounded(
         raise RuntimeError("a bug")
 
     phone = await at.served()
-    await _mute(at)
+    _mute(at)
     with monkeypatch.context() as patch:
         patch.setattr(phone, "_settled", fail)
         phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 1_000)
@@ -312,9 +306,7 @@ async def test_instants_of_a_command_are_in_the_servers_time_and_come_back_in_ou
     at.upstream.refusals[Execute] = refusal
     await phone.send_command("1", "1", command={"kind": "post_processing.extend", "until_ms": 10_750})
     assert at.asked(Execute)[0].command == ExtendPostProcessing(10_000)
-    outcome = phone.result("1")
-    assert outcome is not None
-    assert outcome["error"]["until_ms"] == 9_750
+    assert phone.error("1")["until_ms"] == 9_750
 
 
 async def test_an_acknowledgement_asks_nobody_and_is_remembered_by_its_key(at: Scene) -> None:

@@ -18,6 +18,7 @@ from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.link_session import REPORT_EVERY_S
 from gateway.runtime.mirror import Feed
 from tests.runtime.followed import TRUSTED_S, followed, wait_for
+from tests.runtime.mirror_room import ALL_QUEUES
 from tests.runtime.nodes import Nodes
 from tests.runtime.scene import FakePhone, Scene, scene, user
 
@@ -92,18 +93,11 @@ async def test_a_session_that_ends_is_counted_once_with_its_reason(at: Scene) ->
 
 async def test_an_element_that_comes_late_is_counted(at: Scene) -> None:
     await at.served()
-    link, ((query, _),) = (
-        at.upstream.link(user(1)),
-        [
-            (query, listen)
-            for query, listen in at.upstream.user_links[user(1)].queries.items()
-            if (listen.kind, listen.source) == (Kind.QUEUE, Source.REALTIME)
-        ],
-    )
-    assert link is not None
+    queries = at.upstream.user_links[user(1)].queries
+    query = next(number for number, listen in queries.items() if listen == ALL_QUEUES)
     old_ms = at.clock.wall_ms() - 60_000
     part = Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=99))
-    link.push(Reading(query, Kind.QUEUE, Source.REALTIME, old_ms, False, (part,), ()))
+    at.link().push(Reading(query, Kind.QUEUE, Source.REALTIME, old_ms, False, (part,), ()))
     await at.clock.settle()
     assert at.node.composer.late == 1
 

@@ -279,9 +279,7 @@ async def test_a_phone_elsewhere_has_its_rights_and_is_missed_when_it_leaves(at:
     ]
     far.bye()
     await at.clock.settle()
-    member = owner.user_sessions.by_handle.get(far.ticket.handle)
-    assert member is not None
-    assert not member.present
+    assert not at.scenes[0].member(far).present
 
 
 # ---- the end of a session ----
@@ -405,7 +403,7 @@ async def test_a_session_is_presented_once_until_the_replica_loses_sight_of_it(a
     await at.pass_time(3)
     assert presented(at) >= 1
     assert far.closed is None
-    assert at.scenes[0].owner().user_sessions.by_handle.get(far.ticket.handle) is not None
+    assert far.ticket.handle in at.scenes[0].owner().user_sessions.by_handle
 
 
 async def test_without_an_answer_a_session_is_presented_again_after_a_while(at: Nodes) -> None:

@@ -424,10 +424,7 @@ async def test_how_long_ago_a_phone_left_goes_with_its_user_from_owner_to_owner(
             await at.pass_time(15)
         (owner,) = at.owners()
         assert len({one.node for one in at.openings}) > 1
-        member = at.scenes[owner].owner().user_sessions.by_handle.get(near.ticket.handle)
-        assert member is not None
-        assert member.left_at is not None
-        assert abs(member.left_at - left_at) < 1.0
+        assert at.scenes[owner].member(near).left_at == pytest.approx(left_at, abs=1.0)
 
 
 async def test_a_user_let_go_while_the_store_is_away_comes_back_under_a_token_of_his_own(at: Nodes) -> None:

@@ -40,9 +40,7 @@ def _holder(at: Scene) -> str | None:
 
 async def test_the_token_of_the_lease_is_shown_to_oscc_e_and_is_the_epoch(at: Scene) -> None:
     phone = await at.served()
-    link, lease = at.upstream.link(user(1)), await at.leases.read(user(1))
-    assert link is not None
-    assert lease is not None
+    link, lease = at.link(), await at.grant()
     assert (link.token, link.holder) == (lease.token, "n1-1")
     assert phone.stream.partition(".")[0] == str(lease.token)
 

@@ -281,9 +281,7 @@ async def test_a_stream_of_readings_is_noted_as_received_now_and_then_and_all_sh
 ) -> None:
     phone = await at.served()
     at.upstream.put(Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Support")))
-    owner = next(iter(at.node.user_states.values())).owner
-    assert owner is not None
-    received: list[float] = []
+    owner, received = at.owner(), list[float]()
     was_received = owner.link_health.received_live
 
     def spy(now: float) -> bool:
@@ -318,8 +316,7 @@ async def test_data_that_grows_old_after_a_stream_of_readings_is_as_old_as_the_l
         _waiting(at, contacts)
         await at.clock.settle()
     last_ms, last_at = at.clock.wall_ms(), at.clock.now()
-    link = at.upstream.link(user(1))
-    assert link is not None
+    link = at.link()
     if is_lost:
         at.upstream.drop(user(1))
         at.upstream.unreachable = True

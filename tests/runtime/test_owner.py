@@ -367,10 +367,7 @@ async def test_a_session_that_ends_while_it_waits_is_refused_as_it_ended(at: Nod
     link.mute()
     fresh.hello()
     await at.pass_time(1)
-    owner = at.scenes[0].owner()
-    member = owner.user_sessions.by_handle.get(fresh.ticket.handle)
-    assert member is not None
-    owner.ended(member, EndReason.BLOCKED, "somebody")
+    at.scenes[0].owner().ended(at.scenes[0].member(fresh), EndReason.BLOCKED, "somebody")
     await at.clock.settle()
     assert (fresh.ended.code, fresh.ended.reason) == (CloseCode.ACCOUNT_BLOCKED, EndReason.BLOCKED)
 

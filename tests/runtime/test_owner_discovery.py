@@ -209,8 +209,7 @@ async def test_a_node_that_drains_takes_nobody(at: Nodes) -> None:
 
 async def test_a_lease_that_names_this_node_is_taken_up(at: Nodes) -> None:
     _, far = await followed(at, settled_s=TRUSTED_S)
-    leases, owner = at.trouble.store(0).leases, at.home(0).owner
-    assert owner is not None
+    leases, owner = at.trouble.store(0).leases, at.scenes[0].owner()
     mine = await leases.acquire(user(1), NodeId("n1"), "n1-1", floor=0, expected=owner.epoch)
     at.home(0).stop()
     await owned_by_1_after(at, 3.0)

@@ -26,8 +26,7 @@ from tests.runtime.scene import FakePhone, Scene
 
 async def refused(at: Nodes, phone: FakePhone, scene: Scene) -> tuple[int, str] | None:
     """Return how the session is refused at a node, at once; None when it is served."""
-    line = await scene.again(phone)
-    return None if line.closed is None else (line.closed.code, line.closed.reason)
+    return (await scene.again(phone)).ending
 
 
 async def test_a_session_that_is_logged_off_anywhere_is_over_everywhere_at_once() -> None:
