@@ -109,6 +109,12 @@ class FakeUpstream(Centre):
         user_link = self.user_links.get(user)
         return user_link.link if user_link is not None else None
 
+    def agent_state(self, agent: int = 7) -> str:
+        part = self.parts.get((Source.REALTIME, Kind.AGENT, agent))
+        value = None if part is None else part.value
+        state = value.routing_state if isinstance(value, Agent) else None
+        return "logged_off" if state is None else state.value
+
     def drop(self, user: UserId) -> None:
         """Break the user's link; events that were not received are lost."""
         self.user_links[user].link.finish("lost", discard=True)

@@ -144,7 +144,7 @@ class Line:
         if fanout_group is None or due_at is None or due_at > now:
             self.put(self.outbox.take(now))
             return
-        event(f"a convoy of {len(fanout_group.members)}")
+        event(f"a fanout group of {len(fanout_group.members)}")
         news = fanout_group.take_news(now)
         taken = [news.frame] if isinstance(news, ChangesFrame) else fanout_group.take(now)
         own, fanout_group.own_frames = fanout_group.own_frames, NO_ITEMS

@@ -1,6 +1,6 @@
 """Racing commands and sessions, and the invariants of every race.
 
-One node before the simulated server, and roads between them that a test can hold. Of the server it is
+One node before the simulated server, and links between them that a test can hold. Of the server it is
 noted what it read, what it did, and how the agent was after each change.
 """
 
@@ -24,19 +24,19 @@ from gateway.simulator.links import Link
 from gateway.upstream.oscce.socket import Incoming
 from tests.properties.onlooker import comes_back
 from tests.properties.simulated_node import SimulatedNode, Value, WatchedLine
-from tests.properties.socketless import CLOSED, Doors, ServerEnd
+from tests.properties.socketless import CLOSED, ServerAccess, ServerEnd
 from tests.runtime.rivals import Gate
 
 KEYS: Final = {"supervisor1": 100_001, "supervisor2": 100_002, "agent1": 10_001}
 """Who has a link, and as which user."""
-Way = Literal["request", "answer"]
+Direction = Literal["request", "answer"]
 
 
 class HeldQueue(asyncio.Queue[Incoming]):
-    """What a server says on one link, as far as the road to the gateway lets it pass.
+    """What a server says on one link, as far as the test lets it pass.
 
     Args:
-        gate: The road's.
+        gate: The link's.
         passed: Receives each text that the gateway receives.
     """
 
@@ -60,7 +60,7 @@ class HeldQueue(asyncio.Queue[Incoming]):
             self._gate.give_up()
 
 
-class Road:
+class HeldLink:
     """The two ways of one user's link."""
 
     def __init__(self) -> None:
@@ -68,8 +68,8 @@ class Road:
         self._is_held = False
         self._requests: list[Callable[[], None]] = []
 
-    def hold(self, way: Way) -> None:
-        if way == "answer":
+    def hold(self, direction: Direction) -> None:
+        if direction == "answer":
             self.answers.shut()
         else:
             self._is_held = True
@@ -89,17 +89,17 @@ class Road:
             read()
 
 
-class HeldDoors(Doors):
-    """The doors of the server, at the ends of roads that may be held."""
+class HeldAccess(ServerAccess):
+    """Ways to the server that may be held."""
 
-    def __init__(self, server: Simulator, clock: Clock, house: RaceNode) -> None:
+    def __init__(self, server: Simulator, clock: Clock, race: RaceNode) -> None:
         super().__init__("main", server, clock)
-        self._house = house
-        self.roads = {key: Road() for key in KEYS.values()}
+        self._race = race
+        self.links = {key: HeldLink() for key in KEYS.values()}
         self.asks, self.answers = Gate(), Gate()
-        """What is asked at the log-on door, and what it answers."""
+        """What is asked about log-ons, and what is answered."""
         self.is_broken = False
-        """Whether nobody gets through to the log-on door."""
+        """Whether nobody gets through with a log-on or log-off."""
         self.asked: dict[str, str] = {}
         """Key → the state or number that was asked for."""
         self.sent: Counter[str] = Counter()
@@ -111,15 +111,15 @@ class HeldDoors(Doors):
         self.is_broken = False
         for gate in (self.asks, self.answers):
             gate.open()
-        for road in self.roads.values():
-            road.release()
+        for link in self.links.values():
+            link.release()
 
     async def log_on(self, credentials: LogOn) -> LoggedOn:
         await self._through()
         try:
             return await super().log_on(credentials)
         finally:
-            self._house.note()
+            self._race.note()
             await self.answers.passed()
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
@@ -127,16 +127,16 @@ class HeldDoors(Doors):
         try:
             return await super().log_off(secret)
         finally:
-            self._house.note()
+            self._race.note()
             await self.answers.passed()
 
     async def _through(self) -> None:
         await self.asks.passed()
         if self.is_broken:
-            raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The door is broken.")
+            raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "No log-on gets through.")
 
-    def _hear(self, link: Link, end: ServerEnd) -> Callable[[Any], None]:
-        received, road = super()._hear(link, end), self.roads[link.account.key]
+    def _receiver(self, link: Link, end: ServerEnd) -> Callable[[Any], None]:
+        received, held = super()._receiver(link, end), self.links[link.account.key]
         keys: dict[int, str] = {}
 
         def passed(text: str) -> None:
@@ -150,9 +150,9 @@ class HeldDoors(Doors):
                 keys[body["RequestID"]] = key
                 self.sent[key] += 1
                 self.asked[key] = str(body.get("RoutingState", body.get("RemoteNumber")))
-            road.carry(lambda: self._house.noted(key, lambda: received(body)))
+            held.carry(lambda: self._race.noted(key, lambda: received(body)))
 
-        end.to_gateway = HeldQueue(road.answers, passed)
+        end.to_gateway = HeldQueue(held.answers, passed)
         return carried
 
 
@@ -208,7 +208,7 @@ class RaceLine(WatchedLine):
         self.given: dict[str, Given] = {}
         self.early: set[str] = set()
         """Commands that were given before the gateway had their answers."""
-        self.house = at
+        self.race = at
         super().__init__(at, ticket)
         self.session = Session(JSON, EAGER, at.clock.now(), 0.5)
 
@@ -223,7 +223,7 @@ class RaceLine(WatchedLine):
 
     def give(self, name: str, given: Given) -> None:
         self.given[name] = given
-        if given.key not in self.house.doors.delivered:
+        if given.key not in self.race.access.delivered:
             self.early.add(name)
         retry = {"retry": True} if given.retry else {}
         self.command(
@@ -239,39 +239,39 @@ class RaceLine(WatchedLine):
         """Be gone; as with a socket, the node notices it a little later."""
         self.is_gone = True
         self.session.release()
-        self.house.tasks.create_task(self._left())
+        self.race.tasks.create_task(self._left())
 
     async def _left(self) -> None:
         for _ in range(5):
-            await self.house.clock.sleep(0)
-        self.house.node.detach(self)
+            await self.race.clock.sleep(0)
+        self.race.node.detach(self)
 
     def wake(self) -> None:
         """Write at once: frames are followed one by one."""
         self.take()
 
     def take(self) -> None:
-        """Take what leaves now; what is wrong with it is noted in the house: the node may have called."""
+        """Take what leaves now; what is wrong with it is noted in the race: the node may have called."""
         before = len(self.frames)
         try:
             super().take()
             for frame in self.frames[before:]:
                 self._look_at(frame)
         except AssertionError as wrong:
-            self.house.wrong.append(wrong)
+            self.race.wrong.append(wrong)
 
     def _look_at(self, frame: dict[str, Any]) -> None:
         named = {*frame.get("put", ()), *frame.get("patch", ())}
         agents = {int(key.partition(":")[2]) for key in named if key.startswith("agent:")}
-        assert agents <= self.house.allowed[self.login], "an agent outside the scope was named"
+        assert agents <= self.race.allowed[self.login], "an agent outside the scope was named"
         if frame["kind"] == "result":
-            self.house.check_result(self, frame["id"], frame["outcome"])
+            self.race.check_result(self, frame["id"], frame["outcome"])
 
 
 class RaceNode(SimulatedNode):
     """The node, the server and what is known of them."""
 
-    doors: HeldDoors
+    access: HeldAccess
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -290,13 +290,13 @@ class RaceNode(SimulatedNode):
         """What was wrong with frames."""
         self._answers: list[dict[str, object]] = []
         """What the server answered to the request that it reads."""
-        self._overhear()
+        self._record_answers()
 
-    def new_doors(self) -> Doors:
-        """Return doors at the ends of roads that may be held."""
-        return HeldDoors(self.server, self.clock, self)
+    def new_access(self) -> ServerAccess:
+        """Return ways to the server that may be held."""
+        return HeldAccess(self.server, self.clock, self)
 
-    def _overhear(self) -> None:
+    def _record_answers(self) -> None:
         requests = self.server.requests
         execute = requests._guarded
 
@@ -354,7 +354,7 @@ class RaceNode(SimulatedNode):
         did, at = self.done.get(given.key, (None, self.clock.now()))
         if status in DONE:
             assert did == status, "the server did something else"
-            assert _snake(self.doors.asked[given.key]) == given.wanted, "another command was done"
+            assert _snake(self.access.asked[given.key]) == given.wanted, "another command was done"
             agent = line.received[name].shown.get(f"agent:{AGENT}")
             has_effect = "state" in given.body and status != "unchanged"
             if agent is not None and has_effect and line.health == "live":
@@ -365,7 +365,7 @@ class RaceNode(SimulatedNode):
         elif code == "owner_lost":
             assert line.is_over, "lost, though it may come back"
             if name in line.early and line.ticket.session not in self.leaving:
-                assert given.key not in self.doors.delivered, "lost, though the answer came before the end"
+                assert given.key not in self.access.delivered, "lost, though the answer came before the end"
 
     # ---- acts ----
 

@@ -26,7 +26,7 @@ from tests.doubles.alone import alone
 from tests.doubles.clock import CentreClock, ManualClock
 from tests.properties.agent_model import AgentModel
 from tests.properties.phone import Phone
-from tests.properties.socketless import Doors
+from tests.properties.socketless import ServerAccess
 from tests.runtime.scene import FakePhone, Scene
 
 CENTRE: Final = SimulatorSettings(
@@ -67,7 +67,7 @@ class WatchedLine(FakePhone):
         super().__init__(at, ticket)
 
     def wake(self) -> None:
-        """Leave it to the house to let the line write: what comes together leaves together."""
+        """Leave it to the node's scene to let the line write: what comes together leaves together."""
 
     def take(self) -> None:
         """Take what leaves now, and have the client follow it."""
@@ -97,21 +97,21 @@ class SimulatedNode(Scene):
         self.server = Simulator(CENTRE, CentreClock(self.clock))
         self.server.center.pause()
         self.server.center.skew_ms = skew_ms
-        self.doors = self.new_doors()
+        self.access = self.new_access()
         self.leases = MemoryLeases(self.clock)
         self.lines: list[FakePhone] = []
         self.audited: list[NumberAct | OrderAct] = []
         self.node = Node(
             NodeSettings(NodeId("n1"), "n1-1"),
-            {"main": SiteParts(cast("Upstream", self.doors), cast("Authority", self.doors))},
+            {"main": SiteParts(cast("Upstream", self.access), cast("Authority", self.access))},
             alone(self.clock, self.leases),
             self.clock,
             lambda: 0.5,
             self.audited.append,
         )
 
-    def new_doors(self) -> Doors:
-        return Doors("main", self.server, self.clock)
+    def new_access(self) -> ServerAccess:
+        return ServerAccess("main", self.server, self.clock)
 
     @property
     def watched(self) -> list[WatchedLine]:
@@ -157,7 +157,7 @@ AnyNode = TypeVar("AnyNode", bound=SimulatedNode)
 
 
 class NodeMachine(RuleBasedStateMachine):
-    """A state machine with a house, which is there from :meth:`open_node` until :meth:`close_node`."""
+    """A state machine with a node, which is there from :meth:`open_node` until :meth:`close_node`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class NodeMachine(RuleBasedStateMachine):
         self.life: asyncio.Task[None] | None = None
 
     def open_node(self, make: Callable[[], AnyNode]) -> AnyNode:
-        """Run the node of a new house; returns the house."""
+        """Run a new node; return it."""
 
         async def live(ready: asyncio.Future[AnyNode]) -> None:
             made = make()
@@ -178,7 +178,7 @@ class NodeMachine(RuleBasedStateMachine):
 
         async def opened() -> AnyNode:
             ready: asyncio.Future[AnyNode] = asyncio.get_running_loop().create_future()
-            self.life = asyncio.create_task(live(ready))  # noqa: TID251 - lives until the house is closed
+            self.life = asyncio.create_task(live(ready))  # noqa: TID251 - lives until the node is closed
             return await ready
 
         return self.runner.run(opened())

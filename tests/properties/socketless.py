@@ -122,8 +122,8 @@ def _took(reader: SocketReader, said: str) -> bool:
     return not unread
 
 
-class Doors:
-    """The doors of one simulated server, as far as one node goes through them: Upstream and Authority."""
+class ServerAccess:
+    """One node's access to a simulated server: the ports Upstream and Authority."""
 
     def __init__(self, site: str, server: Simulator, clock: Clock) -> None:
         self.unreachable: set[int] = set()
@@ -158,7 +158,7 @@ class Doors:
             raise _closed(refused) from None
         end = self.ends[user.key] = ServerEnd()
         gone = partial(self._server.board.closed, link)
-        gateway = GatewayEnd(end, self._hear(link, end), gone, self._clock)
+        gateway = GatewayEnd(end, self._receiver(link, end), gone, self._clock)
         self._server.board.opened(link, end)
         terms = Terms(
             pool=self._pool,
@@ -215,7 +215,7 @@ class Doors:
     def _offset_ms(self) -> int:
         return -self._server.center.skew_ms
 
-    def _hear(self, link: Link, end: ServerEnd) -> Callable[[Any], None]:
+    def _receiver(self, link: Link, end: ServerEnd) -> Callable[[Any], None]:
         def arrived(body: Any) -> None:  # noqa: ANN401 - JSON
             self._server.board.turn(self._server.clock.now_ms())
             try:

@@ -2,8 +2,8 @@
 
 Two supervisors and an agent, two devices each. They give commands and give them again, log on, log
 off, lose sockets and links, and go away; contacts ring and end, scopes and rights shrink; whatever is
-asked or answered may be held on its road and arrive later, or not at all. All of it goes the whole
-way: frames of phones, the node, texts of the link, the simulated server, and back. Then all roads
+asked or answered may be held on its way and arrive later, or not at all. All of it goes the whole
+way: frames of phones, the node, texts of the link, the simulated server, and back. Then all ways
 are opened, and everybody shows the truth.
 """
 
@@ -38,9 +38,9 @@ DEVICE = st.sampled_from(["d1", "d1", "d2"])
 STATES = ("available", "unavailable")
 SETTLES = st.sampled_from([True, True, False])
 HELD = st.sampled_from(
-    ["request", "answer", "request", "answer", "door asked", "door answers", "door broken"]
+    ["request", "answer", "request", "answer", "log-on asked", "log-on answers", "log-on broken"]
 )
-"""What may be held: the roads of a user, or the door where people log on and off."""
+"""What may be held: what goes on a user's link, or log-ons and log-offs."""
 GIVE = st.tuples(st.just("give"), LOGIN, DEVICE, st.sampled_from(STATES), st.integers(0, 9))
 AGAIN = st.tuples(st.just("again"), LOGIN, DEVICE, st.integers(1, 4), st.booleans())
 RIGHTS = st.tuples(st.just("rights"), SUPERVISOR, st.booleans())
@@ -202,8 +202,8 @@ class Races(NodeMachine):
         line.give(self._name(), given._replace(body=json.dumps(body)))
 
     def _link(self, login: str) -> None:
-        self.at.doors.cut(KEYS[login])
-        self.at.doors.unreachable.discard(KEYS[login])
+        self.at.access.cut(KEYS[login])
+        self.at.access.unreachable.discard(KEYS[login])
         self.at.note()
 
     def _contact(self) -> None:
@@ -224,29 +224,31 @@ class Races(NodeMachine):
         rights = self.rights[login] if has else ()
         self.at.change(lambda: self.at.server.administration.set_rights(account, rights))
 
-    # ---- roads ----
+    # ---- what is held ----
 
     @rule(login=LOGIN, held=HELD)
     def hold(self, login: str, held: str) -> None:
         self._hold(held, login)
 
     def _hold(self, held: str, login: str) -> None:
-        doors, road = self.at.doors, self.at.doors.roads[KEYS[login]]
+        access, link = self.at.access, self.at.access.links[KEYS[login]]
         match held:
             case "request" | "answer":
-                road.hold(held)
-            case "door asked":
-                doors.asks.shut()
-            case "door answers":
-                doors.answers.shut()
+                link.hold(held)
+            case "log-on asked":
+                access.asks.shut()
+            case "log-on answers":
+                access.answers.shut()
             case _:
-                doors.is_broken = True
+                access.is_broken = True
 
     @rule(login=st.none() | LOGIN, settles=SETTLES)
     def release(self, login: str | None, settles: bool) -> None:
-        """Let everything pass on one user's roads, or everywhere."""
-        doors = self.at.doors
-        self._act(_now(doors.release if login is None else doors.roads[KEYS[login]].release), settles=settles)
+        """Let everything pass on one user's link, or everywhere."""
+        access = self.at.access
+        self._act(
+            _now(access.release if login is None else access.links[KEYS[login]].release), settles=settles
+        )
 
     @rule(seconds=st.sampled_from([1, 3, 6, 20]))
     def time_passes(self, seconds: int) -> None:
@@ -260,7 +262,7 @@ class Races(NodeMachine):
             return
         if self.at.wrong:
             raise self.at.wrong[0]
-        assert set(self.at.doors.sent.values()) <= {1}, "a command was sent twice"
+        assert set(self.at.access.sent.values()) <= {1}, "a command was sent twice"
         assert not self.at.refused & self.at.done.keys(), "refused, and done"
         remote = self.at.server.center.directory.agents[AGENT].remote
         lives = any(session.remote for session in self.at.server.sessions.of_user(AGENT))
@@ -268,9 +270,9 @@ class Races(NodeMachine):
 
     @rule()
     def all_is_quiet(self) -> None:
-        """Open all roads, let time pass, and see that everybody shows the truth."""
+        """Let all pass, let time pass, and see that everybody shows the truth."""
         at = self.at
-        at.doors.release()
+        at.access.release()
         self._act(at.pass_time(QUIET_S))
         self.nothing_is_wrong()
         for login in KEYS:

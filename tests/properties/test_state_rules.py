@@ -57,7 +57,7 @@ class StateLife(NodeMachine):
         self.cut_s = 0.0
 
     def open(self, skew_ms: int, *, wrap_up: bool) -> None:
-        """Open the house; everybody but the desk logs on."""
+        """Run the node; everybody but the desk logs on."""
         self.at = self.open_node(lambda: SimulatedNode(skew_ms))
         directory = self.at.server.center.directory
         self.queues = {str(key): directory.queues[queues[0]] for key, queues in directory.queues_of.items()}
@@ -176,7 +176,7 @@ class StateLife(NodeMachine):
             return
         self.cut[login] = deepcopy(self.lines[login].phone.shown)
         self.cut_s = 0.0
-        self._happens(lambda: self.at.doors.cut(KEYS[login]))
+        self._happens(lambda: self.at.access.cut(KEYS[login]))
         if login == "agent1":
             self.models[ASSISTANT].app_present = False
         self._settle()
@@ -185,7 +185,7 @@ class StateLife(NodeMachine):
     @rule(login=st.sampled_from(sorted(KEYS)))
     def link_is_back(self, login: str) -> None:
         login = login if login in self.cut else min(self.cut)
-        self.at.doors.unreachable.discard(KEYS[login])
+        self.at.access.unreachable.discard(KEYS[login])
         line = self.lines[login]
         for _ in range(60):
             self._pass(1)
@@ -245,7 +245,7 @@ class StateLife(NodeMachine):
             self._check_end(line)
             del self.lines[login]
             self.cut.pop(login, None)
-            self.at.doors.unreachable.discard(KEYS[login])
+            self.at.access.unreachable.discard(KEYS[login])
         elif login in self.cut:
             assert line.closed is None, "nobody is disconnected because a link is lost"
             assert line.health == "down"
@@ -463,7 +463,7 @@ class StateRules(StateLife):
         line = self.lines[login]
         verdict = self._verdict(login, key, rule_of)
         changes = {each: each.changes for each in self.at.watched}
-        events = sum(end.events for end in self.at.doors.ends.values())
+        events = sum(end.events for end in self.at.access.ends.values())
         wanted = command | {field: value for field, value in optional.items() if value is not None}
         (name,) = self._go(self._send((line, wanted)))
         received = line.received.get(name)
@@ -474,7 +474,7 @@ class StateRules(StateLife):
             self._check_result(login, received, verdict)
         if verdict.status in {"unchanged", "rejected"}:
             assert {each: each.changes for each in self.at.watched} == changes, "a change, though none was"
-            assert sum(end.events for end in self.at.doors.ends.values()) == events, "an event for nothing"
+            assert sum(end.events for end in self.at.access.ends.values()) == events, "an event for nothing"
         self._settle()
         return received
 

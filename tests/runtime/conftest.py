@@ -10,7 +10,7 @@ import pytest
 from tests.doubles.kept import kept
 from tests.runtime.nodes import open_nodes
 from tests.runtime.pair import pair
-from tests.runtime.rivals import Roads
+from tests.runtime.rivals import Gates
 from tests.runtime.scene import Scene, scene
 
 PLACES: Final = {"Pair": pair, "Scene": scene, "Nodes": open_nodes}
@@ -26,6 +26,6 @@ async def at(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-def roads(at: Scene, monkeypatch: pytest.MonkeyPatch) -> Roads:
+def gates(at: Scene, monkeypatch: pytest.MonkeyPatch) -> Gates:
     """Let a test hold what the node and its OSCC-E Server say to each other."""
-    return Roads(at, monkeypatch)
+    return Gates(at, monkeypatch)

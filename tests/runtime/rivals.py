@@ -1,4 +1,4 @@
-"""Roads between a node and its OSCC-E Server that a test can hold, and what rivals on them agree about."""
+"""Gates between a node and its OSCC-E Server, and what rivals who pass them agree about."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import TypeVar
 import pytest
 
 from gateway.domain.commands import Execute, LinkAnswer, LinkRequest
-from gateway.domain.model import Application, Kind, SessionSecret, UserId
-from gateway.domain.resources import Agent
-from gateway.domain.upstream import LinkEvent, Source
+from gateway.domain.model import Application, SessionSecret, UserId
+from gateway.domain.upstream import LinkEvent
 from gateway.runtime.ports import OnAnswer, OnReadings
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.scene import FakePhone, Scene, user
@@ -92,8 +91,8 @@ class SlowLink:
         self._gate.give_up()
 
 
-class Roads:
-    """The ways to the OSCC-E Server and back.
+class Gates:
+    """The gates on the ways to the OSCC-E Server and back.
 
     Args:
         at: Where nobody has a link yet.
@@ -104,16 +103,16 @@ class Roads:
         self._at = at
         self._requests: dict[int, Gate] = {}
         self.asks, self.answers = Gate(), Gate()
-        """What is asked at the log-on door, and what it answers."""
-        opens, door = at.upstream.open, at.upstream
+        """What is asked about log-ons, and what is answered."""
+        opens, upstream = at.upstream.open, at.upstream
 
         async def open_(of: UserId, secret: SessionSecret, *, token: int, holder: str) -> SlowLink:
             link = await opens(of, secret, token=token, holder=holder)
             return SlowLink(link, self.requests(of.key))
 
-        patch.setattr(door, "open", open_)
+        patch.setattr(upstream, "open", open_)
         for name in ("log_on", "log_off", "keep_alive", "end"):
-            patch.setattr(door, name, self._held(getattr(door, name)))
+            patch.setattr(upstream, name, self._held(getattr(upstream, name)))
 
     def requests(self, key: int) -> Gate:
         """The way of what is asked on a user's link."""
@@ -124,24 +123,19 @@ class Roads:
         if what == "request":
             self.requests(key).shut()
         elif what == "answer":
-            self._link(key).mute()
+            self._at.link(key).mute()
 
     async def release(self, key: int) -> None:
         """Let everything on a user's link arrive."""
         self.requests(key).open()
-        await self.hear(key)
+        await self.deliver(key)
 
-    async def hear(self, key: int) -> None:
+    async def deliver(self, key: int) -> None:
         """Let what the server says on a user's link arrive."""
         link = self._at.upstream.link(user(key))
         if link is not None:
             link.unmute()
         await self._at.clock.settle()
-
-    def _link(self, key: int) -> FakeLink:
-        link = self._at.upstream.link(user(key))
-        assert link is not None
-        return link
 
     def _held(self, act: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
         async def held(*asked: object) -> T:
@@ -188,13 +182,3 @@ def begin(at: Scene, work: Awaitable[T]) -> asyncio.Task[T]:
 def executed(at: Scene) -> list[str]:
     """Return the last digits of the keys of the commands that the server read, in that order."""
     return [asked.key[-1] for asked in at.asked(Execute)]
-
-
-def true_state(at: Scene, agent: int = 7) -> str:
-    """Return an agent's routing state at the server."""
-    part = at.upstream.parts.get((Source.REALTIME, Kind.AGENT, agent))
-    if part is None:
-        return "logged_off"
-    assert isinstance(part.value, Agent)
-    assert part.value.routing_state is not None
-    return part.value.routing_state.value

@@ -23,7 +23,7 @@ from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tasks import beside
 from tests.runtime.nodes import Nodes
-from tests.runtime.rivals import Gate, Roads, begin
+from tests.runtime.rivals import Gate, Gates, begin
 from tests.runtime.scene import FakePhone, Scene, scene, user
 
 ASSISTANT = Application.REMOTE_ASSISTANT
@@ -64,7 +64,7 @@ async def _code(at: Scene, password: str) -> ErrorCode | None:
 
 
 async def test_of_wrong_passwords_that_come_at_once_no_more_are_shown_than_one_after_the_other(
-    at: Scene, roads: Roads, monkeypatch: pytest.MonkeyPatch
+    at: Scene, gates: Gates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared, gate = at.cluster.shared, Gate()
     counted = shared.counted
@@ -75,24 +75,24 @@ async def test_of_wrong_passwords_that_come_at_once_no_more_are_shown_than_one_a
 
     monkeypatch.setattr(shared, "counted", slowly)
     gate.shut()
-    roads.asks.shut()
+    gates.asks.shut()
     trying = [begin(at, _code(at, "wrong")) for _ in range(15)]
     await at.clock.settle()
-    assert (gate.waiting, roads.asks.waiting) == (15 * COUNTERS, 0)
+    assert (gate.waiting, gates.asks.waiting) == (15 * COUNTERS, 0)
     gate.open()
     await at.clock.settle()
-    assert roads.asks.waiting == 3
-    roads.asks.open()
+    assert gates.asks.waiting == 3
+    gates.asks.open()
     codes = Counter([await each for each in trying])
     assert codes == {ErrorCode.INVALID_CREDENTIALS: 3, ErrorCode.RATE_LIMITED: 12}
     assert await _code(at, "wrong") is ErrorCode.ACCOUNT_LOCKED
 
 
-async def test_a_right_password_beside_a_wrong_one_forgets_nothing(at: Scene, roads: Roads) -> None:
-    roads.asks.shut()
+async def test_a_right_password_beside_a_wrong_one_forgets_nothing(at: Scene, gates: Gates) -> None:
+    gates.asks.shut()
     trying = [begin(at, _code(at, password)) for password in ("wrong", "secret")]
     await at.clock.settle()
-    roads.asks.open()
+    gates.asks.open()
     assert [await each for each in trying] == [ErrorCode.INVALID_CREDENTIALS, None]
     shared, name = at.cluster.shared, name_hash("main", "anna").hex()
     assert await shared.counted(name) == 1
@@ -174,15 +174,15 @@ async def test_ten_numbers_by_ten_log_ons_are_changes_of_the_number(at: Scene) -
     assert await _outcome(at, other) is None
 
 
-async def test_ten_log_ons_with_ten_numbers_at_once_change_it_no_more_often(at: Scene, roads: Roads) -> None:
-    roads.asks.shut()
+async def test_ten_log_ons_with_ten_numbers_at_once_change_it_no_more_often(at: Scene, gates: Gates) -> None:
+    gates.asks.shut()
     bert = replace(_credentials(login="bert"), application=ASSISTANT, takeover=True)
     trying = [
         begin(at, _outcome(at, replace(bert, remote_number=f"+4930123456{last}"), f"192.0.2.{last}"))
         for last in range(10)
     ]
     await at.clock.settle()
-    roads.asks.open()
+    gates.asks.open()
     await at.clock.advance(2.0)
     codes = Counter(_codes([await each for each in trying]))
     assert codes == {None: 4, ErrorCode.RATE_LIMITED: 6}

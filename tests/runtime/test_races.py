@@ -1,6 +1,6 @@
 """Commands that meet each other, a revocation, or the loss of their link.
 
-Each race is run in every order that its roads allow: a request may not have been read yet, or its
+Each race is run in every order that its gates allow: a request may not have been read yet, or its
 answer not been sent yet, when the other thing happens.
 """
 
@@ -15,12 +15,11 @@ from tests.runtime.rivals import (
     ASSISTANT,
     NUMBER,
     OTHER_NUMBER,
-    Roads,
+    Gates,
     agent_phone,
     begin,
     change_number,
     executed,
-    true_state,
 )
 from tests.runtime.scene import Scene, user
 
@@ -49,16 +48,16 @@ LOST = ("unknown", "owner_lost")
 LOGGED_OFF = (4005, "logged_off")
 
 
-def _hold_door(roads: Roads, held: str) -> None:
+def _hold_log_ons(gates: Gates, held: str) -> None:
     if held == "request":
-        roads.asks.shut()
+        gates.asks.shut()
     elif held == "answer":
-        roads.answers.shut()
+        gates.answers.shut()
 
 
-async def _open_door(at: Scene, roads: Roads) -> None:
-    roads.asks.open()
-    roads.answers.open()
+async def _let_log_ons_pass(at: Scene, gates: Gates) -> None:
+    gates.asks.open()
+    gates.answers.open()
     await at.clock.settle()
 
 
@@ -75,16 +74,16 @@ async def _gone(at: Scene) -> None:
 
 @HELD
 async def test_another_device_learns_what_became_of_a_command_whose_session_was_logged_off(
-    at: Scene, roads: Roads, held: str
+    at: Scene, gates: Gates, held: str
 ) -> None:
     phone, other = await at.served(), await at.served(device="d2")
-    roads.hold(held, 1)
+    gates.hold(held, 1)
     await phone.send_command("1", "1")
     other.command("1", "1", retry=True)
     await at.node.account.log_off(phone.ticket)
-    await roads.release(1)
+    await gates.release(1)
     assert other.outcome() == (("rejected", "upstream_unavailable") if held == "request" else APPLIED)
-    assert true_state(at) == ("available" if held == "request" else "unavailable")
+    assert at.upstream.agent_state() == ("available" if held == "request" else "unavailable")
     assert await other.send_command("2", "1", retry=True) == other.outcome()
     assert executed(at) == ["1"]
 
@@ -95,11 +94,11 @@ async def test_another_device_learns_what_became_of_a_command_whose_session_was_
 @HELD
 @pytest.mark.parametrize("hello_first", [True, False])
 async def test_a_hello_beside_a_log_off_is_never_served_after_it(
-    at: Scene, roads: Roads, held: str, hello_first: bool
+    at: Scene, gates: Gates, held: str, hello_first: bool
 ) -> None:
     phone = await at.phone("bert", ASSISTANT, number=NUMBER)
-    _hold_door(roads, held)
-    roads.requests(7).shut()
+    _hold_log_ons(gates, held)
+    gates.requests(7).shut()
     if hello_first:
         await phone.connect()
     leaving = begin(at, at.node.account.log_off(phone.ticket))
@@ -107,8 +106,8 @@ async def test_a_hello_beside_a_log_off_is_never_served_after_it(
         phone.hello()
     await at.clock.settle()
     assert phone.ending == LOGGED_OFF
-    await _open_door(at, roads)
-    await roads.release(7)
+    await _let_log_ons_pass(at, gates)
+    await gates.release(7)
     assert (await leaving).routing == "removed"
     assert phone.of_kind("welcome") == []
     await _gone(at)
@@ -117,16 +116,16 @@ async def test_a_hello_beside_a_log_off_is_never_served_after_it(
 @HELD
 @pytest.mark.parametrize("application", list(Application))
 async def test_a_hello_of_the_old_session_beside_a_log_on_of_the_same_device(
-    at: Scene, roads: Roads, held: str, application: Application
+    at: Scene, gates: Gates, held: str, application: Application
 ) -> None:
     old = await at.phone("bert", application, number=NUMBER)
-    _hold_door(roads, held)
+    _hold_log_ons(gates, held)
     logging_on = begin(at, at.phone("bert", application, number=OTHER_NUMBER))
     await at.clock.settle()
     if held == "request":
         await old.connect()
         assert old.ending is None
-    await _open_door(at, roads)
+    await _let_log_ons_pass(at, gates)
     new = await logging_on
     await new.connect()
     if held != "request":
@@ -146,18 +145,18 @@ async def test_a_hello_of_the_old_session_beside_a_log_on_of_the_same_device(
 
 
 @HELD
-@pytest.mark.parametrize("door", ["nothing", "request", "answer"])
+@pytest.mark.parametrize("log_off", ["nothing", "request", "answer"])
 async def test_a_take_over_while_the_old_phone_gives_a_command(
-    at: Scene, roads: Roads, held: str, door: str
+    at: Scene, gates: Gates, held: str, log_off: str
 ) -> None:
     old = await agent_phone(at)
-    roads.hold(held, 7)
-    _hold_door(roads, door)
+    gates.hold(held, 7)
+    _hold_log_ons(gates, log_off)
     taking = begin(at, at.phone("bert", ASSISTANT, device="d2", number=OTHER_NUMBER, takeover=True))
     await old.send_command("1", "1", command=change_number("+49303333333"))
-    await _open_door(at, roads)
+    await _let_log_ons_pass(at, gates)
     new = await taking
-    await roads.release(7)
+    await gates.release(7)
     await new.connect()
     assert old.ending == (4005, "taken_over")
     # a log-on waits for its turn, so a command of the same moment is read before it
@@ -172,15 +171,15 @@ async def test_a_take_over_while_the_old_phone_gives_a_command(
 
 
 @pytest.mark.parametrize("held", ["request", "answer"])
-async def test_no_renewal_outlives_a_log_off(at: Scene, roads: Roads, held: str) -> None:
+async def test_no_renewal_outlives_a_log_off(at: Scene, gates: Gates, held: str) -> None:
     phone = await agent_phone(at)
     phone.facts.clear()
-    _hold_door(roads, held)
+    _hold_log_ons(gates, held)
     at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
     await at.pass_time(2)
     leaving = begin(at, at.node.account.log_off(phone.ticket))
     await at.clock.settle()
-    await _open_door(at, roads)
+    await _let_log_ons_pass(at, gates)
     assert (await leaving).routing == "removed"
     assert (phone.ending, phone.facts) == (LOGGED_OFF, [])
     await _gone(at)
@@ -188,27 +187,27 @@ async def test_no_renewal_outlives_a_log_off(at: Scene, roads: Roads, held: str)
 
 @pytest.mark.parametrize("held", ["nothing", "answer"])
 async def test_a_session_that_takes_the_place_of_the_only_one_shows_what_may_be_seen(
-    at: Scene, roads: Roads, held: str
+    at: Scene, gates: Gates, held: str
 ) -> None:
     """The end of the old session comes when the new one is being attached, and leaves nothing in sight."""
     await at.served()
-    roads.hold(held, 1)
+    gates.hold(held, 1)
     new = await at.served()
-    await roads.release(1)
+    await gates.release(1)
     await at.pass_time(2)
     assert new.shown.keys() >= {"agent:7", "agent:8", "queue:5"}
 
 
 async def test_of_two_hellos_of_a_session_that_takes_a_devices_place_the_later_is_served(
-    at: Scene, roads: Roads
+    at: Scene, gates: Gates
 ) -> None:
     """The old session is still there at the first hello, and has gone at the second."""
     await at.served()
-    roads.hold("request", 1)
-    roads.hold("answer", 1)
+    gates.hold("request", 1)
+    gates.hold("answer", 1)
     first = await at.served()
-    await roads.hear(1)
+    await gates.deliver(1)
     second = await at.again(first)
-    await roads.release(1)
+    await gates.release(1)
     assert (first.ending, second.ending) == ((4004, "replaced"), None)
     assert second.shown.keys() >= {"agent:7", "agent:8", "queue:5"}

@@ -23,8 +23,8 @@ OWNER = Grant(THERE, "life", 1)
 APPLIED = Outcome(Status.APPLIED)
 
 
-class Road:
-    """Node 0's way to a node that answers as a test says."""
+class AnsweringNode:
+    """Node 0, and another node that answers as a test says."""
 
     def __init__(self, at: Nodes) -> None:
         self.at = at
@@ -37,10 +37,10 @@ class Road:
         self.moved += 1
 
     async def listen(self) -> None:
-        """Let somebody be there who hears."""
-        await self.at.trouble._doors[1].subscribe(Inbox(THERE), self._hear)
+        """Let the other node receive."""
+        await self.at.trouble._doors[1].subscribe(Inbox(THERE), self._receive)
 
-    def _hear(self, envelope: Envelope) -> None:
+    def _receive(self, envelope: Envelope) -> None:
         assert isinstance(envelope, CallRequest)
         self.received.append(envelope)
 
@@ -65,15 +65,15 @@ class Road:
 
 
 @asynccontextmanager
-async def road(*, listens: bool = True) -> AsyncIterator[Road]:
+async def answering_node(*, listens: bool = True) -> AsyncIterator[AnsweringNode]:
     async with open_nodes() as at:
-        made = Road(at)
+        made = AnsweringNode(at)
         if listens:
             await made.listen()
         yield made
 
 
-PLACES = {"Road": road}
+PLACES = {"AnsweringNode": answering_node}
 
 
 def fate(outcome: Outcome | None) -> tuple[Status, ErrorCode | None] | None:
@@ -82,7 +82,9 @@ def fate(outcome: Outcome | None) -> tuple[Status, ErrorCode | None] | None:
     return outcome.status, None if outcome.error is None else outcome.error.code
 
 
-async def test_a_command_is_sent_once_unless_its_deadline_is_over_or_it_went_elsewhere(at: Road) -> None:
+async def test_a_command_is_sent_once_unless_its_deadline_is_over_or_it_went_elsewhere(
+    at: AnsweringNode,
+) -> None:
     asking = await at.begin()
     assert not asking.done()
     assert at.received[-1].left_ms == 5_000
@@ -99,13 +101,15 @@ async def test_a_command_is_sent_once_unless_its_deadline_is_over_or_it_went_els
 
 
 async def test_a_command_that_nobody_received_was_not_begun() -> None:
-    async with road(listens=False) as at:
+    async with answering_node(listens=False) as at:
         assert await (await at.begin()) is None
         assert at.moved == 0
 
 
 @pytest.mark.parametrize("may_be_taken", [False, True], ids=["sent", "perhaps taken by the bus"])
-async def test_a_command_without_answer_is_unknown_by_its_deadline(at: Road, *, may_be_taken: bool) -> None:
+async def test_a_command_without_answer_is_unknown_by_its_deadline(
+    at: AnsweringNode, *, may_be_taken: bool
+) -> None:
     if may_be_taken:
         at.at.trouble.unanswered = lambda node: node == 0
     asking = await at.begin(2.0)
@@ -117,7 +121,9 @@ async def test_a_command_without_answer_is_unknown_by_its_deadline(at: Road, *, 
     assert len({(one.request, one.call.key) for one in at.received}) == 1
 
 
-async def test_the_answer_to_a_command_that_a_slow_bus_may_have_taken_is_waited_for(at: Road) -> None:
+async def test_the_answer_to_a_command_that_a_slow_bus_may_have_taken_is_waited_for(
+    at: AnsweringNode,
+) -> None:
     at.at.trouble.unanswered = lambda node: node == 0
     asking = await at.begin(2.0)
     await at.at.clock.advance(1.0)
@@ -126,14 +132,14 @@ async def test_the_answer_to_a_command_that_a_slow_bus_may_have_taken_is_waited_
     assert await asking == APPLIED
 
 
-async def test_a_command_that_has_not_left_this_node_is_refused(at: Road) -> None:
+async def test_a_command_that_has_not_left_this_node_is_refused(at: AnsweringNode) -> None:
     at.at.trouble.take_away()
     assert at.at.scenes[0].node.exchange.machine.state is not BusState.DOWN, "nothing is known yet"
     assert fate(await (await at.begin())) == (Status.REJECTED, ErrorCode.BUS_DOWN)
     assert at.received == []
 
 
-async def test_what_the_owner_did_not_answer_before_he_was_gone_nobody_knows(at: Road) -> None:
+async def test_what_the_owner_did_not_answer_before_he_was_gone_nobody_knows(at: AnsweringNode) -> None:
     first, second = await at.begin(), await at.begin()
     at.sending.give_up()
     await at.at.clock.settle()
@@ -144,14 +150,14 @@ async def test_what_the_owner_did_not_answer_before_he_was_gone_nobody_knows(at:
     assert await third == APPLIED
 
 
-async def test_a_senseless_answer_is_ignored(at: Road) -> None:
+async def test_a_senseless_answer_is_ignored(at: AnsweringNode) -> None:
     asking = await at.begin()
     await at.say(AttachAnswer(at.received[-1].request))
     assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
 
 
 async def test_a_command_needs_no_task_and_its_outcome_comes_in_the_call_that_read_the_answer() -> None:
-    async with road() as at:
+    async with answering_node() as at:
         outcomes: list[Outcome | None] = []
         running = asyncio.all_tasks()
         at.sending.execute(OWNER, at.call(), outcomes.append)
@@ -170,7 +176,7 @@ async def test_a_command_needs_no_task_and_its_outcome_comes_in_the_call_that_re
         assert at.at.scenes[0].node.exchange.sizes["questions"] == 0
 
 
-async def test_a_command_without_connection_is_refused_in_the_call(at: Road) -> None:
+async def test_a_command_without_connection_is_refused_in_the_call(at: AnsweringNode) -> None:
     at.at.trouble.take_away()
     await at.at.clock.advance(8)
     outcomes: list[Outcome | None] = []
@@ -180,7 +186,7 @@ async def test_a_command_without_connection_is_refused_in_the_call(at: Road) -> 
     assert at.received == []
 
 
-async def test_who_asked_and_leaves_waits_no_more(at: Road) -> None:
+async def test_who_asked_and_leaves_waits_no_more(at: AnsweringNode) -> None:
     asking = await at.begin()
     at.leave()
     await at.answer(APPLIED)

@@ -1,6 +1,6 @@
 """OSCC-E in a simulation, and each node's connection to it.
 
-It is the double of the unit tests, with counts of what the laws check. Each node has its own door to it,
+It is the double of the unit tests, with counts of what the laws check. Each node has its own way to it,
 whose network is slow, closed, or loses everything.
 """
 
@@ -90,12 +90,6 @@ class SimCentre(FakeUpstream):
         if (Source.REALTIME, Kind.AGENT, 7) not in self.parts:
             self.put(Part(Kind.AGENT, 7, Source.REALTIME, Agent(routing_state=RoutingState.AVAILABLE)))
 
-    def agent_state(self) -> str:
-        part = self.parts.get((Source.REALTIME, Kind.AGENT, 7))
-        value = None if part is None else part.value
-        state = value.routing_state if isinstance(value, Agent) else None
-        return "logged_off" if state is None else state.value
-
     def open_links(self, user: UserId) -> int:
         self.opened = [each for each in self.opened if each[1].open]
         return sum(1 for of, _ in self.opened if of == user)
@@ -120,16 +114,16 @@ class SimCentre(FakeUpstream):
         return answer
 
 
-class SiteDoor:
+class SimUpstream:
     """One node's connections to OSCC-E: the ports Upstream and Authority.
 
     Args:
         centre: The OSCC-E Server.
-        dice: Draws the delays.
-        clock: The node's: instants that cross the door use its wall clock, as in the real adapter.
+        rng: Draws the delays.
+        clock: The node's: instants that cross it use its wall clock, as in the real adapter.
     """
 
-    def __init__(self, centre: SimCentre, dice: Random, clock: NodeClock) -> None:
+    def __init__(self, centre: SimCentre, rng: Random, clock: NodeClock) -> None:
         self.is_dead = False
         self.is_shut = False
         """Connections are refused, and the open ones are lost."""
@@ -144,7 +138,7 @@ class SiteDoor:
         self.links: list[SimLink] = []
         self.clock = clock
         self._centre = centre
-        self._dice = dice
+        self._rng = rng
 
     # ---- what befalls it ----
 
@@ -194,12 +188,12 @@ class SiteDoor:
     async def leg(self) -> None:
         if self.swallowed is not None:
             await self.swallowed.wait()
-        seconds = self._dice.choice(_SLOW if self.is_slow else _LEGS)
+        seconds = self._rng.choice(_SLOW if self.is_slow else _LEGS)
         if seconds:
             await asyncio.sleep(seconds)
 
     def leg_s(self) -> float:
-        return self._dice.choice(_SLOW if self.is_slow else _LEGS)
+        return self._rng.choice(_SLOW if self.is_slow else _LEGS)
 
     async def _reach(self) -> None:
         self._check()
@@ -288,18 +282,18 @@ class SimLink:
 
     Args:
         inner: The link at OSCC-E.
-        door: The node's door.
+        upstream: The node's way to the server.
     """
 
-    def __init__(self, inner: FakeLink, door: SiteDoor) -> None:
+    def __init__(self, inner: FakeLink, upstream: SimUpstream) -> None:
         self.inner = inner
-        self._door = door
+        self._upstream = upstream
         self._asked_until = 0.0
         self._on_the_way: dict[Waiting, None] = {}
 
     @property
     def last_received_at(self) -> float:
-        return self._door.clock.at(self.inner.last_received_at)
+        return self._upstream.clock.at(self.inner.last_received_at)
 
     @property
     def has_message(self) -> bool:
@@ -314,12 +308,12 @@ class SimLink:
 
     async def receive(self, on_readings: OnReadings | None = None) -> LinkEvent | None:
         event = await self.inner.receive()
-        while self._door.swallowed is not None:
-            await self._door.swallowed.wait()
+        while self._upstream.swallowed is not None:
+            await self._upstream.swallowed.wait()
         return event
 
     def send(self, request: LinkRequest, answered: OnAnswer) -> Callable[[], object] | None:
-        if self._door.is_dead or not self.inner.open:
+        if self._upstream.is_dead or not self.inner.open:
             return None
         answer = Prompt(answered)
         self._ask(request, answer)
@@ -328,11 +322,11 @@ class SimLink:
     def _ask(self, request: LinkRequest, answer: Waiting) -> None:
         loop = asyncio.get_running_loop()
         self._on_the_way[answer] = None
-        due = self._asked_until = behind(self._asked_until, loop.time() + self._door.leg_s())
-        loop.call_at(due, self._door.when_open, lambda: self._arrive(request, answer), context=OUTSIDE)
+        due = self._asked_until = behind(self._asked_until, loop.time() + self._upstream.leg_s())
+        loop.call_at(due, self._upstream.when_open, lambda: self._arrive(request, answer), context=OUTSIDE)
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
-        if self._door.is_dead or not self.inner.open:
+        if self._upstream.is_dead or not self.inner.open:
             raise LinkClosed("lost")
         answer: asyncio.Future[Received] = asyncio.get_running_loop().create_future()
         self._ask(request, answer)
@@ -355,5 +349,5 @@ class SimLink:
         for answer in (*self._on_the_way, *self.inner.pending):
             if not answer.done():
                 answer.set_result(LinkClosed("lost"))
-        if not self._door.is_dead:
+        if not self._upstream.is_dead:
             await self.inner.close()

@@ -19,10 +19,10 @@ from tests.simulation.loop import Host, NodeClock
 _LOG: Final = logging.getLogger("gateway.phones")
 
 
-class Far(Protocol):
+class PhoneEnd(Protocol):
     """The phone at the other end."""
 
-    def hear(self, line: Line, frame: Frame) -> None:
+    def received(self, line: Line, frame: Frame) -> None:
         """Receive a frame."""
         ...
 
@@ -40,7 +40,7 @@ class Line(SocketlessConnection):
         host: Where the node runs: while it is stopped, frames of the phone wait.
         tasks: Where its requests run.
         ticket: The phone's session.
-        far: The phone.
+        phone: The phone.
         jitter: In [0, 1).
     """
 
@@ -51,7 +51,7 @@ class Line(SocketlessConnection):
         host: Host,
         tasks: asyncio.TaskGroup,
         ticket: Ticket,
-        far: Far,
+        phone: PhoneEnd,
         jitter: float,
     ) -> None:
         super().__init__(node, clock, ticket, jitter)
@@ -59,7 +59,7 @@ class Line(SocketlessConnection):
         """Whether the phone is reachable: otherwise nothing that is sent arrives, and there is no answer."""
         self._host = host
         self._tasks = tasks
-        self._far = far
+        self._phone = phone
         self._work: dict[asyncio.Task[None], None] = {}
 
     def start(self, work: Coroutine[None, None, None]) -> None:
@@ -73,7 +73,7 @@ class Line(SocketlessConnection):
 
     def deliver(self, frame: Frame) -> None:
         if self.is_received:
-            self._far.hear(self, frame)
+            self._phone.received(self, frame)
 
     def leave(self) -> None:
         if self.is_gone:
@@ -82,7 +82,7 @@ class Line(SocketlessConnection):
         loop = asyncio.get_running_loop()
         loop.call_soon(self._node.detach, self, context=self._host.context)
         if self.closed is not None and self.is_received:
-            self._far.lost(self, self.closed)
+            self._phone.lost(self, self.closed)
 
     def _end(self) -> None:
         self.is_gone = True
@@ -106,4 +106,4 @@ class Line(SocketlessConnection):
         if not self.is_gone:
             self._end()
             if self.is_received:
-                self._far.lost(self, None)
+                self._phone.lost(self, None)

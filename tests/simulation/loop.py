@@ -155,14 +155,14 @@ class VirtualLoop(BaseEventLoop):
 
     Args:
         now: The first instant.
-        dice: Draws the order of the timers of one instant; None: the order in which they were set.
+        rng: Draws the order of the timers of one instant; None: the order in which they were set.
     """
 
-    def __init__(self, now: float = 1_000.0, *, dice: Random | None = None) -> None:
+    def __init__(self, now: float = 1_000.0, *, rng: Random | None = None) -> None:
         super().__init__()
         self.births = itertools.count()
         self._timers = itertools.count()
-        self._dice = dice
+        self._rng = rng
         self._virtual_now = now
         self._end = now + 3600.0
         self._turns = 0
@@ -177,7 +177,7 @@ class VirtualLoop(BaseEventLoop):
 
     def place(self) -> float:
         """Return the place of the next timer among those of its instant."""
-        return next(self._timers) if self._dice is None else self._dice.random()
+        return next(self._timers) if self._rng is None else self._rng.random()
 
     def create_future(self) -> asyncio.Future[Any]:
         """Return a future that is hashed by its creation."""

@@ -17,11 +17,11 @@ from gateway.domain.model import NodeId
 from gateway.runtime.node import Node, NodeSettings
 from gateway.runtime.ports import SiteParts
 from tests.doubles.stored import cluster
-from tests.simulation.centre import SimCentre, SiteDoor
-from tests.simulation.door import Door
+from tests.simulation.bus import SimBus
+from tests.simulation.centre import SimCentre, SimUpstream
 from tests.simulation.line import Line
 from tests.simulation.loop import Host, NodeClock, VirtualLoop
-from tests.simulation.store import Server, Weather
+from tests.simulation.store import NetworkFaults, Server
 
 
 class Process:
@@ -32,9 +32,9 @@ class Process:
         life: The number of the life.
         clock: The clock of its machine.
         server: Its Redis.
-        weather: The faults of its messages.
+        network: The faults of its messages.
         centre: Its OSCC-E Server.
-        dice: Draws delays and jitter.
+        rng: Draws delays and jitter.
     """
 
     def __init__(
@@ -44,16 +44,16 @@ class Process:
         clock: NodeClock,
         loop: VirtualLoop,
         server: Server,
-        weather: Weather,
+        network: NetworkFaults,
         centre: SimCentre,
-        dice: Random,
+        rng: Random,
     ) -> None:
         self.name = NodeId(name)
         self.holder = f"{name}-{life}"
         self.clock = clock
         self.host = Host(loop)
-        self.bus = Door(loop, server, weather, self.host)
-        self.site = SiteDoor(centre, dice, clock)
+        self.bus = SimBus(loop, server, network, self.host)
+        self.site = SimUpstream(centre, rng, clock)
         self.is_alive = True
         self.lines: list[Line] = []
         self.acts: list[NumberAct | OrderAct] = []
@@ -62,7 +62,7 @@ class Process:
             {"main": SiteParts(self.site, self.site)},
             cluster(self.bus, self.bus, server.store, self.bus.refusals),
             clock,
-            dice.random,
+            rng.random,
             self.acts.append,
         )
         self._task: asyncio.Task[None] | None = None

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from tests.simulation.cluster import Setup
 from tests.simulation.schedule import Action
-from tests.simulation.world import Setup
 
 
 class Pinned(NamedTuple):

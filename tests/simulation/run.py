@@ -15,6 +15,7 @@ from random import Random
 from typing import Final
 
 from tests.simulation import laws
+from tests.simulation.cluster import TICK_S, Broken, Setup, SimulatedCluster
 from tests.simulation.loop import StuckError, VirtualLoop
 from tests.simulation.pinned import PINNED
 from tests.simulation.schedule import (
@@ -27,7 +28,6 @@ from tests.simulation.schedule import (
     generate_refused,
     generate_stalled,
 )
-from tests.simulation.world import TICK_S, Broken, Setup, World
 
 Generate = Callable[[int], tuple[Setup, tuple[Action, ...]]]
 _SORTS: Final[dict[str, Generate]] = {
@@ -75,7 +75,7 @@ class _Received(logging.Handler):
 
 
 def run(setup: Setup, actions: tuple[Action, ...]) -> Report:
-    loop = VirtualLoop(dice=Random(setup.seed + 3) if setup.jostled else None)
+    loop = VirtualLoop(rng=Random(setup.seed + 3) if setup.jostled else None)
     arrived = _Received()
     logger = logging.getLogger("gateway")
     logger.addHandler(arrived)
@@ -94,70 +94,70 @@ def run(setup: Setup, actions: tuple[Action, ...]) -> Report:
 async def _live(setup: Setup, actions: tuple[Action, ...], loop: VirtualLoop, arrived: _Received) -> Report:
     strangers = laws.objects_of_users() if setup.patient else []
     async with asyncio.TaskGroup() as tasks:
-        world = World(setup, frozenset(action.what for action in actions), loop, tasks)
+        cluster = SimulatedCluster(setup, frozenset(action.what for action in actions), loop, tasks)
         try:
-            world.begin_life()
-            await _pass(world, arrived, SETTLED_S)
+            cluster.begin_life()
+            await _pass(cluster, arrived, SETTLED_S)
             for action in actions:
-                await _pass(world, arrived, action.after)
-                if world.broken_laws:
+                await _pass(cluster, arrived, action.after)
+                if cluster.broken_laws:
                     break
-                apply(world, action)
-            if not world.broken_laws:
-                await _become_quiet(world, arrived, strangers)
+                apply(cluster, action)
+            if not cluster.broken_laws:
+                await _become_quiet(cluster, arrived, strangers)
         finally:
-            world.end()
+            cluster.end()
             await asyncio.sleep(60)
-    first = world.broken_laws[0] if world.broken_laws else None
-    return Report(first, tuple(world.log), loop.time() - world.began_at, world.centre.opens.total())
+    first = cluster.broken_laws[0] if cluster.broken_laws else None
+    return Report(first, tuple(cluster.log), loop.time() - cluster.began_at, cluster.centre.opens.total())
 
 
-async def _pass(world: World, arrived: _Received, seconds: float) -> None:
-    until = world.now() + seconds
+async def _pass(cluster: SimulatedCluster, arrived: _Received, seconds: float) -> None:
+    until = cluster.now() + seconds
     while True:
-        left = until - world.now()
+        left = until - cluster.now()
         await asyncio.sleep(max(0.0, min(TICK_S, left)))
-        world.tick()
-        laws.at_every_step(world)
+        cluster.tick()
+        laws.at_every_step(cluster)
         for said in arrived.said:
-            world.broken("nothing fails", said)
-        if world.broken_laws or world.now() >= until:
+            cluster.broken("nothing fails", said)
+        if cluster.broken_laws or cluster.now() >= until:
             return
 
 
-async def _become_quiet(world: World, arrived: _Received, strangers: Sequence[object]) -> None:
-    world.calm()
-    world.note("calm")
-    began, well_since = world.now(), None
-    unseen_s = UNSEEN_S if "abandon" in world.happens else 0.0
-    still_s = PATIENT_S + unseen_s if world.setup.patient else STILL_S
+async def _become_quiet(cluster: SimulatedCluster, arrived: _Received, strangers: Sequence[object]) -> None:
+    cluster.calm()
+    cluster.note("calm")
+    began, well_since = cluster.now(), None
+    unseen_s = UNSEEN_S if "abandon" in cluster.event_names else 0.0
+    still_s = PATIENT_S + unseen_s if cluster.setup.patient else STILL_S
     missing: list[str] = []
-    while world.now() - began < QUIET_S + still_s:
-        await _pass(world, arrived, TICK_S)
-        if world.broken_laws:
+    while cluster.now() - began < QUIET_S + still_s:
+        await _pass(cluster, arrived, TICK_S)
+        if cluster.broken_laws:
             return
-        missing = laws.when_quiet(world)
+        missing = laws.when_quiet(cluster)
         if missing:
             well_since = None
         elif well_since is None:
-            well_since = world.now()
-        elif world.now() - well_since >= still_s:
-            laws.in_the_end(world)
-            await _leave(world, arrived, strangers)
+            well_since = cluster.now()
+        elif cluster.now() - well_since >= still_s:
+            laws.in_the_end(cluster)
+            await _leave(cluster, arrived, strangers)
             return
-    world.broken("all is well in the end", "; ".join(missing))
+    cluster.broken("all is well in the end", "; ".join(missing))
 
 
-async def _leave(world: World, arrived: _Received, strangers: Sequence[object]) -> None:
+async def _leave(cluster: SimulatedCluster, arrived: _Received, strangers: Sequence[object]) -> None:
     """In a long run without ended nodes: log all users off, and check the laws."""
-    are_alive = all(process.is_alive for process in world.processes)
-    has_ended = world.lives > world.setup.nodes or not are_alive
-    if not world.setup.patient or has_ended or world.broken_laws:
+    are_alive = all(process.is_alive for process in cluster.processes)
+    has_ended = cluster.lives > cluster.setup.nodes or not are_alive
+    if not cluster.setup.patient or has_ended or cluster.broken_laws:
         return
-    for phone in world.phones:
+    for phone in cluster.phones:
         phone.log_off()
-    await _pass(world, arrived, laws.GONE_S)
-    laws.when_all_are_gone(world, strangers)
+    await _pass(cluster, arrived, laws.GONE_S)
+    laws.when_all_are_gone(cluster, strangers)
 
 
 def shrink(setup: Setup, actions: tuple[Action, ...], law: str) -> tuple[Action, ...]:

@@ -28,26 +28,26 @@ class Subscriber(Protocol):
     def deliver(self, channel: BusChannel, envelope: Envelope, sent_at: float) -> None: ...
 
 
-class Weather:
+class NetworkFaults:
     """The delays and faults of messages between nodes and Redis.
 
     Args:
-        dice: Draws them.
+        rng: Draws them.
     """
 
-    def __init__(self, dice: Random) -> None:
+    def __init__(self, rng: Random) -> None:
         self.loss = 0.0
         self.doubling = 0.0
         self.slow = False
-        self.dice = dice
+        self.rng = rng
 
     def leg_s(self) -> float:
-        return self.dice.choice(_SLOW if self.slow else _CALM)
+        return self.rng.choice(_SLOW if self.slow else _CALM)
 
     def copies(self) -> int:
-        if self.loss and self.dice.random() < self.loss:
+        if self.loss and self.rng.random() < self.loss:
             return 0
-        return 2 if self.doubling and self.dice.random() < self.doubling else 1
+        return 2 if self.doubling and self.rng.random() < self.doubling else 1
 
 
 class _Wall(NodeClock):

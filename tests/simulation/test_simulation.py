@@ -19,7 +19,7 @@ import pytest
 from gateway.domain.commands import KeepAlive
 from gateway.domain.model import Application, Device
 from gateway.domain.upstream import LinkClosed, LogOn
-from tests.simulation.centre import SimCentre, SiteDoor
+from tests.simulation.centre import SimCentre, SimUpstream
 from tests.simulation.loop import NodeClock, VirtualClock, VirtualLoop
 from tests.simulation.pinned import PINNED, Pinned
 from tests.simulation.run import run
@@ -89,16 +89,16 @@ def test_no_answer_is_passed_on_after_the_link_of_a_dead_node_was_closed() -> No
 async def _closed_by_a_dead_node(clock: VirtualClock) -> None:
     received = list[object]()
     centre = SimCentre(clock, fences=True)
-    door = SiteDoor(centre, Random(1), NodeClock(clock))
-    logged_on = await door.log_on(LogOn(Application.DASHBOARD, "anna", "secret", Device("d0", "Phone")))
-    link = await door.open(logged_on.user.id, logged_on.secret, token=1, holder="n0-1")
+    upstream = SimUpstream(centre, Random(1), NodeClock(clock))
+    logged_on = await upstream.log_on(LogOn(Application.DASHBOARD, "anna", "secret", Device("d0", "Phone")))
+    link = await upstream.open(logged_on.user.id, logged_on.secret, token=1, holder="n0-1")
     link.inner.holds = lambda _: True
     assert link.send(KeepAlive(), received.append)
     await asyncio.sleep(0.01)
-    door.kill(silently=True)
+    upstream.kill(silently=True)
     await link.close()
     assert [type(each) for each in received] == [LinkClosed]
-    door.drop()
+    upstream.drop()
     assert len(received) == 1
 
 

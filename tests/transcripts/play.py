@@ -155,7 +155,7 @@ class Play:
         both = ("Dashboard", "RemoteAssistant")
         return {
             "loses the supervisor's link": self._lose_link,
-            "is reached": self._at.doors.unreachable.clear,
+            "is reached": self._at.access.unreachable.clear,
             "is slow": _sets(self._at, "is_slow", True),
             "has agent 10001 at his desk": lambda: server.center.log_on(self._at.agent),
             "has another catalogue of reasons": self._change_reasons,
@@ -174,7 +174,7 @@ class Play:
 
     def _lose_link(self) -> None:
         self._at.write("OSCC-E", "loses the supervisor's link")
-        self._at.doors.cut(KATRIN)
+        self._at.access.cut(KATRIN)
         self._at.drops()
 
     def _change_reasons(self) -> None:

@@ -48,7 +48,7 @@ from tests.doubles.alone import alone
 from tests.doubles.clock import CentreClock, ManualClock
 from tests.doubles.tickets import ticket_of
 from tests.edge.visits import KEYS, nonces
-from tests.properties.socketless import Doors
+from tests.properties.socketless import ServerAccess
 from tests.simulator.peer import texts
 from tests.transcripts.abridged import Json, LinkEar, PhoneEar, wire
 from tests.transcripts.recorder import Transcript
@@ -324,11 +324,11 @@ class Stage:
         self.server.center.pause()
         self._recorded = Recorded(self.server.requests, self)
         self.server.requests = cast("Requests", self._recorded)
-        self.doors = Doors("main", self.server, self.clock)
+        self.access = ServerAccess("main", self.server, self.clock)
         self.notices = NoticesInForce()
         self.node = Node(
             NodeSettings(NodeId("n1"), "n1-1"),
-            {"main": SiteParts(cast("Upstream", self.doors), cast("Authority", self.doors))},
+            {"main": SiteParts(cast("Upstream", self.access), cast("Authority", self.access))},
             alone(self.clock),
             self.clock,
             lambda: 0.5,
@@ -475,8 +475,8 @@ class Stage:
 
     async def reopens(self, user: int) -> None:
         """Cut a user's link and let it be opened again."""
-        self.doors.cut(user)
-        self.doors.unreachable.clear()
+        self.access.cut(user)
+        self.access.unreachable.clear()
         await self.passes(5)
 
     def refuses_next(self, error: str) -> None:

@@ -18,7 +18,7 @@ from gateway.protocol.envelopes import BusChannel, Envelope, aged
 from gateway.runtime.ports import OnPosted, Receive
 from tests.doubles.stored import Store
 from tests.simulation.loop import OUTSIDE, Host, behind
-from tests.simulation.store import Server, Weather, answer_of
+from tests.simulation.store import NetworkFaults, Server, answer_of
 
 T = TypeVar("T")
 DEADLINE_S: Final = 0.5
@@ -31,17 +31,19 @@ def bus_down() -> GatewayError:
     return GatewayError(ErrorCode.BUS_DOWN, "the bus does not answer")
 
 
-class Door:
+class SimBus:
     """One node's connections.
 
     Args:
         loop: Its time.
         server: The Redis to which it connects.
-        weather: The faults of messages.
+        network: The faults of messages.
         host: Where the node runs.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server, weather: Weather, host: Host) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, server: Server, network: NetworkFaults, host: Host
+    ) -> None:
         self.is_dead = False
         """The node's process was killed: nothing that it sends arrives."""
         self.is_cut = False
@@ -50,7 +52,7 @@ class Door:
         """The channels to which the node subscribes."""
         self._loop = loop
         self._server: Server | None = server
-        self._weather = weather
+        self._network = network
         self._host = host
         self._connection = 1
         """The number of the present connections; 0 when there are none."""
@@ -98,7 +100,7 @@ class Door:
 
     def _reconnect_later(self) -> None:
         if not self.is_dead:
-            again_s = self._weather.dice.choice(AGAIN_S)
+            again_s = self._network.rng.choice(AGAIN_S)
             self._loop.call_later(again_s, self._reconnect, context=self._host.context)
 
     def _reconnect(self) -> None:
@@ -138,7 +140,7 @@ class Door:
         if self.is_dead or not self._connection:
             return None
         future: asyncio.Future[T] = self._loop.create_future()
-        due = self._loop.time() + self._weather.leg_s()
+        due = self._loop.time() + self._network.leg_s()
         if script:
             due = self._script_until = behind(self._script_until, due)
         else:
@@ -168,7 +170,7 @@ class Door:
             return
         answer = act(server)
         self._loop.call_later(
-            self._weather.leg_s(), self._answer, connection, answer, future, context=OUTSIDE
+            self._network.leg_s(), self._answer, connection, answer, future, context=OUTSIDE
         )
 
     def _answer(self, connection: int, answer: T, future: asyncio.Future[T]) -> None:
@@ -230,13 +232,13 @@ class Door:
 
     def deliver(self, channel: BusChannel, envelope: Envelope, sent_at: float) -> None:
         """Deliver a message, in the order of the connection."""
-        for _ in range(self._weather.copies()):
-            due = behind(self._received_until, self._loop.time() + self._weather.leg_s())
+        for _ in range(self._network.copies()):
+            due = behind(self._received_until, self._loop.time() + self._network.leg_s())
             self._received_until = due
             received = self._connection, channel, envelope, sent_at
-            self._loop.call_at(due, self._hear, *received, context=self._host.context)
+            self._loop.call_at(due, self._receive, *received, context=self._host.context)
 
-    def _hear(self, connection: int, channel: BusChannel, envelope: Envelope, sent_at: float) -> None:
+    def _receive(self, connection: int, channel: BusChannel, envelope: Envelope, sent_at: float) -> None:
         receive = self.channels.get(channel)
         if connection == self._connection and receive is not None:
             age_s = self._loop.time() - sent_at

@@ -1,4 +1,4 @@
-"""The world of a simulation: its users and their phones, its other parts, and the record of its laws."""
+"""The cluster of a simulation with its users and their phones, and the record of its laws."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from gateway.domain.upstream import LogOn
 from tests.doubles.connection import Frame
 from tests.doubles.tickets import ticket_of
 from tests.simulation.centre import LOGINS, SimCentre
-from tests.simulation.line import Far, Line
+from tests.simulation.line import Line, PhoneEnd
 from tests.simulation.loop import OUTSIDE, NodeClock, VirtualClock, VirtualLoop
 from tests.simulation.nodes import Process
 from tests.simulation.sorts import GENTLE
-from tests.simulation.store import Server, Weather
+from tests.simulation.store import NetworkFaults, Server
 
 CLIENT: Final = {"app": "test", "version": "1", "platform": "none"}
 QUEUE: Final = "queue:5"
@@ -58,13 +58,13 @@ class Phone:
     """One phone and its user.
 
     Args:
-        world: The surroundings.
+        cluster: The surroundings.
         login: The user's name.
         device: The phone's id.
         application: The app.
     """
 
-    def __init__(self, world: World, login: str, device: str, application: Application) -> None:
+    def __init__(self, cluster: SimulatedCluster, login: str, device: str, application: Application) -> None:
         self.login = login
         self.name = f"{login}/{device}"
         self.application = application
@@ -90,7 +90,7 @@ class Phone:
         """As of when the shown data was correct by the last ping, as an instant of the place."""
         self.ahead_ms = 0
         """How far the gateway's clock is ahead, by its last message: deadlines are by that clock."""
-        self._world = world
+        self._cluster = cluster
         self._device = device
         self._seq = 0
         self._numbers = 0
@@ -104,18 +104,18 @@ class Phone:
         """Stay connected to any node."""
         if self.wants and self.line is None and not self._is_trying:
             self._is_trying = True
-            self._world.begin(self._try())
+            self._cluster.begin(self._try())
 
     async def _try(self) -> None:
         try:
             if self.ticket is None:
                 self.epoch = 0
-                self.ticket = await self._world.log_on(self._credentials())
+                self.ticket = await self._cluster.log_on(self._credentials())
         finally:
             self._is_trying = False
         if not self.wants or self.line is not None:
             return
-        line = None if self.ticket is None else self._world.dial(self.ticket, self)
+        line = None if self.ticket is None else self._cluster.dial(self.ticket, self)
         if line is None:
             self._again()
             return
@@ -133,7 +133,7 @@ class Phone:
         return LogOn(self.application, self.login, "secret", device, number, takeover=True)
 
     def _again(self) -> None:
-        self._world.later(self._world.dice.choice(AGAIN_S), self.go)
+        self._cluster.later(self._cluster.rng.choice(AGAIN_S), self.go)
 
     def vanish(self) -> Line | None:
         """Break the network silently; the node still has the connection. Then come back."""
@@ -167,9 +167,9 @@ class Phone:
         self.wants = False
         self.stream = ""
         if ticket is not None:
-            self._world.begin(self._world.log_off(ticket))
+            self._cluster.begin(self._cluster.log_off(ticket))
         if self.line is not None:
-            self._world.later(SEEN_OFF_S, partial(self._hang_up, self.line))
+            self._cluster.later(SEEN_OFF_S, partial(self._hang_up, self.line))
         return ticket
 
     def _hang_up(self, line: Line) -> None:
@@ -184,8 +184,8 @@ class Phone:
             return
         self._numbers += 1
         key = f"00000000-0000-4000-8000-{crc32(self.name.encode()) % 10**6:06d}{self._numbers:06d}"
-        given_ms = self._world.wall_ms() + self.ahead_ms
-        order = Order(key, state, self.stream, given_ms + DEADLINE_MS, self._world.now(), self.connections)
+        given_ms = self._cluster.wall_ms() + self.ahead_ms
+        order = Order(key, state, self.stream, given_ms + DEADLINE_MS, self._cluster.now(), self.connections)
         self.orders[key] = order
         self._send(order, retry=False)
 
@@ -209,40 +209,40 @@ class Phone:
 
     # ---- what he sees ----
 
-    def hear(self, line: Line, frame: Frame) -> None:
+    def received(self, line: Line, frame: Frame) -> None:
         if line is not self.line:
             return
         match frame["kind"]:
             case "welcome":
                 self.is_served = True
-                self.ahead_ms = frame["server_time_ms"] - self._world.wall_ms()
+                self.ahead_ms = frame["server_time_ms"] - self._cluster.wall_ms()
                 for order in list(self.orders.values()):
-                    if not order.is_answered and self._world.dice.random() < _RETRIES:
-                        self._world.later(0, partial(self._send, order, retry=True))
+                    if not order.is_answered and self._cluster.rng.random() < _RETRIES:
+                        self._cluster.later(0, partial(self._send, order, retry=True))
             case "changes":
                 self._changes(frame)
             case "ping":
                 self.upstream, self.bus = frame["upstream"], frame["bus"]
                 self._seq = frame["upto"]
                 self._date(frame)
-                self._world.later(0, lambda: self._pong(line, frame["nonce"]))
+                self._cluster.later(0, lambda: self._pong(line, frame["nonce"]))
             case "result":
                 self._result(frame)
 
     def _date(self, ping: Frame) -> None:
-        self.ahead_ms = ping["server_time_ms"] - self._world.wall_ms()
+        self.ahead_ms = ping["server_time_ms"] - self._cluster.wall_ms()
         if ping["as_of_ms"] is None:
             return
         age_ms = ping["server_time_ms"] - ping["as_of_ms"]
         if age_ms < 0:
-            self._world.broken("no data is of the future", f"{self.name}: {-age_ms / 1000:.3f} s")
-        self._dated = as_of = self._world.now() - age_ms / 1000
-        self._world.later(TOGETHER_S, partial(self._check_date, as_of))
+            self._cluster.broken("no data is of the future", f"{self.name}: {-age_ms / 1000:.3f} s")
+        self._dated = as_of = self._cluster.now() - age_ms / 1000
+        self._cluster.later(TOGETHER_S, partial(self._check_date, as_of))
 
     def _check_date(self, as_of: float) -> None:
         """Check a reported age, unless a new one came: the state follows at the phone's pace."""
         if as_of == self._dated and self.is_served:
-            self._world.dated(self, as_of)
+            self._cluster.dated(self, as_of)
 
     def _pong(self, line: Line, nonce: str) -> None:
         if line.is_received:
@@ -253,9 +253,13 @@ class Phone:
             self.stream = frame["stream"]
             # 0 belongs to no owner: the data stays until the next one is read
             epoch = int(self.stream.partition(".")[0]) or self.epoch
-            if epoch < self.epoch and self._world.is_admitted(self.epoch) and self._world.knows_better(self):
-                self._world.broken("epochs never go back", f"{self.name}: {epoch} after {self.epoch}")
-            self.epoch = max(self.epoch, epoch) if self._world.is_admitted(self.epoch) else epoch
+            if (
+                epoch < self.epoch
+                and self._cluster.is_admitted(self.epoch)
+                and self._cluster.knows_better(self)
+            ):
+                self._cluster.broken("epochs never go back", f"{self.name}: {epoch} after {self.epoch}")
+            self.epoch = max(self.epoch, epoch) if self._cluster.is_admitted(self.epoch) else epoch
         if frame.get("reset"):
             self.shown = {}
         for key in frame.get("gone", ()):
@@ -263,12 +267,12 @@ class Phone:
         self.shown |= frame.get("put", {})
         for key, fields in frame.get("patch", {}).items():
             if key not in self.shown:
-                self._world.broken("patches fit", f"{self.name}: {key}")
+                self._cluster.broken("patches fit", f"{self.name}: {key}")
                 continue
             self.shown[key] = {k: v for k, v in {**self.shown[key], **fields}.items() if v is not None}
         self._seq = frame["upto"]
         if self._has_seen and QUEUE not in self.shown and not frame.get("more"):
-            self._world.broken("nobody is shown less than before", self.name)
+            self._cluster.broken("nobody is shown less than before", self.name)
         self._has_seen = self._has_seen or QUEUE in self.shown
 
     def _result(self, frame: Frame) -> None:
@@ -279,7 +283,7 @@ class Phone:
                 outcome = frame["outcome"]
                 code = outcome.get("error", {}).get("code", "")
                 order.outcomes.append((outcome["status"], code))
-                self._world.received(self, order, frame["id"], outcome["status"], code)
+                self._cluster.received(self, order, frame["id"], outcome["status"], code)
 
     def lost(self, line: Line, closed: Close | None) -> None:
         """Record that the connection is gone."""
@@ -297,7 +301,9 @@ class Phone:
                 self._again()
             case Verdict.STOP:
                 if closed.code not in {CloseCode.REPLACED, CloseCode.LOGGED_OFF}:
-                    self._world.broken("nobody is turned away", f"{self.name}: {closed.code} {closed.reason}")
+                    self._cluster.broken(
+                        "nobody is turned away", f"{self.name}: {closed.code} {closed.reason}"
+                    )
                 # a user who sees that they were logged off logs on again
                 self.ticket, self.stream = None, ""
                 self._again()
@@ -365,26 +371,26 @@ class Broken:
     at: float
 
 
-class World:
+class SimulatedCluster:
     """One cluster, its Redis, its OSCC-E Server and its users.
 
     Args:
         setup: The setup.
-        happens: The sorts of events that will happen.
+        event_names: The sorts of events that will happen.
         loop: Its time.
         tasks: Where everything runs.
     """
 
     def __init__(
-        self, setup: Setup, happens: frozenset[str], loop: VirtualLoop, tasks: asyncio.TaskGroup
+        self, setup: Setup, event_names: frozenset[str], loop: VirtualLoop, tasks: asyncio.TaskGroup
     ) -> None:
         self.setup = setup
-        self.happens = happens
-        self.dice = Random(setup.seed)
+        self.event_names = event_names
+        self.rng = Random(setup.seed)
         self.clock = VirtualClock(loop)
         self.centre = SimCentre(self.clock, fences=setup.fences)
         self.server = Server(self.clock)
-        self.weather = Weather(Random(setup.seed + 1))
+        self.network = NetworkFaults(Random(setup.seed + 1))
         self.broken_laws: list[Broken] = []
         self.log: list[str] = []
         """The history, for readers of a failure."""
@@ -404,7 +410,7 @@ class World:
         self._tasks = tasks
         self._lives = 0
         self._clocks: dict[str, NodeClock] = {}
-        self._clock_dice = Random(setup.seed + 2)
+        self._clock_rng = Random(setup.seed + 2)
         self._is_over = False
         self._faults: dict[str, Callable[[], None]] = {}
         self.processes = [self._process(f"n{at}") for at in range(setup.nodes)]
@@ -462,23 +468,23 @@ class World:
         return self.clock.wall_ms()
 
     def later(self, seconds: float, act: Callable[[], object]) -> None:
-        """Call *act* after a while, if the world still exists."""
+        """Call *act* after a while, if the simulation is not over."""
         if not self._is_over:
             self._loop.call_later(seconds, act, context=OUTSIDE)
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.create_task(work, context=OUTSIDE.copy())
 
-    def dial(self, ticket: Ticket, far: Phone) -> Line | None:
+    def dial(self, ticket: Ticket, phone: Phone) -> Line | None:
         process = self.any()
         if process is None:
             return None
-        self.note(f"{far.name} -> {process.holder}")
-        return self.connect(process, ticket, far)
+        self.note(f"{phone.name} -> {process.holder}")
+        return self.connect(process, ticket, phone)
 
-    def connect(self, process: Process, ticket: Ticket, far: Far) -> Line:
-        jitter = self.dice.random()
-        line = Line(process.node, process.clock, process.host, self._tasks, ticket, far, jitter)
+    def connect(self, process: Process, ticket: Ticket, phone: PhoneEnd) -> Line:
+        jitter = self.rng.random()
+        line = Line(process.node, process.clock, process.host, self._tasks, ticket, phone, jitter)
         process.lines.append(line)
         return line
 
@@ -516,7 +522,7 @@ class World:
             self.broken("what is applied was executed", f"{phone.name} {order.key} {status}")
         # a repetition at the next owner may be too early, and a command may cross the offer of its user
         is_sure = len(order.frames) == 1 and code != "owner_lost"
-        if status == "unknown" and is_sure and self.happens <= GENTLE:
+        if status == "unknown" and is_sure and self.event_names <= GENTLE:
             self.broken("without a fault every outcome is known", f"{phone.name} {order.key} {code}")
         if status == "rejected" and executed:
             self.broken("what is rejected was not executed", f"{phone.name} {order.key} {code}")
@@ -597,16 +603,14 @@ class World:
         if name not in self._clocks:
             self._clocks[name] = self._machine_clock()
         clock = self._clocks[name]
-        return Process(
-            name, self._lives, clock, self._loop, self.server, self.weather, self.centre, self.dice
-        )
+        return Process(name, self._lives, clock, self._loop, self.server, self.network, self.centre, self.rng)
 
     def _machine_clock(self) -> NodeClock:
         if not self.setup.skewed:
             return NodeClock(self.clock)
-        dice = self._clock_dice
-        zero = dice.choice((0.0, 10_000.0, 5_000_000.0))
-        return NodeClock(self.clock, zero=zero, rate=dice.choice(_RATES), ahead_s=dice.choice(_SET))
+        rng = self._clock_rng
+        zero = rng.choice((0.0, 10_000.0, 5_000_000.0))
+        return NodeClock(self.clock, zero=zero, rate=rng.choice(_RATES), ahead_s=rng.choice(_SET))
 
     def start_again(self, process: Process, seconds: float) -> None:
         """Start an ended node again, after a while."""
@@ -627,4 +631,4 @@ class World:
     def any(self) -> Process | None:
         """Return a node that accepts phones."""
         ready = [each for each in self.processes if each.is_ready]
-        return self.dice.choice(ready) if ready else None
+        return self.rng.choice(ready) if ready else None
