@@ -129,6 +129,11 @@ class Nodes:
                     line.tick()
             await self.clock.settle()
 
+    async def drain(self, at: int, *, settled_s: float) -> None:
+        """Drain a node, and let time pass."""
+        self.scenes[at].node.drain()
+        await self.pass_time(settled_s)
+
     def home(self, at: int, key: int = 1) -> UserState:
         """Give a user's user state on a node."""
         return self.scenes[at].node.user_states[user(key)]

@@ -249,11 +249,13 @@ class Scene:
         *,
         device: str = "d1",
         number: str | None = None,
+        settled_s: float = 0.0,
         **hello: object,
     ) -> FakePhone:
-        """Log on and say hello; give the phone, which is served unless the scene makes it wait."""
+        """Log on, say hello, let time pass; give the phone, served unless the scene makes it wait."""
         phone = await self.phone(login, application, device=device, number=number)
         await phone.connect(**hello)
+        await self.pass_time(settled_s)
         return phone
 
     async def again(self, phone: FakePhone, **hello: object) -> FakePhone:

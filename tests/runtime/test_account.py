@@ -529,13 +529,11 @@ async def test_what_was_changed_counts_where_the_user_is_given_to_and_once_when_
     assert [await _change(at.scenes[0], phone, turn) for turn in range(2)] == [("applied", None)] * 2
     for giver in (0, 1):
         assert at.owners(7) == [giver]
-        at.scenes[giver].node.drain()
-        await at.pass_time(10)
+        await at.drain(giver, settled_s=10)
         at.scenes[giver].node.is_draining = False
     assert at.owners(7) == [0]
     assert await _change(at.scenes[0], phone, 2) == ("applied", None)
-    at.scenes[0].node.drain()
-    await at.pass_time(10)
+    await at.drain(0, settled_s=10)
     assert at.owners(7) == [1]
     phone.command("3", "3", command={"kind": "remote_number.change", "number": NUMBERS[3]})
     await at.pass_time(1)

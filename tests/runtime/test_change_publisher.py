@@ -529,8 +529,7 @@ async def test_every_session_is_attached_again_when_another_owner_begins() -> No
         phones = [await at.scenes[node].served(device=f"device {node}") for node in range(3)]
         await at.pass_time(1)
         at.said.clear()
-        at.scenes[0].node.drain()
-        await at.pass_time(5)
+        await at.drain(0, settled_s=5)
         (owner,) = at.owners()
         assert at.counted("resyncs_total", reason="epoch")[3 - owner] == 1
         attached = {(received.node, received.ticket.handle) for received in at.received(Attach)}

@@ -31,8 +31,7 @@ async def denied(at: Nodes, phone: FakePhone) -> None:
     at.link().mute()
     at.scenes[0].lines[0].command("0", "9")
     await at.clock.settle()
-    at.scenes[0].node.drain()
-    await at.pass_time(1.57)
+    await at.drain(0, settled_s=1.57)
     await phone.send_command("1", "1", expires_at_ms=at.clock.wall_ms() + LONG_MS)
     assert any(one.outcome is None for one in at.received(CallAnswer))
 
@@ -107,8 +106,7 @@ async def test_a_command_that_crosses_an_offer_is_executed_by_the_next_owner(at:
             far.command("2", "2")
 
     at.trouble.said = said
-    at.scenes[0].node.drain()
-    await at.pass_time(2)
+    await at.drain(0, settled_s=2)
     assert at.owners() == [1]
     assert [far.result(each) for each in "12"] == [{"status": "applied"}, {"status": "unchanged"}]
     assert executed(at) == ["1", "2"]
@@ -120,8 +118,7 @@ async def test_a_command_whose_answer_was_lost_before_the_offer_has_its_outcome(
     await far.send_command("1", "1")
     assert executed(at) == ["1"]
     assert far.result("1") is None
-    at.scenes[0].node.drain()
-    await at.pass_time(2)
+    await at.drain(0, settled_s=2)
     assert at.owners() == [1]
     assert far.result("1") == {"status": "applied"}
     assert executed(at) == ["1"]
@@ -159,8 +156,7 @@ async def test_a_command_that_was_lost_before_a_later_one_is_not_executed_after_
     await far.send_command("1", "1")
     at.trouble.lose = None
     await far.send_command("2", "2")
-    at.scenes[0].node.drain()
-    await at.pass_time(2)
+    await at.drain(0, settled_s=2)
     assert at.owners() == [1]
     assert far.outcome("1") == ("rejected", "upstream_unavailable")
     assert executed(at) == ["2"]
@@ -192,8 +188,7 @@ async def test_a_reused_key_gets_no_outcome_of_another_command_from_a_history(at
     at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
     other = {"kind": "agent.routing_state.set", "agent_id": "7", "state": "available", "when": "now"}
     await far.send_command("2", "1", command=other)
-    at.scenes[0].node.drain()
-    await at.pass_time(2)
+    await at.drain(0, settled_s=2)
     assert at.owners() == [1]
     assert far.outcome("2") == ("rejected", "key_reused")
 

@@ -150,8 +150,7 @@ async def test_requests_at_intervals_wake_no_phone(at: Nodes) -> None:
 async def test_a_phone_that_moves_costs_seven_messages_and_one_state(at: Nodes, late_s: float) -> None:
     phone = await at.scenes[0].served()
     await at.pass_time(5)
-    at.scenes[0].node.drain()
-    await at.pass_time(1)
+    await at.drain(0, settled_s=1)
     at.said.clear()
     at.trouble.delays, at.trouble.delay_s = float(late_s > 0), late_s
     at.trouble.chance = lambda: 0.999

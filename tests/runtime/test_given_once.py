@@ -70,8 +70,7 @@ def owe(at: Nodes, seconds: float) -> None:
 async def test_a_giver_goes_on_only_when_a_renewal_is_granted(at: Nodes) -> None:
     near, _ = await followed(at)
     at.ways[1].shut()
-    at.scenes[0].node.drain()
-    await at.pass_time(TAKEN_S + 2)
+    await at.drain(0, settled_s=TAKEN_S + 2)
     assert at.holder() == 0, "the taker has the lease, and no link yet"
     near.command("1", "1", expires_at_ms=at.clock.wall_ms() + 60_000)
     await at.pass_time(5)
@@ -92,8 +91,7 @@ async def test_a_taker_with_a_late_answer_of_the_store_gets_nothing_of_the_giver
 
     with monkeypatch.context() as patch:
         patch.setattr(leases, "acquire", unanswered)
-        at.scenes[0].node.drain()
-        await at.pass_time(TAKEN_S + 1)
+        await at.drain(0, settled_s=TAKEN_S + 1)
         near.command("1", "1")
         await at.pass_time(0.5)
         assert near.result("1") == APPLIED
@@ -108,8 +106,7 @@ async def test_a_store_that_forgets_while_a_user_is_given_lets_no_command_run_tw
     near, _ = await followed(at)
     stream = near.stream
     at.ways[1].shut()
-    at.scenes[0].node.drain()
-    await at.pass_time(0.5)
+    await at.drain(0, settled_s=0.5)
     assert at.owners() == [0, 1], "the taker has the lease, and no link yet"
     for way in ("renew", "renew_many"):
         monkeypatch.setattr(at.scenes[1].cluster.leases, way, unanswered)
@@ -135,8 +132,7 @@ async def test_the_history_of_who_gave_comes_with_the_word_whose_link_took_its_p
     stream = near.stream
     near.command("1", "1")
     await at.pass_time(0.5)
-    at.scenes[0].node.drain()
-    await at.pass_time(5)
+    await at.drain(0, settled_s=5)
     assert at.holder() == 1
     word, *more = at.received(Given)
     assert not more
@@ -152,8 +148,7 @@ async def test_without_that_word_what_was_sent_before_is_not_executed_again(at: 
     near.command("1", "1")
     await at.pass_time(0.5)
     at.trouble.lose = lambda _from, _to, _channel, said: isinstance(said, Given)
-    at.scenes[0].node.drain()
-    await at.pass_time(5)
+    await at.drain(0, settled_s=5)
     again = await sent_again(at, near, stream)
     await at.pass_time(2)
     assert again.outcome() == ("unknown", "other_epoch")
@@ -163,8 +158,7 @@ async def test_without_that_word_what_was_sent_before_is_not_executed_again(at: 
 async def test_an_offer_that_was_lost_is_sent_again_at_once(at: Nodes) -> None:
     near, _ = await followed(at)
     lose_offers(at, 1)
-    at.scenes[0].node.drain()
-    await at.pass_time(0.5)
+    await at.drain(0, settled_s=0.5)
     near.command("1", "1", expires_at_ms=at.clock.wall_ms() + 3_000)
     await at.pass_time(3)
     assert at.owners() == [1]
@@ -279,8 +273,7 @@ async def leave_unmet(at: Nodes, *, is_queued: bool) -> None:
         slow(at, 0.001)
         owe(at, 60.0)
     at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
-    at.scenes[0].node.drain()
-    await at.pass_time(1)
+    await at.drain(0, settled_s=1)
     assert (waiting(at), in_flight(at)) == ((1, 0) if is_queued else (0, 1))
 
 
@@ -313,8 +306,7 @@ async def test_users_who_are_not_handed_over_yet_hold_no_place_at_the_site(at: N
     await many(at)
     budget = limit(at.scenes[1], 200.0, 200.0, 8)
     at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
-    at.scenes[0].node.drain()
-    await at.pass_time(1)
+    await at.drain(0, settled_s=1)
     assert (budget.hand_overs, budget.in_flight) == (4, 0)
     at.trouble.lose = None
     await at.pass_time(3)
@@ -329,8 +321,7 @@ async def test_an_overloaded_node_takes_users_at_its_usual_rate_despite_newcomer
     at.scenes[1].node.is_overloaded = lambda: True
     await at.pass_time(1)
     newcomers = [budget.join(Urgency.PERSON, lambda: None) for _ in range(5)]
-    at.scenes[0].node.drain()
-    await at.pass_time(20)
+    await at.drain(0, settled_s=20)
     assert moved(at) == list(USERS), "8 users in 16 s, not in 160 s"
     assert all(phone.closed is None and phone.health == "live" for phone in far)
     assert len(budget) == len(newcomers)
@@ -339,8 +330,7 @@ async def test_an_overloaded_node_takes_users_at_its_usual_rate_despite_newcomer
 async def test_a_user_that_waits_for_its_turn_is_requested_by_no_node(at: Nodes) -> None:
     await many(at)
     slow(at, 0.01)
-    at.scenes[0].node.drain()
-    await at.pass_time(1)
+    await at.drain(0, settled_s=1)
     at.said.clear()
     await at.pass_time(20)
     wishes = [since.adopt for asks in at.received(Asks) for since in asks.asks]
@@ -353,8 +343,7 @@ async def test_a_user_that_waits_for_its_turn_is_requested_by_no_node(at: Nodes)
 async def test_a_turn_that_came_to_nothing_is_given_back_for_others(at: Nodes) -> None:
     await followed(at)
     at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
-    at.scenes[0].node.drain()
-    await at.pass_time(1)
+    await at.drain(0, settled_s=1)
     assert in_flight(at) == 1
     await at.pass_time(TURN_S)
     assert in_flight(at) == 0
@@ -379,8 +368,7 @@ async def test_a_user_without_phones_holds_no_turn(at: Nodes, *, is_queued: bool
 async def test_without_a_lease_a_turn_is_given_back(at: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     await followed(at)
     monkeypatch.setattr(at.scenes[1].cluster.leases, "acquire", unanswered)
-    at.scenes[0].node.drain()
-    await at.pass_time(1)
+    await at.drain(0, settled_s=1)
     assert at.owners() == [0, 1]
     assert in_flight(at) == 1
     at.home(1).stop()
@@ -391,8 +379,7 @@ async def test_without_a_lease_a_turn_is_given_back(at: Nodes, monkeypatch: pyte
 async def test_that_a_node_leaves_is_known_also_when_its_word_was_lost(at: Nodes) -> None:
     await followed(at)
     at.trouble.lose = lambda *received: isinstance(received[-1], Leaving)
-    at.scenes[0].node.drain()
-    await at.pass_time(0.5)
+    await at.drain(0, settled_s=0.5)
     at.said.clear()
     while not any(isinstance(said, Here) and said.node.draining for _, _, said in at.said):
         await at.pass_time(0.25)
@@ -424,8 +411,7 @@ async def test_nobody_has_a_turn_for_a_user_whose_owner_has_only_given_notice(at
     for _ in range(40):
         await at.pass_time(0.25)
         assert (waiting(at), in_flight(at), at.owners()) == (0, 0, [0])
-    at.scenes[0].node.drain()
-    await at.pass_time(1)
+    await at.drain(0, settled_s=1)
     assert at.owners() == [1]
 
 
@@ -443,7 +429,6 @@ async def test_a_turn_that_goes_on_to_an_owner_who_does_not_begin_is_given_back(
             home.stop()
 
     monkeypatch.setattr(follows, "end", end_all)
-    at.scenes[0].node.drain()
-    await at.pass_time(2)
+    await at.drain(0, settled_s=2)
     assert home.over.is_set()
     assert in_flight(at) == 0

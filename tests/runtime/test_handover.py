@@ -48,8 +48,7 @@ async def test_a_user_follows_his_phones_to_the_node_where_they_are(at: Nodes) -
 
 async def test_a_node_that_drains_gives_at_once_and_its_phones_stay_till_notified(at: Nodes) -> None:
     near, far = await followed(at)
-    at.scenes[0].node.drain()
-    await at.pass_time(1)
+    await at.drain(0, settled_s=1)
     assert at.owners() == [1]
     assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
     assert (near.closed, far.closed) == (None, None)
@@ -64,8 +63,7 @@ async def test_where_links_are_not_fenced_the_node_that_lost_the_lease_ends_its_
     async with open_nodes(features=frozenset(Feature) - {Feature.LINK_FENCING}) as at:
         await followed(at)
         at.upstream.user_links.clear()  # the links of both nodes stand side by side
-        at.scenes[0].node.drain()
-        await at.pass_time(RENEWED_S + 1)
+        await at.drain(0, settled_s=RENEWED_S + 1)
         assert (at.owners(), at.counted("dual_owner_observed_total")) == ([1], [0, 0])
 
 
@@ -126,8 +124,7 @@ async def test_what_is_answered_in_time_is_reported_and_known_to_the_next_owner(
 async def test_a_taker_who_gives_the_lease_back_without_a_link_leaves_a_giver_who_serves(at: Nodes) -> None:
     _, far = await followed(at)
     at.ways[1].shut()
-    at.scenes[0].node.drain()
-    await at.pass_time(TAKEN_S + 2)
+    await at.drain(0, settled_s=TAKEN_S + 2)
     grant = await at.grant()
     assert (grant.node, at.holder()) == ("n1", 0), "the taker has the lease, and no link yet"
     at.scenes[1].node.logged_off(far.ticket)
@@ -162,8 +159,7 @@ async def test_a_user_is_offered_to_one_node_at_a_time() -> None:
         for node in (1, 2):
             await at.scenes[node].served(device=f"device {node}")
         await at.pass_time(1)
-        at.scenes[0].node.drain()
-        await at.pass_time(2)
+        await at.drain(0, settled_s=2)
         assert (len(at.received(Offer)), len(at.openings)) == (1, 2)
         (owner,) = at.owners()
         assert owner != 0
@@ -420,8 +416,7 @@ async def test_how_long_ago_a_phone_left_goes_with_its_user_from_owner_to_owner(
             (owner,) = at.owners()
             for scene in at.scenes:
                 scene.node.is_draining = False
-            at.scenes[owner].node.drain()
-            await at.pass_time(15)
+            await at.drain(owner, settled_s=15)
         (owner,) = at.owners()
         assert len({one.node for one in at.openings}) > 1
         assert at.scenes[owner].member(near).left_at == pytest.approx(left_at, abs=1.0)

@@ -33,8 +33,7 @@ def _of(source: Source) -> Callable[[LinkRequest], bool]:
 async def test_a_first_reading_that_is_late_for_long_is_asked_for_again(at: Scene, source: Source) -> None:
     at.upstream.put(Part(Kind.AGENT, 7, Source.CUMULATIVE, Agent(handled_today=2)))
     at.upstream.unsent = _of(source)
-    phone = await at.served()
-    await at.pass_time(SERVED_S + 2)
+    phone = await at.served(settled_s=SERVED_S + 2)
     asked = len(at.asked(Listen))
     at.upstream.unsent = lambda _: False
     await at.pass_time(DATA_ANSWER_S - SERVED_S - 3)
@@ -64,8 +63,7 @@ async def test_data_that_never_comes_is_asked_for_less_and_less_often(at: Scene)
 async def test_once_all_data_has_come_later_data_is_asked_for_again_as_soon_as_the_first(at: Scene) -> None:
     at.upstream.put(Part(Kind.AGENT, 7, Source.CUMULATIVE, Agent(handled_today=2)))
     at.upstream.unsent = _of(Source.CUMULATIVE)
-    phone = await at.served(topics=["queues"])
-    await at.pass_time(10 * DATA_ANSWER_S)
+    phone = await at.served(topics=["queues"], settled_s=10 * DATA_ANSWER_S)
     at.upstream.unsent = lambda _: False
     await at.pass_time(16 * DATA_ANSWER_S)
     at.upstream.unsent = _of(Source.CUMULATIVE)
@@ -80,8 +78,7 @@ async def test_once_all_data_has_come_later_data_is_asked_for_again_as_soon_as_t
 async def test_a_repeated_request_for_a_first_reading_may_be_refused(at: Scene) -> None:
     at.upstream.put(Part(Kind.AGENT, 7, Source.CUMULATIVE, Agent(handled_today=2)))
     at.upstream.unsent = _of(Source.CUMULATIVE)
-    phone = await at.served()
-    await at.pass_time(SERVED_S + 2)
+    phone = await at.served(settled_s=SERVED_S + 2)
     refused = _of(Source.CUMULATIVE)
     at.upstream.refused = lambda request: DOWN if refused(request) else None
     await at.pass_time(DATA_ANSWER_S)
@@ -131,8 +128,7 @@ async def test_a_new_link_is_not_live_while_messages_wait(at: Scene, monkeypatch
     waits = property(lambda _: waits_since[0], lambda *_: None)
     monkeypatch.setattr(FakeLink, "waits_since", waits, raising=False)
     await at.clock.advance(2 * WAITS_S)
-    phone = await at.served()
-    await at.pass_time(3)
+    phone = await at.served(settled_s=3)
     assert (phone.shown["queue:5"]["contacts_waiting"], phone.health) == (3, "stale")
     waits_since[0] = None
     await at.pass_time(TICK_S)

@@ -68,8 +68,7 @@ async def test_the_requester_runs_before_the_next_event_is_processed(at: Scene) 
 
 
 async def test_silence_is_broken_after_half_a_keep_alive(at: Scene) -> None:
-    await at.served()
-    await at.pass_time(KEEP_ALIVE_S / 2 - 1)
+    await at.served(settled_s=KEEP_ALIVE_S / 2 - 1)
     assert at.asked(KeepAlive) == []
     await at.pass_time(2)
     assert len(at.asked(KeepAlive)) == 1
@@ -135,8 +134,7 @@ async def test_a_link_lost_in_the_middle_of_its_first_questions_is_dialled_again
         return serve(user_link, request)
 
     monkeypatch.setattr(at.upstream, "serve", lose)
-    phone = await at.served()
-    await at.pass_time(3)
+    phone = await at.served(settled_s=3)
     assert len(lost) == 2
     assert (phone.health, phone.closed) == ("live", None)
     assert _resources(phone) == {"agent:7", "agent:8", "queue:5"}
@@ -184,8 +182,7 @@ async def test_an_early_end_concerns_no_other_alias(at: Scene, monkeypatch: pyte
         return serve(user_link, request)
 
     monkeypatch.setattr(at.upstream, "serve", end_another)
-    phone = await at.served()
-    await at.pass_time(1)
+    phone = await at.served(settled_s=1)
     assert (phone.closed, phone.health) == (None, "live")
 
 
@@ -202,8 +199,7 @@ async def test_an_early_end_of_a_reused_alias_ends_none(monkeypatch: pytest.Monk
         return answer
 
     monkeypatch.setattr(at.upstream, "serve", end_the_one_before)
-    phone = await at.served()
-    await at.pass_time(1)
+    phone = await at.served(settled_s=1)
     assert (phone.closed, phone.health) == (None, "live")
     assert len(attached) == 2, "the server is asked whether the session lives"
 
@@ -360,8 +356,7 @@ async def test_data_that_waited_unread_in_a_busy_node_is_as_old_as_the_server_sa
     at: Scene, unread_s: float, transit_ms: int, age_s: float
 ) -> None:
     """Its age is never more than how long the node may not have read."""
-    await at.served()
-    await at.pass_time(4)
+    await at.served(settled_s=4)
     at.node.unread_s = lambda: unread_s
     await at.pass_time(BEAT_S)
     at.upstream.transit_ms = transit_ms
@@ -381,8 +376,7 @@ async def test_a_silent_link_whose_messages_were_all_slow_is_timed_by_its_keep_a
 
 
 async def test_data_read_while_the_node_was_behind_stays_old_when_it_is_processed_later(at: Scene) -> None:
-    await at.served()
-    await at.pass_time(4)
+    await at.served(settled_s=4)
     at.node.unread_s = lambda: 5.0
     await at.pass_time(2)
     at.node.unread_s = lambda: 0.0
@@ -402,8 +396,7 @@ async def test_an_answer_that_may_have_waited_unread_makes_data_only_as_new_as_t
 
 @pytest.mark.parametrize("stood_s", [1.5, 5.0, 3 * KEEP_ALIVE_S])
 async def test_what_a_stopped_process_finds_may_be_as_old_as_the_stop(at: Scene, stood_s: float) -> None:
-    phone = await at.served()
-    await at.pass_time(1.25)
+    phone = await at.served(settled_s=1.25)
     health = at.node.user_states[user(1)].feed
     stopped_at = at.clock.now()
     at.clock.stand_still(stood_s)
@@ -424,8 +417,7 @@ async def test_what_a_stopped_process_finds_may_be_as_old_as_the_stop(at: Scene,
 
 
 async def test_a_link_that_was_opened_after_a_stop_has_nothing_from_before(at: Scene) -> None:
-    await at.served()
-    await at.pass_time(1.25)
+    await at.served(settled_s=1.25)
     at.clock.stand_still(30.0)
     went_on_at = at.clock.now()
     at.upstream.drop(user(1))
@@ -464,8 +456,7 @@ async def test_the_owners_phones_are_shown_how_the_bus_stands(at: Nodes) -> None
 
 
 async def test_data_is_as_old_as_it_is_until_a_new_link_has_sent_it_again(at: Scene) -> None:
-    phone = await at.served()
-    await at.pass_time(2)
+    phone = await at.served(settled_s=2)
     at.upstream.unreachable = True
     at.upstream.drop(user(1))
     dropped_at = at.clock.now()
@@ -498,8 +489,7 @@ async def test_the_first_byte_after_a_long_silence_makes_nothing_fresh(at: Scene
 
 
 async def test_an_owner_whose_renewal_is_refused_is_stale_until_its_link_brings_something(at: Scene) -> None:
-    phone = await at.served()
-    await at.pass_time(2)
+    phone = await at.served(settled_s=2)
     link = at.link()
     link.mute()
     token = at.owner().epoch
@@ -514,8 +504,7 @@ async def test_an_owner_whose_renewal_is_refused_is_stale_until_its_link_brings_
 
 @pytest.mark.parametrize("by_ms", [-3_600_000, -30_000, 3_600_000])
 async def test_a_wall_clock_that_is_set_makes_no_data_older_or_newer(at: Scene, by_ms: int) -> None:
-    phone = await at.served()
-    await at.pass_time(2)
+    phone = await at.served(settled_s=2)
     at.upstream.unreachable = True
     at.upstream.drop(user(1))
     at.clock.jump_wall(by_ms)
@@ -529,8 +518,7 @@ async def test_data_of_a_link_that_a_busy_node_opened_is_not_said_to_be_newer_th
     at.node.unread_s = lambda: 5.0
     at.upstream.transit_ms = 3_000
     await at.pass_time(2 * BEAT_S)
-    await at.served()
-    await at.pass_time(6)
+    await at.served(settled_s=6)
     _waiting(at, 1)
     await at.clock.settle()
     assert at.clock.now() - _as_of(at) >= 3.0

@@ -186,8 +186,7 @@ async def test_a_fault_of_one_owner_is_his_alone_and_says_nothing_secret(
 async def test_a_task_that_fails_while_the_link_is_silent_ends_its_user(
     at: Scene, of: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    phone = await at.served()
-    await at.pass_time(2)
+    phone = await at.served(settled_s=2)
     owner = at.owner()
     assert owner._link_session is not None
     assert owner.silence is not None
@@ -223,8 +222,7 @@ async def test_a_lost_link_that_a_task_notices_first_is_opened_again(at: Scene) 
 async def test_a_user_whose_link_is_silent_has_no_task(at: Scene) -> None:
     phone = await at.served()
     before = asyncio.all_tasks()
-    other = await at.served("bert", ASSISTANT, number="1234")
-    await at.pass_time(2)
+    other = await at.served("bert", ASSISTANT, number="1234", settled_s=2)
     assert len(asyncio.all_tasks()) == len(before), "a phone has a task while it waits"
     at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
     await at.clock.settle()
@@ -243,8 +241,7 @@ async def test_a_life_that_is_cancelled_gives_link_and_lease_up() -> None:
 
 
 async def test_without_realtime_data_what_is_shown_is_stale_and_as_old_as_it_is(at: Scene) -> None:
-    phone = await at.served()
-    await at.pass_time(1)
+    phone = await at.served(settled_s=1)
     down_ms = at.clock.wall_ms()
     at.upstream.set_function("realtime", FunctionState.DOWN)
     await at.clock.settle()
@@ -378,8 +375,7 @@ async def test_a_session_that_waits_when_its_user_moves_waits_for_the_next_owner
     fresh = await at.scenes[0].phone("anna", device="d3")
     link.mute()
     await fresh.connect()
-    at.scenes[0].node.drain()
-    await at.pass_time(3)
+    await at.drain(0, settled_s=3)
     assert at.owners() == [1]
     assert (near.code, fresh.code) == (None, None)
     assert fresh.of_kind("welcome")
@@ -575,8 +571,7 @@ async def test_a_hanging_renewal_delays_no_change_of_role(at: Scene, monkeypatch
 
 
 async def test_data_of_a_silent_link_is_old_while_messages_may_wait_unread_in_this_process(at: Scene) -> None:
-    phone = await at.served()
-    await at.pass_time(4)
+    phone = await at.served(settled_s=4)
     assert phone.health == "live", "a link that is silent for 4 s has nothing new"
     at.node.unread_s = lambda: 0.9
     await at.pass_time(2)
@@ -598,8 +593,7 @@ async def test_data_of_a_silent_link_is_old_while_messages_may_wait_unread_in_th
 
 @pytest.mark.parametrize("began_s", [0.0, 0.1, 0.25, 0.4])
 async def test_a_phone_learns_that_data_may_be_old_before_it_is_2_s_old(at: Scene, began_s: float) -> None:
-    phone = await at.served()
-    await at.pass_time(4 + began_s)
+    phone = await at.served(settled_s=4 + began_s)
     stuck_at = at.clock.now()
     at.node.unread_s = lambda: at.clock.now() - stuck_at
     await at.clock.advance(UNREAD_S)
@@ -609,8 +603,7 @@ async def test_a_phone_learns_that_data_may_be_old_before_it_is_2_s_old(at: Scen
 
 
 async def test_a_node_at_the_limit_of_being_behind_does_not_change_state_at_each_beat(at: Scene) -> None:
-    phone = await at.served()
-    await at.pass_time(4)
+    phone = await at.served(settled_s=4)
     pings = len(phone.of_kind("ping"))
     unread_s = itertools.cycle((1.1, 0.9))
     at.node.unread_s = lambda: next(unread_s)  # read once at each beat

@@ -186,8 +186,7 @@ async def test_data_of_a_query_that_is_being_stopped_is_not_shown_to_who_follows
 
 async def test_a_late_directory_is_shown_and_asked_for_once(at: Scene) -> None:
     at.upstream.slow = lambda request: isinstance(request, QueryDirectory)
-    phone = await at.served()
-    await at.pass_time(ROUND_S + 3)
+    phone = await at.served(settled_s=ROUND_S + 3)
     assert not phone.shown
     at.link().serve_held()
     await at.pass_time(1)
@@ -198,8 +197,7 @@ async def test_a_late_directory_is_shown_and_asked_for_once(at: Scene) -> None:
 
 async def test_a_directory_that_changed_while_it_was_asked_for_is_asked_for_again(at: Scene) -> None:
     at.upstream.slow = lambda request: isinstance(request, QueryDirectory)
-    phone = await at.served()
-    await at.pass_time(ROUND_S + 1)
+    phone = await at.served(settled_s=ROUND_S + 1)
     at.upstream.set_catalogue()
     await at.pass_time(1)
     at.link().serve_held()
@@ -212,8 +210,7 @@ async def test_a_directory_that_changed_while_it_was_asked_for_is_asked_for_agai
 
 async def test_realtime_data_that_is_not_reported_is_unknown_and_nothing_is_called_live(at: Scene) -> None:
     at.upstream.slow = _of(Source.REALTIME)
-    phone = await at.served()
-    await at.pass_time(SERVED_S - 1)
+    phone = await at.served(settled_s=SERVED_S - 1)
     assert not phone.shown
     await at.pass_time(3)
     assert phone.of_kind("welcome")
@@ -233,8 +230,7 @@ async def test_realtime_data_that_is_not_reported_is_unknown_and_nothing_is_call
 @pytest.mark.parametrize("source", [Source.CUMULATIVE, Source.CONFIGURATION])
 async def test_a_first_reading_that_never_comes_is_done_without(at: Scene, source: Source) -> None:
     at.upstream.unsent = _of(source)
-    phone = await at.served()
-    await at.pass_time(SERVED_S + 2)
+    phone = await at.served(settled_s=SERVED_S + 2)
     assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 3)
     again = await at.again(phone)
     assert again.of_kind("welcome"), "the next phone does not wait"
@@ -274,8 +270,7 @@ async def test_old_data_is_kept_and_shown_as_old_until_the_new_request_is_answer
 @pytest.mark.parametrize("source", [Source.REALTIME, Source.CUMULATIVE])
 async def test_what_is_not_followed_any_more_is_not_waited_for(at: Scene, source: Source) -> None:
     at.upstream.unsent = _of(source, Kind.QUEUE)
-    phone = await at.served()
-    await at.pass_time(2)
+    phone = await at.served(settled_s=2)
     at.owner().follow(phone.ticket.handle, ("agents",))
     await at.pass_time(1)
     at.upstream.unsent = lambda _: False
@@ -287,8 +282,7 @@ async def test_what_is_not_followed_any_more_is_not_waited_for(at: Scene, source
 
 async def test_what_is_late_is_done_without_also_after_a_doubt(at: Scene) -> None:
     at.upstream.slow = _of(Source.CUMULATIVE, Kind.QUEUE)
-    phone = await at.served()
-    await at.pass_time(SERVED_S + 3)
+    phone = await at.served(settled_s=SERVED_S + 3)
     at.owner()._machine.changes_missed()
     at.owner().sessions_changed()
     await at.pass_time(1)

@@ -118,8 +118,7 @@ async def test_a_fault_over_a_renewal_delays_it_and_does_not_end_the_renewals_of
 async def test_after_a_fault_the_work_that_was_not_reached_is_done_in_the_next_tick(
     at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await at.served()
-    await at.pass_time(40)
+    await at.served(settled_s=40)
     owner, whole = at.owner(), list[bool]()
 
     def tick(now: float, *, is_touched: bool = True) -> None:
