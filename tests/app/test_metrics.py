@@ -217,7 +217,7 @@ async def test_of_whom_nothing_was_ever_received_no_silence_is_reported() -> Non
 
 async def test_leases_are_counted_on_the_node_that_holds_them_with_the_time_that_is_left() -> None:
     async with open_nodes() as at:
-        near, _ = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
+        near, _ = await at.served(0), await at.served(1, device="d2")
         await at.pass_time(8)
         one, other = Telemetry(), Telemetry()
         for scene_, telemetry in zip(at.scenes, (one, other), strict=True):

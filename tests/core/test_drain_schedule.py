@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.drain_schedule import (
@@ -336,6 +336,7 @@ class SimulatedDrain:
     place=st.sampled_from([in_turn, at_random, to_the_emptiest]),
     seed=st.integers(0, 99),
 )
+@example(counts=[0, 698, 651, 645], place=in_turn, seed=0)
 def test_after_a_while_the_fullest_is_near_the_mean_and_nobody_moves_any_longer(
     counts: list[int], place: Place, seed: int
 ) -> None:
@@ -346,6 +347,8 @@ def test_after_a_while_the_fullest_is_near_the_mean_and_nobody_moves_any_longer(
     worth = EXCESS_MIN * len(counts) / sum(counts)
     assert drain.spread <= max(BEGIN, END + worth) + 0.05
     moved = drain.moves.total()
-    assert moved <= 2.5 * len(counts) / (len(counts) - 1) * excess + len(counts) * EXCESS_MIN
+    # one that comes back to any node stays for good only where there is room
+    tries = len(counts) / max(1, sum(count < mean for count in counts))
+    assert moved <= 1.75 * tries * excess + len(counts) * EXCESS_MIN
     drain.run(1_200)
     assert drain.moves.total() - moved <= 0.02 * sum(counts)

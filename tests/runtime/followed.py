@@ -17,8 +17,7 @@ TRUSTED_S = 7.0
 
 async def followed(at: Nodes, *, settled_s: float = 1.0) -> tuple[FakePhone, FakePhone]:
     """Give a phone at node 0, which owns the user, and one at node 1, trusting its bus after TRUSTED_S."""
-    near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
-    await at.pass_time(settled_s)
+    near, far = await at.served(0), await at.served(1, device="d2", settled_s=settled_s)
     assert at.owners() == [0]
     return near, far
 

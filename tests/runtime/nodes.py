@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from gateway.core.link import Linger
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import NodeId, SessionSecret, UserId
+from gateway.domain.model import Application, NodeId, SessionSecret, UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import BusChannel, Envelope
 from gateway.runtime.node import NodeSettings
@@ -19,7 +19,7 @@ from tests.doubles.clock import ManualClock
 from tests.doubles.fake_link import FakeLink
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.lossy_bus import Trouble
-from tests.runtime.scene import Scene, people, user
+from tests.runtime.scene import FakePhone, Scene, people, user
 
 T = TypeVar("T", bound=Envelope)
 STEP_S = 0.25
@@ -128,6 +128,23 @@ class Nodes:
                 if line.closed is None:
                     line.tick()
             await self.clock.settle()
+
+    async def served(
+        self,
+        at: int,
+        login: str = "anna",
+        application: Application = Application.DASHBOARD,
+        *,
+        device: str = "d1",
+        number: str | None = None,
+        settled_s: float = 0.0,
+        **hello: object,
+    ) -> FakePhone:
+        """Log on and say hello at a node, and let time pass, as :meth:`Scene.served` does."""
+        phone = await self.scenes[at].phone(login, application, device=device, number=number)
+        await phone.connect(**hello)
+        await self.pass_time(settled_s)
+        return phone
 
     async def drain(self, at: int, *, settled_s: float) -> None:
         """Drain a node, and let time pass."""

@@ -524,8 +524,7 @@ async def test_numbers_are_audited_masked_at_log_on_and_at_each_change(at: Scene
 
 async def test_what_was_changed_counts_where_the_user_is_given_to_and_once_when_back(at: Nodes) -> None:
     phone = await _assistant(at.scenes[0])
-    await at.scenes[1].served("bert", device="d2")
-    await at.pass_time(7)
+    await at.served(1, "bert", device="d2", settled_s=7)
     assert [await _change(at.scenes[0], phone, turn) for turn in range(2)] == [("applied", None)] * 2
     for giver in (0, 1):
         assert at.owners(7) == [giver]

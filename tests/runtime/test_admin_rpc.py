@@ -10,6 +10,7 @@ from gateway.domain.upstream import LoggedOff
 from gateway.edge.export import BY, CONFIRM_S, ENDED_WITHIN_S, AdminUsers
 from gateway.protocol.envelopes import Order
 from gateway.runtime.cluster_receiver import ORDER_ANSWER_S, NodeAnswer, Page
+from tests.runtime.followed import followed
 from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.scene import FakePhone, Scene
 
@@ -209,9 +210,7 @@ async def test_a_session_that_nobody_accepted_is_not_listed(at: Scene) -> None:
 
 
 async def test_where_the_phone_is_and_who_owns_its_user_are_distinguished(at: Nodes) -> None:
-    await at.scenes[0].served()
-    far = await at.scenes[1].served(device="d2")
-    await at.pass_time(1)
+    _, far = await followed(at)
     near, there = await everywhere(at, order("sessions"), by=1)
     assert near.page.records == ()
     (record,) = (each for each in there.page.records if each["id"] == far.ticket.session)
@@ -318,7 +317,7 @@ async def test_a_sleeping_session_that_oscc_e_does_not_end_is_said_to_be_unconfi
 
 async def test_an_end_reaches_phones_of_every_node_in_the_same_turn() -> None:
     async with open_nodes(3) as at:
-        phones = [await at.scenes[node].served(device=f"d{node}") for node in (0, 1)]
+        phones = [await at.served(node, device=f"d{node}") for node in (0, 1)]
         await at.pass_time(1)
         began = at.clock.now()
         received = await everywhere(at, order("end_user", "hash of 1"), by=2)
@@ -330,9 +329,7 @@ async def test_an_end_reaches_phones_of_every_node_in_the_same_turn() -> None:
 
 
 async def test_a_node_with_the_phone_ends_it_though_the_owner_is_not_reached(at: Nodes) -> None:
-    await at.scenes[0].served()
-    far = await at.scenes[1].served(device="d2")
-    await at.pass_time(1)
+    _, far = await followed(at)
     at.trouble.take_away(0)
     received = await everywhere(at, order("end_session", far.ticket.session), by=1)
     assert {each.node: each.trouble for each in received} == {"n1": None, "n0": "not_heard"}

@@ -526,7 +526,7 @@ def test_this_nodes_clock_that_is_set_does_not_change_the_clock_of_anothers_valu
 
 async def test_every_session_is_attached_again_when_another_owner_begins() -> None:
     async with open_nodes(3) as at:
-        phones = [await at.scenes[node].served(device=f"device {node}") for node in range(3)]
+        phones = [await at.served(node, device=f"device {node}") for node in range(3)]
         await at.pass_time(1)
         at.said.clear()
         await at.drain(0, settled_s=5)

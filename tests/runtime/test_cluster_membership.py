@@ -251,8 +251,8 @@ async def test_notice_is_given_also_when_the_store_does_not_answer(at: Fleets) -
 
 
 async def test_what_a_node_says_of_itself_is_what_it_is_now(at: Nodes) -> None:
-    await at.scenes[0].served()
-    await at.scenes[1].served(device="d2")
+    await at.served(0)
+    await at.served(1, device="d2")
     await at.drain(1, settled_s=2 * ANNOUNCE_S)
     near, far = at.scenes[0].node.membership.nodes
     assert (near.node, near.connections, near.links, near.draining) == ("n0", 1, 1, False)

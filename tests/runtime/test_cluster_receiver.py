@@ -243,9 +243,8 @@ async def test_the_phones_of_a_node_are_those_when_it_asked_not_those_when_it_is
 async def test_a_follower_of_a_leaving_node_asks_that_node_only_at_once() -> None:
     async with open_nodes(3) as at:
         await followed(at)
-        bert = await at.scenes[2].served("bert", device="d7")
-        await at.scenes[1].served("bert", device="d8")
-        await at.pass_time(1)
+        bert = await at.served(2, "bert", device="d7")
+        await at.served(1, "bert", device="d8", settled_s=1)
         at.said.clear()
         fake_node = FakeNode(at)
         await fake_node.door.publish(Control(), Leaving(NodeId("n0")))
@@ -262,8 +261,8 @@ async def test_when_the_bus_is_back_all_that_is_followed_is_asked_for_within_two
     for key in range(20, 24):
         at.upstream.add_user(key, f"user {key}")
     for key in range(20, 24):
-        await at.scenes[0].served(f"user {key}")
-        await at.scenes[1].served(f"user {key}", device="d2")
+        await at.served(0, f"user {key}")
+        await at.served(1, f"user {key}", device="d2")
     await at.pass_time(3)
     at.said.clear()
     at.trouble.renew(1)
@@ -286,7 +285,7 @@ async def test_when_the_bus_is_back_all_that_is_followed_is_asked_for_within_two
 
 
 async def test_a_bus_without_anybody_who_follows_is_live_at_once(at: Nodes) -> None:
-    await at.scenes[0].served()
+    await at.served(0)
     at.trouble.renew(0)
     await at.clock.settle()
     assert at.scenes[0].node.exchange.machine.health == "live"
@@ -297,8 +296,7 @@ async def test_others_have_turns_between_large_answers_to_a_question(monkeypatch
     async with open_nodes() as at:
         await followed(at)
         at.upstream.add_user(8, "bert")
-        await at.scenes[0].served("bert")
-        await at.pass_time(1)
+        await at.served(0, "bert", settled_s=1)
         users = list(at.scenes[0].node.user_states)
         others: list[None] = []
         answered_after: list[int] = []
@@ -331,8 +329,7 @@ async def test_answers_for_several_users_are_one_message_unless_they_are_long_or
     monkeypatch.setattr("gateway.runtime.cluster_receiver.VALUES_AT_ONCE", at_once)
     async with open_nodes() as at:
         await followed(at)
-        await at.scenes[0].served("bert")
-        await at.pass_time(1)
+        await at.served(0, "bert", settled_s=1)
         asks = tuple(Since(each, 0, 0, together=together) for each in at.scenes[0].node.user_states)
         received = await FakeNode(at).say(Asks(FAKE_NODE, 5, asks))
         assert [type(one) for one in received] == kinds
@@ -462,9 +459,8 @@ async def test_a_fault_over_one_user_keeps_no_other_from_what_is_sent_with_it(
 ) -> None:
     _, far = await followed(at)
     at.upstream.add_user(8, "bert")
-    await at.scenes[0].served("bert")
-    await at.scenes[1].served("bert", device="d8")
-    await at.pass_time(1)
+    await at.served(0, "bert")
+    await at.served(1, "bert", device="d8", settled_s=1)
     bert = next(home.follower for who, home in at.scenes[1].node.user_states.items() if who != user(1))
     assert bert is not None
     epoch, seq = at.home(1).feed.ledger.position

@@ -50,6 +50,7 @@ from gateway.runtime.ports import NotSentError, OnPosted
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import LossyBus, Trouble
 from tests.doubles.tasks import during
+from tests.runtime.followed import followed
 from tests.runtime.nodes import Nodes
 from tests.runtime.pair import FIRST, HERE, THERE, Asker, Pair, attach, pair, since
 
@@ -723,9 +724,7 @@ async def test_after_the_end_nothing_is_published(at: Place) -> None:
 
 
 async def test_the_state_that_a_command_caused_is_published_before_its_result(at: Nodes) -> None:
-    await at.scenes[0].served()
-    far = await at.scenes[1].served(device="d2")
-    await at.pass_time(2)
+    _, far = await followed(at, settled_s=2)
     bundles = at.scenes[0].node.exchange.bundles
     bundles._rounds += ROUNDS_MAX  # as while messages wait to be taken
     at.said.clear()

@@ -54,8 +54,7 @@ def owner_of(at: Nodes, node: int) -> str | None:
 async def test_a_command_that_the_last_owner_denied_is_sent_to_the_next_before_later_ones() -> None:
     async with open_nodes(3) as at:
         await followed(at)
-        far = await at.scenes[2].served(device="d3")
-        await at.pass_time(1)
+        far = await at.served(2, device="d3", settled_s=1)
         await denied(at, far)
         at.trouble.lose = lambda _, to, __, sent: isinstance(sent, Offer) and to == 2
         await until(at, lambda: owner_of(at, 2) == "n1")
@@ -165,8 +164,7 @@ async def test_a_command_that_was_lost_before_a_later_one_is_not_executed_after_
 async def test_a_command_whose_owner_died_is_not_called_unexecuted_by_the_history_of_a_later_one() -> None:
     async with open_nodes(3) as at:
         await followed(at)
-        far = await at.scenes[2].served(device="d3")
-        await at.pass_time(1)
+        far = await at.served(2, device="d3", settled_s=1)
         at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
         await far.send_command("1", "1", expires_at_ms=at.clock.wall_ms() + 2 * LONG_MS)
         assert executed(at) == ["1"]

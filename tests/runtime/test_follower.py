@@ -96,10 +96,9 @@ async def test_a_phone_is_served_before_the_subscription_of_its_user_is_confirme
         await confirmed.wait()
         await usual(channel, receive)
 
-    near = await at.scenes[0].served()
+    near = await at.served(0)
     replace_method(monkeypatch, bus, "subscribe", subscribe)
-    far = await at.scenes[1].served(device="d2")
-    await at.pass_time(1)
+    far = await at.served(1, device="d2", settled_s=1)
     assert far.shown.keys() == near.shown.keys()
     confirmed.set()
     await at.pass_time(1)
@@ -148,8 +147,7 @@ async def test_requests_at_intervals_wake_no_phone(at: Nodes) -> None:
 
 @pytest.mark.parametrize("late_s", [0.0, 0.4])
 async def test_a_phone_that_moves_costs_seven_messages_and_one_state(at: Nodes, late_s: float) -> None:
-    phone = await at.scenes[0].served()
-    await at.pass_time(5)
+    phone = await at.served(0, settled_s=5)
     await at.drain(0, settled_s=1)
     at.said.clear()
     at.trouble.delays, at.trouble.delay_s = float(late_s > 0), late_s
@@ -168,7 +166,7 @@ async def test_a_phone_that_moves_costs_seven_messages_and_one_state(at: Nodes, 
 
 
 async def test_an_owner_of_an_older_version_is_asked_for_changes_separately(at: Nodes) -> None:
-    await at.scenes[0].served()
+    await at.served(0)
     owner = at.scenes[0].node
 
     def received(envelope: Envelope) -> None:  # it reads no field of later versions
@@ -177,15 +175,13 @@ async def test_an_owner_of_an_older_version_is_asked_for_changes_separately(at: 
         )
 
     owner.exchange._received = received
-    far = await at.scenes[1].served(device="d2")
+    far = await at.served(1, device="d2")
     assert far.health == "live"
     assert [one.seq for one in since_requests(at)][:2] == [0, 0]
 
 
 async def test_a_session_that_the_owner_published_in_vain_is_shown_after_one_more_request(at: Nodes) -> None:
-    await at.scenes[0].served()
-    await at.scenes[1].served(device="d2")
-    await at.pass_time(1)
+    await followed(at)
     lost: list[Envelope] = []
 
     def lose(_: int, to: int, __: BusChannel, envelope: Envelope) -> bool:
@@ -195,14 +191,13 @@ async def test_a_session_that_the_owner_published_in_vain_is_shown_after_one_mor
         return False
 
     at.trouble.lose = lose
-    far = await at.scenes[1].served(device="d3")
-    await at.pass_time(1)
+    far = await at.served(1, device="d3", settled_s=1)
     assert lost
     assert far.health == "live"
 
 
 async def test_changes_are_not_answered_for_a_session_that_is_refused(at: Nodes) -> None:
-    near = await at.scenes[0].served()
+    near = await at.served(0)
     at.scenes[0].node.session_revocations.note(near.ticket, EndReason.BLOCKED, "somebody")
     near.bye()
     await at.scenes[1].again(near)
@@ -236,7 +231,7 @@ async def test_what_no_node_has_begun_is_not_sent_to_the_same_one_again_at_once(
 
 async def test_what_a_phone_elsewhere_follows_is_listened_to_at_the_owner(at: Nodes) -> None:
     far = await at.scenes[1].phone("anna", device="d2")
-    near = await at.scenes[0].served(topics=["agents"])
+    near = await at.served(0, topics=["agents"])
     far.hello(topics=["agents"])
     await at.pass_time(1)
     assert "queue:5" not in far.shown
@@ -249,8 +244,8 @@ async def test_what_a_phone_elsewhere_follows_is_listened_to_at_the_owner(at: No
 
 
 async def test_a_phone_in_sync_resumes_at_a_node_that_begins_to_follow(at: Nodes) -> None:
-    near = await at.scenes[0].served()
-    await at.scenes[0].served(device="d2")  # what is another session's own has a later number
+    near = await at.served(0)
+    await at.served(0, device="d2")  # what is another session's own has a later number
     await at.pass_time(1)
     near.bye()
     far = await at.scenes[1].again(near, position=near.position)
@@ -573,7 +568,7 @@ async def test_a_phone_that_waited_in_vain_at_a_busy_owner_learns_that_it_is_bus
 
 
 async def test_a_late_follower_does_not_blame_the_owner(at: Nodes) -> None:
-    await at.scenes[0].served()
+    await at.served(0)
     at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
     far = await at.scenes[1].phone("anna", device="d2")
     far.hello()

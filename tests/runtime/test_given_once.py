@@ -260,8 +260,8 @@ async def many(at: Nodes) -> list[FakePhone]:
     far = []
     for key in USERS:
         at.upstream.add_user(key, f"user{key}")
-        await at.scenes[0].served(f"user{key}", device="d1")
-        far.append(await at.scenes[1].served(f"user{key}", device="d2"))
+        await at.served(0, f"user{key}", device="d1")
+        far.append(await at.served(1, f"user{key}", device="d2"))
     await at.pass_time(1)
     assert all(at.owners(key) == [0] for key in USERS)
     return far

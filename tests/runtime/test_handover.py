@@ -130,8 +130,7 @@ async def test_a_taker_who_gives_the_lease_back_without_a_link_leaves_a_giver_wh
     at.scenes[1].node.logged_off(far.ticket)
     await at.pass_time(LOOKED_AT_S)
     at.ways[1].reopen()
-    fresh = await at.scenes[1].served(device="d3")
-    await at.pass_time(ASKED_S)
+    fresh = await at.served(1, device="d3", settled_s=ASKED_S)
     assert (fresh.closed, fresh.health) == (None, "live")
     link, grant = at.link(), await at.grant()
     assert (link.holder, link.token) == (grant.holder, grant.token)
@@ -155,9 +154,9 @@ async def test_a_link_that_comes_back_keeps_the_user_from_who_reaches_nothing(at
 
 async def test_a_user_is_offered_to_one_node_at_a_time() -> None:
     async with open_nodes(3) as at:
-        await at.scenes[0].served()
+        await at.served(0)
         for node in (1, 2):
-            await at.scenes[node].served(device=f"device {node}")
+            await at.served(node, device=f"device {node}")
         await at.pass_time(1)
         await at.drain(0, settled_s=2)
         assert (len(at.received(Offer)), len(at.openings)) == (1, 2)
@@ -220,7 +219,7 @@ async def test_a_phone_that_comes_while_an_unneeded_link_closes_is_served_by_the
 
 
 async def test_a_phone_that_comes_while_an_ended_owner_finishes_is_served_by_the_next(at: Nodes) -> None:
-    near, far = await at.scenes[0].served(), await at.scenes[1].phone("anna", device="d2")
+    near, far = await at.served(0), await at.scenes[1].phone("anna", device="d2")
     await at.pass_time(1)
     owner = at.scenes[0].owner()
     owner.session_unknown(near.ticket.handle)
@@ -254,8 +253,7 @@ async def test_the_first_taker_of_a_user_keeps_it_though_a_slow_site_answers_ano
 ) -> None:
     async with open_nodes(3) as at:
         await followed(at)
-        await at.scenes[2].served(device="d3")
-        await at.pass_time(TRUSTED_S)
+        await at.served(2, device="d3", settled_s=TRUSTED_S)
         first, second = (shut_about(at, node, monkeypatch) for node in (1, 2))
         await at.kill(0)
         await at.pass_time(TAKEN_S)
@@ -296,8 +294,8 @@ NEXT_S = 12.0
 
 async def remote_assistant(at: Nodes, node: int = 1) -> FakePhone:
     """Give an agent's Dashboard at node 0, which owns him, another at node 1, and his Remote Assistant."""
-    await at.scenes[0].served("bert")
-    await at.scenes[1].served("bert", device="d2")
+    await at.served(0, "bert")
+    await at.served(1, "bert", device="d2")
     phone = await at.scenes[node].phone("bert", Application.REMOTE_ASSISTANT, device="d9", number="+491701")
     await at.pass_time(2)
     assert at.owners(AGENT) == [0]
@@ -329,7 +327,7 @@ async def test_after_an_outage_of_the_bus_nobody_was_gone(at: Nodes, away_s: flo
 
 async def test_a_session_that_nobody_could_accept_leaves_with_its_phone() -> None:
     async with open_nodes(1, linger=LINGER) as at:
-        await at.scenes[0].served("bert")
+        await at.served(0, "bert")
         phone = await at.scenes[0].phone("bert", Application.REMOTE_ASSISTANT, device="d9", number="+491701")
         at.ways[0].shut()
         phone.hello()
@@ -384,9 +382,10 @@ async def test_a_phone_that_came_and_left_before_either_was_received_has_left() 
 
 async def test_a_remote_assistant_lingers_at_the_owner_though_its_own_node_has_forgotten_it() -> None:
     async with open_nodes(linger=LINGER) as at:
-        dashboard = await at.scenes[0].served("bert")
-        phone = await at.scenes[1].served("bert", Application.REMOTE_ASSISTANT, device="d9", number="+491701")
-        await at.pass_time(2)
+        dashboard = await at.served(0, "bert")
+        phone = await at.served(
+            1, "bert", Application.REMOTE_ASSISTANT, device="d9", number="+491701", settled_s=2
+        )
         dashboard.bye()
         await at.pass_time(20)
         assert at.owners(AGENT) == [0]
@@ -409,7 +408,7 @@ async def test_two_nodes_that_drain_do_not_throw_a_user_to_and_fro(at: Nodes) ->
 async def test_how_long_ago_a_phone_left_goes_with_its_user_from_owner_to_owner() -> None:
     async with open_nodes(3) as at:
         near, _ = await followed(at)
-        await at.scenes[2].served(device="d3")
+        await at.served(2, device="d3")
         near.bye()
         left_at = at.clock.now()
         for _ in range(2):

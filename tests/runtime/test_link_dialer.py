@@ -232,8 +232,7 @@ async def granted_elsewhere(at: Nodes, node: str = "n1") -> int:
 
 
 async def test_a_link_whose_lease_is_lost_is_reopened_under_another(at: Nodes) -> None:
-    near = await at.scenes[0].served()
-    await at.pass_time(2)
+    near = await at.served(0, settled_s=2)
     taken = await granted_elsewhere(at)
     await at.pass_time(6)
     assert len(at.openings) == 1, "it is another's, who may come"
@@ -245,8 +244,7 @@ async def test_a_link_whose_lease_is_lost_is_reopened_under_another(at: Nodes) -
 
 
 async def test_a_link_whose_lease_another_keeps_is_given_up_after_a_while(at: Nodes) -> None:
-    near = await at.scenes[0].served()
-    await at.pass_time(2)
+    near = await at.served(0, settled_s=2)
     taken = await granted_elsewhere(at)
     leases = at.trouble.store(0).leases
     for _ in range(9):
@@ -266,8 +264,7 @@ async def test_a_link_whose_lease_another_keeps_is_given_up_after_a_while(at: No
 
 
 async def test_a_link_stays_while_the_store_does_not_tell_whose_lease_it_is(at: Nodes) -> None:
-    near = await at.scenes[0].served()
-    await at.pass_time(2)
+    near = await at.served(0, settled_s=2)
     await granted_elsewhere(at)
     await at.pass_time(6)
     at.trouble.take_away()

@@ -444,8 +444,7 @@ async def test_what_another_owner_showed_is_stale_until_a_link_was_tried(at: Sce
 
 
 async def test_the_owners_phones_are_shown_how_the_bus_stands(at: Nodes) -> None:
-    near = await at.scenes[0].served()
-    await at.pass_time(1)
+    near = await at.served(0, settled_s=1)
     assert near.of_kind("ping")[-1]["bus"] == "live"
     at.trouble.take_away()
     await at.pass_time(3)

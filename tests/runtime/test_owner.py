@@ -272,7 +272,7 @@ async def devices(at: Nodes, *nodes: int) -> list[FakePhone]:
     """Give one served phone at each of the nodes, on a device of its own."""
     phones = []
     for number, node in enumerate(nodes):
-        phones.append(await at.scenes[node].served(device=f"device {number}"))
+        phones.append(await at.served(node, device=f"device {number}"))
         await at.pass_time(0.5)
     assert [phone.code for phone in phones] == [None] * len(nodes)
     return phones
@@ -335,8 +335,7 @@ async def test_five_devices_on_any_nodes_and_no_more() -> None:
     async with open_nodes(3) as at:
         phones = await devices(at, 0, 0, 1, 1, 2)
         for node in range(3):
-            sixth = await at.scenes[node].served(device=f"sixth at {node}")
-            await at.pass_time(0.5)
+            sixth = await at.served(node, device=f"sixth at {node}", settled_s=0.5)
             assert sixth.code == CloseCode.TOO_MANY_DEVICES
         assert [phone.code for phone in phones] == [None] * 5
 
@@ -345,8 +344,7 @@ async def test_a_caller_that_left_makes_room_and_who_moves_needs_none(at: Nodes)
     phones = await devices(at, 0, 1, 1, 1, 1)
     phones[3].bye()
     await at.clock.settle()
-    sixth = await at.scenes[0].served(device="sixth")
-    await at.pass_time(0.5)
+    sixth = await at.served(0, device="sixth", settled_s=0.5)
     assert sixth.code is None
     moved = await at.scenes[0].again(phones[4])
     await at.pass_time(0.5)

@@ -123,8 +123,7 @@ async def test_without_fencing_a_deaf_owner_keeps_his_user_until_his_lease_would
 
 async def test_without_fencing_a_phone_that_comes_late_waits_no_longer() -> None:
     async with open_nodes(features=UNFENCED) as at:
-        near = await at.scenes[0].served()
-        await at.pass_time(TRUSTED_S)
+        near = await at.served(0, settled_s=TRUSTED_S)
         await at.kill(0)
         began = at.clock.now()
         await at.pass_time(6)
@@ -295,9 +294,9 @@ async def test_a_phone_that_comes_back_to_the_loser_is_sent_on_and_served_by_the
     at.trouble.split(1)
     await at.pass_time(CONTESTED_S)
     openings = len(at.openings)
-    back = await at.scenes[0].served(device="other")
+    back = await at.served(0, device="other")
     assert (back.closed and back.closed.code) == CloseCode.REBALANCE
-    there = await at.scenes[1].served(device="other")
+    there = await at.served(1, device="other")
     assert (there.closed, there.health, len(at.openings)) == (None, "live", openings)
 
 

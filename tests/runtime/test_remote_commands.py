@@ -215,10 +215,9 @@ async def test_a_node_counts_the_links_that_it_may_need_when_another_node_is_los
         for key, login in enumerate(("dana", "emil", "fay", "gus"), start=11):
             at.upstream.add_user(key, login)
         for login, owner in (("anna", 2), ("dana", 0), ("emil", 0), ("fay", 1), ("gus", 1)):
-            await at.scenes[owner].served(login)
-            await at.pass_time(0.5)
+            await at.served(owner, login, settled_s=0.5)
             if owner != 2 and login != "gus":
-                await at.scenes[2].served(login, device="d2")
+                await at.served(2, login, device="d2")
         await at.pass_time(2)
         assert len(at.scenes[2].node.user_states) == 4, "one is owned, and three are followed"
         assert [scene.node.links_most for scene in at.scenes] == [2, 2, 1 + 2]

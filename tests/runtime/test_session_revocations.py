@@ -230,7 +230,7 @@ async def test_a_log_off_that_another_node_retries_is_never_served_again_at_a_lo
     await at.scenes[0].node.account.log_off(near.ticket)
     at.upstream.unreachable = False
     await at.clock.settle()
-    await at.scenes[1].served(device="d3")
+    await at.served(1, device="d3")
     for scene in at.scenes:
         await at.pass_time(65)
         assert await refused(at, near, scene) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)

@@ -42,7 +42,7 @@ from tests.runtime.scene import FakePhone, Scene, replace_method, scene, user
 
 async def test_an_ended_user_state_takes_no_phones_and_the_next_begins_after_it() -> None:
     async with open_nodes(1) as at:
-        phone = await at.scenes[0].served()
+        phone = await at.served(0)
         before = at.home(0)
         link = at.link()
         close = link.close
@@ -217,9 +217,7 @@ async def test_little_is_done_for_a_user_whom_a_late_node_keeps_longer(
 async def test_a_followed_user_costs_nothing_until_something_is_due(
     at: Nodes, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await at.scenes[0].served()
-    await at.scenes[1].served(device="d2")
-    await at.pass_time(10 + seconds)
+    await followed(at, settled_s=10 + seconds)
     ticked = _ticks_of(next(at.home(n) for n in (0, 1) if at.home(n).follower is not None), monkeypatch)
     await at.pass_time(30)
     assert len(ticked) <= 10

@@ -64,8 +64,7 @@ async def test_without_the_bus_a_new_phone_has_the_node_in_hand_open_the_link(at
     near, far = await followed(at)
     at.trouble.take_away()
     await at.pass_time(8)
-    fresh = await at.scenes[1].served(device="d3")
-    await at.pass_time(1)
+    fresh = await at.served(1, device="d3", settled_s=1)
     assert fresh.of_kind("welcome")
     assert (fresh.health, far.health) == ("live", "live")
     assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
@@ -101,8 +100,7 @@ async def test_when_the_bus_is_back_the_outbid_owner_yields(at: Nodes, first: in
     _, far = await followed(at)
     at.trouble.take_away()
     await at.pass_time(8)
-    fresh = await at.scenes[1].served(device="d3")
-    await at.pass_time(20)
+    fresh = await at.served(1, device="d3", settled_s=20)
     at.trouble.give_back(first)
     at.trouble.give_back(1 - first)
     await at.pass_time(10)
@@ -137,8 +135,7 @@ def is_live(phone: FakePhone) -> bool:
 
 async def test_newcomers_are_served_after_five_seconds(at: Nodes) -> None:
     refuse(at)
-    phone = await at.scenes[0].served()
-    await at.pass_time(REFUSED_S - 1)
+    phone = await at.served(0, settled_s=REFUSED_S - 1)
     assert not at.openings, "a fail-over may refuse for a moment"
     await at.pass_time(SOUGHT_S + 1)
     assert phone.of_kind("welcome")
@@ -155,8 +152,7 @@ async def test_an_owner_who_lives_keeps_his_user_though_no_lease_is_left() -> No
         refuse(at)
         await at.pass_time(120)
         assert await at.trouble.store(0).leases.read(user(1)) is None
-        third = await at.scenes[2].served(device="d3")
-        await at.pass_time(4)
+        third = await at.served(2, device="d3", settled_s=4)
         assert [is_live(phone) for phone in (near, far, third)] == [True] * 3
         assert len(at.openings) == 1, "no link was opened again"
         for phone in (near, far, third):
@@ -180,8 +176,7 @@ async def test_a_user_is_given_while_the_store_takes_no_writes(at: Nodes) -> Non
 
 
 async def test_who_was_replaced_by_somebody_out_of_hearing_sends_its_phones_away(at: Nodes) -> None:
-    near = await at.scenes[0].served()
-    await at.pass_time(1)
+    near = await at.served(0, settled_s=1)
     refuse(at)
     await at.pass_time(6)
     token = at.scenes[0].owner().epoch + 10**9
@@ -197,8 +192,7 @@ async def test_who_was_replaced_by_somebody_out_of_hearing_sends_its_phones_away
 async def test_without_fencing_nobody_is_taken_and_the_phone_learns_that_it_is_the_bus() -> None:
     async with open_nodes(features=UNFENCED) as at:
         refuse(at)
-        phone = await at.scenes[0].served()
-        await at.pass_time(12)
+        phone = await at.served(0, settled_s=12)
         assert (phone.ended.code, phone.ended.reason) == (CloseCode.INTERNAL, "bus_down")
         assert not at.openings
         take(at)
