@@ -98,15 +98,11 @@ def test_data_of_a_late_query_is_left_out_until_it_arrives() -> None:
     assert assembly.do_without(1) == {AGENT, (Kind.AGENT, 6)}
     assert (assembly.settled, assembly.awaits(1)) == (True, False)
     assert (assembly.lacks(1), assembly.lacks_realtime) == (True, True)
-    found = assembly.parts(AGENT)
-    assert found is not None
-    assert found.realtime is UNREADABLE
+    assert realtime(assembly) is UNREADABLE
     assert assembly.read(reading(10, now := available(), whole=True)) == {AGENT, (Kind.AGENT, 6)}
     assert (assembly.lacks(1), assembly.lacks_realtime) == (False, False)
     assert realtime(assembly) is now.value
-    found = assembly.parts((Kind.AGENT, 6))
-    assert found is not None
-    assert found.realtime is None
+    assert realtime(assembly, 6) is None
 
 
 def test_only_late_queries_that_run_are_done_without() -> None:
@@ -280,11 +276,19 @@ def whole() -> Reading:
     return reading(5, available(5), available(6), whole=True)
 
 
-def test_what_one_link_reported_is_a_step_for_another_that_stood_at_the_same_place() -> None:
+def links_of_one_node(count: int, *, share: bool = False) -> list[Link]:
+    """Return links that have received the whole set; they *share* what they received, if asked."""
     composer = Composer()
-    links = [Link(composer) for _ in range(2)]
+    links = [Link(composer) for _ in range(count)]
     for link in links:
         link.read(whole())
+        if share:
+            link.assembly.share_tables()
+    return links
+
+
+def test_what_one_link_reported_is_a_step_for_another_that_stood_at_the_same_place() -> None:
+    links = links_of_one_node(2)
     now = reading(10, WORK)
     one, other = (link.follow(now) for link in links)
     assert one is not None
@@ -311,20 +315,17 @@ def test_a_link_that_stood_elsewhere_takes_a_step_of_its_own() -> None:
 
 
 def test_a_link_behind_takes_the_elements_that_others_showed_after_the_same_reading() -> None:
-    composer = Composer()
-    ahead, behind = links = [Link(composer) for _ in range(2)]
-    for link in links:
-        link.read(whole())
+    ahead, behind = links_of_one_node(2)
     behind.follow(reading(8, part(*AGENT, REALTIME, Agent(reason_id="1"))))
     several = reading(10, WORK, part(Kind.AGENT, 6, REALTIME, Agent(routing_state=RoutingState.WORK)))
     assert ahead.follow(several) is not None
     shown = dict(ahead.shown)
     for number in (5, 6):
         assert ahead.follow(reading(20, available(number))) is not None
-    newest = dict(composer.newest)
+    newest = dict(ahead.composer.newest)
     assert behind.follow(several) is not None
     assert behind.shown == shown, "the newest elements are of later readings"
-    assert composer.newest == newest, "those who open now hold these"
+    assert ahead.composer.newest == newest, "those who open now hold these"
 
 
 def dated(time_ms: int, reason: str, *, whole: bool = False) -> Reading:
@@ -352,11 +353,7 @@ def test_links_that_are_behind_come_to_the_elements_of_one_that_opened(later_ms:
 
 
 def test_no_more_steps_hold_tables_when_most_links_are_far_behind_one() -> None:
-    composer = Composer()
-    ahead, *others = links = [Link(composer) for _ in range(3)]
-    for link in links:
-        link.read(whole())
-        link.assembly.share_tables()
+    ahead, *others = links_of_one_node(3, share=True)
     news = [
         reading(10 + number, part(*AGENT, REALTIME, Agent(reason_id=str(number))))
         for number in range(2 * OPEN_STEPS)
@@ -388,11 +385,7 @@ def show_the_parts_of_another_link(link: Link) -> None:
     ids=["keep", "read", "object", "stopped", "follow", "show"],
 )
 def test_a_link_that_shares_what_it_received_changes_only_its_own(change: Callable[[Link], object]) -> None:
-    composer = Composer()
-    one, *others = links = [Link(composer) for _ in range(3)]
-    for link in links:
-        link.read(whole())
-        link.assembly.share_tables()
+    one, *others = links = links_of_one_node(3, share=True)
     before = [one.assembly.received((Kind.AGENT, number)) for number in (5, 6)]
     for link in links:
         assert all(link.assembly.received((Kind.AGENT, each)) is before[each - 5] for each in (5, 6))
@@ -403,11 +396,7 @@ def test_a_link_that_shares_what_it_received_changes_only_its_own(change: Callab
 
 
 def test_one_part_for_one_link_is_no_reason_to_change_a_table_that_it_shares() -> None:
-    composer = Composer()
-    links = [Link(composer) for _ in range(2)]
-    for link in links:
-        link.read(whole())
-        link.assembly.share_tables()
+    links = links_of_one_node(2, share=True)
     now = reading(10, WORK)
     now.steps = None
     assert links[0].assembly.follow_one(now, links[0].shown, 0, None) is None
@@ -467,10 +456,7 @@ def test_links_after_another_share_steps_although_they_show_its_elements() -> No
 
 
 def test_a_link_that_takes_the_parts_of_another_one_knows_when_its_own_were_read() -> None:
-    composer = Composer()
-    links = [Link(composer) for _ in range(2)]
-    for link in links:
-        link.read(whole())
+    links = links_of_one_node(2)
     for link, time_ms in zip(links, (10, 20), strict=True):
         work = Agent(routing_state=RoutingState.WORK, routing_state_since_ms=100_000 + time_ms)
         now = Part(Kind.AGENT, 5, REALTIME, work, time_ms=time_ms)

@@ -37,8 +37,11 @@ class Setup:
     def view(self, handle: str) -> View:
         return view_of(handle, SCOPE, ("queues",))
 
-    def wait(self, waiting: int) -> None:
+    def wait(self, waiting: int, *, unite: bool = False) -> None:
+        """Let so many wait; with *unite*, phones that may be sent it now share it."""
         self.ledger.record("queue:1", queue(waiting))
+        if unite:
+            unite_due(self.ledger, self.now)
 
     @property
     def fanout_groups(self) -> list[FanoutGroup]:
@@ -50,7 +53,7 @@ def only(setup: Setup) -> FanoutGroup:
     return fanout_group
 
 
-def tell(fanout_group: FanoutGroup, now: float) -> None:
+def send_due(fanout_group: FanoutGroup, now: float) -> None:
     """Have what is due leave, as who brings it does: those who know as much now unite behind it."""
     assert fanout_group.take(now)
     fanout_group.unite(now)
@@ -75,11 +78,11 @@ def test_when_the_oldest_that_waits_came_is_known_and_goes_along_with_who_parts(
         assert {fanout_group.since, *(outbox.waits[1] for outbox in setup.outboxes)} == {110.0}
     setup.outboxes[0].post(ErrorFrame("busy", "x"))
     assert (setup.outboxes[0].fanout_group, setup.outboxes[0].waits[1]) == (None, 110.0)
-    tell(fanout_group, 130.0)
+    send_due(fanout_group, 130.0)
     assert fanout_group.since == math.inf
 
 
-@pytest.mark.parametrize("first", ["convoy", "phone"])
+@pytest.mark.parametrize("first", ["group", "phone"])
 def test_who_has_parted_is_in_step_again_after_the_next_change(first: str) -> None:
     setup = Setup(3)
     setup.now += 1
@@ -87,8 +90,8 @@ def test_who_has_parted_is_in_step_again_after_the_next_change(first: str) -> No
     setup.outboxes[0].post(ErrorFrame("busy", "later"))
     if first == "phone":
         setup.outboxes[0].take(setup.now)
-    tell(only(setup), setup.now)
-    if first == "convoy":
+    send_due(only(setup), setup.now)
+    if first == "group":
         setup.outboxes[0].take(setup.now)
     assert len(only(setup).members) == 3
 
@@ -113,7 +116,7 @@ def test_who_was_served_before_the_others_and_has_something_of_its_own_since_is_
     setup.outboxes[0].post(ErrorFrame("busy", "later"))
     setup.outboxes[0].take(setup.now)
     its_own(setup.outboxes[0])
-    tell(only(setup), setup.now)
+    send_due(only(setup), setup.now)
     assert setup.outboxes[0].fanout_group is None
     assert list(only(setup).members) == setup.outboxes[1:]
 
@@ -122,8 +125,7 @@ def test_fan_out_groups_are_bounded() -> None:
     setup = Setup(SIZE + 2)
     assert sorted(len(fanout_group.members) for fanout_group in setup.fanout_groups) == [2, SIZE]
     setup = came_one_by_one(SIZE + 2)
-    setup.wait(5)
-    unite_due(setup.ledger, setup.now)
+    setup.wait(5, unite=True)
     assert sorted(len(fanout_group.members) for fanout_group in setup.fanout_groups) == [2, SIZE]
 
 
@@ -155,8 +157,7 @@ def came_one_by_one(phones: int) -> Setup:
 
 def test_phones_that_came_one_by_one_and_groups_share_the_first_change() -> None:
     setup = came_one_by_one(5)
-    setup.wait(5)
-    unite_due(setup.ledger, setup.now)
+    setup.wait(5, unite=True)
     assert len(only(setup).members) == 5
     assert len(setup.ledger.readers) == 1
     assert only(setup).due_at(setup.now) == setup.now
@@ -169,16 +170,14 @@ def test_phones_that_came_one_by_one_and_groups_share_the_first_change() -> None
     setup.now += 2 * TURN_S
     setup.outboxes += [setup.add("c")]
     setup.now += 1
-    setup.wait(5)
-    unite_due(setup.ledger, setup.now)
+    setup.wait(5, unite=True)
     assert len(only(setup).members) == 6
 
 
 def test_who_may_not_be_sent_the_change_or_has_its_own_goes_alone() -> None:
     setup = came_one_by_one(2)
     setup.add("late")
-    setup.wait(5)
-    unite_due(setup.ledger, setup.now)
+    setup.wait(5, unite=True)
     assert len(only(setup).members) == 2
     assert only(setup).due_at(setup.now) == setup.now
     setup = came_one_by_one(3)
@@ -211,8 +210,7 @@ def frames_of_all(setup: Setup) -> list[dict[str, Any]]:
 
 def test_phones_whose_own_values_came_at_different_times_share_the_first_change() -> None:
     setup = with_own_values(3)
-    setup.wait(5)
-    unite_due(setup.ledger, setup.now)
+    setup.wait(5, unite=True)
     frames = frames_of_all(setup)
     assert [(frame["after"], frame["upto"]) for frame in frames] == [(2, 5), (3, 5), (4, 5)]
     assert all(frame["patch"] == {"queue:1": {"contacts_waiting": 5}} for frame in frames)
@@ -223,8 +221,7 @@ def test_phones_whose_own_values_came_at_different_times_share_the_first_change(
 
 def test_who_leaves_before_the_first_shared_change_continues_from_its_own_position() -> None:
     setup = with_own_values(3)
-    setup.wait(5)
-    unite_due(setup.ledger, setup.now)
+    setup.wait(5, unite=True)
     leaving = setup.outboxes[2]
     leaving.post(ErrorFrame("busy", "x"))
     _, frame = decoded(leaving.take(setup.now))
@@ -233,8 +230,7 @@ def test_who_leaves_before_the_first_shared_change_continues_from_its_own_positi
 
 def test_who_needs_a_frame_of_another_size_is_sent_it_alone() -> None:
     setup = with_own_values(10)
-    setup.wait(5)
-    unite_due(setup.ledger, setup.now)
+    setup.wait(5, unite=True)
     fanout_group = only(setup)
     assert isinstance(fanout_group.take_news(setup.now), ChangesFrame)
     fanout_group.unite(setup.now)
@@ -248,8 +244,7 @@ def test_who_needs_a_frame_of_another_size_is_sent_it_alone() -> None:
 
 def test_at_different_positions_a_large_change_is_sent_to_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     setup = with_own_values(3)
-    setup.wait(5)
-    unite_due(setup.ledger, setup.now)
+    setup.wait(5, unite=True)
     monkeypatch.setattr(fanout_groups, "patches_of", lambda *_: None)
     fanout_group = only(setup)
     assert fanout_group.take_news(setup.now) is None

@@ -120,6 +120,11 @@ class Owned:
             self.feed.flush()
         await self.clock.settle()
 
+    async def take(self, error: GatewayError | None = None) -> None:
+        """Let the bus take the oldest message, or fail, and let all follow."""
+        self.bus.go_on(error)
+        await self.clock.settle()
+
     def follow(self, node: NodeId, now: float, *, together: bool) -> None:
         self.publisher.reads(node, together=together)
         self.publisher.interested(node, now)
@@ -164,16 +169,14 @@ async def test_the_next_publication_has_the_changes_that_came_while_others_were_
     assert [(one.after, one.upto) for one in at.published] == [(0, 1), (1, 2), (2, 3)]
     await at.wait_for(4, 5, 6, 7)
     assert len(at.published) == ROUNDS_MAX
-    at.bus.go_on()
-    await at.clock.settle()
+    await at.take()
     last = at.published[-1]
     assert (last.after, last.upto) == (ROUNDS_MAX, 7)
     assert [(one.key, one.seq, one.value) for one in last.updates] == [
         ("queue:5", 7, Queue(contacts_waiting=7))
     ]
     for _ in range(ROUNDS_MAX):
-        at.bus.go_on()
-    await at.clock.settle()
+        await at.take()
     assert len(at.published) == ROUNDS_MAX + 1, "all is sent"
 
 
@@ -181,8 +184,7 @@ async def test_what_could_not_be_published_is_a_gap_and_the_next_goes_on(at: Own
     at.follow(FAR, 0.0, together=True)
     await at.wait_for(1)
     await at.wait_for(2)
-    at.bus.go_on(GatewayError(ErrorCode.BUS_DOWN, "away"))
-    await at.clock.settle()
+    await at.take(GatewayError(ErrorCode.BUS_DOWN, "away"))
     assert [(received.after, received.upto) for received in at.published] == [(0, 1), (1, 2)]
     at.bus.go_on()
 
@@ -196,8 +198,7 @@ async def test_who_has_not_asked_for_long_is_silent_and_is_reported_once(at: Own
     assert at.publisher.silent(INTEREST_S + 0.1) == []
     await at.wait_for(1)
     assert len(at.published) == 1, "the other still reads"
-    at.bus.go_on()
-    await at.clock.settle()
+    await at.take()
     at.publisher.silent(10.0 + INTEREST_S + 0.1)
     await at.wait_for(2)
     assert len(at.published) == 1
@@ -213,8 +214,7 @@ async def test_nobody_is_silent_for_want_of_a_bus(at: Owned) -> None:
 async def test_data_that_grows_old_is_reported_though_nothing_changed(at: Owned) -> None:
     at.follow(FAR, 0.0, together=True)
     await at.wait_for(1)
-    at.bus.go_on()
-    await at.clock.settle()
+    await at.take()
     received_ms = at.clock.wall_ms()
     at.feed.set_health(Health("stale", "live", at.clock.now()))
     await at.clock.settle()
@@ -222,8 +222,7 @@ async def test_data_that_grows_old_is_reported_though_nothing_changed(at: Owned)
         (1, "down", None),
         (1, "stale", received_ms),
     ]
-    at.bus.go_on()
-    await at.clock.settle()
+    await at.take()
     at.feed.set_health(Health("stale", "live", at.clock.now()))
     await at.clock.settle()
     assert len(at.published) == 2
@@ -232,8 +231,7 @@ async def test_data_that_grows_old_is_reported_though_nothing_changed(at: Owned)
 async def test_nothing_of_a_new_epoch_is_read_before_everything_is_there(at: Owned) -> None:
     at.follow(FAR, 0.0, together=True)
     await at.wait_for(1)
-    at.bus.go_on()
-    await at.clock.settle()
+    await at.take()
     at.feed.ledger.health = Health("live", "live", 9.0)
     at.feed.ledger.rebase(EPOCH + 1)
     at.publisher.withhold()

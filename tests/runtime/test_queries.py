@@ -64,6 +64,12 @@ def _asking(at: Scene) -> LinkSubscriptions:
     return link_session._asking
 
 
+async def _answer_held(at: Scene) -> None:
+    """Let the server answer what it has held, and let that be shown."""
+    at.link().serve_held()
+    await at.pass_time(1)
+
+
 # ---- answers that come late ----
 
 
@@ -112,8 +118,7 @@ async def test_a_phone_that_left_before_a_late_answer_about_its_presence_is_repo
     second = await at.served(device="d2")
     second.leave()
     await at.pass_time(ROUND_S + 0.5)
-    at.link().serve_held()
-    await at.pass_time(1)
+    await _answer_held(at)
     assert not at.upstream.session(second.ticket.secret).present
 
 
@@ -125,8 +130,7 @@ async def test_what_is_not_wanted_any_more_when_it_is_answered_is_stopped(at: Sc
     await at.pass_time(ROUND_S + 1)
     phone.send(kind="follow", id="2", topics=["agents"])
     await at.pass_time(1)
-    at.link().serve_held()
-    await at.pass_time(1)
+    await _answer_held(at)
     listens = at.upstream.user_links[user(1)].queries.values()
     assert not any(queues(listen) for listen in listens)
     assert "queue:5" not in phone.shown
@@ -163,8 +167,7 @@ async def test_while_a_query_is_replaced_no_change_is_missed(at: Scene) -> None:
     at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
     await at.pass_time(1)
     assert phone.shown["queue:5"]["contacts_waiting"] == 9
-    at.link().serve_held()
-    await at.pass_time(1)
+    await _answer_held(at)
     assert len(at.asked(StopListening)) == 2
     at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=8)))
     await at.pass_time(1)
@@ -179,8 +182,7 @@ async def test_data_of_a_query_that_is_being_stopped_is_not_shown_to_who_follows
     phone.send(kind="follow", id="2", topics=["agents", "queues"])
     await at.pass_time(1)
     assert "agent:7" not in phone.shown
-    at.link().serve_held()
-    await at.pass_time(1)
+    await _answer_held(at)
     assert phone.shown["agent:7"]["routing_state"] == "available"
 
 
@@ -188,8 +190,7 @@ async def test_a_late_directory_is_shown_and_asked_for_once(at: Scene) -> None:
     at.upstream.slow = lambda request: isinstance(request, QueryDirectory)
     phone = await at.served(settled_s=ROUND_S + 3)
     assert not phone.shown
-    at.link().serve_held()
-    await at.pass_time(1)
+    await _answer_held(at)
     assert (phone.health, phone.shown["agent:7"]["display_name"]) == ("live", "Bert")
     await at.pass_time(3 * REFUSED_PAUSE_S)
     assert len(at.asked(QueryDirectory)) == 1
@@ -200,8 +201,7 @@ async def test_a_directory_that_changed_while_it_was_asked_for_is_asked_for_agai
     phone = await at.served(settled_s=ROUND_S + 1)
     at.upstream.set_catalogue()
     await at.pass_time(1)
-    at.link().serve_held()
-    await at.pass_time(1)
+    await _answer_held(at)
     assert (len(at.asked(QueryDirectory)), phone.health) == (2, "live")
 
 
@@ -217,8 +217,7 @@ async def test_realtime_data_that_is_not_reported_is_unknown_and_nothing_is_call
     assert phone.shown["agent:7"]["routing_state"] == "unknown"
     assert phone.shown["queue:5"] == {"name": "Billing"}
     assert phone.health == "stale"
-    at.link().serve_held()
-    await at.pass_time(1)
+    await _answer_held(at)
     assert phone.shown["agent:7"]["routing_state"] == "available"
     assert (phone.shown["queue:5"]["contacts_waiting"], phone.health) == (3, "live")
     at.link().holds = lambda _: False
