@@ -87,6 +87,10 @@ class Trouble:
 
     # ---- what a test says ----
 
+    def lose_all(self, *kinds: type[Envelope], to: int | None = None) -> None:
+        """Lose all messages of these kinds, to one node or to each."""
+        self.lose = lambda _, node, __, envelope: to in (None, node) and isinstance(envelope, kinds)
+
     def take_away(self, *nodes: int) -> None:
         """Let nodes (all without names) reach no Redis: each request fails at once."""
         self._away |= set(nodes or self._doors)

@@ -318,7 +318,7 @@ async def test_a_refusing_or_silent_node_is_reported(at: Operated, monkeypatch: 
     monkeypatch.delitem(orders._known, "drain")
     with pytest.raises(GatewayError, match=r"n1 does not support this request\."):
         await desk_of(at.nodes).drain("n1")
-    at.nodes.trouble.lose = lambda *received: isinstance(received[-1], Report)
+    at.nodes.trouble.lose_all(Report)
     received: list[str] = []
 
     async def ask() -> None:

@@ -70,7 +70,7 @@ async def test_a_command_that_an_owner_denied_is_sent_to_the_same_one_before_lat
     await denied(at, far)
     await at.pass_time(0.2)
     near.command("1", "2", expires_at_ms=at.clock.wall_ms() + LONG_MS)
-    at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
+    at.trouble.lose_all(Offer)
     owner = at.scenes[0].owner()
     await until(at, lambda: not owner.execution._is_closed)
     near.command("2", "3")
@@ -81,7 +81,7 @@ async def test_a_command_that_an_owner_denied_is_sent_to_the_same_one_before_lat
 async def test_a_slow_command_that_an_owner_denied_before_does_not_slow_down_later_ones(at: Nodes) -> None:
     _, far = await followed(at)
     await denied(at, far)
-    at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
+    at.trouble.lose_all(Offer)
     at.link().holds = lambda request: isinstance(request, Execute)
     await until(at, lambda: len(at.link()._held) == 1)
     await at.pass_time(OWNER_WAIT_S)
@@ -113,7 +113,7 @@ async def test_a_command_that_crosses_an_offer_is_executed_by_the_next_owner(at:
 
 async def test_a_command_whose_answer_was_lost_before_the_offer_has_its_outcome(at: Nodes) -> None:
     _, far = await followed(at)
-    at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
+    at.trouble.lose_all(CallAnswer)
     await far.send_command("1", "1")
     assert executed(at) == ["1"]
     assert far.result("1") is None
@@ -151,7 +151,7 @@ async def test_a_command_that_no_owner_began_at_the_end_has_an_outcome(at: Nodes
 
 async def test_a_command_that_was_lost_before_a_later_one_is_not_executed_after_it(at: Nodes) -> None:
     _, far = await followed(at)
-    at.trouble.lose = lambda *received: isinstance(received[-1], CallRequest)
+    at.trouble.lose_all(CallRequest)
     await far.send_command("1", "1")
     at.trouble.lose = None
     await far.send_command("2", "2")
@@ -165,7 +165,7 @@ async def test_a_command_whose_owner_died_is_not_called_unexecuted_by_the_histor
     async with open_nodes(3) as at:
         await followed(at)
         far = await at.served(2, device="d3", settled_s=1)
-        at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
+        at.trouble.lose_all(CallAnswer)
         await far.send_command("1", "1", expires_at_ms=at.clock.wall_ms() + 2 * LONG_MS)
         assert executed(at) == ["1"]
         await at.kill(0)
@@ -183,7 +183,7 @@ async def test_a_reused_key_gets_no_outcome_of_another_command_from_a_history(at
     _, far = await followed(at)
     await far.send_command("1", "1")
     assert far.result("1") == {"status": "applied"}
-    at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
+    at.trouble.lose_all(CallAnswer)
     other = {"kind": "agent.routing_state.set", "agent_id": "7", "state": "available", "when": "now"}
     await far.send_command("2", "1", command=other)
     await at.drain(0, settled_s=2)
@@ -254,7 +254,7 @@ async def test_commands_of_a_stall_are_executed_before_later_ones(at: Nodes) -> 
 
 async def test_a_repeated_command_that_is_denied_may_have_been_executed(at: Nodes) -> None:
     _, far = await followed(at)
-    at.trouble.lose = lambda *received: isinstance(received[-1], CallAnswer)
+    at.trouble.lose_all(CallAnswer)
     at.trouble.unanswered = lambda node: node == 1
     await far.send_command("1", "1")
     assert executed(at) == ["1"]

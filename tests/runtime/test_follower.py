@@ -286,7 +286,7 @@ async def test_a_phone_elsewhere_whose_session_ends_keeps_its_data(at: Nodes, is
         at.upstream.end_session(at.upstream.session(near.ticket.secret), EndReason.LOGGED_OFF)
         await at.pass_time(1)
     shown = far.shown
-    at.trouble.lose = lambda *received: isinstance(received[-1], SessionOver)
+    at.trouble.lose_all(SessionOver)
     at.upstream.end_session(at.upstream.session(far.ticket.secret), EndReason.BLOCKED, "Cleo")
     await at.pass_time(0.2)
     assert (far.ended.code, far.ended.by) == (CloseCode.ACCOUNT_BLOCKED, "Cleo")
@@ -298,9 +298,7 @@ async def test_a_phone_elsewhere_whose_session_ends_keeps_its_data(at: Nodes, is
 
 async def test_what_was_lost_is_asked_for_and_comes(at: Nodes) -> None:
     near, far = await followed(at)
-    at.trouble.lose = lambda *received: (
-        received[1] == 1 and isinstance(received[-1], Publication | Publications)
-    )
+    at.trouble.lose_all(Publication, Publications, to=1)
     wait_for(at, 8)
     await at.pass_time(0.5)
     assert (waiting(near), waiting(far)) == (8, 3)
@@ -319,15 +317,13 @@ async def test_what_was_lost_is_asked_for_and_comes(at: Nodes) -> None:
 async def test_a_gap_makes_nothing_look_newer_and_what_answers_it_may_be_lost_too(at: Nodes) -> None:
     near, far = await followed(at)
     await at.pass_time(TRUSTED_S)
-    at.trouble.lose = lambda *received: (
-        received[1] == 1 and isinstance(received[-1], Publication | Publications)
-    )
+    at.trouble.lose_all(Publication, Publications, to=1)
     wait_for(at, 8)
     await at.clock.settle()
     held_at = follower(at).feed.ledger.health.as_of
     await at.pass_time(1)
     # what is published comes again and shows the gap, the answers to questions about it do not come
-    at.trouble.lose = lambda *received: received[1] == 1 and isinstance(received[-1], Publication)
+    at.trouble.lose_all(Publication, to=1)
     wait_for(at, 9)
     await at.clock.settle()
     assert (waiting(near), waiting(far)) == (9, 3)
@@ -341,9 +337,7 @@ async def test_a_gap_makes_nothing_look_newer_and_what_answers_it_may_be_lost_to
 
 async def test_what_was_lost_last_comes_within_ten_seconds(at: Nodes) -> None:
     _, far = await followed(at)
-    at.trouble.lose = lambda *received: (
-        received[1] == 1 and isinstance(received[-1], Publication | Publications)
-    )
+    at.trouble.lose_all(Publication, Publications, to=1)
     wait_for(at, 8)
     await at.pass_time(0.5)
     at.trouble.lose = None
@@ -403,7 +397,7 @@ async def test_a_session_is_presented_once_until_the_replica_loses_sight_of_it(a
 async def test_without_an_answer_a_session_is_presented_again_after_a_while(at: Nodes) -> None:
     _, far = await followed(at, settled_s=2)
     at.said.clear()
-    at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
+    at.trouble.lose_all(AttachAnswer)
     at.scenes[0].owner().drop_session(far.ticket.handle)
     await at.pass_time(ATTACH_ANSWER_S + ATTACH_AGAIN_S)
     assert presented(at) == 1
@@ -425,7 +419,7 @@ async def test_a_session_that_is_refused_in_passing_closes_its_phone(at: Nodes) 
 @pytest.mark.parametrize("makes_sense", [True, False])
 async def test_an_owner_who_cannot_tell_closes_nobody(at: Nodes, *, makes_sense: bool) -> None:
     _, far = await followed(at, settled_s=2)
-    at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
+    at.trouble.lose_all(Attach)
     remote_attach(at).follow(far.ticket.handle)
     await at.clock.settle()
     number = at.received(Attach)[-1].request
@@ -439,7 +433,7 @@ async def test_an_owner_who_cannot_tell_closes_nobody(at: Nodes, *, makes_sense:
 
 async def test_a_refusal_of_a_connection_that_its_phone_has_left_closes_not_the_next_one(at: Nodes) -> None:
     _, far = await followed(at, settled_s=2)
-    at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
+    at.trouble.lose_all(AttachAnswer)
     remote_attach(at).follow(far.ticket.handle)
     await at.clock.settle()
     number = at.received(Attach)[-1].request
@@ -456,7 +450,7 @@ async def test_a_refusal_of_a_connection_that_its_phone_has_left_closes_not_the_
 
 async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms_nobody(at: Nodes) -> None:
     near, far = await followed(at, settled_s=2)
-    at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
+    at.trouble.lose_all(AttachAnswer)
     fresh = await at.scenes[1].phone("anna", device="d3")
     fresh.hello()
     remote_attach(at).follow(far.ticket.handle)
@@ -472,7 +466,7 @@ async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms
 
 async def test_nor_of_one_that_left_while_its_owner_was_asked(at: Nodes) -> None:
     _, far = await followed(at, settled_s=2)
-    at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
+    at.trouble.lose_all(AttachAnswer)
     at.scenes[0].owner().drop_session(far.ticket.handle)
     await at.pass_time(2)
     assert far.ticket.handle in remote_attach(at)._again_at
@@ -483,7 +477,7 @@ async def test_nor_of_one_that_left_while_its_owner_was_asked(at: Nodes) -> None
 
 async def test_an_owner_that_answers_after_its_user_moved_here_keeps_no_phone_waiting(at: Nodes) -> None:
     near, _ = await followed(at, settled_s=2)
-    at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
+    at.trouble.lose_all(AttachAnswer)
     fresh = await at.scenes[1].phone("anna", device="d3")
     fresh.hello()
     await at.clock.settle()
@@ -501,7 +495,7 @@ async def test_an_owner_that_answers_after_its_user_moved_here_keeps_no_phone_wa
 async def test_who_is_accepted_in_a_later_epoch_is_not_served_from_an_earlier_one(at: Nodes) -> None:
     near, far = await followed(at, settled_s=2)
     before = at.scenes[0].owner().epoch
-    at.trouble.lose = lambda *received: isinstance(received[-1], Publication | Publications)
+    at.trouble.lose_all(Publication, Publications)
     await at.upstream.open(near.ticket.user, near.ticket.secret, token=before + 1, holder="rival")
     await at.pass_time(12)
     assert at.scenes[0].owner().epoch > before
@@ -569,7 +563,7 @@ async def test_a_phone_that_waited_in_vain_at_a_busy_owner_learns_that_it_is_bus
 
 async def test_a_late_follower_does_not_blame_the_owner(at: Nodes) -> None:
     await at.served(0)
-    at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
+    at.trouble.lose_all(Attach)
     far = await at.scenes[1].phone("anna", device="d2")
     far.hello()
     for _ in range(int(2 * ATTACH_S)):

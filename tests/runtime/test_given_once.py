@@ -218,7 +218,7 @@ async def test_endless_requests_do_not_delay_the_givers_return(at: Nodes) -> Non
 
 async def test_a_command_has_its_outcome_in_time_though_nobody_answers_for_its_session(at: Nodes) -> None:
     _, far = await followed(at)
-    at.trouble.lose = lambda *received: isinstance(received[-1], Attach)
+    at.trouble.lose_all(Attach)
     follower(at)._remote_attach._accepted.clear()
     far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 500)
     await at.pass_time(0.75)
@@ -272,7 +272,7 @@ async def leave_unmet(at: Nodes, *, is_queued: bool) -> None:
     if is_queued:
         slow(at, 0.001)
         owe(at, 60.0)
-    at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
+    at.trouble.lose_all(Offer)
     await at.drain(0, settled_s=1)
     assert (waiting(at), in_flight(at)) == ((1, 0) if is_queued else (0, 1))
 
@@ -305,7 +305,7 @@ async def test_users_move_one_after_the_other_and_none_is_without_an_owner_until
 async def test_users_who_are_not_handed_over_yet_hold_no_place_at_the_site(at: Nodes) -> None:
     await many(at)
     budget = limit(at.scenes[1], 200.0, 200.0, 8)
-    at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
+    at.trouble.lose_all(Offer)
     await at.drain(0, settled_s=1)
     assert (budget.hand_overs, budget.in_flight) == (4, 0)
     at.trouble.lose = None
@@ -342,7 +342,7 @@ async def test_a_user_that_waits_for_its_turn_is_requested_by_no_node(at: Nodes)
 
 async def test_a_turn_that_came_to_nothing_is_given_back_for_others(at: Nodes) -> None:
     await followed(at)
-    at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
+    at.trouble.lose_all(Offer)
     await at.drain(0, settled_s=1)
     assert in_flight(at) == 1
     await at.pass_time(TURN_S)
@@ -378,7 +378,7 @@ async def test_without_a_lease_a_turn_is_given_back(at: Nodes, monkeypatch: pyte
 
 async def test_that_a_node_leaves_is_known_also_when_its_word_was_lost(at: Nodes) -> None:
     await followed(at)
-    at.trouble.lose = lambda *received: isinstance(received[-1], Leaving)
+    at.trouble.lose_all(Leaving)
     await at.drain(0, settled_s=0.5)
     at.said.clear()
     while not any(isinstance(said, Here) and said.node.draining for _, _, said in at.said):

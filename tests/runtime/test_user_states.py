@@ -271,7 +271,7 @@ async def test_an_owner_whose_phones_are_all_elsewhere_stays_beyond_the_linger(a
     near, far = await followed(at, settled_s=7)
     assert at.home(0).is_kept
     assert not at.home(1).is_kept
-    at.trouble.lose = lambda *received: isinstance(received[-1], Offer)
+    at.trouble.lose_all(Offer)
     near.bye()
     await at.pass_time(180)
     assert at.owners() == [0]
