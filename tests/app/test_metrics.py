@@ -58,9 +58,7 @@ from gateway.app.wiring import POOLS_TURN_S, forget_by_time
 from gateway.bus.connect import BusKeys
 from gateway.bus.stores import RedisBackend
 from gateway.core.lease import BusState
-from gateway.domain.model import Kind
-from gateway.domain.resources import FunctionState, Queue
-from gateway.domain.upstream import Part, Source
+from gateway.domain.resources import FunctionState
 from gateway.protocol.envelopes import Here
 from gateway.runtime.event_loop import SystemClock
 from gateway.runtime.ports import NODE_TTL_S
@@ -114,7 +112,7 @@ async def test_phones_are_fresh_while_link_and_bus_are_and_nothing_waits_for_lon
         with monkeypatch.context() as patch:
             patch.setattr(phone, "wake", lambda: None)
             for waiting in (3, 4):
-                at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=waiting)))
+                at.upstream.set_waiting(waiting)
                 await at.clock.settle()
             measure_phones(at.node, telemetry)
             waits = values_of(telemetry)
@@ -171,7 +169,7 @@ async def test_readings_of_all_links_and_elements_that_came_late_are_counted() -
         await at.served()
         before = readings()
         assert before > 0
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+        at.upstream.set_waiting(9)
         await at.clock.settle()
         at.node.composer.late = 3
         assert readings() == before + 1

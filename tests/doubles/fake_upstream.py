@@ -21,7 +21,7 @@ from gateway.domain.model import (
     User,
     UserId,
 )
-from gateway.domain.resources import Agent, Media, RoutingState, Switch
+from gateway.domain.resources import Agent, Media, Queue, RoutingState, Switch
 from gateway.domain.upstream import (
     About,
     Feature,
@@ -101,6 +101,10 @@ class FakeUpstream(Centre):
         }
         self.people[user] = Person(user, login, password, login.title(), own_agent, scopes, granted)
         return user
+
+    def set_waiting(self, contacts: int) -> None:
+        """Let so many contacts wait in queue 5."""
+        self.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=contacts)))
 
     def session(self, secret: SessionSecret) -> Session:
         return self.live[secret]

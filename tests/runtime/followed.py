@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from gateway.domain.commands import Execute
-from gateway.domain.model import Kind
 from gateway.domain.resources import Queue
-from gateway.domain.upstream import Part, Source
 from gateway.protocol.envelopes import Envelope, Publication, PublishedValue
 from gateway.runtime.follower import Follower
 from tests.runtime.nodes import Nodes
@@ -20,15 +18,6 @@ async def followed(at: Nodes, *, settled_s: float = 1.0) -> tuple[FakePhone, Fak
     near, far = await at.served(0), await at.served(1, device="d2", settled_s=settled_s)
     assert at.owners() == [0]
     return near, far
-
-
-def wait_for(at: Nodes, contacts: int) -> None:
-    """Let so many contacts wait in the queue."""
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=contacts)))
-
-
-def waiting(phone: FakePhone) -> object:
-    return phone.shown["queue:5"]["contacts_waiting"]
 
 
 def executed(at: Nodes) -> list[str]:

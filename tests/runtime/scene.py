@@ -137,6 +137,12 @@ class FakePhone(SocketlessConnection):
         return {"stream": self.stream, "seq": said[-1]["upto"]}
 
     @property
+    def waiting(self) -> int:
+        """How many contacts it shows as waiting in the queue."""
+        contacts: int = self.shown["queue:5"]["contacts_waiting"]
+        return contacts
+
+    @property
     def health(self) -> str:
         """How fresh the data is, as it was sent last."""
         return str(self.of_kind("ping")[-1]["upstream"])

@@ -39,7 +39,7 @@ from gateway.runtime.handover import ChangePublisher
 from gateway.runtime.mirror import Feed
 from gateway.runtime.ports import OnPosted
 from tests.doubles.clock import ManualClock
-from tests.runtime.followed import followed, follower, publication, receive, wait_for, waiting
+from tests.runtime.followed import followed, follower, publication, receive
 from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.scene import user
 
@@ -562,12 +562,12 @@ async def test_what_an_earlier_owner_says_is_dropped_until_the_lease_shows_that_
     receive(at, publication(at, 2**62, 50))
     await at.pass_time(4)
     assert follower(at).machine.floor == 2**62
-    wait_for(at, 6)
+    at.upstream.set_waiting(6)
     await at.pass_time(0.5)
-    assert waiting(far) == 50
+    assert far.waiting == 50
     await at.pass_time(1)
     assert follower(at).machine.floor == at.openings[0].token
-    assert waiting(far) == 6
+    assert far.waiting == 6
     assert far.health == "live"
 
 
@@ -578,7 +578,7 @@ async def test_nothing_of_the_epoch_before_is_called_live_because_the_new_owner_
         at, replace(publication(at, incoming.machine.floor + 5, 3), after=9, upto=9, reset=False, updates=())
     )
     assert incoming.feed.ledger.health.upstream == "stale"
-    assert waiting(far) == 3
+    assert far.waiting == 3
 
 
 async def test_offers_that_nobody_wished_for_are_not_taken(at: Nodes) -> None:

@@ -17,7 +17,7 @@ from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.link_session import REPORT_EVERY_S
 from gateway.runtime.mirror import Feed
-from tests.runtime.followed import TRUSTED_S, followed, wait_for
+from tests.runtime.followed import TRUSTED_S, followed
 from tests.runtime.mirror_room import ALL_QUEUES
 from tests.runtime.nodes import Nodes
 from tests.runtime.scene import FakePhone, Scene, scene, user
@@ -33,10 +33,10 @@ async def test_what_a_link_brings_takes_its_time_until_the_mirror_shows_it(at: S
     await at.served()
     before, _ = hop(at, "upstream")
     for waiting in (3, 4):  # so soon after each other that one of them is looked at
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=waiting)))
+        at.upstream.set_waiting(waiting)
     await at.clock.settle()
     await at.clock.advance(REPORT_EVERY_S * 2)
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=5)))
+    at.upstream.set_waiting(5)
     await at.clock.settle()
     after, seconds = hop(at, "upstream")
     assert 1 <= after - before <= 2
@@ -50,7 +50,7 @@ async def test_what_is_published_takes_its_time_until_who_follows_has_it(at: Nod
     times, seconds = hop(scene_, "bus")
     at.trouble.chance = lambda: 0.9
     at.trouble.delays, at.trouble.delay_s = 1.0, 0.5
-    wait_for(at, 8)
+    at.upstream.set_waiting(8)
     await at.pass_time(1)
     times_now, seconds_now = hop(scene_, "bus")
     assert times_now == times + 1

@@ -41,8 +41,6 @@ from tests.runtime.followed import (
     publication,
     receive,
     resets,
-    wait_for,
-    waiting,
 )
 from tests.runtime.nodes import Nodes
 from tests.runtime.scene import FakePhone, replace_method, user
@@ -55,9 +53,9 @@ async def test_a_phone_at_another_node_is_served_through_the_one_link(at: Nodes)
     assert len(at.openings) == 1
     assert far.shown.keys() == near.shown.keys()
     assert far.health == "live"
-    wait_for(at, 9)
+    at.upstream.set_waiting(9)
     await at.pass_time(1)
-    assert (waiting(near), waiting(far)) == (9, 9)
+    assert (near.waiting, far.waiting) == (9, 9)
     far.command("1", "1")
     await at.pass_time(0.5)
     assert far.result("1") == {"status": "applied"}
@@ -237,7 +235,7 @@ async def test_what_a_phone_elsewhere_follows_is_listened_to_at_the_owner(at: No
     assert "queue:5" not in far.shown
     far.send(kind="follow", id="1", topics=["queue:5"])
     await at.pass_time(1)
-    assert waiting(far) == 3
+    assert far.waiting == 3
     assert "queue:5" not in near.shown
     listened = {(one.kind, one.numbers) for one in at.scenes[0].asked(Listen)}
     assert (Kind.QUEUE, frozenset({5})) in listened
@@ -299,16 +297,16 @@ async def test_a_phone_elsewhere_whose_session_ends_keeps_its_data(at: Nodes, is
 async def test_what_was_lost_is_asked_for_and_comes(at: Nodes) -> None:
     near, far = await followed(at)
     at.trouble.lose_all(Publication, Publications, to=1)
-    wait_for(at, 8)
+    at.upstream.set_waiting(8)
     await at.pass_time(0.5)
-    assert (waiting(near), waiting(far)) == (8, 3)
+    assert (near.waiting, far.waiting) == (8, 3)
     at.trouble.lose = None
     at.upstream.put(
         Part(Kind.AGENT, 7, Source.REALTIME, at.upstream.parts[Source.REALTIME, Kind.AGENT, 7].value)
     )
-    wait_for(at, 9)
+    at.upstream.set_waiting(9)
     await at.pass_time(0.5)
-    assert waiting(far) == 9
+    assert far.waiting == 9
     assert far.shown == near.shown | {"me": far.shown["me"]}
     assert at.counted("bus_gaps_total", detector="sequence") == [0, 1]
     assert at.counted("resyncs_total", reason="gap") == [0, 1]
@@ -318,31 +316,31 @@ async def test_a_gap_makes_nothing_look_newer_and_what_answers_it_may_be_lost_to
     near, far = await followed(at)
     await at.pass_time(TRUSTED_S)
     at.trouble.lose_all(Publication, Publications, to=1)
-    wait_for(at, 8)
+    at.upstream.set_waiting(8)
     await at.clock.settle()
     held_at = follower(at).feed.ledger.health.as_of
     await at.pass_time(1)
     # what is published comes again and shows the gap, the answers to questions about it do not come
     at.trouble.lose_all(Publication, to=1)
-    wait_for(at, 9)
+    at.upstream.set_waiting(9)
     await at.clock.settle()
-    assert (waiting(near), waiting(far)) == (9, 3)
+    assert (near.waiting, far.waiting) == (9, 3)
     assert (far.health, follower(at).feed.ledger.health.as_of) == ("live", held_at)
     await at.pass_time(4.5)
     assert far.health == "stale"
     at.trouble.lose = None
     await at.pass_time(2)
-    assert (waiting(far), far.health) == (9, "live")
+    assert (far.waiting, far.health) == (9, "live")
 
 
 async def test_what_was_lost_last_comes_within_ten_seconds(at: Nodes) -> None:
     _, far = await followed(at)
     at.trouble.lose_all(Publication, Publications, to=1)
-    wait_for(at, 8)
+    at.upstream.set_waiting(8)
     await at.pass_time(0.5)
     at.trouble.lose = None
     await at.pass_time(10)
-    assert waiting(far) == 8
+    assert far.waiting == 8
     assert resets(far) == 1
 
 

@@ -120,7 +120,7 @@ async def test_readings_that_come_before_the_answer_about_their_session_are_not_
         late[0]()
     await at.pass_time(REFUSED_PAUSE_S + 2)
     assert {key for key in phone.shown if key.split(":")[0] in set(Kind)} == {"agent:7", "agent:8", "queue:5"}
-    assert phone.shown["queue:5"]["contacts_waiting"] == 3
+    assert phone.waiting == 3
 
 
 async def test_a_new_link_is_not_live_while_messages_wait(at: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ async def test_a_new_link_is_not_live_while_messages_wait(at: Scene, monkeypatch
     monkeypatch.setattr(FakeLink, "waits_since", waits, raising=False)
     await at.clock.advance(2 * WAITS_S)
     phone = await at.served(settled_s=3)
-    assert (phone.shown["queue:5"]["contacts_waiting"], phone.health) == (3, "stale")
+    assert (phone.waiting, phone.health) == (3, "stale")
     waits_since[0] = None
     await at.pass_time(TICK_S)
     assert phone.health == "live"

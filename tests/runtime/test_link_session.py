@@ -32,10 +32,6 @@ from tests.runtime.nodes import Nodes
 from tests.runtime.scene import FakePhone, Scene, replace_method, user
 
 
-def _waiting(at: Scene, contacts: int) -> None:
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=contacts)))
-
-
 def _as_of(at: Scene) -> float:
     """Return when the data of the first user was received."""
     as_of = at.node.health(user(1)).as_of
@@ -52,9 +48,9 @@ async def test_a_server_that_dates_its_silence_does_not_look_like_a_clock_that_w
     silent_since = property(lambda _: at.clock.now() - 10, lambda *_: None)
     monkeypatch.setattr(type(link), "last_received_at", silent_since, raising=False)
     for contacts in (7, 8):
-        _waiting(at, contacts)
+        at.upstream.set_waiting(contacts)
         await at.pass_time(1)
-        assert phone.shown["queue:5"]["contacts_waiting"] == contacts
+        assert phone.waiting == contacts
         assert phone.server_ms() == at.clock.wall_ms()
         assert at.owner().mirror.offset_ms == 0
 
@@ -111,12 +107,12 @@ async def test_after_a_long_silence_everything_is_requested_again_before_it_is_l
     link.mute()
     await at.pass_time(1.6 * KEEP_ALIVE_S)
     queries = set(at.upstream.user_links[user(1)].queries)
-    _waiting(at, 8)
+    at.upstream.set_waiting(8)
     link.unmute()
     await at.clock.settle()
     assert phone.health == "stale", "what came after the silence may not be all"
     await at.pass_time(2)
-    assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 8)
+    assert (phone.health, phone.waiting) == ("live", 8)
     assert not queries & set(at.upstream.user_links[user(1)].queries)
 
 
@@ -286,9 +282,9 @@ async def test_a_stream_of_readings_is_noted_as_received_now_and_then_and_all_sh
 
     replace_method(monkeypatch, owner.link_health, "received_live", spy)
     for contacts in range(20):
-        _waiting(at, contacts)
+        at.upstream.set_waiting(contacts)
         await at.clock.advance(REPORT_LIVE_S / 5)
-    assert phone.shown["queue:5"]["contacts_waiting"] == 19
+    assert phone.waiting == 19
     assert 3 <= len(received) <= 5
     assert all(later - earlier >= REPORT_LIVE_S - 1e-9 for earlier, later in itertools.pairwise(received))
 
@@ -297,7 +293,7 @@ async def test_the_age_of_data_is_that_of_the_last_message_also_in_a_stream(at: 
     await at.served()
     at.upstream.put(Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Support")))
     for contacts in range(20):
-        _waiting(at, contacts)
+        at.upstream.set_waiting(contacts)
         await at.clock.advance(0.09)
         assert at.clock.now() - _as_of(at) <= 0.1
 
@@ -309,7 +305,7 @@ async def test_data_that_grows_old_after_a_stream_of_readings_is_as_old_as_the_l
     phone = await at.served()
     for contacts in range(25):
         await at.clock.advance(0.09)
-        _waiting(at, contacts)
+        at.upstream.set_waiting(contacts)
         await at.clock.settle()
     last_ms, last_at = at.clock.wall_ms(), at.clock.now()
     link = at.link()
@@ -335,12 +331,12 @@ async def test_a_stall_after_a_stream_of_readings_counts_from_the_last_one(
     link, listened = at.link(), at.asked(Listen)
     await at.pass_time(REPORT_LIVE_S)
     for contacts, wait_s in enumerate((0.9 * REPORT_LIVE_S, 0.0)):
-        _waiting(at, contacts)
+        at.upstream.set_waiting(contacts)
         await at.clock.advance(wait_s)
     link.holds = lambda request: isinstance(request, KeepAlive)
     at.clock.stand_still((1 if is_read else 3) * KEEP_ALIVE_S - 1.5)
     if is_read:
-        _waiting(at, 7)
+        at.upstream.set_waiting(7)
         await at.clock.settle()
     await at.clock.advance(1)
     assert at.link() is link
@@ -360,7 +356,7 @@ async def test_data_that_waited_unread_in_a_busy_node_is_as_old_as_the_server_sa
     at.node.unread_s = lambda: unread_s
     await at.pass_time(BEAT_S)
     at.upstream.transit_ms = transit_ms
-    _waiting(at, 1)
+    at.upstream.set_waiting(1)
     await at.clock.settle()
     assert at.clock.now() - _as_of(at) == pytest.approx(age_s, abs=0.01)
 
@@ -382,7 +378,7 @@ async def test_data_read_while_the_node_was_behind_stays_old_when_it_is_processe
     at.node.unread_s = lambda: 0.0
     await at.pass_time(2 * BEAT_S)
     at.link().behind_s, at.upstream.transit_ms = 2.0, 3_000
-    _waiting(at, 1)
+    at.upstream.set_waiting(1)
     await at.clock.settle()
     assert at.clock.now() - _as_of(at) == pytest.approx(3.0, abs=0.01), "by the time in the message"
 
@@ -400,18 +396,18 @@ async def test_what_a_stopped_process_finds_may_be_as_old_as_the_stop(at: Scene,
     health = at.node.user_states[user(1)].feed
     stopped_at = at.clock.now()
     at.clock.stand_still(stood_s)
-    _waiting(at, 1)  # the server wrote it at any time since
+    at.upstream.set_waiting(1)  # the server wrote it at any time since
     await at.clock.settle()
-    assert phone.shown["queue:5"]["contacts_waiting"] == 1
+    assert phone.waiting == 1
     assert health.ledger.health.as_of is not None
     assert health.ledger.health.as_of <= stopped_at, "read before a beat"
     await at.clock.advance(0)
-    _waiting(at, 2)
+    at.upstream.set_waiting(2)
     await at.clock.settle()
     assert health.ledger.health.as_of <= stopped_at, "there was more in the socket than is read in one turn"
     await at.pass_time(BEAT_S)
     await at.pass_time(2 * KEEP_ALIVE_S)  # the server is asked again after a long silence
-    _waiting(at, 3)
+    at.upstream.set_waiting(3)
     await at.clock.settle()
     assert at.clock.now() - health.ledger.health.as_of <= REPORT_EVERY_S
 
@@ -424,7 +420,7 @@ async def test_a_link_that_was_opened_after_a_stop_has_nothing_from_before(at: S
     await at.clock.settle()
     await at.pass_time(0.25)
     await at.pass_time(5.0)
-    _waiting(at, 2)
+    at.upstream.set_waiting(2)
     await at.clock.settle()
     assert _as_of(at) >= went_on_at
 
@@ -518,6 +514,6 @@ async def test_data_of_a_link_that_a_busy_node_opened_is_not_said_to_be_newer_th
     at.upstream.transit_ms = 3_000
     await at.pass_time(2 * BEAT_S)
     await at.served(settled_s=6)
-    _waiting(at, 1)
+    at.upstream.set_waiting(1)
     await at.clock.settle()
     assert at.clock.now() - _as_of(at) >= 3.0

@@ -13,9 +13,9 @@ import pytest
 from gateway.core.link import BEAT_S, Linger
 from gateway.domain.commands import AttachSession, DetachSession, Listen, QueryDirectory
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
-from gateway.domain.model import Application, Device, Kind, NodeId, SessionSecret, UserId
-from gateway.domain.resources import FunctionState, Queue
-from gateway.domain.upstream import LinkClosed, Part, Source
+from gateway.domain.model import Application, Device, NodeId, SessionSecret, UserId
+from gateway.domain.resources import FunctionState
+from gateway.domain.upstream import LinkClosed
 from gateway.protocol.envelopes import Replaced
 from gateway.runtime.link_session import UNREAD_S, UNREAD_STAYS_S
 from gateway.runtime.node import NodeSettings
@@ -164,7 +164,7 @@ async def test_a_fault_of_one_owner_is_his_alone_and_says_nothing_secret(
 
     replace_method(monkeypatch, at.owner().mirror, "read_all", fail)
     with caplog.at_level(logging.DEBUG):
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+        at.upstream.set_waiting(9)
         link.unmute()
         await at.clock.settle()
     assert phone.code == CloseCode.INTERNAL
@@ -224,7 +224,7 @@ async def test_a_user_whose_link_is_silent_has_no_task(at: Scene) -> None:
     before = asyncio.all_tasks()
     other = await at.served("bert", ASSISTANT, number="1234", settled_s=2)
     assert len(asyncio.all_tasks()) == len(before), "a phone has a task while it waits"
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+    at.upstream.set_waiting(9)
     await at.clock.settle()
     assert len(asyncio.all_tasks()) == len(before)
     assert phone.health == other.health == "live"
@@ -579,9 +579,9 @@ async def test_data_of_a_silent_link_is_old_while_messages_may_wait_unread_in_th
     assert phone.health == "stale"
     await at.pass_time(UNREAD_STAYS_S)
     assert phone.health == "stale"
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+    at.upstream.set_waiting(9)
     await at.pass_time(1)
-    assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 9)
+    assert (phone.health, phone.waiting) == ("live", 9)
     await at.pass_time(5)  # it brings a sign of life in between
     assert phone.health == "stale"
     at.node.unread_s = lambda: 0.0
@@ -615,7 +615,7 @@ async def test_a_message_to_a_busy_node_does_not_change_the_state_of_its_phones_
     at.upstream.transit_ms = 700
     pings, messages = len(phone.of_kind("ping")), 60
     for waiting in range(messages):
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=waiting)))
+        at.upstream.set_waiting(waiting)
         await at.pass_time(0.5)
     states = [ping["upstream"] for ping in phone.of_kind("ping")[pings:]]
     assert states.count("stale") <= 1 + 0.5 * messages / UNREAD_STAYS_S, states

@@ -151,7 +151,7 @@ async def test_a_query_whose_answer_cannot_be_read_is_stopped_when_its_readings_
     link._serve = answer
     phone.send(kind="follow", id="1", topics=["agents", "queues"])
     await at.pass_time(REFUSED_PAUSE_S + 2)
-    assert (phone.shown["queue:5"]["contacts_waiting"], phone.health) == (3, "live")
+    assert (phone.waiting, phone.health) == (3, "live")
     listens = [listen for listen in at.upstream.user_links[user(1)].queries.values() if queues(listen)]
     assert len(listens) == 1
     (listening,) = unread
@@ -164,14 +164,14 @@ async def test_while_a_query_is_replaced_no_change_is_missed(at: Scene) -> None:
     at.link().holds = _is_listen
     phone.send(kind="follow", id="1", topics=["queue:5"])
     await at.pass_time(1)
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+    at.upstream.set_waiting(9)
     await at.pass_time(1)
-    assert phone.shown["queue:5"]["contacts_waiting"] == 9
+    assert phone.waiting == 9
     await _answer_held(at)
     assert len(at.asked(StopListening)) == 2
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=8)))
+    at.upstream.set_waiting(8)
     await at.pass_time(1)
-    assert phone.shown["queue:5"]["contacts_waiting"] == 8
+    assert phone.waiting == 8
 
 
 async def test_data_of_a_query_that_is_being_stopped_is_not_shown_to_who_follows_again(at: Scene) -> None:
@@ -219,18 +219,18 @@ async def test_realtime_data_that_is_not_reported_is_unknown_and_nothing_is_call
     assert phone.health == "stale"
     await _answer_held(at)
     assert phone.shown["agent:7"]["routing_state"] == "available"
-    assert (phone.shown["queue:5"]["contacts_waiting"], phone.health) == (3, "live")
+    assert (phone.waiting, phone.health) == (3, "live")
     at.link().holds = lambda _: False
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+    at.upstream.set_waiting(9)
     await at.pass_time(1)
-    assert phone.shown["queue:5"]["contacts_waiting"] == 9
+    assert phone.waiting == 9
 
 
 @pytest.mark.parametrize("source", [Source.CUMULATIVE, Source.CONFIGURATION])
 async def test_a_first_reading_that_never_comes_is_done_without(at: Scene, source: Source) -> None:
     at.upstream.unsent = _of(source)
     phone = await at.served(settled_s=SERVED_S + 2)
-    assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 3)
+    assert (phone.health, phone.waiting) == ("live", 3)
     again = await at.again(phone)
     assert again.of_kind("welcome"), "the next phone does not wait"
     assert at.queries == LINE
@@ -241,7 +241,7 @@ async def test_what_phones_show_is_kept_longer_when_a_new_link_is_slow(at: Scene
     at.upstream.unsent = _of(Source.REALTIME)
     at.upstream.drop(user(1))
     await at.pass_time(KEPT_S - 5)
-    assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("stale", 3)
+    assert (phone.health, phone.waiting) == ("stale", 3)
     await at.pass_time(10)
     assert (phone.health, phone.shown["queue:5"]) == ("stale", {"name": "Billing"})
 
@@ -258,7 +258,7 @@ async def test_old_data_is_kept_and_shown_as_old_until_the_new_request_is_answer
     phone = await at.served()
     at.upstream.unsent = _of(Source.REALTIME)
     await _fall_silent(at)
-    assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("stale", 3)
+    assert (phone.health, phone.waiting) == ("stale", 3)
     assert phone.shown["agent:8"]["routing_state"] == "logged_off"
     at.upstream.unsent = lambda _: False
     _asking(at).listen_again()
@@ -303,7 +303,7 @@ async def test_a_first_reading_may_come_before_it_is_said_which_query_it_is(at: 
     phone = await at.served()
     assert phone.of_kind("welcome")
     await at.pass_time(1)
-    assert (phone.health, phone.shown["queue:5"]["contacts_waiting"]) == ("live", 3)
+    assert (phone.health, phone.waiting) == ("live", 3)
 
 
 # ---- functions ----
@@ -432,7 +432,7 @@ async def test_without_a_function_resources_are_shown_without_its_data_until_it_
     at.upstream.set_function("realtime", FunctionState.UP)
     await at.pass_time(2)
     assert phone.shown["agent:7"]["routing_state"] == "available"
-    assert phone.shown["queue:5"]["contacts_waiting"] == 3
+    assert phone.waiting == 3
 
 
 async def test_nothing_flickers_when_a_wider_query_takes_the_place_of_a_narrow_one(at: Scene) -> None:
@@ -501,7 +501,7 @@ async def test_a_hello_for_more_topics_waits_until_they_were_read(at: Scene) -> 
     phone = await at.served(topics=["agents"])
     phone.leave()
     await at.clock.settle()
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=8)))
+    at.upstream.set_waiting(8)
     again = await at.again(phone, topics=["queues"])
     assert [frame["kind"] for frame in again.frames][:2] == ["welcome", "changes"]
     assert again.of_kind("changes")[0]["put"]["queue:5"]["contacts_waiting"] == 8

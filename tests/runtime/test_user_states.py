@@ -28,7 +28,7 @@ from gateway.domain.commands import (
 )
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, SessionRefused
 from gateway.domain.model import Application, Kind, NodeId, Scope, SessionId, UserId
-from gateway.domain.resources import Agent, Queue
+from gateway.domain.resources import Agent
 from gateway.domain.upstream import Part, Source
 from gateway.protocol.envelopes import Offer
 from gateway.runtime.node import USERS_SLICE_S, NodeSettings, UserStates
@@ -377,9 +377,9 @@ async def test_a_replaced_connection_that_goes_late_leaves_its_successor_alone(a
     await at.clock.settle()
     assert at.owner().feed.connections == {new.ticket.handle: new}
     assert at.upstream.session(new.ticket.secret).present
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=4)))
+    at.upstream.set_waiting(4)
     await at.pass_time(1)
-    assert new.shown["queue:5"]["contacts_waiting"] == 4
+    assert new.waiting == 4
 
 
 async def test_a_sixth_device_is_refused_and_a_silent_one_makes_way(at: Scene) -> None:
@@ -579,6 +579,6 @@ async def test_a_user_who_had_nothing_new_for_long_gets_the_next_reading_at_once
         await idle_users(at, 1)
         (phone,) = at.lines
         await at.clock.advance(60)
-        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+        at.upstream.set_waiting(9)
         await at.clock.settle()
-        assert phone.shown["queue:5"]["contacts_waiting"] == 9
+        assert phone.waiting == 9

@@ -8,7 +8,7 @@ from gateway.core.lease import REFUSED_S
 from gateway.domain.errors import CloseCode
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Owned
-from tests.runtime.followed import TRUSTED_S, followed, is_cut_off, resets, wait_for, waiting
+from tests.runtime.followed import TRUSTED_S, followed, is_cut_off, resets
 from tests.runtime.nodes import Nodes, open_nodes
 from tests.runtime.scene import FakePhone, user
 
@@ -18,10 +18,10 @@ async def test_without_the_bus_the_owners_phones_stay_live_and_command_while_it_
     at.trouble.take_away()
     await at.pass_time(120)
     assert (near.closed, near.health) == (None, "live")
-    wait_for(at, 9)
+    at.upstream.set_waiting(9)
     near.command("1", "1")
     await at.pass_time(1)
-    assert waiting(near) == 9
+    assert near.waiting == 9
     assert near.result("1") == {"status": "applied"}
     assert (len(at.openings), at.counted("self_fences_total")) == (1, [1, 0])
 
@@ -33,13 +33,13 @@ async def test_without_the_bus_other_phones_are_stale_and_cannot_command(at: Nod
     ping = far.of_kind("ping")[-1]
     assert (far.closed, ping["upstream"], ping["bus"]) == (None, "stale", "down")
     assert await far.send_command("1", "1") == ("rejected", "bus_down")
-    wait_for(at, 9)
+    at.upstream.set_waiting(9)
     await at.pass_time(60)
-    assert (far.closed, waiting(far)) == (None, 3)
+    assert (far.closed, far.waiting) == (None, 3)
     at.trouble.give_back()
     await at.pass_time(8)
     ping = far.of_kind("ping")[-1]
-    assert (waiting(far), ping["upstream"], ping["bus"]) == (9, "live", "live")
+    assert (far.waiting, ping["upstream"], ping["bus"]) == (9, "live", "live")
     assert len(at.openings) == 1
     assert resets(far) == 1, "it only received what it missed"
 
@@ -49,7 +49,7 @@ async def test_when_the_bus_is_back_data_is_stale_until_the_owner_answers(at: No
     _, far = await followed(at)
     at.trouble.take_away()
     await at.pass_time(away_s)
-    wait_for(at, 9)
+    at.upstream.set_waiting(9)
     at.trouble.give_back()
     at.trouble.lose = lambda *received: received[:2] == (1, 0)
     await at.pass_time(3)
@@ -57,7 +57,7 @@ async def test_when_the_bus_is_back_data_is_stale_until_the_owner_answers(at: No
     assert (ping["upstream"], ping["bus"]) == ("stale", "live")
     at.trouble.lose = None
     await at.pass_time(4)
-    assert (waiting(far), far.health) == (9, "live")
+    assert (far.waiting, far.health) == (9, "live")
 
 
 async def test_without_the_bus_a_new_phone_has_the_node_in_hand_open_the_link(at: Nodes) -> None:

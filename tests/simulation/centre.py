@@ -84,7 +84,7 @@ class SimCentre(FakeUpstream):
     def count(self) -> None:
         self.waited_until[self.waiting] = self.clock.now()
         self.waiting += 1
-        self.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=self.waiting)))
+        self.set_waiting(self.waiting)
 
     def log_agents_on(self) -> None:
         if (Source.REALTIME, Kind.AGENT, 7) not in self.parts:
