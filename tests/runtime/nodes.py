@@ -22,6 +22,7 @@ from tests.doubles.lossy_bus import Trouble
 from tests.runtime.scene import FakePhone, Scene, people, user
 
 T = TypeVar("T", bound=Envelope)
+APPLIED, UNCHANGED = {"status": "applied"}, {"status": "unchanged"}
 STEP_S = 0.25
 MET_S = 5.0
 """Until each node knows of the others, and takes its part of the log-ons."""
@@ -145,6 +146,14 @@ class Nodes:
         await phone.connect(**hello)
         await self.pass_time(settled_s)
         return phone
+
+    async def result(
+        self, phone: FakePhone, identity: str, key: str, *, within_s: float, **fields: object
+    ) -> dict[str, object] | None:
+        """Let a phone send a command, and time pass; return the result that it received."""
+        phone.command(identity, key, **fields)
+        await self.pass_time(within_s)
+        return phone.result(identity)
 
     async def drain(self, at: int, *, settled_s: float) -> None:
         """Drain a node, and let time pass."""

@@ -42,7 +42,7 @@ from tests.runtime.followed import (
     receive,
     resets,
 )
-from tests.runtime.nodes import Nodes
+from tests.runtime.nodes import APPLIED, UNCHANGED, Nodes
 from tests.runtime.scene import FakePhone, replace_method, user
 
 # ---- served through the owner ----
@@ -56,13 +56,9 @@ async def test_a_phone_at_another_node_is_served_through_the_one_link(at: Nodes)
     at.upstream.set_waiting(9)
     await at.pass_time(1)
     assert (near.waiting, far.waiting) == (9, 9)
-    far.command("1", "1")
-    await at.pass_time(0.5)
-    assert far.result("1") == {"status": "applied"}
+    assert await at.result(far, "1", "1", within_s=0.5) == APPLIED
     assert near.shown["agent:7"]["routing_state"] == far.shown["agent:7"]["routing_state"] == "unavailable"
-    near.command("2", "1", retry=True)
-    await at.pass_time(0.5)
-    assert near.result("2") == {"status": "applied"}
+    assert await at.result(near, "2", "1", retry=True, within_s=0.5) == APPLIED
     assert len(at.scenes[0].asked(Execute)) == 1
     at.link().push(Announced("n", 1, "maintenance", "Tonight", "An update", None, None))
     await at.clock.settle()
@@ -214,7 +210,7 @@ async def test_commands_that_wait_for_their_session_are_not_overtaken(at: Nodes,
         await asyncio.sleep(0)
     far.command("2", "2")
     await at.pass_time(1)
-    assert [far.result("1"), far.result("2")] == [{"status": "applied"}, {"status": "unchanged"}]
+    assert [far.result("1"), far.result("2")] == [APPLIED, UNCHANGED]
 
 
 async def test_what_no_node_has_begun_is_not_sent_to_the_same_one_again_at_once(at: Nodes) -> None:

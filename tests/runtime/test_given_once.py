@@ -10,10 +10,9 @@ from gateway.protocol.envelopes import Asks, Attach, Envelope, Given, Here, Leav
 from gateway.runtime.handover import REQUEST_S, REQUESTS_MAX, REST_S, TURN_PAUSE_S, TURN_S, UNLINKED_S
 from gateway.runtime.ports import Grant, Start
 from tests.runtime.followed import executed, followed, follower
-from tests.runtime.nodes import Nodes
+from tests.runtime.nodes import APPLIED, UNCHANGED, Nodes
 from tests.runtime.scene import FakePhone, Scene, user
 
-APPLIED = {"status": "applied"}
 TAKEN_S = 10.0
 """After how long nobody can take a user any more for a wish."""
 
@@ -92,9 +91,7 @@ async def test_a_taker_with_a_late_answer_of_the_store_gets_nothing_of_the_giver
     with monkeypatch.context() as patch:
         patch.setattr(leases, "acquire", unanswered)
         await at.drain(0, settled_s=TAKEN_S + 1)
-        near.command("1", "1")
-        await at.pass_time(0.5)
-        assert near.result("1") == APPLIED
+        assert await at.result(near, "1", "1", within_s=0.5) == APPLIED
     at.scenes[0].node.is_draining = False
     await at.pass_time(5)
     assert (at.owners(), len(at.openings)) == ([0], 1)
@@ -191,9 +188,9 @@ async def test_a_user_whom_no_offer_leaves_is_served_on_while_others_ask_for_him
     at.said.clear()
     await at.pass_time(REST_S - 4)
     for number, phone in enumerate((near, far)):
-        phone.command("1", str(number))
-        await at.pass_time(1)
-        assert phone.result("1") == {"status": "unchanged"}, "the first one had come through"
+        assert await at.result(phone, "1", str(number), within_s=1) == UNCHANGED, (
+            "the first one had come through"
+        )
     assert not at.received(Offer), "nobody is offered the user for a while"
     at.trouble.lose = None
     await at.pass_time(REST_S + TAKEN_S)

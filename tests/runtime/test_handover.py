@@ -11,7 +11,7 @@ from gateway.domain.upstream import About, Feature
 from gateway.protocol.envelopes import Attach, BusChannel, Detach, Envelope, Offer
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.followed import TRUSTED_S, executed, followed, resets
-from tests.runtime.nodes import Nodes, open_nodes
+from tests.runtime.nodes import APPLIED, Nodes, open_nodes
 from tests.runtime.rivals import Gate
 from tests.runtime.scene import FakePhone
 
@@ -52,9 +52,7 @@ async def test_a_node_that_drains_gives_at_once_and_its_phones_stay_till_notifie
     assert at.owners() == [1]
     assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
     assert (near.closed, far.closed) == (None, None)
-    near.command("1", "1")
-    await at.pass_time(1)
-    assert near.result("1") == {"status": "applied"}
+    assert await at.result(near, "1", "1", within_s=1) == APPLIED
     assert near.shown["agent:7"]["routing_state"] == "unavailable"
     assert at.counted("ownership_moves_total", reason="drain") == [1, 0]
 
@@ -113,11 +111,11 @@ async def test_what_is_answered_in_time_is_reported_and_known_to_the_next_owner(
     await at.pass_time(1)
     link.unmute()
     await at.pass_time(1)
-    assert far.result("1") == {"status": "applied"}
+    assert far.result("1") == APPLIED
     assert at.owners() == [1]
-    near.command("2", "1", retry=True)
-    await at.pass_time(1)
-    assert near.result("2") == {"status": "applied"}, "not unchanged: it was not executed again"
+    assert await at.result(near, "2", "1", retry=True, within_s=1) == APPLIED, (
+        "not unchanged: it was not executed again"
+    )
     assert len(executed(at)) == 1
 
 
@@ -149,7 +147,7 @@ async def test_a_link_that_comes_back_keeps_the_user_from_who_reaches_nothing(at
     for phone in (near, far):
         phone.command("1", "1")
     await at.pass_time(2)
-    assert near.result("1") == far.result("1") == {"status": "applied"}
+    assert near.result("1") == far.result("1") == APPLIED
 
 
 async def test_a_user_is_offered_to_one_node_at_a_time() -> None:

@@ -21,7 +21,7 @@ from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 from tests.doubles.tasks import beside, during
-from tests.runtime.nodes import Nodes
+from tests.runtime.nodes import APPLIED, Nodes
 from tests.runtime.scene import FakePhone, Scene, scene, user
 
 QUICK = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(dashboard_s=3, remote_assistant_s=6))
@@ -251,9 +251,7 @@ async def test_a_link_whose_lease_another_keeps_is_given_up_after_a_while(at: No
         await at.pass_time(2)
         await leases.renew(user(1), NodeId("n1"), "n1-0", taken)
     assert at.owners() == [0]
-    near.command("1", "1")
-    await at.pass_time(2)
-    assert near.result("1") == {"status": "applied"}, "OSCC-E has it so"
+    assert await at.result(near, "1", "1", within_s=2) == APPLIED, "OSCC-E has it so"
     for _ in range(8):
         await at.pass_time(2)
         await leases.renew(user(1), NodeId("n1"), "n1-0", taken)

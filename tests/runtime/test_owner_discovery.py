@@ -12,7 +12,7 @@ from gateway.protocol.envelopes import Asked, Asks, Probe
 from gateway.runtime.cluster_receiver import ANNOUNCE_S
 from gateway.runtime.ownership import GIVES_WAY_S
 from tests.runtime.followed import TRUSTED_S, followed
-from tests.runtime.nodes import Nodes, open_nodes
+from tests.runtime.nodes import APPLIED, Nodes, open_nodes
 from tests.runtime.scene import user
 
 UNFENCED = frozenset(Feature) - {Feature.LINK_FENCING}
@@ -48,9 +48,7 @@ async def test_a_user_whose_owner_was_killed_is_taken_over_within_seconds(at: No
     await at.pass_time(0.5)
     assert (far.closed, far.health) == (None, "live")
     assert at.holder() == 1
-    far.command("1", "1")
-    await at.pass_time(0.5)
-    assert far.result("1") == {"status": "applied"}
+    assert await at.result(far, "1", "1", within_s=0.5) == APPLIED
     assert (len(at.openings), at.counted("takeovers_total", kind="early")) == (2, [0, 1])
     assert at.counted("ownership_moves_total", reason="deaf") == [0, 1]
     assert at.counted("takeover_blind_seconds_count") == [0, 1]
@@ -69,9 +67,9 @@ async def test_an_owner_that_receives_and_does_not_answer_is_deaf_after_three_se
     assert at.owners() == [1], "OSCC-E named the present owner to the deaf one"
     assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
     assert (near.closed, far.closed) == (None, None)
-    near.command("1", "1")
-    await at.pass_time(LOST_S)
-    assert near.result("1") == {"status": "applied"}, "once the answer that was lost is asked for again"
+    assert await at.result(near, "1", "1", within_s=LOST_S) == APPLIED, (
+        "once the answer that was lost is asked for again"
+    )
 
 
 async def test_nothing_of_a_deaf_owner_is_shown_as_fresh() -> None:

@@ -9,7 +9,7 @@ from gateway.domain.errors import CloseCode
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Owned
 from tests.runtime.followed import TRUSTED_S, followed, is_cut_off, resets
-from tests.runtime.nodes import Nodes, open_nodes
+from tests.runtime.nodes import APPLIED, Nodes, open_nodes
 from tests.runtime.scene import FakePhone, user
 
 
@@ -22,7 +22,7 @@ async def test_without_the_bus_the_owners_phones_stay_live_and_command_while_it_
     near.command("1", "1")
     await at.pass_time(1)
     assert near.waiting == 9
-    assert near.result("1") == {"status": "applied"}
+    assert near.result("1") == APPLIED
     assert (len(at.openings), at.counted("self_fences_total")) == (1, [1, 0])
 
 
@@ -71,9 +71,7 @@ async def test_without_the_bus_a_new_phone_has_the_node_in_hand_open_the_link(at
     assert at.openings[1].token > at.openings[0].token
     assert (far.closed, fresh.closed) == (None, None)
     assert near.code is CloseCode.REBALANCE
-    fresh.command("1", "1")
-    await at.pass_time(1)
-    assert fresh.result("1") == {"status": "applied"}
+    assert await at.result(fresh, "1", "1", within_s=1) == APPLIED
     assert at.counted("takeovers_total", kind="assumed") == [0, 1]
     assert at.counted("ownership_moves_total", reason="island") == [0, 1]
 
@@ -140,9 +138,7 @@ async def test_newcomers_are_served_after_five_seconds(at: Nodes) -> None:
     await at.pass_time(SOUGHT_S + 1)
     assert phone.of_kind("welcome")
     assert is_live(phone)
-    phone.command("1", "1")
-    await at.pass_time(1)
-    assert phone.result("1") == {"status": "applied"}
+    assert await at.result(phone, "1", "1", within_s=1) == APPLIED
     assert at.scenes[0].counted("takeovers_total", kind="assumed") == 1
 
 
@@ -158,7 +154,7 @@ async def test_an_owner_who_lives_keeps_his_user_though_no_lease_is_left() -> No
         for phone in (near, far, third):
             phone.command("1", "1")
         await at.pass_time(1)
-        assert [phone.result("1") for phone in (near, far, third)] == [{"status": "applied"}] * 3
+        assert [phone.result("1") for phone in (near, far, third)] == [APPLIED] * 3
 
 
 async def test_a_user_is_given_while_the_store_takes_no_writes(at: Nodes) -> None:
@@ -170,9 +166,7 @@ async def test_a_user_is_given_while_the_store_takes_no_writes(at: Nodes) -> Non
     near.leave()
     await at.pass_time(15)
     assert (at.holder(), is_live(far)) == (1, True)
-    far.command("1", "1")
-    await at.pass_time(1)
-    assert far.result("1") == {"status": "applied"}
+    assert await at.result(far, "1", "1", within_s=1) == APPLIED
 
 
 async def test_who_was_replaced_by_somebody_out_of_hearing_sends_its_phones_away(at: Nodes) -> None:
