@@ -11,7 +11,7 @@ from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Asked, Asks, Probe
 from gateway.runtime.cluster_receiver import ANNOUNCE_S
 from gateway.runtime.ownership import GIVES_WAY_S
-from tests.runtime.followed import TRUSTED_S, followed
+from tests.runtime.followed import TRUSTED_S, followed, follower
 from tests.runtime.nodes import APPLIED, Nodes, open_nodes
 from tests.runtime.scene import user
 
@@ -239,11 +239,10 @@ async def test_what_a_store_forgets_costs_nothing(at: Nodes, all_of_it: bool) ->
 async def test_an_owner_who_answers_is_followed_also_when_no_lease_names_him(at: Nodes) -> None:
     _, far = await followed(at, settled_s=TRUSTED_S)
     at.trouble.flush()
-    follower = at.home(1).follower
-    assert follower is not None
-    follower.not_mine()
-    follower._owner_discovery.denied_since = None
-    await follower._owner_discovery.find()
+    follows = follower(at)
+    follows.not_mine()
+    follows._owner_discovery.denied_since = None
+    await follows._owner_discovery.find()
     await at.pass_time(1)
     assert at.owners() == [0]
     assert far.health == "live"

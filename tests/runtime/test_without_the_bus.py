@@ -8,7 +8,7 @@ from gateway.core.lease import REFUSED_S
 from gateway.domain.errors import CloseCode
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Owned
-from tests.runtime.followed import TRUSTED_S, followed, is_cut_off, resets
+from tests.runtime.followed import TRUSTED_S, followed, follower, is_cut_off, resets
 from tests.runtime.nodes import APPLIED, Nodes, open_nodes
 from tests.runtime.scene import FakePhone, user
 
@@ -198,17 +198,16 @@ async def test_without_fencing_nobody_is_taken_and_the_phone_learns_that_it_is_t
 async def test_a_node_that_says_to_own_a_user_with_a_higher_token_is_followed() -> None:
     async with open_nodes(3) as at:
         _, far = await followed(at)
-        follower = at.home(1).follower
-        assert follower is not None
-        before = follower.owner
-        follower.owned(
+        follows = follower(at)
+        before = follows.owner
+        follows.owned(
             before._replace(holder="n2-1", node=at.scenes[2].node.record().node, token=before.token - 1)
         )
-        assert follower.owner == before
-        follower.owned(
+        assert follows.owner == before
+        follows.owned(
             before._replace(holder="n2-1", node=at.scenes[2].node.record().node, token=before.token + 1)
         )
-        assert follower.owner.holder == "n2-1"
+        assert follows.owner.holder == "n2-1"
         await at.pass_time(10)
         assert is_live(far), "the lease is read to be another's"
         assert not at.received(Owned), "nothing is said while the store takes writes"

@@ -30,12 +30,12 @@ from tests.simulation.schedule import (
 )
 
 Generate = Callable[[int], tuple[Setup, tuple[Action, ...]]]
-_SORTS: Final[dict[str, Generate]] = {
-    "aimed": generate_aimed,
-    "hurried": generate_hurried,
-    "refused": generate_refused,
-    "stalled": generate_stalled,
-    "orphaned": generate_orphaned,
+_SORTS: Final[dict[str, tuple[str, Generate]]] = {
+    "aimed": ("at commands of phones that are lost", generate_aimed),
+    "hurried": ("at many commands while users move", generate_hurried),
+    "refused": ("at a Redis that takes no writes", generate_refused),
+    "stalled": ("at nodes that stop, and at wrong clocks", generate_stalled),
+    "orphaned": ("at sessions of nodes that die", generate_orphaned),
 }
 BUSY_S: Final = 90.0
 """Real seconds for a seed and its shortening: they end a task that never yields to the loop."""
@@ -198,13 +198,10 @@ def main() -> int:
     parser.add_argument(
         "--stop", action="store_true", help="at the first that is found, which is not shortened"
     )
-    parser.add_argument("--aimed", action="store_true", help="at commands of phones that are lost")
-    parser.add_argument("--hurried", action="store_true", help="at many commands while users move")
-    parser.add_argument("--refused", action="store_true", help="at a Redis that takes no writes")
-    parser.add_argument("--stalled", action="store_true", help="at nodes that stop, and at wrong clocks")
-    parser.add_argument("--orphaned", action="store_true", help="at sessions of nodes that die")
+    for name, (searched, _) in _SORTS.items():
+        parser.add_argument(f"--{name}", action="store_true", help=searched)
     asked = parser.parse_args()
-    generated = next((of for name, of in _SORTS.items() if getattr(asked, name)), generate)
+    generated = next((of for name, (_, of) in _SORTS.items() if getattr(asked, name)), generate)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     gc.collect()
     gc.freeze()  # what is imported stays, and is looked through no more

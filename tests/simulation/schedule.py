@@ -74,7 +74,7 @@ def generate(seed: int) -> tuple[Setup, tuple[Action, ...]]:
     actions = []
     for _ in range(rng.randrange(6, 18)):
         what = rng.choice(faults) if rng.random() < 0.4 else rng.choice(everyday)
-        actions.append(Action(rng.choice(_PAUSES), what, _args(what, rng)))
+        actions.append(_action(what, rng))
     return setup, tuple(actions)
 
 
@@ -86,8 +86,7 @@ def generate_aimed(seed: int) -> tuple[Setup, tuple[Action, ...]]:
     actions = []
     for _ in range(rng.randrange(3, 9)):
         if rng.random() < 0.8:
-            what = rng.choice(faults)
-            actions.append(Action(rng.choice(_PAUSES), what, _args(what, rng)))
+            actions.append(_action(rng.choice(faults), rng))
         for _ in range(rng.choice((1, 2, 3))):
             which, state = rng.randrange(12), rng.randrange(2)
             actions.append(Action(rng.choice(_SOON), "command", (which, state)))
@@ -103,7 +102,7 @@ def generate_refused(seed: int) -> tuple[Setup, tuple[Action, ...]]:
     actions = []
     for _ in range(rng.randrange(4, 14)):
         what = rng.choice(("refuse", *others)) if rng.random() < 0.5 else rng.choice(EVERYDAY)
-        actions.append(Action(rng.choice(_PAUSES), what, _args(what, rng)))
+        actions.append(_action(what, rng))
     if rng.random() < 0.5:  # an owner ends, and no node can be granted its lease
         actions += [Action(0.3, "refuse", (600,)), Action(0.05, "kill", (rng.randrange(12), 120, 1))]
         actions += [Action(7.0, "count")] * 4
@@ -119,7 +118,7 @@ def generate_stalled(seed: int) -> tuple[Setup, tuple[Action, ...]]:
     actions = []
     for _ in range(rng.randrange(4, 16)):
         what = rng.choice(faults) if rng.random() < 0.5 else rng.choice(EVERYDAY)
-        actions.append(Action(rng.choice(_PAUSES), what, _args(what, rng)))
+        actions.append(_action(what, rng))
     return setup, tuple(actions)
 
 
@@ -129,9 +128,9 @@ def generate_orphaned(seed: int) -> tuple[Setup, tuple[Action, ...]]:
     setup = replace(_setup(seed, rng), patient=rng.random() < 0.5)
     actions = []
     for _ in range(rng.randrange(1, 4)):
-        kill = Action(rng.choice(_PAUSES), "kill", _args("kill", rng))
+        kill = _action("kill", rng)
         left = [rng.choice(("abandon", "vanish", "leave", "count")) for _ in range(rng.randrange(4))]
-        beside = [Action(rng.choice(_AT_ONCE), what, _args(what, rng)) for what in left]
+        beside = [_action(what, rng, _AT_ONCE) for what in left]
         at = rng.randrange(len(beside) + 1)
         actions += [*beside[:at], kill, *beside[at:]]
     return setup, tuple(actions)
@@ -144,8 +143,7 @@ def generate_hurried(seed: int) -> tuple[Setup, tuple[Action, ...]]:
     faults = ("drain", *rng.sample(_AIMED_AT_COMMANDS, rng.choice((0, 0, 1))))
     actions = []
     for _ in range(rng.randrange(2, 6)):
-        what = rng.choice(faults)
-        actions.append(Action(rng.choice(_PAUSES), what, _args(what, rng)))
+        actions.append(_action(rng.choice(faults), rng))
         which, pauses = rng.randrange(12), [rng.choice(_HURRIED) for _ in range(rng.randrange(4, 30))]
         actions += [Action(pause, "command", (which, number)) for number, pause in enumerate(pauses)]
     return setup, tuple(actions)
@@ -177,6 +175,10 @@ def _sorts(rng: Random) -> tuple[tuple[str, ...], list[str]]:
     if sort < 0.4:
         return ("command", "command", "roam", "vanish", "leave"), rng.sample(_FAULTS, 2)
     return EVERYDAY, rng.sample(_FAULTS, rng.choice((1, 1, 2, 2, 3, 5)))
+
+
+def _action(what: str, rng: Random, pauses: tuple[float, ...] = _PAUSES) -> Action:
+    return Action(rng.choice(pauses), what, _args(what, rng))
 
 
 def _args(what: str, rng: Random) -> tuple[int, ...]:
