@@ -106,14 +106,14 @@ class Peer:
                 transport.feed(said)
 
 
-def door(peer: Peer, clock: ManualClock, url: str = "redis://h") -> Connector:
-    """Return a door to *peer*."""
+def connector(peer: Peer, clock: ManualClock, url: str = "redis://h") -> Connector:
+    """Return a connector to *peer*."""
     return Connector(parse_url(url), clock, connections=peer.connections)
 
 
 @asynccontextmanager
 async def client_of(peer: Peer, clock: ManualClock) -> AsyncIterator[RedisClient]:
     """Run a client of *peer*."""
-    line = RedisClient(door(peer, clock), clock, lambda: 0.5, RedisLimits())
+    line = RedisClient(connector(peer, clock), clock, lambda: 0.5, RedisLimits())
     async with during(line.run()):
         yield line

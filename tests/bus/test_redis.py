@@ -14,7 +14,7 @@ from gateway.bus.sealing import DropReason, Seals
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Envelope, Inbox, Probe
-from tests.bus.peer import Peer, Words, door
+from tests.bus.peer import Peer, Words, connector
 from tests.bus.test_subscriptions import confirming, message
 from tests.doubles.clock import ManualClock
 from tests.doubles.tasks import during
@@ -32,7 +32,7 @@ def server(words: Words) -> bytes | None:
 async def running(peer: Peer) -> AsyncIterator[tuple[RedisBus, ManualClock]]:
     clock = ManualClock()
     bus = RedisBus(
-        (Partition(door(peer, clock)),),
+        (Partition(connector(peer, clock)),),
         KeyNames(b"p" * 32),
         Seals([("k1", b"1" * 32)], os.urandom),
         clock,

@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from gateway.bus.connect import CLOSED, Reply, code, is_refusal, next_reply, pack, reason
 from gateway.bus.redis import PendingCommand, Pipeline, RedisClient, RedisLimits
 from gateway.domain.errors import ErrorCode, GatewayError
-from tests.bus.peer import NO_SUCH, Peer, Words, door, usual
+from tests.bus.peer import NO_SUCH, Peer, Words, connector, usual
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import MemoryTransport
 from tests.doubles.tasks import beside, during
@@ -34,7 +34,7 @@ async def running(
     jitter: Callable[[], float] = lambda: 0.5,
 ) -> AsyncIterator[tuple[RedisClient, Peer, ManualClock]]:
     clock = clock or ManualClock()
-    line = RedisClient(door(peer, clock), clock, jitter, pace)
+    line = RedisClient(connector(peer, clock), clock, jitter, pace)
     async with during(line.run()):
         await clock.settle()
         yield line, peer, clock
@@ -80,7 +80,7 @@ async def test_what_is_flushed_is_written_in_the_call_and_what_is_asked_later_fo
 
 async def test_without_a_connection_nothing_is_flushed_and_nothing_is_lost() -> None:
     clock, peer = ManualClock(), Peer(echo)
-    line = RedisClient(door(peer, clock), clock, lambda: 0.5, PACE)
+    line = RedisClient(connector(peer, clock), clock, lambda: 0.5, PACE)
     answer = line.ask("GET", "a")
     line.flush()
     async with during(line.run()):
@@ -340,7 +340,7 @@ async def test_greetings_come_first_and_their_answers_are_reported() -> None:
     clock, peer = ManualClock(), Peer(echo)
     received: list[list[Reply]] = []
     line = RedisClient(
-        door(peer, clock),
+        connector(peer, clock),
         clock,
         lambda: 0.0,
         PACE,
@@ -405,7 +405,7 @@ class Wired(NamedTuple):
     peer: Peer
     task: asyncio.Task[None]
 
-    async def hear(self, data: bytes) -> None:
+    async def receive(self, data: bytes) -> None:
         self.transport.feed(data)
         await CLOCK.settle()
 
@@ -444,8 +444,8 @@ async def test_answers_belong_to_questions_in_order() -> None:
         await CLOCK.settle()
         assert on.transport.written == [asks[0].packed + asks[1].packed, asks[2].packed]
         assert (on.wire.pending, on.wire.oldest_at) == (3, 0.0)
-        await on.hear(b"$1\r\n1\r\n*2\r\n:5\r\n$-1\r")
-        await on.hear(b"\n-WRONGTYPE no\r\n")
+        await on.receive(b"$1\r\n1\r\n*2\r\n:5\r\n$-1\r")
+        await on.receive(b"\n-WRONGTYPE no\r\n")
         replies = [await one.reply for one in asks]
         assert replies[:2] == [b"1", [5, None]]
         assert isinstance(replies[2], ResponseError)
@@ -460,7 +460,7 @@ async def test_what_redis_py_calls_a_broken_connection_is_an_answer_like_others(
     async with wired() as on:
         asks = [ask("GET a"), ask("GET b")]
         await on.wire.send(asks)
-        await on.hear(b"-%s\r\n:1\r\n" % text)
+        await on.receive(b"-%s\r\n:1\r\n" % text)
         assert isinstance(await asks[0].reply, RedisError)
         assert await asks[1].reply == 1
 
@@ -470,7 +470,7 @@ async def test_messages_come_between_answers() -> None:
     async with wired(lambda name, payload: arrived.append((name, payload))) as on:
         one = ask("SUBSCRIBE c", channel=b"c")
         await on.wire.send([one])
-        await on.hear(MESSAGE % 1 + b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n" + MESSAGE % 2)
+        await on.receive(MESSAGE % 1 + b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n" + MESSAGE % 2)
         assert await one.reply == [b"subscribe", b"c", 1]
         assert arrived == [(b"c", b"1"), (b"c", b"2")]
 
@@ -480,9 +480,9 @@ async def test_a_confirmation_that_nobody_asked_for_is_no_answer() -> None:
     async with wired(lambda *_: None, lambda: strays.append(None)) as on:
         one = ask("SUBSCRIBE c", channel=b"c")
         await on.wire.send([one])
-        await on.hear(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nd\r\n:1\r\n")
+        await on.receive(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nd\r\n:1\r\n")
         assert (len(strays), one.reply.done()) == (1, False)
-        await on.hear(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:2\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n")
+        await on.receive(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:2\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n")
         assert await one.reply == [b"subscribe", b"c", 2]
         assert len(strays) == 2
         assert not on.wire.lost.is_set()
@@ -575,11 +575,11 @@ async def test_a_listener_that_fails_costs_the_connection_and_is_notified_as_by_
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: received.append(context))
 
-    def hear(*_: bytes) -> None:
+    def fail(*_: bytes) -> None:
         raise KeyError
 
-    async with wired(hear) as on:
-        await on.hear(MESSAGE % 1)
+    async with wired(fail) as on:
+        await on.receive(MESSAGE % 1)
         assert on.wire.why == "its reply could not be processed"
     assert [type(context["exception"]) for context in received] == [KeyError]
 

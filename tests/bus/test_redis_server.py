@@ -15,7 +15,7 @@ from gateway.bus import BusAddress, Endpoint, RedisCredentials, RedisUnreachable
 from gateway.bus.connect import OPEN_S, Connector, OpenConnection
 from gateway.bus.stores import inspect
 from gateway.runtime.event_loop import SystemClock
-from tests.bus.peer import Peer, Words, door, usual
+from tests.bus.peer import Peer, Words, connector, usual
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import MemoryTransport
 from tests.doubles.servers import Engine, free_port, redis_server
@@ -23,7 +23,7 @@ from tests.doubles.tasks import beside
 
 
 async def opened(peer: Peer, url: str = "redis://h", *greetings: tuple[str, ...]) -> OpenConnection:
-    greeted = await door(peer, ManualClock(), url).open(greetings)
+    greeted = await connector(peer, ManualClock(), url).open(greetings)
     await greeted.connection.disconnect(nowait=True)
     await ManualClock().settle()
     assert peer.open == 0
@@ -32,7 +32,7 @@ async def opened(peer: Peer, url: str = "redis://h", *greetings: tuple[str, ...]
 
 async def refused(peer: Peer, url: str = "redis://h") -> str:
     with pytest.raises(RedisUnreachable) as raised:
-        await door(peer, ManualClock(), url).open()
+        await connector(peer, ManualClock(), url).open()
     assert peer.open == 0
     return str(raised.value)
 
@@ -61,7 +61,7 @@ async def test_opening_may_take_ten_turns_of_a_late_node(turn_s: float, limit_s:
             self.stand_still(turn_s)
             await super().sleep(seconds)
 
-    opened = await door(Peer(), Late()).open()
+    opened = await connector(Peer(), Late()).open()
     assert opened.connection.socket_connect_timeout == limit_s
     await opened.connection.disconnect(nowait=True)
 
@@ -111,7 +111,7 @@ async def test_a_server_that_does_not_answer_is_given_up(is_silent: bool) -> Non
 
     async def try_it() -> None:
         try:
-            await door(peer, clock).open()
+            await connector(peer, clock).open()
         except RedisUnreachable as error:
             received.append(str(error))
 
@@ -200,7 +200,7 @@ async def test_a_sentinel_that_knows_no_primary_that_lives_has_no_vote(said: byt
 
 async def test_a_sentinel_that_is_silent_has_no_vote() -> None:
     clock, peer = ManualClock(), Sentinels(a=b"", b="new", c="")
-    async with beside(door(peer, clock, SENTINELS).primary()) as task:
+    async with beside(connector(peer, clock, SENTINELS).primary()) as task:
         await clock.advance(0.4)
         assert not task.done()
         await clock.advance(0.2)
@@ -226,7 +226,7 @@ async def test_in_a_tie_it_does_not_count_who_answers_first() -> None:
     for slow in ("a", "b"):
         clock = ManualClock()
         peer = Slow(clock, slow, a="one", b="other", c=None)
-        async with beside(door(peer, clock, SENTINELS).primary()) as task:
+        async with beside(connector(peer, clock, SENTINELS).primary()) as task:
             await clock.advance(0.2)
         named.add(await task)
     assert len(named) == 1
@@ -234,7 +234,7 @@ async def test_in_a_tie_it_does_not_count_who_answers_first() -> None:
 
 async def test_in_a_tie_the_present_primary_stays() -> None:
     peer = Sentinels()
-    asked = door(peer, ManualClock(), SENTINELS)
+    asked = connector(peer, ManualClock(), SENTINELS)
     named: list[str] = []
     for opinions in (("one", "one"), ("one", "other"), ("other", "other"), ("one", "other")):
         peer.opinions = dict(zip("ab", opinions, strict=True))
@@ -244,7 +244,7 @@ async def test_in_a_tie_the_present_primary_stays() -> None:
 
 async def test_who_knows_of_a_later_fail_over_is_right() -> None:
     peer = Sentinels(a=masters("old", epoch=9), b=masters("old", epoch=9), c=masters("new", epoch=10))
-    asked = door(peer, ManualClock(), SENTINELS)
+    asked = connector(peer, ManualClock(), SENTINELS)
     assert await asked.primary() == Endpoint("new", 7)
     peer.opinions = {"a": masters("old", epoch=9), "b": None, "c": masters("new", epoch=10)}
     assert await asked.primary() == Endpoint("new", 7)
@@ -256,7 +256,10 @@ async def test_without_a_sentinel_that_knows_there_is_no_way() -> None:
 
 async def test_only_sentinels_may_tell_another_place_next_time() -> None:
     peer = Peer()
-    assert (door(peer, ManualClock()).has_sentinels, door(peer, ManualClock(), SENTINELS).has_sentinels) == (
+    assert (
+        connector(peer, ManualClock()).has_sentinels,
+        connector(peer, ManualClock(), SENTINELS).has_sentinels,
+    ) == (
         False,
         True,
     )

@@ -42,7 +42,7 @@ async def test_a_refusal_counts_until_a_write_is_taken_and_a_while_at_least() ->
 
 
 def node(url: str) -> RedisBackend:
-    """Return a node's doors, which try sooner than in earnest."""
+    """Return a node's access to Redis, which tries sooner than in earnest."""
     often = Lifetimes(refusal_s=1.0, trial_s=0.1)
     return RedisBackend(url, KEYS, SystemClock(), lambda: 0.5, os.urandom, options=BackendOptions(ttl=often))
 

@@ -14,7 +14,7 @@ from gateway.bus.connect import KeyNames
 from gateway.bus.pubsub import SUBSCRIBE_MAX, Subscriber
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox
-from tests.bus.peer import Peer, Words, door, usual
+from tests.bus.peer import Peer, Words, connector, usual
 from tests.doubles.clock import ManualClock
 from tests.doubles.tasks import beside, during
 
@@ -39,7 +39,7 @@ class Scene:
     def __init__(self, peer: Peer, clock: ManualClock) -> None:
         self.clock = clock
         self.peer = peer
-        self.subscriber = Subscriber(door(peer, clock), clock, lambda: 0.5)
+        self.subscriber = Subscriber(connector(peer, clock), clock, lambda: 0.5)
         self.received: list[bytes] = []
         self.doubts = 0
         self.subscriber.watch(self._doubt)

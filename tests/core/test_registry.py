@@ -216,23 +216,23 @@ def test_who_is_touched_has_the_turn_still() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_each_is_due_when_it_should_be(seed: int) -> None:
-    dice, times = random.Random(seed), DueTimes[int]()
+    rng, times = random.Random(seed), DueTimes[int]()
     wanted: dict[int, float] = {}
     dues = {key: times.add(key) for key in range(50)}
     times.take(0)
     for now in range(1, 400):
-        for key in dice.sample(range(50), 10):
-            if dice.random() < 0.3:
+        for key in rng.sample(range(50), 10):
+            if rng.random() < 0.3:
                 dues[key].touch()
                 wanted[key] = -math.inf
             elif wanted.get(key, math.inf) > -math.inf:
-                wanted[key] = now + dice.choice([0, 1, 5, 50, math.inf])
+                wanted[key] = now + rng.choice([0, 1, 5, 50, math.inf])
                 times.put(dues[key], wanted[key])
         taken = [due.key for due in times.take(now)]
         assert len(set(taken)) == len(taken)
         assert set(taken) == {key for key, at in wanted.items() if at <= now}
         for key in taken:
-            wanted[key] = now + dice.choice([1, 7, 30])
+            wanted[key] = now + rng.choice([1, 7, 30])
             times.put(dues[key], wanted[key])
 
 
@@ -274,7 +274,7 @@ def test_an_item_whose_time_has_passed_is_due_with_the_next_take(at: float) -> N
 
 @pytest.mark.parametrize("seed", range(5))
 def test_slots_are_never_late_and_early_by_one_slot_at_most(seed: int) -> None:
-    dice, slots = random.Random(seed), DueSlots[Item]()
+    rng, slots = random.Random(seed), DueSlots[Item]()
     items = [Item(str(number)) for number in range(50)]
     due_at: dict[Item, float] = {}
     for now in range(200):
@@ -284,12 +284,12 @@ def test_slots_are_never_late_and_early_by_one_slot_at_most(seed: int) -> None:
         assert expected <= set(taken) <= {item for item, at in due_at.items() if at <= now + SLOT_S}
         for item in taken:
             del due_at[item]
-        for item in dice.sample(items, 5):
-            if dice.random() < 0.2:
+        for item in rng.sample(items, 5):
+            if rng.random() < 0.2:
                 slots.drop(item)
                 due_at.pop(item, None)
             else:
-                due_at[item] = now + dice.uniform(-3.0, 30.0)
+                due_at[item] = now + rng.uniform(-3.0, 30.0)
                 slots.put(item, due_at[item])
         assert len(slots) == len(due_at)
 

@@ -63,7 +63,7 @@ class Trouble:
         self._dead: set[int] = set()
         self._is_frozen = False
         self._held: list[Callable[[], Awaitable[object]]] = []
-        self._doors: dict[int, LossyBus] = {}
+        self.buses: dict[int, LossyBus] = {}
         self._late: list[tuple[float, int, Callable[[], None]]] = []
         self._last_at: dict[tuple[int, int], float] = {}
         self._numbers = itertools.count()
@@ -71,7 +71,7 @@ class Trouble:
 
     def cluster(self, node: int) -> Cluster:
         """Return a node's adapters of the ports."""
-        bus = self._doors[node] = LossyBus(self, node)
+        bus = self.buses[node] = LossyBus(self, node)
         return cluster(bus, _Requests(self, node), self.stores[0], lambda: self.refused)
 
     async def run(self) -> None:
@@ -93,18 +93,18 @@ class Trouble:
 
     def take_away(self, *nodes: int) -> None:
         """Let nodes (all without names) reach no Redis: each request fails at once."""
-        self._away |= set(nodes or self._doors)
+        self._away |= set(nodes or self.buses)
 
     def give_back(self, *nodes: int) -> None:
         """Let nodes (all without names) reach it again; they are informed that messages may be lost."""
-        back = self._away & set(nodes or self._doors)
+        back = self._away & set(nodes or self.buses)
         self._away -= back
         self.renew(*sorted(back))
 
     def renew(self, *nodes: int) -> None:
         """Simulate an unasked renewal of the nodes' connections."""
         for node in nodes:
-            for report_loss in self._doors[node].watchers:
+            for report_loss in self.buses[node].watchers:
                 report_loss()
 
     def freeze(self) -> None:
@@ -117,12 +117,12 @@ class Trouble:
         held, self._held = self._held, []
         for act in held:
             await act()
-        self.renew(*sorted(self._doors.keys() - self._away))
+        self.renew(*sorted(self.buses.keys() - self._away))
 
     def kill(self, node: int) -> None:
         """End a node: it sends and receives nothing, and no other node is informed."""
         self._dead.add(node)
-        self._doors[node].receivers.clear()
+        self.buses[node].receivers.clear()
 
     def flush(self, side: int = 0) -> None:
         self.stores[side] = Store(self.clock)
@@ -169,8 +169,8 @@ class Trouble:
             self.said(sender, channel, envelope)
         received = [
             node
-            for node, door in self._doors.items()
-            if channel in door.receivers and self.sides.get(node, 0) == self.sides.get(sender, 0)
+            for node, bus in self.buses.items()
+            if channel in bus.receivers and self.sides.get(node, 0) == self.sides.get(sender, 0)
         ]
         received = [node for node in received if node not in self._away]
         for node in received:
@@ -182,7 +182,7 @@ class Trouble:
         copies = 0 if is_lost or self._happens(self.loses) else 2 if self._happens(self.doubles) else 1
         for _ in range(copies):
             late_s = self.delay_s * self.chance() if self._happens(self.delays) else 0.0
-            self._bring(sender, to, late_s, lambda: self._doors[to].hear(channel, envelope))
+            self._bring(sender, to, late_s, lambda: self.buses[to].receive(channel, envelope))
 
     def _bring(self, sender: int, to: int, late_s: float, deliver: Callable[[], None]) -> None:
         now = self.clock.now()
@@ -235,7 +235,7 @@ class LossyBus:
     def watch(self, report_loss: Callable[[], None]) -> None:
         self.watchers.append(report_loss)
 
-    def hear(self, channel: BusChannel, envelope: Envelope) -> None:
+    def receive(self, channel: BusChannel, envelope: Envelope) -> None:
         receive = self.receivers.get(channel)
         if receive is not None:
             receive(envelope)

@@ -154,8 +154,8 @@ class Server:
         """Send a command over its own connection; return the answer, or fail after *patience_s*."""
         async with client.Redis(
             port=self.port, password=self.password, socket_timeout=patience_s, retry=Retry(NoBackoff(), 0)
-        ) as door:
-            answer: object = await door.execute_command(*words)  # type: ignore[no-untyped-call]  # ships partly typed
+        ) as connection:
+            answer: object = await connection.execute_command(*words)  # type: ignore[no-untyped-call]  # ships partly typed
             return answer
 
     async def insist(self, *words: str | int | bytes) -> object:
@@ -299,9 +299,9 @@ def free_port() -> int:
     """
     while True:
         port = _PORTS_FROM + (os.getpid() * 101 + next(_TURNS)) % _PORTS
-        with socket.socket() as door:
+        with socket.socket() as probe:
             try:
-                door.bind(("127.0.0.1", port))
+                probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port

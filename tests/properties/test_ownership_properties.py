@@ -84,14 +84,14 @@ class Ownership(RuleBasedStateMachine):
     def step(self, node: Node) -> None:
         if node.paused:
             return
-        self.hear(node)
+        self.receive(node)
         if node.lease.state is LeaseState.FREE or (node.lease.due_at or 0.0) <= self.now:
             self.ask(node, expected=None)
         due_at = node.link.dial_at(self.now)
         if node.lease.may_dial and node.linked is None and due_at is not None and due_at <= self.now:
             self.dial(node)
 
-    def hear(self, node: Node) -> None:
+    def receive(self, node: Node) -> None:
         for kick in [kick for kick in self.server.kicks if kick[0] == node.holder]:
             self.server.kicks.remove(kick)
             if kick[1] == node.linked:

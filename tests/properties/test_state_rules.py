@@ -57,7 +57,7 @@ class StateLife(NodeMachine):
         self.cut_s = 0.0
 
     def open(self, skew_ms: int, *, wrap_up: bool) -> None:
-        """Run the node; everybody but the desk logs on."""
+        """Run the node; everybody but the agent with a telephone logs on."""
         self.at = self.open_node(lambda: SimulatedNode(skew_ms))
         directory = self.at.server.center.directory
         self.queues = {str(key): directory.queues[queues[0]] for key, queues in directory.queues_of.items()}

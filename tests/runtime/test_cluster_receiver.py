@@ -54,13 +54,13 @@ class FakeNode:
     def __init__(self, at: Nodes) -> None:
         self.at = at
         self.received: list[Envelope] = []
-        self.door = at.trouble.cluster(9).bus
+        self.bus = at.trouble.cluster(9).bus
 
     async def say(self, envelope: Envelope, to: int = 0) -> list[Envelope]:
         """Say something to a node; returns what it answers at once."""
-        await self.door.subscribe(Inbox(FAKE_NODE), self.received.append)
+        await self.bus.subscribe(Inbox(FAKE_NODE), self.received.append)
         self.received.clear()
-        await self.door.publish(Inbox(NodeId(f"n{to}")), envelope)
+        await self.bus.publish(Inbox(NodeId(f"n{to}")), envelope)
         await self.at.clock.settle()
         return list(self.received)
 
@@ -247,7 +247,7 @@ async def test_a_follower_of_a_leaving_node_asks_that_node_only_at_once() -> Non
         await at.served(1, "bert", device="d8", settled_s=1)
         at.said.clear()
         fake_node = FakeNode(at)
-        await fake_node.door.publish(Control(), Leaving(NodeId("n0")))
+        await fake_node.bus.publish(Control(), Leaving(NodeId("n0")))
         await at.pass_time(0.5)
         asked = [since.user.key for received in at.received(Asks) for since in received.asks]
         assert asked == [1]

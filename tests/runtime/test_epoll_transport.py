@@ -92,23 +92,23 @@ class Peer:
 
 
 @asynccontextmanager
-async def housed() -> AsyncIterator[Listener]:
+async def listening() -> AsyncIterator[Listener]:
     came: asyncio.Queue[asyncio.Transport] = asyncio.Queue()
 
-    class Door(asyncio.Protocol):
+    class Accepting(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             assert isinstance(transport, asyncio.Transport)
             transport.pause_reading()
             came.put_nowait(transport)
 
-    server = await asyncio.get_running_loop().create_server(Door, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(Accepting, "127.0.0.1", 0)
     async with asyncio.timeout(2 * SOON_S):
         yield Listener(server.sockets[0].getsockname()[1], came, EpollTransports())
         server.close()
 
 
 async def test_bytes_cross_both_ways_once_it_reads_and_an_end_is_reported() -> None:
-    async with housed() as listener:
+    async with listening() as listener:
         received = Received()
         transport, peer = await listener.pair(received)
         assert isinstance(transport, EpollTransport)
@@ -136,7 +136,7 @@ async def test_bytes_cross_both_ways_once_it_reads_and_an_end_is_reported() -> N
 
 
 async def test_what_the_kernel_does_not_take_waits_in_order_unless_it_is_aborted() -> None:
-    async with housed() as listener:
+    async with listening() as listener:
         received = Received()
         transport, peer = await listener.pair(received, small=True)
         transport.write(BIG)
@@ -167,7 +167,7 @@ async def test_what_the_kernel_does_not_take_waits_in_order_unless_it_is_aborted
 
 @pytest.mark.parametrize("how", ["close", "write_eof"])
 async def test_the_end_comes_after_all_that_was_written(how: str) -> None:
-    async with housed() as listener:
+    async with listening() as listener:
         received = Received()
         transport, peer = await listener.pair(received, small=True)
         transport.resume_reading()
@@ -184,7 +184,7 @@ async def test_the_end_comes_after_all_that_was_written(how: str) -> None:
 
 @pytest.mark.parametrize("is_full", [False, True])
 async def test_a_reset_is_the_end_whether_it_reads_or_writes(is_full: bool) -> None:
-    async with housed() as listener:
+    async with listening() as listener:
         received = Received()
         transport, peer = await listener.pair(received, small=True)
         if is_full:
@@ -216,7 +216,7 @@ async def _runs(pairs: list[tuple[asyncio.Transport, Peer]], order: list[str]) -
 
 
 async def test_what_many_send_at_once_leaves_others_their_turn() -> None:
-    async with housed() as listener:
+    async with listening() as listener:
         order: list[str] = []
         pairs = [(await listener.pair(Received(order))) for _ in range(3 * EVENTS_AT_ONCE)]
         runs = await _runs(pairs, order)
@@ -224,7 +224,7 @@ async def test_what_many_send_at_once_leaves_others_their_turn() -> None:
 
 
 async def test_at_rest_nothing_is_read_until_it_watches_again() -> None:
-    async with housed() as listener:
+    async with listening() as listener:
         received = Received()
         carrier, peer = await listener.pair(received)
         carrier.resume_reading()
@@ -250,7 +250,7 @@ async def test_what_takes_long_leaves_others_their_turn() -> None:
             now += 0.003
             super().data_received(data)
 
-    async with housed() as listener:
+    async with listening() as listener:
         listener.transports._now = lambda: now
         order: list[str] = []
         received = [Slow(order) for _ in range(12)]
@@ -261,7 +261,7 @@ async def test_what_takes_long_leaves_others_their_turn() -> None:
 
 
 async def test_one_connections_fault_ends_one_connection() -> None:
-    async with housed() as listener:
+    async with listening() as listener:
         faulty, received = Received(), Received()
         faulty.fault = ValueError("a fault")
         one, peer = await listener.pair(faulty)
@@ -280,7 +280,7 @@ async def test_one_connections_fault_ends_one_connection() -> None:
 
 
 async def test_nothing_is_held_when_the_last_has_ended_and_the_next_may_come() -> None:
-    async with housed() as listener:
+    async with listening() as listener:
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are not looked at
         for _ in range(2):
             received = Received()

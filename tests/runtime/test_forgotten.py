@@ -46,12 +46,12 @@ class Traces:
         link = owner._link_session
         assert link is not None
         held = {
-            "household": user_state,
+            "user state": user_state,
             "feed": user_state.feed,
             "ledger": user_state.feed.ledger,
             "owner": owner,
             "mirror": owner.mirror,
-            "roster": owner.user_sessions,
+            "user sessions": owner.user_sessions,
             "publisher": owner.publisher,
             "execution": owner.execution,
             "link": link,

@@ -354,24 +354,24 @@ async def test_a_phone_whose_leaving_was_lost_has_left_when_its_node_asks_next()
 async def test_a_phone_that_came_and_left_before_either_was_received_has_left() -> None:
     async with open_nodes(linger=LINGER) as at:
         phone = await remote_assistant(at)
-        door = at.trouble._doors[0]
+        bus = at.trouble.buses[0]
         held: list[tuple[BusChannel, Envelope]] = []
-        hear = door.hear
+        receive = bus.receive
 
         def hold(channel: BusChannel, envelope: Envelope) -> None:
             if isinstance(envelope, Attach | Detach):
                 held.append((channel, envelope))
             else:
-                hear(channel, envelope)
+                receive(channel, envelope)
 
-        door.hear = hold  # type: ignore[method-assign]  # what a node reads at once from its socket
+        bus.receive = hold  # type: ignore[method-assign]  # what a node reads at once from its socket
         await phone.connect()
         phone.leave()
         await at.clock.settle()
-        door.hear = hear  # type: ignore[method-assign]  # as it was
+        bus.receive = receive  # type: ignore[method-assign]  # as it was
         assert [type(envelope) for _, envelope in held] == [Attach, Detach]
         for one in held:
-            door.hear(*one)
+            bus.receive(*one)
         await at.pass_time(NEXT_S)
         assert is_present(at, phone) is not True
         await at.pass_time(LINGER_S)

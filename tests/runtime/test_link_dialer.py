@@ -59,12 +59,12 @@ async def test_a_lost_link_is_dialled_again_under_the_same_epoch(at: Scene) -> N
     assert waits == [1, 1]
 
 
-@pytest.mark.parametrize("door", ["about", "open"])
-async def test_a_dial_that_was_asked_to_wait_waits(monkeypatch: pytest.MonkeyPatch, door: str) -> None:
+@pytest.mark.parametrize("step", ["about", "open"])
+async def test_a_dial_that_was_asked_to_wait_waits(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     refusal = {
         "about": GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "wait", retry_after_s=9.0),
         "open": LinkClosed("unavailable", retry_after_s=9.0),
-    }[door]
+    }[step]
     dials: list[float] = []
     async with scene() as at:
         await at.served()
@@ -73,7 +73,7 @@ async def test_a_dial_that_was_asked_to_wait_waits(monkeypatch: pytest.MonkeyPat
             dials.append(at.clock.now())
             raise refusal
 
-        monkeypatch.setattr(at.upstream, door, refuse)
+        monkeypatch.setattr(at.upstream, step, refuse)
         at.upstream.drop(user(1))
         await at.pass_time(20)
         assert len(dials) == 3

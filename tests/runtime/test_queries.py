@@ -553,7 +553,7 @@ async def test_the_directory_is_not_asked_for_what_was_reported(at: Scene) -> No
 ASKED = QueryDirectory()
 
 
-class Desk:
+class WaitingLink:
     """A link on which queries wait until they are answered, and its users."""
 
     def __init__(self, clock: ManualClock, tasks: asyncio.TaskGroup) -> None:
@@ -591,19 +591,19 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk() -> AsyncIterator[Desk]:
+async def waiting_link() -> AsyncIterator[WaitingLink]:
     async with asyncio.TaskGroup() as tasks:
-        made = Desk(ManualClock(), tasks)
+        made = WaitingLink(ManualClock(), tasks)
         yield made
         for each in made.asked:
             if not each.done():
                 each.set_result(None)
 
 
-PLACES = {"Desk": desk}
+PLACES = {"WaitingLink": waiting_link}
 
 
-async def test_the_same_is_not_asked_twice_at_a_time(at: Desk) -> None:
+async def test_the_same_is_not_asked_twice_at_a_time(at: WaitingLink) -> None:
     at.ask("a")
     await at.clock.settle()
     again = at.ask("a")
@@ -611,7 +611,7 @@ async def test_the_same_is_not_asked_twice_at_a_time(at: Desk) -> None:
     assert (again.done(), len(at.asked)) == (True, 1)
 
 
-async def test_questions_under_way_are_bounded(at: Desk) -> None:
+async def test_questions_under_way_are_bounded(at: WaitingLink) -> None:
     for number in range(MOST + 1):
         at.ask(number)
     await at.clock.settle()
@@ -620,7 +620,7 @@ async def test_questions_under_way_are_bounded(at: Desk) -> None:
     assert codes == [ErrorCode.UPSTREAM_UNAVAILABLE]
 
 
-async def test_an_answer_is_taken_in_the_call_that_reads_it(at: Desk) -> None:
+async def test_an_answer_is_taken_in_the_call_that_reads_it(at: WaitingLink) -> None:
     at.has_room = True
     asking = at.ask("a")
     await at.clock.settle()
@@ -630,7 +630,7 @@ async def test_an_answer_is_taken_in_the_call_that_reads_it(at: Desk) -> None:
     assert at.late == 0
 
 
-async def test_an_answer_that_takes_a_minute_is_no_longer_waited_for(at: Desk) -> None:
+async def test_an_answer_that_takes_a_minute_is_no_longer_waited_for(at: WaitingLink) -> None:
     at.has_room = True
     at.ask("a")
     await at.clock.settle()
@@ -644,7 +644,7 @@ async def test_an_answer_that_takes_a_minute_is_no_longer_waited_for(at: Desk) -
     assert len(at.taken) == 2
 
 
-async def test_the_end_of_the_link_is_no_answer(at: Desk) -> None:
+async def test_the_end_of_the_link_is_no_answer(at: WaitingLink) -> None:
     at.has_room = True
     at.ask("a")
     await at.clock.settle()
@@ -657,6 +657,6 @@ async def test_when_the_link_is_gone_nothing_is_asked() -> None:
     clock, groups = ManualClock(), []
     async with asyncio.TaskGroup() as tasks:
         groups.append(tasks)
-    at = Desk(clock, groups[0])
+    at = WaitingLink(clock, groups[0])
     await at.answer_to("a")
     assert (at.taken, at.asked) == ([], [])

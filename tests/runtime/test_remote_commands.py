@@ -38,7 +38,7 @@ class AnsweringNode:
 
     async def listen(self) -> None:
         """Let the other node receive."""
-        await self.at.trouble._doors[1].subscribe(Inbox(THERE), self._receive)
+        await self.at.trouble.buses[1].subscribe(Inbox(THERE), self._receive)
 
     def _receive(self, envelope: Envelope) -> None:
         assert isinstance(envelope, CallRequest)
@@ -48,7 +48,7 @@ class AnsweringNode:
         await self.say(CallAnswer(self.received[-1].request, outcome))
 
     async def say(self, envelope: Envelope) -> None:
-        await self.at.trouble._doors[1].publish(Inbox(NodeId("n0")), envelope)
+        await self.at.trouble.buses[1].publish(Inbox(NodeId("n0")), envelope)
         await self.at.clock.settle()
 
     def call(self, left_s: float = 5.0) -> Call:

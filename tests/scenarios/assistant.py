@@ -28,7 +28,7 @@ class Assistant(Phone):
         self.bye: dict[str, Any] = {}
         self._deaf_to = deaf_to
         """Frames of this kind are lost on it."""
-        self._house = setup
+        self._setup = setup
 
     def credentials(self, number: str = NUMBER, **more: object) -> dict[str, object]:
         """Return what it logs on with."""
@@ -55,19 +55,19 @@ class Assistant(Phone):
         """Log on, connect and let calls come."""
         assert await self.enter(number, **more) == (201, "")
         self.connect()
-        await self._house.until(self.ready.is_set)
-        self._house.make_available(self.name)
-        assert number in self._house.call()
+        await self._setup.until(self.ready.is_set)
+        self._setup.make_available(self.name)
+        assert number in self._setup.call()
 
     def connect(self) -> None:
         """Say hello; what comes of it is seen later."""
         self.bye = {}
-        self._house.tasks.create_task(self.live())
+        self._setup.tasks.create_task(self.live())
 
     async def refused(self) -> tuple[int, str, str | None]:
         """Say hello and return how that is answered: code, reason, by whom."""
         self.connect()
-        await self._house.until(lambda: self.bye)
+        await self._setup.until(lambda: self.bye)
         return self.end
 
     @property

@@ -62,7 +62,7 @@ async def arrive(http: aiohttp.ClientSession, url: str, tls: ssl.SSLContext | bo
 
 
 @asynccontextmanager
-async def door(
+async def address(
     at: Cluster, http: aiohttp.ClientSession, through: str
 ) -> AsyncIterator[tuple[str, ssl.SSLContext | bool]]:
     """Yield where people log on, and how its certificate is trusted."""
@@ -84,7 +84,7 @@ async def test_everybody_behind_one_address_is_in_within_two_minutes(tmp_path: P
     async with (
         cluster(tmp_path, nodes=1, limits=limits, centre=centre, behind_proxy=is_behind) as at,
         aiohttp.ClientSession(connector=connector) as http,
-        door(at, http, through) as (url, tls),
+        address(at, http, through) as (url, tls),
     ):
         began = time.monotonic()
         async with asyncio.timeout(IN_WITHIN_S), asyncio.TaskGroup() as tasks:
