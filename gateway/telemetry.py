@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -150,6 +150,15 @@ class Spread:
         self.counts[bisect_left(self.bounds, amount)] += times
         self.total += amount * times
 
+    def observe_all(self, amounts: list[float]) -> None:
+        """Observe *amounts*, which are in order."""
+        upto = 0
+        for place, bound in enumerate(self.bounds):
+            before, upto = upto, bisect_right(amounts, bound, upto)
+            self.counts[place] += upto - before
+        self.counts[-1] += len(amounts) - upto
+        self.total += sum(amounts)
+
 
 class Spreads(Unlocked):
     """A histogram: ``spreads["value"]`` is the series of a label; without labels the value is empty."""
@@ -167,6 +176,8 @@ class Spreads(Unlocked):
         super().__init__(name, text, labels, registry=registry)
         self._edges = [f"{bound:.12g}" if bound % 1 else f"{bound:.1f}" for bound in bounds] + ["+Inf"]
         self.series = {value: Spread(bounds) for value in values}
+        self.before_read: Callable[[], None] = lambda: None
+        """Observes what waits to be observed."""
 
     def __getitem__(self, value: str) -> Spread:
         """Return the series of a known value of the label."""
@@ -174,6 +185,7 @@ class Spreads(Unlocked):
 
     def collect(self) -> Iterator[Metric]:
         """Return the present values."""
+        self.before_read()
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
         for value, series in self.series.items():
             buckets = list(zip(self._edges, accumulate(series.counts), strict=True))
@@ -183,6 +195,8 @@ class Spreads(Unlocked):
 
 _NEVER: Final = math.inf
 """A name of its own, as each update asks for it."""
+FRESH_MAX: Final = 512
+"""Latencies that wait to be observed together."""
 
 
 class UpdateTimes:
@@ -193,11 +207,39 @@ class UpdateTimes:
         age: The time since the last message of the user's link.
     """
 
-    __slots__ = ("_age", "_edge", "_frame_bytes", "_frames", "_total", "_updates")
+    __slots__ = ("_age", "_edge", "_frame_bytes", "_frames", "_fresh", "_total", "_updates")
 
     def __init__(self, frames: Sum, frame_bytes: Sum, updates: Sum, latency: Spreads, age: Spreads) -> None:
         self._frames, self._frame_bytes, self._updates = frames, frame_bytes, updates
         self._edge, self._total, self._age = latency["edge"], latency["total"], age[""]
+        self._fresh: list[float] = []
+        """Latencies of :meth:`sent_one` that are not observed yet: many take less time together."""
+        latency.before_read = age.before_read = self._observe_fresh
+
+    def sent_one(
+        self, size_bytes: int, updates: int, since: float, came_at: float, under_way_s: float, now: float
+    ) -> None:
+        """Observe one frame that is sent to one phone, as :meth:`sent`.
+
+        Mostly this node owns the user, and has received nothing since the change. Then the latency at the
+        edge, the whole latency and the age of the data are the same.
+        """
+        if since != came_at or under_way_s:
+            self.sent(1, size_bytes, updates, since, came_at, under_way_s, now)
+            return
+        self._frames.value += 1
+        self._frame_bytes.value += size_bytes
+        self._updates.value += updates
+        fresh = self._fresh
+        fresh.append(now - since)
+        if len(fresh) >= FRESH_MAX:
+            self._observe_fresh()
+
+    def _observe_fresh(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        fresh.sort()
+        for spread in (self._edge, self._total, self._age):
+            spread.observe_all(fresh)
 
     def sent(
         self,

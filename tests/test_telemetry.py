@@ -13,7 +13,7 @@ import gateway
 from docs._generate.metrics import VALUES
 from gateway.app.config.settings import Settings
 from gateway.domain.resources import Functions
-from gateway.telemetry import CHILDREN_MAX, LATENCY_BUCKETS_S, SITE_CHILDREN_MAX, Telemetry
+from gateway.telemetry import CHILDREN_MAX, FRESH_MAX, LATENCY_BUCKETS_S, SITE_CHILDREN_MAX, Telemetry
 
 HERE = Path(gateway.__file__).parent
 PAGE = (HERE.parent / "docs" / "operations.md").read_text("utf-8")
@@ -152,6 +152,26 @@ def test_what_is_observed_together_is_counted_each_and_stands_in_its_bucket() ->
     assert {edge: sample("bucket", le=edge) for edge in edges} == edges
     assert sample("count") == 6
     assert sample("sum") == pytest.approx(199.01)
+
+
+def test_frames_of_one_phone_are_observed_like_those_of_many() -> None:
+    one, many = Telemetry(), Telemetry()
+    edges = (0.0, *LATENCY_BUCKETS_S, 11.0)
+    for number in range(3 * FRESH_MAX):
+        waited_s = (edges[number % len(edges)], number / 1000)[number % 2]
+        came_later_s, under_way_s = (number % 5 == 0) / 64, (number % 7 == 0) / 16
+        came = (100.0 - waited_s, 100.0 - waited_s + came_later_s, under_way_s, 100.0)
+        one.update_times.sent_one(10 + number, 1, *came)
+        many.update_times.sent(1, 10 + number, 1, *came)
+    values = [
+        {
+            (each.name, *each.labels.values()): each.value
+            for family in node.collect()
+            for each in family.samples
+        }
+        for node in (one, many)
+    ]
+    assert values[0] == pytest.approx(values[1], nan_ok=True)
 
 
 def test_a_histogram_of_frames_has_the_edges_that_the_library_would_write() -> None:

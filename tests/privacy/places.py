@@ -204,7 +204,7 @@ PLACES: Final[dict[str, str]] = {
             app/reload.py CertificateReloader._chain; app/admin.py StatusLog._away;
             app/admin.py _BusLines._written;
             telemetry.py RuntimeCounters._unread_rows; telemetry.py Counts.values;
-            telemetry.py Telemetry.labels;
+            telemetry.py Telemetry.labels; telemetry.py UpdateTimes._fresh;
             runtime/event_loop.py LeanEvent._waiters;
             upstream/oscce/errors.py NOTHING_UNREAD;
             upstream/oscce/errors.py UnreadableMessages._logs_at _numbers;
