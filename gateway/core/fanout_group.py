@@ -489,8 +489,10 @@ class FanoutGroup:
         patches = patches_of(dirty, ledger.versions.elements, codec, self._frame_bytes // 2)
         if not patches:
             return None
-        upto = ledger.shared_seq
-        news = ChangesFrame(codec.patches(self.seq, upto, patches), len(dirty), self.since, self.conflated)
+        after, upto = self.seq, ledger.shared_seq
+        is_one = len(patches) == 1
+        frame = codec.one_patch(after, upto, *patches[0]) if is_one else codec.patches(after, upto, patches)
+        news = ChangesFrame(frame, len(dirty), self.since, self.conflated)
         if self.positions:
             self._make_own_frames(codec.members(patches), upto, len(news.frame))
         dirty.clear()

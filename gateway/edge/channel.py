@@ -397,10 +397,9 @@ class Channel(asyncio.Protocol):
 
 def packed(frames: list[bytes], codec: Codec) -> bytes:
     """Return *frames* as WebSocket messages. Servers do not mask, so all peers get equal bytes."""
-    opcode = websocket.TEXT if codec.text else websocket.BINARY
     parts: list[bytes] = []
     for frame in frames:
-        parts += (websocket.head(opcode, len(frame)), frame)
+        parts += (codec.heads[len(frame)], frame)
     return b"".join(parts)
 
 

@@ -19,7 +19,6 @@ from gateway.core.fanout_group import FanoutGroup, GroupMember, Sink
 from gateway.core.rate_limits import TurnShare
 from gateway.domain.model import NO_ITEMS
 from gateway.edge.channel import packed
-from gateway.protocol import websocket
 from gateway.runtime.event_loop import LeanEvent, log_fault
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
@@ -290,7 +289,7 @@ class FanoutWriter:
             self._scheduler.at(self, news)
         else:
             frame = news.frame
-            head = websocket.head(websocket.TEXT if fanout_group.codec.text else websocket.BINARY, len(frame))
+            head = fanout_group.codec.heads[len(frame)]
             own, fanout_group.own_frames = fanout_group.own_frames, NO_ITEMS
             own = {member: head + each for member, each in own.items()} if own else own
             self._write(head + frame, 1, len(frame), news.elements, news.since, now, own)

@@ -44,6 +44,7 @@ from gateway.protocol.frames import (
     replace_later_values,
     what_is_wrong,
 )
+from gateway.protocol.websocket import BINARY, TEXT, Heads
 
 BYTES_IN_MAX: Final = 16 * 1024
 """Largest frame that a phone may send."""
@@ -404,7 +405,7 @@ def _map_head(count: int) -> bytes:
 class Codec(ABC):
     """One subprotocol's encoding.
 
-    Invariant: holds no state; the two that exist are :data:`JSON` and :data:`MSGPACK`.
+    Invariant: holds no state but kept heads; the two that exist are :data:`JSON` and :data:`MSGPACK`.
 
     Args:
         text: Whether its frames are text messages, not binary ones.
@@ -412,7 +413,7 @@ class Codec(ABC):
         read: Reads one value from all bytes, or raises :class:`BadFrame`.
     """
 
-    __slots__ = ("_changes_begin", "_read", "_write", "name", "subprotocol", "text")
+    __slots__ = ("_changes_begin", "_read", "_write", "heads", "name", "subprotocol", "text")
 
     def __init__(
         self,
@@ -426,6 +427,8 @@ class Codec(ABC):
         self.name: Final = name
         self.subprotocol: Final = subprotocol
         self.text: Final = text
+        self.heads: Final = Heads(TEXT if text else BINARY)
+        """Heads of its frames as WebSocket messages, by the size of the frame."""
         self._write = write
         self._read = read
         self._changes_begin = self.members([("kind", write("changes"))]).written
@@ -526,6 +529,10 @@ class Codec(ABC):
     def patches(self, after: int, upto: int, patch: Fragments | Members) -> bytes:
         """Encode the usual `changes` frame, as :meth:`changes` does: patches from one seq up to another."""
 
+    def one_patch(self, after: int, upto: int, key: str, fragment: bytes) -> bytes:
+        """Encode the same around a single patch, which most frames have."""
+        return self.patches(after, upto, [(key, fragment)])
+
     @abstractmethod
     def _map(self, members: Fragments) -> bytes:
         """Encode a map of *members*."""
@@ -546,11 +553,12 @@ class JsonCodec(Codec):
 
     def patches(self, after: int, upto: int, patch: Fragments | Members) -> bytes:
         """Encode a `changes` frame around one or more patches alone."""
-        if type(patch) is list and len(patch) == 1:  # most frames have one
-            key, value = patch[0]
-            return _JSON_PATCH % (after, upto, write_json(key), value)
         members = patch if isinstance(patch, Members) else self.members(patch)
         return _JSON_PATCHES % (after, upto, members.written)
+
+    def one_patch(self, after: int, upto: int, key: str, fragment: bytes) -> bytes:
+        """Encode the same around a single patch, which most frames have."""
+        return _JSON_PATCH % (after, upto, write_json(key), fragment)
 
     def _map(self, members: Fragments) -> bytes:
         return b"{%b}" % self.members(members).written
@@ -587,7 +595,8 @@ def _comparison(of: type[Any]) -> Callable[[Any, Any], Plain]:
     Its code is made of their names, as in dataclasses: a loop takes four times as many instructions.
     """
     body = [
-        f" if (new := after.{name}) is not (old := before.{name}) and new != old:\n"
+        f" if after.{name} is not before.{name} and after.{name} != before.{name}:\n"
+        f"  new = after.{name}\n"
         f"  changed['{name}'] = new if type(new) in scalars else plain(new)\n"
         for name in _SHAPES[of].names
     ]

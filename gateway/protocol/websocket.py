@@ -6,7 +6,6 @@ import codecs
 import struct
 import zlib
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 CONTINUATION: Final = 0x0
@@ -405,14 +404,33 @@ def _may_travel(code: int) -> bool:
 _medium_head: Final = struct.Struct("!BBH").pack
 
 
-@lru_cache(maxsize=1024)
 def head(opcode: int, size_bytes: int) -> bytes:
-    """Return the head of a payload: a final frame, not masked (§5.1, §5.2). Most frames have usual sizes."""
+    """Return the head of a payload: a final frame, not masked (§5.1, §5.2)."""
     if size_bytes < _LONG:
         return bytes((_FIN | opcode, size_bytes))
     if size_bytes < 1 << 16:
         return _medium_head(_FIN | opcode, _LONG, size_bytes)
     return bytes((_FIN | opcode, _LONG + 1)) + size_bytes.to_bytes(8, "big")
+
+
+_KEPT_BYTES: Final = 2048
+
+
+class Heads(dict[int, bytes]):
+    """The heads of messages with *opcode*, by the size of the payload. Those of small ones are kept."""
+
+    __slots__ = ("_opcode",)
+
+    def __init__(self, opcode: int) -> None:
+        super().__init__()
+        self._opcode = opcode
+
+    def __missing__(self, size_bytes: int) -> bytes:
+        """Make the head of a payload."""
+        made = head(self._opcode, size_bytes)
+        if size_bytes <= _KEPT_BYTES:
+            self[size_bytes] = made
+        return made
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
