@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Container, Hashable, Iterable
 from typing import Final, NamedTuple
 
 from gateway.core.element import ChangeSet, Element, patches_of
@@ -119,9 +119,9 @@ class Outbox(GroupMember):
     """
 
     __slots__ = (
-        "_apart", "_batch", "_conflated", "_control", "_dirty", "_forms", "_frame_bytes", "_owed", "_ping",
+        "_apart", "_conflated", "_control", "_dirty", "_forms", "_frame_bytes", "_owed", "_packed", "_ping",
         "_reset", "_sent_epoch", "_sent_view", "_seq", "_shipped_bytes", "_shipped_frames", "_since", "codec",
-        "fanout_group", "ledger", "pace", "sink", "view",
+        "fanout_group", "has_only_changes", "ledger", "pace", "sink", "view",
     )  # fmt: skip
 
     def __init__(
@@ -144,8 +144,10 @@ class Outbox(GroupMember):
         """The fan-out group that sends its state; None while it is alone."""
         self._apart = False
         self._dirty: dict[str, Base] | None = None
-        self._batch: ChangeSet | None = None
-        """The changes that wait instead of single keys; the ledger holds their present elements."""
+        self._packed: ChangeSet | tuple[str, Element] | None = None
+        """What waits instead of single keys: changes whose present elements the ledger holds, or one change
+        with the element that the phone holds. Most changes wait alone, and need no dictionary.
+        """
         self._since = math.inf
         """When the oldest waiting change came to this node; infinity: unknown, or none waits."""
         self._seq = self._sent_epoch = 0
@@ -155,6 +157,10 @@ class Outbox(GroupMember):
         self._ping: _WaitingPing | None = None
         self._forms: WireForms | None = None
         """The encodings that a large state still needs."""
+        self.has_only_changes = False
+        """Whether nothing but changes can be due, as :meth:`take` found: then :meth:`take_news` takes them.
+        Anything else to send ends it, and so does the socket before a turn in which all is to be done.
+        """
         self._conflated = self._shipped_frames = self._shipped_bytes = 0
         ledger.readers[self] = None
 
@@ -183,7 +189,10 @@ class Outbox(GroupMember):
         """Number of waiting keys without a whole state, and when the oldest change came; infinity: none."""
         if (fanout_group := self.fanout_group) is not None:
             return fanout_group.waits
-        return len((self._dirty if self._batch is None else self._batch) or ()), self._since
+        packed = self._packed
+        if isinstance(packed, tuple):
+            return 1, self._since
+        return len((self._dirty if packed is None else packed) or ()), self._since
 
     @property
     def conflated(self) -> int:
@@ -216,7 +225,7 @@ class Outbox(GroupMember):
         if delta.reset:
             self.reset()
             return False
-        self._reset, self._seq, self._batch = False, position.seq, None
+        self._reset, self._seq, self._packed = False, position.seq, None
         self._sent_epoch, self._sent_view = self.ledger.epoch, self.view
         self._dirty = {update.key: Held.SOMETHING for update in delta.updates if self.view.sees(update.key)}
         self._since = math.inf
@@ -226,7 +235,7 @@ class Outbox(GroupMember):
         """Send everything again, as to a phone without data."""
         self.leave_group()
         self._reset, self._since = True, math.inf
-        self._dirty = self._batch = self._forms = None
+        self._dirty = self._packed = self._forms = None
 
     def mark(self, key: str, before: Element | None) -> None:
         """Record that *key* changed in the ledger, which held *before*."""
@@ -236,26 +245,39 @@ class Outbox(GroupMember):
         if self._reset:  # everything is sent anyway
             self._conflated += before is not None
             return
-        if self._batch is not None:
+        packed = self._packed
+        if packed is not None:
+            if isinstance(packed, tuple) and packed[0] == key:
+                self._conflated += 1
+                return
             self._unpack()
-        dirty, base = self._dirty, Held.NOTHING if before is None else before
+        dirty = self._dirty
         if not dirty:
-            self._dirty, self._since = {key: base}, self.ledger.came_at
+            self._since = self.ledger.came_at
+            if before is None:
+                self._dirty = {key: Held.NOTHING}
+            else:
+                self._packed = (key, before)
         elif key in dirty:
             self._conflated += 1
         else:
-            dirty[key] = base
+            dirty[key] = Held.NOTHING if before is None else before
 
     def mark_all(self, changes: ChangeSet) -> None:
         """Record that several shared keys changed in the ledger."""
-        is_single = bool(self._dirty or self._reset) or not changes.is_within(self.view.shared)
-        if is_single or not self._is_batched(changes):
+        packed = self._packed
+        if (
+            self._dirty
+            or self._reset
+            or isinstance(packed, tuple)
+            or not changes.is_within(self.view.shared)
+            or not self._is_batched(packed, changes)
+        ):
             for key, before in changes.befores.items():
                 self.mark(key, before)
 
-    def _is_batched(self, changes: ChangeSet) -> bool:
-        """Let *changes*, which the phone may see, wait in one set with earlier ones, if they are few."""
-        batch = self._batch
+    def _is_batched(self, batch: ChangeSet | None, changes: ChangeSet) -> bool:
+        """Let *changes*, which the phone may see, wait in one set with those of *batch*, if they are few."""
         both = changes if batch is None else batch.then(changes)
         count = len(both.elements)
         if count > BATCH_MAX:
@@ -264,14 +286,14 @@ class Outbox(GroupMember):
             self._since = self.ledger.came_at
         else:
             self._conflated += len(batch) + len(changes) - count
-        self._batch = both
+        self._packed = both
         return True
 
     def _unpack(self) -> None:
-        """Split a set of changes into single waiting keys."""
-        batch, self._batch = self._batch, None
-        if batch is not None:
-            befores = batch.befores.items()
+        """Split what waits together into single waiting keys."""
+        packed, self._packed = self._packed, None
+        if packed is not None:
+            befores = (packed,) if isinstance(packed, tuple) else packed.befores.items()
             self._dirty = {key: Held.NOTHING if before is None else before for key, before in befores}
 
     def change_view(self, view: View) -> None:
@@ -324,6 +346,7 @@ class Outbox(GroupMember):
 
     def leave_group(self) -> None:
         """Leave the fan-out group, if it is in one."""
+        self.has_only_changes = False
         fanout_group = self.fanout_group
         if fanout_group is not None:
             self._shipped_frames, self._shipped_bytes = self.shipped
@@ -339,6 +362,7 @@ class Outbox(GroupMember):
 
     def epoch_began(self) -> None:
         """See :meth:`gateway.core.ledger.Reader.epoch_began`: the next state contains the new name."""
+        self.has_only_changes = False
 
     def waiting(self) -> str | None:
         """Return the handle of its session, when anything waits."""
@@ -350,8 +374,8 @@ class Outbox(GroupMember):
         if self.fanout_group is not None:
             self.leave_group()
         del self.ledger.readers[self]
-        self._dirty, self._batch, self._since = None, None, math.inf
-        self.fanout_group = fanout_group
+        self._dirty, self._packed, self._since = None, None, math.inf
+        self.fanout_group, self.has_only_changes = fanout_group, False
         self._conflated -= fanout_group.conflated
         self._shipped_frames -= fanout_group.frames
         self._shipped_bytes -= fanout_group.frame_bytes
@@ -395,9 +419,10 @@ class Outbox(GroupMember):
 
         None while something for this phone alone is to be sent, or nothing is due.
         """
-        dirty, pace, view = self._dirty, self.pace, self.view
+        packed, pace, view = self._packed, self.pace, self.view
+        dirty: Container[str] | None = packed[:1] if isinstance(packed, tuple) else self._dirty
         if (
-            not (dirty or self._batch is not None)
+            not (dirty or packed is not None)
             or (dirty and ME_PREFIX + view.handle in dirty)
             or self._control
             or self._ping
@@ -415,7 +440,7 @@ class Outbox(GroupMember):
 
     def waiting_changes(self) -> dict[str, Base]:
         """Return the waiting keys, each with the element that the phone holds."""
-        if self._batch is not None:
+        if self._packed is not None:
             self._unpack()
         return self._dirty or {}
 
@@ -447,39 +472,30 @@ class Outbox(GroupMember):
 
         Or return when they may be sent, if that is later than *now*. None: :meth:`take` is to be called.
         """
-        dirty, batch, ledger, pace = self._dirty, self._batch, self.ledger, self.pace
-        if (
-            not (dirty or batch is not None)
-            or self._control
-            or self._ping
-            or self._reset
-            or self._owed
-            or self.fanout_group is not None
-            or self._sent_view is not self.view
-            or self._sent_epoch != ledger.epoch
-        ):
+        dirty, packed = self._dirty, self._packed
+        if not self.has_only_changes or not (packed is not None or dirty):
             return None
+        ledger, codec, pace = self.ledger, self.codec, self.pace
         due_at = pace.sent_at + pace.interval_s
         if due_at > now:
             return due_at
-        patches: list[tuple[str, bytes]] | Members | None
-        if dirty and len(dirty) == 1:  # mostly: as patches_of, a call less for each update; there is no batch
-            (key,) = dirty
-            base, element, fragment = dirty[key], ledger.versions.elements.get(key), None
-            if element is not None and element is not base and isinstance(base, Element):
-                fragment = element.patch(base, self.codec)
-            if fragment is None or 2 * (len(fragment) + len(key)) >= self._frame_bytes:
+        after = self._seq
+        upto = ledger.seq if ledger.seq == ledger.shared_seq else self._head(is_new=False)
+        if isinstance(packed, tuple):  # mostly
+            key, base = packed
+            element, count = ledger.versions.elements.get(key), 1
+            fragment = None if element is None or element is base else element.patch(base, codec)
+            if fragment is None or 2 * len(fragment) >= self._frame_bytes:
                 return None
-            patches, count = [(key, fragment)], 1
+            frame = codec.one_patch(after, upto, key, fragment)
         else:
-            patches, count = self._patches(dirty, batch)
+            patches, count = self._patches(dirty, packed)
             if not patches:
                 return None
-        upto = ledger.seq if ledger.seq == ledger.shared_seq else self._head(is_new=False)
-        encode = self.codec.patches
-        news = ChangesFrame(encode(self._seq, upto, patches), count, self._since, self._conflated)
+            frame = codec.patches(after, upto, patches)
+        news = ChangesFrame(frame, count, self._since, self._conflated)
         self._seq, self._since = upto, math.inf
-        self._dirty = self._batch = None
+        self._dirty = self._packed = None
         pace.sent_at = now
         if ledger.readers.only_key is None:
             self._join_group(now)
@@ -531,6 +547,9 @@ class Outbox(GroupMember):
         if ping is not None:
             frames.append(self._take_ping(ping.make))
             self._ping = None
+        is_waiting = self._control or self._reset or self._owed
+        is_named = self._sent_view is self.view and self._sent_epoch == self.ledger.epoch
+        self.has_only_changes = is_named and not is_waiting
         self._join_group(now)
         return frames
 
@@ -556,7 +575,7 @@ class Outbox(GroupMember):
         return frames, state_sent
 
     def _has_state(self) -> bool:
-        if self._dirty or self._batch is not None or self._reset or self._owed:
+        if self._dirty or self._packed is not None or self._reset or self._owed:
             return True
         return self._is_renamed()
 

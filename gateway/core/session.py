@@ -666,9 +666,9 @@ class Session(StateMachine[State]):
     def release(self) -> None:
         """Stop reading the mirror: the connection is gone."""
         self._move("close")
-        if self.live is not None:
-            self.live.outbox.close()
-            self.live = None
+        live, self.live = self.live, None
+        if live is not None:
+            live.outbox.close()
 
     # ---- what it gives ----
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from gateway.core.ledger import UNKNOWN_HEALTH, Health
 from gateway.core.outbox import PaceLadder
-from gateway.core.session import AcceptSession, Answered, Close, Effects, Invoke, Live, Session, State
+from gateway.core.session import AcceptSession, Answered, Close, Effects, Invoke, Live, Session
 from gateway.domain.commands import AcknowledgeNotice, Call, ChangeRemoteNumber, Command, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Device, Ticket
@@ -26,7 +26,6 @@ from gateway.edge.credentials import SessionCredentials
 from gateway.edge.limits import SocketSlot
 from gateway.edge.policies import NoticesInForce, NumberPolicies
 from gateway.edge.scheduler import NEVER, TICK_S, Scheduler, fanout_writer_of
-from gateway.protocol import websocket
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ClientInfo, ControlFrame, Renewed
 from gateway.protocol.websocket import Message, Violation
@@ -150,8 +149,6 @@ class CommandRunner:
 _GOING_AWAY: Final = 1001
 _WRONG_TYPE: Final = 1003
 """RFC 6455 §7.4.1: data of a type that is not accepted, as text for binary."""
-_LIVE: Final = State.LIVE
-"""Read at each update: the look-up of an enumeration's member takes longer than that of a global name."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -227,10 +224,16 @@ class PhoneSocket:
         return self._credentials.ticket.device
 
     def wake(self) -> None:
-        """Ask for a turn for the phone, and for its fan-out group. Several calls count as one."""
+        """Ask for a turn in which everything due is done, and for one of its fan-out group.
+
+        Several calls count as one.
+        """
         self._services.scheduler.ready(self)
-        if self.session.live is not None and self.session.live.outbox.fanout_group is not None:
-            self.updated()
+        live = self.session.live
+        if live is not None:
+            live.outbox.has_only_changes = False
+            if live.outbox.fanout_group is not None:
+                self.updated()
 
     def updated(self) -> None:
         """Ask for a turn for the fan-out group if something waits there, or else for the phone.
@@ -349,41 +352,30 @@ class PhoneSocket:
     def turn(self, now: float) -> None:
         """Do what is due: mostly write the waiting changes, and nothing else."""
         live = self.session.live
-        if (
-            live is None
-            or self.session.state is not _LIVE
-            or self.far_tick == NEVER
-            or self._stall is not None
-            or self._ending is not None
-            or self._is_over
-        ):
+        if live is None or now >= live.heartbeat.next_at or self.far_tick == NEVER:
             self._do_all(now)
             return
         outbox = live.outbox
-        ledger = outbox.ledger
-        health, news = ledger.health, None
-        is_ping_due = now >= live.heartbeat.next_at or live.sent_clock_ms != ledger.clock_ms
-        if not is_ping_due and live.sent_upstream == health.upstream and live.sent_bus == health.bus:
-            news = outbox.take_news(now)
+        news = outbox.take_news(now)
         if news is None:
             self._do_all(now)
         elif isinstance(news, float):
             self._services.scheduler.at(self, news)
         else:  # its deadline is in the scheduler already: nothing written here moves it
             channel, stats, frame = self.channel, self.stats, news.frame
-            size_bytes = len(frame)
-            opcode = websocket.TEXT if channel.codec.text else websocket.BINARY
-            data = websocket.head(opcode, size_bytes) + frame
+            size_bytes, fd = len(frame), channel.open_fd
+            data = channel.codec.heads[size_bytes] + frame
             try:  # as in Channel.put, without its call
-                sent_bytes = os.write(channel.open_fd, data) if channel.open_fd >= 0 else 0
+                sent_bytes = os.write(fd, data) if fd >= 0 else 0
             except OSError:  # full or lost: the transport detects which
                 sent_bytes = 0
             if sent_bytes != len(data):
                 channel.put(data[sent_bytes:])
             stats.frames_out += 1
             stats.bytes_out += size_bytes
-            stats.output.telemetry.update_times.sent(
-                1, size_bytes, news.elements, news.since, ledger.came_at, ledger.under_way_s, now
+            ledger = outbox.ledger
+            stats.output.telemetry.update_times.sent_one(
+                size_bytes, news.elements, news.since, ledger.came_at, ledger.under_way_s, now
             )
             if news.conflated != stats.conflated or outbox.pace.to_go:
                 self._keeps_up(outbox.pace, news.conflated)

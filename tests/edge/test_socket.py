@@ -21,6 +21,7 @@ from gateway.edge.scheduler import TICK_S
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
+from gateway.protocol.websocket import Message
 from tests.edge.fake_node import FakeNode
 from tests.edge.visits import HELLO, KEYS, Gateway, Phone, bearer, nonces, ticket_of
 
@@ -104,6 +105,16 @@ async def test_a_ping_that_is_due_waits_for_no_pace(gateway: Gateway) -> None:
     assert live.heartbeat.next_at > ping_at
     await phone.hear_one(frames.Changes)
     await phone.hear_one(frames.Ping)
+
+
+async def test_an_unasked_pong_is_answered_in_time_although_a_change_came_with_it(gateway: Gateway) -> None:
+    phone = await gateway.served()
+    await gateway.clock.advance(0.5)
+    gateway.node.connections[0].event_received(Message(JSON.encode(frames.Pong()), text=True))
+    gateway.node.wait_for(4)
+    await phone.hear_all("changes")
+    await gateway.clock.advance(0.6)
+    await phone.hear_all("ping")
 
 
 @pytest.mark.parametrize("code", [4200, 4109])
