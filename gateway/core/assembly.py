@@ -478,22 +478,22 @@ class Assembly:
             The key, and the elements shown before and now, which may be equal. None, and nothing was applied,
                 when :meth:`read` is needed.
         """
-        kind, source, time_ms, part = reading.kind, reading.source, reading.time_ms, reading.parts[0]
+        kind, source, part = reading.kind, reading.source, reading.parts[0]
         if kind is None or reading.query not in self._queries or source is _CONFIGURATION:
             return None
-        here = self._kinds[_PLACES[kind]] or self._of(kind)
+        here, time_ms = self._kinds[_PLACES[kind]] or self._of(kind), reading.time_ms
         number, times, sent = part.number, here.times[PLACES[source]] or here.times_of(source), here.sent
         before = sent.get(here.prefix + str(number))
-        if before is None or before.directory is None or time_ms < times.newest_ms or here.shared is not None:
-            return None
-        key = before.key
-        held = None if key is None else shown.get(key)
         if (
-            key is None
-            or held is None
+            before is None
+            or (key := before.key) is None
+            or (held := shown.get(key)) is None
+            or before.directory is None
+            or time_ms < times.newest_ms
+            or here.shared is not None
+            or not here.covers_all
             or (scope is not None and number not in scope.of(kind))
             or (before.realtime is None and source is not _REALTIME)
-            or not here.covers_all
         ):
             return None
         if source is _REALTIME:  # as with_part, a call less for each update

@@ -185,9 +185,7 @@ class Element(UntrackedStruct):
                 if each.number == before._number and each.codec == codec.name:
                     return each.fragment
         mine, theirs = self.parts, before.parts
-        if type(self.lasting) is Queue and type(before.lasting) is Queue:  # from another node
-            fragment = codec.patch_fragment(before.lasting, self.lasting)
-        elif (
+        if (
             mine is not None
             and theirs is not None
             and before.offset_ms == self.offset_ms
@@ -199,6 +197,8 @@ class Element(UntrackedStruct):
             and theirs.configuration is mine.configuration
         ):  # mostly only the figures of a queue differ
             fragment = codec.patch_fragment(old, new)
+        elif type(self.lasting) is Queue and type(before.lasting) is Queue:  # from another node
+            fragment = codec.patch_fragment(before.lasting, self.lasting)
         else:
             fragment = codec.patch_fragment(*_differing(before, self))
         if kept is None and not keep:
