@@ -110,7 +110,9 @@ async def test_a_ping_that_is_due_waits_for_no_pace(gateway: Gateway) -> None:
 async def test_an_unasked_pong_is_answered_in_time_although_a_change_came_with_it(gateway: Gateway) -> None:
     phone = await gateway.served()
     await gateway.clock.advance(0.5)
-    gateway.node.connections[0].event_received(Message(JSON.encode(frames.Pong()), text=True))
+    socket = gateway.node.connections[0]
+    assert isinstance(socket, PhoneSocket)
+    socket.event_received(Message(JSON.encode(frames.Pong()), text=True))
     gateway.node.wait_for(4)
     await phone.hear_all("changes")
     await gateway.clock.advance(0.6)
