@@ -16,7 +16,7 @@ from gateway.core.commands import CommandRecords
 from gateway.core.lease import NO_SLOT, DueSlots
 from gateway.core.link import Linger
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for, log_on_window_s
-from gateway.domain.model import Application, SmallMap, Ticket, UserId
+from gateway.domain.model import Application, SmallMap, Ticket, UserId, value
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 WaiterT = TypeVar("WaiterT")
@@ -27,7 +27,8 @@ ConnectionT = TypeVar("ConnectionT", bound=Hashable)
 """One connection, by identity: a session's next connection is another object."""
 
 
-class ConnectedPhone(NamedTuple):
+@value()
+class ConnectedPhone:
     """The phone at the other end of a connection."""
 
     user: UserId
@@ -56,8 +57,8 @@ class RegistryLimits:
 class _UserPhones(Generic[ConnectionT]):
     sessions: SmallMap[str, ConnectionT] = field(default_factory=SmallMap)
     """The connections, the oldest first."""
-    devices: SmallMap[tuple[Application, str], ConnectionT] = field(default_factory=SmallMap)
-    """The same, by application and device."""
+    devices: dict[Application, dict[str, ConnectionT]] | None = None
+    """The same, by application and device; None: there is at most one, as for most users."""
     silent_at: float = -math.inf
     """Earliest time at which a connection is too silent."""
     assistant: str | None = None
@@ -162,15 +163,21 @@ class Registry(Generic[ConnectionT]):
 
         These are those that may not exist beside it, or else the most silent one of a user with too many.
         """
-        same = (
-            phones.sessions.get(phone.session),
-            phones.devices.get((phone.application, phone.device)),
-        )
+        same = phones.sessions.get(phone.session), self._of_device(phones, phone)
         excluded = tuple(dict.fromkeys(other for other in same if other is not None))
         if excluded or len(phones.sessions) < self._limits.devices:
             return excluded
         silent = self._most_silent(phones, now)
         return () if silent is None else (silent,)
+
+    def _of_device(self, phones: _UserPhones[ConnectionT], phone: ConnectedPhone) -> ConnectionT | None:
+        """Return the connection of the same application and device."""
+        if phones.devices is not None:
+            return phones.devices.get(phone.application, {}).get(phone.device)
+        only = phones.sessions.only
+        known = None if only is None else self._phones[only]
+        is_same = known is not None and (known.application, known.device) == (phone.application, phone.device)
+        return only if is_same else None
 
     def _most_silent(self, phones: _UserPhones[ConnectionT], now: float) -> ConnectionT | None:
         """Return the most silent connection, if it is silent for too long.
@@ -189,7 +196,13 @@ class Registry(Generic[ConnectionT]):
     ) -> None:
         self._phones[connection] = phone
         phones.sessions[phone.session] = connection
-        phones.devices[phone.application, phone.device] = connection
+        if phones.devices is not None:
+            phones.devices.setdefault(phone.application, {})[phone.device] = connection
+        elif len(phones.sessions) > 1:
+            phones.devices = {}
+            for each in phones.sessions.values():
+                known = self._phones[each]
+                phones.devices.setdefault(known.application, {})[known.device] = each
         phones.until = math.inf
         if phone.application is Application.REMOTE_ASSISTANT:
             phones.assistant = phone.session
@@ -198,7 +211,11 @@ class Registry(Generic[ConnectionT]):
 
     def _remove_phone(self, phones: _UserPhones[ConnectionT], connection: ConnectionT) -> None:
         phone = self._phones.pop(connection)
-        del phones.sessions[phone.session], phones.devices[phone.application, phone.device]
+        del phones.sessions[phone.session]
+        if len(phones.sessions) < 2:
+            phones.devices = None
+        elif phones.devices is not None:
+            del phones.devices[phone.application][phone.device]
 
     def _linger_s(self, phones: _UserPhones[ConnectionT]) -> float:
         assisted = phones.assistant is not None
