@@ -17,10 +17,10 @@ from pathlib import Path
 from bench import runs
 from bench.case import Scale
 from bench.contenders import Other
-from bench.kept import Kept, Key
+from bench.kept import Key, ResultStore
 from bench.machine import LOAD_CORE, about, cores, free_bytes
 from bench.peers import PEERS
-from bench.plan import Sitting, sittings, told
+from bench.plan import CaseGroup, case_groups, plan_text
 from bench.report import main as report
 from bench.scenarios import SCENARIOS
 from bench.stage import BUILD, Stage
@@ -68,18 +68,18 @@ async def measure(args: argparse.Namespace) -> int:
     most = args.runs or (1 if args.quick else RUNS)
     plan = planned(args.scenarios or SCENARIOS, scale, args.case)
     peers: list[Other] = []
-    if any(case.with_peers for sitting in plan for case in sitting.cases):
+    if any(case.with_peers for group in plan for case in group.cases):
         peers = await runs.prepared(stage, [PEERS[name] for name in peers_of(args.peers)])
-    kept = Kept(BUILD / "quick" if args.quick else BUILD, machine)
-    (kept.retry if args.resume else kept.renew)(keys(plan, peers))
-    plan = missing(plan, kept, peers, most)
-    print(told(plan, peers, most), flush=True)
-    play = runs.Play(stage, kept, peers, most)
-    for sitting in plan:
+    store = ResultStore(BUILD / "quick" if args.quick else BUILD, machine)
+    (store.retry if args.resume else store.renew)(keys(plan, peers))
+    plan = missing(plan, store, peers, most)
+    print(plan_text(plan, peers, most), flush=True)
+    play = runs.Play(stage, store, peers, most)
+    for group in plan:
         if (busy := not_idle(os.getloadavg()[0])) is not None:
             print(busy, file=sys.stderr, flush=True)
-        await play.sitting(sitting)
-    return play.troubles
+        await play.run_group(group)
+    return play.failures
 
 
 def not_idle(load: float) -> str | None:
@@ -89,44 +89,46 @@ def not_idle(load: float) -> str | None:
     return f"the machine is not idle (load {load:.1f}): delays and CPU times are more than they would be"
 
 
-def planned(scenarios: Iterable[str], scale: Scale, text: str) -> list[Sitting]:
-    """Return the sittings of *scenarios*, with the cases whose names contain *text*."""
+def planned(scenarios: Iterable[str], scale: Scale, text: str) -> list[CaseGroup]:
+    """Return the case groups of *scenarios*, with the cases whose names contain *text*."""
     return [
-        sitting
+        group
         for name in scenarios
-        for sitting in sittings(name, [case for case in SCENARIOS[name](scale) if text in case.name])
+        for group in case_groups(name, [case for case in SCENARIOS[name](scale) if text in case.name])
     ]
 
 
-def missing(plan: Iterable[Sitting], kept: Kept, peers: Sequence[Other], most: int) -> list[Sitting]:
-    """Return the sittings that lack a result."""
+def missing(
+    plan: Iterable[CaseGroup], store: ResultStore, peers: Sequence[Other], most: int
+) -> list[CaseGroup]:
+    """Return the case groups that lack a result."""
     return [
-        sitting
-        for sitting in plan
+        group
+        for group in plan
         if not all(
-            kept.has((sitting.scenario, case.name, contender.name), run)
-            for contender in sitting.contenders(peers)
-            for case in sitting.asked(contender)
-            for run in range(sitting.runs(most))
+            store.has((group.scenario, case.name, contender.name), run)
+            for contender in group.contenders(peers)
+            for case in group.asked(contender)
+            for run in range(group.runs(most))
         )
     ]
 
 
-def keys(plan: Iterable[Sitting], peers: Sequence[Other]) -> set[Key]:
+def keys(plan: Iterable[CaseGroup], peers: Sequence[Other]) -> set[Key]:
     """Return the keys of all results that *plan* will produce."""
     return {
-        (sitting.scenario, case.name, contender.name)
-        for sitting in plan
-        for contender in sitting.contenders(peers)
-        for case in sitting.asked(contender)
+        (group.scenario, case.name, contender.name)
+        for group in plan
+        for contender in group.contenders(peers)
+        for case in group.asked(contender)
     }
 
 
-def peers_of(told: str | None) -> list[str]:
+def peers_of(plan_text: str | None) -> list[str]:
     """Return the names of the peers that the option ``--peers`` selects."""
-    if told is None:
+    if plan_text is None:
         return list(PEERS)
-    return [] if told == "none" else told.split(",")
+    return [] if plan_text == "none" else plan_text.split(",")
 
 
 @contextlib.contextmanager

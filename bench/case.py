@@ -56,8 +56,8 @@ class Case:
         gateways: The configurations of the gateway that take part.
         with_peers: Whether the peers run the same work.
         play: Runs what no :class:`Work` describes, with the gateway alone; returns the figures of all cases
-            of the sitting, by case name.
-        sitting: Adjacent cases with the same name here share one server process and its phones; an empty
+            of the group, by case name.
+        group: Adjacent cases with the same name here share one server process and its phones; an empty
             name means a server process for this case alone.
         runs: The most runs that this case needs; None: as many as all others.
         seconds: About how long *play* takes for one case.
@@ -68,7 +68,7 @@ class Case:
     gateways: tuple[Gateway, ...] = DEFAULT_PACE
     with_peers: bool = False
     play: Play | None = None
-    sitting: str = ""
+    group: str = ""
     runs: int | None = None
     seconds: float = 0.0
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.layout import FIRST_AGENT, Layout, Sight
+from bench.layout import FIRST_AGENT, Layout, VisibleKeys
 from gateway.domain.model import VALUE_CHARS
 
 SUBPROTOCOL = "oscce.link.v1"
@@ -62,21 +62,21 @@ def news(sequence: int, stamp_ns: int) -> str:
     return f"{SEQUENCE}{sequence}{STAMP}{stamp_ns},{_PAD}"[:VALUE_CHARS]
 
 
-def queue(key: int, told: str, contacts: int) -> bytes:
-    """Return a queue's reading, of which only *told* and *contacts* vary."""
+def queue(key: int, varied: str, contacts: int) -> bytes:
+    """Return a queue's reading, of which only *varied* and *contacts* vary."""
     return (
         f'{{"QueueKey":{key},"Contacts":{contacts},"OldestContactWaitTime":null,"ServiceLevel":87.5,'
-        f'"ServiceLevelThreshold":20,"ServiceLevelFormula":"{told}","AbandonedRate":2.5,'
+        f'"ServiceLevelThreshold":20,"ServiceLevelFormula":"{varied}","AbandonedRate":2.5,'
         f'"EstimatedWaitTime":30,"LoggedOnUsers":40,"AvailableUsers":11,"HandlingUsers":21,'
         f'"PostProcessingUsers":3,"UnavailableUsers":4,"WorkUsers":1,"Level":"Ok"}}'
     ).encode()
 
 
-def agent(key: int, told: str, state: str = "Available") -> bytes:
-    """Return an agent's reading, of which only *told* and *state* vary."""
+def agent(key: int, varied: str, state: str = "Available") -> bytes:
+    """Return an agent's reading, of which only *varied* and *state* vary."""
     return (
         f'{{"UserKey":{key},"Extension":"{key}","RoutingState":"{state}","TimeInRoutingState":{_HOW_LONG},'
-        f'"PresenceState":"{told}","HandlingStates":[],"Media":{{"Voice":"On"}},"AllowedActions":[]}}'
+        f'"PresenceState":"{varied}","HandlingStates":[],"Media":{{"Voice":"On"}},"AllowedActions":[]}}'
     ).encode()
 
 
@@ -102,12 +102,12 @@ def event(query: int, event_type: str, time_ms: int, elements: Iterable[bytes], 
     return frame(head.encode() + (_since(raws, time_ms) if event_type == "UserRealtime" else raws) + b"]}")
 
 
-def first(event_type: str, sight: Sight, keys: frozenset[int] | None) -> Iterable[bytes]:
+def first(event_type: str, visible: VisibleKeys, keys: frozenset[int] | None) -> Iterable[bytes]:
     """Return the first readings of a query, before anything was published."""
     if event_type == "QueueRealtime":
-        return [queue(key, "none yet", 0) for key in sight.queues if keys is None or key in keys]
+        return [queue(key, "none yet", 0) for key in visible.queues if keys is None or key in keys]
     if event_type == "UserRealtime":
-        return [agent(key, "none yet") for key in sight.agents if keys is None or key in keys]
+        return [agent(key, "none yet") for key in visible.agents if keys is None or key in keys]
     return ()
 
 
@@ -126,21 +126,21 @@ def person(user: int, key: int) -> dict[str, object]:
     return {"Key": key, "ID": f"user{user}", "FirstName": "User", "LastName": str(user)}
 
 
-def session(alias: int, public: str, sight: Sight) -> dict[str, object]:
+def session(alias: int, public: str, visible: VisibleKeys) -> dict[str, object]:
     """Return an attached session as ``AttachSession`` and ``LinkOpened`` contain it."""
-    scope = {"Users": list(sight.agents), "Queues": list(sight.queues), "Groups": [], "Aggregates": []}
+    scope = {"Users": list(visible.agents), "Queues": list(visible.queues), "Groups": [], "Aggregates": []}
     return {"Session": alias, "ID": public, "Application": "Dashboard", "Rights": RIGHTS, "Scope": scope}
 
 
 def directory(layout: Layout, user: int, kinds: Sequence[str]) -> dict[str, list[dict[str, object]]]:
     """Return the objects of *kinds* that a user may see."""
-    sight = layout.sight(user)
+    visible = layout.visible_keys(user)
     found: dict[str, list[dict[str, object]]] = {kind: [] for kind in kinds}
     if "User" in found:
         found["User"] = [
             {"Key": key, "ID": f"agent{key}", "FirstName": "Agent", "LastName": str(key), "Version": 1}
-            for key in sight.agents
+            for key in visible.agents
         ]
     if "Queue" in found:
-        found["Queue"] = [{"Key": key, "Name": f"Queue {key}", "Media": "Voice"} for key in sight.queues]
+        found["Queue"] = [{"Key": key, "Name": f"Queue {key}", "Media": "Voice"} for key in visible.queues]
     return found

@@ -98,7 +98,7 @@ class Links:
         self.by_user: dict[int, Link] = {}
         self.elements: dict[int, bytes] = {}
         self.published = 0
-        self._turns = [0] * layout.worlds
+        self._turns = [0] * layout.resource_sets
 
     def enter(self, link: Link) -> None:
         """Add a link, in place of the user's present one."""
@@ -115,19 +115,19 @@ class Links:
     def reset(self) -> None:
         """Delete everything that was published."""
         self.elements.clear()
-        self._turns = [0] * self.layout.worlds
+        self._turns = [0] * self.layout.resource_sets
 
     def whole(self, link: Link, query: Query) -> bytes:
         """Return the first event of a query, with all its elements."""
-        sight = self.layout.sight(link.user)
+        visible = self.layout.visible_keys(link.user)
         if query.event_type in {"QueueRealtime", "UserRealtime"}:
-            keys = sight.queues if query.event_type == "QueueRealtime" else sight.agents
+            keys = visible.queues if query.event_type == "QueueRealtime" else visible.agents
             if self.elements:
                 told = (self.elements.get(key) for key in keys if query.keys is None or key in query.keys)
-                plain = say.first(query.event_type, sight, query.keys)
+                plain = say.first(query.event_type, visible, query.keys)
                 found = [new or old for new, old in zip(told, plain, strict=True)]
             else:
-                found = list(say.first(query.event_type, sight, query.keys))
+                found = list(say.first(query.event_type, visible, query.keys))
         else:
             found = []
         return say.event(query.number, query.event_type, now_ms(), found, complete=True)
@@ -155,7 +155,7 @@ class Links:
         )
         if link is None or query is None or link.unsent_bytes > FLOOD_BYTES:
             return most
-        keys = self.layout.sight(user).queues
+        keys = self.layout.visible_keys(user).queues
         time_ms = now_ms()
         for at in range(0, most, FLOOD_CHUNK):
             chunk = [
@@ -175,7 +175,7 @@ class Links:
         """Change one agent out of turn, and send the event to the links that see the agent."""
         self.elements[key] = element
         waiting: dict[int, list[bytes]] = defaultdict(list)
-        seeing = [link for link in self.by_user.values() if key in self.layout.sight(link.user).agents]
+        seeing = [link for link in self.by_user.values() if key in self.layout.visible_keys(link.user).agents]
         self._tell(seeing, event_type, [(key, element)], waiting)
         for user, frames in waiting.items():
             self.by_user[user].send(b"".join(frames))
@@ -183,7 +183,7 @@ class Links:
     # ---- inside ----
 
     def _publish(self, order: Publish, waiting: dict[int, list[bytes]]) -> None:
-        world = order.world % self.layout.worlds
+        world = order.world % self.layout.resource_sets
         if order.size == 1 and not self.layout.shared:
             self._publish_one(world, order, waiting)
             return
@@ -259,7 +259,7 @@ def opened(link: Link, number: int, public: str, layout: Layout) -> bytes:
         "Time": now_ms(),
         "KeepAlive": say.KEEP_ALIVE_S,
         "User": say.person(link.user, user_key(link.user)),
-        "Session": say.session(1, public, layout.sight(link.user)),
+        "Session": say.session(1, public, layout.visible_keys(link.user)),
     }
     up = {"Type": "ManagerStateChanged", "Manager": "Routing", "Function": "LocalRouting", "State": "Up"}
     return say.frame(say.text(message)) + say.frame(say.text(up))

@@ -36,8 +36,8 @@ def _attach(asked: Asked) -> bytes:
     public = asked.publics(str(asked.request.get("SessionID")))
     if public is None:
         return say.refusal(asked.number, 3, "SessionUnknown")
-    told = say.session(asked.link.alias(), public, asked.links.layout.sight(asked.link.user))
-    return say.response(asked.number, **told)
+    attached = say.session(asked.link.alias(), public, asked.links.layout.visible_keys(asked.link.user))
+    return say.response(asked.number, **attached)
 
 
 def _done(asked: Asked) -> bytes:
@@ -69,7 +69,7 @@ def _alive(asked: Asked) -> bytes:
 
 def _set_state(asked: Asked) -> bytes:
     key = int(asked.request.get("UserKey", 0))
-    if key not in asked.links.layout.sight(asked.link.user).agents:
+    if key not in asked.links.layout.visible_keys(asked.link.user).agents:
         return say.refusal(asked.number, 5, "NotFound")
     # the event with the effect precedes the response, on all links
     element = say.agent(key, "commanded", str(asked.request.get("RoutingState")))

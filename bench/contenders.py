@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import crowd
 from bench.gateway_node import quantile_of, total
-from bench.load.generator import Heard, Load, Span, read
+from bench.load.generator import Load, Span, SpanAnswer, read
 from bench.machine import SERVER_CORE, free_port
 from bench.peer import Peer
 from bench.programs import BenchError, Program, running
@@ -47,8 +47,8 @@ class Gateway:
                 options += crowd.publisher_options(centre.door)
             load = replace(load_of(works, node.port, crowd.PATH, options), pid=node.program.pid)
             async with crowd.flooding(centre.door, most.flood_per_s):
-                heard, held = await _watched(stage, load, node.program, node.metrics)
-        return outcomes(heard, works, fresh, held)
+                answers, held = await _watched(stage, load, node.program, node.metrics)
+        return outcomes(answers, works, fresh, held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ class Other:
             if any(work.publishes for work in works):
                 options += peer.publish
             load = replace(load_of(works, port, peer.path, options), pid=program.pid)
-            heard, held = await _watched(stage, load, program, _no_metrics)
-        return outcomes(heard, works, fresh, held)
+            answers, held = await _watched(stage, load, program, _no_metrics)
+        return outcomes(answers, works, fresh, held)
 
     async def prepare(self, stage: Stage) -> bool:
         """Install the peer; returns whether this machine can run it."""
@@ -120,7 +120,7 @@ def _span(work: Work) -> Span:
 
 async def _watched(
     stage: Stage, load: Load, program: Program, look: Callable[[], Awaitable[Figures]]
-) -> tuple[list[Heard[Figures]], Figures]:
+) -> tuple[list[SpanAnswer[Figures]], Figures]:
     """Run *load*; where phones stall, measure the kernel memory of their sockets, too."""
     if not load.stalled:
         return await stage.generator.spans(load, look), {}
@@ -128,28 +128,28 @@ async def _watched(
         sockets = Sockets(load.port, load.stalled)
         watching = tasks.create_task(sockets.watch())
         try:
-            heard = await stage.generator.spans(load, look)
+            answers = await stage.generator.spans(load, look)
         finally:
             watching.cancel()
     if not program.runs:
         raise BenchError(f"{program.name} ended: {program.tail()}")
-    return heard, sockets.figures()
+    return answers, sockets.figures()
 
 
 def outcomes(
-    heard: Sequence[Heard[Figures]], works: Sequence[Work], fresh_bytes: int, held: Figures
+    answers: Sequence[SpanAnswer[Figures]], works: Sequence[Work], fresh_bytes: int, held: Figures
 ) -> list[Outcome]:
     """Return the figures of each work, up to the first error, which comes last.
 
     Raises:
         BenchError: The load generator wrote no answer.
     """
-    if not heard:
+    if not answers:
         raise BenchError("the load generator ended without an answer")
     found: list[Outcome] = []
-    for each, work in zip(heard, works, strict=False):
+    for each, work in zip(answers, works, strict=False):
         try:
-            answer = read(each.told, stalled=work.stalled)
+            answer = read(each.text, stalled=work.stalled)
         except BenchError as trouble:
             return [*found, trouble]
         figures = figures_of(answer, work) | held | memory(answer, fresh_bytes, work)

@@ -28,7 +28,7 @@ def kept(folder: Path) -> Iterator[Record]:
             yield Record.read(json.loads(text))
 
 
-class Kept:
+class ResultStore:
     """Results in a folder, to which a benchmark adds.
 
     Invariant: the file holds every added record, however the benchmark ends.

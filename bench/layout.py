@@ -11,7 +11,7 @@ FIRST_AGENT = 10_000_000
 FIRST_QUEUE = 1
 
 
-class Sight(NamedTuple):
+class VisibleKeys(NamedTuple):
     """Keys that a user may see."""
 
     queues: range
@@ -34,16 +34,16 @@ class Layout:
     agents: int = 0
     shared: bool = True
 
-    def sight(self, user: int) -> Sight:
+    def visible_keys(self, user: int) -> VisibleKeys:
         """Return the keys that user number *user* sees."""
         at = 0 if self.shared else user
         first_queue, first_agent = FIRST_QUEUE + at * self.queues, FIRST_AGENT + at * self.agents
-        return Sight(
+        return VisibleKeys(
             range(first_queue, first_queue + self.queues), range(first_agent, first_agent + self.agents)
         )
 
     @property
-    def worlds(self) -> int:
+    def resource_sets(self) -> int:
         """Number of disjoint sets of resources, which a publisher calls topics."""
         return 1 if self.shared else self.users
 

@@ -16,7 +16,7 @@ PHONES_PER_S, USERS_PER_S, SEALED_PER_S, PEERS_PER_S = 600.0, 250.0, 250.0, 4_00
 
 
 @dataclass(frozen=True, slots=True)
-class Sitting:
+class CaseGroup:
     """Cases that share one server process.
 
     Attributes:
@@ -42,17 +42,17 @@ class Sitting:
         return min(most, max(case.runs or most for case in self.cases))
 
 
-def sittings(scenario: str, cases: Iterable[Case]) -> list[Sitting]:
-    """Group the cases of a scenario into sittings, adjacent cases of the same sitting together."""
+def case_groups(scenario: str, cases: Iterable[Case]) -> list[CaseGroup]:
+    """Return the cases of a scenario in groups, adjacent cases of the same group together."""
     turns = itertools.count()
-    found = itertools.groupby(cases, key=lambda case: case.sitting or next(turns))
-    return [Sitting(scenario, tuple(together)) for _, together in found]
+    found = itertools.groupby(cases, key=lambda case: case.group or next(turns))
+    return [CaseGroup(scenario, tuple(together)) for _, together in found]
 
 
-def expected_s(sitting: Sitting, peers: Sequence[Other], most: int) -> float:
-    """Return how long all runs of a sitting will take."""
-    once = sum(_once_s(sitting.asked(each), each) for each in sitting.contenders(peers))
-    return once * sitting.runs(most)
+def expected_s(group: CaseGroup, peers: Sequence[Other], most: int) -> float:
+    """Return how long all runs of a group will take."""
+    once = sum(_once_s(group.asked(each), each) for each in group.contenders(peers))
+    return once * group.runs(most)
 
 
 def _once_s(cases: Sequence[Case], contender: Gateway | Other) -> float:
@@ -75,14 +75,14 @@ def _coming_s(works: Sequence[Work], contender: Gateway | Other) -> float:
     return links / USERS_PER_S + most.phones / (SEALED_PER_S if most.tls else PHONES_PER_S)
 
 
-def told(plan: Sequence[Sitting], peers: Sequence[Other], most: int) -> str:
+def plan_text(plan: Sequence[CaseGroup], peers: Sequence[Other], most: int) -> str:
     """Return the plan as text: minutes of each scenario, and of all."""
     minutes: dict[str, float] = {}
     cases: dict[str, int] = {}
-    for sitting in plan:
-        s = expected_s(sitting, peers, most)
-        minutes[sitting.scenario] = minutes.get(sitting.scenario, 0.0) + s / 60
-        cases[sitting.scenario] = cases.get(sitting.scenario, 0) + len(sitting.cases)
+    for group in plan:
+        s = expected_s(group, peers, most)
+        minutes[group.scenario] = minutes.get(group.scenario, 0.0) + s / 60
+        cases[group.scenario] = cases.get(group.scenario, 0) + len(group.cases)
     lines = [f"  {name:10} {cases[name]:3} cases  {each:5.1f} min" for name, each in minutes.items()]
     who = ", ".join(peer.name for peer in peers) or "nobody else"
     head = f"the plan, {most} runs, with {who}:"

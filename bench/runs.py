@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from bench.case import Case
 from bench.contenders import Gateway, Other, Outcome
-from bench.kept import Kept
+from bench.kept import ResultStore
 from bench.peer import Peer
-from bench.plan import Sitting, expected_s
+from bench.plan import CaseGroup, expected_s
 from bench.programs import BenchError
 from bench.stage import Stage
 from bench.work import Record
@@ -28,41 +28,41 @@ async def prepared(stage: Stage, peers: Iterable[Peer]) -> list[Other]:
 
 
 class Play:
-    """Runner of sittings, which stores their results.
+    """Runner of case groups, which stores their results.
 
     Args:
         stage: The resources of all runs.
-        kept: The store of results; stored ones are not measured again.
+        store: The store of results; stored ones are not measured again.
         peers: The contenders beside the gateway.
-        runs: Number of runs, where a sitting does not need fewer.
+        runs: Number of runs, where a group does not need fewer.
     """
 
-    def __init__(self, stage: Stage, kept: Kept, peers: Sequence[Other], runs: int) -> None:
-        self.troubles = 0
+    def __init__(self, stage: Stage, store: ResultStore, peers: Sequence[Other], runs: int) -> None:
+        self.failures = 0
         self._stage = stage
-        self._kept = kept
+        self._store = store
         self._peers = peers
         self._runs = runs
 
-    async def sitting(self, sitting: Sitting) -> None:
-        """Run *sitting*: all contenders in turn per run, so that the machine's changes affect all.
+    async def run_group(self, group: CaseGroup) -> None:
+        """Run *group*: all contenders in turn per run, so that the machine's changes affect all.
 
         A contender that failed a case in the first run does not run it again.
         """
         given_up: set[tuple[str, str]] = set()
         began = time.monotonic()
-        for run in range(sitting.runs(self._runs)):
-            for contender in sitting.contenders(self._peers):
+        for run in range(group.runs(self._runs)):
+            for contender in group.contenders(self._peers):
                 cases = [
                     case
-                    for case in sitting.asked(contender)
+                    for case in group.asked(contender)
                     if (case.name, contender.name) not in given_up
-                    and not self._kept.has((sitting.scenario, case.name, contender.name), run)
+                    and not self._store.has((group.scenario, case.name, contender.name), run)
                 ]
-                failed = await self._life(sitting.scenario, cases, contender, run)
+                failed = await self._life(group.scenario, cases, contender, run)
                 given_up |= {(name, contender.name) for name in failed if run == 0}
-        took_s, due_s = time.monotonic() - began, expected_s(sitting, self._peers, self._runs)
-        print(f"{sitting.scenario}: took {took_s / 60:.1f} min of {due_s / 60:.1f}", flush=True)
+        took_s, due_s = time.monotonic() - began, expected_s(group, self._peers, self._runs)
+        print(f"{group.scenario}: took {took_s / 60:.1f} min of {due_s / 60:.1f}", flush=True)
 
     async def _life(
         self, scenario: str, cases: list[Case], contender: Gateway | Other, run: int
@@ -74,9 +74,9 @@ class Play:
                 cases = cases[1:]
                 record = _record((scenario, case.name, contender.name, run), outcome)
                 failed += [case.name] if record.trouble else []
-                self._kept.add(record)
+                self._store.add(record)
                 print(line(record), flush=True)
-        self.troubles += len(failed)
+        self.failures += len(failed)
         return failed
 
 

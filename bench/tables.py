@@ -214,13 +214,13 @@ def _figure(results: Results, contender: str, scenario_: str, case: str, figure:
     return number(value / 1_000 if value is not None and figure == "delivered_per_s" else value, digits)
 
 
-def machine(told: Mapping[str, str | int], runs: int) -> str:
+def machine(facts: Mapping[str, str | int], runs: int) -> str:
     """Return a sentence on the machine and the number of runs."""
-    if not told:
+    if not facts:
         return "_Not measured yet._"
     return (
-        f"{told['cores']} cores of {told['processor']}, {told['memory_gib']} GiB, {told['system']}, "
-        f"CPython {told['python']}, {told['files']:,} files per process; "
-        f"load generator: {told['generator']}; "
+        f"{facts['cores']} cores of {facts['processor']}, {facts['memory_gib']} GiB, {facts['system']}, "
+        f"CPython {facts['python']}, {facts['files']:,} files per process; "
+        f"load generator: {facts['generator']}; "
         f"medians of {runs} interleaved runs, but for memory, which hardly varies."
     )

@@ -96,9 +96,9 @@ class Record:
         return asdict(self)
 
     @classmethod
-    def read(cls, told: Mapping[str, Any]) -> Record:
+    def read(cls, members: Mapping[str, Any]) -> Record:
         """Return the record of a form made by :meth:`as_json`."""
-        return cls(**told)
+        return cls(**members)
 
 
 def figures_of(answer: Mapping[str, Any], work: Work) -> Figures:

@@ -31,7 +31,7 @@ EXPIRES_MS = 10_000
 READY_WITHIN_S = 30.0
 
 
-class Wish(NamedTuple):
+class Arguments(NamedTuple):
     """Arguments of the command line."""
 
     port: int
@@ -45,7 +45,7 @@ class Wish(NamedTuple):
     pid: int
 
     @classmethod
-    def read(cls, words: list[str]) -> Wish:
+    def read(cls, words: list[str]) -> Arguments:
         """Read the command line."""
         port, phones, first_agent, agents, window = (int(words[place]) for place in (0, 2, 3, 4, 6))
         rate, seconds = float(words[5]), float(words[7])
@@ -71,14 +71,14 @@ class Phone:
     async def command(self) -> None:
         """Send the next command."""
         number = str(next(self._numbers))
-        told = {"agent_id": str(next(self._agents)), "state": next(self._states), "when": "now"}
+        fields = {"agent_id": str(next(self._agents)), "state": next(self._states), "when": "now"}
         frame = {
             "kind": "command",
             "id": number,
             "key": str(uuid.uuid4()),
             "stream": self._stream,
             "expires_at_ms": time.time_ns() // 1_000_000 + EXPIRES_MS,
-            "command": {"kind": "agent.routing_state.set", **told},
+            "command": {"kind": "agent.routing_state.set", **fields},
         }
         self._sent[number] = time.perf_counter()
         await self._socket.send_str(json.dumps(frame))
@@ -121,24 +121,24 @@ class Counts:
             self.statuses[outcome["status"]] += 1
 
 
-async def play(wish: Wish) -> dict[str, Any]:
+async def play(arguments: Arguments) -> dict[str, Any]:
     """Connect the phones, send commands, and return the figures."""
     counts = Counts()
-    lines = wish.hellos.read_text("ascii").splitlines()[: wish.phones]
-    async with _phones(wish, lines, counts) as phones, asyncio.TaskGroup() as tasks:
+    lines = arguments.hellos.read_text("ascii").splitlines()[: arguments.phones]
+    async with _phones(arguments, lines, counts) as phones, asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(phone.read()) for phone in phones]
         async with asyncio.timeout(READY_WITHIN_S):
             for phone in phones:
                 await phone.ready.wait()
-        if wish.rate:
-            running.append(tasks.create_task(_at_a_rate(phones, wish.rate)))
+        if arguments.rate:
+            running.append(tasks.create_task(_at_a_rate(phones, arguments.rate)))
         else:
-            running += [tasks.create_task(phone.flood(wish.window)) for phone in phones]
+            running += [tasks.create_task(phone.flood(arguments.window)) for phone in phones]
         await asyncio.sleep(WARMUP_S)
-        counts.measuring, began, before_s = True, time.perf_counter(), process_cpu_s(wish.pid)
-        await asyncio.sleep(wish.seconds)
+        counts.measuring, began, before_s = True, time.perf_counter(), process_cpu_s(arguments.pid)
+        await asyncio.sleep(arguments.seconds)
         counts.measuring, took_s = False, time.perf_counter() - began
-        used_s = process_cpu_s(wish.pid) - before_s
+        used_s = process_cpu_s(arguments.pid) - before_s
         for task in running:
             task.cancel()
     return answer(counts, took_s) | {"server_cpu_s": used_s}
@@ -159,14 +159,16 @@ def answer(counts: Counts, took_s: float) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def _phones(wish: Wish, lines: list[str], counts: Counts) -> AsyncIterator[list[Phone]]:
-    url = f"http://127.0.0.1:{wish.port}/v1/realtime"
+async def _phones(arguments: Arguments, lines: list[str], counts: Counts) -> AsyncIterator[list[Phone]]:
+    url = f"http://127.0.0.1:{arguments.port}/v1/realtime"
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         phones = []
         for number, line in enumerate(lines):
             socket = await http.ws_connect(url, protocols=("oscc.v1.json",), max_msg_size=0)
             await socket.send_str(line)
-            phones.append(Phone(socket, wish.first_agent + number * wish.agents, wish.agents, counts))
+            phones.append(
+                Phone(socket, arguments.first_agent + number * arguments.agents, arguments.agents, counts)
+            )
         yield phones
 
 
@@ -181,4 +183,4 @@ async def _at_a_rate(phones: list[Phone], rate: float) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(uvloop.run(play(Wish.read(sys.argv[1:])))))
+    print(json.dumps(uvloop.run(play(Arguments.read(sys.argv[1:])))))

@@ -48,8 +48,8 @@ class Span:
 
     def word(self) -> str:
         """Return the span as a word of the command line."""
-        told = (self.per_s or 0.0, self.window or 0, self.warmup_s, self.duration_s, self.size)
-        return ",".join(f"{each:.10g}" for each in (self.phones, *told))
+        numbers = (self.per_s or 0.0, self.window or 0, self.warmup_s, self.duration_s, self.size)
+        return ",".join(f"{each:.10g}" for each in (self.phones, *numbers))
 
     @classmethod
     def read(cls, word: str) -> Span:
@@ -59,10 +59,10 @@ class Span:
         return cls(int(phones), *asked, float(warmup_s), float(duration_s), int(size))
 
 
-class Heard(NamedTuple, Generic[T]):
+class SpanAnswer(NamedTuple, Generic[T]):
     """Answer about a span, with samples taken when the span began and ended."""
 
-    told: bytes
+    text: bytes
     before: T
     after: T
 
@@ -153,23 +153,23 @@ class Generator:
         Raises:
             BenchError: The load generator did not end, or its answer is no result of all phones.
         """
-        told = await output("the load generator", self._command(load), LOAD_CORE, load.within_s)
-        return read(told, stalled=load.stalled)
+        text = await output("the load generator", self._command(load), LOAD_CORE, load.within_s)
+        return read(text, stalled=load.stalled)
 
-    async def spans(self, load: Load, look: Callable[[], Awaitable[T]]) -> list[Heard[T]]:
+    async def spans(self, load: Load, look: Callable[[], Awaitable[T]]) -> list[SpanAnswer[T]]:
         """Run *load*, which has spans; *look* is called when each of them begins and ends.
 
         Raises:
             BenchError: It did not end.
         """
-        found: list[Heard[T]] = []
+        found: list[SpanAnswer[T]] = []
         seen: list[T] = []
 
         async def heard(line: bytes) -> None:
             seen.append(await look())
             if not line.startswith(b'{"begins"'):
                 before, after = seen[-2:] if len(seen) > 1 else (seen[0], seen[0])
-                found.append(Heard(line, before, after))
+                found.append(SpanAnswer(line, before, after))
 
         await output("the load generator", self._command(load), LOAD_CORE, load.within_s, heard)
         return found
@@ -180,7 +180,7 @@ class Generator:
         return (*program, *load.arguments())
 
 
-def read(told: bytes, stalled: int = 0) -> dict[str, Any]:
+def read(text: bytes, stalled: int = 0) -> dict[str, Any]:
     """Read a load generator's answer.
 
     Raises:
@@ -188,9 +188,9 @@ def read(told: bytes, stalled: int = 0) -> dict[str, Any]:
             were never in sync: figures of fewer phones than requested would look too good.
     """
     try:
-        answer: dict[str, Any] = json.loads(told)
+        answer: dict[str, Any] = json.loads(text)
     except ValueError:
-        raise BenchError(f"the load generator wrote no JSON: {told[:300]!r}") from None
+        raise BenchError(f"the load generator wrote no JSON: {text[:300]!r}") from None
     if answer["opened"] == 0 or answer["failed"] > 0:
         closes = answer.get("closes")
         raise BenchError(f"{answer['failed']} of {answer['n']} connections failed; closes: {closes}")

@@ -23,7 +23,7 @@ from typing import Any
 import uvloop
 
 from bench.load.generator import CONNECT_WITHIN_S, DRAINS_WITHIN_S, Span
-from bench.load.soft_phone import Phone, Publisher, Tally
+from bench.load.soft_phone import LoadCounters, Phone, Publisher
 from bench.load.soft_wire import handshake
 from bench.load.soft_words import Templates, parser
 from bench.programs import process_cpu_s, process_rss_bytes
@@ -35,13 +35,13 @@ QUIET_S = 0.2
 """Silence after which no update is under way."""
 
 
-class Soft:
+class SoftGenerator:
     """One run of the load generator."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         lines = Path(options.lines).read_bytes().splitlines() if options.lines else []
         templates = Templates(options.groups, options.size, lines)
-        self.tally = Tally(options, templates)
+        self.counters = LoadCounters(options, templates)
         self.phones: list[Phone] = []
         self.sent_all = self.sent = self.stalls = 0
         self._numbered = self._started = 0
@@ -70,9 +70,9 @@ class Soft:
                 if options.span:
                     yield {"begins": number}
                 self._renew(span, before_per_s)
-                told = await self._span(span, send)
-                before_per_s = self.sent / told["secs"]
-                yield told | {"n": span.phones, "connect_s": self._connect_s}
+                figures = await self._span(span, send)
+                before_per_s = self.sent / figures["secs"]
+                yield figures | {"n": span.phones, "connect_s": self._connect_s}
         if options.save is not None:
             self._save(Path(options.save))
 
@@ -85,21 +85,25 @@ class Soft:
             self._memory["rss_idle_mb"] = process_rss_bytes(self._options.pid) / 1e6
 
     async def _span(self, span: Span, send: Callable[[int, bytes], None]) -> dict[str, Any]:
-        options, tally, loop = self._options, self.tally, asyncio.get_running_loop()
+        options, counters, loop = self._options, self.counters, asyncio.get_running_loop()
         for phone in self.phones[: options.slow]:
             phone.stall()
         async with asyncio.TaskGroup() as tasks:
             publishing = tasks.create_task(self._publish(send, loop))
             await asyncio.sleep(span.warmup_s)
             before_s, start = process_cpu_s(options.pid), loop.time()
-            frames, size, tally.measuring = tally.frames, tally.bytes, True
+            frames, size, counters.measuring = counters.frames, counters.bytes, True
             await asyncio.sleep(span.duration_s)
-            tally.measuring, secs = False, loop.time() - start
+            counters.measuring, secs = False, loop.time() - start
             used_s = process_cpu_s(options.pid) - before_s
-            end, frames, size = process_rss_bytes(options.pid), tally.frames - frames, tally.bytes - size
+            end, frames, size = (
+                process_rss_bytes(options.pid),
+                counters.frames - frames,
+                counters.bytes - size,
+            )
             publishing.cancel()
         await self._drain()
-        us = 1e6 * used_s / tally.delivered if tally.delivered else 0.0
+        us = 1e6 * used_s / counters.delivered if counters.delivered else 0.0
         server = {"cpu_s": used_s, "us_per_deliv": us, "rss_end_mb": end / 1e6} | self._memory
         return self._answer(secs) | {"srv": server, "frames_s": frames / secs, "MB_s": size / secs / 1e6}
 
@@ -110,16 +114,16 @@ class Soft:
         self._templates.elements = span.size
         self._numbered += self.sent_all
         self.sent_all = self.sent = self.stalls = 0
-        self.tally.delivered = self.tally.delivered_all = 0
-        self.tally.delays_ns = []
+        self.counters.delivered = self.counters.delivered_all = 0
+        self.counters.delays_ns = []
 
     async def _drain(self) -> None:
         """Wait for updates under way, for a limited time."""
         await asyncio.sleep(self._options.drain)
         for _ in range(int(DRAINS_WITHIN_S / QUIET_S)):
-            seen = self.tally.delivered_all
+            seen = self.counters.delivered_all
             await asyncio.sleep(QUIET_S)
-            if self.tally.delivered_all == seen:
+            if self.counters.delivered_all == seen:
                 return
 
     # ---- phases ----
@@ -130,7 +134,7 @@ class Soft:
         gap_s = 1 / self._options.rate if self._options.rate else 0.0
         within_s = CONNECT_WITHIN_S + gap_s * phones
         self._started = phones
-        self.tally.await_phones(phones)
+        self.counters.await_phones(phones)
         async with asyncio.timeout(within_s), asyncio.TaskGroup() as tasks:
             for number in range(first, phones):
                 await asyncio.sleep(max(0.0, began + (number - first) * gap_s - loop.time()))
@@ -138,14 +142,14 @@ class Soft:
                 tasks.create_task(self._open(loop, number)).add_done_callback(lambda _: room.release())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CONNECT_WITHIN_S):
-                await self.tally.all_settled.wait()
+                await self.counters.all_settled.wait()
         return loop.time() - began
 
     async def _open(self, loop: asyncio.AbstractEventLoop, number: int) -> None:
         options = self._options
         headers = [self._templates.of_phone(text, number) for text in options.header]
         upgrade = handshake(self._host, self._path, options.subproto, headers)
-        phone = Phone(number, upgrade, self.tally)
+        phone = Phone(number, upgrade, self.counters)
         self.phones.append(phone)
         host, port = self._host.split(":")
         door = socket.socket()
@@ -160,15 +164,15 @@ class Soft:
             name = host if self._tls else None
             await loop.create_connection(lambda: phone, sock=door, ssl=self._tls, server_hostname=name)
         except OSError:
-            self.tally.settle(is_open=False)
+            self.counters.settle(is_open=False)
 
     async def _until_ready(self) -> float:
-        tally, options = self.tally, self._options
+        counters, options = self.counters, self._options
         if options.ready is None:
             return 0.0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(options.ready_s):
-                await tally.all_ready.wait()
+                await counters.all_ready.wait()
         return asyncio.get_running_loop().time() - self._began
 
     @asynccontextmanager
@@ -182,7 +186,7 @@ class Soft:
         elif options.pub is not None:
             host, port = self._host.split(":")
             upgrade = handshake(self._host, self._path, options.subproto, [])
-            apart = Tally(
+            apart = LoadCounters(
                 argparse.Namespace(**{**vars(options), "sends": options.pub_sends}), self._templates
             )
             phone = Phone(options.phones, upgrade, apart)
@@ -209,17 +213,17 @@ class Soft:
     async def _publish_window(
         self, send: Callable[[int, bytes], None], loop: asyncio.AbstractEventLoop, window: int
     ) -> None:
-        tally, options = self.tally, self._options
-        each = max(1, tally.opened - options.slow) / options.groups
-        base, sent, moved_at = tally.delivered_all, 0, loop.time()
+        counters, options = self.counters, self._options
+        each = max(1, counters.opened - options.slow) / options.groups
+        base, sent, moved_at = counters.delivered_all, 0, loop.time()
         while True:
-            had = int((tally.delivered_all - base) / each)
+            had = int((counters.delivered_all - base) / each)
             while sent < had + window:
                 self._publish_one(send)
                 sent, moved_at = sent + 1, loop.time()
             if loop.time() - moved_at > 1.0:  # an update was conflated or lost: restart the window
                 self.stalls += 1
-                base, sent, moved_at = tally.delivered_all, 0, loop.time()
+                base, sent, moved_at = counters.delivered_all, 0, loop.time()
             await asyncio.sleep(0)
 
     def _publish_one(self, send: Callable[[int, bytes], None]) -> None:
@@ -227,7 +231,7 @@ class Soft:
         opcode = 2 if options.pub_bin else 1
         send(opcode, self._templates.of_publish(options.pub, self._numbered + self.sent_all, time.time_ns()))
         self.sent_all += 1
-        self.sent += self.tally.measuring
+        self.sent += self.counters.measuring
 
     # ---- answers ----
 
@@ -235,29 +239,29 @@ class Soft:
         file.write_text("".join(f"{phone.stream}\t{phone.upto}\n" for phone in self.phones), "ascii")
 
     def _answer(self, secs: float) -> dict[str, Any]:
-        tally, options = self.tally, self._options
-        delays = sorted(tally.delays_ns)
+        counters, options = self.counters, self._options
+        delays = sorted(counters.delays_ns)
         shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
-        told: dict[str, Any] = {
-            "opened": tally.opened,
-            "failed": tally.failed,
-            "closed": tally.closed,
+        figures: dict[str, Any] = {
+            "opened": counters.opened,
+            "failed": counters.failed,
+            "closed": counters.closed,
             "secs": secs,
-            "deliv": tally.delivered,
-            "deliv_s": tally.delivered / secs,
-            "deliv_total": tally.delivered_all,
+            "deliv": counters.delivered,
+            "deliv_s": counters.delivered / secs,
+            "deliv_total": counters.delivered_all,
             "lat_us": {name: quantile(delays, share) / 1e3 for name, share in shares.items()},
             "pub": {"sent": self.sent, "total": self.sent_all, "stalls": self.stalls},
-            "closes": dict(tally.closes),
-            "pongs_sent": tally.pongs,
+            "closes": dict(counters.closes),
+            "pongs_sent": counters.pongs,
         }
         if options.ready is not None:
-            ready = sorted(tally.ready_s)
-            told["ready"] = {"n": len(ready), "counts": tally.counts, "all_s": self._all_ready_s}
-            told["ready"] |= {
+            ready = sorted(counters.ready_s)
+            figures["ready"] = {"n": len(ready), "counts": counters.counts, "all_s": self._all_ready_s}
+            figures["ready"] |= {
                 f"{name}_ms": 1e3 * quantile(ready, shares[name]) for name in ("p50", "p99", "max")
             }
-        return told
+        return figures
 
 
 def _nowhere(opcode: int, payload: bytes) -> None:
@@ -268,10 +272,10 @@ async def play(options: argparse.Namespace) -> int:
     """Run a load and print the answers; returns the exit code."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    soft = Soft(options)
-    async for told in soft.run():
-        print(json.dumps(told), flush=True)
-    return 0 if soft.tally.opened else 1
+    soft = SoftGenerator(options)
+    async for figures in soft.run():
+        print(json.dumps(figures), flush=True)
+    return 0 if soft.counters.opened else 1
 
 
 if __name__ == "__main__":

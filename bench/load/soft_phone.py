@@ -20,7 +20,7 @@ _UPTO = re.compile(rb'"upto":([0-9]+)')
 _HEAD_BYTES = 300
 
 
-class Tally:
+class LoadCounters:
     """Counters of all connections of a run.
 
     Args:
@@ -90,13 +90,13 @@ def _number(payload: bytes, start: int) -> int:
 class Phone(asyncio.Protocol):
     """One connection: it does the handshake, sends its messages and counts received ones."""
 
-    def __init__(self, number: int, upgrade: bytes, tally: Tally) -> None:
+    def __init__(self, number: int, upgrade: bytes, counters: LoadCounters) -> None:
         self.stream, self.upto = "", 0
         self.is_open = False
         self.is_ready = False
         self._number = number
         self._upgrade = upgrade
-        self._tally = tally
+        self._tally = counters
         self._frames = Frames()
         self._answer = b""
         self._transport: asyncio.Transport | None = None
@@ -110,7 +110,7 @@ class Phone(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Process received bytes."""
-        tally = self._tally
+        counters = self._tally
         if not self.is_open:
             self._answer += data
             head, found, data = self._answer.partition(b"\r\n\r\n")
@@ -119,9 +119,9 @@ class Phone(asyncio.Protocol):
             self._shaken(head)
             if not self.is_open:
                 return
-        tally.bytes += len(data)
+        counters.bytes += len(data)
         for opcode, payload in self._frames.feed(data):
-            tally.frames += 1
+            counters.frames += 1
             if opcode >= CLOSE:
                 self._control(opcode, payload)
             else:
@@ -129,15 +129,15 @@ class Phone(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count a connection that was lost, or failed to open."""
-        tally = self._tally
+        counters = self._tally
         if self.is_open:
             self.is_open = False
-            tally.opened -= 1
-            tally.closed += 1
-            tally.closes["eof" if exc is None else "rst"] += 1
+            counters.opened -= 1
+            counters.closed += 1
+            counters.closes["eof" if exc is None else "rst"] += 1
         elif self._upgrade:
             self._upgrade = b""
-            tally.settle(is_open=False)
+            counters.settle(is_open=False)
 
     def stall(self) -> None:
         """Stop reading."""
@@ -157,14 +157,14 @@ class Phone(asyncio.Protocol):
     # ---- inside ----
 
     def _shaken(self, head: bytes) -> None:
-        tally, self._answer = self._tally, b""
+        counters, self._answer = self._tally, b""
         if not head.startswith(b"HTTP/1.1 101") or ACCEPT not in head:
             self.cut()
             return
         self.is_open, self._upgrade = True, b""
-        tally.settle(is_open=True)
-        for opcode, template in tally.options.sends:
-            self.send(opcode, tally.templates.of_phone(template, self._number))
+        counters.settle(is_open=True)
+        for opcode, template in counters.options.sends:
+            self.send(opcode, counters.templates.of_phone(template, self._number))
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING and self._tally.options.reply_ping:
@@ -175,8 +175,8 @@ class Phone(asyncio.Protocol):
             self.cut()
 
     def _message(self, payload: bytes) -> None:
-        tally = self._tally
-        options = tally.options
+        counters = self._tally
+        options = counters.options
         if options.pong and len(payload) < 400 and b'"kind":"ping"' in payload:
             self._pong(payload)
         if options.save is not None:
@@ -186,9 +186,9 @@ class Phone(asyncio.Protocol):
             if payload == asked.encode():
                 self.send(1, answer.encode())
                 return
-        if tally.ready_text is not None and not self.is_ready:
-            self._not_ready_yet(payload, tally.ready_text)
-        tally.received(payload)
+        if counters.ready_text is not None and not self.is_ready:
+            self._not_ready_yet(payload, counters.ready_text)
+        counters.received(payload)
 
     def _pong(self, payload: bytes) -> None:
         if found := _NONCE.search(payload):
@@ -202,13 +202,13 @@ class Phone(asyncio.Protocol):
             self.upto = int(found[1])
 
     def _not_ready_yet(self, payload: bytes, ready: bytes) -> None:
-        tally = self._tally
-        for place, text in enumerate(tally.texts):
-            tally.counts[place] += text in payload
+        counters = self._tally
+        for place, text in enumerate(counters.texts):
+            counters.counts[place] += text in payload
         if ready in payload and b'"more":true' not in payload:
             self.is_ready = True
-            tally.ready_s.append(time.perf_counter() - self._began)
-            tally.look()
+            counters.ready_s.append(time.perf_counter() - self._began)
+            counters.look()
 
 
 class Publisher(asyncio.Protocol):

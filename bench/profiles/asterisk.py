@@ -335,19 +335,19 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--drive", nargs=5, help=argparse.SUPPRESS)
-    told = parser.parse_args(arguments)
-    if told.serve:
+    options = parser.parse_args(arguments)
+    if options.serve:
         asyncio.run(be_small())
-    elif told.drive:
-        kind, host, port, user, secret = told.drive
+    elif options.drive:
+        kind, host, port, user, secret = options.drive
         drive(Where(host, int(port), user, secret), kind)
     else:
         loop = Slices()
         with asyncio.Runner(loop_factory=lambda: loop) as runner, tuned_gc(_CLOCK, lambda _: None):
-            found = runner.run(measure(loop, profiled=told.profile))
+            found = runner.run(measure(loop, profiled=options.profile))
         for name, bound in BOUNDS.items():
             print(f"{name:50} {found[name]:8.2f}  (at most {bound:.0f})")
-        return int(told.check and any(found[name] > bound for name, bound in BOUNDS.items()))
+        return int(options.check and any(found[name] > bound for name, bound in BOUNDS.items()))
     return 0
 
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
-from bench.profiles.path import SETTLING, CountedClock, House, count_instructions, counted_calls
+from bench.profiles.path import SETTLING, CountedClock, ProfiledNode, count_instructions, counted_calls
 from bench.profiles.path import arguments as path_arguments
 from bench.profiles.supervisor import Supervisor
 from gateway.app.process import run_loop
@@ -81,7 +81,7 @@ class _Bus:
     def watch(self, report_loss: object) -> None: ...
 
 
-class TwoNodes(House):
+class TwoNodes(ProfiledNode):
     """An owner node with all links, and a node that follows every user."""
 
     async def open(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
@@ -143,14 +143,14 @@ class TwoNodes(House):
         before, began = self.telemetry.updates.value, time.thread_time()
         for sealed in messages:
             self._receive(decode(self.seals.open(CHANNEL, sealed) or b""))
-        while self.telemetry.updates.value - before < changes * self.phones:  # noqa: ASYNC110 - as in House
+        while self.telemetry.updates.value - before < changes * self.phones:  # noqa: ASYNC110 - as in ProfiledNode
             await asyncio.sleep(0)
         return time.thread_time() - began
 
     async def publish(self, at_once: int) -> tuple[float, list[bytes]]:
         """Let every user have a change; returns the thread's CPU seconds at the owner, and its messages."""
         took, began = await self.pass_on(self.round(), at_once), time.thread_time()
-        while len(self._bundles):  # noqa: ASYNC110 - as in House
+        while len(self._bundles):  # noqa: ASYNC110 - as in ProfiledNode
             await asyncio.sleep(0)
         messages, self.bus.sent = self.bus.sent, []
         return took + time.thread_time() - began, messages

@@ -147,9 +147,9 @@ class _Server(_Transport):
             mask, at = sent[start : start + MASK_BYTES], start + MASK_BYTES + size
             request = json.loads(websocket.unmask(sent[start + MASK_BYTES : at], mask))
             for answer in self._answer(request):
-                asyncio.get_running_loop().call_soon(self.tell, answer)
+                asyncio.get_running_loop().call_soon(self.send, answer)
 
-    def tell(self, text: str) -> None:
+    def send(self, text: str) -> None:
         """Send a message to the link."""
         self.link.data_received(_framed(text))
 
@@ -250,7 +250,7 @@ class _Node:
         """Do nothing when the phone disconnects."""
 
 
-class House:
+class ProfiledNode:
     """All users of a node: links, mirrors and phones."""
 
     def __init__(self, options: argparse.Namespace, clock: SystemClock | None = None) -> None:
@@ -297,7 +297,7 @@ class House:
                 tasks,
             )
             running.append(tasks.create_task(one.run()))
-            server.tell(server.opened())
+            server.send(server.opened())
             await one.live.wait()
             self.users.append(one)
             self._node.users[one.feed.user] = one
@@ -397,25 +397,25 @@ def counted_calls() -> Iterator[Counter[str]]:
         sys.setprofile(None)
 
 
-async def _calls(house: House, at_once: int, rounds: int) -> Counter[str]:
+async def _calls(node: ProfiledNode, at_once: int, rounds: int) -> Counter[str]:
     """Return the number of calls of each Python function in *rounds* rounds."""
-    updates = [house.round() for _ in range(rounds)]
+    updates = [node.round() for _ in range(rounds)]
     with counted_calls() as calls:
         for some in updates:
-            await house.pass_on(some, at_once)
+            await node.pass_on(some, at_once)
     return calls
 
 
 async def measure(options: argparse.Namespace) -> None:
     """Run the profile and print the figures."""
     gc.set_threshold(50_000, 20, 100)
-    house = House(options, CountedClock() if options.counted else None)
+    node = ProfiledNode(options, CountedClock() if options.counted else None)
     gc.collect()
     before = _rss()
     if options.trace:
         tracemalloc.start(1)
     async with asyncio.TaskGroup() as tasks:
-        running = await house.open(tasks)
+        running = await node.open(tasks)
         gc.collect()
         idle = _rss()
         if options.trace:
@@ -424,17 +424,17 @@ async def measure(options: argparse.Namespace) -> None:
         if options.counted:
             count_instructions()
         if options.first:
-            calls = await _calls(house, options.at_once, 1)
+            calls = await _calls(node, options.at_once, 1)
             print(f"first update of each user: {calls.total() / options.users / options.elements:.1f} calls")
             _show_calls(calls, options.users * options.elements, options.show)
         for _ in range(SETTLING + options.lags):
-            await house.pass_on(house.round(), options.at_once)
+            await node.pass_on(node.round(), options.at_once)
         took = []
         for _ in range(options.rounds):
-            updates = house.round()
-            took.append(await house.pass_on(updates, options.at_once))
+            updates = node.round()
+            took.append(await node.pass_on(updates, options.at_once))
         loaded = _rss()
-        calls = await _calls(house, options.at_once, 0 if options.counted else 2)
+        calls = await _calls(node, options.at_once, 0 if options.counted else 2)
         updates_in_round = options.users * options.elements
         each = [seconds / updates_in_round * 1e6 for seconds in took]
         per_update = calls.total() / updates_in_round / 2

@@ -105,18 +105,20 @@ class Socket:
         request = json.loads(text)
         if request["Method"] == "ListenForEvents":
             self._queries[request["EventType"]] = request["RequestID"]
-        self.tell(self._centre.answer(self._user, request))
+        self.deliver(self._centre.answer(self._user, request))
         self.served_s += time.process_time() - began
 
     def events(self, changed: dict[str, list[int]]) -> list[str]:
         """Return one event for each event type."""
-        told = self._centre.event
-        return [told(self._queries[event_type], event_type, keys) for event_type, keys in changed.items()]
+        make_event = self._centre.event
+        return [
+            make_event(self._queries[event_type], event_type, keys) for event_type, keys in changed.items()
+        ]
 
     async def close(self, code: int) -> None:
         """Do nothing: there is no connection."""
 
-    def tell(self, texts: list[str]) -> None:
+    def deliver(self, texts: list[str]) -> None:
         """Send to the link."""
         self._told.extend(texts)
         self._idle.clear()
@@ -185,7 +187,7 @@ class Site:
         for _, socket in self.supervisors:
             texts = socket.events(changed)
             began = time.process_time()
-            socket.tell(texts)
+            socket.deliver(texts)
             await socket.received()
             took.append(time.process_time() - began)
         return len(users) + len(queues), took

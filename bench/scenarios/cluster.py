@@ -42,7 +42,7 @@ def cases(scale: Scale) -> list[Case]:
         return dict(zip(names, await _play(stage, rates, scale.duration_s), strict=True))
 
     seconds = scale.duration_s + 4 * LEAD_S + 8
-    return [Case(name, play=play, sitting="all", seconds=seconds) for name in names]
+    return [Case(name, play=play, group="all", seconds=seconds) for name in names]
 
 
 async def _play(stage: Stage, rates: Sequence[int], duration_s: float) -> list[Figures]:

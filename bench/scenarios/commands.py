@@ -33,13 +33,13 @@ def cases(scale: Scale) -> list[Case]:
     async def play(stage: Stage) -> dict[str, Figures]:
         return dict(zip(names, await _play(stage, rate, scale.duration_s), strict=True))
 
-    return [Case(name, play=play, sitting="all", seconds=scale.duration_s + 4) for name in names]
+    return [Case(name, play=play, group="all", seconds=scale.duration_s + 4) for name in names]
 
 
 async def _play(stage: Stage, rate: int, duration_s: float) -> list[Figures]:
     layout = Layout(PHONES, 1, AGENTS, shared=False)
     hellos = await stage.hellos(PHONES, layout.users)
-    first = layout.sight(0).agents[0]
+    first = layout.visible_keys(0).agents[0]
     found: list[Figures] = []
     async with stage.gateway(layout) as (_, node):
         for asked in (rate, 0):

@@ -22,10 +22,10 @@ def cases(scale: Scale) -> list[Case]:
     found: list[Case] = []
     for name, size in ((SMALL, 1), (LARGE, BUNCH)):
         work = Work(few, users=many, per_s=EVENTS_PER_S, size=size, duration_s=scale.duration_s)
-        found.append(Case(f"{thousands(few)} users, {name}", work, sitting="all"))
+        found.append(Case(f"{thousands(few)} users, {name}", work, group="all"))
     for users in (few, many):
         rate = RATE // (2 if scale.is_quick else 1)
         # the server knows many users from the start; in the first case only a few of them connect
         work = Work(users, users=many, per_s=rate / users, duration_s=scale.duration_s)
-        found.append(Case(f"{thousands(users)} users, {thousands(rate)}/s", work, sitting="all"))
+        found.append(Case(f"{thousands(users)} users, {thousands(rate)}/s", work, group="all"))
     return found

@@ -37,4 +37,4 @@ def cases(scale: Scale) -> list[Case]:
 
 def _case(phones: int, name: str, work: Work, *, with_peers: bool = False) -> Case:
     whole = f"{thousands(phones)} phones, {name}"
-    return Case(whole, work, BOTH_PACES, with_peers=with_peers, sitting=f"{phones}")
+    return Case(whole, work, BOTH_PACES, with_peers=with_peers, group=f"{phones}")

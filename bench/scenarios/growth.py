@@ -19,7 +19,7 @@ def cases(scale: Scale) -> list[Case]:
     found: list[Case] = []
     for phones in (500, 1_000) if scale.is_quick else scale.phones(*PHONES):
         work = Work(phones, per_s=RATE / phones, duration_s=scale.glance_s)
-        found.append(Case(f"{thousands(phones)} phones", work, NO_PACE, sitting="phones"))
+        found.append(Case(f"{thousands(phones)} phones", work, NO_PACE, group="phones"))
     for resources in (10, 100) if scale.is_quick else RESOURCES:
         phones = scale.phones(1_000)[0]
         work = Work(phones, per_s=RATE / phones, queues=resources, duration_s=scale.glance_s)

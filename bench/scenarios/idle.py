@@ -31,4 +31,4 @@ def _work(phones: int, *, tls: bool = False) -> Work:
 
 def _case(name: str, work: Work, *, with_peers: bool = False) -> Case:
     # memory hardly varies between runs, so one run is enough
-    return Case(name, work, with_peers=with_peers, sitting="tls" if work.tls else "clear", runs=1)
+    return Case(name, work, with_peers=with_peers, group="tls" if work.tls else "clear", runs=1)

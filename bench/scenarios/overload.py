@@ -35,8 +35,8 @@ def cases(scale: Scale) -> list[Case]:
     for times in TIMES:
         closed = Work(users, topics=users, queues=QUEUES, window=WINDOW, duration_s=scale.glance_s)
         over = Work(users, topics=users, queues=QUEUES, share=times, duration_s=scale.duration_s)
-        found.append(Case(capacity(times), closed, sitting=f"{times} times"))
-        found.append(Case(offered(times), over, sitting=f"{times} times"))
+        found.append(Case(capacity(times), closed, group=f"{times} times"))
+        found.append(Case(offered(times), over, group=f"{times} times"))
     flooded = Work(
         users,
         topics=users,

@@ -26,7 +26,7 @@ def cases(scale: Scale) -> list[Case]:
             Work(users, topics=users, queues=QUEUES, per_s=each * users, duration_s=scale.duration_s),
             BOTH_PACES,
             with_peers=True,
-            sitting="all",
+            group="all",
         )
         for each in PER_USER
     ]
@@ -35,6 +35,6 @@ def cases(scale: Scale) -> list[Case]:
     name = f"{thousands(users)} users of {EACH} phones"
     return [
         *found,
-        Case(f"{name}, {thousands(RATE)}/s", rated, BOTH_PACES, with_peers=True, sitting="all"),
-        Case(f"{name}, {WINDOW} under way", closed, BOTH_PACES, with_peers=True, sitting="all"),
+        Case(f"{name}, {thousands(RATE)}/s", rated, BOTH_PACES, with_peers=True, group="all"),
+        Case(f"{name}, {WINDOW} under way", closed, BOTH_PACES, with_peers=True, group="all"),
     ]

@@ -61,7 +61,7 @@ def _cases(names: list[str], work: Work) -> list[Case]:
         return dict(zip(names, await _play(stage, work, len(names)), strict=True))
 
     seconds = SECONDS + (work.phones / work.connect_per_s if work.connect_per_s else 0.0)
-    return [Case(name, play=play, sitting=names[0], seconds=seconds / len(names)) for name in names]
+    return [Case(name, play=play, group=names[0], seconds=seconds / len(names)) for name in names]
 
 
 async def _play(stage: Stage, work: Work, storms: int) -> list[Figures]:

@@ -444,7 +444,7 @@ class NodeStatus(NamedTuple):
 
 
 class _BusLines:
-    """Lines about the state of the bus: at most :data:`BUS_LINES` of a level in :data:`BUS_WINDOW` looks.
+    """Lines about the state of the bus: at most :data:`BUS_LINES` of a level in :data:`BUS_WINDOW` checks.
 
     A Redis that is slow for hours changes the state each second or two. The newest state that has no line
     gets it as soon as there is room.
@@ -454,25 +454,25 @@ class _BusLines:
         self._was = first
         self._changes = 0
         """Changes since the last line."""
-        self._looks = 0
+        self._checks = 0
         self._written: Final[dict[bool, deque[int]]] = {
             is_warning: deque(maxlen=BUS_LINES) for is_warning in (False, True)
         }
-        """The looks with the last lines, by whether they are warnings."""
+        """The checks with the last lines, by whether they are warnings."""
 
     def update(self, bus: BusState) -> None:
         """Log a change, now or later."""
-        self._looks += 1
+        self._checks += 1
         self._changes += bus is not self._was
         self._was = bus
         written = self._written[bus is BusState.DOWN]
-        is_full = len(written) == BUS_LINES and self._looks - written[0] < BUS_WINDOW
+        is_full = len(written) == BUS_LINES and self._checks - written[0] < BUS_WINDOW
         if self._changes and not is_full:
             fields = {"suppressed": self._changes - 1} if self._changes > 1 else {}
             (_LOG.warning if bus is BusState.DOWN else _LOG.info)(
                 "bus_state_changed", extra={"bus": bus, **fields}
             )
-            written.append(self._looks)
+            written.append(self._checks)
             self._changes = 0
 
 
@@ -523,14 +523,14 @@ class StatusLog:
             _LOG.info("site_reachable", extra={"site": site})
 
 
-async def log_status(surroundings: StatusLog, node: Node, telemetry: Telemetry, clock: Clock) -> None:
+async def log_status(status_log: StatusLog, node: Node, telemetry: Telemetry, clock: Clock) -> None:
     """Compare the status of *node* every :data:`STATUS_EVERY_S`, until cancelled."""
     counters = telemetry.self_fences, telemetry.dual_owner_observed
     while True:
         await clock.sleep(STATUS_EVERY_S)
         fences, two_owners = (int(next(iter(each.collect())).samples[0].value) for each in counters)
         state, log_offs = node.exchange.machine.state, len(node.log_offs)
-        surroundings.update(NodeStatus(state, log_offs, fences, two_owners, node.bus_refusals))
+        status_log.update(NodeStatus(state, log_offs, fences, two_owners, node.bus_refusals))
 
 
 # ---- bus check ----
@@ -679,7 +679,7 @@ DUPLICATE_NAME_EVERY_S: Final = NODE_TTL_S + 5.0
 CLOCK_OFF_S: Final = 1.0
 """Clock differences above this are logged: the times on phones are wrong by as much."""
 CLOCK_EVERY_S: Final = 10.0
-KEYS_LOOK_S: Final = 10.0
+KEYS_CHECK_S: Final = 10.0
 """Keys that differ in two checks do so for longer than a reload of all nodes takes."""
 
 
@@ -715,7 +715,7 @@ async def log_key_differences(membership: ClusterMembership, clock: Clock) -> No
     before: set[NodeId] = set()
     reported: set[NodeId] = set()
     while True:
-        await clock.sleep(KEYS_LOOK_S)
+        await clock.sleep(KEYS_CHECK_S)
         own, others = membership.sealing_keys, membership.sealing_keys_of_others
         differ = {node for node, keys in others.items() if keys and keys != own}
         for node in sorted((differ & before) - reported):

@@ -68,9 +68,9 @@ class PhoneBalancer:
         """Balance at intervals until cancelled."""
         while True:
             await self._clock.sleep(BALANCE_S)
-            self._look(self._clock.now())
+            self._balance_now(self._clock.now())
 
-    def _look(self, now: float) -> None:
+    def _balance_now(self, now: float) -> None:
         was_active = self._balance.is_active
         staying = [phone for phone in self._phones if phone.session.state is not State.CLOSING]
         wanted = self._balance.phones_to_move(now, len(staying), self._others(), self._log_ons_per_s)

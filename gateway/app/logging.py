@@ -514,13 +514,13 @@ class CloseHistory:
         self._number = 0
 
     def __len__(self) -> int:
-        return len(self._young())
+        return len(self._unexpired())
 
     def note(self, life: ConnectionSummary) -> None:
         """Store the summary of a connection."""
         self._number += 1
         values = tuple(shape(value) for shape, value in zip(self._shapes, _SUMMARY(life), strict=True))
-        self._young().append((self._wall_ms(), self._number, values))
+        self._unexpired().append((self._wall_ms(), self._number, values))
 
     async def closes(self, order: Order) -> Page:
         """Return a page, the newest first, of the closes before ``order.after``."""
@@ -530,14 +530,14 @@ class CloseHistory:
 
     def last(self, most: int) -> list[Record]:
         """Return the last *most*, the newest first."""
-        return [self._record(kept) for _, kept in zip(range(most), reversed(self._young()), strict=False)]
+        return [self._record(kept) for _, kept in zip(range(most), reversed(self._unexpired()), strict=False)]
 
     def of(self, user: str) -> list[Record]:
         """Return the closes of a user, by keyed hash."""
         at = _SUMMARY_FIELDS.index("user")
-        return [self._record(kept) for kept in self._young() if kept[2][at] == user]
+        return [self._record(kept) for kept in self._unexpired() if kept[2][at] == user]
 
-    def _young(self) -> deque[_Close]:
+    def _unexpired(self) -> deque[_Close]:
         """Remove old entries, and return the others."""
         begins_ms = self._wall_ms() - CLOSES_MS
         while self._ring and self._ring[0][0] < begins_ms:
@@ -545,7 +545,7 @@ class CloseHistory:
         return self._ring
 
     def _before(self, last: str) -> Iterator[_Close]:
-        return (kept for kept in self._young() if not last or self._id(kept) < last)
+        return (kept for kept in self._unexpired() if not last or self._id(kept) < last)
 
     def _id(self, kept: _Close) -> str:
         """Return the id of an entry: in the whole gateway a later one has a greater id."""

@@ -87,17 +87,17 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 @asynccontextmanager
-async def background_tasks(*lives: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run *lives* while the block lasts. An error of the block is raised as it is, not in a group."""
+async def background_tasks(*coroutines: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run *coroutines* while the block lasts. An error of the block is raised as it is, not in a group."""
     own: Exception | None = None
     async with asyncio.TaskGroup() as tasks:
-        living = [tasks.create_task(life) for life in lives]
+        running = [tasks.create_task(coroutine) for coroutine in coroutines]
         try:
             yield
         except Exception as error:  # noqa: BLE001 - raised again outside the group
             own = error
         finally:
-            for task in living:
+            for task in running:
                 task.cancel()
     if own is not None:
         raise own
@@ -233,10 +233,10 @@ class SystemdNotifier:
             return
         with (
             suppress(OSError),
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as door,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
         ):
-            door.setblocking(False)
-            door.sendto("\n".join(lines).encode("ascii"), self._address)
+            sender.setblocking(False)
+            sender.sendto("\n".join(lines).encode("ascii"), self._address)
 
 
 def _notify_address(text: str) -> bytes | None:
@@ -276,8 +276,8 @@ GC_SHARE: Final = 0.003
 """Share of the time that collections may take: with more phones they become rarer."""
 GC_IDLE_S: Final = 0.001
 """A turn of the loop that takes no longer finds the loop idle."""
-GC_LOOKS: Final = 100
-GC_LOOK_S: Final = 0.1
+GC_IDLE_CHECKS: Final = 100
+GC_IDLE_CHECK_S: Final = 0.1
 """Number and interval of the tests for an idle moment; then the collection runs in any case."""
 
 
@@ -339,12 +339,12 @@ def return_free_memory() -> None:
 
 async def _idle_moment(clock: Clock) -> None:
     """Return when a turn of the loop took no time, or after a bounded time."""
-    for _ in range(GC_LOOKS):
+    for _ in range(GC_IDLE_CHECKS):
         began = clock.now()
         await clock.sleep(0)
         if clock.now() - began <= GC_IDLE_S:
             return
-        await clock.sleep(GC_LOOK_S)
+        await clock.sleep(GC_IDLE_CHECK_S)
 
 
 @contextmanager
@@ -456,20 +456,20 @@ class _Acceptor:
     """Accepts connections, counts each from its first moment, and does its TLS handshake.
 
     Args:
-        callers: Bounds how many connections wait.
+        pending: Bounds how many connections wait.
         keeps_reserve: Whether it leaves the last descriptors of the process to others.
     """
 
     def __init__(
         self,
         server: web.Server,
-        callers: PendingConnections,
+        pending: PendingConnections,
         tls: ssl.SSLContext | None,
         *,
         keeps_reserve: bool,
     ) -> None:
         self._server = server
-        self._callers = callers
+        self._pending = pending
         self._tls = tls
         self._keeps_reserve = keeps_reserve
         self._loop = asyncio.get_running_loop()
@@ -477,7 +477,7 @@ class _Acceptor:
         self._rests: dict[socket.socket, asyncio.TimerHandle] = {}
         self._is_short = False
         self._tasks: asyncio.TaskGroup | None = None
-        """Tasks of connections without a protocol; at most as many as callers may wait."""
+        """Tasks of connections without a protocol; at most as many as connections may wait."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -535,7 +535,7 @@ class _Acceptor:
                 return
             if self._keeps_reserve and is_reserved(raw.fileno()):
                 raw.close()
-                self._callers.close_oldest()
+                self._pending.close_oldest()
                 if not self._is_short:
                     _LOG.warning("file_limit_reached", extra={"files": file_limit()})
                 self._is_short = True
@@ -554,9 +554,9 @@ class _Acceptor:
     def _take_in(self, raw: socket.socket, address: object) -> None:
         raw.setblocking(False)
         handler, arrival = self._server(), _Arrival(raw, address)
-        self._callers.opened(handler, arrival)
+        self._pending.opened(handler, arrival)
         if not arrival.is_aborted and not spawn(self._tasks, self._begin(handler, arrival)):
-            self._callers.closed(handler)
+            self._pending.closed(handler)
             raw.close()
 
     async def _begin(self, handler: web.RequestHandler, arrival: _Arrival) -> None:
@@ -572,12 +572,12 @@ class _Acceptor:
             log_fault(_LOG, "connection_failed", fault)
         finally:
             if not has_begun:
-                self._callers.closed(handler)
+                self._pending.closed(handler)
                 arrival.raw.close()
 
     async def _may_shake_hands(self, handler: web.RequestHandler) -> bool:
         """Wait for the turn of a TLS handshake; False: its address does too many."""
-        wait_s = 0.0 if self._tls is None else self._callers.handshake_wait_s(handler, self._loop.time())
+        wait_s = 0.0 if self._tls is None else self._pending.handshake_wait_s(handler, self._loop.time())
         if wait_s > 0:
             await asyncio.sleep(min(wait_s, WAIT_MAX_S))
         return wait_s <= WAIT_MAX_S
@@ -616,11 +616,11 @@ async def listening(
     Raises:
         CannotListen: The address is taken or not of this machine, or the port is not allowed.
     """
-    callers = app.get(PENDING_CONNECTIONS, PendingConnections(DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS))
-    runner = ListenerRunner(app, callers)
+    pending = app.get(PENDING_CONNECTIONS, PendingConnections(DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS))
+    runner = ListenerRunner(app, pending)
     await runner.setup()
     assert runner.server is not None  # noqa: S101 - setup() has made it
-    acceptor = _Acceptor(runner.server, callers, tls, keeps_reserve=keeps_reserve)
+    acceptor = _Acceptor(runner.server, pending, tls, keeps_reserve=keeps_reserve)
     try:
         try:
             await acceptor.open(host, port)

@@ -87,7 +87,7 @@ class Reloader:
         while True:
             is_asked = self._asked.is_set()
             self._asked.clear()
-            await self._look(is_asked=is_asked)
+            await self._read_parts(is_asked=is_asked)
             await after()
             await wait_for(self._asked, RELOAD_EVERY_S, self._clock)
 
@@ -97,11 +97,11 @@ class Reloader:
         Raises:
             ReloadFailed: Some of it cannot be used.
         """
-        old = await self._look(is_asked=True)
+        old = await self._read_parts(is_asked=True)
         if old:
             raise ReloadFailed(old)
 
-    async def _look(self, *, is_asked: bool) -> list[str]:
+    async def _read_parts(self, *, is_asked: bool) -> list[str]:
         async with self._turn:
             checks = (*(self._when_asked if is_asked else ()), *self._always)
             return [old for check in checks if (old := await check()) is not None]

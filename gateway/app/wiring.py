@@ -81,11 +81,12 @@ from gateway.domain.model import NodeId
 from gateway.edge.channel import ConnectionSummary
 from gateway.edge.credentials import Tokens
 from gateway.edge.export import OwnDataExport
+from gateway.edge.handshake import EdgeParts
 from gateway.edge.limits import PENDING_CONNECTIONS, REQUEST_RATES, SocketAdmission
 from gateway.edge.policies import NoticeBroadcast
 from gateway.edge.request_context import EdgeSettings
 from gateway.edge.scheduler import Scheduler, in_turns
-from gateway.edge.server import EdgeParts, OpsParts, make_app, make_ops_app
+from gateway.edge.server import OpsParts, make_app, make_ops_app
 from gateway.edge.socket import PhoneSocket
 from gateway.runtime.event_loop import REST_S, LinkScheduler
 from gateway.runtime.node import Node, NodeSettings

@@ -101,12 +101,12 @@ class Realtime:
     connection is refused, never queued.
     """
 
-    def __init__(self, means: RealtimeServices, access: Access, wishes: Wishes) -> None:
+    def __init__(self, services: RealtimeServices, access: Access, wishes: Wishes) -> None:
         self.memory: Final = ResumeState(wishes)
         self.events: Final = EventStream()
         self.ended: Ended | None = None
-        self._means = means
-        self._clock = means.clock
+        self._services = services
+        self._clock = services.clock
         self._access = access
         self._reconnect = Reconnect()
         self._mode = _Mode.ON
@@ -231,14 +231,16 @@ class Realtime:
 
     async def _serve(self) -> tuple[Ending, float]:
         """Run one connection; return its ending and how many seconds it was up."""
-        means = self._means
+        services = self._services
         try:
-            connection = await ClientConnection.open(means.http, means.address, means.codec, self._clock)
+            connection = await ClientConnection.open(
+                services.http, services.address, services.codec, self._clock
+            )
         except NotOpened as not_opened:
             return not_opened.ending, 0.0
         began = self._clock.now()
-        hooks = FrameHandlers(self._publish, self._renewed)
-        dialogue = Dialogue(self.memory, hooks, self._access.token(), began)
+        handlers = FrameHandlers(self._publish, self._renewed)
+        dialogue = Dialogue(self.memory, handlers, self._access.token(), began)
         self._live = connection, dialogue
         self._hurried = self._probing = False
         try:
@@ -286,7 +288,7 @@ class Realtime:
         """Act on the ending of a connection, until another may be tried or none will be."""
         failed: Ending | None = ending
         while failed is not None and self.ended is None and self._is(_Mode.ON):
-            step = self._reconnect.after(failed, up_s, self._means.jitter())
+            step = self._reconnect.after(failed, up_s, self._services.jitter())
             log_on_again = self._access.log_on_again if step is not None and step.logs_on else None
             if step is None or (step.logs_on and log_on_again is None):
                 self.end(failed)
@@ -398,15 +400,15 @@ class GatewayClient:
         self._credentials = credentials
         self._tasks = asyncio.TaskGroup()
         self._http = open_http(True if ssl is None else ssl)
-        means = RealtimeServices(self._http, address.rstrip("/"), codec, clock, chance)
-        self._api = Api(self._http, means.address, clock)
+        services = RealtimeServices(self._http, address.rstrip("/"), codec, clock, chance)
+        self._api = Api(self._http, services.address, clock)
         self._account = Account(self._api, clock, chance, self._publish)
         access = Access(
             token=lambda: self._account.token,
             renewed=self._account.renew,
             log_on_again=None if credentials is None else self._log_on_again,
         )
-        self._realtime = Realtime(means, access, wishes)
+        self._realtime = Realtime(services, access, wishes)
         self.mirror: Final = self._realtime.memory.mirror
         """The data that the gateway sent; keys and values have the names of the protocol page."""
 

@@ -348,7 +348,7 @@ class Dialogue:
         now: Monotonic seconds, here and below.
     """
 
-    def __init__(self, memory: ResumeState, hooks: FrameHandlers, token: str, now: float) -> None:
+    def __init__(self, memory: ResumeState, handlers: FrameHandlers, token: str, now: float) -> None:
         self.hello: Final = memory.wishes.hello(token, memory.mirror.position)
         """The first frame to send."""
         self.welcome: frames.Welcome | None = None
@@ -357,7 +357,7 @@ class Dialogue:
         self._upstream: frames.HealthStatus | None = None
         """As in the last ping of this connection; None before the first."""
         self._memory = memory
-        self._hooks = hooks
+        self._handlers = handlers
         self._ping_s = memory.wishes.ping_s or PING_S
         self._last_received_at = now
         self._probe_by: float | None = None
@@ -438,11 +438,11 @@ class Dialogue:
                 self._memory.requests.followed(frame)
             case frames.ErrorFrame():
                 if not self._memory.requests.refused(frame):
-                    self._hooks.event(Refused(frame))
+                    self._handlers.event(Refused(frame))
             case frames.NoticeFrame():
-                self._hooks.event(NoticeShown(frame))
+                self._handlers.event(NoticeShown(frame))
             case frames.Renewed():
-                self._hooks.renewed(frame)
+                self._handlers.renewed(frame)
             case frames.Bye():
                 self._bye = frame
             case _:
@@ -465,7 +465,7 @@ class Dialogue:
             return self._resync(now)
         if took is FrameResult.APPLIED and not self.in_sync and self.welcome is not None:
             self.in_sync = True
-            self._hooks.event(Connected(self.welcome.resumed))
+            self._handlers.event(Connected(self.welcome.resumed))
         return ()
 
     def _on_ping(self, ping: frames.Ping, now: float) -> Frames:
@@ -478,7 +478,7 @@ class Dialogue:
         is_first, self._upstream = self._upstream is None, ping.upstream
         if is_first or health != before:
             self._memory.health = health
-            self._hooks.event(health)
+            self._handlers.event(health)
         return (frames.Pong(ping.nonce), *resync)
 
     def _resync(self, now: float) -> Frames:

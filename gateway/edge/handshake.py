@@ -66,7 +66,7 @@ class EdgeParts:
     jitter: Callable[[], float]
     telemetry: Telemetry
     on_close: Callable[[ConnectionSummary], None]
-    elsewhere: Callable[[Ticket], Awaitable[RemoteHoldings]]
+    remote_holdings: Callable[[Ticket], Awaitable[RemoteHoldings]]
 
     @property
     def phones(self) -> Collection[PhoneSocket]:
@@ -102,7 +102,7 @@ def check_version(platform: str, version: str, minimum: Mapping[str, str]) -> No
 
 
 _OK: Final = "ok"
-_SAY_NOTHING: Final = frozenset(
+_EQUAL_TIMES: Final = frozenset(
     {ErrorCode.INVALID_CREDENTIALS, ErrorCode.ACCOUNT_LOCKED, ErrorCode.ACCOUNT_BLOCKED}
 )
 """Refusals whose response time must not reveal whether the user exists."""
@@ -173,15 +173,15 @@ class Login:
         try:
             return await self._parts.node.account.log_on(site, credentials, address)
         except GatewayError as error:
-            if error.code not in _SAY_NOTHING:
+            if error.code not in _EQUAL_TIMES:
                 raise
-            await self._level(began)
+            await self._pad_response_time(began)
             if error.code is ErrorCode.INVALID_CREDENTIALS:
                 # one text and no details: an unknown user and a wrong password look alike
                 raise GatewayError(error.code, "User name or password is wrong.") from None
             raise
 
-    async def _level(self, began: float) -> None:
+    async def _pad_response_time(self, began: float) -> None:
         """Wait until the next whole multiple of the floor, so that the response time reveals nothing."""
         floor_s, taken_s = self._parts.settings.log_on_floor_s, self._parts.clock.now() - began
         await self._parts.clock.sleep(max(1, math.ceil(taken_s / floor_s)) * floor_s - taken_s)

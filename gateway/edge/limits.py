@@ -56,12 +56,12 @@ class SocketSlot:
     *caller* None: a shared slot.
     """
 
-    __slots__ = ("_admission", "_caller", "_drop", "_is_evicted")
+    __slots__ = ("_admission", "_caller", "_close_socket", "_is_evicted")
 
     def __init__(self, admission: SocketAdmission, caller: Caller | None) -> None:
         self._admission = admission
         self._caller = caller
-        self._drop: Callable[[], None] | None = None
+        self._close_socket: Callable[[], None] | None = None
         self._is_evicted = False
 
     def on_evicted(self, drop: Callable[[], None]) -> None:
@@ -69,11 +69,11 @@ class SocketSlot:
         if self._is_evicted:
             drop()
         else:
-            self._drop = drop
+            self._close_socket = drop
 
-    def take(self) -> None:
+    def evict(self) -> None:
         """Close its socket for a newer one of the same caller. It still releases the slot."""
-        drop, self._is_evicted = self._drop, True
+        drop, self._is_evicted = self._close_socket, True
         self._forget()
         if drop is not None:
             drop()
@@ -103,7 +103,7 @@ class SocketSlot:
         self._admission.release(self)
 
     def _forget(self) -> None:
-        caller, self._caller, self._drop = self._caller, None, None
+        caller, self._caller, self._close_socket = self._caller, None, None
         if caller is not None:
             self._admission.forget(caller, self)
 
@@ -328,7 +328,7 @@ class SocketAdmission:
                 ErrorCode.OVER_CAPACITY, "This node is full. Try another one, or try again later."
             )
         if is_crowded:
-            next(iter(silent)).take()
+            next(iter(silent)).evict()
         self._is_short = self._is_short and self._lacks_files(FREE_AGAIN)
         self.sockets += 1
         self.unhelloed += 1
@@ -403,54 +403,54 @@ class PendingConnections:
     def __len__(self) -> int:
         return len(self._open)
 
-    def opened(self, caller: object, line: PendingTransport) -> None:
-        """Count *caller*; close one when there are too many. A known caller gets a new *line*."""
-        known = self._open.get(caller)
+    def opened(self, connection: object, transport: PendingTransport) -> None:
+        """Count *connection*; close one when there are too many. A known one gets a new *transport*."""
+        known = self._open.get(connection)
         if known is not None:
-            self._open[caller] = (known[0], line)
+            self._open[connection] = (known[0], transport)
             return
-        where = self._where(line)
-        self._open[caller] = (where, line)
-        if where is not None:
-            self._of[where] += 1
-            silent = self._silent.setdefault(where, {})
-            silent[caller] = None
-            if self._of[where] > self._most_of_address:
+        address = self._address_of(transport)
+        self._open[connection] = (address, transport)
+        if address is not None:
+            self._of[address] += 1
+            silent = self._silent.setdefault(address, {})
+            silent[connection] = None
+            if self._of[address] > self._most_of_address:
                 self._drop(next(iter(silent)))
                 return
         if len(self._open) > self._most:
             self._drop(next(iter(self._open)))
 
-    def head_received(self, caller: object) -> None:
-        """Record that the head of a request of *caller* is complete: it is not silent."""
-        where, _ = self._open.get(caller, (None, None))
-        if where is not None:
-            self._mark_not_silent(where, caller)
+    def head_received(self, connection: object) -> None:
+        """Record that the head of a request of *connection* is complete: it is not silent."""
+        address, _ = self._open.get(connection, (None, None))
+        if address is not None:
+            self._mark_not_silent(address, connection)
 
-    def handshake_wait_s(self, caller: object, now: float) -> float:
+    def handshake_wait_s(self, connection: object, now: float) -> float:
         """Return how long a TLS handshake has to wait; beyond :data:`WAIT_MAX_S` it is refused."""
-        where, _ = self._open.get(caller, (None, None))
-        if where is None or self._handshakes is None:
+        address, _ = self._open.get(connection, (None, None))
+        if address is None or self._handshakes is None:
             return 0.0
-        wait_s = self._handshakes.take(where, now, 1.0, WAIT_MAX_S)
+        wait_s = self._handshakes.take(address, now, 1.0, WAIT_MAX_S)
         self.dropped += wait_s > WAIT_MAX_S
         return wait_s
 
-    def _mark_not_silent(self, where: AddressGroup, caller: object) -> None:
-        silent = self._silent.get(where)
+    def _mark_not_silent(self, address: AddressGroup, connection: object) -> None:
+        silent = self._silent.get(address)
         if silent is not None:
-            silent.pop(caller, None)
+            silent.pop(connection, None)
             if not silent:
-                del self._silent[where]
+                del self._silent[address]
 
-    def closed(self, caller: object) -> None:
-        """Remove *caller*, which has closed or become a WebSocket."""
-        where, _ = self._open.pop(caller, (None, None))
-        if where is not None:
-            self._mark_not_silent(where, caller)
-            self._of[where] -= 1
-            if not self._of[where]:
-                del self._of[where]
+    def closed(self, connection: object) -> None:
+        """Remove *connection*, which has closed or become a WebSocket."""
+        address, _ = self._open.pop(connection, (None, None))
+        if address is not None:
+            self._mark_not_silent(address, connection)
+            self._of[address] -= 1
+            if not self._of[address]:
+                del self._of[address]
 
     def turn(self, now: float) -> None:
         """Remove addresses whose TLS handshakes no longer count."""
@@ -463,21 +463,21 @@ class PendingConnections:
         if self._open:
             self._drop(next(iter(self._open)))
 
-    def _drop(self, caller: object) -> None:
-        line = self._open[caller][1]
-        self.closed(caller)
+    def _drop(self, connection: object) -> None:
+        transport = self._open[connection][1]
+        self.closed(connection)
         self.dropped += 1
-        line.abort()
+        transport.abort()
 
-    def _where(self, line: PendingTransport) -> AddressGroup | None:
-        peer = line.get_extra_info("peername")
+    def _address_of(self, transport: PendingTransport) -> AddressGroup | None:
+        peer = transport.get_extra_info("peername")
         address = parse_address(str(peer[0])) if isinstance(peer, tuple) else None
         if address is None or is_trusted(address, self._trusted):
             return None
         return address_group(address)
 
 
-PENDING_CONNECTIONS: Final = web.AppKey("callers", PendingConnections)
+PENDING_CONNECTIONS: Final = web.AppKey("pending_connections", PendingConnections)
 """Key of an application's pending connections."""
 
 

@@ -236,7 +236,7 @@ class SessionRoutes:
 
     async def _exported(self, ticket: Ticket, address: str) -> bytes:
         """Return the body of an export. It is made in slices, between which other tasks run."""
-        elsewhere, complete = await self._parts.elsewhere(ticket)
+        elsewhere, complete = await self._parts.remote_holdings(ticket)
         clock, body = self._parts.clock, bytearray()
         pieces = export(
             ticket,

@@ -75,9 +75,9 @@ class ListenerRunner(web.AppRunner):
     Bodies stay compressed: otherwise aiohttp would decompress also what is refused and discarded.
     """
 
-    __slots__ = ("_callers",)
+    __slots__ = ("_pending",)
 
-    def __init__(self, app: web.Application, callers: PendingConnections) -> None:
+    def __init__(self, app: web.Application, pending: PendingConnections) -> None:
         super().__init__(
             app,
             access_log=None,
@@ -86,30 +86,30 @@ class ListenerRunner(web.AppRunner):
             lingering_time=LINGER_S,
             auto_decompress=False,
         )
-        self._callers = callers
+        self._pending = pending
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         server.__class__ = _CountingServer  # aiohttp has no public way to choose the class
         counting = cast(_CountingServer, server)
-        counting.callers = self._callers
+        counting.pending = self._pending
         return counting
 
 
 class _CountingServer(web.Server):
     """Server that counts its connections."""
 
-    callers: PendingConnections
+    pending: PendingConnections
 
     def __call__(self) -> web.RequestHandler:
         return _HttpConnection(self, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        self.callers.opened(handler, transport)
+        self.pending.opened(handler, transport)
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        self.callers.closed(handler)
+        self.pending.closed(handler)
         super().connection_lost(handler, exc)
 
 
@@ -232,7 +232,7 @@ class _HttpConnection(web.RequestHandler):
         """Count received bytes of a head, or around a body. Return whether there are too many."""
         if self._request_count != self._heads:
             self._heads, self._head_bytes, self._body_bytes = self._request_count, 0, 0
-            cast(_CountingServer, self._manager).callers.head_received(self)
+            cast(_CountingServer, self._manager).pending.head_received(self)
             body = self._messages[-1][1] if self._messages else None
             self._body = None if body is None or body.is_eof() else body
             return False
@@ -414,9 +414,6 @@ def _health(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
     return serve
 
 
-__all__ = ["EdgeParts", "make_app"]
-
-
 def make_app(parts: EdgeParts) -> web.Application:
     """Return the application of the client listener.
 
@@ -435,7 +432,7 @@ def make_app(parts: EdgeParts) -> web.Application:
     app[REQUEST_RATES] = rates
     app[TRANSPORTS] = EpollTransports(now=parts.clock.now)
     admission = parts.settings.admission
-    app[PENDING_CONNECTIONS] = callers = PendingConnections(
+    app[PENDING_CONNECTIONS] = pending = PendingConnections(
         BURSTS * admission.handshakes_burst,
         BURSTS * admission.handshakes_burst_of_address,
         parts.settings.trusted_proxies,
@@ -445,7 +442,7 @@ def make_app(parts: EdgeParts) -> web.Application:
             keys_max=admission.addresses,
         ),
     )
-    parts.telemetry.registry_size["callers"].set_function(lambda: len(callers))
+    parts.telemetry.registry_size["callers"].set_function(lambda: len(pending))
     app.on_response_prepare.append(context.add_headers)
     app.on_response_prepare.append(reword)
     app.add_routes(PublicRoutes(parts.settings, parts.notices, context).routes())

@@ -365,7 +365,7 @@ CURSOR_CHARS_MAX: Final = 256
 USER_ID: Final = r"^([0-9a-f]{16}|[a-z0-9][a-z0-9-]{0,31}:[0-9]{1,16})$"
 """An operator's name for a user: a keyed hash, or a site and OSCC-E's Key with a colon between them."""
 
-_DOOR: Final = (ErrorCode.UNAUTHENTICATED, ErrorCode.RATE_LIMITED, ErrorCode.BAD_REQUEST)
+_ADMIN_CODES: Final = (ErrorCode.UNAUTHENTICATED, ErrorCode.RATE_LIMITED, ErrorCode.BAD_REQUEST)
 """Codes of every operation."""
 _MISSING: Final = (ErrorCode.NOT_FOUND, ErrorCode.BUS_DOWN)
 """Codes of operations on a user, a session or a node."""
@@ -417,7 +417,7 @@ def _admin(
     status: int = 200,
     body: type[Any] | None = None,
 ) -> Schema:
-    return _operation(name, summary, {str(status): answer}, *codes, *_DOOR, body=body)
+    return _operation(name, summary, {str(status): answer}, *codes, *_ADMIN_CODES, body=body)
 
 
 def _reading() -> dict[str, Schema]:

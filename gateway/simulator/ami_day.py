@@ -37,7 +37,7 @@ class Day:
     """Creates callers for an Asterisk, and lets agents answer them.
 
     Args:
-        asterisk: The Asterisk; :meth:`furnish` adds queues and members.
+        asterisk: The Asterisk; :meth:`add_queues_and_agents` adds queues and members.
         clock: Waits between two turns.
         seed: Seed of the random generator.
     """
@@ -48,7 +48,7 @@ class Day:
         self._random = random.Random(seed)
         self._calls: list[_Call] = []
 
-    def furnish(self, *, agents: int, queues: int) -> None:
+    def add_queues_and_agents(self, *, agents: int, queues: int) -> None:
         """Add queues, and agents at their desks who are members of two queues each."""
         names = [_QUEUES[place] if place < len(_QUEUES) else f"queue{place}" for place in range(queues)]
         for name in names:

@@ -151,7 +151,7 @@ class Session:
                     break
         self._writer.close()
 
-    def say(self, headers: Headers) -> None:
+    def send(self, headers: Headers) -> None:
         """Send one message."""
         if not self._writer.is_closing():
             lacks = self._asterisk.lacks
@@ -165,7 +165,7 @@ class Session:
     def event(self, kind: str, headers: Headers, right: str = "agent") -> None:
         """Send an event, if the account may receive it."""
         if self.account is not None and self.events and right in self.account.read:
-            self.say([("Event", kind), ("Privilege", f"{right},all"), ("SystemName", "sandbox"), *headers])
+            self.send([("Event", kind), ("Privilege", f"{right},all"), ("SystemName", "sandbox"), *headers])
 
     async def serve(self, fields: dict[str, str]) -> bool:
         """Serve one action; return whether the session continues."""
@@ -201,7 +201,7 @@ class Session:
         self._answer("Success", number, [("Message", "Authentication accepted")])
         if "system" in account.read and self.events:
             words = [("Uptime", "3"), ("LastReload", "3"), ("Status", "Fully Booted")]
-            self.say([("Event", "FullyBooted"), ("Privilege", "system,all"), *words])
+            self.send([("Event", "FullyBooted"), ("Privilege", "system,all"), *words])
         return True
 
     def _proves(self, account: Account, fields: dict[str, str]) -> bool:
@@ -227,7 +227,7 @@ class Session:
             self._asterisk.act(self, name, number, fields)
 
     def _answer(self, response: str, number: str, headers: Headers) -> None:
-        self.say([("Response", response), *([("ActionID", number)] if number else []), *headers])
+        self.send([("Response", response), *([("ActionID", number)] if number else []), *headers])
 
     def ok(self, number: str, message: str) -> None:
         """Answer with success."""
@@ -250,7 +250,7 @@ class Session:
         self._answer("Success", number, [("EventList", "start"), ("Message", message)])
         count = 0
         for kind, headers in rows:
-            self.say([("Event", kind), *headers, ("ActionID", number)])
+            self.send([("Event", kind), *headers, ("ActionID", number)])
             count += 1
         end = [("ActionID", number), ("EventList", "Complete"), ("ListItems", str(count))]
-        self.say([("Event", complete), *end])
+        self.send([("Event", complete), *end])

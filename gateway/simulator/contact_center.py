@@ -15,7 +15,6 @@ from gateway.simulator import model, routing
 from gateway.simulator.directory import Directory
 from gateway.simulator.fields import Refused
 from gateway.simulator.model import (
-    Agenda,
     Agent,
     AutoPostProcessing,
     By,
@@ -29,6 +28,7 @@ from gateway.simulator.model import (
     Pending,
     Queue,
     Remote,
+    Schedule,
     TargetState,
     UserCounters,
 )
@@ -101,7 +101,7 @@ class ContactPlans:
 LoggedOff = Callable[[Agent, By, str | None], None]
 
 
-class Premises:
+class CenterState:
     """The centre's objects, agendas and records of changes.
 
     Invariant: events happen in the order of their instants, and :attr:`now_ms` never goes back.
@@ -117,8 +117,8 @@ class Premises:
         """Increased with each change."""
         self.functions = Functions()
         self.plans = ContactPlans()
-        self.rules = Agenda()
-        self.life = Agenda()
+        self.rules = Schedule()
+        self.life = Schedule()
         self.paused_ms: int | None = None
         self.on_logged_off: LoggedOff = lambda _agent, _by, _name: None
         """Called after a logged-on agent was logged off at the request of the agent or of another user."""
@@ -194,13 +194,13 @@ class Premises:
         self.changes.add(Kind.QUEUE_CUMULATIVE, (queue.key,))
         self.mark_queue(queue)
 
-    def _earliest(self, now_ms: int) -> Agenda | None:
+    def _earliest(self, now_ms: int) -> Schedule | None:
         agendas = (self.rules,) if self.paused_ms is not None else (self.rules, self.life)
         due = [(each.next_ms, n) for n, each in enumerate(agendas) if each.next_ms is not None]
         return agendas[min(due)[1]] if due and min(due)[0] <= now_ms else None
 
 
-class ContactCenter(Premises):
+class ContactCenter(CenterState):
     """Agents, queues and contacts, with all consequences of their events.
 
     Invariant: when an element would read differently, its key is in :attr:`changes`. The passing of time

@@ -157,7 +157,7 @@ class Faults:
         if self._answers:
             raise self._answers.popleft()
 
-    def trouble(self, line: Line) -> None:
+    def apply_to(self, line: Line) -> None:
         """Apply the present faults to a new line."""
         line.outlet.delay_s = self.delay_s
         line.outlet.frozen_until_s = self.frozen_until_s
@@ -246,7 +246,7 @@ class Faults:
     def split(self, user: str | None, token: int | None) -> None:
         """Act as if another holder had opened the link with a higher token."""
         for link in list(self._links(user)):
-            self._board.outbid(link.account.key, token)
+            self._board.open_elsewhere(link.account.key, token)
 
     def answer(self, name: str, times: int) -> None:
         """Answer the next *times* requests with an error instead of executing them.

@@ -73,7 +73,7 @@ class Life(ContactPlans):
         self._plan(self._exp(10 / self._pace.contacts_per_s), self._direct_call)
         self._plan(CALL_REMOTE_S, self._call_remote)
 
-    def stir(self, wished: int) -> None:
+    def change_desks(self, wished: int) -> None:
         """Change desks until about *wished* elements have changed since the last reading."""
         center = self._center
         agents = list(center.directory.agents.values())

@@ -68,7 +68,7 @@ class Links:
         line.present.append(link_id)
         return replaced
 
-    def outbid(self, user_key: int, token: int | None = None) -> tuple[int, str | None]:
+    def open_elsewhere(self, user_key: int, token: int | None = None) -> tuple[int, str | None]:
         """Act as if another holder had opened a link; return its token and the link that it replaced."""
         line = self._lines.setdefault(user_key, Line(str(user_key)))
         line.token = token if token is not None else (line.token or 0) + 1
@@ -463,9 +463,9 @@ class Switchboard:
         link_id = self.links.present(user_key)
         return None if link_id is None else self.open_links.get(link_id)
 
-    def outbid(self, user_key: int, token: int | None = None) -> int:
+    def open_elsewhere(self, user_key: int, token: int | None = None) -> int:
         """Act as if another holder had opened a link with a higher token; return that token."""
-        highest, old = self.links.outbid(user_key, token)
+        highest, old = self.links.open_elsewhere(user_key, token)
         if old is not None:
             self._replace(old, highest)
         return highest

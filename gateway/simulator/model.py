@@ -342,7 +342,7 @@ def _ms(instant: datetime) -> int:
     return round(instant.astimezone(UTC).timestamp() * 1000)
 
 
-class Agenda:
+class Schedule:
     """Events in the order of their instants; equal ones in the order of planning.
 
     An outdated event is not removed: when it happens, it does nothing.

@@ -39,7 +39,7 @@ from gateway.simulator.web import (
 )
 
 
-def truth(simulator: Simulator) -> Json:
+def current_state(simulator: Simulator) -> Json:
     """Return every element as it would be sent, the directory, and the server's time.
 
     ``Own`` has, by user key, remote agents with the fields for their own session.
@@ -110,7 +110,7 @@ def links(simulator: Simulator) -> Json:
         "Executed": simulator.requests.executed,
         "Keys": {"Seen": keys.keys, "CameAgain": keys.again, "ExecutedTwice": keys.twice},
         "PublishedChanges": simulator.board.published_changes,
-        "CutForSlowness": simulator.doors.cut_slow,
+        "CutForSlowness": simulator.link_route.cut_slow,
     }
 
 
@@ -142,7 +142,7 @@ class ControlRoutes:
         sim = self._simulator
         return [
             web.get(f"{ROOT}/routing", _answers(sim.sessions.routing_table)),
-            web.get(f"{ROOT}/truth", _answers(partial(truth, sim))),
+            web.get(f"{ROOT}/truth", _answers(partial(current_state, sim))),
             web.get(f"{ROOT}/users", _answers(partial(users, sim))),
             web.get(f"{ROOT}/links", _answers(partial(links, sim))),
             web.get(f"{ROOT}/counts", _answers(partial(counts, sim))),
@@ -265,7 +265,7 @@ class Simulator:
         settings = self.settings
         async with AsyncExitStack() as stack:
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            self.doors = LinkRoute(
+            self.link_route = LinkRoute(
                 self.board, self.requests, self.clock, tasks, self.faults, settings.link_buffer_bytes
             )
             self._warm_up()
@@ -273,10 +273,10 @@ class Simulator:
                 self.center.pause()
             self.turn()
             context = server_context(*self_signed(settings.host)) if settings.tls else None
-            web_door = WebRoutes(self.board, self.about, self.faults, self.clock)
-            routes = [*web_door.routes(), web.get("/oscce/v1/link", self.doors.serve)]
-            app = _application(routes, web_door.troubles)
-            app.on_response_prepare.append(web_door.date)
+            web_routes = WebRoutes(self.board, self.about, self.faults, self.clock)
+            routes = [*web_routes.routes(), web.get("/oscce/v1/link", self.link_route.serve)]
+            app = _application(routes, web_routes.delays)
+            app.on_response_prepare.append(web_routes.date)
             port = await self._listen(stack, app, settings.host, settings.port, context)
             self.url = f"{'https' if settings.tls else 'http'}://{settings.host}:{port}"
             control = _application(ControlRoutes(self).routes())
@@ -292,7 +292,7 @@ class Simulator:
 
     async def __aexit__(self, *_: object) -> None:
         """Cut all lines and close the listeners."""
-        for line in list(self.doors.lines.values()):
+        for line in list(self.link_route.lines.values()):
             line.outlet.abort()
         await self._stack.aclose()
 
@@ -308,14 +308,14 @@ class Simulator:
     def turn(self) -> None:
         """Advance time until now, and read the changes when a reading is due."""
         self.board.turn(self.clock.now_ms())
-        self.doors.turn()
+        self.link_route.turn()
         now_s = self.clock.transport_s()
         elapsed_s = now_s - self._read_at_s
         if self.settings.on_change or elapsed_s >= self.settings.interval_s:
             self._read_at_s = now_s
             rate = self.settings.events_per_s
             if rate is not None and self.center.paused_ms is None:
-                self.life.stir(round(rate * elapsed_s))
+                self.life.change_desks(round(rate * elapsed_s))
             self.board.publish()
 
     def _warm_up(self) -> None:

@@ -59,7 +59,7 @@ class WebRoutes:
         response.headers[hdrs.DATE] = formatdate(self._board.center.wall_ms // 1000, usegmt=True)
 
     @property
-    def troubles(self) -> Middleware:
+    def delays(self) -> Middleware:
         """Return the middleware that delays requests while the server is frozen or slow."""
 
         @web.middleware
@@ -260,7 +260,7 @@ class LinkRoute:
         outlet = SocketOutlet(transport, self._clock, self._limit_bytes, send_close)
         line = Line(link, outlet, self._clock.transport_s())
         self.lines[link.link_id] = line
-        self._faults.trouble(line)
+        self._faults.apply_to(line)
         return line
 
     async def _read(self, line: Line, socket: web.WebSocketResponse) -> None:

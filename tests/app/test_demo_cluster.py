@@ -40,7 +40,7 @@ def stage_in(folder: Path, port: int = 8080) -> DemoCluster:
 
 def test_each_node_has_a_file_that_can_be_used_and_an_admin_token_of_this_run(tmp_path: Path) -> None:
     tokens, own = set(), generate_secrets()
-    for node in stage_in(tmp_path).crew.nodes:
+    for node in stage_in(tmp_path).processes.nodes:
         text = node_configuration(node, "redis://:canary@127.0.0.1:1", "http://127.0.0.1:2", own)
         node.config.write_text(text, "utf-8")
         settings = load(node.config, {}).settings
@@ -70,10 +70,10 @@ def test_the_introduction_names_what_there_is_to_try(tmp_path: Path) -> None:
         f"oscc-gateway nodes --config {tmp_path}/n1.toml\n",
         f"oscc-gateway drain --config {tmp_path}/n1.toml --node n2\n",
         "oscc-gateway watch http://127.0.0.1:8080 --user supervisor2\n",
-        *(f"http://127.0.0.1:{node.port} " for node in stage.crew.nodes),
+        *(f"http://127.0.0.1:{node.port} " for node in stage.processes.nodes),
     ):
         assert part in text
-    assert stage.crew.redis.url not in text
+    assert stage.processes.redis.url not in text
     assert max(len(line) for line in text.splitlines() if str(tmp_path) not in line) <= 80
 
 
@@ -87,7 +87,7 @@ def test_the_board_shows_the_nodes_and_what_to_try_on_them(tmp_path: Path) -> No
         "in another terminal: oscc-gateway demo-cluster kill n1",
         "http://127.0.0.1:8080 · password demo · Ctrl-C ends it",
     ]
-    stage.board_door.last = "n2"
+    stage.board_balancer.last = "n2"
     assert "demo-cluster kill n2" in options.footer()
     other = cluster_footer(SimulatorSettings(), stage_in(tmp_path, 9999))
     assert "oscc-gateway demo-cluster --port 9999 kill n1" in other

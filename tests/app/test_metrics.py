@@ -44,8 +44,8 @@ from gateway.app.process import (
     GC_EVERY_S,
     GC_FOUND,
     GC_FULL_S,
-    GC_LOOK_S,
-    GC_LOOKS,
+    GC_IDLE_CHECK_S,
+    GC_IDLE_CHECKS,
     GC_SHARE,
     GC_THRESHOLDS,
     GC_YOUNG_S,
@@ -649,7 +649,11 @@ async def test_a_busy_node_is_not_stopped_but_neither_goes_on_for_ever(
         for _ in range(600):
             await clock.advance(0.1)
     (first, *_) = looks
-    assert GC_EVERY_S + GC_LOOKS * GC_LOOK_S / 2 < first - began < GC_EVERY_S + 2 * GC_LOOKS * GC_LOOK_S
+    assert (
+        GC_EVERY_S + GC_IDLE_CHECKS * GC_IDLE_CHECK_S / 2
+        < first - began
+        < GC_EVERY_S + 2 * GC_IDLE_CHECKS * GC_IDLE_CHECK_S
+    )
 
 
 async def test_the_longer_it_takes_the_more_seldom_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:

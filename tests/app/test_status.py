@@ -19,7 +19,7 @@ from gateway.app.admin import (
     BUS_RETRY_S,
     CLOCK_EVERY_S,
     DUPLICATE_NAME_EVERY_S,
-    KEYS_LOOK_S,
+    KEYS_CHECK_S,
     STATUS_EVERY_S,
     CheckReport,
     NodeStatus,
@@ -274,14 +274,14 @@ async def test_keys_that_stay_different_are_reported_once_and_when_they_agree_ag
     membership = SimpleNamespace(sealing_keys="k1/00000001", sealing_keys_of_others=others)
     with capture_logs() as lines:
         async with during(log_key_differences(membership, clock)):  # type: ignore[arg-type]  # stands in
-            await clock.advance(2.5 * KEYS_LOOK_S)
+            await clock.advance(2.5 * KEYS_CHECK_S)
             membership.sealing_keys = "k1/00000001 k2/00000002"
             others[n2] = membership.sealing_keys
-            await clock.advance(KEYS_LOOK_S)
+            await clock.advance(KEYS_CHECK_S)
             assert lines == [], "a reload of all nodes takes a moment"
-            await clock.advance(3 * KEYS_LOOK_S)
+            await clock.advance(3 * KEYS_CHECK_S)
             others[n3] = membership.sealing_keys
-            await clock.advance(2 * KEYS_LOOK_S)
+            await clock.advance(2 * KEYS_CHECK_S)
     own = "k1/00000001 k2/00000002"
     assert lines == [
         {

@@ -481,7 +481,7 @@ async def test_a_file_of_many_people_does_not_hold_the_loop(
 
     monkeypatch.setattr("gateway.upstream.asterisk.monitor.read_people", noted)
     at.people.write_text(at.people.read_text("utf-8") + "\n", "utf-8")
-    await at.server.monitor.look_at_people()
+    await at.server.monitor.reload_people()
     assert threading.main_thread() not in threads
     assert len(threads) == 1
 

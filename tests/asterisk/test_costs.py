@@ -32,7 +32,7 @@ class NoServer:
     last_received_at = 0.0
 
     def __init__(self, publisher: Publisher) -> None:
-        self.asks_otherwise = publisher.regroup
+        self.queries_changed = publisher.regroup
 
 
 def calls(work: Callable[[], None]) -> int:

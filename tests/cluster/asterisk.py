@@ -61,7 +61,7 @@ class Door:
 
     def furnish(self) -> None:
         """Make queues and agents; one member of each queue is the beacon, whose name changes."""
-        self._day.furnish(agents=self.options.agents, queues=self.options.queues)
+        self._day.add_queues_and_agents(agents=self.options.agents, queues=self.options.queues)
         for queue in self.fake.queues:
             self.fake.add_static(queue, _beacon(queue), "canary-beacon")
 

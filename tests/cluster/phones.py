@@ -57,7 +57,7 @@ class RoamingClient(GatewayClient):
 
     def move(self, address: str) -> None:
         """Set the load balancer's address for the next connection."""
-        self._realtime._means = replace(self._realtime._means, address=address)
+        self._realtime._services = replace(self._realtime._services, address=address)
         self._account._api._address = address
 
     def cut(self) -> None:
@@ -72,7 +72,7 @@ class RoamingClient(GatewayClient):
 
     @property
     def address(self) -> str:
-        return self._realtime._means.address
+        return self._realtime._services.address
 
 
 @dataclass

@@ -201,7 +201,7 @@ async def live() -> AsyncIterator[Site]:
             assert len(monitor.queues.queues) >= 2, "it needs two queues"
             own = ", ".join(f'"{name}"' for name in sorted(monitor.queues.queues)[:2])
             people.write_text(PEOPLE.replace('"sales", "support"', own), "utf-8")
-            await monitor.look_at_people()
+            await monitor.reload_people()
             try:
                 versions = f"AMI {monitor.ami_version}", monitor.version
                 yield Site(server, clock, "ana", "right", "+49301234567", versions=versions)

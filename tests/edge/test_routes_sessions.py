@@ -255,7 +255,7 @@ async def test_one_export_of_a_session_is_made_at_a_time(gateway_with: Open) -> 
         await gate.wait()
         return RemoteHoldings({}, complete=True)
 
-    object.__setattr__(gateway.parts, "elsewhere", elsewhere)
+    object.__setattr__(gateway.parts, "remote_holdings", elsewhere)
     mine, other = bearer(gateway.token()), ticket_of(gateway.clock, session="public-2", key=8)
     async with asyncio.TaskGroup() as tasks:
         first = tasks.create_task(gateway.client.get("/v1/me/export", headers=mine))

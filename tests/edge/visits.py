@@ -206,7 +206,7 @@ def edge_setup(settings: EdgeSettings = SETTINGS, notices: NoticesInForce | None
         jitter=lambda: 0.5,
         telemetry=Telemetry(),
         on_close=lives.append,
-        elsewhere=nowhere,
+        remote_holdings=nowhere,
     )
     return EdgeSetup(clock, node, parts, lives)
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from gateway.simulator import model, routing
 from gateway.simulator.fields import Refused
 from gateway.simulator.model import (
-    Agenda,
     Agent,
     AutoPostProcessing,
     Changes,
@@ -21,6 +20,7 @@ from gateway.simulator.model import (
     Kind,
     Queue,
     Remote,
+    Schedule,
     UserCounters,
 )
 from tests.simulator.peer import AGENT, World
@@ -227,7 +227,7 @@ def test_a_contact_that_is_nowhere_is_a_mistake() -> None:
 
 @given(st.lists(st.integers(0, 50)))
 def test_in_order_of_instants_then_of_planning(instants: list[int]) -> None:
-    agenda, happened = Agenda(), list[tuple[int, int]]()
+    agenda, happened = Schedule(), list[tuple[int, int]]()
     for number, instant in enumerate(instants):
         agenda.plan(instant, partial(happened.append, (instant, number)))
     while agenda.next_ms is not None:
@@ -237,7 +237,7 @@ def test_in_order_of_instants_then_of_planning(instants: list[int]) -> None:
 
 
 def test_a_shift_puts_everything_off() -> None:
-    agenda, happened = Agenda(), list[int]()
+    agenda, happened = Schedule(), list[int]()
     agenda.plan(5, partial(happened.append, 5))
     agenda.shift(10)
     assert agenda.next_ms == 15

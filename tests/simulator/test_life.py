@@ -98,7 +98,7 @@ def test_stirring_reaches_the_wished_number() -> None:
     world = World(LIVELY)
     world.sim.life.begin()
     world.sim.board.publish()
-    world.sim.life.stir(40)
+    world.sim.life.change_desks(40)
     assert 40 <= len(world.sim.center.changes) < 60
 
 

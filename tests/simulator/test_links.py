@@ -28,7 +28,7 @@ def test_without_the_feature_the_newest_replaces() -> None:
 def test_an_outbid_link_is_replaced_by_a_higher_token() -> None:
     links = Links()
     admit(links, "a", 5, "one")
-    assert links.outbid(1) == (6, "a")
+    assert links.open_elsewhere(1) == (6, "a")
     with pytest.raises(Refused, match="LinkStale"):
         admit(links, "b", 6, "one")
     assert admit(links, "b", 7, "one") is None

@@ -10,7 +10,7 @@ import pytest
 from gateway.simulator.elements import render
 from gateway.simulator.links import of_kind
 from gateway.simulator.model import Kind, Scope, TargetState
-from gateway.simulator.server import truth, users
+from gateway.simulator.server import current_state, users
 from tests.simulator.peer import AGENT, QUIET, Free, Peer, World, key_of
 
 KINDS = [kind.value for kind in Kind]
@@ -86,7 +86,7 @@ def test_folding_events_always_leads_to_the_truth(user: str) -> None:
     own = world.sim.accounts.by_name[user].agent_key
     for minute in range(20):
         world.pass_time(30)
-        world.sim.life.stir(15 * (minute % 2))
+        world.sim.life.change_desks(15 * (minute % 2))
         world.sim.board.publish()
         if minute % 5 == 0:
             world.sim.administration.rename(60_001, f"Queue {minute}")
@@ -116,7 +116,7 @@ def test_it_is_what_a_link_of_the_first_supervisor_receives(world: World) -> Non
     world.log_on("agent1")
     link, peer = world.open()
     world.listen(link, *Kind)
-    received = truth(world.sim)
+    received = current_state(world.sim)
     for kind in Kind:
         elements = received[kind.value]
         assert isinstance(elements, list)

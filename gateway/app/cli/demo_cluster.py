@@ -138,19 +138,19 @@ class LoadBalancer:
 
 
 @asynccontextmanager
-async def open_balancer(door: LoadBalancer, port: int) -> AsyncIterator[int]:
-    """Have *door* listen while the block lasts; yield its port, which is a free one for 0.
+async def open_balancer(balancer: LoadBalancer, port: int) -> AsyncIterator[int]:
+    """Have *balancer* listen while the block lasts; yield its port, which is a free one for 0.
 
     Raises:
         CannotListen: The port is taken.
     """
     try:
-        server = await asyncio.start_server(door.take, "127.0.0.1", port, start_serving=False)
+        server = await asyncio.start_server(balancer.take, "127.0.0.1", port, start_serving=False)
     except OSError as error:
         raise CannotListen(
             f"The load balancer cannot listen at 127.0.0.1 port {port}: {os_error_text(error)}."
         ) from None
-    async with background_tasks(door.run()):
+    async with background_tasks(balancer.run()):
         try:
             await server.start_serving()
             yield int(server.sockets[0].getsockname()[1])
@@ -395,17 +395,17 @@ async def ask_demo(path: Path, verb: str, name: str) -> tuple[bool, str]:
 
 NODES: Final = ("n1", "n2", "n3")
 READY_WITHIN_S: Final = 120.0
-_LOOK_S: Final = 0.05
+_CHECK_S: Final = 0.05
 _LOG_LINES: Final = 3
 
 _CLUSTER_INTRODUCTION: Final = """\
 A simulated contact centre: {agents} agents, {queues} queues, {upstream}
-Load balancer:              {door}, for these nodes:
+Load balancer:              {url}, for these nodes:
 {nodes}
 Redis of the nodes:         127.0.0.1:{redis_port}, {redis}
 Configuration and logs:     {folder}
 
-In a browser:               {door}/app/
+In a browser:               {url}/app/
 Log on with password {password}:
   Dashboard         {board_user} (sees everything) or supervisor2 … supervisor{users}
   Remote Assistant  agent1 … agent{agents}, remote number e.g. +49 30 1234567
@@ -416,7 +416,7 @@ In another terminal, while you watch:
   {cli} stop n2      it sends its phones elsewhere
   {cli} kill redis   end the bus: phones stay live
   OSCC_GATEWAY_WATCH_PASSWORD={password} \\
-    {program} watch {door} --user supervisor2
+    {program} watch {url} --user supervisor2
 
 {operators}  {program} drain --config {config} --node n2
   for the listener of another node: --config {folder}/n2.toml
@@ -454,13 +454,13 @@ class DemoFailed(CommandFailed):
 class DemoCluster(NamedTuple):
     """The parts of a running demonstration."""
 
-    crew: DemoProcesses
+    processes: DemoProcesses
     folder: Path
     upstream: str
-    door: str
+    url: str
     port: int
     board_url: str
-    board_door: LoadBalancer
+    board_balancer: LoadBalancer
 
 
 def add_demo_cluster_arguments(parser: argparse.ArgumentParser) -> None:
@@ -499,11 +499,11 @@ async def _show_cluster(
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stopping.ask)  # the terminal was closed
     with stopping.on_signals():
         _print(f"A simulated contact centre, a Redis and {len(NODES)} nodes start.")
-        async with running_cluster(center, program, secrets, folder, args.port) as stage:
-            if not await _all_ready(stage.crew, stopping, clock):
+        async with running_cluster(center, program, secrets, folder, args.port) as cluster:
+            if not await _all_ready(cluster.processes, stopping, clock):
                 return 0
-            print_introduction(f"\n{cluster_introduction(center, stage, program)}\n", folder)
-            options = cluster_board_options(center, stage, args.for_s, args.lines)
+            print_introduction(f"\n{cluster_introduction(center, cluster, program)}\n", folder)
+            options = cluster_board_options(center, cluster, args.for_s, args.lines)
             return await show_board(None if args.no_board else options, args.for_s, stopping, clock)
 
 
@@ -521,25 +521,31 @@ async def running_cluster(
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(Simulator(center))
         redis = LocalRedis(program, folder)
-        crew = DemoProcesses([NodeProcess(name, folder) for name in NODES], redis, clock)
-        for node in crew.nodes:
+        processes = DemoProcesses([NodeProcess(name, folder) for name in NODES], redis, clock)
+        for node in processes.nodes:
             node.config.write_text(node_configuration(node, redis.url, simulator.url, secrets), "utf-8")
-        door, board_door = LoadBalancer(crew.targets), LoadBalancer(crew.targets)
-        front = await stack.enter_async_context(open_balancer(door, port))
-        board_port = await stack.enter_async_context(open_balancer(board_door, 0))
-        await stack.enter_async_context(control_socket(control_path(front), crew.act))
-        stack.push_async_callback(crew.end)
-        await crew.start()
-        await stack.enter_async_context(background_tasks(crew.run()))
-        url = f"http://127.0.0.1:{front}"
+        balancer, board_balancer = LoadBalancer(processes.targets), LoadBalancer(processes.targets)
+        bound_port = await stack.enter_async_context(open_balancer(balancer, port))
+        board_port = await stack.enter_async_context(open_balancer(board_balancer, 0))
+        await stack.enter_async_context(control_socket(control_path(bound_port), processes.act))
+        stack.push_async_callback(processes.end)
+        await processes.start()
+        await stack.enter_async_context(background_tasks(processes.run()))
+        url = f"http://127.0.0.1:{bound_port}"
         yield DemoCluster(
-            crew, folder, simulator.url, url, front, f"http://127.0.0.1:{board_port}", board_door
+            processes,
+            folder,
+            simulator.url,
+            url,
+            bound_port,
+            f"http://127.0.0.1:{board_port}",
+            board_balancer,
         )
 
 
-async def _all_ready(crew: DemoProcesses, stopping: StopRequest, clock: SystemClock) -> bool:
+async def _all_ready(processes: DemoProcesses, stopping: StopRequest, clock: SystemClock) -> bool:
     """Print which nodes accept phones until all do; return False when the end was requested before."""
-    began_at, waiting = clock.now(), list(crew.nodes)
+    began_at, waiting = clock.now(), list(processes.nodes)
     give_up_at = began_at + READY_WITHIN_S
     while True:
         for node in [node for node in waiting if node.state == READY]:
@@ -549,11 +555,11 @@ async def _all_ready(crew: DemoProcesses, stopping: StopRequest, clock: SystemCl
             return True
         if stopping.asked.is_set():
             return False
-        for node in crew.nodes:
+        for node in processes.nodes:
             if node.child.pid is None or clock.now() >= give_up_at:
                 lines = node.child.log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
                 raise DemoFailed("\n".join([f"Node {node.name} does not start. Its log ends:", *lines]))
-        await stopping.wait(clock, _LOOK_S)
+        await stopping.wait(clock, _CHECK_S)
 
 
 def _print(line: str) -> None:
@@ -576,53 +582,53 @@ def node_configuration(node: NodeProcess, bus: str, upstream: str, secrets: Secr
 
 
 def cluster_board_options(
-    center: SimulatorSettings, stage: DemoCluster, for_s: float | None, lines: int | None
+    center: SimulatorSettings, cluster: DemoCluster, for_s: float | None, lines: int | None
 ) -> WatchOptions:
     """Return the options of the board, which has a port of its own."""
-    options = board_options(center.password, stage.board_url, for_s, lines)
-    return replace(options, footer=lambda: cluster_footer(center, stage))
+    options = board_options(center.password, cluster.board_url, for_s, lines)
+    return replace(options, footer=lambda: cluster_footer(center, cluster))
 
 
-def cluster_footer(center: SimulatorSettings, stage: DemoCluster) -> str:
+def cluster_footer(center: SimulatorSettings, cluster: DemoCluster) -> str:
     """Return the text below the board: the state of the processes, and the possible actions."""
-    here = stage.board_door.last
+    connected = cluster.board_balancer.last
     lines = [
-        stage.crew.line(here),
-        f"in another terminal: {_cli_text(stage)} kill {here or NODES[0]}",
-        f"{stage.door} · password {center.password} · Ctrl-C ends it",
+        cluster.processes.line(connected),
+        f"in another terminal: {_cli_text(cluster)} kill {connected or NODES[0]}",
+        f"{cluster.url} · password {center.password} · Ctrl-C ends it",
     ]
-    return "\n".join([*lines, commands_hint(stage.folder)] if is_terminal() else lines)
+    return "\n".join([*lines, commands_hint(cluster.folder)] if is_terminal() else lines)
 
 
-def cluster_introduction(center: SimulatorSettings, stage: DemoCluster, program: RedisProgram) -> str:
+def cluster_introduction(center: SimulatorSettings, cluster: DemoCluster, program: RedisProgram) -> str:
     """Return the introduction for the user who starts it."""
-    crew = stage.crew
+    processes = cluster.processes
     return _CLUSTER_INTRODUCTION.format(
         program=program_name(),
         agents=center.agents,
         queues=center.queues,
         users=center.users,
         password=center.password,
-        upstream=stage.upstream,
-        door=stage.door,
+        upstream=cluster.upstream,
+        url=cluster.url,
         nodes="\n".join(
             f"  {node.name}  http://127.0.0.1:{node.port}  "
             f"metrics :{node.ops_port}/metrics  pid {node.child.pid}"
-            for node in crew.nodes
+            for node in processes.nodes
         ),
-        redis_port=crew.redis.port,
+        redis_port=processes.redis.port,
         redis=program.where,
-        folder=stage.folder,
+        folder=cluster.folder,
         board_user=BOARD_USER,
-        cli=_cli_text(stage),
-        pid=crew.nodes[0].child.pid,
-        operators=operator_commands(crew.nodes[0].config),
-        config=crew.nodes[0].config,
+        cli=_cli_text(cluster),
+        pid=processes.nodes[0].child.pid,
+        operators=operator_commands(processes.nodes[0].config),
+        config=processes.nodes[0].config,
     )
 
 
-def _cli_text(stage: DemoCluster) -> str:
-    return f"{program_name()} demo-cluster" + ("" if stage.port == 8080 else f" --port {stage.port}")
+def _cli_text(cluster: DemoCluster) -> str:
+    return f"{program_name()} demo-cluster" + ("" if cluster.port == 8080 else f" --port {cluster.port}")
 
 
 COMMANDS: Final = {

@@ -332,7 +332,7 @@ BusUrl = Annotated[str, AfterValidator(bus_url), PlainSerializer(without_passwor
 
 
 _SESSION = SessionLimits()
-_DOORS = AdmissionLimits()
+_ADMISSION = AdmissionLimits()
 
 
 class Section(BaseModel):
@@ -598,45 +598,47 @@ class LimitsSection(Section):
     """Limits of the load. What exceeds a limit is refused, with the time to try again."""
 
     connections: Many = Field(
-        _DOORS.connections, description="WebSockets on this node. More are answered 503."
+        _ADMISSION.connections, description="WebSockets on this node. More are answered 503."
     )
-    unhelloed: Many = Field(_DOORS.unhelloed, description="WebSockets that have not shown a valid token yet.")
+    unhelloed: Many = Field(
+        _ADMISSION.unhelloed, description="WebSockets that have not shown a valid token yet."
+    )
     unhelloed_per_address: Many = Field(
-        _DOORS.unhelloed_per_address,
+        _ADMISSION.unhelloed_per_address,
         description="`unhelloed` for one address, or for one user whose token is in the upgrade. Beyond it "
         "the oldest of these WebSockets is closed.",
     )
     handshakes_per_s: PerSecond = Field(
-        _DOORS.handshakes_per_s,
+        _ADMISSION.handshakes_per_s,
         description="Upgrades and log-ons per second of this node, on average. There are most of them after "
         "another node has ended.",
     )
-    handshakes_burst: Many = Field(_DOORS.handshakes_burst, description="Burst of the same.")
+    handshakes_burst: Many = Field(_ADMISSION.handshakes_burst, description="Burst of the same.")
     handshakes_per_s_of_address: PerSecond = Field(
-        _DOORS.handshakes_per_s_of_address,
+        _ADMISSION.handshakes_per_s_of_address,
         description="`handshakes_per_s` for one address, or for one user whose token is in the upgrade. A "
         "whole office may reconnect from one address. TLS handshakes of one address may be twice as many.",
     )
     handshakes_burst_of_address: Many = Field(
-        _DOORS.handshakes_burst_of_address,
+        _ADMISSION.handshakes_burst_of_address,
         description="Burst of the same for one address.",
     )
     requests_per_s_of_session: PerSecond = Field(
-        _DOORS.requests_per_s_of_session,
+        _ADMISSION.requests_per_s_of_session,
         description="HTTP requests per second with the token of one session, on average. An export counts as "
         "20, a list of sessions or the end of another session as 10. Beyond it a request waits up to 1 s, "
         "then it is answered 429.",
     )
     requests_burst_of_session: int = Field(
-        _DOORS.requests_burst_of_session, ge=20, le=1_000_000, description="Burst of the same."
+        _ADMISSION.requests_burst_of_session, ge=20, le=1_000_000, description="Burst of the same."
     )
     requests_per_s_of_address: PerSecond = Field(
-        _DOORS.requests_per_s_of_address,
+        _ADMISSION.requests_per_s_of_address,
         description="HTTP requests per second of one address without a token, on average; log-ons and "
         "upgrades do not count. A whole office may load the web client from one address.",
     )
     requests_burst_of_address: Many = Field(
-        _DOORS.requests_burst_of_address, description="Burst of the same."
+        _ADMISSION.requests_burst_of_address, description="Burst of the same."
     )
     log_ons_per_s: float = Field(
         20,

@@ -217,16 +217,16 @@ class AsteriskServer:
             raise LinkClosed("stale", token=highest)
         self._tokens[key] = token, holder
 
-    def left(self, link: AsteriskLink) -> None:
+    def link_closed(self, link: AsteriskLink) -> None:
         """Remove a closed link."""
         links = self.monitor.publisher.links
         if links.get(link.user.key) is link:
             del links[link.user.key]
-            self.asks_otherwise()
+            self.queries_changed()
             for one in link.attached.values():
                 self.accounts.detached(one.session)
 
-    def asks_otherwise(self) -> None:
+    def queries_changed(self) -> None:
         """Record that a link asks or sees something else than before."""
         self.monitor.publisher.regroup()
 
@@ -261,7 +261,7 @@ class AsteriskServer:
 
     def _listen(self, link: AsteriskLink, listen: Listen) -> Listening:
         query = self.monitor.publisher.listen(link, listen)
-        self.monitor.publisher.whole(link, query, self.monitor.time_ms())
+        self.monitor.publisher.send_whole_set(link, query, self.monitor.time_ms())
         return Listening(query)
 
     def _person(self, session: AsteriskSession) -> Person:
@@ -345,7 +345,7 @@ class AsteriskServer:
                 answer = await self.monitor.action(step.action, step.fields)
                 if not is_success(answer):
                     raise refusal(answer)
-            await self.monitor.see(steps, (agent,))
+            await self.monitor.await_effects(steps, (agent,))
         except LostError as error:
             raise _unknown() from error
 

@@ -242,7 +242,7 @@ class AsteriskAccounts:
             raise GatewayError(ErrorCode.FUNCTION_UNAVAILABLE, "None of the person's queues is there.")
         self._show(person)
         self._look_at = min(self._look_at, self._clock.now() + SESSIONS_READ_S)
-        await monitor.see(steps, (agent_number(person),))
+        await monitor.await_effects(steps, (agent_number(person),))
         held = monitor.queues.memberships.get(interface, {}).values()
         if held and all(one.status == _INVALID for one in held):
             fault = {"site": self._site, "context": rules.remote_context}
@@ -532,7 +532,7 @@ class AsteriskAccounts:
         self._until_s = {login: int(text) + offset_s for login, text in until.items() if text.isdecimal()}
         for session in self.sessions.replace(fresh.values()):
             self._forget(session, EndReason.LOGGED_OFF)
-        await self._end_doubles()
+        await self._end_duplicates()
         for person in self._monitor.view.people.by_number.values():
             if self.sessions.assistant_of(person.login) or agent_number(person) in self._monitor.view.facts:
                 self._show(person)
@@ -554,7 +554,7 @@ class AsteriskAccounts:
                 self._until_s[session.login] = int(until) + self._offset_s
             await self._see_number(session.login)
 
-    async def _end_doubles(self) -> None:
+    async def _end_duplicates(self) -> None:
         """End all but the newest Remote Assistant of a person: two nodes may have opened one each.
 
         The same holds for the Dashboards of one device.

@@ -204,10 +204,10 @@ class Server(Protocol):
     async def execute(self, link: AsteriskLink, request: Execute) -> LinkAnswer:
         """Have a command executed; its effect is pushed to the link before this returns."""
 
-    def left(self, link: AsteriskLink) -> None:
+    def link_closed(self, link: AsteriskLink) -> None:
         """Remove a closed link."""
 
-    def asks_otherwise(self) -> None:
+    def queries_changed(self) -> None:
         """Record that the queries or the scope of a link changed."""
 
 
@@ -401,7 +401,7 @@ class AsteriskLink:
         """End it; events pushed before are still received."""
         if not self._is_closed:
             self._is_closed, self.on_readings = True, None
-            self._server.left(self)
+            self._server.link_closed(self)
         for pending in self._pending:
             _fail(pending, LinkClosed("lost"))
         self._came.set()
@@ -416,7 +416,7 @@ class AsteriskLink:
             queues = frozenset[int]().union(*(scope.queues for scope in scopes))
             self.scope = Scope(agents, queues)
         self.own_agents = own_agents
-        self._server.asks_otherwise()
+        self._server.queries_changed()
 
     def note_queries(self) -> None:
         """Record that the queries have changed."""
@@ -427,7 +427,7 @@ class AsteriskLink:
         self.by_kind = found
         self.asked = tuple(sorted(self.queries))
         self.asks_alone = any(listen.numbers is not None for listen in self.queries.values())
-        self._server.asks_otherwise()
+        self._server.queries_changed()
 
     def _put(self, one: LinkEvent | Dated | Callable[[], None]) -> None:
         if not self._is_closed:

@@ -158,7 +158,7 @@ class Monitor:
             raise unavailable(self.last_failure)
         return await self._connection.action(name, fields, row=row)
 
-    async def see(self, steps: Sequence[Step], agents: Sequence[int]) -> None:
+    async def await_effects(self, steps: Sequence[Step], agents: Sequence[int]) -> None:
         """Return when the links have the effects of *steps*, which Asterisk has accepted.
 
         Raises:
@@ -265,8 +265,8 @@ class Monitor:
         self.ami_version = connection.version
         if not is_recent(self.ami_version):
             _LOG.warning("asterisk_too_old", extra={"site": self._site, "ami": self.ami_version})
-        await self._see_clock(connection)
-        await self.look_at_people()
+        await self._measure_clock(connection)
+        await self.reload_people()
         self._connection = connection
         self._events, self.wants_reading, self._left_out = EventsCheck(), False, 0
         self.queues.forget_contacts()
@@ -289,21 +289,21 @@ class Monitor:
                 "interfaces": len(self.queues.memberships),
             },
         )
-        self._say_up(is_up=True)
+        self._log_up(is_up=True)
 
     def _note_away(self, reason: str) -> None:
         if self.last_failure != reason:
             _LOG.warning("asterisk_lost", extra={"site": self._site, "cause": reason})
         self.last_failure = reason
-        self._say_up(is_up=False)
+        self._log_up(is_up=False)
 
-    def _say_up(self, *, is_up: bool) -> None:
+    def _log_up(self, *, is_up: bool) -> None:
         offers = self.may("DBPut", "QueueAdd")
         known_at, now_ms = self._clock.now() if is_up else self._lost_at, self.time_ms()
         self.publisher.set_up(is_up=is_up, offers_remote=offers, now_ms=now_ms, known_at=known_at)
         self._changed.set()
 
-    async def _see_clock(self, connection: AmiConnection) -> None:
+    async def _measure_clock(self, connection: AmiConnection) -> None:
         """Measure the difference of Asterisk's clock; its instants are whole seconds."""
         before_ms = self.time_ms()
         pong = await connection.action("Ping")
@@ -315,7 +315,7 @@ class Monitor:
             if abs(offset_ms - self.view.offset_ms) > 500 + half_ms:
                 self.view.move_clock(offset_ms)
 
-    async def look_at_people(self) -> None:
+    async def reload_people(self) -> None:
         """Read the people file again when it has changed; an invalid file changes nothing.
 
         It is read in a thread: 20,000 people take a second.
@@ -350,7 +350,7 @@ class Monitor:
             now = self._clock.now()
             if self.wants_reading or self.queues.unknown or now >= whole_at:
                 is_regular, whole_at = now >= whole_at, now
-                if await is_served(self._look(connection, is_regular=is_regular)):
+                if await is_served(self._read_all(connection, is_regular=is_regular)):
                     whole_at, figures_at = now + self._timing.look_s, now + self._timing.figures_s
             elif now >= figures_at:
                 if await is_served(self.read_queues(with_members=False)):
@@ -360,14 +360,14 @@ class Monitor:
                 if not await is_served(self.read_queues(with_members=False, only=name)):
                     self.queues.refresh.add(name)
 
-    async def _look(self, connection: AmiConnection, *, is_regular: bool) -> None:
+    async def _read_all(self, connection: AmiConnection, *, is_regular: bool) -> None:
         """Read everything."""
         self.wants_reading = False
         self.queues.unknown.clear()
         if is_regular:
             self.queues.unlisted.clear()
-        await self.look_at_people()
-        await self._see_clock(connection)
+        await self.reload_people()
+        await self._measure_clock(connection)
         await self.read_queues()
 
     async def _publish(self) -> None:
@@ -375,7 +375,7 @@ class Monitor:
         while True:
             now_ms = self.time_ms()
             self.queues.due(now_ms)
-            self.publisher.due(now_ms)
+            self.publisher.mark_due(now_ms)
             self.publisher.publish(now_ms)
             await self._clock.sleep(0 if self.publisher.has_more else TICK_S)
 

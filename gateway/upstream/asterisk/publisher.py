@@ -163,7 +163,7 @@ class Publisher:
         self._agents = dict.fromkeys(one for one in others if one not in wanted) | self._agents
         self._names = dict.fromkeys(one for one in rest if one not in names) | self._names
 
-    def due(self, now_ms: int) -> None:
+    def mark_due(self, now_ms: int) -> None:
         """Mark agents whose post-processing is over, and their queues."""
         while self._due and self._due[0][0] <= now_ms:
             ends_ms, agent = heapq.heappop(self._due)
@@ -308,7 +308,7 @@ class Publisher:
         link.note_queries()
         return query
 
-    def whole(self, link: AsteriskLink, query: int, now_ms: int) -> None:
+    def send_whole_set(self, link: AsteriskLink, query: int, now_ms: int) -> None:
         """Send the whole set of a query."""
         listen = link.queries[query]
         if listen.source is Source.DIRECTORY:
@@ -370,7 +370,7 @@ class Publisher:
                     link.push(ObjectChanged(kind, number, held[number]))
         if link.scope != before:
             for query in list(link.queries):
-                self.whole(link, query, now_ms)
+                self.send_whole_set(link, query, now_ms)
 
     # ---- functions ----
 
@@ -389,4 +389,4 @@ class Publisher:
             link.push_all([Dated(event, known_at) for event in self.functions()], ())
             if is_up:
                 for query in list(link.queries):
-                    self.whole(link, query, now_ms)
+                    self.send_whole_set(link, query, now_ms)

@@ -177,7 +177,7 @@ class Queues:
             for key in list(contacts):
                 self._remove_contact(interface, key)
 
-    def doubt(self, member: Membership, now_ms: int) -> None:
+    def end_missed_contacts(self, member: Membership, now_ms: int) -> None:
         """End conversations that whole readings do not show: the event of their end was missed.
 
         A member who left the queue and joined it again counts as in no call while the conversation goes on;
@@ -434,7 +434,7 @@ class Pass:
                 if member is not None:
                     self._members.add(member.interface)
                     if self._with_members and "InCall" in row:
-                        self._queues.doubt(member, now_ms)
+                        self._queues.end_missed_contacts(member, now_ms)
             case "QueueEntry" if self._listed is not None:
                 caller = row.get("Uniqueid", "")
                 self._callers.add(caller)
