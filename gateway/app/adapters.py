@@ -226,7 +226,7 @@ def read_limited(name: str, path: Path) -> bytes:
         with path.open("rb") as file:
             found = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise ConfigError([f"{name} {path} cannot be read: {error.strerror}."]) from None
+        raise ConfigError([f"{name} {path} cannot be read: {error.strerror}."]) from error
     if len(found) > FILE_BYTES_MAX:
         raise ConfigError([f"{name} {path} is larger than {FILE_BYTES_MAX // 1024} KiB."])
     return found
@@ -240,8 +240,8 @@ def chain_of(client: ClientSection, pair: CertificatePair) -> list[x509.Certific
     """
     try:
         return x509.load_pem_x509_certificates(pair.certificate)
-    except ValueError:
-        raise ConfigError([f"client.certificate {client.certificate} is not a PEM certificate."]) from None
+    except ValueError as error:
+        raise ConfigError([f"client.certificate {client.certificate} is not a PEM certificate."]) from error
 
 
 def expires_at_s(chain: Sequence[x509.Certificate]) -> float:
@@ -385,13 +385,13 @@ def server_context(client: ClientSection, pair: CertificatePair) -> ssl.SSLConte
     context.set_ciphers(CIPHERS)
     try:
         load_pair(context, pair)
-    except (ssl.SSLError, ValueError):
+    except (ssl.SSLError, ValueError) as error:
         fault = (
             f"client.certificate {client.certificate} and client.key {client.key} do not work together: "
             "both must be PEM, the key without a password and long enough (RSA 2048, EC P-256), and the key "
             "must be the certificate's."
         )
-        raise ConfigError([fault]) from None
+        raise ConfigError([fault]) from error
     chain_of(client, pair)
     return context
 
@@ -439,8 +439,8 @@ def trust_context(place: int, site: SiteSection, held: bytes) -> ssl.SSLContext:
     try:
         with _in_memory_file(held) as path:
             return tls_context(Path(path))
-    except ssl.SSLError:
-        raise ConfigError([f"{_ca_setting(place)} {site.ca_file} contains no PEM certificate."]) from None
+    except ssl.SSLError as error:
+        raise ConfigError([f"{_ca_setting(place)} {site.ca_file} contains no PEM certificate."]) from error
 
 
 def _ca_setting(place: int) -> str:
@@ -466,7 +466,7 @@ def _in_memory_file(held: bytes) -> Iterator[str]:
         raise
     except OSError as error:
         fault = f"Certificates and keys cannot be held in memory: {error.strerror}."
-        raise ConfigError([fault]) from None
+        raise ConfigError([fault]) from error
 
 
 def _no_password() -> str:
@@ -571,8 +571,8 @@ async def open_bus(
     options = BackendOptions(node=node, renewed=renewed)
     try:
         site = RedisBackend(url, keys, clock, jitter, draw, options=options)
-    except OSError:  # ssl.SSLError is one: the file contains no certificate
-        raise ConfigError(["bus.ca_file holds no certificate that can be read."]) from None
+    except OSError as error:  # ssl.SSLError is one: the file contains no certificate
+        raise ConfigError(["bus.ca_file holds no certificate that can be read."]) from error
     if keyring is not None:
         keyring.subscribe(site.seals.rekey)
     async with site:

@@ -199,11 +199,11 @@ class BundleWriter:
         path = self._folder / f"oscc-gateway-{last.node}-{digest[:_DIGEST_CHARACTERS]}.json"
         try:
             await asyncio.to_thread(_write_new_file, path, last.data)
-        except FileExistsError:
-            raise GatewayError(ErrorCode.KEY_REUSED, "This bundle was already written.") from None
+        except FileExistsError as error:
+            raise GatewayError(ErrorCode.KEY_REUSED, "This bundle was already written.") from error
         except OSError as error:
             sentence = f"The bundle cannot be written: {os.strerror(error.errno or 0).lower()}."
-            raise GatewayError(ErrorCode.FORBIDDEN, sentence) from None
+            raise GatewayError(ErrorCode.FORBIDDEN, sentence) from error
         self._last = None
         return BundleView(digest, len(last.data), path=str(path))
 
@@ -411,7 +411,7 @@ async def _open_socket(runner: web.AppRunner, path: Path) -> int:
         await web.UnixSite(runner, path).start()
         return _inode(path)
     except OSError as error:
-        raise CannotListen(f"The admin listener cannot listen at {path}: {os_error_text(error)}.") from None
+        raise CannotListen(f"The admin listener cannot listen at {path}: {os_error_text(error)}.") from error
     finally:
         os.umask(before)
 

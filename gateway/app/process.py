@@ -627,7 +627,7 @@ async def listening(
         except OSError as error:
             raise CannotListen(
                 f"The {name} listener cannot listen at {host} port {port}: {os_error_text(error)}."
-            ) from None
+            ) from error
         async with background_tasks(acceptor.run()):
             try:
                 yield BoundListener(acceptor, tls=tls is not None)

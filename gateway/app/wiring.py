@@ -98,16 +98,16 @@ from gateway.upstream.oscce import OsccServer
 _LOG: Final = logging.getLogger("gateway.app")
 
 
-POOLS_TURN_S: Final = 2.0
+PRUNE_EVERY_S: Final = 2.0
 """Interval in which pools remove old entries."""
 
 
-async def forget_by_time(turns: Collection[Callable[[float], None]], clock: Clock) -> None:
-    """Call the *turns* of pools at intervals, which remove old entries, also without new data; never ends."""
+async def prune_at_intervals(prunes: Collection[Callable[[float], None]], clock: Clock) -> None:
+    """Have *prunes* remove old entries of pools at intervals, also without new data; never ends."""
     while True:
-        await clock.sleep(POOLS_TURN_S)
-        for turn in turns:
-            turn(clock.now())
+        await clock.sleep(PRUNE_EVERY_S)
+        for prune in prunes:
+            prune(clock.now())
 
 
 class LogOffsLost(Exception):  # noqa: N818 - names what happened
@@ -177,8 +177,6 @@ class Gateway:
         cluster: The parts that all nodes share; the caller closes them.
     """
 
-    is_started = False
-
     def __init__(
         self,
         settings: Settings,
@@ -189,8 +187,13 @@ class Gateway:
         telemetry: Telemetry,
         options: NodeOptions,
     ) -> None:
-        edge, keyring = edge_settings(settings), options.keyring
+        edge = edge_settings(settings)
+        self.is_started = False
         self.telemetry: Final = telemetry
+        self._servers, self._cluster = servers, cluster
+        self._oscc: Final = [server for server in servers.values() if isinstance(server, OsccServer)]
+        self._bus, self._log = settings.bus, options.log
+        self._requires_bus: Final = settings.bus.required_at_start and settings.bus.url != MEMORY
         self.admission: Final = SocketAdmission(edge.admission, self._files_of_phones)
         self.process_metrics: Final = ProcessMetrics(clock, self.telemetry, self.admission.lagged)
         self.notices_reloader: Final = NoticesReloader(settings.notices.files, clock, telemetry)
@@ -203,21 +206,17 @@ class Gateway:
         self.pseudonyms: Final = Pseudonyms(secrets.pseudonym_key)
         self.closes: Final = CloseHistory(self.node.orders.node, self.pseudonyms, clock.wall_ms)
         self.scheduler: Final[Scheduler[PhoneSocket]] = _scheduler(clock, servers)
-        tokens = Tokens(keyring.raw, list(servers), randomness.token_bytes)
+        tokens = Tokens(options.keyring.raw, list(servers), randomness.token_bytes)
+        options.keyring.subscribe(tokens.rekey)
         parts = self._parts(settings, edge, tokens)
         self.phones: Final = parts.phones
         self.broadcast: Final = NoticeBroadcast(parts.notices, parts.phones, clock)
-        keyring.subscribe(tokens.rekey)
-        renew = partial(in_turns, self.phones, PhoneSocket.renew, clock)
-        keys = KeysReloader(options.reread, secrets, keyring, renew, telemetry)
-        trust = {site: server.trust for site, server in servers.items()}
-        authorities = AuthoritiesReloader(settings.sites, trust, telemetry)
-        files = self.notices_reloader, self.certificate_reloader, authorities
-        self.reloading: Final = Reloader([each.check_files for each in files], (keys.check_files,), clock)
+        self._balancing: Final = self._balancer(settings.limits) if settings.limits.balance else None
+        self.reloading: Final = self._reloader(settings, secrets, options)
         self.edge: Final = make_app(parts)
         self.ops: Final = self._ops(clock)
-        self._servers, self._cluster = servers, cluster
-        self._begin(settings, options)
+        self._connect(options)
+        self._show_constants(settings)
 
     def _files_of_phones(self) -> float:
         """Return how many descriptors phones may have beside the links of their users."""
@@ -234,6 +233,15 @@ class Gateway:
             random.shuffle,
             self.telemetry,
         )
+
+    def _reloader(self, settings: Settings, secrets: SecretsSection, options: NodeOptions) -> Reloader:
+        clock, telemetry = self.node.clock, self.telemetry
+        renew = partial(in_turns, self.phones, PhoneSocket.renew, clock)
+        keys = KeysReloader(options.reread, secrets, options.keyring, renew, telemetry)
+        trust = {site: server.trust for site, server in self._servers.items()}
+        authorities = AuthoritiesReloader(settings.sites, trust, telemetry)
+        files = self.notices_reloader, self.certificate_reloader, authorities
+        return Reloader([each.check_files for each in files], (keys.check_files,), clock)
 
     def _ops(self, clock: Clock) -> web.Application:
         measure = on_this_loop(self.measure, clock)
@@ -299,12 +307,12 @@ class Gateway:
             log_clock_offset(self._cluster.clock_offset_s, clock),
         )
         rates, pending = self.edge[REQUEST_RATES], self.edge[PENDING_CONNECTIONS]
-        turns = self.admission.turn, rates.turn, pending.turn, self.node.account.turn
-        turns_of_pools = [server.pool.turn for server in self._oscc]
-        forgetting = forget_by_time((*turns, *turns_of_pools), clock), collect_when_idle(clock)
+        prunes = self.admission.prune, rates.prune, pending.prune, self.node.account.prune
+        prunes_of_pools = [server.pool.prune for server in self._oscc]
+        upkeep = prune_at_intervals((*prunes, *prunes_of_pools), clock), collect_when_idle(clock)
         balancing = () if self._balancing is None else (self._balancing.run(),)
         running = self.node.run(), self.scheduler.run(), self.process_metrics.run()
-        return *running, *watching, *forgetting, *balancing
+        return *running, *watching, *upkeep, *balancing
 
     def administration(self, settings: Settings, stopping: StopRequest) -> AdminOperations:
         """Return the operations for operators, and register them with the node."""
@@ -354,18 +362,19 @@ class Gateway:
         log_session(life)
         self.closes.note(life)
 
-    def _begin(self, settings: Settings, options: NodeOptions) -> None:
-        self._oscc = [server for server in self._servers.values() if isinstance(server, OsccServer)]
-        self._requires_bus = settings.bus.required_at_start and settings.bus.url != MEMORY
-        self._balancing = self._balancer(settings.limits) if settings.limits.balance else None
-        self._bus, self._log = settings.bus, options.log
+    def _connect(self, options: NodeOptions) -> None:
+        """Give parts the functions of others that were made after them."""
+        node = self.node
         if options.log is not None:
-            options.log.context = partial(_line_context, self.node.orders.node, options.tracing)
+            options.log.context = partial(_line_context, node.orders.node, options.tracing)
         self.telemetry.trace_id = options.tracing.trace_id
-        self.node.is_overloaded, self.node.unread_s = self._is_overloaded, self._unread_s
+        node.is_overloaded, node.unread_s = self._is_overloaded, self._unread_s
         for server in self._oscc:
             server.is_late = self._is_late
-        self.node.exchange.phones = self.scheduler
+        node.exchange.phones = self.scheduler
+
+    def _show_constants(self, settings: Settings) -> None:
+        """Create the series that alerts use, and set the metrics that do not change."""
         create_startup_series(self.telemetry)
         self.telemetry.drain_limit_seconds.set(drain_limit_s(settings.limits))
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]

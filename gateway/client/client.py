@@ -62,292 +62,6 @@ _CLOSED: Final = Ended(_NORMAL, "closed", "self")
 """The application itself has left."""
 
 
-class _Mode(enum.Enum):
-    """The state of the connection that the application requests."""
-
-    ON = enum.auto()
-    BACKGROUND = enum.auto()
-    LEAVING = enum.auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Credentials of the WebSocket."""
-
-    token: Callable[[], str]
-    renewed: Callable[[frames.Renewed], None]
-    log_on_again: Callable[[], Awaitable[None]] | None
-    """Makes a new session or raises :class:`GatewayError`; None: there is no stored data to do so."""
-
-
-@dataclass(frozen=True, slots=True)
-class RealtimeServices:
-    """Dependencies of :class:`Realtime`: an opener of WebSockets, an address, an encoding, and time.
-
-    *address* has no slash at its end; *jitter* returns numbers in [0, 1).
-    """
-
-    http: aiohttp.ClientSession
-    address: str
-    codec: Codec
-    clock: ClientClock
-    jitter: Callable[[], float]
-
-
-class Realtime:
-    """The one WebSocket of a client, and its data.
-
-    Invariants: at most one connection at a time. :attr:`ended` is set once and is final. A request without a
-    connection is refused, never queued.
-    """
-
-    def __init__(self, services: RealtimeServices, access: Access, wishes: Wishes) -> None:
-        self.memory: Final = ResumeState(wishes)
-        self.events: Final = EventStream()
-        self.ended: Ended | None = None
-        self._services = services
-        self._clock = services.clock
-        self._access = access
-        self._reconnect = Reconnect()
-        self._mode = _Mode.ON
-        self._live: tuple[ClientConnection, Dialogue] | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._arrived = asyncio.Event()
-        self._nudged = asyncio.Event()
-        self._hurried = False
-        self._probing = False
-        self._has_stayed = self._is_closed = False
-
-    # ---- life ----
-
-    def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Begin to connect, in a task of *tasks*; a second start does nothing."""
-        if (self._task is None or self._has_stayed) and not self._is(_Mode.LEAVING):
-            self._task, self._has_stayed = tasks.create_task(self._run(self._task)), False
-
-    async def arrived(self) -> None:
-        """Return when the mirror has been in sync once.
-
-        Raises:
-            GatewayError: ``session_ended``: it will not be in sync, since the session ended or is left.
-        """
-        arrived = self._arrived
-        await arrived.wait()
-        if self.ended is not None or self._is(_Mode.LEAVING) or arrived is not self._arrived:
-            raise session_ended(self.ended or _CLOSED)
-
-    async def finished(self) -> None:
-        """Return when no further connection will be tried."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
-
-    async def leave(self) -> None:
-        """Send `bye` and stop. There is no connection when it returns."""
-        self._mode = _Mode.LEAVING
-        self._nudged.set()
-        self._arrived.set()
-        if self._task is not None and self._live is None:
-            self._task.cancel()
-        await self.finished()
-
-    def stay(self) -> None:
-        """Record that the session goes on after :meth:`leave`, finished or not: it can be started again."""
-        if not self._is_closed and self._is(_Mode.LEAVING):
-            self._mode, self._has_stayed, self._arrived = _Mode.ON, True, asyncio.Event()
-            if self._task is not None:
-                self._task.cancel()
-
-    def end(self, ending: Ending) -> None:
-        """End for good: clear the mirror, answer all waiting calls, report the end."""
-        if self.ended is None:
-            self.ended = Ended(ending.code, ending.reason, ending.by)
-            self.memory.mirror.clear()
-            self._publish(self.ended)
-            self.close()
-
-    def close(self) -> None:
-        """Answer all waiting calls; report nothing."""
-        self._is_closed = True
-        self.memory.requests.ended(session_ended(self.ended or _CLOSED))
-        self.events.close()
-        self._arrived.set()
-
-    def background(self) -> None:
-        """Disconnect with `bye`, until :meth:`foreground`."""
-        if self._mode is _Mode.ON:
-            self._mode = _Mode.BACKGROUND
-            self._nudged.set()
-
-    def foreground(self) -> None:
-        """Connect at once, at most once per 2 s."""
-        if self._mode is _Mode.BACKGROUND:
-            self._mode = _Mode.ON
-        self._hurried = True
-        self._nudged.set()
-
-    def network_changed(self) -> None:
-        """Try at once, at most once per 2 s; an open connection must receive a frame within 3 s."""
-        self._hurried = self._probing = True
-        self._nudged.set()
-
-    # ---- what it gives ----
-
-    @property
-    def served(self) -> ClientConnection | None:
-        """The connection on which a gateway serves frames now."""
-        if self._live is None:
-            return None
-        connection, dialogue = self._live
-        return None if dialogue.welcome is None else connection
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the mirror is current."""
-        return self._live is not None and self._live[1].is_current
-
-    # ---- inner ----
-
-    def _publish(self, event: Event) -> None:
-        if isinstance(event, Connected):
-            self._arrived.set()
-        self.events.publish(event)
-
-    def _renewed(self, renewed: frames.Renewed) -> None:
-        self._access.renewed(renewed)
-        self._publish(TokenRenewed(renewed.expires_at_ms))
-
-    async def _run(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait([before])
-        while self.ended is None and not self._is(_Mode.LEAVING):
-            if self._is(_Mode.BACKGROUND):
-                await self._wait()
-                if self._is(_Mode.ON):
-                    self._hurried = False
-                    await self._pause(self._reconnect.hurry(self._clock.now()), "foreground")
-            else:
-                ending, up_s = await self._serve()
-                await self._recover(ending, up_s)
-
-    async def _serve(self) -> tuple[Ending, float]:
-        """Run one connection; return its ending and how many seconds it was up."""
-        services = self._services
-        try:
-            connection = await ClientConnection.open(
-                services.http, services.address, services.codec, self._clock
-            )
-        except NotOpened as not_opened:
-            return not_opened.ending, 0.0
-        began = self._clock.now()
-        handlers = FrameHandlers(self._publish, self._renewed)
-        dialogue = Dialogue(self.memory, handlers, self._access.token(), began)
-        self._live = connection, dialogue
-        self._hurried = self._probing = False
-        try:
-            await connection.send(dialogue.hello)
-            async with asyncio.TaskGroup() as tasks:
-                reading = tasks.create_task(self._read(connection, dialogue))
-                watching = tasks.create_task(self._watch(connection, dialogue, reading))
-                reading.add_done_callback(lambda _: watching.cancel())
-        finally:
-            self._live = None
-            await connection.close()
-        self._hurried = self._hurried or dialogue.is_probed
-        return dialogue.ending(connection.close_code), self._clock.now() - began
-
-    async def _read(self, connection: ClientConnection, dialogue: Dialogue) -> None:
-        async for frame in connection.frames():
-            now, due_at = self._clock.now(), dialogue.due_at
-            dialogue.received(now)
-            answers = () if frame is None else dialogue.receive(frame, now)
-            if dialogue.due_at < due_at:
-                self._nudged.set()
-            for answer in answers:
-                await connection.send(answer)
-            if isinstance(frame, frames.Bye):
-                return  # however long the end of the socket takes
-
-    async def _watch(
-        self, connection: ClientConnection, dialogue: Dialogue, reading: asyncio.Task[None]
-    ) -> None:
-        """End reading when the gateway is silent, or the application requests another state."""
-        while not dialogue.given_up(now := self._clock.now()):
-            if not self._is(_Mode.ON):
-                await connection.send(frames.ClientBye())
-                break
-            self._hurried = False
-            if self._probing:
-                self._probing = False
-                await connection.send(dialogue.probe(now))
-            for frame in dialogue.tick(now):
-                await connection.send(frame)
-            await self._wait(dialogue.due_at - now)
-        reading.cancel()
-
-    async def _recover(self, ending: Ending, up_s: float) -> None:
-        """Act on the ending of a connection, until another may be tried or none will be."""
-        failed: Ending | None = ending
-        while failed is not None and self.ended is None and self._is(_Mode.ON):
-            step = self._reconnect.after(failed, up_s, self._services.jitter())
-            log_on_again = self._access.log_on_again if step is not None and step.logs_on else None
-            if step is None or (step.logs_on and log_on_again is None):
-                self.end(failed)
-                return
-            await self._pause(step.in_s, failed.reason)
-            # there is no log-on in the background: the foreground sends its hello, and waits for the answer
-            wanted = log_on_again if self._is(_Mode.ON) else None
-            failed = None if wanted is None else await self._log_on(wanted)
-            up_s = 0.0
-
-    async def _log_on(self, log_on_again: Callable[[], Awaitable[None]]) -> Ending | None:
-        """Make a new session; return the error. An error that is not temporary is the end."""
-        try:
-            await log_on_again()
-        except GatewayError as error:
-            wait_s = error.retry_after_s
-            window = None if wait_s is None else Window(wait_s, wait_s)
-            failed = Ending(CloseCode.SESSION_ENDED, error.code.value, window=window)
-            if not error.code.is_temporary:
-                self.end(failed)
-            return failed
-        return None
-
-    async def _pause(self, seconds: float, reason: str) -> None:
-        """Wait, unless the foreground or the network requests a try at once."""
-        self._publish(Reconnecting(seconds, reason))
-        until = self._clock.now() + seconds
-        while self._is(_Mode.ON):
-            now = self._clock.now()
-            if self._hurried:
-                self._hurried = False
-                until = min(until, now + self._reconnect.hurry(now))
-            if now >= until:
-                return
-            await self._wait(until - now)
-
-    async def _wait(self, seconds: float | None = None) -> None:
-        """Return after *seconds*, or when the application requests another state."""
-        with contextlib.suppress(TimeoutError):
-            async with contextlib.nullcontext() if seconds is None else self._clock.timeout(seconds):
-                await self._nudged.wait()
-        self._nudged.clear()
-
-    def _is(self, mode: _Mode) -> bool:
-        """Return whether *mode* is requested now: it may change during any await."""
-        return self._mode is mode
-
-
-def session_ended(ended: Ended) -> GatewayError:
-    """Return the error for an ended session, with `close_code`, `reason` and `by`."""
-    return GatewayError(
-        ErrorCode.SESSION_ENDED,
-        f"The session ended: {ended.reason}.",
-        close_code=ended.code,
-        reason=ended.reason,
-        by=ended.by,
-    )
-
-
 T = TypeVar("T")
 
 _ABOUT: Final = TypeAdapter(bodies.AboutBody)
@@ -693,3 +407,292 @@ class GatewayClient:
 def _settle(future: asyncio.Future[T], value: T) -> None:
     if not future.done():
         future.set_result(value)
+
+
+# ---- the connection of a client ----
+
+
+class _Mode(enum.Enum):
+    """The state of the connection that the application requests."""
+
+    ON = enum.auto()
+    BACKGROUND = enum.auto()
+    LEAVING = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Credentials of the WebSocket."""
+
+    token: Callable[[], str]
+    renewed: Callable[[frames.Renewed], None]
+    log_on_again: Callable[[], Awaitable[None]] | None
+    """Makes a new session or raises :class:`GatewayError`; None: there is no stored data to do so."""
+
+
+@dataclass(frozen=True, slots=True)
+class RealtimeServices:
+    """Dependencies of :class:`Realtime`: an opener of WebSockets, an address, an encoding, and time.
+
+    *address* has no slash at its end; *jitter* returns numbers in [0, 1).
+    """
+
+    http: aiohttp.ClientSession
+    address: str
+    codec: Codec
+    clock: ClientClock
+    jitter: Callable[[], float]
+
+
+class Realtime:
+    """The one WebSocket of a client, and its data.
+
+    Invariants: at most one connection at a time. :attr:`ended` is set once and is final. A request without a
+    connection is refused, never queued.
+    """
+
+    def __init__(self, services: RealtimeServices, access: Access, wishes: Wishes) -> None:
+        self.memory: Final = ResumeState(wishes)
+        self.events: Final = EventStream()
+        self.ended: Ended | None = None
+        self._services = services
+        self._clock = services.clock
+        self._access = access
+        self._reconnect = Reconnect()
+        self._mode = _Mode.ON
+        self._live: tuple[ClientConnection, Dialogue] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._arrived = asyncio.Event()
+        self._nudged = asyncio.Event()
+        self._hurried = False
+        self._probing = False
+        self._has_stayed = self._is_closed = False
+
+    # ---- life ----
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin to connect, in a task of *tasks*; a second start does nothing."""
+        if (self._task is None or self._has_stayed) and not self._is(_Mode.LEAVING):
+            self._task, self._has_stayed = tasks.create_task(self._run(self._task)), False
+
+    async def arrived(self) -> None:
+        """Return when the mirror has been in sync once.
+
+        Raises:
+            GatewayError: ``session_ended``: it will not be in sync, since the session ended or is left.
+        """
+        arrived = self._arrived
+        await arrived.wait()
+        if self.ended is not None or self._is(_Mode.LEAVING) or arrived is not self._arrived:
+            raise session_ended(self.ended or _CLOSED)
+
+    async def finished(self) -> None:
+        """Return when no further connection will be tried."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def leave(self) -> None:
+        """Send `bye` and stop. There is no connection when it returns."""
+        self._mode = _Mode.LEAVING
+        self._nudged.set()
+        self._arrived.set()
+        if self._task is not None and self._live is None:
+            self._task.cancel()
+        await self.finished()
+
+    def stay(self) -> None:
+        """Record that the session goes on after :meth:`leave`, finished or not: it can be started again."""
+        if not self._is_closed and self._is(_Mode.LEAVING):
+            self._mode, self._has_stayed, self._arrived = _Mode.ON, True, asyncio.Event()
+            if self._task is not None:
+                self._task.cancel()
+
+    def end(self, ending: Ending) -> None:
+        """End for good: clear the mirror, answer all waiting calls, report the end."""
+        if self.ended is None:
+            self.ended = Ended(ending.code, ending.reason, ending.by)
+            self.memory.mirror.clear()
+            self._publish(self.ended)
+            self.close()
+
+    def close(self) -> None:
+        """Answer all waiting calls; report nothing."""
+        self._is_closed = True
+        self.memory.requests.ended(session_ended(self.ended or _CLOSED))
+        self.events.close()
+        self._arrived.set()
+
+    def background(self) -> None:
+        """Disconnect with `bye`, until :meth:`foreground`."""
+        if self._mode is _Mode.ON:
+            self._mode = _Mode.BACKGROUND
+            self._nudged.set()
+
+    def foreground(self) -> None:
+        """Connect at once, at most once per 2 s."""
+        if self._mode is _Mode.BACKGROUND:
+            self._mode = _Mode.ON
+        self._hurried = True
+        self._nudged.set()
+
+    def network_changed(self) -> None:
+        """Try at once, at most once per 2 s; an open connection must receive a frame within 3 s."""
+        self._hurried = self._probing = True
+        self._nudged.set()
+
+    # ---- what it gives ----
+
+    @property
+    def served(self) -> ClientConnection | None:
+        """The connection on which a gateway serves frames now."""
+        if self._live is None:
+            return None
+        connection, dialogue = self._live
+        return None if dialogue.welcome is None else connection
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the mirror is current."""
+        return self._live is not None and self._live[1].is_current
+
+    # ---- inner ----
+
+    def _publish(self, event: Event) -> None:
+        if isinstance(event, Connected):
+            self._arrived.set()
+        self.events.publish(event)
+
+    def _renewed(self, renewed: frames.Renewed) -> None:
+        self._access.renewed(renewed)
+        self._publish(TokenRenewed(renewed.expires_at_ms))
+
+    async def _run(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        while self.ended is None and not self._is(_Mode.LEAVING):
+            if self._is(_Mode.BACKGROUND):
+                await self._wait()
+                if self._is(_Mode.ON):
+                    self._hurried = False
+                    await self._pause(self._reconnect.hurry(self._clock.now()), "foreground")
+            else:
+                ending, up_s = await self._serve()
+                await self._recover(ending, up_s)
+
+    async def _serve(self) -> tuple[Ending, float]:
+        """Run one connection; return its ending and how many seconds it was up."""
+        services = self._services
+        try:
+            connection = await ClientConnection.open(
+                services.http, services.address, services.codec, self._clock
+            )
+        except NotOpened as not_opened:
+            return not_opened.ending, 0.0
+        began = self._clock.now()
+        handlers = FrameHandlers(self._publish, self._renewed)
+        dialogue = Dialogue(self.memory, handlers, self._access.token(), began)
+        self._live = connection, dialogue
+        self._hurried = self._probing = False
+        try:
+            await connection.send(dialogue.hello)
+            async with asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(self._read(connection, dialogue))
+                watching = tasks.create_task(self._watch(connection, dialogue, reading))
+                reading.add_done_callback(lambda _: watching.cancel())
+        finally:
+            self._live = None
+            await connection.close()
+        self._hurried = self._hurried or dialogue.is_probed
+        return dialogue.ending(connection.close_code), self._clock.now() - began
+
+    async def _read(self, connection: ClientConnection, dialogue: Dialogue) -> None:
+        async for frame in connection.frames():
+            now, due_at = self._clock.now(), dialogue.due_at
+            dialogue.received(now)
+            answers = () if frame is None else dialogue.receive(frame, now)
+            if dialogue.due_at < due_at:
+                self._nudged.set()
+            for answer in answers:
+                await connection.send(answer)
+            if isinstance(frame, frames.Bye):
+                return  # however long the end of the socket takes
+
+    async def _watch(
+        self, connection: ClientConnection, dialogue: Dialogue, reading: asyncio.Task[None]
+    ) -> None:
+        """End reading when the gateway is silent, or the application requests another state."""
+        while not dialogue.given_up(now := self._clock.now()):
+            if not self._is(_Mode.ON):
+                await connection.send(frames.ClientBye())
+                break
+            self._hurried = False
+            if self._probing:
+                self._probing = False
+                await connection.send(dialogue.probe(now))
+            for frame in dialogue.tick(now):
+                await connection.send(frame)
+            await self._wait(dialogue.due_at - now)
+        reading.cancel()
+
+    async def _recover(self, ending: Ending, up_s: float) -> None:
+        """Act on the ending of a connection, until another may be tried or none will be."""
+        failed: Ending | None = ending
+        while failed is not None and self.ended is None and self._is(_Mode.ON):
+            step = self._reconnect.after(failed, up_s, self._services.jitter())
+            log_on_again = self._access.log_on_again if step is not None and step.logs_on else None
+            if step is None or (step.logs_on and log_on_again is None):
+                self.end(failed)
+                return
+            await self._pause(step.in_s, failed.reason)
+            # there is no log-on in the background: the foreground sends its hello, and waits for the answer
+            wanted = log_on_again if self._is(_Mode.ON) else None
+            failed = None if wanted is None else await self._log_on(wanted)
+            up_s = 0.0
+
+    async def _log_on(self, log_on_again: Callable[[], Awaitable[None]]) -> Ending | None:
+        """Make a new session; return the error. An error that is not temporary is the end."""
+        try:
+            await log_on_again()
+        except GatewayError as error:
+            wait_s = error.retry_after_s
+            window = None if wait_s is None else Window(wait_s, wait_s)
+            failed = Ending(CloseCode.SESSION_ENDED, error.code.value, window=window)
+            if not error.code.is_temporary:
+                self.end(failed)
+            return failed
+        return None
+
+    async def _pause(self, seconds: float, reason: str) -> None:
+        """Wait, unless the foreground or the network requests a try at once."""
+        self._publish(Reconnecting(seconds, reason))
+        until = self._clock.now() + seconds
+        while self._is(_Mode.ON):
+            now = self._clock.now()
+            if self._hurried:
+                self._hurried = False
+                until = min(until, now + self._reconnect.hurry(now))
+            if now >= until:
+                return
+            await self._wait(until - now)
+
+    async def _wait(self, seconds: float | None = None) -> None:
+        """Return after *seconds*, or when the application requests another state."""
+        with contextlib.suppress(TimeoutError):
+            async with contextlib.nullcontext() if seconds is None else self._clock.timeout(seconds):
+                await self._nudged.wait()
+        self._nudged.clear()
+
+    def _is(self, mode: _Mode) -> bool:
+        """Return whether *mode* is requested now: it may change during any await."""
+        return self._mode is mode
+
+
+def session_ended(ended: Ended) -> GatewayError:
+    """Return the error for an ended session, with `close_code`, `reason` and `by`."""
+    return GatewayError(
+        ErrorCode.SESSION_ENDED,
+        f"The session ended: {ended.reason}.",
+        close_code=ended.code,
+        reason=ended.reason,
+        by=ended.by,
+    )

@@ -270,6 +270,7 @@ class Api:
             ):
                 return _answer(response.status, await _read(response), retry_after_of(response.headers))
         except (aiohttp.ClientError, OSError) as error:
+            # without the cause: those of aiohttp may have the request's headers, and so the token
             raise Unreachable(f"The gateway does not answer ({type(error).__name__}).") from None
 
 
@@ -552,9 +553,9 @@ class ClientConnection:
                     compress=15,
                 )
         except aiohttp.WSServerHandshakeError as refused:
-            raise NotOpened(_ending_of(refused)) from None
+            raise NotOpened(_ending_of(refused)) from refused
         except (aiohttp.ClientError, OSError) as error:
-            raise NotOpened(Ending(ABNORMAL, f"unreachable ({type(error).__name__})")) from None
+            raise NotOpened(Ending(ABNORMAL, f"unreachable ({type(error).__name__})")) from error
         connection = cls(socket, codec, clock)
         if socket.protocol != codec.subprotocol:
             await connection.close()

@@ -362,7 +362,7 @@ class LogOnQueue:
         if len(self._appointments) > self._appointments_max:
             self._appointments.popitem(last=False)
 
-    def turn(self, now: float) -> None:
+    def prune(self, now: float) -> None:
         """Remove addresses of which nothing still counts, also without new ones."""
         drop_over(self._addresses, lambda record: record.is_over(now))
 
@@ -497,7 +497,7 @@ class LogOnGuard:
         lasting = sum(now < failure.at + WRONG_KEPT_S for failure in known.wrong)
         yield recent, len(known.open), 1 if lasting >= self.tries else self.tries
 
-    def turn(self, now: float) -> None:
+    def prune(self, now: float) -> None:
         """Remove names whose failures no longer count, also without new ones."""
 
         def is_over(known: _Tries) -> bool:

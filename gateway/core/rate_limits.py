@@ -24,14 +24,14 @@ ItemT = TypeVar("ItemT")
 _LOOKED_AT: Final = 16
 """Least recently used keys to examine for one with its whole burst: bounds the work under a flood."""
 _TURN_MAX: Final = 256
-"""Entries that one turn of a pool looks at: bounds its time."""
+"""Entries that one pruning of a pool looks at: bounds its time."""
 _SOON_S: Final = 1.0
 _ROUNDING: Final = 1e-6
 """Makes a wait long enough despite rounding."""
 
 
 def drop_over(pool: dict[KeyT, ItemT], is_over: Callable[[ItemT], bool]) -> None:
-    """Remove entries that are over, among the first :data:`_TURN_MAX`."""
+    """Remove entries that are over, among the first :data:`_PRUNED_MAX`."""
     for key in [key for key, item in islice(pool.items(), _TURN_MAX) if is_over(item)]:
         del pool[key]
 
@@ -122,7 +122,7 @@ class KeyedRates(Generic[KeyT]):
         self._next_at[key] = min(at, now + most_s)
         return self._next_at[key] - now
 
-    def turn(self, now: float) -> None:
+    def prune(self, now: float) -> None:
         """Remove keys with their whole burst, also without new ones: a key may be an address or a name."""
         for key, full_at in list(islice(self._full_at.items(), _TURN_MAX)):
             if full_at <= now:
@@ -189,7 +189,7 @@ class Quota(Generic[KeyT]):
             if not taken:
                 del self._taken[key]
 
-    def turn(self, now: float) -> None:
+    def prune(self, now: float) -> None:
         """Remove keys whose uses no longer count, also without new ones."""
         drop_over(self._taken, lambda taken: taken[-1] <= now - self._window_s)
 

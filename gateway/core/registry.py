@@ -277,7 +277,7 @@ class Denylist:
             return None
         return entry.end
 
-    def turn(self, wall_ms: int) -> None:
+    def prune(self, wall_ms: int) -> None:
         """Remove all entries whose time is over, also when nobody asks for them.
 
         It checks all entries, since a later one may end earlier.

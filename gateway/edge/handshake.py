@@ -399,7 +399,7 @@ class RealtimeRoute:
         try:
             check_version(client.platform, client.version, self._parts.settings.app_minimum)
         except GatewayError as error:
-            raise SessionRefused(CloseCode.VERSION_UNSUPPORTED, error.code) from None
+            raise SessionRefused(CloseCode.VERSION_UNSUPPORTED, error.code) from error
 
 
 def _refused(error: GatewayError) -> web.Response:

@@ -336,9 +336,9 @@ class SocketAdmission:
         self._silent.setdefault(caller, {})[slot] = None
         return slot
 
-    def turn(self, now: float) -> None:
+    def prune(self, now: float) -> None:
         """Remove callers whose handshakes and log-ons no longer count."""
-        self._rate_of.turn(now)
+        self._rate_of.prune(now)
 
     def forget(self, caller: Caller, slot: SocketSlot) -> None:
         """Remove a slot of *caller* from those without a `hello`."""
@@ -452,10 +452,10 @@ class PendingConnections:
             if not self._of[address]:
                 del self._of[address]
 
-    def turn(self, now: float) -> None:
+    def prune(self, now: float) -> None:
         """Remove addresses whose TLS handshakes no longer count."""
         if self._handshakes is not None:
-            self._handshakes.turn(now)
+            self._handshakes.prune(now)
 
     def close_oldest(self) -> None:
         """Close the oldest connection: a new one could not be accepted."""
@@ -516,10 +516,10 @@ class RequestRates:
     def __len__(self) -> int:
         return len(self._of_session) + len(self._of_address)
 
-    def turn(self, now: float) -> None:
+    def prune(self, now: float) -> None:
         """Remove what no longer limits anybody."""
-        self._of_session.turn(now)
-        self._of_address.turn(now)
+        self._of_session.prune(now)
+        self._of_address.prune(now)
 
     @web.middleware
     async def limit_rate(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -460,5 +460,6 @@ async def read_body_in_time(request: web.Request, clock: Clock) -> bytes:
     try:
         async with clock.timeout(BODY_S):
             return await request.read()
-    except TimeoutError:
-        raise GatewayError(ErrorCode.BAD_REQUEST, f"The body did not arrive within {BODY_S:.0f} s.") from None
+    except TimeoutError as error:
+        late = f"The body did not arrive within {BODY_S:.0f} s."
+        raise GatewayError(ErrorCode.BAD_REQUEST, late) from error

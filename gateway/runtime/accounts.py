@@ -153,13 +153,13 @@ class LogOns:
             "log_on_names": len(self._guard) + len(self._names) + len(self._numbers),
         }
 
-    def turn(self, now: float) -> None:
+    def prune(self, now: float) -> None:
         """Remove addresses, names and users that no limit concerns now."""
-        self._guard.turn(now)
-        self._names.turn(now)
-        self._number_changes.turn(now)
+        self._guard.prune(now)
+        self._names.prune(now)
+        self._number_changes.prune(now)
         for queue in self._queues.values():
-            queue.turn(now)
+            queue.prune(now)
         drop_over(self._numbers, lambda number: now >= number[2] + NUMBERS_S)
 
     async def log_on(
@@ -522,10 +522,10 @@ class Accounts:
         self._listing: dict[str, asyncio.Future[tuple[SessionInfo, ...]]] = {}
         self._ending: set[str] = set()
 
-    def turn(self, now: float) -> None:
+    def prune(self, now: float) -> None:
         """Remove what no longer limits anybody."""
-        self.log_ons.turn(now)
-        self.log_offs.rates.turn(now)
+        self.log_ons.prune(now)
+        self.log_offs.rates.prune(now)
 
     async def log_on(self, site: str, credentials: LogOn, address: str = "") -> LoggedOn:
         """Open a session at OSCC-E. *address* is the unit that limits apply to.
@@ -641,7 +641,7 @@ class SessionRevocations:
             try:
                 while True:
                     await self._clock.sleep(_FORGET_EVERY_S)
-                    self._denied.turn(self._clock.wall_ms())
+                    self._denied.prune(self._clock.wall_ms())
             finally:
                 self._tasks = None
 

@@ -54,7 +54,7 @@ from gateway.app.process import (
     collect_when_idle,
     tuned_gc,
 )
-from gateway.app.wiring import POOLS_TURN_S, forget_by_time
+from gateway.app.wiring import PRUNE_EVERY_S, prune_at_intervals
 from gateway.bus.connect import BusKeys
 from gateway.bus.stores import RedisBackend
 from gateway.core.lease import BusState
@@ -686,6 +686,6 @@ class Turned:
 async def test_pools_turn_by_time() -> None:
     clock, pool = ManualClock(), Turned()
     began = clock.now()
-    async with background_tasks(forget_by_time([pool.turn], clock)):
-        await clock.advance(POOLS_TURN_S * 2 + 0.5)
-    assert pool.at == [began + POOLS_TURN_S, began + 2 * POOLS_TURN_S]
+    async with background_tasks(prune_at_intervals([pool.turn], clock)):
+        await clock.advance(PRUNE_EVERY_S * 2 + 0.5)
+    assert pool.at == [began + PRUNE_EVERY_S, began + 2 * PRUNE_EVERY_S]

@@ -57,27 +57,27 @@ def come_to(line: LogOnQueue, result: Judged, address: str, now: float, times: i
 def test_an_address_is_removed_once_its_log_ons_no_longer_count(result: Judged, after_s: float) -> None:
     line = queue()
     come_to(line, result, "a", 0.0)
-    line.turn(after_s - 1.0)
+    line.prune(after_s - 1.0)
     assert line.addresses == 1
-    line.turn(after_s)
+    line.prune(after_s)
     assert line.addresses == 0
 
 
 def test_addresses_and_names_stay_while_a_log_on_is_under_way() -> None:
     line = queue()
     place = join(line, "ann")
-    line.turn(1e6)
+    line.prune(1e6)
     assert line.addresses == 1
     line.withdraw(place, 1e6)
-    line.turn(1e6)
+    line.prune(1e6)
     assert line.addresses == 0
     guard = LogOnGuard()
     guard.trying(name_hash("main", "ann"))
     guard.failed(name_hash("main", "ann"), 10.0)
     guard.trying(name_hash("main", "bob"))
-    guard.turn(10.0 + WRONG_KEPT_S - 1.0)
+    guard.prune(10.0 + WRONG_KEPT_S - 1.0)
     assert len(guard) == 2
-    guard.turn(10.0 + WRONG_KEPT_S)
+    guard.prune(10.0 + WRONG_KEPT_S)
     assert len(guard) == 1, "a try that is under way stays"
 
 

@@ -46,18 +46,18 @@ def test_a_turn_removes_what_no_longer_counts_and_nothing_else() -> None:
     rates = KeyedRates[str](1.0, 2)
     for key, now in (("a", 0.0), ("b", 0.0), ("b", 0.5)):
         rates.take(key, now)
-    rates.turn(0.9)
+    rates.prune(0.9)
     assert len(rates) == 2
-    rates.turn(1.0)
+    rates.prune(1.0)
     assert (len(rates), rates.take("b", 1.0, 2.0)) == (1, 1.0)
-    rates.turn(2.0)
+    rates.prune(2.0)
     assert len(rates) == 0
     quota = Quota[str](most=2, window_s=60.0)
     quota.take("a", 0.0)
     quota.take("b", 10.0)
-    quota.turn(59.0)
+    quota.prune(59.0)
     assert len(quota) == 2
-    quota.turn(60.0)
+    quota.prune(60.0)
     assert (len(quota), quota.taken("b", 60.0)) == (1, (10.0,))
 
 

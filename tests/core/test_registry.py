@@ -104,15 +104,15 @@ def denying(*ended: tuple[str, End], most: int = 100) -> Denylist:
 
 def test_a_turn_removes_the_ends_whose_time_is_over_and_no_others() -> None:
     denied = denying(("a", BLOCKED), ("b", OFF))
-    denied.turn(99)
+    denied.prune(99)
     assert len(denied) == 2
-    denied.turn(100)
+    denied.prune(100)
     assert len(denied) == 0
     denied = Denylist()
     for number in range(1_000):
         denied.add(HASH_OF_ANN, f"long {number}", OFF, since_ms=10, until_ms=1_000)
     denied.add(HASH_OF_BOB, "short", OFF, since_ms=10, until_ms=100)
-    denied.turn(100)
+    denied.prune(100)
     assert [session for session, _ in denied.of(HASH_OF_BOB)] == []
     assert len(denied) == 1_000
 

@@ -77,7 +77,7 @@ def test_a_message_says_what_it_would_say_on_the_only_link(steps: list[Any]) -> 
             continue
         *received, pause_s = step
         now += pause_s
-        pool.turn(now)
+        pool.prune(now)
         message, alone = text(*received), Readings()
         alone.refer(references)
         expected = LinkReader("main", alone).read(message.encode())

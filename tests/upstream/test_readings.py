@@ -46,16 +46,16 @@ def configured(readings: Readings) -> Part:
 def test_a_text_is_known_for_one_to_two_periods_after_it_was_looked_for() -> None:
     readings = Readings()
     assert readings.reading(b"a") is None
-    readings.turn(0.0)
+    readings.prune(0.0)
     readings.note(b"a", READING)
-    readings.turn(GENERATION_S)
+    readings.prune(GENERATION_S)
     assert readings.reading(b"a") is READING
     assert readings.reading(b"b") is None
-    readings.turn(2 * GENERATION_S)
-    readings.turn(3 * GENERATION_S - 0.1)
+    readings.prune(2 * GENERATION_S)
+    readings.prune(3 * GENERATION_S - 0.1)
     assert readings.reading(b"a") is READING
     for periods in (4, 5):
-        readings.turn(periods * GENERATION_S)
+        readings.prune(periods * GENERATION_S)
     assert readings.reading(b"a") is None
 
 
@@ -102,13 +102,13 @@ def test_an_object_is_stored_when_it_comes_again() -> None:
     assert (readings.parsed, readings.shared) == (2, 0)
     assert configured(readings) is second
     assert (readings.parsed, readings.shared) == (2, 1)
-    readings.turn(0.0)
-    readings.turn(GENERATION_S)
+    readings.prune(0.0)
+    readings.prune(GENERATION_S)
     assert configured(readings) is second
-    readings.turn(2 * GENERATION_S)
+    readings.prune(2 * GENERATION_S)
     assert configured(readings) is second
     for periods in (3, 4):
-        readings.turn(periods * GENERATION_S)
+        readings.prune(periods * GENERATION_S)
     assert configured(readings) is not second
 
 
@@ -121,10 +121,10 @@ def test_objects_of_single_links_are_not_stored() -> None:
 
 def test_an_object_that_came_long_ago_came_never() -> None:
     readings = Readings()
-    readings.turn(0.0)
+    readings.prune(0.0)
     configured(readings)
     for periods in (1, 2):
-        readings.turn(periods * GENERATION_S)
+        readings.prune(periods * GENERATION_S)
     second = configured(readings)
     assert configured(readings) is not second
 

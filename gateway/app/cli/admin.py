@@ -79,9 +79,10 @@ async def ask_admin(
         ):
             content: AdminAnswer = await answer.json(content_type=None)
             status = answer.status
-    except (aiohttp.ClientError, OSError, ValueError):  # a timeout is an OSError, invalid JSON a ValueError
+    # a timeout is an OSError, invalid JSON a ValueError
+    except (aiohttp.ClientError, OSError, ValueError) as error:
         where = admin.host if socket is not None else f"{admin.host} port {admin.port}"
-        raise AdminRefused(f"No admin listener answers at {where}: does the node run?") from None
+        raise AdminRefused(f"No admin listener answers at {where}: does the node run?") from error
     if status >= 400:
         raise AdminRefused(_refusal(content))
     return content
@@ -475,7 +476,7 @@ async def _from_admin_listener(admin: AdminSection) -> tuple[NodeRecord, ...]:
     try:
         content = await ask_admin(admin, "GET", "/nodes")
     except AdminRefused as why:
-        raise NodesUnknown(str(why)) from None
+        raise NodesUnknown(str(why)) from why
     names = [name for name in NodeRecord._fields if name not in {"holder", "sealing_keys"}]
     return tuple(
         NodeRecord(
@@ -509,7 +510,7 @@ async def _from_registry(registry: NodeRegistry, clock: Clock) -> tuple[NodeReco
             return await registry.nodes()
         except GatewayError as error:
             if clock.now() >= give_up_at:
-                raise NodesUnknown(f"Redis does not list the live nodes: {error.message}.") from None
+                raise NodesUnknown(f"Redis does not list the live nodes: {error.message}.") from error
         await clock.sleep(_AGAIN_S)
 
 

@@ -205,7 +205,7 @@ def simulated_center(args: argparse.Namespace) -> SimulatorSettings:
     try:
         return SimulatorSettings(agents=args.agents, queues=args.queues)
     except ValueError as error:
-        raise ConfigError([str(error)]) from None
+        raise ConfigError([str(error)]) from error
 
 
 class DemoSite(NamedTuple):
@@ -447,7 +447,7 @@ def run_simulate(args: argparse.Namespace) -> int:
     try:
         settings = settings_from(args)
     except ValueError as error:
-        raise ConfigError([str(error)]) from None
+        raise ConfigError([str(error)]) from error
     process.raise_file_limit()
     reasons: list[str] = []
     try:

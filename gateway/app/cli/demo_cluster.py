@@ -149,7 +149,7 @@ async def open_balancer(balancer: LoadBalancer, port: int) -> AsyncIterator[int]
     except OSError as error:
         raise CannotListen(
             f"The load balancer cannot listen at 127.0.0.1 port {port}: {os_error_text(error)}."
-        ) from None
+        ) from error
     async with background_tasks(balancer.run()):
         try:
             await server.start_serving()
@@ -294,7 +294,7 @@ class DemoProcesses:
             try:
                 await self.redis.start(self._clock)
             except RedisUnavailable as none:
-                raise ValueError(str(none)) from None
+                raise ValueError(str(none)) from none
         else:
             await child.start()
         return f"{child.name} starts (process {child.pid})."
@@ -356,8 +356,8 @@ async def control_socket(path: Path, act: DemoAct) -> AsyncIterator[None]:
     try:
         try:
             await web.UnixSite(runner, path).start()
-        except OSError:
-            raise CannotListen(f"{path} cannot be listened at.") from None
+        except OSError as error:
+            raise CannotListen(f"{path} cannot be listened at.") from error
         try:
             yield
         finally:
@@ -383,11 +383,11 @@ async def ask_demo(path: Path, verb: str, name: str) -> tuple[bool, str]:
             http.post("http://demo/", params={"verb": verb, "name": name}) as answer,
         ):
             return answer.ok, await answer.text()
-    except (aiohttp.ClientError, OSError):  # a timeout is an OSError
+    except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError
         raise NoDemoRunning(
             "No demonstration of many nodes runs here: start it with `make demo-cluster` in another "
             "terminal. If that has a --port, give this command the same one."
-        ) from None
+        ) from error
 
 
 # ---- command ----

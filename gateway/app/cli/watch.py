@@ -156,8 +156,8 @@ def _trusted(ca_file: Path | None) -> ssl.SSLContext | None:
         return None
     try:
         return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError):
-        raise WatchError(f"{ca_file} holds no certificate that can be read.") from None
+    except (OSError, ssl.SSLError) as error:
+        raise WatchError(f"{ca_file} holds no certificate that can be read.") from error
 
 
 def _address(text: str) -> str:
@@ -289,7 +289,7 @@ async def log_on(client: GatewayClient, options: WatchOptions, clock: Clock) -> 
                 raise
             created = await _log_on_with_retries(client, options, site, tuple(_notices(error)), clock)
     except GatewayError as error:
-        raise WatchError(_advice(error)) from None
+        raise WatchError(_advice(error)) from error
     return BoardState(name, created.user.display_name, Application.DASHBOARD.value, clock, options.zone)
 
 

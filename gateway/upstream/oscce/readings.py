@@ -278,7 +278,7 @@ class Readings:
             self.references = references
             self._young, self._old = _Generation(), _Generation()
 
-    def turn(self, now: float) -> None:
+    def prune(self, now: float) -> None:
         """Remove old entries; called by time."""
         if self._turned_at is None:
             self._turned_at = now
