@@ -20,6 +20,7 @@ from gateway.core.drain_schedule import (
     ROUND_S,
     SETTLED_S,
     SHARE,
+    UNSEEN_S,
     AwayLimit,
     Balance,
     DrainPace,
@@ -265,6 +266,14 @@ def test_what_is_sent_on_is_bounded_by_the_rate_and_what_could_not_be_may_be_lat
     first = balance.phones_to_move(SETTLED_S, 900, {"b": 0}, LOG_ONS_PER_S)
     balance.sent(SETTLED_S, fewer=first)
     assert balance.phones_to_move(SETTLED_S, 900, {"b": 0}, LOG_ONS_PER_S) == first
+
+
+def test_phones_that_no_node_counts_yet_are_not_taken_for_gone() -> None:
+    balance, phones = Balance(0.0), 50
+    looks(balance, phones, {"b": 0}, for_s=SETTLED_S)
+    for at in range(int(UNSEEN_S)):
+        phones -= balance.phones_to_move(SETTLED_S + at, phones, {"b": 0}, LOG_ONS_PER_S)
+    assert phones == END * 50 / 2
 
 
 def test_a_balancer_that_sends_phones_back_is_left_alone() -> None:
