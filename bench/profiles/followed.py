@@ -24,6 +24,7 @@ from gateway.app.process import run_loop
 from gateway.bus.sealing import Seals
 from gateway.core.ledger import Health
 from gateway.core.link import Pauses
+from gateway.core.registry import WaitQueue
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import (
     BusChannel,
@@ -104,7 +105,12 @@ class TwoNodes(ProfiledNode):
         if second.health(self.clock.now()) != "live":
             raise RuntimeError("the second node does not trust its bus")
         services = SimpleNamespace(
-            clock=self.clock, jitter=lambda: 0.5, exchange=second, counters=counters, pauses=local.pauses
+            clock=self.clock,
+            jitter=lambda: 0.5,
+            exchange=second,
+            counters=counters,
+            pauses=local.pauses,
+            waits=WaitQueue(),
         )
         if second_bus.receive is None:
             raise RuntimeError("the second node receives nothing")

@@ -391,9 +391,9 @@ class DueTime(Generic[KeyT]):
 
 
 class WaitQueue(Generic[KeyT]):
-    """Items with turns of one length. An item is due when it is touched, and when its turn is over.
+    """Items that wait, each for a turn. An item is due when it is touched, and when its turn is over.
 
-    Invariant: the turn that began last ends last.
+    Turns are nearly of one length: the end of a turn counts once the turns that began before it are over.
     """
 
     def __init__(self) -> None:
@@ -410,10 +410,17 @@ class WaitQueue(Generic[KeyT]):
             self.ring()
 
     def touch(self, item: KeyT) -> None:
-        """Record a change of *item*."""
-        if not self._touched:
-            self.ring()
-        self._touched[item] = None
+        """Record a change of *item*, if it waits."""
+        if item in self._until:
+            if not self._touched:
+                self.ring()
+            self._touched[item] = None
+
+    def touch_all(self, items: Iterable[KeyT]) -> None:
+        """Record a change of those of *items* that wait."""
+        if self._until:
+            for item in items:
+                self.touch(item)
 
     def drop(self, item: KeyT) -> None:
         """Remove *item*, if it is here."""

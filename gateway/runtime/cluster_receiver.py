@@ -52,7 +52,7 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.cluster import Exchange, Failure, MessageAnswer, NotDeliveredError
 from gateway.runtime.event_loop import log_fault, resolve, spawn
 from gateway.runtime.follower import Follower
-from gateway.runtime.ports import NODE_TTL_S, Grant, InTurnError, NodeRegistry, RoleOverError
+from gateway.runtime.ports import NODE_TTL_S, Grant, InTurnError, Local, NodeRegistry, RoleOverError
 from gateway.runtime.user_state import Owner, UserState
 from gateway.telemetry import RuntimeCounters
 
@@ -674,8 +674,8 @@ class ClusterReceiver:
         owner.publisher.interested(asked.node, now)
         if asked.since is not None:  # now: phones may come and leave while the session waits
             owner.phones_at(asked.node, asked.since.phones)
-        since = None if asked.age_ms is None else self._local.pauses.came_at(now) - asked.age_ms / 1000
-        await owner.attach(asked.ticket, asked.topics, asked.node, since)
+        since = self._local.pauses.came_at(now) - (asked.age_ms or 0) / 1000
+        await owner.attach(Local(asked.ticket, asked.topics, since), asked.node)
         is_read = asked.since is not None and owner is self._owner(asked.since.user)
         if asked.since is not None and is_read:
             self._exchange.send(Inbox(asked.node), self._answer(owner, asked.node, asked.since, {}))

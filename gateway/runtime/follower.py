@@ -33,7 +33,7 @@ from gateway.core.lease import BusState
 from gateway.core.ledger import Health, Receipt
 from gateway.domain.commands import Call, History, Outcome, not_begun, patience_s, unknown
 from gateway.domain.errors import CloseCode, ErrorCode, SessionRefused
-from gateway.domain.model import LONG_AGO, Ticket, UserId
+from gateway.domain.model import LONG_AGO, UserId
 from gateway.protocol.envelopes import (
     Attach,
     AttachAnswer,
@@ -48,7 +48,7 @@ from gateway.protocol.envelopes import (
     Since,
 )
 from gateway.runtime.cluster import Failure, MessageAnswer, NotDeliveredError
-from gateway.runtime.event_loop import TaskGroup, resolve, spawn, weakly
+from gateway.runtime.event_loop import LeanEvent, TaskGroup, resolve, spawn, weakly
 from gateway.runtime.handover import OwnerDiscovery, Takeover
 from gateway.runtime.link_session import OwnerServices
 from gateway.runtime.mirror import Feed
@@ -59,8 +59,11 @@ from gateway.runtime.ports import (
     OnForwarded,
     RoleOverError,
     Start,
+    not_reached,
+    not_their_turn,
     wait_at_most,
 )
+from gateway.runtime.sessions import ATTACH_S, TURNS, SessionWait
 
 _UNREACHED: Final = "The node that owns the user is unreachable. Try again."
 _LOST: Final = "The command was lost on its way, and was not executed. Try again."
@@ -71,6 +74,10 @@ ATTACH_AGAIN_S: Final = 1.0
 SHOWN_S: Final = 2.0
 """How long the outcome of a repeated command waits for what it caused."""
 _AGAIN_S: Final = 0.5
+_SLACK_S: Final = 1.0
+"""Time for the owner's answer at the end of a turn: it may serve a session then, or refuse it."""
+_TURN_SHOWN_S: Final = 6.0
+"""How long an owner's answer counts that a session waits for its turn: some of the next may be lost."""
 SettleRead = Callable[[OnForwarded, Outcome], None]
 OnSubmitted = Callable[[bool | SessionRefused], None]
 """Takes whether the owner accepted a session, or how it refused it."""
@@ -85,8 +92,8 @@ class RemoteAttach:
 
     def __init__(self, subject: Follower, services: OwnerServices, local: Mapping[str, Local]) -> None:
         self._subject, self._services, self._local = subject, services, local
-        self._accepted: dict[str, int] = {}
-        """The token of the owner that accepted a session."""
+        self._accepted: dict[str, int | SessionRefused] = {}
+        """The token of the owner that accepted a session, or how it refused one whose phone waits."""
         self._again_at: dict[str, float] = {}
         """When a session may be submitted again."""
         self._waiting: dict[str, dict[Callable[[], object], Callable[[], None]]] = {}
@@ -104,10 +111,38 @@ class RemoteAttach:
 
     def follow(self, handle: str) -> None:
         """Submit a session without waiting; the replica shows the result."""
-        local = self._local.get(handle)
-        if local is not None:
-            self._accepted.pop(handle, None)
-            self._submit(local, partial(weakly(self._close_refused), local))
+        local, subject = self._local.get(handle), self._subject
+        if local is None:
+            return
+        self._accepted.pop(handle, None)
+        if self._services.exchange.machine.state is BusState.DOWN and self._is_waiting(handle):
+            subject.end(Start(assumed=True, floor=subject.machine.floor))
+        else:
+            self._submit(local, partial(weakly(self._settle), local))
+
+    def _is_waiting(self, handle: str) -> bool:
+        """Return whether a session's phone is not served yet."""
+        connection = self._subject.feed.connections.get(handle)
+        return connection is not None and connection.session.live is None
+
+    def _settle(self, local: Local, accepted: bool | SessionRefused) -> None:
+        """Have the phone of a submitted session served or closed.
+
+        A phone that is served keeps its data if its owner does not reach OSCC-E, and so cannot accept it.
+        """
+        handle, connection = local.ticket.handle, self._subject.feed.connections.get(local.ticket.handle)
+        if connection is None or not self._is_here(local):
+            return
+        is_waiting = self._is_waiting(handle)
+        if is_waiting and accepted is False:
+            self._services.clock.call_later(_AGAIN_S, partial(weakly(self.follow), handle))
+        elif is_waiting:
+            if isinstance(accepted, SessionRefused):
+                self._accepted[handle] = accepted
+            self._subject.change()
+        elif isinstance(accepted, SessionRefused) and accepted.code is not CloseCode.INTERNAL:
+            refused = local.replaced() if accepted.code is CloseCode.REPLACED else accepted
+            connection.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
 
     def _submit(self, local: Local, settle: OnSubmitted) -> None:
         """Submit a session to the owner. *settle* is called once, perhaps in this call."""
@@ -161,18 +196,6 @@ class RemoteAttach:
             self._subject.seen(answer.epoch)
         return True
 
-    def _close_refused(self, local: Local, accepted: bool | SessionRefused) -> None:
-        """Close the phone of a session that the owner refused.
-
-        An owner that does not reach OSCC-E cannot accept the session: its phone keeps its data.
-        """
-        if not isinstance(accepted, SessionRefused) or not self._is_here(local):
-            return
-        refused = local.replaced() if accepted.code is CloseCode.REPLACED else accepted
-        connection = self._subject.feed.connections.get(local.ticket.handle)
-        if connection is not None and refused.code is not CloseCode.INTERNAL:
-            connection.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
-
     def _is_here(self, local: Local) -> bool:
         """Return whether the phone of a submitted session has not left since."""
         return local.is_same(self._local.get(local.ticket.handle))
@@ -180,6 +203,17 @@ class RemoteAttach:
     def is_accepted(self, handle: str) -> bool:
         """Return whether the present owner has accepted a session."""
         return self._accepted.get(handle) == self._subject.owner.token
+
+    def is_admitted(self, handle: str) -> bool:
+        """Return whether an owner has accepted a session whose phone waits.
+
+        Raises:
+            SessionRefused: It was refused.
+        """
+        accepted = self._accepted.get(handle)
+        if isinstance(accepted, SessionRefused):
+            raise accepted
+        return accepted is not None
 
     def must_wait(self, handle: str) -> bool:
         """Return whether a command of a session has to wait in :meth:`when_answered`."""
@@ -411,8 +445,8 @@ class Follower:
         self._remote_attach = RemoteAttach(me, services, local)
         self._woken = asyncio.Event()
         """Wakes the task of :meth:`run`."""
-        self._changed: asyncio.Event | None = None
-        """Set and replaced with the next change; it exists while a task waits for it."""
+        self._changed: LeanEvent | None = None
+        """Set and replaced with the next change; it exists while a task or a phone waits for it."""
         self._rests_until = math.inf
         callbacks = weakly(self.not_mine), weakly(self._settle_read)
         self._sending = RemoteCommands(feed.user, services, *callbacks)
@@ -433,11 +467,6 @@ class Follower:
         """What executes commands: this follower, which has the owner do so."""
         return self
 
-    @property
-    def window_s(self) -> tuple[float, float]:
-        """When a phone that was not served in time is to come back, s from now."""
-        return self._owner_discovery.window_s(self._services.clock.now())
-
     def turn_to(self, grant: Grant, now: float) -> None:
         """Follow the owner that the lease names."""
         self._touch()
@@ -448,54 +477,61 @@ class Follower:
         if is_other:
             self._services.counters.resynced("epoch")
             self._remote_attach.turned()
-            self._change()
+            self.change()
 
     # ---- sessions ----
 
-    async def attach(self, ticket: Ticket, topics: tuple[str, ...]) -> SessionFacts:  # noqa: ARG002 - as the owner's
-        """Return when the owner has had the session accepted, and the replica shows it.
+    def admit(self, wait: SessionWait) -> None:
+        """Have the owner accept a session whose phone waits here."""
+        wait.until = wait.began_at + ATTACH_S + _SLACK_S
+        wait.is_requested = False
+        self._remote_attach.follow(wait.local.ticket.handle)
+
+    def facts_of(self, wait: SessionWait) -> SessionFacts | None:
+        """Return the facts of an accepted session, once the replica shows it; None: it waits on.
 
         Raises:
-            SessionRefused: It has ended, or the owner refused it.
+            SessionRefused: It has ended, the owner refused it, or no answer came in time.
             RoleOverError: The owner is gone, or this node takes its place.
         """
-        while not self.is_over:
-            if self._services.exchange.machine.state is BusState.DOWN:
-                self.end(Start(assumed=True, floor=self.machine.floor))
-                break
-            accepted = await self._remote_attach.ask(ticket.handle)
-            if isinstance(accepted, SessionRefused):
-                raise accepted
-            if accepted:
-                return await self._shown(ticket.handle)
-            if not self.is_over:
-                await self._services.clock.sleep(_AGAIN_S)
-        raise RoleOverError
-
-    async def _shown(self, handle: str) -> SessionFacts:
-        """Wait until the replica contains the owner's data of the session."""
-        is_requested = False
-        while not self.is_over:
+        if self.is_over:
+            raise RoleOverError
+        handle, now = wait.local.ticket.handle, self._services.clock.now()
+        if self._remote_attach.is_admitted(handle):
             facts = self.feed.facts(handle)
             # data of an earlier epoch, which this node may have written itself, proves nothing
             is_read = self.feed.ledger.position.epoch >= self.machine.floor
             if is_read and facts is not None and facts.end is None:
                 return facts
-            if not is_requested and self.machine.state is FollowState.FOLLOWING:
-                is_requested = True  # the last answer is older than the session
-                self.machine.ask_again(self._services.clock.now())
+            if not wait.is_requested and self.machine.state is FollowState.FOLLOWING:
+                wait.is_requested = True  # the last answer is older than the session
+                self.machine.ask_again(now)
                 self.run_soon()
-            await self._next_change()
-        raise RoleOverError
+        if now >= wait.until:
+            self._next_turn(wait, now)
+        self._changed = self._changed or LeanEvent()
+        return None
+
+    def _next_turn(self, wait: SessionWait, now: float) -> None:
+        """Let a phone wait on if this node, or the owner's, is busy with others; otherwise refuse it."""
+        is_waiting = now - self.waited_at < _TURN_SHOWN_S
+        if not is_waiting and not self._services.pauses.was_late(now, ATTACH_S):
+            window_s = self._owner_discovery.window_s(now)
+            raise not_reached(for_bus=self._services.refuses_writes(), window_s=window_s)
+        if wait.turns == TURNS:
+            raise not_their_turn(0.0)
+        wait.turns += 1
+        wait.begin_turn(now)
 
     async def until_moved(self, token: int) -> None:
         """Return when the owner is no longer that of *token*, or the user is no longer followed."""
         while not self.is_over and self.owner.token == token:
             await self._next_change()
 
-    async def _next_change(self) -> None:
-        changed = self._changed = self._changed or asyncio.Event()
-        await changed.wait()
+    def _next_change(self) -> asyncio.Future[None]:
+        """Return what is done with the next change."""
+        changed = self._changed = self._changed or LeanEvent()
+        return changed.wait()
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:  # noqa: ARG002 - as the owner's
         """Have the owner subscribe to the topics that the session follows now."""
@@ -572,7 +608,7 @@ class Follower:
             self._set_health(now - age_s, now)
         self.feed.flush()
         if self._changed is not None:
-            self._change()
+            self.change()
 
     def _read(self, publication: Publication, made: Shared, arrival: Arrival) -> None:
         """Process a publication that does more than change shared values, or is not the next one."""
@@ -597,7 +633,7 @@ class Follower:
         is_gap = receipt is Receipt.GAP
         self._set_health(ledger.health.as_of if is_gap else as_of(publication, now, wall_ms, waited_s), now)
         self.feed.flush()
-        self._change()
+        self.change()
         if is_gap or is_of_sessions(publication):
             self._touch()
         self._wake()
@@ -612,11 +648,12 @@ class Follower:
         if self.machine.urgent_at < self._rests_until:
             self._woken.set()
 
-    def _change(self) -> None:
-        """Wake the tasks that wait for changes of sessions, or for another owner."""
+    def change(self) -> None:
+        """Wake the tasks and phones that wait for changes of sessions, or for another owner."""
         if self._changed is not None:
             self._changed.set()
             self._changed = None
+            self._services.waits.touch_all(self.feed.connections.values())
 
     def _report_sessions(self) -> None:
         for handle, connection in list(self.feed.connections.items()):
@@ -647,7 +684,7 @@ class Follower:
         self.machine.answered(self._services.clock.now())
         if was_unconfirmed and not self.machine.is_unconfirmed:
             self._set_health(self.feed.ledger.health.as_of, self._services.clock.now())
-        self._change()
+        self.change()
         self._wake()
 
     def unread(self) -> None:
@@ -701,7 +738,7 @@ class Follower:
             self._takeover.drop()
             self._remote_attach.give_up()
             self._woken.set()
-            self._change()
+            self.change()
 
     async def run(self) -> None:
         """Follow until the user is no longer needed here, or this node is to own the user."""

@@ -55,8 +55,6 @@ from gateway.runtime.ports import (
     Cluster,
     Connection,
     Grant,
-    Local,
-    RoleOverError,
     SiteParts,
 )
 from gateway.runtime.sessions import LogOffs, OtherNodes, SessionWait, SessionWaits
@@ -259,12 +257,10 @@ class WaitingPhone(NamedTuple):
     """A phone whose session is not served yet, with what it needs then."""
 
     user_state: UserState
-    local: Local
     phone: ConnectedPhone | None
     """It is added to the registry only when it is served; None: it was added."""
     serve: Callable[[Attachment], None]
-    wait: SessionWait | None
-    """None: a task waits."""
+    wait: SessionWait
 
 
 def _last_received_at(connection: Connection) -> float:
@@ -414,65 +410,45 @@ class Node:
         if before is not None:  # it may also wait to be registered
             before.close(CloseCode.REPLACED, "replaced")
         wanted = topics if topics is not None else DEFAULT_TOPICS[ticket.application]
-        local = user_state.join(ticket, wanted)
-        wait = user_state.admit(local)
-        waiting = WaitingPhone(user_state, local, phone if is_judged_first else None, serve, wait)
-        if wait is None:
-            await self._attach_in_task(connection, waiting)
-        elif not self._is_settled(connection, waiting, wait):
-            wait.connection = connection
+        wait = user_state.join(ticket, wanted)
+        waiting = WaitingPhone(user_state, phone if is_judged_first else None, serve, wait)
+        if not self._is_settled(connection, waiting):
             self._waiting_phones[connection] = waiting
-            wait.admission.hold(wait)
+            self._waits.queue.begin(connection, wait.until)
 
-    def _is_settled(self, connection: Connection, waiting: WaitingPhone, wait: SessionWait) -> bool:
+    def _is_settled(self, connection: Connection, waiting: WaitingPhone) -> bool:
         """Serve or refuse the session if that is possible now; False: it waits on."""
+        user_state, phone, serve, wait = waiting
         try:
-            facts = waiting.user_state.facts_of(waiting.local, wait)
+            facts = user_state.facts_of(wait)
             if facts is None:
                 return False
-            self._serve_waiting_phone(connection, waiting, facts)
-        except RoleOverError:
-            connection.start(self._attach_in_task(connection, waiting._replace(wait=None)))
+            if phone is not None and self._tickets.get(connection) is wait.local.ticket:
+                self._register(connection, phone)
+            self._counters.attached(len(user_state.feed.connections))
+            serve(Attachment(facts, user_state.feed.ledger, user_state))
         except SessionRefused as refused:
             _close(connection, refused)
         return True
 
-    async def _attach_in_task(self, connection: Connection, waiting: WaitingPhone) -> None:
-        """Wait until another node, or the user's next role here, has had the session accepted."""
-        try:
-            facts = await waiting.user_state.attach(waiting.local)
-            self._serve_waiting_phone(connection, waiting, facts)
-        except SessionRefused as refused:
-            _close(connection, refused)
-
-    def _serve_waiting_phone(
-        self, connection: Connection, waiting: WaitingPhone, facts: SessionFacts
-    ) -> None:
-        user_state, phone = waiting.user_state, waiting.phone
-        if phone is not None and self._tickets.get(connection) is waiting.local.ticket:
-            self._register(connection, phone)
-        self._counters.attached(len(user_state.feed.connections))
-        waiting.serve(Attachment(facts, user_state.feed.ledger, user_state))
-
-    def _settle(self, wait: SessionWait) -> None:
-        connection, until = wait.connection, wait.until
-        waiting = None if connection is None else self._waiting_phones.get(connection)
-        if connection is None or waiting is None or waiting.wait is not wait:
+    def _settle(self, connection: Connection) -> None:
+        waiting = self._waiting_phones.get(connection)
+        if waiting is None:
             return  # it left between two slices
+        until = waiting.wait.until
         try:
-            is_settled = self._is_settled(connection, waiting, wait)
+            is_settled = self._is_settled(connection, waiting)
         except Exception as fault:  # noqa: BLE001 - one phone's fault must not end the node
             connection.fail(fault)
             is_settled = True
         if is_settled:
             self._forget_waiting_phone(connection)
-        elif wait.until > until:
-            self._waits.queue.begin(wait, wait.until)
+        elif waiting.wait.until > until:
+            self._waits.queue.begin(connection, waiting.wait.until)
 
     def _forget_waiting_phone(self, connection: Connection) -> None:
-        waiting = self._waiting_phones.pop(connection, None)
-        if waiting is not None and waiting.wait is not None:
-            waiting.wait.admission.drop(waiting.wait)
+        self._waiting_phones.pop(connection, None)
+        self._waits.queue.drop(connection)
 
     async def _owner_elsewhere(self, ticket: Ticket) -> Grant | None:
         """Return the other node that owns the user, if the store knows one and nothing of the user is here.

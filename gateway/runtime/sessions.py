@@ -37,6 +37,7 @@ from gateway.runtime.ports import (
     InTurnError,
     KeptLogOff,
     Link,
+    Local,
     RoleOverError,
     SharedStore,
     SiteParts,
@@ -95,44 +96,35 @@ class SessionsOwner(Protocol):
 class SessionWait:
     """The wait for one session: a turn of :data:`ATTACH_S`, or more while others are served before it.
 
-    A phone of this node waits without a task: thousands may wait at once.
+    A phone of this node waits without a task, through all roles of its node: thousands may wait at once.
     """
 
-    __slots__ = (
-        "_owner", "admission", "began_at", "came_at", "connection", "member", "node", "shown", "turns",
-    )  # fmt: skip
+    __slots__ = ("began_at", "is_requested", "local", "member", "node", "role", "shown", "turns", "until")
 
-    def __init__(
-        self,
-        owner: SessionsOwner,
-        admission: SessionAdmission,
-        member: Member,
-        node: NodeId | None,
-        came_at: float,
-    ) -> None:
-        self._owner = owner
-        """It stays in memory during the wait."""
-        self.admission, self.member, self.node, self.came_at = admission, member, node, came_at
-        self.connection: Connection | None = None
-        self.turns = self.shown = 0
-        self.began_at = came_at
+    is_requested: bool
+    """Whether changes were requested because the data of the owner, another node, lacks the session."""
+    member: Member
+    """The session, while this node is the owner."""
+    until: float
+    """When the turn is over."""
 
-    @property
-    def until(self) -> float:
-        """When the turn is over."""
-        return self.began_at + ATTACH_S
+    def __init__(self, local: Local, now: float, node: NodeId | None = None) -> None:
+        self.local, self.node = local, node
+        self.role: object = None
+        """The role of this node to which the session was submitted; it stays in memory during the wait."""
+        self.turns = 1
+        self.begin_turn(now)
 
-    def next_turn(self, now: float, shown: int) -> None:
+    def begin_turn(self, now: float, shown: int = 0) -> None:
         """Begin a turn. *shown* is the number of changes of single sessions until now."""
-        self.turns += 1
-        self.began_at, self.shown = now, shown
+        self.began_at, self.until, self.shown = now, now + ATTACH_S, shown
 
 
 class SessionWaits:
-    """The waits of the phones of a node. *settle* serves or refuses a session, or begins its next turn."""
+    """The phones of a node that wait. *settle* serves or refuses a session, or begins its next turn."""
 
-    def __init__(self, clock: Clock, settle: Callable[[SessionWait], None]) -> None:
-        self.queue: Final[WaitQueue[SessionWait]] = WaitQueue()
+    def __init__(self, clock: Clock, settle: Callable[[Connection], None]) -> None:
+        self.queue: Final[WaitQueue[Connection]] = WaitQueue()
         self._clock = clock
         self._settle = settle
         self._changed = LeanEvent()
@@ -156,8 +148,8 @@ class SessionWaits:
 
     async def _settle_due(self) -> None:
         began = now = self._clock.now()
-        for wait in self.queue.take(now):
-            self._settle(wait)
+        for connection in self.queue.take(now):
+            self._settle(connection)
             now = self._clock.now()
             if now - began >= self._share.time_s:
                 await self._clock.sleep(0)
@@ -168,33 +160,31 @@ class SessionWaits:
 class SessionAdmission:
     """One user's sessions until they are served."""
 
-    __slots__ = ("_owner", "_services", "_shown", "_waiting", "_waits")
+    __slots__ = ("_owner", "_services", "_shown", "_waiting")
 
     def __init__(self, owner: SessionsOwner, services: OwnerServices) -> None:
         self._owner = owner
         self._services = services
         self._waiting: dict[str, LeanEvent] = NO_ITEMS
         """Sessions for which a task waits, by handle."""
-        self._waits: dict[str, SessionWait] = NO_ITEMS
-        """Sessions for which a phone of this node waits without a task, by handle."""
         self._shown = 0
         """Number of changes of one session alone; most are its acceptance."""
 
     def wake(self, handle: str | None = None) -> None:
         """Wake what waits for one session, or with None for any session."""
+        waits, connections = self._services.waits, self._owner.feed.connections
         if handle is not None:
             self._shown += 1
-            changed, wait = self._waiting.pop(handle, None), self._waits.get(handle)
+            changed, connection = self._waiting.pop(handle, None), connections.get(handle)
             if changed is not None:
                 changed.set()
-            if wait is not None:
-                self._services.waits.touch(wait)
+            if connection is not None:
+                waits.touch(connection)
             return
         waiting, self._waiting = self._waiting, NO_ITEMS
         for changed in waiting.values():
             changed.set()
-        for wait in self._waits.values():
-            self._services.waits.touch(wait)
+        waits.touch_all(connections.values())
 
     def until_changed(self, handle: str) -> asyncio.Future[None]:
         """Return what is done when a session may have changed."""
@@ -202,42 +192,25 @@ class SessionAdmission:
         self._waiting = with_item(self._waiting, handle, changed)
         return changed.wait()
 
-    async def attach(
-        self,
-        owner: SessionsOwner,
-        ticket: Ticket,
-        topics: tuple[str, ...],
-        node: NodeId | None,
-        since: float | None,
-    ) -> SessionFacts:
+    async def attach(self, owner: SessionsOwner, local: Local, node: NodeId) -> None:
         """See :meth:`gateway.runtime.user_state.Owner.attach`."""
-        came_at = self._services.pauses.came_at(owner.clock.now()) if since is None else since
-        wait = self.admit(owner, ticket, topics, node, came_at)
-        if node is not None and await self._is_served_far(wait.member, came_at):
-            return self._served(wait)
-        wait.began_at, wait.shown = owner.clock.now(), self._shown
-        while (facts := self.facts_of(wait)) is None:
+        wait = SessionWait(local, owner.clock.now(), node)
+        self.admit(wait)
+        if await self._is_served_far(wait.member, local.since):
+            self._served(wait)
+            return
+        wait.begin_turn(owner.clock.now(), self._shown)
+        while self.facts_of(wait) is None:
             await self._until_ready(wait.member, wait.until - owner.clock.now())
-        return facts
 
-    def admit(
-        self,
-        owner: SessionsOwner,
-        ticket: Ticket,
-        topics: tuple[str, ...],
-        node: NodeId | None,
-        came_at: float,
-    ) -> SessionWait:
+    def admit(self, wait: SessionWait) -> None:
         """Add a session, or raise SessionRefused: there is no place for it."""
-        sessions = owner.user_sessions
+        sessions, (ticket, topics, came_at, _), node = self._owner.user_sessions, wait.local, wait.node
         self._check_place(ticket, node, came_at)
         self._close_moved_phone(sessions.by_handle.get(ticket.handle), node, came_at)
-        member = sessions.join(ticket, topics, node)
-        member.came_at = came_at
-        owner.sessions_changed()
-        wait = SessionWait(owner, self, member, node, came_at)
-        wait.next_turn(owner.clock.now(), self._shown)
-        return wait
+        wait.member, wait.shown = sessions.join(ticket, topics, node), self._shown
+        wait.member.came_at = came_at
+        self._owner.sessions_changed()
 
     def facts_of(self, wait: SessionWait) -> SessionFacts | None:
         """Return the facts of a session if it can be served now; None: it waits on.
@@ -261,25 +234,14 @@ class SessionAdmission:
             raise not_reached(for_bus=self._services.refuses_writes())
         if wait.turns == TURNS:
             raise not_their_turn(self._owner.link_dialer.turn_in_s)
-        wait.next_turn(now, self._shown)
+        wait.turns += 1
+        wait.begin_turn(now, self._shown)
 
     def _served(self, wait: SessionWait) -> SessionFacts:
         """Close the phones that a session replaces. Return its facts."""
         for rival in self._owner.user_sessions.rivals(wait.member.ticket):
-            self._close_moved_phone(rival, wait.node, wait.came_at)
+            self._close_moved_phone(rival, wait.node, wait.local.since)
         return wait.member.facts()
-
-    def hold(self, wait: SessionWait) -> None:
-        """Have a wait settled when its session may have changed, and at the end of its turn."""
-        self._waits = with_item(self._waits, wait.member.handle, wait)
-        self._services.waits.begin(wait, wait.until)
-
-    def drop(self, wait: SessionWait) -> None:
-        """Forget a wait that is over."""
-        self._services.waits.drop(wait)
-        if self._waits.get(wait.member.handle) is wait:
-            del self._waits[wait.member.handle]
-            self._waits = self._waits or NO_ITEMS
 
     async def _is_served_far(self, member: Member, came_at: float) -> bool:
         """Return whether a session can be served whose phone came to another node at *came_at*.

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from contextvars import Context
 from dataclasses import replace
 from typing import Any, Final
@@ -45,9 +44,8 @@ from gateway.runtime.ports import (
     RoleOverError,
     Start,
     not_reached,
-    not_their_turn,
 )
-from gateway.runtime.sessions import ATTACH_S, TURNS, SessionAdmission, SessionRenewal, SessionWait
+from gateway.runtime.sessions import SessionAdmission, SessionRenewal, SessionWait
 
 UNCONFIRMED_S: Final = 30.0
 """How long a new owner keeps the last owner's sessions that no phone has confirmed."""
@@ -127,31 +125,31 @@ class Owner(OnDemandTasks):
         for one in local:
             self.user_sessions.join(one.ticket, one.topics).came_at = one.since
 
-    def attach(
-        self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None = None, since: float | None = None
-    ) -> Coroutine[Any, Any, SessionFacts]:
+    def attach(self, local: Local, node: NodeId) -> Coroutine[Any, Any, None]:
         """Return what is done when OSCC-E has accepted the session and all that it follows was read once.
 
         When the readings take too long, or the link is down, a session that was accepted in this epoch is
         served with the data that is there.
 
         Args:
-            ticket: The session's ticket.
-            topics: The topics that it follows.
-            node: Where its phone is; None is here.
-            since: When its phone came there; None: now.
+            local: The session, at *node*.
+            node: Where its phone is.
 
         Raises:
             SessionRefused: It has ended, its phone is on another node since, or no answer came in time.
             RoleOverError: Another node owns the user by now.
         """
         self._accept()
-        return self.session_admission.attach(self, ticket, topics, node, since)
+        return self.session_admission.attach(self, local, node)
 
-    def admit(self, local: Local) -> SessionWait:
-        """Begin what :meth:`attach` does, for a phone of this node that waits without a task."""
+    def admit(self, wait: SessionWait) -> None:
+        """Begin what :meth:`attach` does, for a phone of this node, which waits without a task."""
         self._accept()
-        return self.session_admission.admit(self, local.ticket, local.topics, None, local.since)
+        self.session_admission.admit(wait)
+
+    def facts_of(self, wait: SessionWait) -> SessionFacts | None:
+        """See :meth:`gateway.runtime.sessions.SessionAdmission.facts_of`."""
+        return self.session_admission.facts_of(wait)
 
     def _accept(self) -> None:
         """Refuse sessions of a user who is given to another node."""
@@ -502,9 +500,6 @@ class Owner(OnDemandTasks):
 
 UNFOLLOW_S: Final = 30.0
 """How long a user without a phone here is still followed, since phones come back."""
-_SLACK_S: Final = 1.0
-_TURN_SHOWN_S: Final = 6.0
-"""How long an owner's answer counts that a session waits for its turn: some of the next may be lost."""
 _NO_CONTEXT: Final = Context()  # for all users: a copy of the present one for each takes 64 bytes
 
 
@@ -586,81 +581,38 @@ class UserState(CommandedUser):
 
     # ---- phones ----
 
-    def join(self, ticket: Ticket, topics: tuple[str, ...]) -> Local:
-        """Add a session with a phone here; :meth:`admit` or :meth:`attach` follows."""
+    def join(self, ticket: Ticket, topics: tuple[str, ...]) -> SessionWait:
+        """Add a session with a phone here. Return its wait, for :meth:`facts_of`."""
         now = self._services.clock.now()
         local = Local(ticket, same_topics(topics), self._services.pauses.came_at(now), now)
         self.local[ticket.handle] = local
-        self.due.touch()
-        return local
+        return SessionWait(local, now)
 
-    def admit(self, local: Local) -> SessionWait | None:
-        """Return the wait for a session, which needs no task; None: :meth:`attach` has to wait for it.
-
-        Raises:
-            SessionRefused: There is no place for it.
-        """
-        if not isinstance(self.role, Owner):
-            return None
-        try:
-            return self.role.admit(local)
-        except SessionRefused as refused:
-            raise self._refused(local, refused) from None
-
-    def facts_of(self, local: Local, wait: SessionWait) -> SessionFacts | None:
-        """See :meth:`gateway.runtime.sessions.SessionAdmission.facts_of`."""
-        self.due.touch()
-        try:
-            return wait.admission.facts_of(wait)
-        except SessionRefused as refused:
-            raise self._refused(local, refused) from None
-
-    async def attach(self, local: Local) -> SessionFacts:
-        """Return when OSCC-E has accepted a session in this epoch; bounded in time.
+    def facts_of(self, wait: SessionWait) -> SessionFacts | None:
+        """Have this node's role serve a session. Return its facts if it can be served now; None: it waits on.
 
         Raises:
-            SessionRefused: It has ended, or no answer came in time.
+            SessionRefused: It has ended, there is no place for it, or no answer came in time.
         """
+        self.due.touch()
         try:
-            for turn in range(1, TURNS + 1):
-                with suppress(TimeoutError):
-                    until = local.at_latest + turn * ATTACH_S + _SLACK_S
-                    return await self._attach(local.ticket, local.topics, until)
-                if not self._is_in_turn:
-                    window_s = self.role.window_s if isinstance(self.role, Follower) else RECONNECT_WINDOW_S
-                    raise not_reached(for_bus=self._services.refuses_writes(), window_s=window_s)
-            raise not_their_turn(0.0)
-        except SessionRefused as refused:
-            raise self._refused(local, refused) from None
-        finally:
-            self.due.touch()
+            if wait.role is not self.role:
+                wait.role = self.role
+                self.role.admit(wait)
+            return self.role.facts_of(wait)
+        except RoleOverError:  # the next role touches the wait
+            if not self.over.is_set() and self._services.clock.now() < wait.until:
+                return None
+            refused = not_reached(for_bus=self._services.refuses_writes())
+        except SessionRefused as why:
+            refused = why
+        raise self._refused(wait.local, refused)
 
     def _refused(self, local: Local, refused: SessionRefused) -> SessionRefused:
         """Remove a session that is refused. Return how to close its connection."""
         if local.is_same(self.local.get(local.ticket.handle)):  # else its phone has come again since
             self.leave(local.ticket.handle)
         return local.replaced() if refused.code is CloseCode.REPLACED else refused
-
-    async def _attach(self, ticket: Ticket, topics: tuple[str, ...], until: float) -> SessionFacts:
-        """Have the present role attach the session, and each that follows.
-
-        Raises:
-            TimeoutError: None has by *until*.
-        """
-        async with self._services.clock.timeout(until - self._services.clock.now()):
-            while True:
-                role = self.role
-                try:
-                    return await role.attach(ticket, topics)
-                except RoleOverError:
-                    await self._turn(role)
-
-    @property
-    def _is_in_turn(self) -> bool:
-        """Whether sessions wait because this node, or the owner's, is busy with others."""
-        now, role = self._services.clock.now(), self.role
-        is_waiting = isinstance(role, Follower) and now - role.waited_at < _TURN_SHOWN_S
-        return is_waiting or self._services.pauses.was_late(now, ATTACH_S)
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
         """Subscribe to the topics that the session follows now."""
@@ -744,6 +696,7 @@ class UserState(CommandedUser):
 
     def _wake_all(self) -> None:
         self.due.touch()
+        self._services.waits.touch_all(self.feed.connections.values())
         if self._turned is not None:
             self._turned.set()
         self._turned = None

@@ -136,7 +136,7 @@ PLACES: Final[dict[str, str]] = {
             core/view.py UserSessions.by_handle _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets waiting _wheel _ticks;
             edge/routes.py SessionRoutes._exporting;
-            runtime/sessions.py SessionAdmission._waiting _waits;
+            runtime/sessions.py SessionAdmission._waiting;
             core/registry.py WaitQueue._until _touched; runtime/node.py Node._waiting_phones;
             runtime/subscriptions.py LinkSubscriptions._attach_due _presence_due _doubts;
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
