@@ -470,6 +470,27 @@ def delta(publication: Publication, ledger: Ledger, made: Shared) -> Delta:
     )
 
 
+class Received(NamedTuple):
+    """How a publication was processed: the receipt, and the transit time if it has data of the link.
+
+    *as_of*: until when the data of the ledger is correct: a gap does not show that.
+    """
+
+    receipt: Receipt
+    under_way_s: float | None
+    as_of: float | None
+
+
+def receive(publication: Publication, ledger: Ledger, made: Shared, arrival: Arrival) -> Received:
+    """Process a publication of any kind."""
+    now, wall_ms, waited_s, _ = arrival
+    under_way_s = arrived(publication, ledger, now, wall_ms, waited_s)
+    receipt = ledger.receive(delta(publication, ledger, made))
+    is_gap = receipt is Receipt.GAP
+    until = ledger.health.as_of if is_gap else as_of(publication, now, wall_ms, waited_s)
+    return Received(receipt, under_way_s if receipt is Receipt.APPLIED else None, until)
+
+
 def is_of_sessions(publication: Publication) -> bool:
     """Return whether a publication may have new data about sessions."""
     for update in publication.updates:  # almost always one, so no generator

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 import msgspec
 
 from gateway.domain.commands import Call, Command, History, Outcome
-from gateway.domain.errors import Detail, EndReason, ErrorCode, GatewayError
+from gateway.domain.errors import CloseCode, Detail, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import EMPTY_SET, Application, NodeId, Right, Scope, Ticket, UserId
 from gateway.domain.resources import RESOURCES, Resource
 from gateway.protocol.frames import COMMANDS, NoticeFrame
@@ -139,6 +139,15 @@ class Refusal:
     reason: str
     by: str | None = None
     window_s: tuple[float, float] | None = None
+
+    @property
+    def as_error(self) -> SessionRefused:
+        """The refusal as an error; a code of a newer node is ``internal``."""
+        try:
+            code = CloseCode(self.code)
+        except ValueError:
+            code = CloseCode.INTERNAL
+        return SessionRefused(code, self.reason, by=self.by, window_s=self.window_s)
 
 
 @dataclass(frozen=True, slots=True)

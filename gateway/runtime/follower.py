@@ -23,10 +23,8 @@ from gateway.core.follower import (
     FollowMachine,
     FollowState,
     Shared,
-    arrived,
-    as_of,
-    delta,
     is_of_sessions,
+    receive,
     receive_next,
 )
 from gateway.core.lease import BusState
@@ -43,7 +41,6 @@ from gateway.protocol.envelopes import (
     Inbox,
     Offer,
     Publication,
-    Refusal,
     SessionFacts,
     Since,
 )
@@ -60,10 +57,9 @@ from gateway.runtime.ports import (
     RoleOverError,
     Start,
     not_reached,
-    not_their_turn,
     wait_at_most,
 )
-from gateway.runtime.sessions import ATTACH_S, TURNS, SessionWait
+from gateway.runtime.sessions import ATTACH_S, SessionWait
 
 _UNREACHED: Final = "The node that owns the user is unreachable. Try again."
 _LOST: Final = "The command was lost on its way, and was not executed. Try again."
@@ -92,54 +88,35 @@ class RemoteAttach:
 
     def __init__(self, subject: Follower, services: OwnerServices, local: Mapping[str, Local]) -> None:
         self._subject, self._services, self._local = subject, services, local
-        self._accepted: dict[str, int | SessionRefused] = {}
+        self.accepted: dict[str, int | SessionRefused] = {}
         """The token of the owner that accepted a session, or how it refused one whose phone waits."""
         self._again_at: dict[str, float] = {}
         """When a session may be submitted again."""
         self._waiting: dict[str, dict[Callable[[], object], Callable[[], None]]] = {}
         """For each session with waiting commands: what sends each of them, and what stops its timer."""
 
-    def ask(self, handle: str) -> asyncio.Future[bool | SessionRefused]:
-        """Submit a session; return whether the owner accepted it, or how it refused it."""
-        waiting: asyncio.Future[bool | SessionRefused] = asyncio.get_running_loop().create_future()
-        local = self._local.get(handle)
-        if local is None:  # its phone has left since, and may have connected to another node
-            waiting.set_result(False)
-        else:
-            self._submit(local, partial(resolve, waiting))
-        return waiting
-
     def follow(self, handle: str) -> None:
         """Submit a session without waiting; the replica shows the result."""
-        local, subject = self._local.get(handle), self._subject
-        if local is None:
-            return
-        self._accepted.pop(handle, None)
-        if self._services.exchange.machine.state is BusState.DOWN and self._is_waiting(handle):
-            subject.end(Start(assumed=True, floor=subject.machine.floor))
-        else:
+        local = self._local.get(handle)
+        if local is not None:
+            self.accepted.pop(handle, None)
             self._submit(local, partial(weakly(self._settle), local))
-
-    def _is_waiting(self, handle: str) -> bool:
-        """Return whether a session's phone is not served yet."""
-        connection = self._subject.feed.connections.get(handle)
-        return connection is not None and connection.session.live is None
 
     def _settle(self, local: Local, accepted: bool | SessionRefused) -> None:
         """Have the phone of a submitted session served or closed.
 
         A phone that is served keeps its data if its owner does not reach OSCC-E, and so cannot accept it.
         """
-        handle, connection = local.ticket.handle, self._subject.feed.connections.get(local.ticket.handle)
-        if connection is None or not self._is_here(local):
+        handle, subject = local.ticket.handle, self._subject
+        connection = subject.feed.connections.get(handle)
+        if connection is None or subject.is_over or not self._is_here(local):
             return
-        is_waiting = self._is_waiting(handle)
-        if is_waiting and accepted is False:
-            self._services.clock.call_later(_AGAIN_S, partial(weakly(self.follow), handle))
-        elif is_waiting:
+        if connection.session.live is None and accepted is False:
+            self._services.clock.call_later(_AGAIN_S, partial(weakly(subject.follow_waiting), handle))
+        elif connection.session.live is None:
             if isinstance(accepted, SessionRefused):
-                self._accepted[handle] = accepted
-            self._subject.change()
+                self.accepted[handle] = accepted
+            subject.change()
         elif isinstance(accepted, SessionRefused) and accepted.code is not CloseCode.INTERNAL:
             refused = local.replaced() if accepted.code is CloseCode.REPLACED else accepted
             connection.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
@@ -183,7 +160,7 @@ class RemoteAttach:
     def _result(self, answer: AttachAnswer, local: Local, token: int) -> bool | SessionRefused:
         """Return whether the owner of *token* accepted the session, or how it refused it."""
         if answer.refused is not None:
-            return _refused(answer.refused)
+            return answer.refused.as_error
         if answer.moved:
             self._subject.not_mine()
             return False
@@ -191,7 +168,7 @@ class RemoteAttach:
             self._subject.waited_at = self._services.clock.now()
             return False
         if self._is_here(local):
-            self._accepted[local.ticket.handle] = token
+            self.accepted[local.ticket.handle] = token
         if answer.epoch is not None:
             self._subject.seen(answer.epoch)
         return True
@@ -202,18 +179,7 @@ class RemoteAttach:
 
     def is_accepted(self, handle: str) -> bool:
         """Return whether the present owner has accepted a session."""
-        return self._accepted.get(handle) == self._subject.owner.token
-
-    def is_admitted(self, handle: str) -> bool:
-        """Return whether an owner has accepted a session whose phone waits.
-
-        Raises:
-            SessionRefused: It was refused.
-        """
-        accepted = self._accepted.get(handle)
-        if isinstance(accepted, SessionRefused):
-            raise accepted
-        return accepted is not None
+        return self.accepted.get(handle) == self._subject.owner.token
 
     def must_wait(self, handle: str) -> bool:
         """Return whether a command of a session has to wait in :meth:`when_answered`."""
@@ -251,7 +217,7 @@ class RemoteAttach:
     def left(self, handle: str) -> None:
         """Report to the owner that a session's phone left this node."""
         self._again_at.pop(handle, None)
-        self._accepted.pop(handle, None)
+        self.accepted.pop(handle, None)
         gone = Detach(self._subject.feed.user, handle, self._services.node)
         self._services.exchange.send(Inbox(self._subject.owner.node), gone)
 
@@ -274,14 +240,6 @@ class RemoteAttach:
         """Whether this owner has accepted all sessions, and the replica shows them."""
         facts = self._subject.feed.facts
         return all(self.is_accepted(handle) and facts(handle) is not None for handle in self._local)
-
-
-def _refused(publication: Refusal) -> SessionRefused:
-    try:
-        code = CloseCode(publication.code)
-    except ValueError:  # sent by a newer node
-        code = CloseCode.INTERNAL
-    return SessionRefused(code, publication.reason, by=publication.by, window_s=publication.window_s)
 
 
 class RemoteCommands:
@@ -443,7 +401,7 @@ class Follower:
         # a replica of a higher epoch processes no data of the owner until the lease confirms the owner
         self.machine = FollowMachine(max(grant.token, feed.ledger.position.epoch), now, services.jitter())
         self._remote_attach = RemoteAttach(me, services, local)
-        self._woken = asyncio.Event()
+        self._woken = LeanEvent()
         """Wakes the task of :meth:`run`."""
         self._changed: LeanEvent | None = None
         """Set and replaced with the next change; it exists while a task or a phone waits for it."""
@@ -485,7 +443,14 @@ class Follower:
         """Have the owner accept a session whose phone waits here."""
         wait.until = wait.began_at + ATTACH_S + _SLACK_S
         wait.is_requested = False
-        self._remote_attach.follow(wait.local.ticket.handle)
+        self.follow_waiting(wait.local.ticket.handle)
+
+    def follow_waiting(self, handle: str) -> None:
+        """Have the owner accept a session whose phone waits. Without the bus this node owns the user."""
+        if self._services.exchange.machine.state is BusState.DOWN:
+            self.end(Start(assumed=True, floor=self.machine.floor))
+        else:
+            self._remote_attach.follow(handle)
 
     def facts_of(self, wait: SessionWait) -> SessionFacts | None:
         """Return the facts of an accepted session, once the replica shows it; None: it waits on.
@@ -497,7 +462,10 @@ class Follower:
         if self.is_over:
             raise RoleOverError
         handle, now = wait.local.ticket.handle, self._services.clock.now()
-        if self._remote_attach.is_admitted(handle):
+        accepted = self._remote_attach.accepted.get(handle)
+        if isinstance(accepted, SessionRefused):
+            raise accepted
+        if accepted is not None:
             facts = self.feed.facts(handle)
             # data of an earlier epoch, which this node may have written itself, proves nothing
             is_read = self.feed.ledger.position.epoch >= self.machine.floor
@@ -505,8 +473,7 @@ class Follower:
                 return facts
             if not wait.is_requested and self.machine.state is FollowState.FOLLOWING:
                 wait.is_requested = True  # the last answer is older than the session
-                self.machine.ask_again(now)
-                self.run_soon()
+                self._ask_again()
         if now >= wait.until:
             self._next_turn(wait, now)
         self._changed = self._changed or LeanEvent()
@@ -518,10 +485,7 @@ class Follower:
         if not is_waiting and not self._services.pauses.was_late(now, ATTACH_S):
             window_s = self._owner_discovery.window_s(now)
             raise not_reached(for_bus=self._services.refuses_writes(), window_s=window_s)
-        if wait.turns == TURNS:
-            raise not_their_turn(0.0)
-        wait.turns += 1
-        wait.begin_turn(now)
+        wait.next_turn(now)
 
     async def until_moved(self, token: int) -> None:
         """Return when the owner is no longer that of *token*, or the user is no longer followed."""
@@ -566,8 +530,7 @@ class Follower:
 
     def _settle_read(self, settle: OnForwarded, outcome: Outcome) -> None:
         """Pass *outcome* on when the owner has answered another request for changes; bounded in time."""
-        self.machine.ask_again(self._services.clock.now())
-        self.run_soon()
+        self._ask_again()
         if not spawn(self._tasks, self._settle_when_read(settle, outcome)):
             settle(outcome)
 
@@ -579,6 +542,11 @@ class Follower:
                         await self._next_change()
         finally:
             settle(outcome)
+
+    def _ask_again(self) -> None:
+        """Send another request for changes soon."""
+        self.machine.ask_again(self._services.clock.now())
+        self.run_soon()
 
     # ---- what the owner sends ----
 
@@ -612,35 +580,27 @@ class Follower:
 
     def _read(self, publication: Publication, made: Shared, arrival: Arrival) -> None:
         """Process a publication that does more than change shared values, or is not the next one."""
-        services, ledger, (now, wall_ms, waited_s, _) = self._services, self.feed.ledger, arrival
+        services, now = self._services, arrival.now
         if not self.machine.admits(publication.epoch):
             self.machine.published(publication.epoch, Receipt.STALE, now)
             services.counters.dropped_stale_epoch()
-            self._due_earlier()
+            self.run_soon()
             return
-        under_way_s = arrived(publication, ledger, now, wall_ms, waited_s)
-        receipt = ledger.receive(delta(publication, ledger, made))
+        receipt, under_way_s, as_of = receive(publication, self.feed.ledger, made, arrival)
         if self.machine.published(publication.epoch, receipt, now):
             services.counters.found_gap("sequence")
             services.counters.resynced("gap")
-        if receipt is Receipt.APPLIED:
-            if under_way_s is not None:
-                services.counters.arrived(under_way_s)
-            if is_of_sessions(publication):
-                self._report_sessions()
+        if under_way_s is not None:
+            services.counters.arrived(under_way_s)
+        has_sessions = is_of_sessions(publication)
+        if has_sessions and receipt is Receipt.APPLIED:
+            self.feed.report_facts()
         self._upstream = publication.upstream
-        # a change that cannot be applied does not show how fresh the data is
-        is_gap = receipt is Receipt.GAP
-        self._set_health(ledger.health.as_of if is_gap else as_of(publication, now, wall_ms, waited_s), now)
+        self._set_health(as_of, now)
         self.feed.flush()
         self.change()
-        if is_gap or is_of_sessions(publication):
+        if has_sessions or receipt is Receipt.GAP:
             self._touch()
-        self._wake()
-
-    def _due_earlier(self) -> None:
-        """Report that something is due earlier than before."""
-        self._touch()
         self._wake()
 
     def _wake(self) -> None:
@@ -654,12 +614,6 @@ class Follower:
             self._changed.set()
             self._changed = None
             self._services.waits.touch_all(self.feed.connections.values())
-
-    def _report_sessions(self) -> None:
-        for handle, connection in list(self.feed.connections.items()):
-            facts, live = self.feed.facts(handle), connection.session.live
-            if facts is not None and live is not None and facts != live.facts:
-                connection.facts_changed(facts)
 
     async def take(self, offer: Offer) -> None:
         """Have this node own the user whom the owner offers, if this node requested them lately."""
@@ -695,10 +649,9 @@ class Follower:
     def not_mine(self, holder: str | None = None) -> None:
         """Record that the addressed node denies to be the owner; *holder*: its present life."""
         now = self._services.clock.now()
-        self._touch()
         self._owner_discovery.denied(now, holder)
         self.machine.not_mine(now)
-        self._woken.set()
+        self.run_soon()
 
     def owned(self, grant: Grant) -> None:
         """Record that a node reported itself as the owner; the highest token counts."""
@@ -710,15 +663,14 @@ class Follower:
 
     def seen(self, epoch: int) -> None:
         """Record that the owner publishes in *epoch*: data of an earlier epoch is no longer current."""
-        self.machine.seen(epoch, self._services.clock.now())
-        self._due_earlier()
+        if epoch > self.machine.floor:
+            self.machine.seen(epoch, self._services.clock.now())
+            self.run_soon()
 
     def messages_lost(self) -> None:
         """Record that messages may have been lost: no data is live until the owner has answered."""
-        now = self._services.clock.now()
-        self.machine.unconfirmed(now)
-        self.machine.ask_again(now)
-        self.run_soon()
+        self.machine.unconfirmed(self._services.clock.now())
+        self._ask_again()
 
     def run_soon(self) -> None:
         """Have due work done soon, for example when the owner leaves."""
@@ -798,7 +750,7 @@ class Follower:
         if not is_touched and now < self.due_at(now):
             return  # the request before was answered in time
         self._set_health(self.feed.ledger.health.as_of, now)
-        self._report_sessions()
+        self.feed.report_facts()
         self._owner_discovery.tick(now, self._tasks)
         self._remote_attach.tick(now)
         if self._takeover.is_open(now) or self.machine.need(now) == "read_lease":
@@ -821,11 +773,12 @@ class Follower:
     def _set_health(self, as_of: float | None, now: float) -> None:
         exchange = self._services.exchange
         bus = exchange.machine.health
-        if bus == "down" or exchange.peers.is_unreachable(self.owner.node, now):
+        is_unreached = bus == "down" or exchange.peers.is_unreachable(self.owner.node, now)
+        if is_unreached and not self.machine.is_unconfirmed:
             self.machine.unconfirmed(now)
-            self._due_earlier()
+            self.run_soon()
         upstream = self.machine.health(now, self._upstream)
         # data of an earlier epoch is not the data that the owner calls live
-        if upstream == "live" and self.feed.ledger.position.epoch < self.machine.floor:
+        if upstream == "live" and self.feed.ledger.epoch < self.machine.floor:
             upstream = "stale"
         self.feed.set_health(Health(upstream, bus, as_of))

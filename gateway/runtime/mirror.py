@@ -140,6 +140,13 @@ class Feed:
         if connection is not None and known != facts:
             connection.facts_changed(facts)
 
+    def report_facts(self) -> None:
+        """Report the facts that the mirror has of each session to its connection, where they changed."""
+        for handle, connection in list(self.connections.items()):
+            facts, live = self.facts(handle), connection.session.live
+            if facts is not None and live is not None and facts != live.facts:
+                connection.facts_changed(facts)
+
     def forget(self, handle: str) -> None:
         """Remove a session from the mirror."""
         self.ledger.record(facts_key(handle), None)

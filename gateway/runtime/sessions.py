@@ -119,6 +119,17 @@ class SessionWait:
         """Begin a turn. *shown* is the number of changes of single sessions until now."""
         self.began_at, self.until, self.shown = now, now + ATTACH_S, shown
 
+    def next_turn(self, now: float, shown: int = 0, *, turn_in_s: float = 0.0) -> None:
+        """Begin one more turn, or refuse the session after the last one.
+
+        Raises:
+            SessionRefused: Its phone is to come back in *turn_in_s*.
+        """
+        if self.turns == TURNS:
+            raise not_their_turn(turn_in_s)
+        self.turns += 1
+        self.begin_turn(now, shown)
+
 
 class SessionWaits:
     """The phones of a node that wait. *settle* serves or refuses a session, or begins its next turn."""
@@ -232,10 +243,7 @@ class SessionAdmission:
         """Let a session wait on, or refuse it."""
         if self._shown == wait.shown and not self._is_in_turn(wait.began_at):
             raise not_reached(for_bus=self._services.refuses_writes())
-        if wait.turns == TURNS:
-            raise not_their_turn(self._owner.link_dialer.turn_in_s)
-        wait.turns += 1
-        wait.begin_turn(now, self._shown)
+        wait.next_turn(now, self._shown, turn_in_s=self._owner.link_dialer.turn_in_s)
 
     def _served(self, wait: SessionWait) -> SessionFacts:
         """Close the phones that a session replaces. Return its facts."""

@@ -147,7 +147,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/link_session.py OnDemandTasks._running;
             core/lease.py DueSlots._slots _order; core/follower.py FollowedNodes._owner_of;
             runtime/command_execution.py CommandedUser._holds_until;
-            runtime/follower.py RemoteAttach._accepted _again_at _waiting;
+            runtime/follower.py RemoteAttach.accepted _again_at _waiting;
             runtime/sessions.py SessionRenewal._under_way
         """,
         "asterisk_database": """

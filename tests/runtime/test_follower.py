@@ -466,7 +466,7 @@ async def test_nor_of_one_that_left_while_its_owner_was_asked(at: Nodes) -> None
     assert far.ticket.handle in remote_attach(at)._again_at
     far.leave()
     await at.pass_time(ATTACH_ANSWER_S + 1)
-    assert remote_attach(at)._accepted == remote_attach(at)._again_at == {}
+    assert remote_attach(at).accepted == remote_attach(at)._again_at == {}
 
 
 async def test_an_owner_that_answers_after_its_user_moved_here_keeps_no_phone_waiting(at: Nodes) -> None:
@@ -525,6 +525,21 @@ async def _begin_behind(at: Nodes) -> tuple[FakePhone, FakePhone]:
     await at.pass_time(1)
     assert at.owners() == [0]
     return near, far
+
+
+async def test_phones_wait_for_another_node_without_a_task(at: Nodes) -> None:
+    await _begin_behind(at)
+    tasks = len(asyncio.all_tasks())
+    more = [await at.scenes[1].phone("anna", device=f"more{number}") for number in range(2)]
+    for phone in more:
+        phone.hello()
+    await at.pass_time(TURN_SHOWN_S / 2)
+    assert at.scenes[1].node.sizes["phones_waiting"] == 3
+    assert len(asyncio.all_tasks()) == tasks + len(more), "those of the owner, which is asked"
+    at.upstream.mute_links = False
+    at.link().unmute()
+    await at.pass_time(ATTACH_AGAIN_S)
+    assert all(phone.of_kind("welcome") for phone in more)
 
 
 def _is_late(at: Nodes, *, node: int) -> None:

@@ -216,7 +216,7 @@ async def test_endless_requests_do_not_delay_the_givers_return(at: Nodes) -> Non
 async def test_a_command_has_its_outcome_in_time_though_nobody_answers_for_its_session(at: Nodes) -> None:
     _, far = await followed(at)
     at.trouble.lose_all(Attach)
-    follower(at)._remote_attach._accepted.clear()
+    follower(at)._remote_attach.accepted.clear()
     far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 500)
     await at.pass_time(0.75)
     assert far.outcome() == ("rejected", "upstream_unavailable")
