@@ -45,7 +45,7 @@ from gateway.protocol.envelopes import (
     Since,
 )
 from gateway.runtime.cluster import Failure, MessageAnswer, NotDeliveredError
-from gateway.runtime.event_loop import LeanEvent, TaskGroup, resolve, spawn, weakly
+from gateway.runtime.event_loop import LeanEvent, TaskGroup, spawn, weakly
 from gateway.runtime.handover import OwnerDiscovery, Takeover
 from gateway.runtime.link_session import OwnerServices
 from gateway.runtime.mirror import Feed

@@ -283,7 +283,7 @@ async def test_commands_of_a_session_that_the_owner_has_not_accepted_wait_in_ord
     at: Nodes,
 ) -> None:
     _, far = await followed(at)
-    follower(at)._remote_attach._accepted.clear()
+    follower(at)._remote_attach.accepted.clear()
     at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
     for number, left_s in ((1, 5), (2, 1), (3, 5)):
         far.command(str(number), str(number), expires_at_ms=at.clock.wall_ms() + left_s * 1000)
@@ -297,7 +297,7 @@ async def test_commands_of_a_session_that_the_owner_has_not_accepted_wait_in_ord
 async def test_commands_that_wait_for_a_session_go_to_the_next_owner_at_once(at: Nodes) -> None:
     near, far = await followed(at)
     role = follower(at)
-    role._remote_attach._accepted.clear()
+    role._remote_attach.accepted.clear()
     at.trouble.lose = lambda *received: isinstance(received[-1], AttachAnswer)
     far.command("1", "1")
     far.command("2", "2")
