@@ -402,7 +402,14 @@ class Assembly:
 
     def has_delivered(self, listens: Iterable[Listen]) -> bool:
         """Return whether all data that *listens* cover was read once, or was refused."""
-        return all(any(query.has_delivered(listen) for query in self._queries.values()) for listen in listens)
+        queries = self._queries.values()
+        for listen in listens:
+            for query in queries:
+                if query.listen.kind is listen.kind and query.has_delivered(listen):
+                    break
+            else:
+                return False
+        return True
 
     # ---- readings ----
 
@@ -576,10 +583,9 @@ class Assembly:
         self._unread = self._unread & scope.agents or EMPTY_SET
         outside: set[Address] = set()
         for kind, here in self._known():
-            inside = scope.of(kind)
-            gone = [number for number, _ in here.numbered() if number not in inside]
-            outside.update((kind, number) for number in gone)
-            for key in [key_of(kind, number) for number in gone]:
+            inside, start = scope.of(kind), len(here.prefix)
+            for key in [key for key in here.sent if int(key[start:]) not in inside]:
+                outside.add((kind, int(key[start:])))
                 self._release(here.own().pop(key))
                 for times in filter(None, here.times):
                     times.forget(key)

@@ -64,7 +64,7 @@ def _everything(ledger: Ledger, view: View, codec: Codec) -> _Puts:
         shared = view.shared
         seen = [(key, element) for key, element in ledger.shared() if key in shared or key in ALWAYS]
         puts = [(key, element.fragment(codec)) for key, element in seen]
-        made = _Puts(puts, sum(_size_of(key, fragment) for key, fragment in puts))
+        made = _Puts(puts, sum([len(key) + len(fragment) + _PER_KEY_BYTES for key, fragment in puts]))
         if len(ledger.readers) != 1:  # one alone needs it once
             is_again = place in ledger.firsts
             ledger.firsts = with_item(ledger.firsts, place, made if is_again else None)

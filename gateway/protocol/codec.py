@@ -255,7 +255,6 @@ Plain = dict[str, object]
 """Values of JSON and msgpack: strings, numbers, booleans, None, lists, and mappings of these."""
 
 _SCALARS: Final = frozenset({str, int, bool, float, type(None)})
-_NEVER_LEFT_OUT: Final = object()
 
 
 class _Shape(NamedTuple):
@@ -264,7 +263,7 @@ class _Shape(NamedTuple):
     names: tuple[str, ...]
     values: Callable[[Any], tuple[object, ...]]
     left_out: tuple[object, ...]
-    """For each field, the value that is left out."""
+    """For each field, the value that is left out: None, False, or an ellipsis, which no field has."""
 
 
 class _Shapes(dict[type, _Shape]):
@@ -296,17 +295,34 @@ def plain(value: object) -> object:
 
 def plain_fields(value: object) -> Plain:
     """Return the plain form of the dataclass *value*; its `kind`, if it has one, comes first."""
-    names, values, left_out = _SHAPES[type(value)]
-    return {
-        name: member if type(member) in _SCALARS else plain(member)
-        for name, member, default in zip(names, values(value), left_out, strict=True)
-        if member is not default
-    }
+    of = type(value)
+    return (_PLAIN_FORMS.get(of) or _plain_form(of))(value)
+
+
+_PLAIN_FORMS: Final[dict[type, Callable[[Any], Plain]]] = {}
+"""What :func:`_plain_form` has returned, by type."""
+
+
+def _plain_form(of: type[Any]) -> Callable[[Any], Plain]:
+    """Return :func:`plain_fields` for one type.
+
+    Its code is made of the names of the fields, as in dataclasses: a loop takes three times as long.
+    """
+    body = [
+        f" if (member := value.{name}) is not {left_out}:\n"
+        f"  made['{name}'] = member if type(member) in scalars else plain(member)\n"
+        for name, left_out in zip(_SHAPES[of].names, _SHAPES[of].left_out, strict=True)
+    ]
+    made: dict[str, Any] = {"scalars": _SCALARS, "plain": plain}
+    code = f"def plain_form(value):\n made = {{}}\n{''.join(body)} return made"
+    exec(code, made)  # noqa: S102 - it has nothing but the names of fields
+    _PLAIN_FORMS[of] = made["plain_form"]
+    return _PLAIN_FORMS[of]
 
 
 def _left_out(field: dataclasses.Field[Any]) -> object:
     if ALWAYS_WRITTEN in field.metadata or (field.default is not None and field.default is not False):
-        return _NEVER_LEFT_OUT
+        return ...
     return field.default
 
 
