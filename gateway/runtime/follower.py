@@ -442,11 +442,14 @@ class Follower:
     def admit(self, wait: SessionWait) -> None:
         """Have the owner accept a session whose phone waits here."""
         wait.until = wait.began_at + ATTACH_S + _SLACK_S
-        wait.is_requested = False
-        self.follow_waiting(wait.local.ticket.handle)
+        handle, wait.is_requested = wait.local.ticket.handle, False
+        self._remote_attach.accepted.pop(handle, None)  # that was an earlier connection of its phone
+        self.follow_waiting(handle)
 
     def follow_waiting(self, handle: str) -> None:
         """Have the owner accept a session whose phone waits. Without the bus this node owns the user."""
+        if self._remote_attach.is_accepted(handle):
+            return  # another owner, which was found meanwhile, accepted it
         if self._services.exchange.machine.state is BusState.DOWN:
             self.end(Start(assumed=True, floor=self.machine.floor))
         else:
