@@ -308,6 +308,19 @@ async def test_an_asterisk_that_restarts_is_shown_as_away_and_read_again(at: Pla
     assert ear.link.is_open
 
 
+async def test_a_call_that_ended_while_asterisk_was_away_is_gone_at_once(at: Place, ear: Ear) -> None:
+    caller = at.fake.join("sales")
+    at.fake.ring("sales", caller, DESK)
+    at.fake.answer("sales", caller, DESK)
+    await ear.until(lambda: [one.state for one in ear.shown_agent(CEM).handling] == ["talking"])
+    await at.fake.stop(kill=True)
+    await ear.until(lambda: states(ear)[-1] is FunctionState.DOWN)
+    at.fake.complete("sales", caller, DESK)
+    await at.fake.start()
+    async with asyncio.timeout(5):  # a reading that does not show the call ends it much later
+        await ear.until(lambda: not ear.shown_agent(CEM).handling)
+
+
 async def test_an_asterisk_that_unloads_its_queues_is_shown_as_away(monkeypatch: pytest.MonkeyPatch) -> None:
     async with place(figures_s=0.1) as at, at.linked(await at.boss()) as ear:
         await ear.until(lambda: ear.agent(CEM))
