@@ -124,10 +124,11 @@ def test_all_commands_of_operators_can_be_tried_in_it(capsys: pytest.CaptureFixt
     assert not config.parent.exists()
 
 
+@pytest.mark.timeout(60)
 def test_on_a_terminal_the_introduction_can_be_read_again_and_log_lines_go_to_a_file(tmp_path: Path) -> None:
     terminal, other = pty.openpty()
     command = [sys.executable, "-m", "gateway", "demo", *SMALL, "--lines", "20"]
-    environ = environ_of({"TMPDIR": str(tmp_path), "COLUMNS": "120", "TERM": "xterm"})
+    environ = environ_of({"TMPDIR": str(tmp_path), "COLUMNS": "400", "TERM": "xterm"})
     process = subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environ)
     os.close(other)
     try:
