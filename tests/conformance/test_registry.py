@@ -6,7 +6,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
 import jsonschema
 import pytest
@@ -16,9 +17,12 @@ from gateway.domain.errors import CloseCode
 from gateway.domain.resources import RESOURCES
 from gateway.protocol.schemas import ref
 from tests.conformance import checks as registered
+from tests.conformance.driver import Driver
 from tests.conformance.faults import FAULTS
+from tests.conformance.gateway import ScriptedGateway
 from tests.conformance.registry import CHECKS, add
 from tests.conformance.stage import Stage
+from tests.conformance.timing import Failed, Time
 from tests.conformance.values import VALUES
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "protocol.md"
@@ -82,3 +86,12 @@ def test_a_name_is_given_once() -> None:
 
     with pytest.raises(ValueError, match=r"mirror\.put"):
         add("mirror.put", "…", play)
+
+
+async def test_a_status_that_is_no_text_is_another_status() -> None:
+    async def answered(*_: object) -> object:
+        return {"outcome": {"status": ["applied"]}}
+
+    stage = Stage(cast("Driver", SimpleNamespace(answered=answered)), cast("ScriptedGateway", None), Time())
+    with pytest.raises(Failed, match=r"the client reports \['applied'\], not applied"):
+        await stage.outcome(None, "applied")

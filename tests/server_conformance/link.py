@@ -226,7 +226,7 @@ class Link:
         answer = await self.ask(method, **fields)
         expect(answer.error == 0, f"{method} is {answer.said}")
         received = answer.body.get("State")
-        expect(state in {None, received}, f"State is {received}, not {state}")
+        expect(state is None or received == state, f"State is {received}, not {state}")
         return answer
 
     async def refused(self, code: int, method: str, **fields: object) -> Answer:

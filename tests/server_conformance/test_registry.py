@@ -8,9 +8,10 @@ import sys
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
+from aiohttp import ClientWebSocketResponse
 
 from tests.server_conformance import checks as registered
 from tests.server_conformance import link, shapes, table
@@ -21,7 +22,7 @@ from tests.server_conformance.faults import FAULTS
 from tests.server_conformance.registry import CHECKS, check
 from tests.server_conformance.runner import in_words
 from tests.server_conformance.stage import Stage
-from tests.server_conformance.verdicts import Sentence
+from tests.server_conformance.verdicts import Failed, Sentence
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGE: Final = (DOCS / "oscce-link.md").read_text("utf-8")
@@ -161,3 +162,14 @@ def test_what_cannot_be_read_is_said_without_words_of_python(place: tuple[str | 
     with pytest.raises((LookupError, TypeError)) as malformed:
         reduce(getitem, place, value)
     assert in_words(malformed.value) == said
+
+
+async def test_a_state_that_is_no_text_is_another_state_and_is_ignored_where_none_is_wanted() -> None:
+    class Answered(link.Link):
+        async def ask(self, method: str, **fields: object) -> link.Answer:
+            return link.Answer(0, None, {"State": ["Applied"]}, 0, 0)
+
+    answered = Answered(cast("ClientWebSocketResponse", None), 1.0)
+    assert (await answered.done("KeepAlive")).said == "done"
+    with pytest.raises(Failed, match=r"State is \['Applied'\], not Applied"):
+        await answered.done("SetRoutingState", "Applied")
