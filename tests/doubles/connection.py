@@ -145,12 +145,13 @@ class SocketlessConnection:
 
     def leave_commands(self) -> None:
         """Wait for no outcome any more."""
-        for leave in self._leaves.values():
+        leaves, self._leaves = self._leaves, {}
+        for leave in leaves.values():
             if leave is not None:
                 leave()
 
     def _settled(self, command: object, identity: str, outcome: Outcome) -> None:
-        del self._leaves[command]
+        self._leaves.pop(command, None)
         if not self.is_gone:
             self.run(self.session.settled(identity, outcome))
 

@@ -244,6 +244,7 @@ class RaceLine(WatchedLine):
     async def _left(self) -> None:
         for _ in range(5):
             await self.race.clock.sleep(0)
+        self.leave_commands()
         self.race.node.detach(self)
 
     def wake(self) -> None:

@@ -73,6 +73,7 @@ class FakePhone(SocketlessConnection):
         """End the connection, for either side."""
         self.is_gone = True
         self.session.release()
+        self.leave_commands()
         vars(self).pop("commands", None)
         self.scene.node.detach(self)
 
