@@ -143,7 +143,8 @@ def test_on_a_terminal_the_introduction_can_be_read_again_and_log_lines_go_to_a_
     finally:
         os.close(terminal)
         process.kill()
-        assert process.wait() == 0
+        process.wait()
+    assert process.returncode == 0
     assert f"oscc-gateway sessions --config {config} " in introduction_again
 
 
