@@ -124,11 +124,11 @@ def keys(plan: Iterable[CaseGroup], peers: Sequence[Other]) -> set[Key]:
     }
 
 
-def peers_of(plan_text: str | None) -> list[str]:
+def peers_of(names: str | None) -> list[str]:
     """Return the names of the peers that the option ``--peers`` selects."""
-    if plan_text is None:
+    if names is None:
         return list(PEERS)
-    return [] if plan_text == "none" else plan_text.split(",")
+    return [] if names == "none" else names.split(",")
 
 
 @contextlib.contextmanager

@@ -2,10 +2,10 @@
 
 Run as a separate process: ``python -m bench.centre PORT DOOR USERS QUEUES AGENTS shared|private``. It
 implements the part of the reference link protocol that the gateway uses. DOOR is the publisher's port, in
-plain TCP: a line ``world sequence stamp [size]`` publishes, ``reset`` deletes what was published, ``flood
-per_s`` floods the first user's link until the connection closes, and ``links`` returns the numbers of links
-and of published elements. The server stores no sessions: a SessionID contains its user, so sessions outlive
-the process, and phones log on once for many runs.
+plain TCP: a line ``resource_set sequence stamp [size]`` publishes, ``reset`` deletes what was published,
+``flood per_s`` floods the first user's link until the connection closes, and ``links`` returns the numbers of
+links and of published elements. The server stores no sessions: a SessionID contains its user, so sessions
+outlive the process, and phones log on once for many runs.
 """
 
 from __future__ import annotations

@@ -18,16 +18,16 @@ FLOOD_CHUNK, FLOOD_EACH = 200, 20
 
 
 class Publish(NamedTuple):
-    """One publish: *size* resources of set *world* change."""
+    """One publish: *size* resources of a set change."""
 
-    world: int
+    resource_set: int
     sequence: int
     stamp_ns: int
     size: int = 1
 
 
 def read_publish(line: bytes) -> Publish:
-    """Read ``world sequence stamp [size]``; numbers may be padded with zeros.
+    """Read ``resource_set sequence stamp [size]``; numbers may be padded with zeros.
 
     Raises:
         ValueError: The line has another form.
@@ -183,37 +183,37 @@ class Links:
     # ---- inside ----
 
     def _publish(self, order: Publish, waiting: dict[int, list[bytes]]) -> None:
-        world = order.world % self.layout.resource_sets
+        resource_set = order.resource_set % self.layout.resource_sets
         if order.size == 1 and not self.layout.shared:
-            self._publish_one(world, order, waiting)
+            self._publish_one(resource_set, order, waiting)
             return
         changed: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
         for _ in range(order.size):
-            key = self.layout.key(world, self._turns[world])
-            self._turns[world] += 1
+            key = self.layout.key(resource_set, self._turns[resource_set])
+            self._turns[resource_set] += 1
             event_type, element = say.element(key, order.sequence, order.stamp_ns)
             self.elements[key] = element
             changed[event_type].append((key, element))
         self.published += order.size
         links: Iterable[Link] = self.by_user.values()
         if not self.layout.shared:
-            one = self.by_user.get(world)
+            one = self.by_user.get(resource_set)
             links = () if one is None else (one,)
         for event_type, elements in changed.items():
             self._tell(links, event_type, elements, waiting)
 
-    def _publish_one(self, world: int, order: Publish, waiting: dict[int, list[bytes]]) -> None:
+    def _publish_one(self, resource_set: int, order: Publish, waiting: dict[int, list[bytes]]) -> None:
         """Change one resource that one user sees: most publishes of the real shape."""
-        key = self.layout.key(world, self._turns[world])
-        self._turns[world] += 1
+        key = self.layout.key(resource_set, self._turns[resource_set])
+        self._turns[resource_set] += 1
         self.published += 1
         event_type, element = say.element(key, order.sequence, order.stamp_ns)
         self.elements[key] = element
-        link = self.by_user.get(world)
+        link = self.by_user.get(resource_set)
         for query in () if link is None else link.queries:
             if query.event_type == event_type and (query.keys is None or key in query.keys):
                 frame = say.event(query.number, event_type, now_ms(), (element,), complete=False)
-                waiting[world].append(frame)
+                waiting[resource_set].append(frame)
 
     def _tell(
         self,

@@ -43,10 +43,10 @@ class Centre:
         writer.close()
         return int(links), int(published)
 
-    async def publish(self, world: int, size: int) -> None:
-        """Change *size* resources of set *world* once."""
+    async def publish(self, resource_set: int, size: int) -> None:
+        """Change *size* resources of a set once."""
         _, writer = await asyncio.open_connection("127.0.0.1", self.door)
-        writer.write(b"%d 1 1 %d\n" % (world, size))
+        writer.write(b"%d 1 1 %d\n" % (resource_set, size))
         await writer.drain()
         writer.close()
 

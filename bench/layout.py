@@ -47,9 +47,9 @@ class Layout:
         """Number of disjoint sets of resources, which a publisher calls topics."""
         return 1 if self.shared else self.users
 
-    def key(self, world: int, turn: int) -> int:
+    def key(self, resource_set: int, turn: int) -> int:
         """Return the key at *turn* in a set; turns go round its queues, then its agents."""
-        set_, at = 0 if self.shared else world, turn % (self.queues + self.agents)
+        set_, at = 0 if self.shared else resource_set, turn % (self.queues + self.agents)
         if at < self.queues:
             return FIRST_QUEUE + set_ * self.queues + at
         return FIRST_AGENT + set_ * self.agents + at - self.queues

@@ -96,7 +96,7 @@ class Phone(asyncio.Protocol):
         self.is_ready = False
         self._number = number
         self._upgrade = upgrade
-        self._tally = counters
+        self._counters = counters
         self._frames = Frames()
         self._answer = b""
         self._transport: asyncio.Transport | None = None
@@ -110,7 +110,7 @@ class Phone(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Process received bytes."""
-        counters = self._tally
+        counters = self._counters
         if not self.is_open:
             self._answer += data
             head, found, data = self._answer.partition(b"\r\n\r\n")
@@ -129,7 +129,7 @@ class Phone(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count a connection that was lost, or failed to open."""
-        counters = self._tally
+        counters = self._counters
         if self.is_open:
             self.is_open = False
             counters.opened -= 1
@@ -157,7 +157,7 @@ class Phone(asyncio.Protocol):
     # ---- inside ----
 
     def _shaken(self, head: bytes) -> None:
-        counters, self._answer = self._tally, b""
+        counters, self._answer = self._counters, b""
         if not head.startswith(b"HTTP/1.1 101") or ACCEPT not in head:
             self.cut()
             return
@@ -167,15 +167,15 @@ class Phone(asyncio.Protocol):
             self.send(opcode, counters.templates.of_phone(template, self._number))
 
     def _control(self, opcode: int, payload: bytes) -> None:
-        if opcode == PING and self._tally.options.reply_ping:
+        if opcode == PING and self._counters.options.reply_ping:
             self.send(PONG, payload)
         elif opcode == CLOSE:
-            self._tally.closes[str(int.from_bytes(payload[:2], "big"))] += 1
+            self._counters.closes[str(int.from_bytes(payload[:2], "big"))] += 1
             self.send(CLOSE, payload[:2])
             self.cut()
 
     def _message(self, payload: bytes) -> None:
-        counters = self._tally
+        counters = self._counters
         options = counters.options
         if options.pong and len(payload) < 400 and b'"kind":"ping"' in payload:
             self._pong(payload)
@@ -193,7 +193,7 @@ class Phone(asyncio.Protocol):
     def _pong(self, payload: bytes) -> None:
         if found := _NONCE.search(payload):
             self.send(1, b'{"kind":"pong","nonce":"%b"}' % found[1])
-            self._tally.pongs += 1
+            self._counters.pongs += 1
 
     def _note(self, head: bytes) -> None:
         if found := _STREAM.search(head):
@@ -202,7 +202,7 @@ class Phone(asyncio.Protocol):
             self.upto = int(found[1])
 
     def _not_ready_yet(self, payload: bytes, ready: bytes) -> None:
-        counters = self._tally
+        counters = self._counters
         for place, text in enumerate(counters.texts):
             counters.counts[place] += text in payload
         if ready in payload and b'"more":true' not in payload:

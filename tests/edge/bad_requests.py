@@ -232,7 +232,7 @@ def everywhere() -> Iterator[Case]:
 
 def too_often() -> Iterator[Case]:
     """Give what comes faster than one session, or one address, may ask."""
-    doors = AdmissionLimits(
+    limits = AdmissionLimits(
         requests_per_s_of_session=0.1,
         requests_burst_of_session=0,
         requests_per_s_of_address=0.1,
@@ -245,7 +245,7 @@ def too_often() -> Iterator[Case]:
                 "too often",
                 429,
                 "rate_limited",
-                settings=replace(SETTINGS, admission=doors),
+                settings=replace(SETTINGS, admission=limits),
                 takes_time=True,
             )
 

@@ -450,8 +450,8 @@ async def test_silent_sockets_of_an_address_stop_none_of_its_neighbours(gateway_
 
 
 async def test_a_token_in_the_header_counts_for_its_user_not_for_the_address(gateway_with: Open) -> None:
-    doors = AdmissionLimits(handshakes_per_s_of_address=0.5, handshakes_burst_of_address=1)
-    gateway = await gateway_with(replace(SETTINGS, admission=doors))
+    limits = AdmissionLimits(handshakes_per_s_of_address=0.5, handshakes_burst_of_address=1)
+    gateway = await gateway_with(replace(SETTINGS, admission=limits))
     await gateway.connect()
     assert await code_of(await knock(gateway)) == (429, "rate_limited")
     assert await code_of(await knock(gateway, **bearer("nonsense"))) == (429, "rate_limited")

@@ -57,36 +57,36 @@ def refused(
 
 
 def test_an_address_may_knock_at_its_rate_and_neighbours_on_ipv6_are_one() -> None:
-    doors = SocketAdmission(LIMITS)
-    assert refused(doors.check_rate, [HERE] * 3, 0.0) == []
-    assert refused(doors.check_rate, [HERE, THERE], 0.0) == [(ErrorCode.RATE_LIMITED, 1.0)]
-    assert refused(doors.check_rate, [HERE], 1.0) == []
-    doors = SocketAdmission(LIMITS)
+    admission = SocketAdmission(LIMITS)
+    assert refused(admission.check_rate, [HERE] * 3, 0.0) == []
+    assert refused(admission.check_rate, [HERE, THERE], 0.0) == [(ErrorCode.RATE_LIMITED, 1.0)]
+    assert refused(admission.check_rate, [HERE], 1.0) == []
+    admission = SocketAdmission(LIMITS)
     neighbours = [IPv6Address(f"2001:db8::{last}") for last in ("0", "1", "2", "ffff")]
-    assert refused(doors.check_rate, neighbours[:3], 0.0) == []
-    assert refused(doors.check_rate, neighbours[3:], 0.0) == [(ErrorCode.RATE_LIMITED, 1.0)]
-    assert refused(doors.check_rate, [IPv6Address("2001:db8:0:1::")], 0.0) == []
+    assert refused(admission.check_rate, neighbours[:3], 0.0) == []
+    assert refused(admission.check_rate, neighbours[3:], 0.0) == [(ErrorCode.RATE_LIMITED, 1.0)]
+    assert refused(admission.check_rate, [IPv6Address("2001:db8:0:1::")], 0.0) == []
 
 
 def test_appointments_of_a_crowd_are_apart_not_too_far_away_and_addresses_bounded() -> None:
-    doors = SocketAdmission(LIMITS)
+    admission = SocketAdmission(LIMITS)
     waits = [(ErrorCode.OVER_CAPACITY, wait) for wait in (0.1, 0.2, 0.3, 0.4, 0.5)]
-    assert refused(doors.check_rate, range(1, 26), 0.0) == waits
-    doors = SocketAdmission(replace(LIMITS, handshakes_per_s=0.1, handshakes_burst=1))
-    assert max(wait for _, wait in refused(doors.check_rate, range(1, 13), 0.0)) == 60
-    doors = SocketAdmission(replace(LIMITS, addresses=7, handshakes_burst=1000))
+    assert refused(admission.check_rate, range(1, 26), 0.0) == waits
+    admission = SocketAdmission(replace(LIMITS, handshakes_per_s=0.1, handshakes_burst=1))
+    assert max(wait for _, wait in refused(admission.check_rate, range(1, 13), 0.0)) == 60
+    admission = SocketAdmission(replace(LIMITS, addresses=7, handshakes_burst=1000))
     for number in range(50):
-        doors.check_rate(IPv4Address(number + 1), 0.0)
-    assert doors.remembered == 7
+        admission.check_rate(IPv4Address(number + 1), 0.0)
+    assert admission.remembered == 7
 
 
 def test_those_who_are_refused_of_one_address_are_given_appointments_apart_too() -> None:
-    doors = SocketAdmission(
+    admission = SocketAdmission(
         replace(LIMITS, handshakes_per_s_of_address=10, handshakes_burst_of_address=5, handshakes_burst=99)
     )
 
     def waits(times: int, address: int, now: float) -> list[float]:
-        found = refused(doors.check_rate, [address] * times, now)
+        found = refused(admission.check_rate, [address] * times, now)
         assert {code for code, _ in found} <= {ErrorCode.RATE_LIMITED}
         return [wait for _, wait in found]
 
@@ -102,54 +102,56 @@ MANY = AdmissionLimits(connections=100, unhelloed=100, unhelloed_per_address=100
 
 def test_phones_leave_descriptors_to_their_links(caplog: pytest.LogCaptureFixture) -> None:
     links = 0
-    doors = SocketAdmission(MANY, lambda: 11 - links)
-    slots = [doors.open_slot(HERE).hello_accepted() for _ in range(5)]
-    assert doors.is_full, "of 11 descriptors 5 phones and 5 links take ten, and another two would be too many"
-    assert [code for code, _ in refused(doors.open_slot, [HERE] * 2)] == [ErrorCode.OVER_CAPACITY] * 2
+    admission = SocketAdmission(MANY, lambda: 11 - links)
+    slots = [admission.open_slot(HERE).hello_accepted() for _ in range(5)]
+    assert admission.is_full, (
+        "of 11 descriptors 5 phones and 5 links take ten, and another two would be too many"
+    )
+    assert [code for code, _ in refused(admission.open_slot, [HERE] * 2)] == [ErrorCode.OVER_CAPACITY] * 2
     assert [(each.message, vars(each)["connections"]) for each in caplog.records] == [
         ("file_limit_reached", 5)
     ]
     for slot in slots:
         links += 1
         slot.served()
-    assert doors.is_full, "links that are open count as those that will be"
-    doors.served_slot.release()
+    assert admission.is_full, "links that are open count as those that will be"
+    admission.served_slot.release()
     links -= 1
-    doors.open_slot(HERE).hello_accepted()  # there is room again
+    admission.open_slot(HERE).hello_accepted()  # there is room again
     with pytest.raises(GatewayError):
-        doors.open_slot(HERE)
+        admission.open_slot(HERE)
     assert len(caplog.records) == 2, "once for each time"
 
 
 def test_a_full_node_does_not_log_each_phone_that_takes_a_place(caplog: pytest.LogCaptureFixture) -> None:
-    doors = SocketAdmission(replace(MANY, connections=1_000, unhelloed=1_000), lambda: 500)
+    admission = SocketAdmission(replace(MANY, connections=1_000, unhelloed=1_000), lambda: 500)
 
     def fill() -> None:
-        while not doors.is_full:
-            doors.open_slot(HERE).hello_accepted(is_user_present=True).served()
+        while not admission.is_full:
+            admission.open_slot(HERE).hello_accepted(is_user_present=True).served()
         with pytest.raises(GatewayError):
-            doors.open_slot(HERE)
+            admission.open_slot(HERE)
 
     for _ in range(3):
         fill()
-        doors.served_slot.release()
+        admission.served_slot.release()
     assert len(caplog.records) == 1
     for _ in range(5):
-        doors.served_slot.release()
+        admission.served_slot.release()
     fill()
     assert len(caplog.records) == 2
 
 
 def test_a_hello_is_refused_whose_user_could_get_no_link(caplog: pytest.LogCaptureFixture) -> None:
-    doors = SocketAdmission(MANY, lambda: 11)
-    silent = [doors.open_slot(HERE) for _ in range(10)]
-    assert doors.is_full
+    admission = SocketAdmission(MANY, lambda: 11)
+    silent = [admission.open_slot(HERE) for _ in range(10)]
+    assert admission.is_full
     accepted = silent.pop().hello_accepted()
     with pytest.raises(SessionRefused) as refusal:
         silent[0].hello_accepted()
     assert refusal.value.code is CloseCode.OVER_CAPACITY
     assert [each.message for each in caplog.records] == ["file_limit_reached"]
-    assert (doors.sockets, doors.unhelloed, doors.opening) == (10, 9, 1), (
+    assert (admission.sockets, admission.unhelloed, admission.opening) == (10, 9, 1), (
         "the refused socket still is without"
     )
     silent[1].hello_accepted(is_user_present=True)
@@ -160,81 +162,81 @@ def test_a_hello_is_refused_whose_user_could_get_no_link(caplog: pytest.LogCaptu
 
 def test_phones_of_present_users_return_at_once_without_a_second_descriptor_each() -> None:
     links = 40
-    doors = SocketAdmission(MANY, lambda: 100 - links)
-    for slot in [doors.open_slot(HERE) for _ in range(links)]:  # their links are open and counted
+    admission = SocketAdmission(MANY, lambda: 100 - links)
+    for slot in [admission.open_slot(HERE) for _ in range(links)]:  # their links are open and counted
         slot.hello_accepted(is_user_present=True)
-    assert (doors.sockets, doors.opening, doors.is_full) == (40, 40, False)
+    assert (admission.sockets, admission.opening, admission.is_full) == (40, 40, False)
     for _ in range(10):  # each of these users needs a link
-        assert not doors.is_full
-        doors.open_slot(HERE).hello_accepted()
-    assert (doors.opening, doors.is_full) == (50, True)
+        assert not admission.is_full
+        admission.open_slot(HERE).hello_accepted()
+    assert (admission.opening, admission.is_full) == (50, True)
 
 
 def test_the_limit_of_connections_alone_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    doors = SocketAdmission(AdmissionLimits(connections=1), lambda: 1_000)
-    doors.open_slot(HERE)
+    admission = SocketAdmission(AdmissionLimits(connections=1), lambda: 1_000)
+    admission.open_slot(HERE)
     with pytest.raises(GatewayError):
-        doors.open_slot(HERE)
+        admission.open_slot(HERE)
     assert not caplog.records
 
 
 def test_of_too_many_silent_sockets_of_an_address_the_oldest_goes() -> None:
-    doors = SocketAdmission(replace(LIMITS, connections=50))
+    admission = SocketAdmission(replace(LIMITS, connections=50))
     closed: list[str] = []
-    first, second = doors.open_slot(HERE), doors.open_slot(HERE)
+    first, second = admission.open_slot(HERE), admission.open_slot(HERE)
     first.on_evicted(lambda: closed.append("first"))
     second.on_evicted(lambda: closed.append("second"))
-    doors.open_slot(HERE)
-    assert (closed, doors.sockets, doors.unhelloed) == (["first"], 3, 2)
+    admission.open_slot(HERE)
+    assert (closed, admission.sockets, admission.unhelloed) == (["first"], 3, 2)
     second.hello_accepted()
-    fourth = doors.open_slot(HERE)
+    fourth = admission.open_slot(HERE)
     assert closed == ["first"], "who has said hello is silent no more"
-    doors.open_slot(HERE)
+    admission.open_slot(HERE)
     fourth.on_evicted(lambda: closed.append("fourth"))
-    doors.open_slot(HERE)
+    admission.open_slot(HERE)
     assert closed == ["first", "fourth"]
     first.release()
-    assert (doors.sockets, doors.unhelloed) == (5, 2), (
+    assert (admission.sockets, admission.unhelloed) == (5, 2), (
         "first, whose socket is closed, has given its place back"
     )
 
 
 def test_a_place_that_was_taken_before_its_socket_was_served_closes_it_at_once() -> None:
-    doors = SocketAdmission(LIMITS)
+    admission = SocketAdmission(LIMITS)
     closed: list[str] = []
-    first = doors.open_slot(HERE)
+    first = admission.open_slot(HERE)
     for _ in range(2):
-        doors.open_slot(HERE)
+        admission.open_slot(HERE)
     first.on_evicted(lambda: closed.append("first"))
     assert closed == ["first"]
 
 
 def test_who_shows_a_token_counts_for_the_user_and_not_for_the_address() -> None:
-    doors = SocketAdmission(LIMITS)
+    admission = SocketAdmission(LIMITS)
     ann, bob = UserId("main", 1), UserId("main", 2)
     for _ in range(3):
-        doors.check_rate(HERE, 0.0)
-        doors.check_rate(HERE, 0.0, ann)
+        admission.check_rate(HERE, 0.0)
+        admission.check_rate(HERE, 0.0, ann)
     for user in (None, ann):
-        assert refused(doors.check_rate, [HERE], 0.0, user) == [(ErrorCode.RATE_LIMITED, 1.0)]
-    doors.check_rate(HERE, 0.0, bob)
+        assert refused(admission.check_rate, [HERE], 0.0, user) == [(ErrorCode.RATE_LIMITED, 1.0)]
+    admission.check_rate(HERE, 0.0, bob)
     closed: list[int] = []
     for number in range(2):
-        doors.open_slot(HERE).on_evicted(partial(closed.append, number))
-    doors.open_slot(HERE, ann)
-    doors.open_slot(HERE, bob)
+        admission.open_slot(HERE).on_evicted(partial(closed.append, number))
+    admission.open_slot(HERE, ann)
+    admission.open_slot(HERE, bob)
     assert closed == []
 
 
 def test_a_full_node_and_too_many_silent_sockets_are_refused() -> None:
     full = [(ErrorCode.OVER_CAPACITY, None)]
-    doors = SocketAdmission(LIMITS)
-    assert refused(doors.open_slot, [HERE, HERE, THERE, THERE]) == []
-    assert refused(doors.open_slot, [IPv4Address("192.0.2.3")]) == full
-    doors = SocketAdmission(LIMITS)
+    admission = SocketAdmission(LIMITS)
+    assert refused(admission.open_slot, [HERE, HERE, THERE, THERE]) == []
+    assert refused(admission.open_slot, [IPv4Address("192.0.2.3")]) == full
+    admission = SocketAdmission(LIMITS)
     for number in range(5):
-        doors.open_slot(IPv4Address(number + 1)).hello_accepted()
-    assert refused(doors.open_slot, [HERE]) == full
+        admission.open_slot(IPv4Address(number + 1)).hello_accepted()
+    assert refused(admission.open_slot, [HERE]) == full
 
 
 async def test_a_full_node_closes_the_connection_of_whom_it_refuses(gateway_with: Open) -> None:
@@ -250,12 +252,12 @@ async def test_a_full_node_closes_the_connection_of_whom_it_refuses(gateway_with
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), st.integers(0, 9)), max_size=40))
 def test_whatever_places_do_the_counts_are_theirs(acts: list[tuple[int, int, int]]) -> None:
-    doors = SocketAdmission(LIMITS)
+    admission = SocketAdmission(LIMITS)
     places: list[SocketSlot] = []
     taken: list[SocketSlot] = []
 
     def enter(address: int) -> SocketSlot:
-        place = doors.open_slot(IPv4Address(address + 1))
+        place = admission.open_slot(IPv4Address(address + 1))
         place.on_evicted(lambda: taken.append(place))
         return place
 
@@ -274,100 +276,100 @@ def test_whatever_places_do_the_counts_are_theirs(acts: list[tuple[int, int, int
             places[which] = changes[act](places[which])
         elif places:
             places.pop(which).release()
-        assert doors.sockets == len(places)
-        waiting = (doors.opening_slot, doors.arriving_slot)
-        shared = (*waiting, doors.served_slot)
+        assert admission.sockets == len(places)
+        waiting = (admission.opening_slot, admission.arriving_slot)
+        shared = (*waiting, admission.served_slot)
         silent = [place for place in places if place not in shared and place not in taken]
-        assert doors.unhelloed == len(silent)
-        assert doors.opening == sum(map(places.count, waiting))
+        assert admission.unhelloed == len(silent)
+        assert admission.opening == sum(map(places.count, waiting))
     for place in places:
         place.release()
-    assert (doors.sockets, doors.unhelloed, doors.opening) == (0, 0, 0)
+    assert (admission.sockets, admission.unhelloed, admission.opening) == (0, 0, 0)
 
 
 def late(limits: AdmissionLimits) -> SocketAdmission:
-    """Return the doors of a node that has been late for five seconds."""
-    doors = SocketAdmission(limits)
+    """Return the admission of a node that has been late for five seconds."""
+    admission = SocketAdmission(limits)
     for half in range(10):
-        doors.lagged(0.8, half / 2)
-    return doors
+        admission.lagged(0.8, half / 2)
+    return admission
 
 
-def come_to(doors: SocketAdmission, phones: int, now: float) -> list[float | None]:
+def come_to(admission: SocketAdmission, phones: int, now: float) -> list[float | None]:
     """Let phones come; return when each that is refused is to come again."""
     waits: list[float | None] = []
     for number in range(phones):
         try:
-            doors.check_pace(now)
+            admission.check_pace(now)
         except GatewayError as busy:
             waits.append(busy.retry_after_s)
         else:
-            doors.open_slot(IPv4Address(number + 1)).hello_accepted()
+            admission.open_slot(IPv4Address(number + 1)).hello_accepted()
     return waits
 
 
 def test_a_late_node_serves_a_few_phones_and_gives_the_others_a_time() -> None:
-    doors = SocketAdmission(replace(LIMITS, connections=1000))
-    assert come_to(doors, 50, 0.0) == []
+    admission = SocketAdmission(replace(LIMITS, connections=1000))
+    assert come_to(admission, 50, 0.0) == []
     for _ in range(50):
-        doors.arriving_slot.served()
+        admission.arriving_slot.served()
     for second in range(20):  # two phones a second
         for half in (0.5, 1.0):
-            doors.open_slot(HERE).hello_accepted().served().release()
-            doors.lagged(0.6, second + half)
-    waits = come_to(doors, OPENING_MIN + 5, 20.0)
+            admission.open_slot(HERE).hello_accepted().served().release()
+            admission.lagged(0.6, second + half)
+    waits = come_to(admission, OPENING_MIN + 5, 20.0)
     assert waits == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.5], rel=0.05)
 
 
 def test_a_late_node_refuses_few_if_it_serves_many_and_none_if_it_was_late_once() -> None:
-    doors = SocketAdmission(replace(LIMITS, connections=1000))
+    admission = SocketAdmission(replace(LIMITS, connections=1000))
     for half in range(40):
         for _ in range(50):
-            doors.open_slot(HERE).hello_accepted().served().release()
-        doors.lagged(0.8, (half + 1) / 2)
-    assert len(come_to(doors, 310, 20.0)) == pytest.approx(10, abs=1)  # of 100 a second
-    doors = SocketAdmission(replace(LIMITS, connections=1000))
+            admission.open_slot(HERE).hello_accepted().served().release()
+        admission.lagged(0.8, (half + 1) / 2)
+    assert len(come_to(admission, 310, 20.0)) == pytest.approx(10, abs=1)  # of 100 a second
+    admission = SocketAdmission(replace(LIMITS, connections=1000))
     for half in range(10):
-        doors.lagged(0.7 if half == 8 else 0.0, half / 2)
-    assert come_to(doors, 50, 5.0) == []
+        admission.lagged(0.7 if half == 8 else 0.0, half / 2)
+    assert come_to(admission, 50, 5.0) == []
 
 
 def test_one_address_that_floods_a_late_node_does_not_change_the_times_of_others() -> None:
-    doors = late(replace(LIMITS, connections=1000, unhelloed=1000))
+    admission = late(replace(LIMITS, connections=1000, unhelloed=1000))
     for number in range(OPENING_MIN):
-        doors.open_slot(IPv4Address(number + 1)).hello_accepted()
-    assert len(refused(doors.check_handshake, [HERE] * 500, 5.0)) == 500
+        admission.open_slot(IPv4Address(number + 1)).hello_accepted()
+    assert len(refused(admission.check_handshake, [HERE] * 500, 5.0)) == 500
     wait_s = LIMITS.handshakes_burst_of_address + 1.0
-    assert refused(doors.check_handshake, [THERE], 5.0) == [(ErrorCode.OVER_CAPACITY, wait_s)]
+    assert refused(admission.check_handshake, [THERE], 5.0) == [(ErrorCode.OVER_CAPACITY, wait_s)]
 
 
 def test_silent_sockets_of_one_address_keep_nobody_out_of_a_late_node() -> None:
-    doors = late(replace(LIMITS, connections=1000, unhelloed=1000, unhelloed_per_address=200))
+    admission = late(replace(LIMITS, connections=1000, unhelloed=1000, unhelloed_per_address=200))
     for _ in range(200):
-        doors.open_slot(HERE)
-    assert len(come_to(doors, 10, 5.0)) == 10 - OPENING_MIN / 2
+        admission.open_slot(HERE)
+    assert len(come_to(admission, 10, 5.0)) == 10 - OPENING_MIN / 2
     for address in (1, 2):
         with pytest.raises(GatewayError):
-            doors.check_pace(5.0)
-        doors.open_slot(IPv4Address(address))
+            admission.check_pace(5.0)
+        admission.open_slot(IPv4Address(address))
 
 
 def test_a_node_that_is_late_no_more_gives_times_by_its_rate() -> None:
-    doors = late(replace(LIMITS, connections=1000, unhelloed=1000))
-    assert max(wait or 0.0 for wait in come_to(doors, 100, 5.0)) == 60.0
+    admission = late(replace(LIMITS, connections=1000, unhelloed=1000))
+    assert max(wait or 0.0 for wait in come_to(admission, 100, 5.0)) == 60.0
     for half in range(10, 20):
-        doors.lagged(0.0, half / 2)
-    waits = [wait for _, wait in refused(doors.check_handshake, range(1, 26), 10.0)]
+        admission.lagged(0.0, half / 2)
+    waits = [wait for _, wait in refused(admission.check_handshake, range(1, 26), 10.0)]
     assert waits == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
 
 
 def test_more_phones_than_can_come_within_a_minute_do_not_all_come_at_its_end() -> None:
-    doors = SocketAdmission(replace(LIMITS, connections=10_000, unhelloed=10_000))
+    admission = SocketAdmission(replace(LIMITS, connections=10_000, unhelloed=10_000))
     for half in range(40):
         for _ in range(10):
-            doors.open_slot(HERE).hello_accepted().served().release()
-        doors.lagged(0.8, (half + 1) / 2)
-    waits = [wait for wait in come_to(doors, 8_000, 20.0) if wait is not None]
+            admission.open_slot(HERE).hello_accepted().served().release()
+        admission.lagged(0.8, (half + 1) / 2)
+    waits = [wait for wait in come_to(admission, 8_000, 20.0) if wait is not None]
     in_second = Counter(math.floor(wait) for wait in waits)
     assert len(waits) > 7_900
     assert max(waits) <= 60.0
@@ -542,8 +544,8 @@ async def test_a_token_that_does_not_open_pays_as_its_address(gateway_with: Open
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_an_export_is_dear(gateway_with: Open, method: str) -> None:
-    doors = AdmissionLimits(requests_per_s_of_session=2, requests_burst_of_session=40)
-    gateway = await gateway_with(replace(SETTINGS, admission=doors))
+    limits = AdmissionLimits(requests_per_s_of_session=2, requests_burst_of_session=40)
+    gateway = await gateway_with(replace(SETTINGS, admission=limits))
     token = gateway.token()
     for _ in range(2):
         ((_, answer),) = await asked(gateway, "/v1/me/export", 1, token, method)
@@ -559,8 +561,8 @@ async def test_an_export_is_dear(gateway_with: Open, method: str) -> None:
 async def test_what_the_server_is_asked_each_time_has_a_rate_of_its_session(
     gateway_with: Open, method: str, path: str
 ) -> None:
-    doors = AdmissionLimits(requests_per_s_of_session=2, requests_burst_of_session=40)
-    gateway = await gateway_with(replace(SETTINGS, admission=doors))
+    limits = AdmissionLimits(requests_per_s_of_session=2, requests_burst_of_session=40)
+    gateway = await gateway_with(replace(SETTINGS, admission=limits))
     one, other = gateway.token(), gateway.token(ticket_of(gateway.clock, session="public-2", key=8))
     for _ in range(4):
         ((_, answer),) = await asked(gateway, path, 1, one, method)
@@ -636,7 +638,7 @@ def test_the_defaults_are_safe_and_the_protocols() -> None:
 
 
 def test_one_address_is_never_the_whole_node() -> None:
-    doors = EdgeSettings(version="1.0.0", sites=(SITE,)).admission
-    assert doors.unhelloed_per_address < doors.unhelloed < doors.connections
-    assert doors.handshakes_per_s_of_address < doors.handshakes_per_s
-    assert doors.handshakes_burst_of_address < doors.handshakes_burst
+    admission = EdgeSettings(version="1.0.0", sites=(SITE,)).admission
+    assert admission.unhelloed_per_address < admission.unhelloed < admission.connections
+    assert admission.handshakes_per_s_of_address < admission.handshakes_per_s
+    assert admission.handshakes_burst_of_address < admission.handshakes_burst

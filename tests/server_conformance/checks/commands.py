@@ -61,12 +61,12 @@ async def unchanged(stage: Stage, link: Link) -> None:
     """
     await link.done("SetRoutingState", **asked(link, "Available"))
     query, _ = await link.listen("UserRealtime")
-    of_agent, received = element(query, "UserKey", own_agent(link)), 0
+    is_own, received = element(query, "UserKey", own_agent(link)), 0
     for _ in range(_TRIES):
         await link.settle()
-        before = [_untimed(each, own_agent(link)) for each in link.messages if of_agent(each)][-1]
+        before = [_untimed(each, own_agent(link)) for each in link.messages if is_own(each)][-1]
         answer = await link.done("SetRoutingState", "Unchanged", **asked(link, "Available"))
-        events = [_untimed(each, own_agent(link)) for each in link.between(answer, of_agent)]
+        events = [_untimed(each, own_agent(link)) for each in link.between(answer, is_own)]
         expect(before not in events, "an event reports the agent, who has not changed")
         received += bool(events)
     expect(received < _TRIES, "each time an event reports the agent, who was asked for no change")
