@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple, replace
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +14,7 @@ from gateway.core.element import steady
 from gateway.domain.model import VALUE_CHARS, readable_or_none
 from gateway.domain.resources import QueueFigures
 from gateway.domain.upstream import Reading
-from gateway.upstream.oscce.decode import SHAPES, References
+from gateway.upstream.oscce.decode import MOST, SHAPES, Count, Percentage, QueueRealtime, References, Seconds
 from gateway.upstream.oscce.messages import LinkReader, MessageContent
 from gateway.upstream.oscce.readings import Readings
 from tests.upstream.samples import whole
@@ -102,22 +104,25 @@ def test_what_is_reported_a_second_time_is_not_read_again(
     assert (pool.parsed, pool.shared) == (1, 2)
 
 
-_FIGURES = st.none() | st.integers(-3, 3) | st.sampled_from([99.9, 100, 100.1, -0.0, -0.1, 1e12, 2**53 - 1])
 _LETTERS = st.sampled_from(
     ["a", " ", '"', "\\", "/", "\x7f", "\x00", "\n", "ü", "\x85", "\u200b", "\u2028", "😀"]
 )
+_VALUES: dict[object, st.SearchStrategy[object]] = {
+    Count | None: st.none() | st.integers(-3, 3) | st.sampled_from([-MOST, MOST]),
+    Seconds | None: st.none() | st.floats(-1, 1e12) | st.just(-0.0),
+    Percentage | None: st.none() | st.integers(-3, 3) | st.sampled_from([99.9, 100, 100.1, -0.0, -0.1, 1e12]),
+}
+"""Figures of a queue, also those that cannot be shown. Each number of a queue has one of these types."""
+_WORDS = {
+    "ServiceLevelFormula": st.none() | st.text(_LETTERS, max_size=2 * VALUE_CHARS) | st.just("a" * 300),
+    "Level": st.sampled_from([None, "Ok", "Action", "Other", "\x7f"]),
+}
 QUEUES = st.fixed_dictionaries(
     {"QueueKey": st.integers(1, 3)},
     optional={
-        "Contacts": st.none() | st.integers(-3, 3),
-        "WorkUsers": st.none() | st.integers(-3, 3),
-        "OldestContactWaitTime": st.none() | st.floats(-1, 1e12),
-        "ServiceLevel": _FIGURES,
-        "AbandonedRate": _FIGURES,
-        "ServiceLevelThreshold": st.none() | st.floats(-1, 1e12),
-        "EstimatedWaitTime": st.none() | st.floats(-1, 1e12),
-        "ServiceLevelFormula": st.none() | st.text(_LETTERS, max_size=2 * VALUE_CHARS) | st.just("a" * 300),
-        "Level": st.sampled_from([None, "Ok", "Action", "Other", "\x7f"]),
+        field.encode_name: _WORDS[field.encode_name] if field.encode_name in _WORDS else _VALUES[field.type]
+        for field in msgspec.structs.fields(QueueRealtime)
+        if not field.required
     },
 )
 
@@ -141,5 +146,7 @@ def test_a_queue_is_read_alike_however_it_is_written(
         assert alone is not None
         assert (part.number, part.value) == (queue["QueueKey"], alone.value)
         assert isinstance(part.value, QueueFigures)
+        figures = astuple(replace(part.value, oldest_since_ms=None))
+        assert all(figure >= 0 for figure in figures if isinstance(figure, int | float))
         shown = part.value.service_level_formula
         assert shown == readable_or_none(queue.get("ServiceLevelFormula") or None, VALUE_CHARS)

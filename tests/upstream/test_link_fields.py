@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from gateway.protocol.schemas import classified
 from gateway.simulator import model, post_processing
 from gateway.simulator.elements import render
 from gateway.upstream.oscce import decode
+from gateway.upstream.oscce.readings import Readings
 from tests.simulator.peer import AGENT, World
 from tests.upstream.samples import USER_REALTIME
 
@@ -68,14 +70,20 @@ def mapped(kind: model.Kind, **fields: object) -> Part:
     return of.mapped(msgspec.convert(received, of.element), TIME_MS)
 
 
-def filled(kind: model.Kind, name: str) -> Part:
-    """Return the part of an element whose field *name* has a value of its type."""
-    for sample in [USER_REALTIME[name]] if kind is model.Kind.USER else SAMPLES:
+def sample(kind: model.Kind, name: str) -> object:
+    """Return a value of the type that the element's field *name* has."""
+    for value in [USER_REALTIME[name]] if kind is model.Kind.USER else SAMPLES:
         try:
-            return mapped(kind, **{name: sample})
+            mapped(kind, **{name: value})
         except msgspec.ValidationError:
             continue
+        return value
     raise AssertionError(f"{name} takes none of the samples")
+
+
+def filled(kind: model.Kind, name: str) -> Part:
+    """Return the part of an element whose field *name* has a value of its type."""
+    return mapped(kind, **{name: sample(kind, name)})
 
 
 def composed(kind: model.Kind, part: Part) -> object:
@@ -122,6 +130,17 @@ def test_a_view_of_the_web_client_shows_every_realtime_field(resource: type[obje
 @EACH
 def test_a_field_is_read_from_the_link(kind: model.Kind, name: str) -> None:
     assert filled(kind, name).value != mapped(kind).value, f"no field of the resource is filled by {name}"
+
+
+@EACH
+@pytest.mark.parametrize("escape", ["", "\\u0020"])
+def test_an_event_has_what_its_element_has(kind: model.Kind, name: str, escape: str) -> None:
+    key = FIGURES[kind].element.__struct_encode_fields__[0]
+    head = {"Type": "Event", "QueryID": 1, "EventType": kind, "Time": TIME_MS, "Complete": False}
+    event = json.dumps({**head, "Other": "?", "Elements": [{key: 3, name: sample(kind, name)}]})
+    reading = Readings().event(event.replace("?", escape).encode())
+    assert reading is not None
+    assert [part.value for part in reading.parts] == [filled(kind, name).value]
 
 
 @EACH
