@@ -27,11 +27,13 @@ from gateway.app.cli.demo import (
     RedisProgram,
     RedisUnavailable,
     board_options,
+    demo_folder,
+    end_requests,
     find_redis,
     introduction,
 )
 from gateway.app.cli.demo_cluster import NoDemoRunning, ask_demo, control_path, control_socket
-from gateway.app.process import CannotListen
+from gateway.app.process import CannotListen, StopRequest
 from gateway.app.wiring import Addresses
 from gateway.runtime.event_loop import SystemClock
 from gateway.simulator import SimulatorSettings
@@ -59,6 +61,38 @@ def test_a_signal_ends_all_of_it(number: signal.Signals, options: tuple[str, ...
         process.until("Ctrl-C ends it." if options else "upstream ")
         ended = process.end(number)
     assert (ended.code, ended.err) == (0, "")
+
+
+def test_nothing_stays_when_its_terminal_is_closed(tmp_path: Path) -> None:
+    with running("demo", *SMALL, "--no-board", environ={"TMPDIR": str(tmp_path)}) as process:
+        process.until("Ctrl-C ends it.")
+        assert len(list(tmp_path.glob("*/gateway.toml"))) == 1  # with the admin token
+        ended = process.end(signal.SIGHUP)
+    assert (ended.code, ended.err) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_hang_up_requests_the_end_unless_it_is_ignored() -> None:
+    stopping = StopRequest()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with end_requests(stopping):
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with end_requests(stopping):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            async with asyncio.timeout(20):
+                await stopping.asked.wait()
+    assert not stopping.hurried.is_set()
+
+
+def test_a_line_of_80_columns_has_room_for_the_path_of_the_commands() -> None:
+    with demo_folder() as folder:
+        path = folder.relative_to(folder.parent) / "commands"
+    of_macos = "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T/"
+    assert len(f"{of_macos}{path}") <= 80
 
 
 def test_both_apps_log_on_at_a_simulated_asterisk() -> None:

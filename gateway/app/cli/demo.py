@@ -84,7 +84,8 @@ Ctrl-C ends it.
 
 _COMMANDS_FILE: Final = "commands"
 """The file with the introduction, which a board on a terminal covers."""
-_FOLDER_PREFIX: Final = "oscc-gateway-demo-"
+_FOLDER_PREFIX: Final = "oscc-demo-"
+"""Short, so that a line of 80 columns has room for the path of a file also below a long TMPDIR."""
 _OPERATOR_COMMANDS: Final = """\
 As an operator, with the admin token of this run (docs/admin.md):
   {program} nodes --config {config}
@@ -149,6 +150,18 @@ def demo_folder() -> Iterator[Path]:
     """Yield the folder of one demonstration, which only its user may enter; it is removed afterwards."""
     with TemporaryDirectory(prefix=_FOLDER_PREFIX) as folder:
         yield Path(folder)
+
+
+@contextmanager
+def end_requests(stopping: StopRequest) -> Iterator[None]:
+    """Let signals request the end while the block lasts, also SIGHUP: the terminal was closed.
+
+    A SIGHUP that is ignored, as after ``nohup``, stays ignored.
+    """
+    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    closed = {} if is_ignored else {signal.SIGHUP: stopping.ask_without_hurry}
+    with stopping.on_signals(), process.signal_handlers(closed):
+        yield
 
 
 @contextmanager
@@ -226,8 +239,8 @@ async def _demo(
 ) -> int:
     stopping, clock, admin = StopRequest(), SystemClock(), operator_access(folder)
     config = folder / "gateway.toml"
-    config.write_text(_OPERATOR_CONFIGURATION.format(admin=admin_table(admin), site=SITE), "utf-8")
-    with stopping.on_signals():
+    with end_requests(stopping):
+        config.write_text(_OPERATOR_CONFIGURATION.format(admin=admin_table(admin), site=SITE), "utf-8")
         async with _demo_site(center, args, clock) as site:
             settings = demo_settings(site.section, args.port, admin)
             async with wiring.serving(settings, own, clock, stopping, log=log.writer) as addresses:

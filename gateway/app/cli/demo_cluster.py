@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import signal
 import sys
 import tempfile
 from collections import Counter
@@ -36,6 +35,7 @@ from gateway.app.cli.demo import (
     board_options,
     commands_hint,
     demo_folder,
+    end_requests,
     find_redis,
     free_port,
     is_terminal,
@@ -496,8 +496,7 @@ async def _show_cluster(
     args: argparse.Namespace,
 ) -> int:
     stopping, clock = StopRequest(), SystemClock()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stopping.ask)  # the terminal was closed
-    with stopping.on_signals():
+    with end_requests(stopping):
         _print(f"A simulated contact centre, a Redis and {len(NODES)} nodes start.")
         async with running_cluster(center, program, secrets, folder, args.port) as cluster:
             if not await _all_ready(cluster.processes, stopping, clock):
