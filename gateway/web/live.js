@@ -249,12 +249,13 @@ export class Live {
    * Ask for something, and remember what became of it while this page lives.
    * @param {string} kind @param {object} args
    * @param {{key: string, what: string, wants?: string|null, changes?: [string, string, string][]|null,
-   *   back?: {args: object, what: string}|null}} about the resource, the wish, the state; what changes, from
-   *   what to what, and how that is taken back
+   *   back?: {args: object, what: string}|null, needed?: ((resource: object) => boolean)|null}} about the
+   *   resource, the wish, the state; what changes, from what to what, and how that is taken back; for a wish
+   *   without a state, whether its effect is still missing
    */
-  async ask(kind, args, {key, what, wants = null, changes = null, back = null}) {
-    const act = {kind, args, key, what, wants, changes, back, at: this.wall, outcome: null, after: null,
-      again: null};
+  async ask(kind, args, {key, what, wants = null, changes = null, back = null, needed = null}) {
+    const act = {kind, args, key, what, wants, changes, back, needed, at: this.wall, outcome: null,
+      after: null, again: null};
     this.acts.unshift(act);
     this.acts.length = Math.min(this.acts.length, KEEP_ACTS);
     this.touch(key);
@@ -334,8 +335,14 @@ export class Live {
     const act = this.last(key);
     if (!act || act.seen) return null;
     if (act.after === 'undone') return act;
-    const {routing_state: is, pending_routing_state: next} = this.get(key) ?? {};
-    return act.wants && this.refusedForNow(act) && ![is, next].includes(act.wants) ? act : null;
+    return this.refusedForNow(act) && this.isMissing(act) ? act : null;
+  }
+
+  /** Whether the effect of a command is still missing; false where that is not known. */
+  isMissing({key, wants, needed}) {
+    const resource = this.get(key) ?? {};
+    if (wants) return ![resource.routing_state, resource.pending_routing_state].includes(wants);
+    return needed?.(resource) ?? false;
   }
 
   /** Whether a command was refused for a reason that passes. */

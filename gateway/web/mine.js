@@ -199,11 +199,13 @@ export class Mine {
     const what = t('auto.title');
     const on = this.auto.checked;
     const duration = this.duration.value ? {duration_s: Number(this.duration.value)} : {};
+    const wanted = Object.entries({on, ...duration});
+    const needed = ({auto_post_processing: is}) => wanted.some(([name, value]) => is?.[name] !== value);
     tellOutcome(
       await this.live.ask(
         'post_processing.set_auto',
         {on, ...duration},
-        {key: this.key, what},
+        {key: this.key, what, needed},
       ),
       what,
     );

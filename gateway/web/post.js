@@ -4,6 +4,8 @@ import {able, attribute, button, clock, fill, h, put, refusal, shown, t, toast} 
 
 const STEP_MS = 30_000;
 
+const isRunning = (agent) => agent.post_processing != null;
+
 export class PostProcessing {
   constructor(live) {
     this.live = live;
@@ -87,7 +89,8 @@ export class PostProcessing {
   }
 
   start() {
-    return this.ask('post_processing.start', {}, t('post.start'));
+    const needed = (agent) => agent.post_processing == null && agent.contacts?.length > 0;
+    return this.ask('post_processing.start', {}, t('post.start'), needed);
   }
 
   async extend() {
@@ -95,6 +98,7 @@ export class PostProcessing {
       'post_processing.extend',
       {until_ms: this.now.ends_at_ms + STEP_MS},
       t('post.more'),
+      isRunning,
     );
     const limit = outcome.error?.details?.until_ms;
     if (limit) toast(t('post.limit', clock(limit)));
@@ -106,6 +110,7 @@ export class PostProcessing {
     const outcome = await this.live.ask('post_processing.finish', args, {
       key: this.key,
       what: t('post.finished'),
+      needed: isRunning,
     });
     if (outcome.error?.code === 'wrap_up_reason_required') {
       this.hint.textContent = refusal(outcome.error);
@@ -113,8 +118,8 @@ export class PostProcessing {
     } else tellOutcome(outcome, t('post.finished'));
   }
 
-  async ask(kind, args, what) {
-    const outcome = await this.live.ask(kind, args, {key: this.key, what});
+  async ask(kind, args, what, needed) {
+    const outcome = await this.live.ask(kind, args, {key: this.key, what, needed});
     return outcome.error?.code === 'limit_reached' ? outcome : tellOutcome(outcome, what);
   }
 }

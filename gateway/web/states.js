@@ -134,11 +134,12 @@ function undoneNote(act, is, live, key, who, again) {
   };
   const answered = act.after !== 'undone';
   const silent = [is, minute(act.at)];
-  const repeat = button(t(`set.${act.wants}`), () => {
+  // without a state: the person uses the same button or switch again
+  const repeat = act.wants && button(t(`set.${act.wants}`), () => {
     seen();
     again(act.wants, act.args.reason_id);
   }, 'small');
-  able(repeat, !answered || (!live.frozen && !live.waits(act)));
+  if (repeat) able(repeat, !answered || (!live.frozen && !live.waits(act)));
   return h(
     'div',
     {class: 'unsure', role: answered ? null : 'alert'},

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from gateway.simulator.model import AutoPostProcessing
 from tests.web.stage import ASSISTANT, Page, WebSocketRoute, expect, live_page, opened
 
 pytestmark = pytest.mark.scenario
@@ -84,13 +85,41 @@ async def test_a_refusal_that_passes_stays_with_the_time_left_until_the_command_
         await expect(note).to_have_count(0)  # the state is there
 
 
-async def test_the_switch_of_post_processing_is_seen_without_scrolling() -> None:
-    async with live_page(ASSISTANT, "agent1", warm_up_s=0) as (_, page):
-        switch = await page.locator("#auto-post").bounding_box()
+async def test_a_refusal_that_passes_stays_also_when_it_is_no_state() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await refuse_commands(page, code="busy", retry_after_s=4)
+        await stage.live(page, ASSISTANT, "agent1")
+        note = page.locator(".unsure p")
+        await page.locator("#auto-post").click()
+        await expect(note).to_contain_text("The contact centre is busy. Try again in 0:0")
+        await expect(page.locator(".unsure .button")).to_have_count(0)  # the switch is there
+        await expect(page.locator("#auto-post")).not_to_be_checked()
+        await expect(note).to_contain_text("You can try again now.")
+        await page.locator(".unsure").get_by_role("button", name="Close").click()
+        await expect(note).to_have_count(0)
+        key = stage.talk("agent1")
+        stage.agent().auto = AutoPostProcessing(on=True, duration_s=300)
+        stage.act("EndContact", UserKey=key)
+        await page.get_by_role("button", name="Done").click()
+        await expect(note).to_contain_text("The contact centre is busy.")
+        stage.simulator.center.finish_post_processing(stage.agent())
+        await expect(page.locator(".hero-name")).to_have_text("Available")
+        await expect(note).to_have_count(0)  # it is over
+
+
+@pytest.mark.parametrize(("locale", "user"), [("en-GB", "agent1"), ("de-DE", "agent2")])
+async def test_the_switch_of_post_processing_is_seen_without_scrolling(locale: str, user: str) -> None:
+    async with opened(warm_up_s=0) as stage, stage.page(hints=True, locale=locale) as page:
+        await stage.log_on(page, ASSISTANT, user)
+        await expect(page.locator(".my-queues li").first).not_to_have_text("–")
         dock = await page.locator(".dock").bounding_box()
-        assert switch is not None
         assert dock is not None
-        assert switch["y"] + switch["height"] <= dock["y"]
+        for _ in range(3):  # also below each hint of the first start
+            card = await page.locator(".mine .card:has(#auto-post)").bounding_box()
+            assert card is not None
+            assert card["y"] + card["height"] <= dock["y"]
+            await page.locator(".walk .button").click()
+        await expect(page.locator(".walk")).to_have_count(0)
 
 
 async def test_what_comes_after_the_contact_is_shown_and_cancelled() -> None:
