@@ -23,7 +23,7 @@ ItemT = TypeVar("ItemT")
 
 _LOOKED_AT: Final = 16
 """Least recently used keys to examine for one with its whole burst: bounds the work under a flood."""
-_TURN_MAX: Final = 256
+_PRUNED_MAX: Final = 256
 """Entries that one pruning of a pool looks at: bounds its time."""
 _SOON_S: Final = 1.0
 _ROUNDING: Final = 1e-6
@@ -32,7 +32,7 @@ _ROUNDING: Final = 1e-6
 
 def drop_over(pool: dict[KeyT, ItemT], is_over: Callable[[ItemT], bool]) -> None:
     """Remove entries that are over, among the first :data:`_PRUNED_MAX`."""
-    for key in [key for key, item in islice(pool.items(), _TURN_MAX) if is_over(item)]:
+    for key in [key for key, item in islice(pool.items(), _PRUNED_MAX) if is_over(item)]:
         del pool[key]
 
 
@@ -124,7 +124,7 @@ class KeyedRates(Generic[KeyT]):
 
     def prune(self, now: float) -> None:
         """Remove keys with their whole burst, also without new ones: a key may be an address or a name."""
-        for key, full_at in list(islice(self._full_at.items(), _TURN_MAX)):
+        for key, full_at in list(islice(self._full_at.items(), _PRUNED_MAX)):
             if full_at <= now:
                 self._forget(key)
 

@@ -7,9 +7,11 @@ The rules are those of docs/protocol.md: one connection per session, one per use
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.core.commands import CommandRecords
@@ -390,55 +392,71 @@ class DueTime(Generic[KeyT]):
             self._touched.append(self)
 
 
+class _Turn(NamedTuple, Generic[KeyT]):
+    """The turn of one item; turns are compared by their ends, and by their numbers."""
+
+    until: float
+    number: int
+    item: KeyT
+
+
 class WaitQueue(Generic[KeyT]):
     """Items that wait, each for a turn. An item is due when it is touched, and when its turn is over.
 
-    Turns are nearly of one length: the end of a turn counts once the turns that began before it are over.
+    Turns are nearly of one length: most new ones end after all others.
     """
 
     def __init__(self) -> None:
-        self._until: dict[KeyT, float] = {}
+        self._turns: list[_Turn[KeyT]] = []
+        """The turn that ends next comes first."""
+        self._turn_of: dict[KeyT, _Turn[KeyT]] = {}
         self._touched: dict[KeyT, None] = {}
+        self._numbers = count()
         self.ring: Callable[[], None] = lambda: None
         """Called when :attr:`due_at` may be earlier."""
 
     def begin(self, item: KeyT, until: float) -> None:
         """Begin a turn of *item*, also if it has one."""
         self.drop(item)
-        self._until[item] = until
-        if len(self._until) == 1:
+        turn = self._turn_of[item] = _Turn(until, next(self._numbers), item)
+        insort(self._turns, turn)
+        if self._turns[0] is turn:
             self.ring()
 
     def touch(self, item: KeyT) -> None:
         """Record a change of *item*, if it waits."""
-        if item in self._until:
+        if item in self._turn_of:
             if not self._touched:
                 self.ring()
             self._touched[item] = None
 
     def touch_all(self, items: Iterable[KeyT]) -> None:
         """Record a change of those of *items* that wait."""
-        if self._until:
+        if self._turns:
             for item in items:
                 self.touch(item)
 
     def drop(self, item: KeyT) -> None:
         """Remove *item*, if it is here."""
-        self._until.pop(item, None)
+        turn = self._turn_of.pop(item, None)
+        if turn is not None:
+            del self._turns[bisect_left(self._turns, turn)]
         self._touched.pop(item, None)
 
     @property
     def due_at(self) -> float:
         """When :meth:`take` returns something, if nothing happens before."""
-        return -math.inf if self._touched else next(iter(self._until.values()), math.inf)
+        if self._touched:
+            return -math.inf
+        return self._turns[0].until if self._turns else math.inf
 
     def take(self, now: float) -> Iterable[KeyT]:
         """Return the due items, each once. Where the turn is over, :meth:`begin` or :meth:`drop` follows."""
         due, self._touched = self._touched, {}
-        for item, until in self._until.items():
-            if now < until:
+        for turn in self._turns:
+            if now < turn.until:
                 break
-            due[item] = None
+            due[turn.item] = None
         return due
 
 

@@ -112,7 +112,8 @@ class RemoteAttach:
         if connection is None or subject.is_over or not self._is_here(local):
             return
         if connection.session.live is None and accepted is False:
-            self._services.clock.call_later(_AGAIN_S, partial(weakly(subject.follow_waiting), handle))
+            again = partial(weakly(self._submit_again), handle, self._again_at.get(handle))
+            self._services.clock.call_later(_AGAIN_S, again)
         elif connection.session.live is None:
             if isinstance(accepted, SessionRefused):
                 self.accepted[handle] = accepted
@@ -120,6 +121,11 @@ class RemoteAttach:
         elif isinstance(accepted, SessionRefused) and accepted.code is not CloseCode.INTERNAL:
             refused = local.replaced() if accepted.code is CloseCode.REPLACED else accepted
             connection.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
+
+    def _submit_again(self, handle: str, again_at: float | None) -> None:
+        """Submit a session whose phone waits, unless it was submitted since: *again_at* is another then."""
+        if self._again_at.get(handle) == again_at:
+            self._subject.follow_waiting(handle)
 
     def _submit(self, local: Local, settle: OnSubmitted) -> None:
         """Submit a session to the owner. *settle* is called once, perhaps in this call."""
@@ -167,7 +173,7 @@ class RemoteAttach:
         if answer.waits:
             self._subject.waited_at = self._services.clock.now()
             return False
-        if self._is_here(local):
+        if self._local.get(local.ticket.handle) is local:  # else it follows other topics since
             self.accepted[local.ticket.handle] = token
         if answer.epoch is not None:
             self._subject.seen(answer.epoch)

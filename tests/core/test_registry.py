@@ -200,6 +200,30 @@ def test_turns_end_in_the_order_in_which_they_began() -> None:
     assert rung == [10], "a later turn makes nothing due earlier"
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_turn_ends_in_time_though_longer_ones_began_before_it(seed: int) -> None:
+    rng, waits = random.Random(seed), WaitQueue[int]()
+    rung: list[float] = []
+    waits.ring = lambda: rung.append(waits.due_at)
+    wanted: dict[int, float] = {}
+    for now in range(400):
+        for item in rng.sample(range(50), 5):
+            before = min(wanted.values(), default=math.inf)
+            waits.drop(item)
+            wanted.pop(item, None)
+            if rng.random() < 0.8:
+                rung.clear()
+                wanted[item] = now + rng.choice([1, 10, 10, 10, 11])
+                waits.begin(item, wanted[item])
+                assert wanted[item] >= before or rung == [wanted[item]]
+        assert waits.due_at == min(wanted.values(), default=math.inf)
+        due = {item for item, until in wanted.items() if until <= now}
+        assert set(waits.take(now)) == due
+        for item in due:
+            waits.drop(item)
+            del wanted[item]
+
+
 def test_who_is_touched_has_the_turn_still() -> None:
     waits: WaitQueue[str] = WaitQueue()
     waits.begin("a", 10)

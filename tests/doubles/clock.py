@@ -78,9 +78,12 @@ class ManualClock:
 
     def call_later(self, seconds: float, act: Callable[[], None]) -> Callable[[], None]:
         """Call *act* once *seconds* were advanced, unless the returned function is called."""
-        steps = ExitStack()
-        steps.enter_context(self.waiting_for(seconds, act))
-        return steps.close
+        wait = self._begin(seconds, act)
+
+        def cancel() -> None:
+            wait.over = True
+
+        return cancel
 
     def stand_still(self, seconds: float) -> None:
         """Advance *seconds* in which no task runs, as after SIGSTOP; due work is late then."""
@@ -117,12 +120,16 @@ class ManualClock:
 
     @contextmanager
     def waiting_for(self, seconds: float, wake: Callable[[], object]) -> Iterator[None]:
-        wait = _Wait(self._after(seconds), next(self._order), wake)
-        heapq.heappush(self._waits, wait)
+        wait = self._begin(seconds, wake)
         try:
             yield
         finally:
             wait.over = True
+
+    def _begin(self, seconds: float, wake: Callable[[], object]) -> _Wait:
+        wait = _Wait(self._after(seconds), next(self._order), wake)
+        heapq.heappush(self._waits, wait)
+        return wait
 
     def _after(self, seconds: float) -> float:
         return self._now + math.ceil(seconds / STEP_S) * STEP_S

@@ -137,7 +137,7 @@ PLACES: Final[dict[str, str]] = {
             edge/scheduler.py Scheduler.sockets waiting _wheel _ticks;
             edge/routes.py SessionRoutes._exporting;
             runtime/sessions.py SessionAdmission._waiting;
-            core/registry.py WaitQueue._until _touched; runtime/node.py Node._waiting_phones;
+            core/registry.py WaitQueue._turns _turn_of _touched; runtime/node.py Node._waiting_phones;
             runtime/subscriptions.py LinkSubscriptions._attach_due _presence_due _doubts;
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
             core/rate_limits.py AdmissionQueue._waiting_phones _others;

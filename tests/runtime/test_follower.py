@@ -570,6 +570,53 @@ async def test_a_phone_that_waited_in_vain_at_a_busy_owner_learns_that_it_is_bus
     assert far.code is CloseCode.OVER_CAPACITY
 
 
+async def test_topics_that_changed_while_their_owner_was_asked_are_submitted_again_if_they_are_lost(
+    at: Nodes,
+) -> None:
+    _, far = await followed(at)
+    at.trouble.lose = lambda _, __, ___, envelope: (
+        isinstance(envelope, Attach) and envelope.topics == ("queues",)
+    )
+    for number, topic in enumerate(("agents", "queues")):
+        far.send(kind="follow", id=str(number), topics=[topic])
+    await at.pass_time(1)
+    at.trouble.lose = None
+    await at.pass_time(ATTACH_ANSWER_S + ATTACH_AGAIN_S + 1)
+    assert at.scenes[0].member(far).topics == ("queues",)
+
+
+async def test_a_phone_that_came_again_is_submitted_as_often_as_one_that_waits(at: Nodes) -> None:
+    _, far = await _begin_behind(at)
+    again = far
+    for _ in range(4):
+        _is_late(at, node=0)
+        await at.pass_time(TURN_SHOWN_S + 0.25)
+        again.bye()
+        again = await at.scenes[1].again(again)
+    presented_before = presented(at)
+    for _ in range(6):
+        _is_late(at, node=0)
+        await at.pass_time(1)
+    assert not again.of_kind("welcome")
+    assert presented(at) - presented_before <= 4
+
+
+async def test_a_phone_whose_user_gets_another_owner_does_not_wait_for_phones_that_came_later(
+    at: Nodes,
+) -> None:
+    at.upstream.mute_links = True
+    phone = await at.scenes[0].phone("anna")
+    phone.hello()
+    await at.pass_time(ATTACH_S / 2)
+    later = await at.scenes[0].phone("bert")
+    later.hello()
+    await at.pass_time(1)
+    at.trouble.lose_all(Attach)
+    at.scenes[0].owner().owned_elsewhere(Grant(NodeId("n1"), "n1-1", (await at.grant()).token + 1))
+    await at.pass_time(ATTACH_S / 2 + 0.5)
+    assert (phone.code, later.code) == (CloseCode.INTERNAL, None)
+
+
 async def test_a_late_follower_does_not_blame_the_owner(at: Nodes) -> None:
     await at.served(0)
     at.trouble.lose_all(Attach)
