@@ -7,7 +7,7 @@ messages.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, Protocol
 
@@ -27,8 +27,8 @@ class Line:
     token: int | None = None
     """The highest token so far; None when there was none (or none is needed)."""
     holder: str | None = None
-    present: list[str] = field(default_factory=list)
-    """The link that is open and not replaced, or none."""
+    present: str | None = None
+    """The link that is open and not replaced."""
     opens: int = 0
     replacements: int = 0
     refusals: int = 0
@@ -59,13 +59,12 @@ class Links:
         line = self._lines.setdefault(user_key, Line(user_name))
         if self.fencing:
             self._fence(line, token, holder)
-        replaced = line.present.pop() if line.present else None
+        replaced, line.present = line.present, link_id
         line.opens += 1
         line.replacements += replaced is not None
         if line.closed_ms is not None and replaced is None:
             line.longest_gap_ms = max(line.longest_gap_ms, now_ms - line.closed_ms)
         line.closed_ms = None
-        line.present.append(link_id)
         return replaced
 
     def open_elsewhere(self, user_key: int, token: int | None = None) -> tuple[int, str | None]:
@@ -73,21 +72,20 @@ class Links:
         line = self._lines.setdefault(user_key, Line(str(user_key)))
         line.token = token if token is not None else (line.token or 0) + 1
         line.holder = "another holder"
-        replaced = line.present.pop() if line.present else None
+        replaced, line.present = line.present, None
         line.replacements += replaced is not None
         return line.token, replaced
 
     def present(self, user_key: int) -> str | None:
         """Return the user's link."""
         line = self._lines.get(user_key)
-        return line.present[-1] if line is not None and line.present else None
+        return None if line is None else line.present
 
     def closed(self, user_key: int, link_id: str, now_ms: int) -> None:
         """Record that the link is gone; a replaced one was counted before."""
         line = self._lines.get(user_key)
-        if line is not None and link_id in line.present:
-            line.present.remove(link_id)
-            line.closed_ms = now_ms
+        if line is not None and link_id == line.present:
+            line.present, line.closed_ms = None, now_ms
 
     def forget_token(self, user_key: int) -> None:
         """Remove the user's highest token after their last session. The counts stay."""
@@ -98,8 +96,7 @@ class Links:
     def restart(self) -> None:
         """Remove every link and token. The counts stay."""
         for line in self._lines.values():
-            line.token = line.holder = line.closed_ms = None
-            line.present.clear()
+            line.token = line.holder = line.present = line.closed_ms = None
 
     def counts(self) -> dict[str, Line]:
         """Return the counts, by user name."""

@@ -86,7 +86,7 @@ def links(simulator: Simulator) -> Json:
     return {
         "Links": {
             name: {
-                "Present": len(line.present),
+                "Present": int(line.present is not None),
                 "Opens": line.opens,
                 "Replacements": line.replacements,
                 "Refusals": line.refusals,
