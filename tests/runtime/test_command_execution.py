@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -35,11 +34,11 @@ def _mute(at: Scene) -> None:
     at.link().mute()
 
 
-def _call(phone: FakePhone, left_ms: int = 5_000) -> Call:
+def _call(phone: FakePhone, key: str = "k", *, left_ms: int = 5_000, retry: bool = False) -> Call:
     at = phone.scene
     deadline_ms = at.clock.wall_ms() + left_ms
     command = SetAgentRoutingState("7", "work")
-    return Call("k", phone.ticket.handle, command, at.owner().epoch, retry=False, deadline_ms=deadline_ms)
+    return Call(key, phone.ticket.handle, command, at.owner().epoch, retry, deadline_ms)
 
 
 async def _unmute(at: Scene) -> None:
@@ -350,12 +349,9 @@ async def test_a_command_that_is_sent_again_without_a_link_has_the_outcome_that_
 
 async def test_a_command_whose_phone_left_while_it_waited_holds_back_no_other(at: Scene) -> None:
     phone, twin = await at.served(), await at.served(device="d2")
-    owner = at.owner()
-    member = owner.user_sessions.by_handle[phone.ticket.handle]
+    owner, member = at.owner(), at.member(phone)
     owner.link_health.is_taking_over, member.on_link = True, False
-    command, deadline_ms = SetAgentRoutingState("7", "work"), at.clock.wall_ms() + 5_000
-    call = Call("1", phone.ticket.handle, command, owner.epoch, False, deadline_ms)
-    leave = owner.execution.execute(call, partial(pytest.fail, "it left"))
+    leave = owner.execution.execute(_call(phone), partial(pytest.fail, "it left"))
     twin.command("2", "2")
     await at.clock.settle()
     assert twin.outcome("2") is None
@@ -369,15 +365,10 @@ async def test_what_waits_for_the_history_goes_to_the_next_owner_at_once(at: Sce
     phone = await at.served()
     owner, outcomes = at.owner(), list[Outcome | None]()
     owner._history_by = math.inf
-    deadline_ms, handle = at.clock.wall_ms() + 5_000, phone.ticket.handle
-
-    def execute(key: str) -> Callable[[], None]:
-        call = Call(key, handle, SetAgentRoutingState("7", "work"), owner.epoch, True, deadline_ms)
-        return owner.execution.execute(call, partial(outcomes.append))
-
-    execute("1")
-    execute("2")
-    execute("3")()  # its phone leaves
+    _, _, leave = (
+        owner.execution.execute(_call(phone, key, retry=True), partial(outcomes.append)) for key in "123"
+    )
+    leave()
     if is_given:
         await owner.execution.give(1.0)
     else:
