@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.domain.commands import Call, Command, History, Outcome
 from gateway.domain.errors import CloseCode, Detail, EndReason, ErrorCode, GatewayError, SessionRefused
-from gateway.domain.model import EMPTY_SET, Application, NodeId, Right, Scope, Ticket, UserId
+from gateway.domain.model import EMPTY_SET, Application, NodeId, Position, Right, Scope, Ticket, UserId
 from gateway.domain.resources import RESOURCES, Resource
 from gateway.protocol.frames import COMMANDS, NoticeFrame
 
@@ -200,10 +200,14 @@ class CallRequest:
 
 @dataclass(frozen=True, slots=True)
 class CallAnswer:
-    """The outcome; None: it was not begun, since another node has become the owner."""
+    """The outcome; None: it was not begun, since another node has become the owner.
+
+    *shown_at*: the position from which on the state shows what it caused; older nodes send None.
+    """
 
     request: int
     outcome: Outcome | None
+    shown_at: Position | None = None
 
 
 class Lingering(NamedTuple):

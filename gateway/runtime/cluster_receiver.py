@@ -699,10 +699,12 @@ class ClusterReceiver:
         owner.execution.execute(asked.call, settle, asked.node)
 
     def _answer_call(self, owner: Owner | None, asked: CallRequest, outcome: Outcome | None) -> None:
+        answer = CallAnswer(asked.request, outcome)
         if owner is not None:
             owner.publisher.publish_now()  # the state that a command caused is sent before its result
-        within_s = patience_s(asked.call, self._clock.wall_ms())
-        self._exchange.reply(asked.node, CallAnswer(asked.request, outcome), within_s)
+            if outcome is not None:
+                answer = CallAnswer(asked.request, outcome, owner.publisher.sent)  # and may be lost
+        self._exchange.reply(asked.node, answer, patience_s(asked.call, self._clock.wall_ms()))
 
     def _process_ownership(self, message: Sought | Owned) -> None:
         """Answer which node owns a user, or record it, while the store of leases accepts no writes."""

@@ -31,7 +31,7 @@ from gateway.core.lease import BusState
 from gateway.core.ledger import Health, Receipt
 from gateway.domain.commands import Call, History, Outcome, not_begun, patience_s, unknown
 from gateway.domain.errors import CloseCode, ErrorCode, SessionRefused
-from gateway.domain.model import LONG_AGO, UserId
+from gateway.domain.model import LONG_AGO, Position, UserId
 from gateway.protocol.envelopes import (
     Attach,
     AttachAnswer,
@@ -68,13 +68,13 @@ ATTACH_ANSWER_S: Final = 2.0
 ATTACH_AGAIN_S: Final = 1.0
 """Pause before it is repeated."""
 SHOWN_S: Final = 2.0
-"""How long the outcome of a repeated command waits for what it caused."""
+"""How long the outcome of a command waits for what it caused, when that may be lost."""
 _AGAIN_S: Final = 0.5
 _SLACK_S: Final = 1.0
 """Time for the owner's answer at the end of a turn: it may serve a session then, or refuse it."""
 _TURN_SHOWN_S: Final = 6.0
 """How long an owner's answer counts that a session waits for its turn: some of the next may be lost."""
-SettleRead = Callable[[OnForwarded, Outcome], None]
+SettleRead = Callable[[OnForwarded, Outcome, Position | None], None]
 OnSubmitted = Callable[[bool | SessionRefused], None]
 """Takes whether the owner accepted a session, or how it refused it."""
 
@@ -339,8 +339,9 @@ class RemoteCommands:
             return
         del self._under_way[sent]
         outcome = self._outcome(sent, answer)
-        if sent.is_repeated and outcome is not None:  # what it caused may be lost, too
-            self._settle_read(sent.settle, outcome)
+        shown_at = answer.shown_at if isinstance(answer, CallAnswer) else None
+        if outcome is not None and (shown_at or sent.is_repeated):  # what it caused may be lost
+            self._settle_read(sent.settle, outcome, shown_at)
         else:
             sent.settle(outcome)
 
@@ -537,20 +538,31 @@ class Follower:
             return lambda: None
         return self._sending.execute(self.owner, call, settle)
 
-    def _settle_read(self, settle: OnForwarded, outcome: Outcome) -> None:
-        """Pass *outcome* on when the owner has answered another request for changes; bounded in time."""
+    def _settle_read(self, settle: OnForwarded, outcome: Outcome, shown_at: Position | None) -> None:
+        """Pass *outcome* on when the replica shows what the command caused; bounded in time.
+
+        It does from *shown_at* on; None: when the owner has answered another request for changes.
+        """
+        if shown_at is not None and self.feed.ledger.position >= shown_at:
+            settle(outcome)
+            return
         self._ask_again()
-        if not spawn(self._tasks, self._settle_when_read(settle, outcome)):
+        if not spawn(self._tasks, self._settle_later(settle, outcome, shown_at)):
             settle(outcome)
 
-    async def _settle_when_read(self, settle: OnForwarded, outcome: Outcome) -> None:
+    async def _settle_later(self, settle: OnForwarded, outcome: Outcome, shown_at: Position | None) -> None:
         try:
             with suppress(TimeoutError):
                 async with self._services.clock.timeout(SHOWN_S):
-                    while self.machine.state is not FollowState.FOLLOWING and not self.is_over:
+                    while not self.is_over and not self._shows(shown_at):
                         await self._next_change()
         finally:
             settle(outcome)
+
+    def _shows(self, position: Position | None) -> bool:
+        if position is None:
+            return self.machine.state is FollowState.FOLLOWING
+        return self.feed.ledger.position >= position
 
     def _ask_again(self) -> None:
         """Send another request for changes soon."""

@@ -627,6 +627,11 @@ class ChangePublisher:
 
     # ---- what is published ----
 
+    @property
+    def sent(self) -> Position:
+        """The position up to which the changes were published."""
+        return self._sent
+
     def flush(self) -> None:
         """Publish the changes, if a node follows."""
         if self._has_changes:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.commands import History, Outcome, Remembered, SetRoutingState, Status
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.model import Application, Device, NodeId, Right, Scope, UserId
+from gateway.domain.model import Application, Device, NodeId, Position, Right, Scope, UserId
 from gateway.domain.resources import Agent, Me
 from gateway.protocol import envelopes
 from gateway.protocol.envelopes import (
@@ -61,8 +61,8 @@ def received(outcome: Outcome | None) -> object:
 def comparable(envelope: Envelope) -> object:
     """Return what is to be equal."""
     match envelope:
-        case CallAnswer(request, outcome):
-            return request, received(outcome)
+        case CallAnswer(request, outcome, shown_at):
+            return request, received(outcome), shown_at
         case Offer(history=history) | Given(history=history):
             outcomes = [
                 (one.key, one.body_hash, received(one.outcome), one.left_s) for one in history.outcomes
@@ -88,6 +88,7 @@ REMEMBERED = (
 @given(envelope=any_of.every_envelope)
 @example(envelope=CallAnswer(1, Outcome(Status.REJECTED, LOGGED_ON)))
 @example(envelope=CallAnswer(1, None))
+@example(envelope=CallAnswer(1, Outcome(Status.APPLIED), Position(7, 3)))
 @example(envelope=CallAnswer(1, Outcome(Status.APPLIED, None, 7, "0af7651916cd43dd8448eb211c80319c")))
 @example(
     envelope=Offer(

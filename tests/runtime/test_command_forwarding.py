@@ -13,10 +13,20 @@ import pytest
 
 from gateway.domain.commands import AcknowledgeNotice, Call, Execute, Outcome, Status
 from gateway.domain.errors import ErrorCode
-from gateway.protocol.envelopes import AttachAnswer, BusChannel, CallAnswer, CallRequest, Envelope, Offer
+from gateway.protocol.envelopes import (
+    Asks,
+    AttachAnswer,
+    BusChannel,
+    CallAnswer,
+    CallRequest,
+    Envelope,
+    Offer,
+    Publication,
+    Publications,
+)
 from gateway.runtime.cluster import REPEATED_AFTER_S
 from gateway.runtime.command_execution import HELD_MAX, OWNER_WAIT_S
-from gateway.runtime.follower import ATTACH_ANSWER_S, Follower
+from gateway.runtime.follower import ATTACH_ANSWER_S, SHOWN_S, Follower
 from gateway.runtime.ports import Start
 from tests.doubles.tasks import during
 from tests.runtime.followed import executed, followed, follower
@@ -218,6 +228,26 @@ def state_at_result(phone: FakePhone, identity: str) -> object:
         return phone.shown["agent:7"]["routing_state"]
     finally:
         phone.frames = frames
+
+
+async def test_an_outcome_waits_for_lost_state(at: Nodes) -> None:
+    _, far = await followed(at)
+    at.trouble.lose_all(Publications)
+    await far.send_command("1", "1")
+    end(at)
+    await at.pass_time(1.0)
+    assert (far.result("1"), executed(at)) == ({"status": "applied"}, ["1"])
+    assert state_at_result(far, "1") == "unavailable"
+
+
+async def test_an_outcome_waits_for_lost_state_no_longer_than_two_seconds(at: Nodes) -> None:
+    _, far = await followed(at)
+    at.trouble.lose_all(Publications, Publication, Asks)
+    await far.send_command("1", "1", expires_at_ms=at.clock.wall_ms() + LONG_MS)
+    await at.pass_time(SHOWN_S / 2)
+    assert (far.result("1"), executed(at)) == (None, ["1"])
+    await at.pass_time(SHOWN_S)
+    assert far.result("1") == {"status": "applied"}
 
 
 @pytest.mark.parametrize("lost", ["request", "answer"])

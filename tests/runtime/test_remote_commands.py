@@ -31,7 +31,9 @@ class AnsweringNode:
         self.received: list[CallRequest] = []
         self.moved = 0
         services = at.scenes[0].services
-        self.sending = RemoteCommands(user(1), services, self._moved, lambda settle, outcome: settle(outcome))
+        self.sending = RemoteCommands(
+            user(1), services, self._moved, lambda settle, outcome, _: settle(outcome)
+        )
 
     def _moved(self) -> None:
         self.moved += 1
