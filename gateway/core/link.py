@@ -682,8 +682,6 @@ class OpeningLinks:
         """The estimated pause after the next one."""
         self._paused_until = -math.inf
         self._shown_at = -math.inf
-        self.freed: list[Callable[[], None]] = []
-        """Called when there may be room again: one for each queue."""
 
     def __len__(self) -> int:
         return len(self._began)
@@ -696,8 +694,12 @@ class OpeningLinks:
         self._began[number] = self._own_time(now), max(0.0, self._paused_until - before)
         return number
 
-    def end(self, number: int, shown_at: float | None = None, resources: int = 0) -> None:
-        """End its count: its first *resources* were shown at *shown_at*, or the link is gone (None)."""
+    def end(self, number: int, shown_at: float | None = None, resources: int = 0) -> bool:
+        """End its count: its first *resources* were shown at *shown_at*, or the link is gone (None).
+
+        Returns:
+            Whether there may be room again; then the first link of each queue is to be woken.
+        """
         began, pause_s = self._began.pop(number, None), resources * RESOURCE_S
         if began is not None:
             self._paused_until += pause_s - began[1]
@@ -705,9 +707,7 @@ class OpeningLinks:
             self._shown_at = shown_at
             self._pause_s += (pause_s - self._pause_s) / 4
             self._paused_until = self._bounded(self._paused_until, shown_at, pause_s)
-        if began is not None:
-            for wake in self.freed:
-                wake()
+        return began is not None
 
     @staticmethod
     def _bounded(until: float, now: float, pause_s: float) -> float:

@@ -519,13 +519,13 @@ class AdmissionQueue:
     queue is as long as there are users without a link. What may free a part of the budget goes through the
     queue, which then wakes its first link.
 
-    No link enters while *openings* have no room for another.
+    No link enters while *openings*, which all queues of a node share, have no room for another. When they
+    have room again, each queue is to :meth:`wake_first`.
     """
 
     def __init__(self, budget: Budget, openings: OpeningLinks | None = None) -> None:
         self.budget: Final = budget
         self.openings: Final = OpeningLinks() if openings is None else openings
-        self.openings.freed.append(self._wake_first)
         self._waiting_phones: list[Place] = []
         self._others: list[Place] = []
         self._numbers = count()
@@ -578,7 +578,7 @@ class AdmissionQueue:
         was_first = place in self._firsts()
         place.gone = True
         if was_first:
-            self._wake_first()
+            self.wake_first()
 
     def admit_log_on(self, now: float, *, is_likely: bool = False) -> bool:
         """Admit a log-on, unless a user who has logged on waits for the link.
@@ -598,34 +598,34 @@ class AdmissionQueue:
     def done(self) -> None:
         """Give back the place of a link that entered: it is open, or failed."""
         self.budget.done()
-        self._wake_first()
+        self.wake_first()
 
     def handed_over(self) -> bool:
         """Record that a link was handed over; return whether it has a place now."""
         has_place = self.budget.handed_over()
-        self._wake_first()
+        self.wake_first()
         return has_place
 
     def hand_over_failed(self) -> None:
         """Record that a link that entered is not handed over."""
         self.budget.hand_over_failed()
-        self._wake_first()
+        self.wake_first()
 
     def log_on_done(self) -> None:
         """Give back the place of an admitted log-on: it was answered, or failed."""
         self.budget.log_on_done()
-        self._wake_first()
+        self.wake_first()
 
     def share(self, nodes: int, now: float, *, unknown_s: float = 0.0) -> None:
         """Set this node's part of the budget: see :meth:`Budget.share`."""
         self.budget.share(nodes, now, unknown_s=unknown_s)
-        self._wake_first()
+        self.wake_first()
 
     def slow(self, now: float, *, is_slowed: bool) -> None:
         """Record whether the node is overloaded: see :meth:`Budget.slow`."""
         if is_slowed is not self.budget.is_slowed:
             self.budget.slow(now, is_slowed=is_slowed)
-            self._wake_first()
+            self.wake_first()
 
     def _leaves_room(self, head: Place | None) -> bool:
         """Return whether the first waiting link leaves a log-on its turn."""
@@ -646,7 +646,8 @@ class AdmissionQueue:
         """Return when a refused log-on may be tried again, s."""
         return self.budget.log_on_wait_s(now, is_likely=is_likely and self._head() is None)
 
-    def _wake_first(self) -> None:
+    def wake_first(self) -> None:
+        """Wake the first link: budget or node may have room for it."""
         for place in self._firsts():
             place.wake()
 

@@ -204,6 +204,8 @@ class OwnerServices:
     """Returns when the node of a holder last announced itself; -inf when that is not known."""
     partitioned: Callable[[], None]
     """Called when this node is partitioned: other nodes live, and it does not reach them."""
+    room_freed: Callable[[], None]
+    """Called when this node may have room for another link, of any site."""
     renewals: LeaseRenewals
     """Renews leases together with those of the node's other users."""
     assumed: AssumedTokens

@@ -696,6 +696,10 @@ class Node:
     def _partitioned(self) -> None:
         self.is_partitioned = True
 
+    def _wake_links(self) -> None:
+        for admission_queue in self._queues.values():
+            admission_queue.wake_first()
+
     def _owner_services(self, name: str, site: SiteParts) -> OwnerServices:
         settings = self._settings
         return OwnerServices(
@@ -715,6 +719,7 @@ class Node:
             is_leaving=self.membership.is_leaving,
             announced_at=self.membership.announced_at,
             partitioned=self._partitioned,
+            room_freed=self._wake_links,
             renewals=self._renewals,
             assumed=self._assumed,
             open_links=self._open_links,

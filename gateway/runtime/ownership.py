@@ -376,8 +376,9 @@ class LinkDialer:
     def _opened(self, shown_at: float | None = None, resources: int = 0) -> None:
         """Give back the place among the links that the node is opening."""
         opening, self._opening = self._opening, None
-        if opening is not None:
-            self._services.admission_queue.openings.end(opening, shown_at, resources)
+        openings = self._services.admission_queue.openings
+        if opening is not None and openings.end(opening, shown_at, resources):
+            self._services.room_freed()
 
     def waited(self, since: float) -> bool:
         """Return whether the user waited for their turn after *since* while the queue moved on."""

@@ -141,7 +141,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/subscriptions.py LinkSubscriptions._attach_due _presence_due _doubts;
             runtime/mirror.py Feed.connections; runtime/user_state.py UserState.local;
             core/rate_limits.py AdmissionQueue._waiting_phones _others;
-            core/link.py OpeningLinks._began freed;
+            core/link.py OpeningLinks._began;
             runtime/node.py UserStates._user_states; runtime/node.py Node._tickets;
             core/registry.py DueTimes._touched; runtime/link_session.py LeaseRenewals._waiting;
             runtime/link_session.py OnDemandTasks._running;
