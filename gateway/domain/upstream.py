@@ -317,6 +317,7 @@ class LinkClosed(Exception):  # noqa: N818 - names what happened, as asyncio.Can
             ``version_unsupported``, ``unfenced`` or ``lost``.
         token: The highest token, when *reason* is ``stale``.
         retry_after_s: The wait before the next dial that the server requested.
+        is_unsent: Whether the request was certainly not sent.
     """
 
     def __init__(
@@ -325,8 +326,10 @@ class LinkClosed(Exception):  # noqa: N818 - names what happened, as asyncio.Can
         *,
         token: int | None = None,
         retry_after_s: float | None = None,
+        is_unsent: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.token = token
         self.retry_after_s = retry_after_s
+        self.is_unsent = is_unsent

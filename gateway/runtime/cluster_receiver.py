@@ -696,7 +696,10 @@ class ClusterReceiver:
             self._answer_call(owner, asked, None)
             return
         settle = partial(self._answer_call, owner, asked)
-        owner.execution.execute(asked.call, settle, asked.node)
+        try:
+            owner.execution.execute(asked.call, settle, asked.node)
+        except Exception as fault:  # noqa: BLE001 - as in _carry_out
+            log_fault(_LOG, "node_request_failed", fault)
 
     def _answer_call(self, owner: Owner | None, asked: CallRequest, outcome: Outcome | None) -> None:
         answer = CallAnswer(asked.request, outcome)

@@ -57,6 +57,7 @@ from gateway.runtime.ports import (
 )
 from gateway.runtime.sessions import WAIT_MIN_S, SessionAdmission, SessionsOwner
 
+_LOG: Final = logging.getLogger(__name__)
 TAKEN_OVER_S: Final = 3.0
 """How long a command waits for the link of a user who moved here from another node."""
 _STATUS: Final[dict[Literal["applied", "pending", "unchanged"], Status]] = {
@@ -357,7 +358,7 @@ class CommandExecution:
         if left:
             wait_s = max(self._timer_at - now, WAIT_MIN_S)
             self._stop_timer = self._owner.clock.call_later(wait_s, weakly(self._bound_waits))
-        for key in over:  # last: a caller may raise, or send the next command
+        for key in over:  # last: a caller may send the next command
             self._settle(key, _UNANSWERED)
 
     def _start_task(self, call: Call) -> None:
@@ -426,7 +427,7 @@ class CommandExecution:
         self._owner.session_admission.wake()
         for waiter in list(self._waiting):
             self._stop_waiting(waiter)
-            waiter.settle(None)
+            _pass(waiter, None)
 
     async def _run(self, call: Call, link_session: LinkSession | None) -> None:
         outcome = _UNANSWERED
@@ -453,7 +454,7 @@ class CommandExecution:
         if sent is not None:
             sent.withdraw()
         for waiter in self._records.settle(key, outcome, self._owner.clock.now()):
-            waiter.settle(by_session.get(waiter.session, outcome))
+            _pass(waiter, by_session.get(waiter.session, outcome))
 
     async def _decide(self, call: Call, link_session: LinkSession | None) -> Outcome:
         """Refuse the command, or have OSCC-E execute it on the link for which it was decided."""
@@ -507,6 +508,8 @@ class CommandExecution:
             if isinstance(until_ms, int):
                 sent.details["until_ms"] = until_ms + self._owner.mirror.offset_ms
             return _refused(sent)
+        if isinstance(sent, LinkClosed) and sent.is_unsent:
+            return _NOT_REACHED
         if not isinstance(sent, Executed):
             return _UNANSWERED
         return Outcome(_STATUS[sent.state], version=sent.version, trace_id=sent.trace_id)
@@ -519,6 +522,14 @@ class CommandExecution:
             async with owner.clock.timeout(max(0.0, left_s)):
                 while not (owner.mirror.live or self._is_closed):
                     await owner.session_admission.until_changed(call.session)
+
+
+def _pass(waiter: OutcomeWaiter, outcome: Outcome | None) -> None:
+    """Pass an outcome to one of several that wait."""
+    try:
+        waiter.settle(outcome)
+    except Exception as fault:  # noqa: BLE001 - one caller's fault must not keep others from their outcome
+        log_fault(_LOG, "command_failed", fault)
 
 
 def _refused(error: GatewayError) -> Outcome:
@@ -564,7 +575,6 @@ _IDLE_S: Final = 3600.0
 """Upper bound of a wait, which any change ends earlier."""
 _TOO_MANY: Final = "Too many commands wait for an owner. Try again."
 _NOBODY: Final = "No node owns the user at the moment. Try again."
-_LOG: Final = logging.getLogger(__name__)
 
 
 class CommandedUser(ABC):

@@ -421,7 +421,7 @@ class Link(Protocol):
 
         Raises:
             GatewayError: The server refused it, with the protocol's code, or gave no answer in time.
-            LinkClosed: The link ended before the answer came.
+            LinkClosed: The link ended before the answer came, or before the request could be sent.
         """
 
     def send(self, request: LinkRequest, answered: OnAnswer) -> Callable[[], object] | None:

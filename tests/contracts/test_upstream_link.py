@@ -207,8 +207,9 @@ async def test_closing_ends_all_waits_and_may_be_repeated(site: Site) -> None:
     await link.close()
     with pytest.raises(LinkClosed):
         await link.receive()
-    with pytest.raises(LinkClosed):
+    with pytest.raises(LinkClosed) as closed:
         await link.request(KeepAlive())
+    assert closed.value.is_unsent
 
 
 async def test_hearing_is_dated(site: Site) -> None:

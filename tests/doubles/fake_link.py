@@ -138,7 +138,7 @@ class FakeLink:
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """Have the centre serve *request*; wait until :meth:`receive` has read its answer."""
         if self._closed is not None:
-            raise LinkClosed(self._closed.reason)
+            raise LinkClosed(self._closed.reason, is_unsent=True)
         answer: asyncio.Future[Received] = asyncio.get_running_loop().create_future()
         try:
             async with self._patience(request):

@@ -485,7 +485,7 @@ async def test_a_fault_over_one_request_ends_that_request_alone(
     with monkeypatch.context() as patched:
         replace_method(patched, owner.execution, "execute", broken)
         assert await fake_node.say(request) == []
-    assert [record.getMessage() for record in caplog.records] == ["message_failed"]
+    assert [record.getMessage() for record in caplog.records] == ["node_request_failed"]
     assert only(CallAnswer, await fake_node.say(request)).outcome == Outcome(Status.APPLIED)
 
 

@@ -98,6 +98,20 @@ async def test_without_a_link_a_command_is_refused(at: Scene) -> None:
     assert await phone.send_command("1", "1") == ("rejected", "upstream_unavailable")
 
 
+@pytest.mark.parametrize("settled", [False, True])
+async def test_a_command_that_a_link_could_not_send_since_it_had_just_ended_is_refused(
+    at: Scene, settled: bool
+) -> None:
+    phone = await at.served()
+    at.upstream.unreachable = True
+    at.upstream.drop(user(1))
+    if settled:
+        await at.clock.settle()
+    assert await phone.send_command("1", "1") == ("rejected", "upstream_unavailable")
+    assert await phone.send_command("2", "1", retry=True) == ("rejected", "upstream_unavailable")
+    assert _runs(at) == 0
+
+
 async def test_an_answer_of_oscc_e_is_passed_on_as_it_is(at: Scene) -> None:
     phone = await at.served()
     at.upstream.refusals[Execute] = GatewayError(ErrorCode.REASON_REQUIRED, "say why")
@@ -280,19 +294,22 @@ async def test_waits_are_bounded_by_the_earliest_deadline_whenever_it_was_set(at
     assert at.owner().execution.in_flight == 0
 
 
-async def test_a_fault_of_one_caller_leaves_later_waits_bounded(
-    at: Scene, monkeypatch: pytest.MonkeyPatch
+async def test_a_fault_of_one_caller_leaves_the_other_callers_and_later_waits_as_they_are(
+    at: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    phone = await at.served()
+    phone, twin = await at.served(), await at.served(device="d2")
     _mute(at)
     with monkeypatch.context() as patch:
         patch.setattr(phone, "_settled", fail)
         phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 1_000)
-        with pytest.raises(RuntimeError):
-            await at.pass_time(2)
+        twin.command("1", "1", retry=True)
+        twin.command("9", "9", expires_at_ms=at.clock.wall_ms() + 1_000)
+        await at.pass_time(2)
+    assert [twin.outcome(each) for each in "19"] == [("unknown", "upstream_timeout")] * 2
+    assert [record.getMessage() for record in caplog.records] == ["command_failed"]
     phone.command("2", "2", expires_at_ms=at.clock.wall_ms() + 2_000)
     await at.pass_time(3)
     assert phone.outcome("2") == ("unknown", "upstream_timeout")

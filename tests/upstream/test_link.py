@@ -715,7 +715,9 @@ async def test_a_replaced_link_says_so_and_nothing_more(at: Scene, link: OsccLin
     await at.server.say({"Type": "LinkReplaced", "Token": 77})
     await at.server.say(event("UserRealtime", USER_REALTIME))
     assert await link.receive() == LinkReplaced(77)
-    assert await outcome(link, execute()) == "lost"
+    with pytest.raises(LinkClosed) as closed:
+        await link.request(execute())
+    assert (closed.value.reason, closed.value.is_unsent) == ("lost", True)
     with pytest.raises(LinkClosed):
         await link.receive()
     assert at.server.received == type(at.server.received)()

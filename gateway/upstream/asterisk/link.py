@@ -327,7 +327,7 @@ class AsteriskLink:
             LinkClosed: The link ended before the answer came.
         """
         if self._is_closed:
-            raise LinkClosed("lost")
+            raise LinkClosed("lost", is_unsent=True)
         if len(self._pending) >= UNDER_WAY:
             raise GatewayError(ErrorCode.BUSY, "Too many requests of this user are under way.")
         if isinstance(request, AttachSession):

@@ -233,7 +233,7 @@ class OsccLink:
             LinkClosed: The link ended before the answer came.
         """
         if self._closed or self._replaced:
-            raise LinkClosed("lost")
+            raise LinkClosed("lost", is_unsent=True)
         if len(self._pending) >= MOST_IN_FLIGHT:
             raise GatewayError(ErrorCode.BUSY, "Too many requests of this user are under way.")
         check_unread(self._unread, request, self._now())
