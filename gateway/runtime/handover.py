@@ -485,9 +485,11 @@ class Handover:
             owner.execution.resume()
 
     async def _let_answers_leave(self) -> None:
-        """Let outcomes of commands leave before the offer: a node that takes the user waits for no answer."""
-        for _ in ("command execution", "cluster receiver", "exchange"):  # one turn of the loop for each
-            await self._services.clock.sleep(0)
+        """Let outcomes of commands leave before the offer: a node that takes the user waits for no answer.
+
+        They are posted by now, some in tasks that begin in the next turn of the loop.
+        """
+        await self._services.clock.sleep(0)
 
     def _made(self, history: History, reason: GiftReason) -> Offer:
         owner, now = self._owner, self._services.clock.now()
