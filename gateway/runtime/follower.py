@@ -539,15 +539,11 @@ class Follower:
         return self._sending.execute(self.owner, call, settle)
 
     def _settle_read(self, settle: OnForwarded, outcome: Outcome, shown_at: Position | None) -> None:
-        """Pass *outcome* on when the replica shows what the command caused; bounded in time.
-
-        It does from *shown_at* on; None: when the owner has answered another request for changes.
-        """
-        if shown_at is not None and self.feed.ledger.position >= shown_at:
-            settle(outcome)
-            return
-        self._ask_again()
-        if not spawn(self._tasks, self._settle_later(settle, outcome, shown_at)):
+        """Pass *outcome* on from *shown_at* on; None: once the owner has answered again; bounded in time."""
+        is_shown = shown_at is not None and self._shows(shown_at)
+        if not is_shown:
+            self._ask_again()
+        if is_shown or not spawn(self._tasks, self._settle_later(settle, outcome, shown_at)):
             settle(outcome)
 
     async def _settle_later(self, settle: OnForwarded, outcome: Outcome, shown_at: Position | None) -> None:
@@ -560,9 +556,8 @@ class Follower:
             settle(outcome)
 
     def _shows(self, position: Position | None) -> bool:
-        if position is None:
-            return self.machine.state is FollowState.FOLLOWING
-        return self.feed.ledger.position >= position
+        is_following = self.machine.state is FollowState.FOLLOWING
+        return is_following if position is None else self.feed.ledger.position >= position
 
     def _ask_again(self) -> None:
         """Send another request for changes soon."""
