@@ -584,11 +584,13 @@ class ServerClock:
     seconds.
     """
 
-    __slots__ = ("_at", "_first_ms", "_is_learning", "_least_ms", "_most_ms", "ahead_ms")
+    __slots__ = ("_at", "_first_ms", "_is_learning", "_least_ms", "_most_ms", "ahead_ms", "behind_ms")
 
     def __init__(self) -> None:
         self.ahead_ms = _LOWEST_MS
         """The difference (Time - receipt) of events beyond which :meth:`is_ahead` is to be called."""
+        self.behind_ms = _LOWEST_MS
+        """The difference (Time - receipt) of events below which :meth:`is_behind` is to be called."""
         self._is_learning = True
         """Whether no answer has come yet: until then events show by how much their clock is ahead."""
         self._first_ms = _LOWEST_MS
@@ -604,6 +606,19 @@ class ServerClock:
         """Process the time in the first message, received at *now*; the link was requested at *asked_at*."""
         self.update(time_ms, now)
         self._most_ms = asked_at * 1000 - time_ms
+        self.behind_ms = time_ms - now * 1000 - STEADY_MS
+
+    def is_behind(self, time_ms: int, now: float) -> bool:
+        """Return whether the time of an event, received at *now*, is earlier than it can be.
+
+        Either it was long on its way, or the clock was set back: the next answer shows which. Each time it
+        returns True, a further event must be earlier by :data:`STEADY_MS`.
+        """
+        behind_ms = time_ms - now * 1000
+        is_behind = behind_ms < self.behind_ms
+        if is_behind:
+            self.behind_ms = behind_ms - STEADY_MS
+        return is_behind
 
     def is_ahead(self, time_ms: int, now: float) -> bool:
         """Return whether the time of an event, received at *now*, is later than it can be.
@@ -634,6 +649,7 @@ class ServerClock:
         self.update(time_ms, now)
         self._most_ms = max(most_ms, asked_at * 1000 - time_ms)
         self.ahead_ms = max(self._first_ms, -self._most_ms) + STEADY_MS
+        self.behind_ms = min(self.behind_ms, -self._least(now) - STEADY_MS)
         self._is_learning = False
         return True
 

@@ -277,6 +277,33 @@ async def test_an_event_from_the_future_shows_that_the_clock_of_the_server_was_s
     assert await code_seen(at) == 1000
 
 
+@pytest.mark.parametrize("is_set", [True, False], ids=["set back", "long on its way"])
+async def test_an_event_from_the_past_has_the_server_asked_for_its_time_at_once(
+    at: Scene, link: OsccLink, is_set: bool
+) -> None:
+    """Values before a step back would hide all later ones until the next regular answer."""
+
+    async def say_event(behind_ms: int) -> None:
+        await at.server.say(event("UserRealtime", USER_REALTIME, Time=TIME_MS + 10_000 - behind_ms))
+        await at.clock.settle()
+
+    async with beside(ended(link)) as receiving:
+        await at.clock.settle()
+        await _answer_keep_alive(at, link)
+        await say_event(1_900)
+        assert not at.server.received
+        await say_event(5_000)
+        asked = await at.server.respond(Time=TIME_MS + 10_000 - 5_000 * is_set)
+        assert asked["Method"] == "KeepAlive"
+        await at.clock.settle()
+        if not is_set:
+            await say_event(6_900)
+            assert not at.server.received, "such events are not later than before"
+            await link.close()
+    assert receiving.result() == "lost"
+    assert await code_seen(at) == 1000
+
+
 async def test_an_event_that_came_behind_a_flood_of_pings_is_not_from_the_future(at: Scene) -> None:
     """What comes while reading pauses counts as having come at the pause, which is too early."""
     link = await at.open()

@@ -357,8 +357,21 @@ class OsccLink:
         if not readings:
             return None
         del unread[: len(readings)]
-        self.last_received_at = now if came_at is None else came_at
+        self.last_received_at = at = now if came_at is None else came_at
+        if readings[-1].time_ms - at * 1000.0 < self._clock.behind_ms:
+            self._check_clock(readings[-1].time_ms, at)
         return on_readings(readings)
+
+    def _check_clock(self, time_ms: int, came_at: float) -> None:
+        """Ask for the server's time, once an event shows that its clock may have been set back.
+
+        All later events are hidden by earlier ones then, until an answer shows it and ends the link.
+        """
+        if self._clock.is_behind(time_ms, came_at) and not any(
+            isinstance(pending.request, KeepAlive) for pending in self._pending.values()
+        ):
+            with suppress(GatewayError):
+                self.send(KeepAlive(), lambda _: None)
 
     def take_text(self, text: str) -> bool:
         """Pass on the answer to a request of :meth:`send`, at once; False: *text* is something else."""
@@ -493,6 +506,8 @@ class OsccLink:
                 self._replaced = True
             case Reading() if self._clock.is_ahead(event.time_ms, self._now()):
                 raise ClockSetError("the server's clock was set")
+            case Reading():
+                self._check_clock(event.time_ms, self._now())
 
     def _remember(self, attached: Attached) -> None:
         if attached.own_agent is not None:
