@@ -81,6 +81,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
             "links_waiting",
             "links_opening",
             "phones_waiting",
+            "commands_held",
             "endings",
             "messages",
             "message_bytes",

@@ -122,22 +122,8 @@ class CommandExecution:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_audit",
-        "_is_closed",
-        "_lease",
-        "_number_changes",
-        "_order",
-        "_owner",
-        "_records",
-        "_sent",
-        "_settled",
-        "_stop_timer",
-        "_tasks",
-        "_tasks_running",
-        "_timer_at",
-        "_user",
-        "_waiting",
+        "__weakref__", "_audit", "_is_closed", "_lease", "_number_changes", "_order", "_owner", "_records",
+        "_sent", "_settled", "_stop_timer", "_tasks", "_tasks_running", "_timer_at", "_user", "_waiting",
         "link_session",
     )  # fmt: skip
 
@@ -610,6 +596,11 @@ class CommandedUser(ABC):
         Raises:
             SessionRefused: There will be no other role.
         """
+
+    @property
+    def held(self) -> int:
+        """Number of commands that wait here for an owner, or were sent to one that may not own the user."""
+        return len(self._holds_until)
 
     def execute(self, call: Call, settle: OnOutcome) -> Callable[[], None]:
         """Have the user's owner execute a command at most once. Bounded by its deadline.

@@ -190,6 +190,11 @@ class UserStates:
         return self._followed.nodes
 
     @property
+    def commands_held(self) -> int:
+        """Number of commands that wait for an owner, or have just gone to one."""
+        return sum(user_state.held for user_state in self._user_states.values())
+
+    @property
     def links_most(self) -> int:
         """Most links after the loss of one node: the users that it owns, followed here, need links then."""
         return len(self._user_states) - len(self._followed) + self._followed.most_of_one
@@ -375,6 +380,7 @@ class Node:
             "links_waiting": sum(map(len, self._queues.values())),
             "links_opening": len(self._openings),
             "phones_waiting": len(self._waiting_phones),
+            "commands_held": self._user_states.commands_held,
             "endings": len(self.session_revocations),
             **self.account.log_ons.sizes,
             **self.exchange.sizes,

@@ -358,7 +358,9 @@ async def test_commands_without_an_owner_are_bounded(at: Nodes) -> None:
     leave()
     execute(HELD_MAX)
     execute(HELD_MAX + 1, retry=True)
+    assert at.scenes[1].node.sizes["commands_held"] == HELD_MAX
     refused = {number: one.error and one.error.code for number, one in outcomes.items()}
     assert refused == {HELD_MAX: ErrorCode.OVERLOADED, HELD_MAX + 1: ErrorCode.OWNER_LOST}
     await at.pass_time(30)
     assert outcomes.keys() == set(range(1, HELD_MAX + 2))
+    assert at.scenes[1].node.sizes["commands_held"] == 0
